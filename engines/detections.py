@@ -1,0 +1,54 @@
+"""What an engine says about one frame: boxes, types, scores and attribute probabilities, as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+Image = NDArray[np.uint8]
+"""A BGR picture, (height, width, 3), as OpenCV reads it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """N detections of one frame, sorted by falling score.
+
+    boxes_px: (N, 4) float32, x1 y1 x2 y2 in pixels of the *frame* (not of the network's input), clipped to it.
+    scores: (N,) float32, objectness times class probability, 0 to 1.
+    classes: (N,) int64, index into the taxonomy's classes.
+    attributes: (N, A) float32, probabilities; each attribute's group sums to 1 (A = taxonomy.n_logits). NaN rows: not computed.
+    """
+
+    boxes_px: Float32
+    scores: Float32
+    classes: Int64
+    attributes: Float32
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes_px)
+        if self.boxes_px.shape != (n, 4) or len(self.scores) != n or len(self.classes) != n or len(self.attributes) != n:
+            raise ValueError(
+                f"detections disagree in length: boxes {self.boxes_px.shape}, scores {self.scores.shape}, "
+                f"classes {self.classes.shape}, attributes {self.attributes.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.boxes_px)
+
+    def select(self, keep: NDArray[np.bool_] | Int64) -> Detections:
+        """The rows that a mask or index array names."""
+        return Detections(self.boxes_px[keep], self.scores[keep], self.classes[keep], self.attributes[keep])
+
+    @classmethod
+    def empty(cls, n_logits: int) -> Detections:
+        """No detection, with an attribute vector of `n_logits`."""
+        return cls(
+            np.zeros((0, 4), np.float32),
+            np.zeros(0, np.float32),
+            np.zeros(0, np.int64),
+            np.zeros((0, n_logits), np.float32),
+        )

@@ -1,0 +1,56 @@
+"""The seam between the daemon and whatever runs the network: the Protocol `Engine` and what it tells about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol
+
+from typing_extensions import Self
+
+from engines.detections import Detections, Image
+from engines.spec import Taxonomy
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """Provenance that travels with every number: shown, stored and sent."""
+
+    name: str  # bundle name, e.g. "attridet-n"
+    version: str  # bundle version from the manifest, e.g. "1.0.0"
+    digest: str  # sha256 of the manifest, hex; the identity of model, thresholds and taxonomy together
+    runtime: str  # "onnxruntime 1.23.2 CPU", ...
+    precision: str  # "fp32", "int8"
+    input_hw: tuple[int, int]  # network input, height and width in px
+    taxonomy: Taxonomy
+    score_threshold: float
+
+    @property
+    def label(self) -> str:
+        """Short form for the screen: name, version, precision and the first 8 digits of the digest."""
+        return f"{self.name} {self.version} {self.precision} {self.digest[:8]}"
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Detections of one frame and the milliseconds each stage took (keys: preprocess, detector, nms, attributes)."""
+
+    detections: Detections
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Runs the network on one frame at a time. Owned by one thread; opened by `with`, closed at its end."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def infer(self, image: Image) -> Inference:
+        """Detections on a BGR frame of any size. Raises `engines.errors.InferenceError` with the runtime's words."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
