@@ -74,9 +74,7 @@ class Taxonomy:
         """Inverse of `to_dict`; raises KeyError, TypeError or ValueError on a malformed mapping."""
         return cls(
             classes=tuple(str(c) for c in data["classes"]),
-            attributes=tuple(
-                Attribute(str(a["key"]), str(a["name"]), tuple(str(v) for v in a["values"])) for a in data["attributes"]
-            ),
+            attributes=tuple(Attribute(str(a["key"]), str(a["name"]), tuple(str(v) for v in a["values"])) for a in data["attributes"]),
             artefact=str(data.get("artefact", "None")),
             blasts=tuple(str(b) for b in data.get("blasts", ())),
         )

@@ -1,0 +1,1 @@
+"""What ties an engine to one microscope. Knows nothing of the daemon."""

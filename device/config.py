@@ -1,0 +1,179 @@
+"""The appliance's configuration as frozen models; reading the YAML file and its errors live in `config_file`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+DeviceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+"""Part of every topic, so neither slash, plus, hash nor space; never a patient's name."""
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and a key that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+
+
+class DeviceSection(Section):
+    """Who this box is and where it keeps its things."""
+
+    id: DeviceId = "leukoscope"
+    state_dir: Path = Path("/var/lib/leukoscope")  # record, outbox, control socket
+
+
+class V4l2Camera(Section):
+    """A USB microscope camera through V4L2, by its stable id under /dev/v4l/by-id or /dev/v4l/by-path."""
+
+    kind: Literal["v4l2"]
+    device: str
+    width_px: int = Field(1920, ge=160, le=8192)
+    height_px: int = Field(1080, ge=120, le=8192)
+    fps: float = Field(30.0, gt=0, le=240)
+    fourcc: str = Field("MJPG", min_length=4, max_length=4)
+    exposure_us: int | None = Field(None, gt=0)
+    gain: float | None = Field(None, ge=0)
+
+
+class Picamera2Camera(Section):
+    """A CSI or USB camera through libcamera's picamera2."""
+
+    kind: Literal["picamera2"]
+    camera: int = Field(0, ge=0)
+    width_px: int = Field(1920, ge=160, le=8192)
+    height_px: int = Field(1080, ge=120, le=8192)
+    fps: float = Field(15.0, gt=0, le=240)
+
+
+class ReplayCamera(Section):
+    """Stored pictures: a folder of images, a video file, or the address of a network stream."""
+
+    kind: Literal["replay"]
+    source: str
+    loop: bool = False
+    fps: float | None = Field(None, gt=0, le=240)  # None: as fast as they are looked at; videos: their own
+    hold_frames: int = Field(3, ge=1, le=1000)  # a still picture is shown this many times, so that it comes to rest
+
+
+class SimulatorCamera(Section):
+    """The rendered slide of engines.data.film under a moving stage. For demonstration and tests; it says so on the screen."""
+
+    kind: Literal["simulator"]
+    seed: int = Field(7, ge=0)
+    case: str = "AML"
+    domain: Literal["H", "L"] = "L"
+    camera: Literal["C1", "C2"] = "C2"
+    objective: Literal[10, 40, 100] = 100
+    width_px: int = Field(1920, ge=320, le=4096)
+    height_px: int = Field(1080, ge=240, le=4096)
+    fields: int = Field(24, ge=1, le=10000)
+    fps: float = Field(10.0, gt=0, le=120)
+    live: bool = False  # False: the simulated technician waits until each frame was looked at
+    loop: bool = False
+
+
+CameraSection = Annotated[
+    V4l2Camera | Picamera2Camera | ReplayCamera | SimulatorCamera,
+    Field(discriminator="kind"),
+]
+
+
+class EngineSection(Section):
+    """Which bundle runs, and by what."""
+
+    bundle: str = "zoo:attridet-n"  # a folder, or zoo:NAME for a shipped one
+    runtime: Literal["onnx", "openvino", "tensorrt"] = "onnx"
+    threads: int = Field(2, ge=1, le=64)
+    score_threshold: Share | None = None  # None: the manifest's
+    identify_threshold: Share = 0.4  # below it a cell is counted as unidentified
+
+
+class MicroscopeSection(Section):
+    """The microscope that the camera sits on."""
+
+    profile: str = "zzcat-5mp"  # a shipped calibration profile, or the path of one
+    objective: Literal[10, 40, 100] = 100
+
+
+class SlideSection(Section):
+    """How a slide is counted."""
+
+    target_cells: int = Field(200, ge=1, le=100_000)
+    auto_start: bool = False  # open a slide with the first frame
+    finish_at_end: bool = True  # close it when a stored source ends
+    rest_frames: int = Field(2, ge=2, le=100)  # frames alike before a field is counted
+    moved_share: Share = 0.15  # of the field's width: less is not a new field
+
+
+class DisplaySection(Section):
+    """Where the technician looks. `--display` on the command line takes precedence."""
+
+    kind: Literal["screen", "file", "none"] = "screen"
+    directory: Path | None = None  # for kind: file
+    period_s: float = Field(1.0, gt=0)  # for kind: file
+    fullscreen: bool = True
+    width_px: int = Field(1920, ge=640, le=7680)
+    height_px: int = Field(1080, ge=360, le=4320)
+
+    @model_validator(mode="after")
+    def _file_needs_directory(self) -> DisplaySection:
+        if self.kind == "file" and self.directory is None:
+            raise ValueError("kind 'file' needs 'directory'")
+        return self
+
+
+class RecordSection(Section):
+    """The SQLite record."""
+
+    path: Path | None = None  # None: record.sqlite in the state folder
+    crops: bool = True
+    jpeg_quality: int = Field(90, ge=50, le=100)
+    min_free_mb: int = Field(200, ge=0)
+
+
+class BrokerSection(Section):
+    """Where summaries go."""
+
+    enabled: bool = True
+    host: str = "localhost"
+    port: Port = 1883
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    username: str | None = None
+    password_file: Path | None = None
+    tls: bool = False
+    ca_file: Path | None = None
+    keepalive_s: int = Field(30, ge=5, le=3600)
+    topic_root: str = "leukoscope"
+
+    @field_validator("topic_root")
+    @classmethod
+    def _no_wildcards(cls, value: str) -> str:
+        if not value or any(c in value for c in "+#\0") or value.startswith(("/", "$")) or value.endswith("/"):
+            raise ValueError("must be a topic without '+', '#', and without '/' at either end")
+        return value
+
+
+class Config(Section):
+    """The whole file. Every section may be left out except `camera`."""
+
+    camera: CameraSection
+    device: DeviceSection = DeviceSection()
+    engine: EngineSection = EngineSection()
+    microscope: MicroscopeSection = MicroscopeSection()
+    slide: SlideSection = SlideSection()
+    display: DisplaySection = DisplaySection()
+    record: RecordSection = RecordSection()
+    broker: BrokerSection = BrokerSection()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def record_path(self) -> Path:
+        return self.record.path or self.device.state_dir / "record.sqlite"
+
+    @property
+    def control_path(self) -> Path:
+        return self.device.state_dir / "control.sock"

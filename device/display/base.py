@@ -1,0 +1,65 @@
+"""The seam to every display: the Protocol `Display` and the `ScreenView`, everything that one picture of the screen shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol
+
+from typing_extensions import Self
+
+from device.camera.base import CameraStatus, Frame
+from device.commands import Command
+from device.slide.model import Slide
+from device.slide.tally import Differential
+from engines.detections import Detections
+from engines.runtime.base import EngineInfo
+
+
+@dataclass(frozen=True)
+class PartState:
+    """State of one part for the row of lamps: level is "ok", "busy", "warn" or "fail"; text has at most about 40 characters."""
+
+    name: str  # "Camera", "Engine", "Broker", "Record"
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class ScreenView:
+    """All that the screen shows at one moment; drawing reads this and nothing else."""
+
+    frame: Frame | None
+    detections: Detections | None
+    identified: tuple[bool, ...]  # one for each detection: certain enough to be named
+    engine: EngineInfo
+    camera: CameraStatus
+    slide: Slide | None
+    differential: Differential | None
+    target_cells: int
+    focus: float  # 0 (blurred) to 1 (sharp for this slide)
+    focus_text: str  # "sharp", "turn the fine focus", …
+    resting: bool  # the stage rests
+    field_counted: bool  # the field now seen has been counted
+    parts: tuple[PartState, ...]
+    calibration_label: str
+    message: str = ""  # one line for the technician: what just happened or what to do
+    message_level: str = "ok"
+    description: Sequence[str] = field(default_factory=tuple)  # film-level words so far
+
+
+class Display(Protocol):
+    """Shows views and hands back what was asked by key. Opened by `with`; used by the pipeline's thread only."""
+
+    def show(self, view: ScreenView) -> None:
+        """Draw now if it is time to; returns quickly. Raises DisplayError when the screen went away (the count goes on)."""
+        ...
+
+    def commands(self) -> Sequence[Command]:
+        """What was asked since the last call; empty for displays without keys."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
