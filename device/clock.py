@@ -23,6 +23,14 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None: ...
 
 
+def read_boot_id() -> str:
+    """The kernel's id of this boot, or "unknown" off Linux: orders events when the wall clock was wrong."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return "unknown"
+
+
 @dataclass(frozen=True)
 class SystemClock:
     """The machine's own clock. `now` is UTC."""
@@ -37,14 +45,6 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
-
-
-def read_boot_id() -> str:
-    """The kernel's id of this boot, or "unknown" off Linux: orders events when the wall clock was wrong."""
-    try:
-        return _BOOT_ID.read_text().strip()
-    except OSError:
-        return "unknown"
 
 
 def time_trusted(now: datetime) -> bool:
