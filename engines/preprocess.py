@@ -1,0 +1,152 @@
+"""The one function that prepares pixels for the network: training, calibration, every runtime and the benchmark call it.
+
+Nothing else resizes, pads or scales a picture on its way into the network; augmentation happens before, on plain BGR
+pictures, and ends in `to_planes` like everything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.detections import Float32, Image
+
+PAD_VALUE = 114
+"""Grey level of the letterbox's border and of the mosaic's canvas, 0 to 255."""
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """How a frame lies in the network's input: scaled by `ratio`, with a grey border.
+
+    frame_hw, resized_hw, out_hw: height and width in px of the frame, of the scaled frame, of the network's input.
+    pad_xy: border on the left and above in px, *as coordinates count it*: half the missing pixels, so it may end in .5.
+    left, top: where the scaled frame's first pixel lies. With an odd number of missing pixels these are `pad_xy` rounded
+    down; the reference counts boxes by the half (spec 1.8, fixture `scale_boxes`), and so do we.
+    """
+
+    frame_hw: tuple[int, int]
+    resized_hw: tuple[int, int]
+    out_hw: tuple[int, int]
+    ratio: float
+    pad_xy: tuple[float, float]
+    left: int
+    top: int
+
+    def to_frame(self, boxes_px: NDArray[np.floating]) -> Float32:
+        """Boxes of the network's input, (N, 4) x1 y1 x2 y2 in px, as boxes of the frame, float32, clipped to it."""
+        return self._clip((np.asarray(boxes_px, np.float32) - self._pad) / np.float32(self.ratio), self.frame_hw)
+
+    def to_input(self, boxes_px: NDArray[np.floating]) -> Float32:
+        """Boxes of the frame, (N, 4) x1 y1 x2 y2 in px, as boxes of the network's input, float32, clipped to it."""
+        return self._clip(np.asarray(boxes_px, np.float32) * np.float32(self.ratio) + self._pad, self.out_hw)
+
+    @property
+    def _pad(self) -> Float32:
+        return np.array([*self.pad_xy, *self.pad_xy], np.float32)
+
+    @staticmethod
+    def _clip(boxes_px: Float32, hw: tuple[int, int]) -> Float32:
+        boxes_px[..., 0::2] = boxes_px[..., 0::2].clip(0, hw[1])
+        boxes_px[..., 1::2] = boxes_px[..., 1::2].clip(0, hw[0])
+        return boxes_px
+
+
+def letterbox_geometry(
+    hw: tuple[int, int], input_hw: tuple[int, int], scale_up: bool, auto: bool = False, stride: int = 32
+) -> Letterbox:
+    """Where a frame of `hw` px goes in an input of `input_hw` px, aspect kept (spec 1.8, "Letterbox").
+
+    `scale_up` False leaves a frame that is smaller than the input at its size. `auto` pads only to the next multiple of
+    `stride`, so the input may come out smaller than `input_hw`. Raises ValueError on a size that is not positive.
+    """
+    if min(*hw, *input_hw) < 1:
+        raise ValueError(f"a frame of {hw[0]}x{hw[1]} px cannot be letterboxed into {input_hw[0]}x{input_hw[1]} px")
+    ratio = min(input_hw[0] / hw[0], input_hw[1] / hw[1])
+    if not scale_up:
+        ratio = min(ratio, 1.0)
+    resized_hw = (max(round(hw[0] * ratio), 1), max(round(hw[1] * ratio), 1))
+    missing_h, missing_w = input_hw[0] - resized_hw[0], input_hw[1] - resized_hw[1]
+    if auto:
+        missing_h, missing_w = missing_h % stride, missing_w % stride
+    return Letterbox(
+        frame_hw=hw,
+        resized_hw=resized_hw,
+        out_hw=(resized_hw[0] + missing_h, resized_hw[1] + missing_w),
+        ratio=ratio,
+        pad_xy=(missing_w / 2, missing_h / 2),
+        left=missing_w // 2,
+        top=missing_h // 2,
+    )
+
+
+def letterbox(image: Image, geometry: Letterbox, interpolation: int | None = None) -> Image:
+    """The frame scaled and padded with `PAD_VALUE`, BGR uint8 (out_h, out_w, 3).
+
+    `interpolation` is OpenCV's constant; None takes INTER_AREA when shrinking, which averages and so does not alias fine
+    chromatin, and INTER_LINEAR when enlarging. Raises ValueError when the picture is not what the geometry was made for.
+    """
+    resized = _resize(image, geometry, interpolation)
+    if geometry.out_hw == geometry.resized_hw:
+        return resized if resized is not image else image.copy()
+    canvas = np.full((*geometry.out_hw, 3), PAD_VALUE, np.uint8)
+    rows, columns = _inner(geometry)
+    canvas[rows, columns] = resized
+    return canvas
+
+
+def to_planes(image: Image, out: Float32 | None = None) -> Float32:
+    """BGR uint8 (H, W, 3) as the network eats it: RGB planes (3, H, W), float32, value / 255.
+
+    `out`, of that shape and float32, is filled and returned where it is given (it may be a view into a larger buffer).
+    """
+    if out is None:
+        out = np.empty((3, *image.shape[:2]), np.float32)
+    for channel, plane in enumerate(cv2.split(image)):
+        out[2 - channel] = plane
+    out /= np.float32(255)
+    return out
+
+
+def prepare(image: Image, input_hw: tuple[int, int], scale_up: bool, out: Float32 | None = None) -> tuple[Float32, Letterbox]:
+    """A BGR frame of any size as the network's input, (1, 3, H, W) float32 RGB 0 to 1, and how it lies in there.
+
+    `out`, contiguous float32 of that shape, is overwritten and returned where it is given: an engine passes the same
+    buffer for each frame, which saves a third of the time. Raises ValueError on anything but (h, w, 3) uint8.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"a frame is (height, width, 3) uint8 BGR, this one is {image.shape} {image.dtype}")
+    geometry = letterbox_geometry((image.shape[0], image.shape[1]), input_hw, scale_up)
+    shape = (1, 3, *input_hw)
+    if out is None:
+        out = np.empty(shape, np.float32)
+    elif out.shape != shape or out.dtype != np.float32:
+        raise ValueError(f"the buffer is {out.shape} {out.dtype}, the input needs {shape} float32")
+    rows, columns = _inner(geometry)
+    if geometry.out_hw != geometry.resized_hw:
+        grey = np.float32(PAD_VALUE) / np.float32(255)
+        out[0, :, : rows.start] = out[0, :, rows.stop :] = grey
+        out[0, :, rows, : columns.start] = out[0, :, rows, columns.stop :] = grey
+    to_planes(_resize(image, geometry, None), out[0, :, rows, columns])
+    return out, geometry
+
+
+def _inner(geometry: Letterbox) -> tuple[slice, slice]:
+    return (
+        slice(geometry.top, geometry.top + geometry.resized_hw[0]),
+        slice(geometry.left, geometry.left + geometry.resized_hw[1]),
+    )
+
+
+def _resize(image: Image, geometry: Letterbox, interpolation: int | None) -> Image:
+    if image.shape[:2] != geometry.frame_hw:
+        raise ValueError(f"the picture is {image.shape[:2]}, the letterbox was made for {geometry.frame_hw}")
+    if geometry.resized_hw == geometry.frame_hw:
+        return image
+    if interpolation is None:
+        interpolation = cv2.INTER_AREA if geometry.ratio < 1 else cv2.INTER_LINEAR
+    size = (geometry.resized_hw[1], geometry.resized_hw[0])
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
