@@ -1,0 +1,56 @@
+"""AttriDet: YOLOv5 that also tells each cell's morphological attributes; detector and head in one module and one checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from engines.network.attribute_head import AttributeHead
+from engines.network.yolov5 import ANCHORS_PX, Taps, YOLOv5
+from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+
+
+class AttriDet(YOLOv5):
+    """A detector of one size with the attribute head on its layers 1 and 4: `AttriDet("n")`.
+
+    size: "n", "s", "m", "l" or "x". taxonomy: classes of the detector and attributes of the head (default: 14 classes, 7 attributes,
+    15 logits). anchors_px as in `YOLOv5`. detach_features: keep the attribute loss from reaching the detector's layers.
+
+    `model(images)`, `model.forward_with_taps(images)`, `model.decode`, `model.fuse`: as in `YOLOv5`.
+    `model.forward_train(images)`: `(levels, taps)` in either mode: raw levels for the detection loss, taps for the attributes' one.
+    `model.attribute_logits(taps, rois)`: logits (K, taxonomy.n_logits) of K boxes; rois (K, 5): index in the batch, x1, y1, x2, y2 in
+    pixels of the network's input. K = 0 is allowed.
+    `model.attribute_probabilities(logits)`: softmax within each attribute; its order is the taxonomy's.
+
+    state_dict: the detector's published names (`model.0.conv.weight` ...) and `attribute_head.conv1.weight` ...
+    `attribute_head.fc3.bias` (12 entries); a published YOLOv5 state dict loads with `strict=False`.
+    """
+
+    def __init__(
+        self,
+        size: str,
+        taxonomy: Taxonomy = LEUKEMIA_ATTRI,
+        anchors_px: Sequence[Sequence[Sequence[float]]] = ANCHORS_PX,
+        detach_features: bool = False,
+    ) -> None:
+        super().__init__(size, len(taxonomy.classes), anchors_px)
+        self.taxonomy = taxonomy
+        self.detach_features = detach_features
+        self.attribute_head = AttributeHead(sum(self.tap_channels), tuple(len(a.values) for a in taxonomy.attributes))
+
+    def forward_train(self, images: Tensor) -> tuple[list[Tensor], Taps]:
+        """Raw levels and taps of one pass, whatever the mode; see the class."""
+        self.check_images(images)
+        return self.forward_levels(images)
+
+    def attribute_logits(self, taps: Taps, rois: Tensor) -> Tensor:
+        """Attribute logits (K, n_logits) of the boxes `rois` (K, 5) in input px; see the class."""
+        if self.detach_features:
+            taps = Taps(taps.p2.detach(), taps.p3.detach())
+        logits: Tensor = self.attribute_head(self.attribute_head.pool(taps, rois))
+        return logits
+
+    def attribute_probabilities(self, logits: Tensor) -> Tensor:
+        """Probabilities (K, n_logits) from logits, softmax within each attribute."""
+        return self.attribute_head.probabilities(logits)
