@@ -1,0 +1,220 @@
+"""An engine folder on disk: found by name, opened with every hash checked, written whole or not at all.
+
+    detector.onnx      image (1, 3, H, W) -> rows, p2, p3
+    attributes*.onnx   p2, p3, regions (n, 4) -> probabilities (n, logits); one file for each n
+    manifest.json      what it is, what it was trained on, thresholds, sha256 of every file (`engines.manifest`)
+    golden.png/.json   one picture and what this engine says about it: a runtime that answers differently is broken
+
+What runs the graphs is in `engines.runtime`; what writes them from torch is in `engines.export`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from engines.detections import Detections, Image
+from engines.errors import BundleError
+from engines.manifest import FileRecord, Manifest, parse_manifest
+from engines.spec import Taxonomy
+
+MANIFEST = "manifest.json"
+GOLDEN_IMAGE, GOLDEN_ANSWER = "golden.png", "golden.json"
+ZOO = Path(__file__).parent / "zoo"
+"""Where the bundles that ship with the package lie."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An engine folder whose manifest was read and whose files have the hashes that it names. Made by `Bundle.open`."""
+
+    path: Path
+    manifest: Manifest
+    digest: str  # sha256 of manifest.json, hex
+
+    @classmethod
+    def open(cls, path: Path | str, verify: bool = True) -> Bundle:
+        """Reads the manifest and checks size and sha256 of every file it names (`verify` False: only that they exist).
+
+        Raises BundleError, naming the file and the next step, when anything is missing, altered or newer than this program.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise BundleError(f"{folder}: no such engine folder. Give the folder of a bundle, or one of: {', '.join(zoo_names())}.")
+        manifest_path = folder / MANIFEST
+        try:
+            raw = manifest_path.read_bytes()
+            text = raw.decode()
+        except FileNotFoundError as error:
+            advice = "so this is not an engine folder. Copy the whole folder again."
+            raise BundleError(f"{manifest_path}: missing, {advice}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleError(f"{manifest_path}: cannot be read ({error}). Copy the folder again.") from error
+        manifest = parse_manifest(text, str(manifest_path))
+        bundle = cls(folder, manifest, hashlib.sha256(raw).hexdigest())
+        for name, record in manifest.files.items():
+            bundle._check(name, record, verify)
+        return bundle
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        return self.manifest.classes_and_attributes
+
+    @property
+    def detector_path(self) -> Path:
+        return self.path / self.manifest.detector_graph
+
+    def attribute_graph(self, largest: bool = False) -> tuple[Path, int]:
+        """File of an attribute graph and the regions one run takes.
+
+        The smallest by default: on a CPU a run costs the same for each region, used or not. `largest`: for a GPU.
+        """
+        graphs = sorted(self.manifest.attribute_graphs, key=lambda g: g.regions)
+        graph = graphs[-1 if largest else 0]
+        return self.path / graph.file, graph.regions
+
+    def golden(self) -> tuple[Image, Detections] | None:
+        """The golden picture and the detections its exporter got, or None where the bundle has none."""
+        if GOLDEN_IMAGE not in self.manifest.files or GOLDEN_ANSWER not in self.manifest.files:
+            return None
+        image = cv2.imread(str(self.path / GOLDEN_IMAGE), cv2.IMREAD_COLOR)
+        if image is None:
+            raise BundleError(f"{self.path / GOLDEN_IMAGE}: not a picture. Copy the folder again.")
+        try:
+            answer = json.loads((self.path / GOLDEN_ANSWER).read_text())
+            n, logits = len(answer["scores"]), self.taxonomy.n_logits
+            expected = Detections(
+                np.array(answer["boxes_px"], np.float32).reshape(n, 4),
+                np.array(answer["scores"], np.float32),
+                np.array(answer["classes"], np.int64),
+                np.array(answer["attributes"], np.float32).reshape(n, logits),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{self.path / GOLDEN_ANSWER}: malformed ({error}). Copy the folder again.") from error
+        return np.asarray(image, np.uint8), expected
+
+    def _check(self, name: str, record: FileRecord, verify: bool) -> None:
+        file = self.path / name
+        if Path(name).name != name:
+            raise BundleError(f"{self.path / MANIFEST}: the file {name!r} would lie outside the folder. Do not use this bundle.")
+        if not file.is_file():
+            raise BundleError(f"{file}: named in {MANIFEST} but missing. Copy the whole folder again.")
+        if not verify:
+            return
+        try:
+            found = _sha256(file)
+        except OSError as error:
+            raise BundleError(f"{file}: cannot be read ({error}). Copy the folder again.") from error
+        if found != record.sha256:
+            raise BundleError(
+                f"{file}: altered or incomplete (sha256 {found[:12]}…, {MANIFEST} says {record.sha256[:12]}…). "
+                "Copy the whole folder again, or export it again with `attridet export`."
+            )
+
+
+def zoo_names() -> list[str]:
+    """References of the bundles that ship with the package, e.g. ["zoo:attridet-n"]."""
+    return sorted(f"zoo:{p.parent.name}" for p in ZOO.glob(f"*/{MANIFEST}"))
+
+
+def resolve(reference: str | Path) -> Path:
+    """The folder that a reference means: `zoo:NAME` for a shipped bundle, otherwise a path.
+
+    Raises BundleError with the names there are, and the nearest one, for an unknown `zoo:` name.
+    """
+    text = str(reference)
+    if not text.startswith("zoo:"):
+        return Path(text).expanduser()
+    names = zoo_names()
+    if text in names:
+        return ZOO / text.removeprefix("zoo:")
+    near = difflib.get_close_matches(text, names, 1, 0.5)
+    advice = f" Did you mean {near[0]}?" if near else ""
+    raise BundleError(f"{text}: no such bundle.{advice} There are: {', '.join(names) or 'none in this installation'}.")
+
+
+def golden_answer(found: Detections) -> bytes:
+    """The text of `golden.json` for detections on the golden picture, boxes to 3 decimals, the rest to 5."""
+    answer = {
+        "boxes_px": found.boxes_px.astype(np.float64).round(3).tolist(),
+        "scores": found.scores.astype(np.float64).round(5).tolist(),
+        "classes": found.classes.tolist(),
+        "attributes": found.attributes.astype(np.float64).round(5).tolist(),
+    }
+    return (json.dumps(answer, indent=1) + "\n").encode()
+
+
+def write_bundle(
+    folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path], replace: bool = False, loose: Mapping[str, bytes] | None = None
+) -> Bundle:
+    """Writes an engine folder whole or not at all, and opens it: temporary folder, fsync, rename.
+
+    `files` (name -> content or file to copy) are hashed into the manifest, whose own `files` is overwritten; `loose` files (a
+    model card) lie beside them unhashed, so that their wording may change. An existing `folder` is refused unless `replace`;
+    replaced, it is moved aside first and removed last. Raises BundleError when the disk refuses.
+    """
+    if folder.exists() and not replace:
+        raise BundleError(f"{folder}: exists already. Choose another folder, or say that it may be replaced.")
+    staging: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        staging.chmod(0o755)
+        for name, content in {**files, **(loose or {})}.items():
+            _write(staging / name, content.read_bytes() if isinstance(content, Path) else content)
+        records = {n: FileRecord(bytes=(staging / n).stat().st_size, sha256=_sha256(staging / n)) for n in sorted(files)}
+        # Built anew and not copied, so that it is validated.
+        manifest = Manifest.model_validate({**manifest.model_dump(), "files": {n: r.model_dump() for n, r in records.items()}})
+        _write(staging / MANIFEST, manifest.to_json().encode())
+        _sync_folder(staging)
+        Bundle.open(staging)
+        aside = folder.with_name(f".{folder.name}.replaced-{os.getpid()}")
+        if folder.exists():
+            folder.rename(aside)
+        try:
+            staging.rename(folder)
+        except OSError:
+            if aside.exists():
+                aside.rename(folder)
+            raise
+        _sync_folder(folder.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written ({error}). Check the disk's space and permissions.") from error
+    finally:
+        if staging is not None and staging.exists():
+            shutil.rmtree(staging, ignore_errors=True)
+    return Bundle.open(folder)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

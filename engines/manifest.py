@@ -1,0 +1,182 @@
+"""What a bundle says about itself: `manifest.json` as frozen models, and the one place where its words are checked.
+
+Reading and hashing of files is in `engines.bundle`; nothing here touches the disk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from typing_extensions import Self
+
+from engines.decode import Thresholds
+from engines.errors import BundleError
+from engines.spec import Taxonomy
+
+SCHEMA_VERSION = 1
+"""Raised when a manifest changes so that an older reader would misread it."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class Input(_Model):
+    """The network's input: `hw` height and width in px (multiples of 32), `scale_up`: small frames are enlarged to fill it."""
+
+    hw: tuple[int, int] = Field(strict=False)
+    scale_up: bool = True
+
+    @field_validator("hw")
+    @classmethod
+    def _multiple_of_32(cls, hw: tuple[int, int]) -> tuple[int, int]:
+        if min(hw) < 32 or hw[0] % 32 or hw[1] % 32:
+            raise ValueError(f"height and width must be multiples of 32, not {hw[0]}x{hw[1]}")
+        return hw
+
+
+class ThresholdsRecord(_Model):
+    """`engines.decode.Thresholds` as stored; see there."""
+
+    confidence: float = Field(gt=0, lt=1)
+    iou: float = Field(gt=0, lt=1)
+    max_detections: int = Field(gt=0)
+    agnostic: bool = True
+
+
+class AttributeGraph(_Model):
+    """One static attribute graph: its file and how many regions one run of it takes."""
+
+    file: str
+    regions: int = Field(gt=0)
+
+
+class DataSeen(_Model):
+    """One source of pictures that the weights were trained on: its name, licence and number of pictures."""
+
+    name: str
+    licence: str
+    images: int = Field(ge=0)
+    note: str = ""
+
+
+class Training(_Model):
+    """Where the weights come from. `command` is what was typed; `data` empty and `command` empty: not trained."""
+
+    data: tuple[DataSeen, ...] = Field(strict=False)
+    seed: int | None
+    command: str
+    epochs: int | None = None
+    note: str = ""
+
+
+class ExportCheck(_Model):
+    """How far the graphs were from torch when they were written, as the largest differences on `images` pictures.
+
+    boxes_px: box coordinates in input px. scores: objectness and class probabilities. attributes: probabilities.
+    """
+
+    images: int
+    boxes_px: float
+    scores: float
+    attributes: float
+
+
+class FileRecord(_Model):
+    """One file of the bundle: its size in bytes and its sha256, hex."""
+
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Manifest(_Model):
+    """`manifest.json`. Its own sha256 is the identity of model, thresholds and taxonomy together."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
+    version: str
+    precision: str = "fp32"
+    created: str
+    licence: str
+    input: Input
+    thresholds: ThresholdsRecord
+    taxonomy: dict[str, Any]
+    detector_graph: str = "detector.onnx"
+    attribute_graphs: tuple[AttributeGraph, ...] = Field(strict=False, min_length=1)
+    training: Training
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    export_check: ExportCheck | None = None
+    intended_use: str
+    must_not_be_used_for: tuple[str, ...] = Field(strict=False, min_length=1)
+    files: dict[str, FileRecord]
+
+    @field_validator("taxonomy")
+    @classmethod
+    def _taxonomy_can_be_read(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            Taxonomy.from_dict(value)
+        except KeyError as error:
+            raise ValueError(f"the taxonomy lacks {error}") from error
+        except TypeError as error:
+            raise ValueError(f"the taxonomy is malformed: {error}") from error
+        return value
+
+    @model_validator(mode="after")
+    def _graphs_are_listed(self) -> Self:
+        for file in (self.detector_graph, *(g.file for g in self.attribute_graphs)):
+            if file not in self.files:
+                raise ValueError(f"the graph {file} is not among the files")
+        return self
+
+    @property
+    def classes_and_attributes(self) -> Taxonomy:
+        """The taxonomy as the rest of the house uses it."""
+        return Taxonomy.from_dict(self.taxonomy)
+
+    @property
+    def decode_thresholds(self) -> Thresholds:
+        """The thresholds as `engines.decode` takes them."""
+        t = self.thresholds
+        return Thresholds(t.confidence, t.iou, t.max_detections, t.agnostic)
+
+    def to_json(self) -> str:
+        """The text of `manifest.json`, ending in a newline; the same manifest always gives the same text."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def parse_manifest(text: str, where: str) -> Manifest:
+    """The manifest from its text; `where` is the file's name for messages.
+
+    Raises BundleError naming the line (malformed JSON), the key (wrong value) or the version (newer schema).
+    """
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BundleError(f"{where}, line {error.lineno}: not JSON ({error.msg}). Copy or export the bundle again.") from error
+    if not isinstance(raw, Mapping):
+        raise BundleError(f"{where}, line 1: expected an object. Copy or export the bundle again.")
+    version = raw.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BundleError(f"{where}: written for schema {version}, this program reads up to {SCHEMA_VERSION}. Update leukoscope.")
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "manifest"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise BundleError(
+            f"{where}, {_line_of(text, first['loc'])}: {key}: {first['msg']}{more}. Correct it or export the bundle again."
+        ) from error
+
+
+def _line_of(text: str, location: tuple[int | str, ...]) -> str:
+    """The line of the innermost key of `location` that the text holds, found by walking down the keys in order."""
+    position = 0
+    for part in location:
+        found = text.find(f'"{part}"', position)
+        if isinstance(part, str) and found >= 0:
+            position = found
+    return f"line {text.count(chr(10), 0, position) + 1}"

@@ -1,0 +1,160 @@
+"""A bundle and a runtime's graphs put together as an `Engine`: prepare, detect, suppress, describe, back to the frame.
+
+The same for every runtime, so that a number differs between two of them only by their arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from time import perf_counter
+from types import TracebackType
+
+import numpy as np
+from typing_extensions import Self
+
+from engines.bundle import Bundle
+from engines.decode import Candidates, Thresholds, box_iou, candidates, detections, region_batches
+from engines.detections import Detections, Float32, Image
+from engines.errors import BundleError, InferenceError
+from engines.preprocess import Letterbox, prepare
+from engines.runtime.base import EngineInfo, Inference
+from engines.runtime.graphs import Graphs
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """What the detector found on the picture seen last: boxes in input px, and how the frame lies in the input."""
+
+    candidates: Candidates
+    letterbox: Letterbox
+
+
+class BundleEngine:
+    """The Protocol `Engine` for a bundle on any runtime.
+
+    runtime: its name and version as shown. score_threshold: takes the place of the manifest's confidence. verify: on opening, the
+    golden picture must be answered as the bundle says, else BundleError.
+    """
+
+    def __init__(
+        self, bundle: Bundle, graphs: Graphs, runtime: str, score_threshold: float | None = None, verify: bool = False
+    ) -> None:
+        if score_threshold is not None and not 0 < score_threshold < 1:
+            raise BundleError(f"a score threshold lies between 0 and 1, not {score_threshold}")
+        self.bundle = bundle
+        manifest = bundle.manifest
+        self._graphs = graphs
+        self._verify = verify
+        self._taxonomy = bundle.taxonomy
+        self._input = manifest.input
+        self._thresholds = manifest.decode_thresholds
+        if score_threshold is not None:
+            self._thresholds = replace(self._thresholds, confidence=score_threshold)
+        self._buffer: Float32 | None = None
+        self.info = EngineInfo(
+            name=manifest.name,
+            version=manifest.version,
+            digest=bundle.digest,
+            runtime=runtime,
+            precision=manifest.precision,
+            input_hw=manifest.input.hw,
+            taxonomy=self._taxonomy,
+            score_threshold=self._thresholds.confidence,
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            self._graphs.open()
+            self._buffer = np.empty((1, 3, *self._input.hw), np.float32)
+            # Unlike the later ones, the first run sets up buffers; here it does so before a frame waits for it.
+            self.infer(np.zeros((*self._input.hw, 3), np.uint8))
+            self._graphs.describe(np.zeros((self._graphs.regions, 4), np.float32))
+            if self._verify:
+                self.check_golden()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._buffer = None
+        self._graphs.close()
+
+    def infer(self, image: Image) -> Inference:
+        """Detections on a BGR frame of any size, (h, w, 3) uint8. Raises `InferenceError` with the runtime's words."""
+        timings_ms: dict[str, float] = {}
+        proposals = self.propose(image, self._thresholds, timings_ms)
+        start = perf_counter()
+        attributes = self.describe(proposals.candidates.boxes_px)
+        timings_ms["attributes"] = 1e3 * (perf_counter() - start)
+        found = detections(proposals.candidates, proposals.letterbox, self._taxonomy.n_logits, attributes)
+        return Inference(found, timings_ms)
+
+    def propose(self, image: Image, thresholds: Thresholds, timings_ms: dict[str, float] | None = None) -> Proposals:
+        """The detector's half of `infer`, with thresholds of one's own: what an evaluation needs. Raises `InferenceError`.
+
+        `timings_ms` receives the milliseconds of preprocess, detector and nms.
+        """
+        if self._buffer is None:
+            raise InferenceError("the engine is not open. Use it inside `with`.")
+        times = [perf_counter()]
+        try:
+            prepared, letterbox = prepare(image, self._input.hw, self._input.scale_up, self._buffer)
+        except ValueError as error:
+            raise InferenceError(f"the frame cannot be prepared: {error}") from error
+        times.append(perf_counter())
+        rows = self._graphs.detect(prepared)
+        times.append(perf_counter())
+        found = candidates(rows, thresholds)
+        times.append(perf_counter())
+        if timings_ms is not None:
+            stages = zip(("preprocess", "detector", "nms"), times, times[1:], strict=False)
+            timings_ms.update({stage: 1e3 * (end - start) for stage, start, end in stages})
+        return Proposals(found, letterbox)
+
+    def describe(self, boxes_px: Float32) -> Float32:
+        """Attribute probabilities (N, logits) of boxes in *input* px on the picture proposed last; any N."""
+        out = np.empty((len(boxes_px), self._taxonomy.n_logits), np.float32)
+        done = 0
+        for rois, count in region_batches(boxes_px, self._graphs.regions):
+            out[done : done + count] = self._graphs.describe(rois)[:count]
+            done += count
+        return out
+
+    def check_golden(self) -> None:
+        """Raises BundleError when the golden picture is not answered as the bundle says: this runtime or copy is broken."""
+        golden = self.bundle.golden()
+        if golden is None:
+            raise BundleError(f"{self.bundle.path}: has no golden picture to check against. Export the bundle again.")
+        image, expected = golden
+        proposals = self.propose(image, self.bundle.manifest.decode_thresholds)
+        found = detections(
+            proposals.candidates, proposals.letterbox, self._taxonomy.n_logits, self.describe(proposals.candidates.boxes_px)
+        )
+        fault = golden_difference(found, expected)
+        if fault:
+            raise BundleError(
+                f"{self.bundle.path}: {self.info.runtime} does not answer the golden picture as it should ({fault}). "
+                "Do not count with it: export the bundle again, or choose another runtime."
+            )
+
+
+def golden_difference(found: Detections, expected: Detections, iou: float = 0.95, tolerance: float = 0.01) -> str | None:
+    """What differs between two answers to one picture, in words, or None when every detection has its equal.
+
+    Each expected detection needs one found with that IoU, the same class, and score and attribute probabilities within
+    `tolerance`; and none may be left over.
+    """
+    if len(found) != len(expected):
+        return f"{len(found)} detections, expected {len(expected)}"
+    if not len(found):
+        return None
+    overlap = box_iou(expected.boxes_px, found.boxes_px)
+    partner = overlap.argmax(1)
+    if overlap.max(1).min() < iou or len(set(partner.tolist())) != len(partner):
+        return f"a box lies elsewhere, IoU {overlap.max(1).min():.3f}"
+    matched = found.select(partner)
+    if (matched.classes != expected.classes).any():
+        return "a cell has another type"
+    worst = max(np.abs(matched.scores - expected.scores).max(), np.abs(matched.attributes - expected.attributes).max())
+    return f"a score or attribute differs by {worst:.3f}" if not worst <= tolerance else None

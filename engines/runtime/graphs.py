@@ -1,0 +1,43 @@
+"""What a runtime adds to the house: a way to run the two graphs. Everything around them is in `engines.runtime.engine`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from engines.detections import Float32
+
+IMAGE, ROWS, P2, P3, ROIS, PROBABILITIES = "image", "rows", "p2", "p3", "rois", "probabilities"
+"""Names of the graphs' inputs and outputs.
+
+detector.onnx: `image` (1, 3, H, W) float32 RGB 0 to 1 -> `rows` (1, N, 5 + classes) float32: centre x, centre y, width, height in input
+px, objectness, class probabilities; `p2` (1, C1, H/4, W/4) and `p3` (1, C4, H/8, W/8), the early maps.
+attributes*.onnx: `p2`, `p3`, `rois` (n, 4) float32 x1 y1 x2 y2 in input px -> `probabilities` (n, logits), each attribute sums to 1.
+"""
+
+
+class Graphs(Protocol):
+    """Runs a bundle's two graphs; used by one thread, between `open` and `close`.
+
+    The feature maps of the last picture stay with the runtime (on a GPU they never leave it): `describe` speaks of the picture that
+    `detect` saw last. All methods raise `engines.errors.InferenceError` with the runtime's own words; `open` raises
+    `RuntimeUnavailableError` or `BundleError` instead.
+    """
+
+    regions: int
+    """Regions that one `describe` takes."""
+
+    def open(self) -> None:
+        """Loads both graphs; called again after `close` it loads them anew."""
+        ...
+
+    def detect(self, image: Float32) -> Float32:
+        """Rows (N, 5 + classes) of one prepared picture (1, 3, H, W). The array is overwritten by the next call."""
+        ...
+
+    def describe(self, rois: Float32) -> Float32:
+        """Attribute probabilities (regions, logits) of boxes (regions, 4) in input px on the picture seen last."""
+        ...
+
+    def close(self) -> None:
+        """Frees everything; also when `open` failed half-way."""
+        ...

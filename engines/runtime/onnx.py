@@ -1,0 +1,103 @@
+"""ONNX Runtime on the CPU: the reference runtime, and the one that runs everywhere. Opened by `engines.runtime.factory`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+from engines.bundle import Bundle
+from engines.detections import Float32
+from engines.errors import BundleError, InferenceError, RuntimeUnavailableError
+from engines.runtime.engine import BundleEngine
+from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
+
+
+class OnnxGraphs:
+    """A bundle's graphs in two ONNX Runtime sessions; see `engines.runtime.graphs.Graphs`.
+
+    The attribute graph is the bundle's smallest, since a CPU pays for every region of it, used or not.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 2) -> None:
+        self._bundle = bundle
+        self._threads = threads
+        self._attributes_path, self.regions = bundle.attribute_graph()
+        self._detector: Any = None
+        self._describer: Any = None
+        self._maps: dict[str, Float32] = {}
+
+    def open(self) -> None:
+        """Loads both graphs. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise RuntimeUnavailableError(f"ONNX Runtime cannot be imported ({error}). Run: pip install onnxruntime") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Threads that spin between frames would take the processor from camera and screen.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # The arena only ever grows, to the next power of two; without it the peak is what the graph needs.
+        options.enable_cpu_mem_arena = False
+        self._detector = self._session(onnxruntime, self._bundle.detector_path, options, (IMAGE,), (ROWS, P2, P3))
+        self._describer = self._session(onnxruntime, self._attributes_path, options, (P2, P3, ROIS), (PROBABILITIES,))
+
+    def detect(self, image: Float32) -> Float32:
+        all_rows, p2, p3 = self._run(self._detector, [ROWS, P2, P3], {IMAGE: image})
+        self._maps = {P2: p2, P3: p3}
+        rows: Float32 = all_rows[0]
+        return rows
+
+    def describe(self, rois: Float32) -> Float32:
+        return self._run(self._describer, [PROBABILITIES], {**self._maps, ROIS: rois})[0]
+
+    def close(self) -> None:
+        self._detector = self._describer = None
+        self._maps = {}
+
+    @staticmethod
+    def _session(onnxruntime: Any, path: Path, options: Any, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime's exceptions share no base of their own
+            raise BundleError(f"{path}: ONNX Runtime cannot load it ({_first_line(error)}). Export the bundle again.") from error
+        found = {i.name for i in session.get_inputs()}, {o.name for o in session.get_outputs()}
+        if found != (set(inputs), set(outputs)):
+            raise BundleError(
+                f"{path}: has inputs {sorted(found[0])} and outputs {sorted(found[1])}, expected {sorted(inputs)} and "
+                f"{sorted(outputs)}. Export the bundle again."
+            )
+        return session
+
+    @staticmethod
+    def _run(session: Any, outputs: list[str], inputs: dict[str, Float32]) -> list[Float32]:
+        if session is None:
+            raise InferenceError("ONNX Runtime is not open. Use the engine inside `with`.")
+        try:
+            answer: list[Float32] = session.run(outputs, inputs)
+        except Exception as error:  # the runtime's exceptions share no base of their own
+            raise InferenceError(f"ONNX Runtime: {_first_line(error)}") from error
+        return answer
+
+
+class OnnxEngine(BundleEngine):
+    """A bundle on ONNX Runtime, CPU. threads: how many the graphs may use; the rest as in `BundleEngine`."""
+
+    def __init__(self, bundle: Bundle, threads: int = 2, score_threshold: float | None = None, verify: bool = False) -> None:
+        super().__init__(bundle, OnnxGraphs(bundle, threads), f"onnxruntime {_version()} CPU", score_threshold, verify)
+
+
+def _version() -> str:
+    """The installed version, without importing the runtime."""
+    for distribution in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    raise RuntimeUnavailableError("ONNX Runtime is not installed. Run: pip install onnxruntime")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
