@@ -6,8 +6,6 @@ matrices that hold the averaged interpolation weights. (He et al., Mask R-CNN, 2
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -36,56 +34,37 @@ def roi_align(
     if rois.ndim != 2 or rois.shape[1] != 5:
         raise ValueError(f"regions need the shape (K, 5): batch index, x1, y1, x2, y2; got {tuple(rois.shape)}")
     channels, (out_h, out_w) = features.shape[1], output_size
-    dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
     if len(rois) == 0:
         return features.sum() * 0 + features.new_zeros((0, channels, out_h, out_w))
+    dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
     with torch.no_grad():
         boxes = rois[:, 1:].to(dtype) * spatial_scale - (0.5 if aligned else 0.0)
         start, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
         if not aligned:
             size = size.clamp(min=1.0)
-        # By area: a batch that must be halved then keeps large crops together.
+        height, width = features.shape[2:]
+        first_y, weight_y = _axis_weights(start[:, 1], size[:, 1], out_h, sampling_ratio, height)
+        first_x, weight_x = _axis_weights(start[:, 0], size[:, 0], out_w, sampling_ratio, width)
+        k, len_y, len_x = len(rois), weight_y.shape[2], weight_x.shape[2]
+    if k > 1 and k * len_y * len_x * channels > _CROP_BUDGET:
+        # By area, so that large crops, to whose size all of a portion are padded, come together.
         order = torch.argsort(size.clamp(min=0).prod(1))
-        regions = _Regions(rois[order, 0].long(), start[order], size[order])
-        parts = _parts(regions, features.shape, output_size, sampling_ratio)
+        halves = [
+            roi_align(features, rois[part], output_size, spatial_scale, sampling_ratio=sampling_ratio, aligned=aligned)
+            for part in (order[: k // 2], order[k // 2 :])
+        ]
+        return torch.cat(halves)[torch.argsort(order)]
+    y = (first_y[:, None] + torch.arange(len_y, device=rois.device)).clamp(max=height - 1)
+    x = (first_x[:, None] + torch.arange(len_x, device=rois.device)).clamp(max=width - 1)
+    index = (rois[:, 0].long()[:, None, None] * height + y[:, :, None]) * width + x[:, None, :]
     # One row of C numbers a cell: a gather copies whole rows, and its backward adds whole rows.
     cells = features.permute(0, 2, 3, 1).reshape(-1, channels)
-    pooled = []
     with torch.autocast(features.device.type, enabled=False):
-        for index, weight_y, weight_x in parts:
-            k, len_y, len_x = index.shape
-            crop = functional.embedding(index, cells).to(dtype)  # (k, Ly, Lx, C)
-            rows = torch.bmm(weight_y, crop.view(k, len_y, len_x * channels)).view(k * out_h, len_x, channels)
-            repeated_x = weight_x[:, None].expand(k, out_h, out_w, len_x).reshape(k * out_h, out_w, len_x)
-            pooled.append(torch.bmm(repeated_x, rows).view(k, out_h, out_w, channels))
-    out = torch.cat(pooled)[torch.argsort(order)]
-    return out.permute(0, 3, 1, 2).to(features.dtype)
-
-
-class _Regions(NamedTuple):
-    """K regions in cells: index in the batch (K,), first corner (K, 2: x, y) and size (K, 2)."""
-
-    batch: Tensor
-    start: Tensor
-    size: Tensor
-
-
-def _parts(
-    regions: _Regions, shape: torch.Size, output_size: tuple[int, int], sampling_ratio: int
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Cell index (k,Ly,Lx) and weights (k,out_h,Ly), (k,out_w,Lx) of the regions, in portions within the budget."""
-    batch, start, size = regions
-    _, channels, height, width = shape
-    first_y, weight_y = _axis_weights(start[:, 1], size[:, 1], output_size[0], sampling_ratio, height)
-    first_x, weight_x = _axis_weights(start[:, 0], size[:, 0], output_size[1], sampling_ratio, width)
-    k, len_y, len_x = len(batch), weight_y.shape[2], weight_x.shape[2]
-    if k > 1 and k * len_y * len_x * channels > _CROP_BUDGET:
-        halves = (_Regions(*(t[s] for t in regions)) for s in (slice(0, k // 2), slice(k // 2, k)))
-        return [part for half in halves for part in _parts(half, shape, output_size, sampling_ratio)]
-    y = (first_y[:, None] + torch.arange(len_y, device=batch.device)).clamp(max=height - 1)
-    x = (first_x[:, None] + torch.arange(len_x, device=batch.device)).clamp(max=width - 1)
-    index = (batch[:, None, None] * height + y[:, :, None]) * width + x[:, None, :]
-    return [(index, weight_y, weight_x)]
+        crop = functional.embedding(index, cells).to(dtype)  # (K, Ly, Lx, C)
+        rows = torch.bmm(weight_y, crop.view(k, len_y, len_x * channels)).view(k * out_h, len_x, channels)
+        repeated_x = weight_x[:, None].expand(k, out_h, out_w, len_x).reshape(k * out_h, out_w, len_x)
+        pooled = torch.bmm(repeated_x, rows).view(k, out_h, out_w, channels)
+    return pooled.permute(0, 3, 1, 2).to(features.dtype)
 
 
 def _axis_weights(start: Tensor, size: Tensor, bins: int, sampling_ratio: int, limit: int) -> tuple[Tensor, Tensor]:
