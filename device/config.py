@@ -7,30 +7,39 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+Name = Annotated[str, Field(min_length=1)]
+FilePath = Annotated[Path, Field(strict=False)]
+"""In the file a text; relative ones are taken from the file's own folder (config_file). Python callers may give text or Path."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-DeviceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+DeviceId = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        description="1 to 64 letters, digits, '-' or '_', beginning with a letter or digit",
+    ),
+]
 """Part of every topic, so neither slash, plus, hash nor space; never a patient's name."""
 
 
 class Section(BaseModel):
-    """Base of every section: frozen, and a key that is not known is an error."""
+    """Base of every section: frozen; a key that is not known is an error, and so is a value of another type ("5" is no number)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
 
 class DeviceSection(Section):
     """Who this box is and where it keeps its things."""
 
     id: DeviceId = "leukoscope"
-    state_dir: Path = Path("/var/lib/leukoscope")  # record, outbox, control socket
+    state_dir: FilePath = Path("/var/lib/leukoscope")  # record, outbox, control socket
 
 
 class V4l2Camera(Section):
     """A USB microscope camera through V4L2, by its stable id under /dev/v4l/by-id or /dev/v4l/by-path."""
 
     kind: Literal["v4l2"]
-    device: str
+    device: Name
     width_px: int = Field(1920, ge=160, le=8192)
     height_px: int = Field(1080, ge=120, le=8192)
     fps: float = Field(30.0, gt=0, le=240)
@@ -53,7 +62,7 @@ class ReplayCamera(Section):
     """Stored pictures: a folder of images, a video file, or the address of a network stream."""
 
     kind: Literal["replay"]
-    source: str
+    source: Name
     loop: bool = False
     fps: float | None = Field(None, gt=0, le=240)  # None: as fast as they are looked at; videos: their own
     hold_frames: int = Field(3, ge=1, le=1000)  # a still picture is shown this many times, so that it comes to rest
@@ -64,7 +73,7 @@ class SimulatorCamera(Section):
 
     kind: Literal["simulator"]
     seed: int = Field(7, ge=0)
-    case: str = "AML"
+    case: Name = "AML"
     domain: Literal["H", "L"] = "L"
     camera: Literal["C1", "C2"] = "C2"
     objective: Literal[10, 40, 100] = 100
@@ -85,7 +94,7 @@ CameraSection = Annotated[
 class EngineSection(Section):
     """Which bundle runs, and by what."""
 
-    bundle: str = "zoo:attridet-n"  # a folder, or zoo:NAME for a shipped one
+    bundle: Name = "zoo:attridet-n"  # a folder, or zoo:NAME for a shipped one
     runtime: Literal["onnx", "openvino", "tensorrt"] = "onnx"
     threads: int = Field(2, ge=1, le=64)
     score_threshold: Share | None = None  # None: the manifest's
@@ -95,7 +104,7 @@ class EngineSection(Section):
 class MicroscopeSection(Section):
     """The microscope that the camera sits on."""
 
-    profile: str = "zzcat-5mp"  # a shipped calibration profile, or the path of one
+    profile: Name = "zzcat-5mp"  # a shipped calibration profile, or the path of one
     objective: Literal[10, 40, 100] = 100
 
 
@@ -113,7 +122,7 @@ class DisplaySection(Section):
     """Where the technician looks. `--display` on the command line takes precedence."""
 
     kind: Literal["screen", "file", "none"] = "screen"
-    directory: Path | None = None  # for kind: file
+    directory: FilePath | None = None  # for kind: file
     period_s: float = Field(1.0, gt=0)  # for kind: file
     fullscreen: bool = True
     width_px: int = Field(1920, ge=640, le=7680)
@@ -129,7 +138,7 @@ class DisplaySection(Section):
 class RecordSection(Section):
     """The SQLite record."""
 
-    path: Path | None = None  # None: record.sqlite in the state folder
+    path: FilePath | None = None  # None: record.sqlite in the state folder
     crops: bool = True
     jpeg_quality: int = Field(90, ge=50, le=100)
     min_free_mb: int = Field(200, ge=0)
@@ -139,13 +148,13 @@ class BrokerSection(Section):
     """Where summaries go."""
 
     enabled: bool = True
-    host: str = "localhost"
+    host: Name = "localhost"
     port: Port = 1883
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    username: str | None = None
-    password_file: Path | None = None
+    username: Name | None = None
+    password_file: FilePath | None = None  # its first line; never the password itself in this file
     tls: bool = False
-    ca_file: Path | None = None
+    ca_file: FilePath | None = None  # None: the system's authorities
     keepalive_s: int = Field(30, ge=5, le=3600)
     topic_root: str = "leukoscope"
 
@@ -155,6 +164,16 @@ class BrokerSection(Section):
         if not value or any(c in value for c in "+#\0") or value.startswith(("/", "$")) or value.endswith("/"):
             raise ValueError("must be a topic without '+', '#', and without '/' at either end")
         return value
+
+    @model_validator(mode="after")
+    def _no_half_set_security(self) -> BrokerSection:
+        if self.ca_file is not None and not self.tls:
+            raise ValueError(
+                "'ca_file' is given but 'tls' is false, so nothing would be encrypted; set 'tls: true' or remove 'ca_file'"
+            )
+        if self.password_file is not None and self.username is None:
+            raise ValueError("'password_file' needs 'username'")
+        return self
 
 
 class Config(Section):

@@ -1,0 +1,35 @@
+"""What tests of every package share: where the reference numbers and images lie, and skips with a reason where they are absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared"
+
+
+def _shared_folder(name: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"needs ../shared/{name} beside the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the working tree."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real blood-film images (../shared/data); the test is skipped where it is absent."""
+    return _shared_folder("data")
+
+
+@pytest.fixture(scope="session")
+def parity() -> Path:
+    """Folder of reference numbers (../shared/parity); the test is skipped where it is absent."""
+    return _shared_folder("parity")
