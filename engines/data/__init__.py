@@ -1,0 +1,1 @@
+"""Pictures and labels: readers of the published layout, augmentation, and rendered film. numpy and cv2 only."""

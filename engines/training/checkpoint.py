@@ -1,0 +1,47 @@
+"""Checkpoints: one file with network, average, optimiser and position, written whole; read without running any code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engines.errors import DataError
+from engines.network import AttriDet
+from engines.spec import Taxonomy
+
+FORMAT = 1
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` (tensors and plain values only) by temporary file, fsync and rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(path.suffix + ".part")
+    with temporary.open("wb") as file:
+        torch.save({"format": FORMAT, **state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The state that `save` wrote; DataError naming the file if it is missing or something else. Runs no code from the file."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such checkpoint; `attridet train` writes last.pt and best.pt into its run folder") from error
+    except Exception as error:
+        raise DataError(f"{path}: not a readable checkpoint ({type(error).__name__}); train or copy it again") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise DataError(f"{path}: not a checkpoint of this version (format {FORMAT})")
+    return state
+
+
+def load_network(path: Path) -> tuple[AttriDet, dict[str, Any]]:
+    """The averaged network of a checkpoint, in eval mode, and the rest of its state."""
+    state = read(path)
+    model = AttriDet(state["size"], Taxonomy.from_dict(state["taxonomy"]))
+    model.load_state_dict(state["ema"])
+    return model.eval(), state

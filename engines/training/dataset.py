@@ -1,0 +1,158 @@
+"""Pictures in memory, and the augmented training sample of a given epoch and number: a pure function of seed, epoch and number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from engines.data import augment
+from engines.data.augment import Sample
+from engines.data.leukemiaattri import LabelledImage
+from engines.training.hyper import Hyper
+
+_TILES = (1, 2, 3, 4)
+_TILE_WEIGHTS = (0.25, 0.35, 0.25, 0.15)
+
+
+def load(images: Sequence[LabelledImage], longest_px: int, advance: Callable[[], None] = lambda: None) -> list[Sample]:
+    """Read pictures into memory, shrunk where their longer side exceeds `longest_px`; label columns: class, then attributes."""
+    samples = []
+    for image in images:
+        labels = np.concatenate([image.classes[:, None], image.attributes], axis=1)
+        sample = Sample(image.read(), image.boxes_px, labels)
+        if max(sample.image.shape[:2]) > longest_px:
+            sample = augment.resize_longer_side(sample, longest_px, augment=False)
+        samples.append(sample)
+        advance()
+    return samples
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one step learns from.
+
+    images: (B, 3, H, W) uint8 RGB. targets: (n, 6) float32, picture, class, cx, cy, w, h in 0..1. attributes: (n, A) int64, -1 unknown.
+    """
+
+    images: Tensor
+    targets: Tensor
+    attributes: Tensor
+
+    def rois(self) -> Tensor:
+        """(n, 5) float32: picture, x1, y1, x2, y2 in px of the network's input."""
+        height, width = self.images.shape[2:]
+        scale = torch.tensor([width, height], dtype=torch.float32)
+        centre, half = self.targets[:, 2:4] * scale, self.targets[:, 4:6] * scale / 2
+        return torch.cat([self.targets[:, :1], centre - half, centre + half], dim=1)
+
+
+class TrainingSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Mosaics of `size` px. `set_epoch` before each epoch; item i of epoch e never depends on what was drawn before."""
+
+    def __init__(self, samples: Sequence[Sample], size: int, hyper: Hyper, seed: int) -> None:
+        if not samples:
+            raise ValueError("no training pictures")
+        self.samples, self.size, self.hyper, self.seed = list(samples), size, hyper, seed
+        self.order = np.arange(len(self.samples))
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Shuffle for `epoch`."""
+        self.epoch = epoch
+        self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.samples))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
+        rng = np.random.default_rng([self.seed, self.epoch, position, 1])
+        sample = self._composed(rng, int(self.order[position]))
+        hyper = self.hyper
+        if hyper.mixup and rng.random() < hyper.mixup:
+            sample = augment.mixup(rng, sample, self._composed(rng, int(rng.integers(len(self.samples)))))
+        if hyper.blur and rng.random() < hyper.blur:
+            blurred = cv2.GaussianBlur(sample.image, (0, 0), float(rng.uniform(0.4, 1.6)))
+            sample = Sample(blurred, sample.boxes, sample.labels)  # type: ignore[arg-type]  # cv2 stub
+        image = augment.jitter_hsv(rng, sample.image, hyper.hsv_h, hyper.hsv_s, hyper.hsv_v)
+        sample = Sample(image, sample.boxes, sample.labels)
+        if rng.random() < hyper.flipud:
+            sample = augment.flip(sample, horizontal=False)
+        if rng.random() < hyper.fliplr:
+            sample = augment.flip(sample, horizontal=True)
+        return self._tensors(sample)
+
+    def _piece(self, rng: np.random.Generator, index: int) -> Sample:
+        """One picture as it enters a mosaic: a field larger than the tile is cut at its own scale, a smaller one resized."""
+        sample, hyper = self.samples[index], self.hyper
+        if hyper.crop and rng.random() < hyper.crop:
+            many = max(sample.image.shape[:2]) >= 1.5 * self.size
+            sample = augment.cut_square(rng, sample, self.size) if many else augment.random_window(rng, sample)
+        else:
+            sample = augment.resize_longer_side(sample, self.size)
+        if hyper.quarter_turns:
+            sample = augment.quarter_turn(sample, int(rng.integers(4)))
+        return sample
+
+    def _composed(self, rng: np.random.Generator, index: int) -> Sample:
+        hyper, out = self.hyper, (self.size, self.size)
+        if rng.random() < hyper.patchwork:
+            return self._patchwork(rng, index)
+        if rng.random() < hyper.mosaic:
+            others = rng.integers(len(self.samples), size=3)
+            four = [self._piece(rng, int(i)) for i in (index, *others)]
+            four = [four[i] for i in rng.permutation(4)]
+            sample = augment.mosaic(rng, four, self.size)
+        else:
+            sample = augment.resize_longer_side(self._piece(rng, index), self.size)
+        matrix, scale = augment.jitter_matrix(
+            rng, sample.image.shape[:2], out, hyper.degrees, hyper.translate, hyper.scale, hyper.shear, hyper.perspective
+        )
+        return augment.warp(sample, matrix, scale, out)
+
+    def _patchwork(self, rng: np.random.Generator, index: int) -> Sample:
+        """n x n tiles with cells of one size class; the fewer the tiles, the larger the cells."""
+        n = int(rng.choice(_TILES, p=_TILE_WEIGHTS))
+        edges = []
+        for _ in range(2):
+            inner = (np.arange(1, n) + rng.uniform(-0.2, 0.2, n - 1)) * self.size / n
+            edges.append([0, *(int(v) for v in inner), self.size])
+        low, high = np.log(self.hyper.cell_px)
+        chosen = [index, *(int(i) for i in rng.integers(len(self.samples), size=n * n - 1))]
+        chosen = [chosen[i] for i in rng.permutation(n * n)]
+        pieces = []
+        for r in range(n):
+            line = []
+            for c in range(n):
+                width, height = edges[0][c + 1] - edges[0][c], edges[1][r + 1] - edges[1][r]
+                sample = self.samples[chosen[r * n + c]]
+                if self.hyper.quarter_turns:
+                    sample = augment.quarter_turn(sample, int(rng.integers(4)))
+                cell_px = min(float(np.exp(rng.uniform(low, high))), 0.8 * min(width, height))
+                piece = augment.tile(rng, sample, width, height, cell_px)
+                image = augment.jitter_hsv(rng, piece.image, self.hyper.hsv_h, self.hyper.hsv_s / 2, self.hyper.hsv_v / 2)
+                line.append(Sample(image, piece.boxes, piece.labels))
+            pieces.append(line)
+        return augment.patchwork(pieces, edges[0], edges[1])
+
+    def _tensors(self, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
+        n = len(sample.boxes)
+        targets = np.zeros((n, 6), np.float32)
+        targets[:, 1] = sample.labels[:, 0]
+        targets[:, 2:4] = (sample.boxes[:, :2] + sample.boxes[:, 2:]) / 2 / self.size
+        targets[:, 4:6] = (sample.boxes[:, 2:] - sample.boxes[:, :2]) / self.size
+        pixels = np.ascontiguousarray(sample.image[:, :, ::-1].transpose(2, 0, 1))
+        return torch.from_numpy(pixels), torch.from_numpy(targets), torch.from_numpy(sample.labels[:, 1:].astype(np.int64))
+
+
+def collate(items: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Batch:
+    """Stack samples into a batch; targets bear the number of their picture."""
+    targets = []
+    for number, (_, rows, _) in enumerate(items):
+        targets.append(torch.cat([torch.full((len(rows), 1), float(number)), rows[:, 1:]], dim=1))
+    return Batch(torch.stack([i for i, _, _ in items]), torch.cat(targets), torch.cat([a for _, _, a in items]))

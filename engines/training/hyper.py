@@ -1,0 +1,77 @@
+"""Hyper-parameter sets: the published low, med and high (spec 1.6), and `film`, ours for cells that have no up and no neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """One set. Learning rates are for a nominal batch of 64 (`accumulate`), gains before the scaling of spec 1.5."""
+
+    name: str
+    lr0: float = 0.01
+    lrf: float = 0.01
+    momentum: float = 0.937
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 3.0
+    warmup_momentum: float = 0.8
+    warmup_bias_lr: float = 0.1
+    box: float = 0.05
+    cls: float = 0.5
+    obj: float = 1.0
+    anchor_t: float = 4.0
+    fl_gamma: float = 0.0
+    label_smoothing: float = 0.0
+    hsv_h: float = 0.015
+    hsv_s: float = 0.7
+    hsv_v: float = 0.4
+    degrees: float = 0.0
+    translate: float = 0.1
+    scale: float = 0.5
+    shear: float = 0.0
+    perspective: float = 0.0
+    flipud: float = 0.0
+    fliplr: float = 0.5
+    quarter_turns: bool = False  # a film has no up: turn each picture by a multiple of 90 degrees
+    crop: float = 0.0  # probability that a picture is cut to a random window first, so that a centred cell loses its place
+    mosaic: float = 1.0
+    patchwork: float = 0.0  # probability of n x n tiles, each at a scale of its own, in place of the published mosaic
+    cell_px: tuple[float, float] = (26.0, 210.0)  # range of cell sides in a patchwork, in px of the network's input
+    mixup: float = 0.0
+    blur: float = 0.0  # probability of a defocus blur
+    optimiser: str = "sgd"  # "sgd" as published (Nesterov, batches accumulated to 64) or "adamw" (each batch steps)
+    ema_tau: float = 2000.0
+    attribute: float = 1.0  # lambda of L = L_det + lambda x L_attr
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+LOW = Hyper("low", cls=0.5, obj=1.0, scale=0.5, lrf=0.01)
+MED = Hyper("med", cls=0.3, obj=0.7, scale=0.9, lrf=0.1, mixup=0.1)
+HIGH = replace(MED, name="high")  # copy-paste needs segments; on boxes high equals med (spec 1.6)
+FILM = Hyper(
+    "film",
+    optimiser="adamw",
+    lr0=2e-3,
+    lrf=0.02,
+    weight_decay=0.02,
+    momentum=0.9,
+    warmup_epochs=1.0,
+    warmup_bias_lr=2e-3,
+    scale=0.5,
+    patchwork=0.8,
+    flipud=0.5,
+    quarter_turns=True,
+    crop=0.8,
+    hsv_h=0.02,
+    hsv_s=0.5,
+    hsv_v=0.3,
+    blur=0.15,
+    ema_tau=500.0,
+)
+"""For short runs on a CPU from random weights: AdamW steps at each batch, so a few thousand batches are enough."""
+
+SETS = {h.name: h for h in (LOW, MED, HIGH, FILM)}
