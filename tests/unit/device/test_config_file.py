@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.config import Config, ReplayCamera, SimulatorCamera, V4l2Camera
@@ -274,6 +274,7 @@ def test_describe_masks_a_streams_password() -> None:
     assert "rtsp://***@camera/1" in told
 
 
+@settings(max_examples=50)
 @given(st.text(max_size=80))
 def test_no_text_leads_to_any_other_exception(text: str) -> None:
     try:
@@ -292,6 +293,7 @@ _values = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.sampled_from([*CAMERAS, "cam"]), st.dictionaries(st.sampled_from([*Config.model_fields, "other"]), _values), _values)
 def test_no_structure_leads_to_any_other_exception(kind: str, data: dict[str, object], value: object) -> None:
     camera = data.get("camera")
