@@ -182,9 +182,8 @@ class Trainer:
             apply_step(self.optimiser, step)
             loss, parts = self.joint_loss(batch)
             if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {float(loss)} in epoch {self.epoch + 1}, batch {number + 1}; the last good state is {run.folder}/last.pt"
-                )
+                where = f"epoch {self.epoch + 1}, batch {number + 1}"
+                raise TrainingError(f"the loss is {float(loss)} in {where}; the last good state is {run.folder}/last.pt")
             loss.backward()  # type: ignore[no-untyped-call]  # torch stub
             pending += 1
             accumulate = step.accumulate if run.hyper.optimiser == "sgd" else 1
