@@ -1,0 +1,378 @@
+"""One MQTT connection, serviced by the thread that opened it: protocol, refusals, acknowledgements, loss. No retrying, no outbox.
+
+paho-mqtt speaks the protocol; its own threads and reconnects are not used, so that the state told here is the connection's true one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import select
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.exception import MQTTException
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from device.config import BrokerSection
+from device.errors import BrokerError
+
+log = logging.getLogger(__name__)
+
+Version = Literal["5", "3.1.1"]
+OnMessage = Callable[[str, bytes, bool], None]
+"""Called with topic, payload and whether the broker had retained it; must not raise."""
+
+_PAHO_VERSION = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
+_UNSUPPORTED_VERSION: Final = 0x84
+_TAKEN_OVER: Final = 0x8E
+_SUBSCRIPTION_FAILED: Final = 0x80
+_PACKET_OVERHEAD: Final = 64  # fixed header, packet id and our two properties, generously
+SESSION_EXPIRY_S: Final = 7 * 24 * 3600
+_CONNECT_TIMEOUT_S: Final = 5.0
+_FIRST_ANSWER_S: Final = 3.0  # amqtt takes a CONNECT of MQTT 5 for a longer one of 3.1.1 and waits for its rest
+_LAST_ANSWER_S: Final = 10.0
+
+
+class BrokerRefusedError(BrokerError):
+    """The broker said no, or credentials and certificates cannot be used. Somebody must mend the configuration or the broker."""
+
+
+class ProtocolRefusedError(BrokerRefusedError):
+    """The broker does not speak this version of MQTT. Set `broker.protocol` to "auto" or to the other one."""
+
+
+class BrokerLostError(BrokerError):
+    """The broker cannot be reached, or the connection broke. It is tried again; check network, host and port."""
+
+
+class NoAnswerError(BrokerLostError):
+    """The broker said neither yes nor no: hung up or kept silent. Old brokers do that to MQTT 5, and so does what is no broker."""
+
+
+@dataclass(frozen=True)
+class Ack:
+    """The broker's answer to one published message."""
+
+    mid: int
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Will:
+    """The last will: published by the broker, retained, when the connection breaks without a farewell."""
+
+    topic: str
+    payload: bytes
+
+
+class Backoff:
+    """Pauses between attempts: doubling up to a cap, each shortened at random by up to a half, so that devices do not come in step."""
+
+    def __init__(self, first_s: float = 1.0, cap_s: float = 60.0, rand: Callable[[], float] = random.random) -> None:
+        self._first_s, self._cap_s, self._rand = first_s, cap_s, rand
+        self._attempts = 0
+
+    def next_s(self) -> float:
+        pause_s = min(self._cap_s, self._first_s * 2.0 ** min(self._attempts, 30))
+        self._attempts += 1
+        return pause_s * (1.0 - 0.5 * self._rand())
+
+    def reset(self) -> None:
+        self._attempts = 0
+
+
+def versions_to_try(protocol: Literal["auto", "5", "3.1.1"], last: Version | None = None) -> tuple[Version, ...]:
+    """The versions of one attempt, in order. `last`: the one that worked before, which is then asked first."""
+    if protocol != "auto":
+        return (protocol,)
+    return ("3.1.1", "5") if last == "3.1.1" else ("5", "3.1.1")
+
+
+def open_link(
+    section: BrokerSection,
+    client_id: str,
+    *,
+    versions: Sequence[Version] = ("5", "3.1.1"),
+    will: Will | None = None,
+    resume: bool = False,
+    on_message: OnMessage | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Link:
+    """A connection that the broker has accepted, by the first of `versions` that it speaks.
+
+    resume: the broker keeps subscriptions and missed messages under `client_id` while the client is away.
+    Raises BrokerRefusedError or BrokerLostError, each with the reason and the next step.
+    """
+    for position, version in enumerate(versions):
+        link = Link(section, version, client_id, will=will, resume=resume, on_message=on_message)
+        last = position == len(versions) - 1
+        try:
+            link.open(cancelled, _LAST_ANSWER_S if last else _FIRST_ANSWER_S)
+        except (ProtocolRefusedError, NoAnswerError) as error:
+            if last:
+                raise
+            log.info("%s; trying MQTT %s", error, versions[position + 1])
+        else:
+            return link
+    raise ValueError("no protocol version to try")
+
+
+class Link:
+    """One connection. Used by one thread; when it is gone, it is gone: open another."""
+
+    def __init__(
+        self,
+        section: BrokerSection,
+        version: Version,
+        client_id: str,
+        *,
+        will: Will | None = None,
+        resume: bool = False,
+        on_message: OnMessage | None = None,
+    ) -> None:
+        self.version: Version = version
+        self.max_packet_bytes: int | None = None
+        self.max_in_flight = 8
+        self._section, self._resume, self._on_message = section, resume, on_message
+        self._where = f"{section.host}:{section.port}"
+        self._acks: deque[Ack] = deque()
+        self._granted: dict[int, list[ReasonCode]] = {}
+        self._accepted = False
+        self._refusal: BrokerRefusedError | None = None
+        self._gone = ""
+        self._tls: _TlsContext | None = None
+        v5 = version == "5"
+        self._paho = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=None if v5 else not resume,
+            protocol=_PAHO_VERSION[version],
+            reconnect_on_failure=False,
+        )
+        self._paho.connect_timeout = _CONNECT_TIMEOUT_S
+        self._paho.on_connect = self._connected
+        self._paho.on_disconnect = self._disconnected
+        self._paho.on_publish = self._acknowledged
+        self._paho.on_subscribe = self._subscribed
+        self._paho.on_message = self._arrived
+        if will is not None:
+            self._paho.will_set(will.topic, will.payload, qos=1, retain=True)
+
+    # ---- opening and closing
+
+    def open(self, cancelled: Callable[[], bool] = lambda: False, answer_s: float = _LAST_ANSWER_S) -> None:
+        """Connect and wait up to `answer_s` for the broker's yes.
+
+        Raises BrokerRefusedError or BrokerLostError; the socket is then closed.
+        """
+        try:
+            self._open(cancelled, answer_s)
+        except BaseException:
+            self.drop()
+            raise
+
+    def _open(self, cancelled: Callable[[], bool], answer_s: float) -> None:
+        self._authenticate()
+        options: dict[str, Any] = {}
+        if self.version == "5":
+            session = {"SessionExpiryInterval": SESSION_EXPIRY_S} if self._resume else {}
+            options = {"clean_start": not self._resume, "properties": _properties(PacketTypes.CONNECT, **session)}
+        try:
+            self._paho.connect(self._section.host, self._section.port, self._section.keepalive_s, **options)
+        except (OSError, ValueError) as error:
+            raise _unreachable(error, self._section) from error
+        deadline_s = time.monotonic() + answer_s
+        while not self._accepted:
+            if cancelled():
+                raise BrokerLostError("stopped while connecting")
+            if time.monotonic() > deadline_s:
+                raise NoAnswerError(f"{self._where} says nothing to MQTT {self.version}; is it a broker, and no TLS port?")
+            try:
+                self.service(0.1)
+            except BrokerLostError as error:
+                if self._refusal:
+                    raise self._refusal from error
+                reason = f"{self._where} hung up on MQTT {self.version} without a word; is it a broker, and no TLS port?"
+                raise NoAnswerError(reason) from error
+        if self._refusal:
+            raise self._refusal
+
+    def _authenticate(self) -> None:
+        section = self._section
+        if section.password_file is not None and section.username is None:
+            raise BrokerRefusedError("broker.password_file without broker.username; give both")
+        if section.username is not None:
+            password = None
+            if section.password_file is not None:
+                try:
+                    password = section.password_file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+                except (OSError, UnicodeDecodeError) as error:
+                    raise BrokerRefusedError(f"cannot read the broker's password file {section.password_file}: {error}") from error
+            self._paho.username_pw_set(section.username, password)
+        if section.tls:
+            self._tls = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)  # checks certificate and host name
+            try:
+                if section.ca_file is not None:
+                    self._tls.load_verify_locations(section.ca_file)
+                else:
+                    self._tls.load_default_certs()
+            except OSError as error:  # ssl.SSLError is one
+                raise BrokerRefusedError(f"cannot use broker.ca_file {section.ca_file}: {error}") from error
+            self._paho.tls_set_context(self._tls)
+
+    def close(self) -> None:
+        """Leave in order: the broker does not publish the last will."""
+        if self._paho.socket() is not None:
+            self._paho.disconnect()
+        self.drop()
+
+    def drop(self) -> None:
+        """Break off; where the broker had accepted us, it publishes the last will."""
+        self._gone = self._gone or "closed"
+        for sock in (cast("socket.socket | None", self._paho.socket()), self._tls.last if self._tls else None):
+            if sock is not None:
+                with contextlib.suppress(OSError):
+                    sock.close()
+
+    # ---- the open connection
+
+    def service(self, timeout_s: float, wake_fd: int | None = None) -> None:
+        """Wait up to `timeout_s` for the network (or for `wake_fd` to become readable), then read, write and keep alive.
+
+        Raises BrokerLostError once the connection is gone.
+        """
+        sock = cast("socket.socket | None", self._paho.socket())
+        if sock is not None and sock.fileno() >= 0:
+            waiting = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+            poll = select.poll()
+            poll.register(sock.fileno(), select.POLLIN | (select.POLLOUT if self._paho.want_write() else 0))
+            if wake_fd is not None:
+                poll.register(wake_fd, select.POLLIN)
+            ready = dict(poll.poll(0 if waiting else int(1000 * timeout_s))).get(sock.fileno(), 0)
+            try:
+                if waiting or ready & ~select.POLLOUT:
+                    self._paho.loop_read()
+                if self._paho.want_write():
+                    self._paho.loop_write()
+                self._paho.loop_misc()
+            except (ValueError, OSError, MQTTException) as error:  # what a broken peer can make the decoder say
+                self._gone = f"{self._where} sent what is not MQTT: {error}"
+        self._raise_if_gone()
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
+        """Send at QoS 1; the number returned comes back in an `Ack`.
+
+        Raises BrokerRefusedError where the broker does not take messages of this size, BrokerLostError when the connection is gone.
+        """
+        size = len(payload) + len(topic.encode()) + _PACKET_OVERHEAD
+        if self.max_packet_bytes is not None and size > self.max_packet_bytes:
+            raise BrokerRefusedError(f"{self._where} takes at most {self.max_packet_bytes} bytes a message, this one has {size}")
+        properties = None
+        if self.version == "5":
+            properties = _properties(PacketTypes.PUBLISH, ContentType="application/json", PayloadFormatIndicator=1)  # 1: UTF-8
+        info = self._paho.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        self._raise_if_gone()
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise BrokerLostError(f"{self._where}: {paho.error_string(info.rc)}")
+        return info.mid
+
+    def take_acks(self) -> list[Ack]:
+        """The answers that arrived since the last call."""
+        acks = list(self._acks)
+        self._acks.clear()
+        return acks
+
+    def subscribe(self, filters: Sequence[str], cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Subscribe at QoS 1 and wait for the broker's word. Raises BrokerRefusedError where it grants less, or BrokerLostError."""
+        rc, mid = self._paho.subscribe([(each, 1) for each in filters])
+        if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
+            raise BrokerLostError(f"{self._where}: {paho.error_string(rc)}")
+        deadline_s = time.monotonic() + _CONNECT_TIMEOUT_S
+        while mid not in self._granted:
+            if cancelled() or time.monotonic() > deadline_s:
+                raise BrokerLostError(f"{self._where} did not answer the subscription")
+            self.service(0.1)
+        for each, code in zip(filters, self._granted.pop(mid), strict=True):
+            if code.value >= _SUBSCRIPTION_FAILED:
+                raise BrokerRefusedError(f"{self._where} does not let us subscribe to {each}: {code}; ask for that right")
+
+    def _raise_if_gone(self) -> None:
+        sock = self._paho.socket()
+        if sock is None or self._gone:
+            raise BrokerLostError(self._gone or f"connection to {self._where} lost")
+
+    # ---- what paho tells
+
+    def _connected(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, properties: Properties | None) -> None:
+        self._accepted = not reason.is_failure
+        if reason.is_failure:
+            if reason.value == _UNSUPPORTED_VERSION:
+                self._refusal = ProtocolRefusedError(f"{self._where} does not speak MQTT {self.version}")
+            else:
+                self._refusal = BrokerRefusedError(f"{self._where} refuses: {reason}; check username and password file")
+            return
+        self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
+        self.max_in_flight = min(self.max_in_flight, getattr(properties, "ReceiveMaximum", self.max_in_flight))
+        if getattr(properties, "MaximumQoS", 1) < 1:
+            self._refusal = BrokerRefusedError(f"{self._where} offers QoS 0 only; summaries need QoS 1")
+
+    def _disconnected(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        if flags.is_disconnect_packet_from_server:
+            twice = "; is the device id used twice?" if reason.value == _TAKEN_OVER else ""
+            self._gone = f"{self._where} ended the connection: {reason}{twice}"
+        else:
+            self._gone = self._gone or f"connection to {self._where} lost ({str(reason).lower()})"
+
+    def _acknowledged(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
+        self._acks.append(Ack(mid, not reason.is_failure, str(reason)))
+
+    def _subscribed(self, _client: Any, _data: Any, mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
+        self._granted[mid] = reasons
+
+    def _arrived(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+        if self._on_message is not None:
+            self._on_message(message.topic, bytes(message.payload), bool(message.retain))
+
+
+class _TlsContext(ssl.SSLContext):
+    """Remembers the last socket it wrapped, so that a handshake that fails leaves none open (paho lets go of it)."""
+
+    last: ssl.SSLSocket | None = None
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        self.last = super().wrap_socket(*args, **kwargs)
+        return self.last
+
+
+def _properties(packet: int, **values: Any) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]  # paho leaves its constructor without types
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
+
+
+def _unreachable(error: Exception, section: BrokerSection) -> BrokerError:
+    where = f"{section.host}:{section.port}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return BrokerRefusedError(f"the certificate of {where} is not trusted: {error.verify_message}; set broker.ca_file")
+    if isinstance(error, ssl.SSLError):
+        return BrokerRefusedError(f"no TLS with {where}: {error.reason or error}; is it a TLS port (often 8883)?")
+    if isinstance(error, ConnectionRefusedError):
+        return BrokerLostError(f"no broker listens on {where}; start it, or mend broker.host and broker.port")
+    if isinstance(error, socket.gaierror):
+        return BrokerLostError(f"the host name '{section.host}' cannot be resolved; check broker.host and the network")
+    if isinstance(error, TimeoutError):
+        return BrokerLostError(f"no answer from {where} in {_CONNECT_TIMEOUT_S:.0f} s; check host, port and firewall")
+    return BrokerLostError(f"{where} cannot be reached: {error}")

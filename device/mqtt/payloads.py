@@ -1,0 +1,335 @@
+"""What is sent, as frozen models that are also the published JSON Schemas: `SlideSummary`, `DeviceStatus`. No topics, no connection.
+
+Meaning lives in the payload, never in MQTT 5 properties, so that 3.1.1 brokers carry all of it. Senders add no field that is not in
+the model; receivers ignore fields they do not know, so a later version may add some without a new schema number.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from uuid import UUID
+
+import pydantic_core
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from typing_extensions import Self
+
+from calibration.profile import CalibrationProfile
+from engines.runtime.base import EngineInfo
+
+NOTICE: Final = "For review, not a diagnosis."
+BLAST_NOTE: Final = "Preliminary: a person must confirm every blast."
+
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+"""Text without control characters, so that a payload cannot write to a receiver's terminal."""
+DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Count = Annotated[int, Field(ge=0)]
+Percent = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
+Threshold = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class PayloadError(Exception):
+    """A received payload is not what its schema says; the message names the first field that is wrong. Tell the sender's keeper."""
+
+
+class Part(BaseModel):
+    """Base of every object in a payload: frozen; what the model does not know is refused when it is built."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Payload(Part):
+    """Base of the two messages."""
+
+    def to_bytes(self) -> bytes:
+        """UTF-8 JSON, the bytes that are sent."""
+        return self.model_dump_json(by_alias=True).encode()
+
+
+class DifferentialShare(Part):
+    """One type of white blood cell; every type of the taxonomy is listed, also with count 0."""
+
+    name: Line
+    count: Count
+    percent: Percent = Field(description="Of all white blood cells counted, unidentified included; rounded to 2 decimals.")
+    blast: bool
+
+
+class Unidentified(Part):
+    """White blood cells counted whose type was too uncertain to be named."""
+
+    count: Count
+    percent: Percent
+
+
+class Blasts(Part):
+    """Cells of the types that count as blasts or blast equivalents."""
+
+    count: Count
+    percent: Percent
+    preliminary: Literal[True] = True
+    note: Literal["Preliminary: a person must confirm every blast."] = BLAST_NOTE
+
+
+class ValueShare(Part):
+    """One word of an attribute and how many cells of the type it was the most probable word for."""
+
+    value: Line
+    count: Count
+    percent: Percent = Field(description="Of the cells of this type whose attribute is known.")
+
+
+class AttributeShares(Part):
+    """One morphological attribute within one type."""
+
+    key: Line
+    name: Line
+    known: Count = Field(description="Cells of this type whose attribute is known; the base of the per cents.")
+    majority: Line | None = Field(description="The word with most cells; null on a tie or where no cell's attribute is known.")
+    shares: tuple[ValueShare, ...]
+
+
+class TypeMorphology(Part):
+    """The attributes of one type with at least one identified cell."""
+
+    name: Line
+    cells: Annotated[int, Field(ge=1)]
+    attributes: tuple[AttributeShares, ...]
+
+
+class ModelProvenance(Part):
+    """The network that named the cells."""
+
+    name: Line
+    version: Line
+    digest: Digest = Field(description="SHA-256 of the bundle's manifest: model, thresholds and taxonomy together.")
+    runtime: Line
+    precision: Line
+    score_threshold: Threshold = Field(description="Below it a candidate is no cell.")
+    identify_threshold: Threshold = Field(description="Below it a cell is counted as unidentified.")
+
+    @classmethod
+    def of(cls, engine: EngineInfo, identify_threshold: float) -> Self:
+        return cls(
+            name=one_line(engine.name),
+            version=one_line(engine.version),
+            digest=engine.digest,
+            runtime=one_line(engine.runtime),
+            precision=one_line(engine.precision),
+            score_threshold=engine.score_threshold,
+            identify_threshold=identify_threshold,
+        )
+
+
+class CalibrationProvenance(Part):
+    """The microscope's profile under which the pictures were taken."""
+
+    profile: Line
+    version: Line
+    objective: Annotated[int, Field(gt=0)]
+    um_per_px: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(description="Null: the profile lacks this objective.")
+    measured: bool = Field(description="False: nominal values; sizes are only indicative.")
+
+    @classmethod
+    def of(cls, profile: CalibrationProfile, objective: int, width_px: int) -> Self:
+        """Scale for frames `width_px` wide."""
+        return cls(
+            profile=one_line(profile.name),
+            version=one_line(profile.version),
+            objective=objective,
+            um_per_px=profile.um_per_px(objective, width_px),
+            measured=profile.measured,
+        )
+
+
+class SourceProvenance(Part):
+    """Where the pictures came from."""
+
+    kind: Line = Field(description='The kind of camera: "v4l2", "picamera2", "replay" or "simulator".')
+    name: Line
+    simulated: bool = Field(description="True: rendered film, no patient's blood.")
+
+    @classmethod
+    def of(cls, kind: str, name: str) -> Self:
+        """`name` without what must not leave the device: a stream's user and password, and the folders above stored pictures."""
+        text = one_line(name)
+        if "://" in text:
+            scheme, _, rest = text.partition("://")
+            host, slash, path = rest.partition("/")
+            text = f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+        elif kind == "replay":
+            text = text.rstrip("/").rpartition("/")[2]
+        return cls(kind=kind, name=text, simulated=kind == "simulator")
+
+
+class SlideSummary(Payload):
+    """One slide as the device counted it, before anybody reviewed it."""
+
+    schema_id: Literal["leukoscope.summary/1"] = Field("leukoscope.summary/1", alias="schema")
+    message_id: UUID = Field(description="The same in every copy of this message: drop doubles by it.")
+    device_id: DeviceName
+    slide_id: Line
+    state: Literal["review", "aborted"]
+    abort_reason: Line = Field(description='Why the slide was broken off; "" unless state is "aborted".')
+    review_state: Literal["unreviewed", "reviewed"]
+    notice: Literal["For review, not a diagnosis."] = NOTICE
+    started_at: AwareDatetime
+    finished_at: AwareDatetime
+    time_trusted: bool = Field(description="False: the device's clock was not synchronised; its dates need a person's look.")
+    boot_id: Line = Field(description="The device's boot; orders slides whose dates cannot be trusted.")
+    fields_counted: Count
+    fields_undone: Count = Field(description="Fields the technician took back; not part of any count here.")
+    target_cells: Annotated[int, Field(ge=1)]
+    white_cells: Count = Field(description="Identified and unidentified white blood cells; artefacts are not among them.")
+    differential: tuple[DifferentialShare, ...]
+    unidentified: Unidentified
+    artefacts: Count
+    blasts: Blasts
+    morphology: tuple[TypeMorphology, ...]
+    description: tuple[Line, ...] = Field(description="Sentences on the film, made from the counts and attributes above.")
+    model: ModelProvenance
+    calibration: CalibrationProvenance
+    source: SourceProvenance
+    skipped_pictures: Count = Field(description="Stored pictures that could not be read.")
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        counted = sum(row.count for row in self.differential) + self.unidentified.count
+        if counted != self.white_cells:
+            raise ValueError(f"white_cells is {self.white_cells}, but differential and unidentified add up to {counted}")
+        blasts = sum(row.count for row in self.differential if row.blast)
+        if blasts != self.blasts.count:
+            raise ValueError(f"blasts.count is {self.blasts.count}, but the differential's blasts add up to {blasts}")
+        if (self.state == "aborted") != bool(self.abort_reason):
+            raise ValueError("abort_reason belongs to an aborted slide, and to that alone")
+        return self
+
+
+class PartStatus(Part):
+    """One part of the device."""
+
+    level: Literal["ok", "busy", "warn", "fail"]
+    text: Line
+
+
+class SlideProgress(Part):
+    """The slide that is open now."""
+
+    slide_id: Line
+    state: Line
+    fields: Count
+    white_cells: Count
+    target_cells: Annotated[int, Field(ge=1)]
+
+
+class Versions(Part):
+    """What runs on the device."""
+
+    leukoscope: Line
+    engine: Line
+    calibration: Line
+
+
+class DeviceStatus(Payload):
+    """Whether a device is there and how it does. Retained, so a late subscriber gets the last one at once."""
+
+    schema_id: Literal["leukoscope.status/1"] = Field("leukoscope.status/1", alias="schema")
+    device_id: DeviceName
+    state: Literal["online", "offline"]
+    offline_reason: Literal["stopped", "lost"] | None = Field(
+        None, description='"stopped": switched off in order. "lost": the last will, sent by the broker. Null while online.'
+    )
+    since: AwareDatetime | None = Field(description="When this state began; null in the last will, for the broker does not say when.")
+    sent_at: AwareDatetime = Field(description="When the device wrote this; for a last will, when it connected.")
+    time_trusted: bool
+    boot_id: Line
+    versions: Versions
+    camera: PartStatus
+    engine: PartStatus
+    record: PartStatus
+    slide: SlideProgress | None = None
+    outbox_pending: Count = Field(description="Summaries that wait for the broker's acknowledgement.")
+    uptime_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    simulated: bool = Field(description="True: the camera is a simulator.")
+
+    def last_will(self, now: datetime) -> DeviceStatus:
+        """What the broker shall say of this device when its connection breaks."""
+        return self.model_copy(update={"state": "offline", "offline_reason": "lost", "since": None, "sent_at": now, "slide": None})
+
+    def stopped(self, now: datetime) -> DeviceStatus:
+        """What the device says when it leaves in order."""
+        return self.model_copy(update={"state": "offline", "offline_reason": "stopped", "since": now, "sent_at": now, "slide": None})
+
+    def says_the_same_as(self, other: DeviceStatus | None) -> bool:
+        """Whether nothing but dates and running numbers differ, so that the newer one need not be sent at once."""
+        running = {name: getattr(self, name) for name in ("since", "sent_at", "uptime_s", "outbox_pending")}
+        return other is not None and other.model_copy(update=running) == self
+
+
+def one_line(text: str) -> str:
+    """`text` on one line: white space runs become one space; control characters and what is no Unicode text become "?"."""
+    text = text.encode("utf-8", "replace").decode()
+    return "".join(c if ord(c) >= 0x20 and not 0x7F <= ord(c) <= 0x9F else "?" for c in " ".join(text.split()))
+
+
+_P = TypeVar("_P", bound=Payload)
+
+
+@dataclass(frozen=True)
+class Received(Generic[_P]):
+    """A payload that was understood, and the fields (by path) that a newer sender put in and this receiver does not know."""
+
+    payload: _P
+    ignored: tuple[str, ...] = ()
+
+
+def read_summary(data: bytes) -> Received[SlideSummary]:
+    """Parse a summary's bytes. Raises PayloadError naming what is wrong."""
+    return _read(SlideSummary, data)
+
+
+def read_status(data: bytes) -> Received[DeviceStatus]:
+    """Parse a status' bytes. Raises PayloadError naming what is wrong."""
+    return _read(DeviceStatus, data)
+
+
+def _read(kind: type[_P], data: bytes) -> Received[_P]:
+    try:
+        document = pydantic_core.from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise PayloadError(f"not JSON: {error}") from error
+    if not isinstance(document, Mapping):
+        raise PayloadError("not a JSON object")
+    try:
+        return Received(_validated(kind, document))
+    except ValidationError as error:
+        if any(e["type"] != "extra_forbidden" for e in error.errors()):
+            raise PayloadError(_first(error)) from error
+        unknown = [e["loc"] for e in error.errors()]
+    known = copy.deepcopy(dict(document))
+    for *parents, name in unknown:
+        at: Any = known
+        for step in parents:
+            at = at[step]
+        del at[name]
+    try:
+        return Received(_validated(kind, known), tuple(".".join(map(str, path)) for path in unknown))
+    except ValidationError as error:  # what a validator of the whole object finds shows only now
+        raise PayloadError(_first(error)) from error
+
+
+def _validated(kind: type[_P], document: Mapping[str, Any]) -> _P:
+    # Through JSON, where UUIDs and dates are strings: the same rules as in the published schema.
+    return kind.model_validate_json(pydantic_core.to_json(document), strict=True)
+
+
+def _first(error: ValidationError) -> str:
+    details = error.errors()
+    known = [e for e in details if e["type"] != "extra_forbidden"] or details
+    path = ".".join(str(step) for step in known[0]["loc"]) or "the whole"
+    more = f" (and {len(known) - 1} more)" if len(known) > 1 else ""
+    return f"{path}: {known[0]['msg']}{more}"

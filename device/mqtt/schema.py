@@ -1,0 +1,39 @@
+"""The published JSON Schemas, generated from the models: `python -m device.mqtt.schema docs/schema` writes them anew."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from device.mqtt.payloads import DeviceStatus, Payload, SlideSummary
+
+_BASE = "https://json-schema.org/draft/2020-12/schema"
+_PUBLISHED: dict[str, type[Payload]] = {"summary-1.json": SlideSummary, "status-1.json": DeviceStatus}
+
+
+def published_schemas() -> dict[str, str]:
+    """File name to the schema's text, as a receiver needs it: fields that are always sent are required, unknown ones are allowed."""
+    out = {}
+    for name, model in _PUBLISHED.items():
+        schema = {"$schema": _BASE, **_open(model.model_json_schema(by_alias=True, mode="serialization"))}
+        out[name] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return out
+
+
+def _open(node: Any) -> Any:
+    """`node` without "additionalProperties": false: receivers ignore what they do not know, only senders are held to the model."""
+    if isinstance(node, dict):
+        return {key: _open(value) for key, value in node.items() if not (key == "additionalProperties" and value is False)}
+    return [_open(item) for item in node] if isinstance(node, list) else node
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in published_schemas().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schema"))

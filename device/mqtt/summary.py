@@ -1,0 +1,111 @@
+"""From a closed slide to the `SlideSummary` that is sent: a pure function of what was counted and where it came from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+from uuid import UUID
+
+from device.mqtt.payloads import (
+    AttributeShares,
+    Blasts,
+    CalibrationProvenance,
+    DifferentialShare,
+    ModelProvenance,
+    SlideSummary,
+    SourceProvenance,
+    TypeMorphology,
+    Unidentified,
+    ValueShare,
+    one_line,
+)
+from device.slide.model import Cell, Slide, SlideState
+from device.slide.tally import Differential, percent
+from engines.spec import Attribute, Taxonomy
+
+_CLOSED: dict[SlideState, Literal["review", "aborted"]] = {
+    SlideState.REVIEW: "review",
+    SlideState.ABORTED: "aborted",
+}
+
+
+def build_summary(
+    slide: Slide,
+    differential: Differential,
+    description: Sequence[str],
+    taxonomy: Taxonomy,
+    *,
+    message_id: UUID,
+    device_id: str,
+    target_cells: int,
+    model: ModelProvenance,
+    calibration: CalibrationProvenance,
+    source: SourceProvenance,
+    time_trusted: bool,
+    boot_id: str,
+    skipped_pictures: int = 0,
+) -> SlideSummary:
+    """The summary of a closed slide.
+
+    `differential` is the one shown on the screen, of the slide's cells; per cents are rounded to 2 decimals here, counts decide.
+    Raises ValueError for a slide that is not closed, or one whose numbers do not add up (pydantic's ValidationError is one).
+    """
+    if slide.state not in _CLOSED or slide.finished_at is None:
+        raise ValueError(f"slide {slide.slide_id} is {slide.state.value}: a summary is made of a finished or an aborted slide")
+    state = _CLOSED[slide.state]
+    return SlideSummary(
+        message_id=message_id,
+        device_id=device_id,
+        slide_id=one_line(slide.slide_id),
+        state=state,
+        abort_reason=(one_line(slide.abort_reason) or "no reason given") if state == "aborted" else "",
+        review_state=slide.review_state.value,
+        started_at=slide.started_at,
+        finished_at=slide.finished_at,
+        time_trusted=time_trusted,
+        boot_id=one_line(boot_id),
+        fields_counted=len(slide.fields),
+        fields_undone=slide.fields_undone,
+        target_cells=target_cells,
+        white_cells=differential.white_cells,
+        differential=tuple(
+            DifferentialShare(name=one_line(row.name), count=row.count, percent=round(row.percent, 2), blast=row.blast)
+            for row in differential.rows
+        ),
+        unidentified=Unidentified(count=differential.unidentified, percent=round(differential.unidentified_percent, 2)),
+        artefacts=differential.artefacts,
+        blasts=Blasts(count=differential.blasts, percent=round(differential.blast_percent, 2)),
+        morphology=morphology(slide.cells, taxonomy),
+        description=tuple(one_line(sentence) for sentence in description),
+        model=model,
+        calibration=calibration,
+        source=source,
+        skipped_pictures=skipped_pictures,
+    )
+
+
+def morphology(cells: Sequence[Cell], taxonomy: Taxonomy) -> tuple[TypeMorphology, ...]:
+    """Attributes of each type with at least one identified cell, in the taxonomy's order; artefacts have none."""
+    types = []
+    for index, name in enumerate(taxonomy.classes):
+        words = [c.attribute_words(taxonomy) for c in cells if c.class_index == index and c.identified]
+        if words and not taxonomy.is_artefact(index):
+            shares = tuple(_shares(a, Counter(w[a.key] for w in words if a.key in w)) for a in taxonomy.attributes)
+            types.append(TypeMorphology(name=one_line(name), cells=len(words), attributes=shares))
+    return tuple(types)
+
+
+def _shares(attribute: Attribute, counts: Counter[str]) -> AttributeShares:
+    known = sum(counts.values())
+    best = [word for word in attribute.values if counts[word] and counts[word] == max(counts.values())]
+    return AttributeShares(
+        key=one_line(attribute.key),
+        name=one_line(attribute.name),
+        known=known,
+        majority=one_line(best[0]) if len(best) == 1 else None,
+        shares=tuple(
+            ValueShare(value=one_line(word), count=counts[word], percent=round(percent(counts[word], known), 2))
+            for word in attribute.values
+        ),
+    )

@@ -1,0 +1,263 @@
+"""The supervisor's terminal: subscribes to summaries and device status and prints them. It changes nothing on any device.
+
+What arrives was written by others: it is validated, shown as plain text, and a message that is no good is shown as such.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+
+from rich.bar import Bar
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from device.config import BrokerSection
+from device.mqtt.client import Backoff, BrokerLostError, BrokerRefusedError, open_link, versions_to_try
+from device.mqtt.payloads import DeviceStatus, PayloadError, SlideSummary, read_status, read_summary
+from device.mqtt.topics import ANY_DEVICE, Topics
+
+_LARGEST_BYTES = 1 << 20
+_BAR_COLUMNS = 32
+_BLAST_MARK = "◆"  # told apart by shape as well as by colour
+
+
+def watch(
+    section: BrokerSection,
+    *,
+    device: str = ANY_DEVICE,
+    count: int | None = None,
+    timeout_s: float | None = None,
+    console: Console | None = None,
+    client_id: str | None = None,
+    ready: threading.Event | None = None,
+    stop: threading.Event | None = None,
+) -> list[SlideSummary]:
+    """Print what arrives until `count` summaries came, `timeout_s` passed, `stop` is set or Ctrl-C; returns the summaries, each once.
+
+    client_id: with it the broker keeps what is published while nobody watches under this name, and sends it the next time.
+    ready: set once the subscription stands; what is published before is not seen (summaries are not retained).
+    Raises BrokerRefusedError when the broker refuses at first; a broker that is away is waited for.
+    """
+    stop = stop or threading.Event()
+    desk = _Desk(Topics(device, section.topic_root), console or Console())
+    until_s = None if timeout_s is None else time.monotonic() + timeout_s
+
+    def done() -> bool:
+        enough = count is not None and len(desk.summaries) >= count
+        return enough or (until_s is not None and time.monotonic() >= until_s) or stop.is_set()
+
+    backoff, version, told = Backoff(0.5, 15.0), None, ""
+    try:
+        while not done():
+            try:
+                link = open_link(
+                    section,
+                    client_id or f"leukoscope-watch-{uuid.uuid4().hex[:12]}",
+                    versions=versions_to_try(section.protocol, version),
+                    resume=client_id is not None,
+                    on_message=desk.take,
+                    cancelled=done,
+                )
+                try:
+                    link.subscribe([desk.topics.summary, desk.topics.status], done)
+                    version, told = link.version, ""
+                    desk.note(f"watching {desk.topics.summary} on {section.host}:{section.port} (MQTT {version})")
+                    backoff.reset()
+                    if ready is not None:
+                        ready.set()
+                    while not done():
+                        link.service(0.2)
+                finally:
+                    link.close()
+            except BrokerRefusedError as error:
+                if version is None:
+                    raise
+                told = desk.note_once(told, f"{error}; trying again")
+            except BrokerLostError as error:
+                if not done():
+                    told = desk.note_once(told, f"{error}; trying again")
+            if not done():
+                pause_s = backoff.next_s()
+                stop.wait(pause_s if until_s is None else max(0.0, min(pause_s, until_s - time.monotonic())))
+    except KeyboardInterrupt:
+        desk.note("stopped")
+    return desk.summaries
+
+
+class _Desk:
+    """What has arrived, and the console it is laid out on."""
+
+    def __init__(self, topics: Topics, console: Console) -> None:
+        self.topics = topics
+        self.summaries: list[SlideSummary] = []
+        self._console = console
+        self._seen: set[uuid.UUID] = set()
+
+    def take(self, topic: str, payload: bytes, retained: bool) -> None:
+        """One message as it came from the broker. Never raises: the next message may be a good one."""
+        try:
+            self._read(topic, payload, retained)
+        except PayloadError as error:
+            self._warn(f"message on {topic} not understood: {error}")
+        except Exception as error:
+            self._warn(f"message on {topic} could not be shown: {type(error).__name__}: {error}")
+
+    def _read(self, topic: str, payload: bytes, retained: bool) -> None:
+        device = self.topics.device_of(topic)
+        if len(payload) > _LARGEST_BYTES:
+            raise PayloadError(f"{len(payload)} bytes, more than any summary has")
+        if topic.endswith("/status"):
+            if not payload:
+                self.note(f"{device}: its status was removed from the broker")
+                return
+            status = read_status(payload)
+            _same_device(device, status.payload.device_id)
+            self._console.print(render_status(status.payload, retained=retained))
+            self._tell_ignored(topic, status.ignored)
+            return
+        summary = read_summary(payload)
+        _same_device(device, summary.payload.device_id)
+        if summary.payload.message_id in self._seen:
+            self.note(f"{device}: summary of slide {summary.payload.slide_id} came once more; dropped")
+            return
+        self._seen.add(summary.payload.message_id)
+        self.summaries.append(summary.payload)
+        self._console.print(render_summary(summary.payload))
+        self._tell_ignored(topic, summary.ignored)
+
+    def note(self, text: str) -> None:
+        self._console.print(Text(_plain(text), style="dim"))
+
+    def note_once(self, told: str, text: str) -> str:
+        if text != told:
+            self.note(text)
+        return text
+
+    def _warn(self, text: str) -> None:
+        self._console.print(Text(_plain(text), style="bold yellow"))
+
+    def _tell_ignored(self, topic: str, ignored: tuple[str, ...]) -> None:
+        if ignored:
+            self.note(f"{topic}: fields this watcher does not know (a newer device?): {', '.join(ignored)}")
+
+
+def render_status(status: DeviceStatus, *, retained: bool = False) -> Text:
+    """One line: who, whether online, and how its parts do."""
+    line = Text.assemble((_plain(f"{status.device_id}  "), "bold"))
+    if status.state == "offline":
+        why = {"lost": "connection lost", "stopped": "switched off", None: "no reason given"}[status.offline_reason]
+        line.append(f"OFFLINE ({why})", style="bold red")
+        line.append("" if status.since is None else f" since {status.since:%Y-%m-%d %H:%M:%S %Z}")
+    else:
+        line.append("ONLINE", style="bold green")
+        for name, part in (("camera", status.camera), ("engine", status.engine), ("record", status.record)):
+            style = {"ok": "", "busy": "", "warn": "yellow", "fail": "bold red"}[part.level]
+            line.append(_plain(f" · {name} {part.level}" + (f": {part.text}" if part.text else "")), style=style)
+        if status.slide is not None:
+            slide = status.slide
+            line.append(_plain(f" · slide {slide.slide_id} {slide.state}, {slide.white_cells} of {slide.target_cells} cells"))
+    if status.outbox_pending:
+        line.append(f" · {status.outbox_pending} waiting in the outbox")
+    if status.simulated:
+        line.append(" · SIMULATED", style="bold magenta")
+    if retained:
+        line.append(" (last known)", style="dim")
+    return line
+
+
+def render_summary(summary: SlideSummary) -> RenderableType:
+    """A summary as a table with its bars, words and provenance; review state and notice stand where nobody misses them."""
+    review = summary.review_state.upper()
+    aborted = f" · ABORTED: {_plain(summary.abort_reason)}" if summary.state == "aborted" else ""
+    lines: list[RenderableType] = [Text(f"{review}{aborted}", style="bold yellow")]
+    if summary.source.simulated:
+        lines.append(Text("SIMULATED FILM, no patient's blood", style="bold magenta"))
+    lines += [_header(summary), Text(), _differential(summary), _blasts(summary)]
+    if summary.description:
+        lines += [Text(), *(Text(f"• {_plain(sentence)}") for sentence in summary.description)]
+    lines += [Text(), _morphology(summary), Text(), _provenance(summary), Text(_plain(summary.notice), style="bold")]
+    title = Text(_plain(f" slide {summary.slide_id} · {summary.device_id} "), style="bold")
+    return Panel(Group(*lines), title=title, subtitle=Text(f" {review} ", style="bold yellow"), expand=False, padding=(0, 1))
+
+
+def _header(summary: SlideSummary) -> Text:
+    took = summary.finished_at - summary.started_at
+    minutes, seconds = divmod(max(0, int(took.total_seconds())), 60)
+    text = Text(f"{summary.started_at:%Y-%m-%d %H:%M %Z}, {minutes} min {seconds:02d} s")
+    if not summary.time_trusted:
+        text.append(" (the device's clock was not set: check the date)", style="yellow")
+    text.append(f" · {summary.fields_counted} fields")
+    if summary.fields_undone:
+        text.append(f" ({summary.fields_undone} undone)")
+    text.append(f" · {summary.white_cells} of {summary.target_cells} white cells")
+    if summary.skipped_pictures:
+        text.append(f" · {summary.skipped_pictures} pictures could not be read", style="yellow")
+    return text
+
+
+def _differential(summary: SlideSummary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("White blood cell")
+    table.add_column("n", justify="right")
+    table.add_column("%", justify="right")
+    table.add_column("of all white cells, 0 to 100 %", width=_BAR_COLUMNS, no_wrap=True)
+    for row in sorted((r for r in summary.differential if r.count), key=lambda r: -r.count):
+        style = "bold red" if row.blast else ""
+        name = Text(f"{_BLAST_MARK if row.blast else ' '} {_plain(row.name)}", style=style)
+        bar = Bar(100, 0, row.percent, width=_BAR_COLUMNS, color="red" if row.blast else "cyan")
+        table.add_row(name, str(row.count), f"{row.percent:.1f}", bar)
+    if summary.unidentified.count:
+        other = summary.unidentified
+        bar = Bar(100, 0, other.percent, width=_BAR_COLUMNS, color="bright_black")
+        table.add_row(Text("  unidentified", style="italic"), str(other.count), f"{other.percent:.1f}", bar)
+    if not summary.white_cells:
+        table.add_row(Text("  none counted", style="italic"), "0", "", "")
+    table.add_row(Text("  artefacts (not counted)", style="dim"), Text(str(summary.artefacts), style="dim"), "", "")
+    return table
+
+
+def _blasts(summary: SlideSummary) -> Text:
+    blasts = summary.blasts
+    number = f"{_BLAST_MARK} Blasts: {blasts.count} ({blasts.percent:.1f} %). "
+    return Text.assemble((number, "bold red" if blasts.count else "bold"), _plain(blasts.note))
+
+
+def _morphology(summary: SlideSummary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("Morphology", no_wrap=True)
+    table.add_column("most frequent word of each attribute (its share)")
+    for kind in sorted(summary.morphology, key=lambda k: -k.cells):
+        words = []
+        for attribute in kind.attributes:
+            if attribute.majority is not None:
+                share = next((s.percent for s in attribute.shares if s.value == attribute.majority), 0.0)
+                words.append(f"{attribute.name.lower()} {attribute.majority} ({share:.0f}%)")
+        table.add_row(Text(_plain(f"{kind.name} ({kind.cells})")), Text(_plain(", ".join(words)) or "unknown"))
+    return table
+
+
+def _provenance(summary: SlideSummary) -> Text:
+    model, calibration, source = summary.model, summary.calibration, summary.source
+    scale = "scale unknown" if calibration.um_per_px is None else f"{calibration.um_per_px:.4f} µm/px"
+    measured = "measured" if calibration.measured else "nominal, sizes are indicative"
+    parts = (
+        f"model {model.name} {model.version} {model.precision} {model.digest[:8]} on {model.runtime}; "
+        f"scores from {model.score_threshold:g}, named from {model.identify_threshold:g}",
+        f"calibration {calibration.profile} {calibration.version} {calibration.objective}x, {scale} ({measured})",
+        f"source {source.kind} {source.name}; message {summary.message_id}",
+    )
+    return Text(_plain("\n".join(parts), keep="\n"), style="dim")
+
+
+def _same_device(topic_device: str, payload_device: str) -> None:
+    if topic_device != payload_device:
+        raise PayloadError(f"device_id is {payload_device}, but the topic belongs to {topic_device or 'no device'}")
+
+
+def _plain(text: str, keep: str = "") -> str:
+    """`text` with whatever could steer a terminal replaced."""
+    return "".join(c if c.isprintable() or c in keep else "�" for c in text)
