@@ -1,0 +1,140 @@
+"""The systemd unit and its companions, read by systemd's own tools; no service is started here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
+UNIT = SYSTEMD / "leukoscope.service"
+GROWING = SYSTEMD / "leukoscope.service.d" / "10-growing-pauses.conf"
+
+pytestmark = pytest.mark.integration
+
+needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (Debian package systemd)")
+needs_sysusers = pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="needs systemd-sysusers (Debian package systemd)")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files to another user")
+
+
+def systemd_version() -> int:
+    told = subprocess.run(["systemd-analyze", "--version"], capture_output=True, text=True, check=True).stdout
+    match = re.match(r"systemd (\d+)", told)
+    assert match, told
+    return int(match[1])
+
+
+def complaints(text: str, folder: Path, drop_in: str = "") -> list[str]:
+    """What `systemd-analyze verify` says of a unit. The daemon is not installed here, so the copy starts another program."""
+    unit = folder / "leukoscope.service"
+    unit.write_text(text.replace("ExecStart=/opt/leukoscope/bin/leukoscope ", "ExecStart=/bin/true "))
+    if drop_in:
+        (folder / "leukoscope.service.d").mkdir()
+        (folder / "leukoscope.service.d" / GROWING.name).write_text(drop_in)
+    run = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
+    said = [line for line in (run.stdout + run.stderr).splitlines() if "leukoscope" in line]  # other units of this machine apart
+    return said if run.returncode == 0 or said else [f"exit code {run.returncode}: {run.stderr}"]
+
+
+def settings() -> ConfigParser:
+    parser = ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keys keep their case: configparser's documented way
+    parser.read(UNIT)
+    return parser
+
+
+@needs_analyze
+def test_verify_has_nothing_to_say(tmp_path: Path) -> None:
+    assert complaints(UNIT.read_text(), tmp_path) == []
+
+
+@needs_analyze
+def test_verify_sees_a_wrong_key_and_a_missing_program(tmp_path: Path) -> None:
+    """Its exit code is 0 for an unknown key, so the test above reads its words."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert "WatchdogSecs" in "".join(complaints(UNIT.read_text().replace("WatchdogSec=", "WatchdogSecs="), tmp_path / "a"))
+    assert "not executable" in "".join(complaints(UNIT.read_text().replace("ExecStart=/opt", "ExecStart=/nowhere"), tmp_path / "b"))
+
+
+@needs_analyze
+def test_growing_pauses_are_known_to_systemd_254_and_named_once_by_older_ones(tmp_path: Path) -> None:
+    said = complaints(UNIT.read_text(), tmp_path, GROWING.read_text())
+    if systemd_version() >= 254:
+        assert said == []
+    else:
+        assert len(said) == 2
+        assert "RestartSteps" in said[0]
+        assert "RestartMaxDelaySec" in said[1]
+
+
+@needs_analyze
+def test_the_service_is_closed_off_as_far_as_its_hardware_allows(tmp_path: Path) -> None:
+    copy = tmp_path / "leukoscope.service"
+    shutil.copy(UNIT, copy)
+    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=25", str(copy)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "unrecognized option" in run.stderr:
+        pytest.skip("this systemd-analyze cannot judge a unit that is not loaded (needs 250)")
+    assert run.returncode == 0, run.stdout[-400:] + run.stderr
+
+
+def test_what_the_daemon_relies_on() -> None:
+    service = settings()["Service"]
+    assert service["Type"] == "notify"
+    assert service["WatchdogSec"] == "30"
+    assert service["RestartPreventExitStatus"] == "2"
+    assert service["Restart"] == "on-failure"
+    assert service["User"] == "leukoscope"
+    assert set(service["SupplementaryGroups"].split()) == {"video", "input", "render"}
+    assert service["ExecStart"] == "/opt/leukoscope/bin/leukoscope run --config /etc/leukoscope/device.yaml"
+    assert f"/var/lib/{service['StateDirectory']}" == "/var/lib/leukoscope"  # the configuration's default state_dir
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "MemoryDenyWriteExecute",  # CUDA, TensorRT, Qt
+        "PrivateDevices",
+        "DevicePolicy",
+        "DeviceAllow",
+        "ProtectClock",  # sets DeviceAllow=char-rtc, and with it all other devices are closed
+        "PrivateTmp",  # the X server's socket
+        "PrivateNetwork",
+    ],
+)
+def test_nothing_hides_camera_gpu_screen_or_broker(key: str) -> None:
+    assert key not in settings()["Service"]
+
+
+@needs_sysusers
+def test_the_user_and_its_groups_are_made(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    run = subprocess.run(
+        ["systemd-sysusers", f"--root={tmp_path}", str(SYSTEMD / "leukoscope.sysusers")], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    groups = {line.split(":")[0]: line.split(":")[3].split(",") for line in (tmp_path / "etc/group").read_text().splitlines()}
+    assert all("leukoscope" in groups[name] for name in ("video", "input", "render"))
+    assert "leukoscope:x:" in (tmp_path / "etc/passwd").read_text()
+
+
+@needs_sysusers
+@needs_root
+def test_only_the_service_may_read_the_brokers_password(tmp_path: Path) -> None:
+    secret = tmp_path / "etc/leukoscope/broker.password"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("hunter2")
+    secret.chmod(0o644)
+    subprocess.run(["systemd-sysusers", f"--root={tmp_path}", str(SYSTEMD / "leukoscope.sysusers")], capture_output=True, check=True)
+    command = ["systemd-tmpfiles", f"--root={tmp_path}", "--create", str(SYSTEMD / "leukoscope.tmpfiles")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    group = next(line for line in (tmp_path / "etc/group").read_text().splitlines() if line.startswith("leukoscope:"))
+    assert secret.stat().st_mode & 0o777 == 0o640
+    assert secret.stat().st_gid == int(group.split(":")[2])
