@@ -1,0 +1,89 @@
+# The words that start things; the work is in the packages. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+# Tried in turn; the first that is 3.10, 3.11 or 3.12 is taken. Name another: make test PYTHON=/opt/python3.11/bin/python3
+PYTHON ?= python3 python3.12 python3.11 python3.10
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# Installed before everything else and pinned: an unpinned torch can bring gigabytes of GPU libraries that no test needs.
+# TORCH_PIP passes options to pip for it, such as the index that holds its CPU builds.
+TORCH_VERSION ?= 2.13.0
+TORCH_PIP ?=
+
+SOURCE ?=
+REPORT ?= demo-report
+ARGS ?=
+
+# What the tests of window, broker and unit need from a Debian or Ubuntu system. Without it they are skipped, each with its reason.
+SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto systemd libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
+  libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libdbus-1-3 libfontconfig1
+
+.PHONY: help demo test lint bench film train evaluate clean system-packages
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.installed-demo ## read one slide, rendered or of pictures (SOURCE=DIR), and show the summary; pictures in REPORT (demo-report)
+	$(BIN)/leukoscope demo --report '$(REPORT)' $(if $(SOURCE),--source '$(SOURCE)') $(ARGS)
+
+test: system-packages lint ## everything that a change must pass: ruff, mypy, pytest
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev ## ruff and mypy alone
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-demo ## frames a second and milliseconds of each stage, into docs/benchmarks.md
+	$(BIN)/leukoscope bench $(ARGS)
+
+film: $(VENV)/.installed-demo ## render blood film with its truth (ARGS="--help")
+	$(BIN)/attridet film $(ARGS)
+
+train: $(VENV)/.installed-dev ## train an AttriDet (ARGS="--help")
+	$(BIN)/attridet train $(ARGS)
+
+evaluate: $(VENV)/.installed-dev ## score a bundle on labelled pictures (ARGS="BUNDLE --data DIR --split val")
+	$(BIN)/attridet evaluate $(ARGS)
+
+clean: ## remove what tools leave behind; .venv and runs stay
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-report
+	find device engines calibration tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+system-packages: ## the Debian packages that some tests need (installs them as root or by sudo without password)
+	@missing=; for package in $(SYSTEM_PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing+=" $$package"; done; \
+	[[ -n $$missing ]] || exit 0; \
+	if ! command -v apt-get >/dev/null; then echo "No apt-get here; tests that need one of these are skipped:$$missing"; exit 0; fi; \
+	if [[ $$(id -u) == 0 ]]; then sudo=; elif sudo -n true 2>/dev/null; then sudo="sudo -n"; \
+	else echo "Not root; tests that need one of these are skipped:$$missing"; exit 0; fi; \
+	echo "Installing Debian packages:$$missing"; \
+	{ $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } \
+	  || echo "They could not be installed; tests that need them are skipped."
+
+$(BIN)/python:
+	@for python in $(PYTHON); do \
+	  if "$$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null; then \
+	    "$$python" -m venv $(VENV) && exit 0; \
+	    rm -rf $(VENV); echo "$$python cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; \
+	  fi; \
+	done; \
+	echo "Python 3.10, 3.11 or 3.12 is needed, and $(firstword $(PYTHON)) is" \
+	  "$$($(firstword $(PYTHON)) -V 2>/dev/null || echo absent); install one and name it: make PYTHON=/path/to/python3.11"; exit 1
+
+$(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) (once; a minute or two)"
+	@$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) what development needs (once; some minutes)"
+	@$(PIP) $(TORCH_PIP) 'torch==$(TORCH_VERSION)'
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.installed-demo
