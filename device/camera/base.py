@@ -49,7 +49,7 @@ class CameraStatus:
 
     state: CameraState
     name: str
-    reason: str = ""  # one line with the next step; empty while streaming
+    reason: str = ""  # one line with the next step; while streaming: what the device refused of the configuration, else empty
     size_px: tuple[int, int] | None = None
     fps: float = 0.0  # measured over the last seconds
     frames: int = 0

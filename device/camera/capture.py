@@ -1,0 +1,293 @@
+"""The capture thread: owns the camera, keeps it alive through failures, and holds the newest frame for whoever takes it.
+
+A live camera is drained whether or not anybody takes its frames; a stored source waits until each of its pictures was taken.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import zlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from types import TracebackType
+
+from typing_extensions import Self
+
+from device.camera.base import Camera, CameraState, CameraStatus, Frame
+from device.camera.pacing import Pauses
+from device.clock import Clock
+from device.errors import CameraError, CameraLostError, EndOfSourceError, LeukoscopeError
+from engines.detections import Image
+
+log = logging.getLogger(__name__)
+
+STOP_WITHIN_S = 2.0
+_NAP_S = 0.1  # a pause is slept in naps, so that stopping never waits for the whole of it
+_FPS_WINDOW_S = 3.0
+
+
+class _StalledError(CameraError):
+    """Frames come, but they are all the same picture."""
+
+
+class Capture:
+    """Reads a camera in a thread of its own; `with` starts and stops it (within 2 s, even when the driver blocks).
+
+    open_camera: builds the camera; called again for every attempt. fail_fast: entering raises the first opening's error when the
+    source is a stored one (a folder that is not there is the person's mistake; a device that is not there may be plugged in later).
+    stall_s: a live camera that repeats one picture for longer is reported and opened again. silence_s: a driver that answers
+    nothing for longer is reported. reads_before_reopen: failed reads in a row after which the camera is opened again.
+    """
+
+    def __init__(
+        self,
+        open_camera: Callable[[], Camera],
+        clock: Clock,
+        *,
+        fail_fast: bool = False,
+        stall_s: float = 10.0,
+        silence_s: float = 10.0,
+        reads_before_reopen: int = 5,
+        pauses: Pauses | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self._open_camera = open_camera
+        self._clock = clock
+        self._fail_fast = fail_fast
+        self._stall_s = stall_s
+        self._silence_s = silence_s
+        self._reads_before_reopen = reads_before_reopen
+        self._pauses = pauses or Pauses()
+        self._random = random or Random()  # jitter only
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._first_opening = threading.Event()  # set when entering need not wait any longer
+        self._first_error: LeukoscopeError | None = None
+
+        self._changed = threading.Condition()  # guards everything below
+        self._slot: Frame | None = None
+        self._over = False  # the thread has nothing more to give
+        self._status = CameraStatus(CameraState.OPENING, "camera")
+        self._dropped = 0
+        self._repeated = 0
+        self._times_s: deque[float] = deque(maxlen=512)
+        self._waiting_since_s: float | None = None  # a live camera is being read
+        self._retry_at_s: float | None = None
+
+        self._live = True
+        self._attempt = 0
+        self._digest: int | None = None
+        self._digest_since_s = 0.0
+        self._next_sequence = 0
+        self._sequence_offset: int | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Live frames that were overwritten before anybody took them."""
+        with self._changed:
+            return self._dropped
+
+    @property
+    def repeated(self) -> int:
+        """Frames of a live camera that were exact copies of the one before; they are not handed on."""
+        with self._changed:
+            return self._repeated
+
+    @property
+    def status(self) -> CameraStatus:
+        """The camera as it stands; also after the end, and after stopping."""
+        with self._changed:
+            now = self._clock.monotonic_s()
+            status = self._status
+            if self._retry_at_s is not None:
+                status = replace(status, retry_in_s=max(0.0, self._retry_at_s - now))
+            since = self._waiting_since_s
+            if since is not None and now - since > self._silence_s and status.state in (CameraState.OPENING, CameraState.STREAMING):
+                reason = f"{status.name} has not answered for {now - since:.0f} s; unplug it and plug it in again"
+                status = replace(status, state=CameraState.LOST, reason=reason)
+            if status.state is CameraState.STREAMING:
+                status = replace(status, fps=self._fps(now))
+            return status
+
+    def newest(self, timeout_s: float) -> Frame | None:
+        """The newest frame, once; waits up to `timeout_s` for it. None when there is none, at once after the source's end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._slot is not None or self._over, timeout_s)
+            frame, self._slot = self._slot, None
+            self._changed.notify_all()
+            return frame
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self._thread.start()
+        if self._fail_fast:
+            self._first_opening.wait()
+            if self._first_error is not None:
+                self._thread.join(STOP_WITHIN_S)
+                raise self._first_error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(STOP_WITHIN_S)
+            if self._thread.is_alive():
+                log.warning("%s does not return from its driver; it is left behind and closed when it does", self._status.name)
+
+    # The thread.
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._use_camera()
+                except EndOfSourceError as end:
+                    self._become(CameraState.ENDED, str(end))
+                    return
+                except Exception as error:  # this thread must outlive whatever a driver raises
+                    if self._refused_at_start(error):
+                        return
+                    self._failed(error)
+                    self._pause()
+        finally:
+            self._first_opening.set()
+            with self._changed:
+                self._over = True
+                self._changed.notify_all()
+
+    def _use_camera(self) -> None:
+        """One opening of the camera, until it fails, ends, or the thread is asked to stop."""
+        camera = self._open_camera()
+        with self._changed:
+            self._live = camera.live
+            self._status = replace(self._status, name=camera.name)
+        if camera.live:
+            self._first_opening.set()  # a device may take its time, or be plugged in later
+        with camera:
+            self._first_opening.set()
+            self._sequence_offset = None
+            self._digest_since_s = self._clock.monotonic_s()
+            notice = str(getattr(camera, "notice", ""))  # what the device refused of the configuration, where it knows
+            failures = 0
+            while not self._stopping.is_set():
+                try:
+                    frame = self._read(camera)
+                except (CameraLostError, EndOfSourceError):
+                    raise
+                except CameraError as error:
+                    failures += 1
+                    if failures >= self._reads_before_reopen:
+                        raise
+                    self._failed(error)
+                    self._pause()
+                    continue
+                failures = 0
+                if self._is_new(frame):
+                    self._offer(frame, notice)
+
+    def _read(self, camera: Camera) -> Frame:
+        with self._changed:
+            self._waiting_since_s = self._clock.monotonic_s() if camera.live else None
+        try:
+            frame = camera.read()
+        finally:
+            skipped = camera.skipped
+            with self._changed:
+                self._waiting_since_s = None
+                self._status = replace(self._status, skipped=skipped)
+        if self._sequence_offset is None:  # a camera that was opened anew may count from 0 again
+            self._sequence_offset = max(0, self._next_sequence - frame.sequence)
+        sequence = frame.sequence + self._sequence_offset
+        self._next_sequence = sequence + 1
+        frame.image.flags.writeable = False  # as Frame promises; a still is shown more than once
+        return frame if sequence == frame.sequence else replace(frame, sequence=sequence)
+
+    def _is_new(self, frame: Frame) -> bool:
+        """False for an exact copy of the frame before: a frozen camera, or a grabber that shows each picture twice.
+
+        Such a copy would make a moving stage look at rest. Raises _StalledError when it lasts.
+        """
+        if not self._live:
+            return True
+        now = self._clock.monotonic_s()
+        digest = picture_digest(frame.image)
+        if digest != self._digest:
+            self._digest, self._digest_since_s = digest, now
+            return True
+        with self._changed:
+            self._repeated += 1
+        lasted = now - self._digest_since_s
+        if lasted > self._stall_s:
+            raise _StalledError(
+                f"{self._status.name} sends one and the same picture for {lasted:.0f} s; opened again; if that does not help, unplug it"
+            )
+        return False
+
+    def _offer(self, frame: Frame, notice: str) -> None:
+        self._become(CameraState.STREAMING, notice)
+        self._attempt = 0
+        with self._changed:
+            if self._slot is not None and self._live:
+                self._dropped += 1
+            self._slot = frame
+            self._times_s.append(frame.captured_s)
+            self._status = replace(self._status, size_px=frame.size_px, frames=self._status.frames + 1)
+            self._changed.notify_all()
+            if not self._live:
+                self._changed.wait_for(lambda: self._slot is None or self._stopping.is_set())
+
+    def _refused_at_start(self, error: Exception) -> bool:
+        if not self._fail_fast or self._first_opening.is_set():
+            return False
+        self._failed(error)
+        first = error if isinstance(error, LeukoscopeError) else CameraError(self._words(error))
+        self._first_error = first
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, CameraError):
+            log.error("the camera's driver failed unexpectedly", exc_info=error)
+        with self._changed:
+            self._status = replace(self._status, failures=self._status.failures + 1)
+        self._become(CameraState.STALLED if isinstance(error, _StalledError) else CameraState.LOST, self._words(error))
+
+    def _words(self, error: Exception) -> str:
+        if isinstance(error, CameraError):
+            return str(error)
+        return f"{self._status.name}: the driver failed ({type(error).__name__}: {error}); try `leukoscope doctor`"
+
+    def _become(self, state: CameraState, reason: str) -> None:
+        with self._changed:
+            before = self._status
+            self._status = replace(before, state=state, reason=reason)
+        if (before.state, before.reason) == (state, reason):
+            return
+        if state is CameraState.STREAMING:
+            log.log(logging.WARNING if reason else logging.INFO, "%s: frames come%s", before.name, f", but {reason}" if reason else "")
+        else:
+            log.log(logging.INFO if state is CameraState.ENDED else logging.WARNING, "%s: %s", state.value, reason)
+
+    def _pause(self) -> None:
+        end = self._clock.monotonic_s() + self._pauses.pause_s(self._attempt, self._random)
+        self._attempt += 1
+        with self._changed:
+            self._retry_at_s = end
+        while not self._stopping.is_set() and (left := end - self._clock.monotonic_s()) > 0:
+            self._clock.sleep(min(left, _NAP_S))
+        with self._changed:
+            self._retry_at_s = None
+
+    def _fps(self, now: float) -> float:
+        times = [t for t in self._times_s if now - t <= _FPS_WINDOW_S]
+        span = times[-1] - times[0] if len(times) > 1 else 0.0
+        return (len(times) - 1) / span if span > 0 else 0.0
+
+
+def picture_digest(image: Image) -> int:
+    """A checksum over every fourth row: a sensor's noise changes each of them, a frozen camera none."""
+    return zlib.crc32(image[::4].tobytes())
