@@ -20,6 +20,8 @@ DeviceId = Annotated[
     ),
 ]
 """Part of every topic, so neither slash, plus, hash nor space; never a patient's name."""
+SIMULATED_CASES = ("AML", "ALL", "APML", "CLL", "CML", "normal", "mixed")
+"""What the simulated slide can show; engines.data.film.CASES without importing it (a test holds them equal)."""
 
 
 class Section(BaseModel):
@@ -83,6 +85,13 @@ class SimulatorCamera(Section):
     fps: float = Field(10.0, gt=0, le=120)
     live: bool = False  # False: the simulated technician waits until each frame was looked at
     loop: bool = False
+
+    @field_validator("case")
+    @classmethod
+    def _known_case(cls, value: str) -> str:
+        if value not in SIMULATED_CASES:
+            raise ValueError(f"expected one of {', '.join(SIMULATED_CASES)}, got '{value}'")
+        return value
 
 
 CameraSection = Annotated[

@@ -12,10 +12,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.config import Config, ReplayCamera, SimulatorCamera, V4l2Camera
+from device.config import SIMULATED_CASES, Config, ReplayCamera, SimulatorCamera, V4l2Camera
 from device.config_file import describe, load_config, parse_config
 from device.config_words import CAMERAS, expected, section_models
 from device.errors import ConfigError
+from engines.data.film import CASES
 
 FOLDER = Path("/etc/leukoscope")
 SIMULATOR = "camera: {kind: simulator}\n"
@@ -144,6 +145,13 @@ def test_wrong_keys_and_values(text: str, words: str) -> None:
 )
 def test_what_yaml_reads_otherwise_than_meant(text: str, words: str) -> None:
     assert words in fault(text)
+
+
+def test_the_simulators_cases_are_the_films() -> None:
+    assert set(SIMULATED_CASES) == set(CASES)
+    assert fault("camera: {kind: simulator, case: aml}") == (
+        "device.yaml:1: camera.case: expected one of AML, ALL, APML, CLL, CML, normal, mixed, got 'aml'"
+    )
 
 
 def test_a_key_given_twice_names_the_first_line_too() -> None:
