@@ -20,20 +20,22 @@ def paint_artefact(cell: Leukocyte, stain: Stain, grid: Grid, rng: np.random.Gen
 
 def _smudge(cell: Leukocyte, stain: Stain, grid: Grid, rng: np.random.Generator, broken: bool) -> Array:
     """A burst nucleus: reddish, fibrous, frayed at the edge; a broken one is denser and smaller."""
-    d = cell.outline.distance(grid.x, grid.y)
     u = cell.outline.relative(grid.x, grid.y)
-    ragged = 0.9 * grid.noise(rng, 2.0) + 0.5 * grid.noise(rng, 0.8)
     turn = rng.random() * 2 * np.pi
-    along = grid.x * np.cos(turn) + grid.y * np.sin(turn)
-    across = grid.y * np.cos(turn) - grid.x * np.sin(turn)
-    wave = 0.9 * grid.noise(rng, 4.0)
-    fibres = np.sin((across + wave) * (2.1 if broken else 1.6) + 0.8 * np.sin(along * 0.5)) * 0.5 + 0.5
-    fibres = 0.55 * fibres + 0.45 * smoothstep(-0.7, 0.7, grid.noise(rng, 0.9))
-    inside = smoothstep(0.5, -0.9, d + ragged * (0.5 if broken else 0.9))
-    core = smoothstep(1.0, 0.25, u)
-    holes = smoothstep(0.5, 1.1, grid.noise(rng, 2.2)) * (0.3 if broken else 0.75)
-    amount = inside * (0.35 + 0.45 * fibres + 0.30 * core) * (1 - holes)
-    shade = rng.uniform(0.75, 1.0) if broken else rng.uniform(0.45, 0.8)
+    along = grid.x * np.cos(turn) + grid.y * np.sin(turn) + 0.8 * grid.noise(rng, 3.5)
+    across = grid.y * np.cos(turn) - grid.x * np.sin(turn) + 0.7 * grid.noise(rng, 3.0)
+    # threads: noise that is long one way and short the other, at two widths
+    threads = np.zeros_like(u)
+    for width, weight in ((0.9, 0.6), (0.4, 0.4)):
+        wave = grid.along(rng, along / np.float32(5.0 * width), across / np.float32(width))
+        threads += weight * (1 - smoothstep(0.0, 0.9, np.abs(wave)))
+    ragged = 0.28 * grid.noise(rng, 2.6) + 0.16 * grid.noise(rng, 0.9) + 0.25 * (threads - 0.4)
+    inside = smoothstep(1.10, 0.70 if broken else 0.50, u + ragged)
+    core = smoothstep(0.9, 0.1, u + 0.3 * grid.noise(rng, 2.0))
+    holes = smoothstep(0.45, 1.2, grid.noise(rng, 1.8)) * (0.4 if broken else 0.75)
+    clots = 0.5 + 0.5 * smoothstep(-0.6, 0.8, grid.noise(rng, 0.7))
+    amount = inside * (0.22 + 0.55 * threads * clots + (0.85 if broken else 0.62) * core * (0.35 + 0.65 * clots)) * (1 - holes)
+    shade = rng.uniform(0.9, 1.15) if broken else rng.uniform(0.6, 1.0)
     colour = stain.nucleus_light + (stain.nucleus_dark - stain.nucleus_light) * (0.35 if broken else 0.1)
     redder = colour * np.array([0.95, 1.0, 0.80], dtype=np.float32)
     return np.asarray((amount * shade)[..., None] * redder, dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Leukocyte:
     nuclear_share: float
     seed: tuple[int, int]
 
-    @property
+    @cached_property
     def box_um(self) -> tuple[float, float, float, float]:
         """x0, y0, x1, y1 of the body on the plane."""
         (x, y), (x0, y0, x1, y1) = self.centre_um, self.outline.box_um
@@ -71,12 +72,11 @@ def build(seed: tuple[int, int], code: int, attributes: tuple[int, ...], centre_
     """A cell of this type with exactly these seven labels; everything else about it comes from the seed."""
     rng = rng_of(*seed, 4)
     diameter = m.draw_diameter_um(rng, code, attributes[m.SIZE])
-    low, high = m.NUCLEAR_SHARE[attributes[m.CYTOPLASM]]
-    share = float(rng.uniform(low, high))
+    share = m.draw_nuclear_share(rng, code, attributes[m.CYTOPLASM])
     rough, long = _ROUGH[code]
     outline = blob(rng, 1.0, rough, 1.0 + abs(rng.normal(0, long)))
-    if rng.random() < 0.25:  # flattened by a neighbour that is no longer there
-        outline = notched(outline, rng.random() * 2 * np.pi, rng.uniform(0.05, 0.13), rng.uniform(0.4, 0.7))
+    for _ in range(int(rng.choice(4, p=[0.45, 0.25, 0.2, 0.1]))):  # flattened by neighbours
+        outline = notched(outline, rng.random() * 2 * np.pi, rng.uniform(0.03, 0.11), rng.uniform(0.3, 0.55))
     if rng.random() < {m.MONOCYTE: 0.35, m.ATYPICAL: 0.4, m.LYMPHOBLAST: 0.12, m.LYMPHOCYTE: 0.12}.get(code, 0.05):
         outline = notched(outline, rng.random() * 2 * np.pi, -rng.uniform(0.08, 0.22), rng.uniform(0.12, 0.3))
     outline = outline.scaled_to_area(float(np.pi * diameter * diameter / 4))

@@ -11,7 +11,7 @@ from engines.data.film.nucleus import Nucleus, chromatin, make_nucleus, nucleoli
 from engines.data.film.stain import Stain
 from engines.data.film.texture import Array, Grid, blur, rng_of, smoothstep
 
-EDGE_UM = 0.22
+EDGE_UM = 0.17
 """Half-width of the soft edge of cell and nucleus, about what an oil objective resolves."""
 
 _ECCENTRIC = {
@@ -60,13 +60,13 @@ def _paint_cell(cell: Leukocyte, stain: Stain, grid: Grid, rng: np.random.Genera
     density = density * (body * (1 - 0.93 * vacuole))[..., None]
     density += (0.10 * body * np.exp(-np.square((body_d + 0.1) / 0.25)))[..., None] * stain.cytoplasm_blue  # membrane
 
-    t = chromatin(grid, rng, attributes[m.CHROMATIN], -nuclear_d, smudged=0.45 if code == m.BASOPHIL else 0.0)
+    t = chromatin(grid, rng, attributes[m.CHROMATIN], -nuclear_d, smudged=0.5 if code == m.BASOPHIL else 0.0)
     core, ring = nucleoli(
         grid, rng, nucleus, reach_um=cell.reach_um, prominent=attributes[m.NUCLEOLUS], large=code in (m.MONOBLAST, m.LYMPHOBLAST)
     )
     t = t * (1 - 0.25 * nucleus.crease(x, y)) + 0.30 * nucleus.crease(x + 0.35, y)
     t = t + 0.22 * ring * (1 - core)
-    strength = np.float32(1.0 + rng.normal(0, 0.07))
+    strength = np.float32(np.clip(1.0 + rng.normal(0, 0.09), 0.78, 1.2))
     nuclear = (stain.nucleus_light + (stain.nucleus_dark - stain.nucleus_light) * t[..., None]) * strength
     pale = 0.62 * stain.nucleus_light + 0.22 * stain.cytoplasm_blue
     nuclear = nuclear + core[..., None] * 0.85 * (pale - nuclear)
@@ -79,10 +79,12 @@ def _paint_cell(cell: Leukocyte, stain: Stain, grid: Grid, rng: np.random.Genera
 
 def _cytoplasm(cell: Leukocyte, stain: Stain, grid: Grid, rng: np.random.Generator, *, body_d: Array, nuclear_d: Array) -> Array:
     """Cytoplasm without granules: blueness by the Basophilia label, deeper at the edge and paler beside the nucleus."""
-    blue = rng.uniform(0.70, 1.05) if cell.attributes[m.BASOPHILIA] else rng.uniform(0.02, 0.22)
+    depth = rng.uniform(0.70, 1.05) if cell.attributes[m.BASOPHILIA] else rng.uniform(0.02, 0.22)
     deep = 0.25 if cell.code in (m.MYELOBLAST, m.LYMPHOBLAST, m.ATYPICAL, m.MONOBLAST) else 0.10
-    uneven = 1 + 0.14 * grid.noise(rng, 2.2) + 0.09 * grid.noise(rng, 0.8)
+    grainy = rng.uniform(0.7, 1.3)
+    uneven = 1 + 0.13 * grid.noise(rng, 2.2) + grainy * (0.13 * grid.noise(rng, 0.75) + 0.13 * grid.noise(rng, 0.36))
     profile = uneven * (1 + deep * np.exp(np.minimum(body_d, 0) / 0.9)) * (1 - 0.22 * np.exp(-np.square(nuclear_d / 0.9)))
+    blue = np.clip(depth + 0.10 * grainy * (grid.noise(rng, 0.5) + grid.noise(rng, 1.6)), 0.0, 1.25)[..., None]
     base = stain.cytoplasm_pale * (1 - blue) + stain.cytoplasm_blue * blue
     if cell.code in (m.PROMYELOCYTE, m.MYELOCYTE, m.PROMONOCYTE):  # a pale Golgi zone beside the nucleus
         at = rng.random() * 2 * np.pi
@@ -109,28 +111,33 @@ def _granules(
     per_um2 = cell.outline.area_um2 / 140.0
     code = cell.code
     if code in (m.NEUTROPHIL, m.METAMYELOCYTE, m.MYELOCYTE):
-        x, y = _places(cell, nucleus, rng, int(900 * per_um2), inside=0.3, outside=0.0)
-        weight = rng.uniform(0.3, 1.0, len(x)) * rng.uniform(0.55, 1.0)
-        dust = grid.spots(x, y, rng.uniform(0.10, 0.19, len(x)), weight, 0.10)
-        cytoplasm = cytoplasm + np.clip(dust, 0, 1.1)[..., None] * (stain.neutrophil_granule * 0.75)
-        if code == m.MYELOCYTE:
-            x, y = _places(cell, nucleus, rng, int(60 * per_um2), inside=0.5, outside=-1.0)
-            late = grid.spots(x, y, rng.uniform(0.16, 0.27, len(x)), 0.9, 0.10)
-            over = over + np.clip(late, 0, 1)[..., None] * (stain.azurophil_granule * 0.55)
+        x, y = _places(cell, nucleus, rng, int(900 * per_um2), inside=0.25, outside=0.0)
+        weight = rng.gamma(2.0, 0.5, len(x)) * rng.uniform(0.35, 1.0)
+        dust = grid.spots(x, y, rng.uniform(0.09, 0.17, len(x)), weight, 0.08)
+        cytoplasm = cytoplasm + np.clip(dust, 0, 1.6)[..., None] * (stain.neutrophil_granule * 0.85)
+        if code != m.NEUTROPHIL:  # azurophil granules of youth, over the nucleus too
+            most = 420 if code == m.MYELOCYTE else 130
+            x, y = _places(cell, nucleus, rng, int(rng.uniform(0.1, 1.0) * most * per_um2), inside=0.3, outside=-9.0)
+            late = grid.spots(x, y, rng.uniform(0.13, 0.24, len(x)), rng.uniform(0.4, 1.0, len(x)), 0.08)
+            over = over + np.clip(late, 0, 1)[..., None] * (stain.azurophil_granule * 0.50)
     elif code == m.EOSINOPHIL:
-        x, y = _places(cell, nucleus, rng, int(820 * per_um2), inside=0.35, outside=-0.15)
-        radius = rng.uniform(0.33, 0.52, len(x))
-        body = grid.spots(x, y, radius, rng.uniform(0.75, 1.1, len(x)), 0.13)
-        glint = grid.spots(x - 0.12, y - 0.12, radius * 0.45, 0.5, 0.10)
-        amount = np.clip(body, 0, 1.1) - 0.45 * np.clip(glint, 0, 0.8)
-        cytoplasm = cytoplasm * 0.5 + np.clip(amount, 0, None)[..., None] * stain.eosinophil_granule
+        x, y = _places(cell, nucleus, rng, int(900 * per_um2), inside=0.30, outside=-0.10)
+        radius = rng.uniform(0.26, 0.44, len(x))
+        body = grid.spots(x, y, radius, rng.uniform(0.55, 1.15, len(x)), 0.09)
+        x, y = _places(cell, nucleus, rng, int(700 * per_um2), inside=0.30, outside=0.1)
+        gaps = grid.spots(x, y, rng.uniform(0.12, 0.24, len(x)), 0.6, 0.10)
+        amount = np.clip(body, 0, 1.15) * (1 - 0.45 * np.clip(gaps, 0, 0.9))
+        cytoplasm = cytoplasm * 0.55 + amount[..., None] * stain.eosinophil_granule
     elif code == m.BASOPHIL:
-        x, y = _places(cell, nucleus, rng, int(rng.uniform(90, 190) * per_um2), inside=0.25, outside=-9.0)
-        grains = grid.spots(x, y, rng.uniform(0.30, 0.56, len(x)), rng.uniform(0.6, 1.0, len(x)), 0.12)
-        over = over + np.clip(grains, 0, 1)[..., None] * (stain.basophil_granule * 0.62)
+        x, y = _places(cell, nucleus, rng, int(rng.uniform(220, 520) * per_um2), inside=0.05, outside=-9.0)
+        grains = grid.spots(x, y, rng.uniform(0.24, 0.46, len(x)), rng.uniform(0.5, 1.0, len(x)), 0.09)
+        x, y = _places(cell, nucleus, rng, int(300 * per_um2), inside=0.3, outside=-9.0)
+        gaps = grid.spots(x, y, rng.uniform(0.10, 0.22, len(x)), 0.7, 0.08)
+        amount = np.clip(grains, 0, 1) * (1 - 0.75 * np.clip(gaps, 0, 1))
+        over = over + amount[..., None] * (stain.basophil_granule * 0.72)
     elif code == m.PROMYELOCYTE:
-        x, y = _places(cell, nucleus, rng, int(rng.uniform(180, 420) * per_um2), inside=0.4, outside=-0.7)
-        grains = grid.spots(x, y, rng.uniform(0.16, 0.30, len(x)), rng.uniform(0.5, 1.0, len(x)), 0.10)
+        x, y = _places(cell, nucleus, rng, int(rng.uniform(200, 620) * per_um2), inside=0.3, outside=-1.2)
+        grains = grid.spots(x, y, rng.uniform(0.12, 0.25, len(x)), rng.uniform(0.35, 1.0, len(x)), 0.08)
         over = over + np.clip(grains, 0, 1.1)[..., None] * (stain.azurophil_granule * 0.72)
     elif code in (m.MONOCYTE, m.PROMONOCYTE, m.MONOBLAST, m.ATYPICAL):
         x, y = _places(cell, nucleus, rng, int((40 if code == m.ATYPICAL else 260) * per_um2), inside=0.3, outside=0.0)
@@ -150,7 +157,7 @@ def _auer_rods(cell: Leukocyte, grid: Grid, rng: np.random.Generator, nucleus: N
         turn, half = rng.random() * np.pi, rng.uniform(1.0, 2.0)
         along = (grid.x - x[k]) * np.cos(turn) + (grid.y - y[k]) * np.sin(turn)
         across = (grid.y - y[k]) * np.cos(turn) - (grid.x - x[k]) * np.sin(turn)
-        needle = np.exp(-np.square(across / 0.16)) * smoothstep(half + 0.2, half - 0.2, np.abs(along))
+        needle = np.exp(-np.square(across / 0.13)) * smoothstep(half + 0.2, half - 0.2, np.abs(along))
         out = np.maximum(out, np.asarray(needle, dtype=np.float32))
     inside = smoothstep(-0.1, -0.4, cell.outline.distance(grid.x, grid.y))
     return np.asarray(out * inside, dtype=np.float32)
@@ -163,15 +170,17 @@ def _vacuoles(cell: Leukocyte, grid: Grid, rng: np.random.Generator, nucleus: Nu
         return out
     scanty = cell.attributes[m.CYTOPLASM] == 0
     x, y = _places(cell, nucleus, rng, 700, inside=0.75, outside=-0.5 if scanty else 0.25)
-    wanted = int(rng.integers(4, 11))
-    radius = rng.uniform(0.42, 0.85 if scanty else 1.0, len(x))
+    wanted = int(rng.integers(5, 16))
+    radius = np.clip(rng.gamma(5.0, 0.11, len(x)), 0.28, 0.85 if scanty else 1.1)
     chosen: list[int] = []
     for k in range(len(x)):
         if len(chosen) == wanted:
             break
-        if all(np.hypot(x[k] - x[q], y[k] - y[q]) > radius[k] + radius[q] for q in chosen):
+        if all(np.hypot(x[k] - x[q], y[k] - y[q]) > 0.75 * (radius[k] + radius[q]) for q in chosen):
             chosen.append(k)
+    wobble = 1 + 0.10 * grid.noise(rng, 0.9)
+    clear = rng.uniform(0.75, 1.0, len(x))
     for k in chosen:
-        d = np.hypot(grid.x - x[k], grid.y - y[k])
-        out = np.maximum(out, smoothstep(float(radius[k]) + 0.14, float(radius[k]) - 0.16, d))
+        d = np.hypot(grid.x - x[k], grid.y - y[k]) * wobble
+        out = np.maximum(out, smoothstep(float(radius[k]) + 0.16, float(radius[k]) - 0.26, d) * np.float32(clear[k]))
     return blur(out, 0.08 / grid.um_per_px) if grid.um_per_px < 0.2 else out

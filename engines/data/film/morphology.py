@@ -20,7 +20,7 @@ LYMPHOCYTE, MYELOCYTE, PROMYELOCYTE, MONOCYTE, METAMYELOCYTE, EOSINOPHIL, BASOPH
 DIAMETER_UM: tuple[tuple[float, float], ...] = ((8.6, 11.6), (12.4, 15.2), (16.0, 19.5))
 """Mean diameter of a cell by its Cell Size label (small, medium, large): ranges with gaps, so that a label can be seen."""
 
-NUCLEAR_SHARE: tuple[tuple[float, float], ...] = ((0.70, 0.86), (0.34, 0.56))
+NUCLEAR_SHARE: tuple[tuple[float, float], ...] = ((0.70, 0.86), (0.27, 0.55))
 """Area of the nucleus over the cell's by its Cytoplasm label (scanty, abundant)."""
 
 
@@ -125,6 +125,13 @@ def draw_diameter_um(rng: np.random.Generator, code: int, size: int) -> float:
     """Mean diameter within the range of the size label, drawn towards what is typical of the type."""
     low, high = DIAMETER_UM[size]
     return float(np.clip(rng.normal(KINDS[code].typical_um, 1.0), low + rng.random() * 0.5, high - rng.random() * 0.5))
+
+
+def draw_nuclear_share(rng: np.random.Generator, code: int, abundant: int) -> float:
+    """Nucleus's share of the cell's area within the range of the Cytoplasm label; granulocytes have the smallest nuclei."""
+    low, high = NUCLEAR_SHARE[abundant]
+    middle = {NEUTROPHIL: 0.36, EOSINOPHIL: 0.36, BASOPHIL: 0.42}.get(code, 0.46) if abundant else 0.78
+    return float(np.clip(rng.normal(middle, 0.06), low, high))
 
 
 def draw_form(rng: np.random.Generator, code: int, irregular: int) -> str:

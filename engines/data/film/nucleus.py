@@ -24,7 +24,7 @@ class Lobe:
         c, s = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
         dx, dy = x - np.float32(self.x), y - np.float32(self.y)
         u, v = (dx * c + dy * s) / np.float32(self.a), (dy * c - dx * s) / np.float32(self.b)
-        return np.asarray((np.sqrt(u * u + v * v) - 1) * np.float32(np.minimum(self.a, self.b)), dtype=np.float32)
+        return np.asarray((np.sqrt(u * u + v * v) - 1) * np.float32(min(self.a, self.b)), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Strand:
     def distance(self, x: Array, y: Array) -> Array:
         dx, dy = np.float32(self.x1 - self.x0), np.float32(self.y1 - self.y0)
         px, py = x - np.float32(self.x0), y - np.float32(self.y0)
-        t = np.clip((px * dx + py * dy) / np.float32(max(dx * dx + dy * dy, 1e-6)), 0, 1)
+        t = np.clip((px * dx + py * dy) / (dx * dx + dy * dy + np.float32(1e-6)), 0, 1)
         return np.asarray(np.hypot(px - t * dx, py - t * dy) - np.float32(self.half), dtype=np.float32)
 
 
@@ -153,12 +153,12 @@ def _chain(rng: np.random.Generator, form: str) -> tuple[Lobe | Strand, ...]:
     turn = rng.random() * 2 * np.pi
     parts: list[Lobe | Strand] = []
     if form == "band":
-        span = rng.uniform(2.6, 4.6)
+        span = rng.uniform(2.8, 5.0)
         radius = rng.uniform(0.85, 1.15)
         n = 13
         pinch = rng.random(2) * 2 * np.pi
         for k, t in enumerate(np.linspace(-span / 2, span / 2, n)):
-            thick = 0.40 + 0.07 * np.sin(k * 0.9 + pinch[0]) + 0.05 * np.sin(k * 1.9 + pinch[1]) + 0.06 * abs(2 * k / (n - 1) - 1)
+            thick = 0.34 + 0.07 * np.sin(k * 0.9 + pinch[0]) + 0.05 * np.sin(k * 1.9 + pinch[1]) + 0.06 * abs(2 * k / (n - 1) - 1)
             r = radius * (1 + 0.06 * np.sin(k * 0.7 + pinch[1]))
             parts.append(Lobe(r * np.cos(turn + t), r * np.sin(turn + t), thick, thick * 0.95, turn + t))
         return tuple(parts)
@@ -167,14 +167,14 @@ def _chain(rng: np.random.Generator, form: str) -> tuple[Lobe | Strand, ...]:
         places = np.array([turn, turn + rng.uniform(2.2, 3.3)])
     else:
         count = int(rng.choice([2, 3, 4, 5], p=[0.12, 0.45, 0.33, 0.10]))
-        radius = {2: 0.85, 3: 1.0, 4: 1.12, 5: 1.22}[count] * rng.uniform(0.92, 1.08)
+        radius = {2: 0.85, 3: 1.02, 4: 1.18, 5: 1.28}[count] * rng.uniform(0.92, 1.08)
         places = turn + np.cumsum(np.r_[0, rng.uniform(1.0, 1.45, count - 1) * (1.45 if count <= 3 else 1.1)])
     last: tuple[float, float] | None = None
     for t in places:
         r = radius * rng.uniform(0.75, 1.15)
         x, y = r * np.cos(t), r * np.sin(t)
-        a = rng.uniform(0.55, 0.78) * (1.12 if form == "bilobed" else 1.0)
-        parts.append(Lobe(x, y, a, a * rng.uniform(0.62, 0.92), t + np.pi / 2 + rng.normal(0, 0.5)))
+        a = rng.uniform(0.52, 0.72) * (1.15 if form == "bilobed" else 0.92)
+        parts.append(Lobe(x, y, a, a * rng.uniform(0.58, 0.88), t + np.pi / 2 + rng.normal(0, 0.5)))
         if rng.random() < 0.7:  # a knob, so that a lobe is no ellipse
             q = rng.random() * 2 * np.pi
             parts.append(Lobe(x + 0.38 * a * np.cos(q), y + 0.38 * a * np.sin(q), 0.58 * a, 0.5 * a, q))
@@ -190,17 +190,17 @@ def chromatin(grid: Grid, rng: np.random.Generator, coarse: int, depth: Array, s
     `coarse` is the Nuclear Chromatin label: 0 draws a fine, even, lacy net, 1 clumps with pale channels between them.
     `depth` is the distance inside the nucleus's edge in um; `smudged` 0 to 1 takes the contrast away.
     """
-    large, middle, small = grid.noise(rng, 2.6), grid.noise(rng, 1.15), grid.noise(rng, 0.55)
-    rim = np.exp(-np.square((depth - 0.18) / 0.28))
-    if coarse:
-        clump = smoothstep(-0.55, 0.60, middle + 0.45 * large + 0.45 * small)
-        out = 0.42 + 0.62 * clump + 0.10 * small + 0.28 * rim
-    else:
-        net = np.abs(middle) * 0.9 + np.abs(small) * 0.6
-        out = 0.34 + 0.17 * smoothstep(0.9, 0.0, net) + 0.07 * small + 0.08 * large + 0.22 * rim
-    flat = 0.85 if coarse else 0.42
+    large, middle, fine, dust = (grid.noise(rng, wave) for wave in ((2.4, 0.66, 0.38, 0.24) if coarse else (2.6, 0.52, 0.34, 0.24)))
+    rim = np.exp(-np.square((depth - 0.14) / 0.20))
+    if coarse:  # dark clumps, thin pale channels
+        pale = smoothstep(-0.05, 1.25, 0.85 * middle + 0.75 * fine + 0.45 * dust + 0.25 * large)
+        out = 0.98 - 0.85 * pale + 0.05 * large + 0.06 * dust + 0.18 * rim
+    else:  # an even, fine net
+        pale = smoothstep(-0.45, 1.0, middle + 0.75 * fine + 0.15 * large)
+        out = 0.54 - 0.36 * pale + 0.06 * large + 0.05 * dust + 0.30 * rim
+    flat = 0.75 if coarse else 0.40
     out = out + smudged * (flat - out)
-    return np.asarray(np.clip(out, 0.0, 1.25), dtype=np.float32)
+    return np.asarray(np.clip(out, -0.25, 1.2), dtype=np.float32)
 
 
 def nucleoli(
@@ -224,10 +224,10 @@ def nucleoli(
             break
     core = np.zeros_like(grid.x)
     ring = np.zeros_like(grid.x)
-    wobble = 1 + 0.16 * grid.noise(rng, 1.3)
+    wobble = 1 + 0.22 * grid.noise(rng, 1.1)
     for k in chosen:
         d = np.hypot(grid.x - x[k], grid.y - y[k]) * wobble
-        core = np.maximum(core, smoothstep(float(radius[k]) + 0.18, float(radius[k]) - 0.22, d))
+        core = np.maximum(core, smoothstep(float(radius[k]) + 0.28, float(radius[k]) - 0.40, d))
         ring = np.maximum(ring, np.exp(-np.square((d - float(radius[k]) - 0.22) / 0.25)))
     return core, ring
 

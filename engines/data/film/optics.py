@@ -43,7 +43,7 @@ class _Instrument:
 
 
 _INSTRUMENTS: dict[tuple[str, str], _Instrument] = {
-    ("H", "C2"): _Instrument(0.075, (240, 228, 208), 1.0, 0.05, 0.02, 1.3, 0.35, 0.0, 95, 0),
+    ("H", "C2"): _Instrument(0.075, (249, 227, 204), 1.0, 0.05, 0.02, 1.3, 0.9, 0.0, 95, 0),
     ("H", "C1"): _Instrument(0.068, (243, 236, 226), 1.15, 0.16, 0.04, 2.0, 0.7, 0.0005, 88, 1),
     ("L", "C2"): _Instrument(0.075, (170, 169, 160), 1.7, 0.10, 0.06, 2.4, 0.6, 0.0007, 90, 3),
     ("L", "C1"): _Instrument(0.068, (207, 209, 204), 1.6, 0.24, 0.07, 3.0, 0.9, 0.0010, 82, 4),
@@ -140,7 +140,7 @@ def _light(scope: Microscope, height: int, width: int) -> Image:
     own = scope.unit != 0
     lamp = np.array(kind.lamp[::-1], dtype=np.float32)
     if own:
-        lamp = lamp * np.exp(rng.normal(0, 0.035, 3)).astype(np.float32) * np.float32(np.exp(rng.normal(0, 0.07)))
+        lamp = lamp * np.exp(rng.normal(0, 0.016, 3)).astype(np.float32) * np.float32(np.exp(rng.normal(0, 0.05)))
         lamp = np.minimum(lamp, 250.0)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     r = np.float32(np.hypot(width, height) / 2)

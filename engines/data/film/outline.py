@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -22,16 +23,16 @@ class Outline:
 
     radii_um: Array
 
-    @property
+    @cached_property
     def area_um2(self) -> float:
         return float(np.square(self.radii_um).mean() * np.pi)
 
-    @property
+    @cached_property
     def reach_um(self) -> float:
         """Largest radius."""
         return float(self.radii_um.max())
 
-    @property
+    @cached_property
     def box_um(self) -> tuple[float, float, float, float]:
         """x0, y0, x1, y1 around the origin."""
         x, y = self.radii_um * _COS, self.radii_um * _SIN
@@ -68,8 +69,8 @@ def blob(
     elongation: float = 1.0,
     *,
     orders: tuple[int, int] = (2, 9),
-    decay: float = 1.1,
-    fine: float = 0.004,
+    decay: float = 1.25,
+    fine: float = 0.0014,
 ) -> Outline:
     """A roundish outline: an ellipse with harmonics of random phase whose size falls with their order, and a fine unevenness.
 
@@ -78,12 +79,11 @@ def blob(
     turn = rng.random() * 2 * np.pi
     e = np.sqrt(elongation)
     r = 1 / np.sqrt(np.square(np.cos(ANGLES - turn) / e) + np.square(np.sin(ANGLES - turn) * e))
-    for k in range(*orders):
-        size, phase = rng.normal(0, roughness / (k - orders[0] + 1) ** decay), rng.random() * 2 * np.pi
-        r = r + size * np.cos(k * ANGLES + phase)
-    for k in range(orders[1], orders[1] + 14):
-        size, phase = rng.normal(0, fine), rng.random() * 2 * np.pi
-        r = r + size * np.cos(k * ANGLES + phase)
+    low = np.arange(*orders)
+    k = np.r_[low, orders[1] : orders[1] + 14]
+    sizes = rng.standard_normal(len(k)) * np.r_[roughness / (low - orders[0] + 1) ** decay, np.full(14, fine)]
+    phases = rng.random(len(k)) * 2 * np.pi
+    r = r + np.sum(sizes[:, None] * np.cos(k[:, None] * ANGLES + phases[:, None]), axis=0)
     return Outline((np.maximum(r, 0.25) * radius_um).astype(np.float32))
 
 

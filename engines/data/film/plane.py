@@ -57,6 +57,7 @@ class Plane:
         self._red_diameters = np.array([2 * float(np.sqrt(o.area_um2 / np.pi)) for o in self.red.outlines], dtype=np.float32)
         self._white: OrderedDict[tuple[int, int], list[Leukocyte]] = OrderedDict()
         self._guesses: OrderedDict[tuple[int, int], list[tuple[float, Leukocyte]]] = OrderedDict()
+        self._red_guesses: OrderedDict[tuple[int, int], tuple[Array, Ints, Ints]] = OrderedDict()
         self._reds: OrderedDict[tuple[int, int], Loose] = OrderedDict()
 
     def thickness(self, x_um: float, y_um: float) -> float:
@@ -136,6 +137,9 @@ class Plane:
 
     def _red_guess(self, key: tuple[int, int]) -> tuple[Array, Ints, Ints]:
         """First places (n, 2), bank indices and chain numbers of a block's red cells; chains are rouleaux."""
+        if key in self._red_guesses:
+            self._red_guesses.move_to_end(key)
+            return self._red_guesses[key]
         bx, by = key
         rng = rng_of(self.seed, 303, bx, by)
         x0, y0 = bx * RED_BLOCK_UM, by * RED_BLOCK_UM
@@ -160,7 +164,9 @@ class Plane:
         n = len(places)
         where = np.array(places, dtype=np.float64).reshape(n, 2)
         chains = np.array(chain, dtype=np.int64) + (np.sign(chain) * 100_000 * (1 + (bx % 50) * 50 + by % 50)).astype(np.int64)
-        return where.astype(np.float32), rng.integers(0, BANK, n), chains
+        out = (where.astype(np.float32), rng.integers(0, BANK, n), chains)
+        _remember(self._red_guesses, key, out, 1024)
+        return out
 
     def _red_block(self, key: tuple[int, int]) -> Loose:
         if key in self._reds:
@@ -185,7 +191,7 @@ class Plane:
         rng = rng_of(self.seed, 304, *key)
         turn = rng.integers(0, 8, own)
         strength = np.exp(rng.normal(0, 0.11, own)).astype(np.float32)
-        tint = np.where(rng.random(own) < 0.06, rng.uniform(0.3, 0.9, own), rng.uniform(0, 0.12, own)).astype(np.float32)
+        tint = np.where(rng.random(own) < 0.03, rng.uniform(0.2, 0.7, own), rng.uniform(0, 0.12, own)).astype(np.float32)
         live = keep[:own]
         out = Loose(xy[:own][live], index[:own][live], turn[live], strength[live], tint[live])
         _remember(self._reds, key, out, 768)
@@ -203,20 +209,23 @@ class Plane:
         want = (radius[:, None] + radius[None, :]) * np.where(grip < 0.22, 0.62 + 1.4 * grip, 1.02).astype(np.float32)
         centres = np.array([w.centre_um for w in whites], dtype=np.float32).reshape(-1, 2)
         reach = np.array([float(np.sqrt(w.outline.area_um2 / np.pi)) if w.form != "precipitate" else 0.0 for w in whites])
+        x, y = xy[:, 0].copy(), xy[:, 1].copy()
+        want = np.where(bonded, np.float32(0), want)
         for step in range(_PASSES):
-            delta = xy[:, None, :] - xy[None, :, :]
-            apart = np.sqrt(np.square(delta).sum(axis=2)) + 1e-4
-            push = np.where(bonded, 0.0, np.maximum(want - apart, 0.0))
-            move = (delta / apart[..., None] * push[..., None]).sum(axis=1) * 0.45
-            length = np.sqrt(np.square(move).sum(axis=1, keepdims=True)) + 1e-6
-            xy = (xy + move * np.minimum(1.0, 2.2 / length)).astype(np.float32)
+            dx, dy = x[:, None] - x[None, :], y[:, None] - y[None, :]
+            apart = np.sqrt(dx * dx + dy * dy) + np.float32(1e-4)
+            push = np.maximum(want - apart, 0) * np.float32(0.45) / apart
+            move_x, move_y = np.einsum("ij,ij->i", dx, push), np.einsum("ij,ij->i", dy, push)
+            slow = np.minimum(1, 2.2 / (np.hypot(move_x, move_y) + 1e-6))
+            x, y = x + move_x * slow, y + move_y * slow
             if len(whites):
-                away = xy[:, None, :] - centres[None, :, :]
-                gap = np.sqrt(np.square(away).sum(axis=2)) + 1e-4
-                short = np.maximum(reach[None, :] + 0.93 * radius[:, None] - gap, 0.0)
-                shove = (away / gap[..., None] * short[..., None]).sum(axis=1)
-                far = np.sqrt(np.square(shove).sum(axis=1, keepdims=True)) + 1e-6
-                xy = (xy + shove * np.minimum(1.0, (2.5 if step < _PASSES - 1 else 2.0) / far)).astype(np.float32)
+                wx, wy = x[:, None] - centres[None, :, 0], y[:, None] - centres[None, :, 1]
+                gap = np.sqrt(wx * wx + wy * wy) + np.float32(1e-4)
+                short = np.maximum(reach[None, :] + 0.93 * radius[:, None] - gap, 0) / gap
+                shove_x, shove_y = (wx * short).sum(axis=1), (wy * short).sum(axis=1)
+                slow = np.minimum(1, (2.5 if step < _PASSES - 1 else 2.0) / (np.hypot(shove_x, shove_y) + 1e-6))
+                x, y = x + shove_x * slow, y + shove_y * slow
+        xy = np.stack([x, y], axis=1).astype(np.float32)
         keep = np.ones(n, dtype=np.bool_)
         if len(whites):
             away = xy[:, None, :] - centres[None, :, :]

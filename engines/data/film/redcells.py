@@ -42,7 +42,7 @@ class RedCells:
             elif form == "tear":
                 out = notched(blob(rng, radius * 0.92, rough), rng.random() * 6.3, -rng.uniform(0.3, 0.7), rng.uniform(0.22, 0.35))
             elif form == "crenated":
-                out = blob(rng, radius, rough, fine=0.012, orders=(2, 12), decay=0.4)
+                out = blob(rng, radius, rough, fine=rng.uniform(0.004, 0.009), orders=(2, 12), decay=0.4)
             elif form == "bitten":
                 out = notched(blob(rng, radius, rough), rng.random() * 6.3, rng.uniform(0.15, 0.3), rng.uniform(0.3, 0.6))
             else:
@@ -59,10 +59,10 @@ class RedCells:
         d, u = outline.distance(grid.x, grid.y), outline.relative(grid.x, grid.y)
         edge = max(0.24, 0.6 * grid.um_per_px)
         body = smoothstep(edge, -edge, d)
-        pallor = float(np.clip(stain.pallor + rng.normal(0, 0.16), 0, 1.0))
+        pallor = float(np.clip(stain.pallor + rng.normal(0, stain.pallor_spread), 0, 1.0))
         if self.forms[index] in ("sphere", "tear"):
             pallor *= 0.15
-        width, off = rng.uniform(0.34, 0.5), rng.normal(0, 0.05, 2) * outline.reach_um
+        width, off = stain.pallor_width * rng.uniform(0.75, 1.2), rng.normal(0, 0.05, 2) * outline.reach_um
         centre = outline.relative(grid.x - np.float32(off[0]), grid.y - np.float32(off[1]))
         flat = rng.uniform(2.0, 3.4)
         dip = np.exp(-np.power(centre / width, flat))

@@ -34,6 +34,8 @@ class Stain:
     platelet: Array
     plasma: Array
     pallor: float
+    pallor_width: float
+    pallor_spread: float
     rouleaux: float
     halo: float
 
@@ -44,7 +46,7 @@ _BATCHES: dict[str, tuple[tuple[Passing, ...], float, float, float]] = {
     "warm": (
         (
             (0.78, 0.68, 0.78), (0.70, 0.65, 0.82),
-            (0.25, 0.10, 0.57), (0.47, 0.26, 0.69), (0.57, 0.55, 0.84), (0.86, 0.80, 0.90),
+            (0.235, 0.09, 0.61), (0.60, 0.42, 0.77), (0.57, 0.55, 0.84), (0.86, 0.80, 0.90),
             (0.72, 0.58, 0.80), (0.70, 0.44, 0.62), (0.24, 0.09, 0.50), (0.50, 0.20, 0.60),
             (0.55, 0.38, 0.70), (0.985, 0.985, 0.99),
         ), 0.75, 0.10, 0.35,
@@ -52,7 +54,7 @@ _BATCHES: dict[str, tuple[tuple[Passing, ...], float, float, float]] = {
     "steel": (
         (
             (0.50, 0.58, 0.78), (0.55, 0.55, 0.80),
-            (0.25, 0.15, 0.62), (0.52, 0.31, 0.78), (0.58, 0.55, 0.84), (0.80, 0.74, 0.90),
+            (0.25, 0.15, 0.62), (0.58, 0.36, 0.78), (0.58, 0.55, 0.84), (0.80, 0.74, 0.90),
             (0.66, 0.48, 0.78), (0.72, 0.46, 0.64), (0.26, 0.14, 0.56), (0.55, 0.25, 0.66),
             (0.60, 0.48, 0.80), (0.98, 0.97, 0.98),
         ), 0.40, 0.45, 0.9,
@@ -68,7 +70,7 @@ _BATCHES: dict[str, tuple[tuple[Passing, ...], float, float, float]] = {
     "violet": (
         (
             (0.70, 0.57, 0.86), (0.66, 0.56, 0.86),
-            (0.36, 0.18, 0.70), (0.64, 0.40, 0.86), (0.62, 0.54, 0.86), (0.86, 0.80, 0.93),
+            (0.38, 0.19, 0.70), (0.74, 0.50, 0.86), (0.62, 0.54, 0.86), (0.86, 0.80, 0.93),
             (0.70, 0.54, 0.82), (0.78, 0.46, 0.66), (0.30, 0.14, 0.60), (0.58, 0.26, 0.70),
             (0.62, 0.44, 0.80), (0.985, 0.98, 0.99),
         ), 0.55, 0.05, 0.5,
@@ -83,8 +85,8 @@ _BATCHES: dict[str, tuple[tuple[Passing, ...], float, float, float]] = {
     ),
     "rose": (
         (
-            (0.84, 0.71, 0.75), (0.78, 0.68, 0.80),
-            (0.46, 0.30, 0.86), (0.70, 0.50, 0.96), (0.68, 0.62, 0.95), (0.90, 0.80, 0.94),
+            (0.87, 0.75, 0.77), (0.82, 0.72, 0.82),
+            (0.52, 0.36, 0.93), (0.78, 0.60, 0.99), (0.68, 0.62, 0.95), (0.90, 0.80, 0.94),
             (0.80, 0.60, 0.84), (0.80, 0.48, 0.58), (0.40, 0.22, 0.78), (0.62, 0.32, 0.78),
             (0.70, 0.60, 0.95), (0.985, 0.985, 0.98),
         ), 0.40, 0.30, 0.5,
@@ -106,14 +108,16 @@ def stain_of(seed: int, batch: str | None = None) -> Stain:
     name = batch or drawn
     colours, pallor, rouleaux, halo = _BATCHES[name]
     strength = float(np.exp(rng.normal(0, 0.10)))
-    hue = np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
-    own = np.exp(rng.normal(0, 0.07, (len(colours), 3))).astype(np.float32)
+    hue = np.exp(rng.normal(0, 0.04, 3)).astype(np.float32)
+    own = np.exp(rng.normal(0, 0.05, (len(colours), 3)) + rng.normal(0, 0.09, (len(colours), 1))).astype(np.float32)
     fields = ("red_cell", "polychrome", "nucleus_dark", "nucleus_light", "cytoplasm_blue", "cytoplasm_pale", "neutrophil_granule",
               "eosinophil_granule", "basophil_granule", "azurophil_granule", "platelet", "plasma")  # fmt: skip
     densities = {f: _density(c) * np.float32(strength) * hue * own[k] for k, (f, c) in enumerate(zip(fields, colours, strict=True))}
     return Stain(
         name=name,
         pallor=float(np.clip(pallor + rng.normal(0, 0.12), 0.1, 0.95)),
+        pallor_width=float(rng.uniform(0.30, 0.48)),
+        pallor_spread=float(rng.uniform(0.08, 0.32)),
         rouleaux=float(np.clip(rouleaux * np.exp(rng.normal(0, 0.4)), 0.0, 0.7)),
         halo=float(np.clip(halo * np.exp(rng.normal(0, 0.3)), 0.1, 1.5)),
         **densities,

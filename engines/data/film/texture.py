@@ -98,19 +98,25 @@ class Grid:
         out = cv2.warpAffine(nodes, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT)
         return np.asarray(out, dtype=np.float32)
 
+    def along(self, rng: np.random.Generator, u: Array, v: Array) -> Array:
+        """Smooth noise over bent coordinates `u`, `v` (in wavelengths, each at most about 40 from 0), deviation about 0.6."""
+        nodes = rng.standard_normal((96, 96)).astype(np.float32)
+        x, y = np.asarray(u + 48.0, dtype=np.float32), np.asarray(v + 48.0, dtype=np.float32)
+        return np.asarray(cv2.remap(nodes, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT), dtype=np.float32)
+
     def spots(self, x: Array, y: Array, radius: Array | float, weight: Array | float = 1.0, soft: float = 0.12) -> Array:
         """Sum of small soft discs at (x, y) um: (height, width) float32; radii in um, `soft` the blur of their edges in um."""
         out = np.zeros(self.x.shape, dtype=np.float32)
         q = self.um_per_px
-        px = (np.asarray(x) - float(self.x[0, 0])) / q
-        py = (np.asarray(y) - float(self.y[0, 0])) / q
+        px: Array = (np.asarray(x) - float(self.x[0, 0])) / q
+        py: Array = (np.asarray(y) - float(self.y[0, 0])) / q
         radii: Array = np.asarray(np.broadcast_to(np.asarray(radius, dtype=np.float32), px.shape) / q)
         weights: Array = np.broadcast_to(np.asarray(weight, dtype=np.float32), px.shape)
         layer = np.zeros_like(out)
-        for k in range(len(px)):
+        for k in range(len(x)):
             if radii[k] < 0.9:  # below a pixel: its area, on one pixel
                 a, b = round(float(px[k])), round(float(py[k]))
-                if 0 <= a < out.shape[1] and 0 <= b < out.shape[0]:
+                if 0 <= a < self.x.shape[1] and 0 <= b < self.x.shape[0]:
                     out[b, a] += weights[k] * np.pi * radii[k] ** 2
                 continue
             centre = (round(float(px[k]) * 16), round(float(py[k]) * 16))
