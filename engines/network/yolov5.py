@@ -68,14 +68,6 @@ class Prediction(NamedTuple):
     levels: list[Tensor]
 
 
-class Grid(NamedTuple):
-    """Of each of N rows: the cell's column and row (N, 2), the anchor's width and height in px (N, 2), the stride in px (N, 1)."""
-
-    cells: Tensor
-    anchors_px: Tensor
-    stride: Tensor
-
-
 class Detect(nn.Module):
     """The detection layer (index 24): one 1x1 convolution a level, and the arithmetic from logits to boxes.
 
@@ -119,30 +111,22 @@ class Detect(nn.Module):
             levels.append(y.view(b, 3, self.outputs, ny, nx).permute(0, 1, 3, 4, 2).contiguous())
         return levels
 
-    def grid(self, shapes: Sequence[tuple[int, int]], dtype: torch.dtype = torch.float32) -> Grid:
-        """Where each of the N rows of levels with these (ny, nx) lies: order of `Prediction.rows`."""
-        cells, anchors, strides = [], [], []
-        for i, (ny, nx) in enumerate(shapes):
-            y, x = torch.meshgrid(*(torch.arange(n, device=self.stride.device, dtype=dtype) for n in (ny, nx)), indexing="ij")
-            cells.append(torch.stack((x, y), -1).view(1, ny * nx, 2).expand(3, ny * nx, 2).reshape(-1, 2))
-            anchor = (self.anchors[i] * self.stride[i]).to(dtype)
-            anchors.append(anchor.view(3, 1, 2).expand(3, ny * nx, 2).reshape(-1, 2))
-            strides.append(self.stride[i].to(dtype).expand(3 * ny * nx, 1))
-        return Grid(torch.cat(cells), torch.cat(anchors), torch.cat(strides))
-
-    def decode(self, levels: Sequence[Tensor], grid: Grid | None = None) -> Tensor:
+    def decode(self, levels: Sequence[Tensor]) -> Tensor:
         """Rows (B, N, 5+classes) of `Prediction` from raw levels.
 
         xy = (2 s - 0.5 + cell) * stride; wh = (2 s)^2 * anchor_px; s = sigmoid(logit). Computed in float32 at least: half
-        precision has not the digits for a pixel. grid: `self.grid(...)` made beforehand, for graphs of a fixed size.
+        precision has not the digits for a pixel.
         """
-        logits = torch.cat([level.flatten(1, 3) for level in levels], 1)
-        y = (logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits).sigmoid()
-        if grid is None:
-            grid = self.grid([(level.shape[2], level.shape[3]) for level in levels], y.dtype)
-        xy = (y[..., 0:2] * 2 - 0.5 + grid.cells) * grid.stride
-        wh = (y[..., 2:4] * 2) ** 2 * grid.anchors_px
-        return torch.cat((xy, wh, y[..., 4:]), -1)
+        rows = []
+        for level, anchors, stride in zip(levels, self.anchors, self.stride, strict=True):
+            y = (level.float() if level.dtype in (torch.float16, torch.bfloat16) else level).sigmoid()
+            _, _, ny, nx, _ = level.shape
+            cell_y, cell_x = (torch.arange(n, device=y.device, dtype=y.dtype) for n in (ny, nx))
+            cells = torch.stack((cell_x.expand(ny, nx), cell_y[:, None].expand(ny, nx)), -1)
+            xy = (y[..., 0:2] * 2 - 0.5 + cells) * stride.to(y.dtype)
+            wh = (y[..., 2:4] * 2) ** 2 * (anchors * stride).to(y.dtype)[:, None, None]
+            rows.append(torch.cat((xy, wh, y[..., 4:]), -1).flatten(1, 3))
+        return torch.cat(rows, 1)
 
 
 def _in_stride_order(anchors_px: Sequence[Sequence[Sequence[float]]], strides: Sequence[int]) -> list[list[tuple[float, float]]]:
@@ -250,7 +234,7 @@ class YOLOv5(nn.Module):
             raise ValueError(f"images need the shape (B, 3, H, W) with H, W multiples of 32; got {tuple(images.shape)}")
 
     def forward_levels(self, images: Tensor) -> tuple[list[Tensor], Taps]:
-        """Raw levels and taps in either mode: what a loss needs. Without checks, so that it can be traced."""
+        """Raw levels and taps in either mode: what a loss needs. Checks nothing; `check_images` does."""
         kept: dict[int, Tensor] = {}
         wanted = {s for sources in _SOURCES.values() for s in sources} | {_TAP_P2, _TAP_P3}
         x: Tensor = images
