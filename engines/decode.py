@@ -108,10 +108,15 @@ def candidates(rows: Float32, thresholds: Thresholds, classes: Collection[int] |
 
 
 def detections(found: Candidates, letterbox: Letterbox, n_logits: int, attributes: Float32 | None = None) -> Detections:
-    """The candidates as detections of the frame: boxes in frame px, clipped; attributes NaN where none are given."""
+    """The candidates as detections of the frame: boxes in frame px, clipped; attributes NaN where none are given.
+
+    A box of which less than a pixel's width or height lies in the frame (it was found in the border) is no detection.
+    """
     if attributes is None:
         attributes = np.full((len(found), n_logits), np.nan, np.float32)
-    return Detections(letterbox.to_frame(found.boxes_px), found.scores, found.classes, attributes)
+    boxes_px = letterbox.to_frame(found.boxes_px)
+    inside = np.flatnonzero((boxes_px[:, 2:] - boxes_px[:, :2]).min(1, initial=np.inf) >= 1)
+    return Detections(boxes_px, found.scores, found.classes, attributes).select(inside)
 
 
 def region_batches(boxes_px: Float32, capacity: int = REGION_CAPACITY) -> Iterator[tuple[Float32, int]]:

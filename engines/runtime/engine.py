@@ -13,7 +13,7 @@ import numpy as np
 from typing_extensions import Self
 
 from engines.bundle import Bundle
-from engines.decode import Candidates, Thresholds, box_iou, candidates, detections, region_batches
+from engines.decode import Thresholds, candidates, detections, region_batches
 from engines.detections import Detections, Float32, Image
 from engines.errors import BundleError, InferenceError
 from engines.preprocess import Letterbox, prepare
@@ -23,9 +23,9 @@ from engines.runtime.graphs import Graphs
 
 @dataclass(frozen=True, eq=False)
 class Proposals:
-    """What the detector found on the picture seen last: boxes in input px, and how the frame lies in the input."""
+    """What the detector says of the picture seen last, before any threshold: `rows` (N, 5 + classes), and how the frame lies there."""
 
-    candidates: Candidates
+    rows: Float32
     letterbox: Letterbox
 
 
@@ -82,35 +82,26 @@ class BundleEngine:
 
     def infer(self, image: Image) -> Inference:
         """Detections on a BGR frame of any size, (h, w, 3) uint8. Raises `InferenceError` with the runtime's words."""
-        timings_ms: dict[str, float] = {}
-        proposals = self.propose(image, self._thresholds, timings_ms)
-        start = perf_counter()
-        attributes = self.describe(proposals.candidates.boxes_px)
-        timings_ms["attributes"] = 1e3 * (perf_counter() - start)
-        found = detections(proposals.candidates, proposals.letterbox, self._taxonomy.n_logits, attributes)
-        return Inference(found, timings_ms)
+        return self._infer(image, self._thresholds)
 
-    def propose(self, image: Image, thresholds: Thresholds, timings_ms: dict[str, float] | None = None) -> Proposals:
-        """The detector's half of `infer`, with thresholds of one's own: what an evaluation needs. Raises `InferenceError`.
+    def propose(self, image: Image, timings_ms: dict[str, float] | None = None) -> Proposals:
+        """The detector's half of `infer`, for an evaluation with thresholds of its own. Raises `InferenceError`.
 
-        `timings_ms` receives the milliseconds of preprocess, detector and nms.
+        The rows are overwritten by the next call. `timings_ms` receives the milliseconds of preprocess and detector.
         """
         if self._buffer is None:
             raise InferenceError("the engine is not open. Use it inside `with`.")
-        times = [perf_counter()]
+        start = perf_counter()
         try:
             prepared, letterbox = prepare(image, self._input.hw, self._input.scale_up, self._buffer)
         except ValueError as error:
             raise InferenceError(f"the frame cannot be prepared: {error}") from error
-        times.append(perf_counter())
+        ready = perf_counter()
         rows = self._graphs.detect(prepared)
-        times.append(perf_counter())
-        found = candidates(rows, thresholds)
-        times.append(perf_counter())
         if timings_ms is not None:
-            stages = zip(("preprocess", "detector", "nms"), times, times[1:], strict=False)
-            timings_ms.update({stage: 1e3 * (end - start) for stage, start, end in stages})
-        return Proposals(found, letterbox)
+            timings_ms["preprocess"] = 1e3 * (ready - start)
+            timings_ms["detector"] = 1e3 * (perf_counter() - ready)
+        return Proposals(rows, letterbox)
 
     def describe(self, boxes_px: Float32) -> Float32:
         """Attribute probabilities (N, logits) of boxes in *input* px on the picture proposed last; any N."""
@@ -127,10 +118,7 @@ class BundleEngine:
         if golden is None:
             raise BundleError(f"{self.bundle.path}: has no golden picture to check against. Export the bundle again.")
         image, expected = golden
-        proposals = self.propose(image, self.bundle.manifest.decode_thresholds)
-        found = detections(
-            proposals.candidates, proposals.letterbox, self._taxonomy.n_logits, self.describe(proposals.candidates.boxes_px)
-        )
+        found = self._infer(image, self.bundle.manifest.decode_thresholds).detections
         fault = golden_difference(found, expected)
         if fault:
             raise BundleError(
@@ -138,23 +126,35 @@ class BundleEngine:
                 "Do not count with it: export the bundle again, or choose another runtime."
             )
 
+    def _infer(self, image: Image, thresholds: Thresholds) -> Inference:
+        timings_ms: dict[str, float] = {}
+        proposals = self.propose(image, timings_ms)
+        start = perf_counter()
+        kept = candidates(proposals.rows, thresholds)
+        suppressed = perf_counter()
+        attributes = self.describe(kept.boxes_px)
+        timings_ms["nms"] = 1e3 * (suppressed - start)
+        timings_ms["attributes"] = 1e3 * (perf_counter() - suppressed)
+        return Inference(detections(kept, proposals.letterbox, self._taxonomy.n_logits, attributes), timings_ms)
 
-def golden_difference(found: Detections, expected: Detections, iou: float = 0.95, tolerance: float = 0.01) -> str | None:
+
+def golden_difference(found: Detections, expected: Detections, corner_px: float = 1.0, tolerance: float = 0.01) -> str | None:
     """What differs between two answers to one picture, in words, or None when every detection has its equal.
 
-    Each expected detection needs one found with that IoU, the same class, and score and attribute probabilities within
-    `tolerance`; and none may be left over.
+    Each expected detection needs one of its own among those found, with every corner within `corner_px`, the same class, and score
+    and attribute probabilities within `tolerance`; and none may be left over.
     """
     if len(found) != len(expected):
         return f"{len(found)} detections, expected {len(expected)}"
     if not len(found):
         return None
-    overlap = box_iou(expected.boxes_px, found.boxes_px)
-    partner = overlap.argmax(1)
-    if overlap.max(1).min() < iou or len(set(partner.tolist())) != len(partner):
-        return f"a box lies elsewhere, IoU {overlap.max(1).min():.3f}"
+    distance_px = np.abs(expected.boxes_px[:, None] - found.boxes_px[None]).max(2)
+    partner = distance_px.argmin(1)
+    # Written so that a NaN is a difference.
+    if not distance_px.min(1).max() <= corner_px or len(set(partner.tolist())) != len(partner):
+        return f"a box lies elsewhere, by {distance_px.min(1).max():.1f} px"
     matched = found.select(partner)
     if (matched.classes != expected.classes).any():
         return "a cell has another type"
-    worst = max(np.abs(matched.scores - expected.scores).max(), np.abs(matched.attributes - expected.attributes).max())
-    return f"a score or attribute differs by {worst:.3f}" if not worst <= tolerance else None
+    worst = np.maximum(np.abs(matched.scores - expected.scores).max(), np.abs(matched.attributes - expected.attributes).max())
+    return None if worst <= tolerance else f"a score or attribute differs by {worst:.3f}"

@@ -29,20 +29,9 @@ class OnnxGraphs:
 
     def open(self) -> None:
         """Loads both graphs. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise RuntimeUnavailableError(f"ONNX Runtime cannot be imported ({error}). Run: pip install onnxruntime") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Threads that spin between frames would take the processor from camera and screen.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # The arena only ever grows, to the next power of two; without it the peak is what the graph needs.
-        options.enable_cpu_mem_arena = False
-        self._detector = self._session(onnxruntime, self._bundle.detector_path, options, (IMAGE,), (ROWS, P2, P3))
-        self._describer = self._session(onnxruntime, self._attributes_path, options, (P2, P3, ROIS), (PROBABILITIES,))
+        options = session_options(self._threads)
+        self._detector = self._session(self._bundle.detector_path, options, (IMAGE,), (ROWS, P2, P3))
+        self._describer = self._session(self._attributes_path, options, (P2, P3, ROIS), (PROBABILITIES,))
 
     def detect(self, image: Float32) -> Float32:
         all_rows, p2, p3 = self._run(self._detector, [ROWS, P2, P3], {IMAGE: image})
@@ -58,9 +47,9 @@ class OnnxGraphs:
         self._maps = {}
 
     @staticmethod
-    def _session(onnxruntime: Any, path: Path, options: Any, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
+    def _session(path: Path, options: Any, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = open_session(path, options)
         except Exception as error:  # the runtime's exceptions share no base of their own
             raise BundleError(f"{path}: ONNX Runtime cannot load it ({_first_line(error)}). Export the bundle again.") from error
         found = {i.name for i in session.get_inputs()}, {o.name for o in session.get_outputs()}
@@ -87,6 +76,29 @@ class OnnxEngine(BundleEngine):
 
     def __init__(self, bundle: Bundle, threads: int = 2, score_threshold: float | None = None, verify: bool = False) -> None:
         super().__init__(bundle, OnnxGraphs(bundle, threads), f"onnxruntime {_version()} CPU", score_threshold, verify)
+
+
+def session_options(threads: int) -> Any:
+    """Options for a session that shares its processor with a camera and a screen. Raises RuntimeUnavailableError."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise RuntimeUnavailableError(f"ONNX Runtime cannot be imported ({error}). Run: pip install onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads that spin while they wait take the processor from everything else; on a busy one that doubled an inference's time.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def open_session(graph: Path | bytes, options: Any) -> Any:
+    """A session on the CPU for a file or a serialised graph; raises what ONNX Runtime raises."""
+    import onnxruntime
+
+    source = graph if isinstance(graph, bytes) else str(graph)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def _version() -> str:

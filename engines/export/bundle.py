@@ -1,0 +1,126 @@
+"""A trained AttriDet as a finished engine folder: graphs, proof, golden picture, manifest, all written at once."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, golden_answer, write_bundle
+from engines.decode import REGION_CAPACITY, Thresholds
+from engines.detections import Image
+from engines.errors import BundleError
+from engines.export.graphs import attributes_graph, detector_graph
+from engines.export.verify import verify_export
+from engines.export.weights import save_weights
+from engines.manifest import AttributeGraph, FileRecord, Input, Manifest, ThresholdsRecord, Training
+from engines.network.attridet import AttriDet
+from engines.runtime.onnx import OnnxEngine
+
+DETECTOR, WEIGHTS = "detector.onnx", "weights.safetensors"
+SMALL_CAPACITY = 4
+"""Regions of the second, smaller attribute graph, for processors that pay for every region (about 1.3 ms each on two cores)."""
+NEVER_FOR = (
+    "diagnosis, or any decision about a patient that no qualified person has confirmed",
+    "films, stains, species or microscopes other than those it was measured on",
+    "counting without a person's review of the cells",
+)
+"""The uses that every bundle refuses, whatever else its card says."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a person must say about the weights; it goes into the manifest word by word."""
+
+    name: str
+    version: str
+    licence: str
+    training: Training
+    intended_use: str = "A second pair of eyes beside a technician: proposes white blood cells and their attributes for review."
+    must_not_be_used_for: tuple[str, ...] = NEVER_FOR
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+def export_bundle(
+    model: AttriDet,
+    folder: Path,
+    card: Card,
+    input_hw: tuple[int, int],
+    check_images: Sequence[Image],
+    *,
+    thresholds: Thresholds | None = None,
+    scale_up: bool = True,
+    keep_weights: bool = False,
+    replace: bool = False,
+    readme: str | None = None,
+) -> Bundle:
+    """Exports, verifies and writes an engine folder; returns it opened.
+
+    check_images: BGR pictures of the kind the engine will see; the graphs must agree with torch on all of them, and the first becomes
+    the golden picture. thresholds: the defaults of `Thresholds` unless given. keep_weights: `weights.safetensors` lies beside the
+    graphs (not for a fused model). readme: the model card, `README.md`, unhashed. The model is used in evaluation mode and left as
+    it was.
+    Raises BundleError when the graphs disagree with torch or the folder cannot be written; nothing is left behind then.
+    """
+    if not check_images:
+        raise BundleError(f"{folder.name}: an export needs pictures to be verified on. Name a folder of fields.")
+    thresholds = thresholds or Thresholds()
+    was_training = model.training
+    model.eval()
+    try:
+        detector = detector_graph(model, input_hw).SerializeToString()
+        attributes = {n: attributes_graph(model, input_hw, n).SerializeToString() for n in (REGION_CAPACITY, SMALL_CAPACITY)}
+        check = verify_export(
+            model, detector, [(g, n) for n, g in attributes.items()], check_images, input_hw=input_hw, scale_up=scale_up
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            files: dict[str, bytes | Path] = {DETECTOR: detector, _attributes_file(REGION_CAPACITY): attributes[REGION_CAPACITY]}
+            files[_attributes_file(SMALL_CAPACITY)] = attributes[SMALL_CAPACITY]
+            if keep_weights:
+                save_weights(model, Path(scratch) / WEIGHTS, card.training.model_dump(mode="json"))
+                files[WEIGHTS] = Path(scratch) / WEIGHTS
+            manifest = _manifest(card, model, Input(hw=input_hw, scale_up=scale_up), thresholds, files)
+            manifest = manifest.model_copy(update={"export_check": check})
+            # The golden answer comes from the graphs themselves, as the daemon will run them.
+            draft = write_bundle(Path(scratch) / card.name, manifest, files)
+            with OnnxEngine(draft) as engine:
+                answer = engine.infer(check_images[0]).detections
+            done, png = cv2.imencode(".png", check_images[0])
+            if not done:
+                raise BundleError(f"{folder.name}: the first check picture cannot be written as PNG. Choose another.")
+            files |= {GOLDEN_IMAGE: png.tobytes(), GOLDEN_ANSWER: golden_answer(answer)}
+            return write_bundle(folder, manifest, files, replace, {"README.md": readme.encode()} if readme is not None else None)
+    finally:
+        model.train(was_training)
+
+
+def _attributes_file(regions: int) -> str:
+    return "attributes.onnx" if regions == REGION_CAPACITY else f"attributes-{regions}.onnx"
+
+
+def _manifest(card: Card, model: AttriDet, takes: Input, thresholds: Thresholds, files: Mapping[str, bytes | Path]) -> Manifest:
+    return Manifest(
+        name=card.name,
+        version=card.version,
+        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        licence=card.licence,
+        input=takes,
+        thresholds=ThresholdsRecord(
+            confidence=thresholds.confidence,
+            iou=thresholds.iou,
+            max_detections=thresholds.max_detections,
+            agnostic=thresholds.agnostic,
+        ),
+        taxonomy=model.taxonomy.to_dict(),
+        attribute_graphs=tuple(AttributeGraph(file=_attributes_file(n), regions=n) for n in (REGION_CAPACITY, SMALL_CAPACITY)),
+        training=card.training,
+        metrics=dict(card.metrics),
+        intended_use=card.intended_use,
+        must_not_be_used_for=card.must_not_be_used_for,
+        files={name: FileRecord(bytes=0, sha256="0" * 64) for name in files},
+    )

@@ -1,0 +1,227 @@
+"""AttriDet as two static ONNX graphs, written node by node from its modules.
+
+Written by hand and not traced: nodes and weights keep the names of the state dict (`model.2.cv1.conv`), which is what quantisation
+excludes layers by; every shape is a number; and RoIAlign becomes ONNX's own operator, which no tracer makes of plain torch.
+That these graphs equal the network is not assumed but measured, by `engines.export.verify`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from engines.network.attribute_head import ROI_SIZE, TAP_SCALES
+from engines.network.attridet import AttriDet
+from engines.network.layers import C3, CBS, SPPF, Bottleneck, Concat, fuse_conv_bn
+from engines.network.yolov5 import STRIDES, Detect
+from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
+
+OPSET = 17
+IR_VERSION = 8
+"""Old enough for the ONNX Runtime and TensorRT of every supported board."""
+_TAP_LAYERS = {1: P2, 4: P3}
+# Which layers an input is taken from, where it is not the layer before (spec 1.2).
+_JOINED_WITH = {12: 6, 16: 4, 19: 14, 22: 10}
+_DETECT_FROM = (17, 20, 23)
+
+
+class _Graph:
+    """Nodes and weights under construction; each method appends nodes and returns the name of their output."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+
+    def add(self, op: str, inputs: Sequence[str], name: str, outputs: Sequence[str] | None = None, **attributes: Any) -> str:
+        made = list(outputs or [f"{name}.out"])
+        self.nodes.append(helper.make_node(op, list(inputs), made, name=name, **attributes))
+        return made[0]
+
+    def weight(self, name: str, value: Tensor | NDArray[np.generic]) -> str:
+        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def conv(self, x: str, conv: nn.Conv2d, name: str) -> str:
+        inputs = [x, self.weight(f"{name}.weight", conv.weight)]
+        if conv.bias is not None:
+            inputs.append(self.weight(f"{name}.bias", conv.bias))
+        pad_h, pad_w = (int(p) for p in conv.padding)
+        return self.add(
+            "Conv",
+            inputs,
+            name,
+            kernel_shape=list(conv.kernel_size),
+            strides=list(conv.stride),
+            pads=[pad_h, pad_w, pad_h, pad_w],
+        )
+
+    def cbs(self, x: str, block: CBS, name: str, out: str | None = None) -> str:
+        conv = fuse_conv_bn(block.conv, block.bn) if isinstance(block.bn, nn.BatchNorm2d) else block.conv
+        y = self.conv(x, conv, f"{name}.conv")
+        gate = self.add("Sigmoid", [y], f"{name}.sigmoid")
+        return self.add("Mul", [y, gate], f"{name}.silu", [out] if out else None)
+
+    def bottleneck(self, x: str, block: Bottleneck, name: str) -> str:
+        y = self.cbs(self.cbs(x, block.cv1, f"{name}.cv1"), block.cv2, f"{name}.cv2")
+        return self.add("Add", [x, y], f"{name}.add") if block.shortcut else y
+
+    def c3(self, x: str, block: C3, name: str, out: str | None = None) -> str:
+        y = self.cbs(x, block.cv1, f"{name}.cv1")
+        for i, inner in enumerate(block.m):
+            assert isinstance(inner, Bottleneck)
+            y = self.bottleneck(y, inner, f"{name}.m.{i}")
+        both = self.add("Concat", [y, self.cbs(x, block.cv2, f"{name}.cv2")], f"{name}.concat", axis=1)
+        return self.cbs(both, block.cv3, f"{name}.cv3", out)
+
+    def sppf(self, x: str, block: SPPF, name: str) -> str:
+        size = block.m.kernel_size
+        assert isinstance(size, int)
+        parts = [self.cbs(x, block.cv1, f"{name}.cv1")]
+        for i in range(3):
+            parts.append(
+                self.add("MaxPool", [parts[-1]], f"{name}.m.{i}", kernel_shape=[size] * 2, strides=[1, 1], pads=[size // 2] * 4)
+            )
+        return self.cbs(self.add("Concat", parts, f"{name}.concat", axis=1), block.cv2, f"{name}.cv2")
+
+    def upsample(self, x: str, name: str) -> str:
+        scales = self.weight(f"{name}.scales", np.array([1, 1, 2, 2], np.float32))
+        return self.add(
+            "Resize", [x, "", scales], name, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+        )
+
+    def model(self, name: str, inputs: dict[str, tuple[int, ...]], outputs: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
+        graph = helper.make_graph(
+            self.nodes,
+            name,
+            [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
+            [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in outputs.items()],
+            self.weights,
+        )
+        made = helper.make_model(
+            graph, producer_name="leukoscope", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
+        )
+        made = onnx.shape_inference.infer_shapes(made, check_type=True, strict_mode=True)
+        onnx.checker.check_model(made, full_check=True)
+        return made
+
+
+@torch.no_grad()
+def detector_graph(model: AttriDet, input_hw: tuple[int, int]) -> onnx.ModelProto:
+    """`detector.onnx` of a model: names and shapes as in `engines.runtime.graphs`. The model is left as it is.
+
+    Convolutions carry their folded normalisations; nodes after the three detection convolutions are called `decode.*`.
+    """
+    graph = _Graph()
+    outputs: dict[int, str] = {}
+    x = IMAGE
+    for i, layer in enumerate(model.model):
+        name = f"model.{i}"
+        if isinstance(layer, CBS):
+            x = graph.cbs(x, layer, name, _TAP_LAYERS.get(i))
+        elif isinstance(layer, C3):
+            x = graph.c3(x, layer, name, _TAP_LAYERS.get(i))
+        elif isinstance(layer, SPPF):
+            x = graph.sppf(x, layer, name)
+        elif isinstance(layer, nn.Upsample):
+            x = graph.upsample(x, name)
+        elif isinstance(layer, Concat):
+            x = graph.add("Concat", [x, outputs[_JOINED_WITH[i]]], name, axis=1)
+        elif isinstance(layer, Detect):
+            _decode(graph, layer, [outputs[j] for j in _DETECT_FROM], input_hw, name)
+        else:
+            raise TypeError(f"{name} is a {type(layer).__name__}, which has no form in ONNX here")
+        outputs[i] = x
+    (h, w), (c2, c3) = input_hw, model.tap_channels
+    rows = sum(3 * (h // s) * (w // s) for s in STRIDES)
+    return graph.model(
+        "attridet-detector",
+        {IMAGE: (1, 3, h, w)},
+        {ROWS: (1, rows, 5 + model.classes), P2: (1, c2, h // 4, w // 4), P3: (1, c3, h // 8, w // 8)},
+    )
+
+
+@torch.no_grad()
+def attributes_graph(model: AttriDet, input_hw: tuple[int, int], regions: int) -> onnx.ModelProto:
+    """`attributes.onnx` of a model for a fixed number of regions: names and shapes as in `engines.runtime.graphs`."""
+    graph, head = _Graph(), model.attribute_head
+    first_image = graph.weight("batch_index", np.zeros(regions, np.int64))
+    pooled = [
+        graph.add(
+            "RoiAlign",
+            [tap, ROIS, first_image],
+            f"roi_align.{tap}",
+            output_height=ROI_SIZE[0],
+            output_width=ROI_SIZE[1],
+            spatial_scale=scale,
+            sampling_ratio=0,  # adaptive
+            mode="avg",
+            coordinate_transformation_mode="output_half_pixel",  # not aligned
+        )
+        for tap, scale in zip((P2, P3), TAP_SCALES, strict=True)
+    ]
+    x = graph.add("Concat", pooled, "roi_align.concat", axis=1)
+    for i, conv in enumerate((head.conv1, head.conv2, head.conv3), 1):
+        x = graph.conv(x, conv, f"attribute_head.conv{i}")
+        x = graph.add("LeakyRelu", [x], f"attribute_head.relu{i}", alpha=0.01)
+        x = graph.add("MaxPool", [x], f"attribute_head.pool{i}", kernel_shape=[2, 2], strides=[2, 2])
+    x = graph.add("Flatten", [x], "attribute_head.flatten", axis=1)
+    for i, linear in enumerate((head.fc1, head.fc2, head.fc3), 1):
+        name = f"attribute_head.fc{i}"
+        x = graph.add(
+            "Gemm", [x, graph.weight(f"{name}.weight", linear.weight), graph.weight(f"{name}.bias", linear.bias)], name, transB=1
+        )
+        if i < 3:
+            x = graph.add("LeakyRelu", [x], f"{name}.relu", alpha=0.01)
+    keys = [f"softmax.{a.key}" for a in model.taxonomy.attributes]
+    sizes = graph.weight("attribute_sizes", np.array(head.groups, np.int64))
+    graph.add("Split", [x, sizes], "attributes", [f"{k}.logits" for k in keys], axis=1)
+    graph.add("Concat", [graph.add("Softmax", [f"{k}.logits"], k, axis=1) for k in keys], PROBABILITIES, [PROBABILITIES], axis=1)
+    (h, w), (c2, c3) = input_hw, model.tap_channels
+    return graph.model(
+        "attridet-attributes",
+        {P2: (1, c2, h // 4, w // 4), P3: (1, c3, h // 8, w // 8), ROIS: (regions, 4)},
+        {PROBABILITIES: (regions, sum(head.groups))},
+    )
+
+
+def _decode(graph: _Graph, detect: Detect, maps: list[str], input_hw: tuple[int, int], name: str) -> None:
+    """The detection convolutions, and logits to rows in input px (spec 1.3)."""
+    cuts = {n: graph.weight(f"decode.at{n}", np.array([n], np.int64)) for n in (0, 2, 4, detect.outputs)}
+    last_axis = graph.weight("decode.last_axis", np.array([3], np.int64))
+    two = graph.weight("decode.two", np.array(2, np.float32))
+    levels = []
+    for i, (x, stride) in enumerate(zip(maps, STRIDES, strict=True)):
+        ny, nx = input_hw[0] // stride, input_hw[1] // stride
+        at = f"decode.p{i + 3}"
+        conv = detect.m[i]
+        assert isinstance(conv, nn.Conv2d)
+        logits = graph.conv(x, conv, f"{name}.m.{i}")
+        split = graph.weight(f"{at}.split", np.array([1, 3, detect.outputs, ny * nx], np.int64))
+        y = graph.add("Reshape", [logits, split], f"{at}.reshape")
+        y = graph.add("Transpose", [y], f"{at}.transpose", perm=[0, 1, 3, 2])
+        y = graph.add("Sigmoid", [y], f"{at}.sigmoid")
+
+        def part(start: int, end: int, y: str = y, at: str = at) -> str:
+            return graph.add("Slice", [y, cuts[start], cuts[end], last_axis], f"{at}.from{start}")
+
+        cell_y, cell_x = np.mgrid[:ny, :nx]
+        shift = np.stack((cell_x, cell_y), -1).reshape(1, 1, ny * nx, 2).astype(np.float32) - np.float32(0.5)
+        anchors_px = (detect.anchors[i] * detect.stride[i]).view(1, 3, 1, 2)
+        xy = graph.add("Mul", [part(0, 2), two], f"{at}.xy_doubled")
+        xy = graph.add("Add", [xy, graph.weight(f"{at}.cells", shift)], f"{at}.xy_cells")
+        xy = graph.add("Mul", [xy, graph.weight(f"{at}.stride", np.array(stride, np.float32))], f"{at}.xy")
+        wh = graph.add("Mul", [part(2, 4), two], f"{at}.wh_doubled")
+        wh = graph.add("Mul", [wh, wh], f"{at}.wh_squared")
+        wh = graph.add("Mul", [wh, graph.weight(f"{at}.anchors", anchors_px)], f"{at}.wh")
+        y = graph.add("Concat", [xy, wh, part(4, detect.outputs)], f"{at}.concat", axis=3)
+        flat = graph.weight(f"{at}.flat", np.array([1, 3 * ny * nx, detect.outputs], np.int64))
+        levels.append(graph.add("Reshape", [y, flat], f"{at}.rows"))
+    graph.add("Concat", levels, "decode.concat", [ROWS], axis=1)

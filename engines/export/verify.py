@@ -1,0 +1,81 @@
+"""The proof that exported graphs say what torch says: the same pictures through both, and the largest difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from engines.decode import Thresholds, candidates, region_batches
+from engines.detections import Float32, Image
+from engines.errors import BundleError
+from engines.manifest import ExportCheck
+from engines.network.attridet import AttriDet
+from engines.preprocess import prepare
+from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
+from engines.runtime.onnx import open_session, session_options
+
+MAX_BOX_DIFFERENCE_PX = 0.05
+MAX_DIFFERENCE = 1e-3
+"""Of objectness, class and attribute probabilities."""
+_BOXES_A_PICTURE = 16
+
+
+@torch.no_grad()
+def verify_export(
+    model: AttriDet,
+    detector: bytes,
+    attributes: Iterable[tuple[bytes, int]],
+    images: Iterable[Image],
+    *,
+    input_hw: tuple[int, int],
+    scale_up: bool = True,
+) -> ExportCheck:
+    """Runs BGR pictures through the torch model and through the serialised graphs, and returns the largest differences.
+
+    detector: `detector.onnx`; attributes: each attribute graph with its number of regions. Every row of the detector is compared,
+    and the attributes of the 16 best boxes of each picture. The model must be in evaluation mode. Raises BundleError when a box is off
+    by more than 0.05 px of the input or a probability by more than 1e-3, and ValueError when there is no picture.
+    """
+    options = session_options(torch.get_num_threads())
+    detect = open_session(detector, options)
+    describe = [(open_session(graph, options), n) for graph, n in attributes]
+    worst = np.zeros(3)  # boxes, scores, attributes
+    count = 0
+    for image in images:
+        prepared, _ = prepare(image, input_hw, scale_up)
+        output, taps = model.forward_with_taps(torch.from_numpy(prepared))
+        assert not isinstance(output, list), "the model must be in evaluation mode"
+        expected = output.rows[0].numpy()
+        rows, p2, p3 = detect.run([ROWS, P2, P3], {IMAGE: prepared})
+        # np.maximum, unlike max, does not lose a NaN.
+        worst[0] = np.maximum(worst[0], _box_difference_px(rows[0], expected))
+        worst[1] = np.maximum(worst[1], np.abs(rows[0] - expected)[:, 4:].max())
+        boxes_px = candidates(expected, Thresholds(1e-12, 0.45, _BOXES_A_PICTURE)).boxes_px
+        rois = torch.cat((torch.zeros(len(boxes_px), 1), torch.from_numpy(boxes_px)), 1)
+        expected = model.attribute_probabilities(model.attribute_logits(taps, rois)).numpy()
+        for session, regions in describe:
+            done = 0
+            for batch, used in region_batches(boxes_px, regions):
+                found = session.run([PROBABILITIES], {P2: p2, P3: p3, ROIS: batch})[0][:used]
+                worst[2] = np.maximum(worst[2], np.abs(found - expected[done : done + used]).max())
+                done += used
+        count += 1
+    if not count:
+        raise ValueError("an export is verified on at least one picture")
+    check = ExportCheck(images=count, boxes_px=float(worst[0]), scores=float(worst[1]), attributes=float(worst[2]))
+    # Written so that a NaN fails.
+    if not (worst[0] <= MAX_BOX_DIFFERENCE_PX and worst[1:].max() <= MAX_DIFFERENCE):
+        raise BundleError(
+            f"the exported graphs differ from torch: boxes by {worst[0]:.4f} px (allowed {MAX_BOX_DIFFERENCE_PX}), "
+            f"scores by {worst[1]:.5f} and attributes by {worst[2]:.5f} (allowed {MAX_DIFFERENCE}). "
+            "The bundle was not written; do not use these weights."
+        )
+    return check
+
+
+def _box_difference_px(rows: Float32, expected: Float32) -> float:
+    """Largest difference of a corner, over all rows."""
+    centre, size = np.abs(rows[:, :2] - expected[:, :2]), np.abs(rows[:, 2:4] - expected[:, 2:4])
+    return float((centre + size / 2).max())

@@ -1,0 +1,51 @@
+"""AttriDet's weights as one safetensors file that says what it is: size, taxonomy and where it was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from engines.errors import BundleError
+from engines.network.attridet import AttriDet
+from engines.spec import Taxonomy
+
+
+def save_weights(model: AttriDet, path: Path, record: Mapping[str, Any]) -> None:
+    """Writes `model`'s state dict with size, taxonomy and `record` (JSON: data, seed, command, metrics) as metadata.
+
+    The model must not be fused (ValueError): its normalisations belong to the published names.
+    """
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    if not any(k.endswith("running_mean") for k in state):
+        raise ValueError("a fused model has no weights of its own any more; save the one it was made from")
+    metadata = {"size": model.size, "taxonomy": json.dumps(model.taxonomy.to_dict()), "record": json.dumps(dict(record))}
+    staging = path.with_name(f".{path.name}.part")
+    try:
+        save_file(state, staging, metadata)
+        staging.replace(path)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def load_weights(path: Path) -> tuple[AttriDet, dict[str, Any]]:
+    """The model (evaluation mode, CPU) and the record that `save_weights` wrote. Raises BundleError naming the file."""
+    try:
+        with safe_open(path, framework="pt") as stored:
+            metadata = stored.metadata() or {}
+            state = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118  # not a dict: it has no iterator
+        model = AttriDet(metadata["size"], Taxonomy.from_dict(json.loads(metadata["taxonomy"])))
+        model.load_state_dict(state)
+        record: dict[str, Any] = json.loads(metadata["record"])
+    except FileNotFoundError as error:
+        raise BundleError(f"{path}: no such file of weights. Give the .safetensors that training wrote.") from error
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path}: not a safetensors file ({error}). Give the .safetensors that training wrote.") from error
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BundleError(f"{path}: not the weights of an AttriDet ({reason}). Give the .safetensors that training wrote.") from error
+    return model.eval(), record
