@@ -26,6 +26,7 @@ from engines.detections import Image
 log = logging.getLogger(__name__)
 
 STREAM_TIMEOUT_S = 5.0
+_BACKEND = cv2.CAP_FFMPEG if cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG) else cv2.CAP_ANY  # others write to stderr as they try
 _ADDRESS = re.compile(r"^(rtsps?|rtmps?|https?|udp|tcp)://", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"//[^/@]*@")
 _SUFFIXES = ", ".join(sorted(s.removeprefix(".") for s in PICTURE_SUFFIXES))
@@ -212,7 +213,7 @@ class _VideoFile:
 
     def open(self) -> None:
         with quiet_opencv():
-            capture = self._capture = cv2.VideoCapture(str(self._path))
+            capture = self._capture = cv2.VideoCapture(str(self._path), _BACKEND)
             ok, image = capture.read() if capture.isOpened() else (False, None)
         if not ok or image is None:
             raise CameraError(f"{self._name} is neither a picture ({_SUFFIXES}) nor a readable video; set camera.source to another")

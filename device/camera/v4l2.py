@@ -177,8 +177,10 @@ class V4l2Camera:
         if not self._compressed:
             return np.asarray(data, np.uint8)
         jpeg = data.reshape(-1)
-        if self._whole_jpegs and not jpeg_is_complete(jpeg.tobytes()):
-            return None
+        if not jpeg_is_complete(jpeg.tobytes()):
+            if self._whole_jpegs:
+                return None
+            jpeg = np.append(jpeg, np.frombuffer(b"\xff\xd9", np.uint8))  # newer OpenCV decodes none without an end
         try:
             with quiet_opencv():
                 image = cv2.imdecode(jpeg, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
