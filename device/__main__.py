@@ -1,0 +1,5 @@
+"""`python -m device` is `leukoscope`."""
+
+from device.cli import main
+
+main()

@@ -1,0 +1,259 @@
+"""Opens what the configuration names, runs the pipeline until it is told to stop, and closes everything in reverse."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Any
+
+from calibration.profile import CalibrationProfile, load_profile
+from device.camera.base import Camera
+from device.camera.capture import Capture
+from device.camera.factory import open_camera
+from device.clock import Clock, SystemClock, read_boot_id, time_trusted
+from device.config import Config
+from device.control import ControlServer
+from device.display.base import Display
+from device.display.factory import open_display
+from device.errors import StoreError
+from device.journal import Journal
+from device.mqtt.payloads import DeviceStatus, PartStatus, SlideProgress, Versions
+from device.mqtt.publisher import Publisher
+from device.pipeline import Pipeline, Round
+from device.record import Provenance, SlideRecord
+from device.slide.model import Slide
+from device.slide.session import SlideSession
+from device.store import OutboxMessage, Store, free_mb
+from device.systemd import Notifier
+from device.view import told
+from engines.runtime.base import Engine
+from engines.runtime.factory import open_engine
+
+log = logging.getLogger(__name__)
+
+_STATUS_EVERY_S = 1.0
+_DRAIN_S = 10.0
+_STORED_KINDS = ("replay", "simulator")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. saved: everything counted is on disk. sent: no summary waits for the broker."""
+
+    reason: str
+    slide: Slide | None
+    saved: bool
+    sent: bool
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of besides the configuration; the demo and tests put others in."""
+
+    clock: Clock
+    camera: Callable[[], Camera]
+    engine: Callable[[], Engine]
+    display: Callable[[], Display]
+
+    @classmethod
+    def of(cls, config: Config, clock: Clock | None = None) -> Parts:
+        """The parts that the configuration names."""
+        time = clock or SystemClock()
+        engine = config.engine
+        return cls(
+            time,
+            lambda: open_camera(config.camera, time),
+            lambda: open_engine(engine.bundle, engine.runtime, engine.threads, engine.score_threshold),
+            lambda: open_display(config.display),
+        )
+
+
+def run(
+    config: Config,
+    parts: Parts | None = None,
+    *,
+    each_round: Callable[[Round, Pipeline], None] | None = None,
+    signals: bool = True,
+) -> Outcome:
+    """Run the appliance until a signal, the end of a stored source, or the technician's quit.
+
+    Raises ConfigError, CameraError, BundleError, DisplayError, StoreError or ControlError when something that the configuration
+    names cannot be opened at the start; later failures are states, shown and retried.
+    """
+    parts = parts or Parts.of(config)
+    profile = load_profile(config.microscope.profile)
+    notifier = Notifier()
+    with ExitStack() as opened:
+        engine = opened.enter_context(parts.engine())
+        log.info("engine: %s on %s", engine.info.label, engine.info.runtime)
+        store = opened.enter_context(Store.open(config.record_path))
+        display = opened.enter_context(parts.display())
+        capture = opened.enter_context(Capture(parts.camera, parts.clock, fail_fast=config.camera.kind in _STORED_KINDS))
+        provenance = Provenance(config, engine.info, profile, read_boot_id(), capture.status.name)
+        journal = Journal(config.record_path, parts.clock, free_mb, config.record.min_free_mb)
+        teller = _Teller(config, provenance, parts.clock)
+        publisher = Publisher(config.broker, teller.first(), lambda: Store.open(config.record_path).outbox, clock=parts.clock)
+        record = SlideRecord(store, journal, provenance, parts.clock, publisher.notify)
+        _close_left_open(store, record, profile)
+        opened.enter_context(publisher)
+        session = SlideSession(
+            engine.info.taxonomy,
+            config.slide,
+            config.engine.identify_threshold,
+            config.record.crops,
+            config.record.jpeg_quality,
+            parts.clock,
+        )
+        control = opened.enter_context(ControlServer(config.control_path, teller.snapshot))
+        pipeline = Pipeline(
+            capture,
+            engine,
+            session,
+            record,
+            display,
+            provenance,
+            parts.clock,
+            broker=lambda: publisher.status,
+            requests=control.requests,
+        )
+        with _signals(pipeline.stop) if signals else ExitStack():
+            notifier.ready(f"{engine.info.label}; waiting for a slide")
+            try:
+                _rounds(pipeline, notifier, teller, publisher, session, each_round)
+            finally:
+                notifier.stopping("closing the slide")
+                saved = pipeline.close()
+        sent = publisher.drain(_DRAIN_S)
+        if not saved:
+            log.error("NOT SAVED: %s", journal.status.reason)
+        if not sent:
+            log.warning(
+                "%d summaries wait in %s for the broker: %s", publisher.status.pending, config.record_path, publisher.status.reason
+            )
+        return Outcome(pipeline.stopped, session.slide, saved, sent, capture.status.skipped)
+
+
+def _rounds(
+    pipeline: Pipeline,
+    notifier: Notifier,
+    teller: _Teller,
+    publisher: Publisher,
+    session: SlideSession,
+    each_round: Callable[[Round, Pipeline], None] | None,
+) -> None:
+    told_s = float("-inf")
+    while not pipeline.stopped:
+        done = pipeline.round()
+        if done.observation is not None:
+            # Fed only by frames that went the whole way: a hung camera or engine lets systemd start the daemon anew.
+            notifier.watchdog()
+        now = teller.clock.monotonic_s()
+        if now - told_s >= _STATUS_EVERY_S:
+            told_s = now
+            status = teller.update(pipeline, session)
+            publisher.set_device_status(status)
+            notifier.status(
+                f"{status.camera.text}; {status.engine.text}" + (f"; slide {status.slide.slide_id}" if status.slide else "")
+            )
+        if each_round is not None:
+            each_round(done, pipeline)
+
+
+class _Teller:
+    """Keeps the device's newest status for the broker and for `leukoscope status`."""
+
+    def __init__(self, config: Config, provenance: Provenance, clock: Clock) -> None:
+        self._config, self._from, self.clock = config, provenance, clock
+        self._began_s, self._began = clock.monotonic_s(), clock.now()
+        self._status = self._of(PartStatus(level="busy", text="opening"), PartStatus(level="busy", text="opening"), None)
+
+    def first(self) -> DeviceStatus:
+        return self._status
+
+    def update(self, pipeline: Pipeline, session: SlideSession) -> DeviceStatus:
+        camera, engine, _, record = pipeline.lamps
+        progress = None
+        if session.is_open and session.slide is not None:
+            progress = SlideProgress(
+                slide_id=session.slide.slide_id,
+                state=session.state.value,
+                fields=len(session.slide.fields),
+                white_cells=session.differential.white_cells,
+                target_cells=self._config.slide.target_cells,
+            )
+        self._status = self._of(told(camera), told(engine), progress, told(record))
+        return self._status
+
+    def snapshot(self) -> dict[str, Any]:
+        return self._status.model_dump(mode="json", by_alias=True)
+
+    def _of(
+        self, camera: PartStatus, engine: PartStatus, slide: SlideProgress | None, record: PartStatus | None = None
+    ) -> DeviceStatus:
+        now = self.clock.now()
+        return DeviceStatus(
+            device_id=self._config.device.id,
+            state="online",
+            since=self._began,
+            sent_at=now,
+            time_trusted=time_trusted(now),
+            boot_id=self._from.boot_id,
+            versions=Versions(leukoscope=package_version(), engine=self._from.engine.label, calibration=self._from.calibration_label),
+            camera=camera,
+            engine=engine,
+            record=record or PartStatus(level="ok", text="saved"),
+            slide=slide,
+            outbox_pending=0,
+            uptime_s=self.clock.monotonic_s() - self._began_s,
+            simulated=self._config.camera.kind == "simulator",
+        )
+
+
+def _close_left_open(store: Store, record: SlideRecord, profile: CalibrationProfile) -> None:
+    """Slides that a power cut left open are closed as aborted, with what had been counted, and told to the broker."""
+
+    def message(slide: Slide) -> OutboxMessage:
+        width_px = slide.fields[0].size_px[0] if slide.fields else 1920
+        return record.summary(slide, width_px)
+
+    for slide_id in store.abort_unfinished(message):
+        log.warning("slide %s was left open when the appliance stopped; closed as aborted", slide_id)
+
+
+@contextmanager
+def _signals(stop: Callable[[str], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT end the loop after the round that runs; the slide is then put down as aborted."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop(f"stopped by {signal.Signals(number).name}")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def package_version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return version("leukoscope")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def describe_platform() -> str:
+    """Machine and Python, for the doctor."""
+    return f"{platform.machine()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+
+
+__all__ = ["Outcome", "Parts", "StoreError", "describe_platform", "package_version", "run"]

@@ -1,0 +1,208 @@
+"""The command `leukoscope`: reads the command line, calls the room that does the work, turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn, Optional
+
+import typer
+
+app = typer.Typer(
+    help="A second pair of eyes for leukaemia beside a microscope. For review by a person, never a diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+slide_app = typer.Typer(help="Ask the running daemon, as its keys do.", no_args_is_help=True)
+app.add_typer(slide_app, name="slide")
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configuration file (YAML).")]
+DEFAULT_CONFIG = Path("/etc/leukoscope/device.yaml")
+
+
+@app.command()
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    display: Annotated[Optional[str], typer.Option(help="screen, none, or file:DIR; overrides the file.")] = None,  # noqa: UP045  # typer on 3.10
+    start: Annotated[bool, typer.Option("--start", help="Open a slide with the first frame.")] = False,
+) -> None:
+    """Run the appliance until it is stopped; an open slide is then closed as aborted, not lost."""
+    with _advice():
+        from device.config_file import load_config
+        from device.runs import run_configured
+
+        loaded = load_config(config)
+        _log(loaded.log_level)
+        outcome = run_configured(loaded, display, start)
+        _end(outcome.reason, outcome.saved)
+
+
+@app.command()
+def demo(
+    source: Annotated[Optional[Path], typer.Option(help="A folder of pictures or a video instead of the simulated slide.")] = None,  # noqa: UP045  # typer on 3.10
+    report: Annotated[Path, typer.Option(help="Where screenshots, record and summary are kept.")] = Path("demo-report"),
+    fields: Annotated[int, typer.Option(min=1, help="Fields of the simulated slide.")] = 24,
+    display: Annotated[Optional[str], typer.Option(help="screen or none; default: pictures in the report folder.")] = None,  # noqa: UP045  # typer on 3.10
+    seed: Annotated[int, typer.Option(min=0, help="Which simulated slide.")] = 7,
+    case: Annotated[str, typer.Option(help="Which case is simulated: AML, ALL, APML, CLL, CML, normal or mixed.")] = "AML",
+) -> None:
+    """Read one slide from start to summary, without camera, GPU, screen or broker of yours."""
+    with _advice():
+        from device.demo import run_demo
+
+        _log("warning")
+        _end("", run_demo(report=report, source=source, fields=fields, display=display, seed=seed, case=case))
+
+
+@app.command("check-config")
+def check_config(config: Annotated[Path, typer.Argument(help="The configuration file (YAML).")] = DEFAULT_CONFIG) -> None:
+    """Say whether a configuration can be used, every fault with its line, and print what it amounts to."""
+    with _advice():
+        from device.config_file import describe, load_config
+
+        loaded = load_config(config)
+        typer.echo(describe(loaded), nl=False)
+        typer.echo(f"{config}: good")
+
+
+@app.command()
+def doctor(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Try camera, engine, display, disk and broker, and print what was found with the next step."""
+    with _advice():
+        from device.config_file import load_config
+        from device.doctor import examine, print_findings
+
+        loaded = load_config(config)
+        _log("error")
+        if not print_findings(examine(loaded)):
+            raise typer.Exit(1)
+
+
+@app.command()
+def slides(config: ConfigOption = DEFAULT_CONFIG, limit: Annotated[int, typer.Option(min=1)] = 20) -> None:
+    """List the slides in the record, newest first."""
+    with _advice():
+        from device.config_file import load_config
+        from device.report.terminal import print_slides
+
+        print_slides(load_config(config).record_path, limit)
+
+
+@app.command()
+def report(
+    slide_id: Annotated[str, typer.Argument(help="A slide's id, as `leukoscope slides` shows it.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("slide.html"),
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Write a slide of the record as a page: differential, description, morphology bank, provenance."""
+    with _advice():
+        from device.config_file import load_config
+        from device.report.page import write_page
+
+        write_page(load_config(config).record_path, slide_id, out)
+        typer.echo(str(out))
+
+
+@app.command()
+def watch(
+    host: Annotated[str, typer.Option(help="The broker.")] = "localhost",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 1883,
+    device: Annotated[str, typer.Option(help="One device's id; default: all.")] = "+",
+    count: Annotated[Optional[int], typer.Option(min=1, help="End after so many summaries.")] = None,  # noqa: UP045  # typer on 3.10
+    username: Annotated[Optional[str], typer.Option()] = None,  # noqa: UP045  # typer on 3.10
+    password_file: Annotated[Optional[Path], typer.Option()] = None,  # noqa: UP045  # typer on 3.10
+    tls: Annotated[bool, typer.Option()] = False,
+    topic_root: Annotated[str, typer.Option()] = "leukoscope",
+) -> None:
+    """The supervisor's terminal: print each slide's summary as it arrives."""
+    with _advice():
+        from device.config import BrokerSection
+        from device.supervisor.watch import watch as watch_broker
+
+        section = BrokerSection(host=host, port=port, username=username, password_file=password_file, tls=tls, topic_root=topic_root)
+        watch_broker(section, device=device, count=count)
+
+
+def _ask(config: Path, wish: str) -> None:
+    with _advice():
+        from device.commands import Command
+        from device.config_file import load_config
+        from device.control import send
+
+        typer.echo(send(load_config(config).control_path, Command(wish)))
+
+
+@slide_app.command("start")
+def slide_start(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Open a new slide."""
+    _ask(config, "start")
+
+
+@slide_app.command("finish")
+def slide_finish(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Close the slide for review and send its summary."""
+    _ask(config, "finish")
+
+
+@slide_app.command("undo")
+def slide_undo(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Take back the field counted last."""
+    _ask(config, "undo")
+
+
+@slide_app.command("pause")
+def slide_pause(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Stop counting, or go on."""
+    _ask(config, "pause")
+
+
+@app.command()
+def status(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """What the running daemon does, as JSON."""
+    with _advice():
+        import json
+
+        from device.config_file import load_config
+        from device.control import ask_status
+
+        typer.echo(json.dumps(ask_status(load_config(config).control_path), indent=2))
+
+
+@contextmanager
+def _advice() -> Iterator[None]:
+    """Errors that a person can do something about end in their own words and exit code, without a traceback."""
+    from calibration.profile import ProfileError
+    from device.errors import LeukoscopeError
+    from engines.errors import EnginesError
+
+    try:
+        yield
+    except (LeukoscopeError, EnginesError, ProfileError) as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    typer.echo(f"leukoscope: {text}", err=True)
+    raise typer.Exit(code)
+
+
+def _end(reason: str, saved: bool) -> None:
+    if reason:
+        logging.getLogger(__name__).info("ended: %s", reason)
+    if not saved:
+        _fail("not everything could be saved; see the lines above", 1)
+
+
+def _log(level: str) -> None:
+    logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def main() -> None:
+    """Entry point of the script `leukoscope`."""
+    app()

@@ -1,0 +1,305 @@
+"""A frame's whole way, in one file: camera → newest frame → engine → slide → record and broker → screen.
+
+Capturing and sending have threads of their own; everything between runs here, in one thread, at the engine's pace. How each part
+works is its own room's business; in which order they act is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Protocol
+
+from device.camera.base import CameraState, CameraStatus, Frame
+from device.clock import Clock
+from device.commands import Command
+from device.control import Request
+from device.display.base import Display, PartState, ScreenView
+from device.errors import DisplayError
+from device.mqtt.publisher import BrokerStatus
+from device.quality import Focus, FocusMeter, exposure, sharpness
+from device.record import Provenance, SlideRecord
+from device.slide.description import describe
+from device.slide.model import Slide
+from device.slide.session import FieldCounted, FieldImproved, Observation, RefusedError, SlideSession
+from device.view import EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
+from engines.detections import Detections
+from engines.errors import InferenceError
+from engines.runtime.base import Engine
+
+log = logging.getLogger(__name__)
+
+WAIT_FOR_FRAME_S = 0.1
+"""How long a round waits for a frame before it looks after keys, screen and record without one."""
+MESSAGE_S = 6.0
+"""How long a message to the technician stands."""
+
+
+class FrameSource(Protocol):
+    """The capture thread, as the pipeline sees it."""
+
+    @property
+    def status(self) -> CameraStatus: ...
+
+    def newest(self, timeout_s: float) -> Frame | None: ...
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round did: for the watchdog, the demo's progress and the benchmark."""
+
+    frame: Frame | None
+    observation: Observation | None
+    timings_ms: dict[str, float]
+
+
+class Pipeline:
+    """Runs rounds until it is asked to stop, the source ends or the technician quits. Hardware is opened and closed by `app`."""
+
+    def __init__(
+        self,
+        source: FrameSource,
+        engine: Engine,
+        session: SlideSession,
+        record: SlideRecord,
+        display: Display,
+        provenance: Provenance,
+        clock: Clock,
+        *,
+        broker: Callable[[], BrokerStatus],
+        requests: Callable[[], list[Request]] = list,
+    ) -> None:
+        self._source, self._engine, self._session, self._record, self._display = source, engine, session, record, display
+        self._from, self._clock, self._broker, self._requests = provenance, clock, broker, requests
+        self._meter = FocusMeter()
+        self._frame: Frame | None = None
+        self._detections: Detections | None = None
+        self._observation = Observation(resting=False, field_counted=False, blank=False)
+        self._focus = Focus(0.0, "")
+        self._message, self._message_level, self._message_until_s = "", "ok", 0.0
+        self._times_ms: deque[float] = deque(maxlen=60)
+        self._done_s: deque[float] = deque(maxlen=60)
+        self._failures, self._failing = 0, ""
+        self._frames = 0
+        self._display_works = True
+        self._stop_reason = ""
+        self._skipped_told = 0
+
+    # ---- one round
+
+    def round(self) -> Round:
+        """Take the newest frame, if there is one, through all stations; then obey commands and show what there is."""
+        frame = self._source.newest(WAIT_FOR_FRAME_S)
+        observation, timings = (None, {}) if frame is None else self._process(frame)
+        for request in self._requests():
+            ok, text = self.obey(request.command)
+            request.answer(text, ok)
+        for command in self._show(timings):
+            self.obey(command)
+        self._record.journal.tick()
+        self._mind_the_source()
+        return Round(frame, observation, timings)
+
+    def _process(self, frame: Frame) -> tuple[Observation | None, dict[str, float]]:
+        """Engine, slide and record for one frame."""
+        started = self._clock.monotonic_s()
+        self._frame = frame
+        if self._frames == 0 and self._from.config.slide.auto_start and not self._session.is_open:
+            self.obey(Command.START)
+        self._frames += 1
+        try:
+            inference = self._engine.infer(frame.image)
+        except InferenceError as error:
+            self._engine_failed(error)
+            return None, {}
+        if self._failing:
+            log.warning("the engine works again after %d failed frames", self._failures)
+        self._failing = ""
+        self._detections = inference.detections
+        engine_done = self._clock.monotonic_s()
+        sharp = sharpness(frame.image)
+        self._focus = self._meter.observe(sharp)
+        observation = self._session.observe(frame, inference.detections, sharp)
+        self._keep(observation)
+        self._observation = observation
+        now = self._clock.monotonic_s()
+        self._times_ms.append((engine_done - started) * 1000)
+        self._done_s.append(now)
+        return observation, {**inference.timings_ms, "slide and record": (now - engine_done) * 1000}
+
+    def _keep(self, observation: Observation) -> None:
+        slide = self._session.slide
+        match observation.event:
+            case FieldCounted(field=field) if slide is not None:
+                self._record.counted(slide, field)
+                self._say(f"Field {field.index} counted: {len(field.cells)} {'cell' if len(field.cells) == 1 else 'cells'}.")
+            case FieldImproved(field=field) if slide is not None:
+                self._record.counted(slide, field)
+                self._say(f"Field {field.index} counted again, sharper: {len(field.cells)} cells.")
+
+    def _engine_failed(self, error: InferenceError) -> None:
+        self._failures += 1
+        if str(error) != self._failing:
+            log.error("the engine failed on a frame: %s", error)
+        self._failing = str(error)
+        self._detections = None
+        self._say(f"The engine failed on a frame: {error}", "fail")
+
+    def _mind_the_source(self) -> None:
+        """Say which stored pictures were skipped; finish the slide when a stored source has shown its last one."""
+        status = self._source.status
+        if len(status.skipped) > self._skipped_told:
+            self._skipped_told = len(status.skipped)
+            self._say(f"Skipped, cannot be read: {skipped_words(status.skipped)}", "warn")
+        if status.state is CameraState.ENDED and not self._stop_reason:
+            if self._session.is_open and self._from.config.slide.finish_at_end:
+                self.obey(Command.FINISH)
+            self._stop_reason = "the source has ended"
+
+    # ---- what a person asks
+
+    def obey(self, command: Command) -> tuple[bool, str]:
+        """Do what was asked, if the slide's state allows it; whether it was done, and one line that says so."""
+        try:
+            text = self._obeyed(command)
+        except RefusedError as error:
+            self._say(f"{str(error)[:1].upper()}{str(error)[1:]}.", "warn")
+            return False, str(error)
+        self._say(text)
+        return True, text
+
+    def _obeyed(self, command: Command) -> str:
+        session = self._session
+        match command:
+            case Command.START:
+                slide = session.start()
+                self._meter.reset()
+                self._record.started(slide, self._width_px)
+                return f"Slide {slide.slide_id} started."
+            case Command.FINISH:
+                slide = session.finish()
+                self._record.closed(slide, self._width_px, len(self._source.status.skipped))
+                return f"Slide {slide.slide_id} finished: {session.differential.white_cells} white cells, for review."
+            case Command.UNDO:
+                field = session.undo()
+                if session.slide is not None:
+                    self._record.undone(session.slide, field)
+                return f"Field {field.index} taken back."
+            case Command.PAUSE:
+                return f"Slide {session.pause().value}."
+            case Command.QUIT:
+                self.stop("the technician quit")
+                return "Leukoscope stops."
+
+    def stop(self, reason: str) -> None:
+        """Ask the loop to end after this round; safe from a signal handler."""
+        self._stop_reason = self._stop_reason or reason
+
+    @property
+    def stopped(self) -> str:
+        """Why the loop shall end; empty while it goes on."""
+        return self._stop_reason
+
+    def close(self) -> bool:
+        """Put down a slide that is still open as aborted, and write all that waits. False if something could not be written."""
+        if self._session.is_open:
+            slide = self._session.abort(self._stop_reason or "the appliance stopped")
+            self._record.closed(slide, self._width_px, len(self._source.status.skipped))
+            log.warning("slide %s aborted: %s", slide.slide_id, slide.abort_reason)
+        return self._record.journal.flush()
+
+    # ---- what is shown and told
+
+    @property
+    def engine_status(self) -> EngineStatus:
+        span = self._done_s[-1] - self._done_s[0] if len(self._done_s) > 1 else 0.0
+        fps = (len(self._done_s) - 1) / span if span > 0 else 0.0
+        return EngineStatus(self._frames, self._failures, self._failing, median(self._times_ms) if self._times_ms else 0.0, fps)
+
+    @property
+    def lamps(self) -> tuple[PartState, ...]:
+        """Camera, engine, broker and record, each in a few words."""
+        return (
+            camera_lamp(self._source.status),
+            engine_lamp(self.engine_status),
+            broker_lamp(self._broker()),
+            record_lamp(self._record.journal.status),
+        )
+
+    @property
+    def slide(self) -> Slide | None:
+        """The slide as it stands."""
+        return self._session.slide
+
+    @property
+    def white_cells(self) -> int:
+        """White blood cells counted on it."""
+        return self._session.differential.white_cells
+
+    @property
+    def _width_px(self) -> int:
+        section = self._from.config.camera
+        return self._frame.size_px[0] if self._frame is not None else int(getattr(section, "width_px", 1920))
+
+    def _say(self, text: str, level: str = "ok") -> None:
+        if text != self._message:
+            log.log({"ok": logging.INFO, "warn": logging.WARNING}.get(level, logging.ERROR), "%s", text)
+        self._message, self._message_level = text, level
+        self._message_until_s = self._clock.monotonic_s() + MESSAGE_S
+
+    def _standing_message(self) -> tuple[str, str]:
+        """What cannot wait, else the newest message while it is fresh, else what the technician should know or do."""
+        journal, broker = self._record.journal.status, self._broker()
+        light = exposure(self._frame.image) if self._frame is not None else None
+        by_rank = (
+            (journal.waiting > 0, f"NOT SAVED, {journal.waiting} waiting: {journal.reason}", "fail"),
+            (self._clock.monotonic_s() < self._message_until_s, self._message, self._message_level),
+            (bool(self._failing), f"The engine fails: {self._failing}", "fail"),
+            (bool(journal.reason), journal.reason, "warn"),
+            (light is not None and not light.good, "" if light is None else f"{light.text[:1].upper()}{light.text[1:]}.", "warn"),
+            (broker.state in ("refused", "lost") and bool(broker.reason), f"Summaries wait here: {broker.reason}", "warn"),
+        )
+        return next(((text, level) for applies, text, level in by_rank if applies), ("", "ok"))
+
+    def view(self) -> ScreenView:
+        """All that the screen shows now."""
+        engine, slide = self._engine.info, self._session.slide
+        found, certain = self._detections, self._from.config.engine.identify_threshold
+        message, level = self._standing_message()
+        return ScreenView(
+            frame=self._frame,
+            detections=found,
+            identified=() if found is None else tuple(bool(v) for v in found.scores >= certain),
+            engine=engine,
+            camera=self._source.status,
+            slide=slide,
+            differential=self._session.differential if slide is not None else None,
+            target_cells=self._from.config.slide.target_cells,
+            focus=self._focus.level,
+            focus_text=self._focus.text,
+            resting=self._observation.resting,
+            field_counted=self._observation.field_counted,
+            parts=self.lamps,
+            calibration_label=self._from.calibration_label,
+            message=message,
+            message_level=level,
+            description=describe(slide, self._session.differential, engine.taxonomy) if slide is not None else (),
+        )
+
+    def _show(self, timings: dict[str, float]) -> list[Command]:
+        """Show the view; a screen that fails is told about once and the count goes on."""
+        started = self._clock.monotonic_s()
+        try:
+            self._display.show(self.view())
+            self._display_works = True
+            commands = list(self._display.commands())
+        except DisplayError as error:
+            if self._display_works:
+                log.error("the screen failed, the count goes on: %s", error)
+            self._display_works = False
+            return []
+        timings["screen"] = (self._clock.monotonic_s() - started) * 1000
+        return commands

@@ -1,0 +1,90 @@
+"""From the state of the parts to what is shown and told: lamps, the screen's view, the device's status. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from device.camera.base import CameraState, CameraStatus
+from device.display.base import PartState
+from device.journal import JournalStatus
+from device.mqtt.payloads import PartStatus
+from device.mqtt.publisher import BrokerStatus
+
+_CAMERA_LEVEL = {
+    CameraState.OPENING: "busy",
+    CameraState.STREAMING: "ok",
+    CameraState.STALLED: "fail",
+    CameraState.LOST: "fail",
+    CameraState.ENDED: "ok",
+}
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """How the network does. frames: processed since start; failures: frames that it failed on; median_ms: of the last frames."""
+
+    frames: int = 0
+    failures: int = 0
+    failing: str = ""  # the runtime's own words while it fails
+    median_ms: float = 0.0
+    fps: float = 0.0
+
+
+def camera_lamp(status: CameraStatus) -> PartState:
+    """The camera in one short line."""
+    if status.state is CameraState.STREAMING:
+        size = f"{status.size_px[0]} x {status.size_px[1]}, " if status.size_px else ""
+        text = f"{size}{status.fps:.1f} fps"
+        level = "warn" if status.reason or status.skipped else "ok"
+        if status.skipped:
+            text = f"{len(status.skipped)} pictures unreadable, skipped"
+        return PartState("Camera", level, text)
+    text = {"opening": "opening", "stalled": "picture stands still", "lost": "no picture, trying again", "ended": "all pictures shown"}
+    return PartState("Camera", _CAMERA_LEVEL[status.state], text[status.state.value])
+
+
+def engine_lamp(status: EngineStatus) -> PartState:
+    """The engine in one short line."""
+    if status.failing:
+        return PartState("Engine", "fail", f"failing, {status.failures} frames not read")
+    if not status.frames:
+        return PartState("Engine", "busy", "waits for a picture")
+    return PartState("Engine", "ok", f"{status.fps:.1f} fields/s, {status.median_ms:.0f} ms")
+
+
+def broker_lamp(status: BrokerStatus) -> PartState:
+    """The broker in one short line."""
+    waiting = f", {status.pending} {'summary waits' if status.pending == 1 else 'summaries wait'}" if status.pending else ""
+    match status.state:
+        case "connected":
+            return PartState("Broker", "ok" if not status.pending else "busy", f"connected{waiting}")
+        case "connecting":
+            return PartState("Broker", "busy", f"connecting{waiting}")
+        case "disabled":
+            return PartState("Broker", "ok", f"switched off{waiting}")
+        case "refused":
+            return PartState("Broker", "warn", f"refuses us{waiting}")
+        case _:
+            return PartState("Broker", "warn", f"not reached{waiting}")
+
+
+def record_lamp(status: JournalStatus) -> PartState:
+    """The record in one short line."""
+    if status.waiting:
+        return PartState("Record", "fail", f"NOT SAVED: {status.waiting} waiting")
+    if status.reason:
+        return PartState("Record", "warn", "disk nearly full")
+    return PartState("Record", "ok", "saved")
+
+
+def told(lamp: PartState, reason: str = "") -> PartStatus:
+    """A lamp as the status topic carries it, with the reason where there is one."""
+    return PartStatus.model_validate({"level": lamp.level, "text": f"{lamp.text}: {reason}" if reason else lamp.text})
+
+
+def skipped_words(names: Sequence[str]) -> str:
+    """Names of the pictures that could not be read, the first few in full."""
+    shown = ", ".join(PurePath(name).name for name in names[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
