@@ -211,8 +211,6 @@ class Link:
 
     def _authenticate(self) -> None:
         section = self._section
-        if section.password_file is not None and section.username is None:
-            raise BrokerRefusedError("broker.password_file without broker.username; give both")
         if section.username is not None:
             password = None
             if section.password_file is not None:
@@ -364,15 +362,17 @@ def _properties(packet: int, **values: Any) -> Properties:
 
 
 def _unreachable(error: Exception, section: BrokerSection) -> BrokerError:
+    """The error of an attempt to connect as advice; the first kind that fits."""
     where = f"{section.host}:{section.port}"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return BrokerRefusedError(f"the certificate of {where} is not trusted: {error.verify_message}; set broker.ca_file")
-    if isinstance(error, ssl.SSLError):
-        return BrokerRefusedError(f"no TLS with {where}: {error.reason or error}; is it a TLS port (often 8883)?")
-    if isinstance(error, ConnectionRefusedError):
-        return BrokerLostError(f"no broker listens on {where}; start it, or mend broker.host and broker.port")
-    if isinstance(error, socket.gaierror):
-        return BrokerLostError(f"the host name '{section.host}' cannot be resolved; check broker.host and the network")
-    if isinstance(error, TimeoutError):
-        return BrokerLostError(f"no answer from {where} in {_CONNECT_TIMEOUT_S:.0f} s; check host, port and firewall")
-    return BrokerLostError(f"{where} cannot be reached: {error}")
+    tls_port = "is it a TLS port (often 8883)?"
+    advice: list[tuple[type[Exception], type[BrokerError], str]] = [
+        (ssl.SSLCertVerificationError, BrokerRefusedError, f"the certificate of {where} is not trusted: {{}}; set broker.ca_file"),
+        (ssl.SSLError, BrokerRefusedError, f"no TLS with {where}: {{}}; {tls_port}"),
+        (ConnectionRefusedError, BrokerLostError, f"no broker listens on {where}; start it, or mend broker.host and broker.port"),
+        (socket.gaierror, BrokerLostError, f"the host name '{section.host}' cannot be resolved; check broker.host and the network"),
+        (TimeoutError, BrokerLostError, f"no answer from {where} in {_CONNECT_TIMEOUT_S:.0f} s; check host, port and firewall"),
+        (Exception, BrokerLostError, f"{where} cannot be reached: {{}}" + (f"; {tls_port}" if section.tls else "")),
+    ]
+    kind, text = next((told, text) for seen, told, text in advice if isinstance(error, seen))
+    said = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error
+    return kind(text.replace("{}", str(said)))

@@ -141,10 +141,19 @@ class EmbeddedBroker:
         from amqtt.broker import Broker
         from amqtt.errors import BrokerError as AmqttError
 
+        class ClosingBroker(Broker):  # type: ignore[misc]  # amqtt is imported without types
+            """Closes every connection that it took: amqtt leaves those open whose client went away without a word."""
+
+            async def stream_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str) -> None:
+                try:
+                    await super().stream_connected(reader, writer, listener_name)
+                finally:
+                    writer.close()
+
         for attempt in range(_PORTS_TRIED):
             if not self._fixed:
                 self.port = free_port()
-            broker = Broker(
+            broker = ClosingBroker(
                 {
                     "listeners": {"default": {"type": "tcp", "bind": f"{self.host}:{self.port}"}},
                     "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": self._allow_anonymous}},

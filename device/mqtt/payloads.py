@@ -39,7 +39,7 @@ class PayloadError(Exception):
 class Part(BaseModel):
     """Base of every object in a payload: frozen; what the model does not know is refused when it is built."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
 
 
 class Payload(Part):

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _NO_SUBSCRIBER: Final = "No matching subscribers"
 _STOOD_S: Final = 10.0  # a connection that stood so long was a good one: the pauses start again from the shortest
 _STATUS_AT_MOST_EVERY_S: Final = 1.0
+_SUSPICIOUS: Final = 3  # connections cut short, one after another
 _FAREWELL_S: Final = 1.0
 _STOP_S: Final = 8.0
 _TICK_S: Final = 0.5
@@ -99,6 +100,7 @@ class Publisher:
         self._held: dict[str, float] = {}  # refused by the broker: when to try again
         self._complaint = ""  # of the broker, about a message
         self._connected_s: float | None = None
+        self._cut_short = 0  # connections in a row that did not stand
         self._version: Version | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -187,17 +189,27 @@ class Publisher:
                         self._serve(link)
                     finally:
                         link.drop()
+                except BrokerRefusedError as error:
+                    self._say("refused", str(error))
                 except BrokerError as error:
-                    self._say("refused" if isinstance(error, BrokerRefusedError) else "lost", str(error))
+                    self._say("lost", f"{error}{self._hint()}")
                 except Exception as error:  # a fault of ours must not end the way to the broker for good
                     log.exception("the publisher failed; it goes on")
                     self._say("lost", f"{type(error).__name__}: {error}")
-                if self._connected_s is not None and self._clock.monotonic_s() - self._connected_s > _STOOD_S:
+                if self._stood():
                     self._backoff.reset()
                 self._sent.clear()
                 self._pause(self._backoff.next_s())
         finally:
             self._spool.close()
+
+    def _stood(self) -> bool:
+        return self._connected_s is not None and self._clock.monotonic_s() - self._connected_s > _STOOD_S
+
+    def _hint(self) -> str:
+        """Not every broker says that it hung up because another client came with our name; connections cut short in a row do."""
+        self._cut_short = self._cut_short + 1 if self._connected_s is not None and not self._stood() else 0
+        return "; it keeps hanging up: is the device id used twice?" if self._cut_short >= _SUSPICIOUS else ""
 
     def _connect(self) -> Link:
         with self._changed:
@@ -249,7 +261,8 @@ class Publisher:
         now_s = self._clock.monotonic_s()
         with self._changed:
             wished = self._asked > self._answered
-        if wished or now_s - self._looked_s > self._poll_s:
+        due = any(at_s <= now_s for at_s in self._held.values())
+        if wished or due or now_s - self._looked_s > self._poll_s:
             self._look = True
         under_way = {sent.message_id for sent in self._sent.values()}
         room = link.max_in_flight - len(self._sent)

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from device.config import BrokerSection
+from device.errors import BrokerError
 from device.mqtt.client import Backoff, BrokerLostError, BrokerRefusedError, open_link, versions_to_try
 from device.mqtt.payloads import DeviceStatus, PayloadError, SlideSummary, read_status, read_summary
 from device.mqtt.topics import ANY_DEVICE, Topics
@@ -40,10 +41,15 @@ def watch(
 
     client_id: with it the broker keeps what is published while nobody watches under this name, and sends it the next time.
     ready: set once the subscription stands; what is published before is not seen (summaries are not retained).
-    Raises BrokerRefusedError when the broker refuses at first; a broker that is away is waited for.
+    Raises BrokerRefusedError when the broker refuses at first, BrokerError for a device that cannot be one; a broker that is away is
+    waited for.
     """
     stop = stop or threading.Event()
-    desk = _Desk(Topics(device, section.topic_root), console or Console())
+    try:
+        topics = Topics(device, section.topic_root)
+    except ValueError as error:
+        raise BrokerError(str(error)) from error
+    desk = _Desk(topics, console or Console())
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
 
     def done() -> bool:

@@ -1,0 +1,269 @@
+"""Pauses between attempts, the spool's patience with the record, and the publisher where there is no broker."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from device.clock import SystemClock
+from device.config import BrokerSection
+from device.errors import BrokerError, StoreError
+from device.mqtt import embedded_broker
+from device.mqtt.client import Backoff, BrokerRefusedError, open_link, versions_to_try
+from device.mqtt.embedded_broker import EmbeddedBroker, MosquittoBroker, free_port, local_broker
+from device.mqtt.outbox import Spool
+from device.mqtt.payloads import DeviceStatus, read_status
+from device.mqtt.publisher import Publisher
+
+
+@dataclass(frozen=True)
+class Row:
+    message_id: str
+    topic: str = "leukoscope/clinic-7/summary"
+    payload: bytes = b"{}"
+    created_at: datetime = datetime(2025, 6, 3, tzinfo=timezone.utc)
+
+
+@dataclass
+class Record:
+    """An outbox in memory whose disk can be made to fail."""
+
+    waiting: list[Row] = field(default_factory=list)
+    broken: bool = False
+    opened: int = 0
+    closed: int = 0
+
+    def open(self) -> Record:
+        self.opened += 1
+        return self
+
+    def pending(self, limit: int) -> Sequence[Row]:
+        self._answer()
+        return self.waiting[:limit]
+
+    def acknowledge(self, message_id: str) -> None:
+        self._answer()
+        self.waiting = [row for row in self.waiting if row.message_id != message_id]
+
+    def pending_count(self) -> int:
+        self._answer()
+        return len(self.waiting)
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def _answer(self) -> None:
+        if self.broken:
+            raise StoreError("record.sqlite: disk is full")
+
+
+@dataclass
+class HandClock:
+    """A clock that is moved by hand."""
+
+    now_s: float = 100.0
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.now_s, timezone.utc)
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+def status(repository: Path) -> DeviceStatus:
+    return read_status((repository / "docs/schema/status-1.example.json").read_bytes()).payload
+
+
+# ---- pauses and versions
+
+
+def test_pauses_double_are_capped_and_jittered() -> None:
+    longest = Backoff(1.0, 60.0, rand=lambda: 0.0)
+    assert [longest.next_s() for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    longest.reset()
+    assert longest.next_s() == 1
+    shortest = Backoff(1.0, 60.0, rand=lambda: 1.0)
+    assert [shortest.next_s() for _ in range(3)] == [0.5, 1, 2]
+    patient = Backoff()
+    pauses = [patient.next_s() for _ in range(5000)]
+    assert max(pauses) <= 60.0
+    assert len(set(pauses)) > 4000
+
+
+def test_versions_of_an_attempt() -> None:
+    assert versions_to_try("auto") == ("5", "3.1.1")
+    assert versions_to_try("auto", "5") == ("5", "3.1.1")
+    assert versions_to_try("auto", "3.1.1") == ("3.1.1", "5")
+    assert versions_to_try("5", "3.1.1") == ("5",)
+    assert versions_to_try("3.1.1") == ("3.1.1",)
+
+
+# ---- the spool
+
+
+def test_a_row_that_cannot_be_removed_is_removed_later_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    record, clock = Record([Row("a"), Row("b")]), HandClock()
+    spool = Spool(record.open, clock)
+    assert [row.message_id for row in spool.rows(5)] == ["a", "b"]
+    record.broken = True
+    spool.take("a")
+    with caplog.at_level(logging.WARNING):
+        assert not spool.remove_taken()
+        clock.now_s += 2
+        assert not spool.remove_taken()
+    assert [r.message for r in caplog.records] == ["the outbox cannot be cleared: record.sqlite: disk is full"]
+    assert spool.taken == {"a"}
+    record.broken = False
+    assert not spool.remove_taken()  # not pressed: a second has not passed
+    clock.now_s += 2
+    assert spool.remove_taken()
+    assert (spool.taken, [row.message_id for row in record.waiting]) == (set(), ["b"])
+    assert spool.count() == 1
+    spool.close()
+    assert record.opened == record.closed == 3  # anew after each fault
+
+
+def test_an_outbox_that_cannot_be_read_is_told_and_read_again() -> None:
+    record = Record([Row("a")], broken=True)
+    spool = Spool(record.open, HandClock())
+    assert spool.rows(3) == ()
+    assert spool.count() is None
+    assert spool.fault == "the outbox cannot be read: record.sqlite: disk is full"
+    record.broken = False
+    assert len(spool.rows(3)) == 1
+    assert spool.fault == ""
+
+
+# ---- the publisher without a broker
+
+
+def test_a_broker_switched_off_needs_no_thread(status: DeviceStatus) -> None:
+    record = Record([Row("a")])
+    with Publisher(BrokerSection(enabled=False), status, record.open) as publisher:
+        publisher.notify()
+        publisher.set_device_status(status)
+        assert publisher.status.state == "disabled"
+        assert publisher.drain(5.0)
+    assert record.opened == 0
+
+
+def test_an_absent_broker_is_told_and_the_outbox_is_kept(status: DeviceStatus) -> None:
+    record = Record([Row("a"), Row("b")])
+    port = free_port()
+    publisher = Publisher(BrokerSection(host="127.0.0.1", port=port), status, record.open, backoff=Backoff(0.05, 0.1))
+    assert publisher.status.state == "connecting"
+    assert not publisher.drain(0.1)  # not begun
+    with publisher:
+        assert not publisher.drain(0.3)
+        seen = publisher.status
+        assert (seen.state, seen.pending, seen.protocol) == ("lost", 2, None)
+        assert seen.reason == f"no broker listens on 127.0.0.1:{port}; start it, or mend broker.host and broker.port"
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 2.0
+    assert record.opened == record.closed == 1
+    assert len(record.waiting) == 2
+    publisher.notify()  # after its end: nobody listens, nothing breaks
+
+
+def test_a_host_that_does_not_resolve_is_told(status: DeviceStatus, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_answer(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_answer)
+    with Publisher(BrokerSection(host="broker.invalid"), status, Record().open, backoff=Backoff(0.05, 0.1)) as publisher:
+        publisher.drain(0.2)
+        wait_for_state(publisher, "lost")
+        assert "'broker.invalid' cannot be resolved" in publisher.status.reason
+
+
+def test_what_is_no_broker_is_told(status: DeviceStatus) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        section = BrokerSection(host="127.0.0.1", port=server.getsockname()[1], protocol="3.1.1")
+        with Publisher(section, status, Record().open, backoff=Backoff(0.05, 0.1)) as publisher:
+            server.settimeout(10)
+            for answer in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b""):
+                visitor, _ = server.accept()
+                with visitor:
+                    visitor.recv(1024)
+                    visitor.sendall(answer)
+            wait_for_state(publisher, "lost")
+            assert "is it a broker" in publisher.status.reason
+
+
+def test_silence_ends_with_the_stop(status: DeviceStatus) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        section = BrokerSection(host="127.0.0.1", port=server.getsockname()[1])
+        with Publisher(section, status, Record().open) as publisher:
+            visitor, _ = server.accept()
+            assert publisher.status.state == "connecting"
+            began_s = time.monotonic()
+        assert time.monotonic() - began_s < 2.0
+        visitor.close()
+
+
+def test_credentials_that_cannot_be_used_are_told_without_a_connection(tmp_path: Path) -> None:
+    missing, empty = tmp_path / "password", tmp_path / "ca.pem"
+    empty.touch()
+    for section, said in (
+        (BrokerSection(username="box", password_file=missing), f"cannot read the broker's password file {missing}"),
+        (BrokerSection(tls=True, ca_file=missing), f"cannot use broker.ca_file {missing}"),
+        (BrokerSection(tls=True, ca_file=empty), f"cannot use broker.ca_file {empty}"),
+    ):
+        with pytest.raises(BrokerRefusedError) as caught:
+            open_link(section, "test")
+        assert said in str(caught.value)
+
+
+def test_a_fault_of_ours_does_not_end_the_thread(status: DeviceStatus, caplog: pytest.LogCaptureFixture) -> None:
+    class Moody(SystemClock):
+        """Fails the first two times the publisher asks for the date."""
+
+        def now(self) -> datetime:
+            asked.append(1)
+            if len(asked) <= 2:
+                raise OverflowError("date out of range")
+            return super().now()
+
+    asked: list[int] = []
+    section = BrokerSection(host="127.0.0.1", port=free_port())
+    with Publisher(section, status, Record().open, clock=Moody(), backoff=Backoff(0.02, 0.02)) as publisher:
+        until_s = time.monotonic() + 10
+        while "no broker listens" not in publisher.status.reason and time.monotonic() < until_s:
+            time.sleep(0.01)
+        assert "no broker listens" in publisher.status.reason
+    assert sum("the publisher failed" in r.message for r in caplog.records) == 2
+
+
+def wait_for_state(publisher: Publisher, state: str) -> None:
+    until_s = time.monotonic() + 10
+    while publisher.status.state != state and time.monotonic() < until_s:
+        time.sleep(0.01)
+    assert publisher.status.state == state
+
+
+# ---- local brokers
+
+
+def test_a_local_broker_is_always_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_broker, "find_mosquitto", lambda: None)
+    assert isinstance(local_broker(), EmbeddedBroker)
+    with pytest.raises(BrokerError, match="apt install mosquitto"), MosquittoBroker():
+        pass
+    monkeypatch.setattr(embedded_broker, "find_mosquitto", lambda: "/usr/sbin/mosquitto")
+    assert isinstance(local_broker(), MosquittoBroker)
+
+
+def test_a_program_that_is_no_broker_is_told() -> None:
+    with pytest.raises(BrokerError, match="mosquitto did not start"), MosquittoBroker("/bin/false"):
+        pass

@@ -1,0 +1,160 @@
+"""The supervisor's terminal: what is shown of good and bad messages."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from rich.console import Console
+
+from device.config import BrokerSection
+from device.errors import BrokerError
+from device.mqtt.embedded_broker import free_port
+from device.mqtt.payloads import DeviceStatus, SlideSummary, read_status, read_summary
+from device.mqtt.topics import Topics
+from device.supervisor.watch import _Desk, render_status, render_summary, watch
+
+
+@pytest.fixture
+def summary(repository: Path) -> SlideSummary:
+    return read_summary((repository / "docs/schema/summary-1.example.json").read_bytes()).payload
+
+
+@pytest.fixture
+def status(repository: Path) -> DeviceStatus:
+    return read_status((repository / "docs/schema/status-1.example.json").read_bytes()).payload
+
+
+@pytest.fixture
+def paper() -> Console:
+    return Console(file=io.StringIO(), width=110, color_system=None)
+
+
+def text(paper: Console) -> str:
+    assert isinstance(paper.file, io.StringIO)
+    return " ".join(paper.file.getvalue().split())  # as words: columns and line breaks are rich's business
+
+
+@pytest.fixture
+def desk(paper: Console) -> _Desk:
+    return _Desk(Topics("+"), paper)
+
+
+def test_a_summary_shows_what_a_supervisor_must_see(summary: SlideSummary, paper: Console) -> None:
+    paper.print(render_summary(summary))
+    shown = text(paper)
+    for needed in (
+        "UNREVIEWED",
+        "For review, not a diagnosis.",
+        "SIMULATED FILM",
+        "◆ Myeloblast 48 25.3",
+        "unidentified 22 11.6",
+        "artefacts (not counted) 12",
+        "Blasts: 70 (36.8 %). Preliminary: a person must confirm every blast.",
+        "24 fields (1 undone)",
+        "190 of 200 white cells",
+        "Myeloblasts are mostly large",
+        "cell size large (94%)",
+        "attridet-n 1.0.0 fp32",
+        "zzcat-5mp 1 100x, 0.0800 µm/px (nominal",
+        str(summary.message_id),
+    ):
+        assert needed in shown
+    assert shown.index("Myeloblast 48") < shown.index("Lymphocyte 36") < shown.index("Eosinophil 3")  # most frequent first
+    assert "Basophil" not in shown  # not seen
+
+
+def test_bars_are_as_long_as_the_share(summary: SlideSummary, paper: Console) -> None:
+    paper.print(render_summary(summary))
+    assert isinstance(paper.file, io.StringIO)
+    bars = {line.split()[2]: line.count("█") for line in paper.file.getvalue().splitlines() if "◆ M" in line}
+    assert bars == {"Myeloblast": 8, "Monoblast": 3}  # 25.3 % and 11.6 % of 32 columns, whole blocks
+
+
+def test_doubts_are_shown(summary: SlideSummary, paper: Console) -> None:
+    doubtful = summary.model_copy(
+        update={"time_trusted": False, "skipped_pictures": 2, "state": "aborted", "abort_reason": "power", "description": ()}
+    )
+    paper.print(render_summary(doubtful))
+    for needed in ("clock was not set", "2 pictures could not be read", "ABORTED: power"):
+        assert needed in text(paper)
+
+
+def test_text_from_the_network_cannot_steer_the_terminal(summary: SlideSummary, paper: Console) -> None:
+    evil = summary.model_copy(update={"description": ("\x1b[2J[bold]x[/bold]\u202e",), "slide_id": "\x07s"})
+    paper.print(render_summary(evil))
+    assert "\x1b" not in text(paper)
+    assert "\u202e" not in text(paper)
+    assert "\x07" not in text(paper)
+    assert "[bold]x[/bold]" in text(paper)  # shown, not obeyed
+
+
+def test_status_lines(status: DeviceStatus) -> None:
+    line = render_status(status, retained=True).plain
+    assert line.startswith("clinic-7  ONLINE")
+    for needed in ("camera ok: simulator", "slide 20250603-091402 counting, 74 of 200 cells", "SIMULATED", "(last known)"):
+        assert needed in line
+    assert "OFFLINE (connection lost)" in render_status(status.last_will(status.sent_at)).plain
+    stopped = render_status(status.stopped(status.sent_at).model_copy(update={"outbox_pending": 2})).plain
+    assert "OFFLINE (switched off) since 2025-06-03 09:14:02" in stopped
+    assert "2 waiting in the outbox" in stopped
+
+
+def test_doubles_are_dropped_by_id(desk: _Desk, summary: SlideSummary, paper: Console) -> None:
+    topic = "leukoscope/clinic-7/summary"
+    other = summary.model_copy(update={"message_id": UUID(int=1)})
+    for each in (summary, summary, other, summary):
+        desk.take(topic, each.to_bytes(), False)
+    assert desk.summaries == [summary, other]
+    assert text(paper).count("came once more; dropped") == 2
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "said"),
+    [
+        ("leukoscope/clinic-7/summary", b"{", "not JSON"),
+        ("leukoscope/clinic-7/summary", b"\x1b[2J", "not JSON"),
+        ("leukoscope/clinic-7/summary", b"{}", "Field required"),
+        ("leukoscope/clinic-7/status", b'{"schema": "leukoscope.status/9"}', "schema: Input should be 'leukoscope.status/1'"),
+        ("leukoscope/clinic-7/summary", b" " * (2 << 20), "2097152 bytes"),
+    ],
+)
+def test_a_bad_message_is_shown_as_such(desk: _Desk, paper: Console, topic: str, payload: bytes, said: str) -> None:
+    desk.take(topic, payload, False)
+    assert desk.summaries == []
+    assert f"message on {topic} not understood" in text(paper)
+    assert said in text(paper)
+    assert "\x1b" not in text(paper)
+
+
+def test_a_summary_on_the_wrong_topic_is_not_believed(desk: _Desk, summary: SlideSummary, paper: Console) -> None:
+    desk.take("leukoscope/clinic-8/summary", summary.to_bytes(), False)
+    assert desk.summaries == []
+    assert "device_id is clinic-7, but the topic belongs to clinic-8" in text(paper)
+
+
+def test_unknown_fields_are_told_and_the_rest_is_shown(desk: _Desk, summary: SlideSummary, paper: Console) -> None:
+    newer = {**json.loads(summary.to_bytes()), "haemoglobin_g_per_l": 131}
+    desk.take("leukoscope/clinic-7/summary", json.dumps(newer).encode(), False)
+    assert desk.summaries == [summary]
+    assert "does not know" in text(paper)
+    assert "haemoglobin_g_per_l" in text(paper)
+
+
+def test_a_status_that_was_removed(desk: _Desk, paper: Console) -> None:
+    desk.take("leukoscope/clinic-7/status", b"", False)
+    assert "clinic-7: its status was removed" in text(paper)
+
+
+def test_a_device_that_cannot_be_one_is_told() -> None:
+    with pytest.raises(BrokerError, match="device id 'Jane Doe'"):
+        watch(BrokerSection(), device="Jane Doe")
+
+
+def test_a_broker_that_is_away_is_waited_for_and_told_once(paper: Console) -> None:
+    port = free_port()
+    assert watch(BrokerSection(host="127.0.0.1", port=port), timeout_s=1.2, console=paper) == []
+    assert text(paper) == f"no broker listens on 127.0.0.1:{port}; start it, or mend broker.host and broker.port; trying again"
