@@ -1,0 +1,256 @@
+"""The left of the screen: the whole picture with its boxes and labels, or why there is none. Words beside cells live in `labels`."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from device.camera.base import CameraState, Frame
+from device.display import marks, text
+from device.display.base import ScreenView
+from device.display.labels import Plan, Tag, draw_label, plan
+from device.display.layout import Rect, Unit, letterbox
+from device.display.palette import (
+    ARTEFACT,
+    CARD,
+    DIM,
+    GROUND,
+    HALO,
+    LEVELS,
+    OK,
+    PANEL,
+    SOFT,
+    TEXT,
+    WARN,
+    Colour,
+    TypeStyle,
+    mix,
+    type_styles,
+)
+from device.display.placing import nearest
+from device.display.words import SIMULATOR_NOTICE, Phrase, attribute_phrases, camera_words
+from device.slide.model import SlideState
+from engines.detections import Detections, Image
+from engines.spec import Taxonomy
+
+_CHIP = mix(CARD, HALO, 0.45)
+
+
+def draw_field(place: Image, view: ScreenView, unit: Unit) -> None:
+    """Draw the picture's place: `place` is the part of the canvas that it may use, and is painted whole."""
+    height, width = place.shape[:2]
+    area = Rect(0, 0, width, height)
+    banner = camera_words(view.camera)
+    if view.frame is None:
+        marks.fill(place, area, GROUND)
+        if banner is None or view.camera.state is CameraState.OPENING:
+            _start(place, view, unit)
+        else:
+            _banner(place, banner, unit)
+        return
+    at = letterbox(*view.frame.size_px, width, height)
+    _surround(place, at)
+    _picture(place, view.frame, at)
+    if banner is not None:  # an old picture: dark, and without boxes, lest it be taken for what lies under the objective
+        dark = at.view(place)
+        np.right_shift(dark, 2, out=dark)
+        _banner(place, banner, unit)
+        _source_chips(place, view.frame, area, unit)
+        return
+    if view.field_counted and view.slide is not None and view.slide.state is SlideState.COUNTING:
+        marks.outline(place, at, unit(4), OK)
+    chips = _source_chips(place, view.frame, area, unit)
+    if view.detections is not None and len(view.detections):
+        _cells(place, view, view.detections, at, tuple(chips), unit)
+
+
+def _surround(place: Image, at: Rect) -> None:
+    height, width = place.shape[:2]
+    marks.fill(place, Rect(0, 0, width, at.y0), GROUND)
+    marks.fill(place, Rect(0, at.y1, width, height), GROUND)
+    marks.fill(place, Rect(0, at.y0, at.x0, at.y1), GROUND)
+    marks.fill(place, Rect(at.x1, at.y0, width, at.y1), GROUND)
+
+
+def _picture(place: Image, frame: Frame, at: Rect) -> None:
+    """Scale the frame straight into its place. Enlarging is cubic; both cost the same."""
+    larger = at.width > frame.size_px[0]
+    target = at.view(place)
+    # OpenCV writes through `dst` when it is a view with whole rows of pixels; the test of the overlay holds it to that.
+    cv2.resize(frame.image, (at.width, at.height), dst=target, interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_LINEAR)
+
+
+def _cells(place: Image, view: ScreenView, found: Detections, at: Rect, chips: tuple[Rect, ...], unit: Unit) -> None:
+    taxonomy = view.engine.taxonomy
+    styles = type_styles(taxonomy)
+    assert view.frame is not None
+    boxes = to_canvas(found, view.frame.size_px, at)
+    tags: list[Tag] = []
+    artefacts: list[Rect] = []
+    for i, box in enumerate(boxes):
+        style = styles[int(found.classes[i])]
+        if style.artefact:
+            artefacts.append(box)
+            continue
+        named = style if view.identified[i] else None
+        tags.append(Tag(box, named, round(float(found.scores[i]), 2), _phrases(found.attributes[i].tobytes(), taxonomy)))
+    for box in artefacts:
+        _artefact_box(place, box, unit)
+    for tag in reversed(tags):  # the surest last, on top
+        _cell_box(place, tag.box, tag.style, unit)
+    area = Rect(unit(6), unit(6), place.shape[1] - unit(6), place.shape[0] - unit(6))
+
+    def caption(left_out: str) -> tuple[Image, Rect]:
+        words = _seen_words(len(tags), len(artefacts))
+        chip = _chip(f"{words} · {left_out}" if left_out else words, 20, SOFT, _CHIP, False, "", unit)
+        return chip, Rect(area.x0, area.y1 - chip.shape[0], area.x0 + chip.shape[1], area.y1)
+
+    planned = plan(tuple(tags), tuple(artefacts), chips, lambda left_out: caption(left_out)[1], area, unit)
+    _labels(place, planned, unit)
+    chip, at = caption(planned.caption)
+    text.paste(place, chip, at.x0, at.y0)
+
+
+@lru_cache(maxsize=256)
+def _phrases(attributes: bytes, taxonomy: Taxonomy) -> tuple[Phrase, ...]:
+    return attribute_phrases(np.frombuffer(attributes, np.float32), taxonomy)
+
+
+def _seen_words(cells: int, artefacts: int) -> str:
+    """What is in this field, for the caption at the lower left."""
+    seen = f"{cells} white {'cell' if cells == 1 else 'cells'}"
+    return seen + (f", {artefacts} {'artefact' if artefacts == 1 else 'artefacts'} (grey)" if artefacts else "")
+
+
+def to_canvas(found: Detections, frame_size_px: tuple[int, int], at: Rect) -> tuple[Rect, ...]:
+    """The boxes of `found` where their cells lie in the picture drawn at `at`."""
+    factor = np.array([at.width / frame_size_px[0], at.height / frame_size_px[1]] * 2)
+    moved = np.rint(found.boxes_px * factor + np.array([at.x0, at.y0] * 2)).astype(np.int64)
+    return tuple(Rect(*row) for row in moved.tolist())
+
+
+def _cell_box(place: Image, box: Rect, style: TypeStyle | None, unit: Unit) -> None:
+    """Box of a white blood cell: a single line; two lines and corner brackets for blasts; dashes for the unidentified."""
+    thick, dark = unit(4), unit(2)
+    edge = marks.grow(box, thick // 2)
+    if style is None:
+        marks.outline(place, marks.grow(edge, dark), thick + 2 * dark, HALO)
+        marks.dashed(place, edge, thick, unit(14), TEXT)
+    elif style.blast:
+        thick, gap = unit(3), unit(3)
+        edge = marks.grow(box, thick // 2)
+        outer = marks.grow(edge, gap + thick)
+        bracketed = min(box.width, box.height) >= unit(90)  # on small cells the two lines say it alone
+        if bracketed:
+            marks.corners(place, marks.grow(outer, unit(5)), unit(9), unit(30) + 2 * dark, HALO)
+        marks.outline(place, marks.grow(outer, dark), 2 * thick + gap + 2 * dark, HALO)
+        marks.outline(place, edge, thick, style.colour)
+        marks.outline(place, outer, thick, style.colour)
+        if bracketed:
+            marks.corners(place, marks.grow(outer, unit(3)), unit(6), unit(30), style.colour)
+    else:
+        marks.outline(place, marks.grow(edge, dark), thick + 2 * dark, HALO)
+        marks.outline(place, edge, thick, style.colour)
+
+
+def _artefact_box(place: Image, box: Rect, unit: Unit) -> None:
+    marks.outline(place, marks.grow(box, 1), unit(1) + 2, mix(HALO, ARTEFACT, 0.6))
+    marks.outline(place, box, unit(1), ARTEFACT)
+
+
+def _labels(place: Image, planned: Plan, unit: Unit) -> None:
+    for label, where in zip(planned.labels, planned.places, strict=True):
+        if where is not None:
+            start, end = nearest(where, label.tag.box)
+            if math.dist(start, end) > unit(28):  # a label that lies at its box needs no line
+                marks.leader(place, start, end, unit(3), label.tag.colour, HALO)
+    for label, where in zip(planned.labels, planned.places, strict=True):
+        if where is not None:
+            draw_label(place, label, where, unit)
+
+
+@lru_cache(maxsize=64)
+def _chip(words: str, size: int, colour: Colour, ground: Colour, bold: bool, kind: str, unit: Unit) -> Image:
+    """A plate with one line of text, and a marker before it where `kind` names one; read-only."""
+    px = unit(size)
+    icon = unit(size) + unit(8) if kind else 0
+    w, h = text.width(words, px, bold) + icon + 2 * unit(10), text.line_height(px) + unit(10)
+    picture = np.empty((h, w, 3), np.uint8)
+    picture[:] = ground
+    if kind:
+        text.paste(picture, marks.marker(kind, px, colour, ground), unit(10), (h - px) // 2)
+    text.put(picture, words, (unit(10) + icon, unit(5)), px, colour, ground, bold=bold)
+    picture.setflags(write=False)
+    return picture
+
+
+def _source_chips(place: Image, frame: Frame, area: Rect, unit: Unit) -> list[Rect]:
+    """Where the picture comes from, at the upper left; a simulator says so in the warning colour."""
+    simulated = frame.source.lower().startswith("simulator")
+    if simulated:
+        chip = _chip(SIMULATOR_NOTICE, 24, GROUND, WARN, True, "alert", unit)
+    else:
+        name = frame.source if "/" not in frame.source else frame.source.rsplit("/", 1)[1] or frame.source
+        chip = _chip(text.fit(name, unit(20), area.width // 2), 20, SOFT, _CHIP, False, "", unit)
+    at = Rect(unit(6), unit(6), unit(6) + chip.shape[1], unit(6) + chip.shape[0])
+    text.paste(place, chip, at.x0, at.y0)
+    return [at]
+
+
+def _banner(place: Image, words: tuple[str, str, str, str], unit: Unit) -> None:
+    """A band across the whole place: why there is no living picture, and what happens next."""
+    level, title, reason, after = words
+    colour = LEVELS[level]
+    height, width = place.shape[:2]
+    inner = width - 2 * unit(64) - unit(110)
+    reasons, afters = text.wrap(reason, unit(32), inner, 3), text.wrap(after, unit(28), inner, 2)
+    tall = 2 * unit(34) + text.line_height(unit(54)) + unit(10)
+    tall += len(reasons) * text.line_height(unit(32)) + unit(10) + len(afters) * text.line_height(unit(28))
+    band = Rect(0, max(0, (height - tall) // 2), width, min(height, (height + tall) // 2))
+    marks.fill(place, band, PANEL)
+    marks.fill(place, Rect(0, band.y0, width, band.y0 + unit(6)), colour)
+    marks.fill(place, Rect(0, band.y1 - unit(6), width, band.y1), colour)
+    x, y = unit(64), band.y0 + unit(34)
+    text.paste(place, marks.lamp(level, unit(84), PANEL), x, y + unit(2))
+    x += unit(110)
+    text.put(place, title, (x, y), unit(54), TEXT, PANEL, bold=True, max_px=inner)
+    y += text.line_height(unit(54)) + unit(10)
+    for line in reasons:
+        text.put(place, line, (x, y), unit(32), TEXT, PANEL)
+        y += text.line_height(unit(32))
+    y += unit(10)
+    for line in afters:
+        text.put(place, line, (x, y), unit(28), SOFT, PANEL)
+        y += text.line_height(unit(28))
+
+
+def _start(place: Image, view: ScreenView, unit: Unit) -> None:
+    """The calm screen before the first picture."""
+    opening = view.camera.state is CameraState.OPENING
+    state = "Opening the camera" if opening else "Waiting for the first picture"
+    picture = _start_picture(state, view.camera.name, view.camera.reason, unit, place.shape[1], place.shape[0])
+    text.paste(place, picture, 0, 0)
+
+
+@lru_cache(maxsize=2)
+def _start_picture(state: str, name: str, reason: str, unit: Unit, width: int, height: int) -> Image:
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[:] = GROUND
+    lens, middle = unit(260), width // 2
+    y = max(0, height // 2 - unit(330))
+    text.paste(picture, marks.marker("lens", lens, mix(SOFT, GROUND, 0.8), GROUND), middle - lens // 2, y)
+    y += lens + unit(36)
+    for words, size, colour, bold, gap in (
+        ("Leukoscope", 80, TEXT, False, 4),
+        ("A second pair of eyes beside the microscope", 30, SOFT, False, 56),
+        (state, 34, TEXT, False, 6),
+        (name, 26, SOFT, False, 6),
+        (reason, 26, DIM, False, 0),
+    ):
+        at = text.put(picture, words, (middle, y), unit(size), colour, GROUND, bold=bold, align="centre", max_px=width - 2 * unit(60))
+        y = at.y1 + unit(gap)
+    picture.setflags(write=False)
+    return picture

@@ -1,0 +1,236 @@
+"""The words beside each cell: how much is said where there is room for how much, and the label's picture. Boxes live in `field`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from device.display import marks, text
+from device.display.layout import Rect, Unit
+from device.display.palette import CARD, HALO, SOFT, TEXT, UNIDENTIFIED, WARN, Colour, TypeStyle, mix
+from device.display.placing import Placement, place
+from device.display.words import BLAST_MARK, UNIDENTIFIED_WORD, Phrase, most_telling
+from engines.detections import Image
+
+PLATE = mix(CARD, HALO, 0.45)
+TYPE_PX, SCORE_PX, ATTRIBUTE_PX, SMALL_PX = 28, 23, 21, 20
+_PAD_X, _PAD_Y, _EDGE = 12, 6, 6
+_LINE_PX = 376
+"""Attribute phrases are joined with a dot up to this width, then a new line begins."""
+
+
+class Tag(NamedTuple):
+    """What can be said about one cell."""
+
+    box: Rect
+    style: TypeStyle | None  # None: unidentified
+    score: float
+    phrases: tuple[Phrase, ...]
+
+    @property
+    def title(self) -> str:
+        return UNIDENTIFIED_WORD if self.style is None else self.style.name
+
+    @property
+    def colour(self) -> Colour:
+        return UNIDENTIFIED if self.style is None else self.style.colour
+
+
+class Label(NamedTuple):
+    """One label as it is drawn: the code alone if `short`."""
+
+    tag: Tag
+    lines: tuple[str, ...]
+    whole: bool  # all its attributes are said
+    short: bool
+
+
+class Plan(NamedTuple):
+    """Labels with their places (None: no room), and a line that says what was left out, empty if nothing was."""
+
+    labels: tuple[Label, ...]
+    places: tuple[Rect | None, ...]
+    caption: str
+
+
+def plan(
+    tags: tuple[Tag, ...],
+    others: tuple[Rect, ...],
+    taken: tuple[Rect, ...],
+    caption_at: Callable[[str], Rect],
+    area: Rect,
+    unit: Unit,
+) -> Plan:
+    """Say as much as there is room for: all attributes, the three most telling, those of the surest cells only, types, codes.
+
+    others: boxes without a label. taken: rectangles to keep free. caption_at: where the caption will lie, to be kept free too.
+    area: where labels may lie.
+    """
+    n = len(tags)
+    if not n:
+        return Plan((), (), "")
+    boxes = tuple(_steady(t, unit) for t in tags)
+    stages = _stages(tags)
+    for number, stage in enumerate(stages):
+        sayings = tuple(tuple(_label(t, k, unit) for k in steps) for t, steps in zip(tags, stage, strict=True))
+        sizes = tuple(tuple(size(label, unit) for label in labels) for labels in sayings)
+        free = (*taken, caption_at(_LONGEST_CAPTION))
+        placed: Placement = place(sizes, boxes, others, free, area, unit(8))
+        labels = tuple(said[chosen] for said, chosen in zip(sayings, placed.chosen, strict=True))
+        codes = sum(label.short for label in labels)
+        if placed.good and (codes <= n // 3 or number + 1 == len(stages)):
+            break
+    caption = _caption(labels)
+    missing = sum(p is None for p in placed.places)
+    return Plan(labels, placed.places, f"{caption}; no room for {missing} of {n}" if missing else caption)
+
+
+def _caption(labels: tuple[Label, ...]) -> str:
+    """What the labels leave out; empty if nothing."""
+    worded = [label for label in labels if label.tag.phrases]
+    shown = [label for label in worded if label.lines]
+    words = []
+    if worded and not shown:
+        words.append("no room for attributes")
+    elif len(shown) < len(worded):
+        words.append(f"attributes of {len(shown)} of {len(worded)} cells")
+    elif any(not label.whole for label in shown):
+        words.append("the three most telling attributes")
+    coded = sum(label.short for label in labels if label.tag.style is not None)
+    if coded:
+        words.append(f"{'types' if coded == len(labels) else 'some types'} as codes, see the list")
+    return ", ".join(words)
+
+
+_LONGEST_CAPTION = "attributes of 88 of 88 cells, some types as codes, see the list"
+_NAME, _CODE = 0, -1
+"""Instead of a number of phrases: the type's name alone, its code alone."""
+
+
+def _stages(tags: tuple[Tag, ...]) -> list[list[tuple[int, ...]]]:
+    """What to try, the fullest first: for each cell how many phrases, and what to fall back to where there is no room."""
+    n = len(tags)
+    stages: list[list[tuple[int, ...]]] = []
+    if n <= 6:
+        stages.append([(99,)] * n)
+    if n <= 12:
+        stages.append([(3, _NAME, _CODE)] * n)
+    elif n <= 32:
+        sure = set(sorted(range(n), key=lambda i: (-round(tags[i].score, 2), i))[:5])
+        stages.append([(3, _NAME, _CODE) if i in sure else (_NAME, _CODE) for i in range(n)])
+    return [*stages, [(_CODE,)] * n]
+
+
+def _steady(tag: Tag, unit: Unit) -> Rect:
+    """The box on a coarse grid, so that a label does not tremble with its box from frame to frame; with room for a blast's edge."""
+    grid, edge = unit(6), unit(8) if tag.style is not None and tag.style.blast else 0
+    x0, y0, x1, y1 = tag.box
+    return Rect((x0 - edge) // grid * grid, (y0 - edge) // grid * grid, -(-(x1 + edge) // grid) * grid, -(-(y1 + edge) // grid) * grid)
+
+
+def _label(tag: Tag, saying: int, unit: Unit) -> Label:
+    lines = join(most_telling(tag.phrases, saying), unit) if saying > 0 else ()
+    return Label(tag, lines, whole=saying >= len(tag.phrases), short=saying == _CODE)
+
+
+@lru_cache(maxsize=512)
+def join(phrases: tuple[str, ...], unit: Unit) -> tuple[str, ...]:
+    """Phrases in lines of at most `_LINE_PX`, with dots between."""
+    lines: list[str] = []
+    for phrase in phrases:
+        longer = f"{lines[-1]} · {phrase}" if lines else phrase
+        if lines and text.width(longer, unit(ATTRIBUTE_PX)) <= unit(_LINE_PX):
+            lines[-1] = longer
+        else:
+            lines.append(phrase)
+    return tuple(lines)
+
+
+def size(label: Label, unit: Unit) -> tuple[int, int]:
+    """Width and height of the label's plate in px."""
+    style = label.tag.style
+    code, blast = (None, False) if style is None else (style.code, style.blast)
+    return _size(label.tag.title, code, blast, label.lines, label.short, unit)
+
+
+@lru_cache(maxsize=1024)
+def _size(title: str, code: str | None, blast: bool, lines: tuple[str, ...], short: bool, unit: Unit) -> tuple[int, int]:
+    edge, pad = unit(_EDGE), unit(_PAD_X)
+    marker = unit(24) + unit(8)
+    height = text.line_height(unit(TYPE_PX)) + 2 * unit(_PAD_Y) - unit(2)
+    if short:
+        return edge + 2 * unit(8) + marker + (text.width(code, unit(TYPE_PX), True) if code else 0) - (0 if code else unit(8)), height
+    row = marker + text.width(title, unit(TYPE_PX), True) + unit(10) + text.width("0.00", unit(SCORE_PX))
+    if blast:
+        row += unit(12) + _chip_width(unit)
+    widest = max([row, *(text.width(line, unit(ATTRIBUTE_PX)) for line in lines)])
+    return edge + 2 * pad + widest, height + len(lines) * _pitch(unit) + (unit(4) if lines else 0)
+
+
+def _pitch(unit: Unit) -> int:
+    return text.line_height(unit(ATTRIBUTE_PX))
+
+
+def _chip_width(unit: Unit) -> int:
+    return text.width(BLAST_MARK, unit(SMALL_PX), True) + 2 * unit(7)
+
+
+@lru_cache(maxsize=64)
+def _plate(title: str, style: TypeStyle | None, lines: tuple[str, ...], short: bool, unit: Unit) -> tuple[Image, int]:
+    """The label without its score (read-only), and where the score begins (x in px)."""
+    colour = UNIDENTIFIED if style is None else style.colour
+    code = None if style is None else style.code
+    blast = style is not None and style.blast
+    w, h = _size(title, code, blast, lines, short, unit)
+    picture = np.empty((h, w, 3), np.uint8)
+    picture[:] = PLATE
+    edge, pad = unit(_EDGE), unit(8 if short else _PAD_X)
+    marks.fill(picture, Rect(0, 0, edge, h), colour)
+    top, row = unit(_PAD_Y) - unit(1), text.line_height(unit(TYPE_PX))
+    x = edge + pad
+    kind = "question" if style is None else style.marker
+    text.paste(picture, marks.marker(kind, unit(24), colour, PLATE), x, top + (row - unit(24)) // 2 + unit(1))
+    x += unit(24) + unit(8)
+    if short:
+        if code:
+            text.put(picture, code, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True)
+        picture.setflags(write=False)
+        return picture, 0
+    x = text.put(picture, title, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True).x1 + unit(10)
+    score_x = x
+    if blast:
+        x += text.width("0.00", unit(SCORE_PX)) + unit(12)
+        chip = Rect(x, top + unit(4), x + _chip_width(unit), top + row - unit(3))
+        marks.outline(picture, chip, unit(2), WARN)
+        middle = chip.y0 + (chip.height - text.line_height(unit(SMALL_PX))) // 2
+        text.put(picture, BLAST_MARK, (chip.x0 + unit(7), middle), unit(SMALL_PX), WARN, PLATE, bold=True)
+    y = top + row + unit(2)
+    for line in lines:
+        text.put(picture, line, (edge + pad, y), unit(ATTRIBUTE_PX), SOFT, PLATE)
+        y += _pitch(unit)
+    picture.setflags(write=False)
+    return picture, score_x
+
+
+def draw_label(canvas: Image, label: Label, at: Rect, unit: Unit) -> None:
+    """Draw the label at its place."""
+    tag = label.tag
+    picture, score_x = _plate(tag.title, tag.style, label.lines, label.short, unit)
+    text.paste(canvas, picture, at.x0, at.y0)
+    if not label.short:
+        drop = text.line_height(unit(TYPE_PX)) - text.line_height(unit(SCORE_PX))
+        top = at.y0 + unit(_PAD_Y) - unit(1) + drop - unit(1)
+        text.put(canvas, score_words(tag.score), (at.x0 + score_x, top), unit(SCORE_PX), SOFT, PLATE)
+
+
+@lru_cache(maxsize=256)
+def _two_digits(hundredths: int) -> str:
+    return f"{hundredths / 100:.2f}"
+
+
+def score_words(score: float) -> str:
+    """Score with two digits; never rounded up to 1.00."""
+    return _two_digits(min(99, round(score * 100))) if score < 1 else "1.00"

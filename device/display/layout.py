@@ -1,0 +1,72 @@
+"""Where things lie on the canvas: picture on the left, footer under it, panel on the right; all measures follow the canvas's size."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from engines.detections import Image
+
+
+class Rect(NamedTuple):
+    """A rectangle in canvas pixels; x1 and y1 are the first pixels outside."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> int:
+        return self.y1 - self.y0
+
+    def view(self, canvas: Image) -> Image:
+        """The part of `canvas` under the rectangle, sharing its memory."""
+        return canvas[self.y0 : self.y1, self.x0 : self.x1]
+
+
+class Unit(NamedTuple):
+    """Turns a measure of the 1920 x 1080 drawing into pixels of the canvas; call it. Part of the key of every cached picture."""
+
+    scale: float
+
+    def __call__(self, px: float) -> int:
+        return max(1, round(px * self.scale))
+
+
+class Layout(NamedTuple):
+    """The three places of the canvas and its unit of measure."""
+
+    unit: Unit
+    picture: Rect
+    footer: Rect
+    panel: Rect
+
+
+@lru_cache(maxsize=8)
+def layout(width_px: int, height_px: int) -> Layout:
+    """Layout of a canvas; raises ValueError below 320 x 180, where nothing could be read."""
+    if width_px < 320 or height_px < 180:
+        raise ValueError(f"a canvas of {width_px} x {height_px} px is too small; at least 320 x 180")
+    unit = Unit(min(width_px / 1920, height_px / 1080))
+    left = width_px - unit(560)
+    top = height_px - unit(152)
+    return Layout(
+        unit,
+        picture=Rect(0, 0, left, top),
+        footer=Rect(0, top, left, height_px),
+        panel=Rect(left, 0, width_px, height_px),
+    )
+
+
+@lru_cache(maxsize=32)
+def letterbox(frame_w: int, frame_h: int, place_w: int, place_h: int) -> Rect:
+    """Where a whole frame lies in a place of `place_w` x `place_h`: as large as goes, centred, its shape kept."""
+    scale = min(place_w / frame_w, place_h / frame_h)
+    w, h = max(1, min(place_w, round(frame_w * scale))), max(1, min(place_h, round(frame_h * scale)))
+    x, y = (place_w - w) // 2, (place_h - h) // 2
+    return Rect(x, y, x + w, y + h)

@@ -1,0 +1,29 @@
+"""Draws one picture of the screen from a `ScreenView`: pure, the same view gives the same picture; showing it lives elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from device.display.base import ScreenView
+from device.display.field import draw_field
+from device.display.footer import draw_footer
+from device.display.layout import layout
+from device.display.panel import draw_panel
+from engines.detections import Image
+
+
+def draw(view: ScreenView, size_px: tuple[int, int] = (1920, 1080), out: Image | None = None) -> Image:
+    """The screen for `view` as a BGR canvas, (height, width, 3) uint8.
+
+    size_px: width and height, at least 320 x 180 (ValueError below); text is made to be read at 2 m on 1920 x 1080 and scales with
+    the canvas. out: a C-contiguous array of that shape to draw into instead of a new one; it is painted whole.
+    """
+    width, height = size_px
+    canvas = np.empty((height, width, 3), np.uint8) if out is None else out
+    if canvas.shape != (height, width, 3) or canvas.dtype != np.uint8:
+        raise ValueError(f"the canvas to draw into is {canvas.shape} {canvas.dtype}, wanted ({height}, {width}, 3) uint8")
+    plan = layout(width, height)
+    draw_field(plan.picture.view(canvas), view, plan.unit)
+    draw_footer(plan.footer.view(canvas), view, plan.unit)
+    draw_panel(plan.panel.view(canvas), view, plan.unit)
+    return canvas

@@ -1,0 +1,233 @@
+"""Text on the screen: Pillow's built-in font, each string rendered once into a bounded cache, then copied; no layout here.
+
+Every text lies on a plain ground, so a sprite is the finished picture of the text on that ground and drawing it is a copy.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
+
+from device.display.layout import Rect
+from device.display.palette import Colour
+from engines.detections import Image
+
+_MIN_SIZE_PX = 6
+_DASHES = {"\N{EN DASH}": 0.55, "\N{EM DASH}": 0.95}
+"""Not in the font; drawn as lines of this many em."""
+_SPELT = {
+    "\N{MULTIPLICATION SIGN}": "x",
+    "\N{MINUS SIGN}": "-",
+    "\N{HYPHEN}": "-",
+    "\N{NON-BREAKING HYPHEN}": "-",
+    "\N{RIGHTWARDS ARROW}": ">",
+    "\N{GREATER-THAN OR EQUAL TO}": ">=",
+    "\N{LESS-THAN OR EQUAL TO}": "<=",
+    "\N{ALMOST EQUAL TO}": "~",
+    "\N{MICRO SIGN}": "u",
+    "\N{GREEK SMALL LETTER MU}": "u",
+    "ß": "ss",
+    "ø": "o",
+    "Ø": "O",
+    "æ": "ae",
+    "Æ": "AE",
+    "œ": "oe",
+    "ł": "l",
+    "Ł": "L",
+    "đ": "d",
+    "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+}
+_DRAWN = frozenset(map(chr, range(32, 127))) | frozenset("©«°±·»“”…™\u00b4\u2018\u2019\u2039\u203a\u2044") | frozenset(_DASHES)
+"""What the font holds (a test asks it)."""
+
+
+@lru_cache(maxsize=2048)
+def drawable(text: str) -> str:
+    """`text` in the letters that the font has: accents are taken off, white space becomes a blank, the rest is left as it is.
+
+    A letter that is left appears as the font's crossed box, so that a person sees that something stands there.
+    """
+    if all(c in _DRAWN for c in text):
+        return text
+    out = []
+    for char in text:
+        if char in _DRAWN:
+            out.append(char)
+        elif char in _SPELT:
+            out.append(_SPELT[char])
+        elif char.isspace() or unicodedata.category(char) == "Cc":
+            out.append(" ")
+        else:
+            plain = "".join(c for c in unicodedata.normalize("NFKD", char) if c in _DRAWN)
+            out.append(plain or char)
+    return "".join(out)
+
+
+@lru_cache(maxsize=64)
+def _font(size_px: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(max(size_px, _MIN_SIZE_PX))
+    if not isinstance(font, ImageFont.FreeTypeFont):  # Pillow built without FreeType has one small bitmap font only
+        raise RuntimeError("this Pillow has no FreeType; install the official wheel: pip install --force-reinstall pillow")
+    return font
+
+
+def _pieces(text: str) -> list[str]:
+    return [p for p in re.split("([\N{EN DASH}\N{EM DASH}])", drawable(text)) if p]
+
+
+@lru_cache(maxsize=4096)
+def width(text: str, size_px: int, bold: bool = False) -> int:
+    """Width in px of `text` as `sprite` draws it."""
+    font = _font(size_px)
+    length = sum(_DASHES[p] * size_px if p in _DASHES else font.getlength(p) for p in _pieces(text))
+    return math.ceil(length) + 2 + (_bold_px(size_px) if bold else 0)
+
+
+def line_height(size_px: int) -> int:
+    """Height in px of one line, from the highest ascender to the lowest descender."""
+    ascent, descent = _font(size_px).getmetrics()
+    return ascent + descent
+
+
+def _bold_px(size_px: int) -> int:
+    """The font has one weight; bold is struck twice, this many px apart."""
+    return max(1, round(size_px / 26))
+
+
+def _alpha(text: str, size_px: int, bold: bool) -> NDArray[np.uint8]:
+    font = _font(size_px)
+    ascent, _ = font.getmetrics()
+    canvas = PillowImage.new("L", (width(text, size_px, bold), line_height(size_px)), 0)
+    pen = ImageDraw.Draw(canvas)
+    x = 1.0
+    for piece in _pieces(text):
+        if piece in _DASHES:
+            advance = _DASHES[piece] * size_px
+            thick, y = max(1, round(size_px / 13)), ascent - round(size_px * 0.26)
+            pen.rectangle((round(x + 0.06 * size_px), y - thick, round(x + advance - 0.06 * size_px), y - 1), fill=255)
+            x += advance
+        else:
+            pen.text((x, ascent), piece, fill=255, font=font, anchor="ls")
+            x += font.getlength(piece)
+    alpha = np.asarray(canvas)
+    if bold:
+        heavy = alpha.copy()
+        for shift in range(1, _bold_px(size_px) + 1):
+            np.maximum(heavy[:, shift:], alpha[:, :-shift], out=heavy[:, shift:])
+        alpha = heavy
+    return alpha
+
+
+def blend(alpha: NDArray[np.uint8], colour: Colour, ground: Colour) -> Image:
+    """(h, w, 3) picture of `colour` over `ground` where `alpha` (h, w) says how much; read-only, for caches."""
+    share = alpha.astype(np.uint16)[..., None]
+    out: Image = ((np.array(ground, np.uint16) * (255 - share) + np.array(colour, np.uint16) * share + 127) // 255).astype(np.uint8)
+    out.setflags(write=False)
+    return out
+
+
+@lru_cache(maxsize=768)
+def sprite(text: str, size_px: int, colour: Colour, ground: Colour, bold: bool = False) -> Image:
+    """The finished picture of `text`, (line_height, width, 3), read-only."""
+    return blend(_alpha(text, size_px, bold), colour, ground)
+
+
+def paste(canvas: Image, picture: Image, x: int, y: int) -> None:
+    """Copy `picture` into `canvas` with its corner at (x, y); what lies outside is cut off."""
+    height, width_ = canvas.shape[:2]
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + picture.shape[1], width_), min(y + picture.shape[0], height)
+    if x0 < x1 and y0 < y1:
+        canvas[y0:y1, x0:x1] = picture[y0 - y : y1 - y, x0 - x : x1 - x]
+
+
+def _blend_over(canvas: Image, alpha: NDArray[np.uint8], colour: Colour, x: int, y: int) -> None:
+    height, width_ = canvas.shape[:2]
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + alpha.shape[1], width_), min(y + alpha.shape[0], height)
+    if x0 < x1 and y0 < y1:
+        share = alpha[y0 - y : y1 - y, x0 - x : x1 - x].astype(np.uint16)[..., None]
+        under = canvas[y0:y1, x0:x1]
+        under[:] = (under * (255 - share) + np.array(colour, np.uint16) * share + 127) // 255
+
+
+def put(
+    canvas: Image,
+    text: str,
+    xy: tuple[int, int],
+    size_px: int,
+    colour: Colour,
+    ground: Colour | None,
+    *,
+    bold: bool = False,
+    align: str = "left",
+    max_px: int | None = None,
+) -> Rect:
+    """Draw one line of `text` and return where it lies.
+
+    xy: the top of the line, and its left end, centre or right end as `align` says. max_px: longer texts end in "…".
+    ground: the plain colour that lies there already; None: whatever lies there shows through, which takes longer.
+    """
+    if max_px is not None:
+        text = fit(text, size_px, max_px, bold)
+    if not text:
+        return Rect(*xy, *xy)
+    picture = sprite(text, size_px, colour, ground or (0, 0, 0), bold)
+    x = xy[0] - {"left": 0, "centre": picture.shape[1] // 2, "right": picture.shape[1]}[align]
+    if ground is None:
+        _blend_over(canvas, _alpha(text, size_px, bold), colour, x, xy[1])
+    else:
+        paste(canvas, picture, x, xy[1])
+    return Rect(x, xy[1], x + picture.shape[1], xy[1] + picture.shape[0])
+
+
+@lru_cache(maxsize=512)
+def fit(text: str, size_px: int, max_px: int, bold: bool = False) -> str:
+    """`text`, or as much of its beginning as goes into `max_px` with "…" behind; empty where not even that does."""
+    if width(text, size_px, bold) <= max_px:
+        return text
+    low, high = 0, len(text)
+    while low < high:  # the longest beginning that still fits
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if width(text[:middle].rstrip() + "…", size_px, bold) <= max_px else (low, middle - 1)
+    return text[:low].rstrip() + "…" if low else ""
+
+
+@lru_cache(maxsize=256)
+def wrap(text: str, size_px: int, max_px: int, max_lines: int) -> tuple[str, ...]:
+    """`text` in at most `max_lines` lines of at most `max_px`, broken at blanks where there are any; the last ends in "…" if cut."""
+    lines: list[str] = []
+    line = ""
+    words = text.split()
+    for index, word in enumerate(words):
+        longer = f"{line} {word}" if line else word
+        if width(longer, size_px) <= max_px:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        if len(lines) >= max_lines:
+            return _cut(lines, size_px, max_px)
+        line = word
+        while width(line, size_px) > max_px:  # one word longer than a line: an id, a path
+            at = max(1, len(fit(line, size_px, max_px)) - 1)
+            lines.append(line[:at])
+            line = line[at:]
+            if len(lines) >= max_lines:
+                more = bool(line) or index + 1 < len(words)
+                return _cut(lines, size_px, max_px) if more else tuple(lines)
+    if line:
+        lines.append(line)
+    return tuple(lines) if len(lines) <= max_lines else _cut(lines[:max_lines], size_px, max_px)
+
+
+def _cut(lines: list[str], size_px: int, max_px: int) -> tuple[str, ...]:
+    last = lines[-1].rstrip(" ,;.")
+    while last and width(last + "…", size_px) > max_px:
+        last = last[:-1].rstrip()
+    return (*lines[:-1], last + "…")

@@ -1,0 +1,129 @@
+"""The screen's words: attributes as phrases, states of slide and camera as sentences. No drawing."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from device.camera.base import CameraState, CameraStatus
+from device.slide.model import ReviewState, Slide, SlideState
+from engines.detections import Float32
+from engines.spec import Taxonomy
+
+NOTICE = "UNREVIEWED — for review, not a diagnosis"
+REVIEWED_NOTICE = "REVIEWED — an aid to review, not a diagnosis"
+BLAST_MARK = "blast?"
+UNIDENTIFIED_WORD = "unidentified"
+SIMULATOR_NOTICE = "SIMULATOR — rendered film, not a patient"
+
+DOUBT_BELOW = 0.65
+"""An attribute whose most probable value is less probable than this bears a question mark."""
+
+_NOUNS = {
+    "cell_size": "cell",
+    "nuclear_chromatin": "chromatin",
+    "nuclear_shape": "nucleus",
+    "nucleolus": "nucleolus",
+    "cytoplasm": "cytoplasm",
+    "cytoplasmic_basophilia": "basophilia",
+    "cytoplasmic_vacuoles": "vacuoles",
+}
+_TELLING = (
+    ("nucleolus", "prominent"),
+    ("nuclear_chromatin", "open"),
+    ("cytoplasmic_vacuoles", "prominent"),
+    ("nuclear_shape", "irregular"),
+    ("cytoplasm", "scanty"),
+    ("cell_size", "large"),
+    ("cell_size", "small"),
+    ("cytoplasmic_basophilia", "moderate"),
+)
+"""Values that set a cell apart from an ordinary mature one, the most telling first; they are named where there is no room for all."""
+
+
+class Phrase(NamedTuple):
+    """One attribute in words; a lower rank is more telling."""
+
+    words: str
+    rank: int
+
+
+def attribute_phrases(attributes: Float32, taxonomy: Taxonomy) -> tuple[Phrase, ...]:
+    """The known attributes of one cell in words ("open chromatin"), in the taxonomy's order; doubtful ones end in "?".
+
+    attributes: (A,) float32 probabilities; groups with NaN are unknown and left out.
+    """
+    found: list[Phrase] = []
+    for place, (attribute, group) in enumerate(zip(taxonomy.attributes, taxonomy.groups, strict=True)):
+        values = attributes[group]
+        if np.isnan(values).any():
+            continue
+        best = int(values.argmax())
+        word = attribute.values[best]
+        noun = _NOUNS.get(attribute.key, attribute.name.lower())
+        words = f"{'no' if word == 'absent' else word} {noun}"
+        telling = (attribute.key, word)
+        rank = _TELLING.index(telling) if telling in _TELLING else len(_TELLING) + place
+        found.append(Phrase(words if values[best] >= DOUBT_BELOW else f"{words}?", rank))
+    return tuple(found)
+
+
+def most_telling(phrases: tuple[Phrase, ...], at_most: int) -> tuple[str, ...]:
+    """The words of the `at_most` most telling phrases, in their own order."""
+    kept = set(sorted(phrases, key=lambda p: p.rank)[:at_most])
+    return tuple(p.words for p in phrases if p in kept)
+
+
+def notice(slide: Slide | None) -> str:
+    """What stands beside every result: that nobody has reviewed it yet, or that it stays an aid."""
+    return REVIEWED_NOTICE if slide is not None and slide.review_state is ReviewState.REVIEWED else NOTICE
+
+
+def slide_words(state: SlideState | None) -> tuple[str, str]:
+    """Level and word of the slide's state, for the chip beside its id."""
+    return {
+        None: ("busy", "no slide"),
+        SlideState.IDLE: ("busy", "no slide"),
+        SlideState.COUNTING: ("ok", "counting"),
+        SlideState.PAUSED: ("warn", "paused"),
+        SlideState.REVIEW: ("busy", "to review"),
+        SlideState.SIGNED: ("ok", "signed"),
+        SlideState.ABORTED: ("fail", "aborted"),
+    }[state]
+
+
+def is_open(state: SlideState | None) -> bool:
+    """Whether a slide is being counted now, or could go on being."""
+    return state in (SlideState.COUNTING, SlideState.PAUSED)
+
+
+def stage_words(state: SlideState | None, resting: bool, counted: bool) -> tuple[str, str]:
+    """Level and words on what becomes of the field that is seen now."""
+    if state is SlideState.PAUSED:
+        return "warn", "paused: not counted"
+    if state is not SlideState.COUNTING:
+        return "busy", "no slide open"
+    if counted:
+        return "ok", "field counted: move on"
+    return ("busy", "counting: hold still") if resting else ("busy", "counts once it rests")
+
+
+def camera_words(camera: CameraStatus) -> tuple[str, str, str, str] | None:
+    """Level, title, reason and what happens next, for the banner over an old picture; None while pictures come."""
+    if camera.state is CameraState.OPENING:
+        return "busy", "Opening the camera", camera.name, camera.reason
+    if camera.state is CameraState.LOST:
+        again = "Trying again now."
+        if camera.retry_in_s is not None and math.isfinite(camera.retry_in_s) and camera.retry_in_s > 0:
+            again = f"Trying again in {math.ceil(camera.retry_in_s)} s."
+        return "fail", "Camera lost", camera.reason or camera.name, f"{again} What was counted is kept."
+    if camera.state is CameraState.STALLED:
+        return "warn", "The picture stands still", camera.reason or camera.name, "Nothing is counted until it moves again."
+    if camera.state is CameraState.ENDED:
+        after = "All pictures of the source were shown."
+        if camera.skipped:
+            after = f"{len(camera.skipped)} could not be read: {', '.join(camera.skipped)}"
+        return "busy", "End of the pictures", camera.reason or camera.name, after
+    return None
