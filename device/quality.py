@@ -1,0 +1,183 @@
+"""What the technician is told about a frame: focus, exposure, colour cast. Whether the stage moves is device.slide.motion's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.detections import Image
+
+_LOOKED_AT_PX = (480, 640)  # height and width of the central part that is judged, after reduction
+_REDUCED_WIDTH_PX = 960
+_CONTRAST_FLOOR = 4.0  # grey levels; keeps a bare field from looking infinitely sharp
+_SOBEL_NOISE = 2.73
+"""Energy left of white noise of variance 1 by the smoothing (5 taps, sigma 1) and both Sobel kernels: the sum of the squared taps."""
+
+TOO_DARK, CLIPPED_SHARE, CAST_SHARE = 90.0, 0.20, 0.12
+
+
+def _central_grey(image: Image) -> NDArray[np.uint8]:
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    by = max(1, round(grey.shape[1] / _REDUCED_WIDTH_PX))
+    if by > 1:
+        grey = cv2.resize(grey, (grey.shape[1] // by, grey.shape[0] // by), interpolation=cv2.INTER_AREA)
+    height, width = min(grey.shape[0], _LOOKED_AT_PX[0]), min(grey.shape[1], _LOOKED_AT_PX[1])
+    top, left = (grey.shape[0] - height) // 2, (grey.shape[1] - width) // 2
+    return np.asarray(grey[top : top + height, left : left + width], np.uint8)
+
+
+def _gradient_energy(grey: NDArray[np.uint8]) -> float:
+    smooth = cv2.GaussianBlur(grey, (5, 5), 1.0)
+    across = cv2.norm(cv2.Sobel(smooth, cv2.CV_16S, 1, 0), cv2.NORM_L2SQR)
+    down = cv2.norm(cv2.Sobel(smooth, cv2.CV_16S, 0, 1), cv2.NORM_L2SQR)
+    return float(across + down) / grey.size
+
+
+def _noise_variance(grey: NDArray[np.uint8]) -> float:
+    """Sensor noise from the second difference of second differences (Immerkaer 1996), by the median so that edges count little."""
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    response = np.abs(cv2.filter2D(grey, cv2.CV_16S, kernel)[1:-1:3, 1:-1:3])
+    return (float(np.median(response)) / (6 * 0.6745)) ** 2
+
+
+def sharpness(image: Image) -> float:
+    """How sharp a BGR frame is, larger is sharper: root mean square of the gradient (Tenengrad) over the picture's contrast.
+
+    Divided by the contrast so that crowded and sparse fields, strong and weak stain can be compared; the sensor's noise is
+    taken off. In-focus film gives about 0.6 to 1.3 at 40x and 100x; defocus of 1 % of the width brings it down to about 0.6 of that.
+    """
+    grey = _central_grey(image)
+    if min(grey.shape) < 16:
+        return 0.0
+    energy = max(0.0, _gradient_energy(grey) - _SOBEL_NOISE * _noise_variance(grey))
+    coarse = cv2.resize(grey, (grey.shape[1] // 8, grey.shape[0] // 8), interpolation=cv2.INTER_AREA)
+    return float(np.sqrt(energy)) / (float(coarse.std()) + _CONTRAST_FLOOR)
+
+
+@dataclass(frozen=True)
+class Focus:
+    """level: 0 (blurred) to 1 (sharp for this slide); text: what to do."""
+
+    level: float
+    text: str
+
+
+class FocusMeter:
+    """Sharpness against the best seen lately on this slide; the best fades slowly, so that one odd field does not spoil the rest."""
+
+    SHARP, NEAR = 0.75, 0.5
+    _EXPECTED = 0.5  # a film in focus is at least so sharp: a slide that starts blurred is told so
+    _FADE = 0.9985  # a frame: half gone after about 460 frames
+
+    def __init__(self) -> None:
+        self._best = self._EXPECTED
+
+    def observe(self, value: float) -> Focus:
+        """Take in the next frame's `sharpness` and say how it stands."""
+        self._best = max(value, self._EXPECTED, self._best * self._FADE)
+        share = value / self._best
+        text = "sharp" if share >= self.SHARP else "turn the fine focus" if share >= self.NEAR else "out of focus"
+        return Focus(float(np.clip((share - 0.2) / 0.7, 0.0, 1.0)), text)
+
+    def reset(self) -> None:
+        """Forget what was seen, as for another slide."""
+        self._best = self._EXPECTED
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """background: level of the bare glass, 0 to 255; clipped_share: share of pixels with a channel at its end; text: what to do."""
+
+    background: float
+    clipped_share: float
+    text: str
+
+    @property
+    def good(self) -> bool:
+        return self.text == "exposure good"
+
+
+@dataclass(frozen=True)
+class ColourCast:
+    """Colour of the bare glass, which should be neutral. bgr: its levels; strength: spread of the channels over their mean."""
+
+    bgr: tuple[float, float, float]
+    strength: float
+    text: str
+
+    @property
+    def good(self) -> bool:
+        return self.text == "colour neutral"
+
+
+def _sampled(image: Image) -> NDArray[np.uint8]:
+    """Every so many pixels of the frame, (N, 3)."""
+    size = (128, max(1, round(image.shape[0] * 128 / image.shape[1])))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST).reshape(-1, 3), np.uint8)
+
+
+def _glass(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
+    """Median colour of the quarter of the pixels whose darkest channel is brightest: on a blood film, glass and plasma."""
+    darkest = pixels.min(axis=1)
+    bright = pixels[darkest >= np.percentile(darkest, 75)]
+    blue, green, red = np.median(bright, axis=0)
+    return float(blue), float(green), float(red)
+
+
+def exposure(image: Image) -> Exposure:
+    """Whether the light fits a BGR frame."""
+    return _exposure(_sampled(image))
+
+
+def _exposure(pixels: NDArray[np.uint8]) -> Exposure:
+    background = max(_glass(pixels))
+    clipped = float((pixels.max(axis=1) >= 250).mean())
+    if background < TOO_DARK:
+        text = "too dark: turn the lamp up"
+    elif clipped > CLIPPED_SHARE:
+        text = "too bright: turn the lamp down"
+    else:
+        text = "exposure good"
+    return Exposure(background, clipped, text)
+
+
+def colour_cast(image: Image) -> ColourCast:
+    """Whether bare glass looks neutral in a BGR frame; names the tint if not."""
+    return _colour_cast(_sampled(image))
+
+
+def _colour_cast(pixels: NDArray[np.uint8]) -> ColourCast:
+    bgr = _glass(pixels)
+    blue, green, red = bgr
+    mean = max(1.0, sum(bgr) / 3)
+    strength = (max(bgr) - min(bgr)) / mean
+    if strength <= CAST_SHARE:
+        return ColourCast(bgr, strength, "colour neutral")
+    # Named after the two channels that stand out: the middle one sides with the end that it is nearer to.
+    order = sorted(zip(bgr, ("blue", "green", "red"), strict=True))
+    low, middle, high = order
+    mixed = {frozenset(("blue", "green")): "cyan", frozenset(("blue", "red")): "magenta", frozenset(("green", "red")): "yellow"}
+    tint = high[1] if middle[0] - low[0] < high[0] - middle[0] else mixed[frozenset((middle[1], high[1]))]
+    return ColourCast((blue, green, red), strength, f"{tint} cast: set the white balance")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """All that is said of one frame; `advice` holds only what is to be mended."""
+
+    sharpness: float
+    exposure: Exposure
+    cast: ColourCast
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        return tuple(part.text for part in (self.exposure, self.cast) if not part.good)
+
+
+def assess(image: Image) -> Quality:
+    """Sharpness, exposure and colour cast of a BGR frame; about 2 ms at 1080p."""
+    pixels = _sampled(image)
+    return Quality(sharpness(image), _exposure(pixels), _colour_cast(pixels))
