@@ -1,0 +1,144 @@
+"""The film in words: sentences on the most frequent types and their attributes, as in the AttriDet paper's Fig. 3; never a verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from device.slide.model import Cell, Slide, SlideState
+from device.slide.tally import Differential, DifferentialRow
+from engines.spec import Taxonomy
+
+NOTICE = "For review, not a diagnosis."
+CLEAR_MAJORITY = 0.6
+"""Share of a type's cells that must agree before an attribute is stated; below it is "mixed"."""
+FEW_CELLS = 100
+"""Under this many white blood cells per cents are too uncertain to stand without a word (ICSH asks for 200)."""
+MANY_UNIDENTIFIED_PERCENT = 10.0
+_MOST_TYPES, _LEAST_PERCENT, _LEAST_CELLS = 3, 5.0, 3  # types that are described; the others are only named
+_MIXED = "mixed"
+
+# How a value reads beside its noun. Attributes that another taxonomy brings are said as "name: value".
+_SIZE = {"small": "small cells", "medium": "medium-sized cells", "large": "large cells", _MIXED: "cells of mixed size"}
+_NUCLEUS: dict[str, dict[str, str]] = {
+    "nuclear_chromatin": {"open": "open chromatin", "coarse": "coarse chromatin", _MIXED: "mixed chromatin"},
+    "nuclear_shape": {"regular": "regular nuclei", "irregular": "irregular nuclei", _MIXED: "nuclei of mixed shape"},
+    "nucleolus": {
+        "inconspicuous": "inconspicuous nucleoli",
+        "prominent": "prominent nucleoli",
+        _MIXED: "mixed prominence of nucleoli",
+    },
+}
+_CYTOPLASM: dict[str, dict[str, str]] = {
+    "cytoplasm": {"scanty": "scanty", "abundant": "abundant", _MIXED: "variably abundant"},
+    "cytoplasmic_basophilia": {"slight": "slightly basophilic", "moderate": "moderately basophilic", _MIXED: "variably basophilic"},
+}
+_VACUOLES = {"absent": "without vacuoles", "prominent": "with prominent vacuoles", _MIXED: "with vacuoles in some"}
+
+
+def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> tuple[str, ...]:
+    """Sentences about the film, the last always NOTICE. `differential` is that of the slide's cells."""
+    sentences = []
+    if slide.state is SlideState.ABORTED:
+        sentences.append(f"The slide was not finished ({slide.abort_reason or 'no reason was given'}).")
+    if not differential.white_cells:
+        sentences.append(f"No white blood cells were found in {_number(len(slide.fields), 'field')}.")
+        return (*sentences, *_left_out(differential), NOTICE)
+    if differential.white_cells < FEW_CELLS:
+        counted = "was counted" if differential.white_cells == 1 else "were counted"
+        sentences.append(f"Only {_number(differential.white_cells, 'white blood cell')} {counted}: per cents of so few are uncertain.")
+    sentences += _types(slide, differential, taxonomy)
+    sentences.append(_blasts(slide, differential))
+    return (*sentences, *_left_out(differential), NOTICE)
+
+
+def attribute_majorities(cells: Sequence[Cell], taxonomy: Taxonomy) -> dict[str, str]:
+    """Attribute key to the value on which at least CLEAR_MAJORITY of `cells` agree, or "mixed"; left out if unknown in half of them."""
+    counts: dict[str, Counter[str]] = {}
+    for cell in cells:
+        for key, word in cell.attribute_words(taxonomy).items():
+            counts.setdefault(key, Counter())[word] += 1
+    words = {}
+    for key, seen in counts.items():
+        word, count = seen.most_common(1)[0]
+        if 2 * seen.total() > len(cells):
+            words[key] = word if count >= CLEAR_MAJORITY * seen.total() else _MIXED
+    return words
+
+
+def _types(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> list[str]:
+    rows = differential.by_count()
+    total = f"{_number(differential.white_cells, 'white blood cell')} in {_number(len(slide.fields), 'field')}"
+    if not rows:
+        return [f"Of {total}, none could be named with confidence."]
+    sentences = []
+    described = [rows[0], *(r for r in rows[1:_MOST_TYPES] if r.percent >= _LEAST_PERCENT and r.count >= _LEAST_CELLS)]
+    for place, row in enumerate(described):
+        index = taxonomy.classes.index(row.name)
+        cells = [c for c in slide.cells if c.identified and c.class_index == index]
+        looks = _looks(attribute_majorities(cells, taxonomy), taxonomy) if row.count >= _LEAST_CELLS else ""
+        said = f"{_share(row.percent)} are {_plural(row.name)}" + (f" ({looks})" if looks else "")
+        sentences.append(f"Of {total}, {said}." if place == 0 else f"{said[0].upper()}{said[1:]}.")
+    others = rows[len(described) :]
+    if others:
+        sentences.append(f"Also seen: {_list(others)}.")
+    return sentences
+
+
+def _looks(words: Mapping[str, str], taxonomy: Taxonomy) -> str:
+    """ "large cells with open chromatin, irregular nuclei and scanty, slightly basophilic cytoplasm without vacuoles" """
+    size = _SIZE.get(words.get("cell_size", ""), "")
+    parts = [table[words[key]] for key, table in _NUCLEUS.items() if words.get(key) in table]
+    cytoplasm = ", ".join(table[words[key]] for key, table in _CYTOPLASM.items() if words.get(key) in table)
+    vacuoles = _VACUOLES.get(words.get("cytoplasmic_vacuoles", ""), "")
+    if cytoplasm or vacuoles:
+        parts.append(" ".join(word for word in (cytoplasm, "cytoplasm", vacuoles) if word))
+    text = size or ("cells" if parts else "")
+    if parts:
+        text += " with " + (f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0])
+    known: dict[str, Mapping[str, str]] = {"cell_size": _SIZE, "cytoplasmic_vacuoles": _VACUOLES, **_NUCLEUS, **_CYTOPLASM}
+    stated = [(a.name.lower(), a.key, words[a.key]) for a in taxonomy.attributes if a.key in words]
+    foreign = [f"{name}: {word}" for name, key, word in stated if word not in known.get(key, {})]
+    return "; ".join(part for part in (text, *foreign) if part)
+
+
+def _blasts(slide: Slide, differential: Differential) -> str:
+    if not differential.blasts:
+        where = _number(len(slide.fields), "field")
+        return f"Of blasts and blast equivalents none were identified in {where}; that does not exclude them."
+    rows = [r for r in differential.by_count() if r.blast]
+    total = f"{differential.blasts} of {differential.white_cells}"
+    return f"Blasts and blast equivalents make up {_share(differential.blast_percent)} ({total}): {_list(rows)}."
+
+
+def _left_out(differential: Differential) -> list[str]:
+    sentences = []
+    unidentified = differential.unidentified
+    if unidentified:
+        named = f"{_number(unidentified, 'cell')} ({_share(differential.unidentified_percent)}) could not be named with confidence"
+        many = differential.unidentified_percent >= MANY_UNIDENTIFIED_PERCENT
+        sentences.append(f"{named}{', which is many: look at them before relying on the per cents' if many else ''}.")
+    if differential.artefacts:
+        sentences.append(f"Left out of the count: {_number(differential.artefacts, 'artefact')} (smudged cells, stain).")
+    return sentences
+
+
+def _list(rows: Sequence[DifferentialRow]) -> str:
+    return ", ".join(f"{_plural(r.name)} {_share(r.percent)}" for r in rows)
+
+
+def _share(value: float) -> str:
+    return "under 1 %" if value < 1 else f"{value:.0f} %"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def _plural(name: str) -> str:
+    """Within a sentence, as a plural; names that begin with an abbreviation ("NK cell") keep their capitals."""
+    lowered = name if name[1:2].isupper() else name[:1].lower() + name[1:]
+    return lowered if lowered.endswith("s") else lowered + "s"
+
+
+__all__ = ["CLEAR_MAJORITY", "FEW_CELLS", "NOTICE", "attribute_majorities", "describe"]

@@ -1,0 +1,200 @@
+"""One slide from start to finish: which fields are counted, improved and undone, and which command its state allows.
+
+Nothing is drawn, stored or sent here: the pipeline does that with what `observe` and the commands hand back.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from device.camera.base import Frame
+from device.clock import Clock
+from device.config import SlideSection
+from device.errors import LeukoscopeError
+from device.slide.bank import crop_jpeg
+from device.slide.model import Cell, Field, Slide, SlideState
+from device.slide.motion import FieldPicture, Motion, RestDetector
+from device.slide.tally import Differential, differential
+from engines.detections import Detections
+from engines.spec import Taxonomy
+
+CLEARLY_SHARPER = 1.15
+"""A frame must be sharper than the counted one by this factor to take its place."""
+STILL_RISING = 1.05
+"""While each frame is sharper than the one before by this factor the focus is being turned: wait for its best."""
+MOST_IMPROVEMENTS = 8
+"""A field is replaced at most so often, so that a restless focus cannot keep the record busy for ever."""
+_SAME_PLACE_SHARE = 0.02  # of the width: displaced further, cells at the edge would come and go with the sharper frame
+
+
+class RefusedError(LeukoscopeError):
+    """The slide's state does not allow the command. The message is one line for the screen and says what is possible."""
+
+
+@dataclass(frozen=True, eq=False)
+class FieldCounted:
+    """A new field was counted."""
+
+    field: Field
+
+
+@dataclass(frozen=True, eq=False)
+class FieldImproved:
+    """A sharper frame of the field counted last took its place; same index."""
+
+    field: Field
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What one frame did to the slide. field_counted: the field now seen, at rest, has been counted (now or before)."""
+
+    resting: bool
+    field_counted: bool
+    blank: bool  # nothing of the film is to be seen: lamp off, cap on, no film
+    event: FieldCounted | FieldImproved | None = None
+
+
+def new_slide_id(now: datetime) -> str:
+    """Sorts by time and is unique without a counter: "20261123-181512-4f9a2c" (UTC, random). Nothing of a patient."""
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+class SlideSession:
+    """Follows the processed frames and keeps the slide that is open. Used by one thread.
+
+    States: idle → counting ⇄ paused → review, or aborted; from idle, review and aborted a new slide can be started.
+    Field indices count from 1 and are never given twice within a slide, also after an undo.
+    """
+
+    def __init__(
+        self, taxonomy: Taxonomy, config: SlideSection, identify_threshold: float, crops: bool, jpeg_quality: int, clock: Clock
+    ) -> None:
+        self._taxonomy = taxonomy
+        self._identify_threshold = identify_threshold
+        self._crops = crops
+        self._jpeg_quality = jpeg_quality
+        self._clock = clock
+        self._detector = RestDetector(config.rest_frames, config.moved_share)
+        self._slide: Slide | None = None
+        self._marks: list[FieldPicture | None] = []  # one for each field of the slide, for undo
+        self._last_index = 0
+        self._improvements = 0
+        self._sharpness_before = 0.0
+        self._tally: tuple[Slide | None, Differential] = (None, differential((), taxonomy))
+
+    @property
+    def slide(self) -> Slide | None:
+        """The slide as it stands, also after it was finished or aborted; None before the first."""
+        return self._slide
+
+    @property
+    def state(self) -> SlideState:
+        return SlideState.IDLE if self._slide is None else self._slide.state
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in (SlideState.COUNTING, SlideState.PAUSED)
+
+    @property
+    def differential(self) -> Differential:
+        """Of `slide` as it stands; counted anew only when the slide changed."""
+        if self._tally[0] is not self._slide:
+            self._tally = (self._slide, differential(self._slide.cells if self._slide else (), self._taxonomy))
+        return self._tally[1]
+
+    def observe(self, frame: Frame, detections: Detections, sharpness: float) -> Observation:
+        """Take in a processed frame with what was detected on it; counts the field when it has come to rest and is new."""
+        motion = self._detector.observe(frame.image)
+        event: FieldCounted | FieldImproved | None = None
+        if self._slide is not None and self._slide.state is SlideState.COUNTING:
+            if motion.new_field:
+                event = self._count(self._slide, frame, detections, sharpness)
+            elif self._is_clearly_sharper(self._slide, motion, sharpness):
+                event = self._improve(self._slide, frame, detections, sharpness)
+        self._sharpness_before = sharpness
+        return Observation(motion.resting, motion.counted or event is not None, motion.blank, event)
+
+    def start(self) -> Slide:
+        """Open a new slide; what lies under the objective is its first field once it rests. RefusedError if a slide is open."""
+        if self.is_open:
+            raise RefusedError("a slide is open: finish it first")
+        now = self._clock.now()
+        self._slide = Slide(new_slide_id(now), now)
+        self._detector.forget()
+        self._marks.clear()
+        self._last_index = self._improvements = 0
+        return self._slide
+
+    def undo(self) -> Field:
+        """Take back the field counted last, again and again; returns it. RefusedError if there is none.
+
+        It is not counted again while the stage stays where it is. It can be: move the picture away (by `moved_share` of its
+        width, or to another field) and come back.
+        """
+        slide = self._open("undo")
+        if not slide.fields:
+            raise RefusedError("nothing to undo: no field has been counted on this slide")
+        undone = slide.fields[-1]
+        self._slide = replace(slide, fields=slide.fields[:-1], fields_undone=slide.fields_undone + 1)
+        self._marks.pop()
+        self._detector.unmark(self._marks[-1] if self._marks else None)
+        self._improvements = MOST_IMPROVEMENTS  # the field before was left; coming back to it does not replace it
+        return undone
+
+    def pause(self) -> SlideState:
+        """Stop counting, or go on; returns the new state. RefusedError if no slide is open."""
+        slide = self._open("pause")
+        state = SlideState.COUNTING if slide.state is SlideState.PAUSED else SlideState.PAUSED
+        self._slide = replace(slide, state=state)
+        return state
+
+    def finish(self) -> Slide:
+        """Close the slide for review. RefusedError if none is open."""
+        self._slide = replace(self._open("finish"), state=SlideState.REVIEW, finished_at=self._clock.now())
+        return self._slide
+
+    def abort(self, reason: str) -> Slide:
+        """Close the slide as aborted, its fields kept; `reason` in words. RefusedError if none is open."""
+        self._slide = replace(self._open("abort"), state=SlideState.ABORTED, finished_at=self._clock.now(), abort_reason=reason)
+        return self._slide
+
+    def _open(self, wish: str) -> Slide:
+        if self._slide is None or not self.is_open:
+            closed = {SlideState.REVIEW: "the slide is finished", SlideState.ABORTED: "the slide was aborted"}
+            raise RefusedError(f"cannot {wish}: {closed.get(self.state, 'no slide is open')}; start a slide first")
+        return self._slide
+
+    def _is_clearly_sharper(self, slide: Slide, motion: Motion, sharpness: float) -> bool:
+        if not (motion.counted and slide.fields and motion.shift and motion.shift.share <= _SAME_PLACE_SHARE):
+            return False
+        if self._improvements >= MOST_IMPROVEMENTS or sharpness > STILL_RISING * self._sharpness_before:
+            return False
+        return sharpness > CLEARLY_SHARPER * slide.fields[-1].focus
+
+    def _count(self, slide: Slide, frame: Frame, detections: Detections, sharpness: float) -> FieldCounted:
+        self._last_index += 1
+        self._improvements = 0
+        self._marks.append(self._detector.mark())
+        field = self._field(self._last_index, frame, detections, sharpness)
+        self._slide = slide.with_field(field)
+        return FieldCounted(field)
+
+    def _improve(self, slide: Slide, frame: Frame, detections: Detections, sharpness: float) -> FieldImproved:
+        self._improvements += 1
+        self._marks[-1] = self._detector.mark()
+        field = self._field(slide.fields[-1].index, frame, detections, sharpness)
+        self._slide = slide.with_field(field)
+        return FieldImproved(field)
+
+    def _field(self, index: int, frame: Frame, detections: Detections, sharpness: float) -> Field:
+        cells = []
+        for box, score, kind, attributes in zip(
+            detections.boxes_px.tolist(), detections.scores.tolist(), detections.classes.tolist(), detections.attributes, strict=True
+        ):
+            box_px = (box[0], box[1], box[2], box[3])
+            crop = crop_jpeg(frame.image, box_px, self._jpeg_quality) if self._crops else b""
+            cells.append(Cell(kind, score, score >= self._identify_threshold, box_px, attributes, crop))
+        return Field(index, frame.captured_at, frame.source, frame.size_px, sharpness, tuple(cells))
