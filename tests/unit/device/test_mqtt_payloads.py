@@ -10,12 +10,13 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from calibration.profile import load_profile
-from device.config import Config
+from device.config import BrokerSection, Config
 from device.mqtt.payloads import (
     CalibrationProvenance,
     DeviceStatus,
@@ -296,3 +297,11 @@ def test_published_examples_are_valid(repository: Path) -> None:
     assert example.ignored == ()
     assert example.payload.white_cells == 190
     assert status(repository).device_id == example.payload.device_id
+
+
+def test_the_guide_tells_what_is(repository: Path) -> None:
+    guide = (repository / "docs/mqtt.md").read_text(encoding="utf-8")
+    shown = json.loads(guide.split("```json\n")[1].split("```")[0])
+    assert list(shown) == list(VALID)  # every field of a summary, in its order
+    device = yaml.safe_load(guide.split("```yaml\n")[1].split("```")[0])
+    assert BrokerSection.model_validate(device["broker"]).tls
