@@ -206,7 +206,7 @@ def _plate(title: str, style: TypeStyle | None, lines: tuple[str, ...], short: b
         chip = Rect(x, top + unit(4), x + _chip_width(unit), top + row - unit(3))
         marks.outline(picture, chip, unit(2), WARN)
         middle = chip.y0 + (chip.height - text.line_height(unit(SMALL_PX))) // 2
-        text.put(picture, BLAST_MARK, (chip.x0 + unit(7), middle), unit(SMALL_PX), WARN, PLATE, bold=True)
+        text.put(picture, BLAST_MARK, (chip.x0 + unit(7), middle), unit(SMALL_PX), WARN, None, bold=True)
     y = top + row + unit(2)
     for line in lines:
         text.put(picture, line, (edge + pad, y), unit(ATTRIBUTE_PX), SOFT, PLATE)

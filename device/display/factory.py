@@ -1,0 +1,40 @@
+"""Which display the configuration or the command line names; nothing is opened here, and PySide6 is not imported."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from device.config import DisplaySection
+from device.display.base import Display
+from device.display.file import FileDisplay
+from device.display.null import NullDisplay
+from device.display.screen import Screen
+from device.errors import ConfigError
+
+FORMS = "none, screen or file:DIR"
+
+
+def open_display(section: DisplaySection) -> Display:
+    """The display that `section` names, to be opened by `with`; that raises DisplayError where it cannot be had."""
+    if section.kind == "none":
+        return NullDisplay()
+    if section.kind == "file":
+        if section.directory is None:
+            raise ConfigError("display: kind 'file' needs 'directory'")
+        return FileDisplay(section.directory, section.period_s, (section.width_px, section.height_px))
+    return Screen(section)
+
+
+def parse_display(text: str, section: DisplaySection) -> DisplaySection:
+    """`section` with what `--display` says put over it: "none", "screen" or "file:DIR"; raises ConfigError for anything else."""
+    kind, colon, place = text.strip().partition(":")
+    if kind == "file":
+        if not place.strip():
+            raise ConfigError(f"--display {text!r}: the folder is missing; write file:DIR, for example file:screens")
+        return section.model_copy(update={"kind": "file", "directory": Path(place.strip()).expanduser()})
+    if kind in ("none", "screen") and not colon:
+        return section.model_copy(update={"kind": kind})
+    near = difflib.get_close_matches(kind.lower(), ("none", "screen", "file"), 1)
+    meant = f"; did you mean {'file:DIR' if near[0] == 'file' else near[0]}?" if near else ""
+    raise ConfigError(f"--display {text!r}: expected {FORMS}{meant}")

@@ -1,0 +1,134 @@
+"""The screen as PNG files in a folder, one a second: for demonstrations, reports and machines without a screen."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+from typing_extensions import Self
+
+from device.commands import Command
+from device.display.base import ScreenView
+from device.display.overlay import draw
+from device.errors import DisplayError
+from engines.detections import Image
+
+_log = logging.getLogger(__name__)
+_NAME = re.compile(r"screen-(\d{6,})\.png")
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+
+
+class FileDisplay:
+    """Keeps `screen-000001.png`, … and the newest as `latest.png`, each put in place whole; nothing is ever removed.
+
+    The picture is drawn in `show` and written by a thread of its own; a folder that is slower than `period_s` gets fewer pictures.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        period_s: float = 1.0,
+        size_px: tuple[int, int] = (1920, 1080),
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory
+        self._period_s = period_s
+        self._size_px = size_px
+        self._now = monotonic_s
+        self._writer: ThreadPoolExecutor | None = None
+        self._writing: Future[None] | None = None
+        self._unwritten: ScreenView | None = None
+        self._due_s = float("-inf")
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        """Make the folder and go on behind the pictures that it holds. Raises DisplayError where it cannot be written to."""
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            numbers = [int(m[1]) for m in (_NAME.fullmatch(p.name) for p in self._directory.iterdir()) if m]
+            probe = self._directory / ".screen-probe"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise DisplayError(_words(self._directory, error)) from error
+        self._number = max(numbers, default=0)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="screen-file")
+        self._writing, self._unwritten, self._due_s = None, None, float("-inf")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Write the last view too, so that the folder ends with how things stood; a failure here is logged."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            self._collect(wait=True)
+            if self._unwritten is not None:
+                self._write(draw(self._unwritten, self._size_px), self._number + 1)
+                self._number += 1
+        except DisplayError as failure:
+            _log.error("%s", failure)
+        finally:
+            self._unwritten = None
+            writer.shutdown()
+
+    def show(self, view: ScreenView) -> None:
+        """Draw and write `view` if a period has passed; raises DisplayError when an earlier picture could not be written."""
+        if self._writer is None:
+            raise DisplayError(f"{self._directory}: the display is not open")
+        self._unwritten = view
+        self._collect(wait=False)
+        now = self._now()
+        if self._writing is not None or now < self._due_s:
+            return
+        self._due_s = now + self._period_s
+        self._unwritten = None
+        self._number += 1
+        self._writing = self._writer.submit(self._write, draw(view, self._size_px), self._number)
+
+    def commands(self) -> Sequence[Command]:
+        """Always empty: a folder has no keys."""
+        return ()
+
+    def _collect(self, wait: bool) -> None:
+        """Take the writer's result, if it has one; raises the DisplayError that it ended with."""
+        if self._writing is not None and (wait or self._writing.done()):
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def _write(self, canvas: Image, number: int) -> None:
+        """Write one picture under its number and as the latest; runs in the writer's thread."""
+        path, latest = self._directory / f"screen-{number:06d}.png", self._directory / "latest.png"
+        unfinished = self._directory / ".screen-unfinished"
+        done, data = cv2.imencode(".png", canvas, _PNG)
+        if not done:
+            raise DisplayError(f"{path}: the picture cannot be encoded as PNG")
+        try:
+            unfinished.write_bytes(data.tobytes())
+            unfinished.replace(path)
+            try:
+                os.link(path, unfinished)
+            except OSError:  # memory sticks have no hard links
+                shutil.copyfile(path, unfinished)
+            unfinished.replace(latest)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+            raise DisplayError(_words(path, error)) from error
+
+
+def _words(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path}: the disk is full; free space or choose another folder with `--display file:DIR`"
+    reason = (error.strerror or str(error)).lower()
+    return f"{path}: the screen cannot be kept here ({reason}); choose another folder with `--display file:DIR`"

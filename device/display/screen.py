@@ -1,0 +1,297 @@
+"""The window on the technician's screen, as the pipeline sees it: pictures go there, keys come back as commands.
+
+The window lives in a process of its own (`window`), so that a display server which is missing or dies never ends the count.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import mmap
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from typing_extensions import Self
+
+from device.commands import Command
+from device.config import DisplaySection
+from device.display.base import ScreenView
+from device.display.overlay import draw
+from device.display.words import is_open
+from device.errors import DisplayError
+from engines.detections import Image
+
+_log = logging.getLogger(__name__)
+
+QUIT_AGAIN_S = 3.0
+"""Q counts when it is pressed twice within this time."""
+_MIN_PERIOD_S = 0.03
+_OPEN_TIMEOUT_S = 30.0
+_CLOSE_TIMEOUT_S = 3.0
+_SLOTS = 2
+_WAY_OUT = "or run with `--display none` or `--display file:DIR`"
+_COMMANDS = {"S": Command.START, "F": Command.FINISH, "U": Command.UNDO, "P": Command.PAUSE}
+
+
+class Screen:
+    """A full-screen window (or a plain one, `fullscreen: false`). May be opened again after it went away."""
+
+    def __init__(self, section: DisplaySection, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._section = section
+        self._now = monotonic_s
+        self._child: subprocess.Popen[bytes] | None = None
+        self._map: mmap.mmap | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._size_px = (self._section.width_px, self._section.height_px)
+        self._platform = ""
+        self._free = list(range(_SLOTS))
+        self._wishes: list[Command] = []
+        self._pending: ScreenView | None = None
+        self._drawn_s = float("-inf")
+        self._quit_asked_s = float("-inf")
+        self._heard = b""
+        self._complaints: deque[str] = deque(maxlen=40)
+        self._complaint = b""
+
+    @property
+    def platform(self) -> str:
+        """Qt's name of what it draws on ("xcb", "wayland"); empty before the window is open."""
+        return self._platform
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the window in pixels."""
+        return self._size_px
+
+    def __enter__(self) -> Self:
+        """Open the window; returns when it is on the screen. Raises DisplayError with the way out."""
+        environment = _environment()
+        self._reset()
+        try:
+            self._start(environment)
+            deadline = time.monotonic() + _OPEN_TIMEOUT_S
+            while not self._platform:
+                if not self._listen(max(0.0, deadline - time.monotonic())):
+                    raise self._gone("the window cannot be opened")
+                if time.monotonic() >= deadline:
+                    late = f"the window did not appear within {_OPEN_TIMEOUT_S:.0f} s"
+                    raise DisplayError(f"{late}; look at the display server, {_WAY_OUT}")
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close()
+
+    def show(self, view: ScreenView) -> None:
+        """Draw `view` if the last picture is old enough and the window has taken it; raises DisplayError when the window went away."""
+        self._pending = view
+        alive = self._listen()
+        if not alive:
+            raise self._gone("the window went away")
+        self._draw_pending()
+
+    def commands(self) -> Sequence[Command]:
+        """What was asked by key since the last call. Q must be pressed twice; closing the window asks to quit at once."""
+        if self._child is not None and self._listen() and self._pending is not None:
+            with suppress(DisplayError):  # show() tells; what was asked until then still counts
+                self._draw_pending()
+        asked, self._wishes = self._wishes, []
+        return asked
+
+    def _start(self, environment: dict[str, str]) -> None:
+        slot_bytes = self._section.width_px * self._section.height_px * 3
+        section = self._section
+        descriptor = _shared_memory(slot_bytes * _SLOTS)
+        try:
+            self._map = mmap.mmap(descriptor, slot_bytes * _SLOTS)
+            numbers = (descriptor, slot_bytes, int(section.fullscreen), section.width_px, section.height_px)
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "device.display.window", *(str(n) for n in numbers)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                pass_fds=(descriptor,),
+                env=environment,
+            )
+        finally:
+            os.close(descriptor)
+        for stream in (self._child.stdout, self._child.stderr):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+
+    def _draw_pending(self) -> None:
+        now = self._now()
+        if self._pending is None or not self._free or now - self._drawn_s < _MIN_PERIOD_S:
+            return
+        view, self._pending = self._pending, None
+        if now - self._quit_asked_s <= QUIT_AGAIN_S:
+            state = None if view.slide is None else view.slide.state
+            still = "; the slide is still open" if is_open(state) else ""
+            view = replace(view, message=f"Press Q again to quit{still}", message_level="warn")
+        slot = self._free.pop(0)
+        width, height = self._canvas_size()
+        draw(view, (width, height), out=self._canvas(slot, width, height))
+        self._drawn_s = now
+        self._say(f"draw {slot} {width} {height}\n")
+
+    def _canvas_size(self) -> tuple[int, int]:
+        """The window's size, but not beyond the configured one: a larger window gets its picture enlarged."""
+        width, height = self._size_px
+        share = min(1.0, self._section.width_px / width, self._section.height_px / height)
+        return max(320, round(width * share)), max(180, round(height * share))
+
+    def _canvas(self, slot: int, width: int, height: int) -> Image:
+        assert self._map is not None
+        start = slot * self._section.width_px * self._section.height_px * 3
+        flat = np.frombuffer(self._map, np.uint8, width * height * 3, start)
+        return flat.reshape(height, width, 3)
+
+    def _say(self, line: str) -> None:
+        assert self._child is not None
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(line.encode())
+        except BrokenPipeError:
+            raise self._gone("the window went away") from None
+
+    def _listen(self, wait_s: float = 0.0) -> bool:
+        """Hear what the window says, waiting at most `wait_s` for its first word; False when it has ended."""
+        if self._child is None:
+            return False
+        out, err = self._child.stdout, self._child.stderr
+        assert out is not None
+        assert err is not None
+        readable, _, _ = select.select([out, err], [], [], wait_s)
+        if err in readable:
+            self._note(_read(err.fileno()))
+        if out not in readable:
+            return True
+        said = _read(out.fileno())
+        *lines, self._heard = (self._heard + said).split(b"\n")
+        for line in lines:
+            self._heed(line.decode().split())
+        return bool(said)
+
+    def _heed(self, words: list[str]) -> None:
+        match words:
+            case ["open", platform, width, height]:
+                self._platform, self._size_px = platform, (int(width), int(height))
+            case ["size", width, height]:
+                self._size_px = (max(1, int(width)), max(1, int(height)))
+            case ["free", slot]:
+                self._free.append(int(slot))
+            case ["key", name]:
+                self._press(name)
+            case ["closed"]:
+                self._wishes.append(Command.QUIT)
+
+    def _press(self, name: str) -> None:
+        if name in _COMMANDS:
+            self._wishes.append(_COMMANDS[name])
+            self._quit_asked_s = float("-inf")  # whoever goes on working has thought better of it
+            return
+        now = self._now()
+        if now - self._quit_asked_s <= QUIT_AGAIN_S:
+            self._wishes.append(Command.QUIT)
+            self._quit_asked_s = float("-inf")
+        else:
+            self._quit_asked_s = now
+
+    def _note(self, said: bytes) -> None:
+        """Keep and log what Qt complains of."""
+        *lines, self._complaint = (self._complaint + said).split(b"\n")
+        for line in lines:
+            words = line.decode(errors="replace").strip()
+            if words:
+                self._complaints.append(words)
+                _log.warning("window: %s", words)
+
+    def _gone(self, what: str) -> DisplayError:
+        """The error for a window that has ended, with the reason that it gave."""
+        assert self._child is not None
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(_CLOSE_TIMEOUT_S)
+        assert self._child.stderr is not None
+        while said := _read(self._child.stderr.fileno()):
+            self._note(said)
+        reason = _reason(list(self._complaints)) or f"exit status {self._child.returncode}"
+        return DisplayError(f"{what}: {reason}; start a display server, {_WAY_OUT}")
+
+    def _close(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            assert child.stdin is not None
+            with suppress(BrokenPipeError):
+                child.stdin.close()
+            try:
+                child.wait(_CLOSE_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            for stream in (child.stdout, child.stderr):
+                assert stream is not None
+                stream.close()
+        if self._map is not None:
+            with suppress(BufferError):  # a canvas is still held by somebody; freed with it
+                self._map.close()
+            self._map = None
+
+
+def _environment() -> dict[str, str]:
+    """The environment for the window's process; raises DisplayError where no window can be hoped for."""
+    if importlib.util.find_spec("PySide6") is None:
+        raise DisplayError(f"PySide6 is not installed, so there is no window: pip install leukoscope[screen], {_WAY_OUT}")
+    environment = dict(os.environ)
+    wayland, x11 = environment.get("WAYLAND_DISPLAY"), environment.get("DISPLAY")
+    if not environment.get("QT_QPA_PLATFORM"):
+        if not wayland and not x11:
+            raise DisplayError(f"no display: neither DISPLAY nor WAYLAND_DISPLAY is set; start a display server, {_WAY_OUT}")
+        environment["QT_QPA_PLATFORM"] = ";".join(name for name, there in (("wayland", wayland), ("xcb", x11)) if there)
+    environment["QT_ENABLE_HIGHDPI_SCALING"] = "0"  # the overlay scales itself; Qt shall count in real pixels
+    package_root = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(p for p in (package_root, environment.get("PYTHONPATH")) if p)
+    return environment
+
+
+def _shared_memory(size: int) -> int:
+    """Descriptor of a nameless piece of memory; in a file only where the system has none, as files would wear out a memory card."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("leukoscope-screen")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return descriptor
+
+
+def _read(descriptor: int) -> bytes:
+    """All that lies ready; empty at the end, or when nothing does."""
+    try:
+        return os.read(descriptor, 65536)
+    except BlockingIOError:
+        return b""
+
+
+def _reason(complaints: Sequence[str]) -> str:
+    """The line of Qt's or Python's complaints that says most."""
+    for mark in ("could not connect", "connection broke", "connection was broken", "is needed to load", "Error:"):
+        for line in complaints:
+            if mark in line:
+                return line
+    return complaints[0] if complaints else ""
