@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import platform
 import signal
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any
 
-from calibration.profile import CalibrationProfile, load_profile
+from calibration.profile import load_profile
 from device.camera.base import Camera
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
@@ -22,7 +20,6 @@ from device.config import Config
 from device.control import ControlServer
 from device.display.base import Display
 from device.display.factory import open_display
-from device.errors import StoreError
 from device.journal import Journal
 from device.mqtt.payloads import DeviceStatus, PartStatus, SlideProgress, Versions
 from device.mqtt.publisher import Publisher
@@ -30,7 +27,7 @@ from device.pipeline import Pipeline, Round
 from device.record import Provenance, SlideRecord
 from device.slide.model import Slide
 from device.slide.session import SlideSession
-from device.store import OutboxMessage, Store, free_mb
+from device.store import Store, free_mb
 from device.systemd import Notifier
 from device.view import told
 from engines.runtime.base import Engine
@@ -40,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _STATUS_EVERY_S = 1.0
 _DRAIN_S = 10.0
+"""How long the end of a run waits for the broker to take what is in the outbox."""
 _STORED_KINDS = ("replay", "simulator")
 
 
@@ -100,9 +98,9 @@ def run(
         provenance = Provenance(config, engine.info, profile, read_boot_id(), capture.status.name)
         journal = Journal(config.record_path, parts.clock, free_mb, config.record.min_free_mb)
         teller = _Teller(config, provenance, parts.clock)
-        publisher = Publisher(config.broker, teller.first(), lambda: Store.open(config.record_path).outbox, clock=parts.clock)
+        publisher = Publisher(config.broker, teller.first(), lambda: Store.connect(config.record_path), clock=parts.clock)
         record = SlideRecord(store, journal, provenance, parts.clock, publisher.notify)
-        _close_left_open(store, record, profile)
+        record.close_left_open()
         opened.enter_context(publisher)
         session = SlideSession(
             engine.info.taxonomy,
@@ -217,17 +215,6 @@ class _Teller:
         )
 
 
-def _close_left_open(store: Store, record: SlideRecord, profile: CalibrationProfile) -> None:
-    """Slides that a power cut left open are closed as aborted, with what had been counted, and told to the broker."""
-
-    def message(slide: Slide) -> OutboxMessage:
-        width_px = slide.fields[0].size_px[0] if slide.fields else 1920
-        return record.summary(slide, width_px)
-
-    for slide_id in store.abort_unfinished(message):
-        log.warning("slide %s was left open when the appliance stopped; closed as aborted", slide_id)
-
-
 @contextmanager
 def _signals(stop: Callable[[str], None]) -> Iterator[None]:
     """SIGTERM and SIGINT end the loop after the round that runs; the slide is then put down as aborted."""
@@ -249,11 +236,3 @@ def package_version() -> str:
         return version("leukoscope")
     except PackageNotFoundError:
         return "unknown"
-
-
-def describe_platform() -> str:
-    """Machine and Python, for the doctor."""
-    return f"{platform.machine()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
-
-
-__all__ = ["Outcome", "Parts", "StoreError", "describe_platform", "package_version", "run"]

@@ -19,7 +19,7 @@ from device.mqtt.topics import Topics
 from device.slide.description import describe
 from device.slide.model import Field, Slide
 from device.slide.tally import differential
-from device.store import OutboxMessage, Store
+from device.store import OutboxMessage, Store, StoredSlide
 from engines.runtime.base import EngineInfo
 
 
@@ -58,6 +58,7 @@ class SlideRecord:
             lambda: self._store.start_slide(
                 slide,
                 model=made.engine,
+                identify_threshold=made.config.engine.identify_threshold,
                 calibration=calibration,
                 device_id=made.config.device.id,
                 boot_id=made.boot_id,
@@ -75,7 +76,16 @@ class SlideRecord:
 
     def closed(self, slide: Slide, width_px: int, skipped_pictures: int) -> None:
         """The slide was finished or aborted: its state and the summary's outbox row are one transaction."""
-        message = self.summary(slide, width_px, skipped_pictures)
+        made = self._from
+        message = self._message(
+            slide,
+            made.engine,
+            made.config.engine.identify_threshold,
+            made.calibration(width_px),
+            time_trusted(slide.started_at),
+            made.boot_id,
+            skipped_pictures,
+        )
 
         def close() -> None:
             self._store.close_slide(slide, message)
@@ -83,25 +93,43 @@ class SlideRecord:
 
         self._journal.add(f"end of {slide.slide_id}", close)
 
-    def summary(self, slide: Slide, width_px: int, skipped_pictures: int = 0) -> OutboxMessage:
-        """The outbox row of a closed slide."""
-        made = self._from
-        taxonomy = made.engine.taxonomy
-        tally = differential(slide.cells, taxonomy)
-        message_id = uuid4()
+    def close_left_open(self) -> None:
+        """Slides that a crash or power cut left open become aborted ones, told to the broker with the model that counted them."""
+        self._store.abort_unfinished(self._left_open)
+
+    def _left_open(self, stored: StoredSlide) -> OutboxMessage | None:
+        made = stored.provenance
+        calibration = CalibrationProvenance.model_validate(dict(made.calibration))
+        return self._message(stored.slide, made.model, made.identify_threshold, calibration, made.time_trusted, made.boot_id, 0)
+
+    def _message(
+        self,
+        slide: Slide,
+        model: EngineInfo,
+        identify_threshold: float,
+        calibration: CalibrationProvenance,
+        trusted: bool,
+        boot_id: str,
+        skipped_pictures: int,
+    ) -> OutboxMessage | None:
+        """The outbox row of a closed slide; None where the broker is switched off."""
+        config = self._from.config
+        if not config.broker.enabled:
+            return None
+        tally, message_id = differential(slide.cells, model.taxonomy), uuid4()
         summary = build_summary(
             slide,
             tally,
-            describe(slide, tally, taxonomy),
-            taxonomy,
+            describe(slide, tally, model.taxonomy),
+            model.taxonomy,
             message_id=message_id,
-            device_id=made.config.device.id,
-            target_cells=made.config.slide.target_cells,
-            model=ModelProvenance.of(made.engine, made.config.engine.identify_threshold),
-            calibration=made.calibration(width_px),
-            source=SourceProvenance.of(made.config.camera.kind, made.camera_name),
-            time_trusted=time_trusted(slide.started_at),
-            boot_id=made.boot_id,
+            device_id=config.device.id,
+            target_cells=config.slide.target_cells,
+            model=ModelProvenance.of(model, identify_threshold),
+            calibration=calibration,
+            source=SourceProvenance.of(config.camera.kind, self._from.camera_name),
+            time_trusted=trusted,
+            boot_id=boot_id,
             skipped_pictures=skipped_pictures,
         )
         return OutboxMessage(str(message_id), self._topic, summary.to_bytes(), self._clock.now())

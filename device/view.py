@@ -41,8 +41,8 @@ def camera_lamp(status: CameraStatus) -> PartState:
         if status.skipped:
             text = f"{len(status.skipped)} pictures unreadable, skipped"
         return PartState("Camera", level, text)
-    text = {"opening": "opening", "stalled": "picture stands still", "lost": "no picture, trying again", "ended": "all pictures shown"}
-    return PartState("Camera", _CAMERA_LEVEL[status.state], text[status.state.value])
+    words = {"opening": "opening", "stalled": "picture stands still", "lost": "no picture, trying again", "ended": "all pictures shown"}
+    return PartState("Camera", _CAMERA_LEVEL[status.state], words[status.state.value])
 
 
 def engine_lamp(status: EngineStatus) -> PartState:
