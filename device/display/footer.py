@@ -1,4 +1,4 @@
-"""Under the picture: the message, what the stage and the focus do, and the keys. Each part is drawn anew only when it changes."""
+"""Under the picture: message, film in words, stage, focus and keys. Each part is drawn anew only when it changes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from device.display.base import ScreenView
 from device.display.layout import Rect, Unit
 from device.display.palette import BUSY, CARD, DIM, LEVELS, LINE, OK, PANEL, SOFT, TEXT, WARN, ink_on, mix
 from device.display.words import is_open, stage_words
+from device.slide.description import NOTICE as DESCRIPTION_NOTICE
 from device.slide.model import SlideState
 from engines.detections import Image
 
+_DESCRIPTION_PX = (23, 22, 21, 20)
 _FOCUS_PARTS = 20
 _SHARP, _SOFT_FOCUS = 0.66, 0.33
 """Colours of the meter only; the words come from device.quality."""
@@ -26,14 +28,16 @@ def draw_footer(place: Image, view: ScreenView, unit: Unit) -> None:
     width = place.shape[1]
     state = None if view.slide is None else view.slide.state
     parts = 0 if not math.isfinite(view.focus) else round(min(1.0, max(0.0, view.focus)) * _FOCUS_PARTS)
-    message_h = unit(62)
-    lower_h = place.shape[0] - message_h
+    message_h, film_h = unit(62), unit(122)
+    lower_y = message_h + film_h
+    lower_h = place.shape[0] - lower_y
     stage_w, focus_w = unit(330), unit(366)
     live = view.frame is not None and view.camera.state is CameraState.STREAMING
     text.paste(place, _message(view.message, view.message_level, width, message_h, unit), 0, 0)
-    text.paste(place, _stage(state, view.resting, view.field_counted, live, stage_w, lower_h, unit), 0, message_h)
-    text.paste(place, _focus(parts, view.focus_text, live, focus_w, lower_h, unit), stage_w, message_h)
-    text.paste(place, _keys(state, width - stage_w - focus_w, lower_h, unit), stage_w + focus_w, message_h)
+    text.paste(place, _description(tuple(view.description), film_h, width, unit), 0, message_h)
+    text.paste(place, _stage(state, view.resting, view.field_counted, live, stage_w, lower_h, unit), 0, lower_y)
+    text.paste(place, _focus(parts, view.focus_text, live, focus_w, lower_h, unit), stage_w, lower_y)
+    text.paste(place, _keys(state, width - stage_w - focus_w, lower_h, unit), stage_w + focus_w, lower_y)
 
 
 def _blank(width: int, height: int, unit: Unit) -> Image:
@@ -64,6 +68,38 @@ def _message(words: str, level: str, width: int, height: int, unit: Unit) -> Ima
     y = (height - text.line_height(px)) // 2 + unit(1)
     text.put(picture, words, (unit(24) + px + unit(14), y), px, ink, ground, bold=loud, max_px=width - px - unit(62))
     return _done(picture)
+
+
+@lru_cache(maxsize=4)
+def _description(sentences: tuple[str, ...], height: int, width: int, unit: Unit) -> Image:
+    """The film so far in words: as many whole sentences as there is room for, in smaller letters where they are many."""
+    picture = _blank(width, height, unit)
+    left, right, y, px = unit(24), width - unit(24), unit(8), unit(22)
+    words_x = left + unit(132)
+    text.put(picture, "Film so far", (left, y), px, DIM, PANEL)
+    said = [s for s in sentences if s != DESCRIPTION_NOTICE]  # it stands in a frame of its own below
+    if not said:
+        text.put(picture, "Nothing to describe yet", (words_x, y), px, DIM, PANEL)
+        return _done(picture)
+    lines, size, left_out = _as_many_as_fit(tuple(said), height - y - unit(6), right - words_x, unit)
+    if left_out:
+        text.put(picture, "more in", (left, y + text.line_height(px)), unit(20), DIM, PANEL)
+        text.put(picture, "the report", (left, y + text.line_height(px) + text.line_height(unit(20))), unit(20), DIM, PANEL)
+    for number, line in enumerate(lines):
+        text.put(picture, line, (words_x, y + number * text.line_height(size)), size, TEXT, PANEL)
+    return _done(picture)
+
+
+def _as_many_as_fit(sentences: tuple[str, ...], height: int, width: int, unit: Unit) -> tuple[tuple[str, ...], int, bool]:
+    """Lines, the size of their letters in px, and whether something is left out: sentences from the end, or the end of the only one."""
+    for kept in range(len(sentences), 0, -1):
+        for letters in _DESCRIPTION_PX:
+            size = unit(letters)
+            room = max(1, height // text.line_height(size))
+            lines = text.wrap(" ".join(sentences[:kept]), size, width, room + 1)
+            if len(lines) <= room:
+                return lines, size, kept < len(sentences)
+    return text.wrap(sentences[0], size, width, room), size, True
 
 
 @lru_cache(maxsize=32)

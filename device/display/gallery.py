@@ -17,6 +17,7 @@ import numpy as np
 from device.camera.base import CameraState, CameraStatus, Frame
 from device.display.base import PartState, ScreenView
 from device.display.overlay import draw
+from device.slide.description import describe
 from device.slide.model import Cell, Field, Slide, SlideState
 from device.slide.tally import differential
 from engines.detections import Detections, Float32, Image
@@ -93,10 +94,6 @@ PARTS = (
 )
 COUNTS = {"Myeloblast": 71, "Neutrophil": 19, "Lymphocyte": 14, "Monocyte": 6, "Promonocyte": 5, "Myelocyte": 2, "Eosinophil": 1}
 COUNTS |= {"None": 9}
-DESCRIPTION = (
-    "Mostly myeloblasts (58 %): large cells with open chromatin, irregular nuclei, prominent nucleoli and scanty cytoplasm.",
-    "Beside them neutrophils (16 %) and lymphocytes (11 %).",
-)
 
 
 def view(
@@ -104,6 +101,7 @@ def view(
 ) -> ScreenView:
     """A view of a slide half counted, with `image` under the objective; change it with `dataclasses.replace`."""
     counting = slide(COUNTS, unidentified=6)
+    tally = differential(counting.cells, LEUKEMIA_ATTRI)
     return ScreenView(
         frame=None if image is None else frame(image, source),
         detections=found,
@@ -111,7 +109,7 @@ def view(
         engine=ENGINE,
         camera=STREAMING,
         slide=counting,
-        differential=differential(counting.cells, LEUKEMIA_ATTRI),
+        differential=tally,
         target_cells=200,
         focus=0.84,
         focus_text="sharp",
@@ -120,7 +118,7 @@ def view(
         parts=PARTS,
         calibration_label="zzcat-5mp, 100x, version 3",
         message="Field 12 counted: 6 cells.",
-        description=DESCRIPTION,
+        description=describe(counting, tally, LEUKEMIA_ATTRI),
     )
 
 

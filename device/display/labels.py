@@ -98,7 +98,7 @@ def _caption(labels: tuple[Label, ...]) -> str:
     elif len(shown) < len(worded):
         words.append(f"attributes of {len(shown)} of {len(worded)} cells")
     elif any(not label.whole for label in shown):
-        words.append("the three most telling attributes")
+        words.append("the most telling attributes")
     coded = sum(label.short for label in labels if label.tag.style is not None)
     if coded:
         words.append(f"{'types' if coded == len(labels) else 'some types'} as codes, see the list")
@@ -115,8 +115,8 @@ def _stages(tags: tuple[Tag, ...]) -> list[list[tuple[int, ...]]]:
     n = len(tags)
     stages: list[list[tuple[int, ...]]] = []
     if n <= 6:
-        stages.append([(99,)] * n)
-    if n <= 12:
+        stages.append([(99, 3, _NAME, _CODE)] * n)
+    elif n <= 12:
         stages.append([(3, _NAME, _CODE)] * n)
     elif n <= 32:
         sure = set(sorted(range(n), key=lambda i: (-round(tags[i].score, 2), i))[:5])

@@ -54,7 +54,7 @@ def layout(width_px: int, height_px: int) -> Layout:
         raise ValueError(f"a canvas of {width_px} x {height_px} px is too small; at least 320 x 180")
     unit = Unit(min(width_px / 1920, height_px / 1080))
     left = width_px - unit(560)
-    top = height_px - unit(152)
+    top = height_px - unit(274)
     return Layout(
         unit,
         picture=Rect(0, 0, left, top),

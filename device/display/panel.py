@@ -1,4 +1,4 @@
-"""The right of the screen: slide, count, differential, description, states, provenance. A part is drawn anew only when it changes."""
+"""The right of the screen: slide, count, differential, states, provenance. Each part is drawn anew only when it changes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from engines.detections import Image
 
 _MARGIN = 28
 _ROWS_AT_MOST = 14
+_PITCH = 35
+_COUNT_X = 84
+"""Where counts end, from the right margin."""
 _WORDS_X = 132
 """Where the values of parts and provenance begin, from the margin."""
 _BAR_SHARE = 0.34
@@ -46,10 +49,10 @@ def draw_panel(place: Image, view: ScreenView, unit: Unit) -> None:
     for part in (head, count, rows):
         text.paste(place, part, 0, y)
         y += part.shape[0]
-    room = height - y - lamps.shape[0] - foot.shape[0]
-    if room > 0:
-        text.paste(place, _description(tuple(view.description), room, width, unit), 0, y)
-    text.paste(place, lamps, 0, height - foot.shape[0] - lamps.shape[0])
+    below = height - foot.shape[0] - lamps.shape[0]
+    if below > y:
+        text.paste(place, _blank(width, below - y, unit), 0, y)
+    text.paste(place, lamps, 0, below)
     text.paste(place, foot, 0, height - foot.shape[0])
 
 
@@ -121,13 +124,13 @@ def _rows(tally: Differential | None, styles: tuple[TypeStyle, ...], width: int,
     """The differential: one row for each type with marker, code, name, bar, count and per cent; the apart ones under a rule."""
     types = [s for s in styles if not s.artefact][:_ROWS_AT_MOST]
     counted = {} if tally is None else {row.name: row for row in tally.rows}
-    pitch, top = unit(27), unit(30)
-    picture = _blank(width, top + len(types) * pitch + unit(10) + 3 * pitch + unit(6), unit)
+    pitch, top = unit(_PITCH), unit(34)
+    picture = _blank(width, top + (len(types) + 3) * pitch + unit(17), unit)
     left, right = unit(_MARGIN), width - unit(_MARGIN)
-    px = unit(19)
-    text.put(picture, "Differential", (left, unit(3)), px, DIM, PANEL)
-    text.put(picture, "cells", (right - unit(84), unit(3)), px, DIM, PANEL, align="right")
-    text.put(picture, "per cent", (right, unit(3)), px, DIM, PANEL, align="right")
+    px = unit(20)
+    text.put(picture, "Differential", (left, unit(4)), px, DIM, PANEL)
+    text.put(picture, "cells", (right - unit(_COUNT_X), unit(4)), px, DIM, PANEL, align="right")
+    text.put(picture, "per cent", (right, unit(4)), px, DIM, PANEL, align="right")
     y = top
     for style in types:
         row = counted.get(style.name)
@@ -147,12 +150,12 @@ def _rows(tally: Differential | None, styles: tuple[TypeStyle, ...], width: int,
 
 def _row(picture: Image, y: int, style: TypeStyle, count: int, percent: float, unit: Unit) -> None:
     """One type. The bar lies behind the words; its full width is 100 per cent."""
-    left, right, height, px = unit(_MARGIN), picture.shape[1] - unit(_MARGIN), unit(25), unit(21)
-    icon = unit(17)
+    left, right, height, px = unit(_MARGIN), picture.shape[1] - unit(_MARGIN), unit(_PITCH - 2), unit(24)
+    icon = unit(20)
     seen = count > 0
     faint = style.colour if seen else mix(style.colour, PANEL, 0.6)
     text.paste(picture, marks.marker(style.marker, icon, faint, PANEL), left, y + (height - icon) // 2)
-    x = left + unit(26)
+    x = left + unit(30)
     marks.fill(picture, Rect(x, y, right, y + height), mix(CARD, PANEL, 0.45))
     if seen:
         end = max(x + unit(4), x + round((right - x) * percent / 100))
@@ -160,22 +163,22 @@ def _row(picture: Image, y: int, style: TypeStyle, count: int, percent: float, u
         marks.fill(picture, Rect(x, y, x + unit(4), y + height), style.colour)
     ink = TEXT if seen else DIM
     top = y + (height - text.line_height(px)) // 2 - unit(1)
-    text.put(picture, style.code, (x + unit(12), top + unit(3)), unit(18), ink, None)
+    text.put(picture, style.code, (x + unit(12), top + unit(4)), unit(19), ink, None)
     name_x = x + unit(70)
-    text.put(picture, style.name, (name_x, top), px, ink, None, max_px=right - unit(120) - name_x)
-    text.put(picture, str(count), (right - unit(84), top), px, ink, None, bold=seen, align="right")
+    text.put(picture, style.name, (name_x, top), px, ink, None, max_px=right - unit(_COUNT_X + 38) - name_x)
+    text.put(picture, str(count), (right - unit(_COUNT_X), top), px, ink, None, bold=seen, align="right")
     text.put(picture, percent_words(percent, count), (right - unit(6), top), px, ink, None, align="right")
 
 
 def _sum_row(picture: Image, y: int, kind: str, words: str, count: int, percent: float | None, unit: Unit) -> None:
     """One of the lines under the types, without a bar."""
-    left, right, height, px = unit(_MARGIN), picture.shape[1] - unit(_MARGIN), unit(25), unit(21)
-    icon, ink = unit(17), SOFT if count else DIM
+    left, right, height, px = unit(_MARGIN), picture.shape[1] - unit(_MARGIN), unit(_PITCH - 2), unit(23)
+    icon, ink = unit(20), SOFT if count else DIM
     colour = (WARN if kind == "diamond" else TEXT) if count else DIM
     text.paste(picture, marks.marker(kind, icon, colour, PANEL), left, y + (height - icon) // 2)
     top = y + (height - text.line_height(px)) // 2 - unit(1)
-    text.put(picture, words, (left + unit(32), top), px, ink, PANEL)
-    text.put(picture, str(count), (right - unit(84), top), px, ink, PANEL, bold=bool(count), align="right")
+    text.put(picture, words, (left + unit(42), top), px, ink, PANEL)
+    text.put(picture, str(count), (right - unit(_COUNT_X), top), px, ink, PANEL, bold=bool(count), align="right")
     if percent is not None:
         text.put(picture, percent_words(percent, count), (right - unit(6), top), px, ink, PANEL, align="right")
 
@@ -185,37 +188,12 @@ def percent_words(percent: float, count: int) -> str:
     return f"{percent:.1f} %" if count and percent < 9.95 else f"{percent:.0f} %"
 
 
-@lru_cache(maxsize=4)
-def _description(lines: tuple[str, ...], height: int, width: int, unit: Unit) -> Image:
-    """The film so far in words; smaller where they are many, cut with "…" where even that does not go."""
-    picture = _blank(width, height, unit, rule=True)
-    left, right = unit(_MARGIN), width - unit(_MARGIN)
-    y = unit(8)
-    px = unit(19)
-    text.put(picture, "Film so far", (left, y), px, DIM, PANEL)
-    y += text.line_height(px) + unit(2)
-    words = " ".join(lines)
-    if not words:
-        text.put(picture, "Nothing to describe yet", (left, y), unit(21), DIM, PANEL)
-        return _done(picture)
-    for size in (22, 21, 20, 19):
-        px = unit(size)
-        fit_lines = max(1, (height - y - unit(4)) // text.line_height(px))
-        wrapped = text.wrap(words, px, right - left, fit_lines)
-        if not wrapped[-1].endswith("…"):
-            break
-    for line in wrapped:
-        text.put(picture, line, (left, y), px, TEXT, PANEL)
-        y += text.line_height(px)
-    return _done(picture)
-
-
 @lru_cache(maxsize=8)
 def _lamps(parts: tuple[PartState, ...], width: int, unit: Unit) -> Image:
     """State of each part by shape, colour and words."""
-    pitch = unit(27)
+    pitch = unit(28)
     picture = _blank(width, unit(16) + max(1, len(parts)) * pitch, unit, rule=True)
-    left, right, px, icon = unit(_MARGIN), width - unit(_MARGIN), unit(20), unit(18)
+    left, right, px, icon = unit(_MARGIN), width - unit(_MARGIN), unit(21), unit(18)
     y = unit(8)
     for part in parts:
         text.paste(picture, marks.lamp(part.level, icon, PANEL), left, y + (pitch - icon) // 2)
