@@ -187,7 +187,7 @@ class _Teller:
                 white_cells=session.differential.white_cells,
                 target_cells=self._config.slide.target_cells,
             )
-        self._status = self._of(told(camera), told(engine), progress, told(record))
+        self._status = self._of(told(camera, pipeline.camera_reason), told(engine), progress, told(record))
         return self._status
 
     def snapshot(self) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class _Teller:
             versions=Versions(leukoscope=package_version(), engine=self._from.engine.label, calibration=self._from.calibration_label),
             camera=camera,
             engine=engine,
-            record=record or PartStatus(level="ok", text="saved"),
+            record=record or PartStatus(level="ok", text=""),
             slide=slide,
             outbox_pending=0,
             uptime_s=self.clock.monotonic_s() - self._began_s,

@@ -230,6 +230,17 @@ class Pipeline:
         )
 
     @property
+    def camera_reason(self) -> str:
+        """Why the camera gives no picture, and the next step; empty while all is well."""
+        return self._source.status.reason
+
+    def in_words(self) -> str:
+        """One line for `systemctl status`."""
+        slide = self._session.slide
+        counted = f"; slide {slide.slide_id} {slide.state.value}, {self.white_cells} white cells" if slide is not None else "; no slide"
+        return ", ".join(f"{lamp.name.lower()} {lamp.level}" for lamp in self.lamps) + counted
+
+    @property
     def slide(self) -> Slide | None:
         """The slide as it stands."""
         return self._session.slide

@@ -80,8 +80,9 @@ def record_lamp(status: JournalStatus) -> PartState:
 
 
 def told(lamp: PartState, reason: str = "") -> PartStatus:
-    """A lamp as the status topic carries it, with the reason where there is one."""
-    return PartStatus.model_validate({"level": lamp.level, "text": f"{lamp.text}: {reason}" if reason else lamp.text})
+    """A lamp as the status topic carries it: while all is well without its running numbers, which would be sent every second."""
+    text = "" if lamp.level == "ok" else lamp.text
+    return PartStatus.model_validate({"level": lamp.level, "text": f"{text}: {reason}" if reason and text else reason or text})
 
 
 def skipped_words(names: Sequence[str]) -> str:

@@ -102,6 +102,7 @@ class _Desk:
         self.summaries: list[SlideSummary] = []
         self._console = console
         self._seen: set[uuid.UUID] = set()
+        self._told: dict[str, object] = {}  # by device, what its status line said last
 
     def take(self, topic: str, payload: bytes, retained: bool) -> None:
         """One message as it came from the broker. Never raises: the next message may be a good one."""
@@ -122,8 +123,10 @@ class _Desk:
                 return
             status = read_status(payload)
             _same_device(device, status.payload.device_id)
-            self._console.print(render_status(status.payload, retained=retained))
-            self._tell_ignored(topic, status.ignored)
+            if self._told.get(device) != (gist := _gist(status.payload)):
+                self._told[device] = gist
+                self._console.print(render_status(status.payload, retained=retained))
+                self._tell_ignored(topic, status.ignored)
             return
         summary = read_summary(payload)
         _same_device(device, summary.payload.device_id)
@@ -149,6 +152,13 @@ class _Desk:
     def _tell_ignored(self, topic: str, ignored: tuple[str, ...]) -> None:
         if ignored:
             self.note(f"{topic}: fields this watcher does not know (a newer device?): {', '.join(ignored)}")
+
+
+def _gist(status: DeviceStatus) -> object:
+    """What of a status is worth a line of its own: not a count that grows, but a part that changed, a slide begun or ended."""
+    parts = tuple(part.level for part in (status.camera, status.engine, status.record))
+    slide = None if status.slide is None else (status.slide.slide_id, status.slide.state)
+    return status.state, status.offline_reason, parts, slide
 
 
 def render_status(status: DeviceStatus, *, retained: bool = False) -> Text:
