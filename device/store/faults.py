@@ -1,0 +1,81 @@
+"""What can go wrong with the record's file, in words a person can act on, and how much room its disk has."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from device.errors import StoreError
+
+BUSY_TIMEOUT_S = 5.0
+_DAMAGE = ("file is not a database", "malformed", "file is encrypted")
+
+
+class DamagedRecordError(StoreError):
+    """The file is no database or is corrupt. At the next start it is put aside (kept, renamed) and a new one begun."""
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite says that the file itself is broken, as opposed to full, locked or out of reach."""
+    return isinstance(error, sqlite3.DatabaseError) and any(words in str(error) for words in _DAMAGE)
+
+
+def free_mb(path: Path) -> int:
+    """Megabytes (10^6 bytes) free on the disk that holds `path`, or will hold it once its folders are made. Raises StoreError."""
+    for place in (path, *path.absolute().parents):
+        try:
+            return shutil.disk_usage(place).free // 1_000_000
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StoreError(f"{place}: its disk cannot be asked for free space: {error.strerror}; check that it is mounted") from error
+    raise StoreError(f"{path}: no such disk; check record.path or device.state_dir in the configuration")
+
+
+def require_free(path: Path, min_free_mb: int) -> None:
+    """Raise StoreError where fewer than `min_free_mb` megabytes are free beside `path`."""
+    free = free_mb(path)
+    if free < min_free_mb:
+        raise StoreError(f"{path}: only {free} MB free, {min_free_mb} MB wanted (record.min_free_mb): free space on this disk")
+
+
+def advice(path: Path, doing: str, error: Exception) -> str:
+    """One line: the file, what was being done, what is wrong, what to do."""
+    words = str(error)
+    if "full" in words:
+        why = f"the disk is full ({_free(path)}): free space on it, then it goes on"
+    elif "readonly" in words:
+        why = f"it may only be read: mount its disk read-write, or give this user the right to write in {path.parent}"
+    elif "locked" in words or "busy" in words:
+        why = f"another program has locked it for more than {BUSY_TIMEOUT_S:.0f} s: close that program"
+    elif "unable to open" in words:
+        why = f"it cannot be opened: check that {path.parent} is there and that this user may write in it"
+    elif is_damage(error):
+        why = f"it is damaged ({words}): start the appliance again, which keeps this file under another name and begins a new one"
+    elif "I/O" in words:
+        why = f"its disk fails ({words}, {_free(path)}): free space or change the disk; `dmesg` tells which"
+    else:
+        why = words
+    return f"record {path}: cannot {doing}: {why}"
+
+
+def _free(path: Path) -> str:
+    try:
+        return f"{free_mb(path)} MB free"
+    except StoreError:
+        return "free space unknown"
+
+
+@contextmanager
+def told(path: Path, doing: str) -> Iterator[None]:
+    """Turn SQLite's errors into StoreError with advice; misuse by the program (ProgrammingError) passes as it is."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:
+        raise
+    except sqlite3.Error as error:
+        kind = DamagedRecordError if is_damage(error) else StoreError
+        raise kind(advice(path, doing, error)) from error

@@ -1,0 +1,249 @@
+"""`Store`: the record as the rest of the daemon uses it. One connection, one thread; every write is one durable transaction."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from device.errors import StoreError
+from device.slide.model import Field, Slide, SlideState
+from device.store import outbox, schema, slides
+from device.store.faults import DamagedRecordError, told
+from device.store.outbox import OutboxMessage
+from device.store.slides import Provenance, SlideHeader, StoredCrop, StoredSlide
+from engines.runtime.base import EngineInfo
+
+log = logging.getLogger(__name__)
+
+STOPPED = "the appliance stopped"
+"""Why a slide was aborted that a crash or power cut left open."""
+
+
+class Store:
+    """The record of one appliance. `with Store.open(path) as store:`; used by the thread that opened it.
+
+    A write that returns is on the disk, also after a power cut. A write that raises StoreError has changed nothing and may be
+    tried again: `sync` or `close_slide` make up for all that was missed.
+    """
+
+    def __init__(self, path: Path, db: sqlite3.Connection, lock: int | None = None, aside: Path | None = None) -> None:
+        self.path = path
+        self.put_aside = aside
+        """Where a damaged record was put when this one was begun; None if it was sound. Tell the technician."""
+        self._db = db
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """The daemon's own connection: begins a new record where there is none, puts a damaged one aside, closes it to other daemons.
+
+        Raises StoreError: in use by another appliance, of a newer version, another program's, not to be written.
+        """
+        path = Path(path)
+        schema.make_place(path)
+        lock = _take_lock(path)
+        try:
+            aside = schema.prepare(path)
+            with told(path, "open it"):
+                return cls(path, schema.connect(path), lock, aside)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @classmethod
+    def connect(cls, path: Path) -> Store:
+        """Another connection to a record that is open, for another thread (the publisher's). Repairs and creates nothing."""
+        return cls._existing(Path(path), schema.connect)
+
+    @classmethod
+    def read(cls, path: Path) -> Store:
+        """A connection that can only read, also beside a running daemon and on a read-only disk. StoreError if there is no record."""
+        return cls._existing(Path(path), schema.connect_read_only)
+
+    @classmethod
+    def _existing(cls, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> Store:
+        if not path.exists():
+            raise StoreError(f"record {path}: there is none yet; `leukoscope run` begins it, or name another record.path")
+        with told(path, "open it"):
+            db = connect(path)
+            try:
+                if schema.version_of(db, path) < len(schema.SCHEMA):
+                    raise StoreError(f"record {path}: was written by an older version; `leukoscope run` brings it up to date")
+            except BaseException:
+                db.close()
+                raise
+        return cls(path, db)
+
+    def close(self) -> None:
+        """Close the connection; a transaction that is under way is undone."""
+        with suppress(sqlite3.Error):
+            self._db.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # Slides
+
+    def start_slide(
+        self,
+        slide: Slide,
+        model: EngineInfo,
+        identify_threshold: float,
+        calibration: Mapping[str, Any],
+        device_id: str,
+        boot_id: str,
+        time_trusted: bool,
+    ) -> None:
+        """Write a new slide's header and where its numbers come from. `calibration` is plain JSON."""
+        provenance = Provenance(model, identify_threshold, calibration, device_id, boot_id, time_trusted)
+        with self._transaction(f"begin slide {slide.slide_id}") as db:
+            slides.insert_slide(db, slide, provenance)
+
+    def put_field(self, slide_id: str, field: Field) -> None:
+        """Write a field with its cells and crops, or put it whole in the place of the one with its index."""
+        with self._transaction(f"keep field {field.index} of slide {slide_id}") as db:
+            self._require(db, slide_id)
+            slides.put_field(db, slide_id, field)
+
+    def undo_field(self, slide_id: str, index: int) -> None:
+        """Flag a field as undone; it is kept, and no longer counts. Nothing happens if it is not in the record or undone already."""
+        with self._transaction(f"undo field {index} of slide {slide_id}") as db:
+            slides.undo_field(db, slide_id, index)
+
+    def sync(self, slide: Slide) -> None:
+        """Write whatever the record does not have of the slide as it stands; for when an earlier write failed."""
+        with self._transaction(f"keep slide {slide.slide_id}") as db:
+            self._require(db, slide.slide_id)
+            slides.sync(db, slide)
+
+    def close_slide(self, slide: Slide, message: OutboxMessage | None) -> None:
+        """Finish or abort a slide: its state, whatever of its fields was missed, its summary and the outbox row in one transaction.
+
+        `message` None: no summary is to be sent (the broker is switched off).
+        """
+        with self._transaction(f"close slide {slide.slide_id}") as db:
+            self._require(db, slide.slide_id)
+            slides.sync(db, slide)
+            if message is not None:
+                db.execute("UPDATE slides SET summary = ? WHERE slide_id = ?", (message.payload, slide.slide_id))
+                outbox.add(db, message)
+
+    def slides(self, limit: int = 50) -> tuple[SlideHeader, ...]:
+        """The newest slides, newest first."""
+        with self._reading("list the slides"):
+            return slides.headers(self._db, limit)
+
+    def slide(self, slide_id: str, with_crops: bool = False) -> StoredSlide:
+        """A slide with all that counts on it. StoreError if there is none of that id."""
+        with self._reading(f"read slide {slide_id}"):
+            stored = slides.load(self._db, slide_id, with_crops)
+        if stored is None:
+            raise StoreError(f"record {self.path}: no slide {slide_id}; `leukoscope slides` lists them")
+        return stored
+
+    def crops(self, slide_id: str) -> tuple[StoredCrop, ...]:
+        """The pictures of a slide's cells; empty where crops are switched off."""
+        with self._reading(f"read the crops of slide {slide_id}"):
+            return slides.crops(self._db, slide_id)
+
+    def unfinished(self) -> tuple[SlideHeader, ...]:
+        """Slides that are open. Before the first one is started: those that a crash or power cut left so."""
+        with self._reading("look for open slides"):
+            return slides.headers(self._db, -1, only_open=True)
+
+    def abort_unfinished(self, build_summary: Callable[[StoredSlide], OutboxMessage | None]) -> tuple[StoredSlide, ...]:
+        """Close every open slide as aborted, with its outbox row; returns them as they were closed. To be called before any is started.
+
+        They end with the last that is known of them: their last field, or their start.
+        """
+        closed = []
+        for header in self.unfinished():
+            stored = self.slide(header.slide_id)
+            slide = stored.slide
+            end = slide.fields[-1].captured_at if slide.fields else slide.started_at
+            aborted = replace(stored, slide=replace(slide, state=SlideState.ABORTED, finished_at=end, abort_reason=STOPPED))
+            message = build_summary(aborted)
+            self.close_slide(aborted.slide, message)
+            closed.append(replace(aborted, summary=None if message is None else message.payload))
+            log.warning("slide %s was left open: closed as aborted with %d fields", slide.slide_id, len(slide.fields))
+        return tuple(closed)
+
+    # Outbox
+
+    def pending(self, limit: int = 50) -> tuple[OutboxMessage, ...]:
+        """The oldest messages that wait for the broker's acknowledgement, oldest first."""
+        with self._reading("read the outbox"):
+            return outbox.pending(self._db, limit)
+
+    def pending_count(self) -> int:
+        with self._reading("read the outbox"):
+            return outbox.pending_count(self._db)
+
+    def acknowledge(self, message_id: str) -> None:
+        """The broker has it: remove it. Nothing happens if it is gone already."""
+        with self._transaction(f"clear message {message_id}") as db:
+            outbox.acknowledge(db, message_id)
+
+    def _require(self, db: sqlite3.Connection, slide_id: str) -> None:
+        if not slides.exists(db, slide_id):
+            raise StoreError(f"record {self.path}: no slide {slide_id}; it must be started first")
+
+    @contextmanager
+    def _reading(self, doing: str) -> Iterator[None]:
+        try:
+            with told(self.path, doing):
+                yield
+        except DamagedRecordError:
+            with suppress(OSError):
+                schema.suspect(self.path).touch()
+            raise
+
+    @contextmanager
+    def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
+        with self._reading(doing):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._db.rollback()
+                raise
+
+
+def _take_lock(path: Path) -> int:
+    """Two daemons on one record would close each other's slides; the kernel frees the lock with the process."""
+    lock_path = Path(f"{path}.lock")
+    try:
+        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        why = f"{lock_path} cannot be written: {error.strerror}; check record.path and this user's rights"
+        raise StoreError(f"record {path}: {why}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+    except BlockingIOError as error:
+        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        why = f"is in use by another leukoscope (process {holder}): stop it, or give this one its own record.path"
+        raise StoreError(f"record {path}: {why}") from error
+    except OSError:  # the disk is full: the number inside is only a courtesy
+        pass
+    return lock

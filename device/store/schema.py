@@ -1,0 +1,231 @@
+"""The record's tables and their versions, and how the file is opened: created, refused when newer or foreign, put aside when broken."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from contextlib import closing, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+
+from device.errors import StoreError
+from device.store.faults import BUSY_TIMEOUT_S, is_damage, told
+
+log = logging.getLogger(__name__)
+
+APPLICATION_ID = 0x4C4B5343
+"""Marks the file as a record of this appliance ("LKSC"), so that no other program's database is ever written to or renamed."""
+_CHECK_WHOLE_BELOW_BYTES = 64_000_000  # read through at every start; larger ones only when something was amiss
+
+_VERSION_1 = (
+    """CREATE TABLE schema_version (
+        version INTEGER PRIMARY KEY,
+        applied_at TEXT NOT NULL
+    ) STRICT""",
+    """CREATE TABLE models (
+        model_id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL,
+        runtime TEXT NOT NULL, precision TEXT NOT NULL,
+        input_height INTEGER NOT NULL, input_width INTEGER NOT NULL,
+        score_threshold REAL NOT NULL, identify_threshold REAL NOT NULL,
+        taxonomy TEXT NOT NULL,
+        UNIQUE (digest, runtime, precision, score_threshold, identify_threshold, input_height, input_width, name, version, taxonomy)
+    ) STRICT""",
+    # sequence: slides in the order in which they were begun, whatever the wall clock said
+    """CREATE TABLE slides (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        slide_id TEXT NOT NULL UNIQUE,
+        device_id TEXT NOT NULL, boot_id TEXT NOT NULL,
+        started_at TEXT NOT NULL, time_trusted INTEGER NOT NULL CHECK (time_trusted IN (0, 1)),
+        state TEXT NOT NULL, finished_at TEXT, abort_reason TEXT NOT NULL,
+        review_state TEXT NOT NULL,
+        fields_undone INTEGER NOT NULL,
+        model_id INTEGER NOT NULL REFERENCES models (model_id),
+        calibration TEXT NOT NULL,
+        summary BLOB
+    ) STRICT""",
+    """CREATE TABLE fields (
+        slide_id TEXT NOT NULL REFERENCES slides (slide_id),
+        field_index INTEGER NOT NULL CHECK (field_index >= 1),
+        captured_at TEXT NOT NULL, source TEXT NOT NULL,
+        width_px INTEGER NOT NULL, height_px INTEGER NOT NULL,
+        focus REAL NOT NULL,
+        undone INTEGER NOT NULL DEFAULT 0 CHECK (undone IN (0, 1)),
+        PRIMARY KEY (slide_id, field_index)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE cells (
+        slide_id TEXT NOT NULL, field_index INTEGER NOT NULL, position INTEGER NOT NULL,
+        class_index INTEGER NOT NULL, score REAL NOT NULL, identified INTEGER NOT NULL CHECK (identified IN (0, 1)),
+        x1_px REAL NOT NULL, y1_px REAL NOT NULL, x2_px REAL NOT NULL, y2_px REAL NOT NULL,
+        attributes TEXT NOT NULL,
+        PRIMARY KEY (slide_id, field_index, position),
+        FOREIGN KEY (slide_id, field_index) REFERENCES fields (slide_id, field_index) ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE crops (
+        slide_id TEXT NOT NULL, field_index INTEGER NOT NULL, position INTEGER NOT NULL,
+        jpeg BLOB NOT NULL,
+        PRIMARY KEY (slide_id, field_index, position),
+        FOREIGN KEY (slide_id, field_index, position) REFERENCES cells (slide_id, field_index, position) ON DELETE CASCADE
+    ) STRICT""",
+    """CREATE TABLE outbox (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        message_id TEXT NOT NULL UNIQUE,
+        topic TEXT NOT NULL, payload BLOB NOT NULL, created_at TEXT NOT NULL
+    ) STRICT""",
+)
+SCHEMA: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+"""Statements that lead to version 1, 2, ...; a published version is never changed, only followed by another."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to an existing record for the calling thread, durable at every commit (WAL, synchronous FULL)."""
+    db = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA synchronous = FULL")
+        if db.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise StoreError(f"record {path}: its file system cannot keep a write-ahead log; choose a local disk for record.path")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that can write nothing, also where the disk itself is read-only."""
+    uri = path.absolute().as_uri()
+    db = sqlite3.connect(uri + "?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        db.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.DatabaseError as error:
+        db.close()
+        if is_damage(error) or Path(f"{path}-wal").exists():
+            raise
+        # Without a log nobody writes; without rights in the folder SQLite cannot make the shared index it would want.
+        db = sqlite3.connect(uri + "?immutable=1", uri=True, isolation_level=None)
+    return db
+
+
+def make_place(path: Path) -> None:
+    """Make the folder that the record goes into. StoreError if there cannot be one, or if `path` is no file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise StoreError(f"record {path}: is not a file; name a file in record.path")
+    except OSError as error:
+        why = "there is a file in its place" if isinstance(error, FileExistsError) else error.strerror
+        raise StoreError(f"record {path}: its folder {path.parent} cannot be made: {why}; choose another record.path") from error
+
+
+def prepare(path: Path) -> Path | None:
+    """Make sure that `path` is a sound record of the present version; returns where a broken one was put, else None.
+
+    A file is put aside only when SQLite says that it is no database or that it is corrupt; full, locked or forbidden files are
+    left as they are. Raises StoreError for those, for another program's database and for a record of a newer version.
+    """
+    aside = None
+    try:
+        _create_or_check(path)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            with told(path, "open it"):
+                raise
+        aside = put_aside(path)
+        kept = f"kept as {aside} and a new one begun; `sqlite3 {aside} .recover` may bring slides back"
+        log.error("record %s is damaged (%s): %s", path, error, kept)
+        with told(path, "begin a new one"):
+            _create_or_check(path)
+    with suppress(FileNotFoundError):
+        suspect(path).unlink()
+    return aside
+
+
+def suspect(path: Path) -> Path:
+    """A mark beside a record that gave a damage error while running: it is read through at the next start, however large."""
+    return Path(f"{path}.suspect")
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a record with its log, so that nothing of it is lost; returns the new name."""
+    stem = f"{path}.damaged-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
+    aside, number = Path(stem), 1
+    while aside.exists():
+        number += 1
+        aside = Path(f"{stem}-{number}")
+    try:
+        for tail in ("-wal", "-shm", ""):
+            if Path(f"{path}{tail}").exists():
+                Path(f"{path}{tail}").rename(f"{aside}{tail}")
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(f"record {path}: is damaged and cannot be renamed: {error.strerror}; move it away by hand") from error
+    return aside
+
+
+def version_of(db: sqlite3.Connection, path: Path) -> int:
+    """The record's version, 0 for a file without tables. StoreError if the file belongs to another program or a newer version."""
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    owner = db.execute("PRAGMA application_id").fetchone()[0]
+    if tables == 0 and owner in (0, APPLICATION_ID):
+        return 0
+    if owner != APPLICATION_ID:
+        raise StoreError(f"record {path}: is another program's database; choose another record.path")
+    version = int(db.execute("SELECT max(version) FROM schema_version").fetchone()[0])
+    if version > len(SCHEMA):
+        raise StoreError(
+            f"record {path}: was written by a newer version (schema {version}, this one knows {len(SCHEMA)}); "
+            "update the appliance, or choose another record.path"
+        )
+    return version
+
+
+def _create_or_check(path: Path) -> None:
+    new = not path.exists()
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as db:
+        version = version_of(db, path)
+        if version:
+            _read_through(db, path)
+        if version < len(SCHEMA):
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            _upgrade(db, version)
+    if new:
+        _sync_folder(path.parent)
+
+
+def _upgrade(db: sqlite3.Connection, version: int) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for number, statements in enumerate(SCHEMA[version:], version + 1):
+            for statement in statements:
+                db.execute(statement)
+            db.execute("INSERT INTO schema_version VALUES (?, ?)", (number, datetime.now(timezone.utc).isoformat()))
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _read_through(db: sqlite3.Connection, path: Path) -> None:
+    """Raise sqlite3.DatabaseError where the file is corrupt: the whole of a small or suspect one, the newest slide of a large one."""
+    if path.stat().st_size < _CHECK_WHOLE_BELOW_BYTES or suspect(path).exists():
+        verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(f"malformed: {verdict}".replace("\n", " "))
+        return
+    newest = "(SELECT slide_id FROM slides ORDER BY sequence DESC LIMIT 1)"
+    db.execute("SELECT * FROM outbox").fetchall()
+    for table in ("fields", "cells", "crops"):
+        db.execute(f"SELECT * FROM {table} WHERE slide_id = {newest}").fetchall()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in `folder` outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

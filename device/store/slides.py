@@ -1,0 +1,284 @@
+"""Slides, fields, cells and crops as rows, and rows as slides again. Transactions are the caller's."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
+from engines.detections import Float32
+from engines.runtime.base import EngineInfo
+from engines.spec import Taxonomy
+
+OPEN_STATES = (SlideState.COUNTING, SlideState.PAUSED)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a slide's numbers come from; kept with it so that it stays readable when models and calibrations have changed.
+
+    calibration: what the calibration profile says, as plain JSON. time_trusted: whether the wall clock could be believed at the start;
+    boot_id orders slides where it could not.
+    """
+
+    model: EngineInfo
+    identify_threshold: float
+    calibration: Mapping[str, Any]
+    device_id: str
+    boot_id: str
+    time_trusted: bool
+
+
+@dataclass(frozen=True)
+class SlideHeader:
+    """One line of the list of slides. fields and cells: those that count, artefacts included; model: as on the screen."""
+
+    slide_id: str
+    device_id: str
+    started_at: datetime
+    time_trusted: bool
+    finished_at: datetime | None
+    state: SlideState
+    abort_reason: str
+    review_state: ReviewState
+    fields: int
+    cells: int
+    model: str
+
+
+@dataclass(frozen=True, eq=False)
+class StoredSlide:
+    """A slide as it was recorded. summary: the payload that was written to the outbox when it was closed, None while open."""
+
+    slide: Slide
+    provenance: Provenance
+    summary: bytes | None
+
+
+@dataclass(frozen=True)
+class StoredCrop:
+    """A cell's picture. position: the cell's place among its field's cells, from 0."""
+
+    field_index: int
+    position: int
+    class_index: int
+    score: float
+    identified: bool
+    jpeg: bytes
+
+
+def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -> None:
+    """The header of a new slide; nothing happens if the slide is there already."""
+    db.execute(
+        "INSERT INTO slides (slide_id, device_id, boot_id, started_at, time_trusted, state, finished_at, abort_reason, review_state, "
+        "fields_undone, model_id, calibration) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slide_id) DO NOTHING",
+        (
+            slide.slide_id,
+            provenance.device_id,
+            provenance.boot_id,
+            slide.started_at.isoformat(),
+            int(provenance.time_trusted),
+            slide.state.value,
+            None if slide.finished_at is None else slide.finished_at.isoformat(),
+            slide.abort_reason,
+            slide.review_state.value,
+            slide.fields_undone,
+            _model_id(db, provenance),
+            json.dumps(dict(provenance.calibration), allow_nan=False, sort_keys=True),
+        ),
+    )
+
+
+def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
+    """Insert a field with its cells, or put it whole in the place of the one with its index."""
+    db.execute("DELETE FROM fields WHERE slide_id = ? AND field_index = ?", (slide_id, field.index))
+    db.execute(
+        "INSERT INTO fields (slide_id, field_index, captured_at, source, width_px, height_px, focus) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (slide_id, field.index, field.captured_at.isoformat(), field.source, *field.size_px, field.focus),
+    )
+    db.executemany(
+        "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        ((slide_id, field.index, at, *_cell_values(cell)) for at, cell in enumerate(field.cells)),
+    )
+    db.executemany(
+        "INSERT INTO crops VALUES (?, ?, ?, ?)",
+        ((slide_id, field.index, at, cell.crop_jpeg) for at, cell in enumerate(field.cells) if cell.crop_jpeg),
+    )
+
+
+def undo_field(db: sqlite3.Connection, slide_id: str, index: int) -> bool:
+    """Flag a field as undone; its cells and crops stay. False if there is no such field, or it is undone already."""
+    where = "slide_id = ? AND field_index = ? AND undone = 0"
+    changed = db.execute(f"UPDATE fields SET undone = 1 WHERE {where}", (slide_id, index)).rowcount
+    if changed:
+        db.execute("UPDATE slides SET fields_undone = fields_undone + 1 WHERE slide_id = ?", (slide_id,))
+    return bool(changed)
+
+
+def sync(db: sqlite3.Connection, slide: Slide) -> None:
+    """Bring the record up to the slide as it stands: state, fields that are missing or were replaced, fields that were undone.
+
+    A field is taken as unchanged if it was captured at the same moment; the replacing frame always is a later one.
+    """
+    rows = db.execute("SELECT field_index, captured_at FROM fields WHERE slide_id = ? AND undone = 0", (slide.slide_id,))
+    stored: dict[int, str] = dict(rows.fetchall())
+    for field in slide.fields:
+        if stored.pop(field.index, None) != field.captured_at.isoformat():
+            put_field(db, slide.slide_id, field)
+    for index in stored:
+        undo_field(db, slide.slide_id, index)
+    db.execute(
+        "UPDATE slides SET state = ?, finished_at = ?, abort_reason = ?, review_state = ?, fields_undone = ? WHERE slide_id = ?",
+        (
+            slide.state.value,
+            None if slide.finished_at is None else slide.finished_at.isoformat(),
+            slide.abort_reason,
+            slide.review_state.value,
+            slide.fields_undone,
+            slide.slide_id,
+        ),
+    )
+
+
+def exists(db: sqlite3.Connection, slide_id: str) -> bool:
+    return db.execute("SELECT 1 FROM slides WHERE slide_id = ?", (slide_id,)).fetchone() is not None
+
+
+def headers(db: sqlite3.Connection, limit: int, only_open: bool = False) -> tuple[SlideHeader, ...]:
+    """The newest `limit` slides, newest first."""
+    marks = ", ".join("?" for _ in OPEN_STATES)
+    where = f"WHERE slides.state IN ({marks})" if only_open else ""
+    rows = db.execute(
+        f"""SELECT slide_id, device_id, started_at, time_trusted, finished_at, state, abort_reason, review_state,
+            (SELECT count(*) FROM fields f WHERE f.slide_id = slides.slide_id AND undone = 0),
+            (SELECT count(*) FROM cells c JOIN fields USING (slide_id, field_index) WHERE c.slide_id = slides.slide_id AND undone = 0),
+            name, version, precision, digest
+            FROM slides JOIN models USING (model_id) {where} ORDER BY sequence DESC LIMIT ?""",
+        (*((s.value for s in OPEN_STATES) if only_open else ()), limit),
+    )
+    return tuple(
+        SlideHeader(
+            slide_id=row[0],
+            device_id=row[1],
+            started_at=datetime.fromisoformat(row[2]),
+            time_trusted=bool(row[3]),
+            finished_at=_moment(row[4]),
+            state=SlideState(row[5]),
+            abort_reason=row[6],
+            review_state=ReviewState(row[7]),
+            fields=row[8],
+            cells=row[9],
+            model=f"{row[10]} {row[11]} {row[12]} {row[13][:8]}",
+        )
+        for row in rows
+    )
+
+
+def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide | None:
+    """The whole slide, or None if there is none of that id. Undone fields are only counted."""
+    row = db.execute(
+        """SELECT started_at, state, finished_at, abort_reason, fields_undone, review_state, calibration, device_id, boot_id,
+        time_trusted, summary,
+        name, version, digest, runtime, precision, input_height, input_width, taxonomy, score_threshold, identify_threshold
+        FROM slides JOIN models USING (model_id) WHERE slide_id = ?""",
+        (slide_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    slide = Slide(
+        slide_id=slide_id,
+        started_at=datetime.fromisoformat(row[0]),
+        state=SlideState(row[1]),
+        finished_at=_moment(row[2]),
+        abort_reason=row[3],
+        fields=_fields(db, slide_id, with_crops),
+        fields_undone=row[4],
+        review_state=ReviewState(row[5]),
+    )
+    model = EngineInfo(
+        name=row[11],
+        version=row[12],
+        digest=row[13],
+        runtime=row[14],
+        precision=row[15],
+        input_hw=(row[16], row[17]),
+        taxonomy=Taxonomy.from_dict(json.loads(row[18])),
+        score_threshold=row[19],
+    )
+    provenance = Provenance(model, row[20], json.loads(row[6]), device_id=row[7], boot_id=row[8], time_trusted=bool(row[9]))
+    return StoredSlide(slide, provenance, row[10])
+
+
+def crops(db: sqlite3.Connection, slide_id: str) -> tuple[StoredCrop, ...]:
+    """The pictures of the cells that count, in the order of fields and cells."""
+    rows = db.execute(
+        """SELECT field_index, position, class_index, score, identified, jpeg
+        FROM crops JOIN cells USING (slide_id, field_index, position) JOIN fields USING (slide_id, field_index)
+        WHERE slide_id = ? AND undone = 0 ORDER BY field_index, position""",
+        (slide_id,),
+    )
+    return tuple(StoredCrop(index, at, kind, score, bool(identified), jpeg) for index, at, kind, score, identified, jpeg in rows)
+
+
+def _fields(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> tuple[Field, ...]:
+    jpeg, join = ("jpeg", "LEFT JOIN crops USING (slide_id, field_index, position)") if with_crops else ("NULL", "")
+    cells: dict[int, list[Cell]] = {}
+    for index, kind, score, identified, x1, y1, x2, y2, attributes, crop in db.execute(
+        f"""SELECT field_index, class_index, score, identified, x1_px, y1_px, x2_px, y2_px, attributes, {jpeg}
+        FROM cells {join} WHERE slide_id = ? ORDER BY field_index, position""",
+        (slide_id,),
+    ):
+        cell = Cell(kind, score, bool(identified), (x1, y1, x2, y2), _attributes_array(attributes), crop or b"")
+        cells.setdefault(index, []).append(cell)
+    rows = db.execute(
+        """SELECT field_index, captured_at, source, width_px, height_px, focus FROM fields
+        WHERE slide_id = ? AND undone = 0 ORDER BY field_index""",
+        (slide_id,),
+    )
+    return tuple(
+        Field(index, datetime.fromisoformat(at), source, (width, height), focus, tuple(cells.get(index, ())))
+        for index, at, source, width, height, focus in rows
+    )
+
+
+def _model_id(db: sqlite3.Connection, provenance: Provenance) -> int:
+    model = provenance.model
+    values = (
+        model.name,
+        model.version,
+        model.digest,
+        model.runtime,
+        model.precision,
+        *model.input_hw,
+        model.score_threshold,
+        provenance.identify_threshold,
+        json.dumps(model.taxonomy.to_dict(), sort_keys=True),
+    )
+    columns = "name, version, digest, runtime, precision, input_height, input_width, score_threshold, identify_threshold, taxonomy"
+    db.execute(f"INSERT INTO models ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
+    found = db.execute(f"SELECT model_id FROM models WHERE ({columns}) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values).fetchone()
+    return int(found[0])
+
+
+def _cell_values(cell: Cell) -> tuple[int | float | str, ...]:
+    box = map(float, cell.box_px)
+    return int(cell.class_index), float(cell.score), int(cell.identified), *box, _attributes_text(cell.attributes)
+
+
+def _attributes_text(attributes: Float32) -> str:
+    """A JSON list; 9 significant digits give every float32 back exactly, null stands for unknown."""
+    return "[" + ", ".join("null" if np.isnan(value) else f"{value:.9g}" for value in attributes.tolist()) + "]"
+
+
+def _attributes_array(text: str) -> Float32:
+    return np.array([np.nan if value is None else value for value in json.loads(text)], np.float32)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
