@@ -73,6 +73,26 @@ class Training(_Model):
     note: str = ""
 
 
+NEVER_FOR = (
+    "diagnosis, or any decision about a patient that no qualified person has confirmed",
+    "films, stains, species or microscopes other than those it was measured on",
+    "counting without a person's review of the cells",
+)
+"""The uses that a bundle refuses unless its card says more."""
+
+
+class Card(_Model):
+    """What a person must say about the weights; it goes into the manifest word by word."""
+
+    name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
+    version: str
+    licence: str
+    training: Training
+    intended_use: str = "A second pair of eyes beside a technician: proposes white blood cells and their attributes for review."
+    must_not_be_used_for: tuple[str, ...] = Field(default=NEVER_FOR, strict=False, min_length=1)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+
+
 class ExportCheck(_Model):
     """How far the graphs were from torch when they were written, as the largest differences on `images` pictures.
 
@@ -92,25 +112,18 @@ class FileRecord(_Model):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
-class Manifest(_Model):
-    """`manifest.json`. Its own sha256 is the identity of model, thresholds and taxonomy together."""
+class Manifest(Card):
+    """`manifest.json`: the card and everything technical. Its own sha256 is the identity of model, thresholds and taxonomy together."""
 
     schema_version: int = SCHEMA_VERSION
-    name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
-    version: str
     precision: str = "fp32"
     created: str
-    licence: str
     input: Input
     thresholds: ThresholdsRecord
     taxonomy: dict[str, Any]
     detector_graph: str = "detector.onnx"
     attribute_graphs: tuple[AttributeGraph, ...] = Field(strict=False, min_length=1)
-    training: Training
-    metrics: dict[str, Any] = Field(default_factory=dict)
     export_check: ExportCheck | None = None
-    intended_use: str
-    must_not_be_used_for: tuple[str, ...] = Field(strict=False, min_length=1)
     files: dict[str, FileRecord]
 
     @field_validator("taxonomy")
@@ -144,7 +157,9 @@ class Manifest(_Model):
 
     def to_json(self) -> str:
         """The text of `manifest.json`, ending in a newline; the same manifest always gives the same text."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+        fields = self.model_dump(mode="json")
+        first = {key: fields.pop(key) for key in ("schema_version", "name", "version", "precision", "created", "licence")}
+        return json.dumps({**first, **fields}, indent=2, ensure_ascii=False) + "\n"
 
 
 def parse_manifest(text: str, where: str) -> Manifest:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -18,32 +16,13 @@ from engines.errors import BundleError
 from engines.export.graphs import attributes_graph, detector_graph
 from engines.export.verify import verify_export
 from engines.export.weights import save_weights
-from engines.manifest import AttributeGraph, FileRecord, Input, Manifest, ThresholdsRecord, Training
+from engines.manifest import AttributeGraph, Card, FileRecord, Input, Manifest, ThresholdsRecord
 from engines.network.attridet import AttriDet
 from engines.runtime.onnx import OnnxEngine
 
 DETECTOR, WEIGHTS = "detector.onnx", "weights.safetensors"
 SMALL_CAPACITY = 4
 """Regions of the second, smaller attribute graph, for processors that pay for every region (about 1.3 ms each on two cores)."""
-NEVER_FOR = (
-    "diagnosis, or any decision about a patient that no qualified person has confirmed",
-    "films, stains, species or microscopes other than those it was measured on",
-    "counting without a person's review of the cells",
-)
-"""The uses that every bundle refuses, whatever else its card says."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a person must say about the weights; it goes into the manifest word by word."""
-
-    name: str
-    version: str
-    licence: str
-    training: Training
-    intended_use: str = "A second pair of eyes beside a technician: proposes white blood cells and their attributes for review."
-    must_not_be_used_for: tuple[str, ...] = NEVER_FOR
-    metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
 def export_bundle(
@@ -105,10 +84,8 @@ def _attributes_file(regions: int) -> str:
 
 def _manifest(card: Card, model: AttriDet, takes: Input, thresholds: Thresholds, files: Mapping[str, bytes | Path]) -> Manifest:
     return Manifest(
-        name=card.name,
-        version=card.version,
+        **card.model_dump(),
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        licence=card.licence,
         input=takes,
         thresholds=ThresholdsRecord(
             confidence=thresholds.confidence,
@@ -118,9 +95,5 @@ def _manifest(card: Card, model: AttriDet, takes: Input, thresholds: Thresholds,
         ),
         taxonomy=model.taxonomy.to_dict(),
         attribute_graphs=tuple(AttributeGraph(file=_attributes_file(n), regions=n) for n in (REGION_CAPACITY, SMALL_CAPACITY)),
-        training=card.training,
-        metrics=dict(card.metrics),
-        intended_use=card.intended_use,
-        must_not_be_used_for=card.must_not_be_used_for,
         files={name: FileRecord(bytes=0, sha256="0" * 64) for name in files},
     )

@@ -33,7 +33,7 @@ class BundleEngine:
     """The Protocol `Engine` for a bundle on any runtime.
 
     runtime: its name and version as shown. score_threshold: takes the place of the manifest's confidence. verify: on opening, the
-    golden picture must be answered as the bundle says, else BundleError.
+    golden picture must be answered as the bundle says, else BundleError. `thresholds`: what `infer` keeps.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class BundleEngine:
         self._verify = verify
         self._taxonomy = bundle.taxonomy
         self._input = manifest.input
-        self._thresholds = manifest.decode_thresholds
+        self.thresholds = manifest.decode_thresholds
         if score_threshold is not None:
-            self._thresholds = replace(self._thresholds, confidence=score_threshold)
+            self.thresholds = replace(self.thresholds, confidence=score_threshold)
         self._buffer: Float32 | None = None
         self.info = EngineInfo(
             name=manifest.name,
@@ -59,7 +59,7 @@ class BundleEngine:
             precision=manifest.precision,
             input_hw=manifest.input.hw,
             taxonomy=self._taxonomy,
-            score_threshold=self._thresholds.confidence,
+            score_threshold=self.thresholds.confidence,
         )
 
     def __enter__(self) -> Self:
@@ -82,7 +82,7 @@ class BundleEngine:
 
     def infer(self, image: Image) -> Inference:
         """Detections on a BGR frame of any size, (h, w, 3) uint8. Raises `InferenceError` with the runtime's words."""
-        return self._infer(image, self._thresholds)
+        return self._infer(image, self.thresholds)
 
     def propose(self, image: Image, timings_ms: dict[str, float] | None = None) -> Proposals:
         """The detector's half of `infer`, for an evaluation with thresholds of its own. Raises `InferenceError`.

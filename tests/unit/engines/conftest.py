@@ -90,13 +90,18 @@ def model() -> Iterator[AttriDet]:
 @pytest.fixture(scope="session")
 def bundle(model: AttriDet, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle of `model` at 320 px, with golden picture and weights."""
-    from engines.export.bundle import Card, export_bundle
-    from engines.manifest import Training
+    from engines.export.bundle import export_bundle
+    from engines.manifest import Card, Training
 
     return export_bundle(
         model,
         tmp_path_factory.mktemp("bundles") / "attridet-test",
-        Card("attridet-test", "0.0.1", "Apache-2.0", Training(data=(), seed=0, command="", note="random weights")),
+        Card(
+            name="attridet-test",
+            version="0.0.1",
+            licence="Apache-2.0",
+            training=Training(data=(), seed=0, command="", note="random weights"),
+        ),
         INPUT_HW,
         [draw_field(i) for i in range(2)],
         thresholds=Thresholds(max_detections=40),

@@ -15,15 +15,15 @@ import torch
 from engines.bundle import ZOO, Bundle
 from engines.decode import Thresholds
 from engines.errors import BundleError
-from engines.export.bundle import WEIGHTS, Card, export_bundle
+from engines.export.bundle import WEIGHTS, export_bundle
 from engines.export.verify import MAX_BOX_DIFFERENCE_PX, MAX_DIFFERENCE, verify_export
 from engines.export.weights import load_weights, save_weights
-from engines.manifest import Training
+from engines.manifest import Card, Training
 
 if TYPE_CHECKING:
     from engines.network import AttriDet
 
-CARD = Card("attridet-test", "0.0.1", "Apache-2.0", Training(data=(), seed=0, command=""))
+CARD = Card(name="attridet-test", version="0.0.1", licence="Apache-2.0", training=Training(data=(), seed=0, command=""))
 
 
 def shape(value: onnx.ValueInfoProto) -> list[int]:

@@ -1,0 +1,5 @@
+"""`python -m engines` is `attridet`."""
+
+from engines.cli import main
+
+main()

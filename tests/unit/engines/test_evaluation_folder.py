@@ -1,0 +1,165 @@
+"""A bundle scored on a folder: a perfect engine scores perfectly, and every way the folder can be wrong is named."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.bundle import Bundle
+from engines.decode import AP_THRESHOLDS, candidates
+from engines.detections import Float32
+from engines.errors import DataError
+from engines.evaluation.folder import evaluate_folder
+from engines.runtime.engine import BundleEngine
+from engines.runtime.onnx import OnnxEngine
+from engines.spec import LEUKEMIA_ATTRI
+
+BOXES = ((20, 30, 80, 90), (120, 100, 200, 180), (220, 20, 300, 80))  # x1 y1 x2 y2
+CLASSES = (1, 0, 7)
+ATTRIBUTES = ((2, 1, 0, 1, 0, 1, 0), (4,) * 7, (0, 0, 1, 0, 1, 0, 1))  # 4: not applicable
+
+
+def write_split(root: Path, pictures: int = 3, attributes: bool = True) -> None:
+    """A split `val` of grey pictures, 320 x 240, with the same three cells on each."""
+    (root / "Images/val").mkdir(parents=True)
+    (root / "json_labels").mkdir()
+    keys = ["cell_size", "nuclear_chromatio", *(a.key for a in LEUKEMIA_ATTRI.attributes[2:])]
+    images, annotations = [], []
+    for i in range(pictures):
+        cv2.imwrite(str(root / f"Images/val/{i}.png"), np.full((240, 320, 3), 60 + i, np.uint8))
+        images.append({"id": i, "file_name": f"{i}.png", "height": 240, "width": 320})
+        for (x1, y1, x2, y2), cls, values in zip(BOXES, CLASSES, ATTRIBUTES, strict=True):
+            name = LEUKEMIA_ATTRI.classes[cls]
+            entry = {
+                "id": len(annotations),
+                "image_id": i,
+                "category_id": cls,
+                "category_name": name,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+            }
+            annotations.append(entry | (dict(zip(keys, values, strict=True)) if attributes else {}))
+    categories = [{"id": i, "name": n} for i, n in enumerate(LEUKEMIA_ATTRI.classes)]
+    (root / "json_labels/val.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+
+
+class TruthfulGraphs:
+    """Graphs that find the cells of `write_split` on a 320 px input, with a weak wrong box beside them."""
+
+    regions = 2
+
+    def __init__(self, misses: int = 0, wrong_size: bool = False) -> None:
+        self._misses, self._wrong_size = misses, wrong_size
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def detect(self, image: Float32) -> Float32:
+        rows = np.zeros((5, 19), np.float32)
+        for row, (x1, y1, x2, y2), cls in zip(rows[self._misses :], BOXES[self._misses :], CLASSES[self._misses :], strict=False):
+            # The picture lies 40 px below the input's upper edge.
+            row[:5] = (x1 + x2) / 2, (y1 + y2) / 2 + 40, x2 - x1, y2 - y1, 0.9
+            row[5 + cls] = 0.95
+        rows[4, :5] = 300, 250, 20, 20, 0.1
+        rows[4, 8] = 0.9
+        return rows
+
+    def describe(self, rois: Float32) -> Float32:
+        out = np.zeros((2, 15), np.float32)
+        for row, roi in zip(out, rois, strict=True):
+            nearest = min(range(3), key=lambda i: abs(BOXES[i][0] - float(roi[0])))
+            for column, group in enumerate(LEUKEMIA_ATTRI.groups):
+                value = ATTRIBUTES[nearest][column] % 4
+                row[group.start + (1 if self._wrong_size and column == 0 else value)] = 1
+        return out
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_split(tmp_path / "film")
+    return tmp_path / "film"
+
+
+def test_a_perfect_engine_scores_perfectly(bundle: Bundle, folder: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    with BundleEngine(bundle, TruthfulGraphs(), "stand-in") as engine:
+        result = evaluate_folder(engine, folder, "val", lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert result.yolo.map5095 == pytest.approx(0.995) and result.coco.map5095 == pytest.approx(1)
+    point = result.working_point
+    assert (point.cells, point.detections, point.found, point.right_type) == (9, 9, 9, 9)
+    assert all(s.n == 6 and s.coverage == s.accuracy == s.f1 == s.ap == 1 for s in result.attributes.values())
+    assert result.published.rows == 6 and result.published.mean_f1 == 1 and len(result.published.scores) == 6
+    plain = result.to_dict()
+    assert plain["data"] == {"name": "film", "split": "val", "images": 3, "cells": 9}
+    assert plain["engine"]["digest"] == bundle.digest and plain["engine"]["runtime"] == "stand-in"
+    assert set(plain["detection"]["classes"]) == {"None", "Myeloblast", "Lymphocyte"}
+    json.dumps(plain, allow_nan=False)
+
+
+def test_each_fault_costs_where_it_belongs(bundle: Bundle, folder: Path) -> None:
+    with BundleEngine(bundle, TruthfulGraphs(misses=1, wrong_size=True), "stand-in") as engine:
+        result = evaluate_folder(engine, folder, "val")
+    point = result.working_point
+    assert (point.found, point.right_type, point.detections) == (6, 6, 6)
+    assert point.recall == pytest.approx(2 / 3) and point.precision == 1
+    assert result.coco.map50 == pytest.approx(2 / 3)
+    assert result.attributes["cell_size"].accuracy == 0 and result.attributes["cytoplasm"].accuracy == 1
+    assert result.attributes["cytoplasm"].n == 3 and result.attributes["cytoplasm"].coverage == 0.5
+    assert result.published.rows == 6  # the published rule takes the nearest box, however far
+
+
+def test_labels_without_attributes_are_scored_without(bundle: Bundle, tmp_path: Path) -> None:
+    write_split(tmp_path / "film", attributes=False)
+    with BundleEngine(bundle, TruthfulGraphs(), "stand-in") as engine:
+        result = evaluate_folder(engine, tmp_path / "film", "val")
+    assert result.coco.map50 == pytest.approx(1)
+    assert all(s.n == 0 and math.isnan(s.f1) for s in result.attributes.values())
+    assert result.published.rows == 0
+    plain = result.to_dict()["attributes"]
+    assert plain["mean"]["f1"] is None and plain["published_rule"]["mean_f1"] is None
+
+
+@pytest.mark.shared
+def test_the_real_engine_is_scored_on_real_fields(bundle: Bundle, shared_data: Path, tmp_path: Path) -> None:
+    source, root = shared_data / "lld_40x", tmp_path / "some"
+    names = sorted(p.name for p in (source / "Images/val").iterdir())[:4]
+    (root / "Images/val").mkdir(parents=True)
+    (root / "json_labels").mkdir()
+    (root / "json_labels/val.json").symlink_to(source / "json_labels/val.json")
+    for name in names:
+        (root / "Images/val" / name).symlink_to(source / "Images/val" / name)
+    with OnnxEngine(bundle, threads=1) as engine:
+        result = evaluate_folder(engine, root, "val")
+        proposals = engine.propose(cv2.imread(str(root / "Images/val" / names[0])))
+    assert result.images == 4 and 0 <= result.coco.map50 < 0.2  # its weights are random
+    assert len(candidates(proposals.rows, AP_THRESHOLDS)) > 0
+    assert set(result.median_ms) == {"preprocess", "detector"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ("split", r"no Images/test; splits there: val"),
+        ("folder", r"nowhere: no such folder"),
+        ("labels", r"the split 'val' has no labelled cell"),
+        ("picture", r"1\.png: cannot be decoded"),
+    ],
+)
+def test_a_wrong_folder_is_named(bundle: Bundle, folder: Path, spoil: str, message: str) -> None:
+    root, split = folder, "val"
+    if spoil == "split":
+        split = "test"
+    elif spoil == "folder":
+        root = folder / "nowhere"
+    elif spoil == "labels":
+        (folder / "json_labels/val.json").unlink()
+    else:
+        (folder / "Images/val/1.png").write_bytes(b"not a picture")
+    with BundleEngine(bundle, TruthfulGraphs(), "stand-in") as engine, pytest.raises(DataError, match=message):
+        evaluate_folder(engine, root, split)
