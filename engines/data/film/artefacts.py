@@ -35,8 +35,10 @@ def _smudge(cell: Leukocyte, stain: Stain, grid: Grid, rng: np.random.Generator,
     holes = smoothstep(0.45, 1.2, grid.noise(rng, 1.8)) * (0.4 if broken else 0.75)
     clots = 0.5 + 0.5 * smoothstep(-0.6, 0.8, grid.noise(rng, 0.7))
     amount = inside * (0.22 + 0.55 * threads * clots + (0.85 if broken else 0.62) * core * (0.35 + 0.65 * clots)) * (1 - holes)
-    shade = rng.uniform(0.9, 1.15) if broken else rng.uniform(0.6, 1.0)
-    colour = stain.nucleus_light + (stain.nucleus_dark - stain.nucleus_light) * (0.35 if broken else 0.1)
+    shade = rng.uniform(0.9, 1.15) if broken else rng.uniform(0.65, 1.15)
+    colour = stain.nucleus_light + (stain.nucleus_dark - stain.nucleus_light) * (
+        rng.uniform(0.4, 0.9) if broken else rng.uniform(0.15, 0.5)
+    )
     redder = colour * np.array([0.95, 1.0, 0.80], dtype=np.float32)
     return np.asarray((amount * shade)[..., None] * redder, dtype=np.float32)
 

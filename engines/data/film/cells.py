@@ -88,7 +88,7 @@ def _artefact_outline(rng: np.random.Generator) -> tuple[str, Outline]:
     """Kind of artefact and the outline its box is taken from."""
     form = str(rng.choice(["smudge", "naked", "broken", "precipitate"], p=[0.50, 0.18, 0.20, 0.12]))
     radius, rough, long = {
-        "smudge": (rng.uniform(6.5, 11.0), 0.12, 0.7),
+        "smudge": (rng.uniform(6.0, 11.0), 0.11, 0.9),
         "naked": (rng.uniform(3.0, 4.4), 0.05, 0.25),
         "broken": (rng.uniform(4.0, 6.5), 0.14, 0.6),
         "precipitate": (rng.uniform(3.0, 6.5), 0.15, 0.6),

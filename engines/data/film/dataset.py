@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from engines.data.film.morphology import CASES
 from engines.data.film.optics import Microscope
@@ -46,6 +47,8 @@ class _Job:
     objective: int
     size_px: tuple[int, int]
     count: int
+    zoom: tuple[float, float]
+    squeezed: float
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,19 @@ def write_dataset(
     domains: Sequence[str] = ("H_C1", "H_C2", "L_C1", "L_C2"),
     objectives: Sequence[int] = (40, 100),
     cases: Sequence[str] = ("mixed", "AML", "ALL", "APML", "CLL", "CML"),
+    zoom: tuple[float, float] = (0.35, 1.5),
+    squeezed: float = 0.3,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write Images, json_labels and txt_labels/AttriDet of rendered fields under `root`; returns it.
 
     `domains` name a microscope ("H", "L", then each film draws a camera) or a microscope and camera ("L_C2"). Each film gives up
-    to ten fields of one domain, objective, case and instrument; its seed stands in the patient's place of the names. `progress`
-    is called with (fields done, fields in all). Raises DataError for an unknown domain, objective or case and for a folder that
-    already holds labels.
+    to ten fields of one domain, objective, case and instrument; its seed stands in the patient's place of the names. `zoom` is the
+    range of sizes that a film draws from: 1 shows native pixels, 1/3 a whole 1920 px frame in 640 (lenses below 100x stop at
+    0.8). `squeezed` is the share of films whose frames are a third wider and squeezed to `size_px`, as the published square
+    pictures are. `progress` is called with (fields done, fields in all). Raises DataError for an unknown domain, objective or
+    case and for a folder that already holds labels.
     """
     root = Path(root)
     for split in ("train", "val"):
@@ -83,12 +90,12 @@ def write_dataset(
     for split, fields, offset in (("train", fields_train, 0), ("val", fields_val, 500_000)):
         for k in range((fields + FIELDS_PER_FILM - 1) // FIELDS_PER_FILM):
             rng = rng_of(seed, 501, offset, k)
-            domain, objective, case = (str(domains[k % len(domains)]), objectives[int(rng.integers(len(objectives)))], "")
+            domain, objective = str(domains[k % len(domains)]), int(objectives[int(rng.integers(len(objectives)))])
             case = str(cases[int(rng.integers(len(cases)))])
             camera = domain if "_" in domain else f"{domain}_C{int(rng.integers(1, 3))}"
             film_seed = seed * 1_000_000 + offset + k + 1
             count = min(FIELDS_PER_FILM, fields - k * FIELDS_PER_FILM)
-            jobs.append(_Job(str(root), split, film_seed, case, camera, objective, size_px, count))
+            jobs.append(_Job(str(root), split, film_seed, case, camera, objective, size_px, count, zoom, squeezed))
     for split in ("train", "val"):
         (root / "Images" / split).mkdir(parents=True, exist_ok=True)
         (root / "txt_labels" / "AttriDet" / split).mkdir(parents=True, exist_ok=True)
@@ -133,16 +140,23 @@ def _write_film(job: _Job) -> list[_Field]:
     cv2.setNumThreads(1)
     rng = rng_of(job.film_seed, 502)
     domain, camera = job.domain.split("_")
-    scope = Microscope(domain, camera, job.objective, unit=int(rng.integers(1, 10_000)))
+    low, high = job.zoom
+    low = low if job.objective == 100 else max(low, 0.8)
+    zoom = float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
+    scope = Microscope(domain, camera, job.objective, unit=int(rng.integers(1, 10_000)), width_px=round(1920 * zoom))
     width, height = job.size_px
-    span = (width * scope.um_per_px, height * scope.um_per_px)
+    taken = (round(width * 4 / 3) if rng.random() < job.squeezed else width, height)
+    span = (taken[0] * scope.um_per_px, height * scope.um_per_px)
     film = Film(job.film_seed, job.case, (max(1200.0, 6 * span[0]), max(900.0, 6 * span[1])))
     out: list[_Field] = []
     depth = {10: 12.0, 40: 1.2, 100: 0.35}[job.objective]
     for k in range(job.count):
         x, y = (float(rng.uniform(s, size - s)) for s, size in zip(span, film.size_um, strict=True))
         defocus = float(rng.normal(0, depth)) if rng.random() < 0.5 else 0.0
-        image, truth = film.view((x, y), scope, job.size_px, defocus, noise_seed=int(rng.integers(2**31)))
+        image, truth = film.view((x, y), scope, taken, defocus, noise_seed=int(rng.integers(2**31)))
+        if taken != job.size_px:
+            image = np.asarray(cv2.resize(image, job.size_px, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+            truth.boxes_px[:, ::2] *= width / taken[0]
         dx = job.case.upper()
         number = "1000" if job.objective == 100 else f"{k + 1}_{job.objective}0"
         name = f"{job.film_seed}_{k + 1}_{number}_{dx}.jpg"

@@ -190,14 +190,16 @@ def chromatin(grid: Grid, rng: np.random.Generator, coarse: int, depth: Array, s
     `coarse` is the Nuclear Chromatin label: 0 draws a fine, even, lacy net, 1 clumps with pale channels between them.
     `depth` is the distance inside the nucleus's edge in um; `smudged` 0 to 1 takes the contrast away.
     """
-    large, middle, fine, dust = (grid.noise(rng, wave) for wave in ((2.4, 0.66, 0.38, 0.24) if coarse else (2.6, 0.52, 0.34, 0.24)))
+    waves = (2.4, 0.70, 0.62, 0.40, 0.24) if coarse else (2.6, 0.60, 0.50, 0.34, 0.24)
+    large, one, other, fine, dust = (grid.noise(rng, wave) for wave in waves)
+    middle = 0.75 * (one + other)
     rim = np.exp(-np.square((depth - 0.14) / 0.20))
     if coarse:  # dark clumps, thin pale channels
-        pale = smoothstep(-0.05, 1.25, 0.85 * middle + 0.75 * fine + 0.45 * dust + 0.25 * large)
-        out = 0.98 - 0.85 * pale + 0.05 * large + 0.06 * dust + 0.18 * rim
+        pale = smoothstep(-0.15, 1.55, 0.85 * middle + 0.65 * fine + 0.45 * dust + 0.22 * large)
+        out = 0.98 - 0.90 * pale + 0.05 * large + 0.06 * dust + 0.18 * rim
     else:  # an even, fine net
-        pale = smoothstep(-0.45, 1.0, middle + 0.75 * fine + 0.15 * large)
-        out = 0.54 - 0.36 * pale + 0.06 * large + 0.05 * dust + 0.30 * rim
+        pale = smoothstep(-0.6, 1.3, middle + 0.75 * fine + 0.15 * large)
+        out = 0.60 - 0.46 * pale + 0.06 * large + 0.05 * dust + 0.30 * rim
     flat = 0.75 if coarse else 0.40
     out = out + smudged * (flat - out)
     return np.asarray(np.clip(out, -0.25, 1.2), dtype=np.float32)

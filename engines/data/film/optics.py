@@ -40,13 +40,14 @@ class _Instrument:
     lateral: float  # colour shift at the edge of the field, share of the radius
     jpeg: int
     dust: int
+    flare: float  # share of the lamp's light that is spread evenly over the frame
 
 
 _INSTRUMENTS: dict[tuple[str, str], _Instrument] = {
-    ("H", "C2"): _Instrument(0.075, (249, 227, 204), 1.0, 0.05, 0.02, 1.3, 0.9, 0.0, 95, 0),
-    ("H", "C1"): _Instrument(0.068, (243, 236, 226), 1.15, 0.16, 0.04, 2.0, 0.7, 0.0005, 88, 1),
-    ("L", "C2"): _Instrument(0.075, (170, 169, 160), 1.7, 0.10, 0.06, 2.4, 0.6, 0.0007, 90, 3),
-    ("L", "C1"): _Instrument(0.068, (207, 209, 204), 1.6, 0.24, 0.07, 3.0, 0.9, 0.0010, 82, 4),
+    ("H", "C2"): _Instrument(0.075, (249, 227, 204), 1.0, 0.05, 0.02, 1.3, 0.9, 0.0, 95, 0, 0.02),
+    ("H", "C1"): _Instrument(0.068, (243, 236, 226), 1.15, 0.16, 0.04, 2.0, 0.7, 0.0005, 88, 1, 0.07),
+    ("L", "C2"): _Instrument(0.075, (170, 169, 160), 1.7, 0.10, 0.06, 2.4, 0.6, 0.0007, 90, 3, 0.05),
+    ("L", "C1"): _Instrument(0.068, (207, 209, 204), 1.6, 0.24, 0.07, 3.0, 0.9, 0.0010, 82, 4, 0.17),
 }
 
 
@@ -56,24 +57,28 @@ class Microscope:
 
     `unit` tells instruments of one make apart (colour of the lamp, where it is centred, dust on the sensor); 0 is the make's
     plain self. At the camera's native width of 1920 px, 100x has 0.075 um a px with C2 and 0.068 with C1, so that a neutrophil
-    of 13 um spans 173 or 191 px; 40x and 10x have 2.5 and 10 times as many um a px. Raises ValueError for an unknown part.
+    of 13 um spans 173 or 191 px; 40x and 10x have 2.5 and 10 times as many um a px. `width_px` is how wide a frame of the whole
+    field is delivered: a camera set to 1280 x 720 shows the same film with larger pixels. Raises ValueError for an unknown part.
     """
 
     domain: str = "L"
     camera: str = "C2"
     objective: int = 100
     unit: int = 0
+    width_px: int = 1920
 
     def __post_init__(self) -> None:
         if (self.domain, self.camera) not in _INSTRUMENTS:
             raise ValueError(f"no microscope {self.domain!r} with camera {self.camera!r}; domains H, L; cameras C1, C2")
         if self.objective not in OBJECTIVES:
             raise ValueError(f"no objective {self.objective!r}; objectives are {', '.join(map(str, OBJECTIVES))}")
+        if self.width_px < 64:
+            raise ValueError(f"width_px {self.width_px} is no frame; give 64 or more")
 
     @property
     def um_per_px(self) -> float:
-        """Micrometres of film that a pixel covers, at native size."""
-        return _INSTRUMENTS[self.domain, self.camera].um_per_px_100 * 100.0 / self.objective
+        """Micrometres of film that a pixel covers."""
+        return _INSTRUMENTS[self.domain, self.camera].um_per_px_100 * 100.0 / self.objective * 1920.0 / self.width_px
 
     def blur_px(self, defocus_um: float) -> float:
         """Standard deviation in px of the blur by diffraction, lens faults and distance from focus."""
@@ -94,6 +99,7 @@ def capture(clear: Image, scope: Microscope, defocus_um: float = 0.0, noise_seed
     image = cv2.multiply(image, _light(scope, height, width), scale=1.0 / 200.0)
     if kind.lateral:
         image = _lateral(image, kind.lateral)
+    veil = kind.flare * float(np.mean(kind.lamp))
     if noise_seed is not None:
         rng = rng_of(noise_seed, 401)
         grain = _grain(kind.noise, max(height, 1080) + 64, max(width, 1920) + 64)
@@ -101,7 +107,9 @@ def capture(clear: Image, scope: Microscope, defocus_um: float = 0.0, noise_seed
         piece = grain[dy : dy + height, dx : dx + width]
         if rng.random() < 0.5:
             piece = piece[::-1]
-        image = cv2.addWeighted(image, 1.0, piece, 1.0, -128.0)
+        image = cv2.addWeighted(image, 1.0 - kind.flare, piece, 1.0, veil - 128.0)
+    else:
+        image = cv2.convertScaleAbs(image, alpha=1.0 - kind.flare, beta=veil)
     if kind.sharpen:
         a = kind.sharpen / 4
         kernel = np.array([[0, -a, 0], [-a, 1 + 4 * a, -a], [0, -a, 0]], dtype=np.float32)
@@ -140,7 +148,7 @@ def _light(scope: Microscope, height: int, width: int) -> Image:
     own = scope.unit != 0
     lamp = np.array(kind.lamp[::-1], dtype=np.float32)
     if own:
-        lamp = lamp * np.exp(rng.normal(0, 0.016, 3)).astype(np.float32) * np.float32(np.exp(rng.normal(0, 0.05)))
+        lamp = lamp * np.exp(rng.normal(0, 0.010, 3)).astype(np.float32) * np.float32(np.exp(rng.normal(0, 0.05)))
         lamp = np.minimum(lamp, 250.0)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     r = np.float32(np.hypot(width, height) / 2)

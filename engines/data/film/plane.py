@@ -58,6 +58,7 @@ class Plane:
         self._white: OrderedDict[tuple[int, int], list[Leukocyte]] = OrderedDict()
         self._guesses: OrderedDict[tuple[int, int], list[tuple[float, Leukocyte]]] = OrderedDict()
         self._red_guesses: OrderedDict[tuple[int, int], tuple[Array, Ints, Ints]] = OrderedDict()
+        self._platelets: OrderedDict[tuple[int, int], Loose] = OrderedDict()
         self._reds: OrderedDict[tuple[int, int], Loose] = OrderedDict()
 
     def thickness(self, x_um: float, y_um: float) -> float:
@@ -152,7 +153,7 @@ class Plane:
         while len(places) < count:
             x, y = x0 + rng.random() * RED_BLOCK_UM, y0 + rng.random() * RED_BLOCK_UM
             number += 1
-            length = int(rng.integers(2, 7)) if rng.random() < self.stain.rouleaux / 3.2 else 1
+            length = int(rng.integers(2, 9)) if rng.random() < self.stain.rouleaux / 3.2 else 1
             turn, bend, step = rng.random() * 2 * np.pi, rng.normal(0, 0.18), rng.uniform(0.5, 0.92) * self.red.mean_um
             for _ in range(length):
                 places.append((x, y))
@@ -192,7 +193,7 @@ class Plane:
         turn = rng.integers(0, 8, own)
         strength = np.exp(rng.normal(0, 0.11, own)).astype(np.float32)
         tint = np.where(rng.random(own) < 0.03, rng.uniform(0.2, 0.7, own), rng.uniform(0, 0.12, own)).astype(np.float32)
-        live = keep[:own]
+        live = keep[:own] & (xy[:own] > 0).all(axis=1) & (xy[:own] < np.array(self.size_um)).all(axis=1)
         out = Loose(xy[:own][live], index[:own][live], turn[live], strength[live], tint[live])
         _remember(self._reds, key, out, 768)
         return out
@@ -234,28 +235,40 @@ class Plane:
         return xy, keep
 
     def platelets(self, rect: Rect) -> list[Loose]:
-        """Platelets of every block that can reach into an area, alone or in clumps."""
+        """Platelets of every block that can reach into an area."""
         x0, y0, x1, y1 = rect
-        out = []
-        for bx, by in _blocks((x0 - 12, y0 - 12, x1 + 12, y1 + 12), RED_BLOCK_UM):
-            rng = rng_of(self.seed, 305, bx, by)
-            count = int(rng.poisson(self.platelets_per_mm2 * RED_BLOCK_UM**2 * 1e-6))
-            at: list[tuple[float, float]] = []
-            for _ in range(count):
-                x, y = (bx + rng.random()) * RED_BLOCK_UM, (by + rng.random()) * RED_BLOCK_UM
-                for _ in range(1 if rng.random() < 0.9 else int(rng.integers(2, 6))):
+        return [self._platelet_block(key) for key in _blocks((x0 - 12, y0 - 12, x1 + 12, y1 + 12), RED_BLOCK_UM)]
+
+    def _platelet_block(self, key: tuple[int, int]) -> Loose:
+        """Platelets of a block, alone or in clumps, mostly between the red cells."""
+        if key in self._platelets:
+            self._platelets.move_to_end(key)
+            return self._platelets[key]
+        bx, by = key
+        rng = rng_of(self.seed, 305, bx, by)
+        reds = self._red_block(key)
+        radius = self._red_diameters[reds.index] / 2
+        at: list[tuple[float, float]] = []
+        for _ in range(int(rng.poisson(self.platelets_per_mm2 * RED_BLOCK_UM**2 * 1.8e-6))):
+            x, y = (bx + rng.random()) * RED_BLOCK_UM, (by + rng.random()) * RED_BLOCK_UM
+            covered = bool((np.hypot(reds.centres_um[:, 0] - x, reds.centres_um[:, 1] - y) < radius + 0.6).any())
+            clump = 1 if rng.random() < 0.9 else int(rng.integers(2, 6))
+            steps = rng.normal(0, 1.8, (clump, 2))
+            if covered and rng.random() < 0.85:
+                continue
+            for dx, dy in steps:
+                if x < self.size_um[0] and y < self.size_um[1] and x > 0 and y > 0:
                     at.append((x, y))
-                    x, y = x + rng.normal(0, 1.8), y + rng.normal(0, 1.8)
-            n = len(at)
-            out.append(
-                Loose(
-                    np.array(at, dtype=np.float32).reshape(n, 2),
-                    rng.integers(0, PLATELETS, n),
-                    rng.integers(0, 8, n),
-                    np.exp(rng.normal(0, 0.15, n)).astype(np.float32),
-                    np.zeros(n, dtype=np.float32),
-                )
-            )
+                x, y = x + dx, y + dy
+        n = len(at)
+        out = Loose(
+            np.array(at, dtype=np.float32).reshape(n, 2),
+            rng.integers(0, PLATELETS, n),
+            rng.integers(0, 8, n),
+            np.exp(rng.normal(0, 0.15, n)).astype(np.float32),
+            np.zeros(n, dtype=np.float32),
+        )
+        _remember(self._platelets, key, out, 768)
         return out
 
 

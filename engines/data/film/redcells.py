@@ -34,7 +34,7 @@ class RedCells:
         for _ in range(BANK):
             form = str(rng.choice(["disc", "oval", "sphere", "tear", "crenated", "bitten"], p=odd))
             radius = 0.5 * mean * float(np.exp(rng.normal(0, spread)))
-            rough = rng.uniform(0.012, 0.035)
+            rough = rng.uniform(0.012, 0.045)
             if form == "oval":
                 out = blob(rng, radius, rough, rng.uniform(1.2, 1.55))
             elif form == "sphere":
@@ -47,6 +47,8 @@ class RedCells:
                 out = notched(blob(rng, radius, rough), rng.random() * 6.3, rng.uniform(0.15, 0.3), rng.uniform(0.3, 0.6))
             else:
                 out = blob(rng, radius, rough, 1.0 + abs(rng.normal(0, 0.10)))
+            for _ in range(int(rng.choice(3, p=[0.55, 0.3, 0.15]))):  # dents by neighbours
+                out = notched(out, rng.random() * 6.3, rng.uniform(-0.05, 0.09), rng.uniform(0.25, 0.5))
             outlines.append(out)
             forms.append(form)
         return cls(seed, float(mean), tuple(outlines), tuple(forms))
@@ -68,6 +70,10 @@ class RedCells:
         dip = np.exp(-np.power(centre / width, flat))
         thick = 0.90 + 0.22 * smoothstep(0.25, 0.8, u) - 0.16 * smoothstep(0.80, 1.05, u)
         thick = thick * (1 - 0.86 * pallor * dip) * (1 + 0.05 * grid.noise(rng, 2.5) + 0.025 * grid.noise(rng, 0.9))
+        if rng.random() < stain.drying:  # water under the cell as it dried: a bright speck with a dark edge
+            spot = blob(rng, rng.uniform(0.3, 0.9), 0.25, 1.0 + rng.random())
+            away = spot.distance(grid.x - np.float32(off[0]), grid.y - np.float32(off[1]))
+            thick = thick + 0.55 * np.exp(-np.square((away - 0.1) / 0.22)) - 0.75 * smoothstep(0.1, -0.2, away)
         rim = 0.16 * stain.halo * np.exp(-np.square((d + 0.18) / 0.22))
         halo = 0.14 * stain.halo * np.exp(-np.square((d - 0.50) / 0.32))
         return _averaged(np.asarray(body * (thick + rim) - halo, dtype=np.float32), finer)

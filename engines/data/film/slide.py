@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.data.film.cells import Leukocyte, Sprite
+from engines.data.film.debris import debris_in, paint_debris
 from engines.data.film.leukocytes import paint
 from engines.data.film.morphology import case_of
 from engines.data.film.optics import CLEAR, Image, Microscope, capture
@@ -91,6 +92,11 @@ class Film:
         """Truth of an area (x0, y0, x1, y1 in um) without painting it; its boxes are in um of the film, clipped to the area."""
         return _truth(self.plane.leukocytes(rect_um), rect_um)
 
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of painted tiles and sprites that are kept just now, at most `CACHE_BYTES`."""
+        return self._bytes
+
     def clear(self, i0: int, j0: int, size_px: tuple[int, int], um_per_px: float) -> Image:
         """Film before any optics: pixels (i0.., j0..) of the level with this pixel size, uint8, `optics.CLEAR` = nothing there."""
         width, height = size_px
@@ -130,6 +136,8 @@ class Film:
         i0, j0 = ti * TILE_PX, tj * TILE_PX
         rect = (i0 * p, j0 * p, (i0 + TILE_PX) * p, (j0 + TILE_PX) * p)
         density = self._ground(p, i0, j0)
+        most = np.zeros_like(density)
+        total = np.zeros_like(density)
         for loose in self.plane.red_cells(rect):
             for (x, y), index, turn, strength, tint in zip(
                 loose.centres_um, loose.index, loose.turn, loose.strength, loose.tint, strict=True
@@ -137,12 +145,17 @@ class Film:
                 picture = turned(self._bank("red", p, int(index)), int(turn))
                 n = picture.shape[0] // 2
                 colour = (self.stain.red_cell * (1 - tint) + self.stain.polychrome * tint) * strength
-                _add(density, picture, round(float(x) / p - 0.5) - n - i0, round(float(y) / p - 0.5) - n - j0, colour)
+                _add(density, picture, round(float(x) / p - 0.5) - n - i0, round(float(y) / p - 0.5) - n - j0, colour, (most, total))
+        # where cells overlap light is lost again, but less than twice: they press each other flat
+        density += most + self.stain.overlap * (total - most)
         for loose in self.plane.platelets(rect):
             for (x, y), index, turn, strength in zip(loose.centres_um, loose.index, loose.turn, loose.strength, strict=True):
                 picture = turned(self._bank("platelet", p, int(index)), int(turn))
                 n = picture.shape[0] // 2
                 _add(density, picture, round(float(x) / p - 0.5) - n - i0, round(float(y) / p - 0.5) - n - j0, strength)
+        for thing in debris_in(self.seed, rect, self.size_um):
+            picture, i, j = paint_debris(thing, self.stain, p)
+            _add(density, picture, i - i0, j - j0, None)
         margin = 2.5
         for cell in self.plane.leukocytes((rect[0] - margin, rect[1] - margin, rect[2] + margin, rect[3] + margin)):
             sprite = self._sprite(cell, p)
@@ -153,7 +166,7 @@ class Film:
         """Plasma and glass under everything: (TILE_PX, TILE_PX, 3) float32 density."""
         shape = (TILE_PX, TILE_PX)
         veil = np.ones(shape, dtype=np.float32)
-        for k, (wave, size) in enumerate(((60.0, 0.55), (14.0, 0.35), (1.6, 0.25))):
+        for k, (wave, size) in enumerate(((180.0, 0.6), (45.0, 0.5), (14.0, 0.3), (1.6, 0.25))):
             if wave > 3 * p:
                 veil += np.float32(size) * plane_noise(self.seed + 11 + k, i0, j0, shape, um_per_px=p, wavelength_um=wave)
         return np.asarray(np.maximum(veil, 0.0)[..., None] * self.stain.plasma, dtype=np.float32)
@@ -182,8 +195,13 @@ class Film:
         return sprite
 
 
-def _add(density: Array, picture: Array, i: int, j: int, colour: Array | np.float32 | None) -> None:
-    """Add a picture, (h, w) times a colour or (h, w, 3), to a tile at pixel (i, j), clipped to the tile."""
+def _add(
+    density: Array, picture: Array, i: int, j: int, colour: Array | np.float32 | None, layers: tuple[Array, Array] | None = None
+) -> None:
+    """Add a picture, (h, w) times a colour or (h, w, 3), to a tile at pixel (i, j), clipped to the tile.
+
+    With `layers` (largest, sum) its dark part goes there instead and only its bright halo to `density`.
+    """
     h, w = picture.shape[:2]
     a0, b0, a1, b1 = max(i, 0), max(j, 0), min(i + w, density.shape[1]), min(j + h, density.shape[0])
     if a0 >= a1 or b0 >= b1:
@@ -191,7 +209,16 @@ def _add(density: Array, picture: Array, i: int, j: int, colour: Array | np.floa
     part = picture[b0 - j : b1 - j, a0 - i : a1 - i]
     if part.ndim == 2:
         part = part[..., None]
-    density[b0:b1, a0:a1] += part if colour is None else part * colour
+    if colour is not None:
+        part = part * colour
+    if layers is None:
+        density[b0:b1, a0:a1] += part
+        return
+    dark = np.maximum(part, 0)
+    density[b0:b1, a0:a1] += part - dark
+    most, total = layers
+    np.maximum(most[b0:b1, a0:a1], dark, out=most[b0:b1, a0:a1])
+    total[b0:b1, a0:a1] += dark
 
 
 def _truth(cells: list[Leukocyte], rect: Rect) -> FieldTruth:

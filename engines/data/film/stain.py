@@ -38,6 +38,8 @@ class Stain:
     pallor_spread: float
     rouleaux: float
     halo: float
+    overlap: float
+    drying: float
 
 
 # name: (red cell, polychromatic red cell, dark and light chromatin, blue and pale cytoplasm,
@@ -46,18 +48,18 @@ _BATCHES: dict[str, tuple[tuple[Passing, ...], float, float, float]] = {
     "warm": (
         (
             (0.78, 0.68, 0.78), (0.70, 0.65, 0.82),
-            (0.235, 0.09, 0.61), (0.60, 0.42, 0.77), (0.57, 0.55, 0.84), (0.86, 0.80, 0.90),
+            (0.265, 0.10, 0.60), (0.60, 0.42, 0.77), (0.57, 0.55, 0.84), (0.86, 0.80, 0.90),
             (0.72, 0.58, 0.80), (0.70, 0.44, 0.62), (0.24, 0.09, 0.50), (0.50, 0.20, 0.60),
             (0.55, 0.38, 0.70), (0.985, 0.985, 0.99),
         ), 0.75, 0.10, 0.35,
     ),
     "steel": (
         (
-            (0.50, 0.58, 0.78), (0.55, 0.55, 0.80),
-            (0.25, 0.15, 0.62), (0.58, 0.36, 0.78), (0.58, 0.55, 0.84), (0.80, 0.74, 0.90),
+            (0.46, 0.57, 0.79), (0.52, 0.55, 0.80),
+            (0.27, 0.16, 0.63), (0.66, 0.43, 0.81), (0.58, 0.55, 0.84), (0.80, 0.74, 0.90),
             (0.66, 0.48, 0.78), (0.72, 0.46, 0.64), (0.26, 0.14, 0.56), (0.55, 0.25, 0.66),
             (0.60, 0.48, 0.80), (0.98, 0.97, 0.98),
-        ), 0.40, 0.45, 0.9,
+        ), 0.45, 0.60, 0.7,
     ),
     "teal": (
         (
@@ -119,6 +121,8 @@ def stain_of(seed: int, batch: str | None = None) -> Stain:
         pallor_width=float(rng.uniform(0.30, 0.48)),
         pallor_spread=float(rng.uniform(0.08, 0.32)),
         rouleaux=float(np.clip(rouleaux * np.exp(rng.normal(0, 0.4)), 0.0, 0.7)),
+        overlap=float(rng.uniform(0.05, 0.35) if name == "steel" else rng.uniform(0.3, 0.9)),
+        drying=float(max(0.0, rng.uniform(-0.5, 0.3))),
         halo=float(np.clip(halo * np.exp(rng.normal(0, 0.3)), 0.1, 1.5)),
         **densities,
     )

@@ -86,14 +86,14 @@ class Grid:
 
     def noise(self, rng: np.random.Generator, wavelength_um: float) -> Array:
         """Smooth noise over the sprite, standard deviation about 0.6; the draw depends on `half_um` only, not on pixels."""
-        n = int(np.ceil(2.4 * self.half_um / wavelength_um)) + 4
+        n = int(np.ceil(3.2 * self.half_um / wavelength_um)) + 4
         nodes = rng.standard_normal((n, n)).astype(np.float32)
+        turn = rng.random() * 2 * np.pi  # a lattice's own directions must not show
         step = self.um_per_px / wavelength_um
-        origin = (n - 1) / 2
-        x0 = float(self.x[0, 0]) / wavelength_um + origin
-        y0 = float(self.y[0, 0]) / wavelength_um + origin
+        c, s, middle = np.cos(turn), np.sin(turn), (n - 1) / 2
+        x0, y0 = float(self.x[0, 0]) / wavelength_um, float(self.y[0, 0]) / wavelength_um
         height, width = self.x.shape
-        matrix = np.array([[step, 0, x0], [0, step, y0]], dtype=np.float64)
+        matrix = np.array([[step * c, -step * s, c * x0 - s * y0 + middle], [step * s, step * c, s * x0 + c * y0 + middle]])
         flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
         out = cv2.warpAffine(nodes, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT)
         return np.asarray(out, dtype=np.float32)
