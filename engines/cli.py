@@ -14,13 +14,16 @@ import typer
 from engines.errors import EnginesError
 
 app = typer.Typer(
-    help="From data to engine: score, export and make data for AttriDet. Figures on rendered film are about rendered film only.",
+    help="From data to engine: train, score, export and make data for AttriDet. Figures on rendered film are about rendered film only.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 Data = Annotated[Path, typer.Option("--data", help="Folder in the published layout: Images/SPLIT, json_labels or txt_labels.")]
+EXTRAS = {"torch": "train", "onnx": "train", "safetensors": "train", "scipy": "train", "faster_coco_eval": "evaluate"}
+"""Modules that only some commands need, and the extra that brings each."""
+
 OptionalPath = Optional[Path]  # noqa: UP045  # typer on 3.10
 Names = Optional[List[str]]  # noqa: UP006, UP045  # typer on 3.10
 Numbers = Optional[List[int]]  # noqa: UP006, UP045  # typer on 3.10
@@ -122,6 +125,12 @@ def _advice() -> Iterator[None]:
     except EnginesError as error:
         typer.echo(f"attridet: {error}", err=True)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        typer.echo(f"attridet: this needs {error.name}, which is not installed. Run: pip install 'leukoscope[{extra}]'", err=True)
+        sys.exit(2)
     except BrokenPipeError:
         # The reader (head, less) has gone; Python would complain once more while it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

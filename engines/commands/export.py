@@ -15,7 +15,7 @@ from rich.console import Console
 from engines.data.leukemiaattri import IMAGE_SUFFIXES
 from engines.decode import Thresholds
 from engines.detections import Image
-from engines.errors import BundleError, DataError, RuntimeUnavailableError
+from engines.errors import BundleError, DataError
 from engines.manifest import Card, DataSeen, Training
 
 CHECK_IMAGES = 20
@@ -40,10 +40,8 @@ class Request:
 
 def run(request: Request) -> None:
     """Exports and says how far the graphs are from torch. Raises EnginesError."""
-    try:
-        from engines.export.bundle import export_bundle
-    except ImportError as error:
-        raise RuntimeUnavailableError(f"exporting needs torch and onnx ({error}). Run: pip install 'leukoscope[train]'") from error
+    from engines.export.bundle import export_bundle
+
     if request.side_px % 32:
         raise BundleError(f"--input {request.side_px}: the network's input must be a multiple of 32 px, e.g. 640")
     model, state = _read_weights(request.checkpoint)

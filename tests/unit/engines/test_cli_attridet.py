@@ -51,7 +51,7 @@ def test_help_needs_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("[]")
-    assert all(command in done.stdout for command in ("evaluate", "export", "film"))
+    assert all(command in done.stdout for command in ("train", "evaluate", "export", "film"))
 
 
 def test_evaluate_prints_a_table_and_writes_every_number(
@@ -65,7 +65,7 @@ def test_evaluate_prints_a_table_and_writes_every_number(
     assert set(scores["detection"]["classes"]) == {"Myeloblast"}
     printed = capsys.readouterr().out
     assert "Myeloblast" in printed and "COCO" in printed and bundle.digest[:8] in printed
-    assert "the labels state no attribute" in re.sub(r"\s+", " ", printed)
+    assert "labels state no attribute" in re.sub(r"\s+", " ", printed)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,15 @@ def test_a_wrong_export_is_one_line_and_exit_code_2(
     assert attridet(monkeypatch, "export", checkpoint, tmp_path / "engine", *flat) == 2
     said = capsys.readouterr().err.strip()
     assert message in said and len(said.splitlines()) == 1
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "engines.commands.export", raising=False)
+    for name in [m for m in sys.modules if m.startswith(("engines.export.", "engines.network", "engines.training"))]:
+        monkeypatch.delitem(sys.modules, name)
+    assert attridet(monkeypatch, "export", "x.pt", tmp_path / "engine", "--images", tmp_path) == 2
+    assert "pip install 'leukoscope[train]'" in capsys.readouterr().err
 
 
 def test_film_writes_a_folder_that_the_readers_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
