@@ -19,8 +19,8 @@ from device.camera.pacing import Pacer
 from device.camera.stage import Moment, StagePath, field_truth, film_size_um, plan_fields
 from device.clock import Clock
 from device.config import SimulatorCamera as SimulatorSection
-from device.errors import CameraError, CameraLostError, EndOfSourceError
-from engines.data.film import CASES, FieldTruth, Film, Microscope
+from device.errors import CameraLostError, EndOfSourceError
+from engines.data.film import FieldTruth, Film, Microscope
 from engines.data.film.optics import capture
 from engines.detections import Image
 
@@ -32,14 +32,11 @@ class SimulatorCamera:
 
     Frames are a pure function of the section and the frame number, but for the times on them; each has noise of its own. `fps` is
     kept by sleeping on the clock: a slower consumer of a source that waits (live: false) is not slowed further.
-    Raises CameraError for a case that is not known.
     """
 
     skipped: tuple[str, ...] = ()
 
     def __init__(self, section: SimulatorSection, clock: Clock) -> None:
-        if section.case not in CASES:
-            raise CameraError(f"there is no rendered case {section.case!r}; set camera.case to one of {', '.join(CASES)}")
         self._section = section
         self._clock = clock
         self._size_px = (section.width_px, section.height_px)
