@@ -69,7 +69,7 @@ class FocusMeter:
     """Sharpness against the best seen lately on this slide; the best fades slowly, so that one odd field does not spoil the rest."""
 
     SHARP, NEAR = 0.75, 0.5
-    _EXPECTED = 0.5  # a film in focus is at least so sharp: a slide that starts blurred is told so
+    _EXPECTED = 0.6  # a film in focus is at least so sharp: a slide that starts blurred is told so
     _FADE = 0.9985  # a frame: half gone after about 460 frames
 
     def __init__(self) -> None:

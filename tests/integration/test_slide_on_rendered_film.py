@@ -1,0 +1,52 @@
+"""The slide's logic on the simulated technician's path with perfect detections: every white blood cell once, nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+
+from device.camera.simulator import SimulatorCamera
+from device.camera.truth_engine import TruthEngine
+from device.clock import SystemClock
+from device.config import SimulatorCamera as SimulatorSection
+from device.config import SlideSection
+from device.errors import EndOfSourceError
+from device.quality import sharpness
+from device.slide.session import FieldCounted, FieldImproved, SlideSession
+
+pytestmark = pytest.mark.integration
+
+
+@dataclass(frozen=True)
+class HastyClock(SystemClock):
+    """The machine's clock without the waiting between frames."""
+
+    def sleep(self, seconds: float) -> None:
+        return None
+
+
+def test_every_cell_of_the_visited_fields_is_counted_exactly_once() -> None:
+    """Fields lie side by side; the stage shakes and is refocused while it rests, so each field is counted, then improved."""
+    optics = {"domain": "H", "camera": "C1", "objective": 40, "width_px": 640, "height_px": 360}
+    section = SimulatorSection(kind="simulator", case="CLL", fields=6, fps=120, **optics)
+    camera = SimulatorCamera(section, HastyClock())
+    engine = TruthEngine(camera)
+    session = SlideSession(engine.info.taxonomy, SlideSection(), 0.4, crops=False, jpeg_quality=90, clock=HastyClock())
+    session.start()
+    events: list[FieldCounted | FieldImproved] = []
+    with camera, pytest.raises(EndOfSourceError):
+        while True:
+            frame = camera.read()
+            seen = session.observe(frame, engine.infer(frame.image).detections, sharpness(frame.image))
+            if seen.event:
+                events.append(seen.event)
+    slide = session.finish()
+    truth = camera.truth_of_path()
+    assert [len(f.cells) for f in slide.fields] == [len(t) for t in truth]
+    assert sum(len(t) for t in truth) >= 6
+    assert Counter(c.class_index for c in slide.cells) == Counter(int(k) for t in truth for k in t.classes)
+    assert sum(isinstance(e, FieldCounted) for e in events) == 6
+    first = {e.field.index: e.field.focus for e in events if isinstance(e, FieldCounted)}
+    assert all(f.focus > first[f.index] for f in slide.fields)  # what is kept is sharper than what first came to rest
