@@ -1,0 +1,207 @@
+"""Both ends of a broker, for the tests of this folder: an outbox in memory, a receiver in a thread, and a line that can be cut."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from rich.console import Console
+
+from device.config import BrokerSection
+from device.mqtt.client import Backoff
+from device.mqtt.embedded_broker import find_mosquitto
+from device.mqtt.payloads import DeviceStatus, SlideSummary, read_status, read_summary
+from device.mqtt.publisher import Publisher
+from device.supervisor.watch import watch
+
+PATIENCE_S = 60.0  # only how long to wait before giving up; a busy machine is no fault of the code
+
+
+@dataclass(frozen=True)
+class Row:
+    message_id: str
+    topic: str
+    payload: bytes
+    created_at: datetime
+
+
+@dataclass
+class Outbox:
+    """Rows in memory, behind a lock; what the record keeps on disk."""
+
+    rows: list[Row] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def put(self, summary: SlideSummary) -> None:
+        with self.lock:
+            topic = f"leukoscope/{summary.device_id}/summary"
+            self.rows.append(Row(str(summary.message_id), topic, summary.to_bytes(), datetime.now(timezone.utc)))
+
+    def pending(self, limit: int) -> Sequence[Row]:
+        with self.lock:
+            return self.rows[:limit]
+
+    def acknowledge(self, message_id: str) -> None:
+        with self.lock:
+            self.rows = [row for row in self.rows if row.message_id != message_id]
+
+    def pending_count(self) -> int:
+        with self.lock:
+            return len(self.rows)
+
+    def close(self) -> None:
+        pass
+
+
+class Receiver:
+    """`watch` in a thread, and what it printed."""
+
+    def __init__(self, section: BrokerSection, client_id: str | None = None) -> None:
+        self.paper = io.StringIO()
+        self.received: list[SlideSummary] = []
+        self.error: BaseException | None = None
+        self._section, self._client_id = section, client_id
+        self._ready, self._stop = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        console = Console(file=self.paper, width=160, color_system=None)
+        try:
+            self.received = watch(self._section, console=console, client_id=self._client_id, ready=self._ready, stop=self._stop)
+        except Exception as error:
+            self.error = error
+            self._ready.set()
+
+    def __enter__(self) -> Receiver:
+        self._thread.start()
+        assert self._ready.wait(PATIENCE_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+
+    @property
+    def said(self) -> str:
+        return self.paper.getvalue()
+
+
+class Proxy:
+    """Between publisher and broker: lets everything pass, or keeps the broker's answers back, or hangs up."""
+
+    def __init__(self, port: int) -> None:
+        self.answers = True
+        self._target, self._pairs = port, list[tuple[socket.socket, socket.socket]]()
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._server.accept()
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:  # no broker there now
+                near.close()
+                continue
+            self._pairs.append((near, far))
+            threading.Thread(target=self._pump, args=(near, far, lambda: True), daemon=True).start()
+            threading.Thread(target=self._pump, args=(far, near, lambda: self.answers), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, passes: Callable[[], bool]) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if passes():
+                    sink.sendall(data)
+
+    def hang_up(self) -> None:
+        for pair in self._pairs:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+        self._pairs.clear()
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self.hang_up()
+
+
+@pytest.fixture
+def outbox() -> Outbox:
+    """What waits to be sent: `put` a summary, look at `rows`."""
+    return Outbox()
+
+
+@pytest.fixture
+def receive() -> Callable[..., Receiver]:
+    """`with receive(section, client_id=None) as receiver`: `said` while it runs, `received` after it."""
+    return Receiver
+
+
+@pytest.fixture
+def proxy_to() -> Callable[[int], Proxy]:
+    """`with proxy_to(port) as proxy`: the same broker on `proxy.port`, with a hand on the line."""
+    return Proxy
+
+
+@pytest.fixture
+def publisher_to(status: DeviceStatus, outbox: Outbox) -> Callable[..., Publisher]:
+    """A publisher of `outbox` that does not wait long between attempts."""
+
+    def make(section: BrokerSection, **options: float) -> Publisher:
+        return Publisher(section, status, lambda: outbox, backoff=Backoff(0.05, 0.2), **options)
+
+    return make
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object], str], None]:
+    """`until(lambda: it_happened, "its name")` waits, and fails by name."""
+
+    def wait(happened: Callable[[], object], what: str) -> None:
+        give_up_s = time.monotonic() + PATIENCE_S
+        while not happened():
+            assert time.monotonic() < give_up_s, f"waited {PATIENCE_S:.0f} s for {what}"
+            time.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def fresh(repository: Path) -> Callable[[], SlideSummary]:
+    """Another summary at each call."""
+    example = read_summary((repository / "docs/schema/summary-1.example.json").read_bytes()).payload
+    return lambda: example.model_copy(update={"message_id": uuid4(), "slide_id": f"slide-{uuid4().hex[:6]}"})
+
+
+@pytest.fixture
+def status(repository: Path) -> DeviceStatus:
+    return read_status((repository / "docs/schema/status-1.example.json").read_bytes()).payload
+
+
+@pytest.fixture
+def mosquitto() -> tuple[str, ...]:
+    """Skips where there is no mosquitto; else the lines that every configuration of it needs."""
+    if find_mosquitto() is None:
+        pytest.skip("mosquitto is not installed (apt install mosquitto)")
+    return ("user root",) if os.geteuid() == 0 else ()  # started by root it becomes a user that may not read our files
