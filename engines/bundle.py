@@ -50,7 +50,8 @@ class Bundle:
         """
         folder = Path(path)
         if not folder.is_dir():
-            raise BundleError(f"{folder}: no such engine folder. Give the folder of a bundle, or one of: {', '.join(zoo_names())}.")
+            shipped = f", or one of: {', '.join(zoo_names())}" if zoo_names() else ""
+            raise BundleError(f"{folder}: no such engine folder. Give the folder of a bundle{shipped}.")
         manifest_path = folder / MANIFEST
         try:
             raw = manifest_path.read_bytes()

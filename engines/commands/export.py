@@ -56,8 +56,10 @@ def run(request: Request) -> None:
         replace=request.replace,
         readme=_text(request.readme) if request.readme else None,
     )
-    check = bundle.manifest.export_check
-    assert check is not None
+    check, golden = bundle.manifest.export_check, bundle.golden()
+    assert check is not None and golden is not None
+    if not len(golden[1]):
+        Console(stderr=True).print("attridet: nothing is found on the golden picture, so it proves little; name another with --golden")
     Console().print(
         f"{bundle.path}: {bundle.manifest.name} {bundle.manifest.version}, digest {bundle.digest[:8]}. Against torch on {check.images} "
         f"pictures: boxes {check.boxes_px:.4f} px, scores {check.scores:.1e}, attributes {check.attributes:.1e}",
