@@ -34,7 +34,7 @@ class OutboxMessage(Protocol):
 
 
 class Outbox(Protocol):
-    """What the publisher needs of the record. Opened, used and closed in the publisher's own thread."""
+    """What the publisher needs of the record (`device.store` has it). Opened, used and closed in the publisher's own thread."""
 
     def pending(self, limit: int) -> Sequence[OutboxMessage]:
         """The oldest `limit` rows that wait."""

@@ -1,0 +1,84 @@
+"""From a slide in the real record to the supervisor, through a real broker; what waits survives the process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from calibration.profile import load_profile
+from device.config import BrokerSection
+from device.mqtt.client import Backoff
+from device.mqtt.embedded_broker import EmbeddedBroker, free_port
+from device.mqtt.payloads import CalibrationProvenance, DeviceStatus, ModelProvenance, SlideSummary, SourceProvenance
+from device.mqtt.publisher import Publisher
+from device.mqtt.summary import build_summary
+from device.mqtt.topics import Topics
+from device.slide.model import Cell, Field, Slide, SlideState
+from device.slide.tally import differential
+from device.store import OutboxMessage
+from device.store.record import Store
+from engines.runtime.base import EngineInfo
+from engines.spec import LEUKEMIA_ATTRI as TAXONOMY
+
+pytestmark = pytest.mark.integration
+START = datetime(2025, 6, 3, 9, 14, 2, tzinfo=timezone.utc)
+ENGINE = EngineInfo("attridet-n", "1.0.0", "ab" * 32, "onnxruntime CPU", "fp32", (640, 640), TAXONOMY, 0.25)
+
+
+def keep_slide(store: Store, slide_id: str) -> SlideSummary:
+    """A slide of one field with a myeloblast, closed in the record together with its outbox row."""
+    attributes = np.full(TAXONOMY.n_logits, np.nan, np.float32)
+    cell = Cell(TAXONOMY.classes.index("Myeloblast"), 0.9, True, (0.0, 0.0, 9.0, 9.0), attributes)
+    field = Field(1, START, "field.png", (1920, 1080), 0.8, (cell,))
+    slide = Slide(slide_id, START, SlideState.REVIEW, START + timedelta(seconds=90), fields=(field,))
+    summary = build_summary(
+        slide,
+        differential(slide.cells, TAXONOMY),
+        ("One myeloblast.",),
+        TAXONOMY,
+        message_id=uuid4(),
+        device_id="clinic-7",
+        target_cells=200,
+        model=ModelProvenance.of(ENGINE, 0.4),
+        calibration=CalibrationProvenance.of(load_profile("zzcat-5mp"), 100, 1920),
+        source=SourceProvenance.of("replay", "/pictures/film 3"),
+        time_trusted=True,
+        boot_id="boot",
+    )
+    store.start_slide(slide, ENGINE, 0.4, {}, "clinic-7", "boot", True)
+    store.close_slide(slide, OutboxMessage(str(summary.message_id), Topics("clinic-7").summary, summary.to_bytes(), START))
+    return summary
+
+
+def test_what_waited_without_a_broker_is_sent_by_the_next_process(
+    tmp_path: Path, status: DeviceStatus, receive: Any, until: Callable[[Callable[[], object], str], None]
+) -> None:
+    path, port = tmp_path / "record.sqlite", free_port()
+    section = BrokerSection(host="127.0.0.1", port=port, protocol="3.1.1")
+
+    def publisher() -> Publisher:
+        return Publisher(section, status, lambda: Store.connect(path), backoff=Backoff(0.05, 0.2))
+
+    with Store.open(path) as store, publisher() as first:
+        sent = [keep_slide(store, "s-1")]
+        first.notify()
+        assert not first.drain(0.3)
+        assert first.status.pending == 1
+    with Store.open(path) as store, EmbeddedBroker(port) as broker:
+        assert broker.port == port
+        with receive(section) as receiver, publisher() as second:
+            assert second.drain(60)
+            sent.append(keep_slide(store, "s-2"))
+            second.notify()
+            assert second.drain(60)
+            assert store.pending_count() == 0
+            until(lambda: receiver.said.count("For review, not a diagnosis.") == 2, "both summaries")
+    assert receiver.received == sent
+    assert not [t.name for t in threading.enumerate() if t.name in ("publisher", "embedded-broker")]
