@@ -114,16 +114,17 @@ def _single(rng: np.random.Generator, form: str) -> tuple[Outline, tuple[Strand,
         out = blob(rng, 1.0, 0.022, 1.0 + abs(rng.normal(0, 0.08)), fine=0.003)
     elif form == "irregular":
         out = blob(rng, 1.0, 0.085, 1.0 + 0.35 * rng.random(), orders=(2, 8), decay=0.75)
-        out = notched(out, turn, 0.10 + 0.14 * rng.random(), 0.3 + 0.3 * rng.random())
+        out = notched(out, turn, 0.28 + 0.16 * rng.random(), 0.26 + 0.18 * rng.random())
+        out = notched(out, turn + rng.uniform(1.6, 4.6), 0.12 + 0.14 * rng.random(), 0.22 + 0.2 * rng.random())
     elif form == "cleft":
         out = blob(rng, 1.0, 0.035, 1.0 + 0.2 * rng.random())
-        out = notched(out, turn, 0.30 + 0.30 * rng.random(), 0.10 + 0.12 * rng.random())
+        out = notched(out, turn, 0.40 + 0.25 * rng.random(), 0.15 + 0.12 * rng.random())
         creases = _creases(rng, 1, turn)
         if rng.random() < 0.4:
             out = notched(out, turn + rng.uniform(1.5, 4.5), 0.15 + 0.2 * rng.random(), 0.10 + 0.10 * rng.random())
     elif form == "flattened":
         out = blob(rng, 1.0, 0.03, 1.1 + 0.25 * rng.random())
-        out = notched(out, turn, 0.20 + 0.12 * rng.random(), 0.55 + 0.25 * rng.random())
+        out = notched(out, turn, 0.40 + 0.14 * rng.random(), 0.45 + 0.15 * rng.random())
     elif form == "kidney":
         out = blob(rng, 1.0, 0.035, 1.05 + 0.25 * rng.random())
         out = notched(out, turn, 0.42 + 0.25 * rng.random(), 0.38 + 0.25 * rng.random())

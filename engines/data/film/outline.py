@@ -15,6 +15,7 @@ STEPS = 512
 
 ANGLES: Array = (np.arange(STEPS) * (2 * np.pi / STEPS)).astype(np.float32)
 _COS, _SIN = np.cos(ANGLES), np.sin(ANGLES)
+_WAVES = np.stack([f(np.arange(32)[:, None] * ANGLES.astype(np.float64)) for f in (np.cos, np.sin)])
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def blob(
     k = np.r_[low, orders[1] : orders[1] + 14]
     sizes = rng.standard_normal(len(k)) * np.r_[roughness / (low - orders[0] + 1) ** decay, np.full(14, fine)]
     phases = rng.random(len(k)) * 2 * np.pi
-    r = r + np.sum(sizes[:, None] * np.cos(k[:, None] * ANGLES + phases[:, None]), axis=0)
+    r = r + np.einsum("k,kn->n", sizes * np.cos(phases), _WAVES[0, k]) - np.einsum("k,kn->n", sizes * np.sin(phases), _WAVES[1, k])
     return Outline((np.maximum(r, 0.25) * radius_um).astype(np.float32))
 
 

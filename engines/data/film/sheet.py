@@ -22,7 +22,7 @@ from engines.data.film.cells import Leukocyte, build, make_leukocyte
 from engines.data.film.leukocytes import paint
 from engines.data.film.optics import CLEAR, Image, Microscope, capture
 from engines.data.film.slide import Film
-from engines.data.film.stain import stain_of
+from engines.data.film.stain import BATCHES, stain_of
 from engines.data.film.texture import rng_of
 from engines.errors import DataError
 from engines.spec import LEUKEMIA_ATTRI
@@ -58,7 +58,7 @@ def contact_sheet(beside: Sequence[Path] = ()) -> Image:
     return np.asarray(np.vstack(rows), dtype=np.uint8)
 
 
-def cell_sheet(batch: str = "warm", each: int = 8, um_per_px: float = 0.1, side_px: int = 220) -> Image:
+def cell_sheet(batch: str = "warm", *, each: int = 8, um_per_px: float = 0.1, side_px: int = 220) -> Image:
     """A row for each type and one for artefacts, `each` cells a row, labels written under each in the attributes' order."""
     scope = Microscope("H", "C2", 100)
     rows = []
@@ -127,7 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m engines.data.film", description="Contact sheets of rendered blood film.")
     parser.add_argument("--sheet", type=Path, help="PNG of rendered fields")
     parser.add_argument("--cells", type=Path, help="PNG of single cells, a row for each type")
-    parser.add_argument("--batch", default="warm", help="batch of stain for --cells")
+    parser.add_argument("--batch", default="warm", choices=BATCHES, help="batch of stain for --cells")
+    parser.add_argument("--each", type=int, default=8, help="cells a row for --cells")
     parser.add_argument("--beside", type=Path, action="append", default=[], help="folder of real pictures to set under --sheet")
     chosen = parser.parse_args(arguments)
     if chosen.sheet is None and chosen.cells is None:
@@ -136,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.sheet is not None:
             _write(chosen.sheet, contact_sheet(chosen.beside))
         if chosen.cells is not None:
-            _write(chosen.cells, cell_sheet(chosen.batch))
+            _write(chosen.cells, cell_sheet(chosen.batch, each=chosen.each))
     except DataError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -145,5 +146,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _write(path: Path, image: Image) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image):
+    try:
+        written = cv2.imwrite(str(path), image)
+    except cv2.error:  # an ending that OpenCV has no writer for
+        written = False
+    if not written:
         raise DataError(f"{path}: cannot be written; check the folder and the ending (.png)")
