@@ -113,8 +113,10 @@ def test_turning_the_focus_is_neither_motion_nor_a_new_field(stage: Stage) -> No
     detector = RestDetector(2, 0.15)
     assert new_fields(detector, slow) == [1]
     assert detector.observe(stage.frame(*HOME, blur_px=11)).resting
-    sudden = [stage.frame(*HOME, blur_px=b) for b in (0, 0, 0, 6, 6, 6, 0, 0, 0)]
-    assert len(new_fields(RestDetector(2, 0.15), sudden)) == 1
+    for far in (6, 30):
+        sudden = [stage.frame(*HOME, blur_px=b) for b in (0, 0, 0, far, far, far, 0, 0, 0)]
+        assert new_fields(RestDetector(2, 0.15), sudden) == [1]
+        assert new_fields(RestDetector(2, 0.15), sudden[3:]) == [1]  # counted far out of focus, then sharp in one step
 
 
 def test_rendered_optics_defocus_noise_and_jpeg(plane: Image) -> None:
@@ -150,6 +152,15 @@ def test_undone_field_waits_for_the_stage_to_move(stage: Stage) -> None:
     away = [stage.frame(HOME[0] + dx, HOME[1]) for dx in (150, 300, 500, 300, 150)]
     assert new_fields(detector, away) == []
     assert new_fields(detector, [stage.frame(*HOME) for _ in range(4)]) == [1]
+
+
+def test_knocks_at_the_bench_do_not_bring_an_undone_field_back(stage: Stage) -> None:
+    """Single frames of something else entirely, each followed by the same field again."""
+    detector = RestDetector(2, 0.15)
+    new_fields(detector, [stage.frame(*HOME)] * 3)
+    detector.unmark(None)
+    knocks = [stage.frame(*place) for _ in range(5) for place in ((1700, 800), HOME)]
+    assert new_fields(detector, knocks + [stage.frame(*HOME)] * 3) == []
 
 
 def test_undone_field_and_the_one_before(stage: Stage) -> None:
