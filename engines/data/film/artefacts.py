@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engines.data.film.cells import Leukocyte
+from engines.data.film.outline import ANGLES
 from engines.data.film.stain import Stain
 from engines.data.film.texture import Array, Grid, smoothstep
 
@@ -21,20 +22,26 @@ def paint_artefact(cell: Leukocyte, stain: Stain, grid: Grid, rng: np.random.Gen
 def _smudge(cell: Leukocyte, stain: Stain, grid: Grid, rng: np.random.Generator, broken: bool) -> Array:
     """A burst nucleus: reddish, fibrous, frayed at the edge; a broken one is denser and smaller."""
     u = cell.outline.relative(grid.x, grid.y)
-    turn = rng.random() * 2 * np.pi
-    along = grid.x * np.cos(turn) + grid.y * np.sin(turn) + 0.8 * grid.noise(rng, 3.5)
-    across = grid.y * np.cos(turn) - grid.x * np.sin(turn) + 0.7 * grid.noise(rng, 3.0)
+    turn = float(ANGLES[int(np.argmax(cell.outline.radii_um))]) + rng.normal(0, 0.15)  # dragged along its length
+    along, across = grid.x * np.cos(turn) + grid.y * np.sin(turn), grid.y * np.cos(turn) - grid.x * np.sin(turn)
+    # the solid rest of the nucleus, anywhere along the smear
+    long, wide = cell.reach_um, float(cell.outline.radii_um.min())
+    where = rng.uniform(-0.45, 0.2) * long
+    bent = 1 + 0.30 * grid.noise(rng, 2.6) + 0.12 * grid.noise(rng, 0.9)
+    away = np.hypot((along - where) / (rng.uniform(0.30, 0.55) * long), across / (rng.uniform(0.45, 0.8) * wide)) * bent
+    rest = smoothstep(1.05, 0.65, away)
     # threads: noise that is long one way and short the other, at two widths
+    along, across = along + 0.8 * grid.noise(rng, 3.5), across + 0.7 * grid.noise(rng, 3.0)
     threads = np.zeros_like(u)
-    for width, weight in ((0.9, 0.6), (0.4, 0.4)):
-        wave = grid.along(rng, along / np.float32(5.0 * width), across / np.float32(width))
-        threads += weight * (1 - smoothstep(0.0, 0.9, np.abs(wave)))
-    ragged = 0.28 * grid.noise(rng, 2.6) + 0.16 * grid.noise(rng, 0.9) + 0.25 * (threads - 0.4)
-    inside = smoothstep(1.10, 0.70 if broken else 0.50, u + ragged)
-    core = smoothstep(0.9, 0.1, u + 0.3 * grid.noise(rng, 2.0))
-    holes = smoothstep(0.45, 1.2, grid.noise(rng, 1.8)) * (0.4 if broken else 0.75)
-    clots = 0.5 + 0.5 * smoothstep(-0.6, 0.8, grid.noise(rng, 0.7))
-    amount = inside * (0.22 + 0.55 * threads * clots + (0.85 if broken else 0.62) * core * (0.35 + 0.65 * clots)) * (1 - holes)
+    for width, weight in ((0.9, 0.55), (0.4, 0.45)):
+        wave = grid.along(rng, along / np.float32(7.0 * width), across / np.float32(width))
+        threads += weight * (1 - smoothstep(0.0, 0.8, np.abs(wave)))
+    ragged = 0.25 * grid.noise(rng, 2.6) + 0.14 * grid.noise(rng, 0.9) + 0.30 * (threads - 0.4)
+    inside = smoothstep(1.10, 0.75 if broken else 0.55, u + ragged)
+    holes = smoothstep(0.35, 0.9, grid.noise(rng, 1.7)) * (0.25 if broken else rng.uniform(0.3, 0.95))
+    clots = 0.55 + 0.45 * smoothstep(-0.6, 0.8, grid.noise(rng, 0.7))
+    solid = rng.uniform(0.75, 1.05) if broken else rng.uniform(0.25, 0.9)
+    amount = inside * (0.16 + 0.55 * threads * clots) * (1 - holes) + solid * rest * clots * smoothstep(1.15, 0.9, u)
     shade = rng.uniform(0.9, 1.15) if broken else rng.uniform(0.65, 1.15)
     colour = stain.nucleus_light + (stain.nucleus_dark - stain.nucleus_light) * (
         rng.uniform(0.4, 0.9) if broken else rng.uniform(0.15, 0.5)
@@ -47,13 +54,15 @@ def _naked(cell: Leukocyte, stain: Stain, grid: Grid, rng: np.random.Generator) 
     """A shrunken nucleus without cytoplasm: dark, nearly structureless, at times in two pieces."""
     d = cell.outline.distance(grid.x, grid.y) + 0.12 * grid.noise(rng, 1.5)
     mask = smoothstep(0.25, -0.30, d)
+    veil = 0.35 * smoothstep(1.3, -0.2, d + 0.5 * grid.noise(rng, 1.2)) * float(rng.random() < 0.5)  # a rest of cytoplasm
     if rng.random() < 0.4:
         turn, off = rng.random() * np.pi, rng.uniform(-0.5, 0.5)
-        split = np.abs(grid.x * np.cos(turn) + grid.y * np.sin(turn) - off)
+        split = np.abs(grid.x * np.cos(turn) + grid.y * np.sin(turn) - off + 0.8 * grid.noise(rng, 2.2))
         mask = mask * smoothstep(0.1, 0.6, split)
     t = 0.9 + 0.12 * grid.noise(rng, 1.2)
     colour = stain.nucleus_light + (stain.nucleus_dark - stain.nucleus_light) * t[..., None]
-    return np.asarray(colour * mask[..., None], dtype=np.float32)
+    pale = (veil * (1 - mask))[..., None] * stain.cytoplasm_blue
+    return np.asarray(colour * mask[..., None] + pale, dtype=np.float32)
 
 
 def _precipitate(cell: Leukocyte, stain: Stain, grid: Grid, rng: np.random.Generator) -> Array:
@@ -64,5 +73,5 @@ def _precipitate(cell: Leukocyte, stain: Stain, grid: Grid, rng: np.random.Gener
     keep &= rng.random(260) < np.exp(-np.square(np.hypot(x, y) / (0.8 * reach)))
     x, y = x[keep], y[keep]
     grains = grid.spots(x, y, 0.12 + rng.gamma(1.6, 0.14, len(x)), rng.uniform(0.5, 1.0, len(x)), 0.10)
-    film = 0.18 * smoothstep(0.6, -1.5, cell.outline.distance(grid.x, grid.y) + grid.noise(rng, 1.6))
+    film = 0.10 * smoothstep(1.2, -2.0, cell.outline.distance(grid.x, grid.y) + grid.noise(rng, 1.6))
     return np.asarray((np.clip(grains, 0, 1) * 0.9 + film)[..., None] * stain.basophil_granule, dtype=np.float32)

@@ -86,11 +86,11 @@ def build(seed: tuple[int, int], code: int, attributes: tuple[int, ...], centre_
 
 def _artefact_outline(rng: np.random.Generator) -> tuple[str, Outline]:
     """Kind of artefact and the outline its box is taken from."""
-    form = str(rng.choice(["smudge", "naked", "broken", "precipitate"], p=[0.50, 0.18, 0.20, 0.12]))
+    form = str(rng.choice(["smudge", "naked", "broken", "precipitate"], p=[0.44, 0.24, 0.22, 0.10]))
     radius, rough, long = {
         "smudge": (rng.uniform(6.0, 11.0), 0.11, 0.9),
-        "naked": (rng.uniform(3.0, 4.4), 0.05, 0.25),
+        "naked": (rng.uniform(2.7, 4.9), 0.05, 0.25),
         "broken": (rng.uniform(4.0, 6.5), 0.14, 0.6),
         "precipitate": (rng.uniform(3.0, 6.5), 0.15, 0.6),
     }[form]
-    return form, blob(rng, float(radius), rough, 1.0 + abs(rng.normal(0, long)), decay=0.6, fine=0.008)
+    return form, blob(rng, float(radius), rough, 1.0 + abs(rng.normal(0, long)), decay=0.7, fine=0.003)

@@ -39,11 +39,11 @@ FIELDS: tuple[tuple[int, str, str, Microscope, float], ...] = (
 )
 """Seed, case, batch of stain, instrument and defocus (um) of each field of the sheet."""
 
-_SIDE = 480
+_SIDE = 360
 
 
 def contact_sheet(beside: Sequence[Path] = ()) -> Image:
-    """Eight rendered fields of different stains, microscopes and objectives, (960, 1920, 3); rows of real ones below if asked."""
+    """Eight rendered fields of different stains, microscopes and objectives, (720, 1440, 3); rows of real ones below if asked."""
     tiles: list[Image] = []
     for seed, case, batch, scope, defocus in FIELDS:
         film = Film(seed, case, (2400.0, 1800.0), batch)
@@ -100,8 +100,9 @@ def _populated(film: Film, scope: Microscope) -> tuple[float, float]:
 
 
 def _labelled(image: Image, words: str) -> Image:
-    for colour, width in (((255, 255, 255), 3), ((30, 30, 30), 1)):
-        cv2.putText(image, words, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, width, cv2.LINE_AA)
+    """The words on a pale bar along the upper edge; the picture is changed in place."""
+    image[:20] = (0.35 * image[:20] + 0.65 * 255).astype(np.uint8)
+    cv2.putText(image, words, (6, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
     return image
 
 
