@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from device.camera import v4l2_device
 from device.camera.v4l2_device import Mode
-
-log = logging.getLogger(__name__)
 
 DEV = Path("/dev")
 
@@ -40,19 +36,6 @@ def list_devices(dev: Path = DEV) -> tuple[VideoDevice, ...]:
     nodes = (p for p in dev.glob("video*") if re.fullmatch(r"video\d+", p.name))
     described = (_describe(node, stable.get(node.resolve(), node)) for node in sorted(nodes, key=lambda p: int(p.name[5:])))
     return tuple(device for device in described if device is not None)
-
-
-def list_libcamera() -> tuple[str, ...]:
-    """Ids of the cameras that libcamera sees through picamera2, in the order of camera.camera; empty where it is not installed."""
-    if importlib.util.find_spec("picamera2") is None:
-        return ()
-    try:
-        from picamera2 import Picamera2
-
-        return tuple(f"{info.get('Model', 'camera')} ({info.get('Id', '?')})" for info in Picamera2.global_camera_info())
-    except Exception as error:  # picamera2 raises whatever libcamera's binding does, import errors included
-        log.warning("picamera2 is installed but cannot be used: %s", error)
-        return ()
 
 
 def what_is_there(dev: Path = DEV) -> str:

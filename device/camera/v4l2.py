@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 SELECT_TIMEOUT_S = 3
 _DAMAGED_IN_A_ROW = 10
 _JPEG_FOURCCS = ("MJPG", "JPEG")
+_FOURCCS = (*_JPEG_FOURCCS, "YUYV", "UYVY", "NV12", "YU12", "BGR3", "RGB3", "GREY")  # that OpenCV turns into colours, best first
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(SELECT_TIMEOUT_S))  # OpenCV reads it once, at its first wait
 
 
@@ -72,6 +73,9 @@ class V4l2Camera:
         self._refuse_what_cannot_work()
         try:
             self._open()
+        except OSError as error:
+            self._close()
+            raise CameraLostError(f"{self.name} went away while it was being opened ({error.strerror or error})") from error
         except BaseException:
             self._close()
             raise
@@ -129,12 +133,25 @@ class V4l2Camera:
         same_rate = fps <= 0 or abs(fps - wanted.fps) <= 0.05 * wanted.fps  # some drivers do not tell
         if (width, height, fourcc) == (wanted.width_px, wanted.height_px, wanted.fourcc.strip()) and same_rate:
             return ""
-        with v4l2_device.opened(self._device) as descriptor:
-            listed = ", ".join(str(mode) for mode in v4l2_device.modes(descriptor))
         return (
             f"asked for {wanted.width_px}x{wanted.height_px} {wanted.fourcc} {wanted.fps:g} fps, "
-            f"the camera gives {width}x{height} {fourcc} {fps:g} fps; it lists: {listed or 'nothing'}"
+            f"the camera gives {width}x{height} {fourcc} {fps:g} fps; nearest of what it lists: {self._nearest_modes()}"
         )
+
+    def _nearest_modes(self) -> str:
+        """The three listed modes that come nearest to what was asked for, pixel format first; some devices list hundreds."""
+        wanted = self._section
+        with v4l2_device.opened(self._device) as descriptor:
+            listed = v4l2_device.modes(descriptor)
+        usable = [mode for mode in listed if mode.fourcc in _FOURCCS]
+        usable.sort(
+            key=lambda mode: (
+                mode.fourcc != wanted.fourcc.strip(),
+                abs(mode.width_px * mode.height_px - wanted.width_px * wanted.height_px),
+                _FOURCCS.index(mode.fourcc),
+            )
+        )
+        return ", ".join(str(mode) for mode in usable[:3]) or "none that can be used"
 
     def _find_out_whether_jpegs_end(self) -> None:
         """The first frames prove that the device streams; a device that never ends its JPEGs must not have all of them refused."""
@@ -170,7 +187,7 @@ class V4l2Camera:
             return np.asarray(data)
         if not self._device.exists():
             raise CameraLostError(f"{self.name} was unplugged; plug it in again")
-        raise CameraLostError(f"{self.name} gave no frame for {SELECT_TIMEOUT_S} s; it is opened again (check cable and USB port)")
+        raise CameraLostError(f"{self.name} gives no frames any more; it is opened again (check cable and USB port)")
 
     def _decode(self, data: NDArray[Any]) -> Image | None:
         """BGR u8, or None for a frame that arrived damaged."""
@@ -190,7 +207,8 @@ class V4l2Camera:
 
     def _close(self) -> None:
         if self._capture is not None:
-            self._capture.release()
+            with quiet_opencv():  # of a device that has gone it would complain
+                self._capture.release()
             self._capture = None
 
 

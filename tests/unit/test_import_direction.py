@@ -42,7 +42,7 @@ ONLY_IN = {
     "onnx": ("engines.export", "engines.build", "calibration.quantize"),
     "picamera2": ("device.camera.picamera",),
     "libcamera": ("device.camera.picamera",),
-    "PySide6": ("device.display.screen",),
+    "PySide6": ("device.display.window",),
     "amqtt": ("device.mqtt.embedded_broker",),
     "paho": ("device.mqtt",),
     "matplotlib": ("engines.training", "engines.evaluation"),
