@@ -1,0 +1,209 @@
+"""Writes a stored slide as one HTML page that needs nothing else: to be read on any machine, printed on A4 and reviewed by a person.
+
+What it says is `content`'s, how it looks is in slide.html.j2; the record stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+from pydantic import ValidationError
+
+from device.errors import StoreError
+from device.mqtt.payloads import BLAST_NOTE, CalibrationProvenance, PayloadError, SlideSummary, one_line, read_summary
+from device.report import content
+from device.slide.description import CLEAR_MAJORITY, NOTICE, describe
+from device.slide.model import Slide, SlideState
+from device.slide.tally import differential
+from device.store import Store, StoredSlide
+
+_TEMPLATE = "slide.html.j2"
+_NAMED = 5  # newest slides that are named where the wanted one is not there
+_SIMULATOR = "simulator"
+_SCALE_BARS_UM = (50, 20, 10, 5, 2, 1)
+_STATES = {
+    SlideState.IDLE: "not begun",
+    SlideState.COUNTING: "still being counted",
+    SlideState.PAUSED: "paused, still open",
+    SlideState.REVIEW: "finished, waits for review",
+    SlideState.SIGNED: "signed",
+    SlideState.ABORTED: "aborted",
+}
+
+
+@dataclass(frozen=True)
+class Screenshot:
+    """A picture of the screen: its name, and where the page finds it (a relative address, or the picture as data)."""
+
+    name: str
+    address: str
+
+
+def write_page(record_path: Path, slide_id: str, out: Path, screens: Sequence[Path] = ()) -> None:
+    """Write slide `slide_id` of the record as the HTML file `out`, whole or not at all; a former one is replaced.
+
+    screens: screenshots to show; those beside or below `out` are linked, others become part of the page. Raises StoreError (no
+    record, no such slide, no such screenshot, `out` cannot be written); the record may be in use by a running daemon.
+    """
+    stored = read_slide(record_path, slide_id)
+    _write(out, page(stored, _screenshots(screens, out)))
+
+
+def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
+    """The slide with its crops. Raises StoreError; for an unknown id it names the newest slides that there are."""
+    with Store.read(record_path) as store:
+        try:
+            return store.slide(slide_id, with_crops=True)
+        except StoreError as error:
+            if error.__cause__ is not None:  # the record cannot be read, whatever the id
+                raise
+            newest = ", ".join(header.slide_id for header in store.slides(_NAMED))
+            there = f"the newest are {newest}" if newest else "it holds no slides yet"
+            raise StoreError(f"record {record_path}: no slide '{one_line(slide_id)}'; {there}") from error
+
+
+def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at: datetime | None = None) -> str:
+    """The page's HTML. written_at: the moment that it bears; now where None."""
+    slide, made = stored.slide, stored.provenance
+    taxonomy = made.model.taxonomy
+    tally = differential(slide.cells, taxonomy)
+    summary = _summary(stored)
+    calibration = _calibration(made.calibration)
+    bank = content.bank(slide, taxonomy, None if calibration is None else calibration.um_per_px)
+    bar_um = next((um for um in _SCALE_BARS_UM if bank.tile_um is not None and um <= 0.6 * bank.tile_um), None)
+    template = _environment().get_template(_TEMPLATE)
+    return template.render(
+        slide=slide,
+        state=_STATES[slide.state],
+        is_open=slide.state in (SlideState.COUNTING, SlideState.PAUSED),
+        aborted=slide.state is SlideState.ABORTED,
+        review=slide.review_state.value.upper(),
+        notice=NOTICE,
+        blast_note=BLAST_NOTE,
+        simulated=_simulated(slide, summary),
+        device_id=made.device_id,
+        time_trusted=made.time_trusted,
+        boot_id=made.boot_id,
+        took=_took(slide),
+        target=None if summary is None else summary.target_cells,
+        skipped=0 if summary is None else summary.skipped_pictures,
+        tally=tally,
+        blasts=content.share("Blasts and blast equivalents", content.UNIDENTIFIED_MARK, True, tally.blasts, tally.white_cells),
+        unidentified=content.share("Unidentified", content.UNIDENTIFIED_MARK, False, tally.unidentified, tally.white_cells),
+        shares=content.shares(tally, taxonomy),
+        sentences=[sentence for sentence in describe(slide, tally, taxonomy) if sentence != NOTICE],
+        attributes=[attribute.name for attribute in taxonomy.attributes],
+        morphology=content.morphology_table(slide, taxonomy),
+        clear_majority_percent=round(100 * CLEAR_MAJORITY),
+        bank=bank,
+        bar_um=bar_um,
+        per_type=content.PER_TYPE,
+        fields=content.fields(slide, taxonomy),
+        screenshots=screenshots,
+        model=made.model,
+        identify_threshold=made.identify_threshold,
+        calibration=calibration,
+        source=None if summary is None else summary.source,
+        sources=sorted({field.source for field in slide.fields}),
+        summary=summary,
+        written_at=written_at or datetime.now(timezone.utc),
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # names of types, pictures and devices were written by others
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["moment"] = _moment
+    environment.filters["clock"] = lambda at: f"{at.astimezone(timezone.utc):%H:%M:%S}"
+    environment.filters["percent"] = lambda value: f"{value:.1f}"
+    return environment
+
+
+def _moment(at: datetime) -> str:
+    at = at.astimezone(timezone.utc)
+    return f"{at.day} {at:%B %Y, %H:%M:%S} UTC"
+
+
+def _took(slide: Slide) -> str:
+    if slide.finished_at is None:
+        return ""
+    minutes, seconds = divmod(max(0, round((slide.finished_at - slide.started_at) / timedelta(seconds=1))), 60)
+    return f"{minutes} min {seconds:02d} s"
+
+
+def _summary(stored: StoredSlide) -> SlideSummary | None:
+    """What was sent of the slide: it alone keeps target, camera and skipped pictures. None for an open slide, or a later version's."""
+    if stored.summary is None:
+        return None
+    try:
+        return read_summary(stored.summary).payload
+    except PayloadError:
+        return None
+
+
+def _calibration(stored: Mapping[str, Any]) -> CalibrationProvenance | None:
+    try:
+        return CalibrationProvenance.model_validate(dict(stored))
+    except ValidationError:
+        return None
+
+
+def _simulated(slide: Slide, summary: SlideSummary | None) -> bool:
+    return (summary is not None and summary.source.simulated) or any(field.source == _SIMULATOR for field in slide.fields)
+
+
+def _screenshots(screens: Sequence[Path], out: Path) -> tuple[Screenshot, ...]:
+    folder = out.absolute().parent
+    shown = []
+    for path in screens:
+        try:
+            picture = path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"{path}: this screenshot cannot be read: {error.strerror}; leave it out") from error
+        with suppress(ValueError):
+            beside = path.absolute().relative_to(folder)
+            shown.append(Screenshot(path.name, quote(beside.as_posix())))
+            continue
+        kind = "image/png" if path.suffix.lower() == ".png" else "image/jpeg"
+        shown.append(Screenshot(path.name, content.data_uri(picture, kind)))
+    return tuple(shown)
+
+
+def _write(out: Path, text: str) -> None:
+    """Temporary file in the same folder, fsync, rename, fsync of the folder."""
+    if out.is_dir():
+        raise StoreError(f"{out}: is a folder; name the file to write, as {out / 'slide.html'}")
+    folder = out.absolute().parent
+    temporary: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, prefix=f".{out.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(out)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise StoreError(f"{out}: cannot be written: {error.strerror}; free space, or name another file") from error

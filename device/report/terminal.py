@@ -1,0 +1,60 @@
+"""The record's slides as a table in the terminal. One slide as a page is `page`'s."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from device.slide.description import NOTICE
+from device.slide.model import ReviewState, SlideState
+from device.slide.tally import differential
+from device.store import SlideHeader, Store
+
+_STATE_STYLES = {SlideState.ABORTED: "bold red", SlideState.COUNTING: "green", SlideState.PAUSED: "yellow"}
+
+
+def print_slides(record_path: Path, limit: int, console: Console | None = None) -> None:
+    """Print the newest `limit` slides of the record, newest first. Raises StoreError (no record, or it cannot be read)."""
+    console = console or Console()
+    with Store.read(record_path) as store:
+        headers = store.slides(limit + 1)
+        if not headers:
+            console.print(Text(f"No slides yet in {record_path}."))
+            return
+        gap = 1 if console.width < 100 else 2
+        table = Table(title=Text(f"Slides in {record_path}, newest first"), title_justify="left", box=None, padding=(0, gap, 0, 0))
+        table.add_column("Slide", no_wrap=True)
+        table.add_column("State, review", min_width=10)
+        for name, width in (("Fields", 6), ("White cells", 5), ("Blasts", 6)):
+            table.add_column(name, justify="right", min_width=width)
+        table.add_column("Started (UTC)", min_width=10)
+        table.add_column("Model", overflow="fold")
+        for header in headers[:limit]:
+            table.add_row(*_row(header, store))
+    console.print(table)
+    console.print(Text(f"* the device's clock was not synchronised. {NOTICE}", style="dim"))
+    if len(headers) > limit:
+        console.print(Text(f"There are older ones: `leukoscope slides --limit {2 * limit}`.", style="dim"))
+
+
+def _row(header: SlideHeader, store: Store) -> tuple[Text, ...]:
+    stored = store.slide(header.slide_id)
+    tally = differential(stored.slide.cells, stored.provenance.model.taxonomy)
+    share = f"{tally.blast_percent:.1f} %" if tally.white_cells else "-"
+    reviewed = header.review_state is ReviewState.REVIEWED
+    started = f"{header.started_at:%Y-%m-%d %H:%M}{'' if header.time_trusted else ' *'}"
+    return (
+        Text(header.slide_id),
+        Text.assemble(
+            (f"{header.state.value} ", _STATE_STYLES.get(header.state, "")),
+            (header.review_state.value.upper(), "" if reviewed else "yellow"),
+        ),
+        Text(str(header.fields)),
+        Text(str(tally.white_cells)),
+        Text(share, style="bold red" if tally.blasts else ""),
+        Text(started, style="" if header.time_trusted else "yellow"),
+        Text(header.model),
+    )
