@@ -5,8 +5,6 @@ What it says is `content`'s, how it looks is in slide.html.j2; the record stays 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from pydantic import ValidationError
 from device.errors import StoreError
 from device.mqtt.payloads import BLAST_NOTE, CalibrationProvenance, PayloadError, SlideSummary, one_line, read_summary
 from device.report import content
+from device.report.whole import write_whole
 from device.slide.description import CLEAR_MAJORITY, NOTICE, describe
 from device.slide.model import Slide, SlideState
 from device.slide.tally import differential
@@ -55,7 +54,7 @@ def write_page(record_path: Path, slide_id: str, out: Path, screens: Sequence[Pa
     record, no such slide, no such screenshot, `out` cannot be written); the record may be in use by a running daemon.
     """
     stored = read_slide(record_path, slide_id)
-    _write(out, page(stored, _screenshots(screens, out)))
+    write_whole(out, page(stored, _screenshots(screens, out)))
 
 
 def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
@@ -181,29 +180,3 @@ def _screenshots(screens: Sequence[Path], out: Path) -> tuple[Screenshot, ...]:
         kind = "image/png" if path.suffix.lower() == ".png" else "image/jpeg"
         shown.append(Screenshot(path.name, content.data_uri(picture, kind)))
     return tuple(shown)
-
-
-def _write(out: Path, text: str) -> None:
-    """Temporary file in the same folder, fsync, rename, fsync of the folder."""
-    if out.is_dir():
-        raise StoreError(f"{out}: is a folder; name the file to write, as {out / 'slide.html'}")
-    folder = out.absolute().parent
-    temporary: Path | None = None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, prefix=f".{out.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(out)
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise StoreError(f"{out}: cannot be written: {error.strerror}; free space, or name another file") from error

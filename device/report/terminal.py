@@ -27,15 +27,16 @@ def print_slides(record_path: Path, limit: int, console: Console | None = None) 
         gap = 1 if console.width < 100 else 2
         table = Table(title=Text(f"Slides in {record_path}, newest first"), title_justify="left", box=None, padding=(0, gap, 0, 0))
         table.add_column("Slide", no_wrap=True)
-        table.add_column("State, review", min_width=10)
-        for name, width in (("Fields", 6), ("White cells", 5), ("Blasts", 6)):
+        table.add_column("State,\nreview", min_width=10)
+        for name, width in (("Fields", 6), ("White\ncells", 5), ("Blasts", 6)):
             table.add_column(name, justify="right", min_width=width)
-        table.add_column("Started (UTC)", min_width=10)
+        table.add_column("Started\n(UTC)", min_width=10)
         table.add_column("Model", overflow="fold")
         for header in headers[:limit]:
             table.add_row(*_row(header, store))
     console.print(table)
-    console.print(Text(f"* the device's clock was not synchronised. {NOTICE}", style="dim"))
+    doubtful = any(not header.time_trusted for header in headers[:limit])
+    console.print(Text(f"{'* the clock of the device was not synchronised. ' if doubtful else ''}{NOTICE}", style="dim"))
     if len(headers) > limit:
         console.print(Text(f"There are older ones: `leukoscope slides --limit {2 * limit}`.", style="dim"))
 

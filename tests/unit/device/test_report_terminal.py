@@ -57,7 +57,7 @@ def test_newest_first_with_every_column(tmp_path: Path) -> None:
         "20260302-093000-abcdef aborted UNREVIEWED 2 3 33.3 % 2026-03-04 09:30 attridet-n 1.0.0 fp32 4b4b4b4b",
         "20260301-093000-abcdef review UNREVIEWED 2 0 - 2026-03-03 09:30 attridet-n 1.0.0 fp32 4b4b4b4b",
     ]
-    assert "For review, not a diagnosis." in lines[-1]
+    assert lines[-1].strip() == "For review, not a diagnosis."
 
 
 def test_a_limit_says_that_there_are_more(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_limit_says_that_there_are_more(tmp_path: Path) -> None:
 
 def test_narrow_terminals_lose_nothing(tmp_path: Path) -> None:
     text = printed(record(tmp_path / "r.sqlite", slide(1, cell("Myeloblast"))), width=80)
-    for word in ("20260301-093000-abcdef", "UNREVIEWED", "100.0 %", "2026-03-03", "09:30", "attridet-", "1.0.0", "4b4b4b4b"):
+    for word in ("20260301-093000-abcdef", "UNREVIEWED", "100.0 %", "2026-03-03", "09:30", "attridet-n", "1.0.0", "fp32", "4b4b4b4b"):
         assert word in text
 
 
@@ -78,6 +78,7 @@ def test_nothing_is_taken_for_markup_and_a_doubtful_clock_is_marked(tmp_path: Pa
     text = printed(record(tmp_path / "r.sqlite", slide(1), model=replace(MODEL, name="[red]x[/]"), trusted=False), width=200)
     assert "[red]x[/]" in text
     assert "2026-03-03 09:30 *" in text
+    assert "* the clock of the device was not synchronised." in text
 
 
 def test_an_empty_record_says_so_and_a_missing_one_is_one_line(tmp_path: Path) -> None:
