@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 _STATUS_EVERY_S = 1.0
 _DRAIN_S = 10.0
 """How long the end of a run waits for the broker to take what is in the outbox."""
-_STORED_KINDS = ("replay", "simulator")
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,13 @@ def run(
     *,
     each_round: Callable[[Round, Pipeline], None] | None = None,
     signals: bool = True,
+    wait_for_camera: bool = False,
 ) -> Outcome:
     """Run the appliance until a signal, the end of a stored source, or the technician's quit.
 
     Raises ConfigError, CameraError, BundleError, DisplayError, StoreError or ControlError when something that the configuration
-    names cannot be opened at the start; later failures are states, shown and retried.
+    names cannot be opened at the start; later failures are states, shown and retried. wait_for_camera: a camera device that is not
+    there at the start is such a state too (at boot it may be plugged in later).
     """
     parts = parts or Parts.of(config)
     profile = load_profile(config.microscope.profile)
@@ -94,12 +95,14 @@ def run(
         log.info("engine: %s on %s", engine.info.label, engine.info.runtime)
         store = opened.enter_context(Store.open(config.record_path))
         display = opened.enter_context(parts.display())
-        capture = opened.enter_context(Capture(parts.camera, parts.clock, fail_fast=config.camera.kind in _STORED_KINDS))
+        capture = opened.enter_context(Capture(parts.camera, parts.clock, fail_fast=True, wait_for_device=wait_for_camera))
         provenance = Provenance(config, engine.info, profile, read_boot_id(), capture.status.name)
         journal = Journal(config.record_path, parts.clock, free_mb, config.record.min_free_mb)
         teller = _Teller(config, provenance, parts.clock)
         publisher = Publisher(config.broker, teller.first(), lambda: Store.connect(config.record_path), clock=parts.clock)
         record = SlideRecord(store, journal, provenance, parts.clock, publisher.notify)
+        if store.put_aside is not None:
+            log.error("the record was damaged: it lies at %s, a new one was begun; call the field team", store.put_aside)
         record.close_left_open()
         opened.enter_context(publisher)
         session = SlideSession(

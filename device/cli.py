@@ -29,6 +29,9 @@ def run(
     config: ConfigOption = DEFAULT_CONFIG,
     display: Annotated[Optional[str], typer.Option(help="screen, none, or file:DIR; overrides the file.")] = None,  # noqa: UP045  # typer on 3.10
     start: Annotated[bool, typer.Option("--start", help="Open a slide with the first frame.")] = False,
+    wait_for_camera: Annotated[
+        bool, typer.Option("--wait-for-camera", help="Go on waiting for a camera that is not there at the start, as at boot.")
+    ] = False,
 ) -> None:
     """Run the appliance until it is stopped; an open slide is then closed as aborted, not lost."""
     with _advice():
@@ -37,7 +40,7 @@ def run(
 
         loaded = load_config(config)
         _log(loaded.log_level)
-        outcome = run_configured(loaded, display, start)
+        outcome = run_configured(loaded, display, start, wait_for_camera)
         _end(outcome.reason, outcome.saved)
 
 
@@ -116,15 +119,36 @@ def watch(
     username: Annotated[Optional[str], typer.Option()] = None,  # noqa: UP045  # typer on 3.10
     password_file: Annotated[Optional[Path], typer.Option()] = None,  # noqa: UP045  # typer on 3.10
     tls: Annotated[bool, typer.Option()] = False,
+    ca_file: Annotated[Optional[Path], typer.Option(help="Certificate of the authority that signed the broker's.")] = None,  # noqa: UP045  # typer on 3.10
     topic_root: Annotated[str, typer.Option()] = "leukoscope",
+    client_id: Annotated[
+        Optional[str],  # noqa: UP045  # typer on 3.10
+        typer.Option(help="With a name of its own the broker keeps what is published while nobody watches."),
+    ] = None,
 ) -> None:
     """The supervisor's terminal: print each slide's summary as it arrives."""
     with _advice():
         from device.config import BrokerSection
         from device.supervisor.watch import watch as watch_broker
 
-        section = BrokerSection(host=host, port=port, username=username, password_file=password_file, tls=tls, topic_root=topic_root)
-        watch_broker(section, device=device, count=count)
+        section = BrokerSection(
+            host=host, port=port, username=username, password_file=password_file, tls=tls, ca_file=ca_file, topic_root=topic_root
+        )
+        watch_broker(section, device=device, count=count, client_id=client_id)
+
+
+@app.command()
+def bench(
+    out: Annotated[Path, typer.Option(help="The page whose section is rewritten.")] = Path("docs/benchmarks.md"),
+    repeats: Annotated[int, typer.Option(min=1)] = 5,
+    frames: Annotated[int, typer.Option(min=5)] = 60,
+    engine: Annotated[str, typer.Option(help="A bundle: zoo:NAME or a folder.")] = "zoo:attridet-n",
+) -> None:
+    """Measure frames a second of the whole path and milliseconds of each stage at 1080p."""
+    with _advice():
+        from device.bench import run_bench
+
+        run_bench(out=out, repeats=repeats, frames=frames, engine=engine)
 
 
 def _ask(config: Path, wish: str) -> None:

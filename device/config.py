@@ -198,6 +198,13 @@ class Config(Section):
     broker: BrokerSection = BrokerSection()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @model_validator(mode="after")
+    def _stills_come_to_rest(self) -> Config:
+        if isinstance(self.camera, ReplayCamera) and self.camera.hold_frames < self.slide.rest_frames:
+            stills, rest = self.camera.hold_frames, self.slide.rest_frames
+            raise ValueError(f"camera.hold_frames is {stills}, less than slide.rest_frames, {rest}: no still picture would be counted")
+        return self
+
     @property
     def record_path(self) -> Path:
         return self.record.path or self.device.state_dir / "record.sqlite"

@@ -152,7 +152,7 @@ def _fault(item: Any, document: Document) -> Fault:
 def _in_file(location: tuple[int | str, ...]) -> KeyPath:
     """Pydantic's location as it stands in the file: without the camera's kind that it puts between section and key."""
     parts = tuple(str(part) for part in location)
-    return (parts[0], *parts[2:]) if parts[0] == "camera" and len(parts) > 1 and parts[1] in CAMERAS else parts
+    return (parts[0], *parts[2:]) if parts[:1] == ("camera",) and len(parts) > 1 and parts[1] in CAMERAS else parts
 
 
 def _model(section: KeyPath, document: Document) -> type[BaseModel]:

@@ -290,7 +290,7 @@ class Pipeline:
             differential=self._session.differential if slide is not None else None,
             target_cells=self._from.config.slide.target_cells,
             focus=self._focus.level,
-            focus_text=self._focus.text,
+            focus_text=self._focus.text if self._observation.resting else "",
             resting=self._observation.resting,
             field_counted=self._observation.field_counted,
             parts=self.lamps,

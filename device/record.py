@@ -37,6 +37,11 @@ class Provenance:
     def calibration_label(self) -> str:
         return self.profile.label(self.config.microscope.objective)
 
+    @property
+    def source(self) -> SourceProvenance:
+        """The camera, without what must not leave the device."""
+        return SourceProvenance.of(self.config.camera.kind, self.camera_name)
+
     def calibration(self, width_px: int) -> CalibrationProvenance:
         """The profile's scale for frames `width_px` wide."""
         return CalibrationProvenance.of(self.profile, self.config.microscope.objective, width_px)
@@ -53,6 +58,7 @@ class SlideRecord:
         """A slide was opened; frames are `width_px` wide."""
         made, trusted = self._from, time_trusted(slide.started_at)
         calibration = made.calibration(width_px).model_dump(mode="json")
+        source = made.source.model_dump(mode="json")
         self._journal.add(
             f"slide {slide.slide_id}",
             lambda: self._store.start_slide(
@@ -63,6 +69,7 @@ class SlideRecord:
                 device_id=made.config.device.id,
                 boot_id=made.boot_id,
                 time_trusted=trusted,
+                source=source,
             ),
         )
 
@@ -82,6 +89,7 @@ class SlideRecord:
             made.engine,
             made.config.engine.identify_threshold,
             made.calibration(width_px),
+            made.source,
             time_trusted(slide.started_at),
             made.boot_id,
             skipped_pictures,
@@ -100,7 +108,8 @@ class SlideRecord:
     def _left_open(self, stored: StoredSlide) -> OutboxMessage | None:
         made = stored.provenance
         calibration = CalibrationProvenance.model_validate(dict(made.calibration))
-        return self._message(stored.slide, made.model, made.identify_threshold, calibration, made.time_trusted, made.boot_id, 0)
+        source = SourceProvenance.model_validate(dict(made.source))
+        return self._message(stored.slide, made.model, made.identify_threshold, calibration, source, made.time_trusted, made.boot_id, 0)
 
     def _message(
         self,
@@ -108,6 +117,7 @@ class SlideRecord:
         model: EngineInfo,
         identify_threshold: float,
         calibration: CalibrationProvenance,
+        source: SourceProvenance,
         trusted: bool,
         boot_id: str,
         skipped_pictures: int,
@@ -127,7 +137,7 @@ class SlideRecord:
             target_cells=config.slide.target_cells,
             model=ModelProvenance.of(model, identify_threshold),
             calibration=calibration,
-            source=SourceProvenance.of(config.camera.kind, self._from.camera_name),
+            source=source,
             time_trusted=trusted,
             boot_id=boot_id,
             skipped_pictures=skipped_pictures,

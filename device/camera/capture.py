@@ -25,6 +25,7 @@ from engines.detections import Image
 log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 2.0
+_FIRST_OPENING_S = 20.0  # a driver that takes longer is not refused, but shown as a state
 _NAP_S = 0.1  # a pause is slept in naps, so that stopping never waits for the whole of it
 _FPS_WINDOW_S = 3.0
 
@@ -37,7 +38,8 @@ class Capture:
     """Reads a camera in a thread of its own; `with` starts and stops it (within 2 s, even when the driver blocks).
 
     open_camera: builds the camera; called again for every attempt. fail_fast: entering raises the first opening's error when the
-    source is a stored one (a folder that is not there is the person's mistake; a device that is not there may be plugged in later).
+    source is a stored one (a folder that is not there is the person's mistake; a device that is not there may be plugged in later), and
+    that of a device too unless wait_for_device.
     stall_s: a live camera that repeats one picture for longer is reported and opened again. silence_s: a driver that answers
     nothing for longer is reported. reads_before_reopen: failed reads in a row after which the camera is opened again.
     """
@@ -48,6 +50,7 @@ class Capture:
         clock: Clock,
         *,
         fail_fast: bool = False,
+        wait_for_device: bool = True,
         stall_s: float = 10.0,
         silence_s: float = 10.0,
         reads_before_reopen: int = 5,
@@ -57,6 +60,7 @@ class Capture:
         self._open_camera = open_camera
         self._clock = clock
         self._fail_fast = fail_fast
+        self._wait_for_device = wait_for_device
         self._stall_s = stall_s
         self._silence_s = silence_s
         self._reads_before_reopen = reads_before_reopen
@@ -124,7 +128,7 @@ class Capture:
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
         if self._fail_fast:
-            self._first_opening.wait()
+            self._first_opening.wait(None if self._wait_for_device else _FIRST_OPENING_S)
             if self._first_error is not None:
                 self._thread.join(STOP_WITHIN_S)
                 raise self._first_error
@@ -166,7 +170,7 @@ class Capture:
         with self._changed:
             self._live = camera.live
             self._status = replace(self._status, name=camera.name)
-        if camera.live:
+        if camera.live and self._wait_for_device:
             self._first_opening.set()  # a device may take its time, or be plugged in later
         with camera:
             self._first_opening.set()
@@ -244,7 +248,9 @@ class Capture:
     def _refused_at_start(self, error: Exception) -> bool:
         if not self._fail_fast or self._first_opening.is_set():
             return False
-        self._failed(error)
+        with self._changed:  # not logged: whoever opened us tells it
+            failures = self._status.failures + 1
+            self._status = replace(self._status, state=CameraState.LOST, reason=self._words(error), failures=failures)
         first = error if isinstance(error, LeukoscopeError) else CameraError(self._words(error))
         self._first_error = first
         return True

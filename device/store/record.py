@@ -109,9 +109,10 @@ class Store:
         device_id: str,
         boot_id: str,
         time_trusted: bool,
+        source: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write a new slide's header and where its numbers come from. `calibration` is plain JSON."""
-        provenance = Provenance(model, identify_threshold, calibration, device_id, boot_id, time_trusted)
+        """Write a new slide's header and where its numbers come from. `calibration` and `source` (the camera) are plain JSON."""
+        provenance = Provenance(model, identify_threshold, calibration, device_id, boot_id, time_trusted, source or {})
         with self._transaction(f"begin slide {slide.slide_id}") as db:
             slides.insert_slide(db, slide, provenance)
 

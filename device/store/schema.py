@@ -43,6 +43,7 @@ _VERSION_1 = (
         fields_undone INTEGER NOT NULL,
         model_id INTEGER NOT NULL REFERENCES models (model_id),
         calibration TEXT NOT NULL,
+        source TEXT NOT NULL,
         summary BLOB
     ) STRICT""",
     """CREATE TABLE fields (

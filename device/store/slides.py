@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -23,8 +24,8 @@ OPEN_STATES = (SlideState.COUNTING, SlideState.PAUSED)
 class Provenance:
     """Where a slide's numbers come from; kept with it so that it stays readable when models and calibrations have changed.
 
-    calibration: what the calibration profile says, as plain JSON. time_trusted: whether the wall clock could be believed at the start;
-    boot_id orders slides where it could not.
+    calibration and source: what the calibration profile and the camera say of themselves, as plain JSON. time_trusted: whether the
+    wall clock could be believed at the start; boot_id orders slides where it could not.
     """
 
     model: EngineInfo
@@ -33,6 +34,7 @@ class Provenance:
     device_id: str
     boot_id: str
     time_trusted: bool
+    source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -
     """The header of a new slide; nothing happens if the slide is there already."""
     db.execute(
         "INSERT INTO slides (slide_id, device_id, boot_id, started_at, time_trusted, state, finished_at, abort_reason, review_state, "
-        "fields_undone, model_id, calibration) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slide_id) DO NOTHING",
+        "fields_undone, model_id, calibration, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (slide_id) DO NOTHING",
         (
             slide.slide_id,
             provenance.device_id,
@@ -91,6 +94,7 @@ def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -
             slide.fields_undone,
             _model_id(db, provenance),
             json.dumps(dict(provenance.calibration), allow_nan=False, sort_keys=True),
+            json.dumps(dict(provenance.source), allow_nan=False, sort_keys=True),
         ),
     )
 
@@ -185,7 +189,7 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
     row = db.execute(
         """SELECT started_at, state, finished_at, abort_reason, fields_undone, review_state, calibration, device_id, boot_id,
         time_trusted, summary,
-        name, version, digest, runtime, precision, input_height, input_width, taxonomy, score_threshold, identify_threshold
+        name, version, digest, runtime, precision, input_height, input_width, taxonomy, score_threshold, identify_threshold, source
         FROM slides JOIN models USING (model_id) WHERE slide_id = ?""",
         (slide_id,),
     ).fetchone()
@@ -211,7 +215,15 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         taxonomy=Taxonomy.from_dict(json.loads(row[18])),
         score_threshold=row[19],
     )
-    provenance = Provenance(model, row[20], json.loads(row[6]), device_id=row[7], boot_id=row[8], time_trusted=bool(row[9]))
+    provenance = Provenance(
+        model,
+        row[20],
+        json.loads(row[6]),
+        device_id=row[7],
+        boot_id=row[8],
+        time_trusted=bool(row[9]),
+        source=json.loads(row[21]),
+    )
     return StoredSlide(slide, provenance, row[10])
 
 
