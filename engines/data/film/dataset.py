@@ -77,8 +77,8 @@ def write_dataset(
     `domains` name a microscope ("H", "L", then each film draws a camera) or a microscope and camera ("L_C2"). Each film gives up
     to ten fields of one domain, objective, case and instrument; its seed stands in the patient's place of the names. `zoom` is the
     range of sizes that a film draws from: 1 shows native pixels, 1/3 a whole 1920 px frame in 640 (lenses below 100x stop at
-    0.8). `squeezed` is the share of films whose frames are a third wider and squeezed to `size_px`, as the published square
-    pictures are. `progress` is called with (fields done, fields in all). Raises DataError for an unknown domain, objective or
+    0.8). `squeezed` is the share of films whose frames are a quarter to a half wider and squeezed to `size_px`, as the published
+    square pictures are. `progress` is called with (fields done, fields in all). Raises DataError for an unknown domain, objective or
     case and for a folder that already holds labels.
     """
     root = Path(root)
@@ -145,7 +145,8 @@ def _write_film(job: _Job) -> list[_Field]:
     zoom = float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
     scope = Microscope(domain, camera, job.objective, unit=int(rng.integers(1, 10_000)), width_px=round(1920 * zoom))
     width, height = job.size_px
-    taken = (round(width * 4 / 3) if rng.random() < job.squeezed else width, height)
+    wider = float(rng.uniform(1.25, 1.6))  # published squares were 4:3 to 16:9
+    taken = (round(width * wider) if rng.random() < job.squeezed else width, height)
     span = (taken[0] * scope.um_per_px, height * scope.um_per_px)
     film = Film(job.film_seed, job.case, (max(1200.0, 6 * span[0]), max(900.0, 6 * span[1])))
     out: list[_Field] = []

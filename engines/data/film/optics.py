@@ -46,8 +46,8 @@ class _Instrument:
 _INSTRUMENTS: dict[tuple[str, str], _Instrument] = {
     ("H", "C2"): _Instrument(0.075, (249, 227, 204), 1.0, 0.05, 0.02, 1.3, 0.9, 0.0, 95, 0, 0.02),
     ("H", "C1"): _Instrument(0.068, (243, 236, 226), 1.15, 0.16, 0.04, 2.0, 0.7, 0.0005, 88, 1, 0.07),
-    ("L", "C2"): _Instrument(0.075, (175, 175, 166), 1.7, 0.10, 0.06, 2.4, 0.6, 0.0007, 90, 3, 0.05),
-    ("L", "C1"): _Instrument(0.068, (207, 209, 204), 1.6, 0.24, 0.07, 3.0, 0.9, 0.0010, 82, 4, 0.17),
+    ("L", "C2"): _Instrument(0.075, (171, 176, 165), 1.7, 0.10, 0.06, 2.4, 0.6, 0.0007, 90, 3, 0.05),
+    ("L", "C1"): _Instrument(0.068, (207, 209, 204), 1.6, 0.15, 0.07, 3.0, 0.9, 0.0010, 82, 4, 0.17),
 }
 
 
@@ -140,7 +140,7 @@ def _gauss(image: _Pixels, sigma: float) -> Image:
     return np.asarray(cv2.GaussianBlur(image, (size, size), sigma, borderType=cv2.BORDER_REFLECT_101), dtype=np.uint8)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=3)
 def _light(scope: Microscope, height: int, width: int) -> Image:
     """Lamp, vignetting, uneven light, dust on the sensor and saturation of colour: factor times 200, (height, width, 3)."""
     kind = _INSTRUMENTS[scope.domain, scope.camera]
@@ -168,7 +168,7 @@ def _light(scope: Microscope, height: int, width: int) -> Image:
     return np.asarray(np.clip(np.rint(factor * 200.0), 0, 255), dtype=np.uint8)
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=2)
 def _grain(sigma: float, height: int, width: int) -> Image:
     """Sensor noise around 128, a little smoothed as demosaicing does; one sheet, cut at random places."""
     rng = rng_of(403, int(sigma * 1000))

@@ -28,8 +28,8 @@ class RedCells:
     @classmethod
     def of_film(cls, seed: int) -> RedCells:
         rng = rng_of(seed, 201)
-        mean, spread = rng.uniform(7.1, 7.9), rng.uniform(0.05, 0.10)
-        odd = rng.dirichlet([14.0, 1.6, 1.2, 0.5, 0.4, 0.5])
+        mean, spread, oval = rng.uniform(7.1, 7.9), rng.uniform(0.05, 0.12), rng.uniform(0.06, 0.20)
+        odd = rng.dirichlet([9.0, 2.2, 1.0, 0.5, 0.35, 0.6])
         outlines, forms = [], []
         for _ in range(BANK):
             form = str(rng.choice(["disc", "oval", "sphere", "tear", "crenated", "bitten"], p=odd))
@@ -46,7 +46,7 @@ class RedCells:
             elif form == "bitten":
                 out = notched(blob(rng, radius, rough), rng.random() * 6.3, rng.uniform(0.15, 0.3), rng.uniform(0.3, 0.6))
             else:
-                out = blob(rng, radius, rough, 1.0 + abs(rng.normal(0, 0.10)))
+                out = blob(rng, radius, rough, 1.0 + abs(rng.normal(0, oval)))
             for _ in range(int(rng.choice(3, p=[0.55, 0.3, 0.15]))):  # dents by neighbours
                 out = notched(out, rng.random() * 6.3, rng.uniform(-0.05, 0.09), rng.uniform(0.25, 0.5))
             outlines.append(out)

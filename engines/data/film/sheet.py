@@ -39,16 +39,16 @@ FIELDS: tuple[tuple[int, str, str, Microscope, float], ...] = (
 )
 """Seed, case, batch of stain, instrument and defocus (um) of each field of the sheet."""
 
-_SIDE = 360
+_SIDE = 400
 
 
 def contact_sheet(beside: Sequence[Path] = ()) -> Image:
-    """Eight rendered fields of different stains, microscopes and objectives, (720, 1440, 3); rows of real ones below if asked."""
+    """Eight rendered fields of different stains, microscopes and objectives, (800, 1600, 3); rows of real ones below if asked."""
     tiles: list[Image] = []
     for seed, case, batch, scope, defocus in FIELDS:
         film = Film(seed, case, (2400.0, 1800.0), batch)
         centre = _populated(film, scope)
-        size = (_SIDE * 4 // 3, _SIDE * 4 // 3)
+        size = (_SIDE * 8 // 5, _SIDE * 8 // 5)
         image, _ = film.view(centre, scope, size, defocus, noise_seed=seed)
         image = np.asarray(cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
         tiles.append(_labelled(image, f"{case} {batch} {scope.domain} {scope.camera} {scope.objective}x"))
@@ -92,7 +92,7 @@ def _cell_tile(code: int, seed: int, batch: str, scope: Microscope, scale: tuple
 
 def _populated(film: Film, scope: Microscope) -> tuple[float, float]:
     """Middle of the field, of a few tried, that shows the most leukocytes, as a technician would look for one."""
-    half = 0.4 * _SIDE * 4 / 3 * scope.um_per_px
+    half = 0.4 * _SIDE * 8 / 5 * scope.um_per_px
     rng = rng_of(film.seed, 601)
     tried = [tuple(float(rng.uniform(0.2, 0.8)) * s for s in film.size_um) for _ in range(12)]
     best = max(tried, key=lambda c: len(film.cells_in((c[0] - half, c[1] - half, c[0] + half, c[1] + half))))

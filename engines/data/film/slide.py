@@ -22,7 +22,7 @@ from engines.data.film.stain import stain_of
 from engines.data.film.texture import Array, plane_noise
 
 TILE_PX = 512
-CACHE_BYTES = 110 * 2**20
+CACHE_BYTES = 72 * 2**20
 """Most bytes of painted tiles and sprites that a film keeps."""
 
 

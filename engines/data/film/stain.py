@@ -66,8 +66,8 @@ _BATCHES: dict[str, tuple[tuple[Passing, ...], float, float, float]] = {
             (0.70, 0.76, 0.88), (0.66, 0.66, 0.86),
             (0.27, 0.18, 0.64), (0.55, 0.36, 0.78), (0.62, 0.56, 0.84), (0.82, 0.72, 0.88),
             (0.68, 0.46, 0.76), (0.76, 0.50, 0.64), (0.28, 0.16, 0.58), (0.58, 0.28, 0.66),
-            (0.62, 0.46, 0.76), (0.97, 0.94, 0.97),
-        ), 0.42, 0.15, 0.6,
+            (0.62, 0.46, 0.76), (0.975, 0.96, 0.975),
+        ), 0.60, 0.15, 0.6,
     ),
     "violet": (
         (
@@ -87,11 +87,11 @@ _BATCHES: dict[str, tuple[tuple[Passing, ...], float, float, float]] = {
     ),
     "rose": (
         (
-            (0.87, 0.75, 0.77), (0.82, 0.72, 0.82),
+            (0.88, 0.76, 0.75), (0.82, 0.72, 0.82),
             (0.52, 0.36, 0.93), (0.78, 0.60, 0.99), (0.68, 0.62, 0.95), (0.90, 0.80, 0.94),
             (0.80, 0.60, 0.84), (0.80, 0.48, 0.58), (0.40, 0.22, 0.78), (0.62, 0.32, 0.78),
             (0.70, 0.60, 0.95), (0.985, 0.985, 0.98),
-        ), 0.40, 0.30, 0.5,
+        ), 0.58, 0.30, 0.5,
     ),
 }  # fmt: skip
 
@@ -121,7 +121,7 @@ def stain_of(seed: int, batch: str | None = None) -> Stain:
         pallor_width=float(rng.uniform(0.30, 0.48)),
         pallor_spread=float(rng.uniform(0.08, 0.32)),
         rouleaux=float(np.clip(rouleaux * np.exp(rng.normal(0, 0.4)), 0.0, 0.7)),
-        overlap=float(rng.uniform(0.05, 0.35) if name == "steel" else rng.uniform(0.3, 0.9)),
+        overlap=float(rng.uniform(0.05, 0.35) if name in ("steel", "rose") else rng.uniform(0.3, 0.9)),
         drying=float(max(0.0, rng.uniform(-0.5, 0.3))),
         halo=float(np.clip(halo * np.exp(rng.normal(0, 0.3)), 0.1, 1.5)),
         **densities,
