@@ -1,0 +1,112 @@
+"""`leukoscope run` as a process of its own, with the shipped engine: memory, SIGTERM, the control socket, a kill without warning."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from device.slide.model import SlideState
+from device.store import Store
+
+pytestmark = pytest.mark.integration
+
+PATIENCE_S = 90.0
+GIB = 1 << 30
+
+
+def configuration(folder: Path, width_px: int = 1920, height_px: int = 1080) -> Path:
+    file = folder / "device.yaml"
+    file.write_text(
+        f"camera: {{kind: simulator, loop: true, live: true, width_px: {width_px}, height_px: {height_px}}}\n"
+        f"device: {{id: process-test, state_dir: {folder / 'state'}}}\n"
+        "display: {kind: file, directory: screens, period_s: 1}\n"
+        "broker: {enabled: false}\nslide: {auto_start: true}\nlog_level: warning\n"
+    )
+    return file
+
+
+@contextmanager
+def daemon(config: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-m", "device", "run", "--config", str(config)], stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.wait()
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < end, f"never came: {what}"
+        time.sleep(0.2)
+
+
+def fields_counted(record: Path) -> int:
+    if not record.exists():
+        return 0
+    with Store.read(record) as store:
+        return sum(header.fields for header in store.slides(5))
+
+
+def ask(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "device", *words, "--config", str(config)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_memory_commands_and_sigterm(tmp_path: Path) -> None:
+    config, record = configuration(tmp_path), tmp_path / "state" / "record.sqlite"
+    with daemon(config) as process:
+        until(lambda: fields_counted(record) >= 2, "two counted fields")
+        status = json.loads(ask(config, "status").stdout)
+        assert status["state"] == "online" and status["slide"]["fields"] >= 1 and status["simulated"] is True
+        refused = ask(config, "slide", "start")
+        assert refused.returncode == 2 and "a slide is open" in refused.stderr
+        assert "taken back" in ask(config, "slide", "undo").stdout
+        process.send_signal(signal.SIGTERM)
+        _, code, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(code)
+    assert process.returncode == 0
+    assert usage.ru_maxrss * 1024 < GIB, f"peak {usage.ru_maxrss / 1024:.0f} MiB"
+    with Store.read(record) as store:
+        (header,) = store.slides(5)
+        slide = store.slide(header.slide_id).slide
+    assert slide.state is SlideState.ABORTED and slide.abort_reason == "stopped by SIGTERM"
+    assert slide.fields_undone == 1 and len(slide.fields) >= 1
+    assert list((tmp_path / "screens").glob("screen-*.png"))
+    assert not (tmp_path / "state" / "control.sock").exists()
+
+
+def test_a_slide_cut_off_without_warning_is_closed_at_the_next_start(tmp_path: Path) -> None:
+    config, record = configuration(tmp_path, 960, 540), tmp_path / "state" / "record.sqlite"
+    with daemon(config) as process:
+        until(lambda: fields_counted(record) >= 1, "a counted field")
+        before = fields_counted(record)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with Store.read(record) as store:
+        assert [header.state for header in store.unfinished()] == [SlideState.COUNTING]
+    with daemon(config) as process:
+        until(lambda: len(_states(record)) == 2, "a second slide")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    newest, cut_off = _states(record)
+    assert newest is SlideState.ABORTED and cut_off is SlideState.ABORTED
+    with Store.read(record) as store:
+        slide = store.slide(store.slides(5)[1].slide_id).slide
+    assert slide.abort_reason == "the appliance stopped" and len(slide.fields) >= before
+
+
+def _states(record: Path) -> list[SlideState]:
+    with Store.read(record) as store:
+        return [header.state for header in store.slides(5)]
