@@ -1,0 +1,200 @@
+"""The order of the stations when a station fails: the count goes on, and the reason is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from calibration.profile import load_profile
+from device.camera.base import CameraState, CameraStatus, Frame
+from device.clock import SystemClock
+from device.commands import Command
+from device.config import BrokerSection, Config, DeviceSection, DisplaySection, ReplayCamera, SlideSection
+from device.display.base import ScreenView
+from device.display.null import NullDisplay
+from device.errors import DisplayError, StoreError
+from device.journal import Journal
+from device.mqtt.publisher import BrokerStatus
+from device.pipeline import Pipeline
+from device.record import Provenance, SlideRecord
+from device.slide.model import Field, Slide, SlideState
+from device.slide.session import SlideSession
+from device.store import Store
+from engines.detections import Detections, Image
+from engines.errors import InferenceError
+from engines.runtime.base import EngineInfo, Inference
+from engines.spec import LEUKEMIA_ATTRI
+
+CLOCK = SystemClock()
+
+
+def picture(seed: int) -> Image:
+    """A field with structure of its own, so that it differs from every other."""
+    coarse = np.random.default_rng(seed).integers(60, 220, (9, 16, 3), dtype=np.uint8)
+    return np.kron(coarse, np.ones((20, 20, 1), np.uint8)).astype(np.uint8)
+
+
+class Pictures:
+    """A stored source: each picture as often as it is shown, then the end."""
+
+    def __init__(self, shown: Sequence[int]) -> None:
+        self._frames = [Frame(picture(n), i, CLOCK.monotonic_s(), CLOCK.now(), f"{n}.png") for i, n in enumerate(shown)]
+        self.skipped: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> CameraStatus:
+        state = CameraState.STREAMING if self._frames else CameraState.ENDED
+        return CameraStatus(state, "pictures", skipped=self.skipped)
+
+    def newest(self, timeout_s: float) -> Frame | None:
+        return self._frames.pop(0) if self._frames else None
+
+
+class OneNeutrophil:
+    """An engine that sees one cell in each picture, and fails where it is told to."""
+
+    def __init__(self, failing: frozenset[int] = frozenset()) -> None:
+        self._failing, self._calls = failing, 0
+        self.info = EngineInfo("stand-in", "0", "0" * 64, "none", "exact", (640, 640), LEUKEMIA_ATTRI, 0.25)
+
+    def infer(self, image: Image) -> Inference:
+        self._calls += 1
+        if self._calls - 1 in self._failing:
+            raise InferenceError("out of memory, said the runtime")
+        attributes = np.zeros((1, LEUKEMIA_ATTRI.n_logits), np.float32)
+        attributes[0, [g.start for g in LEUKEMIA_ATTRI.groups]] = 1
+        box, score = np.array([[40, 40, 90, 90]], np.float32), np.array([0.9], np.float32)
+        return Inference(Detections(box, score, np.array([3]), attributes))
+
+    def __enter__(self) -> OneNeutrophil:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class BrokenScreen(NullDisplay):
+    """A window that went away."""
+
+    def show(self, view: ScreenView) -> None:
+        raise DisplayError("the window is gone")
+
+
+class FullStore(Store):
+    """A real record on a disk that is full until `full` is cleared."""
+
+    full = True
+
+    def put_field(self, slide_id: str, field: Field) -> None:
+        if self.full:
+            raise StoreError("record: the disk is full; make room")
+        super().put_field(slide_id, field)
+
+    def close_slide(self, slide: Slide, message: object) -> None:
+        if self.full:
+            raise StoreError("record: the disk is full; make room")
+        super().close_slide(slide, message)  # type: ignore[arg-type]  # handed through
+
+
+def line(
+    folder: Path, source: Pictures, engine: OneNeutrophil, display: NullDisplay | None = None, store: Store | None = None
+) -> Pipeline:
+    config = Config(
+        camera=ReplayCamera(kind="replay", source="pictures"),
+        device=DeviceSection(id="unit", state_dir=folder),
+        slide=SlideSection(auto_start=True),
+        display=DisplaySection(kind="none"),
+        broker=BrokerSection(enabled=True),
+    )
+    made = Provenance(config, engine.info, load_profile("zzcat-5mp"), "boot", "pictures")
+    journal = Journal(folder / "record.sqlite", CLOCK, lambda _: 10_000.0, 200)
+    record = SlideRecord(store or Store.open(folder / "record.sqlite"), journal, made, CLOCK, lambda: None)
+    session = SlideSession(LEUKEMIA_ATTRI, config.slide, 0.4, True, 90, CLOCK)
+    screen = display or NullDisplay()
+    return Pipeline(source, engine, session, record, screen, made, CLOCK, broker=lambda: BrokerStatus("connected"))
+
+
+def run_out(pipeline: Pipeline) -> Slide:
+    while not pipeline.stopped:
+        pipeline.round()
+    assert pipeline.slide is not None
+    return pipeline.slide
+
+
+def test_each_picture_is_a_field_and_the_end_finishes_the_slide(tmp_path: Path) -> None:
+    slide = run_out(line(tmp_path, Pictures([1, 1, 1, 2, 2, 2, 3, 3, 3]), OneNeutrophil()))
+    assert slide.state is SlideState.REVIEW
+    assert [field.source for field in slide.fields] == ["1.png", "2.png", "3.png"]
+    assert [len(field.cells) for field in slide.fields] == [1, 1, 1]
+
+
+def test_a_frame_on_which_the_engine_fails_is_told_and_passed_over(tmp_path: Path) -> None:
+    pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil(frozenset({0, 3})))
+    pipeline.round()
+    assert pipeline.engine_status.failures == 1
+    assert "out of memory" in pipeline.view().message and pipeline.view().message_level == "fail"
+    assert [lamp.level for lamp in pipeline.lamps if lamp.name == "Engine"] == ["fail"]
+    slide = run_out(pipeline)
+    assert len(slide.fields) == 2 and pipeline.engine_status.failures == 2
+    assert not pipeline.engine_status.failing
+
+
+def test_a_screen_that_went_away_does_not_stop_the_count(tmp_path: Path) -> None:
+    assert len(run_out(line(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil(), BrokenScreen())).fields) == 2
+
+
+def test_a_full_disk_is_shown_in_red_and_nothing_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "record.sqlite"
+    with FullStore.open(path) as store:
+        assert isinstance(store, FullStore)
+        pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil(), store=store)
+        slide = run_out(pipeline)
+        assert pipeline.view().message.startswith("NOT SAVED, 3 waiting") and pipeline.view().message_level == "fail"
+        assert not pipeline.close()
+        store.full = False
+        assert pipeline.close()
+        assert len(store.slide(slide.slide_id).slide.fields) == 2
+        assert store.pending_count() == 1
+
+
+def test_commands_are_answered_with_what_became_of_them(tmp_path: Path) -> None:
+    pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2, 3, 3, 3]), OneNeutrophil())
+    assert pipeline.obey(Command.FINISH) == (False, "cannot finish: no slide is open; start a slide first")
+    for _ in range(3):
+        pipeline.round()
+    done, text = pipeline.obey(Command.UNDO)
+    assert done and text == "Field 1 taken back."
+    assert pipeline.obey(Command.PAUSE) == (True, "Slide paused.")
+    for _ in range(3):
+        pipeline.round()
+    assert pipeline.slide is not None and not pipeline.slide.fields, "a paused slide counts nothing"
+    assert pipeline.obey(Command.PAUSE)[0]
+    assert len(run_out(pipeline).fields) == 1
+
+
+def test_quitting_puts_an_open_slide_down_as_aborted(tmp_path: Path) -> None:
+    pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil())
+    pipeline.round()
+    pipeline.obey(Command.QUIT)
+    assert pipeline.stopped == "the technician quit" and pipeline.close()
+    assert pipeline.slide is not None and pipeline.slide.state is SlideState.ABORTED
+    assert pipeline.slide.abort_reason == "the technician quit"
+
+
+def test_skipped_pictures_are_named_on_the_screen(tmp_path: Path) -> None:
+    source = Pictures([1, 1, 1])
+    source.skipped = ("slides/broken.jpg",)
+    pipeline = line(tmp_path, source, OneNeutrophil())
+    pipeline.round()
+    view = pipeline.view()
+    assert "broken.jpg" in view.message and view.message_level == "warn"
+
+
+def test_the_view_carries_provenance_and_certainty(tmp_path: Path) -> None:
+    pipeline = line(tmp_path, Pictures([1, 1, 1]), OneNeutrophil())
+    pipeline.round()
+    view = pipeline.view()
+    assert view.engine.name == "stand-in" and view.calibration_label == "zzcat-5mp 1 100x (nominal)"
+    assert view.identified == (True,)
