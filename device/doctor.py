@@ -54,7 +54,8 @@ def _tried(name: str, look: Callable[[Config], Finding], config: Config) -> Find
     try:
         return look(config)
     except (LeukoscopeError, EnginesError, ProfileError) as error:
-        return Finding(name, "fail", str(error))
+        seen, _, advice = str(error).partition("; ")  # our messages name the thing first, then the next step
+        return Finding(name, "fail", seen, advice)
     except Exception as error:  # the doctor must reach the last part
         return Finding(name, "fail", f"{type(error).__name__}: {error}", "report this with the lines above")
 
