@@ -1,4 +1,4 @@
-"""The doctor tries real parts: what is good is called good, what is broken is named with the next step, and it reaches the last part."""
+"""The doctor tries real parts: the good is called good, the broken is named with the next step, and it reaches the last part."""
 
 from __future__ import annotations
 
