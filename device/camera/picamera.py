@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from types import TracebackType
 from typing import Any
@@ -93,7 +94,7 @@ class Picamera2Camera:
             ) from error
         self._refuse_what_is_not_there(Picamera2)
         try:
-            self._device = Picamera2(self._section.camera)
+            self._device = _constructed(Picamera2, self._section.camera)
             self._configure()
             self._device.start()
         except (RuntimeError, OSError, ValueError) as error:
@@ -155,8 +156,28 @@ class Picamera2Camera:
 
     def _close(self) -> None:
         device, self._device = self._device, None
-        if device is not None:
+        if device is None:
+            return
+        for end in (device.stop, device.close):
             try:
-                device.stop()
-            finally:
-                device.close()
+                end()
+            except Exception as error:  # whatever libcamera's binding raises about a camera that has gone
+                log.warning("%s could not be closed cleanly: %s", self.name, error)
+
+
+def _constructed(picamera2: Any, number: int) -> Any:
+    """picamera2's object for a camera; one that cannot be made leaves nothing open.
+
+    Its constructor opens a pipe and forgets it when it then fails, and a camera that is in use is tried again for hours.
+    """
+    device = picamera2.__new__(picamera2)
+    try:
+        device.__init__(number)
+    except BaseException:
+        reader, writer = getattr(device, "notifymeread", None), getattr(device, "notifyme_w", None)
+        if reader is not None and not reader.closed:
+            reader.close()
+            if writer is not None:
+                os.close(writer)
+        raise
+    return device
