@@ -153,8 +153,9 @@ def _auer_rods(cell: Leukocyte, grid: Grid, rng: np.random.Generator, nucleus: N
     """Needles of fused azurophil granules in the cytoplasm, one or (in promyelocytes) a few: mask 0 to 1."""
     out = np.zeros_like(grid.x)
     x, y = _places(cell, nucleus, rng, 160, inside=1.2, outside=0.4)
+    common = rng.random() * np.pi  # needles of a bundle lie side by side
     for k in range(min(len(x), int(rng.integers(2, 5)) if bundle else 1)):
-        turn, half = rng.random() * np.pi, rng.uniform(1.0, 2.0)
+        turn, half = common + rng.normal(0, 0.35), rng.uniform(0.9, 1.9)
         along = (grid.x - x[k]) * np.cos(turn) + (grid.y - y[k]) * np.sin(turn)
         across = (grid.y - y[k]) * np.cos(turn) - (grid.x - x[k]) * np.sin(turn)
         needle = np.exp(-np.square(across / 0.13)) * smoothstep(half + 0.2, half - 0.2, np.abs(along))

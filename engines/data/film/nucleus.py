@@ -118,7 +118,7 @@ def _single(rng: np.random.Generator, form: str) -> tuple[Outline, tuple[Strand,
         out = notched(out, turn + rng.uniform(1.6, 4.6), 0.12 + 0.14 * rng.random(), 0.22 + 0.2 * rng.random())
     elif form == "cleft":
         out = blob(rng, 1.0, 0.035, 1.0 + 0.2 * rng.random())
-        out = notched(out, turn, 0.36 + 0.20 * rng.random(), 0.17 + 0.14 * rng.random())
+        out = notched(out, turn, 0.32 + 0.18 * rng.random(), 0.17 + 0.14 * rng.random())
         creases = _creases(rng, 1, turn)
         if rng.random() < 0.4:
             out = notched(out, turn + rng.uniform(1.5, 4.5), 0.15 + 0.2 * rng.random(), 0.10 + 0.10 * rng.random())

@@ -73,7 +73,7 @@ class RedCells:
         if rng.random() < stain.drying:  # water under the cell as it dried: a bright speck with a dark edge
             spot = blob(rng, rng.uniform(0.3, 0.9), 0.25, 1.0 + rng.random())
             away = spot.distance(grid.x - np.float32(off[0]), grid.y - np.float32(off[1]))
-            thick = thick + 0.55 * np.exp(-np.square((away - 0.1) / 0.22)) - 0.75 * smoothstep(0.1, -0.2, away)
+            thick = thick + 0.45 * np.exp(-np.square((away - 0.1) / 0.25)) - 0.45 * smoothstep(0.1, -0.2, away)
         rim = 0.16 * stain.halo * np.exp(-np.square((d + 0.18) / 0.22))
         halo = 0.14 * stain.halo * np.exp(-np.square((d - 0.50) / 0.32))
         return _averaged(np.asarray(body * (thick + rim) - halo, dtype=np.float32), finer)
