@@ -40,9 +40,7 @@ _DIAGONALS = tuple((x, y, 1.0) for x in (_AFTER, _BEFORE) for y in (_AFTER, _BEF
 def _table() -> tuple[Numbers, Numbers, Numbers]:
     """Weights of all candidates: (4, K) for x, (4, K) for y, and (K,) how little each is liked."""
     rows = [
-        (x, y, far, dislike + 4.0 * step)
-        for step, far in enumerate(_FAR)
-        for x, y, dislike in (*_SIDES, *(_DIAGONALS if step else ()))
+        (x, y, far, dislike + 4.0 * step) for step, far in enumerate(_FAR) for x, y, dislike in (*_SIDES, *(_DIAGONALS if step else ()))
     ]
     x = np.array([[*r[0][:3], r[0][3] * r[2]] for r in rows], np.float32)
     y = np.array([[*r[1][:3], r[1][3] * r[2]] for r in rows], np.float32)
@@ -88,6 +86,8 @@ def place(
     overlaps `taken`, all lie in `area`. To cover a cell, or to cross one with the line from label to box, is avoided and makes a
     place a poor one; a poor one is taken for a label's last size only.
     """
+    if not boxes:
+        return Placement((), (), True)
     pairs = [(i, size) for i, some in enumerate(sizes) for size in some]
     survey = _survey(pairs, boxes, others, area, gap)
     first = np.cumsum([0, *(len(some) for some in sizes)])

@@ -206,6 +206,8 @@ class Screen:
             self._wishes.append(_COMMANDS[name])
             self._quit_asked_s = float("-inf")  # whoever goes on working has thought better of it
             return
+        if name not in ("Q", "ESCAPE"):
+            return
         now = self._now()
         if now - self._quit_asked_s <= QUIT_AGAIN_S:
             self._wishes.append(Command.QUIT)

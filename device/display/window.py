@@ -13,6 +13,7 @@ the count must go on then. Run by `screen.Screen` as `python -m device.display.w
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import signal
@@ -33,8 +34,21 @@ _KEYS = {
 _PLACES = {39: "S", 41: "F", 30: "U", 33: "P", 24: "Q"}
 """The same letters by their place on the keyboard (X11 key codes), for layouts without Latin letters."""
 _LATIN = 0x7F
+_REPEAT_MS = 1
+"""X11 repeats a held key as a release and a press at the same time; Qt knows it for a repeat only if both are there at once."""
 _OTHER_MODIFIERS = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.MetaModifier
 _GROUND = QColor(10, 14, 19)
+
+
+def hold_constants() -> None:
+    """Keep None, True and False alive whatever PySide6 does.
+
+    PySide6 6.12.0 gives back one reference too many to them with every call; before Python 3.12, where they became immortal, they are
+    thus freed after some thousand pictures, which ends the process. Measured; 6.11 and older are sound.
+    """
+    if sys.version_info < (3, 12):
+        for constant in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
 
 
 def tell(*words: object) -> None:
@@ -42,7 +56,7 @@ def tell(*words: object) -> None:
     try:
         os.write(1, (" ".join(str(w) for w in words) + "\n").encode())
     except BrokenPipeError:
-        QGuiApplication.quit()
+        QGuiApplication.exit(0)
 
 
 class Window(QRasterWindow):
@@ -56,6 +70,7 @@ class Window(QRasterWindow):
         self._image: QImage | None = None
         self._slot = -1
         self._told_open = False
+        self._released = (0, 0)
         self.setTitle("Leukoscope")
         self.resize(size)
         self._set_full(full_screen)
@@ -94,9 +109,10 @@ class Window(QRasterWindow):
             tell("size", *self._pixels().toTuple())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802  (Qt's name)
-        if event.isAutoRepeat() or event.modifiers() & _OTHER_MODIFIERS:
-            return  # a key that is held down is one wish
         key = event.key()
+        held = event.isAutoRepeat() or (key == self._released[0] and event.timestamp() - self._released[1] <= _REPEAT_MS)
+        if held or event.modifiers() & _OTHER_MODIFIERS:
+            return  # a key that is held down is one wish
         if key == Qt.Key.Key_F11:
             self._set_full(self.visibility() != QRasterWindow.Visibility.FullScreen)
             return
@@ -105,6 +121,9 @@ class Window(QRasterWindow):
             name = _PLACES.get(event.nativeScanCode())
         if name is not None:
             tell("key", name)
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:  # noqa: N802  (Qt's name)
+        self._released = (event.key(), event.timestamp())
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Close:
@@ -133,6 +152,7 @@ class Window(QRasterWindow):
 def main(arguments: Sequence[str]) -> int:
     """Show the window until the input ends. Arguments: descriptor of the memory, bytes of a slot, full-screen 0 or 1, width, height."""
     descriptor, slot_bytes, full, width, height = (int(a) for a in arguments)
+    hold_constants()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the daemon decides when to end, and says so by closing the input
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     app = QGuiApplication(["leukoscope"])
@@ -150,7 +170,7 @@ def main(arguments: Sequence[str]) -> int:
             except BlockingIOError:
                 return
             if not some:
-                app.quit()
+                app.exit(0)  # quit() would ask the window, which refuses to close
                 return
             *lines, rest = (rest + some).split(b"\n")
             for line in lines:

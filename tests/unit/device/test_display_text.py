@@ -1,0 +1,106 @@
+"""Text on the screen: what the font has, fitting, wrapping, and sprites that lie where they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.display import text
+from device.display.palette import PANEL, TEXT
+
+WORDS = st.text(st.characters(min_codepoint=32, max_codepoint=0x24F), max_size=60)
+
+
+def test_the_font_has_every_letter_that_is_said_to_be_drawn() -> None:
+    font = text._font(40)
+    missing = bytes(font.getmask("\u0e01"))
+    for letter in sorted(text._DRAWN - set(text._DASHES) - {" "}):
+        assert bytes(font.getmask(letter)) != missing, letter
+
+
+@pytest.mark.parametrize(
+    ("given_text", "drawn"),
+    [
+        ("Köln, São Paulo", "Koln, Sao Paulo"),
+        ("1920 × 1080 → 5 µm", "1920 x 1080 > 5 um"),  # noqa: RUF001  (the letters under test)
+        ("a\tb\nc", "a b c"),
+        ("UNREVIEWED — ok", "UNREVIEWED — ok"),
+        ("Ærø", "AEro"),
+        ("ሰላም", "ሰላም"),  # not in the font: boxes, not silence
+    ],
+)
+def test_letters_beyond_the_font(given_text: str, drawn: str) -> None:
+    assert text.drawable(given_text) == drawn
+
+
+@given(WORDS, st.integers(8, 60), st.integers(0, 500))
+def test_fitted_text_fits(words: str, size: int, room: int) -> None:
+    fitted = text.fit(words, size, room)
+    assert fitted in (words, "") or fitted.endswith("…")
+    assert not fitted or text.width(fitted, size) <= room
+
+
+@given(WORDS, st.integers(10, 40), st.integers(60, 500), st.integers(1, 5))
+def test_wrapped_text_fits_and_says_what_it_leaves_out(words: str, size: int, room: int, at_most: int) -> None:
+    lines = text.wrap(words, size, room, at_most)
+    assert len(lines) <= at_most
+    assert all(text.width(line, size) <= room for line in lines)
+    if not (lines and lines[-1].endswith("…")):
+        assert "".join("".join(lines).split()) == "".join(words.split())
+
+
+def test_a_word_longer_than_a_line_is_broken() -> None:
+    lines = text.wrap("S-" + "0123456789" * 8, 20, 200, 9)
+    assert len(lines) > 2
+    assert "".join(lines) == "S-" + "0123456789" * 8
+
+
+def test_a_sprite_is_the_text_on_its_ground() -> None:
+    sprite = text.sprite("Myeloblast", 28, TEXT, PANEL, bold=True)
+    assert sprite.shape == (text.line_height(28), text.width("Myeloblast", 28, bold=True), 3)
+    assert (sprite[0] == PANEL).all()
+    assert (sprite == TEXT).all(axis=2).any()
+    assert not sprite.flags.writeable
+    assert text.sprite("Myeloblast", 28, TEXT, PANEL, bold=True) is sprite
+
+
+def test_bold_is_heavier() -> None:
+    plain, bold = (text.sprite("Blast", 28, (255, 255, 255), (0, 0, 0), bold=b).sum(dtype=np.int64) for b in (False, True))
+    assert 1.1 < bold / plain < 1.8
+
+
+def test_dashes_are_lines() -> None:
+    dash = text.sprite("—", 40, (255, 255, 255), (0, 0, 0))
+    rows = (dash[..., 0] > 128).any(axis=1)
+    assert 2 <= rows.sum() <= 5
+    assert (dash[..., 0] > 128).any(axis=0).sum() > 25
+
+
+@pytest.mark.parametrize("align", ["left", "centre", "right"])
+def test_put_says_where_the_text_lies(align: str) -> None:
+    canvas = np.zeros((80, 300, 3), np.uint8)
+    canvas[:] = PANEL
+    at = text.put(canvas, "124", (150, 20), 30, TEXT, PANEL, align=align)
+    painted = np.argwhere((canvas != PANEL).any(axis=2))
+    assert painted[:, 1].min() >= at.x0
+    assert painted[:, 1].max() < at.x1
+    assert painted[:, 0].min() >= at.y0
+    assert painted[:, 0].max() < at.y1
+    assert {"left": at.x0, "centre": (at.x0 + at.x1) // 2, "right": at.x1}[align] == pytest.approx(150, abs=1)
+
+
+def test_text_over_anything_equals_text_on_a_plain_ground() -> None:
+    plain, over = np.zeros((60, 200, 3), np.uint8), np.zeros((60, 200, 3), np.uint8)
+    plain[:], over[:] = PANEL, PANEL
+    text.put(plain, "Monocyte", (5, 5), 26, TEXT, PANEL)
+    text.put(over, "Monocyte", (5, 5), 26, TEXT, None)
+    assert (plain == over).all()
+
+
+@pytest.mark.parametrize("xy", [(-40, -10), (180, 50), (500, 500)])
+def test_what_lies_outside_is_cut_off(xy: tuple[int, int]) -> None:
+    canvas = np.zeros((60, 200, 3), np.uint8)
+    text.put(canvas, "Neutrophil", xy, 30, TEXT, PANEL)
+    text.put(canvas, "Neutrophil", xy, 30, TEXT, None)
