@@ -57,13 +57,14 @@ def export(
     size: Annotated[int, typer.Option("--input", min=32, help="Side of the network's input in px, a multiple of 32.")] = 640,
     confidence: Annotated[float, typer.Option(min=0.001, max=0.999)] = 0.25,
     iou: Annotated[float, typer.Option(min=0.01, max=0.99)] = 0.45,
+    scale_up: Annotated[bool, typer.Option(help="Enlarge pictures that are smaller than the input.")] = True,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Lay the weights beside the graphs.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an engine folder that is there.")] = False,
 ) -> None:
     """Turn weights into an engine folder: two ONNX graphs, verified against torch, with manifest and golden picture."""
     from engines.commands.export import Request, run
 
-    run(Request(checkpoint, out, images, golden, card, readme, size, confidence, iou, keep_weights, replace))
+    run(Request(checkpoint, out, images, golden, card, readme, size, confidence, iou, scale_up, keep_weights, replace))
 
 
 @app.command()

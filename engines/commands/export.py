@@ -34,6 +34,7 @@ class Request:
     side_px: int
     confidence: float
     iou: float
+    scale_up: bool
     keep_weights: bool
     replace: bool
 
@@ -52,6 +53,7 @@ def run(request: Request) -> None:
         (request.side_px, request.side_px),
         check_images(request.images, request.golden),
         thresholds=Thresholds(confidence=request.confidence, iou=request.iou),
+        scale_up=request.scale_up,
         keep_weights=request.keep_weights,
         replace=request.replace,
         readme=_text(request.readme) if request.readme else None,
