@@ -129,6 +129,7 @@ class Capture:
         self._thread.start()
         if self._fail_fast:
             self._first_opening.wait(None if self._wait_for_device else _FIRST_OPENING_S)
+            self._first_opening.set()  # a device that takes longer is waited for after all
             if self._first_error is not None:
                 self._thread.join(STOP_WITHIN_S)
                 raise self._first_error

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import pairwise
-from pathlib import Path
 from random import Random
 from types import TracebackType
 
@@ -18,11 +17,9 @@ import pytest
 from typing_extensions import Self
 
 from device.camera.base import Camera, CameraState, CameraStatus, Frame
-from device.camera.capture import Capture, picture_digest
-from device.camera.factory import open_camera
+from device.camera.capture import Capture
 from device.camera.pacing import Pauses
 from device.clock import SystemClock
-from device.config import ReplayCamera as ReplaySection
 from device.errors import CameraError, CameraLostError, EndOfSourceError
 
 PATIENCE_S = 10.0
@@ -228,33 +225,11 @@ def test_a_device_missing_at_the_start_is_a_state_even_when_failing_fast() -> No
         assert capture.status.failures == 2
 
 
-def test_a_stored_source_missing_at_the_start_is_raised_when_failing_fast(tmp_path: Path) -> None:
-    section = ReplaySection(kind="replay", source=str(tmp_path / "none"))
-    capture = Capture(lambda: open_camera(section, SystemClock()), SystemClock(), fail_fast=True)
-    with pytest.raises(CameraError, match="there is no folder or file") as caught, capture:
+def test_a_device_missing_at_the_start_is_raised_where_it_is_not_to_be_waited_for() -> None:
+    bench = Bench([CameraError("there is no camera X")], fail_fast=True, wait_for_device=False)
+    with pytest.raises(CameraError, match="there is no camera X"), bench.running():
         pass
-    assert caught.value.exit_code == 2
-    assert capture.status.state is CameraState.LOST
-    assert capture.newest(PATIENCE_S) is None
-
-
-def test_without_failing_fast_a_stored_source_is_waited_for_too(tmp_path: Path) -> None:
-    import cv2
-
-    section = ReplaySection(kind="replay", source=str(tmp_path / "later"), hold_frames=1)
-    clock = HandClock()
-    with Capture(lambda: open_camera(section, clock), clock, pauses=Pauses(jitter=0.0)) as capture:
-        _until(lambda: capture.status.failures > 3)
-        assert "there is no folder or file" in capture.status.reason
-        staged = tmp_path / "staged"
-        staged.mkdir()
-        cv2.imwrite(str(staged / "a.png"), np.full((8, 8, 3), 9, np.uint8))
-        (staged / "b.png").write_bytes(b"broken")
-        staged.rename(tmp_path / "later")
-        assert _value(capture.newest(PATIENCE_S)) == 9
-        assert capture.newest(PATIENCE_S) is None
-        status = capture.status
-    assert (status.state, status.skipped) == (CameraState.ENDED, ("b.png",))
+    assert bench.capture.status.state is CameraState.LOST
 
 
 def test_a_camera_that_cannot_even_be_built_is_raised_when_failing_fast() -> None:
@@ -411,11 +386,3 @@ def test_each_change_of_state_is_logged_once(caplog: pytest.LogCaptureFixture) -
         bench.play_out()
         lines = [r.getMessage() for r in caplog.records]
     assert lines == ["lost: there is no camera X; plug it in", "scripted: frames come"]
-
-
-def test_the_digest_tells_pictures_apart() -> None:
-    image = np.zeros((64, 64, 3), np.uint8)
-    noisy = image.copy()
-    noisy[4, 4, 0] = 1
-    assert picture_digest(image) == picture_digest(image.copy())
-    assert picture_digest(image) != picture_digest(noisy)
