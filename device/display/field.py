@@ -15,7 +15,6 @@ from device.display.labels import Plan, Tag, draw_label, plan
 from device.display.layout import Rect, Unit, letterbox
 from device.display.palette import (
     ARTEFACT,
-    CARD,
     DIM,
     GROUND,
     HALO,
@@ -24,23 +23,22 @@ from device.display.palette import (
     PANEL,
     SOFT,
     TEXT,
-    WARN,
-    Colour,
     TypeStyle,
     mix,
     type_styles,
 )
 from device.display.placing import nearest
-from device.display.words import SIMULATOR_NOTICE, Phrase, attribute_phrases, camera_words
+from device.display.words import Phrase, attribute_phrases, camera_words
 from device.slide.model import SlideState
 from engines.detections import Detections, Image
 from engines.spec import Taxonomy
 
-_CHIP = mix(CARD, HALO, 0.45)
 
+def draw_field(place: Image, view: ScreenView, unit: Unit) -> str:
+    """Draw the picture's place: `place` is the part of the canvas that it may use, and is painted whole.
 
-def draw_field(place: Image, view: ScreenView, unit: Unit) -> None:
-    """Draw the picture's place: `place` is the part of the canvas that it may use, and is painted whole."""
+    Returns what is seen there in a few words; empty without a living picture.
+    """
     height, width = place.shape[:2]
     area = Rect(0, 0, width, height)
     banner = camera_words(view.camera)
@@ -50,7 +48,7 @@ def draw_field(place: Image, view: ScreenView, unit: Unit) -> None:
             _start(place, view, unit)
         else:
             _banner(place, banner, unit)
-        return
+        return ""
     at = letterbox(*view.frame.size_px, width, height)
     _surround(place, at)
     _picture(place, view.frame, at)
@@ -58,13 +56,12 @@ def draw_field(place: Image, view: ScreenView, unit: Unit) -> None:
         dark = at.view(place)
         np.right_shift(dark, 2, out=dark)
         _banner(place, banner, unit)
-        _source_chips(place, view.frame, area, unit)
-        return
+        return ""
     if view.field_counted and view.slide is not None and view.slide.state is SlideState.COUNTING:
         marks.outline(place, at, unit(4), OK)
-    chips = _source_chips(place, view.frame, area, unit)
-    if view.detections is not None and len(view.detections):
-        _cells(place, view, view.detections, at, tuple(chips), unit)
+    if view.detections is None:
+        return ""
+    return _cells(place, view, view.detections, at, unit)
 
 
 def _surround(place: Image, at: Rect) -> None:
@@ -83,7 +80,8 @@ def _picture(place: Image, frame: Frame, at: Rect) -> None:
     cv2.resize(frame.image, (at.width, at.height), dst=target, interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_LINEAR)
 
 
-def _cells(place: Image, view: ScreenView, found: Detections, at: Rect, chips: tuple[Rect, ...], unit: Unit) -> None:
+def _cells(place: Image, view: ScreenView, found: Detections, at: Rect, unit: Unit) -> str:
+    """Draw boxes and labels; returns what is in the field, and what the labels leave out."""
     taxonomy = view.engine.taxonomy
     styles = type_styles(taxonomy)
     assert view.frame is not None
@@ -102,16 +100,10 @@ def _cells(place: Image, view: ScreenView, found: Detections, at: Rect, chips: t
     for tag in reversed(tags):  # the surest last, on top
         _cell_box(place, tag.box, tag.style, unit)
     area = Rect(unit(6), unit(6), place.shape[1] - unit(6), place.shape[0] - unit(6))
-
-    def caption(left_out: str) -> tuple[Image, Rect]:
-        words = _seen_words(len(tags), len(artefacts))
-        chip = _chip(f"{words} · {left_out}" if left_out else words, 20, SOFT, _CHIP, False, "", unit)
-        return chip, Rect(area.x0, area.y1 - chip.shape[0], area.x0 + chip.shape[1], area.y1)
-
-    planned = plan(tuple(tags), tuple(artefacts), chips, lambda left_out: caption(left_out)[1], area, unit)
+    planned = plan(tuple(tags), tuple(artefacts), area, unit)
     _labels(place, planned, unit)
-    chip, at = caption(planned.caption)
-    text.paste(place, chip, at.x0, at.y0)
+    words = _seen_words(len(tags), len(artefacts))
+    return f"{words} · {planned.caption}" if planned.caption else words
 
 
 @lru_cache(maxsize=256)
@@ -120,7 +112,6 @@ def _phrases(attributes: bytes, taxonomy: Taxonomy) -> tuple[Phrase, ...]:
 
 
 def _seen_words(cells: int, artefacts: int) -> str:
-    """What is in this field, for the caption at the lower left."""
     seen = f"{cells} white {'cell' if cells == 1 else 'cells'}"
     return seen + (f", {artefacts} {'artefact' if artefacts == 1 else 'artefacts'} (grey)" if artefacts else "")
 
@@ -170,34 +161,6 @@ def _labels(place: Image, planned: Plan, unit: Unit) -> None:
     for label, where in zip(planned.labels, planned.places, strict=True):
         if where is not None:
             draw_label(place, label, where, unit)
-
-
-@lru_cache(maxsize=64)
-def _chip(words: str, size: int, colour: Colour, ground: Colour, bold: bool, kind: str, unit: Unit) -> Image:
-    """A plate with one line of text, and a marker before it where `kind` names one; read-only."""
-    px = unit(size)
-    icon = unit(size) + unit(8) if kind else 0
-    w, h = text.width(words, px, bold) + icon + 2 * unit(10), text.line_height(px) + unit(10)
-    picture = np.empty((h, w, 3), np.uint8)
-    picture[:] = ground
-    if kind:
-        text.paste(picture, marks.marker(kind, px, colour, ground), unit(10), (h - px) // 2)
-    text.put(picture, words, (unit(10) + icon, unit(5)), px, colour, ground, bold=bold)
-    picture.setflags(write=False)
-    return picture
-
-
-def _source_chips(place: Image, frame: Frame, area: Rect, unit: Unit) -> list[Rect]:
-    """Where the picture comes from, at the upper left; a simulator says so in the warning colour."""
-    simulated = frame.source.lower().startswith("simulator")
-    if simulated:
-        chip = _chip(SIMULATOR_NOTICE, 24, GROUND, WARN, True, "alert", unit)
-    else:
-        name = frame.source if "/" not in frame.source else frame.source.rsplit("/", 1)[1] or frame.source
-        chip = _chip(text.fit(name, unit(20), area.width // 2), 20, SOFT, _CHIP, False, "", unit)
-    at = Rect(unit(6), unit(6), unit(6) + chip.shape[1], unit(6) + chip.shape[0])
-    text.paste(place, chip, at.x0, at.y0)
-    return [at]
 
 
 def _banner(place: Image, words: tuple[str, str, str, str], unit: Unit) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -56,18 +55,10 @@ class Plan(NamedTuple):
     caption: str
 
 
-def plan(
-    tags: tuple[Tag, ...],
-    others: tuple[Rect, ...],
-    taken: tuple[Rect, ...],
-    caption_at: Callable[[str], Rect],
-    area: Rect,
-    unit: Unit,
-) -> Plan:
+def plan(tags: tuple[Tag, ...], others: tuple[Rect, ...], area: Rect, unit: Unit) -> Plan:
     """Say as much as there is room for: all attributes, the three most telling, those of the surest cells only, types, codes.
 
-    others: boxes without a label. taken: rectangles to keep free. caption_at: where the caption will lie, to be kept free too.
-    area: where labels may lie.
+    others: boxes without a label. area: where labels may lie.
     """
     n = len(tags)
     if not n:
@@ -77,8 +68,7 @@ def plan(
     for number, stage in enumerate(stages):
         sayings = tuple(tuple(_label(t, k, unit) for k in steps) for t, steps in zip(tags, stage, strict=True))
         sizes = tuple(tuple(size(label, unit) for label in labels) for labels in sayings)
-        free = (*taken, caption_at(_LONGEST_CAPTION))
-        placed: Placement = place(sizes, boxes, others, free, area, unit(8))
+        placed: Placement = place(sizes, boxes, others, area, unit(8))
         labels = tuple(said[chosen] for said, chosen in zip(sayings, placed.chosen, strict=True))
         codes = sum(label.short for label in labels)
         if placed.good and (codes <= n // 3 or number + 1 == len(stages)):
@@ -99,13 +89,13 @@ def _caption(labels: tuple[Label, ...]) -> str:
         words.append(f"attributes of {len(shown)} of {len(worded)} cells")
     elif any(not label.whole for label in shown):
         words.append("the most telling attributes")
-    coded = sum(label.short for label in labels if label.tag.style is not None)
+    named = [label for label in labels if label.tag.style is not None]
+    coded = sum(label.short for label in named)
     if coded:
-        words.append(f"{'types' if coded == len(labels) else 'some types'} as codes, see the list")
+        words.append(f"{'types' if coded == len(named) else 'some types'} as codes, see the list")
     return ", ".join(words)
 
 
-_LONGEST_CAPTION = "attributes of 88 of 88 cells, some types as codes, see the list"
 _NAME, _CODE = 0, -1
 """Instead of a number of phrases: the type's name alone, its code alone."""
 

@@ -1,4 +1,4 @@
-"""Where things lie on the canvas: picture on the left, footer under it, panel on the right; all measures follow the canvas's size."""
+"""Where things lie on the canvas: strip, picture and footer on the left, the panel on the right; all follow the canvas's size."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ class Unit(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The three places of the canvas and its unit of measure."""
+    """The places of the canvas and its unit of measure."""
 
     unit: Unit
+    strip: Rect
     picture: Rect
     footer: Rect
     panel: Rect
@@ -55,9 +56,11 @@ def layout(width_px: int, height_px: int) -> Layout:
     unit = Unit(min(width_px / 1920, height_px / 1080))
     left = width_px - unit(560)
     top = height_px - unit(274)
+    head = unit(41)  # what is left of the height when a picture of 16:9 fills the width
     return Layout(
         unit,
-        picture=Rect(0, 0, left, top),
+        strip=Rect(0, 0, left, head),
+        picture=Rect(0, head, left, top),
         footer=Rect(0, top, left, height_px),
         panel=Rect(left, 0, width_px, height_px),
     )

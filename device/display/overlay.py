@@ -9,6 +9,7 @@ from device.display.field import draw_field
 from device.display.footer import draw_footer
 from device.display.layout import layout
 from device.display.panel import draw_panel
+from device.display.strip import draw_strip
 from engines.detections import Image
 
 
@@ -23,7 +24,8 @@ def draw(view: ScreenView, size_px: tuple[int, int] = (1920, 1080), out: Image |
     if canvas.shape != (height, width, 3) or canvas.dtype != np.uint8:
         raise ValueError(f"the canvas to draw into is {canvas.shape} {canvas.dtype}, wanted ({height}, {width}, 3) uint8")
     plan = layout(width, height)
-    draw_field(plan.picture.view(canvas), view, plan.unit)
+    seen = draw_field(plan.picture.view(canvas), view, plan.unit)
+    draw_strip(plan.strip.view(canvas), view, seen, plan.unit)
     draw_footer(plan.footer.view(canvas), view, plan.unit)
     draw_panel(plan.panel.view(canvas), view, plan.unit)
     return canvas

@@ -76,22 +76,20 @@ def place(
     sizes: tuple[tuple[tuple[int, int], ...], ...],
     boxes: tuple[Rect, ...],
     others: tuple[Rect, ...],
-    taken: tuple[Rect, ...],
     area: Rect,
     gap: int,
 ) -> Placement:
     """Place one label beside each of `boxes`, from left to right, in the first of its `sizes` (width, height) with a good place.
 
-    others: cells without a label that should not be covered. taken: rectangles that must stay free. No two places overlap, none
-    overlaps `taken`, all lie in `area`. To cover a cell, or to cross one with the line from label to box, is avoided and makes a
-    place a poor one; a poor one is taken for a label's last size only.
+    others: cells without a label that should not be covered. No two places overlap, all lie in `area`. To cover a cell, or to cross
+    one with the line from label to box, is avoided and makes a place a poor one; a poor one is taken for a label's last size only.
     """
     if not boxes:
         return Placement((), (), True)
     pairs = [(i, size) for i, some in enumerate(sizes) for size in some]
     survey = _survey(pairs, boxes, others, area, gap)
     first = np.cumsum([0, *(len(some) for some in sizes)])
-    used: list[tuple[int, ...]] = list(taken)
+    used: list[tuple[int, ...]] = []
     lines: list[tuple[int, ...]] = []
     places: list[Rect | None] = [None] * len(boxes)
     chosen = [0] * len(boxes)

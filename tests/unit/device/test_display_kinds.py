@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -222,3 +223,17 @@ def test_pictures_are_made_no_larger_than_configured() -> None:
         window._size_px = size
         assert window._canvas_size() == canvas
         assert np.prod(window._canvas_size()) <= 1280 * 720
+
+
+def test_the_windows_process_outlives_a_library_that_loses_references() -> None:
+    """PySide6 6.12.0 frees None and the truth values after some thousand calls on Python before 3.12; see `window.hold_constants`."""
+    pytest.importorskip("PySide6", reason="needs PySide6: pip install leukoscope[screen]")
+    code = (
+        "from device.display.window import QGuiApplication, hold_constants\n"
+        "hold_constants()\n"
+        "app = QGuiApplication([])\n"
+        "for _ in range(50_000): app.processEvents()\n"
+    )
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert said.returncode == 0, said.stderr

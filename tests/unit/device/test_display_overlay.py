@@ -54,6 +54,10 @@ def panel(canvas: Image) -> Image:
     return PLACE.panel.view(canvas)
 
 
+def strip(canvas: Image) -> Image:
+    return PLACE.strip.view(canvas)
+
+
 def footer(canvas: Image) -> Image:
     return PLACE.footer.view(canvas)
 
@@ -247,7 +251,6 @@ def test_an_artefact_is_thin_and_grey_and_has_no_label() -> None:
     right, bottom = on_canvas(1100, 700)
     outside = box_only.copy()
     outside[top - 4 : bottom + 5, left - 4 : right + 5] = False
-    outside[-60:, :600] = False  # the caption that counts the artefacts
     assert not outside.any()
     row = (top + bottom) // 2
     assert 1 <= box_only[row, left - 5 : left + 6].sum() <= 4
@@ -358,8 +361,18 @@ def test_the_start_screen_is_calm_and_names_the_camera() -> None:
 
 @pytest.mark.parametrize("source", ["simulator", "Simulator: AML", "usb-ZZCAT_5MP-video-index0", "field_007.png"])
 def test_a_simulator_is_named_and_nothing_else_is_called_one(source: str) -> None:
-    canvas = picture(draw(gallery.view(gallery.film(), None, source=source)))
-    assert has(canvas, SIMULATOR_NOTICE, 24, palette.GROUND, palette.WARN, bold=True) == source.lower().startswith("simulator")
+    found = VIEWS["cells-20"].detections
+    canvas = strip(draw(gallery.view(gallery.film(), found, source=source)))
+    simulated = source.lower().startswith("simulator")
+    assert has(canvas, SIMULATOR_NOTICE, 23, palette.GROUND, palette.WARN, bold=True) == simulated
+    assert has(canvas, source, 21, palette.DIM, palette.GROUND) != simulated
+
+
+def test_the_strip_says_what_is_in_the_field() -> None:
+    canvas = strip(draw(VIEWS["nothing-seen"]))
+    assert has(canvas, "0 white cells", 21, palette.SOFT, palette.GROUND)
+    canvas = strip(draw(one_cell("None")))
+    assert has(canvas, "0 white cells, 1 artefact (grey)", 21, palette.SOFT, palette.GROUND)
 
 
 STATE_WORDS = {

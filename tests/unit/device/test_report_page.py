@@ -96,7 +96,9 @@ def keep(
     calibration = CalibrationProvenance.of(load_profile("zzcat-5mp"), 100, 640)
     with Store.open(path) as store:
         for slide in slides:
+            source = SourceProvenance.of(kind, f"{kind} of this test")
             made = {"model": model, "identify_threshold": 0.4, "calibration": calibration.model_dump(mode="json")}
+            made["source"] = source.model_dump(mode="json")
             store.start_slide(replace(slide, fields=()), device_id="clinic-7", boot_id="boot-1", time_trusted=trusted, **made)
             for field in slide.fields:
                 store.put_field(slide.slide_id, field)
@@ -114,7 +116,7 @@ def keep(
                 target_cells=200,
                 model=ModelProvenance.of(model, 0.4),
                 calibration=calibration,
-                source=SourceProvenance.of(kind, f"{kind} of this test"),
+                source=source,
                 time_trusted=trusted,
                 boot_id="boot-1",
                 skipped_pictures=2,
@@ -278,12 +280,22 @@ def test_an_open_slide_is_no_final_word(tmp_path: Path) -> None:
     assert "still being counted" in text
     assert "its numbers may change" in text
     assert "wanted" not in text
-    assert "Camera field_001.png, field_003.png" in text
+    assert "Camera simulator: simulator of this test" in text
 
 
 def test_a_summary_of_a_later_version_is_no_hindrance(tmp_path: Path) -> None:
     text = written(tmp_path, summary=b'{"schema": "leukoscope.summary/9"}').text
     assert "MYB Myeloblast blast? 14 82.4" in text
+
+
+def test_provenance_of_another_version_is_said_to_be_unread(tmp_path: Path) -> None:
+    stored = read_slide(keep(tmp_path / "record.sqlite", SLIDE), SLIDE.slide_id)
+    html = page(replace(stored, provenance=replace(stored.provenance, calibration={"name": "x"}, source={})))
+    text = Parsed(html).text
+    assert "Calibration not recorded in a form that this version reads" in text
+    assert "Camera field_001.png, field_003.png" in text
+    assert "µm" not in text
+    assert "Simulated film" not in text
 
 
 def test_a_slide_of_another_taxonomy(tmp_path: Path) -> None:
