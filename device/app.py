@@ -132,7 +132,8 @@ def run(
             finally:
                 notifier.stopping("closing the slide")
                 saved = pipeline.close()
-        sent = publisher.drain(_DRAIN_S)
+        # A broker that cannot be reached is not waited for: the summary is in the record and goes at the next start.
+        sent = publisher.drain(_DRAIN_S if publisher.status.state in ("connected", "connecting") else 0.0)
         if not saved:
             log.error("NOT SAVED: %s", journal.status.reason)
         if not sent:
