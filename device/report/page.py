@@ -10,14 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import jinja2
 from pydantic import ValidationError
 
 from device.errors import StoreError
-from device.mqtt.payloads import BLAST_NOTE, CalibrationProvenance, PayloadError, SlideSummary, one_line, read_summary
+from device.mqtt.payloads import BLAST_NOTE, CalibrationProvenance, PayloadError, SlideSummary, SourceProvenance, one_line, read_summary
 from device.report import content
 from device.report.whole import write_whole
 from device.slide.description import CLEAR_MAJORITY, NOTICE, describe
@@ -25,6 +25,7 @@ from device.slide.model import Slide, SlideState
 from device.slide.tally import differential
 from device.store import Store, StoredSlide
 
+_P = TypeVar("_P", CalibrationProvenance, SourceProvenance)
 _TEMPLATE = "slide.html.j2"
 _NAMED = 5  # newest slides that are named where the wanted one is not there
 _SIMULATOR = "simulator"
@@ -76,7 +77,8 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
     taxonomy = made.model.taxonomy
     tally = differential(slide.cells, taxonomy)
     summary = _summary(stored)
-    calibration = _calibration(made.calibration)
+    calibration = _as(CalibrationProvenance, made.calibration)
+    source = _as(SourceProvenance, made.source)
     bank = content.bank(slide, taxonomy, None if calibration is None else calibration.um_per_px)
     bar_um = next((um for um in _SCALE_BARS_UM if bank.tile_um is not None and um <= 0.6 * bank.tile_um), None)
     template = _environment().get_template(_TEMPLATE)
@@ -88,7 +90,7 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
         review=slide.review_state.value.upper(),
         notice=NOTICE,
         blast_note=BLAST_NOTE,
-        simulated=_simulated(slide, summary),
+        simulated=(source is not None and source.simulated) or any(field.source == _SIMULATOR for field in slide.fields),
         device_id=made.device_id,
         time_trusted=made.time_trusted,
         boot_id=made.boot_id,
@@ -111,7 +113,7 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
         model=made.model,
         identify_threshold=made.identify_threshold,
         calibration=calibration,
-        source=None if summary is None else summary.source,
+        source=source,
         sources=sorted({field.source for field in slide.fields}),
         summary=summary,
         written_at=written_at or datetime.now(timezone.utc),
@@ -145,7 +147,7 @@ def _took(slide: Slide) -> str:
 
 
 def _summary(stored: StoredSlide) -> SlideSummary | None:
-    """What was sent of the slide: it alone keeps target, camera and skipped pictures. None for an open slide, or a later version's."""
+    """What was sent of the slide: it alone keeps target and skipped pictures. None for an open slide, or a later version's."""
     if stored.summary is None:
         return None
     try:
@@ -154,15 +156,12 @@ def _summary(stored: StoredSlide) -> SlideSummary | None:
         return None
 
 
-def _calibration(stored: Mapping[str, Any]) -> CalibrationProvenance | None:
+def _as(kind: type[_P], stored: Mapping[str, Any]) -> _P | None:
+    """Stored provenance as it was meant; None for what another version wrote."""
     try:
-        return CalibrationProvenance.model_validate(dict(stored))
+        return kind.model_validate(dict(stored))
     except ValidationError:
         return None
-
-
-def _simulated(slide: Slide, summary: SlideSummary | None) -> bool:
-    return (summary is not None and summary.source.simulated) or any(field.source == _SIMULATOR for field in slide.fields)
 
 
 def _screenshots(screens: Sequence[Path], out: Path) -> tuple[Screenshot, ...]:

@@ -1,0 +1,164 @@
+"""The benchmark from end to end: frames laid in, read the whole way several times, the result printed and written."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from statistics import fmean
+
+import cv2
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from device.bench.page import Measured, Spread, machine, print_measured, section_text, update_section
+from device.bench.way import (
+    Held,
+    Run,
+    config_of,
+    decode_ms,
+    frames_of,
+    from_jpegs,
+    hand_over_ms,
+    network_alone,
+    network_inputs,
+    read_slide,
+)
+from device.camera.factory import open_camera
+from device.clock import SystemClock
+from device.config import ReplayCamera, SimulatorCamera
+from engines.bundle import Bundle, resolve
+from engines.runtime.factory import open_engine
+from engines.runtime.onnx import OnnxGraphs
+
+LEAST_REPEATS = 3
+"""So many are done even when they take longer than the time allowed."""
+SECTION = "whole-path"
+_SEED, _CASE = 7, "AML"
+_FEWEST_FRAMES_A_FIELD = 12  # of the simulated technician: 8 to rest, 4 on the way
+_JPEG_QUALITY = 90
+_WARM_UP_FRAMES = 6
+
+
+def measure(
+    reference: str,
+    *,
+    frames: int = 60,
+    repeats: int = 5,
+    threads: int = 2,
+    source: Path | None = None,
+    seconds: float = 75.0,
+    console: Console | None = None,
+) -> Measured:
+    """Measure the bundle `reference` on this machine.
+
+    frames: of a rendered slide under the simulated stage, or the first of the pictures in `source`. repeats: whole readings of them,
+    fewer (at least 3) once they have taken `seconds`. Raises BundleError, RuntimeUnavailableError, CameraError, StoreError.
+    """
+    load = os.getloadavg()[0]
+    bundle = Bundle.open(resolve(reference))
+    camera: SimulatorCamera | ReplayCamera
+    if source is None:
+        fields = ceil(frames / _FEWEST_FRAMES_A_FIELD) + 1
+        camera = SimulatorCamera(kind="simulator", seed=_SEED, case=_CASE, fields=fields, fps=120)
+    else:
+        camera = ReplayCamera(kind="replay", source=str(source))
+    config = config_of(camera, reference, threads)
+    with _progress(console) as (progress, task), open_engine(reference, "onnx", threads) as engine:
+        progress.update(task, description="Laying in frames", total=frames)
+        images = frames_of(open_camera(camera, SystemClock()), frames, lambda n: progress.update(task, completed=n))
+        jpegs = [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes() for image in images]
+        progress.update(task, description="Reading them the whole way", total=repeats, completed=0)
+        graphs = OnnxGraphs(bundle, threads)
+        graphs.open()
+        inputs = network_inputs(engine, images)
+        network_alone(graphs, inputs[:2])
+        read_slide(engine, lambda: Held(images[:_WARM_UP_FRAMES]), config)
+        runs: list[Run] = []
+        alone, decoding, handing = [], [], []
+        began = time.monotonic()
+        while len(runs) < repeats and (len(runs) < LEAST_REPEATS or time.monotonic() - began < seconds):
+            alone.append(network_alone(graphs, inputs))
+            runs.append(read_slide(engine, lambda: Held(images), config))
+            decoding.append(decode_ms(jpegs))
+            handing.append(hand_over_ms(images[0]))
+            progress.update(task, completed=len(runs))
+        graphs.close()
+        info = engine.info
+        progress.update(task, description="Reading them from JPEG, for the memory", total=None)
+        jpeg_fps, peak = _in_a_process_of_its_own(reference, threads, jpegs)
+    stages = {name: Spread.of([fmean(run.stages_ms[name]) for run in runs]) for name in runs[0].stages_ms}
+    counting = [ms for run in runs for ms in run.counting_ms]
+    return Measured(
+        machine=machine(),
+        load=load,
+        engine=info,
+        threads=threads,
+        source=f"rendered film, case {_CASE}, seed {_SEED}, 100x" if source is None else f"pictures of {source.name}",
+        size_px=(images[0].shape[1], images[0].shape[0]),
+        frames=len(images),
+        repeats=len(runs),
+        fields=runs[0].fields,
+        cells=runs[0].cells,
+        path_fps=Spread.of([run.fps for run in runs]),
+        network_fps=Spread.of(alone),
+        path_over_network=Spread.of([run.fps / bare for run, bare in zip(runs, alone, strict=True)]),
+        jpeg_fps=jpeg_fps,
+        peak_mib=peak,
+        frame_ms=Spread.of([1e3 / run.fps for run in runs]),
+        processor_ms=Spread.of([1e3 * run.processor_s / run.frames for run in runs]),
+        stages_ms=stages,
+        counting_ms=Spread.of(counting) if counting else None,
+        decode_ms=Spread.of(decoding),
+        hand_over_ms=Spread.of(handing),
+    )
+
+
+def _in_a_process_of_its_own(reference: str, threads: int, jpegs: Sequence[bytes]) -> tuple[float, float]:
+    with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder:
+        for number, jpeg in enumerate(jpegs):
+            (Path(folder) / f"{number:05}.jpg").write_bytes(jpeg)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(from_jpegs, reference, threads, Path(folder)).result()
+
+
+@contextmanager
+def _progress(console: Console | None) -> Iterator[tuple[Progress, TaskID]]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield progress, progress.add_task("Opening the engine", total=None)
+
+
+def run_bench(
+    out: Path,
+    repeats: int = 5,
+    frames: int = 60,
+    engine: str = "zoo:attridet-n",
+    *,
+    threads: int = 2,
+    source: Path | None = None,
+    section: str = SECTION,
+    console: Console | None = None,
+) -> Measured:
+    """Measure, print, and put the result into `out` as the section `section`; other sections are kept. Raises as `measure` does.
+
+    Besides ConfigError for a section that cannot be put there.
+    """
+    console = console or Console()
+    update_section(out, section, None)  # found now rather than after two minutes
+    measured = measure(engine, frames=frames, repeats=repeats, threads=threads, source=source, console=console)
+    options: dict[str, object] = {"--engine": engine if engine.startswith("zoo:") else Path(engine).name}
+    options |= {"--frames": frames, "--repeats": repeats, "--threads": threads}
+    options |= {"--source": source.name} if source else {}
+    options |= {"--section": section} if section != SECTION else {}
+    command = "python -m device.bench " + " ".join(f"{name} {value}" for name, value in options.items())
+    update_section(out, section, section_text(measured, command))
+    print_measured(measured, console)
+    console.print(f"Written into {out}.", highlight=False)
+    return measured

@@ -1,0 +1,242 @@
+"""A frame's whole way, put together for measuring: the appliance's own parts without window and broker, and its stages one by one."""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from types import TracebackType
+
+import cv2
+import numpy as np
+from typing_extensions import Self
+
+from calibration.profile import load_profile
+from device.camera.base import Camera, Frame
+from device.camera.capture import Capture
+from device.camera.factory import open_camera
+from device.clock import SystemClock, read_boot_id
+from device.commands import Command
+from device.config import Config, EngineSection, ReplayCamera, SimulatorCamera, SlideSection
+from device.display.base import ScreenView
+from device.display.overlay import draw
+from device.errors import CameraError, EndOfSourceError
+from device.journal import Journal
+from device.mqtt.publisher import BrokerStatus
+from device.pipeline import Pipeline, Round
+from device.record import Provenance, SlideRecord
+from device.slide.model import Slide
+from device.slide.session import FieldCounted, SlideSession
+from device.store import Store, free_mb
+from engines.decode import candidates, region_batches
+from engines.detections import Float32, Image
+from engines.preprocess import prepare
+from engines.runtime.base import Engine
+from engines.runtime.engine import BundleEngine
+from engines.runtime.factory import open_engine
+from engines.runtime.onnx import OnnxGraphs
+
+SIZE_PX = (1920, 1080)
+_NETWORK_FRAMES, _DECODED, _HANDED_OVER = 10, 10, 20
+_COUNTING = "slide and record"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One slide read from its first frame to its last. stages_ms: a value for each frame; counting_ms: of those that counted fields."""
+
+    frames: int
+    seconds: float
+    processor_s: float  # of all threads of this process
+    stages_ms: dict[str, list[float]]
+    counting_ms: list[float]
+    fields: int
+    cells: int
+
+    @property
+    def fps(self) -> float:
+        return self.frames / self.seconds
+
+
+class Held:
+    """Frames in memory as a camera that waits for whoever looks at them, as a stored source does."""
+
+    live = False
+    skipped: tuple[str, ...] = ()
+
+    def __init__(self, images: Sequence[Image]) -> None:
+        self._images, self._clock, self._next = images, SystemClock(), 0
+        self.name = "frames in memory"
+
+    def read(self) -> Frame:
+        if self._next == len(self._images):
+            raise EndOfSourceError(f"{self.name}: the last was shown")
+        number, self._next = self._next, self._next + 1
+        return Frame(self._images[number], number, self._clock.monotonic_s(), self._clock.now(), "memory")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+
+class Passing(Held):
+    """The same frames as a live camera that gives one every 15 ms and stamps it the moment its driver returns."""
+
+    live = True
+
+    def read(self) -> Frame:
+        time.sleep(0.015)
+        number, self._next = self._next, self._next + 1
+        return Frame(self._images[number % len(self._images)], number, self._clock.monotonic_s(), self._clock.now(), "memory")
+
+
+class Canvas:
+    """A display without a window: every view is drawn at full size, each over the one before."""
+
+    def __init__(self) -> None:
+        self._canvas = np.empty((SIZE_PX[1], SIZE_PX[0], 3), np.uint8)
+
+    def show(self, view: ScreenView) -> None:
+        draw(view, SIZE_PX, self._canvas)
+
+    def commands(self) -> Sequence[Command]:
+        return ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+
+def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> Run:
+    """One slide through the appliance's own pipeline into a record in a new folder; `engine` is open."""
+    clock = SystemClock()
+    rounds: list[Round] = []
+    with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder:
+        path = Path(folder) / "record.sqlite"
+        with Store.open(path) as store, Capture(camera, clock, fail_fast=True) as capture:
+            provenance = Provenance(config, engine.info, load_profile(config.microscope.profile), read_boot_id(), "bench")
+            journal = Journal(path, clock, free_mb, config.record.min_free_mb)
+            record = SlideRecord(store, journal, provenance, clock, lambda: None)
+            session = SlideSession(engine.info.taxonomy, config.slide, config.engine.identify_threshold, True, 90, clock)
+            nowhere = BrokerStatus("disabled")
+            pipeline = Pipeline(capture, engine, session, record, Canvas(), provenance, clock, broker=lambda: nowhere)
+            started = ended = time.perf_counter()
+            spent_before = spent = time.process_time()
+            while not pipeline.stopped:
+                done = pipeline.round()
+                if done.frame is not None:
+                    ended, spent = time.perf_counter(), time.process_time()
+                    rounds.append(done)
+            pipeline.close()
+            return _run_of(rounds, ended - started, spent - spent_before, pipeline.slide)
+
+
+def _run_of(rounds: Sequence[Round], seconds: float, processor_s: float, slide: Slide | None) -> Run:
+    stages: dict[str, list[float]] = {}
+    counting = []
+    for done in rounds:
+        for stage, ms in done.timings_ms.items():
+            stages.setdefault(stage, []).append(ms)
+        if done.observation is not None and isinstance(done.observation.event, FieldCounted):
+            counting.append(done.timings_ms[_COUNTING])
+    fields = slide.fields if slide is not None else ()
+    return Run(len(rounds), seconds, processor_s, stages, counting, len(fields), sum(len(field.cells) for field in fields))
+
+
+def network_alone(graphs: OnnxGraphs, inputs: Sequence[tuple[Float32, Float32]]) -> float:
+    """Frames a second of the bare graphs: prepared pictures (1, 3, H, W) and their boxes in, nothing before, between or after."""
+    started = time.perf_counter()
+    for picture, boxes_px in inputs:
+        graphs.detect(picture)
+        for rois, _ in region_batches(boxes_px, graphs.regions):
+            graphs.describe(rois)
+    return len(inputs) / (time.perf_counter() - started)
+
+
+def network_inputs(engine: BundleEngine, frames: Sequence[Image]) -> list[tuple[Float32, Float32]]:
+    """What the engine gives its graphs for some of the frames, evenly taken."""
+    given = []
+    for at in np.linspace(0, len(frames) - 1, min(_NETWORK_FRAMES, len(frames))).round().astype(int):
+        recipe = engine.bundle.manifest.input
+        picture, _ = prepare(frames[at], recipe.hw, recipe.scale_up)
+        kept = candidates(engine.propose(frames[at]).rows, engine.bundle.manifest.decode_thresholds)
+        given.append((picture, kept.boxes_px))
+    return given
+
+
+def decode_ms(jpegs: Sequence[bytes]) -> float:
+    """Median milliseconds to decode one of these JPEGs, as the driver of an MJPG camera does."""
+    spent = list[float]()
+    for jpeg in itertools.islice(itertools.cycle(jpegs), _DECODED):
+        started = time.perf_counter()
+        cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        spent.append(1e3 * (time.perf_counter() - started))
+    return median(spent)
+
+
+def hand_over_ms(image: Image) -> float:
+    """Median milliseconds from the driver's return in the capture thread to the frame in the thread that waits for it."""
+    clock, spent = SystemClock(), list[float]()
+    two = (image, image[::-1].copy())  # a live camera that repeats one picture is taken for frozen
+    with Capture(lambda: Passing(two), clock) as capture:
+        while len(spent) < _HANDED_OVER:
+            frame = capture.newest(1.0)
+            if frame is not None:
+                spent.append(1e3 * (clock.monotonic_s() - frame.captured_s))
+    return median(spent)
+
+
+def from_jpegs(reference: str, threads: int, folder: Path) -> tuple[float, float]:
+    """Frames a second and peak resident MiB of this process, which reads `folder` by the appliance's replay camera, and nothing else.
+
+    To be called in a process of its own: the caller holds all frames in memory, the appliance never does.
+    """
+    section = ReplayCamera(kind="replay", source=str(folder))
+    each_once = section.model_copy(update={"hold_frames": 1})  # these are no stills: the stage comes to rest in them by itself
+    config = config_of(section, reference, threads)
+    with open_engine(reference, "onnx", threads) as engine:
+        run = read_slide(engine, lambda: open_camera(each_once, SystemClock()), config)
+    return run.fps, peak_mib()
+
+
+def peak_mib() -> float:
+    """Most memory this process has had resident. From /proc: getrusage also counts what was there before the program was started."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+
+
+def frames_of(camera: Camera, count: int, told: Callable[[int], None]) -> list[Image]:
+    """The first `count` frames of a camera, fewer where it ends before. Raises CameraError for none, or frames of different sizes."""
+    images: list[Image] = []
+    with camera:
+        while len(images) < count:
+            try:
+                images.append(camera.read().image)
+            except EndOfSourceError:
+                break
+            told(len(images))
+    if not images:
+        raise CameraError(f"{camera.name}: gave no frame; name another --source")
+    sizes = {image.shape[:2] for image in images}
+    if len(sizes) > 1:
+        raise CameraError(f"{camera.name}: its pictures have different sizes, so their times cannot be compared; name another --source")
+    return images
+
+
+def config_of(camera: SimulatorCamera | ReplayCamera, reference: str, threads: int) -> Config:
+    """The appliance's configuration for a slide that is begun with the first frame."""
+    return Config(camera=camera, engine=EngineSection(bundle=reference, threads=threads), slide=SlideSection(auto_start=True))
