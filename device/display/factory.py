@@ -1,4 +1,4 @@
-"""Which display the configuration or the command line names; nothing is opened here, and PySide6 is not imported."""
+"""Which display the configuration or the command line names; nothing is opened here, and what draws is imported only for it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from pathlib import Path
 
 from device.config import DisplaySection
 from device.display.base import Display
-from device.display.file import FileDisplay
-from device.display.null import NullDisplay
-from device.display.screen import Screen
 from device.errors import ConfigError
 
 FORMS = "none, screen or file:DIR"
@@ -17,12 +14,18 @@ FORMS = "none, screen or file:DIR"
 
 def open_display(section: DisplaySection) -> Display:
     """The display that `section` names, to be opened by `with`; that raises DisplayError where it cannot be had."""
+    from device.display.null import NullDisplay
+
     if section.kind == "none":
         return NullDisplay()
     if section.kind == "file":
         if section.directory is None:
             raise ConfigError("display: kind 'file' needs 'directory'")
+        from device.display.file import FileDisplay
+
         return FileDisplay(section.directory, section.period_s, (section.width_px, section.height_px))
+    from device.display.screen import Screen
+
     return Screen(section)
 
 
