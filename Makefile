@@ -16,6 +16,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH_VERSION ?= 2.13.0
 TORCH_PIP ?=
 
+# ONNX Runtime's wheels would report to their maker.
+export ORT_DISABLE_TELEMETRY := 1
+
 SOURCE ?=
 REPORT ?= demo-report
 ARGS ?=

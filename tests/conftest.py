@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime's wheels would report each run of the tests to their maker
 
 # A busy machine is no fault of the code: examples may take their time; what must be fast has a test of its own.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
