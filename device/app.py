@@ -20,6 +20,7 @@ from device.config import Config
 from device.control import ControlServer
 from device.display.base import Display
 from device.display.factory import open_display
+from device.display.kept import KeptDisplay
 from device.journal import Journal
 from device.mqtt.payloads import DeviceStatus, PartStatus, SlideProgress, Versions
 from device.mqtt.publisher import Publisher
@@ -94,7 +95,7 @@ def run(
         engine = opened.enter_context(parts.engine())
         log.info("engine: %s on %s", engine.info.label, engine.info.runtime)
         store = opened.enter_context(Store.open(config.record_path))
-        display = opened.enter_context(parts.display())
+        display = opened.enter_context(KeptDisplay(parts.display(), parts.clock))
         capture = opened.enter_context(Capture(parts.camera, parts.clock, fail_fast=True, wait_for_device=wait_for_camera))
         provenance = Provenance(config, engine.info, profile, read_boot_id(), capture.status.name)
         journal = Journal(config.record_path, parts.clock, free_mb, config.record.min_free_mb)

@@ -1,0 +1,82 @@
+"""A display that goes away is opened again, with growing pauses, and told about once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+
+from device.display import gallery
+from device.display.base import ScreenView
+from device.display.kept import KeptDisplay
+from device.display.null import NullDisplay
+from device.errors import DisplayError
+
+VIEW = gallery.view(None)
+
+
+class HandClock:
+    """Moved by hand."""
+
+    s = 0.0
+
+    def monotonic_s(self) -> float:
+        return self.s
+
+    def now(self) -> datetime:
+        return datetime(2026, 3, 2, tzinfo=timezone.utc)
+
+    def sleep(self, seconds: float) -> None:
+        self.s += seconds
+
+
+class Cable(NullDisplay):
+    """A screen whose cable can be out; counts what was tried and shown."""
+
+    plugged = True
+    opened = shown = closed = 0
+
+    def __enter__(self) -> Cable:
+        self.opened += 1
+        if not self.plugged:
+            raise DisplayError("no display; plug it in")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed += 1
+
+    def show(self, view: ScreenView) -> None:
+        if not self.plugged:
+            raise DisplayError("the display went away")
+        self.shown += 1
+
+
+def test_a_screen_that_was_never_there_is_refused() -> None:
+    cable = Cable()
+    cable.plugged = False
+    with pytest.raises(DisplayError, match="plug it in"), KeptDisplay(cable, HandClock()):
+        pass
+
+
+def test_a_screen_that_went_away_comes_back() -> None:
+    cable, clock = Cable(), HandClock()
+    with KeptDisplay(cable, clock) as kept:
+        kept.show(VIEW)
+        cable.plugged = False
+        with pytest.raises(DisplayError, match="went away"):
+            kept.show(VIEW)
+        assert cable.closed == 1
+        tries = []
+        for second in range(40):
+            clock.s = float(second)
+            before = cable.opened
+            kept.show(VIEW)  # told once; now it waits quietly
+            if cable.opened > before:
+                tries.append(second)
+        assert tries == [2, 6, 14, 30]
+        assert tuple(kept.commands()) == ()
+        cable.plugged = True
+        clock.s = 100.0
+        kept.show(VIEW)
+        assert cable.shown == 2
+    assert cable.closed == 2
