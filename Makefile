@@ -19,6 +19,7 @@ TORCH_PIP ?=
 # ONNX Runtime's wheels would report to their maker.
 export ORT_DISABLE_TELEMETRY := 1
 
+CODE := device engines calibration tests
 SOURCE ?=
 REPORT ?= demo-report
 ARGS ?=
@@ -39,8 +40,8 @@ test: system-packages lint ## everything that a change must pass: ruff, mypy, py
 	$(BIN)/pytest $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy alone
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-demo ## frames a second and milliseconds of each stage, into docs/benchmarks.md
