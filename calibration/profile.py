@@ -64,6 +64,6 @@ def load_profile(reference: str) -> CalibrationProfile:
         raise ProfileError(f"no calibration profile '{reference}'{hint}")
     try:
         return CalibrationProfile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
         first = str(error).replace("\n", " ")
         raise ProfileError(f"{path}: not a calibration profile: {first}; copy a shipped one and change it") from error

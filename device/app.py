@@ -80,13 +80,13 @@ def run(
     *,
     each_round: Callable[[Round, Pipeline], None] | None = None,
     signals: bool = True,
-    wait_for_camera: bool = False,
+    wait_for_devices: bool = False,
 ) -> Outcome:
     """Run the appliance until a signal, the end of a stored source, or the technician's quit.
 
     Raises ConfigError, CameraError, BundleError, DisplayError, StoreError or ControlError when something that the configuration
-    names cannot be opened at the start; later failures are states, shown and retried. wait_for_camera: a camera device that is not
-    there at the start is such a state too (at boot it may be plugged in later).
+    names cannot be opened at the start; later failures are states, shown and retried. wait_for_devices: a camera device or
+    a screen that is not there at the start is such a state too (at boot it may come later).
     """
     parts = parts or Parts.of(config)
     profile = load_profile(config.microscope.profile)
@@ -95,8 +95,8 @@ def run(
         engine = opened.enter_context(parts.engine())
         log.info("engine: %s on %s", engine.info.label, engine.info.runtime)
         store = opened.enter_context(Store.open(config.record_path))
-        display = opened.enter_context(KeptDisplay(parts.display(), parts.clock))
-        capture = opened.enter_context(Capture(parts.camera, parts.clock, fail_fast=True, wait_for_device=wait_for_camera))
+        display = opened.enter_context(KeptDisplay(parts.display(), parts.clock, wait=wait_for_devices))
+        capture = opened.enter_context(Capture(parts.camera, parts.clock, fail_fast=True, wait_for_device=wait_for_devices))
         provenance = Provenance(config, engine.info, profile, read_boot_id(), capture.status.name)
         journal = Journal(config.record_path, parts.clock, free_mb, config.record.min_free_mb)
         teller = _Teller(config, provenance, parts.clock)
@@ -155,8 +155,9 @@ def _rounds(
     told_s = float("-inf")
     while not pipeline.stopped:
         done = pipeline.round()
-        if done.observation is not None:
-            # Fed only by frames that went the whole way: a hung camera or engine lets systemd start the daemon anew.
+        # Fed by frames that went the whole way: a hung engine or driver lets systemd start the daemon anew. While an absent camera
+        # is being tried again there is nothing to process, and a restart would only abort the slide: that feeds it too.
+        if done.observation is not None or pipeline.camera_is_retried:
             notifier.watchdog()
         now = teller.clock.monotonic_s()
         if now - told_s >= _STATUS_EVERY_S:

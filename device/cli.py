@@ -29,8 +29,8 @@ def run(
     config: ConfigOption = DEFAULT_CONFIG,
     display: Annotated[Optional[str], typer.Option(help="screen, none, or file:DIR; overrides the file.")] = None,  # noqa: UP045  # typer on 3.10
     start: Annotated[bool, typer.Option("--start", help="Open a slide with the first frame.")] = False,
-    wait_for_camera: Annotated[
-        bool, typer.Option("--wait-for-camera", help="Go on waiting for a camera that is not there at the start, as at boot.")
+    wait_for_devices: Annotated[
+        bool, typer.Option("--wait-for-devices", help="Wait for a camera or screen that is not there at the start, as at boot.")
     ] = False,
 ) -> None:
     """Run the appliance until it is stopped; an open slide is then closed as aborted, not lost."""
@@ -40,7 +40,7 @@ def run(
 
         loaded = load_config(config)
         _log(loaded.log_level)
-        outcome = run_configured(loaded, display, start, wait_for_camera)
+        outcome = run_configured(loaded, display, start, wait_for_devices)
         _end(outcome.reason, outcome.saved)
 
 

@@ -230,6 +230,11 @@ class Pipeline:
         )
 
     @property
+    def camera_is_retried(self) -> bool:
+        """The camera is away and the capture thread waits for its next attempt; False while a driver hangs in an attempt."""
+        return self._source.status.retry_in_s is not None
+
+    @property
     def camera_reason(self) -> str:
         """Why the camera gives no picture, and the next step; empty while all is well."""
         return self._source.status.reason

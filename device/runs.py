@@ -7,11 +7,11 @@ from device.config import Config
 from device.display.factory import parse_display
 
 
-def run_configured(config: Config, display: str | None, start: bool, wait_for_camera: bool) -> Outcome:
+def run_configured(config: Config, display: str | None, start: bool, wait_for_devices: bool) -> Outcome:
     """Run `config`; `display` ("screen", "none", "file:DIR") and `start` take precedence over the file."""
     changes: dict[str, object] = {}
     if display is not None:
         changes["display"] = parse_display(display, config.display)
     if start:
         changes["slide"] = config.slide.model_copy(update={"auto_start": True})
-    return run(config.model_copy(update=changes), wait_for_camera=wait_for_camera)
+    return run(config.model_copy(update=changes), wait_for_devices=wait_for_devices)

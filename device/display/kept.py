@@ -23,10 +23,11 @@ class KeptDisplay:
     """Hands views to `display`; after a failure tells it once by DisplayError and tries to open it again, 2 s later, then 4, 8 … 60.
 
     Opening for the first time raises DisplayError as the display itself does: a screen that was never there is the person's to mend.
+    With `wait` it is tried again like one that went away (at boot the display server may come later).
     """
 
-    def __init__(self, display: Display, clock: Clock) -> None:
-        self._display, self._clock = display, clock
+    def __init__(self, display: Display, clock: Clock, wait: bool = False) -> None:
+        self._display, self._clock, self._wait = display, clock, wait
         self._open = False
         self._pause_s, self._retry_at_s = _FIRST_PAUSE_S, 0.0
 
@@ -68,8 +69,15 @@ class KeptDisplay:
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     def __enter__(self) -> Self:
-        self._display.__enter__()
-        self._open = True
+        try:
+            self._display.__enter__()
+        except DisplayError as error:
+            if not self._wait:
+                raise
+            log.warning("no screen yet, the count goes on: %s", error)
+            self._later()
+        else:
+            self._open = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,8 @@ class OnnxEngine(BundleEngine):
 
 def session_options(threads: int) -> Any:
     """Options for a session that shares its processor with a camera and a screen. Raises RuntimeUnavailableError."""
+    # A clinic's box reports nothing to anybody: merely importing some wheels of ONNX Runtime leaves a device id in the home folder.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

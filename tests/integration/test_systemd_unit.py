@@ -92,7 +92,7 @@ def test_what_the_daemon_relies_on() -> None:
     assert service["Restart"] == "on-failure"
     assert service["User"] == "leukoscope"
     assert set(service["SupplementaryGroups"].split()) == {"video", "input", "render"}
-    assert service["ExecStart"] == "/opt/leukoscope/bin/leukoscope run --config /etc/leukoscope/device.yaml --wait-for-camera"
+    assert service["ExecStart"] == "/opt/leukoscope/bin/leukoscope run --config /etc/leukoscope/device.yaml --wait-for-devices"
     assert "Environment=ORT_DISABLE_TELEMETRY=1\n" in UNIT.read_text()
     assert f"/var/lib/{service['StateDirectory']}" == "/var/lib/leukoscope"  # the configuration's default state_dir
 

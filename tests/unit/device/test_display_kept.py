@@ -58,6 +58,17 @@ def test_a_screen_that_was_never_there_is_refused() -> None:
         pass
 
 
+def test_at_boot_a_screen_is_waited_for() -> None:
+    cable, clock = Cable(), HandClock()
+    cable.plugged = False
+    with KeptDisplay(cable, clock, wait=True) as kept:
+        kept.show(VIEW)
+        cable.plugged = True
+        clock.s = 2.0
+        kept.show(VIEW)
+    assert (cable.shown, cable.closed) == (1, 1)
+
+
 def test_a_screen_that_went_away_comes_back() -> None:
     cable, clock = Cable(), HandClock()
     with KeptDisplay(cable, clock) as kept:
