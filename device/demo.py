@@ -39,6 +39,7 @@ from device.supervisor.watch import watch
 MARKER = ".leukoscope-demo"
 DEVICE_ID = "demo"
 _SUMMARY_WITHIN_S = 20.0
+_SCREENS_ON_PAGE = 3
 
 
 def run_demo(
@@ -162,9 +163,10 @@ def _await(received: list[SlideSummary], outcome: Outcome) -> None:
 def _leave(config: Config, report: Path, outcome: Outcome, received: list[SlideSummary]) -> None:
     if received:
         (report / "summary.json").write_bytes(received[0].to_bytes())
-    if outcome.slide is not None:
-        write_page(config.record_path, outcome.slide.slide_id, report / "slide.html")
     screens = sorted((report / "screens").glob("screen-*.png"))
+    if outcome.slide is not None:
+        some = screens[len(screens) // 4 :: max(1, len(screens) // 3)][:_SCREENS_ON_PAGE]
+        write_page(config.record_path, outcome.slide.slide_id, report / "slide.html", some)
     if screens:
         shutil.copyfile(screens[-1], report / "last-screen.png")
 

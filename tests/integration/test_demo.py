@@ -1,0 +1,47 @@
+"""The demo as a newcomer runs it: shipped engine, a broker of its own, the summary back from it, and a report folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+from rich.console import Console
+
+from device.demo import run_demo
+from device.mqtt.payloads import SlideSummary
+from engines.data.film import Film, Microscope
+
+pytestmark = pytest.mark.integration
+
+
+def read(report: Path) -> SlideSummary:
+    return SlideSummary.model_validate_json((report / "summary.json").read_bytes())
+
+
+def test_a_rendered_slide_from_start_to_summary(tmp_path: Path) -> None:
+    console, report = Console(record=True, width=100, quiet=False), tmp_path / "report"
+    assert run_demo(report=report, fields=3, console=console)
+    summary = read(report)
+    assert summary.fields_counted == 3 and summary.white_cells > 0
+    assert summary.state == "review" and summary.review_state == "unreviewed" and summary.source.simulated
+    assert summary.model.name == "attridet-n"
+    printed = console.export_text()
+    assert "UNREVIEWED" in printed and summary.slide_id in printed and "For review, not a diagnosis." in printed
+    assert (report / "slide.html").read_text().count(summary.slide_id) > 0
+    shot = cv2.imread(str(report / "last-screen.png"))
+    assert shot is not None and shot.shape == (1080, 1920, 3)
+
+
+def test_pictures_of_ones_own_and_a_second_run_into_the_same_folder(tmp_path: Path) -> None:
+    pictures, report = tmp_path / "pictures", tmp_path / "report"
+    pictures.mkdir()
+    film, scope = Film(seed=5, case="CML", size_um=(600.0, 400.0)), Microscope(domain="H", camera="C2", objective=100)
+    for number in range(4):
+        image, _ = film.view((100.0 + 110.0 * number, 150.0), scope, size_px=(960, 720), noise_seed=number)
+        cv2.imwrite(str(pictures / f"field {number}.png"), image)
+    for _ in range(2):
+        assert run_demo(report=report, source=pictures, console=Console(quiet=True))
+        summary = read(report)
+        assert summary.fields_counted == 4 and not summary.source.simulated
+        assert summary.source.name == "pictures"
