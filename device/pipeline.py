@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
@@ -22,7 +22,6 @@ from device.errors import DisplayError
 from device.mqtt.publisher import BrokerStatus
 from device.quality import Focus, FocusMeter, exposure, sharpness
 from device.record import Provenance, SlideRecord
-from device.slide.description import describe
 from device.slide.model import Slide
 from device.slide.session import FieldCounted, FieldImproved, Observation, RefusedError, SlideSession
 from device.view import EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
@@ -266,25 +265,28 @@ class Pipeline:
         self._message, self._message_level = text, level
         self._message_until_s = self._clock.monotonic_s() + MESSAGE_S
 
-    def _standing_message(self) -> tuple[str, str]:
-        """What cannot wait, else the newest message while it is fresh, else what the technician should know or do."""
-        journal, broker = self._record.journal.status, self._broker()
-        light = exposure(self._frame.image) if self._frame is not None else None
-        by_rank = (
-            (journal.waiting > 0, f"NOT SAVED, {journal.waiting} waiting: {journal.reason}", "fail"),
-            (self._clock.monotonic_s() < self._message_until_s, self._message, self._message_level),
-            (bool(self._failing), f"The engine fails: {self._failing}", "fail"),
-            (bool(journal.reason), journal.reason, "warn"),
-            (light is not None and not light.good, "" if light is None else f"{light.text[:1].upper()}{light.text[1:]}.", "warn"),
-            (broker.state in ("refused", "lost") and bool(broker.reason), f"Summaries wait here: {broker.reason}", "warn"),
-        )
-        return next(((text, level) for applies, text, level in by_rank if applies), ("", "ok"))
+    def _messages(self) -> Iterator[tuple[str, str]]:
+        """Text and level, first what cannot wait, then the newest message while it is fresh, then what the technician should do."""
+        journal = self._record.journal.status
+        if journal.waiting:
+            yield f"NOT SAVED, {journal.waiting} waiting: {journal.reason}", "fail"
+        if self._clock.monotonic_s() < self._message_until_s:
+            yield self._message, self._message_level
+        if self._failing:
+            yield f"The engine fails: {self._failing}", "fail"
+        if journal.reason:
+            yield journal.reason, "warn"
+        if self._frame is not None and not (light := exposure(self._frame.image)).good:
+            yield f"{light.text[:1].upper()}{light.text[1:]}.", "warn"
+        broker = self._broker()
+        if broker.state in ("refused", "lost") and broker.reason:
+            yield f"Summaries wait here: {broker.reason}", "warn"
 
     def view(self) -> ScreenView:
         """All that the screen shows now."""
         engine, slide = self._engine.info, self._session.slide
         found, certain = self._detections, self._from.config.engine.identify_threshold
-        message, level = self._standing_message()
+        message, level = next(self._messages(), ("", "ok"))
         return ScreenView(
             frame=self._frame,
             detections=found,
@@ -302,7 +304,7 @@ class Pipeline:
             calibration_label=self._from.calibration_label,
             message=message,
             message_level=level,
-            description=describe(slide, self._session.differential, engine.taxonomy) if slide is not None else (),
+            description=self._session.description,
         )
 
     def _show(self, timings: dict[str, float]) -> list[Command]:

@@ -14,6 +14,7 @@ from device.clock import Clock
 from device.config import SlideSection
 from device.errors import LeukoscopeError
 from device.slide.bank import crop_jpeg
+from device.slide.description import describe
 from device.slide.model import Cell, Field, Slide, SlideState
 from device.slide.motion import FieldPicture, Motion, RestDetector
 from device.slide.tally import Differential, differential
@@ -84,6 +85,7 @@ class SlideSession:
         self._improvements = 0
         self._sharpness_before = 0.0
         self._tally: tuple[Slide | None, Differential] = (None, differential((), taxonomy))
+        self._words: tuple[Slide | None, tuple[str, ...]] = (None, ())
 
     @property
     def slide(self) -> Slide | None:
@@ -104,6 +106,13 @@ class SlideSession:
         if self._tally[0] is not self._slide:
             self._tally = (self._slide, differential(self._slide.cells if self._slide else (), self._taxonomy))
         return self._tally[1]
+
+    @property
+    def description(self) -> tuple[str, ...]:
+        """`slide` in words as it stands, none before the first; written anew only when the slide changed."""
+        if self._words[0] is not self._slide:
+            self._words = (self._slide, describe(self._slide, self.differential, self._taxonomy) if self._slide else ())
+        return self._words[1]
 
     def observe(self, frame: Frame, detections: Detections, sharpness: float) -> Observation:
         """Take in a processed frame with what was detected on it; counts the field when it has come to rest and is new."""
