@@ -162,11 +162,8 @@ def _rounds(
         now = teller.clock.monotonic_s()
         if now - told_s >= _STATUS_EVERY_S:
             told_s = now
-            status = teller.update(pipeline, session)
-            publisher.set_device_status(status)
-            notifier.status(
-                f"{status.camera.text}; {status.engine.text}" + (f"; slide {status.slide.slide_id}" if status.slide else "")
-            )
+            publisher.set_device_status(teller.update(pipeline, session))
+            notifier.status(pipeline.in_words())
         if each_round is not None:
             each_round(done, pipeline)
 

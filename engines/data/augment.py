@@ -26,9 +26,6 @@ class Sample:
     boxes: Float32
     labels: Int64
 
-    def keep(self, mask: NDArray[np.bool_]) -> Sample:
-        return Sample(self.image, self.boxes[mask], self.labels[mask])
-
 
 def resize_longer_side(sample: Sample, size: int, augment: bool = True) -> Sample:
     """Scale so that the longer side is `size` px; linear when enlarging or augmenting, else area (spec 1.8)."""

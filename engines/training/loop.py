@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -239,9 +239,3 @@ class Trainer:
             if fresh:
                 writer.writeheader()
             writer.writerow({k: round(v, 6) for k, v in row.items()})
-
-
-def describe(run: Run) -> dict[str, Any]:
-    """The run as plain values, for a manifest or a log."""
-    plain = asdict(run)
-    return {k: str(v) if isinstance(v, Path) else v for k, v in plain.items()}

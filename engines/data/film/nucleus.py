@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engines.data.film.outline import Outline, blob, notched
-from engines.data.film.texture import Array, Grid, blur, smoothstep
+from engines.data.film.texture import Array, Grid, smoothstep
 
 
 @dataclass(frozen=True)
@@ -233,9 +233,3 @@ def nucleoli(
         core = np.maximum(core, smoothstep(float(radius[k]) + 0.28, float(radius[k]) - 0.40, d))
         ring = np.maximum(ring, np.exp(-np.square((d - float(radius[k]) - 0.22) / 0.25)))
     return core, ring
-
-
-def soften(mask: Array, grid: Grid, sigma_um: float) -> Array:
-    """The mask with its edge blurred by `sigma_um`, as stain bleeds."""
-    sigma = sigma_um / grid.um_per_px
-    return blur(mask, sigma) if sigma > 0.3 else mask

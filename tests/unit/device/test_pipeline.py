@@ -159,6 +159,13 @@ def test_a_full_disk_is_shown_in_red_and_nothing_is_dropped(tmp_path: Path) -> N
         assert store.pending_count() == 1
 
 
+def test_the_service_is_told_in_words_how_it_stands(tmp_path: Path) -> None:
+    pipeline = line(tmp_path, Pictures([1, 1, 1]), OneNeutrophil())
+    assert pipeline.in_words() == "camera ok, engine busy, broker ok, record ok; no slide"
+    slide = run_out(pipeline)
+    assert pipeline.in_words().endswith(f"; slide {slide.slide_id} review, 1 white cells")
+
+
 def test_commands_are_answered_with_what_became_of_them(tmp_path: Path) -> None:
     pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2, 3, 3, 3]), OneNeutrophil())
     assert pipeline.obey(Command.FINISH) == (False, "cannot finish: no slide is open; start a slide first")
