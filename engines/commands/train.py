@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +29,8 @@ class Request:
     device: str
     threads: int
     judge: bool
+    attribute_weight: float | None = None
+    detach: bool = False
 
 
 def parse_folder(text: str) -> tuple[Path, int]:
@@ -56,6 +58,9 @@ def run(request: Request) -> None:
         raise DataError(f"{request.out}: holds a run already; go on with --resume, or name another --out")
     if request.resume and not last.exists():
         raise DataError(f"{last}: nothing to resume; leave out --resume")
+    hyper = SETS[request.hyper]
+    if request.attribute_weight is not None:
+        hyper = replace(hyper, attribute=request.attribute_weight)
     torch.set_num_threads(request.threads)
     folders = [parse_folder(text) for text in request.data]
     splits = [(folder, times, read_split(folder, "train")) for folder, times in folders]
@@ -70,7 +75,8 @@ def run(request: Request) -> None:
             epochs=request.epochs,
             batch=request.batch,
             seed=request.seed,
-            hyper=SETS[request.hyper],
+            hyper=hyper,
+            detach=request.detach,
             device=request.device,
             initial=request.initial,
             data=tuple(folder.name for folder, _ in folders),

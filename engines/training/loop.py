@@ -139,6 +139,8 @@ class Trainer:
             levels, taps = self.model.forward_train(images)
         levels = [level.float() for level in levels]
         total, parts = self.detection_loss(levels, batch.targets.to(self.device))
+        if self.run.hyper.attribute == 0:  # YOLOv5 alone: the attribute head neither learns nor costs time
+            return total, {**parts._asdict(), "attr": torch.zeros(())}
         known = (batch.attributes >= 0).any(1)
         rois = self._shaken(batch.rois()[known]).to(self.device)
         logits = self.model.attribute_logits(Taps(taps.p2.float(), taps.p3.float()), rois)

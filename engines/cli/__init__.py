@@ -1,0 +1,55 @@
+"""The command `attridet`: reads the command line, calls what does the work, turns errors into one line and an exit code.
+
+Each command's words are in a file of this room, its work in the file of the same name in `engines.commands`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from engines.cli import evaluate, export, film, train
+from engines.errors import EnginesError
+
+app = typer.Typer(
+    help="From data to engine: train, score, export and make data for AttriDet. Figures on rendered film are about rendered film only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+EXTRAS = {"torch": "train", "onnx": "train", "safetensors": "train", "scipy": "train", "faster_coco_eval": "evaluate"}
+"""Modules that only some commands need, and the extra that brings each."""
+
+for command in (evaluate.evaluate, export.export, train.train, film.film):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry of the program. Exit codes: 0 done, 1 it failed, 2 what was asked for cannot be done."""
+    with _advice():
+        app()
+
+
+@contextmanager
+def _advice() -> Iterator[None]:
+    """An error that a person can do something about becomes one line on stderr and its exit code."""
+    try:
+        yield
+    except EnginesError as error:
+        typer.echo(f"attridet: {error}", err=True)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        typer.echo(f"attridet: this needs {error.name}, which is not installed. Run: pip install 'leukoscope[{extra}]'", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader (head, less) has gone; Python would complain once more while it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
