@@ -52,6 +52,7 @@ class Run:
     cosine: bool = True
     bfloat16: bool = True  # autocast of the convolutions on CPUs that have it; losses stay float32
     detach: bool = False
+    variances: bool = False  # the detection layer of ConfMix and DACA (spec 3.1)
     workers: int = 1
     device: str = "cpu"
     initial: Path | None = None  # checkpoint whose network is the start (not its optimiser)
@@ -124,13 +125,21 @@ class Trainer:
         self.ema = ModelEma(self.model, tau=run.hyper.ema_tau)
         self.optimiser = build_optimiser(self.model, run.hyper)
         self.data = TrainingSet(samples, run.imgsz, run.hyper, run.seed)
+        self.collate: Callable[[Any], Batch] = collate
         self.batches = max(1, len(self.data) // run.batch)
         self.schedule = Schedule(run.hyper, run.epochs, self.batches, run.batch, run.cosine)
         hyper = run.hyper
         weights = LossWeights(hyper.box, hyper.cls, hyper.obj, 1.0, 1.0, hyper.anchor_t, hyper.fl_gamma, hyper.label_smoothing)
         self.detection_loss = DetectionLoss(self.model, weights, imgsz=run.imgsz)
         self.epoch = 0
+        self.iteration = 0
+        """Number of the batch in work since the start of the run, from 0; right after a resume too."""
         self.best = float("-inf")
+
+    @property
+    def total_iterations(self) -> int:
+        """Batches of the whole run."""
+        return self.run.epochs * self.batches
 
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """L_det + lambda x L_attr of one batch, and its parts."""
@@ -173,14 +182,20 @@ class Trainer:
         torch.manual_seed(run.seed * 100_003 + self.epoch)
         self.data.set_epoch(self.epoch)
         loader = DataLoader(
-            self.data, run.batch, sampler=range(self.batches * run.batch), num_workers=run.workers, collate_fn=collate, drop_last=False
+            self.data,
+            run.batch,
+            sampler=range(self.batches * run.batch),
+            num_workers=run.workers,
+            collate_fn=self.collate,
+            drop_last=False,
         )
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         pending, started = 0, time.monotonic()
         for number, batch in enumerate(loader):
-            step = self.schedule.at(self.epoch * self.batches + number)
+            self.iteration = self.epoch * self.batches + number
+            step = self.schedule.at(self.iteration)
             apply_step(self.optimiser, step)
             loss, parts = self.joint_loss(batch)
             if not torch.isfinite(loss):
@@ -207,6 +222,7 @@ class Trainer:
         hyper = self.run.hyper
         return {
             "size": self.run.size,
+            "variances": self.run.variances,
             "taxonomy": self.taxonomy.to_dict(),
             "model": self.model.state_dict(),
             "ema": self.ema.model.state_dict(),
@@ -232,6 +248,7 @@ class Trainer:
         self.ema.updates = int(state["ema_updates"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.best = int(state["epoch"]), float(state["best"])
+        self.iteration = self.epoch * self.batches
 
     def _log(self, row: dict[str, float]) -> None:
         file = self.run.folder / "results.csv"
