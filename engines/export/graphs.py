@@ -194,7 +194,12 @@ def attributes_graph(model: AttriDet, input_hw: tuple[int, int], regions: int) -
 
 def _decode(graph: _Graph, detect: Detect, maps: list[str], input_hw: tuple[int, int], name: str) -> None:
     """The detection convolutions, and logits to rows in input px (spec 1.3)."""
-    cuts = {n: graph.weight(f"decode.at{n}", np.array([n], np.int64)) for n in (0, 2, 4, detect.outputs)}
+    end = 5 + detect.classes
+    cuts = {
+        n: graph.weight(f"decode.at{n}", np.array([n], np.int64))
+        for n in ((0, 2, 4, 5, end, detect.outputs) if detect.variances else (0, 2, 4, end))
+    }
+    one = graph.weight("decode.one", np.array(1, np.float32)) if detect.variances else ""
     last_axis = graph.weight("decode.last_axis", np.array([3], np.int64))
     two = graph.weight("decode.two", np.array(2, np.float32))
     levels = []
@@ -221,7 +226,13 @@ def _decode(graph: _Graph, detect: Detect, maps: list[str], input_hw: tuple[int,
         wh = graph.add("Mul", [part(2, 4), two], f"{at}.wh_doubled")
         wh = graph.add("Mul", [wh, wh], f"{at}.wh_squared")
         wh = graph.add("Mul", [wh, graph.weight(f"{at}.anchors", anchors_px)], f"{at}.wh")
-        y = graph.add("Concat", [xy, wh, part(4, detect.outputs)], f"{at}.concat", axis=3)
-        flat = graph.weight(f"{at}.flat", np.array([1, 3 * ny * nx, detect.outputs], np.int64))
+        if detect.variances:
+            doubt = graph.add("ReduceMean", [part(end, detect.outputs)], f"{at}.doubt", axes=[3], keepdims=1)
+            trust = graph.add("Sub", [one, doubt], f"{at}.trust")
+            parts = [xy, wh, graph.add("Mul", [part(4, 5), trust], f"{at}.objectness"), part(5, end)]
+        else:
+            parts = [xy, wh, part(4, end)]
+        y = graph.add("Concat", parts, f"{at}.concat", axis=3)
+        flat = graph.weight(f"{at}.flat", np.array([1, 3 * ny * nx, end], np.int64))
         levels.append(graph.add("Reshape", [y, flat], f"{at}.rows"))
     graph.add("Concat", levels, "decode.concat", [ROWS], axis=1)

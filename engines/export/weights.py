@@ -9,9 +9,11 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from engines.errors import BundleError
 from engines.network.attridet import AttriDet
+from engines.network.yolov5 import VARIANCES
 from engines.spec import Taxonomy
 
 
@@ -32,13 +34,19 @@ def save_weights(model: AttriDet, path: Path, record: Mapping[str, Any]) -> None
         staging.unlink(missing_ok=True)
 
 
+def has_variances(state: Mapping[str, Tensor], taxonomy: Taxonomy) -> bool:
+    """Whether a state dict is of a network with variances, told by the rows of its detection layer."""
+    return len(state["model.24.m.0.bias"]) == 3 * (len(taxonomy.classes) + 5 + VARIANCES)
+
+
 def load_weights(path: Path) -> tuple[AttriDet, dict[str, Any]]:
     """The model (evaluation mode, CPU) and the record that `save_weights` wrote. Raises BundleError naming the file."""
     try:
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata() or {}
             state = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118  # not a dict: it has no iterator
-        model = AttriDet(metadata["size"], Taxonomy.from_dict(json.loads(metadata["taxonomy"])))
+        taxonomy = Taxonomy.from_dict(json.loads(metadata["taxonomy"]))
+        model = AttriDet(metadata["size"], taxonomy, variances=has_variances(state, taxonomy))
         model.load_state_dict(state)
         record: dict[str, Any] = json.loads(metadata["record"])
     except FileNotFoundError as error:

@@ -15,7 +15,7 @@ class AttriDet(YOLOv5):
     """A detector of one size with the attribute head on its layers 1 and 4: `AttriDet("n")`.
 
     size: "n", "s", "m", "l" or "x". taxonomy: classes of the detector and attributes of the head (default: 14 classes, 7 attributes,
-    15 logits). anchors_px as in `YOLOv5`. detach_features: keep the attribute loss from reaching the detector's layers.
+    15 logits). anchors_px and variances as in `YOLOv5`. detach_features: keep the attribute loss from reaching the detector's layers.
 
     `model(images)`, `model.forward_with_taps(images)`, `model.decode`, `model.fuse`: as in `YOLOv5`.
     `model.forward_train(images)`: `(levels, taps)` in either mode: raw levels for the detection loss, taps for the attributes' one.
@@ -33,8 +33,9 @@ class AttriDet(YOLOv5):
         taxonomy: Taxonomy = LEUKEMIA_ATTRI,
         anchors_px: Sequence[Sequence[Sequence[float]]] = ANCHORS_PX,
         detach_features: bool = False,
+        variances: bool = False,
     ) -> None:
-        super().__init__(size, len(taxonomy.classes), anchors_px)
+        super().__init__(size, len(taxonomy.classes), anchors_px, variances)
         self.taxonomy = taxonomy
         self.detach_features = detach_features
         self.attribute_head = AttributeHead(sum(self.tap_channels), tuple(len(a.values) for a in taxonomy.attributes))

@@ -44,6 +44,9 @@ ANCHORS_PX: tuple[tuple[tuple[float, float], ...], ...] = (
 )
 """Width and height in px of three anchors for each of P3, P4, P5, as published for COCO."""
 
+VARIANCES = 4
+"""Logits an anchor that a detection layer with variances has more than one without."""
+
 _TAP_P2, _TAP_P3 = 1, 4
 _SOURCES: dict[int, tuple[int, ...]] = {12: (-1, 6), 16: (-1, 4), 19: (-1, 14), 22: (-1, 10), 24: (17, 20, 23)}
 """Layers that read others than the one before them."""
@@ -72,6 +75,7 @@ class Detect(nn.Module):
     """The detection layer (index 24): one 1x1 convolution a level, and the arithmetic from logits to boxes.
 
     Buffer `anchors` (3,3,2): width and height **in cells** (px / stride), as published. Parameters `m.0`, `m.1`, `m.2`.
+    variances: four more logits an anchor, last, that say how uncertain x, y, width and height are (ConfMix; spec 3.1).
     """
 
     anchors: Tensor
@@ -83,10 +87,12 @@ class Detect(nn.Module):
         channels: Sequence[int],
         anchors_px: Sequence[Sequence[Sequence[float]]] = ANCHORS_PX,
         strides: Sequence[int] = STRIDES,
+        variances: bool = False,
     ) -> None:
         super().__init__()
         self.classes = classes
-        self.outputs = classes + 5
+        self.variances = variances
+        self.outputs = classes + 5 + (VARIANCES if variances else 0)
         self.register_buffer("stride", torch.tensor(strides, dtype=torch.float32), persistent=False)
         anchors = torch.tensor(_in_stride_order(anchors_px, strides), dtype=torch.float32)
         self.register_buffer("anchors", anchors / self.stride.view(-1, 1, 1))
@@ -100,7 +106,7 @@ class Detect(nn.Module):
             assert isinstance(layer, nn.Conv2d) and layer.bias is not None
             bias = layer.bias.view(3, -1)
             bias[:, 4] += math.log(8 / (640 / stride) ** 2)
-            bias[:, 5:] += math.log(0.6 / (self.classes - 0.99999))
+            bias[:, 5 : 5 + self.classes] += math.log(0.6 / (self.classes - 0.99999))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Raw levels: logits (B, 3, ny, nx, 5+classes) for each of the three maps (B, C, ny, nx)."""
@@ -111,11 +117,12 @@ class Detect(nn.Module):
             levels.append(y.view(b, 3, self.outputs, ny, nx).permute(0, 1, 3, 4, 2).contiguous())
         return levels
 
-    def decode(self, levels: Sequence[Tensor]) -> Tensor:
+    def decode(self, levels: Sequence[Tensor], delta: float = 1.0) -> Tensor:
         """Rows (B, N, 5+classes) of `Prediction` from raw levels.
 
         xy = (2 s - 0.5 + cell) * stride; wh = (2 s)^2 * anchor_px; s = sigmoid(logit). Computed in float32 at least: half
-        precision has not the digits for a pixel.
+        precision has not the digits for a pixel. With variances the objectness C becomes (1 - delta) C + delta C (1 - mean(s)), s over
+        the four variance logits: how far a box may be trusted, too (spec 3.1).
         """
         rows = []
         for level, anchors, stride in zip(levels, self.anchors, self.stride, strict=True):
@@ -125,7 +132,10 @@ class Detect(nn.Module):
             cells = torch.stack((cell_x.expand(ny, nx), cell_y[:, None].expand(ny, nx)), -1)
             xy = (y[..., 0:2] * 2 - 0.5 + cells) * stride.to(y.dtype)
             wh = (y[..., 2:4] * 2) ** 2 * (anchors * stride).to(y.dtype)[:, None, None]
-            rows.append(torch.cat((xy, wh, y[..., 4:]), -1).flatten(1, 3))
+            objectness = y[..., 4:5]
+            if self.variances:
+                objectness = objectness * (1 - delta * y[..., 5 + self.classes :].mean(-1, keepdim=True))
+            rows.append(torch.cat((xy, wh, objectness, y[..., 5 : 5 + self.classes]), -1).flatten(1, 3))
         return torch.cat(rows, 1)
 
 
@@ -142,7 +152,8 @@ class YOLOv5(nn.Module):
     """The detector of one size: `YOLOv5("x", classes=14)`.
 
     size: "n", "s", "m", "l" or "x". classes: number of classes (1 or more). anchors_px: (3,3,2) width and height in px of the
-    anchors of P3, P4, P5; the published ones unless given; turned round if large anchors stand at the fine level.
+    anchors of P3, P4, P5; the published ones unless given; turned round if large anchors stand at the fine level. variances: the
+    detection layer of ConfMix and DACA, with four logits an anchor more in the raw levels; decoded rows keep their shape.
     Raises ValueError for an unknown size or impossible anchors.
 
     Input: images (B, 3, H, W), RGB, 0 to 1, float; H and W multiples of 32 (ValueError otherwise).
@@ -165,7 +176,13 @@ class YOLOv5(nn.Module):
     `fuse()` folds the batch normalisations into the convolutions for inference; the state dict has fewer entries then.
     """
 
-    def __init__(self, size: str, classes: int = 80, anchors_px: Sequence[Sequence[Sequence[float]]] = ANCHORS_PX) -> None:
+    def __init__(
+        self,
+        size: str,
+        classes: int = 80,
+        anchors_px: Sequence[Sequence[Sequence[float]]] = ANCHORS_PX,
+        variances: bool = False,
+    ) -> None:
         super().__init__()
         if size not in VARIANTS:
             raise ValueError(f"YOLOv5 has the sizes {', '.join(VARIANTS)}; there is no {size!r}")
@@ -206,7 +223,7 @@ class YOLOv5(nn.Module):
                 CBS(c512, c512, 3, 2),
                 Concat(),  # with 10
                 C3(c512 + c512, c1024, n(3), shortcut=False),  # 23: P5
-                Detect(classes, (c256, c512, c1024), anchors_px),
+                Detect(classes, (c256, c512, c1024), anchors_px, variances=variances),
             )
         )
 
@@ -248,9 +265,9 @@ class YOLOv5(nn.Module):
         levels: list[Tensor] = self.detect([kept[s] for s in _SOURCES[last]])
         return levels, Taps(kept[_TAP_P2], kept[_TAP_P3])
 
-    def decode(self, levels: Sequence[Tensor]) -> Tensor:
-        """Decoded rows (B, N, 5+classes) from raw levels; see the class."""
-        return self.detect.decode(levels)
+    def decode(self, levels: Sequence[Tensor], delta: float = 1.0) -> Tensor:
+        """Decoded rows (B, N, 5+classes) from raw levels; see the class. delta: share of the variances in the objectness."""
+        return self.detect.decode(levels, delta)
 
     def fuse(self) -> YOLOv5:
         """Fold every batch normalisation into its convolution, in place; for inference only. Returns the model."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from engines.errors import DataError
+from engines.export.weights import has_variances, load_weights
 from engines.network import AttriDet
 from engines.spec import Taxonomy
 
@@ -42,6 +43,33 @@ def read(path: Path) -> dict[str, Any]:
 def load_network(path: Path) -> tuple[AttriDet, dict[str, Any]]:
     """The averaged network of a checkpoint, in eval mode, and the rest of its state."""
     state = read(path)
-    model = AttriDet(state["size"], Taxonomy.from_dict(state["taxonomy"]))
+    taxonomy = Taxonomy.from_dict(state["taxonomy"])
+    model = AttriDet(state["size"], taxonomy, variances=has_variances(state["ema"], taxonomy))
     model.load_state_dict(state["ema"])
     return model.eval(), state
+
+
+def load_start(model: AttriDet, path: Path) -> list[str]:
+    """Copy into `model` what fits of a checkpoint (.pt) or weights (.safetensors); returns the names of what did not.
+
+    Detection layers with and without variances fit each other: the rows of boxes, objectness and classes are copied, those of
+    the variances begin anew. Raises DataError or BundleError naming the file.
+    """
+    other = load_weights(path)[0] if path.suffix == ".safetensors" else load_network(path)[0]
+    given, own = other.state_dict(), model.state_dict()
+    left = []
+    for name, value in own.items():
+        start = given.get(name)
+        if start is not None and start.shape == value.shape:
+            value.copy_(start)
+        elif (
+            start is not None
+            and name.startswith("model.24.m.")
+            and start.shape[1:] == value.shape[1:]
+            and other.classes == model.classes
+        ):
+            shared = 5 + model.classes
+            value.view(3, -1, *value.shape[1:])[:, :shared] = start.view(3, -1, *start.shape[1:])[:, :shared]
+        else:
+            left.append(name)
+    return left

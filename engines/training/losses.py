@@ -49,7 +49,8 @@ class DetectionLoss(nn.Module):
     model_or_anchors: a `YOLOv5`, or its anchors (3, A, 2) in cells (then `classes` must be given). weights: gains as written in a hyp
     set; scaled here by 3/levels, classes/80 and (imgsz/640)^2. imgsz: longer side of the training images in px.
 
-    levels: raw levels (B, A, ny, nx, 5+classes); targets: (n, 6): image, class, centre x, centre y, width, height in 0..1; n = 0 is
+    levels: raw levels (B, A, ny, nx, 5+classes), or 4 more where the network has variances: the box loss is then
+    `gaussian_box` in place of 1 - CIoU (spec 3.1); targets: (n, 6): image, class, centre x, centre y, width, height in 0..1; n = 0 is
     allowed. total: scalar times the batch size; sums run in float32 at least. Formulas: CIoU (Zheng et al. 2020) with constant alpha;
     objectness target is the box's CIoU, clamped at 0; where several targets meet in one anchor and cell the last one counts.
     """
@@ -94,13 +95,15 @@ class DetectionLoss(nn.Module):
                 wanted = torch.zeros(level.shape[:4], device=device, dtype=dtype)
                 if len(match.image):
                     picked = level[match.image, match.anchor, match.gj, match.gi].to(dtype)
-                    iou = ciou(_decode(picked, match), match.box)
-                    box = box + (1 - iou).mean()
+                    boxes, end = _decode(picked, match), 5 + self.classes
+                    iou = ciou(boxes, match.box)
+                    certain = picked.shape[1] == end
+                    box = box + ((1 - iou).mean() if certain else gaussian_box(boxes, match.box, picked[:, end:]))
                     _write_last(wanted, match, iou.detach().clamp(min=0))
                     if self.classes > 1:
-                        one_hot = torch.full_like(picked[:, 5:], self.negative)
+                        one_hot = torch.full_like(picked[:, 5:end], self.negative)
                         one_hot[torch.arange(len(picked), device=device), match.cls] = self.positive
-                        cls = cls + self._bce(picked[:, 5:], one_hot, self.weights.cls_pw)
+                        cls = cls + self._bce(picked[:, 5:end], one_hot, self.weights.cls_pw)
                 obj = obj + self._bce(level[..., 4].to(dtype), wanted, self.weights.obj_pw) * balance
         box, obj, cls = box * self.gain_box, obj * self.gain_obj, cls * self.gain_cls
         return (box + obj + cls) * len(levels[0]), LossParts(box.detach(), obj.detach(), cls.detach())
@@ -152,6 +155,17 @@ def ciou(a: Tensor, b: Tensor, eps: float = 1e-7) -> Tensor:
     with torch.no_grad():
         alpha = v / (v - iou + (1 + eps))
     return iou - (distance / (hull_w**2 + hull_h**2 + eps) + v * alpha)
+
+
+def gaussian_box(boxes: Tensor, wanted: Tensor, variances: Tensor) -> Tensor:
+    """Box loss of a network with variances: mean over rows and sides of 1 - exp(-((t - b) / s)^2 / 2) / (sqrt(2 pi) (s + 0.3)).
+
+    boxes, wanted: (M, 4) in cells; variances: (M, 4) logits, s their sigmoid. Falls below 0 (to -0.33) where a sure box is exact
+    (ConfMix, Mattolin et al. 2023; spec 3.1).
+    """
+    s = variances.sigmoid()
+    density = torch.exp(-(((wanted - boxes) / s) ** 2) / 2) / (math.sqrt(2 * math.pi) * (s + 0.3))
+    return (1 - density).mean()
 
 
 class AsymmetricLoss(nn.Module):
