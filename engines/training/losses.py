@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from engines.network.yolov5 import YOLOv5
 from engines.training.assign import Assignment, assign_targets
+from engines.training.parallel import shares
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class DetectionLoss(nn.Module):
     `gaussian_box` in place of 1 - CIoU (spec 3.1); targets: (n, 6): image, class, centre x, centre y, width, height in 0..1; n = 0 is
     allowed. total: scalar times the batch size; sums run in float32 at least. Formulas: CIoU (Zheng et al. 2020) with constant alpha;
     objectness target is the box's CIoU, clamped at 0; where several targets meet in one anchor and cell the last one counts.
+
+    Where several processes train together, total and parts are this process's share: their sum is the loss of the whole batch.
     """
 
     anchors: Tensor
@@ -90,23 +93,24 @@ class DetectionLoss(nn.Module):
         grids = [(level.shape[2], level.shape[3]) for level in levels]
         matches = assign_targets(targets, self.anchors.to(device), grids, self.weights.anchor_t)
         box, obj, cls = (torch.zeros((), device=device, dtype=dtype) for _ in range(3))
+        *rows, images = shares([*(len(match.image) for match in matches), len(levels[0])])
         with torch.autocast(device.type, enabled=False):
-            for level, match, balance in zip(levels, matches, self.balance, strict=True):
+            for level, match, balance, part in zip(levels, matches, self.balance, rows, strict=True):
                 wanted = torch.zeros(level.shape[:4], device=device, dtype=dtype)
                 if len(match.image):
                     picked = level[match.image, match.anchor, match.gj, match.gi].to(dtype)
                     boxes, end = _decode(picked, match), 5 + self.classes
                     iou = ciou(boxes, match.box)
                     certain = picked.shape[1] == end
-                    box = box + ((1 - iou).mean() if certain else gaussian_box(boxes, match.box, picked[:, end:]))
+                    box = box + part * ((1 - iou).mean() if certain else gaussian_box(boxes, match.box, picked[:, end:]))
                     _write_last(wanted, match, iou.detach().clamp(min=0))
                     if self.classes > 1:
                         one_hot = torch.full_like(picked[:, 5:end], self.negative)
                         one_hot[torch.arange(len(picked), device=device), match.cls] = self.positive
-                        cls = cls + self._bce(picked[:, 5:end], one_hot, self.weights.cls_pw)
-                obj = obj + self._bce(level[..., 4].to(dtype), wanted, self.weights.obj_pw) * balance
+                        cls = cls + part * self._bce(picked[:, 5:end], one_hot, self.weights.cls_pw)
+                obj = obj + images * self._bce(level[..., 4].to(dtype), wanted, self.weights.obj_pw) * balance
         box, obj, cls = box * self.gain_box, obj * self.gain_obj, cls * self.gain_cls
-        return (box + obj + cls) * len(levels[0]), LossParts(box.detach(), obj.detach(), cls.detach())
+        return (box + obj + cls) * (len(levels[0]) / images), LossParts(box.detach(), obj.detach(), cls.detach())
 
     def _bce(self, logits: Tensor, wanted: Tensor, positive_weight: float) -> Tensor:
         """Mean binary cross-entropy, with the focal factor (alpha 0.25) where fl_gamma > 0 (Lin et al. 2017)."""
