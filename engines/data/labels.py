@@ -1,0 +1,70 @@
+"""One picture's labels as they stand in a file, in full precision and each with its place. What reads and writes files is elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engines.data.faults import Fault, Kind, Place, Report
+
+TXT_ROUNDING_PX = 9
+"""Decimals of a px to which boxes from TXT are rounded: shares times a width leave noise in the last digits of a double."""
+
+
+@dataclass(frozen=True, eq=False)
+class CellLabel:
+    """One labelled object.
+
+    xywh_px: left, top, width, height, double precision. attributes: one code each, UNKNOWN or NOT_APPLICABLE where nothing is said.
+    columns: of the TXT line (5, 11 or 12), 0 from JSON. extra: what else the JSON says of it.
+    """
+
+    place: Place
+    code: int
+    xywh_px: tuple[float, float, float, float]
+    attributes: tuple[int, ...]
+    columns: int = 0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def xyxy_px(self) -> tuple[float, float, float, float]:
+        x, y, w, h = self.xywh_px
+        return x, y, x + w, y + h
+
+
+@dataclass(frozen=True, eq=False)
+class PictureLabels:
+    """What one label file says of one picture; no cells: a field without cells. size_hw: None where the file does not say."""
+
+    name: str
+    place: Place
+    size_hw: tuple[int, int] | None
+    cells: tuple[CellLabel, ...]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture of a split with its labels. labels: None where no file mentions it, which is not the same as no cells."""
+
+    path: Path
+    size_hw: tuple[int, int]
+    labels: PictureLabels | None
+
+    @property
+    def cells(self) -> tuple[CellLabel, ...]:
+        return self.labels.cells if self.labels else ()
+
+
+def sound_box(numbers: tuple[float, ...], place: Place, who: str, report: Report) -> bool:
+    """Whether four numbers (the last two width and height) can be a box at all; reports it where not."""
+    if not all(math.isfinite(v) for v in numbers):
+        report(Fault(Kind.BOX_IMPOSSIBLE, place, f"{who}: the box is not finite"))
+        return False
+    if numbers[2] < 0 or numbers[3] < 0:
+        report(Fault(Kind.BOX_IMPOSSIBLE, place, f"{who}: the box is {numbers[2]:g} wide and {numbers[3]:g} high; sides are positive"))
+        return False
+    return True

@@ -1,0 +1,190 @@
+"""Where a data set keeps pictures and labels: subsets, splits, folders however spelled, and what a file name says.
+
+No label is read here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+
+FLAT = "."
+"""Name of the only split of a folder whose pictures lie flat in it."""
+
+UNLABELLED = "_unlabelled"
+"""Ends the name of a split that holds the pictures of a side that bear no label."""
+
+_IMAGE_FOLDERS = ("images",)
+_JSON_FOLDERS = (("json_labels",), ("json_labels", "wbc_detection"), ("wbc_detection",), ("annotations",))
+_TXT_FOLDERS = (("txt_labels", "attridet"), ("txt_labels",), ("labels",))
+_DEPTH = 3
+
+_FILM_NAME = re.compile(r"(?P<patient>[^_]+)_(?P<field>\d+)_(?:\d+_)*(?P<objective>1000|400|100)_(?P<diagnosis>[A-Za-z]+)")
+
+
+@dataclass(frozen=True)
+class FilmName:
+    """What a published file name says: `<patient>_<field>_1000_<DX>` at 100x, `<patient>_<field>_<n>_400_<DX>` at 40x, 100 at 10x."""
+
+    patient: str
+    field: str
+    objective: int
+    diagnosis: str
+
+
+def film_name(name: str) -> FilmName | None:
+    """The parts of a picture's file name; None where it is not of the published form."""
+    found = _FILM_NAME.fullmatch(Path(name).stem.strip())
+    if found is None:
+        return None
+    return FilmName(found["patient"], found["field"], int(found["objective"]) // 10, found["diagnosis"].upper())
+
+
+def patient_of(name: str) -> str | None:
+    """The patient that a picture's file name gives; None where it gives none."""
+    parts = film_name(name)
+    return parts.patient if parts else None
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of one subset: where its pictures and its labels are; None for what it has not."""
+
+    subset: str
+    root: Path
+    name: str
+    images: Path | None = None
+    json: Path | None = None
+    txt: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """Subset and split for people."""
+        return self.subset if self.name == FLAT else f"{self.subset}/{self.name}"
+
+    @property
+    def side(self) -> str:
+        """The side of the patients' split that this belongs to."""
+        return self.name.removesuffix(UNLABELLED)
+
+    def pictures(self) -> list[Path]:
+        """Its pictures, sorted by name."""
+        if self.images is None:
+            return []
+        return sorted(p for p in self.images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+
+
+@dataclass(frozen=True)
+class Subset:
+    """One folder of the layout, such as H_100X_C1: `Images/{split}`, `json_labels/{split}.json`, `txt_labels/AttriDet/{split}`."""
+
+    name: str
+    root: Path
+    splits: tuple[Split, ...]
+    packed: tuple[Path, ...] = ()
+    """Archives beside the pictures of a subset without labels, as published for one of them."""
+
+
+def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
+    """The subsets that `root` is or holds, up to three folders down, sorted by name.
+
+    With `flat`, a folder of pictures without the layout counts as a subset of one split. Raises DataError where there is none.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; name a folder that holds Images/<split>")
+    try:
+        found = sorted(_subsets_under(root, root, flat, _DEPTH), key=lambda s: s.name)
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}; make the folder readable") from error
+    if not found:
+        raise DataError(f"{root}: no data set; it or its folders must hold Images/<split>/<picture> (labels: json_labels, txt_labels)")
+    return found
+
+
+def find_splits(root: Path, name: str) -> list[Split]:
+    """The split `name` of every subset that has pictures for it; DataError names the splits that there are."""
+    subsets = find_subsets(root)
+    found = [split for subset in subsets for split in subset.splits if split.name == name and split.images is not None]
+    if not found:
+        present = sorted({split.name for subset in subsets for split in subset.splits if split.images is not None})
+        hint = f"splits there: {', '.join(present)}" if present else "the layout is Images/<split>/<picture>"
+        raise DataError(f"{root}: no Images/{name}; {hint}")
+    return found
+
+
+def _subsets_under(folder: Path, root: Path, flat: bool, depth: int) -> Iterable[Subset]:
+    subset = _subset(folder, root)
+    if subset is not None:
+        yield subset
+        return
+    if flat and _has_pictures(folder):
+        name = _name(folder, root)
+        yield Subset(name, folder, (Split(name, folder, FLAT, images=folder),))
+        return
+    if depth:
+        for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+            yield from _subsets_under(child, root, flat, depth - 1)
+
+
+def _subset(folder: Path, root: Path) -> Subset | None:
+    """What `folder` holds if it has a folder Images with splits in it, or one without but labels beside it."""
+    parents = _spelled(folder, _IMAGE_FOLDERS)
+    if not parents:
+        return None
+    images = {p.name: p for parent in parents for p in _folders(parent)}
+    json_files, txt_folders = _label_files(folder, {name.casefold(): name for name in images})
+    names = sorted({*images, *json_files, *txt_folders})
+    if not names:
+        return None
+    name = _name(folder, root)
+    splits = tuple(Split(name, folder, n, images.get(n), json_files.get(n), txt_folders.get(n)) for n in names)
+    packed = () if json_files or txt_folders else tuple(sorted(folder.glob("*.zip")))
+    return Subset(name, folder, splits, packed)
+
+
+def _label_files(folder: Path, spelled: Mapping[str, str]) -> tuple[dict[str, Path], dict[str, Path]]:
+    """JSON file and TXT folder by split, spelled as its pictures' folder; of several, the first kind of place that has the split."""
+    json_files: dict[str, Path] = {}
+    txt_folders: dict[str, Path] = {}
+
+    def split_of(name: str) -> str:
+        return spelled.get(name.casefold(), name)
+
+    for place in _JSON_FOLDERS:
+        for parent in _spelled(folder, place):
+            for file in sorted(p for p in parent.iterdir() if p.suffix.lower() == ".json"):
+                json_files.setdefault(split_of(file.stem.removeprefix("instances_")), file)
+    for place in _TXT_FOLDERS:
+        for parent in _spelled(folder, place):
+            for child in _folders(parent):
+                # txt_labels may hold other networks' labels: txt_labels/<network>/<split>
+                for candidate in (child, *(_folders(child) if place == ("txt_labels",) else ())):
+                    if any(p.suffix.lower() == ".txt" for p in candidate.iterdir()):
+                        txt_folders.setdefault(split_of(candidate.name), candidate)
+    return json_files, txt_folders
+
+
+def _spelled(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """Folders below `folder` by a chain of names, in any case."""
+    places = [folder]
+    for name in names:
+        places = [child for place in places for child in _folders(place) if child.name.casefold() == name]
+    return places
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _has_pictures(folder: Path) -> bool:
+    return any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir() if p.is_file())
+
+
+def _name(folder: Path, root: Path) -> str:
+    return folder.resolve().name if folder == root else folder.relative_to(root).as_posix()
