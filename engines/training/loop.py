@@ -1,35 +1,43 @@
 """The training loop: joint loss of detector and attributes in one backward, EMA, warm-up, checkpoints, resume (spec 1.7, 2.2, 2.5).
 
-What a batch contains is the dataset's business, what a step costs the schedule's, how good the result is the judge's.
+What a batch contains is the dataset's business, what a step costs the schedule's, how good the result is the judge's, what is left for
+people to look at the record's. Under torchrun (`parallel`) each process works on its slice of every batch.
 """
 
 from __future__ import annotations
 
-import csv
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from engines.data.augment import Sample
-from engines.errors import EnginesError
+from engines.errors import DataError, EnginesError
 from engines.network import AttriDet, Taps
+from engines.network.yolov5 import STRIDES
 from engines.spec import LEUKEMIA_ATTRI, Taxonomy
-from engines.training import checkpoint
+from engines.training import checkpoint, parallel, record
+from engines.training.autoanchor import AnchorChoice, choose_anchors
 from engines.training.dataset import Batch, TrainingSet, collate
 from engines.training.ema import ModelEma
 from engines.training.hyper import FILM, Hyper
 from engines.training.losses import DetectionLoss, LossWeights, attribute_loss
-from engines.training.schedule import Schedule, Step
+from engines.training.optimiser import apply_step, build_optimiser
+from engines.training.schedule import Schedule
+from engines.training.sync_norm import synchronise
 
 CLIP_NORM = 10.0
 BOX_JITTER = 0.05
 """Share of a box's side by which the attribute head's boxes are shaken, so that it meets boxes as a detector draws them."""
+PATIENCE = 100
+"""Epochs without a better fitness after which the published recipe stops."""
 
 
 class TrainingError(EnginesError):
@@ -46,17 +54,21 @@ class Run:
     size: str = "n"
     imgsz: int = 320
     epochs: int = 30
-    batch: int = 16
+    batch: int = 16  # pictures in a step, over all processes
     seed: int = 0
     hyper: Hyper = FILM
-    cosine: bool = True
-    bfloat16: bool = True  # autocast of the convolutions on CPUs that have it; losses stay float32
+    cosine: bool = True  # decay of the learning rate; False: linear
+    amp: bool = True  # autocast of the convolutions: bfloat16 on CPUs, float16 with a gradient scaler on GPUs; losses stay float32
     detach: bool = False
     variances: bool = False  # the detection layer of ConfMix and DACA (spec 3.1)
+    autoanchor: bool = False  # fit the anchors to the labels first, where too few labels match them (spec 1.4)
+    patience: int = PATIENCE  # epochs without a better fitness before it stops; 0: never; counts only where a judge scores
+    phase: int = 1  # each phase of one seed draws its own pictures
     workers: int = 1
     device: str = "cpu"
-    initial: Path | None = None  # checkpoint whose network is the start (not its optimiser)
+    initial: Path | None = None  # checkpoint or weights whose network is the start, head included (not its optimiser)
     data: tuple[str, ...] = field(default_factory=tuple)
+    pictures: bool = False  # draw results.png after an epoch, and write TensorBoard's events where it is installed
 
 
 @dataclass(frozen=True)
@@ -74,166 +86,206 @@ class Progress:
 Judge = Callable[[AttriDet, int], dict[str, float]]
 """Scores the averaged network after an epoch; must return "fitness", larger is better."""
 
-
-def parameter_groups(model: nn.Module, hyper: Hyper) -> list[dict[str, Any]]:
-    """Biases, decayed weights, norm weights: only the second group decays (spec 1.7)."""
-    biases, decayed, norms = [], [], []
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if name == "bias":
-                biases.append(parameter)
-            elif isinstance(module, nn.BatchNorm2d):
-                norms.append(parameter)
-            else:
-                decayed.append(parameter)
-    return [
-        {"params": biases, "weight_decay": 0.0},
-        {"params": decayed, "weight_decay": hyper.weight_decay},
-        {"params": norms, "weight_decay": 0.0},
-    ]
+_MUST_AGREE = ("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach", "batches")
+"""Without these being equal a resumed run would not make the next step of the run it resumes."""
 
 
-def build_optimiser(model: nn.Module, hyper: Hyper) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum as published, or AdamW."""
-    groups = parameter_groups(model, hyper)
-    if hyper.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=hyper.lr0, momentum=hyper.momentum, nesterov=True)
-    if hyper.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=hyper.lr0, betas=(hyper.momentum, 0.999))
-    raise ValueError(f"unknown optimiser '{hyper.optimiser}'; there are 'sgd' and 'adamw'")
-
-
-def apply_step(optimiser: torch.optim.Optimizer, step: Step) -> None:
-    """Put the schedule's values into the groups of `parameter_groups`."""
-    for number, group in enumerate(optimiser.param_groups):
-        group["lr"] = step.lr_bias if number == 0 else step.lr
-        if "momentum" in group:
-            group["momentum"] = step.momentum
+def whole_strides(px: int) -> int:
+    """The smallest side that the network takes, a multiple of 32 px, that is at least `px` (600 becomes 608; spec 1.7)."""
+    return -(-px // STRIDES[-1]) * STRIDES[-1]
 
 
 class Trainer:
-    """One run in memory: `fit` goes from the epoch that was reached to the last; `save` and `resume` keep and restore all of it."""
+    """One run in memory: `fit` goes from the epoch that was reached to the last; `save` and `resume` keep and restore all of it.
+
+    Raises DataError where run, pictures and processes cannot fit together.
+    """
 
     def __init__(self, run: Run, samples: Sequence[Sample], taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> None:
         torch.manual_seed(run.seed)
         self.run, self.taxonomy = run, taxonomy
+        self.processes = parallel.current()
+        check(run, samples, taxonomy, self.processes.count)
         self.device = torch.device(run.device)
-        model = AttriDet(run.size, taxonomy, detach_features=run.detach)
+        model = AttriDet(run.size, taxonomy, detach_features=run.detach, variances=run.variances)
         if run.initial is not None:
-            model.load_state_dict(checkpoint.load_network(run.initial)[0].state_dict())
+            start_from(model, run.initial)
+        self.anchors: AnchorChoice | None = self._fit_anchors(model, samples) if run.autoanchor else None
         self.model: AttriDet = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch stub
+        parallel.start_alike(self.model)
         self.ema = ModelEma(self.model, tau=run.hyper.ema_tau)
-        self.optimiser = build_optimiser(self.model, run.hyper)
-        self.data = TrainingSet(samples, run.imgsz, run.hyper, run.seed)
+        self.optimiser = build_optimiser(self.model, run.hyper, run.batch)
+        if self.processes.count > 1:
+            synchronise(self.model)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.amp and self.device.type == "cuda")
+        self.draws = run.seed + 1_000_003 * (run.phase - 1)
+        """Seed of pictures and noise."""
+        self.data = TrainingSet(samples, run.imgsz, run.hyper, self.draws)
         self.collate: Callable[[Any], Batch] = collate
-        self.batches = max(1, len(self.data) // run.batch)
+        self.noise = torch.Generator().manual_seed(self.draws)
+        self.batches = len(self.data) // run.batch
         self.schedule = Schedule(run.hyper, run.epochs, self.batches, run.batch, run.cosine)
         hyper = run.hyper
         weights = LossWeights(hyper.box, hyper.cls, hyper.obj, 1.0, 1.0, hyper.anchor_t, hyper.fl_gamma, hyper.label_smoothing)
         self.detection_loss = DetectionLoss(self.model, weights, imgsz=run.imgsz)
+        self.record = record.Record(run.folder, run.pictures)
         self.epoch = 0
         self.iteration = 0
         """Number of the batch in work since the start of the run, from 0; right after a resume too."""
-        self.best = float("-inf")
+        self.best, self.best_epoch = float("-inf"), 0
+        self.history: list[dict[str, float]] = []
+        """A row for each epoch done: epoch, losses, scores, seconds."""
 
     @property
     def total_iterations(self) -> int:
         """Batches of the whole run."""
         return self.run.epochs * self.batches
 
+    @property
+    def stopped_early(self) -> bool:
+        """Whether judged fitness has not risen for `patience` epochs."""
+        judged = bool(self.history) and "fitness" in self.history[-1]
+        return judged and 0 < self.run.patience <= self.epoch - self.best_epoch
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch >= self.run.epochs or self.stopped_early
+
+    def _fit_anchors(self, model: AttriDet, samples: Sequence[Sample]) -> AnchorChoice:
+        stride = model.detect.stride.view(-1, 1, 1)
+        given = (model.detect.anchors * stride).double().numpy()
+        choice = choose_anchors(samples, given, self.run.imgsz, self.run.seed, self.run.hyper.anchor_t)
+        if choice.adopted:
+            model.detect.anchors.copy_(torch.from_numpy(choice.anchors_px) / stride)
+        return choice
+
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """L_det + lambda x L_attr of one batch, and its parts."""
+        """L_det + lambda x L_attr of one batch, and its parts; of this process's slice, so that all processes' add up."""
         images = batch.images.to(self.device, memory_format=torch.channels_last).float() / 255
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.bfloat16):
+        half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        with torch.autocast(self.device.type, half, enabled=self.run.amp):
             levels, taps = self.model.forward_train(images)
         levels = [level.float() for level in levels]
         total, parts = self.detection_loss(levels, batch.targets.to(self.device))
         if self.run.hyper.attribute == 0:  # YOLOv5 alone: the attribute head neither learns nor costs time
-            return total, {**parts._asdict(), "attr": torch.zeros(())}
+            return total, {**parts._asdict(), "attr": torch.zeros_like(parts.box)}
         known = (batch.attributes >= 0).any(1)
         rois = self._shaken(batch.rois()[known]).to(self.device)
         logits = self.model.attribute_logits(Taps(taps.p2.float(), taps.p3.float()), rois)
-        attr = attribute_loss(logits, batch.attributes[known], self.taxonomy.groups)
+        attr = attribute_loss(logits, batch.attributes[known], self.taxonomy.groups) * parallel.shares([len(rois)])[0]
         return total + self.run.hyper.attribute * attr, {**parts._asdict(), "attr": attr.detach()}
 
     def _shaken(self, rois: Tensor) -> Tensor:
         sides = (rois[:, 3:5] - rois[:, 1:3]).repeat(1, 2)
-        noise = (torch.rand(len(rois), 4) * 2 - 1) * BOX_JITTER
-        return torch.cat([rois[:, :1], rois[:, 1:] + noise * sides], dim=1)
+        rows = [n for (n,) in parallel.gathered([len(rois)])]
+        first = sum(rows[: self.processes.rank])
+        # Every process draws for all rows and takes its own, so that the number of processes changes nothing.
+        noise = torch.rand(sum(rows), 4, generator=self.noise)[first : first + len(rois)]
+        return torch.cat([rois[:, :1], rois[:, 1:] + (noise * 2 - 1) * BOX_JITTER * sides], dim=1)
 
     def fit(self, report: Callable[[Progress], None] = lambda _: None, judge: Judge | None = None) -> float:
-        """Train to the last epoch; returns the best fitness. Writes last.pt, best.pt and results.csv into the run's folder."""
-        while self.epoch < self.run.epochs:
-            losses = self._one_epoch(report)
-            self.epoch += 1
-            scores = judge(self.ema.model, self.epoch) if judge is not None else {}  # type: ignore[arg-type]  # EMA keeps the type
-            fitness = scores.get("fitness", -sum(losses.values()))
-            improved = fitness > self.best
-            self.best = max(self.best, fitness)
-            self.save(self.run.folder / "last.pt")
-            if improved:
-                self.save(self.run.folder / "best.pt")
-            self._log({"epoch": self.epoch, **losses, **scores})
+        """Train to the last epoch, or until fitness has not risen for `patience` epochs; returns the best fitness.
+
+        Writes last.pt, best.pt and results.csv (and pictures) into the run's folder after each epoch. Raises TrainingError.
+        """
+        try:
+            while not self.finished:
+                began = time.monotonic()
+                losses = self._one_epoch(report)
+                self.epoch += 1
+                scores = judge(self.ema.model, self.epoch) if judge and self.processes.first else {}  # type: ignore[arg-type]  # EMA keeps the type
+                self._keep(losses, parallel.from_first(scores), time.monotonic() - began)
+        finally:
+            self.record.close()
         return self.best
+
+    def _keep(self, losses: dict[str, float], scores: dict[str, float], seconds: float) -> None:
+        fitness = scores.get("fitness", -sum(losses.values()))
+        improved = fitness >= self.best  # equals count: at the start of a training every fitness is 0
+        if improved:
+            self.best, self.best_epoch = fitness, self.epoch
+        self.history.append({"epoch": self.epoch, **losses, **scores, "seconds": round(seconds, 1)})
+        if not self.processes.first:
+            return
+        self.save(self.run.folder / "last.pt")
+        if improved:
+            self.save(self.run.folder / "best.pt")
+        self.record.write(self.history, last=self.finished)
+
+    def _loader(self) -> DataLoader[Any]:
+        """The batches of this epoch; of each the slice that is this process's."""
+        mine = self.run.batch // self.processes.count
+        begins = range(self.processes.rank * mine, self.batches * self.run.batch, self.run.batch)
+        return DataLoader(
+            self.data,
+            mine,
+            sampler=[begin + i for begin in begins for i in range(mine)],
+            num_workers=self.run.workers,
+            collate_fn=self.collate,
+            pin_memory=self.device.type == "cuda",
+        )
 
     def _one_epoch(self, report: Callable[[Progress], None]) -> dict[str, float]:
         run = self.run
         # Draws of dropout and box noise depend on the epoch alone, so that a resumed run makes the identical next step.
-        torch.manual_seed(run.seed * 100_003 + self.epoch)
+        torch.manual_seed(self.draws * 100_003 + self.epoch + 1_000_000_007 * self.processes.rank)
+        self.noise.manual_seed(self.draws * 100_003 + self.epoch)
         self.data.set_epoch(self.epoch)
-        loader = DataLoader(
-            self.data,
-            run.batch,
-            sampler=range(self.batches * run.batch),
-            num_workers=run.workers,
-            collate_fn=self.collate,
-            drop_last=False,
-        )
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         pending, started = 0, time.monotonic()
-        for number, batch in enumerate(loader):
+        for number, batch in enumerate(self._loader()):
             self.iteration = self.epoch * self.batches + number
             step = self.schedule.at(self.iteration)
             apply_step(self.optimiser, step)
             loss, parts = self.joint_loss(batch)
-            if not torch.isfinite(loss):
+            values = parallel.summed({**parts, "": loss})
+            if not math.isfinite(values.pop("")):
                 where = f"epoch {self.epoch + 1}, batch {number + 1}"
-                raise TrainingError(f"the loss is {float(loss)} in {where}; the last good state is {run.folder}/last.pt")
-            loss.backward()  # type: ignore[no-untyped-call]  # torch stub
+                raise TrainingError(f"the loss is no number any more in {where}; the last good state is {run.folder}/last.pt")
+            self.scaler.scale(loss).backward()
             pending += 1
             accumulate = step.accumulate if run.hyper.optimiser == "sgd" else 1
             if pending >= accumulate or number == self.batches - 1:
-                nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
-                self.optimiser.step()
-                self.optimiser.zero_grad(set_to_none=True)
-                self.ema.update(self.model)
+                self._step()
                 pending = 0
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value
             means = {name: value / (number + 1) for name, value in sums.items()}
             speed = (number + 1) * run.batch / max(time.monotonic() - started, 1e-9)
             report(Progress(self.epoch + 1, run.epochs, number + 1, self.batches, means, speed))
         return {name: value / self.batches for name, value in sums.items()}
 
+    def _step(self) -> None:
+        """One step of the optimiser with the gradients of all processes; the scaler leaves it out where float16 overflowed."""
+        parallel.add_gradients(self.model.parameters())
+        self.scaler.unscale_(self.optimiser)
+        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.ema.update(self.model)
+
+    def _settings(self) -> dict[str, Any]:
+        run = self.run
+        names = ("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "cosine", "detach", "amp", "autoanchor", "patience")
+        return {**{name: getattr(run, name) for name in names}, "hyper": run.hyper.to_dict(), "batches": self.batches}
+
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
-        hyper = self.run.hyper
         return {
-            "size": self.run.size,
-            "variances": self.run.variances,
+            **self._settings(),
             "taxonomy": self.taxonomy.to_dict(),
             "model": self.model.state_dict(),
             "ema": self.ema.model.state_dict(),
             "ema_updates": self.ema.updates,
             "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "epoch": self.epoch,
             "best": self.best,
-            "hyper": hyper.to_dict(),
-            "seed": self.run.seed,
-            "imgsz": self.run.imgsz,
-            "batch": self.run.batch,
+            "best_epoch": self.best_epoch,
+            "history": self.history,
             "data": list(self.run.data),
         }
 
@@ -241,20 +293,64 @@ class Trainer:
         checkpoint.save(path, self.state())
 
     def resume(self, path: Path) -> None:
-        """Go on where `path` was written; raises DataError if it belongs to another size."""
+        """Go on where `path` was written; raises DataError naming the setting if it belongs to a run with others."""
         state = checkpoint.read(path)
+        own = self._settings()
+        for name in _MUST_AGREE:
+            if name in state and state[name] != own[name]:
+                raise DataError(disagreement(path, name, state[name], own[name]))
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
         self.ema.updates = int(state["ema_updates"])
+        self.detection_loss.anchors.copy_(self.model.detect.anchors)
         self.optimiser.load_state_dict(state["optimiser"])
+        if state.get("scaler") and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.best = int(state["epoch"]), float(state["best"])
+        self.best_epoch = int(state.get("best_epoch", self.epoch))
+        self.history = list(state["history"]) if "history" in state else record.read(path.parent)
         self.iteration = self.epoch * self.batches
 
-    def _log(self, row: dict[str, float]) -> None:
-        file = self.run.folder / "results.csv"
-        fresh = not file.exists()
-        with file.open("a", newline="") as out:
-            writer = csv.DictWriter(out, fieldnames=list(row))
-            if fresh:
-                writer.writeheader()
-            writer.writerow({k: round(v, 6) for k, v in row.items()})
+
+def disagreement(path: Path, name: str, there: Any, here: Any) -> str:
+    """What to say when `path` was trained with another setting than the run that shall resume it."""
+    if name == "hyper":
+        changed = [key for key in here if here[key] != there.get(key)]
+        name, there, here = f"hyper ({changed[0]})", there.get(changed[0]), here[changed[0]]
+    if name == "batches":
+        return (
+            f"{path}: an epoch had {there} batches, now {here}: the data have changed. Train anew in another folder, --initial {path}"
+        )
+    advice = "Resume with the settings it has, or start anew in another folder with it as --initial"
+    return f"{path}: was trained with {name} {there}, now it is {here}. {advice}"
+
+
+def check(run: Run, samples: Sequence[Sample], taxonomy: Taxonomy, processes: int) -> None:
+    """DataError, with what to change, where a run cannot be made with these pictures on so many processes."""
+    if run.imgsz != whole_strides(run.imgsz):
+        raise DataError(
+            f"pictures of {run.imgsz} px: the network takes multiples of {STRIDES[-1]}; {whole_strides(run.imgsz)} is the next"
+        )
+    if run.batch % processes:
+        raise DataError(f"--batch {run.batch} does not go into {processes} processes; take a multiple of {processes}")
+    if len(samples) < run.batch:
+        raise DataError(
+            f"{len(samples)} training pictures do not fill one --batch {run.batch}; lower it, or show them more often with DIR:N"
+        )
+    classes = np.concatenate([sample.labels[:, 0] for sample in samples])
+    if not len(classes):
+        raise DataError("no training picture has a labelled cell; look at the label files with `attridet data check`")
+    if classes.min() < 0 or classes.max() >= len(taxonomy.classes):
+        wrong = int(classes.max() if classes.max() >= len(taxonomy.classes) else classes.min())
+        raise DataError(f"a label has the class {wrong}; the taxonomy has 0 to {len(taxonomy.classes) - 1}")
+
+
+def start_from(model: AttriDet, path: Path) -> list[str]:
+    """Take the network of `path` as the start; returns what began anew instead. DataError if it is of another size."""
+    left = checkpoint.load_start(model, path)
+    misfits = [name for name in left if not name.startswith(("model.24.", "attribute_head."))]
+    if misfits:
+        raise DataError(
+            f"{path}: does not fit size {model.size}: {misfits[0]} and {len(misfits) - 1} more differ; name the --size it has"
+        )
+    return left

@@ -1,0 +1,1 @@
+"""Unsupervised adaptation of a detector to another microscope: pseudo-labels, region mixing (ConfMix), composites (DACA)."""

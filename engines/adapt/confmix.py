@@ -1,0 +1,95 @@
+"""ConfMix: the quadrant of a target picture in which the network is surest replaces that quadrant of a source picture (spec 3.2).
+
+Mattolin, Zanella, Ricci, Wang: ConfMix (WACV 2023). The published program's slips are not repeated: it clips boxes of
+the left half to the right one, takes one quadrant for a whole batch, and pastes it even where nothing was found. The training step is
+in `trainer`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from engines.adapt.pseudo import Found, join
+from engines.decode import Thresholds
+from engines.detections import Int64
+
+THRESHOLDS = Thresholds(confidence=0.25, iou=0.5, max_detections=300, agnostic=False)
+"""What becomes a pseudo-label, in both domains."""
+SURE = 0.5
+"""Score above which a box counts for the weight of the mixed picture's loss."""
+
+
+class Quadrant(IntEnum):
+    """A quarter of a picture, in the published order, which decides between equals."""
+
+    LEFT_BOTTOM = 0
+    LEFT_TOP = 1
+    RIGHT_BOTTOM = 2
+    RIGHT_TOP = 3
+
+    @property
+    def right(self) -> bool:
+        return self >= Quadrant.RIGHT_BOTTOM
+
+    @property
+    def top(self) -> bool:
+        return self in (Quadrant.LEFT_TOP, Quadrant.RIGHT_TOP)
+
+    def slices(self, hw: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns of this quadrant in a picture of `hw` px."""
+        y, x = hw[0] // 2, hw[1] // 2
+        return (slice(0, y) if self.top else slice(y, hw[0])), (slice(x, hw[1]) if self.right else slice(0, x))
+
+
+def quadrants(found: Found, hw: tuple[int, int]) -> Int64:
+    """(N,) the quadrant of each box's centre."""
+    x, y = ((found.boxes[:, :2] + found.boxes[:, 2:]) / 2).T
+    right, top = x >= hw[1] // 2, y < hw[0] // 2
+    of: Int64 = (2 * right + top).astype(np.int64)
+    return of
+
+
+def surest(found: Found, hw: tuple[int, int]) -> Quadrant | None:
+    """The quadrant with the highest mean score, the first of equals; None where nothing was found."""
+    if not len(found):
+        return None
+    of = quadrants(found, hw)
+    return Quadrant(int(np.argmax([found.scores[of == q].mean() if (of == q).any() else 0.0 for q in range(4)])))
+
+
+def mix(source: Found, target: Found, quadrant: Quadrant, hw: tuple[int, int]) -> tuple[Found, float]:
+    """Boxes of the source picture whose `quadrant` shows the target picture, and their weight gamma.
+
+    The source's boxes with their centre outside the quadrant, cut where they reach into it; then the target's with their centre inside,
+    cut to it; all cut to the picture. A box diagonally opposite that reaches over the corner keeps its sides: cutting either would
+    be wrong. gamma: share of these boxes whose score exceeds `SURE`; 0 without boxes.
+    """
+    height, width = hw
+    y, x = height // 2, width // 2
+    of = quadrants(source, hw)
+    outside = source.select(of != quadrant)
+    boxes, of = outside.boxes.copy(), of[of != quadrant]
+    same_row = (of % 2 == 1) == quadrant.top
+    same_column = (of >= 2) == quadrant.right
+    if quadrant.right:
+        boxes[same_row, 2] = boxes[same_row, 2].clip(max=x)
+    else:
+        boxes[same_row, 0] = boxes[same_row, 0].clip(min=x)
+    if quadrant.top:
+        boxes[same_column, 1] = boxes[same_column, 1].clip(min=y)
+    else:
+        boxes[same_column, 3] = boxes[same_column, 3].clip(max=y)
+    inside = target.select(quadrants(target, hw) == quadrant)
+    rows, columns = quadrant.slices(hw)
+    pasted = inside.boxes.clip(
+        (columns.start, rows.start, columns.start, rows.start), (columns.stop, rows.stop, columns.stop, rows.stop)
+    )
+    mixed = join(
+        [
+            Found(boxes.clip(0, (width, height, width, height)), outside.classes, outside.scores),
+            Found(pasted, inside.classes, inside.scores),
+        ]
+    )
+    return mixed, float((mixed.scores > SURE).mean()) if len(mixed) else 0.0

@@ -1,0 +1,184 @@
+"""The step of adaptation: labelled source pictures as ever, and beside them what the network believes of unlabelled target ones.
+
+The loop, its schedule, checkpoints and resume are those of `engines.training.loop`; mixing is in `confmix` and `daca`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from engines.adapt import confmix, daca
+from engines.adapt.pseudo import Found, delta, pseudo_labels, targets
+from engines.data.augment import Sample
+from engines.detections import Image
+from engines.network import AttriDet
+from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+from engines.training.dataset import Batch, TrainingSet, collate
+from engines.training.loop import Run, Trainer
+
+Method = Literal["source-only", "confmix", "daca"]
+METHODS: tuple[Method, ...] = ("source-only", "confmix", "daca")
+Row = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How target pictures are used.
+
+    teacher: who makes the pseudo-labels: the network as it is in this step, in training mode, as published ("student"), or its
+        average in evaluation mode ("ema").
+    source_boxes: what a mixed picture says of its source part: pseudo-labels, as published, or the labels ("truth").
+    confidence: score from which a box becomes a pseudo-label; None: .25 for ConfMix, .1 for DACA. weight: of the target's loss.
+    """
+
+    method: Method = "confmix"
+    teacher: Literal["student", "ema"] = "student"
+    source_boxes: Literal["pseudo", "truth"] = "pseudo"
+    confidence: float | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class PairedBatch(Batch):
+    """A source batch, and as many target pictures (B, 3, H, W) uint8 RGB whose labels, if there are any, nobody looks at."""
+
+    target: Tensor
+
+
+class PairedSet(Dataset[tuple[Row, Row]]):
+    """Item i: the source's sample i and one of the target's; both a pure function of seed, epoch and i."""
+
+    def __init__(self, source: TrainingSet, target: TrainingSet) -> None:
+        self.source, self.target = source, target
+
+    def set_epoch(self, epoch: int) -> None:
+        """Shuffle both; the target's pictures are gone through in order, epoch after epoch."""
+        self.source.set_epoch(epoch)
+        self.target.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, position: int) -> tuple[Row, Row]:
+        return self.source[position], self.target[position % len(self.target)]
+
+
+def collate_pairs(items: Sequence[tuple[Row, Row]]) -> PairedBatch:
+    """Stack source and target samples."""
+    source = collate([s for s, _ in items])
+    return PairedBatch(source.images, source.targets, source.attributes, torch.stack([t[0] for _, t in items]))
+
+
+class AdaptTrainer(Trainer):
+    """A `Trainer` whose batches also bring target pictures. `source-only` trains the same steps without looking at them.
+
+    samples: labelled pictures of the source. targets: pictures of the target; their boxes are not used. The network has variances.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        adaptation: Adaptation,
+        samples: Sequence[Sample],
+        unlabelled: Sequence[Sample],
+        taxonomy: Taxonomy = LEUKEMIA_ATTRI,
+    ) -> None:
+        super().__init__(replace(run, variances=True), samples, taxonomy)
+        self.adaptation = adaptation
+        if adaptation.method == "source-only":
+            return
+        blank = [Sample(s.image, s.boxes[:0], s.labels[:0]) for s in unlabelled]
+        # Tiles of a patchwork are cut round labelled cells; whole fields are what the target has.
+        hyper = replace(run.hyper, patchwork=0.0, crop=0.0)
+        self.data: Any = PairedSet(self.data, TrainingSet(blank, run.imgsz, hyper, run.seed + 1))
+        self.collate = collate_pairs
+
+    def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The source's joint loss, and weight x the loss of what was made of the target (part `target`)."""
+        total, parts = super().joint_loss(batch)
+        if not isinstance(batch, PairedBatch):
+            return total, parts
+        made = self._mixed(batch) if self.adaptation.method == "confmix" else self._composed(batch)
+        if made is None:
+            return total, {**parts, "target": torch.zeros(()), "gamma": torch.zeros(())}
+        images, wanted, gamma = made
+        levels = self._levels(self.model, images)
+        loss, _ = self.detection_loss(levels, wanted.to(self.device))
+        # The loss is a sum over pictures: where some gave nothing to learn from, the others do not count for more.
+        part = gamma * self.adaptation.weight * loss
+        return total + part, {**parts, "target": part.detach() / len(batch.images), "gamma": torch.tensor(gamma)}
+
+    def _levels(self, model: AttriDet, images: Tensor) -> list[Tensor]:
+        pixels = images.to(self.device, memory_format=torch.channels_last).float() / 255
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.bfloat16):
+            levels, _ = model.forward_train(pixels)
+        return [level.float() for level in levels]
+
+    def _believed(self, images: Tensor) -> list[Found]:
+        """Pseudo-labels of a batch by the teacher."""
+        adaptation = self.adaptation
+        published = confmix.THRESHOLDS if adaptation.method == "confmix" else daca.THRESHOLDS
+        thresholds = published if adaptation.confidence is None else replace(published, confidence=adaptation.confidence)
+        model = self.model if adaptation.teacher == "student" else self.ema.model
+        assert isinstance(model, AttriDet)
+        with torch.no_grad():
+            levels = self._levels(model, images)
+        trust = delta(self.iteration / max(self.total_iterations, 1))
+        size = images.shape[3], images.shape[2]
+        found = pseudo_labels(model, levels, thresholds, trust)
+        return [Found(f.boxes.clip(0, (*size, *size)), f.classes, f.scores) for f in found]
+
+    def _mixed(self, batch: PairedBatch) -> tuple[Tensor, Tensor, float] | None:
+        """ConfMix's pictures, their targets and gamma; None where the teacher found nothing in any target picture."""
+        hw = (batch.images.shape[2], batch.images.shape[3])
+        target = self._believed(batch.target)
+        source = self._believed(batch.images) if self.adaptation.source_boxes == "pseudo" else truths(batch)
+        images, found, sure, boxes = [], [], 0.0, 0
+        for number, one in enumerate(target):
+            quadrant = confmix.surest(one, hw)
+            if quadrant is None:
+                continue
+            mixed, gamma = confmix.mix(source[number], one, quadrant, hw)
+            image = batch.images[number].clone()
+            where = (slice(None), *quadrant.slices(hw))
+            image[where] = batch.target[number][where]
+            images.append(image)
+            found.append(mixed)
+            sure, boxes = sure + gamma * len(mixed), boxes + len(mixed)
+        return (torch.stack(images), targets(found, hw), sure / max(boxes, 1)) if images else None
+
+    def _composed(self, batch: PairedBatch) -> tuple[Tensor, Tensor, float] | None:
+        """DACA's pictures and their targets; None where the teacher found nothing in any target picture."""
+        hw = (batch.images.shape[2], batch.images.shape[3])
+        rng = np.random.default_rng([self.run.seed, 7, self.iteration])
+        images, boxes = [], []
+        for number, one in enumerate(self._believed(batch.target)):
+            corner = daca.surest(one, hw)
+            if corner is None:
+                continue
+            local = daca.cut(one, corner, hw)
+            tile: Image = np.ascontiguousarray(batch.target[number].permute(1, 2, 0).numpy()[daca.corner_slices(corner, hw)])
+            colour = batch.images[number].float().mean((1, 2)).round().byte().numpy()
+            ground = np.broadcast_to(colour, (*hw, 3)).copy()
+            image, found = daca.compose([daca.augmented(rng, tile, local) for _ in daca.CORNERS], ground)
+            if len(found):
+                images.append(torch.from_numpy(image.transpose(2, 0, 1).copy()))
+                boxes.append(found)
+        return (torch.stack(images), targets(boxes, hw), 1.0) if images else None
+
+
+def truths(batch: Batch) -> list[Found]:
+    """The labels of a batch in the form of pseudo-labels, with score 1."""
+    rois, classes = batch.rois().double().numpy(), batch.targets[:, 1].long().numpy()
+    made = []
+    for number in range(len(batch.images)):
+        own = rois[:, 0] == number
+        made.append(Found(rois[own, 1:], classes[own], np.ones(int(own.sum()), np.float32)))
+    return made

@@ -1,0 +1,189 @@
+"""ConfMix and DACA: schedule, head, loss and mixing against the reference's numbers, and what must hold of any mixing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from engines.adapt import confmix, daca
+from engines.adapt.confmix import Quadrant
+from engines.adapt.pseudo import NOTHING, Found, delta, targets
+from engines.network import YOLOv5
+from engines.training.losses import DetectionLoss, LossWeights, gaussian_box
+
+MIRRORED = {0: 2, 1: 3, 2: 0, 3: 1}
+
+
+def rows(table: np.ndarray[Any, Any]) -> Found:
+    """Boxes of a fixture's rows: picture, class, centre x, centre y, width, height in px, score."""
+    table = table.reshape(-1, 7)
+    half = table[:, 4:6] / 2
+    return Found(
+        np.concatenate([table[:, 2:4] - half, table[:, 2:4] + half], axis=1),
+        table[:, 1].astype(np.int64),
+        table[:, 6].astype(np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def reference(parity: Path) -> dict[str, Any]:
+    return dict(np.load(parity / "confmix" / "confmix.npz"))
+
+
+@pytest.mark.shared
+def test_the_schedule_is_the_reference_s(reference: dict[str, Any]) -> None:
+    assert np.allclose([delta(r) for r in reference["delta.r"]], reference["delta"], atol=1e-12)
+
+
+@pytest.mark.shared
+def test_the_detection_layer_with_variances(parity: Path, reference: dict[str, Any]) -> None:
+    model = YOLOv5("n", 14, variances=True)
+    model.load_state_dict(load_file(parity / "confmix" / "confmix_yolov5n_nc14_state.safetensors"))
+    with torch.no_grad():
+        levels, _ = model.eval().forward_levels(torch.from_numpy(reference["head.image"]))
+        for i, level in enumerate(levels):
+            assert np.allclose(level[..., :19], reference[f"head.raw{i}"], atol=1e-4)
+            assert np.allclose(level[..., 19:], reference[f"head.var{i}"], atol=1e-4)
+        for share, name in ((0.0, "pred_delta0.0"), (0.4, "pred_delta0.4"), (1.0, "pred_delta1.0"), (0.0, "pred_plain")):
+            found = model.decode(levels, share).numpy()
+            assert np.abs(found[..., :4] - reference[f"head.{name}"][..., :4]).max() < 2e-2
+            assert np.abs(found[..., 4:] - reference[f"head.{name}"][..., 4:]).max() < 1e-4
+
+
+@pytest.mark.shared
+def test_the_gaussian_loss_and_its_gradients(parity: Path, reference: dict[str, Any]) -> None:
+    gains = json.loads((parity / "confmix" / "meta.json").read_text())["gloss"]["gains"]
+    levels = [torch.cat([torch.from_numpy(reference[f"gloss.{k}{i}"]) for k in "pv"], -1).requires_grad_() for i in range(3)]
+    loss = DetectionLoss(YOLOv5("n", 14, variances=True), LossWeights(gains["box"], gains["cls"] * 80 / 14, gains["obj"]), imgsz=640)
+    total, parts = loss(levels, torch.from_numpy(reference["gloss.targets"]))
+    total.backward()
+    assert float(total.detach()) == pytest.approx(float(reference["gloss.total"]), rel=1e-5)
+    assert np.allclose([float(p) for p in parts], reference["gloss.items"], rtol=1e-5)
+    for i, level in enumerate(levels):
+        assert level.grad is not None
+        assert np.allclose(level.grad[..., :19], reference[f"gloss.grad_p{i}"], atol=1e-6)
+        assert np.allclose(level.grad[..., 19:], reference[f"gloss.grad_v{i}"], atol=1e-6)
+
+
+def test_a_sure_exact_box_costs_less_than_nothing() -> None:
+    box = torch.tensor([[0.5, 0.5, 2.0, 2.0]])
+    assert float(gaussian_box(box, box, torch.full((1, 4), -20.0))) == pytest.approx(1 - 1 / (0.3 * (2 * np.pi) ** 0.5), abs=1e-5)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("number", range(4))
+def test_mixing_is_the_corrected_reference_s(reference: dict[str, Any], number: int) -> None:
+    source, target = rows(reference[f"mix{number}.src_dets"]), rows(reference[f"mix{number}.tgt_dets"])
+    picture = reference[f"mix{number}.img_s"]
+    hw = (picture.shape[2], picture.shape[3])
+    quadrant = confmix.surest(target, hw)
+    assert quadrant == number
+    mixed, gamma = confmix.mix(source, target, Quadrant(number), hw)
+    assert np.allclose(targets([mixed], hw), reference[f"mix{number}.corrected_targets"], atol=1e-5)
+    assert gamma == pytest.approx(float(reference[f"mix{number}.gamma"]), abs=1e-6)
+    pasted = picture.copy()
+    where = (..., *Quadrant(number).slices(hw))
+    pasted[where] = reference[f"mix{number}.img_t"][where]
+    assert np.allclose(pasted / 255, reference[f"mix{number}.img_mix"], atol=1e-6)
+
+
+@pytest.mark.shared
+def test_mixing_with_nothing_found(reference: dict[str, Any]) -> None:
+    assert confmix.surest(NOTHING, (64, 64)) is None
+    for name, quadrant in (("none", 0), ("target_only", 3), ("source_only", 0)):
+        source, target = (rows(reference[f"empty.{name}.{k}"]) for k in ("src", "tgt"))
+        mixed, gamma = confmix.mix(source, target, Quadrant(quadrant), (64, 64))
+        assert np.allclose(targets([mixed], (64, 64)), reference[f"empty.{name}.official_targets"], atol=1e-5)
+        assert gamma == pytest.approx(float(reference[f"empty.{name}.gamma"]), abs=1e-6)
+
+
+def flipped(found: Found, width: int) -> Found:
+    return Found(found.boxes[:, [2, 1, 0, 3]] * (-1, 1, -1, 1) + (width, 0, width, 0), found.classes, found.scores)
+
+
+def some_boxes(rng: np.random.Generator, n: int, hw: tuple[int, int]) -> Found:
+    centre, side = rng.uniform(0, 1, (n, 2)) * hw[::-1], rng.uniform(4, 90, (n, 2))
+    return Found(
+        np.concatenate([centre - side / 2, centre + side / 2], axis=1),
+        rng.integers(0, 14, n),
+        rng.uniform(0.25, 1, n).astype(np.float32),
+    )
+
+
+@given(st.integers(0, 10**6), st.integers(0, 9), st.integers(1, 9))
+def test_mixing_commutes_with_a_flip(seed: int, n_source: int, n_target: int) -> None:
+    rng, hw = np.random.default_rng(seed), (128, 160)
+    source, target = some_boxes(rng, n_source, hw), some_boxes(rng, n_target, hw)
+    quadrant = confmix.surest(target, hw)
+    other = confmix.surest(flipped(target, hw[1]), hw)
+    assert quadrant is not None and other is not None
+    assert other == MIRRORED[quadrant]
+    mixed, gamma = confmix.mix(source, target, quadrant, hw)
+    again, gamma_again = confmix.mix(flipped(source, hw[1]), flipped(target, hw[1]), other, hw)
+    assert np.allclose(flipped(mixed, hw[1]).boxes, again.boxes)
+    assert gamma == gamma_again
+    assert (mixed.boxes[:, 2:] >= mixed.boxes[:, :2]).all()
+
+
+@given(st.integers(0, 10**6))
+def test_no_box_of_the_source_lies_in_the_pasted_quadrant(seed: int) -> None:
+    """But for corners of diagonal boxes: a box beside the quadrant ends at its border."""
+    rng, hw = np.random.default_rng(seed), (128, 160)
+    source, target = some_boxes(rng, 9, hw), some_boxes(rng, 3, hw)
+    quadrant = confmix.surest(target, hw)
+    assert quadrant is not None
+    beside = source.select(confmix.quadrants(source, hw) != quadrant)
+    mixed, _ = confmix.mix(source, NOTHING, quadrant, hw)
+    rows_, columns = quadrant.slices(hw)
+    of = confmix.quadrants(beside, hw)
+    for box, home in zip(mixed.boxes, of, strict=True):
+        overlap = min(box[2], columns.stop) - max(box[0], columns.start), min(box[3], rows_.stop) - max(box[1], rows_.start)
+        diagonal = (home % 2 == 1) != quadrant.top and (home >= 2) != quadrant.right
+        assert diagonal or min(overlap) <= 1e-9
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("corner", ["topleft", "bottomleft", "bottomright", "topright"])
+def test_daca_cuts_and_composes_as_the_reference(parity: Path, corner: str) -> None:
+    reference = np.load(parity / "daca" / "daca.npz")
+    found, picture = rows(reference[f"{corner}.dets"]), reference[f"{corner}.img"][0].transpose(1, 2, 0)
+    number = [name.replace("-", "") for name in daca.CORNERS].index(corner)
+    hw = picture.shape[:2]
+    assert daca.surest(found, hw) == number
+    tile = picture[daca.corner_slices(number, hw)]
+    assert np.array_equal(tile, reference[f"{corner}.region"][0].transpose(1, 2, 0))
+    local = daca.cut(found, number, hw, published=True)
+    wanted = rows(reference[f"{corner}.local_boxes"])
+    assert np.allclose(local.boxes, wanted.boxes, atol=1e-4)
+    canvas, boxes = daca.compose([(tile, local)] * 4, np.zeros_like(picture))
+    assert np.array_equal(canvas.transpose(2, 0, 1), reference[f"{corner}.composite_identity"])
+    assert np.allclose(targets([boxes], hw), reference[f"{corner}.composite_targets_identity"], atol=1e-4)
+
+
+def test_daca_without_the_rounding_cuts_exactly() -> None:
+    found = Found(np.array([[48.5, 61.2, 111.0, 81.5], [0, 0, 10, 10]]), np.array([5, 6]), np.array([0.9, 0.8], np.float32))
+    assert np.allclose(daca.cut(found, 2, (128, 128)).boxes, [[0, 0, 47.0, 17.5]])
+    assert daca.surest(NOTHING, (128, 128)) is None
+
+
+@given(st.integers(0, 10**6))
+def test_daca_s_augmentation_keeps_boxes_on_their_cells(seed: int) -> None:
+    """A dark square stays inside its box through crop and flip; the picture keeps its size."""
+    rng = np.random.default_rng(seed)
+    tile = np.full((96, 128, 3), 220, np.uint8)
+    x, y = int(rng.integers(0, 90)), int(rng.integers(0, 60))
+    tile[y : y + 24, x : x + 24] = 20
+    found = Found(np.array([[x, y, x + 24.0, y + 24.0]]), np.array([3]), np.array([0.7], np.float32))
+    image, moved = daca.augmented(rng, tile, found)
+    assert image.shape == tile.shape
+    ys, xs = np.nonzero(image[..., 1] < 100)
+    hull = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+    assert np.abs(moved.boxes[0] - hull).max() <= 6
