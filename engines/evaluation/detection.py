@@ -1,6 +1,7 @@
 """Average precision by two rules: YOLOv5's, which papers of its family quote, and COCO's, which the others quote.
 
-The two differ on identical boxes (spec 1.10), so a number without its rule says little; the house always reports both.
+The two differ on identical boxes (spec 1.10), so a number without its rule says little; the house always reports both. COCO's rule on
+a weighted sample of pictures, for intervals, is in `engines.evaluation.resample`.
 """
 
 from __future__ import annotations
@@ -48,6 +49,22 @@ class AveragePrecision:
     ap: Float64
 
     @property
+    def ap50(self) -> Float64:
+        """AP at IoU .5 of each class, (C,)."""
+        return self.ap[:, 0]
+
+    @property
+    def ap5095(self) -> Float64:
+        """Mean AP over IoU .5 to .95 of each class, (C,)."""
+        at: Float64 = self.ap.mean(1)
+        return at
+
+    def of(self, classes: Sequence[int]) -> AveragePrecision:
+        """The part of it that concerns `classes`; those that the labels do not hold are left out."""
+        wanted = np.isin(self.classes, list(classes))
+        return AveragePrecision(self.classes[wanted], self.ap[wanted])
+
+    @property
     def map50(self) -> float:
         """Mean AP at IoU .5 over the classes present; NaN without any."""
         return float(self.ap[:, 0].mean()) if len(self.ap) else float("nan")
@@ -59,10 +76,25 @@ class AveragePrecision:
 
 
 @dataclass(frozen=True, eq=False)
+class Curves:
+    """What a confidence threshold trades at IoU .5, a row for each class that the labels hold.
+
+    grid: (1000,) from 0 to 1: the confidences of `precision`, `recall` and `f1`, each (C, 1000), and the recalls of `envelope`
+    (C, 1000), the highest precision at that recall or a larger one.
+    """
+
+    grid: Float64
+    precision: Float64
+    recall: Float64
+    f1: Float64
+    envelope: Float64
+
+
+@dataclass(frozen=True, eq=False)
 class YoloResult(AveragePrecision):
     """By YOLOv5's rule, with precision, recall and F1 of each class at the one confidence where the mean F1 is highest.
 
-    true_positives and false_positives: (C,) counts there, rounded, as the reference derives them. curves are at IoU .5.
+    true_positives and false_positives: (C,) counts there, rounded, as the reference derives them. `curves` are at IoU .5.
     """
 
     truths: Int64
@@ -72,6 +104,7 @@ class YoloResult(AveragePrecision):
     true_positives: Float64
     false_positives: Float64
     best_confidence: float
+    curves: Curves
 
 
 def match(judged: Judged) -> Bool:
@@ -106,7 +139,7 @@ def yolo_ap(images: Sequence[Judged]) -> YoloResult:
     classes, truths = np.unique(_classes(images), return_counts=True)
     grid = np.linspace(0, 1, 1000)
     ap = np.zeros((len(classes), len(IOU_THRESHOLDS)))
-    precision_at, recall_at = np.zeros((len(classes), 1000)), np.zeros((len(classes), 1000))
+    precision_at, recall_at, envelope = (np.zeros((len(classes), len(grid))) for _ in range(3))
     for row, (cls, total) in enumerate(zip(classes, truths, strict=True)):
         mine = found_classes == cls
         if not mine.any():
@@ -117,6 +150,7 @@ def yolo_ap(images: Sequence[Judged]) -> YoloResult:
         recall_at[row] = np.interp(-grid, -scores[mine], recall[:, 0], left=0)
         precision_at[row] = np.interp(-grid, -scores[mine], precision[:, 0], left=1)
         ap[row] = [yolo_area(recall[:, t], precision[:, t]) for t in range(len(IOU_THRESHOLDS))]
+        envelope[row] = np.interp(grid, *_envelope(recall[:, 0], precision[:, 0]))
     f1_at = 2 * precision_at * recall_at / (precision_at + recall_at + _EPS)
     best = int(_smooth(f1_at.mean(0), 0.1).argmax()) if len(classes) else 0
     precision, recall = precision_at[:, best], recall_at[:, best]
@@ -131,17 +165,22 @@ def yolo_ap(images: Sequence[Judged]) -> YoloResult:
         true_positives=true_positives,
         false_positives=(true_positives / (precision + _EPS) - true_positives).round(),
         best_confidence=float(grid[best]),
+        curves=Curves(grid, precision_at, recall_at, f1_at, envelope),
     )
 
 
 def yolo_area(recall: Float64, precision: Float64) -> float:
     """Area under one precision-recall curve by YOLOv5's rule; both (n,), recall rising."""
+    x = np.linspace(0, 1, 101)
+    y = np.interp(x, *_envelope(recall, precision))
+    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum())
+
+
+def _envelope(recall: Float64, precision: Float64) -> tuple[Float64, Float64]:
+    """Recall and the highest precision from there on, between the rule's ends (0, 1) and (1, 0)."""
     recall = np.concatenate(([0.0], recall, [1.0]))
     precision = np.concatenate(([1.0], precision, [0.0]))
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    x = np.linspace(0, 1, 101)
-    y = np.interp(x, recall, envelope)
-    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum())
+    return recall, np.maximum.accumulate(precision[::-1])[::-1]
 
 
 def coco_ap(images: Sequence[Judged]) -> AveragePrecision:

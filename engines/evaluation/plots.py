@@ -1,0 +1,264 @@
+"""The pictures of an evaluation, drawn by matplotlib into files or memory, without a screen. What they show comes as plain arrays.
+
+    precision_recall(names, ap50, recall, envelope, label)      curves of the types at IoU .5
+    f1_confidence(names, confidence, f1, best_confidence, label)
+    confusion(counts, names, label)                             types, with background
+    attribute_confusions({attribute: (values, counts)}, label)
+    differentials([Differential], names, label)                 labelled beside told, a film a panel
+    training_curves({panel: {line: (epochs, values)}}, label)   losses and scores over the epochs
+    examples([Example], names, label)                           in `engines.evaluation.examples`: truth beside predictions
+
+each give a `matplotlib.figure.Figure`; `plot_style.png(figure)` its bytes; `write_pictures(parts, folder)` writes all that `Parts`
+holds and returns name -> path. Colours: Okabe and Ito's set (jfly.uni-koeln.de/color), readable with colour blindness; lines differ by
+dash as well.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from engines.detections import Int64
+from engines.evaluation.examples import choose, examples
+from engines.evaluation.files import make_folder, write_whole
+from engines.evaluation.parts import Differential, Parts
+from engines.evaluation.plot_style import BLUES, FAINT, INK, LINE, ORANGE, SOFT, headline, jpeg, pens, png, style
+
+_PANELS = 12
+"""Films on one picture of differentials."""
+Float64 = NDArray[np.float64]
+
+
+def precision_recall(names: Sequence[str], ap50: Float64, recall: Float64, envelope: Float64, label: str) -> Figure:
+    """Precision over recall at IoU .5. ap50 (C,) by YOLOv5's rule, recall (n,), envelope (C, n): precision's envelope there."""
+    with style():
+        figure, axes = _one("Precision and recall at IoU 0.5", label, "recall", "precision")
+        order = np.argsort(-ap50, kind="stable")
+        for row, (colour, dash) in zip(order, pens(), strict=False):
+            axes.plot(recall, envelope[row], color=colour, linestyle=dash, label=f"{names[row]}  {ap50[row]:.3f}")
+        if len(ap50):
+            axes.plot(recall, envelope.mean(0), color=INK, linewidth=3, label=f"mean  {ap50.mean():.3f}")
+        _legend(axes, "AP50, YOLOv5's rule")
+        return figure
+
+
+def f1_confidence(names: Sequence[str], confidence: Float64, f1: Float64, best_confidence: float, label: str) -> Figure:
+    """F1 over the confidence that a detection must exceed, at IoU .5. confidence (n,), f1 (C, n)."""
+    with style():
+        figure, axes = _one("F1 over confidence at IoU 0.5", label, "confidence", "F1")
+        order = np.argsort(-f1.max(1, initial=0), kind="stable")
+        for row, (colour, dash) in zip(order, pens(), strict=False):
+            axes.plot(confidence, f1[row], color=colour, linestyle=dash, label=f"{names[row]}  {f1[row].max():.3f}")
+        if len(f1):
+            mean = f1.mean(0)
+            axes.plot(confidence, mean, color=INK, linewidth=3, label=f"mean  {mean.max():.3f}")
+            axes.axvline(best_confidence, color=SOFT, linewidth=0.9, linestyle=(0, (3, 3)))
+            axes.annotate(
+                f"mean F1 highest at {best_confidence:.3f}",
+                (best_confidence, 1.02),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="right" if best_confidence > 0.8 else "left" if best_confidence < 0.2 else "center",
+                va="bottom",
+                color=SOFT,
+                fontsize=8,
+            )
+        _legend(axes, "highest F1")
+        return figure
+
+
+def confusion(counts: Int64, names: Sequence[str], label: str) -> Figure:
+    """Which type was told of which. counts (C + 1, C + 1): rows labelled, columns told, the last of each background.
+
+    Shades are shares of the row; classes that were neither labelled nor told are left out, and named under the picture.
+    """
+    present = [i for i in range(len(names)) if counts[i].sum() or counts[:, i].sum()]
+    absent = [names[i] for i in range(len(names)) if i not in present]
+    rows = [*present, len(names)]
+    shown = counts[np.ix_(rows, rows)]
+    words = [*(names[i] for i in present), "background"]
+    rows_words = [f"{word} ({total})" for word, total in zip(words, shown.sum(1), strict=True)]
+    side = len(rows)
+    with style():
+        inches = 2.6 + 0.47 * side
+        figure = Figure(figsize=(inches + 0.4, inches + 0.35), layout="constrained")
+        axes = figure.subplots()
+        title = f"{label}\nRows: labelled (cells). Columns: told. Shade: share of the row. Background: not found, or no cell."
+        if absent:
+            title += "\n" + textwrap.fill("Neither labelled nor told: " + ", ".join(absent), 100)
+        _matrix(axes, shown, rows_words, words, corner=True)
+        headline(figure, "Types: labelled and told", title)
+        return figure
+
+
+def attribute_confusions(attributes: Mapping[str, tuple[Sequence[str], Int64]], label: str) -> Figure:
+    """One small matrix for each attribute. counts (V, V) of the cells found: rows labelled, columns told; nothing stated: not drawn."""
+    stated = {name: (words, counts) for name, (words, counts) in attributes.items() if counts.sum()}
+    with style():
+        columns = min(len(stated), 4) or 1
+        rows = -(-len(stated) // columns) or 1
+        figure = Figure(figsize=(2.75 * columns + 0.3, 2.6 * rows + 0.8), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, (name, (words, counts)) in zip(panels, stated.items(), strict=False):
+            _matrix(axes, counts, words, words, large=True)
+            axes.set_title(name)
+        for axes in panels[len(stated) :]:
+            axes.set_axis_off()
+        unstated = [name for name in attributes if name not in stated]
+        note = f"{label}\nRows: labelled. Columns: told. Shade: share of the row. Cells found at the working point."
+        if unstated:
+            note += f"\nNo label of a found cell states: {', '.join(unstated)}."
+        headline(figure, "Attributes: labelled and told", note)
+        return figure
+
+
+def differentials(films: Sequence[Differential], names: Sequence[str], label: str) -> Figure:
+    """Share of each type of a film's white cells, labelled beside told, a panel for each film (at most 12)."""
+    if len(films) > _PANELS:
+        raise ValueError(f"{len(films)} films do not fit one picture; give at most {_PANELS}")
+    with style():
+        present = [i for i in range(len(names)) if any(f.labelled[i] or f.told[i] for f in films)]
+        columns = min(len(films), 3) or 1
+        rows = -(-len(films) // columns) or 1
+        figure = Figure(figsize=(1.9 + 3.1 * columns, 1.25 + rows * (0.75 + 0.23 * len(present))), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for axes, film in zip(panels, films, strict=False):
+            _dumbbells(axes, film, present, names)
+        for axes in panels[len(films) :]:
+            axes.set_axis_off()
+        if films:
+            handles, words = panels[0].get_legend_handles_labels()
+            figure.legend(handles, words, loc="outside lower left", ncols=2, fontsize=9)
+        headline(
+            figure,
+            "Differential of each film",
+            f"{label}\nPer cent of the film's white cells; told at the working point, artefacts left out.",
+        )
+        return figure
+
+
+def training_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]], label: str) -> Figure:
+    """Numbers over the epochs. panels: title -> line's name -> (epochs, values); gaps (NaN) stay gaps."""
+    with style():
+        columns = min(len(panels), 3) or 1
+        rows = -(-len(panels) // columns) or 1
+        figure = Figure(figsize=(3.6 * columns, 2.7 * rows + 0.6), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, (title, lines) in zip(grid, panels.items(), strict=False):
+            for (name, (epochs, values)), (colour, dash) in zip(lines.items(), pens(), strict=False):
+                marker = "o" if len(epochs) < 3 else None  # a line through one epoch would not be seen
+                axes.plot(epochs, values, color=colour, linestyle=dash, marker=marker, markersize=4, label=name)
+            axes.set_title(title)
+            axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if lines:
+                axes.legend(loc="best")
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+        headline(figure, "Training", label)
+        return figure
+
+
+def write_pictures(parts: Parts, folder: Path) -> dict[str, Path]:
+    """Draws everything that `parts` hold into PNG files (examples: JPEG) of `folder` (made if absent); returns name -> path.
+
+    Names: precision-recall, f1-confidence, confusion, attributes, differential (differential-2 ... beyond 12 films), examples. Raises
+    DataError naming what cannot be read or written.
+    """
+    make_folder(folder)
+    written = {}
+    for name, figure in figures(parts).items():
+        photographs = name == "examples"
+        path = folder / f"{name}.{'jpg' if photographs else 'png'}"
+        write_whole(path, jpeg(figure) if photographs else png(figure))
+        written[name] = path
+    return written
+
+
+def figures(parts: Parts) -> dict[str, Figure]:
+    """The figures of `write_pictures`, by name, in the order of a page."""
+    names = [parts.classes[c] for c in parts.yolo.classes]
+    curves = parts.yolo.curves
+    drawn = {
+        "precision-recall": precision_recall(names, parts.yolo.ap50, curves.grid, curves.envelope, parts.label),
+        "f1-confidence": f1_confidence(names, curves.grid, curves.f1, parts.yolo.best_confidence, parts.label),
+        "confusion": confusion(parts.confusion, parts.classes, parts.label),
+    }
+    if any(counts.sum() for _, counts in parts.attributes.values()):
+        drawn["attributes"] = attribute_confusions(parts.attributes, parts.label)
+    for first in range(0, len(parts.differentials), _PANELS):
+        name = "differential" if not first else f"differential-{first // _PANELS + 1}"
+        drawn[name] = differentials(parts.differentials[first : first + _PANELS], parts.classes, parts.label)
+    if parts.examples:
+        drawn["examples"] = examples(choose(parts.examples), parts.classes, parts.label)
+    return drawn
+
+
+def _one(title: str, label: str, x: str, y: str) -> tuple[Figure, Any]:
+    """A figure with one pair of axes from 0 to 1."""
+    figure = Figure(figsize=(7.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=x, ylabel=y)
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.set_yticks(np.linspace(0, 1, 6))
+    headline(figure, title, label)
+    return figure, axes
+
+
+def _legend(axes: Any, title: str) -> None:
+    if not axes.get_legend_handles_labels()[0]:
+        axes.text(0.5, 0.5, "no labelled cell", color=SOFT, ha="center")
+        return
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title=title, title_fontsize=8, alignment="left", handlelength=2.6)
+
+
+def _matrix(axes: Any, counts: Int64, rows: Sequence[str], columns: Sequence[str], corner: bool = False, large: bool = False) -> None:
+    """Counts in cells shaded by their share of the row. corner: the last cell cannot hold a count, since nobody counts background."""
+    total = counts.sum(1, keepdims=True)
+    share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
+    axes.imshow(share, cmap=BLUES, vmin=0, vmax=1, aspect="equal" if corner else "auto")
+    axes.set_xticks(
+        range(len(columns)), columns, rotation=45 if corner else 0, ha="left" if corner else "center", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(len(rows)), rows)
+    axes.xaxis.tick_top() if corner else axes.xaxis.tick_bottom()
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xticks(np.arange(-0.5, len(columns)), minor=True)
+    axes.set_yticks(np.arange(-0.5, len(rows)), minor=True)
+    axes.grid(which="minor", color="white" if large else LINE, linewidth=2 if large else 0.6)
+    axes.tick_params(which="minor", length=0)
+    for i, j in np.ndindex(counts.shape):
+        if corner and i == j == len(rows) - 1:
+            axes.text(j, i, "-", ha="center", va="center", color=FAINT)
+        elif counts[i, j] or large:
+            words = f"{counts[i, j]}\n{share[i, j]:.0%}" if large else str(counts[i, j])
+            axes.text(j, i, words, ha="center", va="center", fontsize=9 if large else 8, color="white" if share[i, j] > 0.55 else INK)
+    if corner:
+        for i in range(len(rows) - 1):
+            axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=SOFT, linewidth=1.1, zorder=3))
+        for line in (axes.axhline, axes.axvline):
+            line(len(rows) - 1.5, color=SOFT, linewidth=1.1)
+
+
+def _dumbbells(axes: Any, film: Differential, present: Sequence[int], names: Sequence[str]) -> None:
+    labelled, told = (100 * c / max(int(c.sum()), 1) for c in (film.labelled, film.told))
+    for place, index in enumerate(present):
+        axes.plot([labelled[index], told[index]], [place, place], color=LINE, linewidth=3.2, solid_capstyle="round", zorder=1)
+    places = range(len(present))
+    axes.scatter(labelled[present], places, s=44, color=INK, label="labelled", zorder=3)
+    axes.scatter(told[present], places, s=44, facecolor="white", edgecolor=ORANGE, linewidth=2, label="told", zorder=4)
+    axes.set_yticks(list(places), [names[i] for i in present])
+    axes.set_ylim(len(present) - 0.4, -0.6)
+    axes.set_xlim(left=-3)
+    axes.set_title(film.film)
+    axes.set_xlabel(f"per cent of {film.labelled.sum()} labelled, {film.told.sum()} told")
+    axes.grid(axis="y", visible=False)
