@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engines.data.augment import Sample
 
 Float64 = NDArray[np.float64]
 
@@ -21,14 +24,50 @@ class AnchorFit(NamedTuple):
     fitness: float
 
 
-def label_sizes_px(wh: Float64, image_wh: Float64, imgsz: int, rng: np.random.Generator | None = None) -> Float64:
-    """Sizes (n, 2) in px that boxes have in training: wh (n, 2) normalised, image_wh (n, 2) px of each box's image, whose longer side
-    becomes `imgsz`. With `rng` each size is scaled by U(0.9, 1.1) besides.
+class AnchorChoice(NamedTuple):
+    """Anchors to train with, (levels, 3, 2) in px, and why: the fit of those given and of those chosen, over so many boxes."""
+
+    anchors_px: Float64
+    given: AnchorFit
+    chosen: AnchorFit
+    boxes: int
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the anchors are others than those given."""
+        return self.chosen is not self.given
+
+    def __str__(self) -> str:
+        reach = f"of {self.boxes} cells {self.chosen.bpr:.1%} are within reach of one"
+        if self.adopted:
+            return f"fitted to the labels: {reach}, {self.given.bpr:.1%} before"
+        return f"kept: {reach}" if self.given.bpr > BPR_ENOUGH else f"kept, as nothing better was found: {reach}"
+
+
+def choose_anchors(samples: Sequence[Sample], anchors_px: Float64, imgsz: int, seed: int, anchor_t: float = 4.0) -> AnchorChoice:
+    """Anchors for these pictures when their longer side becomes `imgsz` px, each jittered by U(0.9, 1.1) (spec 1.4); seeded.
+
+    Raises ValueError if no picture has a box.
     """
-    scaled = imgsz * image_wh / image_wh.max(1, keepdims=True)
-    if rng is not None:
-        scaled = scaled * rng.uniform(0.9, 1.1, (len(scaled), 1))
-    return np.asarray(wh * scaled, dtype=np.float64)
+    rng = np.random.default_rng([seed, 2])
+    sides = [np.broadcast_to(np.array(sample.image.shape[1::-1], np.float64), (len(sample.boxes), 2)) for sample in samples]
+    image_wh = np.concatenate(sides) if sides else np.zeros((0, 2))
+    if not len(image_wh):
+        raise ValueError("no labelled box: there is nothing to fit anchors to")
+    wh = np.concatenate([sample.boxes[:, 2:] - sample.boxes[:, :2] for sample in samples]) / image_wh
+    # One factor for each picture, as its cells are scaled together.
+    factors = np.repeat(rng.uniform(0.9, 1.1, len(samples)), [len(sample.boxes) for sample in samples])
+    sizes = label_sizes_px(wh, image_wh, imgsz) * factors[:, None]
+    given = anchor_fit(sizes[(sizes >= 2.0).any(1)], anchors_px, anchor_t)
+    anchors, chosen = fit_anchors(sizes, anchors_px, rng, anchor_t=anchor_t)
+    return AnchorChoice(anchors, given, given if anchors is anchors_px else chosen, len(sizes))
+
+
+def label_sizes_px(wh: Float64, image_wh: Float64, imgsz: int) -> Float64:
+    """Sizes (n, 2) in px that boxes have in training: wh (n, 2) normalised, image_wh (n, 2) px of each box's image, whose longer side
+    becomes `imgsz`.
+    """
+    return np.asarray(wh * (imgsz * image_wh / image_wh.max(1, keepdims=True)), dtype=np.float64)
 
 
 def anchor_fit(wh_px: Float64, anchors_px: Float64, anchor_t: float = 4.0) -> AnchorFit:

@@ -13,17 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from engines.data.augment import Sample
-from engines.errors import DataError, EnginesError
+from engines.errors import EnginesError
 from engines.network import AttriDet, Taps
-from engines.network.yolov5 import STRIDES
 from engines.spec import LEUKEMIA_ATTRI, Taxonomy
 from engines.training import checkpoint, parallel, record
+from engines.training.agreement import must_agree, must_fit, start_from
 from engines.training.autoanchor import AnchorChoice, choose_anchors
 from engines.training.dataset import Batch, TrainingSet, collate
 from engines.training.ema import ModelEma
@@ -86,14 +85,6 @@ class Progress:
 Judge = Callable[[AttriDet, int], dict[str, float]]
 """Scores the averaged network after an epoch; must return "fitness", larger is better."""
 
-_MUST_AGREE = ("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach", "batches")
-"""Without these being equal a resumed run would not make the next step of the run it resumes."""
-
-
-def whole_strides(px: int) -> int:
-    """The smallest side that the network takes, a multiple of 32 px, that is at least `px` (600 becomes 608; spec 1.7)."""
-    return -(-px // STRIDES[-1]) * STRIDES[-1]
-
 
 class Trainer:
     """One run in memory: `fit` goes from the epoch that was reached to the last; `save` and `resume` keep and restore all of it.
@@ -105,7 +96,7 @@ class Trainer:
         torch.manual_seed(run.seed)
         self.run, self.taxonomy = run, taxonomy
         self.processes = parallel.current()
-        check(run, samples, taxonomy, self.processes.count)
+        must_fit(samples, taxonomy, run.imgsz, run.batch, self.processes.count)
         self.device = torch.device(run.device)
         model = AttriDet(run.size, taxonomy, detach_features=run.detach, variances=run.variances)
         if run.initial is not None:
@@ -244,7 +235,7 @@ class Trainer:
             if not math.isfinite(values.pop("")):
                 where = f"epoch {self.epoch + 1}, batch {number + 1}"
                 raise TrainingError(f"the loss is no number any more in {where}; the last good state is {run.folder}/last.pt")
-            self.scaler.scale(loss).backward()
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch stub
             pending += 1
             accumulate = step.accumulate if run.hyper.optimiser == "sgd" else 1
             if pending >= accumulate or number == self.batches - 1:
@@ -295,10 +286,7 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Go on where `path` was written; raises DataError naming the setting if it belongs to a run with others."""
         state = checkpoint.read(path)
-        own = self._settings()
-        for name in _MUST_AGREE:
-            if name in state and state[name] != own[name]:
-                raise DataError(disagreement(path, name, state[name], own[name]))
+        must_agree(path, state, self._settings())
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
         self.ema.updates = int(state["ema_updates"])
@@ -310,47 +298,3 @@ class Trainer:
         self.best_epoch = int(state.get("best_epoch", self.epoch))
         self.history = list(state["history"]) if "history" in state else record.read(path.parent)
         self.iteration = self.epoch * self.batches
-
-
-def disagreement(path: Path, name: str, there: Any, here: Any) -> str:
-    """What to say when `path` was trained with another setting than the run that shall resume it."""
-    if name == "hyper":
-        changed = [key for key in here if here[key] != there.get(key)]
-        name, there, here = f"hyper ({changed[0]})", there.get(changed[0]), here[changed[0]]
-    if name == "batches":
-        return (
-            f"{path}: an epoch had {there} batches, now {here}: the data have changed. Train anew in another folder, --initial {path}"
-        )
-    advice = "Resume with the settings it has, or start anew in another folder with it as --initial"
-    return f"{path}: was trained with {name} {there}, now it is {here}. {advice}"
-
-
-def check(run: Run, samples: Sequence[Sample], taxonomy: Taxonomy, processes: int) -> None:
-    """DataError, with what to change, where a run cannot be made with these pictures on so many processes."""
-    if run.imgsz != whole_strides(run.imgsz):
-        raise DataError(
-            f"pictures of {run.imgsz} px: the network takes multiples of {STRIDES[-1]}; {whole_strides(run.imgsz)} is the next"
-        )
-    if run.batch % processes:
-        raise DataError(f"--batch {run.batch} does not go into {processes} processes; take a multiple of {processes}")
-    if len(samples) < run.batch:
-        raise DataError(
-            f"{len(samples)} training pictures do not fill one --batch {run.batch}; lower it, or show them more often with DIR:N"
-        )
-    classes = np.concatenate([sample.labels[:, 0] for sample in samples])
-    if not len(classes):
-        raise DataError("no training picture has a labelled cell; look at the label files with `attridet data check`")
-    if classes.min() < 0 or classes.max() >= len(taxonomy.classes):
-        wrong = int(classes.max() if classes.max() >= len(taxonomy.classes) else classes.min())
-        raise DataError(f"a label has the class {wrong}; the taxonomy has 0 to {len(taxonomy.classes) - 1}")
-
-
-def start_from(model: AttriDet, path: Path) -> list[str]:
-    """Take the network of `path` as the start; returns what began anew instead. DataError if it is of another size."""
-    left = checkpoint.load_start(model, path)
-    misfits = [name for name in left if not name.startswith(("model.24.", "attribute_head."))]
-    if misfits:
-        raise DataError(
-            f"{path}: does not fit size {model.size}: {misfits[0]} and {len(misfits) - 1} more differ; name the --size it has"
-        )
-    return left

@@ -99,11 +99,11 @@ def shares(counts: Sequence[int]) -> list[float]:
 
 
 def summed(parts: Mapping[str, Tensor]) -> dict[str, float]:
-    """Scalars of this process, added over all processes."""
-    if current().count == 1:
-        return {name: float(value) for name, value in parts.items()}
-    packed = torch.stack([value.detach().to(_home(), torch.float64) for value in parts.values()])
-    distributed.all_reduce(packed)
+    """Scalars of this process, added over all processes; one transfer from the device for all of them."""
+    packed = torch.stack([value.detach().double() for value in parts.values()])
+    if current().count > 1:
+        packed = packed.to(_home())
+        distributed.all_reduce(packed)
     return dict(zip(parts, packed.tolist(), strict=True))
 
 

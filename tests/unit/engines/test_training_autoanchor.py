@@ -44,9 +44,6 @@ def test_long_thin_cells_get_anchors_of_their_own_the_same_with_the_same_seed() 
 def test_sizes_follow_the_longer_side_of_each_image() -> None:
     wh, images = np.array([[0.5, 0.5], [0.1, 0.2]]), np.array([[1600.0, 1200.0], [600.0, 800.0]])
     np.testing.assert_allclose(label_sizes_px(wh, images, 640), [[320, 240], [48, 128]])
-    jittered = label_sizes_px(wh, images, 640, np.random.default_rng(0)) / label_sizes_px(wh, images, 640)
-    assert (jittered >= 0.9).all() and (jittered <= 1.1).all()
-    np.testing.assert_allclose(jittered[:, 0], jittered[:, 1])
 
 
 def test_no_box_is_an_error() -> None:

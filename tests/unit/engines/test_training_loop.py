@@ -17,7 +17,8 @@ from engines.errors import DataError
 from engines.training import checkpoint
 from engines.training.hyper import FILM, LOW
 from engines.training.judge import FolderJudge
-from engines.training.loop import Progress, Run, Trainer, parameter_groups
+from engines.training.loop import Progress, Run, Trainer
+from engines.training.optimiser import parameter_groups
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,7 @@ def drawn(count: int = 8, side: int = 96) -> list[Sample]:
 
 
 def short_run(folder: Path, epochs: int = 2, **changes: object) -> Run:
-    settings = Run(folder=folder, imgsz=96, epochs=epochs, batch=4, workers=0, bfloat16=False, hyper=replace(FILM, warmup_epochs=0.0))
+    settings = Run(folder=folder, imgsz=96, epochs=epochs, batch=4, workers=0, amp=False, hyper=replace(FILM, warmup_epochs=0.0))
     return replace(settings, **changes)  # type: ignore[arg-type]  # names of the dataclass's own fields
 
 

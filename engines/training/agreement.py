@@ -1,0 +1,72 @@
+"""What must fit together before a training starts or goes on: settings, pictures, processes, weights and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines.data.augment import Sample
+from engines.errors import DataError
+from engines.network import AttriDet
+from engines.network.yolov5 import STRIDES
+from engines.spec import Taxonomy
+from engines.training import checkpoint
+
+MUST_AGREE = ("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach", "batches")
+"""Without these being equal a resumed run would not make the next step of the run that it resumes."""
+
+
+def whole_strides(px: int) -> int:
+    """The smallest side that the network takes, a multiple of 32 px, that is at least `px` (600 becomes 608; spec 1.7)."""
+    return -(-px // STRIDES[-1]) * STRIDES[-1]
+
+
+def must_fit(samples: Sequence[Sample], taxonomy: Taxonomy, imgsz: int, batch: int, processes: int) -> None:
+    """DataError, with what to change, where these pictures cannot be trained on so: at this size, in such batches, by so many."""
+    if imgsz != whole_strides(imgsz):
+        raise DataError(f"--imgsz {imgsz}: the network takes multiples of {STRIDES[-1]} px; the next is {whole_strides(imgsz)}")
+    if batch % processes:
+        raise DataError(f"--batch {batch} cannot be shared by {processes} processes; take a multiple of {processes}")
+    if len(samples) < batch:
+        raise DataError(f"{len(samples)} training pictures do not fill a --batch of {batch}; lower it, or show each N times: DIR:N")
+    classes = np.concatenate([sample.labels[:, 0] for sample in samples])
+    if not len(classes):
+        raise DataError("no training picture has a labelled cell; look at the label files with `attridet data check`")
+    outside = classes[(classes < 0) | (classes >= len(taxonomy.classes))]
+    if len(outside):
+        raise DataError(f"a training label has the class {outside[0]}; the taxonomy has 0 to {len(taxonomy.classes) - 1}")
+
+
+def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """DataError naming the setting in which the checkpoint `path` (its state `there`) differs from the run that shall resume it."""
+    for name in MUST_AGREE:
+        if name not in there or there[name] == here[name]:
+            continue
+        if name == "batches":
+            raise DataError(
+                f"{path}: an epoch had {there[name]} batches, now it has {here[name]}: the pictures have changed. "
+                "Bring them back, or start anew in another folder with this checkpoint as --initial"
+            )
+        word, was, now = name, there[name], here[name]
+        if name == "hyper":
+            key = next(key for key in now if now[key] != was.get(key))
+            word, was, now = f"hyper-parameter {key} =", was.get(key), now[key]
+        raise DataError(
+            f"{path}: was trained with {word} {was}, now it is {now}. "
+            "Resume with the settings that it has, or start anew in another folder with it as --initial"
+        )
+
+
+def start_from(model: AttriDet, path: Path) -> list[str]:
+    """Take the network of `path` (.pt or .safetensors) as the start; returns the names of what begins anew instead.
+
+    Raises DataError or BundleError naming the file, also if it is of another size.
+    """
+    left = checkpoint.load_start(model, path)
+    misfits = [name for name in left if not name.startswith(("model.24.", "attribute_head."))]
+    if misfits:
+        raise DataError(f"{path}: is of another size than {model.size} ({len(misfits)} parameters do not fit); name its --size")
+    return left
