@@ -152,17 +152,18 @@ class Trainer:
 
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """L_det + lambda x L_attr of one batch, and its parts; of this process's slice, so that all processes' add up."""
-        images = batch.images.to(self.device, memory_format=torch.channels_last).float() / 255
+        exact = next(self.model.parameters()).dtype
+        images = batch.images.to(self.device, memory_format=torch.channels_last).to(exact) / 255
         half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         with torch.autocast(self.device.type, half, enabled=self.run.amp):
             levels, taps = self.model.forward_train(images)
-        levels = [level.float() for level in levels]
+        levels = [level.to(exact) for level in levels]
         total, parts = self.detection_loss(levels, batch.targets.to(self.device))
         if self.run.hyper.attribute == 0:  # YOLOv5 alone: the attribute head neither learns nor costs time
             return total, {**parts._asdict(), "attr": torch.zeros_like(parts.box)}
         known = (batch.attributes >= 0).any(1)
         rois = self._shaken(batch.rois()[known]).to(self.device)
-        logits = self.model.attribute_logits(Taps(taps.p2.float(), taps.p3.float()), rois)
+        logits = self.model.attribute_logits(Taps(taps.p2.to(exact), taps.p3.to(exact)), rois)
         attr = attribute_loss(logits, batch.attributes[known], self.taxonomy.groups) * parallel.shares([len(rois)])[0]
         return total + self.run.hyper.attribute * attr, {**parts._asdict(), "attr": attr.detach()}
 

@@ -100,7 +100,8 @@ def shares(counts: Sequence[int]) -> list[float]:
 
 def summed(parts: Mapping[str, Tensor]) -> dict[str, float]:
     """Scalars of this process, added over all processes; one transfer from the device for all of them."""
-    packed = torch.stack([value.detach().double() for value in parts.values()])
+    device = max((value.device for value in parts.values()), key=lambda d: d.type != "cpu")
+    packed = torch.stack([value.detach().to(device, torch.float64) for value in parts.values()])
     if current().count > 1:
         packed = packed.to(_home())
         distributed.all_reduce(packed)

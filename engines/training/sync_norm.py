@@ -13,12 +13,16 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 
+def _exact(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 class _Normalise(torch.autograd.Function):
     """y = (x - mean) / sqrt(var + eps) * weight + bias with mean and variance over all processes, and its exact gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        variance, mean = torch.var_mean(_exact(x), (0, 2, 3), correction=0)
         rows = x.numel() // x.shape[1]
         mine = torch.cat([mean, variance, mean.new_full((1,), float(rows))])
         everyone = [torch.empty_like(mine) for _ in range(distributed.get_world_size())]
@@ -38,12 +42,12 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight, mean, inverse, total = ctx.saved_tensors
-        dy = gradients[0].float()
+        dy = _exact(gradients[0])
 
         def column(values: Tensor) -> Tensor:
             return values.view(1, -1, 1, 1)
 
-        standard = (x.float() - column(mean)) * column(inverse)
+        standard = (_exact(x) - column(mean)) * column(inverse)
         of_bias, of_weight = dy.sum((0, 2, 3)), (dy * standard).sum((0, 2, 3))
         both = torch.stack([of_bias, of_weight]).double()
         distributed.all_reduce(both)

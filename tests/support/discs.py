@@ -1,0 +1,54 @@
+"""Drawn cells for tests of training: what a network can learn within seconds. Also a program that trains on them, for torchrun."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from engines.data.augment import Sample
+from engines.training import parallel
+from engines.training.hyper import HIGH
+from engines.training.loop import Run, Trainer
+
+
+def discs(count: int = 8, side: int = 96, unlabelled: int = 0) -> list[Sample]:
+    """Pictures of one disc each: dark ones are of class 3 and coarse, bright ones of class 7 and open; the rest is unknown.
+
+    The first `unlabelled` pictures bear no labels.
+    """
+    rng = np.random.default_rng(0)
+    samples = []
+    for number in range(count):
+        image = np.full((side, side, 3), 215, np.uint8)
+        x, y, r = (int(v) for v in (rng.integers(30, 66), rng.integers(30, 66), rng.integers(16, 24)))
+        dark = number % 2 == 0
+        cv2.circle(image, (x, y), r, (90, 30, 60) if dark else (200, 120, 170), -1)
+        labels = np.array([[3 if dark else 7, -1, 1 if dark else 0, -1, -1, -1, -1, -1]], np.int64)
+        sample = Sample(image, np.array([[x - r, y - r, x + r, y + r]], np.float32), labels)
+        samples.append(sample if number >= unlabelled else Sample(image, sample.boxes[:0], labels[:0]))
+    return samples
+
+
+def steps_of_eight(folder: Path) -> Trainer:
+    """Two epochs of two steps, eight pictures each, as published ("high"); every process trains its share of them.
+
+    Without dropout: its masks are drawn by each process for its own cells, so with it no two numbers of processes can agree.
+    """
+    hyper = replace(HIGH, warmup_epochs=0.0, mixup=0.5)
+    trainer = Trainer(Run(folder, imgsz=64, epochs=2, batch=8, workers=0, amp=False, hyper=hyper), discs(16, unlabelled=3))
+    trainer.model.attribute_head.dropout.p = 0.0
+    trainer.model.double()
+    trainer.ema.model.double()
+    trainer.fit()
+    return trainer
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with parallel.joined("cpu"):
+        steps_of_eight(Path(sys.argv[1]))
