@@ -117,7 +117,8 @@ class AdaptTrainer(Trainer):
 
     def _levels(self, model: AttriDet, images: Tensor) -> list[Tensor]:
         pixels = images.to(self.device, memory_format=torch.channels_last).float() / 255
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.bfloat16):
+        half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        with torch.autocast(self.device.type, half, enabled=self.run.amp):
             levels, _ = model.forward_train(pixels)
         return [level.float() for level in levels]
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import typer
 
-from engines.cli import evaluate, export, film, train
+from engines.cli import adapt, evaluate, experiment, export, film, train
 from engines.errors import EnginesError
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
 EXTRAS = {"torch": "train", "onnx": "train", "safetensors": "train", "scipy": "train", "faster_coco_eval": "evaluate"}
 """Modules that only some commands need, and the extra that brings each."""
 
-for command in (evaluate.evaluate, export.export, train.train, film.film):
+for command in (adapt.adapt, evaluate.evaluate, experiment.experiment, export.export, train.train, film.film):
     app.command()(command)
 
 

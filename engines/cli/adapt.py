@@ -1,0 +1,73 @@
+"""What `attridet adapt` understands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, List  # noqa: UP035  # typer reads the annotations at run time, on 3.10 too
+
+import typer
+
+from engines.cli.options import OptionalNumber
+
+
+def adapt(
+    source: Annotated[
+        List[str],  # noqa: UP006  # typer on 3.10
+        typer.Option(
+            help="Labelled folder of the known microscope, with :N to show its pictures N times an epoch; repeat for several."
+        ),
+    ],
+    target: Annotated[
+        List[str],  # noqa: UP006  # typer on 3.10
+        typer.Option(help="Folder of the new microscope; its labels, if any, are not looked at; :N and repeating as above."),
+    ],
+    initial: Annotated[Path, typer.Option(help="Network trained on the source: .pt or .safetensors.")],
+    out: Annotated[Path, typer.Option(help="The run's folder: last.pt, results.csv.")],
+    method: Annotated[str, typer.Option(help="confmix, daca, or source-only: the same steps without the target.")] = "confmix",
+    oracle: Annotated[bool, typer.Option("--oracle", help="Learn from the target's labels too: what adaptation could reach.")] = False,
+    size: Annotated[str, typer.Option(help="n, s, m, l or x.")] = "n",
+    imgsz: Annotated[int, typer.Option(min=64, help="Side of the training pictures in px.")] = 320,
+    epochs: Annotated[int, typer.Option(min=1, help="Times through the source.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, help="Source pictures a step, and as many of the target.")] = 16,
+    hyper: Annotated[str, typer.Option(help="low (as published), med, high or film.")] = "film",
+    learning_rate: Annotated[OptionalNumber, typer.Option(min=0, help="In place of the set's.")] = None,
+    teacher: Annotated[str, typer.Option(help="Who makes the pseudo-labels: student (as published) or ema, the average.")] = "student",
+    source_boxes: Annotated[
+        str, typer.Option(help="What mixed pictures say of their source part: pseudo (as published) or truth.")
+    ] = "pseudo",
+    confidence: Annotated[
+        OptionalNumber, typer.Option(min=0.01, max=0.99, help="Score of a pseudo-label (default: .25 confmix, .1 daca).")
+    ] = None,
+    weight: Annotated[float, typer.Option(min=0, help="Weight of the target's loss.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+) -> None:
+    """Carry a trained network over to another microscope without labels of its pictures (ConfMix, DACA)."""
+    from engines.commands.adapt import Request, run
+
+    run(
+        Request(
+            tuple(source),
+            tuple(target),
+            initial,
+            out,
+            method,
+            oracle,
+            size,
+            imgsz,
+            epochs,
+            batch,
+            hyper,
+            learning_rate,
+            teacher,
+            source_boxes,
+            confidence,
+            weight,
+            seed,
+            resume,
+            device,
+            threads,
+        )
+    )

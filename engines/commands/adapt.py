@@ -1,0 +1,120 @@
+"""`attridet adapt`: a network trained on one microscope carried over to another, whose pictures bear no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from engines.commands.train import parse_folder
+from engines.data.leukemiaattri import has_labels, read_split
+from engines.errors import DataError
+
+if TYPE_CHECKING:
+    from engines.data.augment import Sample
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; folders as in `engines.commands.train`."""
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    initial: Path
+    out: Path
+    method: str
+    oracle: bool
+    size: str
+    imgsz: int
+    epochs: int
+    batch: int
+    hyper: str
+    learning_rate: float | None
+    teacher: str
+    source_boxes: str
+    confidence: float | None
+    weight: float
+    seed: int
+    resume: bool
+    device: str
+    threads: int
+
+
+def run(request: Request) -> None:
+    """Adapt; raises EnginesError. Ctrl-C keeps what the last full epoch reached: go on with --resume."""
+    import torch
+
+    from engines.adapt.trainer import METHODS, Adaptation, AdaptTrainer
+    from engines.training.hyper import SETS
+    from engines.training.loop import Progress as Report
+    from engines.training.loop import Run
+
+    for option, given, known in (
+        ("--hyper", request.hyper, tuple(SETS)),
+        ("--method", request.method, METHODS),
+        ("--teacher", request.teacher, ("student", "ema")),
+        ("--source-boxes", request.source_boxes, ("pseudo", "truth")),
+    ):
+        if given not in known:
+            raise DataError(f"{option} {given}: there are {', '.join(known)}")
+    last = request.out / "last.pt"
+    if last.exists() and not request.resume:
+        raise DataError(f"{request.out}: holds a run already; go on with --resume, or name another --out")
+    if request.resume and not last.exists():
+        raise DataError(f"{last}: nothing to resume; leave out --resume")
+    sources = [parse_folder(text) for text in request.source]
+    targets = [parse_folder(text) for text in request.target]
+    for folder, _ in [*sources, *(targets if request.oracle else [])]:
+        if not has_labels(folder, "train"):
+            raise DataError(f"{folder}: the split train bears no labels, and {'--oracle' if request.oracle else '--source'} needs them")
+    torch.set_num_threads(request.threads)
+    hyper = SETS[request.hyper]
+    if request.learning_rate is not None:
+        hyper = replace(hyper, lr0=request.learning_rate)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        reading = bar.add_task("reading pictures", total=None)
+        labelled = _read(sources, request.imgsz, lambda: bar.advance(reading))
+        unlabelled = _read(targets, request.imgsz, lambda: bar.advance(reading))
+        bar.remove_task(reading)
+        settings = Run(
+            folder=request.out,
+            size=request.size,
+            imgsz=request.imgsz,
+            epochs=request.epochs,
+            batch=request.batch,
+            seed=request.seed,
+            hyper=hyper,
+            device=request.device,
+            initial=request.initial,
+            data=tuple(folder.name for folder, _ in [*sources, *targets]),
+        )
+        adaptation = Adaptation(
+            "source-only" if request.oracle else request.method,  # type: ignore[arg-type]  # checked above
+            request.teacher,  # type: ignore[arg-type]  # checked above
+            request.source_boxes,  # type: ignore[arg-type]  # checked above
+            request.confidence,
+            request.weight,
+        )
+        trainer = AdaptTrainer(settings, adaptation, labelled + unlabelled if request.oracle else labelled, unlabelled)
+        if request.resume:
+            trainer.resume(last)
+        task = bar.add_task("adapting", total=None)
+
+        def report(now: Report) -> None:
+            parts = "  ".join(f"{name} {value:.4f}" for name, value in now.losses.items())
+            words = f"epoch {now.epoch}/{now.epochs}  {parts}  {now.images_per_s:.1f} pictures/s"
+            bar.update(task, description=words, completed=now.batch, total=now.batches)
+
+        trainer.fit(report)
+    Console().print(f"written: {last}, and results.csv beside it", soft_wrap=True)
+
+
+def _read(folders: Sequence[tuple[Path, int]], imgsz: int, advance: Callable[[], None]) -> list[Sample]:
+    from engines.training.dataset import load
+
+    return [s for folder, times in folders for s in load(read_split(folder, "train"), 2 * imgsz, advance) * times]
