@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import typer
 
-from engines.cli import adapt, evaluate, experiment, export, film, train
+from engines.cli import adapt, data, evaluate, experiment, export, film, train
 from engines.errors import EnginesError
 
 app = typer.Typer(
@@ -22,11 +22,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-EXTRAS = {"torch": "train", "onnx": "train", "safetensors": "train", "scipy": "train", "faster_coco_eval": "evaluate"}
+EXTRAS = dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train") | dict.fromkeys(
+    ("faster_coco_eval", "matplotlib"), "evaluate"
+)
 """Modules that only some commands need, and the extra that brings each."""
 
 for command in (adapt.adapt, evaluate.evaluate, experiment.experiment, export.export, train.train, film.film):
     app.command()(command)
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

@@ -24,10 +24,14 @@ _ANNOTATION_KEYS = {"id", "image_id", "category_id", "category_name", "bbox"}
 
 @dataclass(frozen=True, eq=False)
 class CocoLabels:
-    """A JSON file as labels. pictures: by file name as it stands there. extra: what is at the top besides the three lists."""
+    """A JSON file as labels. pictures: by file name as it stands there. extra: what is at the top besides the three lists.
+
+    readable: False where the file as a whole was not understood.
+    """
 
     pictures: dict[str, PictureLabels]
     extra: Mapping[str, Any] = field(default_factory=dict)
+    readable: bool = True
 
 
 class _Text:
@@ -108,17 +112,17 @@ def read_coco(file: Path, taxonomy: Taxonomy, report: Report) -> CocoLabels:
         lists, extra = _walk(text)
     except json.JSONDecodeError as error:
         report(Fault(Kind.MALFORMED_JSON, Place(file, error.lineno, error.colno), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}"))
-        return CocoLabels({})
+        return CocoLabels({}, readable=False)
     except UnicodeDecodeError as error:
         report(Fault(Kind.MALFORMED_JSON, Place(file), f"not UTF-8 at byte {error.start}; write the file again as UTF-8"))
-        return CocoLabels({})
+        return CocoLabels({}, readable=False)
     except (OSError, RecursionError) as error:
         report(Fault(Kind.MALFORMED_JSON, Place(file), f"cannot be read: {error}"))
-        return CocoLabels({})
+        return CocoLabels({}, readable=False)
     absent = [key for key in ("images", "annotations") if key not in lists]
     if absent:
         report(Fault(Kind.NOT_COCO, Place(file), f"not a COCO detection file: no list {' and no list '.join(absent)}"))
-        return CocoLabels({})
+        return CocoLabels({}, readable=False)
     return _Reading(text, taxonomy, report).labels(lists, extra)
 
 

@@ -19,6 +19,7 @@ from engines.data.coco import read_coco
 from engines.data.faults import Fault, Kind, Place, Report, refuse
 from engines.data.labels import CellLabel, Picture, PictureLabels
 from engines.data.layout import IMAGE_SUFFIXES, Split, find_splits
+from engines.data.pictures import image_size_hw
 from engines.data.txt import read_txt
 from engines.detections import Float32, Image, Int64
 from engines.errors import DataError
@@ -156,20 +157,6 @@ def match_names(paths: list[Path], labels: Iterable[PictureLabels], report: Repo
             words = f"{entry.name} is not in {folder} ({len(entry.cells)} labels); bring the picture or take its labels out"
             report(Fault(Kind.IMAGE_MISSING, entry.place, words))
     return found
-
-
-def image_size_hw(path: Path) -> tuple[int, int]:
-    """Height and width of a picture on disk as cv2 will read it, in px, from its header; DataError if it is no picture."""
-    from PIL import Image as PillowImage
-    from PIL import UnidentifiedImageError
-
-    try:
-        with PillowImage.open(path) as picture:
-            width, height = picture.size
-            turned = picture.getexif().get(0x0112, 1) in range(5, 9)  # EXIF orientation: on its side
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"{path}: cannot be decoded as an image; replace or remove it") from error
-    return (width, height) if turned else (height, width)
 
 
 def _labelled(picture: Picture, taxonomy: Taxonomy) -> LabelledImage:

@@ -45,7 +45,7 @@ ONLY_IN = {
     "PySide6": ("device.display.window",),
     "amqtt": ("device.mqtt.embedded_broker",),
     "paho": ("device.mqtt",),
-    "matplotlib": ("engines.training", "engines.evaluation"),
+    "matplotlib": ("engines.training", "engines.evaluation", "engines.data.plots"),
     "ultralytics": (),
 }
 """Heavy or platform-bound libraries, and the only modules that may name them."""

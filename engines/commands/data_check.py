@@ -1,0 +1,163 @@
+"""`attridet data check`: the counts as tables, every fault with its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from engines.data.census import Census, in_order
+from engines.data.check import Checked, check
+from engines.data.faults import Fault
+from engines.data.vocabulary import NOT_APPLICABLE
+from engines.errors import DataError
+from engines.spec import UNKNOWN
+
+FIRST = 12
+"""Faults of one kind that are printed without --all; of notes a third."""
+
+
+def run(root: Path, json_file: Path | None, *, every: bool, threads: int) -> bool:
+    """Check, print, write the JSON; True if there is no fault. Raises DataError where `root` is no data set."""
+    console = Console()
+    columns = (TextColumn("reading pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+        found = check(root, progress=lambda done, total: bar.update(task, completed=done, total=total), threads=threads)
+    for table in tables(found, console.width):
+        console.print(table)
+    _print_findings(console, "Faults", found.faults, "red", every, FIRST)
+    _print_findings(console, "Notes", found.notes, "yellow", every, FIRST // 3)
+    if json_file is not None:
+        try:
+            json_file.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{json_file}: cannot be written: {error.strerror}") from error
+    kinds = len({fault.kind for fault in found.faults})
+    verdict = f"[bold red]{len(found.faults)} faults of {kinds} kinds[/]" if found.faults else "[bold green]no fault[/]"
+    console.print(f"{escape(str(root))}: {verdict}, {len(found.notes)} notes")
+    return not found.faults
+
+
+def tables(found: Checked, width: int) -> list[Table]:
+    """What the data set holds: one line a split, then classes and attributes with a column a split, then patients."""
+    columns = [*found.splits, found.total] if len(found.splits) > 1 else list(found.splits)
+    cells = [census for census in columns if census.cells]
+    return [
+        _splits(columns),
+        *_by_column("Classes", _class_rows(found), cells, width),
+        *_by_column("Attributes", _attribute_rows(found), cells, width),
+        *_patients([census for census in found.splits if census.patients]),
+    ]
+
+
+def _splits(columns: Sequence[Census]) -> Table:
+    headings = ("pictures", "labelled", "without\ncells", "cells", "cells a\npicture", "classes", "attributes\nstated", "patients")
+    table = _table("Splits", "split", headings)
+    table.add_column("labels")
+    for census in columns:
+        if census.label == "all":
+            table.add_section()
+        attributes = census.taxonomy.attributes
+        stated = sum(census.stated(a.key) for a in attributes) / max(1, len(attributes) * census.cells)
+        table.add_row(
+            escape(census.label),
+            *map(_n, (census.images, census.labelled, census.empty, census.cells)),
+            f"{census.cells / census.images:.1f}" if census.images else "-",
+            str(sum(n > 0 for n in census.classes)),
+            f"{100 * stated:.0f} %" if census.cells else "-",
+            str(len(census.patients)) if census.patients else "?" if census.unnamed else "-",
+            ", ".join(census.sources) or "none",
+        )
+    return table
+
+
+Row = tuple[str, list[str], bool]
+"""Name, one word for each column, and whether a line is drawn above."""
+
+
+def _class_rows(found: Checked) -> list[Row]:
+    columns = [c for c in [*found.splits, found.total][: None if len(found.splits) > 1 else -1] if c.cells]
+    rows: list[Row] = []
+    for code, name in enumerate(found.taxonomy.classes):
+        rows.append((name, [_n(c.classes[code]) for c in columns], False))
+    return [*rows, ("cells", [_n(c.cells) for c in columns], True)]
+
+
+def _attribute_rows(found: Checked) -> list[Row]:
+    columns = [c for c in [*found.splits, found.total][: None if len(found.splits) > 1 else -1] if c.cells]
+    rows: list[Row] = []
+    for attribute in found.taxonomy.attributes:
+        words = [*enumerate(attribute.values), (UNKNOWN, "not stated"), (NOT_APPLICABLE, "not applicable")]
+        for position, (code, word) in enumerate(words):
+            counts = [c.attributes[attribute.key][code] for c in columns]
+            if code >= 0 or any(counts):
+                rows.append((f"{attribute.name}: {word}" if not position else f"  {word}", [_n(n) for n in counts], not position))
+    return rows
+
+
+def _by_column(title: str, rows: Sequence[Row], columns: Sequence[Census], width: int) -> list[Table]:
+    """One table, or several where the columns are too many for the terminal."""
+    if not columns or not rows:
+        return []
+    room = max(1, (width - 4 - max(len(name) for name, _, _ in rows)) // 12)
+    found = []
+    for start in range(0, len(columns), room):
+        some = slice(start, start + room)
+        table = _table(title if not start else f"{title} (continued)", "", [_heading(c.label) for c in columns[some]])
+        for name, words, line in rows:
+            if line:
+                table.add_section()
+            table.add_row(escape(name), *words[some])
+        found.append(table)
+    return found
+
+
+def _heading(label: str) -> str:
+    subset, _, split = label.rpartition("/")
+    return escape(f"{subset}\n{split}" if subset else split)
+
+
+def _patients(censuses: Sequence[Census]) -> list[Table]:
+    if not censuses:
+        return []
+    table = _table("Patients (pictures of each)", "split", ())
+    table.add_column("patients")
+    table.add_column("pictures by diagnosis")
+    for census in censuses:
+        patients = ", ".join(f"{name} ({census.patients[name]})" for name in sorted(census.patients, key=in_order))
+        diagnoses = ", ".join(f"{name} {n}" for name, n in sorted(census.diagnoses.items()))
+        table.add_row(escape(census.label), escape(patients), escape(diagnoses))
+    return [table]
+
+
+def _print_findings(console: Console, title: str, findings: Sequence[Fault], colour: str, every: bool, first: int) -> None:
+    if not findings:
+        return
+    console.print(f"[bold {colour}]{title}[/]")
+    for kind, group in groupby(findings, key=lambda fault: fault.kind):
+        faults = list(group)
+        console.print(f"  [bold]{kind.title}[/] ({kind.slug}): {len(faults)}")
+        for fault in faults if every else faults[:first]:
+            console.print(f"    {escape(str(fault))}", soft_wrap=True, highlight=False)
+        if len(faults) > first and not every:
+            console.print(f"    ... and {len(faults) - first} more (--all prints them, --json writes them)")
+
+
+def _table(title: str, first: str, headings: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _n(number: int) -> str:
+    return str(number) if number else "[dim]0[/]"

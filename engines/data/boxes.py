@@ -1,0 +1,141 @@
+"""Faults of boxes: outside the picture, without area, one drawn twice, and JSON against TXT. Pure functions of one picture's labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engines.data.faults import Fault, Kind
+from engines.data.labels import CellLabel, Picture
+from engines.spec import Taxonomy
+
+OVERHANG_PX = 1.0
+"""Up to here a box that leaves the picture is rounding: published TXT has three decimals, 0.3 px at 640."""
+
+NOISE_PX = 0.01
+"""Less than that is the last of six decimals."""
+
+SAME_BOX_PX = 0.5
+"""Edges that near are one edge."""
+
+SAME_CELL_IOU = 0.9
+"""Two boxes that overlap so far cannot be two cells."""
+
+
+def box_faults(picture: Picture, taxonomy: Taxonomy, report: Callable[[Fault], None]) -> None:
+    """Report what is wrong with the boxes of one picture; sizes in px of the picture as decoded."""
+    cells = picture.cells
+    for cell in cells:
+        _outside(cell, picture, report)
+        if taxonomy.is_artefact(cell.code) and any(code >= 0 for code in cell.attributes):
+            stated = [a.name for a, code in zip(taxonomy.attributes, cell.attributes, strict=True) if code >= 0]
+            words = (
+                f"{picture.path.name}: class {taxonomy.artefact} with {', '.join(stated)}; attributes of an artefact are not applicable"
+            )
+            report(Fault(Kind.ARTEFACT_ATTRIBUTES, cell.place, words))
+    for n, second in enumerate(cells):
+        for first in cells[:n]:
+            _twice(first, second, picture, taxonomy, report)
+
+
+def _outside(cell: CellLabel, picture: Picture, report: Callable[[Fault], None]) -> None:
+    height, width = picture.size_hw
+    x0, y0, x1, y1 = cell.xyxy_px
+    over = max(-x0, -y0, x1 - width, y1 - height)
+    where = f"{picture.path.name}: {_words(cell)}"
+    if cell.xywh_px[2] == 0 or cell.xywh_px[3] == 0:
+        report(Fault(Kind.BOX_EMPTY, cell.place, f"{where} has no area; training passes over it"))
+    if (height, width) == (1, 1):  # the picture could not be read
+        return
+    if over > OVERHANG_PX:
+        report(Fault(Kind.BOX_OUTSIDE, cell.place, f"{where} leaves the picture of {width} x {height} px by {over:.2f} px"))
+    elif over > NOISE_PX:
+        report(Fault(Kind.BOX_OVERHANGS, cell.place, f"{where} leaves the picture by {over:.2f} px"))
+
+
+def _twice(first: CellLabel, second: CellLabel, picture: Picture, taxonomy: Taxonomy, report: Callable[[Fault], None]) -> None:
+    same_edges = _edges_apart(first, second) <= SAME_BOX_PX
+    if not same_edges and _iou(first, second) < SAME_CELL_IOU:
+        return
+    where = f"{picture.path.name}: {_words(second)}"
+    at = f"line {first.place.line}" if first.place.line != second.place.line else f"column {first.place.column} of this line"
+    if first.code != second.code:
+        names = f"{taxonomy.classes[first.code]} ({at}) and {taxonomy.classes[second.code]}"
+        report(Fault(Kind.BOX_TWO_CLASSES, second.place, f"{where} is {names}; one of them is wrong"))
+    elif same_edges and first.attributes == second.attributes:
+        report(
+            Fault(Kind.ROW_TWICE, second.place, f"{where}, {taxonomy.classes[first.code]}, stands there already ({at}); take one out")
+        )
+    else:
+        what = "with other attributes" if first.attributes != second.attributes else f"at {_words(first)}"
+        words = f"{where}, {taxonomy.classes[first.code]}, stands there already {what} ({at}); take one out"
+        report(Fault(Kind.BOX_TWICE, second.place, words))
+
+
+def disagreements(first: Picture, second: Picture, taxonomy: Taxonomy, report: Callable[[Fault], None]) -> None:
+    """Report where the JSON (`first`) and the TXT (`second`) of one picture say different things.
+
+    Boxes pair off by their edges, within 1 px or a thousandth of the longer side (TXT has three decimals at least). What one side does
+    not state (attributes in 5 columns, Cell Size in 11) is no disagreement.
+    """
+    if first.labels is None and second.labels is None:
+        return
+    name = first.path.name
+    within = max(1.0, max(first.size_hw) / 1000)
+    left, right = list(first.cells), list(second.cells)
+    near = sorted(
+        (apart + within * (a.code != b.code), i, j)
+        for i, a in enumerate(left)
+        for j, b in enumerate(right)
+        if (apart := _edges_apart(a, b)) <= within
+    )
+    pairs: dict[int, int] = {}
+    taken: set[int] = set()
+    for _, i, j in near:
+        if i not in pairs and j not in taken:
+            pairs[i] = j
+            taken.add(j)
+    for i, j in pairs.items():
+        a, b = left[i], right[j]
+        if a.code != b.code:
+            words = f"{name}: {_words(a)} is {taxonomy.classes[a.code]} here, {taxonomy.classes[b.code]} in {b.place}"
+            report(Fault(Kind.SOURCES_DISAGREE, a.place, words))
+        for attribute, one, other in zip(taxonomy.attributes, a.attributes, b.attributes, strict=True):
+            if one >= 0 and other >= 0 and one != other:
+                said = f"{attribute.name} {attribute.values[one]} here, {attribute.values[other]} in {b.place}"
+                report(Fault(Kind.SOURCES_DISAGREE, a.place, f"{name}: {_words(a)} has {said}"))
+            elif (one >= 0) != (other >= 0) and b.columns > 0 and _states(b, attribute.key, taxonomy):
+                has = f"{attribute.name} {attribute.values[max(one, other)]} {'here' if one >= 0 else 'in the TXT'}"
+                report(Fault(Kind.SOURCES_DISAGREE, a.place, f"{name}: {_words(a)} has {has}, the other ({b.place}) does not state it"))
+    for i, cell in enumerate(left):
+        if i not in pairs:
+            other_file = second.labels.place if second.labels else "the TXT labels, which have no file for this picture"
+            words = f"{name}: {_words(cell)}, {taxonomy.classes[cell.code]}, is not in {other_file}"
+            report(Fault(Kind.SOURCES_DISAGREE, cell.place, words))
+    for j, cell in enumerate(right):
+        if j not in taken:
+            other_file = first.labels.place if first.labels else "the JSON"
+            words = f"{name}: {_words(cell)}, {taxonomy.classes[cell.code]}, is not in {other_file}"
+            report(Fault(Kind.SOURCES_DISAGREE, cell.place, words))
+
+
+def _states(cell: CellLabel, key: str, taxonomy: Taxonomy) -> bool:
+    """Whether a TXT line has a column for the attribute `key`."""
+    keys = [a.key for a in taxonomy.attributes]
+    return key in keys[len(keys) - (cell.columns - 5) :]
+
+
+def _edges_apart(a: CellLabel, b: CellLabel) -> float:
+    return max(abs(p - q) for p, q in zip(a.xyxy_px, b.xyxy_px, strict=True))
+
+
+def _iou(a: CellLabel, b: CellLabel) -> float:
+    ax0, ay0, ax1, ay1 = a.xyxy_px
+    bx0, by0, bx1, by1 = b.xyxy_px
+    shared = max(0.0, min(ax1, bx1) - max(ax0, bx0)) * max(0.0, min(ay1, by1) - max(ay0, by0))
+    union = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def _words(cell: CellLabel) -> str:
+    x, y, w, h = cell.xywh_px
+    return f"box at {x:.1f}, {y:.1f} of {w:.1f} x {h:.1f} px"

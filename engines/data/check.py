@@ -1,0 +1,200 @@
+"""Every fault of a data set, each with its file and line: pictures, labels, the two label formats against each other, patients' sides.
+
+The faults of single files come from the readers; this looks at what only shows when things are laid side by side.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.data.boxes import box_faults, disagreements
+from engines.data.census import Census, count, in_order, sources_of, together
+from engines.data.coco import read_coco
+from engines.data.faults import Fault, Kind, Level, Place
+from engines.data.labels import Picture
+from engines.data.layout import FLAT, Split, Subset, film_name, find_subsets
+from engines.data.leukemiaattri import match_names, txt_pictures
+from engines.data.pictures import Decoded, decode
+from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """A data set as found. splits: one census each, in order; faults and notes in the order of their places."""
+
+    root: Path
+    taxonomy: Taxonomy
+    subsets: tuple[Subset, ...]
+    splits: tuple[Census, ...]
+    findings: tuple[Fault, ...]
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What wants mending."""
+        return tuple(f for f in self.findings if f.kind.level is not Level.NOTE)
+
+    @property
+    def notes(self) -> tuple[Fault, ...]:
+        """What is worth knowing."""
+        return tuple(f for f in self.findings if f.kind.level is Level.NOTE)
+
+    @property
+    def total(self) -> Census:
+        return together("all", self.splits, self.taxonomy)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form for machines."""
+        return {
+            "data": str(self.root),
+            "clean": not self.faults,
+            "splits": [census.to_dict() for census in self.splits],
+            "total": self.total.to_dict(),
+            "faults": [fault.to_dict() for fault in self.faults],
+            "notes": [fault.to_dict() for fault in self.notes],
+        }
+
+
+def check(root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | None = None, threads: int = 2) -> Checked:
+    """Read every picture and label of the data set at `root` and tell what is wrong.
+
+    `progress` is called with (pictures read, pictures in all). Raises DataError only where `root` is no data set.
+    """
+    subsets = find_subsets(root, flat=True)
+    splits = [split for subset in subsets for split in subset.splits]
+    pictures = {split.label: split.pictures() for split in splits}
+    decoded: dict[Path, Decoded] = {}
+    paths = [path for found in pictures.values() for path in found]
+    with ThreadPoolExecutor(threads) as pool:
+        for path, one in zip(paths, pool.map(decode, paths), strict=True):
+            decoded[path] = one
+            if progress is not None:
+                progress(len(decoded), len(paths))
+    findings: list[Fault] = []
+    censuses = [_check_split(split, pictures[split.label], decoded, taxonomy, findings.append) for split in splits]
+    for subset in subsets:
+        for archive in subset.packed:
+            findings.append(Fault(Kind.LABELS_PACKED, Place(archive), f"{subset.name} has no labels but this archive; unpack it there"))
+    findings += _pictures_twice(splits, pictures, decoded)
+    findings += _patients(splits, pictures)
+    order = {kind: position for position, kind in enumerate(Kind)}
+    findings.sort(key=lambda f: (order[f.kind], f.place, f.message))
+    return Checked(root, taxonomy, tuple(subsets), tuple(censuses), tuple(findings))
+
+
+def _check_split(
+    split: Split, paths: list[Path], decoded: dict[Path, Decoded], taxonomy: Taxonomy, report: Callable[[Fault], None]
+) -> Census:
+    """Faults of one split to `report`; its census, from the JSON where there is one, else from TXT."""
+    for path in paths:
+        if decoded[path].fault:
+            report(Fault(Kind.IMAGE_CORRUPT, Place(path), f"{decoded[path].fault}; copy it again from its source or take it out"))
+    stems: dict[str, Path] = {}
+    for path in paths if split.txt is not None else ():
+        other = stems.setdefault(path.stem, path)
+        if other != path:
+            report(Fault(Kind.STEM_TWICE, Place(path), f"{other.name} and {path.name} share {path.stem}.txt; rename one of them"))
+
+    def size_of(path: Path) -> tuple[int, int]:
+        return decoded[path].size_hw or (1, 1)
+
+    from_json: list[Picture] | None = None
+    from_txt: list[Picture] | None = None
+    readable = True
+    if split.images is None:
+        found = split.json or split.txt or split.root
+        report(Fault(Kind.IMAGE_MISSING, Place(found), f"labels of a split '{split.name}', but there is no folder Images/{split.name}"))
+    elif split.json is not None:
+        coco = read_coco(split.json, taxonomy, report)
+        readable = coco.readable
+        named = match_names(paths, coco.pictures.values(), report)
+        from_json = [Picture(path, size_of(path), named.get(path)) for path in paths]
+        _sizes(from_json, decoded, report)
+    if split.images is not None and split.txt is not None:
+        from_txt = list(txt_pictures(split, paths, taxonomy, report, size_of))
+    for picture in (*(from_json or ()), *(from_txt or ())):
+        box_faults(picture, taxonomy, report)
+    if from_json is not None and from_txt is not None and readable:
+        for first, second in zip(from_json, from_txt, strict=True):
+            disagreements(first, second, taxonomy, report)
+    preferred = from_json if readable and from_json is not None else from_txt
+    pictures = preferred if preferred is not None else [Picture(path, size_of(path), None) for path in paths]
+    if readable:
+        _unlabelled(split, pictures, from_txt, report)
+    txt_cells = None if from_txt is None else [cell for picture in from_txt for cell in picture.cells]
+    return count(split.label, pictures, taxonomy, sources_of(from_json is not None and readable, txt_cells))
+
+
+def _sizes(pictures: Iterable[Picture], decoded: dict[Path, Decoded], report: Callable[[Fault], None]) -> None:
+    for picture in pictures:
+        real, stated = decoded[picture.path].size_hw, picture.labels.size_hw if picture.labels else None
+        if picture.labels and real and stated and real != stated:
+            words = f"{picture.path.name} is said to be {stated[1]} x {stated[0]} px; the picture is {real[1]} x {real[0]}"
+            report(Fault(Kind.IMAGE_SIZE, picture.labels.place, words))
+
+
+def _unlabelled(split: Split, pictures: Sequence[Picture], other: Sequence[Picture] | None, report: Callable[[Fault], None]) -> None:
+    """Pictures that no label file mentions: one note where that is the whole split, else a fault each."""
+    mentioned = {p.path for source in (pictures, other or ()) for p in source if p.labels is not None}
+    cells = sum(len(p.cells) for source in (pictures, other or ()) for p in source)
+    if not pictures:
+        return
+    if split.name == FLAT:
+        words = f"{len(pictures)} pictures lie flat, without Images/<split> and without labels; only the pictures were looked at"
+        report(Fault(Kind.NO_LAYOUT, Place(split.images or split.root), words))
+    elif not cells:
+        words = f"{len(pictures)} pictures and not one label: usable as an unlabelled target, not to learn or score on"
+        report(Fault(Kind.SPLIT_UNLABELLED, Place(split.json or split.images or split.root), words))
+    else:
+        for picture in pictures:
+            if picture.path not in mentioned:
+                words = "no label file mentions it; label it, or say that it has no cells (JSON: list it in images; TXT: an empty file)"
+                report(Fault(Kind.IMAGE_UNLABELLED, Place(picture.path), words))
+
+
+def _pictures_twice(splits: Iterable[Split], pictures: dict[str, list[Path]], decoded: dict[Path, Decoded]) -> Iterable[Fault]:
+    """The same bytes under two names, also in two splits."""
+    first: dict[bytes, tuple[Path, Split]] = {}
+    for split in splits:
+        for path in pictures[split.label]:
+            digest = decoded[path].digest
+            if not digest or decoded[path].fault:
+                continue
+            before, where = first.setdefault(digest, (path, split))
+            if before != path:
+                sides = f", which is on another side ({where.label})" if where.side != split.side else ""
+                yield Fault(Kind.IMAGE_TWICE, Place(path), f"the same picture as {before}{sides}; keep one of them")
+
+
+def _patients(splits: Sequence[Split], pictures: dict[str, list[Path]]) -> Iterable[Fault]:
+    """Patients on more than one side, within a subset or across several; patients with several diagnoses; names that give none."""
+    seen: dict[str, dict[str, list[tuple[Split, Path]]]] = defaultdict(lambda: defaultdict(list))
+    diagnoses: dict[str, dict[str, Path]] = defaultdict(dict)
+    for split in splits:
+        unnamed = [path for path in pictures[split.label] if film_name(path.name) is None]
+        if unnamed:
+            words = f"{len(unnamed)} of {len(pictures[split.label])} file names give no patient ({unnamed[0].name}): no check of sides"
+            yield Fault(Kind.PATIENT_UNKNOWN, Place(unnamed[0].parent), words)
+        for path in pictures[split.label]:
+            name = film_name(path.name)
+            if name is not None:
+                diagnoses[name.patient].setdefault(name.diagnosis, path)
+                if split.name != FLAT:
+                    seen[name.patient][split.side].append((split, path))
+    for patient in sorted(seen, key=in_order):
+        sides = seen[patient]
+        if len(sides) > 1:
+            parts = [f"{len(found)} of {', '.join(dict.fromkeys(s.label for s, _ in found))}" for found in sides.values()]
+            fewest = min(sides.values(), key=len)
+            words = f"patient {patient} is on {len(sides)} sides: {'; '.join(parts)} (attridet data split makes sides by patient)"
+            yield Fault(Kind.PATIENT_BOTH_SIDES, Place(fewest[0][1]), words)
+    for patient, found in diagnoses.items():
+        if len(found) > 1:
+            words = f"patient {patient} has pictures of {', '.join(sorted(found))}; are these two people?"
+            yield Fault(Kind.PATIENT_DIAGNOSES, Place(next(iter(found.values()))), words)

@@ -1,0 +1,132 @@
+"""A data set from one label format to another, and what the target cannot hold, said beforehand and in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from engines.data.faults import Fault, Kind, refuse
+from engines.data.layout import Split, find_subsets
+from engines.data.leukemiaattri import SplitLabels, read_pictures
+from engines.data.vocabulary import NOT_APPLICABLE
+from engines.data.writing import Bring, bring, whole_folder, write_json, write_txt
+from engines.errors import DataError
+from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+
+
+class Format(str, Enum):
+    """Label formats: COCO JSON with attributes, TXT with no attributes, with all but Cell Size, with all."""
+
+    JSON = "json"
+    TXT5 = "txt5"
+    TXT11 = "txt11"
+    TXT12 = "txt12"
+
+    def columns(self, taxonomy: Taxonomy) -> int:
+        """Columns of a TXT line; 0 for JSON."""
+        n = len(taxonomy.attributes)
+        return {Format.JSON: 0, Format.TXT5: 5, Format.TXT11: 4 + n, Format.TXT12: 5 + n}[self]
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """What was written. splits: label, pictures, labelled pictures, cells. lost: one sentence for each thing left behind."""
+
+    out: Path
+    splits: tuple[tuple[str, int, int, int], ...]
+    lost: tuple[str, ...]
+    linked: int = 0
+    copied: int = 0
+
+
+def read_all(splits: Sequence[Split], taxonomy: Taxonomy) -> tuple[list[SplitLabels], list[Fault]]:
+    """Every split, strictly, and the labels whose picture is missing. Raises DataError at the first label without a meaning."""
+    missing: list[Fault] = []
+
+    def meet(fault: Fault) -> None:
+        refuse(fault)
+        if fault.kind is Kind.IMAGE_MISSING:
+            missing.append(fault)
+
+    return [read_pictures(split, taxonomy, meet) for split in splits if split.images is not None], missing
+
+
+def subset_root(out: Path, split: Split, root: Path) -> Path:
+    """Where a split of the data set at `root` goes below `out`: as it lies below `root`."""
+    return out if split.root == root else out / split.subset
+
+
+def export(
+    root: Path,
+    to: Format,
+    out: Path,
+    how: Bring = Bring.LINK,
+    taxonomy: Taxonomy = LEUKEMIA_ATTRI,
+    progress: Callable[[int, int], None] | None = None,
+) -> Exported:
+    """Write every subset and split of `root` below `out` with labels in the format `to`.
+
+    JSON to TXT of 12 columns and back gives the same boxes (within 1e-6 of their size) and the same attributes, unknown and not
+    applicable told apart. `progress` is called with (pictures brought, pictures in all). Raises DataError.
+    """
+    splits = [split for subset in find_subsets(root) for split in subset.splits if split.pictures()]
+    if not splits:
+        raise DataError(f"{root}: no split holds a picture")
+    read, missing = read_all(splits, taxonomy)
+    total = sum(len(one.pictures) for one in read)
+    linked = copied = done = 0
+    rows = []
+    with whole_folder(out) as folder:
+        for one in read:
+            where = subset_root(folder, one.split, root)
+            if any(picture.labels is not None for picture in one.pictures):
+                if to is Format.JSON:
+                    write_json(where, one.split.name, one.pictures, taxonomy, one.extra)
+                else:
+                    write_txt(where, one.split.name, one.pictures, to.columns(taxonomy))
+            for picture in one.pictures:
+                if how is not Bring.NONE:
+                    by_link = bring(picture.path, where / "Images" / one.split.name / picture.path.name, how)
+                    linked, copied = linked + by_link, copied + (not by_link)
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+            labelled = sum(picture.labels is not None for picture in one.pictures)
+            rows.append((one.split.label, len(one.pictures), labelled, sum(len(p.cells) for p in one.pictures)))
+    lost = [f"labels of {len(missing)} pictures that are not there, the first: {missing[0]}"] if missing else []
+    return Exported(out, tuple(rows), (*lost, *losses(read, to, taxonomy)), linked, copied)
+
+
+def losses(read: Sequence[SplitLabels], to: Format, taxonomy: Taxonomy) -> list[str]:
+    """What the labels say that the format cannot hold; empty where nothing is lost."""
+    if to is Format.JSON:
+        return []
+    cells = [cell for one in read for picture in one.pictures for cell in picture.cells]
+    dropped = taxonomy.attributes[: len(taxonomy.attributes) - (to.columns(taxonomy) - 5)]
+    found = []
+    for position, attribute in enumerate(dropped):
+        stated = sum(cell.attributes[position] >= 0 for cell in cells)
+        if stated:
+            found.append(f"{attribute.name} of {stated} cells")
+    if to is Format.TXT5:
+        not_applicable = sum(NOT_APPLICABLE in cell.attributes for cell in cells)
+        if not_applicable:
+            found.append(f"that attributes do not apply to {not_applicable} cells")
+    keys: Counter[str] = Counter()
+    for cell in cells:
+        _, _, w, h = cell.xywh_px
+        keys.update(f"'{k}' of annotations" for k, v in cell.extra.items() if not _implied(k, v, w * h))
+    for one in read:
+        keys.update(f"'{k}' of images" for picture in one.pictures if picture.labels for k in picture.labels.extra)
+        keys.update(f"'{k}' of the file" for k in one.extra)
+    return found + [f"{key} ({n})" for key, n in sorted(keys.items())]
+
+
+def _implied(key: str, value: object, area: float) -> bool:
+    """Whether a reader gets this value of an annotation anyway: its area from its sides, no crowd."""
+    if key == "area" and isinstance(value, int | float):
+        return abs(value - area) <= max(0.02, 0.001 * area)
+    return (key == "iscrowd" and not value) or (key == "segmentation" and not value)

@@ -1,0 +1,240 @@
+"""Splits by patient: no patient on two sides, every class shared out as evenly as whole patients allow, and such a split on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.data.census import Census, count, in_order
+from engines.data.export import read_all, subset_root
+from engines.data.faults import Fault
+from engines.data.labels import Picture
+from engines.data.layout import UNLABELLED, Split, find_subsets, patient_of
+from engines.data.leukemiaattri import SplitLabels
+from engines.data.writing import Bring, bring, whole_folder, write_json, write_txt
+from engines.errors import DataError
+from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+
+KEPT = ("test",)
+"""Splits that are left as they are unless asked for: what a paper's figures are measured on."""
+
+_SWAPS_UP_TO = 400
+_ROUNDS = 60
+
+
+def divide(counts: NDArray[np.float64], shares: Sequence[float], seed: int) -> NDArray[np.int64]:
+    """The side of each unit, so that every side holds its share of every column as nearly as whole units allow.
+
+    counts: (units, columns), such as cells of each class; columns of zeros do not count. shares: one for each side, sum 1. Greedy in an
+    order drawn by `seed`, large units first, then improved by moving and swapping units while that helps. No side stays empty.
+    Raises ValueError where there are fewer units than sides.
+    """
+    units, sides = len(counts), len(shares)
+    if units < sides:
+        raise ValueError(f"{units} units cannot fill {sides} sides")
+    totals = counts.sum(0)
+    parts = counts[:, totals > 0] / totals[totals > 0]
+    wanted = np.asarray(shares, np.float64)[:, None]
+    rng = np.random.default_rng(seed)
+    size = (parts.max(1) if parts.shape[1] else np.zeros(units)) * rng.uniform(0.8, 1.25, units)
+    held = np.zeros((sides, parts.shape[1]))
+    chosen = np.zeros(units, np.int64)
+    for unit in np.lexsort((rng.random(units), -size)):
+        growth = (2 * parts[unit] * (held - wanted) + parts[unit] ** 2).sum(1)
+        chosen[unit] = int(np.argmin(growth))
+        held[chosen[unit]] += parts[unit]
+    for side in range(sides):
+        if not (chosen == side).any():
+            rich = np.flatnonzero(np.bincount(chosen, minlength=sides)[chosen] > 1)
+            chosen[rich[np.argmin(parts[rich].sum(1))]] = side
+    _improve(chosen, parts, wanted)
+    return chosen
+
+
+def _improve(chosen: NDArray[np.int64], parts: NDArray[np.float64], wanted: NDArray[np.float64]) -> None:
+    """Move single units, then swap pairs, as long as the squared distance from the wanted shares falls."""
+    sides, units = len(wanted), len(chosen)
+    held = np.stack([parts[chosen == side].sum(0) for side in range(sides)])
+    for _ in range(_ROUNDS):
+        better = False
+        for unit in range(units):
+            here = chosen[unit]
+            if (chosen == here).sum() == 1:
+                continue
+            off = held - wanted
+            leave = (-2 * parts[unit] * off[here] + parts[unit] ** 2).sum()
+            gains = leave + (2 * parts[unit] * off + parts[unit] ** 2).sum(1)
+            gains[here] = 0.0
+            best = int(np.argmin(gains))
+            if gains[best] < -1e-12:
+                held[here] -= parts[unit]
+                held[best] += parts[unit]
+                chosen[unit], better = best, True
+        for unit in range(units if units <= _SWAPS_UP_TO else 0):
+            others = np.flatnonzero(chosen != chosen[unit])
+            difference = parts[others] - parts[unit]  # what the unit's side gains by each swap
+            off = held - wanted
+            change = (2 * difference * (off[chosen[unit]] - off[chosen[others]]) + 2 * difference**2).sum(1)
+            if len(others) and change.min() < -1e-12:
+                at = int(np.argmin(change))
+                other = others[at]
+                held[chosen[unit]] += difference[at]
+                held[chosen[other]] -= difference[at]
+                chosen[unit], chosen[other] = chosen[other], chosen[unit]
+                better = True
+        if not better:
+            return
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Who goes where. sides: name of the new split to its pictures, each with the split it comes from; kept: splits left as they are.
+
+    by: "patient", "picture", or "patient and picture" where only some names give a patient. patients: of each side.
+    """
+
+    root: Path
+    taxonomy: Taxonomy
+    seed: int
+    shares: Mapping[str, float]
+    by: str
+    pooled: tuple[str, ...]
+    sides: Mapping[str, Sequence[tuple[SplitLabels, Picture]]]
+    kept: tuple[SplitLabels, ...]
+    patients: Mapping[str, tuple[str, ...]]
+    missing: tuple[Fault, ...]
+
+    def census(self) -> list[Census]:
+        """Counts of each side and of what is kept."""
+        new = [count(name, [p for _, p in pictures], self.taxonomy) for name, pictures in self.sides.items()]
+        return new + [count(f"{one.split.label} (as it was)", one.pictures, self.taxonomy) for one in self.kept]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is written beside the pictures, so that the split can be made again."""
+        return {
+            "source": self.root.resolve().name,
+            "by": self.by,
+            "seed": self.seed,
+            "shares": dict(self.shares),
+            "from": list(self.pooled),
+            "kept": sorted({one.split.name for one in self.kept}),
+            "patients": {side: list(names) for side, names in self.patients.items()},
+            "pictures": {side: len(pictures) for side, pictures in self.sides.items()},
+        }
+
+
+def plan(root: Path, shares: Mapping[str, float], seed: int, pooled: Sequence[str] = (), taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> Plan:
+    """Divide the pictures of the splits `pooled` (default: all but `test`) into sides, each patient whole, over all subsets at once.
+
+    Pictures whose names give no patient are divided one by one, identical files together. Pictures without labels follow their patient
+    into `<side>_unlabelled`, those without a patient into the first side's. Raises DataError.
+    """
+    splits = [split for subset in find_subsets(root) for split in subset.splits if split.pictures()]
+    names = sorted({split.name for split in splits})
+    unknown = sorted(set(pooled) - set(names))
+    if unknown:
+        raise DataError(f"{root}: no split '{', '.join(unknown)}'; splits there: {', '.join(names)}")
+    pooled = tuple(pooled) or tuple(name for name in names if name not in KEPT)
+    read, missing = read_all(splits, taxonomy)
+    pool = [one for one in read if one.split.name in pooled]
+    kept = tuple(one for one in read if one.split.name not in pooled)
+    taken = sorted({one.split.name for one in kept} & {name + end for name in shares for end in ("", UNLABELLED)})
+    if taken:
+        raise DataError(f"{root}: has a split '{taken[0]}' already, which would be mixed with the new; add --from {taken[0]}")
+    labelled: dict[str, list[tuple[SplitLabels, Picture]]] = defaultdict(list)
+    unlabelled: dict[str, list[tuple[SplitLabels, Picture]]] = defaultdict(list)
+    for one in pool:
+        bears_labels = any(picture.cells for picture in one.pictures)
+        for picture in one.pictures:
+            group = labelled if bears_labels and picture.labels is not None else unlabelled
+            group[_unit(picture)].append((one, picture))
+    if not labelled:
+        raise DataError(f"{root}: no label in {', '.join(pooled) or 'any split'}; there is nothing to balance")
+    _refuse_shared_patients(root, labelled.keys() | unlabelled.keys(), kept)
+    units = sorted(labelled, key=in_order)
+    try:
+        chosen = divide(np.stack([_counts(labelled[unit], taxonomy) for unit in units]), list(shares.values()), seed)
+    except ValueError as error:
+        who = f"patient {_patient(units[0])}" if len(units) == 1 and _patient(units[0]) else f"{len(units)} patients or pictures"
+        raise DataError(f"{root}: {who} cannot be divided into {', '.join(shares)}; a patient stays whole") from error
+    side_of = {unit: list(shares)[side] for unit, side in zip(units, chosen, strict=True)}
+    first = next(iter(shares))
+    sides: dict[str, list[tuple[SplitLabels, Picture]]] = {name: [] for name in shares}
+    for unit in units:
+        sides[side_of[unit]] += labelled[unit]
+    for unit, pictures in unlabelled.items():
+        sides.setdefault(side_of.get(unit, first) + UNLABELLED, []).extend(pictures)
+    for pictures in sides.values():
+        pictures.sort(key=lambda placed: (placed[0].split.label, placed[1].path.name))
+    named = {side: {_patient(unit) for unit in units if side_of[unit] == side} for side in shares}
+    patients = {side: tuple(sorted((p for p in found if p), key=in_order)) for side, found in named.items()}
+    ways = {"patient" if _patient(unit) else "picture" for unit in (*units, *unlabelled)}
+    by = " and ".join(sorted(ways))
+    return Plan(root, taxonomy, seed, dict(shares), by, pooled, sides, kept, patients, tuple(missing))
+
+
+def _unit(picture: Picture) -> str:
+    """What stays together: a patient's name, or the digest of a picture without one."""
+    return patient_of(picture.path.name) or f"file:{hashlib.blake2b(picture.path.read_bytes(), digest_size=16).hexdigest()}"
+
+
+def _patient(unit: str) -> str | None:
+    return None if unit.startswith("file:") else unit
+
+
+def _counts(pictures: Sequence[tuple[SplitLabels, Picture]], taxonomy: Taxonomy) -> NDArray[np.float64]:
+    """Cells of each class; pictures and cells in all, which count double so that the sides get their sizes too."""
+    found = np.zeros(len(taxonomy.classes) + 4)
+    for _, picture in pictures:
+        for cell in picture.cells:
+            found[cell.code] += 1
+    found[-4:-2] = len(pictures)
+    found[-2:] = found[:-4].sum()
+    return found
+
+
+def _refuse_shared_patients(root: Path, units: set[str], kept: Sequence[SplitLabels]) -> None:
+    for one in kept:
+        patients = {patient_of(picture.path.name) for picture in one.pictures}
+        shared = sorted((unit for unit in units if unit in patients), key=in_order)
+        if shared:
+            raise DataError(
+                f"{root}: patients {', '.join(shared)} are in {one.split.label} too, which is kept as it is; "
+                f"pool it with --from {one.split.name}, or leave these pictures out"
+            )
+
+
+def write_plan(plan: Plan, out: Path, how: Bring = Bring.LINK, progress: Callable[[int, int], None] | None = None) -> tuple[int, int]:
+    """Write the sides in the published layout with JSON and TXT labels, and `split.json`; returns (pictures linked, copied)."""
+    jobs: list[tuple[Split, str, Mapping[str, Any], list[Picture]]] = []
+    for name, placed in plan.sides.items():
+        by_subset: dict[str, list[tuple[SplitLabels, Picture]]] = defaultdict(list)
+        for one, picture in placed:
+            by_subset[one.split.subset].append((one, picture))
+        for parts in by_subset.values():
+            source = parts[0][0]
+            jobs.append((source.split, name, source.extra, [picture for _, picture in parts]))
+    jobs += [(one.split, one.split.name, one.extra, list(one.pictures)) for one in plan.kept]
+    total = sum(len(pictures) for *_, pictures in jobs)
+    linked = done = 0
+    with whole_folder(out) as folder:
+        for split, name, extra, pictures in jobs:
+            where = subset_root(folder, split, plan.root)
+            for picture in pictures:
+                linked += bring(picture.path, where / "Images" / name / picture.path.name, how)
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+            if not name.endswith(UNLABELLED) and any(picture.labels is not None for picture in pictures):
+                write_json(where, name, pictures, plan.taxonomy, extra)
+                write_txt(where, name, pictures, 5 + len(plan.taxonomy.attributes))
+        (folder / "split.json").write_text(json.dumps(plan.to_dict(), indent=1) + "\n", encoding="utf-8")
+    return linked, total - linked

@@ -1,0 +1,87 @@
+"""Writing the published layout: folders that appear whole or not at all, pictures linked or copied, labels in any format."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from engines.data.coco import write_coco
+from engines.data.labels import Picture
+from engines.data.txt import txt_line
+from engines.errors import DataError
+from engines.spec import Taxonomy
+
+
+class Bring(str, Enum):
+    """How pictures come into a new folder. LINK: hard links, which take no room; a copy where the disk is another."""
+
+    LINK = "link"
+    COPY = "copy"
+    NONE = "none"
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into that becomes `out` at the end, and vanishes on an error. DataError if `out` holds anything already."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out}: exists already; name a new folder or remove it")
+    partial = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        try:
+            partial.mkdir(parents=True)
+        except OSError as error:
+            raise DataError(f"{out}: cannot be made: {error.strerror}") from error
+        yield partial
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def bring(source: Path, target: Path, how: Bring) -> bool:
+    """Put a picture at `target`; True if it is a hard link. DataError if it cannot be done."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        raise DataError(f"{target.name} comes twice, the second time from {source}; rename one of the two pictures")
+    if how is Bring.LINK:
+        try:
+            os.link(source.resolve(), target)
+        except OSError:
+            pass  # another disk, or one without links: copied below
+        else:
+            return True
+    try:
+        shutil.copy2(source, target)
+    except OSError as error:
+        raise DataError(f"{source}: cannot be copied to {target.parent}: {error.strerror}") from error
+    return False
+
+
+def write_json(root: Path, split: str, pictures: Sequence[Picture], taxonomy: Taxonomy, extra: Mapping[str, Any] | None = None) -> Path:
+    """`json_labels/{split}.json` of the labelled among the pictures; returns the file."""
+    file = root / "json_labels" / f"{split}.json"
+    write_coco(file, pictures, taxonomy, extra)
+    return file
+
+
+def write_txt(root: Path, split: str, pictures: Sequence[Picture], columns: int) -> Path:
+    """`txt_labels/AttriDet/{split}/<stem>.txt` of each labelled picture, empty where it has no cells; returns the folder."""
+    folder = root / "txt_labels" / "AttriDet" / split
+    folder.mkdir(parents=True, exist_ok=True)
+    for picture in pictures:
+        if picture.labels is None:
+            continue
+        file = folder / f"{picture.path.stem}.txt"
+        if file.exists():
+            raise DataError(
+                f"{picture.path}: another picture of this split is called {picture.path.stem} too; TXT cannot tell them apart"
+            )
+        file.write_text("".join(txt_line(cell, picture.size_hw, columns) + "\n" for cell in picture.cells), encoding="utf-8")
+    return folder
