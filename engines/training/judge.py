@@ -1,67 +1,115 @@
 """Judges the network while it is trained: AP by YOLOv5's rule and the attributes' F1 on labelled pictures, straight from torch.
 
-What a finished bundle is judged by is `engines.evaluation.folder`; the measures are the same.
+What a finished bundle is judged by is `engines.evaluation`; the measures are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from engines.data.augment import Sample
-from engines.decode import Thresholds, candidates
-from engines.detections import Float32
+from engines.decode import AP_THRESHOLDS, Candidates, Thresholds, candidates
+from engines.detections import Float32, Int64
 from engines.evaluation.attributes import mean_scores, pair_with_truth, score_attributes
 from engines.evaluation.detection import Judged, yolo_ap
 from engines.network import AttriDet
-from engines.preprocess import prepare
+from engines.network.yolov5 import STRIDES
+from engines.preprocess import Letterbox, letterbox, letterbox_geometry, to_planes
 
-FOR_AP = Thresholds(confidence=0.001, iou=0.6, max_detections=300, agnostic=False, multi_label=True)
-"""What validation asks of suppression (spec 1.9)."""
-_CONFIDENT = 0.25
+WORKING_POINT = Thresholds()
+"""What a technician would be shown."""
+_BATCH = {"cpu": 4, "cuda": 32}
+"""Pictures that go through the network together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What the network says of one picture, in px of the picture, beside its labels.
+
+    judged: detections for AP. shown: detections at `WORKING_POINT`. partner (M,): which of them found the labelled cell, -1 none.
+    attributes: (M, logits) float32 probabilities, NaN where the cell was not found.
+    """
+
+    judged: Judged
+    shown: Candidates
+    partner: Int64
+    attributes: Float32
 
 
 @dataclass(frozen=True, eq=False)
 class FolderJudge:
-    """Scores on named sets of pictures; fitness is the mean over the sets of .1 mAP50 + .9 mAP50-95 (spec 1.7)."""
+    """Scores on named sets of pictures; fitness is the mean over the sets of .1 mAP50 + .9 mAP50-95 (spec 1.7).
+
+    imgsz: px of a picture's longer side in the network's input; smaller pictures are enlarged to it if `scale_up`.
+    """
 
     sets: Mapping[str, Sequence[Sample]]
     imgsz: int
+    scale_up: bool = False
 
     def __call__(self, model: AttriDet, epoch: int) -> dict[str, float]:
         """Scores of the averaged network: NAME_map50, NAME_map, NAME_attr_f1 for each set, and fitness."""
         scores: dict[str, float] = {}
         fitness = []
         for name, samples in self.sets.items():
-            judged, labels, told = [], [], []
-            for sample in samples:
-                one, probabilities = self._look(model, sample)
-                judged.append(one)
-                labels.append(sample.labels[:, 1:])
-                told.append(probabilities)
-            ap = yolo_ap(judged)
-            attributes = mean_scores(score_attributes(np.concatenate(labels), np.concatenate(told), model.taxonomy))
+            seen = look(model, samples, self.imgsz, self.scale_up)
+            ap = yolo_ap([one.judged for one in seen])
+            labels = np.concatenate([sample.labels[:, 1:] for sample in samples])
+            told = np.concatenate([one.attributes for one in seen])
+            attributes = mean_scores(score_attributes(labels, told, model.taxonomy))
             scores |= {f"{name}_map50": ap.map50, f"{name}_map": ap.map5095, f"{name}_attr_f1": attributes["f1"]}
             fitness.append(0.1 * ap.map50 + 0.9 * ap.map5095)
         return {**scores, "fitness": float(np.mean(fitness))}
 
-    @torch.no_grad()
-    def _look(self, model: AttriDet, sample: Sample) -> tuple[Judged, Float32]:
-        """One picture's candidates beside its truth, and the attributes of the labelled cells that were found (NaN: not found)."""
-        pixels, letterbox = prepare(sample.image, (self.imgsz, self.imgsz), False)
-        device = next(model.parameters()).device
-        levels, taps = model.forward_train(torch.from_numpy(pixels).to(device))
-        found = candidates(model.decode(levels)[0].cpu().numpy(), FOR_AP)
-        boxes = letterbox.to_frame(found.boxes_px)
-        sure = np.flatnonzero(found.scores > _CONFIDENT)
-        partner = pair_with_truth(boxes[sure], sample.boxes)
-        told = np.full((len(sample.boxes), model.taxonomy.n_logits), np.nan, np.float32)
-        hit = np.flatnonzero(partner >= 0)
-        if len(hit):
-            regions = torch.from_numpy(found.boxes_px[sure][partner[hit]]).to(device)
-            rois = torch.cat([torch.zeros(len(hit), 1, device=device), regions], dim=1)
-            told[hit] = model.attribute_probabilities(model.attribute_logits(taps, rois)).cpu().numpy()
-        return Judged(boxes, found.scores, found.classes, sample.boxes, sample.labels[:, 0]), told
+
+def look(model: AttriDet, samples: Sequence[Sample], imgsz: int, scale_up: bool) -> list[Look]:
+    """What `model`, in evaluation mode, says of each picture; those of like shape go through it together, without a square border."""
+    seen: list[Look | None] = [None] * len(samples)
+    batch = _BATCH[next(model.parameters()).device.type]
+    for numbers, geometries in _alike([sample.image.shape[:2] for sample in samples], imgsz, scale_up, batch):
+        for number, one in zip(numbers, _look(model, [samples[n] for n in numbers], geometries), strict=True):
+            seen[number] = one
+    return [one for one in seen if one is not None]
+
+
+def _alike(sizes_hw: Sequence[tuple[int, int]], imgsz: int, scale_up: bool, batch: int) -> Iterator[tuple[list[int], list[Letterbox]]]:
+    """Batches of pictures by their shape in the input, each with the smallest canvas of whole strides that holds them all."""
+    lying = [letterbox_geometry(hw, (imgsz, imgsz), scale_up) for hw in sizes_hw]
+    order = sorted(range(len(lying)), key=lambda n: (lying[n].resized_hw[0] / lying[n].resized_hw[1], lying[n].resized_hw))
+    for start in range(0, len(order), batch):
+        numbers = order[start : start + batch]
+        height, width = (-(-max(lying[n].resized_hw[axis] for n in numbers) // STRIDES[-1]) * STRIDES[-1] for axis in (0, 1))
+        yield numbers, [_on_canvas(lying[n], (height, width)) for n in numbers]
+
+
+def _on_canvas(geometry: Letterbox, out_hw: tuple[int, int]) -> Letterbox:
+    missing_h, missing_w = out_hw[0] - geometry.resized_hw[0], out_hw[1] - geometry.resized_hw[1]
+    pad_xy = (missing_w / 2, missing_h / 2)
+    return replace(geometry, out_hw=out_hw, pad_xy=pad_xy, left=missing_w // 2, top=missing_h // 2)
+
+
+@torch.no_grad()
+def _look(model: AttriDet, samples: Sequence[Sample], geometries: Sequence[Letterbox]) -> list[Look]:
+    device = next(model.parameters()).device
+    pixels = np.stack([to_planes(letterbox(sample.image, geometry)) for sample, geometry in zip(samples, geometries, strict=True)])
+    levels, taps = model.forward_train(torch.from_numpy(pixels).to(device, memory_format=torch.channels_last))
+    seen, regions = [], []
+    for number, (rows, sample, geometry) in enumerate(zip(model.decode(levels).cpu().numpy(), samples, geometries, strict=True)):
+        every, shown = candidates(rows, AP_THRESHOLDS), candidates(rows, WORKING_POINT)
+        judged = Judged(geometry.to_frame(every.boxes_px), every.scores, every.classes, sample.boxes, sample.labels[:, 0])
+        framed = Candidates(geometry.to_frame(shown.boxes_px), shown.scores, shown.classes)
+        partner = pair_with_truth(framed.boxes_px, sample.boxes)
+        told = np.full((len(partner), model.taxonomy.n_logits), np.nan, np.float32)
+        seen.append(Look(judged, framed, partner, told))
+        boxes = shown.boxes_px[partner[partner >= 0]]
+        regions.append(np.concatenate([np.full((len(boxes), 1), number, np.float32), boxes], 1))
+    rois = torch.from_numpy(np.concatenate(regions)).to(device)
+    if len(rois):
+        told = model.attribute_probabilities(model.attribute_logits(taps, rois)).cpu().numpy()
+        for one, part in zip(seen, np.split(told, np.cumsum([len(r) for r in regions])[:-1]), strict=True):
+            one.attributes[one.partner >= 0] = part
+    return seen
