@@ -20,10 +20,13 @@ def film(
         Names, typer.Option(help="H or L microscope, C1 or C2 camera, as L_C2; repeat for several; default: all.")
     ] = None,
     objective: Annotated[Numbers, typer.Option(help="10, 40 or 100; repeat for several; default: 40 and 100.")] = None,
+    case: Annotated[
+        Names, typer.Option(help="Kind of slide: normal, ALL, AML, APML, CLL, CML, or mixed for types in even shares; repeat.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Render fields of blood film with their truth. They are drawings: a figure on them says nothing about patients."""
     from engines.commands.film import run
 
-    chosen = {name: value for name, value in (("domains", domain), ("objectives", objective)) if value}
+    chosen = {name: value for name, value in (("domains", domain), ("objectives", objective), ("cases", case)) if value}
     run(out, fields_train=train, fields_val=val, seed=seed, size_px=(size, size), workers=workers, **chosen)
