@@ -16,7 +16,8 @@ from rich.table import Table
 
 from engines.errors import DataError
 from engines.evaluation.attributes import mean_scores
-from engines.evaluation.folder import Evaluation, evaluate_folder
+from engines.evaluation.folder import evaluate_folder
+from engines.evaluation.result import Evaluation
 from engines.runtime.factory import open_engine
 
 

@@ -62,6 +62,20 @@ def score_attributes(labels: Int64, probabilities: Float32, taxonomy: Taxonomy) 
     }
 
 
+def two_valued(taxonomy: Taxonomy) -> list[int]:
+    """Places of the attributes with two values: those that the published rule knows."""
+    return [i for i, a in enumerate(taxonomy.attributes) if len(a.values) == 2]
+
+
+def confusion(labels: Int64, probabilities: Float32) -> Int64:
+    """Values labelled (rows) and told (columns) of one attribute, (V, V) int64. labels (K,), probabilities (K, V), NaN: not found."""
+    values = probabilities.shape[1]
+    found = (labels != UNKNOWN) & ~np.isnan(probabilities).any(1)
+    counts: Int64 = np.zeros((values, values), np.int64)
+    np.add.at(counts, (labels[found], probabilities[found].argmax(1)), 1)
+    return counts
+
+
 def mean_scores(scores: Mapping[str, AttributeScore]) -> dict[str, float]:
     """Each number's mean over the attributes that any label states (n > 0); NaN without one."""
     stated = [asdict(s) for s in scores.values() if s.n]

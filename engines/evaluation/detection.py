@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.decode import box_iou
+from engines.decode import AP_THRESHOLDS, box_iou
 from engines.detections import Float32, Int64
 from engines.errors import RuntimeUnavailableError
+from engines.spec import Taxonomy
 
 IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 """What a match must reach: .5, .55 ... .95."""
@@ -107,6 +108,48 @@ class YoloResult(AveragePrecision):
     curves: Curves
 
 
+@dataclass(frozen=True)
+class BothRules:
+    """AP of the same detections by both rules."""
+
+    yolo: AveragePrecision
+    coco: AveragePrecision
+
+    def of(self, classes: Sequence[int]) -> BothRules:
+        """The part of it that concerns `classes`."""
+        return BothRules(self.yolo.of(classes), self.coco.of(classes))
+
+
+FREQUENT_CELLS = 5
+"""Labelled cells from which a type counts as frequent: AP over fewer is hardly a number."""
+
+
+def frequent_types(yolo: YoloResult, taxonomy: Taxonomy, least: int = FREQUENT_CELLS) -> list[int]:
+    """Codes of the types of white cell (not the artefact) with at least `least` labelled cells."""
+    return [int(c) for c, n in zip(yolo.classes, yolo.truths, strict=True) if n >= least and not taxonomy.is_artefact(int(c))]
+
+
+def white_cells(judged: Judged, taxonomy: Taxonomy) -> Judged:
+    """The picture with every type of white cell as class 0: white cell against background.
+
+    Artefacts are left out on both sides, so a white cell told on one is wrong. Detections of several types on one cell suppress each
+    other as those of one type did before (IoU 0.6, the better score stays).
+    """
+    artefacts = [i for i in range(len(taxonomy.classes)) if taxonomy.is_artefact(i)]
+    told, labelled = (~np.isin(c, artefacts) for c in (judged.classes, judged.truth_classes))
+    boxes_px, scores = judged.boxes_px[told], judged.scores[told]
+    order = np.argsort(-scores, kind="stable")
+    overlapping = box_iou(boxes_px, boxes_px) > AP_THRESHOLDS.iou
+    alive, keep = np.ones(len(order), bool), []
+    for index in order:
+        if alive[index]:
+            keep.append(index)
+            alive &= ~overlapping[index]
+    kept = np.array(keep, np.int64)
+    truth_boxes_px = judged.truth_boxes_px[labelled]
+    return Judged(boxes_px[kept], scores[kept], np.zeros(len(kept), np.int64), truth_boxes_px, np.zeros(len(truth_boxes_px), np.int64))
+
+
 def match(judged: Judged) -> Bool:
     """Which detections are right at which threshold, (N, 10) bool, by YOLOv5's rule (spec 1.10).
 
@@ -134,7 +177,7 @@ def yolo_ap(images: Sequence[Judged]) -> YoloResult:
     correct = np.concatenate([np.zeros((0, len(IOU_THRESHOLDS)), bool), *(match(j) for j in images)])
     scores = np.concatenate([np.zeros(0, np.float32), *(j.scores for j in images)])
     found_classes = np.concatenate([np.zeros(0, np.int64), *(j.classes for j in images)])
-    order = np.argsort(-scores)
+    order = np.argsort(-scores, kind="stable")
     correct, scores, found_classes = correct[order], scores[order], found_classes[order]
     classes, truths = np.unique(_classes(images), return_counts=True)
     grid = np.linspace(0, 1, 1000)

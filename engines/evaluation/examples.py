@@ -56,7 +56,8 @@ def choose(pictures: Sequence[Example], each: int = EACH) -> list[tuple[str, Exa
 
 def _varied(ranked: Sequence[Example], count: int) -> list[Example]:
     """The first `count`; among those with the agreement of the next in line, one whose labelled types are not shown yet."""
-    left, taken, shown = list(ranked), [], set[int]()
+    left, shown = list(ranked), set[int]()
+    taken: list[Example] = []
     while left and len(taken) < count:
         equal = (e for e in left if e.agreement == left[0].agreement)
         pick = next((e for e in equal if not shown.issuperset(e.truth_classes.tolist())), left[0])

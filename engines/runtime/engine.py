@@ -1,4 +1,4 @@
-"""A bundle and a runtime's graphs put together as an `Engine`: prepare, detect, suppress, describe, back to the frame.
+"""Graphs put together as an `Engine`, with a bundle around them or not: prepare, detect, suppress, describe, back to the frame.
 
 The same for every runtime, so that a number differs between two of them only by their arithmetic.
 """
@@ -16,6 +16,7 @@ from engines.bundle import Bundle
 from engines.decode import Thresholds, candidates, detections, region_batches
 from engines.detections import Detections, Float32, Image
 from engines.errors import BundleError, InferenceError
+from engines.manifest import NEVER_FOR, Card
 from engines.preprocess import Letterbox, prepare
 from engines.runtime.base import EngineInfo, Inference
 from engines.runtime.graphs import Graphs
@@ -29,48 +30,32 @@ class Proposals:
     letterbox: Letterbox
 
 
-class BundleEngine:
-    """The Protocol `Engine` for a bundle on any runtime.
+class NetworkEngine:
+    """The Protocol `Engine` for two graphs, wherever they come from.
 
-    runtime: its name and version as shown. score_threshold: takes the place of the manifest's confidence. verify: on opening, the
-    golden picture must be answered as the bundle says, else BundleError. `thresholds`: what `infer` keeps.
+    graphs: what runs. info: what is told about it; its `input_hw` is the network's input. scale_up: small frames are enlarged to fill
+    it. thresholds: what `infer` keeps.
     """
 
-    def __init__(
-        self, bundle: Bundle, graphs: Graphs, runtime: str, score_threshold: float | None = None, verify: bool = False
-    ) -> None:
-        if score_threshold is not None and not 0 < score_threshold < 1:
-            raise BundleError(f"a score threshold lies between 0 and 1, not {score_threshold}")
-        self.bundle = bundle
-        manifest = bundle.manifest
+    intended_use: str = Card.model_fields["intended_use"].default
+    must_not_be_used_for: tuple[str, ...] = NEVER_FOR
+
+    def __init__(self, graphs: Graphs, info: EngineInfo, scale_up: bool, thresholds: Thresholds) -> None:
+        self.info = info
+        self.thresholds = thresholds
         self._graphs = graphs
-        self._verify = verify
-        self._taxonomy = bundle.taxonomy
-        self._input = manifest.input
-        self.thresholds = manifest.decode_thresholds
-        if score_threshold is not None:
-            self.thresholds = replace(self.thresholds, confidence=score_threshold)
+        self._scale_up = scale_up
+        self._n_logits = info.taxonomy.n_logits
         self._buffer: Float32 | None = None
-        self.info = EngineInfo(
-            name=manifest.name,
-            version=manifest.version,
-            digest=bundle.digest,
-            runtime=runtime,
-            precision=manifest.precision,
-            input_hw=manifest.input.hw,
-            taxonomy=self._taxonomy,
-            score_threshold=self.thresholds.confidence,
-        )
 
     def __enter__(self) -> Self:
         try:
             self._graphs.open()
-            self._buffer = np.empty((1, 3, *self._input.hw), np.float32)
+            self._buffer = np.empty((1, 3, *self.info.input_hw), np.float32)
             # Unlike the later ones, the first run sets up buffers; here it does so before a frame waits for it.
-            self.infer(np.zeros((*self._input.hw, 3), np.uint8))
+            self.infer(np.zeros((*self.info.input_hw, 3), np.uint8))
             self._graphs.describe(np.zeros((self._graphs.regions, 4), np.float32))
-            if self._verify:
-                self.check_golden()
+            self._opened()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -93,7 +78,7 @@ class BundleEngine:
             raise InferenceError("the engine is not open. Use it inside `with`.")
         start = perf_counter()
         try:
-            prepared, letterbox = prepare(image, self._input.hw, self._input.scale_up, self._buffer)
+            prepared, letterbox = prepare(image, self.info.input_hw, self._scale_up, self._buffer)
         except ValueError as error:
             raise InferenceError(f"the frame cannot be prepared: {error}") from error
         ready = perf_counter()
@@ -105,12 +90,59 @@ class BundleEngine:
 
     def describe(self, boxes_px: Float32) -> Float32:
         """Attribute probabilities (N, logits) of boxes in *input* px on the picture proposed last; any N."""
-        out = np.empty((len(boxes_px), self._taxonomy.n_logits), np.float32)
+        out = np.empty((len(boxes_px), self._n_logits), np.float32)
         done = 0
         for rois, count in region_batches(boxes_px, self._graphs.regions):
             out[done : done + count] = self._graphs.describe(rois)[:count]
             done += count
         return out
+
+    def _infer(self, image: Image, thresholds: Thresholds) -> Inference:
+        timings_ms: dict[str, float] = {}
+        proposals = self.propose(image, timings_ms)
+        start = perf_counter()
+        kept = candidates(proposals.rows, thresholds)
+        suppressed = perf_counter()
+        attributes = self.describe(kept.boxes_px)
+        timings_ms["nms"] = 1e3 * (suppressed - start)
+        timings_ms["attributes"] = 1e3 * (perf_counter() - suppressed)
+        return Inference(detections(kept, proposals.letterbox, self._n_logits, attributes), timings_ms)
+
+    def _opened(self) -> None:
+        """What is checked once everything runs."""
+
+
+class BundleEngine(NetworkEngine):
+    """The engine of a bundle on any runtime.
+
+    runtime: its name and version as shown. score_threshold: takes the place of the manifest's confidence. verify: on opening, the
+    golden picture must be answered as the bundle says, else BundleError.
+    """
+
+    def __init__(
+        self, bundle: Bundle, graphs: Graphs, runtime: str, score_threshold: float | None = None, verify: bool = False
+    ) -> None:
+        if score_threshold is not None and not 0 < score_threshold < 1:
+            raise BundleError(f"a score threshold lies between 0 and 1, not {score_threshold}")
+        manifest = bundle.manifest
+        thresholds = manifest.decode_thresholds
+        if score_threshold is not None:
+            thresholds = replace(thresholds, confidence=score_threshold)
+        info = EngineInfo(
+            name=manifest.name,
+            version=manifest.version,
+            digest=bundle.digest,
+            runtime=runtime,
+            precision=manifest.precision,
+            input_hw=manifest.input.hw,
+            taxonomy=bundle.taxonomy,
+            score_threshold=thresholds.confidence,
+        )
+        super().__init__(graphs, info, manifest.input.scale_up, thresholds)
+        self.bundle = bundle
+        self.intended_use = manifest.intended_use
+        self.must_not_be_used_for = manifest.must_not_be_used_for
+        self._verify = verify
 
     def check_golden(self) -> None:
         """Raises BundleError when the golden picture is not answered as the bundle says: this runtime or copy is broken."""
@@ -126,16 +158,9 @@ class BundleEngine:
                 "Do not count with it: export the bundle again, or choose another runtime."
             )
 
-    def _infer(self, image: Image, thresholds: Thresholds) -> Inference:
-        timings_ms: dict[str, float] = {}
-        proposals = self.propose(image, timings_ms)
-        start = perf_counter()
-        kept = candidates(proposals.rows, thresholds)
-        suppressed = perf_counter()
-        attributes = self.describe(kept.boxes_px)
-        timings_ms["nms"] = 1e3 * (suppressed - start)
-        timings_ms["attributes"] = 1e3 * (perf_counter() - suppressed)
-        return Inference(detections(kept, proposals.letterbox, self._taxonomy.n_logits, attributes), timings_ms)
+    def _opened(self) -> None:
+        if self._verify:
+            self.check_golden()
 
 
 def golden_difference(found: Detections, expected: Detections, corner_px: float = 1.0, tolerance: float = 0.01) -> str | None:

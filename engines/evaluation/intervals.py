@@ -1,0 +1,179 @@
+"""How sure the scores are: bootstrap intervals over patients, or over pictures where the names give no patients.
+
+Units are drawn with replacement, as many as there are, and every score is computed anew on each draw (percentile interval). Cells of
+one patient resemble each other, so pictures drawn one by one would make a score look surer than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engines.detections import Int64
+from engines.evaluation.attributes import confusion
+from engines.evaluation.detection import Float64, Judged, white_cells
+from engines.evaluation.films import FilmScore
+from engines.evaluation.gather import Seen
+from engines.evaluation.resample import RankedClass, by_coco, by_yolo, coco_ap_of, rank, sample_weights, yolo_ap_of
+from engines.spec import Taxonomy
+
+RESAMPLES = 1000
+LEVEL = 0.95
+FEW_UNITS = 2
+"""So many patients or fewer: their interval says next to nothing about another patient."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One score: its `value` on all pictures and the `low` and `high` end of its interval. resamples: draws that give a number."""
+
+    value: float
+    low: float
+    high: float
+    resamples: int
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals of the scores `each` (names as in the JSON), over `units` of the kind `unit` ("patient" or "picture")."""
+
+    unit: str
+    units: int
+    resamples: int
+    seed: int
+    each: dict[str, Interval]
+
+    @property
+    def rule(self) -> str:
+        """In words, how they were made."""
+        return f"{LEVEL:.0%} percentile bootstrap over {self.units} {self.unit}s, {self.resamples} resamples, seed {self.seed}"
+
+    @property
+    def caution(self) -> str:
+        """What must be said with them; empty where nothing must."""
+        if self.unit == "patient" and self.units <= FEW_UNITS:
+            return f"Only {self.units} patient{'s' if self.units > 1 else ''}: the intervals say next to nothing about other patients."
+        if self.unit == "picture":
+            return "The names give no patients, so pictures were drawn: the intervals leave out how patients differ and are too narrow."
+        return ""
+
+
+def bootstrap(
+    seen: Sequence[Seen],
+    units: Sequence[str],
+    films: Sequence[FilmScore] | None,
+    frequent: Sequence[int],
+    taxonomy: Taxonomy,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Intervals:
+    """Intervals of mAP by both rules (all types, the `frequent` ones, white cells alone), working point, attributes and films.
+
+    units: for each picture the patient that it is of, or a name of its own. films: the score of each unit, in the order of the units'
+    first pictures sorted as `score_films` does; None where units are pictures.
+    """
+    names = [film.film for film in films] if films is not None else list(dict.fromkeys(units))
+    place = {name: i for i, name in enumerate(names)}
+    unit_of = np.array([place[name] for name in units], np.int64)
+    weights = np.concatenate((np.ones((1, len(names))), sample_weights(len(names), resamples, seed)))
+    judged = [s.judged for s in seen]
+    white = [white_cells(j, taxonomy) for j in judged]
+    scores = _detection(judged, unit_of, weights, frequent)
+    scores |= _wbc(white, unit_of, weights)
+    scores |= _working_point(seen, unit_of, weights)
+    scores |= _attributes(seen, unit_of, weights, taxonomy)
+    if films is not None:
+        scores |= _films(films, weights)
+    each = {name: _interval(values) for name, values in scores.items() if not np.isnan(values[0])}
+    return Intervals("picture" if films is None else "patient", len(names), resamples, seed, each)
+
+
+def _interval(values: Float64) -> Interval:
+    """values: the score on everything, then on each draw."""
+    drawn = values[1:][~np.isnan(values[1:])]
+    tail = 50 * (1 - LEVEL)
+    low, high = np.percentile(drawn, [tail, 100 - tail]) if len(drawn) else (np.nan, np.nan)
+    return Interval(float(values[0]), float(low), float(high), len(drawn))
+
+
+def _detection(judged: Sequence[Judged], unit_of: Int64, weights: Float64, frequent: Sequence[int]) -> dict[str, Float64]:
+    scores = {}
+    for rule, matching, ap_of in (("coco", by_coco, coco_ap_of), ("yolov5", by_yolo, yolo_ap_of)):
+        ranked = rank(judged, unit_of, weights.shape[1], matching)
+        ap = [ap_of(one, weights) for one in ranked]
+        often = [a for a, one in zip(ap, ranked, strict=True) if one.cls in frequent]
+        scores[f"{rule}_map50"], scores[f"{rule}_map5095"] = _means(ap, weights)
+        scores[f"frequent_{rule}_map50"], scores[f"frequent_{rule}_map5095"] = _means(often, weights)
+    return scores
+
+
+def _wbc(white: Sequence[Judged], unit_of: Int64, weights: Float64) -> dict[str, Float64]:
+    scores = {}
+    for rule, matching, ap_of in (("coco", by_coco, coco_ap_of), ("yolov5", by_yolo, yolo_ap_of)):
+        ranked: list[RankedClass] = rank(white, unit_of, weights.shape[1], matching)
+        scores[f"wbc_{rule}_ap50"], scores[f"wbc_{rule}_ap5095"] = _means([ap_of(one, weights) for one in ranked], weights)
+    return scores
+
+
+def _means(ap: Sequence[Float64], weights: Float64) -> tuple[Float64, Float64]:
+    """Mean over the classes that a draw holds of AP50 and of AP50-95, (R,) each; NaN without a class."""
+    if not ap:
+        return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
+    stacked = np.stack(ap)
+    return _mean(stacked[:, :, 0], 0), _mean(stacked.mean(2), 0)
+
+
+def _working_point(seen: Sequence[Seen], unit_of: Int64, weights: Float64) -> dict[str, Float64]:
+    counts = np.zeros((weights.shape[1], 4))
+    for unit, s in zip(unit_of, seen, strict=True):
+        found = int((s.shown.partner >= 0).sum())
+        counts[unit] += (len(s.shown.classes), len(s.shown.truth_classes), found, s.shown.right)
+    told, cells, found, right = (weights @ counts).T
+    return {"recall": _ratio(found, cells), "precision": _ratio(found, told), "type_accuracy": _ratio(right, found)}
+
+
+def _attributes(seen: Sequence[Seen], unit_of: Int64, weights: Float64, taxonomy: Taxonomy) -> dict[str, Float64]:
+    """Means over the attributes that a draw states of accuracy, balanced accuracy and F1."""
+    parts = []
+    for column, group in enumerate(taxonomy.groups):
+        values = group.stop - group.start
+        by_unit = np.zeros((weights.shape[1], values, values))
+        for unit, s in zip(unit_of, seen, strict=True):
+            by_unit[unit] += confusion(s.labels[:, column], s.probabilities[:, group])
+        parts.append(_attribute(np.tensordot(weights, by_unit, 1)))
+    stacked = np.stack(parts)
+    return {f"attribute_{name}": _mean(stacked[:, i], 0) for i, name in enumerate(("accuracy", "balanced_accuracy", "f1"))}
+
+
+def _attribute(counts: Float64) -> Float64:
+    """Accuracy, balanced accuracy and F1 as `engines.evaluation.attributes` defines them, (3, R), of confusions (R, V, V)."""
+    labelled, told = counts.sum(2), counts.sum(1)
+    right = np.diagonal(counts, axis1=1, axis2=2)
+    held = labelled > 0
+    f1 = np.where(held, np.divide(2 * right, labelled + told, out=np.zeros_like(right), where=held), np.nan)
+    accuracy = _ratio(right.sum(1), labelled.sum(1))
+    balanced = _mean(np.where(held, _ratio(right, labelled), np.nan), 1)
+    # Of two values the second is the positive one; without such a cell its F1 is 0, without any cell there is none.
+    positive = np.where(held[:, 1], f1[:, 1], np.where(held[:, 0], 0.0, np.nan))
+    return np.stack((accuracy, balanced, positive if counts.shape[1] == 2 else _mean(f1, 1)))
+
+
+def _films(films: Sequence[FilmScore], weights: Float64) -> dict[str, Float64]:
+    right = np.array([np.nan if film.most_right is None else float(film.most_right) for film in films])
+    variation = np.array([film.total_variation for film in films])
+    scores = {"film_most_frequent_right": right, "film_total_variation": variation}
+    return {name: _ratio(weights @ np.nan_to_num(v), weights @ ~np.isnan(v)) for name, v in scores.items()}
+
+
+def _ratio(a: Float64, b: Float64) -> Float64:
+    """a / b, NaN where b is 0."""
+    out: Float64 = np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), np.nan), where=b > 0)
+    return out
+
+
+def _mean(values: Float64, axis: int) -> Float64:
+    """Mean over `axis` of what is not NaN; NaN where all is."""
+    known = ~np.isnan(values)
+    return _ratio(np.where(known, values, 0).sum(axis), known.sum(axis).astype(np.float64))

@@ -1,0 +1,302 @@
+"""What an evaluation found, as one value, and its plain form for JSON. It is made in `engines.evaluation.folder`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from engines.decode import AP_THRESHOLDS, Thresholds
+from engines.detections import Int64
+from engines.evaluation.attributes import MIN_IOU, AttributeScore, PublishedScore, mean_scores
+from engines.evaluation.detection import FREQUENT_CELLS, AveragePrecision, BothRules, YoloResult, frequent_types
+from engines.evaluation.films import FilmScore
+from engines.evaluation.intervals import LEVEL, Intervals
+from engines.evaluation.parts import Differential, Example, Parts
+from engines.runtime.base import EngineInfo
+
+NOTICE = "For review, not a diagnosis."
+"""Stands on every page and in every file."""
+
+
+@dataclass(frozen=True)
+class WorkingPoint:
+    """What the technician sees: the engine's own thresholds, cells paired one to one with the labels at IoU .5, type ignored.
+
+    found: labelled cells that a detection paired with; recall = found / cells, precision = found / detections, type_accuracy: share of
+    the found that bear the right type; NaN over nothing.
+    """
+
+    thresholds: Thresholds
+    detections: int
+    cells: int
+    found: int
+    right_type: int
+
+    @property
+    def recall(self) -> float:
+        return self.found / self.cells if self.cells else math.nan
+
+    @property
+    def precision(self) -> float:
+        return self.found / self.detections if self.detections else math.nan
+
+    @property
+    def type_accuracy(self) -> float:
+        return self.right_type / self.found if self.found else math.nan
+
+
+@dataclass(frozen=True)
+class Published:
+    """Attributes by the published rule (spec 2.4): `rows` labelled cells were left, scores by attribute key, mean of the F1."""
+
+    rows: int
+    scores: dict[str, PublishedScore]
+
+    @property
+    def mean_f1(self) -> float:
+        return float(np.mean([s.f1 for s in self.scores.values()])) if self.scores else math.nan
+
+
+@dataclass(frozen=True)
+class Use:
+    """What the model is meant for and must not be used for, as its card says."""
+
+    intended: str
+    never_for: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Scores of one engine on one split.
+
+    yolo, coco: AP of each type. wbc: white cell against background, all types as one. films: a score each; patients_known: whether
+    films are patients, or all pictures one film. confusion: (C + 1, C + 1) int64 at the working point, rows labelled, columns told, the
+    last of each background. attribute_confusions: by key, (V, V). intervals: None where none were asked for. median_ms: milliseconds of
+    each stage, medians over the pictures, on this machine.
+    """
+
+    engine: EngineInfo
+    use: Use
+    data: str
+    split: str
+    yolo: YoloResult
+    coco: AveragePrecision
+    wbc: BothRules
+    wbc_cells: int
+    working_point: WorkingPoint
+    confusion: Int64
+    attributes: dict[str, AttributeScore]
+    attribute_confusions: Mapping[str, Int64]
+    published: Published
+    films: tuple[FilmScore, ...]
+    patients_known: bool
+    intervals: Intervals | None
+    examples: tuple[Example, ...]
+    median_ms: dict[str, float]
+
+    @property
+    def images(self) -> int:
+        return len(self.examples)
+
+    @property
+    def label(self) -> str:
+        """Model and data as tables and pictures name them."""
+        return f"{self.engine.label} on {self.data}/{self.split}"
+
+    @property
+    def frequent_types(self) -> list[int]:
+        """Codes of the types of white cell with at least `FREQUENT_CELLS` labelled cells."""
+        return frequent_types(self.yolo, self.engine.taxonomy)
+
+    @property
+    def frequent(self) -> BothRules:
+        """AP of the frequent types alone."""
+        return BothRules(self.yolo, self.coco).of(self.frequent_types)
+
+    @property
+    def film_note(self) -> str:
+        """Which films were judged, in words."""
+        if self.patients_known:
+            return "Films are patients, named as the pictures' names begin."
+        return "The names give no patients: all pictures are judged as one film."
+
+    @property
+    def films_right(self) -> tuple[int, int]:
+        """On how many films the most frequent type is right, and of how many that have labelled white cells."""
+        told = [film.most_right for film in self.films if film.most_right is not None]
+        return sum(told), len(told)
+
+    @property
+    def mean_total_variation(self) -> float:
+        """Mean over the films of the differential's total variation; NaN without a film that has cells on both sides."""
+        known = [film.total_variation for film in self.films if not math.isnan(film.total_variation)]
+        return float(np.mean(known)) if known else math.nan
+
+    def parts(self) -> Parts:
+        """What `engines.evaluation.plots.write_pictures` draws of it."""
+        taxonomy = self.engine.taxonomy
+        return Parts(
+            label=self.label,
+            classes=taxonomy.classes,
+            yolo=self.yolo,
+            confusion=self.confusion,
+            attributes={a.name: (a.values, self.attribute_confusions[a.key]) for a in taxonomy.attributes},
+            differentials=tuple(Differential(self.film_title(film), film.labelled, film.told) for film in self.films),
+            examples=self.examples,
+        )
+
+    def film_title(self, film: FilmScore) -> str:
+        """A film as a heading."""
+        return f"Patient {film.film}" if self.patients_known else film.film.capitalize()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form for JSON: NaN as null, every number beside the rule that made it."""
+        point = self.working_point
+        cleaned: dict[str, Any] = _plain(
+            {
+                "notice": NOTICE,
+                "engine": self._engine(),
+                "data": {"name": self.data, "split": self.split, "images": self.images, "cells": point.cells},
+                "detection": self._detection(),
+                "working_point": {
+                    **asdict(point),
+                    "recall": point.recall,
+                    "precision": point.precision,
+                    "type_accuracy": point.type_accuracy,
+                    "confusion": {
+                        "rule": "rows labelled, columns told, the last of each background",
+                        "classes": [*self.engine.taxonomy.classes, "background"],
+                        "counts": self.confusion.tolist(),
+                    },
+                },
+                "attributes": self._attributes(),
+                "films": self._films(),
+                "intervals": None if self.intervals is None else self._intervals(self.intervals),
+                "median_ms": self.median_ms,
+            }
+        )
+        return cleaned
+
+    def _engine(self) -> dict[str, Any]:
+        return {
+            "name": self.engine.name,
+            "version": self.engine.version,
+            "digest": self.engine.digest,
+            "runtime": self.engine.runtime,
+            "precision": self.engine.precision,
+            "input_hw": list(self.engine.input_hw),
+            "intended_use": self.use.intended,
+            "must_not_be_used_for": list(self.use.never_for),
+        }
+
+    def _detection(self) -> dict[str, Any]:
+        names, yolo, coco = self.engine.taxonomy.classes, self.yolo, self.coco
+        return {
+            "thresholds": asdict(AP_THRESHOLDS),
+            "yolov5": {"map50": yolo.map50, "map5095": yolo.map5095, "best_confidence": yolo.best_confidence},
+            "coco": {"map50": coco.map50, "map5095": coco.map5095},
+            "frequent": {
+                "rule": f"mean over the types of white cell with at least {FREQUENT_CELLS} labelled cells",
+                "types": [names[c] for c in self.frequent_types],
+                "yolov5": {"map50": self.frequent.yolo.map50, "map5095": self.frequent.yolo.map5095},
+                "coco": {"map50": self.frequent.coco.map50, "map5095": self.frequent.coco.map5095},
+            },
+            "wbc": {
+                "rule": "white cell against background: all types as one, artefacts left out on both sides",
+                "cells": self.wbc_cells,
+                "yolov5": {"ap50": self.wbc.yolo.map50, "ap5095": self.wbc.yolo.map5095},
+                "coco": {"ap50": self.wbc.coco.map50, "ap5095": self.wbc.coco.map5095},
+            },
+            "classes": {
+                names[c]: {
+                    "cells": int(yolo.truths[i]),
+                    "yolov5_ap50": yolo.ap50[i],
+                    "yolov5_ap5095": yolo.ap5095[i],
+                    "coco_ap50": coco.ap50[i],
+                    "coco_ap5095": coco.ap5095[i],
+                    "precision": yolo.precision[i],
+                    "recall": yolo.recall[i],
+                    "f1": yolo.f1[i],
+                }
+                for i, c in enumerate(yolo.classes)
+            },
+        }
+
+    def _attributes(self) -> dict[str, Any]:
+        return {
+            "rule": f"cells paired one to one at IoU >= {MIN_IOU} at the working point, each unknown masked by itself",
+            "mean": mean_scores(self.attributes),
+            "each": {key: asdict(score) for key, score in self.attributes.items()},
+            "confusion": {
+                a.key: {"values": list(a.values), "counts": self.attribute_confusions[a.key].tolist()}
+                for a in self.engine.taxonomy.attributes
+            },
+            "published_rule": {
+                "rule": "box of highest IoU without a floor, cells with any unknown dropped, two-valued attributes only",
+                "cells": self.published.rows,
+                "mean_f1": self.published.mean_f1,
+                "each": {key: asdict(score) for key, score in self.published.scores.items()},
+            },
+        }
+
+    def _films(self) -> dict[str, Any]:
+        taxonomy = self.engine.taxonomy
+        names = taxonomy.classes
+        blasts = [i for i in range(len(names)) if taxonomy.is_blast(i)]
+        right, judged = self.films_right
+        return {
+            "rule": "white cells at the working point, artefacts left out; differences are told minus labelled, in percentage points",
+            "patients_known": self.patients_known,
+            "note": self.film_note,
+            "most_frequent_right": right,
+            "judged": judged,
+            "mean_total_variation": self.mean_total_variation,
+            "each": [
+                {
+                    "film": film.film,
+                    "pictures": film.pictures,
+                    "labelled": int(film.labelled.sum()),
+                    "told": int(film.told.sum()),
+                    "most_labelled": [names[i] for i in film.most_labelled],
+                    "most_told": [names[i] for i in film.most_told],
+                    "most_right": film.most_right,
+                    "l1": film.l1,
+                    "total_variation": film.total_variation,
+                    "blast_percent": dict(zip(("labelled", "told"), film.share_pp(blasts), strict=True)),
+                    "types": {
+                        names[i]: {"labelled": film.labelled[i], "told": film.told[i], "difference_pp": film.difference_pp[i]}
+                        for i in range(len(names))
+                        if film.labelled[i] or film.told[i]
+                    },
+                }
+                for film in self.films
+            ],
+        }
+
+    @staticmethod
+    def _intervals(intervals: Intervals) -> dict[str, Any]:
+        return {
+            "rule": intervals.rule,
+            "caution": intervals.caution,
+            "unit": intervals.unit,
+            "units": intervals.units,
+            "resamples": intervals.resamples,
+            "seed": intervals.seed,
+            "level": LEVEL,
+            "each": {name: asdict(interval) for name, interval in intervals.each.items()},
+        }
+
+
+def _plain(value: Any) -> Any:
+    """The value with numpy's numbers as Python's, and NaN as None."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float | np.floating):
+        return None if math.isnan(value) else float(value)
+    return int(value) if isinstance(value, np.integer) else value
