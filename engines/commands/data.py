@@ -16,7 +16,7 @@ from rich.table import Table
 
 from engines.data.census import Census, count
 from engines.data.export import Format, export, read_all
-from engines.data.layout import find_subsets
+from engines.data.layout import find_subsets, patient_of
 from engines.data.splits import Plan, plan, write_plan
 from engines.data.writing import Bring
 from engines.errors import DataError
@@ -38,10 +38,12 @@ def run_split(root: Path, out: Path, *, val: float, test: float, seed: int, pool
     console.print(_sides(planned))
     for side, patients in planned.patients.items():
         if patients:
-            console.print(f"{side}: patients {', '.join(patients)}", highlight=False)
+            console.print(f"{side}: patients {', '.join(patients)}", highlight=False, soft_wrap=True)
     for words in warnings(planned):
-        console.print(f"[bold yellow]Mind:[/] {escape(words)}", highlight=False)
-    console.print(f"{escape(str(out))}: divided by {planned.by} with seed {seed}; {_brought(linked, copied)}", highlight=False)
+        console.print(f"[bold yellow]Mind:[/] {escape(words)}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{escape(str(out))}: divided by {planned.by} with seed {seed}; {_brought(linked, copied)}", highlight=False, soft_wrap=True
+    )
 
 
 def warnings(planned: Plan) -> list[str]:
@@ -54,12 +56,7 @@ def warnings(planned: Plan) -> list[str]:
             f"file names give no patient in {where}: divided by PICTURE. Pictures of one person may be on both sides, so scores on val "
             "flatter; identical files stay together."
         )
-    census = {c.label: c for c in planned.census()}
-    for code, name in enumerate(planned.taxonomy.classes):
-        sides = [side for side in planned.shares if census[side].classes[code]]
-        if len(sides) == 1 and len(planned.shares) > 1:
-            n = census[sides[0]].classes[code]
-            found.append(f"{name} ({n} cells) is in {sides[0]} only: as many as that come from patients who cannot be divided")
+    found += _on_one_side(planned)
     found += [
         f"{len(pictures)} pictures without labels are in {name}"
         for name, pictures in planned.sides.items()
@@ -68,6 +65,19 @@ def warnings(planned: Plan) -> list[str]:
     if planned.missing:
         found.append(f"labels of {len(planned.missing)} pictures that are not there were left out, the first: {planned.missing[0]}")
     return found
+
+
+def _on_one_side(planned: Plan) -> list[str]:
+    """Classes that only one of the new sides has, and how many patients have them: one cannot be divided, several need not fit."""
+    lone: dict[str, list[str]] = {}
+    for code, name in enumerate(planned.taxonomy.classes):
+        cells = {side: [p for _, p in pictures for c in p.cells if c.code == code] for side, pictures in planned.sides.items()}
+        sides = [side for side, pictures in cells.items() if pictures]
+        if len(sides) == 1 and len(planned.shares) > 1:
+            patients = {patient_of(picture.path.name) for picture in cells[sides[0]]} - {None}
+            whose = f" of {len(patients)} patient{'s' if len(patients) != 1 else ''}" if patients else ""
+            lone.setdefault(sides[0], []).append(f"{name} ({len(cells[sides[0]])} cells{whose})")
+    return [f"only in {side}: {', '.join(names)}" for side, names in lone.items()]
 
 
 def run_export(root: Path, to: str, out: Path, *, images: str) -> None:
@@ -82,10 +92,10 @@ def run_export(root: Path, to: str, out: Path, *, images: str) -> None:
         table.add_row(escape(label), str(pictures), str(labelled), str(cells))
     console.print(table)
     for words in done.lost:
-        console.print(f"[bold yellow]Lost:[/] {escape(words)}", highlight=False)
+        console.print(f"[bold yellow]Lost:[/] {escape(words)}", highlight=False, soft_wrap=True)
     if not done.lost:
         console.print("Nothing was lost.")
-    console.print(f"{escape(str(out))}: {target.value}; {_brought(done.linked, done.copied)}", highlight=False)
+    console.print(f"{escape(str(out))}: {target.value}; {_brought(done.linked, done.copied)}", highlight=False, soft_wrap=True)
 
 
 def run_plot(root: Path, out: Path, *, splits: Sequence[str]) -> None:
@@ -103,8 +113,12 @@ def run_plot(root: Path, out: Path, *, splits: Sequence[str]) -> None:
     draw(root.resolve().name, counts, LEUKEMIA_ATTRI, out)
     console = Console()
     if missing:
-        console.print(f"[bold yellow]Mind:[/] labels of {len(missing)} pictures that are not there are not counted", highlight=False)
-    console.print(f"{escape(str(out))}: written", highlight=False)
+        console.print(
+            f"[bold yellow]Mind:[/] labels of {len(missing)} pictures that are not there are not counted",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"{escape(str(out))}: written", highlight=False, soft_wrap=True)
 
 
 def _sides(planned: Plan) -> Table:

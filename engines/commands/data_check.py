@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from engines.data.check import Checked, check
 from engines.data.faults import Fault
 from engines.data.vocabulary import NOT_APPLICABLE
 from engines.errors import DataError
-from engines.spec import UNKNOWN
+from engines.spec import UNKNOWN, Taxonomy
 
 FIRST = 12
 """Faults of one kind that are printed without --all; of notes a third."""
@@ -40,42 +41,43 @@ def run(root: Path, json_file: Path | None, *, every: bool, threads: int) -> boo
             json_file.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
         except OSError as error:
             raise DataError(f"{json_file}: cannot be written: {error.strerror}") from error
-    kinds = len({fault.kind for fault in found.faults})
-    verdict = f"[bold red]{len(found.faults)} faults of {kinds} kinds[/]" if found.faults else "[bold green]no fault[/]"
-    console.print(f"{escape(str(root))}: {verdict}, {len(found.notes)} notes")
+    verdict = f"[bold red]{_many(len(found.faults), 'fault')}[/]" if found.faults else "[bold green]no fault[/]"
+    console.print(f"{escape(str(root))}: {verdict}, {_many(len(found.notes), 'note')}", highlight=False)
     return not found.faults
 
 
 def tables(found: Checked, width: int) -> list[Table]:
     """What the data set holds: one line a split, then classes and attributes with a column a split, then patients."""
     columns = [*found.splits, found.total] if len(found.splits) > 1 else list(found.splits)
+    if len(found.subsets) == 1:  # its name stands above already
+        columns = [replace(census, label=census.label.rpartition("/")[2]) for census in columns]
     cells = [census for census in columns if census.cells]
     return [
         _splits(columns),
-        *_by_column("Classes", _class_rows(found), cells, width),
-        *_by_column("Attributes", _attribute_rows(found), cells, width),
-        *_patients([census for census in found.splits if census.patients]),
+        *_by_column("Classes", _class_rows(cells, found.taxonomy), cells, width),
+        *_by_column("Attributes", _attribute_rows(cells, found.taxonomy), cells, width),
+        *_patients([census for census in columns if census.patients and census.label != "all"]),
     ]
 
 
 def _splits(columns: Sequence[Census]) -> Table:
-    headings = ("pictures", "labelled", "without\ncells", "cells", "cells a\npicture", "classes", "attributes\nstated", "patients")
-    table = _table("Splits", "split", headings)
-    table.add_column("labels")
+    headings = ("images", "labelled", "empty", "cells", "classes", "stated", "patients")
+    table = _table("Splits", "", headings)
+    table.add_column("labels", no_wrap=True)
     for census in columns:
         if census.label == "all":
             table.add_section()
-        attributes = census.taxonomy.attributes
-        stated = sum(census.stated(a.key) for a in attributes) / max(1, len(attributes) * census.cells)
+        stated = sum(census.stated(key) for key in census.attributes)
+        applies = sum(n for codes in census.attributes.values() for code, n in codes.items() if code != NOT_APPLICABLE)
         table.add_row(
             escape(census.label),
             *map(_n, (census.images, census.labelled, census.empty, census.cells)),
-            f"{census.cells / census.images:.1f}" if census.images else "-",
             str(sum(n > 0 for n in census.classes)),
-            f"{100 * stated:.0f} %" if census.cells else "-",
+            f"{100 * stated / applies:.0f} %" if applies else "-",
             str(len(census.patients)) if census.patients else "?" if census.unnamed else "-",
-            ", ".join(census.sources) or "none",
+            ", ".join(census.sources).replace(", TXT ", ", ") or "none",
         )
+    table.caption = "empty: labelled as without cells; stated: attributes, of those that apply; labels: JSON, columns of TXT"
     return table
 
 
@@ -83,18 +85,14 @@ Row = tuple[str, list[str], bool]
 """Name, one word for each column, and whether a line is drawn above."""
 
 
-def _class_rows(found: Checked) -> list[Row]:
-    columns = [c for c in [*found.splits, found.total][: None if len(found.splits) > 1 else -1] if c.cells]
-    rows: list[Row] = []
-    for code, name in enumerate(found.taxonomy.classes):
-        rows.append((name, [_n(c.classes[code]) for c in columns], False))
+def _class_rows(columns: Sequence[Census], taxonomy: Taxonomy) -> list[Row]:
+    rows: list[Row] = [(name, [_n(c.classes[code]) for c in columns], False) for code, name in enumerate(taxonomy.classes)]
     return [*rows, ("cells", [_n(c.cells) for c in columns], True)]
 
 
-def _attribute_rows(found: Checked) -> list[Row]:
-    columns = [c for c in [*found.splits, found.total][: None if len(found.splits) > 1 else -1] if c.cells]
+def _attribute_rows(columns: Sequence[Census], taxonomy: Taxonomy) -> list[Row]:
     rows: list[Row] = []
-    for attribute in found.taxonomy.attributes:
+    for attribute in taxonomy.attributes:
         words = [*enumerate(attribute.values), (UNKNOWN, "not stated"), (NOT_APPLICABLE, "not applicable")]
         for position, (code, word) in enumerate(words):
             counts = [c.attributes[attribute.key][code] for c in columns]
@@ -107,7 +105,8 @@ def _by_column(title: str, rows: Sequence[Row], columns: Sequence[Census], width
     """One table, or several where the columns are too many for the terminal."""
     if not columns or not rows:
         return []
-    room = max(1, (width - 4 - max(len(name) for name, _, _ in rows)) // 12)
+    widest = max(len(part) for census in columns for part in (*census.label.rpartition("/")[::2], "00000"))
+    room = max(1, (width - 4 - max(len(name) for name, _, _ in rows)) // (widest + 1))
     found = []
     for start in range(0, len(columns), room):
         some = slice(start, start + room)
@@ -152,11 +151,17 @@ def _print_findings(console: Console, title: str, findings: Sequence[Fault], col
 
 
 def _table(title: str, first: str, headings: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=0, collapse_padding=True, pad_edge=False
+    )
     table.add_column(first, no_wrap=True)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
+
+
+def _many(number: int, word: str) -> str:
+    return f"{number} {word}{'s' if number != 1 else ''}"
 
 
 def _n(number: int) -> str:
