@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engines.data.faults import Fault, Kind
-from engines.data.labels import CellLabel, Picture
+from engines.data.labels import UNSIZED, CellLabel, Picture
 from engines.spec import Taxonomy
 
 OVERHANG_PX = 1.0
@@ -23,7 +23,7 @@ SAME_CELL_IOU = 0.9
 
 def box_faults(picture: Picture, taxonomy: Taxonomy, report: Callable[[Fault], None]) -> None:
     """Report what is wrong with the boxes of one picture; sizes in px of the picture as decoded."""
-    cells = picture.cells
+    cells = picture.cells if picture.size_hw != UNSIZED else ()
     for cell in cells:
         _outside(cell, picture, report)
         if taxonomy.is_artefact(cell.code) and any(code >= 0 for code in cell.attributes):
@@ -44,8 +44,6 @@ def _outside(cell: CellLabel, picture: Picture, report: Callable[[Fault], None])
     where = f"{picture.path.name}: {_words(cell)}"
     if cell.xywh_px[2] == 0 or cell.xywh_px[3] == 0:
         report(Fault(Kind.BOX_EMPTY, cell.place, f"{where} has no area; training passes over it"))
-    if (height, width) == (1, 1):  # the picture could not be read
-        return
     if over > OVERHANG_PX:
         report(Fault(Kind.BOX_OUTSIDE, cell.place, f"{where} leaves the picture of {width} x {height} px by {over:.2f} px"))
     elif over > NOISE_PX:
@@ -77,7 +75,7 @@ def disagreements(first: Picture, second: Picture, taxonomy: Taxonomy, report: C
     Boxes pair off by their edges, within 1 px or a thousandth of the longer side (TXT has three decimals at least). What one side does
     not state (attributes in 5 columns, Cell Size in 11) is no disagreement.
     """
-    if first.labels is None and second.labels is None:
+    if (first.labels is None and second.labels is None) or second.size_hw == UNSIZED:
         return
     name = first.path.name
     within = max(1.0, max(first.size_hw) / 1000)

@@ -16,7 +16,7 @@ from engines.data.boxes import box_faults, disagreements
 from engines.data.census import Census, count, in_order, sources_of, together
 from engines.data.coco import read_coco
 from engines.data.faults import Fault, Kind, Level, Place
-from engines.data.labels import Picture
+from engines.data.labels import UNSIZED, Picture
 from engines.data.layout import FLAT, Split, Subset, film_name, find_subsets
 from engines.data.leukemiaattri import match_names, txt_pictures
 from engines.data.pictures import Decoded, decode
@@ -102,7 +102,9 @@ def _check_split(
             report(Fault(Kind.STEM_TWICE, Place(path), f"{other.name} and {path.name} share {path.stem}.txt; rename one of them"))
 
     def size_of(path: Path) -> tuple[int, int]:
-        return decoded[path].size_hw or (1, 1)
+        return decoded[path].size_hw or stated.get(path) or UNSIZED
+
+    stated: dict[Path, tuple[int, int]] = {}  # by the JSON, for pictures that cannot be read
 
     from_json: list[Picture] | None = None
     from_txt: list[Picture] | None = None
@@ -114,6 +116,7 @@ def _check_split(
         coco = read_coco(split.json, taxonomy, report)
         readable = coco.readable
         named = match_names(paths, coco.pictures.values(), report)
+        stated = {path: labels.size_hw for path, labels in named.items() if labels.size_hw}
         from_json = [Picture(path, size_of(path), named.get(path)) for path in paths]
         _sizes(from_json, decoded, report)
     if split.images is not None and split.txt is not None:

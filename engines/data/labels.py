@@ -14,6 +14,10 @@ TXT_ROUNDING_PX = 9
 """Decimals of a px to which boxes from TXT are rounded: shares times a width leave noise in the last digits of a double."""
 
 
+UNSIZED = (1, 1)
+"""Size of a picture that cannot be read: boxes from TXT then stay shares, and nothing is said about their place."""
+
+
 @dataclass(frozen=True, eq=False)
 class CellLabel:
     """One labelled object.
