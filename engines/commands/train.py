@@ -2,95 +2,237 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from engines.data.leukemiaattri import read_split
+from engines.commands.train_request import Request, keep, parse_folder, recalled
+from engines.data.leukemiaattri import LabelledImage, has_labels, read_split
 from engines.errors import DataError
+
+__all__ = ["Request", "parse_folder", "run"]
+
+if TYPE_CHECKING:
+    from engines.data.augment import Sample
+    from engines.training.hyper import Hyper
+    from engines.training.judge import FolderJudge
+    from engines.training.loop import Progress as Report
+    from engines.training.loop import Trainer
+    from engines.training.phases import Phase
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the command line asks for. data: folders, each with an optional ":N" to show its pictures N times an epoch."""
+class Pictures:
+    """What is trained on, and what is judged on: each val split under a name of its own."""
 
-    data: tuple[str, ...]
-    out: Path
-    size: str
-    imgsz: int
-    epochs: int
-    batch: int
-    hyper: str
-    seed: int
-    initial: Path | None
-    resume: bool
-    device: str
-    threads: int
-    judge: bool
-    attribute_weight: float | None = None
-    detach: bool = False
+    samples: list[Sample]
+    val: dict[str, tuple[list[LabelledImage], list[Sample]]]
 
 
-def parse_folder(text: str) -> tuple[Path, int]:
-    """A folder and how often its pictures count, from "DIR" or "DIR:N"."""
-    folder, colon, times = text.rpartition(":")
-    if colon and times.isdigit() and int(times) > 0:
-        return Path(folder), int(times)
-    return Path(text), 1
+def run(request: Request, asked: Collection[str] = ()) -> None:
+    """Train; raises EnginesError. Ctrl-C keeps what the last full epoch reached: go on with --resume.
 
-
-def run(request: Request) -> None:
-    """Train; raises EnginesError. Ctrl-C keeps what the last full epoch reached: go on with --resume."""
+    asked: fields of the request that were named on the command line; a resumed run takes the others from its folder.
+    """
     import torch
 
-    from engines.training.dataset import load
+    from engines.training import parallel
+    from engines.training.agreement import whole_strides
+    from engines.training.phases import phases, remaining
+
+    if request.resume:
+        request = recalled(request, asked)
+    hyper = _hyper(request)
+    planned = phases(request.out, request.epochs_by_phase(), request.initial)
+    _check(request, asked, planned)
+    imgsz = whole_strides(request.imgsz)
+    torch.set_num_threads(request.threads)
+    with parallel.joined(request.device) as device:
+        first = parallel.current().first
+        console = Console(quiet=not first)
+        if imgsz != request.imgsz:
+            console.print(f"pictures of {imgsz} px: the next multiple of 32 from {request.imgsz}")
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True, quiet=not first),
+        ) as bar:
+            pictures = _read(request, hyper, imgsz, bar)
+            judge = _judge(request, hyper, imgsz, pictures)
+            console.print(_what(request, pictures), soft_wrap=True)
+            if first:
+                keep(request)
+            for phase in remaining(planned):
+                trainer = _trainer(request, hyper, imgsz, device, phase, pictures)
+                _announce(console, request, phase, trainer)
+                _fit(console, bar, request, phase, trainer, judge)
+    console.print(f"written: {request.out}: last.pt, best.pt, results.csv", soft_wrap=True)
+
+
+def _hyper(request: Request) -> Hyper:
     from engines.training.hyper import SETS
-    from engines.training.judge import FolderJudge
-    from engines.training.loop import Progress as Report
-    from engines.training.loop import Run, Trainer
 
     if request.hyper not in SETS:
         raise DataError(f"--hyper {request.hyper}: there are {', '.join(SETS)}")
-    last = request.out / "last.pt"
-    if last.exists() and not request.resume:
-        raise DataError(f"{request.out}: holds a run already; go on with --resume, or name another --out")
-    if request.resume and not last.exists():
-        raise DataError(f"{last}: nothing to resume; leave out --resume")
     hyper = SETS[request.hyper]
-    if request.attribute_weight is not None:
-        hyper = replace(hyper, attribute=request.attribute_weight)
-    torch.set_num_threads(request.threads)
+    return hyper if request.attribute_weight is None else replace(hyper, attribute=request.attribute_weight)
+
+
+def _check(request: Request, asked: Collection[str], planned: Sequence[Phase]) -> None:
+    """DataError for what needs no picture to be seen as wrong."""
+    from engines.network.yolov5 import VARIANTS
+
+    if not request.data:
+        raise DataError("--data: name a folder to learn from" + (f"; {request.out} holds no run to resume" if request.resume else ""))
+    if request.size not in VARIANTS:
+        raise DataError(f"--size {request.size}: there are {', '.join(VARIANTS)}")
+    if request.device != "cpu" and request.device.partition(":")[0] != "cuda":
+        raise DataError(f"--device {request.device}: there are cpu and cuda")
+    if {"epochs", "phases"} <= set(asked):
+        raise DataError("--epochs and --phases: give one of them; --phases E1,E2 names the epochs of both phases")
+    if request.initial is not None and not request.initial.is_file():
+        raise DataError(f"--initial {request.initial}: no such file; it takes a .pt or .safetensors of a training run")
+    begun = any(phase.begun for phase in planned) or any(request.out.glob("phase-*/last.pt"))
+    if begun and not request.resume:
+        raise DataError(f"{request.out}: holds a run already; go on with --resume, or name another --out")
+
+
+def _read(request: Request, hyper: Hyper, imgsz: int, bar: Progress) -> Pictures:
+    """All pictures in memory: of the splits train and, to be judged on, val."""
+    from engines.training.dataset import load
+
     folders = [parse_folder(text) for text in request.data]
-    splits = [(folder, times, read_split(folder, "train")) for folder, times in folders]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        reading = bar.add_task("reading pictures", total=sum(len(images) for _, _, images in splits))
-        samples = [s for _, times, images in splits for s in load(images, 2 * request.imgsz, lambda: bar.advance(reading)) * times]
-        settings = Run(
-            folder=request.out,
-            size=request.size,
-            imgsz=request.imgsz,
-            epochs=request.epochs,
-            batch=request.batch,
-            seed=request.seed,
-            hyper=hyper,
-            detach=request.detach,
-            device=request.device,
-            initial=request.initial,
-            data=tuple(folder.name for folder, _ in folders),
-        )
-        trainer = Trainer(settings, samples)
-        if request.resume:
-            trainer.resume(last)
-        task = bar.add_task("training", total=None)
+    train = [(times, _split(folder, "train")) for folder, times in folders]
+    val = {}
+    for folder, _ in folders if request.judge else ():
+        name = folder.name if folder.name not in val else f"{folder.parent.name}/{folder.name}"
+        val[name] = _split(folder, "val")
+    # Windows are cut out of larger fields; without them no picture is ever seen larger than the input.
+    longest_px = 2 * imgsz if hyper.crop or hyper.patchwork else imgsz
+    longest_px = max(longest_px, request.judge_imgsz or 0)
+    reading = bar.add_task("reading pictures", total=sum(len(s) for _, s in train) + sum(len(s) for s in val.values()))
 
-        def report(now: Report) -> None:
-            parts = "  ".join(f"{name} {value:.4f}" for name, value in now.losses.items())
-            words = f"epoch {now.epoch}/{now.epochs}  {parts}  {now.images_per_s:.1f} pictures/s"
-            bar.update(task, description=words, completed=now.batch, total=now.batches)
+    def read(images: Sequence[LabelledImage]) -> list[Sample]:
+        return load(images, longest_px, lambda: bar.advance(reading))
 
-        judged = {folder.name: load(read_split(folder, "val"), 2 * request.imgsz) for folder, _ in folders} if request.judge else {}
-        trainer.fit(report, FolderJudge(judged, 2 * request.imgsz) if judged else None)
-    Console().print(f"written: {last}, best.pt and results.csv beside it", soft_wrap=True)
+    samples = [sample for times, images in train for sample in read(images) * times]
+    judged = {name: (images, read(images)) for name, images in val.items()}
+    bar.remove_task(reading)
+    return Pictures(samples, judged)
+
+
+def _split(folder: os.PathLike[str], split: str) -> list[LabelledImage]:
+    from pathlib import Path
+
+    folder = Path(folder)
+    way_out = "" if split == "train" else ", or leave judging out with --no-judge"
+    try:
+        images = read_split(folder, split)
+    except DataError as error:
+        raise DataError(f"{error}{way_out}") from error
+    if not has_labels(folder, split) or not any(len(image.classes) for image in images):
+        raise DataError(f"{folder}: the split {split} has no labelled cell; name a folder whose {split} is labelled{way_out}")
+    return images
+
+
+def _judge(request: Request, hyper: Hyper, imgsz: int, pictures: Pictures) -> FolderJudge | None:
+    from engines.training.judge import FolderJudge
+
+    if not pictures.val:
+        return None
+    # Sets that cut windows have seen cells at their own scale; the published ones have seen every field enlarged to the input.
+    windows = bool(hyper.crop or hyper.patchwork)
+    sets = {name: samples for name, (_, samples) in pictures.val.items()}
+    return FolderJudge(sets, request.judge_imgsz or (2 * imgsz if windows else imgsz), scale_up=not windows)
+
+
+def _what(request: Request, pictures: Pictures) -> str:
+    cells = sum(len(sample.boxes) for sample in pictures.samples)
+    judged = ", ".join(f"{name} ({len(samples)})" for name, (_, samples) in pictures.val.items())
+    return f"{len(pictures.samples)} pictures an epoch with {cells} cells; " + (
+        f"judged on val of {judged}" if judged else "not judged"
+    )
+
+
+def _trainer(request: Request, hyper: Hyper, imgsz: int, device: str, phase: Phase, pictures: Pictures) -> Trainer:
+    from engines.training.loop import Run, Trainer
+
+    cores = os.cpu_count() or 1
+    workers = request.workers if request.workers is not None else 1 if device == "cpu" else min(8, max(1, cores - 1))
+    run = Run(
+        folder=phase.folder,
+        size=request.size,
+        imgsz=imgsz,
+        epochs=phase.epochs,
+        batch=request.batch,
+        seed=request.seed,
+        hyper=hyper,
+        cosine=hyper.name == "film" if request.cosine is None else request.cosine,
+        amp=request.amp,
+        detach=request.detach,
+        autoanchor=request.autoanchor and phase.number == 1 and not phase.begun,
+        patience=request.patience,
+        phase=phase.number,
+        workers=workers,
+        device=device,
+        initial=None if phase.begun else phase.initial,
+        data=tuple(parse_folder(text)[0].name for text in request.data),
+        pictures=request.pictures,
+    )
+    trainer = Trainer(run, pictures.samples)
+    if phase.begun:
+        trainer.resume(phase.checkpoint)
+    return trainer
+
+
+def _announce(console: Console, request: Request, phase: Phase, trainer: Trainer) -> None:
+    """What happens next, and what was decided before it, in a line each."""
+    name = f"phase {phase.number} of {phase.of}: " if phase.of > 1 else ""
+    if phase.begun:
+        words = "complete" if trainer.finished else f"goes on after epoch {trainer.epoch} of {phase.epochs}"
+    else:
+        words = f"{phase.epochs} epochs from " + (str(phase.initial) if phase.initial else "random weights")
+    console.print(name + words, soft_wrap=True, highlight=False)
+    if trainer.begun_anew:
+        console.print(f"not in there, so at random: {', '.join(trainer.begun_anew)}", soft_wrap=True, highlight=False)
+    if trainer.anchors is not None:
+        console.print(f"anchors {trainer.anchors}", highlight=False)
+
+
+def _fit(console: Console, bar: Progress, request: Request, phase: Phase, trainer: Trainer, judge: FolderJudge | None) -> None:
+    task = bar.add_task("training", total=trainer.batches)
+
+    def report(now: Report) -> None:
+        parts = "  ".join(f"{name} {value:.4f}" for name, value in now.losses.items())
+        words = f"epoch {now.epoch}/{now.epochs}  {parts}  {now.images_per_s:.1f} pictures/s"
+        bar.update(task, description=words, completed=now.batch, total=now.batches)
+
+    def after_epoch(row: Mapping[str, float]) -> None:
+        console.print(epoch_line(row, phase.epochs, trainer.best_epoch == trainer.epoch), soft_wrap=True, highlight=False)
+
+    try:
+        trainer.fit(report, judge, after_epoch)
+    except KeyboardInterrupt:
+        console.print(f"stopped; go on with: attridet train --out {request.out} --resume", soft_wrap=True, highlight=False)
+        raise
+    bar.remove_task(task)
+    if trainer.stopped_early:
+        waited, best = trainer.epoch - trainer.best_epoch, trainer.best_epoch
+        console.print(f"stopped early: fitness has not risen for {waited} epochs; best.pt is of epoch {best}", highlight=False)
+
+
+def epoch_line(row: Mapping[str, float], epochs: int, best: bool) -> str:
+    """One epoch of the history in words: losses, then the scores of each folder."""
+    from engines.training.record import ATTRIBUTE_LOSS, LOSSES, panel_of
+
+    losses = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if panel_of(name) in (LOSSES, ATTRIBUTE_LOSS))
+    folders = [name.removesuffix("_map50") for name in row if name.endswith("_map50")]
+    scores = [f"{f}: AP50 {row[f + '_map50']:.3f}, AP {row[f + '_map']:.3f}, attributes' F1 {row[f + '_attr_f1']:.3f}" for f in folders]
+    line = f"epoch {row['epoch']:.0f}/{epochs}  {losses}"
+    return "  ".join([line, *scores]).replace("nan", "-") + ("  best so far" if best and scores else "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,8 +99,8 @@ class Trainer:
         must_fit(samples, taxonomy, run.imgsz, run.batch, self.processes.count)
         self.device = torch.device(run.device)
         model = AttriDet(run.size, taxonomy, detach_features=run.detach, variances=run.variances)
-        if run.initial is not None:
-            start_from(model, run.initial)
+        self.begun_anew = [] if run.initial is None else start_from(model, run.initial)
+        """Names of parameters that `run.initial` has not."""
         self.anchors: AnchorChoice | None = self._fit_anchors(model, samples) if run.autoanchor else None
         self.model: AttriDet = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch stub
         parallel.start_alike(self.model)
@@ -175,9 +175,15 @@ class Trainer:
         noise = torch.rand(sum(rows), 4, generator=self.noise)[first : first + len(rois)]
         return torch.cat([rois[:, :1], rois[:, 1:] + (noise * 2 - 1) * BOX_JITTER * sides], dim=1)
 
-    def fit(self, report: Callable[[Progress], None] = lambda _: None, judge: Judge | None = None) -> float:
+    def fit(
+        self,
+        report: Callable[[Progress], None] = lambda _: None,
+        judge: Judge | None = None,
+        after_epoch: Callable[[Mapping[str, float]], None] = lambda _: None,
+    ) -> float:
         """Train to the last epoch, or until fitness has not risen for `patience` epochs; returns the best fitness.
 
+        report is told of each batch, after_epoch of the row that an epoch adds to the history.
         Writes last.pt, best.pt and results.csv (and pictures) into the run's folder after each epoch. Raises TrainingError.
         """
         try:
@@ -187,6 +193,7 @@ class Trainer:
                 self.epoch += 1
                 scores = judge(self.ema.model, self.epoch) if judge and self.processes.first else {}  # type: ignore[arg-type]  # EMA keeps the type
                 self._keep(losses, parallel.from_first(scores), time.monotonic() - began)
+                after_epoch(self.history[-1])
         finally:
             self.record.close()
         return self.best

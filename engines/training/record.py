@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,14 +77,17 @@ def read(folder: Path) -> list[dict[str, float]]:
 
 _SCORES = {"_map50": "AP at IoU 0.5", "_map": "AP at IoU 0.5 to 0.95", "_attr_f1": "F1 of the attributes"}
 _RUN = ("epoch", "fitness", "seconds")
+LOSSES, ATTRIBUTE_LOSS = "Losses", "Loss of the attributes"
 
 
 def panel_of(column: str) -> str:
-    """Which panel a column of results.csv is drawn in: one for each score, one for the losses; "run" is what nobody draws."""
+    """Which panel a column of results.csv is drawn in: one for each score, two for losses; "run" is what nobody draws."""
     for ending, title in _SCORES.items():
         if column.endswith(ending):
             return title
-    return "run" if column in _RUN else "losses"
+    if column == "attr":  # ten times the others: in one panel with them it would flatten them
+        return ATTRIBUTE_LOSS
+    return "run" if column in _RUN else LOSSES
 
 
 def draw(history: Sequence[Row], path: Path) -> None:
@@ -94,9 +98,8 @@ def draw(history: Sequence[Row], path: Path) -> None:
     panels: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for column in dict.fromkeys(name for row in history for name in row):
         title = panel_of(column)
-        if title == "run":
-            continue
-        name = next((column.removesuffix(ending) for ending in _SCORES if column.endswith(ending)), column)
-        rows = [row for row in history if column in row]
-        panels.setdefault(title, {})[name] = ([row["epoch"] for row in rows], [row[column] for row in rows])
+        rows = [row for row in history if math.isfinite(row.get(column, math.nan))]
+        if title != "run" and rows:
+            name = next((column.removesuffix(ending) for ending in _SCORES if column.endswith(ending)), column)
+            panels.setdefault(title, {})[name] = ([row["epoch"] for row in rows], [row[column] for row in rows])
     write_whole(path, png(training_curves(panels, f"{path.parent.name}, {len(history)} epochs")))

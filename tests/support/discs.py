@@ -34,6 +34,23 @@ def discs(count: int = 8, side: int = 96, unlabelled: int = 0) -> list[Sample]:
     return samples
 
 
+def write_discs(root: Path, train: int = 8, val: int = 4) -> Path:
+    """The pictures of `discs` as a folder in the published layout, TXT labels of twelve columns."""
+    for split, count in (("train", train), ("val", val)):
+        (root / "Images" / split).mkdir(parents=True)
+        (root / "txt_labels" / "AttriDet" / split).mkdir(parents=True)
+        for number, sample in enumerate(discs(count)):
+            height, width = sample.image.shape[:2]
+            cv2.imwrite(str(root / "Images" / split / f"{number}.png"), sample.image)
+            lines = []
+            for (x1, y1, x2, y2), (label, *_) in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True):
+                box = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
+                attributes = (2, 1, 1, 0, 1, 0, 1) if label == 3 else (0, 0, 0, 1, 0, 1, 0)
+                lines.append(" ".join(str(v) for v in (label, *box, *attributes)))
+            (root / "txt_labels" / "AttriDet" / split / f"{number}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
 def steps_of_eight(folder: Path) -> Trainer:
     """Two epochs of two steps, eight pictures each, as published ("high"); every process trains its share of them.
 
