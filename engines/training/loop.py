@@ -163,8 +163,9 @@ class Trainer:
             return total, {**parts._asdict(), "attr": torch.zeros_like(parts.box)}
         known = (batch.attributes >= 0).any(1)
         rois = self._shaken(batch.rois()[known]).to(self.device)
-        logits = self.model.attribute_logits(Taps(taps.p2.to(exact), taps.p3.to(exact)), rois)
-        attr = attribute_loss(logits, batch.attributes[known], self.taxonomy.groups) * parallel.shares([len(rois)])[0]
+        with torch.autocast(self.device.type, half, enabled=self.run.amp):  # regions are pooled in full precision all the same
+            logits = self.model.attribute_logits(Taps(taps.p2.to(exact), taps.p3.to(exact)), rois)
+        attr = attribute_loss(logits.to(exact), batch.attributes[known], self.taxonomy.groups) * parallel.shares([len(rois)])[0]
         return total + self.run.hyper.attribute * attr, {**parts._asdict(), "attr": attr.detach()}
 
     def _shaken(self, rois: Tensor) -> Tensor:
