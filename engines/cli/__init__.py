@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import typer
 
-from engines.cli import adapt, data, evaluate, experiment, export, film, train
+from engines.cli import adapt, data, evaluate, experiment, export, film, import_weights, train
 from engines.errors import EnginesError
 
 app = typer.Typer(
@@ -27,7 +27,15 @@ EXTRAS = dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train") | dic
 )
 """Modules that only some commands need, and the extra that brings each."""
 
-for command in (adapt.adapt, evaluate.evaluate, experiment.experiment, export.export, train.train, film.film):
+for command in (
+    adapt.adapt,
+    evaluate.evaluate,
+    experiment.experiment,
+    export.export,
+    train.train,
+    film.film,
+    import_weights.import_weights,
+):
     app.command()(command)
 app.add_typer(data.app, name="data")
 

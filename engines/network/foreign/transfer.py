@@ -1,0 +1,272 @@
+"""Somebody else's weights into an AttriDet: what fits is taken, and everything that is not is named. Reading the files is
+`archive`'s."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from engines.network.attridet import AttriDet
+from engines.network.foreign.account import Entry, LeftOut, Transfer, replaced_names, unusual_names
+from engines.network.foreign.archive import ForeignWeightsError, StoredTensor, TorchFile
+from engines.network.foreign.layout import DETECT, Layout, classes_of, detection_rows, layout_of, size_of
+from engines.network.foreign.machine import Name
+from engines.network.foreign.modules import Network, class_names, find_network, printable
+from engines.network.layers import BN_EPS
+from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+
+PUBLISHED_ATTRIBUTES = (
+    "nuclear_chromatin",
+    "nuclear_shape",
+    "nucleolus",
+    "cytoplasm",
+    "cytoplasmic_basophilia",
+    "cytoplasmic_vacuoles",
+)
+"""Attributes of the published CNN in the order of its logits, two for each; it knows no Cell Size."""
+HEAD = "attribute_head."
+_FIRST, _ANCHORS = "model.0.conv.weight", f"{DETECT}.anchors"
+_BACKBONE = tuple(f"model.{i}." for i in range(10))
+_ABSENT = "is not in the file"
+_ARTEFACTS = frozenset(("none", "artefact", "artefacts", "artifact", "artifacts"))
+
+Conversion = Callable[[Tensor], Tensor]
+
+
+def import_weights(
+    detector: Path, attributes: Path | None = None, taxonomy: Taxonomy = LEUKEMIA_ATTRI, seed: int = 0
+) -> tuple[AttriDet, Transfer]:
+    """An AttriDet with what fits of a published YOLOv5 (.pt) and, if given, of a published attribute CNN (.pth).
+
+    Runs no code from the files. seed: of the random start of whatever is not taken. Returns the model in evaluation mode, float32, and
+    the account. Raises ForeignWeightsError naming the file that is missing, damaged or no YOLOv5 of the sizes n to x.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(TorchFile(detector))
+        network = find_network(file)
+        layout = layout_of(network, str(detector))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = AttriDet(size_of(network, layout, str(detector)), taxonomy)
+        taking = _Taking(model)
+        _take_detector(taking, file, network, layout)
+        names = file.names.copy()
+        if attributes is not None:
+            second = stack.enter_context(TorchFile(attributes))
+            _take_attributes(taking, second, find_network(second))
+            names += second.names
+        taking.read()
+    return model.eval(), _account(taking, layout, network, names, attributes is not None)
+
+
+@dataclass
+class _Taking:
+    """The decisions, made by names and shapes alone; then the numbers."""
+
+    model: AttriDet
+    decided: dict[str, Entry] = field(default_factory=dict)
+    reading: dict[str, tuple[TorchFile, StoredTensor, Conversion]] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+    classes: Mapping[int, int] = field(default_factory=dict)
+    attributes: tuple[str, ...] = ()
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.own: dict[str, Tensor] = self.model.state_dict()
+
+    def take(self, key: str, source: str, file: TorchFile, tensor: StoredTensor, as_ours: Conversion, note: str = "") -> None:
+        """note: why only a part of it is taken; empty when the whole is."""
+        self.decided[key] = Entry(key, tuple(self.own[key].shape), "part" if note else "taken", source, note)
+        self.reading[key] = (file, tensor, as_ours)
+
+    def leave(self, key: str, source: str, note: str) -> None:
+        self.decided[key] = Entry(key, tuple(self.own[key].shape), "start", source, note)
+
+    def leave_the_rest(self, network: Network) -> None:
+        used = {entry.source for entry in self.decided.values() if entry.outcome != "start"}
+        self.left_out += [LeftOut(printable(k), tensor.shape) for k, tensor in network.tensors.items() if k not in used]
+
+    @torch.no_grad()
+    def read(self) -> None:
+        """Raises ForeignWeightsError for numbers that are none."""
+        for key, (file, tensor, as_ours) in self.reading.items():
+            numbers = file.numbers(tensor)
+            if not torch.isfinite(numbers).all():
+                raise ForeignWeightsError(
+                    f"{file.path}: {self.decided[key].source} holds numbers that are not finite: a run that failed."
+                )
+            if key == _ANCHORS and not (numbers > 0).all():
+                raise ForeignWeightsError(f"{file.path}: its anchors are not all positive; the file is damaged.")
+            self.own[key].copy_(as_ours(numbers.to(self.own[key].dtype)))
+
+
+def _take_detector(taking: _Taking, file: TorchFile, network: Network, layout: Layout) -> None:
+    classes = classes_of(network.tensors)
+    taking.classes, how = _same_classes(class_names(network), classes, taking.model.taxonomy)
+    complete = len(taking.classes) == taking.model.classes
+    for key, value in taking.own.items():
+        if key.startswith(HEAD):
+            continue
+        source, shape = layout.source(key), tuple(value.shape)
+        tensor = network.tensors.get(source)
+        if tensor is None:
+            taking.leave(key, "", _ABSENT)
+        elif key.startswith(f"{DETECT}.m."):
+            rows = network.tensors[f"{DETECT}.m.0.bias"].shape if classes is not None else ()
+            if tensor.shape == (*rows, *shape[1:]):
+                taking.take(key, source, file, tensor, _rows_into(value, taking.classes), "" if complete else how)
+            else:
+                taking.leave(key, source, _other_shape(tensor, shape))
+        elif tensor.shape == layout.source_shape(key, shape):
+            taking.take(key, source, file, tensor, layout.first_as_ours if key == _FIRST else _as_it_is)
+        else:
+            taking.leave(key, source, _other_shape(tensor, layout.source_shape(key, shape)))
+    taking.leave_the_rest(network)
+    backbone = [entry for key, entry in taking.decided.items() if key.startswith(_BACKBONE)]
+    fitting = sum(entry.outcome == "taken" for entry in backbone)
+    if 2 * fitting < len(backbone):
+        raise ForeignWeightsError(
+            f"{file.path}: only {fitting} of the {len(backbone)} entries of the backbone fit: it is another network that begins alike. "
+            "Give a checkpoint of YOLOv5 v5.0 to v7.0."
+        )
+    taking.warnings += _differences(network, layout, classes)
+
+
+def _rows_into(own: Tensor, classes: Mapping[int, int]) -> Conversion:
+    return lambda given: detection_rows(own, given, classes)
+
+
+def _as_it_is(numbers: Tensor) -> Tensor:
+    return numbers
+
+
+def _other_shape(theirs: StoredTensor, needed: tuple[int, ...]) -> str:
+    return f"has the shape {'x'.join(map(str, theirs.shape)) or '()'} there, needed is {'x'.join(map(str, needed)) or '()'}"
+
+
+def _same_classes(names: tuple[str, ...], classes: int | None, taxonomy: Taxonomy) -> tuple[dict[int, int], str]:
+    """Classes of ours -> theirs that are the same, and in words what was taken of a level's rows."""
+    if classes is None:
+        return {}, ""
+
+    def plain(name: str) -> str:
+        word = "".join(c for c in name.lower() if c.isalnum())
+        return "none" if word in _ARTEFACTS else word
+
+    theirs = {plain(name): i for i, name in enumerate(names[:classes])}
+    same = {i: theirs[plain(name)] for i, name in enumerate(taxonomy.classes) if plain(name) in theirs}
+    nameless = all(re.fullmatch(r"(class|cls|c)?[ _-]?\d*", name) for name in names)
+    if not same and nameless and classes == len(taxonomy.classes):
+        same = {i: i for i in range(classes)}
+    shared = f"and {len(same)} of {len(taxonomy.classes)} classes by name" if same else f"no class: there are {classes} others"
+    return same, f"box and objectness rows taken, {shared}"
+
+
+def _differences(network: Network, layout: Layout, classes: int | None) -> list[str]:
+    """What makes the file another network although its weights fit."""
+    found = [layout.differs] if layout.differs else []
+    if classes is None:
+        found.append(
+            "Its detection layer is not YOLOv5's (it has no three anchors a level): ours starts at random, with COCO's anchors."
+        )
+    elif any(key.startswith(f"{DETECT}.proto.") for key in network.tensors):
+        found.append("It also draws masks: that part is left out.")
+    if classes is not None and network.attribute("nc") not in (None, classes):
+        found.append(f"It says that it has another number of classes than its detection layer, {classes}; the layer was believed.")
+    eps = {m.attributes.get("eps") for m in network.modules.values() if m.kind.endswith(".BatchNorm2d")}
+    if other := sorted(e for e in eps if isinstance(e, float) and abs(e - BN_EPS) > 1e-9):
+        found.append(f"Its normalisations have eps {other[0]:g}, ours {BN_EPS:g}: the same weights give other numbers here.")
+    activations = {m.kind.rpartition(".")[2] for path, m in network.modules.items() if path.endswith(".act")}
+    if other_kinds := sorted(activations - {"SiLU"}):
+        found.append(f"Its activation is {', '.join(other_kinds)}, ours SiLU: the weights are a start for training, no more.")
+    return found
+
+
+def _take_attributes(taking: _Taking, file: TorchFile, network: Network) -> None:
+    first = [name for name in network.tensors if name == "conv1.weight" or name.endswith(".conv1.weight")]
+    if len(first) != 1 or f"{first[0].removesuffix('conv1.weight')}fc3.weight" not in network.tensors:
+        raise ForeignWeightsError(
+            f"{file.path}: not an attribute CNN, which has conv1 to conv3 and fc1 to fc3. Give AttriDet's last_weights.pth as "
+            "the second file."
+        )
+    prefix, taxonomy = first[0].removesuffix("conv1.weight"), taking.model.taxonomy
+    keys = [a.key for a in taxonomy.attributes]
+    published = 2 * len(PUBLISHED_ATTRIBUTES)
+    groups = {a.key: g for a, g in zip(taxonomy.attributes, taxonomy.groups, strict=True) if len(a.values) == 2}
+    rows = {key: (groups[key], 2 * i) for i, key in enumerate(PUBLISHED_ATTRIBUTES) if key in groups}
+    told: tuple[str, ...] = ()
+    for key, value in taking.own.items():
+        if not key.startswith(HEAD):
+            continue
+        source, shape = prefix + key.removeprefix(HEAD), tuple(value.shape)
+        tensor = network.tensors.get(source)
+        if tensor is None:
+            taking.leave(key, "", _ABSENT)
+        elif ".fc3." in key and tensor.shape == (published, *shape[1:]):
+            told = tuple(k for k in keys if k in rows)
+            rest = [a.name for a in taxonomy.attributes if a.key not in rows]
+            note = f"rows of {len(told)} attributes taken, not of {', '.join(rest)}" if rest else ""
+            taking.take(key, source, file, tensor, _groups_into(value, list(rows.values())), note)
+        elif tensor.shape == shape:
+            told = told or tuple(keys)
+            taking.take(key, source, file, tensor, _as_it_is)
+        else:
+            taking.leave(key, source, _other_shape(tensor, shape))
+    taking.leave_the_rest(network)
+    left = [key for key, entry in taking.decided.items() if key.startswith(HEAD) and entry.outcome == "start"]
+    if not left:
+        taking.attributes = told
+        return
+    reads = network.tensors[first[0]].shape[1:2]
+    size, gives = taking.model.size, sum(taking.model.tap_channels)
+    taking.warnings.append(
+        f"Of the attribute CNN {', '.join(key.removeprefix(HEAD) for key in left)} do not fit: it reads {reads[0] if reads else '?'} "
+        f"channels and a detector of size {size} gives {gives} (the published CNN belongs to size x). It tells no attribute until "
+        "it has been trained."
+    )
+
+
+def _groups_into(own: Tensor, rows: list[tuple[slice, int]]) -> Conversion:
+    def conversion(given: Tensor) -> Tensor:
+        made = own.clone()
+        for group, begin in rows:
+            made[group] = given[begin : begin + 2]
+        return made
+
+    return conversion
+
+
+def _account(taking: _Taking, layout: Layout, network: Network, names: Mapping[Name, int], with_attributes: bool) -> Transfer:
+    taxonomy = taking.model.taxonomy
+    missing = _ABSENT if with_attributes else "no attribute CNN was given"
+    replaced = replaced_names(names)
+    unusual = unusual_names(replaced)
+    warnings = list(taking.warnings)
+    if unusual:
+        shown = ", ".join(unusual[:6]) + (" and others" if len(unusual) > 6 else "")
+        warnings.insert(0, f"It names {shown}, which no detector needs; other programs might run it, here nothing was. Do not load the file elsewhere.")
+    at_start = [a.key for a in taxonomy.attributes if a.key not in taking.attributes]
+    anchors = (taking.own[_ANCHORS] * taking.model.detect.stride.view(-1, 1, 1)).tolist()
+    return Transfer(
+        layout=layout.name,
+        size=taking.model.size,
+        where=network.where,
+        classes=classes_of(network.tensors),
+        class_names=class_names(network),
+        classes_taken=tuple(name for i, name in enumerate(taxonomy.classes) if i in taking.classes),
+        classes_at_start=tuple(name for i, name in enumerate(taxonomy.classes) if i not in taking.classes),
+        attributes_taken=taking.attributes,
+        attributes_at_start=tuple(at_start),
+        entries=tuple(taking.decided.get(key, Entry(key, tuple(v.shape), "start", "", missing)) for key, v in taking.own.items()),
+        left_out=tuple(taking.left_out),
+        anchors_px=tuple(tuple((float(w), float(h)) for w, h in level) for level in anchors),
+        replaced=replaced,
+        unusual=unusual,
+        warnings=tuple(warnings),
+    )
