@@ -13,6 +13,7 @@ from typing import Any
 
 from engines.data.coco import write_coco
 from engines.data.labels import Picture
+from engines.data.pictures import image_size_hw
 from engines.data.txt import txt_line
 from engines.errors import DataError
 from engines.spec import Taxonomy
@@ -72,7 +73,10 @@ def write_json(root: Path, split: str, pictures: Sequence[Picture], taxonomy: Ta
 
 
 def write_txt(root: Path, split: str, pictures: Sequence[Picture], columns: int) -> Path:
-    """`txt_labels/AttriDet/{split}/<stem>.txt` of each labelled picture, empty where it has no cells; returns the folder."""
+    """`txt_labels/AttriDet/{split}/<stem>.txt` of each labelled picture, empty where it has no cells; returns the folder.
+
+    Raises DataError for two pictures of one stem, and where the labels' size is not the picture's: shares of it would move the boxes.
+    """
     folder = root / "txt_labels" / "AttriDet" / split
     folder.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
@@ -83,5 +87,10 @@ def write_txt(root: Path, split: str, pictures: Sequence[Picture], columns: int)
             raise DataError(
                 f"{picture.path}: another picture of this split is called {picture.path.stem} too; TXT cannot tell them apart"
             )
+        real = image_size_hw(picture.path)
+        if real != picture.size_hw:
+            said, is_ = (f"{wide} x {high}" for high, wide in (picture.size_hw, real))
+            words = f"{picture.path} is said to be {said} px in {picture.labels.place} and is {is_}"
+            raise DataError(f"{words}; mend the label file first (attridet data check names every such picture)")
         file.write_text("".join(txt_line(cell, picture.size_hw, columns) + "\n" for cell in picture.cells), encoding="utf-8")
     return folder
