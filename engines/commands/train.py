@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -233,6 +234,11 @@ def epoch_line(row: Mapping[str, float], epochs: int, best: bool) -> str:
 
     losses = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if panel_of(name) in (LOSSES, ATTRIBUTE_LOSS))
     folders = [name.removesuffix("_map50") for name in row if name.endswith("_map50")]
-    scores = [f"{f}: AP50 {row[f + '_map50']:.3f}, AP {row[f + '_map']:.3f}, attributes' F1 {row[f + '_attr_f1']:.3f}" for f in folders]
+    scores = [f"{f}: AP50 {_number(row[f + '_map50'])}, AP {_number(row[f + '_map'])}, " for f in folders]
+    scores = [words + f"attributes' F1 {_number(row[f + '_attr_f1'])}" for words, f in zip(scores, folders, strict=True)]
     line = f"epoch {row['epoch']:.0f}/{epochs}  {losses}"
-    return "  ".join([line, *scores]).replace("nan", "-") + ("  best so far" if best and scores else "")
+    return "  ".join([line, *scores]) + ("  best so far" if best and scores else "")
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"

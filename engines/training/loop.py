@@ -7,6 +7,8 @@ people to look at the record's. Under torchrun (`parallel`) each process works o
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -209,7 +211,7 @@ class Trainer:
             return
         self.save(self.run.folder / "last.pt")
         if improved:
-            self.save(self.run.folder / "best.pt")
+            also_as(self.run.folder / "last.pt", self.run.folder / "best.pt")
         self.record.write(self.history, last=self.finished)
 
     def _loader(self) -> DataLoader[Any]:
@@ -307,3 +309,18 @@ class Trainer:
         self.best_epoch = int(state.get("best_epoch", self.epoch))
         self.history = list(state["history"]) if "history" in state else record.read(path.parent)
         self.iteration = self.epoch * self.batches
+
+
+def also_as(written: Path, name: Path) -> None:
+    """Give a checkpoint a second name, whole or not at all; it is copied only where the file system knows no links.
+
+    Sound because checkpoints are never written into: the next one takes the place of its name.
+    """
+    staging = name.with_suffix(name.suffix + ".part")
+    staging.unlink(missing_ok=True)
+    try:
+        os.link(written, staging)
+    except OSError:
+        shutil.copyfile(written, staging)
+    staging.replace(name)
+    staging.unlink(missing_ok=True)  # renaming one link of a file to another of the same file leaves both
