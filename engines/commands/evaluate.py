@@ -1,112 +1,103 @@
-"""`attridet evaluate`: one bundle, one split, a table for people and a JSON file for everything else."""
+"""`attridet evaluate`: one model, one split: tables for people, JSON and CSV for programs, a page with pictures for both."""
 
 from __future__ import annotations
 
 import json
-import math
-import os
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from engines.commands.evaluate_tables import tables
+from engines.decode import Thresholds
 from engines.errors import DataError
-from engines.evaluation.attributes import mean_scores
+from engines.evaluation.files import write_whole
 from engines.evaluation.folder import evaluate_folder
-from engines.evaluation.result import Evaluation
+from engines.runtime.engine import NetworkEngine
 from engines.runtime.factory import open_engine
 
+WEIGHTS = (".pt", ".safetensors")
+"""Files of a network itself, run by torch; everything else is a bundle."""
 
-def run(bundle: str, data: Path, split: str, json_path: Path | None, *, runtime: str, threads: int) -> None:
-    """Scores, prints, writes. Raises EnginesError; the JSON file is written whole or not at all."""
-    if json_path is not None and not json_path.absolute().parent.is_dir():
-        raise DataError(f"{json_path}: its folder does not exist. Make it, or name another file.")
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for. side_px, scale_up, device: of a network itself only, since a bundle has them in it."""
+
+    model: str
+    data: Path
+    split: str
+    json: Path | None = None
+    csv: Path | None = None
+    page: Path | None = None
+    resamples: int = 1000
+    seed: int = 0
+    confidence: float | None = None
+    side_px: int | None = None
+    scale_up: bool | None = None
+    device: str | None = None
+    runtime: str = "onnx"
+    threads: int = 2
+
+
+def run(request: Request) -> None:
+    """Scores, prints, writes. Raises EnginesError; each file is written whole or not at all."""
+    if request.json is not None and not request.json.absolute().parent.is_dir():
+        raise DataError(f"{request.json}: its folder does not exist. Make it, or name another file.")
+    for folder in (request.csv, request.page):
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise DataError(f"{folder}: a file of that name is there already. Name a folder.")
     console = Console()
-    engine = open_engine(bundle, runtime, threads=threads)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with engine, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"{engine.info.label} on {data.name}/{split}", total=None)
-        result = evaluate_folder(engine, data, split, lambda done, total: bar.update(task, completed=done, total=total))
+    with _engine(request) as engine, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"{engine.info.label} on {request.data.name}/{request.split}", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        result = evaluate_folder(engine, request.data, request.split, progress, request.resamples, request.seed)
     for table in tables(result):
         console.print(table)
-    if json_path is not None:
-        write_json(json_path, {"created": datetime.now(timezone.utc).isoformat(timespec="seconds"), **result.to_dict()})
-        console.print(f"written: {json_path}", soft_wrap=True)
+    created = datetime.now(timezone.utc)
+    written = []
+    if request.json is not None:
+        write_json(request.json, {"created": created.isoformat(timespec="seconds"), **result.to_dict()})
+        written.append(request.json)
+    if request.csv is not None:
+        from engines.evaluation.sheets import write_sheets
+
+        written += write_sheets(result, request.csv)
+    if request.page is not None:
+        from engines.evaluation.page import write_page
+
+        written.append(write_page(result, request.page, created))
+    for path in written:
+        console.print(f"written: {path}", soft_wrap=True)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes by temporary file, fsync and rename; DataError naming the file when the disk refuses."""
-    staging = path.with_name(f".{path.name}.part")
-    try:
-        with staging.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        staging.replace(path)
-    except OSError as error:
-        staging.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written ({error.strerror}). Name another file.") from error
+    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
-def tables(result: Evaluation) -> list[Table]:
-    """What is printed, within 80 columns: types, working point, and attributes where any label states one."""
-    stated = any(score.n for score in result.attributes.values())
-    return [_types(result), _attributes(result)] if stated else [_types(result)]
+def _engine(request: Request) -> NetworkEngine:
+    if request.confidence is not None and not 0 < request.confidence < 1:
+        raise DataError(f"--confidence {request.confidence:g}: lies between 0 and 1.")
+    if Path(request.model).suffix not in WEIGHTS:
+        for option, value in (("--input", request.side_px), ("--scale-up", request.scale_up), ("--device", request.device)):
+            if value is not None:
+                raise DataError(f"{option} is for a .pt or .safetensors file; a bundle has it in it. Leave it out, or export anew.")
+        return open_engine(request.model, request.runtime, request.threads, request.confidence)
+    import torch
 
+    from engines.training.graphs import open_checkpoint
 
-def _types(result: Evaluation) -> Table:
-    headings = ("cells", "COCO\nAP", "COCO\nAP50", "YOLOv5\nAP", "YOLOv5\nAP50", "P", "R")
-    table = _table(f"{result.engine.label} on {result.data}/{result.split}: {result.images} pictures", "type", headings)
-    coco, yolo = result.coco, result.yolo
-    names = result.engine.taxonomy.classes
-    for i, index in enumerate(yolo.classes):
-        numbers = (coco.ap[i].mean(), coco.ap[i, 0], yolo.ap[i].mean(), yolo.ap[i, 0], yolo.precision[i], yolo.recall[i])
-        table.add_row(names[index], str(yolo.truths[i]), *map(_number, numbers))
-    table.add_section()
-    means = (coco.map5095, coco.map50, yolo.map5095, yolo.map50, yolo.precision.mean(), yolo.recall.mean())
-    point = result.working_point
-    table.add_row("mean", str(point.cells), *map(_number, means))
-    table.caption = (
-        f"At the bundle's thresholds (confidence {point.thresholds.confidence:g}): {point.detections} detections, "
-        f"{point.found} of {point.cells} cells found (recall {_number(point.recall)}, precision {_number(point.precision)}), "
-        f"right type in {_number(point.type_accuracy)} of these."
-    )
-    if not any(score.n for score in result.attributes.values()):
-        table.caption += " The labels state no attribute."
-    return table
-
-
-def _attributes(result: Evaluation) -> Table:
-    headings = ("cells", "cover-\nage", "accu-\nracy", "bal.\nacc.", "F1", "AP", "chance\nacc.", "chance\nF1")
-    table = _table("Attributes of the cells found (IoU 0.5)", "attribute", headings)
-    for attribute in result.engine.taxonomy.attributes:
-        s = result.attributes[attribute.key]
-        numbers = (s.coverage, s.accuracy, s.balanced_accuracy, s.f1, s.ap, s.chance_accuracy, s.chance_f1)
-        table.add_row(attribute.name, str(s.n), *map(_number, numbers))
-    mean = mean_scores(result.attributes)
-    columns = ("coverage", "accuracy", "balanced_accuracy", "f1", "ap", "chance_accuracy", "chance_f1")
-    table.add_section()
-    table.add_row("mean of those stated", "", *(_number(mean[column]) for column in columns))
-    table.caption = (
-        f"Published rule, for comparison: mean F1 {_number(result.published.mean_f1)} over {result.published.rows} cells."
-        if result.published.rows
-        else "Published rule: no cell whose label states all its attributes."
-    )
-    return table
-
-
-def _table(title: str, first: str, headings: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
+    torch.set_num_threads(request.threads)
+    thresholds = Thresholds()
+    if request.confidence is not None:
+        thresholds = replace(thresholds, confidence=request.confidence)
+    side_px = 640 if request.side_px is None else request.side_px
+    return open_checkpoint(Path(request.model), side_px, bool(request.scale_up), thresholds, request.device or "cpu")

@@ -90,12 +90,11 @@ def examples(chosen: Sequence[tuple[str, Example]], names: Sequence[str], label:
         return figure
 
 
-def example_pair(example: Example, names: Sequence[str]) -> Figure:
-    """One picture as on the page of `examples`, larger and without words around it; raises as there."""
+def example_pair(example: Example, names: Sequence[str], panel_inches: float = 5.4) -> Figure:
+    """One picture as on the page of `examples` without words around it, each side `panel_inches` wide; raises as there."""
     with style():
         image, scale = _read(example)
-        inches = 5.4
-        figure = Figure(figsize=(2 * inches + 0.1, inches * image.shape[0] / image.shape[1]))
+        figure = Figure(figsize=(2 * panel_inches + 0.1, panel_inches * image.shape[0] / image.shape[1]))
         panels = figure.subplots(1, 2, gridspec_kw={"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.018})
         for axes in panels:
             axes.set_axis_off()
@@ -155,7 +154,7 @@ def _box(axes: Any, box: Float32, words: str, pen: Pen, image: Image) -> None:
     # Kept inside the picture: near the right edge the words end where the box ends.
     right = x1 > 0.72 * image.shape[1]
     axes.text(
-        min(x2, image.shape[1]) if right else max(x1, 0),
+        min(x2, 0.99 * image.shape[1]) if right else max(x1, 0.01 * image.shape[1]),
         y1 - 0.008 * image.shape[0] if above else y2 + 0.008 * image.shape[0],
         words,
         ha="right" if right else "left",

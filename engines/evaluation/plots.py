@@ -87,8 +87,7 @@ def confusion(counts: Int64, names: Sequence[str], label: str) -> Figure:
     rows_words = [f"{word} ({total})" for word, total in zip(words, shown.sum(1), strict=True)]
     side = len(rows)
     with style():
-        inches = 2.6 + 0.47 * side
-        figure = Figure(figsize=(inches + 0.4, inches + 0.35), layout="constrained")
+        figure = Figure(figsize=(2.55 + 0.47 * side, 1.5 + 0.47 * side), layout="constrained")
         axes = figure.subplots()
         title = f"{label}\nRows: labelled (cells). Columns: told. Shade: share of the row. Background: not found, or no cell."
         if absent:
@@ -131,6 +130,8 @@ def differentials(films: Sequence[Differential], names: Sequence[str], label: st
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for axes, film in zip(panels, films, strict=False):
             _dumbbells(axes, film, present, names)
+        shares = [100 * side.max() / max(side.sum(), 1) for film in films for side in (film.labelled, film.told)]
+        panels[0].set_xlim(-3, max([10.0, *shares]) + 3)
         for axes in panels[len(films) :]:
             axes.set_axis_off()
         if films:
@@ -174,12 +175,18 @@ def write_pictures(parts: Parts, folder: Path) -> dict[str, Path]:
     """
     make_folder(folder)
     written = {}
-    for name, figure in figures(parts).items():
-        photographs = name == "examples"
-        path = folder / f"{name}.{'jpg' if photographs else 'png'}"
-        write_whole(path, jpeg(figure) if photographs else png(figure))
-        written[name] = path
+    for name, (suffix, content) in rendered(parts).items():
+        written[name] = folder / f"{name}.{suffix}"
+        write_whole(written[name], content)
     return written
+
+
+def rendered(parts: Parts) -> dict[str, tuple[str, bytes]]:
+    """The files of `write_pictures` in memory: name -> suffix and content."""
+    return {
+        name: ("jpg", jpeg(figure)) if name == "examples" else ("png", png(figure))  # photographs as JPEG
+        for name, figure in figures(parts).items()
+    }
 
 
 def figures(parts: Parts) -> dict[str, Figure]:
@@ -203,7 +210,7 @@ def figures(parts: Parts) -> dict[str, Figure]:
 
 def _one(title: str, label: str, x: str, y: str) -> tuple[Figure, Any]:
     """A figure with one pair of axes from 0 to 1."""
-    figure = Figure(figsize=(7.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(5.9, 4.0), layout="constrained")
     axes = figure.subplots()
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=x, ylabel=y)
     axes.set_xticks(np.linspace(0, 1, 6))
@@ -216,7 +223,15 @@ def _legend(axes: Any, title: str) -> None:
     if not axes.get_legend_handles_labels()[0]:
         axes.text(0.5, 0.5, "no labelled cell", color=SOFT, ha="center")
         return
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title=title, title_fontsize=8, alignment="left", handlelength=2.6)
+    axes.legend(
+        loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+        title=title,
+        title_fontsize=8,
+        alignment="left",
+        handlelength=2.2,
+        borderaxespad=0.2,
+    )
 
 
 def _matrix(axes: Any, counts: Int64, rows: Sequence[str], columns: Sequence[str], corner: bool = False, large: bool = False) -> None:
@@ -258,7 +273,6 @@ def _dumbbells(axes: Any, film: Differential, present: Sequence[int], names: Seq
     axes.scatter(told[present], places, s=44, facecolor="white", edgecolor=ORANGE, linewidth=2, label="told", zorder=4)
     axes.set_yticks(list(places), [names[i] for i in present])
     axes.set_ylim(len(present) - 0.4, -0.6)
-    axes.set_xlim(left=-3)
     axes.set_title(film.film)
     axes.set_xlabel(f"per cent of {film.labelled.sum()} labelled, {film.told.sum()} told")
     axes.grid(axis="y", visible=False)

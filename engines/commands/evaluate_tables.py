@@ -1,0 +1,137 @@
+"""What `attridet evaluate` prints, within 80 columns: types, films, attributes by both rules, intervals."""
+
+from __future__ import annotations
+
+import math
+
+from rich import box
+from rich.table import Table
+
+from engines.evaluation.attributes import mean_scores
+from engines.evaluation.detection import FREQUENT_CELLS
+from engines.evaluation.intervals import LEVEL, Intervals
+from engines.evaluation.result import NOTICE, Evaluation
+from engines.evaluation.scores import IN_WORDS, largest_difference, most, number
+
+
+def tables(result: Evaluation) -> list[Table]:
+    """All tables; those of attributes only where any label states one."""
+    stated = any(score.n for score in result.attributes.values())
+    shown = [_types(result), _films(result)]
+    if stated:
+        shown += [_attributes(result), _beside(result)]
+    return shown if result.intervals is None else [*shown, _intervals(result.intervals)]
+
+
+def _types(result: Evaluation) -> Table:
+    headings = ("cells", "COCO\nAP", "COCO\nAP50", "YOLOv5\nAP", "YOLOv5\nAP50", "P", "R")
+    table = _table(f"{result.label}: {result.images} pictures", "type", headings)
+    coco, yolo = result.coco, result.yolo
+    names = result.engine.taxonomy.classes
+    for i, index in enumerate(yolo.classes):
+        numbers = (coco.ap5095[i], coco.ap50[i], yolo.ap5095[i], yolo.ap50[i], yolo.precision[i], yolo.recall[i])
+        table.add_row(names[index], str(yolo.truths[i]), *map(number, numbers))
+    table.add_section()
+    point, frequent, wbc = result.working_point, result.frequent, result.wbc
+    means = (coco.map5095, coco.map50, yolo.map5095, yolo.map50, _mean(yolo.precision), _mean(yolo.recall))
+    table.add_row("mean", str(point.cells), *map(number, means))
+    often = (frequent.coco.map5095, frequent.coco.map50, frequent.yolo.map5095, frequent.yolo.map50)
+    cells = sum(int(n) for c, n in zip(yolo.classes, yolo.truths, strict=True) if c in result.frequent_types)
+    table.add_row(f"mean, {FREQUENT_CELLS} cells or more", str(cells), *map(number, often), "", "")
+    white = (wbc.coco.map5095, wbc.coco.map50, wbc.yolo.map5095, wbc.yolo.map50)
+    table.add_row("white / background", str(result.wbc_cells), *map(number, white), "", "")
+    table.caption = (
+        f"AP: IoU .5 to .95; AP50: IoU .5. P and R: by YOLOv5's rule at confidence {yolo.best_confidence:.3f}, where mean F1 peaks. "
+        "White / background: all types as one, artefacts left out.\n"
+        f"At the working point (confidence {point.thresholds.confidence:g}): {point.detections} detections, "
+        f"{point.found} of {point.cells} cells found (recall {number(point.recall)}, precision {number(point.precision)}), "
+        f"right type in {number(point.type_accuracy)} of these. {NOTICE}"
+    )
+    if not any(score.n for score in result.attributes.values()):
+        table.caption += " The labels state no attribute."
+    return table
+
+
+def _films(result: Evaluation) -> Table:
+    names = result.engine.taxonomy.classes
+    right, judged = result.films_right
+    what = "patient" if result.patients_known else "film"
+    table = _table("Differential of each film at the working point", what, ("pict.", "cells", "told"))
+    for heading in ("most labelled", "most told", "largest difference, pp"):
+        table.add_column(heading)
+    table.add_column("total\nvar.", justify="right", no_wrap=True)
+    for film in result.films:
+        mark = {True: "", False: " (wrong)", None: ""}[film.most_right]
+        table.add_row(
+            film.film,
+            str(film.pictures),
+            str(film.labelled.sum()),
+            str(film.told.sum()),
+            most(film.most_labelled, names),
+            most(film.most_told, names) + mark,
+            largest_difference(film, names),
+            number(film.total_variation),
+        )
+    table.caption = (
+        f"{result.film_note} Most frequent type right on {right} of {judged}; total variation (half of L1), mean: "
+        f"{number(result.mean_total_variation)}. Artefacts left out."
+    )
+    return table
+
+
+def _attributes(result: Evaluation) -> Table:
+    headings = ("cells", "cover-\nage", "accu-\nracy", "bal.\nacc.", "P", "R", "F1", "AP")
+    table = _table("Attributes of the cells found (IoU 0.5)", "attribute", headings)
+    columns = ("coverage", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "ap")
+    for attribute in result.engine.taxonomy.attributes:
+        score = result.attributes[attribute.key]
+        table.add_row(attribute.name, str(score.n), *(number(getattr(score, column)) for column in columns))
+    mean = mean_scores(result.attributes)
+    table.add_section()
+    table.add_row("mean of those stated", "", *(number(mean[column]) for column in columns))
+    return table
+
+
+def _beside(result: Evaluation) -> Table:
+    """Chance and the published rule, to hold beside the attributes."""
+    headings = ("chance\nacc.", "chance\nF1", "publ.\nacc.", "publ.\nP", "publ.\nR", "publ.\nF1")
+    table = _table("Beside them: the best constant answer, and the published rule", "attribute", headings)
+    published = result.published
+    for attribute in result.engine.taxonomy.attributes:
+        score, theirs = result.attributes[attribute.key], published.scores.get(attribute.key)
+        given = ["-"] * 4 if theirs is None else [number(v) for v in (theirs.accuracy, theirs.precision, theirs.recall, theirs.f1)]
+        table.add_row(attribute.name, number(score.chance_accuracy), number(score.chance_f1), *given)
+    mean = mean_scores(result.attributes)
+    table.add_section()
+    table.add_row("mean", number(mean["chance_accuracy"]), number(mean["chance_f1"]), "", "", "", number(published.mean_f1))
+    table.caption = (
+        f"Published rule: the box of highest IoU without a floor, two-valued attributes, {published.rows} cells with all of them known."
+        if published.rows
+        else "Published rule: no cell whose label states all its attributes."
+    )
+    return table
+
+
+def _intervals(intervals: Intervals) -> Table:
+    table = _table("How sure these are", "score", ("value", f"{LEVEL:.0%}\nfrom", "to"))
+    for name, words in IN_WORDS.items():
+        interval = intervals.each.get(name)
+        if interval is not None:
+            table.add_row(words, number(interval.value), number(interval.low), number(interval.high))
+    table.caption = f"{intervals.rule}. {intervals.caution}".strip()
+    return table
+
+
+def _table(title: str, first: str, headings: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _mean(values: object) -> float:
+    import numpy as np
+
+    array = np.asarray(values)
+    return float(array.mean()) if array.size else math.nan

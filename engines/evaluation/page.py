@@ -1,0 +1,198 @@
+"""Writes an evaluation as one HTML page that needs nothing else, with tables and pictures. How it looks is in page.html.j2."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import jinja2
+
+from engines.data.pictures import image_size_hw
+from engines.decode import AP_THRESHOLDS
+from engines.evaluation.attributes import MIN_IOU, mean_scores
+from engines.evaluation.detection import FREQUENT_CELLS
+from engines.evaluation.examples import KEY, choose, example_pair, summary
+from engines.evaluation.files import make_folder, write_whole
+from engines.evaluation.films import FilmScore
+from engines.evaluation.intervals import LEVEL, Interval
+from engines.evaluation.plot_style import DPI, jpeg
+from engines.evaluation.plots import rendered
+from engines.evaluation.result import NOTICE, Evaluation
+from engines.evaluation.scores import IN_WORDS, largest_difference, most, number, signed_pp
+
+_TEMPLATE = "page.html.j2"
+_SMALL_PX = 420
+"""Pictures up to this size stand two pairs a row."""
+_CSS_PX_PER_INCH = 98
+_PAIR_INCHES = {False: 5.4, True: 2.75}
+"""Width of each side of a pair, so that its words have the same size on the page whether pairs stand one or two a row."""
+_KINDS = {
+    "best": "The best",
+    "typical": "Around the middle",
+    "worst": "The worst",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of the large figures at the top of the page: a score, what it is called, and its interval where there is one."""
+
+    name: str
+    value: str
+    small: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An interval as drawn: score, its ends, and where they lie on the 0 to 100 per cent of a line from 0 to 1."""
+
+    words: str
+    interval: Interval
+    left: float
+    width: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One example picture: its name, what is said of it, and the pair of pictures as data."""
+
+    name: str
+    words: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn picture as data, and how wide it stands on the page at most, so that its words have the size of the page's."""
+
+    uri: str
+    width_px: int
+
+    @classmethod
+    def of(cls, png: bytes) -> Plot:
+        # The width is the first number of a PNG's header (IHDR).
+        return cls(_uri(png, "png"), round(_CSS_PX_PER_INCH * int.from_bytes(png[16:20], "big") / DPI))
+
+
+def write_page(result: Evaluation, folder: Path, created: datetime) -> Path:
+    """Writes index.html and the folder `pictures` beside it (the same pictures as files) into `folder`; returns the page's path.
+
+    A former page is replaced. Raises DataError naming what cannot be read or written.
+    """
+    # The page shows the examples larger, each by itself; the sheet of all of them is among the files.
+    drawn = rendered(result.parts())
+    make_folder(folder / "pictures")
+    for name, (suffix, content) in drawn.items():
+        write_whole(folder / "pictures" / f"{name}.{suffix}", content)
+    plots = {name: Plot.of(content) for name, (_, content) in drawn.items() if name != "examples"}
+    page = folder / "index.html"
+    write_whole(page, html(result, plots, created).encode())
+    return page
+
+
+def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) -> str:
+    """The page's text. pictures: by the names of `engines.evaluation.plots`; created: the moment that it bears."""
+    taxonomy = result.engine.taxonomy
+    template = _environment().get_template(_TEMPLATE)
+    groups, small = _examples(result)
+    return template.render(
+        result=result,
+        notice=NOTICE,
+        names=taxonomy.classes,
+        figures=_figures(result),
+        frequent_cells=FREQUENT_CELLS,
+        frequent_count=sum(int(n) for c, n in zip(result.yolo.classes, result.yolo.truths, strict=True) if c in result.frequent_types),
+        ap_thresholds=AP_THRESHOLDS,
+        min_iou=MIN_IOU,
+        level_percent=round(100 * LEVEL),
+        bars=_bars(result),
+        films=[(film, _film_words(result, film)) for film in result.films],
+        blasts=[i for i in range(len(taxonomy.classes)) if taxonomy.is_blast(i)],
+        stated=any(score.n for score in result.attributes.values()),
+        attribute_means=mean_scores(result.attributes),
+        groups=groups,
+        small=small,
+        key=[(colour, "solid" if dash == "-" else "dashed" if dash[1][0] > 2 else "dotted", words) for (colour, dash), words in KEY],
+        pictures=pictures,
+        differentials=[plot for name, plot in pictures.items() if name.startswith("differential")],
+        created=created.astimezone(timezone.utc),
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # names of models, folders and pictures were written by others
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["pp"] = signed_pp
+    environment.filters["percent"] = lambda value: "-" if math.isnan(value) else f"{value:.1f}"
+    return environment
+
+
+def _figures(result: Evaluation) -> list[Figure]:
+    point, each = result.working_point, {} if result.intervals is None else result.intervals.each
+
+    def between(key: str) -> str:
+        interval = each.get(key)
+        return "" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
+
+    figures = [
+        Figure("mAP50-95, COCO", number(result.coco.map5095), f"mAP50 {number(result.coco.map50)}", between("coco_map5095")),
+        Figure("mAP50-95, YOLOv5", number(result.yolo.map5095), f"mAP50 {number(result.yolo.map50)}", between("yolov5_map5095")),
+        Figure("White cell or background", number(result.wbc.coco.map50), "AP50, COCO", between("wbc_coco_ap50")),
+        Figure("Cells found", number(point.recall), f"{point.found} of {point.cells}", between("recall")),
+        Figure("Right type, of these", number(point.type_accuracy), f"{point.right_type} of {point.found}", between("type_accuracy")),
+    ]
+    mean = mean_scores(result.attributes)
+    if not math.isnan(mean["f1"]):
+        chance = f"chance {number(mean['chance_f1'])}"
+        figures.append(Figure("Attributes: mean F1", number(mean["f1"]), chance, between("attribute_f1")))
+    return figures
+
+
+def _bars(result: Evaluation) -> list[Bar]:
+    each = {} if result.intervals is None else result.intervals.each
+    return [
+        Bar(words, each[key], 100 * each[key].low, 100 * (each[key].high - each[key].low), 100 * each[key].value)
+        for key, words in IN_WORDS.items()
+        if key in each and not math.isnan(each[key].low)
+    ]
+
+
+def _film_words(result: Evaluation, film: FilmScore) -> dict[str, str]:
+    names = result.engine.taxonomy.classes
+    return {
+        "title": result.film_title(film),
+        "labelled": most(film.most_labelled, names),
+        "told": most(film.most_told, names),
+        "right": {True: "right", False: "wrong", None: "-"}[film.most_right],
+        "largest": largest_difference(film, names),
+    }
+
+
+def _examples(result: Evaluation) -> tuple[list[tuple[str, list[Shown]]], bool]:
+    """Headings with their pictures, and whether the pictures are small enough for two pairs a row."""
+    chosen = choose(result.examples)
+    names = result.engine.taxonomy.classes
+    small = all(max(image_size_hw(example.path)) <= _SMALL_PX for _, example in chosen)
+    groups: dict[str, list[Shown]] = {}
+    for kind, example in chosen:
+        figure = example_pair(example, names, _PAIR_INCHES[small])
+        shown = Shown(example.path.name, f"{summary(example)}, F1 {example.agreement:.2f}", _uri(jpeg(figure), "jpg"))
+        groups.setdefault(_KINDS[kind], []).append(shown)
+    return list(groups.items()), small
+
+
+def _uri(content: bytes, suffix: str) -> str:
+    kind = "jpeg" if suffix == "jpg" else suffix
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

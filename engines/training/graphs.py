@@ -1,0 +1,150 @@
+"""A network straight from torch as an engine: what training wrote is judged as a bundle is, without exporting it first."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engines.decode import REGION_CAPACITY, Thresholds
+from engines.detections import Float32
+from engines.errors import DataError, InferenceError, RuntimeUnavailableError
+from engines.export.weights import load_weights
+from engines.network import AttriDet, Taps
+from engines.runtime.base import EngineInfo
+from engines.runtime.engine import NetworkEngine
+from engines.training.checkpoint import load_network
+
+SUFFIXES = (".pt", ".safetensors")
+"""Files that `open_checkpoint` takes."""
+
+
+class TorchGraphs:
+    """A network in place of a bundle's two graphs; see `engines.runtime.graphs.Graphs`.
+
+    The network is copied, so that one in training stays as it is, and fused on the device that it lies on.
+    """
+
+    regions = REGION_CAPACITY
+
+    def __init__(self, model: AttriDet) -> None:
+        self._source = model
+        self._model: AttriDet | None = None
+        self._taps: Taps | None = None
+
+    def open(self) -> None:
+        model = copy.deepcopy(self._source).eval()
+        model.fuse()
+        self._model = model
+
+    def detect(self, image: Float32) -> Float32:
+        return self._run(self._detect, image)
+
+    def describe(self, rois: Float32) -> Float32:
+        return self._run(self._describe, rois)
+
+    def close(self) -> None:
+        self._model = self._taps = None
+
+    def _detect(self, model: AttriDet, image: Tensor) -> Tensor:
+        levels, self._taps = model.forward_train(image)
+        return model.decode(levels)[0]
+
+    def _describe(self, model: AttriDet, rois: Tensor) -> Tensor:
+        """Regions without any extent are padding: they cost nothing and their probabilities are 0."""
+        if self._taps is None:
+            raise InferenceError("torch: no picture was shown yet; detect comes before describe.")
+        out = rois.new_zeros(len(rois), model.taxonomy.n_logits)
+        real = (rois[:, 2:] > rois[:, :2]).all(1)
+        if real.any():
+            indexed = torch.nn.functional.pad(rois[real], (1, 0))
+            out[real] = model.attribute_probabilities(model.attribute_logits(self._taps, indexed))
+        return out
+
+    def _run(self, step: Callable[[AttriDet, Tensor], Tensor], given: Float32) -> Float32:
+        if self._model is None:
+            raise InferenceError("torch: the network is not open. Use the engine inside `with`.")
+        device = next(self._model.parameters()).device
+        try:
+            with torch.inference_mode():
+                answer: Float32 = step(self._model, torch.from_numpy(np.ascontiguousarray(given)).to(device)).cpu().numpy()
+        except RuntimeError as error:
+            raise InferenceError(f"torch: {str(error).strip().splitlines()[0]}") from error
+        return answer
+
+
+def engine_of(
+    model: AttriDet,
+    name: str,
+    version: str,
+    side_px: int = 640,
+    scale_up: bool = False,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008  # frozen
+    digest: str | None = None,
+) -> NetworkEngine:
+    """An engine of a network in memory, on the device it lies on; use `with`. The network itself is left as it is.
+
+    side_px: the input is a square of it, a multiple of 32. scale_up: small pictures are enlarged to fill it. thresholds: the working
+    point. digest: identity of the weights; sha256 over the state dict unless given. Raises DataError for an impossible side.
+    """
+    if side_px < 32 or side_px % 32:
+        nearest = max(32, round(side_px / 32) * 32)
+        raise DataError(f"--input {side_px}: the side of the network's input is a multiple of 32 px; the nearest is {nearest}")
+    device = next(model.parameters()).device
+    info = EngineInfo(
+        name=name,
+        version=version,
+        digest=digest or _state_digest(model),
+        runtime=f"torch {torch.__version__.partition('+')[0]} {device.type.upper()}",
+        precision="fp32",
+        input_hw=(side_px, side_px),
+        taxonomy=model.taxonomy,
+        score_threshold=thresholds.confidence,
+    )
+    return NetworkEngine(TorchGraphs(model), info, scale_up, thresholds)
+
+
+def open_checkpoint(
+    path: Path,
+    side_px: int = 640,
+    scale_up: bool = False,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008  # frozen
+    device: str = "cpu",
+) -> NetworkEngine:
+    """An engine, not yet opened (use `with`), of what training wrote: a checkpoint (.pt, its averaged network) or .safetensors.
+
+    It is called after its folder and file, its version says the epoch, its digest is the file's sha256. Raises DataError or
+    BundleError naming the file, RuntimeUnavailableError for a device that is not there.
+    """
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path}: not a file of weights; give one that ends in {' or '.join(SUFFIXES)}")
+    model, record = load_weights(path) if path.suffix == ".safetensors" else load_network(path)
+    try:
+        model.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise RuntimeUnavailableError(f"--device {device}: torch cannot use it ({str(error).splitlines()[0]}). Try cpu.") from error
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    name = f"{path.resolve().parent.name}/{path.name}"
+    return engine_of(model, name, _version(record), side_px, scale_up, thresholds, digest.hexdigest())
+
+
+def _version(record: dict[str, Any]) -> str:
+    epoch = record.get("epoch", record.get("epochs"))
+    return f"epoch {epoch}" if epoch is not None else "epoch not recorded"
+
+
+def _state_digest(model: AttriDet) -> str:
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
