@@ -5,6 +5,7 @@ The loop, its schedule, checkpoints and resume are those of `engines.training.lo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset
 
 from engines.adapt import confmix, daca
 from engines.adapt.pseudo import Found, delta, pseudo_labels, targets
+from engines.adapt.recolour import recolour
 from engines.data.augment import Sample
 from engines.detections import Image
 from engines.network import AttriDet
@@ -36,6 +38,7 @@ class Adaptation:
         average in evaluation mode ("ema").
     source_boxes: what a mixed picture says of its source part: pseudo-labels, as published, or the labels ("truth").
     confidence: score from which a box becomes a pseudo-label; None: .25 for ConfMix, .1 for DACA. weight: of the target's loss.
+    recolour: share of source pictures that take on, more or less, the colours of the target picture beside them; not published.
     """
 
     method: Method = "confmix"
@@ -43,6 +46,7 @@ class Adaptation:
     source_boxes: Literal["pseudo", "truth"] = "pseudo"
     confidence: float | None = None
     weight: float = 1.0
+    recolour: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,13 @@ class PairedBatch(Batch):
 
 
 class PairedSet(Dataset[tuple[Row, Row]]):
-    """Item i: the source's sample i and one of the target's; both a pure function of seed, epoch and i."""
+    """Item i: sample i of the source and of the target, a pure function of seed, epoch and i. The target must not be the shorter."""
 
-    def __init__(self, source: TrainingSet, target: TrainingSet) -> None:
-        self.source, self.target = source, target
+    def __init__(self, source: TrainingSet, target: TrainingSet, recoloured: float = 0.0) -> None:
+        self.source, self.target, self.recoloured = source, target, recoloured
 
     def set_epoch(self, epoch: int) -> None:
-        """Shuffle both; the target's pictures are gone through in order, epoch after epoch."""
+        """Shuffle both."""
         self.source.set_epoch(epoch)
         self.target.set_epoch(epoch)
 
@@ -67,7 +71,13 @@ class PairedSet(Dataset[tuple[Row, Row]]):
         return len(self.source)
 
     def __getitem__(self, position: int) -> tuple[Row, Row]:
-        return self.source[position], self.target[position % len(self.target)]
+        source, target = self.source[position], self.target[position]
+        rng = np.random.default_rng([self.source.seed, self.source.epoch, position, 2])
+        if rng.random() < self.recoloured:
+            picture, model = (row[0].permute(1, 2, 0).numpy() for row in (source, target))
+            changed = recolour(np.ascontiguousarray(picture), np.ascontiguousarray(model), float(rng.uniform(0.3, 1)))
+            source = (torch.from_numpy(changed.transpose(2, 0, 1).copy()), *source[1:])
+        return source, target
 
 
 def collate_pairs(items: Sequence[tuple[Row, Row]]) -> PairedBatch:
@@ -92,18 +102,19 @@ class AdaptTrainer(Trainer):
     ) -> None:
         super().__init__(replace(run, variances=True), samples, taxonomy)
         self.adaptation = adaptation
-        if adaptation.method == "source-only":
+        if adaptation.method == "source-only" and not adaptation.recolour:
             return
         blank = [Sample(s.image, s.boxes[:0], s.labels[:0]) for s in unlabelled]
+        blank *= math.ceil(len(self.data) / len(blank))
         # Tiles of a patchwork are cut round labelled cells; whole fields are what the target has.
         hyper = replace(run.hyper, patchwork=0.0, crop=0.0)
-        self.data: Any = PairedSet(self.data, TrainingSet(blank, run.imgsz, hyper, run.seed + 1))
+        self.data: Any = PairedSet(self.data, TrainingSet(blank, run.imgsz, hyper, run.seed + 1), adaptation.recolour)
         self.collate = collate_pairs
 
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The source's joint loss, and weight x the loss of what was made of the target (part `target`)."""
         total, parts = super().joint_loss(batch)
-        if not isinstance(batch, PairedBatch):
+        if not isinstance(batch, PairedBatch) or self.adaptation.method == "source-only":
             return total, parts
         made = self._mixed(batch) if self.adaptation.method == "confmix" else self._composed(batch)
         if made is None:

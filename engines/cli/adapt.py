@@ -39,6 +39,9 @@ def adapt(
         OptionalNumber, typer.Option(min=0.01, max=0.99, help="Score of a pseudo-label (default: .25 confmix, .1 daca).")
     ] = None,
     weight: Annotated[float, typer.Option(min=0, help="Weight of the target's loss.")] = 1.0,
+    recolour: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of source pictures that take on colours of the target; 0 as published.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -65,6 +68,7 @@ def adapt(
             source_boxes,
             confidence,
             weight,
+            recolour,
             seed,
             resume,
             device,

@@ -38,6 +38,7 @@ class Request:
     source_boxes: str
     confidence: float | None
     weight: float
+    recolour: float
     seed: int
     resume: bool
     device: str
@@ -99,6 +100,7 @@ def run(request: Request) -> None:
             request.source_boxes,  # type: ignore[arg-type]  # checked above
             request.confidence,
             request.weight,
+            request.recolour,
         )
         trainer = AdaptTrainer(settings, adaptation, labelled + unlabelled if request.oracle else labelled, unlabelled)
         if request.resume:

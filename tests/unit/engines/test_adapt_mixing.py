@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from engines.adapt import confmix, daca
 from engines.adapt.confmix import Quadrant
 from engines.adapt.pseudo import NOTHING, Found, delta, targets
+from engines.adapt.recolour import recolour
 from engines.network import YOLOv5
 from engines.training.losses import DetectionLoss, LossWeights, gaussian_box
 
@@ -187,3 +188,16 @@ def test_daca_s_augmentation_keeps_boxes_on_their_cells(seed: int) -> None:
     ys, xs = np.nonzero(image[..., 1] < 100)
     hull = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
     assert np.abs(moved.boxes[0] - hull).max() <= 6
+
+
+def test_recolouring_gives_a_picture_the_other_s_colours() -> None:
+    rng = np.random.default_rng(0)
+    warm = rng.normal((220, 180, 160), 8, (64, 64, 3)).clip(0, 255).astype(np.uint8)
+    cold = rng.normal((170, 180, 210), 12, (48, 96, 3)).clip(0, 255).astype(np.uint8)
+    before = np.abs(warm.mean((0, 1)) - cold.mean((0, 1))).max()
+    assert np.abs(recolour(warm, cold).mean((0, 1)) - cold.mean((0, 1))).max() < 0.06 * before
+    half = recolour(warm, cold, 0.5).mean((0, 1))
+    assert np.abs(half - (warm.mean((0, 1)) + cold.mean((0, 1))) / 2).max() < 0.1 * before
+    assert np.abs(recolour(warm, cold, 0.0).astype(int) - warm).max() <= 6  # there and back through 8-bit Lab
+    flat = np.full_like(warm, 200)
+    assert np.isfinite(recolour(flat, cold)).all()
