@@ -9,107 +9,26 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 
+from engines.commands.experiment_plan import Bar, Plan, PlannedRun, read_plan, starts_from
 from engines.errors import DataError, EnginesError
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PlannedRun(_Part):
-    """One network.
-
-    command: words after `attridet`, where {data}, {seed}, {device} and {NAME}, the network of another run, are filled in; `--out` and
-    `--seed` are added. score: the data sets of the plan that it is scored on.
-    """
-
-    name: str
-    command: str
-    score: tuple[str, ...] = ()
-
-
-class Score(_Part):
-    """How a network is scored: `attridet evaluate` on `data` (with {data}), with these further words."""
-
-    data: str
-    split: str = "val"
-    options: str = ""
-
-
-class Bar(_Part):
-    """`run` should reach `times` what `against` reaches in `measure` on `score`."""
-
-    run: str
-    against: str
-    score: str
-    measure: str
-    times: float
-
-
-class Plan(_Part):
-    """What the YAML file says. measures: a heading for the table and where its number stands in the JSON of `attridet evaluate`."""
-
-    title: str
-    note: str = ""
-    seeds: tuple[int, ...]
-    runs: tuple[PlannedRun, ...]
-    scores: dict[str, Score]
-    measures: dict[str, str]
-    bars: tuple[Bar, ...] = ()
 
 
 class RunFailedError(EnginesError):
     """A run of the plan ended with an error. Read its log, mend the cause, start the experiment again: what is done stays."""
 
     exit_code = 1
-
-
-def read_plan(path: Path) -> Plan:
-    """The plan in a YAML file; DataError naming the file and the key that is wrong."""
-    try:
-        plan = Plan.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not YAML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(f"{path}: {'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
-    names = [r.name for r in plan.runs]
-    for r in plan.runs:
-        for score in r.score:
-            if score not in plan.scores:
-                raise DataError(f"{path}: run {r.name} is to be scored on {score}, which scores does not hold")
-        earlier = names[: names.index(r.name)]
-        for wanted in starts_from(r, names):
-            if wanted not in earlier:
-                raise DataError(f"{path}: run {r.name} starts from {wanted}, which must stand before it")
-    if len(set(names)) < len(names):
-        raise DataError(f"{path}: two runs bear one name")
-    for bar in plan.bars:
-        for name in (bar.run, bar.against):
-            if name not in names:
-                raise DataError(f"{path}: a bar names the run {name}, which is not planned")
-    return plan
-
-
-def starts_from(planned: PlannedRun, names: Iterable[str]) -> list[str]:
-    """The runs whose networks this one's command names."""
-    return [name for name in names if "{" + name + "}" in planned.command]
 
 
 def run(plan_path: Path, data: Path, out: Path, *, at_once: int, only: tuple[str, ...], device: str) -> None:
@@ -147,7 +66,27 @@ class _Work:
     device: str
     console: Console
 
+    @property
+    def places(self) -> dict[str, Any]:
+        """What the plan's placeholders stand for, but for networks and seed."""
+        return {"data": self.data, "device": self.device, **{name: self.out / "data" / name for name in self.plan.prepare}}
+
+    def prepare(self) -> None:
+        """Make the data sets that are not there; each is moved to its place when it is whole."""
+        for name, command in self.plan.prepare.items():
+            folder: Path = self.places[name]
+            if folder.exists():
+                continue
+            folder.parent.mkdir(exist_ok=True)
+            staging = folder.with_name(f"{name}.part")
+            shutil.rmtree(staging, ignore_errors=True)
+            self.console.print(f"{name}: making data")
+            words = [word.format(**{**self.places, "this": staging}) for word in shlex.split(command)]
+            self._attridet(words, folder.with_name(f"{name}.log"), threads=False)
+            staging.rename(folder)
+
     def do(self, wanted: set[str]) -> None:
+        self.prepare()
         # Seeds first, so that after half of the time every run has been seen once.
         done: dict[tuple[str, int], Future[None]] = {}
         with ThreadPoolExecutor(self.at_once) as pool:
@@ -165,33 +104,37 @@ class _Work:
         folder = self.out / f"{planned.name}-{seed}"
         folder.mkdir(exist_ok=True)
         record = folder / "run.json"
-        if not record.exists():
+        # How it was asked for, without the places of this machine.
+        said = f"{planned.command} --seed {seed}"
+        if record.exists():
+            done = json.loads(record.read_text(encoding="utf-8"))["command"]
+            if done != said:
+                raise DataError(f"{folder}: holds another run ({done}); name another --out, or another run in the plan")
+        else:
             checkpoints = {r.name: self.out / f"{r.name}-{seed}" / "last.pt" for r in self.plan.runs}
-            words = [word.format(data=self.data, seed=seed, device=self.device, **checkpoints) for word in shlex.split(planned.command)]
+            words = [word.format(**self.places, seed=seed, **checkpoints) for word in shlex.split(planned.command)]
             words += ["--out", str(folder), "--seed", str(seed)]
             if (folder / "last.pt").exists():
                 words.append("--resume")
             self.console.print(f"{planned.name}, seed {seed}: started")
             seconds = self._attridet(words, folder / "run.log")
-            # How it was asked for, without the places of this machine.
-            said = planned.command + f" --seed {seed}"
             record.write_text(json.dumps({"command": said, "seconds": round(seconds), "machine": machine(self.device)}, indent=2))
             self.console.print(f"{planned.name}, seed {seed}: {seconds / 60:.1f} min")
         for name in planned.score:
             score, file = self.plan.scores[name], folder / f"score-{name}.json"
             if not file.exists():
-                words = ["evaluate", str(folder / "last.pt"), "--data", score.data.format(data=self.data), "--split", score.split]
+                words = ["evaluate", str(folder / "last.pt"), "--data", score.data.format(**self.places), "--split", score.split]
                 self._attridet([*words, "--json", str(file), *shlex.split(score.options)], folder / f"score-{name}.log")
 
-    def _attridet(self, words: list[str], log: Path) -> float:
+    def _attridet(self, words: list[str], log: Path, threads: bool = True) -> float:
         began = time.monotonic()
-        threads = str(max(1, (os.cpu_count() or 1) // self.at_once))
+        share = str(max(1, (os.cpu_count() or 1) // self.at_once))
         with log.open("w", encoding="utf-8") as file:
             ended = subprocess.run(
-                [sys.executable, "-m", "engines", *words, "--threads", threads],
+                [sys.executable, "-m", "engines", *words, *(["--threads", share] if threads else [])],
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": threads},
+                env={**os.environ, "OMP_NUM_THREADS": share},
                 check=False,
             )
         if ended.returncode:
@@ -228,7 +171,7 @@ def results(plan: Plan, out: Path) -> dict[tuple[str, str, str], dict[int, float
                 file = out / f"{planned.name}-{seed}" / f"score-{score}.json"
                 if file.exists():
                     content = json.loads(file.read_text(encoding="utf-8"))
-                    for measure, path in plan.measures.items():
+                    for measure, path in {**plan.details, **plan.measures}.items():
                         found.setdefault((planned.name, score, measure), {})[seed] = number_at(content, path)
     return found
 
@@ -246,9 +189,24 @@ def markdown(plan: Plan, out: Path) -> str:
             lines.append(f"| {planned.name} | {score} | {' | '.join(cells)} | {_minutes(plan, planned, out)} |")
     machines = sorted({json.loads(file.read_text())["machine"] for file in out.glob("*/run.json")})
     lines += ["", f"Mean over the seeds {', '.join(map(str, plan.seeds))}, each seed's value in brackets. {'; '.join(machines)}."]
-    for bar in plan.bars:
-        lines += ["", _judged(bar, found)]
+    if plan.bars:
+        lines += ["", *(_judged(bar, found) for bar in plan.bars)]
+    if plan.details:
+        lines += ["", *_details(plan, found)]
     return "\n".join(lines) + "\n"
+
+
+def _details(plan: Plan, found: dict[tuple[str, str, str], dict[int, float]]) -> list[str]:
+    """The second table: a row a detail, a column a run and data set, means over the seeds."""
+    columns = [(planned.name, score) for planned in plan.runs for score in planned.score]
+    lines = [
+        f"| mean over the seeds | {' | '.join(f'{name} on {score}' for name, score in columns)} |",
+        "|---|" + "---|" * len(columns),
+    ]
+    for detail in plan.details:
+        values = [found.get((name, score, detail), {}).values() for name, score in columns]
+        lines.append(f"| {detail} | {' | '.join(f'{statistics.fmean(v):.3f}' if v else '-' for v in values)} |")
+    return lines
 
 
 def _cell(values: dict[int, float]) -> str:
