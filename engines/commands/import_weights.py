@@ -51,7 +51,7 @@ def run(request: Request) -> None:
             raise DataError(f"{request.attribute_cnn}: no attribute of it was taken, so --covered-only would leave none; leave it out")
         taxonomy = replace(LEUKEMIA_ATTRI, attributes=attributes)
         model, transfer = import_weights(request.file, request.attribute_cnn, taxonomy, request.seed)
-    files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (request.file, request.attribute_cnn) if p is not None}
+    files = {path.name: _digest(path) for path in (request.file, request.attribute_cnn) if path is not None}
     told = {"files": files, "seed": request.seed, "licence": LICENCE}
     save_weights(model, request.out, {"imported": {**told, **_summary(transfer)}})
     if request.json is not None:
@@ -73,6 +73,15 @@ def _check(request: Request) -> None:
         raise DataError(f"{request.out}: is there already; name another file, or give --replace")
     if request.covered_only and request.attribute_cnn is None:
         raise DataError("--covered-only: no attribute CNN was given, so no attribute would be left; name it as the second file")
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file that may be larger than memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _summary(transfer: Transfer) -> dict[str, Any]:
@@ -142,7 +151,8 @@ def remarks(transfer: Transfer) -> Iterator[str]:
     taken, start = ([names[key] for key in keys] for keys in (transfer.attributes_taken, transfer.attributes_at_start))
     yield f"Attributes taken: {', '.join(taken) or 'none'}. Not covered, at random: {', '.join(start) or 'none'}."
     levels = (" ".join(f"{w:g}x{h:g}" for w, h in level) for level in transfer.anchors_px)
-    yield f"Anchors, px: {' | '.join(levels)}."
+    whose = "its own" if transfer.anchors_taken else "COCO's"
+    yield f"Anchors, px ({whose}): {' | '.join(levels)}."
     if transfer.left_out:
         shown = ", ".join(item.key for item in transfer.left_out[:_MOST_NOTES])
         more = f" and {len(transfer.left_out) - _MOST_NOTES} more (--json lists them)" if len(transfer.left_out) > _MOST_NOTES else ""

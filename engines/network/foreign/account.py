@@ -77,6 +77,11 @@ class Transfer:
         """Entries of ours with this outcome."""
         return sum(e.outcome == outcome for e in self.entries)
 
+    @property
+    def anchors_taken(self) -> bool:
+        """Whether the anchors are those of the file; else they are COCO's."""
+        return any(e.key == "model.24.anchors" and e.outcome == "taken" for e in self.entries)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain form for JSON."""
         return {**asdict(self), "counts": {outcome: self.count(outcome) for outcome in OUTCOMES}}

@@ -22,7 +22,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from engines.errors import EnginesError
-from engines.network.foreign.machine import LONGEST_BYTES, Machine, MalformedError, Name, Reader, Stream
+from engines.network.foreign.machine import LONGEST_BYTES, TOO_LONG, Machine, MalformedError, Name, Reader, Stream
 
 
 class ForeignWeightsError(EnginesError):
@@ -142,7 +142,10 @@ class TorchFile:
         if order in names and self._entry(order).read(8) != b"little":
             raise MalformedError("written on a machine of the other byte order")
         with self._entry(pickles[0]) as file:
-            stream = self._read(io.BytesIO(file.read(LONGEST_BYTES + 1)))
+            pickled = file.read(LONGEST_BYTES + 1)
+        if len(pickled) > LONGEST_BYTES:
+            raise MalformedError(f"{pickles[0]} is {TOO_LONG}")
+        stream = self._read(io.BytesIO(pickled))
         self.value, self.names = stream.value, stream.names
         self._bytes: Callable[[Storage], bytes] = self._bytes_of_zip
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-LONGEST_BYTES = 4 << 20
+LONGEST_BYTES = 2 << 20
 """A published checkpoint's pickle has 0.5 MB at most: names and shapes. Four bytes of a stream can ask for 500 of memory."""
+TOO_LONG = f"longer than {LONGEST_BYTES >> 20} MiB, which no network's description is"
 _PUSHED = frozenset(
     (
         *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -86,8 +87,8 @@ class Machine:
             begin = file.tell()
             for opcode, argument, position in pickletools.genops(file):
                 where = f"{opcode.name} at byte {position}"
-                if file.tell() - begin > LONGEST_BYTES:
-                    raise MalformedError(f"longer than {LONGEST_BYTES >> 20} MiB, and no network's description is")
+                if position is not None and position - begin > LONGEST_BYTES:
+                    raise MalformedError(TOO_LONG)
                 self._step(opcode.name, argument)
             if len(self._stack) != 1 or self._below:
                 raise MalformedError("it ends with something other than one value")

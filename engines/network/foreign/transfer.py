@@ -250,7 +250,7 @@ def _account(taking: _Taking, layout: Layout, network: Network, names: Mapping[N
     warnings = list(taking.warnings)
     if unusual:
         shown = ", ".join(unusual[:6]) + (" and others" if len(unusual) > 6 else "")
-        warnings.insert(0, f"It names {shown}, which no detector needs; other programs might run it, here nothing was. Do not load the file elsewhere.")
+        warnings.insert(0, f"It names {shown}, which no detector needs. Nothing of it was run here; other programs may run it.")
     at_start = [a.key for a in taxonomy.attributes if a.key not in taking.attributes]
     anchors = (taking.own[_ANCHORS] * taking.model.detect.stride.view(-1, 1, 1)).tolist()
     return Transfer(
