@@ -85,6 +85,13 @@ def test_rounding_to_three_decimals_does_not_disagree(tmp_path: Path) -> None:
     assert check(root).faults == ()
 
 
+def test_one_box_of_two_classes_in_another_order_does_not_disagree(root: Path) -> None:
+    pair = [BLAST, Cell(8, BLAST.box, BLAST.values)]
+    write_subset(root, {"train": TRAIN | {"1_2_1000_ALL.png": pair}})
+    write_txt(root, "train", TRAIN | {"1_2_1000_ALL.png": pair[::-1]})
+    assert {f.kind for f in checked(root).findings} == {Kind.BOX_TWO_CLASSES}
+
+
 def test_overlapping_cells_are_no_fault(root: Path) -> None:
     write_subset(root, {"train": TRAIN | {"1_2_1000_ALL.png": [BLAST, Cell(3, (8, 6, 20, 18))]}})
     assert checked(root).findings == ()

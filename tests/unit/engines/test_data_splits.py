@@ -74,7 +74,7 @@ def test_no_exchange_of_two_units_would_be_better_than_what_is_found() -> None:
 def test_a_class_of_two_patients_is_on_both_sides() -> None:
     rows = np.zeros((12, 2))
     rows[:, 0] = 100
-    rows[[2, 7], 1] = (4, 300)  # rare here, frequent there
+    rows[[2, 7], 1] = 50  # both in train would be nearer to 80 %, and val could not score it
     for seed in range(4):
         chosen = divide(rows, (0.8, 0.2), seed)
         assert chosen[2] != chosen[7]
