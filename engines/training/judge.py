@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ class FolderJudge:
 
 
 def look(model: AttriDet, samples: Sequence[Sample], imgsz: int, scale_up: bool) -> list[Look]:
-    """What `model`, in evaluation mode, says of each picture; those of like shape go through it together, without a square border."""
+    """What `model`, in evaluation mode, says of each picture; those of one shape go through it together, without a square border."""
     seen: list[Look | None] = [None] * len(samples)
     batch = _BATCH[next(model.parameters()).device.type]
     for numbers, geometries in _alike([sample.image.shape[:2] for sample in samples], imgsz, scale_up, batch):
@@ -77,19 +78,24 @@ def look(model: AttriDet, samples: Sequence[Sample], imgsz: int, scale_up: bool)
 
 
 def _alike(sizes_hw: Sequence[tuple[int, int]], imgsz: int, scale_up: bool, batch: int) -> Iterator[tuple[list[int], list[Letterbox]]]:
-    """Batches of pictures by their shape in the input, each with the smallest canvas of whole strides that holds them all."""
-    lying = [letterbox_geometry(hw, (imgsz, imgsz), scale_up) for hw in sizes_hw]
-    order = sorted(range(len(lying)), key=lambda n: (lying[n].resized_hw[0] / lying[n].resized_hw[1], lying[n].resized_hw))
-    for start in range(0, len(order), batch):
-        numbers = order[start : start + batch]
-        height, width = (-(-max(lying[n].resized_hw[axis] for n in numbers) // STRIDES[-1]) * STRIDES[-1] for axis in (0, 1))
-        yield numbers, [_on_canvas(lying[n], (height, width)) for n in numbers]
+    """Batches of pictures that lie alike in the input: each on the smallest canvas of whole strides that holds it.
+
+    Only pictures with the same canvas share a batch, so that what is said of one depends neither on the others nor on the batch.
+    """
+    lying = [_on_canvas(letterbox_geometry(hw, (imgsz, imgsz), scale_up)) for hw in sizes_hw]
+    order = sorted(range(len(lying)), key=lambda n: lying[n].out_hw)
+    for _, group in groupby(order, key=lambda n: lying[n].out_hw):
+        numbers = list(group)
+        for start in range(0, len(numbers), batch):
+            some = numbers[start : start + batch]
+            yield some, [lying[n] for n in some]
 
 
-def _on_canvas(geometry: Letterbox, out_hw: tuple[int, int]) -> Letterbox:
-    missing_h, missing_w = out_hw[0] - geometry.resized_hw[0], out_hw[1] - geometry.resized_hw[1]
+def _on_canvas(geometry: Letterbox) -> Letterbox:
+    height, width = (-(-side // STRIDES[-1]) * STRIDES[-1] for side in geometry.resized_hw)
+    missing_h, missing_w = height - geometry.resized_hw[0], width - geometry.resized_hw[1]
     pad_xy = (missing_w / 2, missing_h / 2)
-    return replace(geometry, out_hw=out_hw, pad_xy=pad_xy, left=missing_w // 2, top=missing_h // 2)
+    return replace(geometry, out_hw=(height, width), pad_xy=pad_xy, left=missing_w // 2, top=missing_h // 2)
 
 
 @torch.no_grad()
