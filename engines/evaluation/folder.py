@@ -75,7 +75,7 @@ def score(engine: NetworkEngine, seen: Sequence[Seen], data: str, split: str, re
         # Each picture is a unit of its own where no name gives a patient.
         units = names if patients_known else [str(i) for i in range(len(seen))]
         often = frequent_types(yolo, taxonomy)
-        intervals = bootstrap(seen, units, films if patients_known else None, often, taxonomy, resamples, seed)
+        intervals = bootstrap(seen, white, units, films if patients_known else None, often, taxonomy, resamples, seed)
     return Evaluation(
         engine=engine.info,
         use=Use(engine.intended_use, engine.must_not_be_used_for),

@@ -13,7 +13,7 @@ import numpy as np
 
 from engines.detections import Int64
 from engines.evaluation.attributes import confusion
-from engines.evaluation.detection import Float64, Judged, white_cells
+from engines.evaluation.detection import Float64, Judged
 from engines.evaluation.films import FilmScore
 from engines.evaluation.gather import Seen
 from engines.evaluation.resample import RankedClass, by_coco, by_yolo, coco_ap_of, rank, sample_weights, yolo_ap_of
@@ -62,6 +62,7 @@ class Intervals:
 
 def bootstrap(
     seen: Sequence[Seen],
+    white: Sequence[Judged],
     units: Sequence[str],
     films: Sequence[FilmScore] | None,
     frequent: Sequence[int],
@@ -71,16 +72,14 @@ def bootstrap(
 ) -> Intervals:
     """Intervals of mAP by both rules (all types, the `frequent` ones, white cells alone), working point, attributes and films.
 
-    units: for each picture the patient that it is of, or a name of its own. films: the score of each unit, in the order of the units'
+    white: each picture as `white_cells` makes it. units: for each picture the patient that it is of, or a name of its own. films: the score of each unit, in the order of the units'
     first pictures sorted as `score_films` does; None where units are pictures.
     """
     names = [film.film for film in films] if films is not None else list(dict.fromkeys(units))
     place = {name: i for i, name in enumerate(names)}
     unit_of = np.array([place[name] for name in units], np.int64)
     weights = np.concatenate((np.ones((1, len(names))), sample_weights(len(names), resamples, seed)))
-    judged = [s.judged for s in seen]
-    white = [white_cells(j, taxonomy) for j in judged]
-    scores = _detection(judged, unit_of, weights, frequent)
+    scores = _detection([s.judged for s in seen], unit_of, weights, frequent)
     scores |= _wbc(white, unit_of, weights)
     scores |= _working_point(seen, unit_of, weights)
     scores |= _attributes(seen, unit_of, weights, taxonomy)

@@ -51,6 +51,9 @@ def by_coco(judged: Judged) -> tuple[Int64, Bool]:
     for cls in np.unique(judged.classes):
         mine = np.flatnonzero(judged.classes == cls)
         mine = mine[np.argsort(-judged.scores[mine], kind="stable")][:MAX_DETECTIONS]
+        # A box of negative area lies outside COCO's range of areas: it is neither right nor wrong.
+        sides = judged.boxes_px[mine, 2:] - judged.boxes_px[mine, :2]
+        mine = mine[sides.astype(np.float64).prod(1) >= 0]
         truths = judged.truth_boxes_px[judged.truth_classes == cls]
         correct = np.zeros((len(mine), len(IOU_THRESHOLDS)), bool)
         if len(truths):

@@ -7,76 +7,15 @@ import math
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
+from truthful import TruthfulGraphs, write_split
 
 from engines.bundle import Bundle
 from engines.decode import AP_THRESHOLDS, candidates
-from engines.detections import Float32
 from engines.errors import DataError
 from engines.evaluation.folder import evaluate_folder
 from engines.runtime.engine import BundleEngine
 from engines.runtime.onnx import OnnxEngine
-from engines.spec import LEUKEMIA_ATTRI
-
-BOXES = ((20, 30, 80, 90), (120, 100, 200, 180), (220, 20, 300, 80))  # x1 y1 x2 y2
-CLASSES = (1, 0, 7)
-ATTRIBUTES = ((2, 1, 0, 1, 0, 1, 0), (4,) * 7, (0, 0, 1, 0, 1, 0, 1))  # 4: not applicable
-
-
-def write_split(root: Path, pictures: int = 3, attributes: bool = True) -> None:
-    """A split `val` of grey pictures, 320 x 240, with the same three cells on each."""
-    (root / "Images/val").mkdir(parents=True)
-    (root / "json_labels").mkdir()
-    keys = ["cell_size", "nuclear_chromatio", *(a.key for a in LEUKEMIA_ATTRI.attributes[2:])]
-    images, annotations = [], []
-    for i in range(pictures):
-        cv2.imwrite(str(root / f"Images/val/{i}.png"), np.full((240, 320, 3), 60 + i, np.uint8))
-        images.append({"id": i, "file_name": f"{i}.png", "height": 240, "width": 320})
-        for (x1, y1, x2, y2), cls, values in zip(BOXES, CLASSES, ATTRIBUTES, strict=True):
-            name = LEUKEMIA_ATTRI.classes[cls]
-            entry = {
-                "id": len(annotations),
-                "image_id": i,
-                "category_id": cls,
-                "category_name": name,
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-            }
-            annotations.append(entry | (dict(zip(keys, values, strict=True)) if attributes else {}))
-    categories = [{"id": i, "name": n} for i, n in enumerate(LEUKEMIA_ATTRI.classes)]
-    (root / "json_labels/val.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
-
-
-class TruthfulGraphs:
-    """Graphs that find the cells of `write_split` on a 320 px input, with a weak wrong box beside them."""
-
-    regions = 2
-
-    def __init__(self, misses: int = 0, wrong_size: bool = False) -> None:
-        self._misses, self._wrong_size = misses, wrong_size
-
-    def open(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def detect(self, image: Float32) -> Float32:
-        rows = np.zeros((5, 19), np.float32)
-        for row, (x1, y1, x2, y2), cls in zip(rows[self._misses :], BOXES[self._misses :], CLASSES[self._misses :], strict=False):
-            # The picture lies 40 px below the input's upper edge.
-            row[:5] = (x1 + x2) / 2, (y1 + y2) / 2 + 40, x2 - x1, y2 - y1, 0.9
-            row[5 + cls] = 0.95
-        rows[4, :5] = 300, 250, 20, 20, 0.1
-        rows[4, 8] = 0.9
-        return rows
-
-    def describe(self, rois: Float32) -> Float32:
-        out = np.zeros((2, 15), np.float32)
-        for row, roi in zip(out, rois, strict=True):
-            nearest = min(range(3), key=lambda i: abs(BOXES[i][0] - float(roi[0])))
-            for column, group in enumerate(LEUKEMIA_ATTRI.groups):
-                value = ATTRIBUTES[nearest][column] % 4
-                row[group.start + (1 if self._wrong_size and column == 0 else value)] = 1
-        return out
 
 
 @pytest.fixture
