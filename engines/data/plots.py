@@ -52,6 +52,7 @@ def draw(name: str, splits: Sequence[Census], taxonomy: Taxonomy, out: Path) -> 
     if below:
         _subsets(figure.add_subplot(grid[1, :]), splits, subsets, list(by_side))
     patients = f"{len(total.patients)} patients" if total.patients else "patients not named"
+    patients += f" ({_n(total.unnamed)} pictures name none)" if total.patients and total.unnamed else ""
     parts = f"{_n(total.images)} pictures, {_n(total.cells)} cells, {patients}"
     bare = total.images - total.labelled + total.empty
     parts += f"; {_n(bare)} pictures without labels or cells" if bare else ""
@@ -143,7 +144,7 @@ def _attributes(axes: Axes, total: Census, taxonomy: Taxonomy) -> None:
 def _segment_words(axes: Axes, row: int, left: float, share: float, word: str, n: int, colour: str) -> bool:
     """Word and number inside a segment; in a narrow one the number alone, or nothing. Returns whether the word could be said."""
     full = f"{word}  {_n(n)}"
-    fits, narrow = (share > 0.0112 * len(text) + 0.008 for text in (full, _n(n)))
+    fits, narrow = (share > 0.0118 * len(text) + 0.014 for text in (full, _n(n)))
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     ink = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else INK
     axes.text(left + share / 2, row, full if fits else _n(n) if narrow else "", ha="center", va="center", fontsize=9, color=ink)
