@@ -19,5 +19,5 @@ def recolour(picture: Image, model: Image, strength: float = 1.0) -> Image:
     wanted_mean, wanted_deviation = other.mean((0, 1)), other.std((0, 1))
     gain = np.clip(wanted_deviation / np.maximum(deviation, 1e-3), 1 / 3, 3)
     moved = (own - mean) * (1 + strength * (gain - 1)) + mean + strength * (wanted_mean - mean)
-    changed: Image = cv2.cvtColor(moved.clip(0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB)  # type: ignore[assignment]  # cv2 stub
+    changed: Image = cv2.cvtColor(moved.clip(0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB)
     return changed

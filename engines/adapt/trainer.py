@@ -32,21 +32,28 @@ Row = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Adaptation:
-    """How target pictures are used.
+    """How target pictures are used; the defaults are what held on blood film (docs/experiments.md), `published` what the papers say.
 
-    teacher: who makes the pseudo-labels: the network as it is in this step, in training mode, as published ("student"), or its
-        average in evaluation mode ("ema").
-    source_boxes: what a mixed picture says of its source part: pseudo-labels, as published, or the labels ("truth").
-    confidence: score from which a box becomes a pseudo-label; None: .25 for ConfMix, .1 for DACA. weight: of the target's loss.
-    recolour: share of source pictures that take on, more or less, the colours of the target picture beside them; not published.
+    teacher: who makes the pseudo-labels: the network's average in evaluation mode ("ema"), or the network as it is in this step, in
+        training mode ("student", as published): its normalisation then follows how many cells a field happens to hold.
+    source_boxes: what a mixed picture says of its source part: the labels ("truth"), or pseudo-labels, as published.
+    confidence: score from which a box becomes a pseudo-label; None: the published .25 for ConfMix, .1 for DACA. At these, red cells
+        become pseudo-labels before long, and the network believes itself.
+    weight: of the target's loss. recolour: share of source pictures that take on, more or less, the colours of the target picture
+        beside them; published: none.
     """
 
     method: Method = "confmix"
-    teacher: Literal["student", "ema"] = "student"
-    source_boxes: Literal["pseudo", "truth"] = "pseudo"
-    confidence: float | None = None
+    teacher: Literal["student", "ema"] = "ema"
+    source_boxes: Literal["pseudo", "truth"] = "truth"
+    confidence: float | None = 0.7
     weight: float = 1.0
-    recolour: float = 0.0
+    recolour: float = 0.7
+
+    @classmethod
+    def published(cls, method: Method) -> Adaptation:
+        """As the papers have it (in the corrected version of the mixing)."""
+        return cls(method, "student", "pseudo", None, 1.0, 0.0)
 
 
 @dataclass(frozen=True)

@@ -29,19 +29,22 @@ def adapt(
     imgsz: Annotated[int, typer.Option(min=64, help="Side of the training pictures in px.")] = 320,
     epochs: Annotated[int, typer.Option(min=1, help="Times through the source.")] = 4,
     batch: Annotated[int, typer.Option(min=1, help="Source pictures a step, and as many of the target.")] = 16,
-    hyper: Annotated[str, typer.Option(help="low (as published), med, high or film.")] = "film",
+    hyper: Annotated[str, typer.Option(help="low (as published), med, high, film or adapt.")] = "adapt",
     learning_rate: Annotated[OptionalNumber, typer.Option(min=0, help="In place of the set's.")] = None,
-    teacher: Annotated[str, typer.Option(help="Who makes the pseudo-labels: student (as published) or ema, the average.")] = "student",
+    teacher: Annotated[str, typer.Option(help="Who makes the pseudo-labels: ema, the average, or student (as published).")] = "ema",
     source_boxes: Annotated[
-        str, typer.Option(help="What mixed pictures say of their source part: pseudo (as published) or truth.")
-    ] = "pseudo",
+        str, typer.Option(help="What mixed pictures say of their source part: truth or pseudo (as published).")
+    ] = "truth",
     confidence: Annotated[
-        OptionalNumber, typer.Option(min=0.01, max=0.99, help="Score of a pseudo-label (default: .25 confmix, .1 daca).")
-    ] = None,
+        float, typer.Option(min=0.01, max=0.99, help="Score from which a box becomes a pseudo-label (published: .25 confmix, .1 daca).")
+    ] = 0.7,
     weight: Annotated[float, typer.Option(min=0, help="Weight of the target's loss.")] = 1.0,
     recolour: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of source pictures that take on colours of the target; 0 as published.")
-    ] = 0.0,
+        float, typer.Option(min=0, max=1, help="Share of source pictures that take on colours of the target (published: 0).")
+    ] = 0.7,
+    published: Annotated[
+        bool, typer.Option("--published", help="Teacher, source boxes, confidence and colours as in the papers, whatever else is said.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -69,6 +72,7 @@ def adapt(
             confidence,
             weight,
             recolour,
+            published,
             seed,
             resume,
             device,

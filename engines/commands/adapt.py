@@ -36,9 +36,10 @@ class Request:
     learning_rate: float | None
     teacher: str
     source_boxes: str
-    confidence: float | None
+    confidence: float
     weight: float
     recolour: float
+    published: bool
     seed: int
     resume: bool
     device: str
@@ -49,7 +50,7 @@ def run(request: Request) -> None:
     """Adapt; raises EnginesError. Ctrl-C keeps what the last full epoch reached: go on with --resume."""
     import torch
 
-    from engines.adapt.trainer import METHODS, Adaptation, AdaptTrainer
+    from engines.adapt.trainer import METHODS, Adaptation, AdaptTrainer, Method
     from engines.training.hyper import SETS
     from engines.training.loop import Progress as Report
     from engines.training.loop import Run
@@ -72,6 +73,7 @@ def run(request: Request) -> None:
     for folder, _ in [*sources, *(targets if request.oracle else [])]:
         if not has_labels(folder, "train"):
             raise DataError(f"{folder}: the split train bears no labels, and {'--oracle' if request.oracle else '--source'} needs them")
+    method: Method = "source-only" if request.oracle else request.method  # type: ignore[assignment]  # checked above
     torch.set_num_threads(request.threads)
     hyper = SETS[request.hyper]
     if request.learning_rate is not None:
@@ -95,13 +97,15 @@ def run(request: Request) -> None:
             data=tuple(folder.name for folder, _ in [*sources, *targets]),
         )
         adaptation = Adaptation(
-            "source-only" if request.oracle else request.method,  # type: ignore[arg-type]  # checked above
+            method,
             request.teacher,  # type: ignore[arg-type]  # checked above
             request.source_boxes,  # type: ignore[arg-type]  # checked above
             request.confidence,
             request.weight,
-            request.recolour,
+            0.0 if request.oracle else request.recolour,
         )
+        if request.published:
+            adaptation = Adaptation.published(method)
         trainer = AdaptTrainer(settings, adaptation, labelled + unlabelled if request.oracle else labelled, unlabelled)
         if request.resume:
             trainer.resume(last)

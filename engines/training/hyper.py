@@ -74,4 +74,7 @@ FILM = Hyper(
 )
 """For short runs on a CPU from random weights: AdamW steps at each batch, so a few thousand batches are enough."""
 
-SETS = {h.name: h for h in (LOW, MED, HIGH, FILM)}
+ADAPT = replace(FILM, name="adapt", lr0=5e-4, warmup_bias_lr=5e-4, ema_tau=20.0)
+"""For a hundred steps or a few from trained weights: small steps, and an average that is slow from the start, since it teaches."""
+
+SETS = {h.name: h for h in (LOW, MED, HIGH, FILM, ADAPT)}
