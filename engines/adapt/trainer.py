@@ -40,7 +40,8 @@ class Adaptation:
     confidence: score from which a box becomes a pseudo-label; None: the published .25 for ConfMix, .1 for DACA. At these, red cells
         become pseudo-labels before long, and the network believes itself.
     weight: of the target's loss. recolour: share of source pictures that take on, more or less, the colours of the target picture
-        beside them; published: none.
+        beside them; published: none. target_crop: share of target pictures cut to a window at their own scale, where the network will
+        see them at that scale; the others are shrunk to the training side, as published.
     """
 
     method: Method = "confmix"
@@ -49,6 +50,7 @@ class Adaptation:
     confidence: float | None = 0.7
     weight: float = 1.0
     recolour: float = 0.7
+    target_crop: float = 0.0
 
     @classmethod
     def published(cls, method: Method) -> Adaptation:
@@ -114,7 +116,7 @@ class AdaptTrainer(Trainer):
         blank = [Sample(s.image, s.boxes[:0], s.labels[:0]) for s in unlabelled]
         blank *= math.ceil(len(self.data) / len(blank))
         # Tiles of a patchwork are cut round labelled cells; whole fields are what the target has.
-        hyper = replace(run.hyper, patchwork=0.0, crop=0.0)
+        hyper = replace(run.hyper, patchwork=0.0, crop=adaptation.target_crop)
         self.data: Any = PairedSet(self.data, TrainingSet(blank, run.imgsz, hyper, run.seed + 1), adaptation.recolour)
         self.collate = collate_pairs
 

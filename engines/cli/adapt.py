@@ -42,6 +42,9 @@ def adapt(
     recolour: Annotated[
         float, typer.Option(min=0, max=1, help="Share of source pictures that take on colours of the target (published: 0).")
     ] = 0.7,
+    target_crop: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of target pictures cut to a window at their own scale, the others shrunk.")
+    ] = 0.0,
     published: Annotated[
         bool, typer.Option("--published", help="Teacher, source boxes, confidence and colours as in the papers, whatever else is said.")
     ] = False,
@@ -72,6 +75,7 @@ def adapt(
             confidence,
             weight,
             recolour,
+            target_crop,
             published,
             seed,
             resume,

@@ -39,6 +39,7 @@ class Request:
     confidence: float
     weight: float
     recolour: float
+    target_crop: float
     published: bool
     seed: int
     resume: bool
@@ -103,6 +104,7 @@ def run(request: Request) -> None:
             request.confidence,
             request.weight,
             0.0 if request.oracle else request.recolour,
+            request.target_crop,
         )
         if request.published:
             adaptation = Adaptation.published(method)
