@@ -16,9 +16,8 @@ from engines.evaluation.scores import IN_WORDS, largest_difference, most, number
 
 def tables(result: Evaluation) -> list[Table]:
     """All tables; those of attributes only where any label states one."""
-    stated = any(score.n for score in result.attributes.values())
     shown = [_types(result), _films(result)]
-    if stated:
+    if result.attributes_stated:
         shown += [_attributes(result), _beside(result)]
     return shown if result.intervals is None else [*shown, _intervals(result.intervals)]
 
@@ -47,7 +46,7 @@ def _types(result: Evaluation) -> Table:
         f"{point.found} of {point.cells} cells found (recall {number(point.recall)}, precision {number(point.precision)}), "
         f"right type in {number(point.type_accuracy)} of these. {NOTICE}"
     )
-    if not any(score.n for score in result.attributes.values()):
+    if not result.attributes_stated:
         table.caption += " The labels state no attribute."
     return table
 

@@ -72,8 +72,8 @@ def bootstrap(
 ) -> Intervals:
     """Intervals of mAP by both rules (all types, the `frequent` ones, white cells alone), working point, attributes and films.
 
-    white: each picture as `white_cells` makes it. units: for each picture the patient that it is of, or a name of its own. films: the score of each unit, in the order of the units'
-    first pictures sorted as `score_films` does; None where units are pictures.
+    white: each picture as `white_cells` makes it. units: for each picture the patient that it is of, or a name of its own. films: each
+    unit's score as `score_films` gives them; None where units are pictures. frequent: codes of the frequent types on all pictures.
     """
     names = [film.film for film in films] if films is not None else list(dict.fromkeys(units))
     place = {name: i for i, name in enumerate(names)}

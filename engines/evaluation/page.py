@@ -85,9 +85,9 @@ def write_page(result: Evaluation, folder: Path, created: datetime) -> Path:
 
     A former page is replaced. Raises DataError naming what cannot be read or written.
     """
+    make_folder(folder / "pictures")
     # The page shows the examples larger, each by itself; the sheet of all of them is among the files.
     drawn = rendered(result.parts())
-    make_folder(folder / "pictures")
     for name, (suffix, content) in drawn.items():
         write_whole(folder / "pictures" / f"{name}.{suffix}", content)
     plots = {name: Plot.of(content) for name, (_, content) in drawn.items() if name != "examples"}
@@ -114,7 +114,6 @@ def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) ->
         bars=_bars(result),
         films=[(film, _film_words(result, film)) for film in result.films],
         blasts=[i for i in range(len(taxonomy.classes)) if taxonomy.is_blast(i)],
-        stated=any(score.n for score in result.attributes.values()),
         attribute_means=mean_scores(result.attributes),
         groups=groups,
         small=small,

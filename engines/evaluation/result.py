@@ -108,6 +108,11 @@ class Evaluation:
         return f"{self.engine.label} on {self.data}/{self.split}"
 
     @property
+    def attributes_stated(self) -> bool:
+        """Whether any label states an attribute, of a cell found or not."""
+        return not all(math.isnan(score.coverage) for score in self.attributes.values())
+
+    @property
     def frequent_types(self) -> list[int]:
         """Codes of the types of white cell with at least `FREQUENT_CELLS` labelled cells."""
         return frequent_types(self.yolo, self.engine.taxonomy)

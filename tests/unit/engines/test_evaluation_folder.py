@@ -8,12 +8,12 @@ from pathlib import Path
 
 import cv2
 import pytest
-from truthful import TruthfulGraphs, write_split
+from truthful import TruthfulGraphs, truthful_engine, write_split
 
 from engines.bundle import Bundle
 from engines.decode import AP_THRESHOLDS, candidates
 from engines.errors import DataError
-from engines.evaluation.folder import evaluate_folder
+from engines.evaluation.folder import evaluate_folder, evaluate_pictures
 from engines.runtime.engine import BundleEngine
 from engines.runtime.onnx import OnnxEngine
 
@@ -102,3 +102,25 @@ def test_a_wrong_folder_is_named(bundle: Bundle, folder: Path, spoil: str, messa
         (folder / "Images/val/1.png").write_bytes(b"not a picture")
     with BundleEngine(bundle, TruthfulGraphs(), "stand-in") as engine, pytest.raises(DataError, match=message):
         evaluate_folder(engine, root, split)
+
+
+def test_labels_that_state_attributes_of_cells_never_found_are_no_labels_without_attributes(tmp_path: Path) -> None:
+    write_split(tmp_path / "film")
+    with truthful_engine(TruthfulGraphs(misses=3)) as engine:
+        result = evaluate_folder(engine, tmp_path / "film", "val", resamples=10)
+    assert result.attributes_stated and result.attributes["cell_size"].coverage == 0 and result.working_point.found == 0
+    assert result.to_dict()["attributes"]["mean"]["f1"] is None
+
+
+def test_a_wrong_type_stands_in_the_confusion(tmp_path: Path) -> None:
+    write_split(tmp_path / "film")
+    with truthful_engine(TruthfulGraphs(wrong_type=True)) as engine:
+        result = evaluate_folder(engine, tmp_path / "film", "val", resamples=0)
+    assert result.confusion[1, 3] == result.confusion[0, 0] == result.confusion[7, 7] == 3 and result.confusion.sum() == 9
+    assert result.attribute_confusions["cell_size"].tolist() == [[3, 0, 0], [0, 0, 0], [0, 0, 3]]
+    assert result.wbc.coco.map50 == pytest.approx(1) and result.wbc_cells == 6 and result.working_point.right_type == 6
+
+
+def test_no_picture_at_all_is_said() -> None:
+    with truthful_engine() as engine, pytest.raises(DataError, match="film/val: no picture"):
+        evaluate_pictures(engine, [], "film", "val")
