@@ -67,7 +67,9 @@ def train(
         OptionalSwitch, _switch(COURSE, "--cosine/--linear", "Decay of the learning rate; without it cosine for film, else linear.")
     ] = None,
     patience: Annotated[int, _option(COURSE, "N", "Stop after so many epochs without a better fitness on val; 0: never.", min=0)] = 100,
-    judge: Annotated[bool, _switch(JUDGING, " /--no-judge", "Do not score the split val of each folder after each epoch.")] = True,
+    judge: Annotated[
+        bool, _switch(JUDGING, "--judge/--no-judge", "Score the split val of each folder after each epoch; done unless told not to.")
+    ] = True,
     judge_imgsz: Annotated[
         OptionalCount,
         _option(
@@ -76,7 +78,12 @@ def train(
     ] = None,
     pictures: Annotated[
         bool,
-        _switch(JUDGING, " /--no-pictures", "Draw neither curves while it trains nor val at its end; no events for TensorBoard."),
+        _switch(
+            JUDGING,
+            "--pictures/--no-pictures",
+            "Draw curves while it trains and a page of each val at its end; TensorBoard's events if it is installed; done unless told "
+            "not to.",
+        ),
     ] = True,
     device: Annotated[str, _option(MACHINE, "NAME", "cpu or cuda.")] = "cpu",
     amp: Annotated[bool, _switch(MACHINE, " /--no-amp", "Convolutions in 32 bits, not bfloat16 (CPU) or scaled float16 (GPU).")] = True,

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from engines.commands.train_request import Request, keep, parse_folder, recalled
+from engines.commands.train_request import FILE, Request, keep, parse_folder, recalled
 from engines.data.leukemiaattri import LabelledImage, has_labels, read_split
 from engines.errors import DataError
 
 __all__ = ["Request", "parse_folder", "run"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell has it."""
 
 if TYPE_CHECKING:
     from engines.data.augment import Sample
@@ -73,7 +79,11 @@ def run(request: Request, asked: Collection[str] = ()) -> None:
                 trainer = _trainer(request, hyper, imgsz, device, phase, pictures)
                 _announce(console, request, phase, trainer)
                 _fit(console, bar, request, phase, trainer, judge)
-    console.print(f"written: {request.out}: last.pt, best.pt, results.csv", soft_wrap=True)
+            curves = ", results.png" if request.pictures else ""
+            console.print(f"written: {request.out}: last.pt, best.pt, results.csv{curves}", soft_wrap=True, highlight=False)
+            if first and request.pictures and judge is not None:
+                for page in _pages(request, device, pictures, judge, bar):
+                    console.print(f"written: {page}", soft_wrap=True, highlight=False)
 
 
 def _hyper(request: Request) -> Hyper:
@@ -97,9 +107,11 @@ def _check(request: Request, asked: Collection[str], planned: Sequence[Phase]) -
         raise DataError(f"--device {request.device}: there are cpu and cuda")
     if {"epochs", "phases"} <= set(asked):
         raise DataError("--epochs and --phases: give one of them; --phases E1,E2 names the epochs of both phases")
-    if request.initial is not None and not request.initial.is_file():
-        raise DataError(f"--initial {request.initial}: no such file; it takes a .pt or .safetensors of a training run")
     begun = any(phase.begun for phase in planned) or any(request.out.glob("phase-*/last.pt"))
+    if request.initial is not None and not begun and not request.initial.is_file():
+        raise DataError(f"--initial {request.initial}: no such file; it takes a .pt or .safetensors of a training run")
+    if request.resume and not begun and not (request.out / FILE).exists():
+        raise DataError(f"{request.out}: nothing to resume; leave out --resume")
     if begun and not request.resume:
         raise DataError(f"{request.out}: holds a run already; go on with --resume, or name another --out")
 
@@ -128,10 +140,7 @@ def _read(request: Request, hyper: Hyper, imgsz: int, bar: Progress) -> Pictures
     return Pictures(samples, judged)
 
 
-def _split(folder: os.PathLike[str], split: str) -> list[LabelledImage]:
-    from pathlib import Path
-
-    folder = Path(folder)
+def _split(folder: Path, split: str) -> list[LabelledImage]:
     way_out = "" if split == "train" else ", or leave judging out with --no-judge"
     try:
         images = read_split(folder, split)
@@ -221,11 +230,29 @@ def _fit(console: Console, bar: Progress, request: Request, phase: Phase, traine
         trainer.fit(report, judge, after_epoch)
     except KeyboardInterrupt:
         console.print(f"stopped; go on with: attridet train --out {request.out} --resume", soft_wrap=True, highlight=False)
-        raise
+        sys.exit(INTERRUPTED)
     bar.remove_task(task)
     if trainer.stopped_early:
         waited, best = trainer.epoch - trainer.best_epoch, trainer.best_epoch
         console.print(f"stopped early: fitness has not risen for {waited} epochs; best.pt is of epoch {best}", highlight=False)
+
+
+def _pages(request: Request, device: str, pictures: Pictures, judge: FolderJudge, bar: Progress) -> Iterator[Path]:
+    """Judge best.pt on each val split as `attridet evaluate` does, and write its page and pictures beside it."""
+    from engines.evaluation.folder import evaluate_pictures
+    from engines.evaluation.page import write_page
+    from engines.training.graphs import open_checkpoint
+
+    with open_checkpoint(request.out / "best.pt", judge.imgsz, judge.scale_up, device=device) as engine:
+        for name, (images, _) in pictures.val.items():
+            task = bar.add_task(f"judging best.pt on {name}", total=len(images))
+
+            def progress(done: int, _: int, task: TaskID = task) -> None:
+                bar.update(task, completed=done)
+
+            result = evaluate_pictures(engine, images, name, "val", progress)
+            yield write_page(result, request.out / "val" / name.replace("/", "-"), datetime.now(timezone.utc))
+            bar.remove_task(task)
 
 
 def epoch_line(row: Mapping[str, float], epochs: int, best: bool) -> str:
