@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -43,6 +43,10 @@ class Batch:
     images: Tensor
     targets: Tensor
     attributes: Tensor
+
+    def pin_memory(self) -> Batch:
+        """The batch with its pictures where a GPU can fetch them by itself; the loader asks for it."""
+        return replace(self, images=self.images.pin_memory())
 
     def rois(self) -> Tensor:
         """(n, 5) float32: picture, x1, y1, x2, y2 in px of the network's input."""

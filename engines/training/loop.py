@@ -155,7 +155,7 @@ class Trainer:
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """L_det + lambda x L_attr of one batch, and its parts; of this process's slice, so that all processes' add up."""
         exact = next(self.model.parameters()).dtype
-        images = batch.images.to(self.device, memory_format=torch.channels_last).to(exact) / 255
+        images = batch.images.to(self.device, non_blocking=True, memory_format=torch.channels_last).to(exact) / 255
         half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         with torch.autocast(self.device.type, half, enabled=self.run.amp):
             levels, taps = self.model.forward_train(images)
