@@ -145,7 +145,8 @@ def overlay(source: Features, target: Features, h: Float64, longest_px: int = _C
         small = (max(1, round(above.shape[1] * shrink)), max(1, round(above.shape[0] * shrink)))
         whole = whole @ inverse(resized(small[0] / above.shape[1], small[1] / above.shape[0]))
         above = np.asarray(cv2.resize(above, small, interpolation=cv2.INTER_AREA), np.uint8)
-    warped = cv2.warpPerspective(above, whole, grid, flags=cv2.INTER_LINEAR)
+    # Beyond its edge the source goes on as it ends, so that softening does not darken the last cells.
+    warped = cv2.warpPerspective(above, whole, grid, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     full = np.full(above.shape, 255, np.uint8)
     covered = cv2.warpPerspective(full, whole, grid, flags=cv2.INTER_NEAREST) > 0
     softened = [cv2.GaussianBlur(picture, (0, 0), 1.0).astype(np.float32) for picture in (warped, below)]
