@@ -98,11 +98,13 @@ def rows_of(registration: Registration, limits: Limits) -> tuple[Row, ...]:
     turn_asked = "any" if expected.rotation_deg is None else f"{expected.rotation_deg:.0f} ± {limits.rotation_tolerance_deg:.0f}°"
     scale_met = None if expected.scale is None else abs(shape.scale / expected.scale - 1) <= limits.scale_tolerance
     scale_asked = "not known" if expected.scale is None else f"{expected.scale:.3f} ± {limits.scale_tolerance:.0%}"
+    turn = f"{round(shape.rotation_deg, 1) + 0.0:.1f}°"  # no minus zero
+    turn_met = None if off is None else off <= limits.rotation_tolerance_deg
     misfit = "" if found.model == HOMOGRAPHY else f" ({found.model})"
     rows += [
         Row("misfit of these, px", f"{found.residual_px:.2f}{misfit}"),
         Row("scale", f"{shape.scale:.3f}", scale_asked, scale_met),
-        Row("turn", f"{round(shape.rotation_deg, 1) + 0.0:.1f}°", turn_asked, None if off is None else off <= limits.rotation_tolerance_deg),
+        Row("turn", turn, turn_asked, turn_met),
         Row("unequal sides", f"{shape.side_ratio:.3f}", f"≤ {limits.side_ratio:g}", shape.side_ratio <= limits.side_ratio),
         Row("tilt", f"{shape.perspective:.3f}", f"≤ {limits.perspective:g}", shape.perspective <= limits.perspective),
         Row("common field", f"{found.overlap:.0%}", f"≥ {limits.overlap:.0%}", found.overlap >= limits.overlap),

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import typer
 
-from engines.cli import adapt, data, evaluate, experiment, export, film, import_weights, train
+from engines.cli import adapt, data, evaluate, experiment, export, film, import_weights, train, transfer
 from engines.errors import EnginesError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ for command in (
     train.train,
     film.film,
     import_weights.import_weights,
+    transfer.transfer,
 ):
     app.command()(command)
 app.add_typer(data.app, name="data")

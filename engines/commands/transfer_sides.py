@@ -1,0 +1,155 @@
+"""What `attridet transfer` reads: the pictures and labels of one side, and which source belongs to which target."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from engines.data.labels import Picture
+from engines.data.layout import FLAT, find_subsets
+from engines.data.leukemiaattri import read_pictures
+from engines.detections import Image
+from engines.errors import DataError
+
+_FIELD = re.compile(r"([^_]+)_(\d+)(?:_|$)")
+_COLUMNS = ("source", "target")
+
+
+@dataclass(frozen=True, eq=False)
+class SidePicture:
+    """A picture of one side. split: where it lies, FLAT in a folder without the layout. key: patient and field by its name, or None."""
+
+    picture: Picture
+    split: str
+    key: tuple[str, str] | None
+
+    @property
+    def path(self) -> Path:
+        return self.picture.path
+
+    @property
+    def name(self) -> str:
+        return self.picture.path.name
+
+    def read(self) -> Image:
+        """The picture as BGR; DataError if it cannot be decoded."""
+        image = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise DataError(f"{self.path}: cannot be decoded as an image; replace or remove it")
+        return image  # type: ignore[return-value]  # cv2's stub names a wider array type
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A picture that no pair takes up, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """Which source goes with which target, by source; and what is left over."""
+
+    pairs: tuple[tuple[SidePicture, SidePicture], ...]
+    alone: tuple[Alone, ...] = ()
+
+
+def field_of(name: str) -> tuple[str, str] | None:
+    """Patient and field, the first two parts of a name such as 4_15_1000_ALL.png or 4_15_23_400_ALL.png; None where it has none."""
+    found = _FIELD.match(Path(name).stem)
+    return (found[1], found[2]) if found else None
+
+
+def read_side(root: Path, split: str | None = None) -> list[SidePicture]:
+    """Pictures and labels of a data set (all its subsets and splits, or one split) or of a plain folder. Raises DataError."""
+    found = []
+    present = set()
+    for subset in find_subsets(root, flat=True):
+        for one in subset.splits:
+            if one.images is None or not one.pictures():
+                continue
+            present.add(one.name)
+            if split is None or one.name == split:
+                found += [SidePicture(p, one.name, field_of(p.path.name)) for p in read_pictures(one).pictures]
+    if not found:
+        splits = ", ".join(sorted(present - {FLAT})) or "none, its pictures lie flat"
+        raise DataError(f"{root}: no picture in split {split}; splits there: {splits}" if split else f"{root}: holds no picture")
+    return found
+
+
+def pair_by_name(sources: list[SidePicture], targets: list[SidePicture]) -> Pairing:
+    """Every source with every target of its patient and field. DataError where not one pair comes of it."""
+    by_key = defaultdict(list)
+    for target in targets:
+        by_key[target.key].append(target)
+    pairs, alone, taken = [], [], set()
+    for source in sources:
+        partners = [t for t in by_key.get(source.key, ()) if t.path.resolve() != source.path.resolve()] if source.key else []
+        pairs += [(source, target) for target in partners]
+        taken |= {target.path for target in partners}
+        if not partners:
+            alone.append(_alone(source, "target"))
+    alone += [_alone(target, "source") for target in targets if target.path not in taken]
+    if not pairs:
+        raise DataError(
+            f"no field is in both folders: {sources[0].name} and {targets[0].name} are the first names. Pictures belong together when "
+            f"the first two parts of their names agree (patient_field_...); else name them with --pairs FILE.csv, or use --every-pair"
+        )
+    return Pairing(tuple(pairs), tuple(alone))
+
+
+def pair_all(sources: list[SidePicture], targets: list[SidePicture]) -> Pairing:
+    """Every source with every target."""
+    return Pairing(tuple((s, t) for s in sources for t in targets if s.path.resolve() != t.path.resolve()))
+
+
+def pair_by_file(file: Path, sources: list[SidePicture], targets: list[SidePicture]) -> Pairing:
+    """The pairs of a CSV file with the columns source and target, which hold file names or stems. DataError names file and line."""
+    pairs = []
+    for line, left, right in _rows(file):
+        pairs.append((_named(left, sources, f"{file}:{line}", "--from"), _named(right, targets, f"{file}:{line}", "--to")))
+    if not pairs:
+        raise DataError(f"{file}: names no pair")
+    taken = {id(picture) for pair in pairs for picture in pair}
+    alone = [Alone(p.name, f"not in {file.name}") for p in (*sources, *targets) if id(p) not in taken]
+    return Pairing(tuple(dict.fromkeys(pairs)), tuple(alone))
+
+
+def _alone(picture: SidePicture, missing: str) -> Alone:
+    if picture.key is None:
+        return Alone(picture.name, "its name does not begin with a patient and a field number")
+    return Alone(picture.name, f"no {missing} of field {picture.key[1]} of patient {picture.key[0]}")
+
+
+def _rows(file: Path) -> Iterator[tuple[int, str, str]]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); name a CSV file with the columns source,target") from error
+    rows = csv.reader(lines)
+    heading = [cell.strip().casefold() for cell in next(rows, [])]
+    if any(column not in heading for column in _COLUMNS):
+        raise DataError(f"{file}:1: the first line must name the columns source,target")
+    at = [heading.index(column) for column in _COLUMNS]
+    for row in rows:
+        if not any(cell.strip() for cell in row):
+            continue
+        if len(row) <= max(at) or not all(row[k].strip() for k in at):
+            raise DataError(f"{file}:{rows.line_num}: a pair needs a source and a target")
+        yield rows.line_num, row[at[0]].strip(), row[at[1]].strip()
+
+
+def _named(name: str, pictures: list[SidePicture], where: str, option: str) -> SidePicture:
+    found = [p for p in pictures if name in (p.name, p.path.stem, str(p.path))]
+    if not found:
+        raise DataError(f"{where}: there is no picture {name} in the folder of {option}")
+    if len(found) > 1:
+        raise DataError(f"{where}: {name} is {found[0].path} and {found[1].path}; name one by its path")
+    return found[0]
