@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -75,7 +76,8 @@ def training_text(measured: TrainingMeasured, command: str) -> str:
         f"- Machine: {host.processor}, {host.cores} {'core' if host.cores == 1 else 'cores'}{memory}, {host.system}; load average "
         f"{m.load:.1f} before the run{busy}.",
         f"- Software: Python {host.python}, torch {m.torch}; {'; '.join(peer.software for peer in m.peers)}. Others' programs run in "
-        "an environment of their own; they are no part of this project.",
+        f"an environment of their own (`pip install {' '.join(peer.key for peer in m.peers)}`; PYTHON is its Python) and are no "
+        "part of this project.",
         f"- The same for all: {m.pictures} pictures of `{m.data}` held in memory, {same.imgsz} px, batches of {same.batch}, "
         f"{_count(same.threads, 'thread')}, size n with {CLASSES} classes from random weights, SGD with momentum, mosaic and the "
         "published augmentation (set low), EMA, a checkpoint after each epoch, no autoanchor, no plots.",
@@ -142,13 +144,14 @@ def _differences(measured: TrainingMeasured) -> list[str]:
 
 def print_training(measured: TrainingMeasured, console: Console) -> None:
     """The result in the terminal."""
-    table = Table(title=f"pictures a second, {measured.data}, {measured.settings.imgsz} px", title_justify="left", show_edge=False)
+    title = f"pictures a second, {measured.data}, {measured.settings.imgsz} px"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("training", "arithmetic"):
         table.add_column(name, no_wrap=True)
-    for name in ("median", "range", *(f"÷ {peer.label}" for peer in measured.peers), "processor ms"):
-        table.add_column(name, justify="right")
+    for name in ("median", "from", "to", *(f"÷ {peer.label}" for peer in measured.peers), "processor ms"):
+        table.add_column(name.replace(" ", "\n"), justify="right")
     for row in measured.rows:
         times = (f"{row.times[p.key].median:.2f}" if p.key in row.times else "" for p in measured.peers)
-        speeds = (f"{row.per_s.median:.2f}", f"{row.per_s.low:.1f} to {row.per_s.high:.1f}")
+        speeds = (f"{row.per_s.median:.2f}", f"{row.per_s.low:.1f}", f"{row.per_s.high:.1f}")
         table.add_row(row.program.label, row.program.arithmetic, *speeds, *times, f"{row.processor_ms.median:.1f}")
     console.print(table)

@@ -148,8 +148,9 @@ def remarks(transfer: Transfer) -> Iterator[str]:
     else:
         yield f"Classes: {'all of ours taken' if transfer.classes_taken else 'every one of ours starts at random'}."
     names = {a.key: a.name for a in LEUKEMIA_ATTRI.attributes}
-    taken, start = ([names[key] for key in keys] for keys in (transfer.attributes_taken, transfer.attributes_at_start))
-    yield f"Attributes taken: {', '.join(taken) or 'none'}. Not covered, at random: {', '.join(start) or 'none'}."
+    taken, start = ([names.pop(key) for key in keys] for keys in (transfer.attributes_taken, transfer.attributes_at_start))
+    absent = f" Not covered, so the network has no {', '.join(names.values())}." if names else ""
+    yield f"Attributes taken: {', '.join(taken) or 'none'}. Not covered, at random: {', '.join(start) or 'none'}.{absent}"
     levels = (" ".join(f"{w:g}x{h:g}" for w, h in level) for level in transfer.anchors_px)
     whose = "its own" if transfer.anchors_taken else "COCO's"
     yield f"Anchors, px ({whose}): {' | '.join(levels)}."

@@ -87,6 +87,7 @@ def test_a_pair_without_what_it_does_not_cover(
     assert "rows of 6 attributes taken, not of Cell Size" in printed
     assert len(load_weights(out)[0].taxonomy.attributes) == 7
     assert attridet(monkeypatch, *arguments, "--covered-only", "--replace") == 0
+    assert "at random: none. Not covered, so the network has no Cell Size." in " ".join(capsys.readouterr().out.split())
     model, _ = load_weights(out)
     assert [a.key for a in model.taxonomy.attributes] == [a.key for a in LEUKEMIA_ATTRI.attributes[1:]]
     assert torch.equal(model.attribute_head.fc3.bias, cnn.fc3.bias)
