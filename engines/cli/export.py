@@ -24,9 +24,12 @@ def export(
     iou: Annotated[float, typer.Option(min=0.01, max=0.99)] = 0.45,
     scale_up: Annotated[bool, typer.Option(help="Enlarge pictures that are smaller than the input.")] = True,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Lay the weights beside the graphs.")] = False,
+    plain_scores: Annotated[
+        bool, typer.Option("--plain-scores", help="Leave the variances of an adapted network out of its scores (and out of the graph).")
+    ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an engine folder that is there.")] = False,
 ) -> None:
     """Turn weights into an engine folder: two ONNX graphs, verified against torch, with manifest and golden picture."""
     from engines.commands.export import Request, run
 
-    run(Request(checkpoint, out, images, golden, card, readme, size, confidence, iou, scale_up, keep_weights, replace))
+    run(Request(checkpoint, out, images, golden, card, readme, size, confidence, iou, scale_up, keep_weights, replace, plain_scores))

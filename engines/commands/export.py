@@ -37,6 +37,7 @@ class Request:
     scale_up: bool
     keep_weights: bool
     replace: bool
+    plain_scores: bool = False
 
 
 def run(request: Request) -> None:
@@ -46,6 +47,10 @@ def run(request: Request) -> None:
     if request.side_px % 32:
         raise BundleError(f"--input {request.side_px}: the network's input must be a multiple of 32 px, e.g. 640")
     model, state = _read_weights(request.checkpoint)
+    if request.plain_scores:
+        from engines.network import without_variances
+
+        model = without_variances(model)
     bundle = export_bundle(
         model,
         request.out,

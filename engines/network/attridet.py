@@ -55,3 +55,29 @@ class AttriDet(YOLOv5):
     def attribute_probabilities(self, logits: Tensor) -> Tensor:
         """Probabilities (K, n_logits) from logits, softmax within each attribute."""
         return self.attribute_head.probabilities(logits)
+
+
+def copy_fitting(model: AttriDet, other: AttriDet) -> list[str]:
+    """Copy what fits of `other`'s parameters and buffers into `model`; returns the names that were left as they are.
+
+    Of detection layers with and without variances the rows of boxes, objectness and classes fit each other.
+    """
+    given, left = other.state_dict(), []
+    for name, value in model.state_dict().items():
+        start = given.get(name)
+        rows_fit = name.startswith("model.24.m.") and other.classes == model.classes
+        if start is not None and start.shape == value.shape:
+            value.copy_(start)
+        elif start is not None and rows_fit and start.shape[1:] == value.shape[1:]:
+            shared = 5 + model.classes
+            value.view(3, -1, *value.shape[1:])[:, :shared] = start.view(3, -1, *start.shape[1:])[:, :shared]
+        else:
+            left.append(name)
+    return left
+
+
+def without_variances(model: AttriDet) -> AttriDet:
+    """The same network with a plain detection layer, in evaluation mode: its scores are objectness times class, delta 0 of spec 3.1."""
+    plain = AttriDet(model.size, model.taxonomy)
+    copy_fitting(plain, model)
+    return plain.eval()

@@ -10,7 +10,7 @@ import torch
 
 from engines.errors import DataError
 from engines.export.weights import has_variances, load_weights
-from engines.network import AttriDet
+from engines.network import AttriDet, copy_fitting
 from engines.spec import Taxonomy
 
 FORMAT = 1
@@ -56,20 +56,4 @@ def load_start(model: AttriDet, path: Path) -> list[str]:
     the variances begin anew. Raises DataError or BundleError naming the file.
     """
     other = load_weights(path)[0] if path.suffix == ".safetensors" else load_network(path)[0]
-    given, own = other.state_dict(), model.state_dict()
-    left = []
-    for name, value in own.items():
-        start = given.get(name)
-        if start is not None and start.shape == value.shape:
-            value.copy_(start)
-        elif (
-            start is not None
-            and name.startswith("model.24.m.")
-            and start.shape[1:] == value.shape[1:]
-            and other.classes == model.classes
-        ):
-            shared = 5 + model.classes
-            value.view(3, -1, *value.shape[1:])[:, :shared] = start.view(3, -1, *start.shape[1:])[:, :shared]
-        else:
-            left.append(name)
-    return left
+    return copy_fitting(model, other)

@@ -16,7 +16,7 @@ from engines.data.augment import Sample
 from engines.export.bundle import export_bundle
 from engines.export.weights import load_weights, save_weights
 from engines.manifest import Card, Training
-from engines.network import AttriDet
+from engines.network import AttriDet, without_variances
 from engines.training import checkpoint
 from engines.training.hyper import FILM
 from engines.training.loop import Progress, Run
@@ -147,7 +147,10 @@ def test_a_network_with_variances_is_exported_as_it_is(start: Path, tmp_path: Pa
     with torch.no_grad():
         image = torch.rand(1, 3, 64, 64)
         sure, unsure = (m.decode(m.forward_levels(image)[0])[..., 4] for m in (model, uncertain))
+        plain = without_variances(uncertain)
+        assert torch.equal(plain.decode(plain.forward_levels(image)[0])[..., 4], sure)
     assert (unsure < sure).all() and (unsure > 0).all()
+    assert not plain.detect.variances
 
 
 def test_truths_are_the_labels_in_pixels() -> None:
