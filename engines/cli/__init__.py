@@ -43,6 +43,9 @@ app.add_typer(data.app, name="data")
 
 def main() -> None:
     """Entry of the program. Exit codes: 0 done, 1 it failed, 2 what was asked for cannot be done."""
+    # Torch's threads spin while they wait for each other, which on a machine that does something else as well made one picture 100
+    # times slower. The OpenMP that torch loads reads this once, so it stands before every import of torch.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _advice():
         app()
 

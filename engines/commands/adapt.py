@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,6 +57,8 @@ def run(request: Request) -> None:
     from engines.training.loop import Progress as Report
     from engines.training.loop import Run
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise DataError("attridet adapt runs in one process; start it without torchrun")
     for option, given, known in (
         ("--hyper", request.hyper, tuple(SETS)),
         ("--method", request.method, METHODS),

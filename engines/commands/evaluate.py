@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -92,9 +91,6 @@ def _engine(request: Request) -> NetworkEngine:
             if value is not None:
                 raise DataError(f"{option} is for a .pt or .safetensors file; a bundle has it in it. Leave it out, or export anew.")
         return open_engine(request.model, request.runtime, request.threads, request.confidence)
-    # Torch's threads spin while they wait for each other, which on a machine that trains at the same time made this 100 times slower.
-    # The OpenMP that torch loads reads it once, so this stands before the import.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from engines.training.graphs import open_checkpoint
