@@ -228,7 +228,7 @@ def _reasons(found: Fit, expected: Expected, limits: Limits) -> Iterable[str]:
             allowed = f"{expected.rotation_deg:.0f} ± {limits.rotation_tolerance_deg:.0f}°"
             yield (
                 f"the same field, but turned by {shape.rotation_deg:.1f}° ({allowed} is allowed): labels copied without the turn "
-                f"would miss their cells"
+                f"would miss their cells; if the turn is meant, --rotation {shape.rotation_deg:.0f} takes it"
             )
     if expected.scale is not None and abs(shape.scale / expected.scale - 1) > limits.scale_tolerance:
         yield (

@@ -122,7 +122,7 @@ def _warped(source: Image, h: Float64, panel: Image, scale: float) -> tuple[Imag
     size = (panel.shape[1], panel.shape[0])
     small, factor = _fitted(source)
     whole = resized(scale) @ h @ np.linalg.inv(resized(factor))
-    warped = np.asarray(cv2.warpPerspective(small, whole, size, flags=cv2.INTER_LINEAR), np.uint8)
+    warped = np.asarray(cv2.warpPerspective(small, whole, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
     covered = cv2.warpPerspective(np.full(small.shape[:2], 255, np.uint8), whole, size, flags=cv2.INTER_NEAREST) > 0
     return warped, np.asarray(covered, np.bool_)
 
