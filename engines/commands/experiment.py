@@ -188,7 +188,12 @@ def markdown(plan: Plan, out: Path) -> str:
             cells = [_cell(found.get((planned.name, score, measure), {})) for measure in plan.measures]
             lines.append(f"| {planned.name} | {score} | {' | '.join(cells)} | {_minutes(plan, planned, out)} |")
     machines = sorted({json.loads(file.read_text())["machine"] for file in out.glob("*/run.json")})
-    lines += ["", f"Mean over the seeds {', '.join(map(str, plan.seeds))}, each seed's value in brackets. {'; '.join(machines)}."]
+    done = sorted({seed for values in found.values() for seed in values})
+    missing = [seed for seed in plan.seeds if seed not in done]
+    seeds = f"Mean over the seeds {', '.join(map(str, done))}" if done else "No seed yet"
+    if missing and done:
+        seeds += f" ({', '.join(map(str, missing))} of the plan not run yet)"
+    lines += ["", f"{seeds}, each seed's value in brackets. {'; '.join(machines)}."]
     if plan.bars:
         lines += ["", *(_judged(bar, found) for bar in plan.bars)]
     if plan.details:
