@@ -16,7 +16,7 @@ from calibration.homography import Float64, areas
 Mask = npt.NDArray[np.bool_]
 
 STAINED_SHARE = 0.06
-"""A box holds a nucleus if this share of it is nuclear stain. Of 1,902 real labelled cells 99.5 % have more than 0.12, the least 0.07."""
+"""A box holds a nucleus if this share of it is nuclear stain. Of 1,902 real cells 99.5 % have more than 0.12, the least 0.07."""
 
 MISPLACED_BELOW = 0.5
 """Labels are suspect when fewer than this share of the boxes hold a nucleus."""
