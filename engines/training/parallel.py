@@ -7,6 +7,7 @@ averaged.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,9 @@ def joined(device: str) -> Iterator[str]:
     if not under_torchrun:
         yield device
         return
+    # This module of torch takes the group of the moment as its functions' default and never lets go of it, so the group's threads
+    # outlive it and can abort the interpreter's end. The first optimiser imports it; here, earlier, it finds no group.
+    importlib.import_module("torch.distributed.nn.functional")
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=MEET_WITHIN)
     try:
         yield device
