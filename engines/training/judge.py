@@ -100,9 +100,10 @@ def _on_canvas(geometry: Letterbox) -> Letterbox:
 
 @torch.no_grad()
 def _look(model: AttriDet, samples: Sequence[Sample], geometries: Sequence[Letterbox]) -> list[Look]:
-    device = next(model.parameters()).device
+    own = next(model.parameters())
+    device, exact = own.device, own.dtype
     pixels = np.stack([to_planes(letterbox(sample.image, geometry)) for sample, geometry in zip(samples, geometries, strict=True)])
-    levels, taps = model.forward_train(torch.from_numpy(pixels).to(device, memory_format=torch.channels_last))
+    levels, taps = model.forward_train(torch.from_numpy(pixels).to(device, exact, memory_format=torch.channels_last))
     seen, regions = [], []
     for number, (rows, sample, geometry) in enumerate(zip(model.decode(levels).cpu().numpy(), samples, geometries, strict=True)):
         every, shown = candidates(rows, AP_THRESHOLDS), candidates(rows, WORKING_POINT)
@@ -113,7 +114,7 @@ def _look(model: AttriDet, samples: Sequence[Sample], geometries: Sequence[Lette
         seen.append(Look(judged, framed, partner, told))
         boxes = shown.boxes_px[partner[partner >= 0]]
         regions.append(np.concatenate([np.full((len(boxes), 1), number, np.float32), boxes], 1))
-    rois = torch.from_numpy(np.concatenate(regions)).to(device)
+    rois = torch.from_numpy(np.concatenate(regions)).to(device, exact)
     if len(rois):
         told = model.attribute_probabilities(model.attribute_logits(taps, rois)).cpu().numpy()
         for one, part in zip(seen, np.split(told, np.cumsum([len(r) for r in regions])[:-1]), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,13 +41,16 @@ def fields(model: AttriDet) -> list[Sample]:
 
 
 def test_pictures_judged_together_are_judged_as_alone(model: AttriDet) -> None:
+    # In float64: in float32 some processors' convolutions round otherwise for one picture than for two, and this network of random
+    # weights makes hundredths of a pixel of it.
+    model = copy.deepcopy(model).double()
     samples = fields(model)
     together = look(model, samples, 128, scale_up=True)
     for sample, one in zip(samples, together, strict=True):
         (alone,) = look(model, [sample], 128, scale_up=True)
         assert len(one.shown) == len(alone.shown) > 0
         np.testing.assert_array_equal(one.shown.classes, alone.shown.classes)
-        np.testing.assert_allclose(one.shown.boxes_px, alone.shown.boxes_px, atol=1e-3)
+        np.testing.assert_allclose(one.shown.boxes_px, alone.shown.boxes_px, rtol=0, atol=1e-4)
         np.testing.assert_array_equal(one.partner, np.arange(len(sample.boxes)))  # each cell is found, by its own box
         # A region lies elsewhere on a larger canvas, where float32 rounds its corners otherwise.
         np.testing.assert_allclose(one.attributes, alone.attributes, atol=1e-4)
