@@ -7,11 +7,10 @@ in `trainer`.
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import numpy as np
 
 from engines.adapt.pseudo import Found, join
+from engines.adapt.quadrant import Quadrant
 from engines.decode import Thresholds
 from engines.detections import Int64
 
@@ -19,28 +18,6 @@ THRESHOLDS = Thresholds(confidence=0.25, iou=0.5, max_detections=300, agnostic=F
 """What becomes a pseudo-label, in both domains."""
 SURE = 0.5
 """Score above which a box counts for the weight of the mixed picture's loss."""
-
-
-class Quadrant(IntEnum):
-    """A quarter of a picture, in the published order, which decides between equals."""
-
-    LEFT_BOTTOM = 0
-    LEFT_TOP = 1
-    RIGHT_BOTTOM = 2
-    RIGHT_TOP = 3
-
-    @property
-    def right(self) -> bool:
-        return self >= Quadrant.RIGHT_BOTTOM
-
-    @property
-    def top(self) -> bool:
-        return self in (Quadrant.LEFT_TOP, Quadrant.RIGHT_TOP)
-
-    def slices(self, hw: tuple[int, int]) -> tuple[slice, slice]:
-        """Rows and columns of this quadrant in a picture of `hw` px."""
-        y, x = hw[0] // 2, hw[1] // 2
-        return (slice(0, y) if self.top else slice(y, hw[0])), (slice(x, hw[1]) if self.right else slice(0, x))
 
 
 def quadrants(found: Found, hw: tuple[int, int]) -> Int64:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.adapt.pseudo import Found, join
+from engines.adapt.quadrant import Quadrant
 from engines.decode import Thresholds
 from engines.detections import Image
 
@@ -18,44 +19,39 @@ Float64 = NDArray[np.float64]
 
 THRESHOLDS = Thresholds(confidence=0.1, iou=0.5, max_detections=300, agnostic=False)
 """What becomes a pseudo-label."""
-CORNERS = ("top-left", "bottom-left", "bottom-right", "top-right")
-"""Quadrants in the published order."""
+CORNERS = (Quadrant.LEFT_TOP, Quadrant.LEFT_BOTTOM, Quadrant.RIGHT_BOTTOM, Quadrant.RIGHT_TOP)
+"""Quadrants in the order of DACA."""
 MIN_SIDE_PX = 2.0
 
 
-def corner_slices(corner: int, hw: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns of quadrant `CORNERS[corner]` in a picture of `hw` px."""
-    y, x = hw[0] // 2, hw[1] // 2
-    bottom, right = corner in (1, 2), corner in (2, 3)
-    return (slice(y, hw[0]) if bottom else slice(0, y)), (slice(x, hw[1]) if right else slice(0, x))
-
-
-def surest(found: Found, hw: tuple[int, int]) -> int | None:
+def surest(found: Found, hw: tuple[int, int]) -> Quadrant | None:
     """The quadrant with the highest mean score, the first of equals; a box centred on a middle line counts nowhere. None: no box."""
-    x, y = ((found.boxes[:, :2] + found.boxes[:, 2:]) / 2).T
-    middle_y, middle_x = hw[0] / 2, hw[1] / 2
-    left, right, top, bottom = x < middle_x, x > middle_x, y < middle_y, y > middle_y
-    members = (left & top, left & bottom, right & bottom, right & top)
+    members = [_inside(found, corner, hw) for corner in CORNERS]
     means = [float(found.scores[m].mean()) if m.any() else 0.0 for m in members]
-    return int(np.argmax(means)) if max(means) > 0 else None
+    return CORNERS[int(np.argmax(means))] if max(means) > 0 else None
 
 
-def cut(found: Found, corner: int, hw: tuple[int, int], published: bool = False) -> Found:
-    """The boxes whose centre lies in quadrant `corner`, cut to it, in px from its corner.
+def cut(found: Found, corner: Quadrant, hw: tuple[int, int], published: bool = False) -> Found:
+    """The boxes whose centre lies in `corner`, cut to it, in px from its corner.
 
     published: with the program's rounding, which the reference numbers were made with: a box that leaves the quadrant towards the
     middle line gets a centre and sides in whole pixels, one that leaves at the far side is shrunk about its centre.
     """
-    rows, columns = corner_slices(corner, hw)
-    x, y = ((found.boxes[:, :2] + found.boxes[:, 2:]) / 2).T
-    middle_y, middle_x = hw[0] / 2, hw[1] / 2
-    inside = (x > middle_x if columns.start else x < middle_x) & (y > middle_y if rows.start else y < middle_y)
-    kept = found.select(inside)
+    rows, columns = corner.slices(hw)
+    kept = found.select(_inside(found, corner, hw))
     start = np.array([columns.start, rows.start], np.float64)
     size = np.array([columns.stop, rows.stop], np.float64) - start
     if published:
         return Found(_published_boxes(kept.boxes, start, size), kept.classes, kept.scores)
     return Found((kept.boxes - np.tile(start, 2)).clip(0, np.tile(size, 2)), kept.classes, kept.scores)
+
+
+def _inside(found: Found, corner: Quadrant, hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which boxes are centred in `corner`, none of its middle lines included."""
+    x, y = ((found.boxes[:, :2] + found.boxes[:, 2:]) / 2).T
+    middle_y, middle_x = hw[0] / 2, hw[1] / 2
+    inside: NDArray[np.bool_] = (x > middle_x if corner.right else x < middle_x) & (y < middle_y if corner.top else y > middle_y)
+    return inside
 
 
 def _published_boxes(boxes: Float64, start: Float64, size: Float64) -> Float64:
@@ -132,8 +128,8 @@ def compose(tiles: list[tuple[Image, Found]], background: Image) -> tuple[Image,
     """Four tiles in the order of `CORNERS` on `background` (H, W, 3), and their boxes in its pixels; slivers are dropped."""
     canvas, hw = background.copy(), background.shape[:2]
     parts = []
-    for corner, (tile, found) in enumerate(tiles):
-        rows, columns = corner_slices(corner, (hw[0], hw[1]))
+    for corner, (tile, found) in zip(CORNERS, tiles, strict=True):
+        rows, columns = corner.slices((hw[0], hw[1]))
         height, width = min(tile.shape[0], rows.stop - rows.start), min(tile.shape[1], columns.stop - columns.start)
         canvas[rows.start : rows.start + height, columns.start : columns.start + width] = tile[:height, :width]
         boxes = found.boxes.clip(0, (width, height) * 2) + np.array((columns.start, rows.start) * 2)

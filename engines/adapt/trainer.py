@@ -129,18 +129,11 @@ class AdaptTrainer(Trainer):
         if made is None:
             return total, {**parts, "target": torch.zeros(()), "gamma": torch.zeros(())}
         images, wanted, gamma = made
-        levels = self._levels(self.model, images)
+        levels, _ = self.forward(self.model, images)
         loss, _ = self.detection_loss(levels, wanted.to(self.device))
         # The loss is a sum over pictures: where some gave nothing to learn from, the others do not count for more.
         part = gamma * self.adaptation.weight * loss
         return total + part, {**parts, "target": part.detach() / len(batch.images), "gamma": torch.tensor(gamma)}
-
-    def _levels(self, model: AttriDet, images: Tensor) -> list[Tensor]:
-        pixels = images.to(self.device, memory_format=torch.channels_last).float() / 255
-        half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
-        with torch.autocast(self.device.type, half, enabled=self.run.amp):
-            levels, _ = model.forward_train(pixels)
-        return [level.float() for level in levels]
 
     def _believed(self, images: Tensor) -> list[Found]:
         """Pseudo-labels of a batch by the teacher."""
@@ -150,7 +143,7 @@ class AdaptTrainer(Trainer):
         model = self.model if adaptation.teacher == "student" else self.ema.model
         assert isinstance(model, AttriDet)
         with torch.no_grad():
-            levels = self._levels(model, images)
+            levels, _ = self.forward(model, images)
         trust = delta(self.iteration / max(self.total_iterations, 1))
         size = images.shape[3], images.shape[2]
         found = pseudo_labels(model, levels, thresholds, trust)
@@ -185,7 +178,7 @@ class AdaptTrainer(Trainer):
             if corner is None:
                 continue
             local = daca.cut(one, corner, hw)
-            tile: Image = np.ascontiguousarray(batch.target[number].permute(1, 2, 0).numpy()[daca.corner_slices(corner, hw)])
+            tile: Image = np.ascontiguousarray(batch.target[number].permute(1, 2, 0).numpy()[corner.slices(hw)])
             colour = batch.images[number].float().mean((1, 2)).round().byte().numpy()
             ground = np.broadcast_to(colour, (*hw, 3)).copy()
             image, found = daca.compose([daca.augmented(rng, tile, local) for _ in daca.CORNERS], ground)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from engines.commands.train import parse_folder
+from engines.commands.terminal import follow, progress_bar
+from engines.commands.train_request import parse_folder
 from engines.data.leukemiaattri import has_labels, read_split
 from engines.errors import DataError
 
@@ -54,7 +54,6 @@ def run(request: Request) -> None:
 
     from engines.adapt.trainer import METHODS, Adaptation, AdaptTrainer, Method
     from engines.training.hyper import SETS
-    from engines.training.loop import Progress as Report
     from engines.training.loop import Run
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -82,8 +81,7 @@ def run(request: Request) -> None:
     hyper = SETS[request.hyper]
     if request.learning_rate is not None:
         hyper = replace(hyper, lr0=request.learning_rate)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with progress_bar(transient=False) as bar:
         reading = bar.add_task("reading pictures", total=None)
         labelled = _read(sources, request.imgsz, lambda: bar.advance(reading))
         unlabelled = _read(targets, request.imgsz, lambda: bar.advance(reading))
@@ -97,7 +95,7 @@ def run(request: Request) -> None:
             seed=request.seed,
             hyper=hyper,
             device=request.device,
-            initial=request.initial,
+            initial=None if request.resume else request.initial,
             data=tuple(folder.name for folder, _ in [*sources, *targets]),
         )
         adaptation = Adaptation(
@@ -114,14 +112,7 @@ def run(request: Request) -> None:
         trainer = AdaptTrainer(settings, adaptation, labelled + unlabelled if request.oracle else labelled, unlabelled)
         if request.resume:
             trainer.resume(last)
-        task = bar.add_task("adapting", total=None)
-
-        def report(now: Report) -> None:
-            parts = "  ".join(f"{name} {value:.4f}" for name, value in now.losses.items())
-            words = f"epoch {now.epoch}/{now.epochs}  {parts}  {now.images_per_s:.1f} pictures/s"
-            bar.update(task, description=words, completed=now.batch, total=now.batches)
-
-        trainer.fit(report)
+        trainer.fit(follow(bar, bar.add_task("adapting", total=None)))
     Console().print(f"written: {last}, and results.csv beside it", soft_wrap=True)
 
 

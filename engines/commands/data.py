@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from engines.commands.terminal import one_task, table_of
 from engines.data.census import Census, count
 from engines.data.export import Format, export, read_all
 from engines.data.layout import find_subsets, patient_of
@@ -23,6 +22,7 @@ from engines.errors import DataError
 from engines.spec import LEUKEMIA_ATTRI
 
 _Choice = TypeVar("_Choice", bound=Enum)
+_table = partial(table_of, padding=(0, 1, 0, 0))
 
 
 def run_split(root: Path, out: Path, *, val: float, test: float, seed: int, pooled: Sequence[str], images: str) -> None:
@@ -32,7 +32,7 @@ def run_split(root: Path, out: Path, *, val: float, test: float, seed: int, pool
     how = _chosen(Bring, images, "--images", (Bring.LINK, Bring.COPY))
     shares = {"train": 1 - val - test, "val": val} | ({"test": test} if test else {})
     planned = plan(root, shares, seed, pooled)
-    with _bar("writing pictures") as progress:
+    with one_task("writing pictures") as progress:
         linked, copied = write_plan(planned, out, how, progress)
     console = Console()
     console.print(_sides(planned))
@@ -84,7 +84,7 @@ def run_export(root: Path, to: str, out: Path, *, images: str) -> None:
     """Write the labels in the other format and print what was lost. Raises DataError."""
     target = _chosen(Format, to, "--to", tuple(Format))
     how = _chosen(Bring, images, "--images", tuple(Bring))
-    with _bar("writing pictures") as progress:
+    with one_task("writing pictures") as progress:
         done = export(root, target, out, how, progress=progress)
     console = Console()
     table = _table("Written", "split", ("pictures", "labelled", "cells"))
@@ -153,19 +153,3 @@ def _chosen(kind: type[_Choice], value: str, option: str, allowed: Sequence[_Cho
     if found is None:
         raise DataError(f"{option} {value}: no such choice; take {', '.join(str(choice.value) for choice in allowed)}")
     return found
-
-
-@contextmanager
-def _bar(words: str) -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(words, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _table(title: str, first: str, headings: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table

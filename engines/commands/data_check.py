@@ -5,22 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from engines.commands.terminal import one_task, table_of
 from engines.data.census import Census, in_order
 from engines.data.check import Checked, check
 from engines.data.faults import Fault
 from engines.data.vocabulary import NOT_APPLICABLE
-from engines.errors import DataError
+from engines.evaluation.files import write_whole
 from engines.spec import UNKNOWN, Taxonomy
 
+_table = partial(table_of, caption_justify="left", padding=0, collapse_padding=True, pad_edge=False)
 FIRST = 12
 """Faults of one kind that are printed without --all; of notes a third."""
 
@@ -28,19 +29,14 @@ FIRST = 12
 def run(root: Path, json_file: Path | None, *, every: bool, threads: int) -> bool:
     """Check, print, write the JSON; True if there is no fault. Raises DataError where `root` is no data set."""
     console = Console()
-    columns = (TextColumn("reading pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
-        found = check(root, progress=lambda done, total: bar.update(task, completed=done, total=total), threads=threads)
+    with one_task("reading pictures") as progress:
+        found = check(root, progress=progress, threads=threads)
     for table in tables(found, console.width):
         console.print(table)
     _print_findings(console, "Faults", found.faults, "red", every, FIRST)
     _print_findings(console, "Notes", found.notes, "yellow", every, FIRST // 3)
     if json_file is not None:
-        try:
-            json_file.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"{json_file}: cannot be written: {error.strerror}") from error
+        write_whole(json_file, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
     verdict = f"[bold red]{_many(len(found.faults), 'fault')}[/]" if found.faults else "[bold green]no fault[/]"
     console.print(f"{escape(str(root))}: {verdict}, {_many(len(found.notes), 'note')}", highlight=False)
     return not found.faults
@@ -148,16 +144,6 @@ def _print_findings(console: Console, title: str, findings: Sequence[Fault], col
             console.print(f"    {escape(str(fault))}", soft_wrap=True, highlight=False)
         if len(faults) > first and not every:
             console.print(f"    ... and {len(faults) - first} more (--all prints them, --json writes them)")
-
-
-def _table(title: str, first: str, headings: Sequence[str]) -> Table:
-    table = Table(
-        title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=0, collapse_padding=True, pad_edge=False
-    )
-    table.add_column(first, no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
 
 
 def _many(number: int, word: str) -> str:

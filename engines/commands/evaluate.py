@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engines.commands.evaluate_tables import tables
+from engines.commands.terminal import one_task
 from engines.decode import Thresholds
 from engines.errors import DataError
 from engines.evaluation.files import write_whole
@@ -51,13 +51,7 @@ def run(request: Request) -> None:
         if folder is not None and folder.exists() and not folder.is_dir():
             raise DataError(f"{folder}: a file of that name is there already. Name a folder.")
     console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with _engine(request) as engine, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"{engine.info.label} on {request.data.name}/{request.split}", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    with _engine(request) as engine, one_task(f"{engine.info.label} on {request.data.name}/{request.split}") as progress:
         result = evaluate_folder(engine, request.data, request.split, progress, request.resamples, request.seed)
     for table in tables(result):
         console.print(table)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
-from rich import box
 from rich.table import Table
 
+from engines.commands.terminal import table_of
 from engines.evaluation.attributes import mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.intervals import LEVEL, Intervals
 from engines.evaluation.result import NOTICE, Evaluation
 from engines.evaluation.scores import IN_WORDS, largest_difference, most, number
+
+_table = partial(table_of, caption_justify="left", padding=0, pad_edge=False)
 
 
 def tables(result: Evaluation) -> list[Table]:
@@ -118,14 +121,6 @@ def _intervals(intervals: Intervals) -> Table:
         if interval is not None:
             table.add_row(words, number(interval.value), number(interval.low), number(interval.high))
     table.caption = f"{intervals.rule}. {intervals.caution}".strip()
-    return table
-
-
-def _table(title: str, first: str, headings: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    table.add_column(first, no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 

@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import shlex
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,9 @@ from typing import Any
 from rich.console import Console
 
 from engines.commands.experiment_plan import Bar, Plan, PlannedRun, read_plan, starts_from
+from engines.data.writing import whole_folder
 from engines.errors import DataError, EnginesError
+from engines.evaluation.files import make_folder, write_whole
 
 
 class RunFailedError(EnginesError):
@@ -37,11 +38,11 @@ def run(plan_path: Path, data: Path, out: Path, *, at_once: int, only: tuple[str
     if not data.is_dir():
         raise DataError(f"{data}: no such folder; give the one that holds the data sets")
     wanted = _with_starts(plan, only)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     work = _Work(plan, data.absolute(), out.absolute(), at_once, device, Console(stderr=True))
     work.do(wanted)
     table = markdown(plan, work.out)
-    (out / "table.md").write_text(table, encoding="utf-8")
+    write_whole(out / "table.md", table.encode())
     Console().print(table, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -78,12 +79,10 @@ class _Work:
             if folder.exists():
                 continue
             folder.parent.mkdir(exist_ok=True)
-            staging = folder.with_name(f"{name}.part")
-            shutil.rmtree(staging, ignore_errors=True)
             self.console.print(f"{name}: making data")
-            words = [word.format(**{**self.places, "this": staging}) for word in shlex.split(command)]
-            self._attridet(words, folder.with_name(f"{name}.log"), threads=False)
-            staging.rename(folder)
+            with whole_folder(folder) as staging:
+                words = [word.format(**self.places, this=staging) for word in shlex.split(command)]
+                self._attridet(words, folder.with_name(f"{name}.log"), threads=False)
 
     def do(self, wanted: set[str]) -> None:
         self.prepare()
@@ -107,9 +106,9 @@ class _Work:
         # How it was asked for, without the places of this machine.
         said = f"{planned.command} --seed {seed}"
         if record.exists():
-            done = json.loads(record.read_text(encoding="utf-8"))["command"]
-            if done != said:
-                raise DataError(f"{folder}: holds another run ({done}); name another --out, or another run in the plan")
+            there = json.loads(record.read_text(encoding="utf-8"))["command"]
+            if there != said:
+                raise DataError(f"{folder}: holds another run ({there}); name another --out, or another run in the plan")
         else:
             checkpoints = {r.name: self.out / f"{r.name}-{seed}" / "last.pt" for r in self.plan.runs}
             words = [word.format(**self.places, seed=seed, **checkpoints) for word in shlex.split(planned.command)]
@@ -118,7 +117,8 @@ class _Work:
                 words.append("--resume")
             self.console.print(f"{planned.name}, seed {seed}: started")
             seconds = self._attridet(words, folder / "run.log")
-            record.write_text(json.dumps({"command": said, "seconds": round(seconds), "machine": machine(self.device)}, indent=2))
+            done = {"command": said, "seconds": round(seconds), "machine": machine(self.device)}
+            write_whole(record, json.dumps(done, indent=2).encode())
             self.console.print(f"{planned.name}, seed {seed}: {seconds / 60:.1f} min")
         for name in planned.score:
             score, file = self.plan.scores[name], folder / f"score-{name}.json"

@@ -43,10 +43,11 @@ class Request:
 def run(request: Request) -> None:
     """Exports and says how far the graphs are from torch. Raises EnginesError."""
     from engines.export.bundle import export_bundle
+    from engines.training.checkpoint import load_any
 
     if request.side_px % 32:
         raise BundleError(f"--input {request.side_px}: the network's input must be a multiple of 32 px, e.g. 640")
-    model, state = _read_weights(request.checkpoint)
+    model, state = load_any(request.checkpoint)
     if request.plain_scores:
         from engines.network import without_variances
 
@@ -111,16 +112,6 @@ def _card_of(out: Path, state: dict[str, Any]) -> Card:
     training = Training(data=sources, seed=state.get("seed"), command="", epochs=state.get("epoch"), note="written without a card")
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in out.name.lower()).lstrip("._-") or "attridet"
     return Card(name=name, version="0.0.0", licence="not stated", training=training)
-
-
-def _read_weights(path: Path) -> tuple[Any, dict[str, Any]]:
-    if path.suffix == ".safetensors":
-        from engines.export.weights import load_weights
-
-        return load_weights(path)
-    from engines.training.checkpoint import load_network
-
-    return load_network(path)
 
 
 def _text(path: Path) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
+from engines.commands.terminal import follow, progress_bar
 from engines.commands.train_request import FILE, Request, keep, parse_folder, recalled
 from engines.data.leukemiaattri import LabelledImage, has_labels, read_split
 from engines.errors import DataError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from engines.data.augment import Sample
     from engines.training.hyper import Hyper
     from engines.training.judge import FolderJudge
-    from engines.training.loop import Progress as Report
     from engines.training.loop import Trainer
     from engines.training.phases import Phase
 
@@ -63,13 +63,7 @@ def run(request: Request, asked: Collection[str] = ()) -> None:
         console = Console(quiet=not first)
         if imgsz != request.imgsz:
             console.print(f"pictures of {imgsz} px: the next multiple of 32 from {request.imgsz}")
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True, quiet=not first),
-        ) as bar:
+        with progress_bar(transient=False, quiet=not first) as bar:
             pictures = _read(request, hyper, imgsz, bar)
             judge = _judge(request, hyper, imgsz, pictures)
             console.print(_what(request, pictures), soft_wrap=True)
@@ -218,16 +212,11 @@ def _announce(console: Console, request: Request, phase: Phase, trainer: Trainer
 def _fit(console: Console, bar: Progress, request: Request, phase: Phase, trainer: Trainer, judge: FolderJudge | None) -> None:
     task = bar.add_task("training", total=trainer.batches)
 
-    def report(now: Report) -> None:
-        parts = "  ".join(f"{name} {value:.4f}" for name, value in now.losses.items())
-        words = f"epoch {now.epoch}/{now.epochs}  {parts}  {now.images_per_s:.1f} pictures/s"
-        bar.update(task, description=words, completed=now.batch, total=now.batches)
-
     def after_epoch(row: Mapping[str, float]) -> None:
         console.print(epoch_line(row, phase.epochs, trainer.best_epoch == trainer.epoch), soft_wrap=True, highlight=False)
 
     try:
-        trainer.fit(report, judge, after_epoch)
+        trainer.fit(follow(bar, task), judge, after_epoch)
     except KeyboardInterrupt:
         console.print(f"stopped; go on with: attridet train --out {request.out} --resume", soft_wrap=True, highlight=False)
         sys.exit(INTERRUPTED)

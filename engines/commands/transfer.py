@@ -11,10 +11,10 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from calibration.registration import nominal_scale
+from engines.commands.terminal import progress_bar
 from engines.commands.transfer_output import MANUAL, STATUS, gather, limits_of, write_labels, write_tables
 from engines.commands.transfer_report import FOLDER, Drawing, write_report
 from engines.commands.transfer_sides import Pairing, SidePicture, pair_all, pair_by_file, pair_by_name, read_side
@@ -56,9 +56,8 @@ def run(request: Request, taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> list[Outcome]:
     console = Console()
     cache, keeper = FeatureCache(), LabelKeeper(taxonomy)
     wishes = Wishes(request.scale, request.rotation_deg, request.check_labels)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # The folder first: a name that is taken must not be found out after the work.
-    with whole_folder(request.out) as folder, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with whole_folder(request.out) as folder, progress_bar() as bar:
         task = bar.add_task("registering", total=len(pairing.pairs))
         judged, scale = register_pairs(pairing.pairs, between, wishes, cache, lambda: bar.advance(task))
         task = bar.add_task("carrying labels", total=len(judged))

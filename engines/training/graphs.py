@@ -15,11 +15,10 @@ from torch import Tensor
 from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Float32
 from engines.errors import DataError, InferenceError, RuntimeUnavailableError
-from engines.export.weights import load_weights
 from engines.network import AttriDet, Taps
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import NetworkEngine
-from engines.training.checkpoint import load_network
+from engines.training.checkpoint import load_any
 
 SUFFIXES = (".pt", ".safetensors")
 """Files that `open_checkpoint` takes."""
@@ -124,7 +123,7 @@ def open_checkpoint(
     """
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: not a file of weights; give one that ends in {' or '.join(SUFFIXES)}")
-    model, record = load_weights(path) if path.suffix == ".safetensors" else load_network(path)
+    model, record = load_any(path)
     try:
         model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts

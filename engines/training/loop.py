@@ -152,22 +152,30 @@ class Trainer:
             model.detect.anchors.copy_(torch.from_numpy(choice.anchors_px) / stride)
         return choice
 
+    def halved(self) -> torch.autocast:
+        """Convolutions in half precision, if the run wants it: bfloat16 on a CPU, float16 on a GPU."""
+        half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        return torch.autocast(self.device.type, half, enabled=self.run.amp)
+
+    def forward(self, model: AttriDet, images: Tensor) -> tuple[list[Tensor], Taps]:
+        """Raw levels and taps of `model` for uint8 pictures (B, 3, H, W), convolved in half precision, given in the network's own."""
+        exact = next(model.parameters()).dtype
+        pixels = images.to(self.device, non_blocking=True, memory_format=torch.channels_last).to(exact) / 255
+        with self.halved():
+            levels, taps = model.forward_train(pixels)
+        return [level.to(exact) for level in levels], Taps(taps.p2.to(exact), taps.p3.to(exact))
+
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """L_det + lambda x L_attr of one batch, and its parts; of this process's slice, so that all processes' add up."""
-        exact = next(self.model.parameters()).dtype
-        images = batch.images.to(self.device, non_blocking=True, memory_format=torch.channels_last).to(exact) / 255
-        half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
-        with torch.autocast(self.device.type, half, enabled=self.run.amp):
-            levels, taps = self.model.forward_train(images)
-        levels = [level.to(exact) for level in levels]
+        levels, taps = self.forward(self.model, batch.images)
         total, parts = self.detection_loss(levels, batch.targets.to(self.device))
         if self.run.hyper.attribute == 0:  # YOLOv5 alone: the attribute head neither learns nor costs time
             return total, {**parts._asdict(), "attr": torch.zeros_like(parts.box)}
         known = (batch.attributes >= 0).any(1)
         rois = self._shaken(batch.rois()[known]).to(self.device)
-        with torch.autocast(self.device.type, half, enabled=self.run.amp):  # regions are pooled in full precision all the same
-            logits = self.model.attribute_logits(Taps(taps.p2.to(exact), taps.p3.to(exact)), rois)
-        attr = attribute_loss(logits.to(exact), batch.attributes[known], self.taxonomy.groups) * parallel.shares([len(rois)])[0]
+        with self.halved():  # regions are pooled in full precision all the same
+            logits = self.model.attribute_logits(taps, rois)
+        attr = attribute_loss(logits.to(taps.p2.dtype), batch.attributes[known], self.taxonomy.groups) * parallel.shares([len(rois)])[0]
         return total + self.run.hyper.attribute * attr, {**parts._asdict(), "attr": attr.detach()}
 
     def _shaken(self, rois: Tensor) -> Tensor:

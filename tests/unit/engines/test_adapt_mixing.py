@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from engines.adapt import confmix, daca
-from engines.adapt.confmix import Quadrant
 from engines.adapt.pseudo import NOTHING, Found, delta, targets
+from engines.adapt.quadrant import Quadrant
 from engines.adapt.recolour import recolour
 from engines.network import YOLOv5
 from engines.training.losses import DetectionLoss, LossWeights, gaussian_box
@@ -156,10 +156,10 @@ def test_no_box_of_the_source_lies_in_the_pasted_quadrant(seed: int) -> None:
 def test_daca_cuts_and_composes_as_the_reference(parity: Path, corner: str) -> None:
     reference = np.load(parity / "daca" / "daca.npz")
     found, picture = rows(reference[f"{corner}.dets"]), reference[f"{corner}.img"][0].transpose(1, 2, 0)
-    number = [name.replace("-", "") for name in daca.CORNERS].index(corner)
+    number = daca.CORNERS[("topleft", "bottomleft", "bottomright", "topright").index(corner)]
     hw = picture.shape[:2]
     assert daca.surest(found, hw) == number
-    tile = picture[daca.corner_slices(number, hw)]
+    tile = picture[number.slices(hw)]
     assert np.array_equal(tile, reference[f"{corner}.region"][0].transpose(1, 2, 0))
     local = daca.cut(found, number, hw, published=True)
     wanted = rows(reference[f"{corner}.local_boxes"])
@@ -171,7 +171,7 @@ def test_daca_cuts_and_composes_as_the_reference(parity: Path, corner: str) -> N
 
 def test_daca_without_the_rounding_cuts_exactly() -> None:
     found = Found(np.array([[48.5, 61.2, 111.0, 81.5], [0, 0, 10, 10]]), np.array([5, 6]), np.array([0.9, 0.8], np.float32))
-    assert np.allclose(daca.cut(found, 2, (128, 128)).boxes, [[0, 0, 47.0, 17.5]])
+    assert np.allclose(daca.cut(found, Quadrant.RIGHT_BOTTOM, (128, 128)).boxes, [[0, 0, 47.0, 17.5]])
     assert daca.surest(NOTHING, (128, 128)) is None
 
 

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
+from discs import discs
 
 from engines.commands.train import parse_folder
-from engines.data.augment import Sample
 from engines.errors import DataError
 from engines.training import checkpoint
 from engines.training.hyper import FILM, LOW
@@ -29,20 +27,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def drawn(count: int = 8, side: int = 96) -> list[Sample]:
-    """Pictures of one disc each: dark ones are of class 3 and coarse, bright ones of class 7 and open; the rest is unknown."""
-    rng = np.random.default_rng(0)
-    samples = []
-    for number in range(count):
-        image = np.full((side, side, 3), 215, np.uint8)
-        x, y, r = (int(v) for v in (rng.integers(30, 66), rng.integers(30, 66), rng.integers(16, 24)))
-        dark = number % 2 == 0
-        cv2.circle(image, (x, y), r, (90, 30, 60) if dark else (200, 120, 170), -1)
-        labels = np.array([[3 if dark else 7, -1, 1 if dark else 0, -1, -1, -1, -1, -1]], np.int64)
-        samples.append(Sample(image, np.array([[x - r, y - r, x + r, y + r]], np.float32), labels))
-    return samples
-
-
 def short_run(folder: Path, epochs: int = 2, **changes: object) -> Run:
     settings = Run(folder=folder, imgsz=96, epochs=epochs, batch=4, workers=0, amp=False, hyper=replace(FILM, warmup_epochs=0.0))
     return replace(settings, **changes)  # type: ignore[arg-type]  # names of the dataclass's own fields
@@ -50,7 +34,7 @@ def short_run(folder: Path, epochs: int = 2, **changes: object) -> Run:
 
 def test_losses_fall_and_attributes_are_learnt(tmp_path: Path) -> None:
     calm = replace(FILM, patchwork=0.0, mosaic=0.0, crop=0.0, blur=0.0, scale=0.0, translate=0.0, warmup_epochs=0.0, ema_tau=5.0)
-    trainer = Trainer(short_run(tmp_path, 18, hyper=calm), drawn(8) * 2)
+    trainer = Trainer(short_run(tmp_path, 18, hyper=calm), discs(8) * 2)
     seen: list[Progress] = []
     trainer.fit(seen.append)
     first, last = seen[3].losses, seen[-1].losses
@@ -60,10 +44,10 @@ def test_losses_fall_and_attributes_are_learnt(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_makes_the_identical_next_step(tmp_path: Path) -> None:
-    whole = Trainer(short_run(tmp_path / "whole"), drawn())
+    whole = Trainer(short_run(tmp_path / "whole"), discs())
     whole.fit()
 
-    stopped = Trainer(short_run(tmp_path / "stopped"), drawn())
+    stopped = Trainer(short_run(tmp_path / "stopped"), discs())
 
     class StoppedError(Exception):
         pass
@@ -74,7 +58,7 @@ def test_a_resumed_run_makes_the_identical_next_step(tmp_path: Path) -> None:
 
     with pytest.raises(StoppedError):
         stopped.fit(after_one_epoch)
-    resumed = Trainer(short_run(tmp_path / "stopped"), drawn())
+    resumed = Trainer(short_run(tmp_path / "stopped"), discs())
     resumed.resume(tmp_path / "stopped" / "last.pt")
     assert resumed.epoch == 1
     resumed.fit()
@@ -85,18 +69,18 @@ def test_a_resumed_run_makes_the_identical_next_step(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_holds_detector_and_head_and_is_judged_alike(tmp_path: Path) -> None:
-    trainer = Trainer(short_run(tmp_path, 1), drawn())
+    trainer = Trainer(short_run(tmp_path, 1), discs())
     trainer.fit()
     network, state = checkpoint.load_network(tmp_path / "last.pt")
     assert "attribute_head.fc3.bias" in network.state_dict() and state["epoch"] == 1
-    scores = FolderJudge({"drawn": drawn()}, 96)(network, 1)
+    scores = FolderJudge({"drawn": discs()}, 96)(network, 1)
     assert scores.keys() == {"drawn_map50", "drawn_map", "drawn_attr_f1", "fitness"}
-    again = FolderJudge({"drawn": drawn()}, 96)(trainer.ema.model, 1)  # type: ignore[arg-type]  # EMA keeps the type
+    again = FolderJudge({"drawn": discs()}, 96)(trainer.ema.model, 1)  # type: ignore[arg-type]  # EMA keeps the type
     assert scores == pytest.approx(again, nan_ok=True)  # nothing is found yet, so the attributes have no score
 
 
 def test_only_weights_of_convolutions_and_linear_layers_decay(tmp_path: Path) -> None:
-    trainer = Trainer(short_run(tmp_path, hyper=replace(LOW, weight_decay=0.3)), drawn())
+    trainer = Trainer(short_run(tmp_path, hyper=replace(LOW, weight_decay=0.3)), discs())
     biases, decayed, norms = parameter_groups(trainer.model, trainer.run.hyper)
     assert (biases["weight_decay"], decayed["weight_decay"], norms["weight_decay"]) == (0.0, 0.3, 0.0)
     assert all(p.ndim == 1 for p in (*biases["params"], *norms["params"]))
