@@ -16,8 +16,8 @@ from engines.decode import Thresholds
 from engines.errors import BundleError
 from engines.spec import Taxonomy
 
-SCHEMA_VERSION = 1
-"""Raised when a manifest changes so that an older reader would misread it."""
+SCHEMA_VERSION = 2
+"""Raised when a manifest changes so that an older reader would misread it. 2: `quantization`, `gate` and `golden_tolerance`."""
 
 
 class _Model(BaseModel):
@@ -105,6 +105,62 @@ class ExportCheck(_Model):
     attributes: float
 
 
+class CalibrationFrame(_Model):
+    """One picture that the scales of an INT8 bundle were measured on: its file's name and sha256, hex."""
+
+    name: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Quantization(_Model):
+    """How an INT8 bundle was made. source: digest of the float bundle. float_blocks: blocks that were left in float.
+
+    sensitivity: loss of mAP50-95 in points with this block alone in INT8, by block; empty where it was not measured.
+    """
+
+    method: str
+    source: str
+    frames: tuple[CalibrationFrame, ...] = Field(strict=False, min_length=1)
+    float_blocks: tuple[str, ...] = Field(default=(), strict=False)
+    sensitivity: dict[str, float] = Field(default_factory=dict)
+    half: bool = False
+
+
+class GateLimits(_Model):
+    """What an engine may lose against its float reference: points of mAP50-95 and of mean attribute F1, px of the frame."""
+
+    map_points: float = Field(default=1.0, ge=0)
+    f1_points: float = Field(default=1.0, ge=0)
+    shift_px: float = Field(default=1.0, ge=0)
+
+
+class GateRecord(_Model):
+    """What `engines.gate` measured: a bundle in INT8 against `reference` (digest) on labelled pictures. Losses are reference minus this.
+
+    shift_px: median over paired boxes of the largest distance of a corner, in frame px. fault: why it was not passed, empty if it was.
+    """
+
+    passed: bool
+    fault: str = ""
+    reference: str
+    runtime: str
+    data: str
+    split: str
+    images: int = Field(gt=0)
+    cells: int = Field(ge=0)
+    limits: GateLimits = GateLimits()
+    map_loss_points: float
+    f1_loss_points: float
+    shift_px: float
+
+
+class GoldenTolerance(_Model):
+    """How far an answer to the golden picture may be from the one stored: px of a corner; score and attribute probabilities."""
+
+    corner_px: float = Field(default=1.0, gt=0)
+    probability: float = Field(default=0.01, gt=0)
+
+
 class FileRecord(_Model):
     """One file of the bundle: its size in bytes and its sha256, hex."""
 
@@ -124,6 +180,9 @@ class Manifest(Card):
     detector_graph: str = "detector.onnx"
     attribute_graphs: tuple[AttributeGraph, ...] = Field(strict=False, min_length=1)
     export_check: ExportCheck | None = None
+    quantization: Quantization | None = None
+    gate: GateRecord | None = None
+    golden_tolerance: GoldenTolerance = GoldenTolerance()
     files: dict[str, FileRecord]
 
     @field_validator("taxonomy")
@@ -148,6 +207,15 @@ class Manifest(Card):
     def classes_and_attributes(self) -> Taxonomy:
         """The taxonomy as the rest of the house uses it."""
         return Taxonomy.from_dict(self.taxonomy)
+
+    @property
+    def gate_fault(self) -> str | None:
+        """Why the daemon must not run this bundle, or None. Float graphs were proved against torch at export, all others need a gate."""
+        if self.precision == "fp32":
+            return None
+        if self.gate is None:
+            return f"is {self.precision} and was never compared with the float engine it was made from"
+        return None if self.gate.passed else f"did not pass its gate: {self.gate.fault or 'no reason given'}"
 
     @property
     def decode_thresholds(self) -> Thresholds:

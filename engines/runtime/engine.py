@@ -151,7 +151,8 @@ class BundleEngine(NetworkEngine):
             raise BundleError(f"{self.bundle.path}: has no golden picture to check against. Export the bundle again.")
         image, expected = golden
         found = self._infer(image, self.bundle.manifest.decode_thresholds).detections
-        fault = golden_difference(found, expected)
+        allowed = self.bundle.manifest.golden_tolerance
+        fault = golden_difference(found, expected, allowed.corner_px, allowed.probability)
         if fault:
             raise BundleError(
                 f"{self.bundle.path}: {self.info.runtime} does not answer the golden picture as it should ({fault}). "
