@@ -1,0 +1,273 @@
+"""What an engine in other arithmetic (INT8, FP16) loses against its float reference, on labelled pictures and on the golden one.
+
+    result = gate(reference, candidate, pictures, "pbc", "val")     both engines open
+    result.passed, result.faults, result.record()                   record: what the manifest keeps
+
+Where many candidates meet one reference, it is measured once: `compare(measure(reference, ...), measure(candidate, ...), limits)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from engines.data.leukemiaattri import LabelledImage
+from engines.decode import AP_THRESHOLDS, candidates
+from engines.detections import Float32, Image
+from engines.errors import BundleError, DataError
+from engines.evaluation.detection import Judged, coco_ap
+from engines.evaluation.folder import Progress, score
+from engines.evaluation.gather import look
+from engines.evaluation.result import Evaluation
+from engines.gate.pairs import Agreement
+from engines.manifest import GateLimits, GateRecord
+from engines.runtime.engine import BundleEngine, NetworkEngine, Proposals, golden_difference
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One engine on the labelled pictures. unsound: names of pictures on which it said something that is no number.
+
+    golden_fault: how its answer to its bundle's golden picture differs from the one stored, None where it does not.
+    """
+
+    evaluation: Evaluation
+    unsound: tuple[str, ...]
+    golden_fault: str | None
+
+    @property
+    def map_points(self) -> float:
+        """mAP50-95 by COCO's rule, in points (0 to 100)."""
+        return 100 * self.evaluation.coco.map5095
+
+    @property
+    def f1_points(self) -> float:
+        """F1 of the attributes, in points: mean over those that the labels state; 0 for one that was told of no cell."""
+        stated = [s for s in self.evaluation.attributes.values() if not np.isnan(s.coverage)]
+        return 100 * float(np.mean([s.f1 if s.n else 0.0 for s in stated])) if stated else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class GateResult:
+    """Both engines beside each other, and what the gate says to that. Losses are reference minus candidate: a gain is negative."""
+
+    reference: Measured
+    candidate: Measured
+    limits: GateLimits
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """The boxes of both, paired, at the working point."""
+        return Agreement.of(self.reference.evaluation.examples, self.candidate.evaluation.examples)
+
+    @property
+    def map_loss_points(self) -> float:
+        """Loss of mAP50-95 by COCO's rule, points."""
+        return self.reference.map_points - self.candidate.map_points
+
+    @property
+    def f1_loss_points(self) -> float:
+        """Loss of the attributes' mean F1, points."""
+        return self.reference.f1_points - self.candidate.f1_points
+
+    @property
+    def shift_px(self) -> float:
+        """Median over the pairs of the largest distance of a corner, px of the picture; NaN without a pair."""
+        return self.agreement.median_shift_px
+
+    @property
+    def passed(self) -> bool:
+        return not self.faults
+
+    @cached_property
+    def faults(self) -> tuple[str, ...]:
+        """Why it is not passed, in words; empty where it is."""
+        limits, candidate = self.limits, self.candidate
+        found = []
+        # Each is written so that a NaN is a fault.
+        if not self.map_loss_points <= limits.map_points:
+            found.append(f"mAP50-95 (COCO) falls by {self.map_loss_points:.2f} points, {limits.map_points:g} allowed")
+        if not self.f1_loss_points <= limits.f1_points:
+            found.append(f"mean attribute F1 falls by {self.f1_loss_points:.2f} points, {limits.f1_points:g} allowed")
+        if not self.agreement.paired:
+            found.append("no box of the two engines could be paired")
+        elif not self.shift_px <= limits.shift_px:
+            found.append(f"paired boxes move by {self.shift_px:.2f} px (median), {limits.shift_px:g} allowed")
+        if candidate.unsound:
+            more = f" and {len(candidate.unsound) - 1} more" if len(candidate.unsound) > 1 else ""
+            found.append(f"what it says of {candidate.unsound[0]}{more} holds what is no number")
+        if candidate.golden_fault is not None:
+            found.append(f"the golden picture is not answered as stored: {candidate.golden_fault}")
+        return tuple(found)
+
+    @property
+    def fault(self) -> str:
+        """All faults as one line, empty where there is none."""
+        return "; ".join(self.faults)
+
+    def record(self) -> GateRecord:
+        """What the manifest of the candidate keeps of it."""
+        told = self.candidate.evaluation
+        return GateRecord(
+            passed=self.passed,
+            fault=self.fault,
+            reference=self.reference.evaluation.engine.digest,
+            runtime=told.engine.runtime,
+            data=told.data,
+            split=told.split,
+            images=told.images,
+            cells=told.working_point.cells,
+            limits=self.limits,
+            map_loss_points=self.map_loss_points,
+            f1_loss_points=self.f1_loss_points,
+            shift_px=self.shift_px,
+        )
+
+
+def gate(
+    reference: NetworkEngine,
+    candidate: NetworkEngine,
+    pictures: Sequence[LabelledImage],
+    data: str,
+    split: str,
+    limits: GateLimits | None = None,
+    progress: Progress | None = None,
+) -> GateResult:
+    """Compares two open engines on labelled pictures and on the golden one; each looks at every picture once.
+
+    data, split: what the pictures are called. limits: the defaults of `GateLimits` unless given. progress: called with how many of
+    2 x pictures are done. Raises DataError for pictures that prove nothing (none, no cell, no attribute, the reference finds no cell)
+    or cannot be read, BundleError for engines that cannot be compared, InferenceError.
+    """
+    check_comparable(reference, candidate)
+    check_pictures(pictures, data, split)
+    total = 2 * len(pictures)
+    first = measure(reference, pictures, data, split, None if progress is None else lambda done, _: progress(done, total))
+    second = measure(
+        candidate, pictures, data, split, None if progress is None else lambda done, _: progress(len(pictures) + done, total)
+    )
+    return compare(first, second, limits)
+
+
+def compare(reference: Measured, candidate: Measured, limits: GateLimits | None = None) -> GateResult:
+    """The gate on two engines that were measured on the same pictures.
+
+    Raises BundleError for a reference that is itself broken, DataError where it finds no cell on these pictures.
+    """
+    told = reference.evaluation
+    if reference.golden_fault is not None or reference.unsound:
+        fault = reference.golden_fault or f"what it says of {reference.unsound[0]} holds what is no number"
+        raise BundleError(f"{told.engine.label}: the reference is broken ({fault}). Export it again.")
+    if not told.working_point.detections:
+        raise DataError(f"{told.data}/{told.split}: the reference finds no cell there, so nothing can be compared. Name another split.")
+    return GateResult(reference, candidate, limits or GateLimits())
+
+
+def measure(
+    engine: NetworkEngine, pictures: Sequence[LabelledImage], data: str, split: str, progress: Progress | None = None
+) -> Measured:
+    """One open engine on labelled pictures and on its golden picture; raises as `gate`."""
+    check_pictures(pictures, data, split)
+    seen, unsound = [], []
+    for done, picture in enumerate(pictures, 1):
+        watched = _Watched(engine)
+        seen.append(look(watched, picture))
+        if not watched.sound:
+            unsound.append(picture.path.name)
+        if progress is not None:
+            progress(done, len(pictures))
+    return Measured(score(engine, seen, data, split, resamples=0), tuple(unsound), golden_fault(engine))
+
+
+def map_points(engine: NetworkEngine, pictures: Sequence[LabelledImage], progress: Progress | None = None) -> float:
+    """mAP50-95 by COCO's rule of an open engine, in points (0 to 100): the detector alone, for tables of many variants.
+
+    Raises DataError (a picture cannot be read) and InferenceError.
+    """
+    judged = []
+    for done, picture in enumerate(pictures, 1):
+        proposals = engine.propose(picture.read())
+        every = candidates(proposals.rows, AP_THRESHOLDS)
+        boxes_px = proposals.letterbox.to_frame(every.boxes_px)
+        judged.append(Judged(boxes_px, every.scores, every.classes, picture.boxes_px, picture.classes))
+        if progress is not None:
+            progress(done, len(pictures))
+    return 100 * coco_ap(judged).map5095
+
+
+def golden_fault(engine: NetworkEngine) -> str | None:
+    """How an open engine's answer to its bundle's golden picture differs from the stored one, in words; None where it does not.
+
+    An engine without a bundle has no golden picture and no fault.
+    """
+    if not isinstance(engine, BundleEngine):
+        return None
+    golden = engine.bundle.golden()
+    if golden is None:
+        return "the bundle has none"
+    image, expected = golden
+    allowed = engine.bundle.manifest.golden_tolerance
+    return golden_difference(engine.infer(image).detections, expected, allowed.corner_px, allowed.probability)
+
+
+def check_comparable(reference: NetworkEngine, candidate: NetworkEngine) -> None:
+    """Raises BundleError, naming what differs, for two engines whose difference would not be one of arithmetic."""
+    mine, other = reference.info, candidate.info
+    if mine.precision != "fp32":
+        raise BundleError(f"{mine.label}: is {mine.precision}, and a reference is fp32. Name the bundle that the other was made from.")
+    if other.precision != "fp32" and _graph_of(reference) == _graph_of(candidate):
+        raise BundleError(f"{other.label}: says {other.precision}, but its detector is the reference's own. Quantise it first.")
+    for what, theirs, its in (
+        ("taxonomy", mine.taxonomy.to_dict(), other.taxonomy.to_dict()),
+        ("input, height and width in px", mine.input_hw, other.input_hw),
+        ("way with small pictures (scale_up)", _scale_up(reference), _scale_up(candidate)),
+        ("thresholds", reference.thresholds, candidate.thresholds),
+    ):
+        if theirs != its:
+            values = "" if what == "taxonomy" else f": {its}, the reference's is {theirs}"
+            raise BundleError(f"{other.label}: another {what} than {mine.label}{values}. Name the bundle that it was made from.")
+
+
+def check_pictures(pictures: Sequence[LabelledImage], data: str, split: str) -> None:
+    """Raises DataError, with the next step, for pictures on which nothing could be measured."""
+    if not sum(len(p.classes) for p in pictures):
+        raise DataError(f"{data}/{split}: no labelled cell to compare on. Name another folder or split.")
+    if not any((p.attributes >= 0).any() for p in pictures):
+        raise DataError(
+            f"{data}/{split}: no label states an attribute, so what is lost of them cannot be measured. Name a set whose labels do, "
+            "such as pbc."
+        )
+
+
+class _Watched(NetworkEngine):
+    """An open engine for one picture, its answers handed on as they are. sound: whether all that it said so far were numbers."""
+
+    def __init__(self, engine: NetworkEngine) -> None:
+        self.info, self.thresholds = engine.info, engine.thresholds
+        self._engine = engine
+        self.sound = True
+
+    def propose(self, image: Image, timings_ms: dict[str, float] | None = None) -> Proposals:
+        proposals = self._engine.propose(image, timings_ms)
+        self.sound &= bool(np.isfinite(proposals.rows).all())
+        return proposals
+
+    def describe(self, boxes_px: Float32) -> Float32:
+        probabilities = self._engine.describe(boxes_px)
+        self.sound &= bool(np.isfinite(probabilities).all())
+        return probabilities
+
+
+def _graph_of(engine: NetworkEngine) -> str:
+    """What tells the engine's detector from others: its file's sha256, or the engine's digest where there is no bundle."""
+    if not isinstance(engine, BundleEngine):
+        return engine.info.digest
+    manifest = engine.bundle.manifest
+    return manifest.files[manifest.detector_graph].sha256
+
+
+def _scale_up(engine: NetworkEngine) -> bool | None:
+    return engine.bundle.manifest.input.scale_up if isinstance(engine, BundleEngine) else None
