@@ -6,30 +6,70 @@ import difflib
 from pathlib import Path
 
 from engines.bundle import Bundle, resolve
-from engines.errors import RuntimeUnavailableError
+from engines.errors import BundleError, RuntimeUnavailableError
 from engines.runtime.engine import BundleEngine
 
-RUNTIMES = ("onnx",)
-"""Runtimes that this version has."""
-PLANNED = {"openvino": "OpenVINO", "tensorrt": "TensorRT"}
-"""Known names that this version cannot open yet."""
+AUTO = "auto"
+"""OpenVINO for a bundle in INT8 where it is installed, otherwise ONNX Runtime; `EngineInfo.runtime` says which it became."""
+RUNTIMES = ("onnx", "openvino", "tensorrt", "tensorrt_rtx")
+"""Runtimes that this version has; each is imported when it is chosen."""
 
 
 def open_engine(
-    reference: str | Path, runtime: str = "onnx", threads: int = 2, score_threshold: float | None = None, verify: bool = True
+    reference: str | Path,
+    runtime: str = "onnx",
+    threads: int = 2,
+    score_threshold: float | None = None,
+    verify: bool = True,
+    ungated: bool = False,
+    plans: Path | None = None,
 ) -> BundleEngine:
     """An engine, not yet opened (use `with`), for `zoo:NAME` or a folder.
 
-    Hashes are checked here; the golden picture on entering, unless `verify` is False. Raises BundleError, or
-    RuntimeUnavailableError for a runtime that is not there.
+    runtime: one of `RUNTIMES`, or `AUTO`. threads: of the processor; a GPU's runtime has no use for them. ungated: a bundle that is not
+    float is opened although it passed no gate; for the laboratory, and for those who say so. plans: folder of the plans that
+    `attridet build` made on this device, for TensorRT.
+
+    Hashes are checked here; the golden picture on entering, unless `verify` is False. Raises BundleError (also for a bundle whose gate
+    is not passed), or RuntimeUnavailableError for a runtime that is not there.
     """
-    if runtime in PLANNED:
-        raise RuntimeUnavailableError(f"the runtime {PLANNED[runtime]} is not in this version. Available: {', '.join(RUNTIMES)}.")
-    if runtime not in RUNTIMES:
-        near = difflib.get_close_matches(runtime, [*RUNTIMES, *PLANNED], 1, 0.5)
+    if runtime not in (AUTO, *RUNTIMES):
+        near = difflib.get_close_matches(runtime, [AUTO, *RUNTIMES], 1, 0.5)
         advice = f" Did you mean {near[0]!r}?" if near else ""
-        raise RuntimeUnavailableError(f"there is no runtime {runtime!r}.{advice} Available: {', '.join(RUNTIMES)}.")
+        raise RuntimeUnavailableError(f"there is no runtime {runtime!r}.{advice} Available: {', '.join((AUTO, *RUNTIMES))}.")
     bundle = Bundle.open(resolve(reference))
+    fault = bundle.manifest.gate_fault
+    if fault is not None and not ungated:
+        raise BundleError(
+            f"{reference}: {fault}, so it is not opened. Compare it first: `attridet gate {reference} --reference FLOAT --data DIR`. "
+            "To count with it all the same, set engine.ungated: true in the appliance's configuration."
+        )
+    verify = verify and bundle.golden() is not None
+    name = runtime_for(bundle, runtime)
+    if name == "openvino":
+        from engines.runtime.openvino import OpenvinoEngine
+
+        return OpenvinoEngine(bundle, threads, score_threshold, verify)
+    if name in ("tensorrt", "tensorrt_rtx"):
+        if plans is None:
+            raise RuntimeUnavailableError(
+                f"the runtime {name!r} runs plans that were built on this device. Run `attridet build {reference} --runtime {name}`, "
+                "and name its folder of plans (engine.plans in the appliance's configuration)."
+            )
+        from engines.runtime.tensorrt.engine import TensorrtEngine
+
+        return TensorrtEngine(bundle, plans, score_threshold, verify)
     from engines.runtime.onnx import OnnxEngine
 
-    return OnnxEngine(bundle, threads, score_threshold, verify and bundle.golden() is not None)
+    return OnnxEngine(bundle, threads, score_threshold, verify)
+
+
+def runtime_for(bundle: Bundle, runtime: str) -> str:
+    """The runtime that a word means for this bundle: `AUTO` becomes one of `RUNTIMES`, the others are themselves."""
+    if runtime != AUTO:
+        return runtime
+    if bundle.manifest.precision != "int8":
+        return "onnx"
+    from engines.runtime.openvino import available
+
+    return "openvino" if available() else "onnx"

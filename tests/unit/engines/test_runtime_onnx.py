@@ -146,7 +146,11 @@ def test_a_runtimes_own_words_reach_the_reader(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize(
     ("runtime", "message"),
-    [("openvino", "OpenVINO is not in this version. Available: onnx"), ("onx", "Did you mean 'onnx'"), ("cuda", "no runtime 'cuda'")],
+    [
+        ("onx", "Did you mean 'onnx'"),
+        ("cuda", "no runtime 'cuda'.*Available: auto, onnx"),
+        ("tensorrt", r"Run `attridet build .*engine\.plans"),
+    ],
 )
 def test_a_runtime_that_is_not_there_says_which_is(bundle_path: Path, runtime: str, message: str) -> None:
     with pytest.raises(RuntimeUnavailableError, match=message):
