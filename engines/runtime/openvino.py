@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from engines.bundle import Bundle
 from engines.detections import Float32
 from engines.errors import BundleError, InferenceError, RuntimeUnavailableError
@@ -34,7 +36,7 @@ class OpenvinoGraphs:
 
     def open(self) -> None:
         """Loads both graphs. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
-        openvino = _import_openvino()
+        openvino = import_openvino()
         core, self._tensor = openvino.Core(), openvino.Tensor
         self._detector = self._request(core, self._bundle.detector_path, (IMAGE,), (ROWS, P2, P3))
         self._describer = self._request(core, self._attributes_path, (P2, P3, ROIS), (PROBABILITIES,))
@@ -59,7 +61,7 @@ class OpenvinoGraphs:
 
     def _request(self, core: Any, path: Path, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
         try:
-            model = core.compile_model(str(path), "CPU", options(self._threads))
+            model = core.compile_model(with_unsigned_maps(core.read_model(str(path))), "CPU", options(self._threads))
         except RuntimeError as error:
             raise BundleError(f"{path}: OpenVINO cannot load it ({_words(error)}). Export the bundle again.") from error
         found = {i.any_name for i in model.inputs}, {o.any_name for o in model.outputs}
@@ -105,6 +107,33 @@ def options(threads: int) -> dict[str, str]:
     }
 
 
+def with_unsigned_maps(model: Any) -> Any:
+    """The model with its maps' 8-bit numbers stored from 0 to 255, zero at 128, in place of -128 to 127: the same values.
+
+    OpenVINO's CPU plugin (2026.4) loses the negative numbers of a signed map that goes from a convolution through a Concat into the
+    next one, as in every C3 block: the detector then sees hundreds of cells that are not there. Unsigned maps pass, as quickly. The
+    file stays signed, as TensorRT wants it; weights are left alone, and a float graph has nothing to change.
+    """
+    from openvino import opset13 as op
+
+    for shift in model.get_ordered_ops():
+        # DequantizeLinear's Subtract of the zero point, behind QuantizeLinear's FakeQuantize and Convert to 8 bits.
+        chain = [shift]
+        for kind in ("Convert", "Convert", "FakeQuantize"):
+            source = chain[-1].input_value(0).get_node() if chain[-1].get_input_size() else None
+            if source is None or source.get_type_name() != kind:
+                break
+            chain.append(source)
+        if shift.get_type_name() != "Subtract" or len(chain) < 4 or chain[2].get_element_type().to_string() != "i8":
+            continue
+        picture, low, high = (chain[3].input_value(i) for i in range(3))
+        stored = op.fake_quantize(picture, low, high, np.float32(0), np.float32(255), 256)
+        shift.input(0).replace_source_output(op.convert(op.convert(stored, "u8"), "f32").output(0))
+        shift.input(1).replace_source_output(op.add(shift.input_value(1), np.float32(128)).output(0))
+    model.validate_nodes_and_infer_types()
+    return model
+
+
 def available() -> bool:
     """Whether OpenVINO is installed; it is not imported for that."""
     try:
@@ -114,7 +143,8 @@ def available() -> bool:
     return True
 
 
-def _import_openvino() -> Any:
+def import_openvino() -> Any:
+    """The module, without its reports to its maker. Raises RuntimeUnavailableError."""
     # A clinic's box reports nothing to anybody: merely importing OpenVINO sends an event to its maker and leaves a device id in the
     # home folder, and no switch turns it off but a file there. Without the package that sends, OpenVINO takes its own stand-in for it.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None is Python's word for "must not be imported"

@@ -123,7 +123,32 @@ def test_golden_differences_are_told_apart() -> None:
     assert "elsewhere, by 3.0 px" in str(golden_difference(replace(a, boxes_px=a.boxes_px + np.float32(3)), a))
     assert "another type" in str(golden_difference(replace(a, classes=a.classes[::-1]), a))
     assert "differs by 0.050" in str(golden_difference(replace(a, scores=a.scores - np.float32(0.05)), a))
+    assert "elsewhere, by nan px" in str(golden_difference(replace(a, boxes_px=a.boxes_px * np.float32(np.nan)), a))
     assert "differs by nan" in str(golden_difference(replace(a, attributes=a.attributes * np.float32(np.nan)), a))
+
+
+def test_a_detection_at_the_threshold_may_be_missing_or_added_and_no_other() -> None:
+    a = some(5)  # scores 0.9, 0.8, 0.7, 0.6, 0.5
+    without_last, without_first = a.select(np.arange(4)), a.select(np.arange(1, 5))
+    for found, expected in ((without_last, a), (a, without_last)):
+        assert golden_difference(found, expected, tolerance=0.05, confidence=0.47) is None
+        assert "detections, expected" in str(golden_difference(found, expected, tolerance=0.05, confidence=0.44))
+    for found, expected in ((without_first, a), (a, without_first), (some(0), a), (a, some(0))):
+        assert "detections, expected" in str(golden_difference(found, expected, tolerance=0.05, confidence=0.47))
+    moved = a.boxes_px.copy()
+    moved[-1] += 40  # lost in one place and found in another, both at the threshold
+    assert golden_difference(replace(a, boxes_px=moved), a, tolerance=0.05, confidence=0.47) is None
+    moved[0] += 40
+    assert "elsewhere" in str(golden_difference(replace(a, boxes_px=moved), a, tolerance=0.05, confidence=0.47))
+    turned = replace(a, classes=a.classes[[0, 1, 2, 4, 3]])  # a partner at the threshold is still compared
+    assert "another type" in str(golden_difference(turned, a, tolerance=0.05, confidence=0.47))
+
+
+def test_two_detections_do_not_share_one_partner() -> None:
+    a = some(2)
+    both = replace(a, boxes_px=a.boxes_px[[0, 0]])
+    assert "elsewhere" in str(golden_difference(both, a))
+    assert "2 detections, expected 1" in str(golden_difference(both, a.select(np.arange(1))))
 
 
 def test_a_graph_that_is_none_is_named_and_nothing_stays_open(bundle: Bundle, tmp_path: Path) -> None:
