@@ -26,6 +26,7 @@ from device.mqtt.payloads import DeviceStatus, PartStatus, SlideProgress, Versio
 from device.mqtt.publisher import Publisher
 from device.pipeline import Pipeline, Round
 from device.record import Provenance, SlideRecord
+from device.recording import FrameRecorder
 from device.slide.model import Slide
 from device.slide.session import SlideSession
 from device.store import Store, free_mb
@@ -69,7 +70,9 @@ class Parts:
         return cls(
             time,
             lambda: open_camera(config.camera, time),
-            lambda: open_engine(engine.bundle, engine.runtime, engine.threads, engine.score_threshold),
+            lambda: open_engine(
+                engine.bundle, engine.runtime, engine.threads, engine.score_threshold, ungated=engine.ungated, plans=engine.plans
+            ),
             lambda: open_display(config.display),
         )
 
@@ -94,6 +97,8 @@ def run(
     with ExitStack() as opened:
         engine = opened.enter_context(parts.engine())
         log.info("engine: %s on %s", engine.info.label, engine.info.runtime)
+        if engine.info.gate_fault:
+            log.warning("the engine %s %s. It counts because engine.ungated is true.", engine.info.label, engine.info.gate_fault)
         store = opened.enter_context(Store.open(config.record_path))
         display = opened.enter_context(KeptDisplay(parts.display(), parts.clock, wait=wait_for_devices))
         capture = opened.enter_context(Capture(parts.camera, parts.clock, fail_fast=True, wait_for_device=wait_for_devices))
@@ -114,6 +119,9 @@ def run(
             config.record.jpeg_quality,
             parts.clock,
         )
+        recorder = None
+        if config.frames.directory is not None:
+            recorder = opened.enter_context(FrameRecorder(config.frames, config.frames.directory, provenance, parts.clock))
         control = opened.enter_context(ControlServer(config.control_path, teller.snapshot))
         pipeline = Pipeline(
             capture,
@@ -125,6 +133,7 @@ def run(
             parts.clock,
             broker=lambda: publisher.status,
             requests=control.requests,
+            recorder=recorder,
         )
         with _signals(pipeline.stop) if signals else ExitStack():
             notifier.ready(f"{engine.info.label}; waiting for a slide")
@@ -190,7 +199,8 @@ class _Teller:
                 white_cells=session.differential.white_cells,
                 target_cells=self._config.slide.target_cells,
             )
-        self._status = self._of(told(camera, pipeline.camera_reason), told(engine), progress, told(record))
+        why_not_gated = self._from.engine.gate_fault if engine.level == "warn" else ""
+        self._status = self._of(told(camera, pipeline.camera_reason), told(engine, why_not_gated), progress, told(record))
         return self._status
 
     def snapshot(self) -> dict[str, Any]:

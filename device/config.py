@@ -104,7 +104,9 @@ class EngineSection(Section):
     """Which bundle runs, and by what."""
 
     bundle: Name = "zoo:attridet-n"  # a folder, or zoo:NAME for a shipped one
-    runtime: Literal["onnx", "openvino", "tensorrt"] = "onnx"
+    runtime: Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt_rtx"] = "auto"  # auto: see engines.runtime.factory.AUTO
+    plans: FilePath | None = None  # folder that `attridet build` filled on this device; for TensorRT
+    ungated: bool = False  # run a bundle in INT8 that passed no gate; the screen says so all the time
     threads: int = Field(2, ge=1, le=64)
     score_threshold: Share | None = None  # None: the manifest's
     identify_threshold: Share = 0.4  # below it a cell is counted as unidentified
@@ -153,6 +155,15 @@ class RecordSection(Section):
     min_free_mb: int = Field(200, ge=0)
 
 
+class FramesSection(Section):
+    """Frames kept as the camera gave them, of which a calibration set is chosen. `--record` on the command line takes precedence."""
+
+    directory: FilePath | None = None  # None: none are kept
+    every_s: float = Field(5.0, ge=0)  # between two frames of the resting stage; each counted field is kept besides
+    most_frames: int = Field(2000, ge=1, le=1_000_000)  # in the folder; a 1080p frame takes 2 to 4 MB
+    min_free_mb: int = Field(1000, ge=0)  # below it no frame is kept: the record needs the room
+
+
 class BrokerSection(Section):
     """Where summaries go."""
 
@@ -195,6 +206,7 @@ class Config(Section):
     slide: SlideSection = SlideSection()
     display: DisplaySection = DisplaySection()
     record: RecordSection = RecordSection()
+    frames: FramesSection = FramesSection()
     broker: BrokerSection = BrokerSection()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

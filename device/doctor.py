@@ -86,14 +86,20 @@ def _engine(config: Config) -> Finding:
     from engines.runtime.factory import open_engine
 
     section = config.engine
-    with open_engine(section.bundle, section.runtime, section.threads, section.score_threshold) as engine:
+    with open_engine(
+        section.bundle, section.runtime, section.threads, section.score_threshold, ungated=section.ungated, plans=section.plans
+    ) as engine:
         blank = np.full((1080, 1920, 3), 220, np.uint8)
         engine.infer(blank)
         started = time.monotonic()
         for _ in range(_TRIES):
             engine.infer(blank)
         seconds = (time.monotonic() - started) / _TRIES
-        return Finding("Engine", "ok", f"{engine.info.label} on {engine.info.runtime}: {seconds * 1000:.0f} ms a frame")
+        seen = f"{engine.info.label} on {engine.info.runtime}: {seconds * 1000:.0f} ms a frame"
+        if engine.info.gate_fault:
+            advice = "compare it with its float engine by `attridet gate`; it runs because engine.ungated is true"
+            return Finding("Engine", "warn", f"{seen}; it {engine.info.gate_fault}", advice)
+        return Finding("Engine", "ok", seen)
 
 
 def _calibration(config: Config) -> Finding:

@@ -22,7 +22,8 @@ from device.errors import DisplayError
 from device.mqtt.publisher import BrokerStatus
 from device.quality import Focus, FocusMeter, exposure, sharpness
 from device.record import Provenance, SlideRecord
-from device.slide.model import Slide
+from device.recording import FrameRecorder
+from device.slide.model import Slide, SlideState
 from device.slide.session import FieldCounted, FieldImproved, Observation, RefusedError, SlideSession
 from device.view import EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
 from engines.detections import Detections
@@ -70,9 +71,10 @@ class Pipeline:
         *,
         broker: Callable[[], BrokerStatus],
         requests: Callable[[], list[Request]] = list,
+        recorder: FrameRecorder | None = None,
     ) -> None:
         self._source, self._engine, self._session, self._record, self._display = source, engine, session, record, display
-        self._from, self._clock, self._broker, self._requests = provenance, clock, broker, requests
+        self._from, self._clock, self._broker, self._requests, self._recorder = provenance, clock, broker, requests, recorder
         self._meter = FocusMeter()
         self._frame: Frame | None = None
         self._detections: Detections | None = None
@@ -123,6 +125,9 @@ class Pipeline:
         self._focus = self._meter.observe(sharp)
         observation = self._session.observe(frame, inference.detections, sharp)
         self._keep(observation)
+        slide = self._session.slide
+        if self._recorder is not None and slide is not None and slide.state is SlideState.COUNTING:
+            self._recorder.offer(frame, slide.slide_id, observation, sharp)
         self._observation = observation
         now = self._clock.monotonic_s()
         self._times_ms.append((engine_done - started) * 1000)
@@ -216,7 +221,9 @@ class Pipeline:
     def engine_status(self) -> EngineStatus:
         span = self._done_s[-1] - self._done_s[0] if len(self._done_s) > 1 else 0.0
         fps = (len(self._done_s) - 1) / span if span > 0 else 0.0
-        return EngineStatus(self._frames, self._failures, self._failing, median(self._times_ms) if self._times_ms else 0.0, fps)
+        median_ms = median(self._times_ms) if self._times_ms else 0.0
+        ungated = bool(self._engine.info.gate_fault)
+        return EngineStatus(self._frames, self._failures, self._failing, median_ms, fps, ungated)
 
     @property
     def lamps(self) -> tuple[PartState, ...]:
@@ -281,6 +288,8 @@ class Pipeline:
         broker = self._broker()
         if broker.state in ("refused", "lost") and broker.reason:
             yield f"Summaries wait here: {broker.reason}", "warn"
+        if self._recorder is not None and (reason := self._recorder.status.reason):
+            yield f"No frames are recorded, the count goes on: {reason}", "warn"
 
     def view(self) -> ScreenView:
         """All that the screen shows now."""

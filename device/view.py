@@ -23,13 +23,17 @@ _CAMERA_LEVEL = {
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """How the network does. frames: processed since start; failures: frames that it failed on; median_ms: of the last frames."""
+    """How the network does. frames: processed since start; failures: frames that it failed on; median_ms: of the last frames.
+
+    ungated: it is not the float network and passed no gate, so its counts are for trials.
+    """
 
     frames: int = 0
     failures: int = 0
     failing: str = ""  # the runtime's own words while it fails
     median_ms: float = 0.0
     fps: float = 0.0
+    ungated: bool = False
 
 
 def camera_lamp(status: CameraStatus) -> PartState:
@@ -49,6 +53,8 @@ def engine_lamp(status: EngineStatus) -> PartState:
     """The engine in one short line."""
     if status.failing:
         return PartState("Engine", "fail", f"failing, {status.failures} frames not read")
+    if status.ungated:
+        return PartState("Engine", "warn", "engine not gated, for trials only")
     if not status.frames:
         return PartState("Engine", "busy", "waits for a picture")
     return PartState("Engine", "ok", f"{status.fps:.1f} fields/s, {status.median_ms:.0f} ms")

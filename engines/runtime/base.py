@@ -24,6 +24,7 @@ class EngineInfo:
     input_hw: tuple[int, int]  # network input, height and width in px
     taxonomy: Taxonomy
     score_threshold: float
+    gate_fault: str = ""  # why this engine should not count, in words that follow its name; empty for one that may
 
     @property
     def label(self) -> str:

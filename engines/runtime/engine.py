@@ -138,6 +138,7 @@ class BundleEngine(NetworkEngine):
             input_hw=manifest.input.hw,
             taxonomy=bundle.taxonomy,
             score_threshold=thresholds.confidence,
+            gate_fault=manifest.gate_fault or "",
         )
         super().__init__(graphs, info, manifest.input.scale_up, thresholds)
         self.bundle = bundle

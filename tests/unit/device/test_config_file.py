@@ -92,7 +92,10 @@ def test_what_cannot_be_read_at_all(text: str, line: int, words: str) -> None:
         (SIMULATOR + "device: {port: 1}", "device.port: unknown key here; it belongs to section 'broker'"),
         (SIMULATOR + "engine: {Threads: 1}", "did you mean 'threads'?"),
         (SIMULATOR + "engine: {zzz: 1}", "known here: bundle, runtime"),
-        (SIMULATOR + "engine: {runtime: onxx}", "expected one of onnx, openvino, tensorrt, got 'onxx'; did you mean 'onnx'?"),
+        (
+            SIMULATOR + "engine: {runtime: onxx}",
+            "expected one of auto, onnx, openvino, tensorrt, tensorrt_rtx, got 'onxx'; did you mean 'onnx'?",
+        ),
         (SIMULATOR + "log_level: INFO", "got 'INFO'; did you mean 'info'?"),
         (SIMULATOR + "microscope: {objective: 60}", "expected one of 10, 40, 100, got 60"),
         (SIMULATOR + "microscope: {objective: '40'}", "got '40'; write it without quotes"),
