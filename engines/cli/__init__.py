@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import typer
 
-from engines.cli import adapt, data, evaluate, experiment, export, film, import_weights, train, transfer
+from engines.cli import adapt, data, evaluate, experiment, export, film, gate, import_weights, train, transfer
 from engines.errors import EnginesError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ for command in (
     export.export,
     train.train,
     film.film,
+    gate.gate,
     import_weights.import_weights,
     transfer.transfer,
 ):

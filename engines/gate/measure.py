@@ -21,8 +21,8 @@ from engines.errors import BundleError, DataError
 from engines.evaluation.detection import Judged, coco_ap
 from engines.evaluation.folder import Progress, score
 from engines.evaluation.gather import look
+from engines.evaluation.pairs import Agreement
 from engines.evaluation.result import Evaluation
-from engines.gate.pairs import Agreement
 from engines.manifest import GateLimits, GateRecord
 from engines.runtime.engine import BundleEngine, NetworkEngine, Proposals, golden_difference
 
@@ -210,7 +210,8 @@ def golden_fault(engine: NetworkEngine) -> str | None:
         return "the bundle has none"
     image, expected = golden
     allowed = engine.bundle.manifest.golden_tolerance
-    return golden_difference(engine.infer(image).detections, expected, allowed.corner_px, allowed.probability)
+    found = engine.infer(image).detections
+    return golden_difference(found, expected, allowed.corner_px, allowed.probability, engine.thresholds.confidence)
 
 
 def check_comparable(reference: NetworkEngine, candidate: NetworkEngine) -> None:

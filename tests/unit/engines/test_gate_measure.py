@@ -16,8 +16,8 @@ from engines.decode import Thresholds
 from engines.detections import Float32
 from engines.errors import BundleError, DataError
 from engines.evaluation.folder import evaluate_pictures
+from engines.evaluation.pairs import Agreement, Kind, corner_shift_px, worst
 from engines.gate.measure import GateResult, compare, gate, map_points, measure
-from engines.gate.pairs import Agreement, Kind, corner_shift_px, worst
 from engines.manifest import GateLimits, parse_manifest
 from engines.runtime.engine import BundleEngine, NetworkEngine
 from engines.spec import LEUKEMIA_ATTRI, Attribute

@@ -1,0 +1,215 @@
+"""Writes what a gate found as one HTML page that needs nothing else, and its pictures as files. How it looks is in gate.html.j2."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from engines.bundle import Bundle
+from engines.evaluation.attributes import MIN_IOU
+from engines.evaluation.files import make_folder, write_whole
+from engines.evaluation.page import Plot
+from engines.evaluation.pair_pictures import KEY, changes, confusions, crop
+from engines.evaluation.pairs import Disagreement, Kind, worst
+from engines.evaluation.plot_style import jpeg, png
+from engines.evaluation.result import NOTICE
+from engines.gate.measure import GateResult
+from engines.gate.words import points, rows, sentence, verdict
+
+_TEMPLATE = "gate.html.j2"
+_QUANTILES = (0.5, 0.9, 0.99, 1.0)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A large figure at the top of the page: what it is, its value, what that is made of, its limit and whether it is kept."""
+
+    name: str
+    value: str
+    small: str
+    limit: str
+    within: bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One disagreement: the picture's name, by how much, and the crop as data."""
+
+    name: str
+    amount: str
+    uri: str
+
+
+def write_page(result: GateResult, folder: Path, created: datetime, kept: Bundle | None = None) -> Path:
+    """Writes index.html and the folder `pictures` beside it (the same pictures as files) into `folder`; returns the page's path.
+
+    kept: the candidate's bundle with the record in it, whose digest and quantisation the page then tells. A former page is replaced,
+    with its pictures of disagreements. Raises DataError naming what cannot be read or written.
+    """
+    pictures = folder / "pictures"
+    make_folder(pictures)
+    for old in pictures.glob("disagreement-*.jpg"):
+        old.unlink()
+    label = f"{result.candidate.evaluation.engine.label} against {result.reference.evaluation.engine.label}"
+    names = result.candidate.evaluation.engine.taxonomy.classes
+    plots = {
+        "confusion": confusions(result.reference.evaluation.confusion, result.candidate.evaluation.confusion, names, label),
+        "pairs": changes(result.agreement, result.limits.shift_px, label),
+    }
+    drawn = {}
+    for name, figure in plots.items():
+        content = png(figure)
+        write_whole(pictures / f"{name}.png", content)
+        drawn[name] = Plot.of(content)
+    groups: dict[Kind, list[Shown]] = {}
+    for number, disagreement in enumerate(worst(result.agreement), 1):
+        photograph = jpeg(crop(disagreement, names))
+        write_whole(pictures / f"disagreement-{number:02d}-{disagreement.kind.name.lower()}.jpg", photograph)
+        uri = f"data:image/jpeg;base64,{base64.b64encode(photograph).decode()}"
+        shown = Shown(disagreement.pairs.told.path.name, _amount(disagreement), uri)
+        groups.setdefault(disagreement.kind, []).append(shown)
+    page = folder / "index.html"
+    write_whole(page, html(result, drawn, groups, created, kept).encode())
+    return page
+
+
+def html(
+    result: GateResult, plots: dict[str, Plot], groups: dict[Kind, list[Shown]], created: datetime, kept: Bundle | None = None
+) -> str:
+    """The page's text. plots: "confusion" and "pairs"; created: the moment that it bears; the rest as `write_page`."""
+    one, other = result.reference.evaluation, result.candidate.evaluation
+    return (
+        _environment()
+        .get_template(_TEMPLATE)
+        .render(
+            result=result,
+            one=one,
+            other=other,
+            agreement=result.agreement,
+            notice=NOTICE,
+            verdict=verdict(result),
+            figures=_figures(result),
+            rows=rows(result),
+            types=_types(result),
+            attributes=_attributes(result),
+            quantiles=_quantiles(result),
+            plots=plots,
+            groups=[(kind.value, groups[kind]) for kind in Kind if kind in groups],
+            key=[(colour, _BORDERS[who], who) for (colour, _), who in KEY],
+            min_iou=MIN_IOU,
+            kept=kept,
+            created=created.astimezone(timezone.utc),
+        )
+    )
+
+
+_BORDERS = {"reference": "solid", "candidate": "dashed", "labelled": "dotted"}
+"""The pens of `pictures.KEY` as CSS draws them."""
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # names of models, folders and pictures were written by others
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["points"] = points
+    environment.filters["sentence"] = sentence
+    environment.filters["percent"] = lambda value: "-" if math.isnan(value) else f"{100 * value:.1f} %"
+    return environment
+
+
+def _figures(result: GateResult) -> list[Figure]:
+    one, other, limits = result.reference, result.candidate, result.limits
+    golden = other.golden_fault
+    return [
+        Figure(
+            "mAP50-95 lost, COCO",
+            points(result.map_loss_points),
+            f"{points(one.map_points)} → {points(other.map_points)}",
+            _at_most(limits.map_points, "point"),
+            result.map_loss_points <= limits.map_points,
+        ),
+        Figure(
+            "Attributes, mean F1 lost",
+            points(result.f1_loss_points),
+            f"{points(one.f1_points)} → {points(other.f1_points)}",
+            _at_most(limits.f1_points, "point"),
+            result.f1_loss_points <= limits.f1_points,
+        ),
+        Figure(
+            "Boxes moved, median",
+            points(result.shift_px) + ("" if math.isnan(result.shift_px) else " px"),
+            f"{result.agreement.paired} pairs",
+            f"at most {limits.shift_px:g} px",
+            result.shift_px <= limits.shift_px,
+        ),
+        Figure(
+            "Golden picture",
+            "as stored" if golden is None else "differs",
+            golden or "",
+            f"{'within' if golden is None else 'beyond'} the bundle's tolerance",
+            golden is None,
+        ),
+    ]
+
+
+def _quantiles(result: GateResult) -> list[tuple[str, float, float]]:
+    """In words which share of the pairs, and below what shift in px and what difference of scores it lies; none without a pair."""
+    shift_px, score = result.agreement.shift_px, np.abs(result.agreement.score_change)
+    return [(_share(q), float(np.quantile(shift_px, q)), float(np.quantile(score, q))) for q in _QUANTILES if len(shift_px)]
+
+
+def _types(result: GateResult) -> list[dict[str, Any]]:
+    """AP50-95 of each labelled type by both rules, points."""
+    one, other = result.reference.evaluation, result.candidate.evaluation
+    names = one.engine.taxonomy.classes
+    return [
+        {
+            "name": names[code],
+            "cells": int(one.yolo.truths[i]),
+            "coco": (100 * one.coco.ap5095[i], 100 * other.coco.ap5095[i]),
+            "yolo": (100 * one.yolo.ap5095[i], 100 * other.yolo.ap5095[i]),
+        }
+        for i, code in enumerate(one.yolo.classes)
+    ]
+
+
+def _attributes(result: GateResult) -> list[dict[str, Any]]:
+    """F1 and accuracy of each attribute that the labels state, points; NaN where no such cell was found."""
+    one, other = result.reference.evaluation.attributes, result.candidate.evaluation.attributes
+    return [
+        {
+            "name": a.name,
+            "cells": (one[a.key].n, other[a.key].n),
+            "f1": (100 * one[a.key].f1, 100 * other[a.key].f1),
+            "accuracy": (100 * one[a.key].accuracy, 100 * other[a.key].accuracy),
+        }
+        for a in result.reference.evaluation.engine.taxonomy.attributes
+        if not math.isnan(one[a.key].coverage)
+    ]
+
+
+def _amount(shown: Disagreement) -> str:
+    if shown.kind is Kind.SHIFT:
+        return f"{shown.amount:.1f} px"
+    if shown.kind is Kind.TYPE:
+        return f"both {shown.amount:.2f} or more"
+    return f"by {shown.amount:.2f}" if shown.kind is Kind.SCORE else f"score {shown.amount:.2f}"
+
+
+def _at_most(limit: float, unit: str) -> str:
+    return f"at most {limit:g} {unit}{'' if limit == 1 else 's'}"
+
+
+def _share(quantile: float) -> str:
+    return {0.5: "median", 1.0: "largest"}.get(quantile, f"{round(100 * quantile)} % of pairs are below")

@@ -1,0 +1,161 @@
+"""`attridet gate` as a person meets it: verdict, exit code, what it keeps in the bundle and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from engines.bundle import MANIFEST, Bundle, write_bundle
+from engines.cli import main
+from engines.commands.gate import folder_and_split
+from engines.detections import Image
+from engines.errors import BundleError
+from engines.gate.record import write_record
+from engines.manifest import GateRecord
+from engines.runtime.factory import open_engine
+from engines.runtime.onnx import OnnxEngine
+from engines.spec import LEUKEMIA_ATTRI
+
+README = b"# The card\n"
+
+
+def gated(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of one call."""
+    monkeypatch.setattr(sys, "argv", ["attridet", "gate", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def film(bundle: Bundle, frame: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn field, labelled with what the bundle tells of it: its network is random, so no other truth would be found."""
+    root = tmp_path_factory.mktemp("data") / "film"
+    (root / "Images/val").mkdir(parents=True)
+    (root / "json_labels").mkdir()
+    keys = ["cell_size", "nuclear_chromatio", *(a.key for a in LEUKEMIA_ATTRI.attributes[2:])]
+    cv2.imwrite(str(root / "Images/val/0.png"), frame)
+    images = [{"id": 0, "file_name": "0.png", "height": frame.shape[0], "width": frame.shape[1]}]
+    annotations = []
+    with OnnxEngine(bundle, threads=1) as engine:
+        told = engine.infer(frame).detections
+    assert len(told) > 4
+    for (x1, y1, x2, y2), code, probabilities in zip(told.boxes_px.tolist(), told.classes, told.attributes, strict=True):
+        values = [int(probabilities[group].argmax()) for group in LEUKEMIA_ATTRI.groups]
+        cell = {"category_id": int(code), "category_name": LEUKEMIA_ATTRI.classes[code], "bbox": [x1, y1, x2 - x1, y2 - y1]}
+        annotations.append({"id": len(annotations), "image_id": 0, **cell, **dict(zip(keys, values, strict=True))})
+    categories = [{"id": i, "name": n} for i, n in enumerate(LEUKEMIA_ATTRI.classes)]
+    (root / "json_labels/val.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return root
+
+
+def claimed(bundle: Bundle, folder: Path, damage: float = 0.0) -> Bundle:
+    """The bundle as one that says int8: its detector another file, every weight of whose first layers is damaged by a share."""
+    model = onnx.load(bundle.detector_path)
+    model.doc_string = "another file of the same network"
+    for weight in model.graph.initializer:
+        if damage and weight.name.startswith(("model.0.", "model.1.")) and len(weight.dims) == 4:
+            values = numpy_helper.to_array(weight)
+            noise = np.random.default_rng(0).normal(1, damage, values.shape).astype(np.float32)
+            weight.CopyFrom(numpy_helper.from_array(values * noise, weight.name))
+    files: dict[str, bytes | Path] = {name: bundle.path / name for name in bundle.manifest.files}
+    files[bundle.manifest.detector_graph] = model.SerializeToString()
+    return write_bundle(folder, bundle.manifest.model_copy(update={"precision": "int8"}), files, loose={"README.md": README})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != MANIFEST}
+
+
+def test_a_passed_gate_lets_the_bundle_be_opened(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bundle: Bundle, film: Path, tmp_path: Path
+) -> None:
+    candidate = claimed(bundle, tmp_path / "int8")
+    before = contents(candidate.path)
+    with pytest.raises(BundleError, match="was never compared"):
+        open_engine(candidate.path)
+    options = ("--runtime", "onnx", "--page", tmp_path / "page", "--threads", 1)
+    assert gated(monkeypatch, candidate.path, "--reference", bundle.path, "--data", film, *options) == 0
+    kept = Bundle.open(candidate.path)
+    assert contents(kept.path) == before and before["README.md"] == README
+    record = kept.manifest.gate
+    assert record is not None and record.passed and record.fault == "" and kept.digest != candidate.digest
+    assert (record.reference, record.data, record.split, record.images) == (bundle.digest, "film", "val", 1)
+    assert record.runtime.startswith("onnxruntime") and (record.map_loss_points, record.shift_px) == (0, 0)
+    with open_engine(candidate.path) as engine:
+        assert engine.info.digest == kept.digest
+    printed = capsys.readouterr().out
+    words = re.sub(r"\s+", " ", printed)
+    assert f"digest is now {kept.digest[:8]} (was {candidate.digest[:8]})" in words and "Passed: mAP50-95 stays" in words
+    assert all(len(line.rstrip()) <= 80 for line in printed.splitlines() if not line.startswith(("/", "written", "Passed")))
+    assert (
+        re.search(r"mAP50-95, COCO (\d+\.\d\d) \1 0\.00 1 ", words)
+        and "\N{HORIZONTAL ELLIPSIS}" not in words
+        and "not a diagnosis" in words
+    )
+    assert kept.digest in (tmp_path / "page/index.html").read_text(encoding="utf-8")
+
+
+def test_a_failed_gate_is_kept_too_and_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bundle: Bundle, film: Path, tmp_path: Path
+) -> None:
+    candidate = claimed(bundle, tmp_path / "int8", damage=0.1)
+    asked = (candidate.path, "--reference", bundle.path, "--data", f"{film}:val", "--runtime", "onnx", "--threads", 1)
+    assert gated(monkeypatch, *asked) == 1
+    record = Bundle.open(candidate.path).manifest.gate
+    assert record is not None and not record.passed and record.map_loss_points > 2 and "mAP50-95 (COCO) falls by" in record.fault
+    assert "golden picture" in record.fault and "Not passed: mAP50-95" in capsys.readouterr().out
+    with pytest.raises(BundleError, match="did not pass its gate: mAP50-95"):
+        open_engine(candidate.path)
+    assert gated(monkeypatch, *asked, "--map-points", 100, "--f1-points", 100, "--shift-px", 1000) == 1  # the golden picture is left
+    again = Bundle.open(candidate.path).manifest.gate
+    assert again is not None and again.fault.startswith("the golden picture") and again.limits.shift_px == 1000
+
+
+def test_what_is_refused_is_named_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bundle: Bundle, film: Path, tmp_path: Path
+) -> None:
+    candidate = claimed(bundle, tmp_path / "int8")
+    (tmp_path / "file").write_text("")
+    for arguments, words in (
+        ((candidate.path, "--reference", candidate.path, "--data", film), "was never compared"),
+        ((bundle.path, "--reference", bundle.path, "--data", film), "is the reference itself"),
+        ((tmp_path / "away", "--reference", bundle.path, "--data", film), "no such engine folder"),
+        ((candidate.path, "--reference", bundle.path, "--data", f"{film}:train"), "no Images/train; splits there: val"),
+        ((candidate.path, "--reference", bundle.path, "--data", film, "--runtime", "onyx"), "Did you mean 'onnx'?"),
+        ((candidate.path, "--reference", bundle.path, "--data", film, "--page", candidate.path / "page"), "lies in the bundle"),
+        ((candidate.path, "--reference", bundle.path, "--data", film, "--page", tmp_path / "file"), "a file of that name"),
+    ):
+        assert gated(monkeypatch, *arguments) == 2, words
+        assert words in capsys.readouterr().err
+    (candidate.path / "page").mkdir()
+    assert gated(monkeypatch, candidate.path, "--reference", bundle.path, "--data", film) == 2
+    assert "a bundle holds no folders" in capsys.readouterr().err
+    assert Bundle.open(candidate.path).digest == candidate.digest
+
+
+def test_a_bundle_changed_meanwhile_is_not_written_over(bundle: Bundle, tmp_path: Path) -> None:
+    candidate = claimed(bundle, tmp_path / "int8")
+    fields = {"reference": bundle.digest, "runtime": "r", "data": "d", "split": "s", "images": 1, "cells": 1}
+    record = GateRecord(passed=True, **fields, map_loss_points=0.0, f1_loss_points=0.0, shift_px=0.0)
+    first = write_record(candidate, record)
+    assert first.manifest.gate == record
+    with pytest.raises(BundleError, match="was changed while it was being judged"):
+        write_record(candidate, record)
+    assert write_record(replace(first, path=first.path), record).digest == first.digest  # the same verdict is the same bundle
+
+
+def test_folder_and_split(tmp_path: Path) -> None:
+    assert folder_and_split("data/pbc") == (Path("data/pbc"), "val")
+    assert folder_and_split("data/pbc:test") == (Path("data/pbc"), "test")
+    (tmp_path / "a:b").mkdir()
+    assert folder_and_split(f"{tmp_path}/a:b") == (tmp_path / "a:b", "val")
