@@ -25,3 +25,15 @@ class InferenceError(EnginesError):
     """The runtime failed on a frame; the message carries the runtime's own words. The daemon reports it and goes on."""
 
     exit_code = 1
+
+
+class BuildError(EnginesError):
+    """A graph cannot be compiled for this device; the message carries the compiler's last lines. Send them with the bundle's name."""
+
+    exit_code = 1
+
+
+class DeviceLostError(EnginesError):
+    """The GPU faulted and answers nothing in this process any more. The process ends, and systemd starts it anew."""
+
+    exit_code = 1

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import typer
 
-from engines.cli import adapt, data, evaluate, experiment, export, film, gate, import_weights, train, transfer
+from engines.cli import adapt, build, data, evaluate, experiment, export, film, gate, import_weights, train, transfer
 from engines.errors import EnginesError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ EXTRAS = dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train") | dic
 
 for command in (
     adapt.adapt,
+    build.build,
     evaluate.evaluate,
     experiment.experiment,
     export.export,

@@ -58,7 +58,7 @@ def open_engine(
             )
         from engines.runtime.tensorrt.engine import TensorrtEngine
 
-        return TensorrtEngine(bundle, plans, score_threshold, verify)
+        return TensorrtEngine(bundle, plans, score_threshold, verify, name)
     from engines.runtime.onnx import OnnxEngine
 
     return OnnxEngine(bundle, threads, score_threshold, verify)

@@ -1,0 +1,163 @@
+"""One ONNX graph into one TensorRT plan: parsed, compiled for the GPU that is here, with everything TensorRT said kept for the error.
+
+`engines.build_plans` makes a bundle's plans of it and proves them. Nothing of it runs in the daemon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+from engines.errors import BuildError
+from engines.runtime.tensorrt.library import Library, Words
+
+MIB = 1 << 20
+LEAST_WORKSPACE, MOST_WORKSPACE = 256 * MIB, 4096 * MIB
+
+
+class Phases(Protocol):
+    """Where a build has got to, as TensorRT tells it: phases within phases, each with its number of steps. All three answer at once."""
+
+    def start(self, name: str, parent: str | None, steps: int) -> None: ...
+
+    def step(self, name: str, done: int) -> None: ...
+
+    def finish(self, name: str) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A plan, and its tactics' timings for the next build (empty where this TensorRT keeps none). seconds: parsing and compiling."""
+
+    plan: bytes
+    timings: bytes
+    seconds: float
+
+
+class GraphRefusedError(BuildError):
+    """TensorRT's parser does not accept a graph. operator: of the node that it stopped at."""
+
+    def __init__(self, message: str, operator: str) -> None:
+        super().__init__(message)
+        self.operator = operator
+
+
+def workspace_bytes(available: int | None, gpu_free: int | None, integrated: bool) -> int:
+    """Memory that TensorRT may try tactics in: half of what is free, in whole MiB, at most 4 GiB.
+
+    available: of the machine; gpu_free: of the GPU; None where it is not known. Half, because the compiler itself, its copy of the
+    weights and the network's own activations want the rest. An integrated GPU shares the machine's memory, so there the smaller number
+    counts; a card has its own. Raises BuildError below 256 MiB: the system would rather end a program than refuse it memory.
+    """
+    told = [gpu_free] if gpu_free is not None and not integrated else [gpu_free, available]
+    known = [number for number in told if number is not None]
+    if not known:
+        return LEAST_WORKSPACE
+    half = min(known) // 2 // MIB * MIB
+    if half < LEAST_WORKSPACE:
+        raise BuildError(
+            f"only {min(known) // MIB} MiB of memory are free, and building needs {2 * LEAST_WORKSPACE // MIB}. "
+            "Stop other programs (systemctl stop leukoscope, the desktop), then build again."
+        )
+    return min(half, MOST_WORKSPACE)
+
+
+def build_plan(library: Library, onnx: Path, workspace: int, timings: bytes = b"", phases: Phases | None = None) -> Built:
+    """Compiles an ONNX file, with the types that stand in it: explicit Q/DQ is INT8, a Cast to float16 is FP16, the rest float32.
+
+    workspace: bytes, see `workspace_bytes`. timings: what an earlier build gave.
+
+    `tensorrt` must not be called where there is no driver (ask `Driver` first); `tensorrt_rtx` compiles without one. Raises BuildError,
+    with TensorRT's last lines, when it cannot, and KeyboardInterrupt after Ctrl-C, which ends the build at its next step.
+    """
+    trt, words, start = library.module, Words(library), perf_counter()
+    builder = trt.Builder(words.logger)
+    if builder is None:
+        raise BuildError(f"{library.title} gives no builder.{words.last()}")
+    network = builder.create_network(_strongly_typed(trt))
+    parser = trt.OnnxParser(network, words.logger)
+    if not parser.parse_from_file(str(onnx)):
+        raise _refused(library, onnx, parser, words)
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+    config.clear_flag(trt.BuilderFlag.TF32)  # its 10 bits of mantissa move boxes by more than a runtime may
+    cache = _give_timings(library, config, timings)
+    monitor = _monitor(trt, phases)
+    config.progress_monitor = monitor
+    plan = builder.build_serialized_network(network, config)
+    if monitor.interrupted is not None:
+        raise monitor.interrupted
+    if plan is None:
+        raise BuildError(f"{onnx}: {library.title} cannot compile it.{words.last()}")
+    kept = bytes(config.get_timing_cache().serialize()) if cache is not None else b""
+    return Built(bytes(plan), kept, perf_counter() - start)
+
+
+def _strongly_typed(trt: Any) -> int:
+    """The flag of `create_network`. A TensorRT without it knows no other kind of network."""
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
+
+
+def _refused(library: Library, onnx: Path, parser: Any, words: Words) -> GraphRefusedError:
+    errors = [parser.get_error(i) for i in range(parser.num_errors)]
+    told = "; ".join(f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors) or "no reason given"
+    return GraphRefusedError(
+        f"{onnx}: {library.title} does not accept it ({told}).{words.last()}", errors[0].node_operator() if errors else ""
+    )
+
+
+def _give_timings(library: Library, config: Any, timings: bytes) -> Any:
+    """A timing cache in the configuration, from an earlier build's where it fits; None for TensorRT for RTX, which times nothing."""
+    if library.name == "tensorrt_rtx":
+        return None
+    cache = config.create_timing_cache(timings)
+    if not config.set_timing_cache(cache, False):  # another GPU's or version's: refused, and a fresh one taken
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    return cache
+
+
+def _monitor(trt: Any, phases: Phases | None) -> Any:
+    tell_of = phases or _Untold()
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # its base is known at run time only
+        """TensorRT calls these from C++, where an exception would end the process; Ctrl-C, too, arrives here as one."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.interrupted: BaseException | None = None
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._tell(lambda: tell_of.start(phase_name, parent_phase, num_steps))
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self._tell(lambda: tell_of.step(phase_name, step + 1))
+            return self.interrupted is None
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._tell(lambda: tell_of.finish(phase_name))
+
+        def _tell(self, tell: Callable[[], None]) -> None:
+            try:
+                tell()
+            except BaseException as error:
+                self.interrupted = error
+
+    return Monitor()
+
+
+class _Untold:
+    """Phases of a build that nobody follows."""
+
+    def start(self, name: str, parent: str | None, steps: int) -> None:
+        pass
+
+    def step(self, name: str, done: int) -> None:
+        pass
+
+    def finish(self, name: str) -> None:
+        pass

@@ -1,0 +1,202 @@
+"""A bundle's plans built on this device: compiled beside the old ones, proved on the golden picture, only then put in their place."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from time import perf_counter
+
+from engines.build import MIB, Built, GraphRefusedError, Phases, build_plan, workspace_bytes
+from engines.build_kernel import compile_kernel
+from engines.bundle import Bundle
+from engines.errors import BuildError, BundleError, DeviceLostError, InferenceError, RuntimeUnavailableError
+from engines.evaluation.files import make_folder, write_whole
+from engines.runtime.tensorrt.board import available_bytes, power_mode
+from engines.runtime.tensorrt.driver import Driver
+from engines.runtime.tensorrt.engine import TensorrtEngine
+from engines.runtime.tensorrt.library import Library, load
+from engines.runtime.tensorrt.plan import (
+    ATTRIBUTES,
+    DETECTOR,
+    KERNEL,
+    PlanFile,
+    PlanKey,
+    PlanRecord,
+    file_name,
+    key_of,
+    read_plan,
+    sha256,
+    sidecar,
+    sidecars,
+)
+
+CHECK_WORKSPACE = 1024 * MIB
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a build. built: False where the plan that was there is still the right one. removed: files of older plans."""
+
+    record: PlanRecord
+    path: Path
+    built: bool
+    removed: int = 0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One graph compiled and thrown away. bytes, seconds: of its plan. fault: why it cannot be checked on this machine, or ""."""
+
+    file: str
+    bytes: int
+    seconds: float
+    fault: str = ""
+
+
+def build_plans(
+    bundle: Bundle, folder: Path, library: str = "tensorrt", force: bool = False, phases: Callable[[str], Phases] | None = None
+) -> Outcome:
+    """Plans of a bundle in `folder` for the GPU that is here; a plan that is there and answers the golden picture is left as it is.
+
+    force: it is built anew all the same. phases: gives what is told of each graph's progress, by the graph's file name.
+
+    The plan that is there stays until the new one has answered the golden picture. Raises RuntimeUnavailableError (no driver, GPU,
+    TensorRT, pycuda, nvcc), BuildError, or BundleError (no golden picture, or the new plan answers it wrongly).
+    """
+    device_driver = Driver()  # first: TensorRT segfaults where there is no driver
+    device, trt = device_driver.device(), load(library)
+    key = key_of(bundle, trt, device)
+    if bundle.golden() is None:
+        raise BundleError(f"{bundle.path}: has no golden picture, so a plan could not be proved. Export the bundle again.")
+    make_folder(folder)
+    path = sidecar(folder, bundle.manifest.name, key)
+    if not force and (kept := _still_good(bundle, folder, key)) is not None:
+        return Outcome(kept, path, built=False)
+    start = perf_counter()
+    workspace = workspace_bytes(available_bytes(), device_driver.free_bytes(), device.integrated)
+    contents = {KERNEL: compile_kernel(device.arch)}
+    timings_path = folder / f"timings-{trt.name}-{trt.version}-{device.arch}.cache"
+    graphs = {DETECTOR: bundle.detector_path, ATTRIBUTES: bundle.attribute_graph(largest=True)[0]}
+    for role, onnx in graphs.items():
+        timings = timings_path.read_bytes() if timings_path.is_file() else b""
+        made = build_plan(trt, onnx, workspace, timings, phases(onnx.name) if phases else None)
+        if made.timings:
+            write_whole(timings_path, made.timings)
+        contents[role] = made.plan
+    record = PlanRecord(
+        bundle=bundle.manifest.name,
+        bundle_version=bundle.manifest.version,
+        bundle_digest=bundle.digest,
+        key=key,
+        digest=key.digest,
+        files={role: _file(bundle, key, role, content) for role, content in contents.items()},
+        built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        seconds=round(perf_counter() - start, 1),
+        built_by=f"leukoscope {importlib.metadata.version('leukoscope')} on {platform.node()}",
+        gpu=device.name,
+        power_mode=power_mode(),
+        workspace_bytes=workspace,
+        golden=True,
+    )
+    _prove(bundle, folder, trt, record, contents)
+    for role, file in record.files.items():
+        write_whole(folder / file.name, contents[role])
+    # Until this line the old sidecar, if there is one, names the old files, which are all still there.
+    write_whole(path, record.to_json())
+    return Outcome(record, path, built=True, removed=_remove_older(folder, record))
+
+
+def check(bundle: Bundle, library: str = "tensorrt_rtx", phases: Callable[[str], Phases] | None = None) -> list[Checked]:
+    """Parses and compiles both graphs and keeps nothing; with `tensorrt_rtx` also on a machine without a GPU. Raises BuildError.
+
+    Without a driver the attribute graph cannot be parsed, because RoiAlign's plugin asks for the device; that is told, not raised.
+    """
+    trt = load(library)
+    there = _has_gpu()
+    if not there and library == "tensorrt":
+        Driver()  # raises with the reason: full TensorRT does nothing without a driver
+    results = []
+    for onnx in (bundle.detector_path, bundle.attribute_graph(largest=True)[0]):
+        try:
+            made: Built = build_plan(trt, onnx, CHECK_WORKSPACE, phases=phases(onnx.name) if phases else None)
+        except GraphRefusedError as error:
+            if there or error.operator != "RoiAlign":
+                raise
+            results.append(Checked(onnx.name, 0, 0.0, "RoiAlign asks for a GPU while it is parsed, and there is none here"))
+        else:
+            results.append(Checked(onnx.name, len(made.plan), made.seconds))
+    return results
+
+
+def _has_gpu() -> bool:
+    try:
+        Driver()
+    except RuntimeUnavailableError:
+        return False
+    return True
+
+
+def _still_good(bundle: Bundle, folder: Path, key: PlanKey) -> PlanRecord | None:
+    """The record of a plan that fits and answers the golden picture, or None where one has to be built."""
+    try:
+        plan = read_plan(folder, bundle, key)
+        with TensorrtEngine(bundle, folder, verify=True, library=key.library):
+            return plan.record
+    except (RuntimeUnavailableError, BundleError, InferenceError):
+        return None
+
+
+def _file(bundle: Bundle, key: PlanKey, role: str, content: bytes) -> PlanFile:
+    digest = sha256(content)
+    return PlanFile(name=file_name(bundle.manifest.name, key, role, digest), bytes=len(content), sha256=digest)
+
+
+def _prove(bundle: Bundle, folder: Path, library: Library, record: PlanRecord, contents: dict[str, bytes]) -> None:
+    """Opens the new plan from a folder of its own and asks it the golden picture. Raises BundleError where it answers wrongly."""
+    with _trial(folder) as trial:
+        for role, file in record.files.items():
+            (trial / file.name).write_bytes(contents[role])
+        sidecar(trial, record.bundle, record.key).write_bytes(record.to_json())
+        try:
+            with TensorrtEngine(bundle, trial, verify=True, library=library.name):
+                pass
+        except (InferenceError, DeviceLostError, RuntimeUnavailableError) as error:
+            raise BuildError(f"{bundle.path}: the new plan does not run, and nothing was changed: {error}") from error
+        except BundleError as error:
+            raise BuildError(f"{error} Nothing was changed: the plan that was there, if any, is still there.") from error
+
+
+@contextmanager
+def _trial(folder: Path) -> Iterator[Path]:
+    try:
+        trial = Path(tempfile.mkdtemp(prefix=".trial-", dir=folder))
+    except OSError as error:
+        raise BuildError(f"{folder}: cannot be written ({error.strerror}). Check its owner and the disk's space.") from error
+    try:
+        yield trial
+    except OSError as error:
+        raise BuildError(f"{trial}: cannot be written ({error.strerror}). Check the disk's space.") from error
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+
+
+def _remove_older(folder: Path, record: PlanRecord) -> int:
+    """Removes the bundle's plans for another graph, version or GPU, and files that no sidecar names; how many plan files."""
+    named = set()
+    for path, other in sidecars(folder):
+        same = (other.bundle, other.key.library) == (record.bundle, record.key.library)
+        if same and other.digest != record.digest:
+            path.unlink(missing_ok=True)
+        else:
+            named |= {file.name for file in other.files.values()}
+    unnamed = [path for kind in ("plan", "cubin") for path in folder.glob(f"*.{kind}") if path.name not in named]
+    for path in unnamed:
+        path.unlink(missing_ok=True)
+    return len(unnamed)

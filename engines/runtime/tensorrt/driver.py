@@ -1,0 +1,145 @@
+"""libcuda by ctypes: is there a GPU and which, how much of its memory is free, and CUDA graphs, which pycuda does not have.
+
+Everything that allocates or copies is in `engines.runtime.tensorrt.memory`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from engines.errors import RuntimeUnavailableError
+
+_CAPABILITY_MAJOR, _CAPABILITY_MINOR, _INTEGRATED = 75, 76, 18  # CUdevice_attribute
+_NOT_READY = 600
+_CAPTURE_THREAD_LOCAL = 1
+"""What other threads ask CUDA for meanwhile does not disturb a capture."""
+
+
+class DriverError(Exception):
+    """libcuda refused; the message has its own words. Never leaves the room: the loop makes a house error of it."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """The first GPU. capability: (8, 7) is sm_87. integrated: it shares the board's memory, as on a Jetson."""
+
+    name: str
+    capability: tuple[int, int]
+    integrated: bool
+
+    @property
+    def arch(self) -> str:
+        """As nvcc calls it: "sm_87"."""
+        return f"sm_{self.capability[0]}{self.capability[1]}"
+
+
+def library() -> Any:
+    """libcuda. Raises RuntimeUnavailableError where it is not installed."""
+    try:
+        return ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise RuntimeUnavailableError(
+            "there is no NVIDIA driver on this machine (libcuda.so.1). Install it (on a Jetson: JetPack), or use the runtime onnx or "
+            "openvino."
+        ) from error
+
+
+class Driver:
+    """libcuda after `cuInit`. Made before anything of TensorRT: its runtime segfaults where there is no driver.
+
+    Raises RuntimeUnavailableError where there is no driver or no GPU.
+    """
+
+    def __init__(self) -> None:
+        self._cuda = library()
+        code = self._cuda.cuInit(0)
+        if code:
+            raise RuntimeUnavailableError(
+                f"the NVIDIA driver finds no GPU that it can use ({self._words(code)}). Is its kernel module loaded, and may this user "
+                "open /dev/nvidia* or /dev/nvhost* (groups video and render)? Otherwise use the runtime onnx or openvino."
+            )
+        self._device = ctypes.c_int()
+        self._call("cuDeviceGet", ctypes.byref(self._device), 0)
+
+    def device(self) -> Device:
+        """Name, capability and kind of the first GPU."""
+        name = ctypes.create_string_buffer(128)
+        self._call("cuDeviceGetName", name, 128, self._device)
+        major, minor, integrated = (self._attribute(number) for number in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR, _INTEGRATED))
+        return Device(name.value.decode(errors="replace"), (major, minor), bool(integrated))
+
+    def free_bytes(self) -> int:
+        """Free memory of the GPU, which takes a context for as long as it asks."""
+        context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
+        try:
+            self._call("cuCtxPushCurrent_v2", context)
+            try:
+                self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
+            finally:
+                self._call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+        finally:
+            self._call("cuDevicePrimaryCtxRelease_v2", self._device)
+        return free.value
+
+    def stream_fault(self, stream: int) -> str:
+        """Why nothing runs on the stream any more, or "". A kernel's fault comes back from every call until the process ends."""
+        code = self._cuda.cuStreamQuery(ctypes.c_void_p(stream))
+        return "" if code in (0, _NOT_READY) else self._words(code)
+
+    def capture(self, stream: int, enqueue: Callable[[], None]) -> CapturedGraph:
+        """What `enqueue` puts on the stream as a graph that can be launched again and again; nothing of it runs now.
+
+        Raises DriverError where something cannot be captured, and what `enqueue` raises; the stream is free again either way.
+        """
+        handle, graph, executable = ctypes.c_void_p(stream), ctypes.c_void_p(), ctypes.c_void_p()
+        self._call("cuStreamBeginCapture_v2", handle, _CAPTURE_THREAD_LOCAL)
+        try:
+            enqueue()
+        except BaseException:
+            if not self._cuda.cuStreamEndCapture(handle, ctypes.byref(graph)) and graph.value:
+                self._cuda.cuGraphDestroy(graph)
+            raise
+        self._call("cuStreamEndCapture", handle, ctypes.byref(graph))
+        try:
+            self._call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
+        finally:
+            self._cuda.cuGraphDestroy(graph)
+        return CapturedGraph(self, executable, handle)
+
+    def _attribute(self, number: int) -> int:
+        value = ctypes.c_int()
+        self._call("cuDeviceGetAttribute", ctypes.byref(value), number, self._device)
+        return value.value
+
+    def _call(self, function: str, *arguments: object) -> None:
+        code = getattr(self._cuda, function)(*arguments)
+        if code:
+            raise DriverError(f"{function} failed: {self._words(code)}")
+
+    def _words(self, code: int) -> str:
+        text = ctypes.c_char_p()
+        self._cuda.cuGetErrorString(code, ctypes.byref(text))
+        return (text.value or b"").decode(errors="replace") or f"CUDA error {code}"
+
+
+class CapturedGraph:
+    """Work captured from a stream, launched on it as a whole. Closed by `close`; made by `Driver.capture`."""
+
+    def __init__(self, driver: Driver, executable: ctypes.c_void_p, stream: ctypes.c_void_p) -> None:
+        self._driver = driver
+        self._executable: ctypes.c_void_p | None = executable
+        self._stream = stream
+
+    def launch(self) -> None:
+        """Puts the whole graph on its stream. Raises DriverError."""
+        self._driver._call("cuGraphLaunch", self._executable, self._stream)
+
+    def close(self) -> None:
+        """Frees it; a second time does nothing."""
+        if self._executable is not None:
+            self._driver._cuda.cuGraphExecDestroy(self._executable)
+            self._executable = None

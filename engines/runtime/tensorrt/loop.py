@@ -1,0 +1,265 @@
+"""The order of an inference on the GPU: raw frame up, letterbox kernel, detector, rows down; then regions up, attributes, answers down.
+
+Every buffer is made once and every address set once. Nothing but the frame, the rows, the regions and the answers crosses the bus: the
+feature maps stay where the detector left them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines.bundle import Bundle
+from engines.detections import Float32, Image
+from engines.errors import DeviceLostError, InferenceError, RuntimeUnavailableError
+from engines.preprocess import Letterbox
+from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
+from engines.runtime.tensorrt.driver import Driver, DriverError
+from engines.runtime.tensorrt.letterbox import BLOCK, GEOMETRY, SPAN, grid, tables
+from engines.runtime.tensorrt.library import Library, Words, load
+from engines.runtime.tensorrt.memory import Gpu
+from engines.runtime.tensorrt.network import Network
+from engines.runtime.tensorrt.plan import ATTRIBUTES, DETECTOR, KERNEL, key_of, read_plan
+from engines.runtime.tensorrt.replay import Replay
+
+FRAME_BYTES = 3 * 2592 * 1944
+"""Room for a frame of the larger of the known cameras; a larger one is made room for when it comes, once."""
+DEADLINE_MS = 2000.0
+"""A frame takes a few milliseconds; one that takes this long is not waited for."""
+POLL_S = 50e-6
+"""How often the GPU is asked whether it has done."""
+
+log = logging.getLogger(__name__)
+
+
+class TensorrtGraphs:
+    """A bundle's plans on the first GPU; see `engines.runtime.graphs.Graphs`.
+
+    plans: the folder that `attridet build` wrote. library: `tensorrt` or `tensorrt_rtx`. Making it raises RuntimeUnavailableError where
+    there is no driver, no GPU or no TensorRT. The thread that opens it owns the context; another one's call is an InferenceError.
+    """
+
+    def __init__(self, bundle: Bundle, plans: Path, library: str = "tensorrt", deadline_ms: float = DEADLINE_MS) -> None:
+        # The driver first: TensorRT's runtime segfaults where there is none.
+        self._driver = Driver()
+        self._device = self._driver.device()
+        self._library: Library = load(library)
+        self._bundle = bundle
+        self._plans = plans
+        self._deadline_s = deadline_ms / 1e3
+        self.regions = bundle.attribute_graph(largest=True)[1]
+        self.runtime = f"{self._library.title} on {self._device.name} ({self._device.arch})"
+        self._made = ExitStack()
+        self._open = False
+        self._kernel: Any = None
+        self._runtime: Any = None
+
+    def open(self) -> None:
+        """Checks the plan, deserialises it, makes every buffer. Raises RuntimeUnavailableError, and leaves nothing behind then."""
+        plan = read_plan(self._plans, self._bundle, key_of(self._bundle, self._library, self._device))
+        words = Words(self._library)
+        with ExitStack() as made:
+            self._gpu = made.enter_context(Gpu())
+            try:
+                self._runtime = self._library.module.Runtime(words.logger)
+                made.callback(self._drop_handles)
+                self._detector = self._network(words, plan.contents[DETECTOR], DETECTOR, (IMAGE, ROWS, P2, P3), made)
+                self._describer = self._network(words, plan.contents[ATTRIBUTES], ATTRIBUTES, (P2, P3, ROIS, PROBABILITIES), made)
+                self._make_buffers(plan.contents[KERNEL])
+            except (self._gpu.errors, DriverError) as error:
+                raise RuntimeUnavailableError(f"{self.runtime}: the engine does not open ({error}).{words.last()}") from error
+            self._halves = [Replay(self._driver, self._gpu.stream, self._gpu.errors) for _ in range(2)]
+            for half in self._halves:
+                made.callback(half.forget)
+            self._made = made.pop_all()
+        for line in words.lines:
+            log.warning("TensorRT: %s", line)
+        self._letterbox: Letterbox | None = None
+        self._loaded: tuple[Image, Letterbox] | None = None
+        self._pending = False
+        self._owner = threading.get_ident()
+        self._open = True
+
+    def detect(self, image: Float32) -> Float32:
+        """Rows of a picture that `engines.preprocess` prepared: what the kernel is compared with. Raises as `detect_loaded`."""
+        with self._turn():
+            self._loaded = None
+            shape, dtype = self._detector.tensors[IMAGE]
+            if image.shape != shape:
+                raise InferenceError(f"a prepared picture is {shape}, this one is {image.shape}")
+            prepared = self._room(self._detector.bytes_of(IMAGE)).view(dtype)
+            np.copyto(prepared.reshape(shape), image, casting="same_kind")
+            self._run(0, IMAGE, lambda: self._detect_prepared(prepared))
+            return self._rows_answered()
+
+    def load(self, image: Image, letterbox: Letterbox) -> None:
+        """Copies a BGR frame (h, w, 3) uint8 that lies in the input as `letterbox` says to where the GPU reads it.
+
+        Raises InferenceError (still busy, another thread) or DeviceLostError.
+        """
+        with self._turn():
+            self._loaded = None
+            raw = self._room(image.nbytes)
+            np.copyto(raw.reshape(image.shape), image)
+            if letterbox != self._letterbox:
+                self._send_tables(letterbox)
+            self._loaded = raw, letterbox
+
+    def detect_loaded(self) -> Float32:
+        """Rows (N, 5 + classes) of the frame loaded last; overwritten by the next call.
+
+        Raises InferenceError (refused, too late, nothing loaded, another thread) or DeviceLostError.
+        """
+        with self._turn():
+            if self._loaded is None:
+                raise InferenceError("no frame was loaded; `load` one first")
+            raw, letterbox = self._loaded
+            self._loaded = None
+            self._run(0, letterbox, lambda: self._detect_raw(raw, letterbox))
+            return self._rows_answered()
+
+    def describe(self, rois: Float32) -> Float32:
+        """Attribute probabilities (regions, logits) of boxes (regions, 4) on the picture seen last. Raises as `detect_loaded`."""
+        with self._turn():
+            np.copyto(self._rois_up.array, rois, casting="same_kind")
+            self._run(1, ROIS, self._describe)
+            probabilities: Float32 = self._probabilities_down.array.astype(np.float32, copy=False)
+            return probabilities
+
+    def close(self) -> None:
+        """Frees everything in reverse. After a fault of the GPU nothing can be freed, and the process ends anyway."""
+        self._open = False
+        self._made.close()
+
+    # ---- opening
+
+    def _drop_handles(self) -> None:
+        self._kernel = self._runtime = None
+
+    def _network(self, words: Words, plan: bytes, what: str, names: tuple[str, ...], made: ExitStack) -> Network:
+        network = Network(self._library, self._runtime, words, plan, what, names)
+        made.callback(network.close)
+        return network
+
+    def _make_buffers(self, cubin: bytes) -> None:
+        gpu, detector, describer = self._gpu, self._detector, self._describer
+        for name in (P2, P3):
+            if detector.tensors[name] != describer.tensors[name]:
+                raise RuntimeUnavailableError(f"detector and attribute graph disagree on {name}. Export the bundle again.")
+        self._image = gpu.buffer(detector.bytes_of(IMAGE))
+        self._rows = gpu.buffer(detector.bytes_of(ROWS))
+        maps = {name: gpu.buffer(detector.bytes_of(name)) for name in (P2, P3)}
+        self._rois = gpu.buffer(describer.bytes_of(ROIS))
+        self._probabilities = gpu.buffer(describer.bytes_of(PROBABILITIES))
+        for network, bound in (
+            (detector, {IMAGE: self._image, ROWS: self._rows, **maps}),
+            (describer, {**maps, ROIS: self._rois, PROBABILITIES: self._probabilities}),
+        ):
+            for name, buffer in bound.items():
+                network.bind(name, buffer.address)
+        self._rows_down = gpu.pinned(*detector.tensors[ROWS])
+        self._rois_up = gpu.pinned(*describer.tensors[ROIS])
+        self._probabilities_down = gpu.pinned(*describer.tensors[PROBABILITIES])
+        (_, _, h, w), dtype = detector.tensors[IMAGE]
+        table_bytes = (h + w) * SPAN.itemsize + GEOMETRY.itemsize
+        self._tables, self._tables_up = gpu.buffer(table_bytes), gpu.pinned((table_bytes,), np.uint8)
+        self._frame, self._frame_up = gpu.buffer(FRAME_BYTES), gpu.pinned((FRAME_BYTES,), np.uint8)
+        self._kernel = gpu.kernel(cubin, "letterbox_f16" if dtype == np.float16 else "letterbox_f32")
+
+    # ---- one frame
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One call on the GPU by the thread that owns it, after the one before has run."""
+        if not self._open:
+            raise InferenceError("TensorRT is not open. Use the engine inside `with`.")
+        if threading.get_ident() != self._owner:
+            raise InferenceError("TensorRT was opened by another thread, and a CUDA context belongs to one. Call it from there.")
+        try:
+            if self._pending:
+                self._wait("the GPU is still busy with an earlier frame")
+            yield
+        except (self._gpu.errors, DriverError) as error:
+            self._check_alive(error)
+            raise InferenceError(f"CUDA: {error}") from error
+        except InferenceError as error:
+            self._check_alive(error)
+            raise
+
+    def _check_alive(self, error: Exception) -> None:
+        fault = self._driver.stream_fault(self._gpu.stream)
+        if not fault:
+            return
+        self._open = False
+        self._made.pop_all()
+        self._gpu.abandon()
+        raise DeviceLostError(
+            f"the GPU faulted ({fault}; {error}). Nothing runs on it in this process any more: it ends, to be started anew."
+        ) from error
+
+    def _run(self, half: int, key: Hashable, enqueue: Callable[[], None]) -> None:
+        self._pending = True
+        try:
+            self._halves[half].run(key, enqueue)
+        finally:
+            # Also after a refusal: what is on the stream already still reads the pinned memory.
+            self._gpu.mark()
+        self._wait(f"the GPU did not answer within {1e3 * self._deadline_s:.0f} ms")
+
+    def _wait(self, fault: str) -> None:
+        end = time.monotonic() + self._deadline_s
+        while not self._gpu.done():
+            if time.monotonic() > end:
+                raise InferenceError(f"{fault}; this one is left out")
+            time.sleep(POLL_S)
+        self._pending = False
+
+    def _detect_raw(self, raw: Image, letterbox: Letterbox) -> None:
+        self._gpu.up(self._frame, raw)
+        columns = self._tables.address
+        rows = columns + letterbox.resized_hw[1] * SPAN.itemsize
+        geometry = rows + letterbox.resized_hw[0] * SPAN.itemsize
+        self._gpu.launch(self._kernel, grid(letterbox), BLOCK, (self._frame.address, self._image.address, columns, rows, geometry))
+        self._detect()
+
+    def _detect_prepared(self, prepared: Float32) -> None:
+        self._gpu.up(self._image, prepared)
+        self._detect()
+
+    def _detect(self) -> None:
+        self._detector.enqueue(self._gpu.stream)
+        self._gpu.down(self._rows_down.array, self._rows)
+
+    def _describe(self) -> None:
+        self._gpu.up(self._rois, self._rois_up.array)
+        self._describer.enqueue(self._gpu.stream)
+        self._gpu.down(self._probabilities_down.array, self._probabilities)
+
+    def _send_tables(self, letterbox: Letterbox) -> None:
+        """The kernel's tables for another size of frame; outside of every capture, since they change once."""
+        made = tables(letterbox)
+        content = np.concatenate([part.view(np.uint8) for part in (made.columns, made.rows, made.geometry)])
+        self._tables_up.array[: len(content)] = content
+        self._gpu.up(self._tables, self._tables_up.array[: len(content)])
+        self._letterbox = letterbox
+
+    def _room(self, nbytes: int) -> Image:
+        """The first bytes of the pinned frame, which grows where a frame is larger than any before."""
+        if nbytes > self._frame.nbytes:
+            for old in (self._frame, self._frame_up):
+                old.free()
+            for half in self._halves:
+                half.forget()
+            self._frame, self._frame_up = self._gpu.buffer(nbytes), self._gpu.pinned((nbytes,), np.uint8)
+        return self._frame_up.array[:nbytes]
+
+    def _rows_answered(self) -> Float32:
+        rows: Float32 = self._rows_down.array[0].astype(np.float32, copy=False)
+        return rows

@@ -1,0 +1,152 @@
+"""The one module with pycuda: the GPU's context, its memory, one stream, one event, and the launch of the letterbox kernel.
+
+No order of an inference lives here; that is `engines.runtime.tensorrt.loop`.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from importlib import import_module
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from typing_extensions import Self
+
+from engines.errors import RuntimeUnavailableError
+
+_KERNEL_ARGUMENTS = "PPPPP"
+"""frame, out, columns, rows, geometry: five addresses."""
+
+
+class Buffer:
+    """Memory of the GPU: its address and size in bytes."""
+
+    def __init__(self, allocation: Any, nbytes: int) -> None:
+        self.address = int(allocation)
+        self.nbytes = nbytes
+        self._allocation = allocation
+
+    def free(self) -> None:
+        """Gives it back; a second time does nothing."""
+        if self._allocation is not None:
+            self._allocation.free()
+            self._allocation = None
+
+
+class Pinned:
+    """Memory of the processor that the GPU copies from and to by itself; `array` is a view of it."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
+        self._allocation: Any = array.base
+
+    def free(self) -> None:
+        """Gives it back; `array` must not be used any more. A second time does nothing."""
+        if self._allocation is not None:
+            self.array = self.array[:0]
+            self._allocation.free()
+            self._allocation = None
+
+
+class Gpu:
+    """The first GPU's primary context, the one TensorRT works in, current on the thread that enters it; a stream and an event.
+
+    Everything asked of it between entering and leaving is freed in reverse on leaving. After `abandon` nothing is freed: a context with
+    a fault refuses, and its memory goes with the process. Entering raises RuntimeUnavailableError.
+    """
+
+    def __init__(self) -> None:
+        self._made = ExitStack()
+        self._cuda: Any = None
+        self._stream: Any = None
+        self._event: Any = None
+
+    def __enter__(self) -> Self:
+        self._cuda = cuda = _pycuda()
+        with ExitStack() as made:
+            try:
+                cuda.init()
+                context = cuda.Device(0).retain_primary_context()
+                made.callback(context.detach)
+                context.push()
+                made.callback(cuda.Context.pop)
+                self._stream = cuda.Stream()
+                # No timing: such an event costs the least to ask.
+                self._event = cuda.Event(cuda.event_flags.DISABLE_TIMING)
+            except cuda.Error as error:
+                raise RuntimeUnavailableError(
+                    f"the GPU does not open ({error}). Is another program holding it? Try again, or use the runtime onnx or openvino."
+                ) from error
+            self._made = made.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        # Stream and event before their context, which is popped and released last.
+        self._event = self._stream = None
+        self._made.close()
+
+    @property
+    def errors(self) -> type[Exception]:
+        """What pycuda raises."""
+        kind: type[Exception] = self._cuda.Error
+        return kind
+
+    @property
+    def stream(self) -> int:
+        """The stream's handle, as TensorRT and libcuda take it."""
+        return int(self._stream.handle)
+
+    def buffer(self, nbytes: int) -> Buffer:
+        """Memory of the GPU, at least one byte."""
+        made = Buffer(self._cuda.mem_alloc(max(nbytes, 1)), nbytes)
+        self._made.callback(made.free)
+        return made
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> Pinned:
+        """Page-locked memory of the processor as an array."""
+        made = Pinned(self._cuda.pagelocked_empty(shape, np.dtype(dtype)))
+        self._made.callback(made.free)
+        return made
+
+    def kernel(self, cubin: bytes, name: str) -> Any:
+        """A function of a compiled kernel, for `launch`."""
+        function = self._cuda.module_from_buffer(cubin).get_function(name)
+        function.prepare(_KERNEL_ARGUMENTS)
+        return function
+
+    def up(self, buffer: Buffer, array: NDArray[Any]) -> None:
+        """Puts a copy of a pinned array to the GPU on the stream."""
+        self._cuda.memcpy_htod_async(buffer.address, array, self._stream)
+
+    def down(self, array: NDArray[Any], buffer: Buffer) -> None:
+        """Puts a copy from the GPU into a pinned array on the stream."""
+        self._cuda.memcpy_dtoh_async(array, buffer.address, self._stream)
+
+    def launch(self, kernel: Any, grid: tuple[int, int, int], block: tuple[int, int, int], addresses: tuple[int, ...]) -> None:
+        """Puts a launch on the stream; arguments are addresses."""
+        kernel.prepared_async_call(grid, block, self._stream, *addresses)
+
+    def mark(self) -> None:
+        """Marks the stream's end as of now; `done` speaks of this mark."""
+        self._event.record(self._stream)
+
+    def done(self) -> bool:
+        """Has everything before the mark run? Raises `errors` where something of it failed."""
+        return bool(self._event.query())
+
+    def abandon(self) -> None:
+        """Leaves everything to the end of the process."""
+        self._made.pop_all()
+
+
+def _pycuda() -> Any:
+    """pycuda's driver module, imported when a GPU is opened."""
+    try:
+        return import_module("pycuda.driver")
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"pycuda cannot be imported ({error}). Run: pip install 'leukoscope[gpu]' (it builds where CUDA's headers are, on a Jetson "
+            "those of JetPack), and see that the NVIDIA driver is loaded; or use the runtime onnx or openvino."
+        ) from error

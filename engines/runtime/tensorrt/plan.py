@@ -1,0 +1,185 @@
+"""A plan on disk: what it depends on, how it is found, and everything that is checked before TensorRT sees a byte of it.
+
+A plan is a bundle's two graphs compiled for one GPU and one TensorRT, and the letterbox kernel compiled for that GPU: three files, and
+a sidecar that names them with their hashes. The sidecar is written last, so it is the whole plan or there is none.
+`engines.build_plans` writes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engines.bundle import Bundle
+from engines.errors import RuntimeUnavailableError
+from engines.manifest import FileRecord
+from engines.runtime.tensorrt.board import l4t_release
+from engines.runtime.tensorrt.driver import Device
+from engines.runtime.tensorrt.library import LIBRARIES, Library
+
+SCHEMA_VERSION = 1
+DETECTOR, ATTRIBUTES, KERNEL = "detector", "attributes", "kernel"
+ROLES = (DETECTOR, ATTRIBUTES, KERNEL)
+FLAGS = {"network": "strongly typed", "tf32": "off"}
+"""How graphs are compiled: types are the ONNX file's own, and float32 is float32 (TF32's 10 bits move boxes)."""
+KERNEL_SOURCE = Path(__file__).with_name("kernel.cu")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class PlanKey(_Model):
+    """Everything that a plan depends on; another value of any is another plan.
+
+    detector, attributes, kernel: sha256 of the two ONNX files and of kernel.cu. library, version: TensorRT's. capability: of the GPU,
+    "8.7". l4t: Jetson Linux's release, or "".
+    """
+
+    detector: str
+    attributes: str
+    kernel: str
+    library: str
+    version: str
+    capability: str
+    l4t: str
+    flags: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all of it, hex."""
+        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+
+    def differences(self, other: PlanKey) -> str:
+        """What is otherwise there, in words: "TensorRT 10.3.0, here 10.16.2"."""
+        words = {
+            "detector": "another detector",
+            "attributes": "another attribute graph",
+            "kernel": "another version of leukoscope",
+            "flags": "other settings",
+            "library": f"{LIBRARIES.get(other.library, other.library)}",
+            "version": f"{LIBRARIES.get(other.library, other.library)} {other.version}, here {self.version}",
+            "capability": f"a GPU of compute capability {other.capability}, here {self.capability}",
+            "l4t": f"Jetson Linux {other.l4t or 'none'}, here {self.l4t or 'none'}",
+        }
+        return "; ".join(text for field, text in words.items() if getattr(self, field) != getattr(other, field))
+
+
+class PlanFile(FileRecord):
+    """One file of a plan: its name beside the sidecar, size and sha256."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+
+
+class PlanRecord(_Model):
+    """The sidecar. bundle: the name of the engine folder; its version and digest as of the build. built: UTC. seconds: building took.
+
+    built_by: program and machine. gpu: its name. power_mode: of a Jetson. golden: the golden picture was answered before this was kept.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    bundle: str
+    bundle_version: str
+    bundle_digest: str
+    key: PlanKey
+    digest: str
+    files: dict[str, PlanFile]
+    built: str
+    seconds: float
+    built_by: str
+    gpu: str
+    power_mode: str = ""
+    workspace_bytes: int
+    golden: bool
+
+    def to_json(self) -> bytes:
+        """The sidecar's content."""
+        return (json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A plan that may be deserialised: its sidecar fits this device and its files have the hashes that it names."""
+
+    record: PlanRecord
+    contents: dict[str, bytes]
+
+
+def key_of(bundle: Bundle, library: Library, device: Device, l4t: str | None = None) -> PlanKey:
+    """What a plan of this bundle depends on here. l4t: instead of what the board says."""
+    files, manifest = bundle.manifest.files, bundle.manifest
+    return PlanKey(
+        detector=files[manifest.detector_graph].sha256,
+        attributes=files[bundle.attribute_graph(largest=True)[0].name].sha256,
+        kernel=sha256(KERNEL_SOURCE.read_bytes()),
+        library=library.name,
+        version=library.version,
+        capability=".".join(map(str, device.capability)),
+        l4t=l4t_release() if l4t is None else l4t,
+        flags=dict(FLAGS),
+    )
+
+
+def sidecar(folder: Path, bundle: str, key: PlanKey) -> Path:
+    """Where the sidecar of a plan lies: the key is in the name."""
+    return folder / f"{bundle}-{key.digest[:16]}.json"
+
+
+def file_name(bundle: str, key: PlanKey, role: str, content_sha256: str) -> str:
+    """The name of a plan's file. Its content is in the name: a new one never takes an old one's place before its sidecar does."""
+    return f"{bundle}-{key.digest[:16]}.{role}-{content_sha256[:8]}.{'cubin' if role == KERNEL else 'plan'}"
+
+
+def read_plan(folder: Path, bundle: Bundle, key: PlanKey) -> Plan:
+    """The plan of a bundle for this device. Raises RuntimeUnavailableError that says what is wrong and how to build it.
+
+    Sidecar, key, sizes and hashes are checked here, before anything is deserialised: TensorRT trusts a plan as it trusts code.
+    """
+    again = f"Run: attridet build {bundle.path} --plans {folder} --runtime {key.library}"
+    path = sidecar(folder, bundle.manifest.name, key)
+    if not path.is_file():
+        others = [record for _, record in sidecars(folder) if record.bundle == bundle.manifest.name]
+        near = max(others, key=lambda record: (record.key.library == key.library, record.built), default=None)
+        reason = f"the one that is there was built for {key.differences(near.key)}" if near else "none was built there yet"
+        raise RuntimeUnavailableError(f"{folder}: has no plan of {bundle.manifest.name} for this device: {reason}. {again}")
+    try:
+        record = PlanRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RuntimeUnavailableError(f"{path}: cannot be read ({str(error).splitlines()[0]}). {again} --force") from error
+    if record.key != key or record.digest != key.digest:
+        words = key.differences(record.key) or "its digest is not that of its key"
+        raise RuntimeUnavailableError(f"{path}: does not belong to its name ({words}). {again} --force")
+    if set(record.files) != set(ROLES):
+        raise RuntimeUnavailableError(f"{path}: names {', '.join(record.files)}, expected {', '.join(ROLES)}. {again} --force")
+    contents = {}
+    for role, file in record.files.items():
+        try:
+            content = (folder / file.name).read_bytes()
+        except OSError as error:
+            raise RuntimeUnavailableError(f"{folder / file.name}: cannot be read ({error.strerror}). {again} --force") from error
+        if sha256(content) != file.sha256:
+            raise RuntimeUnavailableError(
+                f"{folder / file.name}: altered or incomplete (its sha256 is not the sidecar's). {again} --force"
+            )
+        contents[role] = content
+    return Plan(record, contents)
+
+
+def sidecars(folder: Path) -> list[tuple[Path, PlanRecord]]:
+    """The sidecars of a folder that can be read, by name."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append((path, PlanRecord.model_validate_json(path.read_bytes())))
+        except (OSError, ValidationError):
+            continue
+    return found
+
+
+def sha256(content: bytes) -> str:
+    """sha256, hex."""
+    return hashlib.sha256(content).hexdigest()

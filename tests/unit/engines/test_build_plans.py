@@ -1,0 +1,197 @@
+"""`attridet build` from end to end on the stand-in: proved on the golden picture and put in the old one's place, or nothing changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recording_cuda import Machine
+from standin_plans import CUBIN, key
+from standin_plans import machine as stand_in
+
+from engines import build_plans as build_plans_module
+from engines.build import MIB, workspace_bytes
+from engines.build_plans import build_plans
+from engines.bundle import Bundle, write_bundle
+from engines.cli import app
+from engines.commands.build import Bars
+from engines.commands.terminal import progress_bar
+from engines.detections import Image
+from engines.errors import BuildError, BundleError
+from engines.runtime.tensorrt.engine import TensorrtEngine
+from engines.runtime.tensorrt.plan import read_plan, sidecars
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The stand-in, and a kernel that nvcc need not compile; that it can is another test's."""
+    monkeypatch.setattr(build_plans_module, "compile_kernel", lambda _arch: CUBIN)
+    return stand_in(monkeypatch)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_built_is_what_the_engine_opens(machine: Machine, bundle: Bundle, tmp_path: Path, frame: Image) -> None:
+    outcome = build_plans(bundle, tmp_path / "plans")
+    record = outcome.record
+    assert outcome.built and outcome.path.is_file()
+    assert read_plan(tmp_path / "plans", bundle, key(bundle)).record == record
+    assert (record.gpu, record.bundle_digest, record.golden) == ("Stand-in", bundle.digest, True)
+    assert record.built_by.startswith("leukoscope ") and record.built.endswith("+00:00")
+    with TensorrtEngine(bundle, tmp_path / "plans", verify=True) as engine:
+        assert len(engine.infer(frame).detections) > 0
+    assert sorted(Path(name).suffix for name in names(tmp_path / "plans")) == [".cache", ".cubin", ".json", ".plan", ".plan"]
+
+
+def test_the_graphs_are_compiled_as_the_notes_ask(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
+    """Strongly typed (the stand-in's builder insists), TF32 off, memory bounded, the second build with the first one's timings."""
+    build_plans(bundle, tmp_path)
+    detector, attributes = machine.asked
+    assert detector.flags_cleared == attributes.flags_cleared == ["tf32"]
+    assert 256 * MIB <= detector.workspace <= 2048 * MIB  # half of the 4 GiB that the stand-in has free, or of this machine's
+    assert detector.timings == b"" and attributes.timings == b"timings\x01"
+    (cache,) = tmp_path.glob("timings-tensorrt-10.16.2-sm_87.cache")
+    cache.write_bytes(b"of another GPU")
+    build_plans(bundle, tmp_path, force=True)
+    assert machine.asked[2].timings == b""
+
+
+def test_a_good_plan_is_left_and_a_damaged_one_built_anew(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
+    first = build_plans(bundle, tmp_path)
+    again = build_plans(bundle, tmp_path)
+    assert not again.built and again.record == first.record and len(machine.asked) == 2
+    assert build_plans(bundle, tmp_path, force=True).built
+    (plan,) = tmp_path.glob("*.detector-*.plan")
+    plan.write_bytes(b"half a pl")
+    assert build_plans(bundle, tmp_path).built
+    assert not build_plans(bundle, tmp_path).built
+
+
+def test_a_plan_that_answers_the_golden_picture_wrongly_changes_nothing(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
+    build_plans(bundle, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    machine.bends = 0.8
+    with pytest.raises(BuildError, match=r"does not answer the golden picture.*Nothing was changed"):
+        build_plans(bundle, tmp_path, force=True)
+    with pytest.raises(BuildError, match="Nothing was changed"):
+        build_plans(bundle, tmp_path)  # the old plan answers wrongly too, so it is tried anew
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".cache"}
+    assert after == {name: content for name, content in before.items() if not name.endswith(".cache")}
+    machine.bends = 1.0
+    assert not build_plans(bundle, tmp_path).built
+
+
+def test_a_build_that_fails_changes_nothing_and_carries_tensorrts_line(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
+    machine.builds = False
+    with pytest.raises(BuildError, match=r"detector.onnx: TensorRT 10.16.2 cannot compile it.\n  TensorRT: .*no implementation"):
+        build_plans(bundle, tmp_path)
+    machine.parses = False
+    with pytest.raises(
+        BuildError, match=r"does not accept it \(Conv model.0.conv: the stand-in was told to refuse\).\n  TensorRT: .*node 0"
+    ):
+        build_plans(bundle, tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_after_an_update_of_tensorrt_the_new_plan_takes_the_old_ones_place(
+    bundle: Bundle, tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_plans(bundle, tmp_path)
+    updated = stand_in(monkeypatch, version="10.17.0")
+    updated.bends = 0.5
+    with pytest.raises(BuildError):
+        build_plans(bundle, tmp_path)
+    assert [record.key.version for _, record in sidecars(tmp_path)] == ["10.16.2"]  # still there for a step back
+    updated.bends = 1.0
+    outcome = build_plans(bundle, tmp_path)
+    assert [record.key.version for _, record in sidecars(tmp_path)] == ["10.17.0"]
+    assert outcome.removed == 3
+
+
+def test_another_bundles_plans_are_left_alone(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
+    """Also where its name begins with this one's."""
+    fields = {**bundle.manifest.model_dump(), "name": "attridet-test-int8"}
+    files = {name: bundle.path / name for name in bundle.manifest.files}
+    other = write_bundle(tmp_path / "other", type(bundle.manifest).model_validate(fields), files)
+    build_plans(other, tmp_path / "plans")
+    build_plans(bundle, tmp_path / "plans")
+    build_plans(bundle, tmp_path / "plans", force=True)
+    assert {record.bundle for _, record in sidecars(tmp_path / "plans")} == {"attridet-test", "attridet-test-int8"}
+    for one in (bundle, other):
+        read_plan(tmp_path / "plans", one, key(one))
+    assert len(names(tmp_path / "plans")) == 9
+
+
+def test_ctrl_c_ends_the_build_at_its_next_step(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
+    class Impatient:
+        def start(self, name: str, parent: str | None, steps: int) -> None:
+            pass
+
+        def step(self, name: str, done: int) -> None:
+            raise KeyboardInterrupt
+
+        def finish(self, name: str) -> None:
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        build_plans(bundle, tmp_path, phases=lambda _graph: Impatient())
+    assert names(tmp_path) == []
+
+
+def test_a_bundle_without_a_golden_picture_is_not_built(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
+    files = {name: bundle.path / name for name in bundle.manifest.files if not name.startswith("golden")}
+    with pytest.raises(BundleError, match="has no golden picture, so a plan could not be proved"):
+        build_plans(write_bundle(tmp_path / "blind", bundle.manifest, files), tmp_path / "plans")
+
+
+@pytest.mark.parametrize(
+    ("available", "gpu_free", "integrated", "expected"),
+    [
+        (3000 * MIB, 3500 * MIB, True, 1500),  # a Jetson: one memory
+        (3000 * MIB, 16000 * MIB, False, 4096),  # a card of its own, and the limit
+        (64000 * MIB, 2001 * MIB, False, 1000),
+        (None, None, True, 256),
+    ],
+)
+def test_the_workspace_is_half_of_what_is_free(available: int | None, gpu_free: int | None, integrated: bool, expected: int) -> None:
+    assert workspace_bytes(available, gpu_free, integrated) == expected * MIB
+
+
+def test_a_full_board_says_what_to_stop() -> None:
+    with pytest.raises(BuildError, match=r"only 300 MiB of memory are free, and building needs 512. Stop other programs"):
+        workspace_bytes(300 * MIB, 8000 * MIB, True)
+
+
+# ---- the command
+
+
+def run(*words: str) -> Any:
+    from typer.testing import CliRunner
+
+    return CliRunner().invoke(app, ["build", *words])
+
+
+def test_the_command_says_what_became_of_it(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
+    first = run(str(bundle.path), "--plans", str(tmp_path))
+    assert first.exit_code == 0, first.output
+    assert "attridet-test 0.0.1 for Stand-in: " in first.output and "it answers the golden picture" in first.output
+    assert "nothing to do: the plan of 20" in run(str(bundle.path), "--plans", str(tmp_path)).output
+    assert json.loads(next(tmp_path.glob("*.json")).read_text())["key"]["library"] == "tensorrt"
+
+
+def test_phases_are_bars_within_bars() -> None:
+    bar = progress_bar(quiet=True)
+    bars = Bars(bar, "detector.onnx")
+    bars.start("Building engine", None, 2)
+    bars.start("Timing tactics", "Building engine", 3)
+    bars.step("Timing tactics", 2)
+    bars.step("never started", 2)
+    assert [task.description for task in bar.tasks] == ["detector.onnx: Building engine", "  Timing tactics"]
+    assert (bar.tasks[1].completed, bar.tasks[1].total) == (2, 3)
+    bars.finish("Timing tactics")
+    bars.finish("never started")
+    assert len(bar.tasks) == 1

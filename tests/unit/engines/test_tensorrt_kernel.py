@@ -1,0 +1,111 @@
+"""The letterbox kernel, its very source built for the processor: the same bytes as `engines.preprocess`. It compiles for the boards."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from letterbox_host import host_kernel, prepare_by_kernel
+
+from engines import build_kernel
+from engines.build_kernel import compile_kernel
+from engines.detections import Image
+from engines.errors import BuildError, RuntimeUnavailableError
+from engines.preprocess import letterbox_geometry, prepare
+from engines.runtime.tensorrt.letterbox import AREA, AREA_WHOLE, COPY, GEOMETRY, LINEAR, SPAN, tables
+
+needs_nvcc = pytest.mark.skipif(
+    shutil.which("nvcc") is None and not build_kernel.USUAL_PLACE.is_file(), reason="needs nvcc (CUDA's compiler)"
+)
+
+
+def noise(hw: tuple[int, int], seed: int = 0) -> Image:
+    """Every byte is another number, so that no wrong weight or row stays hidden."""
+    return np.random.default_rng(seed).integers(0, 256, (*hw, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("hw", "mode"),
+    [
+        ((1080, 1920), AREA_WHOLE),  # three to one
+        ((1280, 1280), AREA_WHOLE),  # two to one: rounded otherwise
+        ((1944, 2592), AREA),
+        ((1081, 1921), AREA),
+        ((719, 1283), AREA),
+        ((641, 640), AREA),
+        ((900, 13), AREA),
+        ((1, 4000), AREA),
+        ((480, 640), COPY),
+        ((639, 640), COPY),
+        ((360, 363), LINEAR),
+        ((241, 317), LINEAR),
+        ((320, 320), LINEAR),
+        ((3, 5), LINEAR),
+        ((1, 1), LINEAR),
+    ],
+)
+def test_the_kernel_gives_the_bytes_of_preprocess(hw: tuple[int, int], mode: int) -> None:
+    assert tables(letterbox_geometry(hw, (640, 640), True)).geometry["mode"][0] == mode
+    image = noise(hw)
+    np.testing.assert_array_equal(prepare_by_kernel(image, (640, 640), True), prepare(image, (640, 640), True)[0])
+
+
+@settings(max_examples=40)
+@given(
+    st.tuples(st.integers(1, 700), st.integers(1, 700)),
+    st.sampled_from([(320, 320), (96, 160), (64, 32)]),
+    st.booleans(),
+    st.integers(0, 9),
+)
+def test_the_kernel_gives_the_bytes_of_preprocess_at_any_size(
+    hw: tuple[int, int], input_hw: tuple[int, int], scale_up: bool, seed: int
+) -> None:
+    host_kernel()  # skips outside of hypothesis' own reading of exceptions
+    image = noise(hw, seed)
+    np.testing.assert_array_equal(prepare_by_kernel(image, input_hw, scale_up), prepare(image, input_hw, scale_up)[0])
+
+
+@pytest.mark.shared
+def test_the_kernel_gives_the_bytes_of_preprocess_on_real_fields(shared_data: Path) -> None:
+    paths = [path for name in ("lld_40x", "bccd", "pbc") for path in islice(sorted((shared_data / name / "Images/val").iterdir()), 3)]
+    assert len(paths) == 9
+    for path in paths:
+        image = np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR), np.uint8)
+        np.testing.assert_array_equal(prepare_by_kernel(image, (640, 640), True), prepare(image, (640, 640), True)[0])
+
+
+def test_the_tables_have_the_kernels_layout() -> None:
+    """Two structs in two languages: five and ten words of four bytes, without gaps."""
+    assert SPAN.itemsize == 20 and GEOMETRY.itemsize == 40
+    made = tables(letterbox_geometry((1944, 2592), (640, 640), True))
+    assert made.columns.shape == (640,) and made.rows.shape == (480,) and made.geometry.shape == (1,)
+    assert (made.columns["first"] + made.columns["count"]).max() == 2592  # reaches the last pixel and no further
+    weights = made.columns["head"] + (made.columns["count"] - 2) * made.columns["body"] + made.columns["tail"]
+    np.testing.assert_allclose(weights, 1, atol=1e-6)
+
+
+@needs_nvcc
+@pytest.mark.parametrize("arch", ["sm_87", "sm_90", "sm_110"])
+def test_it_compiles_for_orin_hopper_and_thor(arch: str) -> None:
+    cubin = compile_kernel(arch)
+    assert cubin[:4] == b"\x7fELF"
+    assert b"letterbox_f32" in cubin and b"letterbox_f16" in cubin
+
+
+@needs_nvcc
+def test_nvccs_words_reach_the_reader() -> None:
+    with pytest.raises(BuildError, match=r"nvcc cannot compile it for sm_1\.(.|\n)*nvcc: .*sm_1"):
+        compile_kernel("sm_1")
+
+
+def test_without_nvcc_it_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(build_kernel, "USUAL_PLACE", tmp_path / "bin/nvcc")
+    with pytest.raises(RuntimeUnavailableError, match=r"nvcc is neither in PATH nor in .*bin.*apt install"):
+        compile_kernel("sm_87")
