@@ -56,7 +56,7 @@ def confusions(reference: Int64, candidate: Int64, names: Sequence[str], label: 
         _matrix(right, other, other - one, labels, words)
         left.set_xlabel("told by the reference", color=INK)
         right.set_xlabel("told by the candidate", color=INK)
-        note = f"{label}\nRows: labelled (cells). Shade: share of the row. Red: cells more or fewer than by the reference."
+        note = f"{label}\nRows: labelled (cells). Shade: share of the row. Signed: cells more or fewer than by the reference."
         headline(figure, "Types: labelled and told", note)
         return figure
 
@@ -193,9 +193,8 @@ def _matrix(axes: Any, counts: Int64, more: Int64 | None, rows: Sequence[str], c
                 j, i - (0.14 if changed else 0), str(counts[i, j]), ha="center", va="center", fontsize=8, color="white" if dark else INK
             )
         if changed:
-            halo = [withStroke(linewidth=2.4, foreground="white")]
             axes.text(
-                j, i + 0.24, f"{changed:+d}", ha="center", va="center", fontsize=6.8, fontweight="bold", color=RED, path_effects=halo
+                j, i + 0.24, f"{changed:+d}", ha="center", va="center", fontsize=7, fontweight="bold", color="white" if dark else INK
             )
     for i in range(last):
         axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=SOFT, linewidth=1.1, zorder=3))
