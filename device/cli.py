@@ -32,6 +32,14 @@ def run(
     wait_for_devices: Annotated[
         bool, typer.Option("--wait-for-devices", help="Wait for a camera or screen that is not there at the start, as at boot.")
     ] = False,
+    record: Annotated[
+        Optional[Path],  # noqa: UP045  # typer on 3.10
+        typer.Option(metavar="DIR", help="Keep frames as the camera gives them, for a calibration set; goes on behind those in DIR."),
+    ] = None,
+    record_every: Annotated[
+        Optional[float],  # noqa: UP045  # typer on 3.10
+        typer.Option(min=0, help="Seconds between two frames of the resting stage; each counted field is kept besides. Default: 5."),
+    ] = None,
 ) -> None:
     """Run the appliance until it is stopped; an open slide is then closed as aborted, not lost."""
     with _advice():
@@ -40,7 +48,7 @@ def run(
 
         loaded = load_config(config)
         _log(loaded.log_level)
-        outcome = run_configured(loaded, display, start, wait_for_devices)
+        outcome = run_configured(loaded, display, start, wait_for_devices, record, record_every)
         _end(outcome.reason, outcome.saved)
 
 

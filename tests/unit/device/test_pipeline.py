@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from calibration.profile import load_profile
 from device.camera.base import CameraState, CameraStatus, Frame
 from device.clock import SystemClock
 from device.commands import Command
-from device.config import BrokerSection, Config, DeviceSection, DisplaySection, ReplayCamera, SlideSection
+from device.config import BrokerSection, Config, DeviceSection, DisplaySection, FramesSection, ReplayCamera, SlideSection
 from device.display.base import ScreenView
 from device.display.null import NullDisplay
 from device.errors import DisplayError, StoreError
@@ -19,6 +20,7 @@ from device.journal import Journal
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import Pipeline
 from device.record import Provenance, SlideRecord
+from device.recording import FrameRecorder
 from device.slide.model import Field, Slide, SlideState
 from device.slide.session import SlideSession
 from device.store import Store
@@ -99,7 +101,12 @@ class FullStore(Store):
 
 
 def line(
-    folder: Path, source: Pictures, engine: OneNeutrophil, display: NullDisplay | None = None, store: Store | None = None
+    folder: Path,
+    source: Pictures,
+    engine: OneNeutrophil,
+    display: NullDisplay | None = None,
+    store: Store | None = None,
+    recorder: FrameRecorder | None = None,
 ) -> Pipeline:
     config = Config(
         camera=ReplayCamera(kind="replay", source="pictures"),
@@ -113,7 +120,8 @@ def line(
     record = SlideRecord(store or Store.open(folder / "record.sqlite"), journal, made, CLOCK, lambda: None)
     session = SlideSession(LEUKEMIA_ATTRI, config.slide, 0.4, True, 90, CLOCK)
     screen = display or NullDisplay()
-    return Pipeline(source, engine, session, record, screen, made, CLOCK, broker=lambda: BrokerStatus("connected"))
+    broker = BrokerStatus("connected")
+    return Pipeline(source, engine, session, record, screen, made, CLOCK, broker=lambda: broker, recorder=recorder)
 
 
 def run_out(pipeline: Pipeline) -> Slide:
@@ -205,3 +213,39 @@ def test_the_view_carries_provenance_and_certainty(tmp_path: Path) -> None:
     view = pipeline.view()
     assert view.engine.name == "stand-in" and view.calibration_label == "zzcat-5mp 1 100x (nominal)"
     assert view.identified == (True,)
+
+
+class FullRecorder(FrameRecorder):
+    """A real recorder whose disk has no room left."""
+
+    def __init__(self, folder: Path, made: Provenance) -> None:
+        super().__init__(made.config.frames, folder, made, CLOCK, lambda _: 0.0)
+
+
+def test_frames_that_cannot_be_kept_are_told_on_the_screen_and_the_count_goes_on(tmp_path: Path) -> None:
+    engine = OneNeutrophil()
+    made = Provenance(Config(camera=ReplayCamera(kind="replay", source="pictures")), engine.info, load_profile("zzcat-5mp"), "", "")
+    with FullRecorder(tmp_path / "frames", made) as recorder:
+        pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), engine, recorder=recorder)
+        assert len(run_out(pipeline).fields) == 2
+    pipeline._message_until_s = 0.0
+    assert pipeline.view().message.startswith("No frames are recorded, the count goes on: only 0 MB free")
+    assert pipeline.view().message_level == "warn" and recorder.status.passed_over == 2
+
+
+def test_no_frame_is_kept_of_a_slide_that_is_not_counting(tmp_path: Path) -> None:
+    engine = OneNeutrophil()
+    config = Config(camera=ReplayCamera(kind="replay", source="pictures"), frames=FramesSection(every_s=0, min_free_mb=0))
+    made = Provenance(config, engine.info, load_profile("zzcat-5mp"), "", "")
+    with FrameRecorder(config.frames, tmp_path / "frames", made, CLOCK) as recorder:
+        pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2, 3, 3, 3]), engine, recorder=recorder)
+        for _ in range(3):
+            pipeline.round()
+        pipeline.obey(Command.PAUSE)
+        for _ in range(3):
+            pipeline.round()
+        pipeline.obey(Command.PAUSE)
+        slide = run_out(pipeline)
+    names = sorted(path.name for path in (tmp_path / "frames").glob("*.png"))
+    assert names[0] == f"{slide.slide_id}_00001_counted.png" and len(names) == 4
+    assert all(np.array_equal(cv2.imread(str(tmp_path / "frames" / n)), picture(1 if n in names[:2] else 3)) for n in names)
