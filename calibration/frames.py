@@ -88,10 +88,7 @@ class FrameSet:
 
     def to_json(self, folder: Path) -> str:
         """The list as text, its files named relative to `folder`, so that frames and list may move together."""
-        listed = [
-            _ListedFrame(name=frame.path.name, sha256=frame.sha256, file=Path(os.path.relpath(frame.path, folder)).as_posix())
-            for frame in self.frames
-        ]
+        listed = [_ListedFrame(name=frame.path.name, sha256=frame.sha256, file=_from(folder, frame.path)) for frame in self.frames]
         return (
             _List(
                 seed=self.seed,
@@ -233,6 +230,11 @@ def _notes(chosen: FrameSet, wanted: int, copies: int, varied: dict[str, float])
     flat = [name for name, share in varied.items() if share < FLAT]
     if flat and not chosen.alike:
         yield f"hardly any difference in {' and '.join(flat)}: less than a quarter of what real fields of one microscope show"
+
+
+def _from(folder: Path, path: Path) -> str:
+    """The way from one to the other; folders that are links are followed, so that it holds wherever one stands."""
+    return Path(os.path.relpath(path.parent.resolve() / path.name, folder.resolve())).as_posix()
 
 
 def _so_many(frames: int) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import typer
 
-from engines.cli import adapt, build, data, evaluate, experiment, export, film, gate, import_weights, train, transfer
+from engines.cli import adapt, build, data, evaluate, experiment, export, film, frames, gate, import_weights, train, transfer
 from engines.errors import EnginesError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ for command in (
     export.export,
     train.train,
     film.film,
+    frames.frames,
     gate.gate,
     import_weights.import_weights,
     transfer.transfer,
