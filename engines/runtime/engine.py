@@ -49,6 +49,11 @@ class NetworkEngine:
         self._n_logits = info.taxonomy.n_logits
         self._buffer: Float32 | None = None
 
+    @property
+    def graphs(self) -> Graphs:
+        """What runs, open while the engine is: for a benchmark of it alone."""
+        return self._graphs
+
     def __enter__(self) -> Self:
         try:
             self._graphs.open()

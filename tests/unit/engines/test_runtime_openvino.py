@@ -17,6 +17,7 @@ from engines.runtime.engine import golden_difference
 from engines.runtime.factory import open_engine, runtime_for
 from engines.runtime.onnx import OnnxEngine, OnnxGraphs
 from engines.runtime.openvino import OpenvinoEngine, OpenvinoGraphs, import_openvino, options, with_unsigned_maps
+from engines.runtime.roi_align import roi_align
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -117,7 +118,7 @@ def test_regions_are_cut_as_the_reference_cuts_them(bundle: Bundle) -> None:
     picture = draw.random((1, 3, 320, 320), np.float32)
     centre, size = draw.uniform(-20, 340, (40, 2)), np.exp(draw.uniform(np.log(0.3), np.log(300), (40, 2)))
     rois = np.concatenate((centre - size / 2, centre + size / 2), 1).astype(np.float32)
-    rois[7] = 0
+    rois[7] = (12, 30, 12, 30)
     answers = []
     for graphs in (OnnxGraphs(bundle, 1), OpenvinoGraphs(bundle, 1)):
         graphs.open()
@@ -126,6 +127,35 @@ def test_regions_are_cut_as_the_reference_cuts_them(bundle: Bundle) -> None:
         graphs.close()
     assert answers[0].std(0).min() > 0.01
     np.testing.assert_allclose(answers[1], answers[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(("scale", "cells"), [(0.25, 80), (0.125, 40)])
+def test_roi_align_is_the_operators(scale: float, cells: int) -> None:
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    draw = np.random.default_rng(5)
+    features = draw.normal(size=(6, cells, cells)).astype(np.float32)
+    centre, size = draw.uniform(-60, 380, (60, 2)), np.exp(draw.uniform(np.log(0.3), np.log(600), (60, 2)))
+    rois = np.concatenate((centre - size / 2, centre + size / 2), 1).astype(np.float32)
+    rois[:3] = (0, 0, 320, 320), (-900, -900, -800, -800), (400, 10, 500, 20)  # the whole, and outside
+    how = {"output_height": 24, "output_width": 30, "spatial_scale": scale, "sampling_ratio": 0, "mode": "avg"}
+    node = helper.make_node("RoiAlign", ["x", "rois", "of"], ["y"], coordinate_transformation_mode="output_half_pixel", **how)
+    ports = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 6, cells, cells)),
+        helper.make_tensor_value_info("rois", TensorProto.FLOAT, (60, 4)),
+        helper.make_tensor_value_info("of", TensorProto.INT64, (60,)),
+    ]
+    graph = helper.make_graph([node], "pool", ports, [helper.make_tensor_value_info("y", TensorProto.FLOAT, (60, 6, 24, 30))])
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    run = onnxruntime.InferenceSession(model.SerializeToString()).run
+    expected = run(None, {"x": features[None], "rois": rois, "of": np.zeros(60, np.int64)})[0]
+    found = np.full((60, 6, 24, 30), np.nan, np.float32)
+    for box_px, out in zip(rois, found, strict=True):
+        roi_align(features, box_px, scale, out)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    assert expected[0].std() > 0.1 and not expected[1].any()
 
 
 def test_the_maps_of_the_picture_seen_last_are_described(bundle: Bundle) -> None:
@@ -161,6 +191,9 @@ def test_its_own_words_reach_the_reader(bundle: Bundle) -> None:
             engine._graphs.detect(np.zeros((1, 3, 64, 64), np.float32))
         with pytest.raises(InferenceError, match=r"OpenVINO: .*contiguous"):
             engine._graphs.detect(np.zeros((1, 3, 320, 640), np.float32)[..., ::2])
+        for bad in (np.zeros((5, 4), np.float32), np.full((4, 4), np.nan, np.float32)):
+            with pytest.raises(InferenceError, match="OpenVINO: regions are 4 x 4 numbers"):
+                engine._graphs.describe(bad)
 
 
 def test_a_graph_that_is_none_is_named_and_nothing_stays_open(bundle: Bundle, tmp_path: Path) -> None:
