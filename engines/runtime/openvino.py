@@ -32,8 +32,8 @@ class _Pool:
 class OpenvinoGraphs:
     """A bundle's graphs as two compiled models, with RoiAlign between them in numpy; see `engines.runtime.graphs.Graphs`.
 
-    The attribute graph is the bundle's smallest, since a CPU pays for every region of it, used or not. OpenVINO's own RoiAlign takes ten
-    times as long as `engines.runtime.roi_align` and twice as long as the rest of the graph.
+    The attribute graph is the bundle's smallest, since a CPU pays for every region of it, used or not. OpenVINO's own RoiAlign takes
+    ten times as long as `engines.runtime.roi_align`, and longer than all the rest of the graph.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 2) -> None:
@@ -66,7 +66,8 @@ class OpenvinoGraphs:
             self._detector.infer(share_outputs=True)
         except RuntimeError as error:
             raise InferenceError(f"OpenVINO: {_words(error)}") from error
-        return self._outputs[ROWS][0]
+        rows: Float32 = self._outputs[ROWS][0]
+        return rows
 
     def describe(self, rois: Float32) -> Float32:
         if self._describer is None:
