@@ -30,7 +30,7 @@ FEWEST = 16
 
 ALIKE = 0.2
 """Frames nearer to each other than this show the same. A copy of a real field with other noise has another copy within 0.04, one
-moved by some pixels and lit 2 % otherwise within 0.18; of the fields of real folders 95 % have none within 0.2, half none in 0.35."""
+moved by some pixels and lit 2 % otherwise nearly always within 0.17; of real folders' fields 95 % have none within 0.2."""
 
 FLAT = 0.25
 """A group of statistics that varies less than this share of what it does in a real folder is told."""
