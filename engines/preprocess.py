@@ -7,15 +7,19 @@ pictures, and ends in `to_planes` like everything else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.beside import beside
 from engines.detections import Float32, Image
 
 PAD_VALUE = 114
 """Grey level of the letterbox's border and of the mosaic's canvas, 0 to 255."""
+_BAND_ROWS = 60
+"""So many rows of the scaled picture are made at a time: fewer, and the two threads wait for each other; more, and the cache overflows."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,13 @@ def prepare(image: Image, input_hw: tuple[int, int], scale_up: bool, out: Float3
         grey = np.float32(PAD_VALUE) / np.float32(255)
         out[0, :, : rows.start] = out[0, :, rows.stop :] = grey
         out[0, :, rows, : columns.start] = out[0, :, rows, columns.stop :] = grey
-    to_planes(_resize(image, geometry, None), out[0, :, rows, columns])
+    inner = out[0, :, rows, columns]
+    if geometry.frame_hw == (3 * inner.shape[1], 3 * inner.shape[2]):
+        half = inner.shape[1] // 2
+        with beside(partial(_third_to_planes, image[3 * half :], inner[:, half:])):
+            _third_to_planes(image[: 3 * half], inner[:, :half])
+    else:
+        to_planes(_resize(image, geometry, None), inner)
     return out, geometry
 
 
@@ -150,3 +160,26 @@ def _resize(image: Image, geometry: Letterbox, interpolation: int | None) -> Ima
         interpolation = cv2.INTER_AREA if geometry.ratio < 1 else cv2.INTER_LINEAR
     size = (geometry.resized_hw[1], geometry.resized_hw[0])
     return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
+
+
+def _third_to_planes(image: Image, out: Float32) -> None:
+    """`to_planes` of the picture scaled to a third by INTER_AREA, to the last bit, for half the processor time: 1920 px onto 640.
+
+    Rows are added in threes, then pixels, then one pixel in three is kept: nine times as many sums as are needed, but whole registers
+    of them at a time, and band by band, so that they stay in the cache. OpenCV rounds the same ninths, none of which is half-way.
+    """
+    height, width = out.shape[1:]
+    threes = image.reshape(height, 3, 9 * width)
+    down, across = np.empty((2, _BAND_ROWS, 9 * width), np.uint16)
+    kept = np.empty((3, _BAND_ROWS, width), np.uint16)
+    for top in range(0, height, _BAND_ROWS):
+        rows = threes[top : top + _BAND_ROWS]
+        n = len(rows)
+        np.add(rows[:, 0], rows[:, 1], out=down[:n], dtype=np.uint16)
+        down[:n] += rows[:, 2]
+        np.add(down[:n, :-6], down[:n, 3:-3], out=across[:n, :-6])
+        across[:n, :-6] += down[:n, 6:]
+        # A block of 3 pixels is 9 numbers; its sums for blue, green and red stand in the first three.
+        cv2.mixChannels([across[:n].reshape(n, width, 9)], list(kept[:, :n]), [2, 0, 1, 1, 0, 2])
+        levels = cv2.convertScaleAbs(kept[:, :n].reshape(3 * n, width), alpha=1 / 9)
+        np.divide(levels.reshape(3, n, width), np.float32(255), out=out[:, top : top + n])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -28,40 +29,35 @@ from device.display.palette import (
     type_styles,
 )
 from device.display.placing import nearest
-from device.display.words import Phrase, attribute_phrases, camera_words
+from device.display.words import camera_words, phrases_of_cells
 from device.slide.model import SlideState
 from engines.detections import Detections, Image
-from engines.spec import Taxonomy
 
 
-def draw_field(place: Image, view: ScreenView, unit: Unit) -> str:
-    """Draw the picture's place: `place` is the part of the canvas that it may use, and is painted whole.
+class Cells(NamedTuple):
+    """What is drawn over the picture: boxes with a label (surest first), boxes of artefacts, the labels; and all that in words."""
 
-    Returns what is seen there in a few words; empty without a living picture.
+    tags: tuple[Tag, ...]
+    artefacts: tuple[Rect, ...]
+    planned: Plan
+    words: str
+
+
+def draw_picture(place: Image, frame: Frame | None) -> None:
+    """Scale the frame into the part of the canvas that it may use, with plain ground around it, or instead of it.
+
+    Touches no cache and writes nothing else, so that it may run in a thread beside the drawing of the rest.
     """
     height, width = place.shape[:2]
-    area = Rect(0, 0, width, height)
-    banner = camera_words(view.camera)
-    if view.frame is None:
-        marks.fill(place, area, GROUND)
-        if banner is None or view.camera.state is CameraState.OPENING:
-            _start(place, view, unit)
-        else:
-            _banner(place, banner, unit)
-        return ""
-    at = letterbox(*view.frame.size_px, width, height)
+    if frame is None:
+        marks.fill(place, Rect(0, 0, width, height), GROUND)
+        return
+    at = letterbox(*frame.size_px, width, height)
     _surround(place, at)
-    _picture(place, view.frame, at)
-    if banner is not None:  # an old picture: dark, and without boxes, lest it be taken for what lies under the objective
-        dark = at.view(place)
-        np.right_shift(dark, 2, out=dark)
-        _banner(place, banner, unit)
-        return ""
-    if view.field_counted and view.slide is not None and view.slide.state is SlideState.COUNTING:
-        marks.outline(place, at, unit(4), OK)
-    if view.detections is None:
-        return ""
-    return _cells(place, view, view.detections, at, unit)
+    larger = at.width > frame.size_px[0]  # enlarging is cubic; both cost the same
+    # OpenCV writes through `dst` when it is a view with whole rows of pixels; the test of the overlay holds it to that.
+    method = cv2.INTER_CUBIC if larger else cv2.INTER_LINEAR
+    cv2.resize(frame.image, (at.width, at.height), dst=at.view(place), interpolation=method)
 
 
 def _surround(place: Image, at: Rect) -> None:
@@ -72,48 +68,58 @@ def _surround(place: Image, at: Rect) -> None:
     marks.fill(place, Rect(at.x1, at.y0, width, at.y1), GROUND)
 
 
-def _picture(place: Image, frame: Frame, at: Rect) -> None:
-    """Scale the frame straight into its place. Enlarging is cubic; both cost the same."""
-    larger = at.width > frame.size_px[0]
-    target = at.view(place)
-    # OpenCV writes through `dst` when it is a view with whole rows of pixels; the test of the overlay holds it to that.
-    cv2.resize(frame.image, (at.width, at.height), dst=target, interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_LINEAR)
-
-
-def _cells(place: Image, view: ScreenView, found: Detections, at: Rect, unit: Unit) -> str:
-    """Draw boxes and labels; returns what is in the field, and what the labels leave out."""
+def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
+    """What is to be drawn over the picture in a place of the size of `area`; None without a living picture that was looked at."""
+    found = view.detections
+    if view.frame is None or found is None or camera_words(view.camera) is not None:
+        return None
     taxonomy = view.engine.taxonomy
     styles = type_styles(taxonomy)
-    assert view.frame is not None
-    boxes = to_canvas(found, view.frame.size_px, at)
+    boxes = to_canvas(found, view.frame.size_px, letterbox(*view.frame.size_px, area.width, area.height))
+    phrases = phrases_of_cells(found.attributes, taxonomy)
     tags: list[Tag] = []
     artefacts: list[Rect] = []
-    for i, box in enumerate(boxes):
-        style = styles[int(found.classes[i])]
+    for i, (box, kind, score) in enumerate(zip(boxes, found.classes.tolist(), found.scores.tolist(), strict=True)):
+        style = styles[kind]
         if style.artefact:
             artefacts.append(box)
-            continue
-        named = style if view.identified[i] else None
-        tags.append(Tag(box, named, round(float(found.scores[i]), 2), _phrases(found.attributes[i].tobytes(), taxonomy)))
-    for box in artefacts:
-        _artefact_box(place, box, unit)
-    for tag in reversed(tags):  # the surest last, on top
-        _cell_box(place, tag.box, tag.style, unit)
-    area = Rect(unit(6), unit(6), place.shape[1] - unit(6), place.shape[0] - unit(6))
-    planned = plan(tuple(tags), tuple(artefacts), area, unit)
-    _labels(place, planned, unit)
+        else:
+            tags.append(Tag(box, style if view.identified[i] else None, round(score, 2), phrases[i]))
+    inside = Rect(unit(6), unit(6), area.width - unit(6), area.height - unit(6))
+    planned = plan(tuple(tags), tuple(artefacts), inside, unit)
     words = _seen_words(len(tags), len(artefacts))
-    return f"{words} · {planned.caption}" if planned.caption else words
-
-
-@lru_cache(maxsize=256)
-def _phrases(attributes: bytes, taxonomy: Taxonomy) -> tuple[Phrase, ...]:
-    return attribute_phrases(np.frombuffer(attributes, np.float32), taxonomy)
+    return Cells(tuple(tags), tuple(artefacts), planned, f"{words} · {planned.caption}" if planned.caption else words)
 
 
 def _seen_words(cells: int, artefacts: int) -> str:
     seen = f"{cells} white {'cell' if cells == 1 else 'cells'}"
     return seen + (f", {artefacts} {'artefact' if artefacts == 1 else 'artefacts'} (grey)" if artefacts else "")
+
+
+def draw_over(place: Image, view: ScreenView, cells: Cells | None, unit: Unit) -> None:
+    """Draw boxes and labels over the picture that lies in `place`, or why there is none."""
+    banner = camera_words(view.camera)
+    if view.frame is None:
+        if banner is None or view.camera.state is CameraState.OPENING:
+            _start(place, view, unit)
+        else:
+            _banner(place, banner, unit)
+        return
+    at = letterbox(*view.frame.size_px, place.shape[1], place.shape[0])
+    if banner is not None:  # an old picture: dark, and without boxes, lest it be taken for what lies under the objective
+        dark = at.view(place)
+        np.right_shift(dark, 2, out=dark)
+        _banner(place, banner, unit)
+        return
+    if view.field_counted and view.slide is not None and view.slide.state is SlideState.COUNTING:
+        marks.outline(place, at, unit(4), OK)
+    if cells is None:
+        return
+    for box in cells.artefacts:
+        _artefact_box(place, box, unit)
+    for tag in reversed(cells.tags):  # the surest last, on top
+        _cell_box(place, tag.box, tag.style, unit)
+    _labels(place, cells.planned, unit)
 
 
 def to_canvas(found: Detections, frame_size_px: tuple[int, int], at: Rect) -> tuple[Rect, ...]:
@@ -129,7 +135,7 @@ def _cell_box(place: Image, box: Rect, style: TypeStyle | None, unit: Unit) -> N
     edge = marks.grow(box, thick // 2)
     if style is None:
         marks.outline(place, marks.grow(edge, dark), thick + 2 * dark, HALO)
-        marks.dashed(place, edge, thick, unit(14), TEXT)
+        marks.dashed(place, edge, thick, unit(14), TEXT, HALO)
     elif style.blast:
         thick, gap = unit(3), unit(3)
         edge = marks.grow(box, thick // 2)

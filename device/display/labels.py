@@ -169,8 +169,8 @@ def _chip_width(unit: Unit) -> int:
 
 
 @lru_cache(maxsize=64)
-def _plate(title: str, style: TypeStyle | None, lines: tuple[str, ...], short: bool, unit: Unit) -> tuple[Image, int]:
-    """The label without its score (read-only), and where the score begins (x in px)."""
+def _plate(title: str, style: TypeStyle | None, lines: tuple[str, ...], short: bool, unit: Unit) -> tuple[Image, tuple[int, int]]:
+    """The label without its score (read-only), and where in it the score begins (x and y in px)."""
     colour = UNIDENTIFIED if style is None else style.colour
     code = None if style is None else style.code
     blast = style is not None and style.blast
@@ -188,9 +188,9 @@ def _plate(title: str, style: TypeStyle | None, lines: tuple[str, ...], short: b
         if code:
             text.put(picture, code, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True)
         picture.setflags(write=False)
-        return picture, 0
+        return picture, (0, 0)
     x = text.put(picture, title, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True).x1 + unit(10)
-    score_x = x
+    score_at = x, top + row - text.line_height(unit(SCORE_PX)) - unit(1)
     if blast:
         x += text.width("0.00", unit(SCORE_PX)) + unit(12)
         chip = Rect(x, top + unit(4), x + _chip_width(unit), top + row - unit(3))
@@ -202,18 +202,16 @@ def _plate(title: str, style: TypeStyle | None, lines: tuple[str, ...], short: b
         text.put(picture, line, (edge + pad, y), unit(ATTRIBUTE_PX), SOFT, PLATE)
         y += _pitch(unit)
     picture.setflags(write=False)
-    return picture, score_x
+    return picture, score_at
 
 
 def draw_label(canvas: Image, label: Label, at: Rect, unit: Unit) -> None:
     """Draw the label at its place."""
     tag = label.tag
-    picture, score_x = _plate(tag.title, tag.style, label.lines, label.short, unit)
+    picture, (x, y) = _plate(tag.title, tag.style, label.lines, label.short, unit)
     text.paste(canvas, picture, at.x0, at.y0)
     if not label.short:
-        drop = text.line_height(unit(TYPE_PX)) - text.line_height(unit(SCORE_PX))
-        top = at.y0 + unit(_PAD_Y) - unit(1) + drop - unit(1)
-        text.put(canvas, score_words(tag.score), (at.x0 + score_x, top), unit(SCORE_PX), SOFT, PLATE)
+        text.put(canvas, score_words(tag.score), (at.x0 + x, at.y0 + y), unit(SCORE_PX), SOFT, PLATE)
 
 
 @lru_cache(maxsize=256)

@@ -38,22 +38,29 @@ def grow(rect: Rect, px: int) -> Rect:
     return Rect(rect.x0 - px, rect.y0 - px, rect.x1 + px, rect.y1 + px)
 
 
-def dashed(canvas: Image, rect: Rect, thick: int, dash_px: int, colour: Colour) -> None:
-    """Like `outline`, in dashes with gaps of the same length; corners are always drawn."""
-    for x0, x1 in _dashes(rect.x0, rect.x1, dash_px):
-        fill(canvas, Rect(x0, rect.y0, x1, rect.y0 + thick), colour)
-        fill(canvas, Rect(x0, rect.y1 - thick, x1, rect.y1), colour)
-    for y0, y1 in _dashes(rect.y0, rect.y1, dash_px):
-        fill(canvas, Rect(rect.x0, y0, rect.x0 + thick, y1), colour)
-        fill(canvas, Rect(rect.x1 - thick, y0, rect.x1, y1), colour)
+def dashed(canvas: Image, rect: Rect, thick: int, dash_px: int, colour: Colour, ground: Colour) -> None:
+    """Like `outline`, in dashes with gaps of the same length in `ground`; corners are always drawn."""
+    across = _dashes(rect.width, thick, dash_px, colour, ground)
+    down = _dashes(rect.height, thick, dash_px, colour, ground, True)
+    text.paste(canvas, across, rect.x0, rect.y0)
+    text.paste(canvas, across, rect.x0, rect.y1 - thick)
+    text.paste(canvas, down, rect.x0, rect.y0)
+    text.paste(canvas, down, rect.x1 - thick, rect.y0)
 
 
 @lru_cache(maxsize=256)
-def _dashes(start: int, end: int, dash_px: int) -> tuple[tuple[int, int], ...]:
-    """Dashes from `start` to `end` that begin and end with a dash: an odd number of parts, nearly `dash_px` each."""
-    parts = max(1, round((end - start) / dash_px) // 2 * 2 + 1)
-    edges = [start + round((end - start) * i / parts) for i in range(parts + 1)]
-    return tuple((edges[i], edges[i + 1]) for i in range(0, parts, 2))
+def _dashes(length: int, thick: int, dash_px: int, colour: Colour, ground: Colour, down: bool = False) -> Image:
+    """A line that begins and ends with a dash: an odd number of parts, nearly `dash_px` each. Read-only."""
+    picture = np.empty((thick, length, 3), np.uint8)
+    picture[:] = ground
+    parts = max(1, round(length / dash_px) // 2 * 2 + 1)
+    edges = [round(length * i / parts) for i in range(parts + 1)]
+    for i in range(0, parts, 2):
+        fill(picture, Rect(edges[i], 0, edges[i + 1], thick), colour)
+    if down:
+        picture = picture.transpose(1, 0, 2).copy()
+    picture.setflags(write=False)
+    return picture
 
 
 def corners(canvas: Image, rect: Rect, thick: int, arm_px: int, colour: Colour) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from device.display.base import ScreenView
-from device.display.field import draw_field
+from device.display.field import draw_over, draw_picture, plan_cells
 from device.display.footer import draw_footer
 from device.display.layout import layout
 from device.display.panel import draw_panel
 from device.display.strip import draw_strip
+from engines.beside import beside
 from engines.detections import Image
 
 
@@ -24,8 +27,11 @@ def draw(view: ScreenView, size_px: tuple[int, int] = (1920, 1080), out: Image |
     if canvas.shape != (height, width, 3) or canvas.dtype != np.uint8:
         raise ValueError(f"the canvas to draw into is {canvas.shape} {canvas.dtype}, wanted ({height}, {width}, 3) uint8")
     plan = layout(width, height)
-    seen = draw_field(plan.picture.view(canvas), view, plan.unit)
-    draw_strip(plan.strip.view(canvas), view, seen, plan.unit)
-    draw_footer(plan.footer.view(canvas), view, plan.unit)
-    draw_panel(plan.panel.view(canvas), view, plan.unit)
+    place = plan.picture.view(canvas)
+    with beside(partial(draw_picture, place, view.frame)):  # half of the work, and all of it OpenCV's
+        cells = plan_cells(plan.picture, view, plan.unit)
+        draw_strip(plan.strip.view(canvas), view, "" if cells is None else cells.words, plan.unit)
+        draw_footer(plan.footer.view(canvas), view, plan.unit)
+        draw_panel(plan.panel.view(canvas), view, plan.unit)
+    draw_over(place, view, cells, plan.unit)
     return canvas

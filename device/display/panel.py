@@ -219,8 +219,8 @@ def _foot(model: str, calibration: str, words: str, width: int, unit: Unit) -> I
     marks.fill(picture, box, mix(WARN, PANEL, 0.16))
     marks.outline(picture, box, unit(2), WARN)
     px = unit(22)
-    while text.width(words, px, True) > box.width - unit(16):
+    while px > text.MIN_SIZE_PX and text.width(words, px, True) > box.width - unit(16):
         px -= 1
     y = box.y0 + (box.height - text.line_height(px)) // 2
-    text.put(picture, words, ((box.x0 + box.x1) // 2, y), px, WARN, mix(WARN, PANEL, 0.16), bold=True, align="centre")
+    text.put(picture, words, ((box.x0 + box.x1) // 2, y), px, WARN, mix(WARN, PANEL, 0.16), bold=True, align="centre", max_px=box.width)
     return _done(picture)

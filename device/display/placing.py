@@ -61,14 +61,22 @@ class Placement(NamedTuple):
 
 
 class _Survey(NamedTuple):
-    """Candidates of each (label, size) pair, the most liked first.
+    """Candidates of each (label, size) pair.
 
-    places: (P, K, 8), the label's rectangle and the one that the line to its box spans. possible, good: (P, K).
+    places: (8, P, K), the label's rectangle and the one that the line to its box spans. possible, good: (P, K). order: (P, K), indices
+    of the candidates, the most liked first.
     """
 
     places: Numbers
     possible: Flags
     good: Flags
+    order: NDArray[np.int64]
+
+    def ranked(self, pair: int, allowed: Flags) -> list[list[int]]:
+        """The candidates of a pair that are `allowed` (P, K), the most liked first, each as its two rectangles."""
+        order = self.order[pair]
+        rows: list[list[int]] = self.places[:, pair, order[allowed[pair, order]]].T.astype(np.int64).tolist()
+        return rows
 
 
 @lru_cache(maxsize=32)
@@ -98,13 +106,13 @@ def place(
         found: list[int] | None = None
         pair = int(first[i])
         for number in range(len(sizes[i])):
-            found = _free(survey.places[pair + number][survey.good[pair + number]], used, lines)
+            found = _free(survey.ranked(pair + number, survey.good), used, lines)
             chosen[i] = number
             if found is not None:
                 break
         if found is None:
             all_good = False
-            found = _free(survey.places[pair + number][survey.possible[pair + number]], used, None)
+            found = _free(survey.ranked(pair + number, survey.possible), used, None)
         if found is not None:
             places[i] = Rect(*found[:4])
             used.append(tuple(found[:4]))
@@ -112,9 +120,8 @@ def place(
     return Placement(tuple(places), tuple(chosen), all_good)
 
 
-def _free(candidates: Numbers, used: list[tuple[int, ...]], lines: list[tuple[int, ...]] | None) -> list[int] | None:
+def _free(rows: list[list[int]], used: list[tuple[int, ...]], lines: list[tuple[int, ...]] | None) -> list[int] | None:
     """The first candidate that overlaps nothing of `used`; nor, where `lines` are given, any of them, nor its own line a label."""
-    rows: list[list[int]] = candidates.astype(np.int64).tolist()
     for row in rows:
         if any(_overlap(row, u) for u in used):
             continue
@@ -142,38 +149,40 @@ def _survey(
     w, h = size[:, :1], size[:, 1:]
     x = np.minimum(np.maximum(x, area.x0), area.x1 - w)  # moved into the area where they stick out
     y = np.minimum(np.maximum(y, area.y0), area.y1 - h)
+    right, below = x + w, y + h
     possible = (x >= area.x0) & (y >= area.y0)
 
-    wide, high = _shared(x, x + w, cells[:, 0], cells[:, 2]), _shared(y, y + h, cells[:, 1], cells[:, 3])
+    wide, high = _shared(x, right, cells[:, 0], cells[:, 2]), _shared(y, below, cells[:, 1], cells[:, 3])
+    apart = np.minimum(wide, high)
+    apart[own, np.arange(len(pairs))] = -gap  # its own cell may be near
+    touched = np.count_nonzero(apart > -gap, axis=0)
     cell_area = np.maximum(1.0, (cells[:, 2] - cells[:, 0]) * (cells[:, 3] - cells[:, 1]))
-    covered = np.maximum(wide, 0) * np.maximum(high, 0) / cell_area
-    foreign = np.ones((len(pairs), 1, len(cells)), bool)
-    foreign[np.arange(len(pairs)), 0, own] = False
-    touched = (wide > -gap) & (high > -gap) & foreign
+    covered = np.maximum(wide, 0, out=wide)
+    covered *= np.maximum(high, 0, out=high)
+    covered /= cell_area[:, None, None]
 
     # The line from label to box, as the rectangle that it spans; empty sides where the two lie beside each other.
-    x0, x1 = np.minimum(x + w, box[:, 2:3]), np.maximum(x, box[:, 0:1])
-    y0, y1 = np.minimum(y + h, box[:, 3:4]), np.maximum(y, box[:, 1:2])
+    x0, x1 = np.minimum(right, box[:, 2:3]), np.maximum(x, box[:, 0:1])
+    y0, y1 = np.minimum(below, box[:, 3:4]), np.maximum(y, box[:, 1:2])
     lined = np.maximum(x1 - x0, y1 - y0) > 2 * gap
     x0, x1, y0, y1 = np.minimum(x0, x1), np.maximum(x0, x1), np.minimum(y0, y1), np.maximum(y0, y1)
     across, down = _shared(x0, x1, cells[:, 0], cells[:, 2]), _shared(y0, y1, cells[:, 1], cells[:, 3])
-    crossed = ((across > 0) & (down > 0) & foreign).any(axis=2) & lined
+    both = np.minimum(across, down, out=across)
+    both[own, np.arange(len(pairs))] = 0
+    crossed = (both.max(axis=0) > 0) & lined
 
-    cost = _DISLIKE + 100 * covered.sum(axis=2) + 2 * touched.sum(axis=2) + 6 * crossed
-    good = possible & (covered.max(axis=2) <= COVERED_SHARE) & ~crossed & (_NEAR | last[:, None])
+    cost = _DISLIKE + 100 * covered.sum(axis=0) + 2 * touched + 6 * crossed
+    good = possible & (covered.max(axis=0) <= COVERED_SHARE) & ~crossed & (_NEAR | last[:, None])
     order = np.argsort(cost, axis=1, kind="stable")
-    line = np.where(lined[:, :, None], np.stack([x0 - 3, y0 - 3, x1 + 3, y1 + 3], axis=2), -1)
-    places = np.concatenate([np.stack([x, y, x + w, y + h], axis=2), line], axis=2)
-    return _Survey(
-        np.take_along_axis(places, order[:, :, None], axis=1),
-        np.take_along_axis(possible, order, axis=1),
-        np.take_along_axis(good, order, axis=1),
-    )
+    places = np.stack([x, y, right, below, x0 - 3, y0 - 3, x1 + 3, y1 + 3])
+    np.copyto(places[4:], -1, where=~lined)
+    return _Survey(places, possible, good, order)
 
 
 def _shared(low: Numbers, high: Numbers, cell_low: Numbers, cell_high: Numbers) -> Numbers:
-    """(P, K, M) length that stretches `low` to `high` (P, K) share with those of M cells; below 0: how far they lie apart."""
-    out: Numbers = np.minimum(high[:, :, None], cell_high) - np.maximum(low[:, :, None], cell_low)
+    """(M, P, K) length that stretches `low` to `high` (P, K) share with those of M cells; below 0: how far they lie apart."""
+    out: Numbers = np.minimum(high, cell_high[:, None, None])
+    out -= np.maximum(low, cell_low[:, None, None])
     return out
 
 

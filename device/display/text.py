@@ -19,7 +19,8 @@ from device.display.layout import Rect
 from device.display.palette import Colour
 from engines.detections import Image
 
-_MIN_SIZE_PX = 6
+MIN_SIZE_PX = 6
+"""No letters are smaller; what is asked for below is drawn in these."""
 _DASHES = {"\N{EN DASH}": 0.55, "\N{EM DASH}": 0.95}
 """Not in the font; drawn as lines of this many em."""
 _SPELT = {
@@ -72,7 +73,7 @@ def drawable(text: str) -> str:
 
 @lru_cache(maxsize=64)
 def _font(size_px: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(max(size_px, _MIN_SIZE_PX))
+    font = ImageFont.load_default(max(size_px, MIN_SIZE_PX))
     if not isinstance(font, ImageFont.FreeTypeFont):  # Pillow built without FreeType has one small bitmap font only
         raise RuntimeError("this Pillow has no FreeType; install the official wheel: pip install --force-reinstall pillow")
     return font
@@ -90,6 +91,7 @@ def width(text: str, size_px: int, bold: bool = False) -> int:
     return math.ceil(length) + 2 + (_bold_px(size_px) if bold else 0)
 
 
+@lru_cache(maxsize=64)
 def line_height(size_px: int) -> int:
     """Height in px of one line, from the highest ascender to the lowest descender."""
     ascent, descent = _font(size_px).getmetrics()
@@ -101,7 +103,9 @@ def _bold_px(size_px: int) -> int:
     return max(1, round(size_px / 26))
 
 
+@lru_cache(maxsize=512)
 def _alpha(text: str, size_px: int, bold: bool) -> NDArray[np.uint8]:
+    """How much of each pixel `text` covers, (line_height, width), read-only."""
     font = _font(size_px)
     ascent, _ = font.getmetrics()
     canvas = PillowImage.new("L", (width(text, size_px, bold), line_height(size_px)), 0)
@@ -122,6 +126,7 @@ def _alpha(text: str, size_px: int, bold: bool) -> NDArray[np.uint8]:
         for shift in range(1, _bold_px(size_px) + 1):
             np.maximum(heavy[:, shift:], alpha[:, :-shift], out=heavy[:, shift:])
         alpha = heavy
+    alpha.setflags(write=False)
     return alpha
 
 
@@ -142,18 +147,33 @@ def sprite(text: str, size_px: int, colour: Colour, ground: Colour, bold: bool =
 def paste(canvas: Image, picture: Image, x: int, y: int) -> None:
     """Copy `picture` into `canvas` with its corner at (x, y); what lies outside is cut off."""
     height, width_ = canvas.shape[:2]
-    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + picture.shape[1], width_), min(y + picture.shape[0], height)
+    tall, long = picture.shape[:2]
+    if x >= 0 <= y and x + long <= width_ and y + tall <= height:  # nearly always
+        canvas[y : y + tall, x : x + long] = picture
+        return
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + long, width_), min(y + tall, height)
     if x0 < x1 and y0 < y1:
         canvas[y0:y1, x0:x1] = picture[y0 - y : y1 - y, x0 - x : x1 - x]
 
 
-def _blend_over(canvas: Image, alpha: NDArray[np.uint8], colour: Colour, x: int, y: int) -> None:
+@lru_cache(maxsize=256)
+def _ink(text: str, size_px: int, colour: Colour, bold: bool) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """What `text` leaves of its ground and what it adds to it, each (line_height, width, 3) in 255ths, read-only."""
+    share = np.repeat(_alpha(text, size_px, bold)[..., None], 3, axis=2).astype(np.uint16)
+    left, added = 255 - share, np.array(colour, np.uint16) * share + 127
+    left.setflags(write=False)
+    added.setflags(write=False)
+    return left, added
+
+
+def _blend_over(canvas: Image, ink: tuple[NDArray[np.uint16], NDArray[np.uint16]], x: int, y: int) -> None:
+    left, added = ink
     height, width_ = canvas.shape[:2]
-    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + alpha.shape[1], width_), min(y + alpha.shape[0], height)
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + left.shape[1], width_), min(y + left.shape[0], height)
     if x0 < x1 and y0 < y1:
-        share = alpha[y0 - y : y1 - y, x0 - x : x1 - x].astype(np.uint16)[..., None]
+        part = slice(y0 - y, y1 - y), slice(x0 - x, x1 - x)
         under = canvas[y0:y1, x0:x1]
-        under[:] = (under * (255 - share) + np.array(colour, np.uint16) * share + 127) // 255
+        under[:] = (under * left[part] + added[part]) // 255
 
 
 def put(
@@ -177,13 +197,13 @@ def put(
         text = fit(text, size_px, max_px, bold)
     if not text:
         return Rect(*xy, *xy)
-    picture = sprite(text, size_px, colour, ground or (0, 0, 0), bold)
-    x = xy[0] - {"left": 0, "centre": picture.shape[1] // 2, "right": picture.shape[1]}[align]
+    long, tall = width(text, size_px, bold), line_height(size_px)
+    x = xy[0] - {"left": 0, "centre": long // 2, "right": long}[align]
     if ground is None:
-        _blend_over(canvas, _alpha(text, size_px, bold), colour, x, xy[1])
+        _blend_over(canvas, _ink(text, size_px, colour, bold), x, xy[1])
     else:
-        paste(canvas, picture, x, xy[1])
-    return Rect(x, xy[1], x + picture.shape[1], xy[1] + picture.shape[0])
+        paste(canvas, sprite(text, size_px, colour, ground, bold), x, xy[1])
+    return Rect(x, xy[1], x + long, xy[1] + tall)
 
 
 @lru_cache(maxsize=512)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -55,19 +56,37 @@ def attribute_phrases(attributes: Float32, taxonomy: Taxonomy) -> tuple[Phrase, 
 
     attributes: (A,) float32 probabilities; groups with NaN are unknown and left out.
     """
-    found: list[Phrase] = []
-    for place, (attribute, group) in enumerate(zip(taxonomy.attributes, taxonomy.groups, strict=True)):
-        values = attributes[group]
-        if np.isnan(values).any():
-            continue
-        best = int(values.argmax())
-        word = attribute.values[best]
+    return phrases_of_cells(attributes[None], taxonomy)[0]
+
+
+def phrases_of_cells(attributes: Float32, taxonomy: Taxonomy) -> tuple[tuple[Phrase, ...], ...]:
+    """The same for all cells of a picture at once: attributes (N, A), phrases of each of the N."""
+    vocabulary = _vocabulary(taxonomy)
+    said = np.empty((len(attributes), len(vocabulary)), np.int64)
+    known = np.empty(said.shape, bool)
+    for place, group in enumerate(taxonomy.groups):
+        values = attributes[:, group]
+        highest = values.max(axis=1)  # NaN where any is
+        known[:, place] = ~np.isnan(highest)
+        said[:, place] = 2 * values.argmax(axis=1) + (highest < DOUBT_BELOW)
+    rows = zip(said.tolist(), known.tolist(), strict=True)
+    return tuple(tuple(words[i] for words, i, here in zip(vocabulary, *row, strict=True) if here) for row in rows)
+
+
+@lru_cache(maxsize=8)
+def _vocabulary(taxonomy: Taxonomy) -> tuple[tuple[Phrase, ...], ...]:
+    """All that can be said of each attribute: of its first value, of it in doubt, of its second value, and so on."""
+    out = []
+    for place, attribute in enumerate(taxonomy.attributes):
         noun = _NOUNS.get(attribute.key, attribute.name.lower())
-        words = f"{'no' if word == 'absent' else word} {noun}"
-        telling = (attribute.key, word)
-        rank = _TELLING.index(telling) if telling in _TELLING else len(_TELLING) + place
-        found.append(Phrase(words if values[best] >= DOUBT_BELOW else f"{words}?", rank))
-    return tuple(found)
+        phrases: list[Phrase] = []
+        for word in attribute.values:
+            telling = (attribute.key, word)
+            rank = _TELLING.index(telling) if telling in _TELLING else len(_TELLING) + place
+            words = f"{'no' if word == 'absent' else word} {noun}"
+            phrases += (Phrase(words, rank), Phrase(f"{words}?", rank))
+        out.append(tuple(phrases))
+    return tuple(out)
 
 
 def most_telling(phrases: tuple[Phrase, ...], at_most: int) -> tuple[str, ...]:

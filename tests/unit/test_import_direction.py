@@ -18,13 +18,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("device", "engines", "calibration")
 
 LAYERS = (
-    ("engines.spec", "engines.errors", "engines.detections"),
+    ("engines.spec", "engines.errors", "engines.detections", "engines.beside"),
     ("engines.preprocess", "engines.decode", "engines.manifest", "engines.bundle"),
     ("engines.runtime",),
 )
 """Rooms of `engines` that the daemon needs: each imports from its own layer and those above it in this list, and no other room."""
 
-BOTTOM = ("engines.spec", "engines.errors", "engines.detections", "engines.preprocess", "engines.decode")
+BOTTOM = ("engines.spec", "engines.errors", "engines.detections", "engines.beside", "engines.preprocess", "engines.decode")
 BOTTOM_MAY = {"numpy", "cv2", "typing_extensions"}
 
 DEVICE_MAY = tuple(room for layer in LAYERS for room in layer)

@@ -14,7 +14,7 @@ from device.display.labels import Plan, Tag, join, plan, score_words
 from device.display.layout import Rect, Unit
 from device.display.palette import type_styles
 from device.display.placing import nearest, place
-from device.display.words import DOUBT_BELOW, Phrase, attribute_phrases, most_telling
+from device.display.words import DOUBT_BELOW, Phrase, attribute_phrases, most_telling, phrases_of_cells
 from engines.spec import LEUKEMIA_ATTRI, UNKNOWN, Attribute, Taxonomy
 
 UNIT = Unit(1.0)
@@ -181,6 +181,21 @@ def test_unknown_attributes_are_left_out_and_doubtful_ones_questioned() -> None:
     some = gallery.probabilities([UNKNOWN, 0, UNKNOWN, 1, UNKNOWN, UNKNOWN, UNKNOWN], sure=DOUBT_BELOW - 0.05)
     assert [p.words for p in attribute_phrases(some, LEUKEMIA_ATTRI)] == ["open chromatin?", "prominent nucleolus?"]
     assert attribute_phrases(np.full(15, np.nan, np.float32), LEUKEMIA_ATTRI) == ()
+
+
+def test_all_cells_at_once_say_what_each_says() -> None:
+    rng = np.random.default_rng(2)
+    attributes = rng.random((40, LEUKEMIA_ATTRI.n_logits), np.float32)
+    attributes[rng.random(attributes.shape) < 0.05] = np.nan
+    at_once = phrases_of_cells(attributes, LEUKEMIA_ATTRI)
+    for row, said in zip(attributes, at_once, strict=True):
+        assert attribute_phrases(row, LEUKEMIA_ATTRI) == said
+        values = [row[group] for group in LEUKEMIA_ATTRI.groups]
+        words = [a.values[v.argmax()] for a, v in zip(LEUKEMIA_ATTRI.attributes, values, strict=True) if not np.isnan(v).any()]
+        assert [p.words.split()[0].replace("no", "absent", p.words.startswith("no ")) for p in said] == words
+        doubts = [bool(v.max() < DOUBT_BELOW) for v in values if not np.isnan(v).any()]
+        assert [p.words.endswith("?") for p in said] == doubts
+    assert phrases_of_cells(attributes[:0], LEUKEMIA_ATTRI) == ()
 
 
 def test_attributes_of_another_taxonomy_are_in_its_own_words() -> None:

@@ -99,6 +99,18 @@ def test_text_over_anything_equals_text_on_a_plain_ground() -> None:
     assert (plain == over).all()
 
 
+@pytest.mark.parametrize("xy", [(5, 5), (-20, 5), (150, 5), (5, -9), (5, 45)])
+def test_what_lies_under_a_text_shows_through(xy: tuple[int, int]) -> None:
+    ground = np.random.default_rng(3).integers(0, 256, (60, 200, 3), np.uint8)
+    canvas = ground.copy()
+    text.put(canvas, "Monocyte", xy, 26, TEXT, None, bold=True)
+    share = np.zeros((300, 400), int)
+    alpha = text.sprite("Monocyte", 26, (255, 255, 255), (0, 0, 0), bold=True)[..., 0]
+    share[100 + xy[1] : 100 + xy[1] + alpha.shape[0], 100 + xy[0] : 100 + xy[0] + alpha.shape[1]] = alpha
+    seen = share[100:160, 100:300, None]
+    assert (canvas == (ground * (255 - seen) + np.array(TEXT) * seen + 127) // 255).all()
+
+
 @pytest.mark.parametrize("xy", [(-40, -10), (180, 50), (500, 500)])
 def test_what_lies_outside_is_cut_off(xy: tuple[int, int]) -> None:
     canvas = np.zeros((60, 200, 3), np.uint8)

@@ -98,6 +98,27 @@ def test_prepare_is_letterbox_then_planes(hw: tuple[int, int], scale_up: bool) -
     np.testing.assert_array_equal(reused, expected)
 
 
+def blocks_of_every_sum() -> np.ndarray:
+    """A picture of 3 x 3 blocks whose sums are all from 0 to 9 x 255, in each channel at another place."""
+    sums = np.concatenate([np.arange(9 * 255 + 1), np.arange(8)])  # 48 x 48 of them
+    nine = (sums[:, None] - 255 * np.arange(9)).clip(0, 255)  # as many white pixels as fit, then the rest
+    grey = nine.reshape(48, 48, 3, 3).transpose(0, 2, 1, 3).reshape(144, 144)
+    return np.stack([grey, grey.T, grey[::-1]], -1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("hw", [(1080, 1920), (144, 144), (273, 627), (9, 6), (3, 3)])
+def test_a_third_is_opencvs_average_to_the_last_bit(hw: tuple[int, int], threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getNumThreads", lambda: threads)
+    random = np.random.default_rng(1).integers(0, 256, (*hw, 3), np.uint8)
+    h, w = hw[0] // 3, hw[1] // 3
+    for image in (blocks_of_every_sum() if hw == (144, 144) else random, random[::-1, ::-1], np.asfortranarray(random)):
+        expected = to_planes(np.asarray(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA), np.uint8))
+        np.testing.assert_array_equal(prepare(image, (h, w), False)[0][0], expected)
+        bordered, geometry = prepare(image, (h + 7, w), True)
+        np.testing.assert_array_equal(bordered[0, :, geometry.top : geometry.top + h], expected)
+
+
 def test_planes_are_rgb_from_0_to_1() -> None:
     blue = np.zeros((2, 2, 3), np.uint8)
     blue[..., 0] = 255

@@ -1,0 +1,47 @@
+"""A second thread for the length of a block: for pairs of long calls into OpenCV or numpy, which let each other run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from threading import Lock
+
+import cv2
+
+_second, _free = ThreadPoolExecutor(1, "beside"), Lock()
+
+
+def _anew() -> None:
+    """A forked process has the executor, but not its thread."""
+    global _second, _free
+    _second, _free = ThreadPoolExecutor(1, "beside"), Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_anew)
+
+
+@contextmanager
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do `work` in a second thread while the block runs; the block ends with it, and raises what it raised.
+
+    Before the block, in this thread, where OpenCV has been given one thread only (cv2.setNumThreads; so it is on a processor with one
+    core), or where the second thread is at work for another block. It is one thread for the life of the process, started when first
+    needed: OpenCV 5.0 keeps 850 bytes for every thread that ever called it, which a thread for each frame would make 1.5 GB a day.
+    """
+    second, free = _second, _free
+    if cv2.getNumThreads() <= 1 or not free.acquire(blocking=False):
+        work()
+        yield
+        return
+    try:
+        done = second.submit(work)
+        try:
+            yield
+        finally:
+            wait([done])
+        done.result()
+    finally:
+        free.release()
