@@ -137,7 +137,8 @@ class GateLimits(_Model):
 class GateRecord(_Model):
     """What `engines.gate` measured: a bundle in INT8 against `reference` (digest) on labelled pictures. Losses are reference minus this.
 
-    shift_px: median over paired boxes of the largest distance of a corner, in frame px. fault: why it was not passed, empty if it was.
+    shift_px: median over paired boxes of the largest distance of a corner, in frame px; None where no box paired. fault: why it was not
+    passed, empty if it was.
     """
 
     passed: bool
@@ -151,7 +152,7 @@ class GateRecord(_Model):
     limits: GateLimits = GateLimits()
     map_loss_points: float
     f1_loss_points: float
-    shift_px: float
+    shift_px: float | None
 
 
 class GoldenTolerance(_Model):

@@ -12,7 +12,22 @@ from contextlib import contextmanager
 
 import typer
 
-from engines.cli import adapt, build, data, evaluate, experiment, export, film, frames, gate, import_weights, train, transfer
+from engines.cli import (
+    adapt,
+    bench,
+    build,
+    data,
+    evaluate,
+    experiment,
+    export,
+    film,
+    frames,
+    gate,
+    import_weights,
+    quantize,
+    train,
+    transfer,
+)
 from engines.errors import EnginesError
 
 app = typer.Typer(
@@ -29,6 +44,7 @@ EXTRAS = dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train") | dic
 
 for command in (
     adapt.adapt,
+    bench.bench,
     build.build,
     evaluate.evaluate,
     experiment.experiment,
@@ -38,6 +54,7 @@ for command in (
     frames.frames,
     gate.gate,
     import_weights.import_weights,
+    quantize.quantize,
     transfer.transfer,
 ):
     app.command()(command)

@@ -123,7 +123,7 @@ class GateResult:
             limits=self.limits,
             map_loss_points=self.map_loss_points,
             f1_loss_points=self.f1_loss_points,
-            shift_px=self.shift_px,
+            shift_px=self.shift_px if self.agreement.paired else None,
         )
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from told import told_split
 
 from engines.bundle import MANIFEST, Bundle, write_bundle
 from engines.cli import main
@@ -22,8 +21,6 @@ from engines.errors import BundleError
 from engines.gate.record import write_record
 from engines.manifest import GateRecord
 from engines.runtime.factory import open_engine
-from engines.runtime.onnx import OnnxEngine
-from engines.spec import LEUKEMIA_ATTRI
 
 README = b"# The card\n"
 
@@ -39,23 +36,7 @@ def gated(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 @pytest.fixture(scope="module")
 def film(bundle: Bundle, frame: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn field, labelled with what the bundle tells of it: its network is random, so no other truth would be found."""
-    root = tmp_path_factory.mktemp("data") / "film"
-    (root / "Images/val").mkdir(parents=True)
-    (root / "json_labels").mkdir()
-    keys = ["cell_size", "nuclear_chromatio", *(a.key for a in LEUKEMIA_ATTRI.attributes[2:])]
-    cv2.imwrite(str(root / "Images/val/0.png"), frame)
-    images = [{"id": 0, "file_name": "0.png", "height": frame.shape[0], "width": frame.shape[1]}]
-    annotations = []
-    with OnnxEngine(bundle, threads=1) as engine:
-        told = engine.infer(frame).detections
-    assert len(told) > 4
-    for (x1, y1, x2, y2), code, probabilities in zip(told.boxes_px.tolist(), told.classes, told.attributes, strict=True):
-        values = [int(probabilities[group].argmax()) for group in LEUKEMIA_ATTRI.groups]
-        cell = {"category_id": int(code), "category_name": LEUKEMIA_ATTRI.classes[code], "bbox": [x1, y1, x2 - x1, y2 - y1]}
-        annotations.append({"id": len(annotations), "image_id": 0, **cell, **dict(zip(keys, values, strict=True))})
-    categories = [{"id": i, "name": n} for i, n in enumerate(LEUKEMIA_ATTRI.classes)]
-    (root / "json_labels/val.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
-    return root
+    return told_split(tmp_path_factory.mktemp("data") / "film", bundle, frame)
 
 
 def claimed(bundle: Bundle, folder: Path, damage: float = 0.0) -> Bundle:
