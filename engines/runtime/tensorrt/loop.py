@@ -33,6 +33,8 @@ FRAME_BYTES = 3 * 2592 * 1944
 """Room for a frame of the larger of the known cameras; a larger one is made room for when it comes, once."""
 DEADLINE_MS = 2000.0
 """A frame takes a few milliseconds; one that takes this long is not waited for."""
+FIRST_DEADLINE_S = 60.0
+"""The first run after opening loads kernels, and TensorRT for RTX compiles some then."""
 POLL_S = 50e-6
 """How often the GPU is asked whether it has done."""
 
@@ -84,6 +86,7 @@ class TensorrtGraphs:
         self._letterbox: Letterbox | None = None
         self._loaded: tuple[Image, Letterbox] | None = None
         self._pending = False
+        self._ran: set[int] = set()  # halves that have run since opening
         self._owner = threading.get_ident()
         self._open = True
 
@@ -184,7 +187,7 @@ class TensorrtGraphs:
             raise InferenceError("TensorRT was opened by another thread, and a CUDA context belongs to one. Call it from there.")
         try:
             if self._pending:
-                self._wait("the GPU is still busy with an earlier frame")
+                self._wait(self._deadline_s, "the GPU is still busy with an earlier frame")
             yield
         except (self._gpu.errors, DriverError) as error:
             self._check_alive(error)
@@ -211,10 +214,12 @@ class TensorrtGraphs:
         finally:
             # Also after a refusal: what is on the stream already still reads the pinned memory.
             self._gpu.mark()
-        self._wait(f"the GPU did not answer within {1e3 * self._deadline_s:.0f} ms")
+        deadline_s = self._deadline_s if half in self._ran else max(self._deadline_s, FIRST_DEADLINE_S)
+        self._wait(deadline_s, f"the GPU did not answer within {1e3 * deadline_s:.0f} ms")
+        self._ran.add(half)
 
-    def _wait(self, fault: str) -> None:
-        end = time.monotonic() + self._deadline_s
+    def _wait(self, deadline_s: float, fault: str) -> None:
+        end = time.monotonic() + deadline_s
         while not self._gpu.done():
             if time.monotonic() > end:
                 raise InferenceError(f"{fault}; this one is left out")
@@ -247,17 +252,19 @@ class TensorrtGraphs:
         made = tables(letterbox)
         content = np.concatenate([part.view(np.uint8) for part in (made.columns, made.rows, made.geometry)])
         self._tables_up.array[: len(content)] = content
+        self._pending = True  # the next call waits until they are read, before it may write others
         self._gpu.up(self._tables, self._tables_up.array[: len(content)])
+        self._gpu.mark()
         self._letterbox = letterbox
 
     def _room(self, nbytes: int) -> Image:
         """The first bytes of the pinned frame, which grows where a frame is larger than any before."""
         if nbytes > self._frame.nbytes:
-            for old in (self._frame, self._frame_up):
-                old.free()
-            for half in self._halves:
-                half.forget()
-            self._frame, self._frame_up = self._gpu.buffer(nbytes), self._gpu.pinned((nbytes,), np.uint8)
+            larger = self._gpu.buffer(nbytes), self._gpu.pinned((nbytes,), np.uint8)  # where this fails, the old is still there
+            self._halves[0].forget()  # its graph reads the old memory
+            self._frame.free()
+            self._frame_up.free()
+            self._frame, self._frame_up = larger
         return self._frame_up.array[:nbytes]
 
     def _rows_answered(self) -> Float32:

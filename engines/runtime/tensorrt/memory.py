@@ -5,7 +5,7 @@ No order of an inference lives here; that is `engines.runtime.tensorrt.loop`.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from types import TracebackType
 from typing import Any
@@ -137,8 +137,10 @@ class Gpu:
         return bool(self._event.query())
 
     def abandon(self) -> None:
-        """Leaves everything to the end of the process."""
+        """Leaves everything to the process's end, but takes the context off the thread: pycuda aborts on exit where one is left."""
         self._made.pop_all()
+        with suppress(self.errors):
+            self._cuda.Context.pop()
 
 
 def _pycuda() -> Any:

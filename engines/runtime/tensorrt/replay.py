@@ -55,6 +55,6 @@ class Replay:
         try:
             self._graph = self._driver.capture(self._stream, enqueue)
         except (DriverError, InferenceError, self._errors) as error:
-            # The same calls in the same order without a graph: the same numbers, some tenths of a millisecond later.
+            # The same calls in the same order without a graph: the same numbers, a little later.
             log.warning("no CUDA graph could be captured (%s); every frame goes call by call", error)
             self._captures = False

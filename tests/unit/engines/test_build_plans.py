@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from recording_cuda import Machine
 from standin_plans import CUBIN, key
@@ -115,11 +116,13 @@ def test_after_an_update_of_tensorrt_the_new_plan_takes_the_old_ones_place(
 def test_another_bundles_plans_are_left_alone(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
     """Also where its name begins with this one's."""
     fields = {**bundle.manifest.model_dump(), "name": "attridet-test-int8"}
-    files = {name: bundle.path / name for name in bundle.manifest.files}
+    files: dict[str, bytes | Path] = {name: bundle.path / name for name in bundle.manifest.files}
+    detector = onnx.load(bundle.detector_path)
+    detector.doc_string = "another graph"
+    files["detector.onnx"] = detector.SerializeToString()
     other = write_bundle(tmp_path / "other", type(bundle.manifest).model_validate(fields), files)
-    build_plans(other, tmp_path / "plans")
-    build_plans(bundle, tmp_path / "plans")
-    build_plans(bundle, tmp_path / "plans", force=True)
+    for one in (other, bundle):
+        build_plans(one, tmp_path / "plans")
     assert {record.bundle for _, record in sidecars(tmp_path / "plans")} == {"attridet-test", "attridet-test-int8"}
     for one in (bundle, other):
         read_plan(tmp_path / "plans", one, key(one))

@@ -17,7 +17,7 @@ from standin_plans import write_plans
 from engines.bundle import ZOO, Bundle
 from engines.detections import Image
 from engines.errors import DeviceLostError, InferenceError, RuntimeUnavailableError
-from engines.preprocess import prepare
+from engines.preprocess import letterbox_geometry, prepare
 from engines.runtime.base import Engine
 from engines.runtime.engine import golden_difference
 from engines.runtime.onnx import OnnxEngine
@@ -135,6 +135,16 @@ def test_a_larger_frame_than_any_camera_known_makes_room_once(machine: Machine, 
     assert all_freed(machine)
 
 
+def test_a_graph_never_reads_memory_that_was_given_back(machine: Machine, bundle: Bundle, plans: Path, frame: Image) -> None:
+    """A larger frame was loaded, so that room was made, but something else was wanted before it was looked at."""
+    large = np.zeros((1700, 3400, 3), np.uint8)  # more than FRAME_BYTES
+    with engine(bundle, plans) as on_gpu, OnnxEngine(bundle, threads=1) as reference:
+        for _ in range(3):
+            on_gpu.infer(frame)
+        on_gpu._on_gpu.load(large, letterbox_geometry((1700, 3400), (320, 320), True))
+        assert golden_difference(on_gpu.infer(frame).detections, reference.infer(frame).detections, 1e-3, 1e-5) is None
+
+
 def test_a_prepared_picture_gives_the_same_rows(machine: Machine, bundle: Bundle, plans: Path, frame: Image) -> None:
     """What a GPU's kernel is compared with."""
     with engine(bundle, plans) as on_gpu:
@@ -159,6 +169,16 @@ def test_without_graphs_it_goes_call_by_call_and_says_so(
 
 
 # ---- what goes wrong
+
+
+def test_a_frame_too_large_for_the_gpu_is_left_out(machine: Machine, bundle: Bundle, plans: Path, frame: Image) -> None:
+    with engine(bundle, plans) as on_gpu:
+        machine.fails_at = machine.made + 1  # the second of the two memories that it takes
+        with pytest.raises(InferenceError, match="CUDA: pagelocked_empty failed: out of memory"):
+            on_gpu.infer(np.zeros((1700, 3400, 3), np.uint8))
+        machine.fails_at = None
+        assert len(on_gpu.infer(frame).detections) > 0
+    assert all_freed(machine)
 
 
 def test_a_refusal_carries_tensorrts_own_line_and_the_next_frame_is_tried(
@@ -215,6 +235,7 @@ def test_a_fault_of_the_gpu_ends_the_process(machine: Machine, bundle: Bundle, p
         machine.fault = "an illegal memory access was encountered"
         on_gpu.infer(frame)
     assert lost.value.exit_code == 1
+    assert set(machine.current.values()) == {0}  # pycuda would abort on exit
     assert not isinstance(lost.value, InferenceError)  # which the daemon would take for one bad frame
     with pytest.raises(InferenceError, match="not open"):
         on_gpu._on_gpu.detect_loaded()

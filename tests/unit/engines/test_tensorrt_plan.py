@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from engines.runtime.tensorrt.library import Library, load
 from engines.runtime.tensorrt.plan import ROLES, PlanKey, key_of, read_plan, sidecar
 
 HERE = Device("Orin", (8, 7), True)
+CUDA_HEADER = Path("/usr/local/cuda/include/cuda.h")
 
 
 def test_the_plan_that_was_written_is_read(bundle: Bundle, tmp_path: Path) -> None:
@@ -135,6 +137,15 @@ def test_the_device_is_what_the_driver_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked.device() == Device("Stand-in", (8, 7), True) and asked.device().arch == "sm_87"
     assert asked.free_bytes() == 4 << 30
     assert machine.alive == {}
+
+
+@pytest.mark.skipif(not CUDA_HEADER.is_file(), reason=f"needs {CUDA_HEADER} (CUDA's compiler)")
+def test_every_function_asked_of_libcuda_is_one_of_its() -> None:
+    """A name with a slip would be an AttributeError on the board and nowhere else."""
+    asked = set(re.findall(r"\bcu[A-Z]\w+", Path(driver.__file__).read_text())) - {"cuda"}
+    header = CUDA_HEADER.read_text(errors="replace")
+    assert len(asked) > 12
+    assert [name for name in asked if not re.search(rf"\b{name}\b", header)] == []
 
 
 def test_pycuda_that_cannot_be_imported_is_one_line_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
