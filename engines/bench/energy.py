@@ -1,0 +1,106 @@
+"""Joules, where the board tells them: Intel's and AMD's counters (RAPL) or a Jetson's tegrastats."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+POWERCAP = Path("/sys/class/powercap")
+_BOARD_POWER = re.compile(r"\b(?:VDD_IN|POM_5V_IN) (\d+)mW/")
+_EVERY_MS = 100
+
+
+class Meter(Protocol):
+    """Counts the energy of the whole processor package or board, whoever uses it."""
+
+    name: str
+
+    def joules(self) -> float:
+        """So far, since some moment before."""
+        ...
+
+
+class Rapl:
+    """The processor packages' own counters, added up."""
+
+    name = "RAPL, processor packages"
+
+    def __init__(self, packages: list[Path]) -> None:
+        self._packages = packages
+        self._ranges = [int((p / "max_energy_range_uj").read_text()) for p in packages]
+        self._last = [int((p / "energy_uj").read_text()) for p in packages]
+        self._spent_uj = 0
+
+    def joules(self) -> float:
+        for at, package in enumerate(self._packages):
+            now = int((package / "energy_uj").read_text())
+            self._spent_uj += (now - self._last[at]) % (self._ranges[at] + 1)  # it begins again at 0 when it is full
+            self._last[at] = now
+        return self._spent_uj / 1e6
+
+
+class Tegrastats:
+    """A Jetson's power of the whole board, summed up from what `tegrastats` prints."""
+
+    name = "tegrastats, whole board"
+
+    def __init__(self) -> None:
+        self._joules, self._watts, self._since_s = 0.0, 0.0, 0.0
+        self._lock = threading.Lock()
+
+    def told(self, line: str, now_s: float) -> None:
+        """One line of tegrastats at this moment of a monotonic clock; lines without the board's power change nothing."""
+        match = _BOARD_POWER.search(line)
+        if match is None:
+            return
+        with self._lock:
+            self._joules += self._watts * (now_s - self._since_s)
+            self._watts, self._since_s = int(match[1]) / 1e3, now_s
+
+    def joules(self) -> float:
+        with self._lock:
+            return self._joules + self._watts * max(0.0, time.monotonic() - self._since_s)
+
+
+@contextmanager
+def open_meter(powercap: Path = POWERCAP) -> Iterator[Meter | None]:
+    """The meter that this machine has, or None."""
+    if shutil.which("tegrastats"):
+        with _tegrastats() as meter:
+            yield meter
+        return
+    packages = sorted(p for p in powercap.glob("*-rapl:*") if p.name.count(":") == 1) if powercap.is_dir() else []
+    try:
+        rapl: Meter | None = Rapl(packages) if packages else None
+    except (OSError, ValueError):  # since 2020 only root may read it
+        rapl = None
+    yield rapl
+
+
+@contextmanager
+def _tegrastats() -> Iterator[Tegrastats]:
+    meter = Tegrastats()
+    process = subprocess.Popen(["tegrastats", "--interval", str(_EVERY_MS)], stdout=subprocess.PIPE, text=True)
+
+    def listen() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            meter.told(line, time.monotonic())
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield meter
+    finally:
+        process.terminate()
+        process.wait(5)
+        listener.join(5)
+        if process.stdout is not None:
+            process.stdout.close()

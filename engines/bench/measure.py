@@ -1,0 +1,291 @@
+"""Milliseconds of an engine's stages, of its bare graphs and of others' programs, in alternating rounds over the same pictures."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any, Protocol
+
+import numpy as np
+from typing_extensions import Self
+
+from engines.bench.agreement import Agreement, agreement
+from engines.bench.energy import Meter, open_meter
+from engines.bench.machine import Machine, held_to, peak_mib
+from engines.bench.peers import Peer, PeerProcess, Round, lay_out
+from engines.decode import candidates, region_batches
+from engines.detections import Image
+from engines.preprocess import prepare
+from engines.runtime.base import EngineInfo
+from engines.runtime.engine import BundleEngine
+from engines.runtime.factory import open_engine
+
+STAGES = ("preprocess", "detector", "nms", "attributes")
+WHOLE, BARE = "whole", "bare"
+"""Keys of our two contenders."""
+_WARM_UP = 5
+_COMPARED = 20  # pictures on which the answers are compared with the reference runtime's
+
+Report = Callable[[str, int, int], None]
+"""Called with what is done now, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that two measurements must share to be compared. plans: see `engines.runtime.factory.open_engine`."""
+
+    reference: str
+    runtime: str = "auto"
+    threads: int = 2
+    rounds: int = 5
+    score_threshold: float | None = None
+    plans: Path | None = None
+
+    def engine(self, runtime: str | None = None) -> BundleEngine:
+        """The engine, not yet opened; gated or not: here it counts nothing."""
+        return open_engine(self.reference, runtime or self.runtime, self.threads, self.score_threshold, ungated=True, plans=self.plans)
+
+
+class Contender(Protocol):
+    """Something that looks at every picture once, when it is its turn."""
+
+    key: str
+    label: str
+
+    def round(self) -> Round:
+        """Looks at every picture once, in order."""
+        ...
+
+
+class WholePath:
+    """A frame in, detections with attributes out. stages_ms: of every frame so far. joules: of all its rounds, where they are told."""
+
+    key, label = WHOLE, "the whole path"
+
+    def __init__(self, engine: BundleEngine, images: Sequence[Image], meter: Meter | None) -> None:
+        self._engine, self._images, self._meter = engine, images, meter
+        self.stages_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
+        self.joules: float | None = None
+
+    def round(self) -> Round:
+        spent, processor_s = [], process_time()
+        before = self._meter.joules() if self._meter else 0.0
+        for image in self._images:
+            started = perf_counter()
+            inference = self._engine.infer(image)
+            spent.append(1e3 * (perf_counter() - started))
+            for stage in STAGES:
+                self.stages_ms[stage].append(inference.timings_ms[stage])
+        if self._meter:
+            self.joules = (self.joules or 0.0) + self._meter.joules() - before
+        return Round(tuple(spent), 1e3 * (process_time() - processor_s))
+
+
+class BareGraphs:
+    """The engine's own two graphs on prepared input and ready regions: nothing before, between or after is on the clock.
+
+    runs: of the attribute graph in a round, as many as the whole path makes.
+    """
+
+    key, label = BARE, "the bare graphs"
+
+    def __init__(self, engine: BundleEngine, images: Sequence[Image]) -> None:
+        self._engine, self._images = engine, images
+        self._regions = []
+        for image in images:
+            kept = candidates(engine.propose(image).rows, engine.thresholds)
+            self._regions.append([rois for rois, _ in region_batches(kept.boxes_px, engine.graphs.regions)])
+        self.runs = sum(len(regions) for regions in self._regions)
+        self._prepared = np.empty((1, 3, *engine.info.input_hw), np.float32)
+
+    def round(self) -> Round:
+        spent, graphs, processor_s = [], self._engine.graphs, 0.0
+        recipe = self._engine.bundle.manifest.input
+        for image, regions in zip(self._images, self._regions, strict=True):
+            prepared, _ = prepare(image, recipe.hw, recipe.scale_up, self._prepared)
+            busy, started = process_time(), perf_counter()
+            graphs.detect(prepared)
+            for rois in regions:
+                graphs.describe(rois)
+            spent.append(1e3 * (perf_counter() - started))
+            processor_s += process_time() - busy
+        return Round(tuple(spent), 1e3 * processor_s)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median of several readings, the smallest and the largest."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        return cls(median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Of single frames, in ms."""
+
+    p50: float
+    p90: float
+    p99: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        return cls(*(float(v) for v in np.percentile(values, (50, 90, 99))))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender. fps: of the rounds. frame_ms: of its single frames. times: the whole path's frames a second over its own.
+
+    processor_ms: of a frame, all threads together, by rounds; a busy machine hardly changes it.
+    """
+
+    key: str
+    label: str
+    software: str
+    fps: Spread
+    frame_ms: Percentiles
+    times: Spread
+    processor_ms: Spread
+    rounds_ms: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The whole result. agreement: with the reference runtime, on the first pictures; None where it is the reference.
+
+    joules_a_frame: None where the machine does not tell. peak_mib: of a process that opens the engine and reads one frame.
+    """
+
+    machine: Machine
+    load: float
+    engine: EngineInfo
+    settings: Settings
+    frames: int
+    sizes_px: tuple[tuple[int, int], ...]
+    cells: int
+    attribute_runs: int
+    rows: tuple[Row, ...]
+    stages_ms: dict[str, Percentiles]
+    peak_mib: float
+    meter: str
+    joules_a_frame: float | None
+    agreement: Agreement | None
+
+    def row(self, key: str) -> Row:
+        """The contender of this key."""
+        return next(row for row in self.rows if row.key == key)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form for JSON: everything, single frames too."""
+        out = asdict(self)
+        out["settings"]["plans"] = str(self.settings.plans) if self.settings.plans else None
+        out["engine"] = {**out["engine"], "taxonomy": self.engine.taxonomy.to_dict()}
+        return out
+
+
+def measure(
+    settings: Settings,
+    images: Sequence[Image],
+    peers: Sequence[Peer] = (),
+    peer_python: Path | None = None,
+    report: Report = lambda *_: None,
+) -> Measured:
+    """Measures the engine on these pictures, beside its bare graphs and `peers`. Raises EnginesError.
+
+    In each round every contender looks at all pictures once, in turned order, on the same cores; figures compared are of one round.
+    """
+    load = os.getloadavg()[0]
+    with ExitStack() as opened:
+        opened.enter_context(held_to(settings.threads))
+        report("memory", 0, 1)
+        peak = _in_a_process_of_its_own(settings, images[0])
+        engine = opened.enter_context(settings.engine())
+        report("comparing with the reference", 0, 1)
+        compared = _agreement(settings, engine, images[:_COMPARED])
+        meter = opened.enter_context(open_meter())
+        whole, bare = WholePath(engine, images, meter), BareGraphs(engine, images)
+        contenders: list[Contender] = [whole, bare]
+        software = {WHOLE: engine.info.runtime, BARE: engine.info.runtime}
+        if peers and peer_python is not None:
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="attridet-bench-")))
+            lay_out(images, folder)
+            side_px, classes = max(engine.info.input_hw), len(engine.info.taxonomy.classes)
+            for peer in peers:
+                report(f"{peer.label}: exporting and opening", 0, 1)
+                process = opened.enter_context(PeerProcess(peer, peer_python, folder, side_px, classes, settings.threads))
+                contenders.append(process)
+                software[process.key] = process.software
+        for image in images[:_WARM_UP]:
+            engine.infer(image)
+        rounds: dict[str, list[Round]] = {contender.key: [] for contender in contenders}
+        for number in range(settings.rounds):
+            report("rounds", number, settings.rounds)
+            for contender in contenders if number % 2 == 0 else reversed(contenders):
+                rounds[contender.key].append(contender.round())
+        report("rounds", settings.rounds, settings.rounds)
+        cells = sum(len(engine.infer(image).detections) for image in images)
+    return Measured(
+        machine=Machine.this(),
+        load=load,
+        engine=engine.info,
+        settings=settings,
+        frames=len(images),
+        sizes_px=tuple(sorted({(image.shape[1], image.shape[0]) for image in images})),
+        cells=cells,
+        attribute_runs=bare.runs,
+        rows=tuple(_row(c.key, c.label, software[c.key], rounds[c.key], rounds[WHOLE]) for c in contenders),
+        stages_ms={stage: Percentiles.of(spent) for stage, spent in whole.stages_ms.items()},
+        peak_mib=peak,
+        meter=meter.name if meter else "",
+        joules_a_frame=None if whole.joules is None else whole.joules / (settings.rounds * len(images)),
+        agreement=compared,
+    )
+
+
+def _row(key: str, label: str, software: str, rounds: Sequence[Round], ours: Sequence[Round]) -> Row:
+    fps = [1e3 * len(done.ms) / sum(done.ms) for done in rounds]
+    return Row(
+        key,
+        label,
+        software,
+        Spread.of(fps),
+        Percentiles.of([ms for done in rounds for ms in done.ms]),
+        Spread.of([sum(done.ms) / sum(mine.ms) for done, mine in zip(rounds, ours, strict=True)]),
+        Spread.of([done.processor_ms / len(done.ms) for done in rounds]),
+        tuple(done.ms for done in rounds),
+    )
+
+
+def _agreement(settings: Settings, engine: BundleEngine, images: Sequence[Image]) -> Agreement | None:
+    with settings.engine("onnx") as reference:
+        if reference.info.runtime == engine.info.runtime:
+            return None
+        expected = [reference.infer(image).detections for image in images]
+    margin = engine.bundle.manifest.golden_tolerance.probability
+    found = [engine.infer(image).detections for image in images]
+    return agreement(expected, found, engine.thresholds.confidence, margin)
+
+
+def _in_a_process_of_its_own(settings: Settings, image: Image) -> float:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak_of_one_frame, settings, image).result()
+
+
+def _peak_of_one_frame(settings: Settings, image: Image) -> float:
+    with settings.engine() as engine:
+        engine.infer(image)
+        return peak_mib()

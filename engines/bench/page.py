@@ -1,0 +1,127 @@
+"""What was measured, as a section of a Markdown page between markers; nothing is measured here."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+
+from engines.bench.measure import BARE, WHOLE, Measured, Percentiles, Row
+from engines.errors import DataError
+from engines.evaluation.files import write_whole
+
+STAGE_WORDS = {
+    "preprocess": "preprocess: letterbox, RGB planes",
+    "detector": "detector graph",
+    "nms": "non-maximum suppression",
+    "attributes": "attribute graph",
+}
+_HEAD = "# Benchmarks\n\nMeasured, never estimated. Each section below is written by the command that stands in it.\n"
+
+
+def section_text(measured: Measured, frames: str, command: str, day: date) -> str:
+    """The section in Markdown, ending in a newline. frames: what the pictures are; command: what reproduces it."""
+    m, engine, host = measured, measured.engine, measured.machine
+    memory = f", {host.memory_gib:.0f} GiB" if host.memory_gib is not None else ""
+    mode = f", power mode {host.power_mode}" if host.power_mode else ""
+    busy = ": **the machine was busy, so all were slower than they need be**" if m.load > 0.5 * host.cores else ""
+    sizes = " and ".join(f"{w} x {h}" for w, h in m.sizes_px) if len(m.sizes_px) < 4 else f"{len(m.sizes_px)} sizes of"
+    threads = f"{m.settings.threads} {'thread' if m.settings.threads == 1 else 'threads'}"
+    others = sorted({row.software for row in m.rows if row.key not in (WHOLE, BARE)})
+    lines = [
+        f"## An engine alone: {engine.name}, {engine.precision}",
+        "",
+        f"`{command}`, {day:%Y-%m-%d}.",
+        "",
+        f"- Machine: {host.processor}, {host.cores} {'core' if host.cores == 1 else 'cores'}{memory}, {host.system}{mode}; "
+        f"load average {m.load:.1f} before the run{busy}.",
+        f"- Software: Python {host.python}, {engine.runtime} with {threads}, OpenCV {host.opencv}"
+        + "".join(f"; {words}" for words in others)
+        + ".",
+        f"- Engine: {engine.name} {engine.version}, {engine.precision}, input {engine.input_hw[1]} x {engine.input_hw[0]} px, digest "
+        f"`{engine.digest}`{'' if not engine.gate_fault else f'; **not gated**: it {engine.gate_fault}'}.",
+        f"- Input: {m.frames} pictures of {sizes} px held in memory ({frames}), with {m.cells} cells, read in {m.attribute_runs} runs "
+        "of the attribute graph.",
+        f"- {m.settings.rounds} rounds, in each every row once over all pictures, in turned order, all on the same cores. Frames a "
+        "second: median of the rounds, smallest and largest; a quotient is of the same round. Milliseconds: of single frames; those of "
+        "the processor are of all threads together, and a busy machine hardly changes them.",
+        f"- {agreement_words(m)}",
+        f"- Memory: {m.peak_mib:.0f} MiB at most, of a process that opens the engine and reads one frame. {energy_words(m)}",
+        "",
+        "| | frames/s | smallest to largest | whole path ÷ it | processor ms a frame | ms, p50 | p90 | p99 |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        *(f"| {row_text(row)} |" for row in m.rows),
+        "",
+        "| Stage of a frame | ms, p50 | p90 | p99 |",
+        "|---|---:|---:|---:|",
+        *(f"| {STAGE_WORDS[name]} | {milliseconds(p)} |" for name, p in m.stages_ms.items()),
+    ]
+    if others:
+        lines += ["", *_what_differs()]
+    return "\n".join(lines) + "\n"
+
+
+def put_section(path: Path, name: str, text: str | None) -> None:
+    """Replaces the section `name` of the Markdown file, or adds it; `text` None only checks that it could be done. Raises DataError."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
+        raise DataError(f"--section {name}: a section is named in small letters, digits, '-' and '.'")
+    begin, end = f"<!-- bench {name}: begin -->", f"<!-- bench {name}: end -->"
+    try:
+        before = path.read_text(encoding="utf-8") if path.exists() else _HEAD
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}). Name another page.") from error
+    if (before.count(begin), before.count(end)) not in ((0, 0), (1, 1)) or before.find(end) < before.find(begin):
+        raise DataError(f"{path}: the markers '{begin}' and '{end}' do not match. Mend them, or remove both.")
+    if text is None:
+        return
+    block = f"{begin}\n\n{text.strip()}\n\n{end}"
+    if begin in before:
+        head, _, rest = before.partition(begin)
+        after = head + block + rest.partition(end)[2]
+    else:
+        after = f"{before.rstrip()}\n\n{block}\n"
+    write_whole(path, after.encode())
+
+
+def row_text(row: Row) -> str:
+    """One contender as a row's cells: name, frames a second, their range, quotient, processor time, percentiles."""
+    times = "" if row.key == WHOLE else f"{row.times.median:.2f} ({row.times.low:.2f} to {row.times.high:.2f})"
+    fps = f"**{row.fps.median:.2f}** | {row.fps.low:.2f} to {row.fps.high:.2f}"
+    return f"{row.label} | {fps} | {times} | {row.processor_ms.median:.1f} | {milliseconds(row.frame_ms)}"
+
+
+def milliseconds(p: Percentiles) -> str:
+    """Percentiles as three cells."""
+    digits = 2 if p.p50 < 1 else 1
+    return f"{p.p50:.{digits}f} | {p.p90:.{digits}f} | {p.p99:.{digits}f}"
+
+
+def agreement_words(measured: Measured) -> str:
+    """Whether it sees what the reference runtime sees: a benchmark of wrong answers is worth nothing."""
+    agreed = measured.agreement
+    if agreed is None:
+        return "It is the reference runtime."
+    return (
+        f"Its answers beside ONNX Runtime's on the same bundle: {agreed.matched} of {agreed.boxes} boxes ({agreed.share:.1%}) have "
+        f"their equal there (same type, IoU 0.9), with corners within {agreed.corner_px:.2g} px and scores within {agreed.score:.2g}."
+    )
+
+
+def energy_words(measured: Measured) -> str:
+    """Joules a frame, or that none are told."""
+    if measured.joules_a_frame is None:
+        return "Energy: this machine does not tell."
+    return f"Energy: {measured.joules_a_frame:.2f} J a frame of the whole path ({measured.meter})."
+
+
+def _what_differs() -> list[str]:
+    return [
+        "What is not the same:",
+        "",
+        "- Ultralytics' network is the YOLOv5n that its package builds (no anchors, its newer head) with as many classes and random "
+        "weights; ours is the original YOLOv5n with anchors. Theirs is somewhat heavier, but finds next to nothing, so that its "
+        "suppression has less to do.",
+        "- It reads no attributes; our whole path does, for every cell. Its INT8 is of its own export (NNCF), calibrated on these "
+        "pictures.",
+        "- Its OpenVINO computes in bfloat16, where the processor can, what is not INT8; ours in 32 bits.",
+    ]

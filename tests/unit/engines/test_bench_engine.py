@@ -1,0 +1,224 @@
+"""The benchmark of an engine: what it measures, what it writes, what it says of others' programs, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import sys
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.bench.energy import Rapl, Tegrastats, open_meter
+from engines.bench.frames import frames_of
+from engines.bench.machine import Machine, held_to
+from engines.bench.measure import BARE, WHOLE, Measured, Settings, measure
+from engines.bench.page import put_section, section_text
+from engines.bench.peers import Peer, PeerError, PeerProcess, lay_out
+from engines.bench.plot import frame_times
+from engines.bundle import Bundle
+from engines.cli import main
+from engines.detections import Image
+from engines.errors import DataError
+from engines.evaluation.plot_style import png
+
+PEER = Peer("other", "Another's program", "onnx", "onnxruntime")
+SLOW = """import json, sys, time, pathlib
+pictures = sorted(pathlib.Path(sys.argv[2], "images").glob("*.png"))
+print(json.dumps({"versions": {"ultralytics": "9.9", "torch": "2.0", "onnxruntime": "1.0"}}), flush=True)
+for _ in sys.stdin:
+    spent = []
+    for _ in pictures:
+        started = time.perf_counter()
+        time.sleep(0.3)
+        spent.append(1e3 * (time.perf_counter() - started))
+    print(json.dumps({"ms": spent, "processor_ms": 12.0}), flush=True)
+"""
+
+
+def program(folder: Path, text: str) -> Path:
+    """Something that stands where another environment's Python would, and is given its command line."""
+    path = folder / "python"
+    path.write_text(f"#!{sys.executable}\n{text}")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+@pytest.fixture(scope="module")
+def measured(bundle: Bundle, frame: Image, tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    python = program(tmp_path_factory.mktemp("other"), SLOW)
+    settings = Settings(str(bundle.path), "openvino", threads=1, rounds=3)
+    return measure(settings, [frame, frame[:, ::-1].copy()], [PEER], python)
+
+
+def test_everything_is_measured_in_the_same_rounds(measured: Measured) -> None:
+    assert [row.key for row in measured.rows] == [WHOLE, BARE, "other"]
+    for row in measured.rows:
+        assert [len(spent) for spent in row.rounds_ms] == [2, 2, 2]
+        assert row.fps.low <= row.fps.median <= row.fps.high
+        assert 0 < row.frame_ms.p50 <= row.frame_ms.p90 <= row.frame_ms.p99
+        assert row.processor_ms.low > 0
+    other = measured.row("other")
+    assert other.processor_ms.median == 6
+    assert other.software == "Ultralytics 9.9, onnxruntime 1.0, torch 2.0"
+    assert 2.5 < other.fps.median < 3.4  # it sleeps 0.3 s
+    ours = measured.row(WHOLE).rounds_ms
+    assert other.times.median == pytest.approx(np.median([sum(a) / sum(b) for a, b in zip(other.rounds_ms, ours, strict=True)]))
+    assert measured.row(WHOLE).times.high == 1
+    assert sum(p.p50 for p in measured.stages_ms.values()) < 1.5 * measured.row(WHOLE).frame_ms.p50
+    assert measured.cells > 4 and measured.attribute_runs >= measured.cells / 4
+    assert measured.peak_mib > 50
+    assert measured.agreement is not None and measured.agreement.share == 1
+    assert json.loads(json.dumps(measured.to_dict()))["rows"][0]["rounds_ms"] == [list(spent) for spent in ours]
+
+
+def test_every_number_is_in_the_section(measured: Measured, tmp_path: Path) -> None:
+    text = section_text(measured, "two drawings", "attridet bench X", date(2026, 11, 27))
+    for said in (
+        "`attridet bench X`, 2026-11-27",
+        "openvino",
+        "Ultralytics 9.9",
+        measured.engine.digest,
+        "2 pictures of 768 x 432 px held in memory (two drawings)",
+        f"{measured.row(BARE).times.median:.2f} (",
+        f"**{measured.row('other').fps.median:.2f}**",
+        "boxes (100.0%)",
+        "What is not the same",
+        f"{measured.peak_mib:.0f} MiB",
+    ):
+        assert said in text
+    assert "What is not the same" not in section_text(replace(measured, rows=measured.rows[:2]), "x", "y", date(2026, 1, 1))
+    ungated = replace(measured, engine=replace(measured.engine, gate_fault="is int8 and was never compared"))
+    assert "**not gated**: it is int8 and was never compared" in section_text(ungated, "x", "y", date(2026, 1, 1))
+    page = tmp_path / "page.md"
+    put_section(page, "other", "## Another\n")
+    put_section(page, "engine", "## Old\n")
+    put_section(page, "engine", text)
+    content = page.read_text()
+    assert "## Another" in content and "## Old" not in content and content.count("bench engine: begin") == 1
+    page.write_text("<!-- bench engine: begin -->")
+    with pytest.raises(DataError, match="do not match"):
+        put_section(page, "engine", None)
+
+
+def test_the_plot_is_a_picture(measured: Measured) -> None:
+    drawn = cv2.imdecode(np.frombuffer(png(frame_times(measured, "two drawings")), np.uint8), cv2.IMREAD_COLOR)
+    assert drawn is not None and drawn.shape[1] > 900 and drawn.std() > 10
+
+
+def test_the_command_prints_and_writes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bundle: Bundle, frame: Image, tmp_path: Path
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / f"pictures/{name}.png"), frame)
+    paths = {option: tmp_path / f"out.{option}" for option in ("json", "plot", "page")}
+    words = ["bench", str(bundle.path), "--frames", str(tmp_path / "pictures"), "--count", "2", "--rounds", "1", "--threads", "1"]
+    words += [text for option, path in paths.items() for text in (f"--{option}", str(path))]
+    monkeypatch.setattr(sys, "argv", ["attridet", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    out = capsys.readouterr().out
+    assert "the whole path" in out and "the bare graphs" in out and "It is the reference runtime." in out
+    told = json.loads(paths["json"].read_text())
+    assert told["engine"]["digest"] == bundle.digest and told["frames"] == 2
+    assert re.search(
+        r"`attridet bench \S+ --runtime auto --threads 1 --frames pictures --count 2 --rounds 1`", paths["page"].read_text()
+    )
+    assert str(tmp_path) not in paths["page"].read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--frames", "nowhere"], "nowhere: holds no picture. Name a folder of pictures, or `rendered`"),
+        (["--peer", "yolo9", "--peer-python", "python"], "--peer yolo9: there are ultralytics"),
+        (["--peer", "ultralytics"], "--peer needs --peer-python"),
+        (["--peer", "ultralytics", "--peer-python", "/no/python"], "/no/python: there is no such program"),
+        (["--json", "/no/folder/x.json"], "its folder does not exist"),
+        (["--runtime", "cuda", "--count", "1"], "there is no runtime 'cuda'"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bundle: Bundle, words: list[str], said: str
+) -> None:
+    monkeypatch.setattr(
+        "engines.commands.bench.frames_of", lambda *a: frames_of(*a) if "nowhere" in words else [np.zeros((9, 9, 3), np.uint8)]
+    )
+    monkeypatch.setattr(sys, "argv", ["attridet", "bench", str(bundle.path), *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "import sys\nsys.exit('No module named ultralytics')",
+            "it ended by itself. Its last words: No module named ultralytics.*pip install",
+        ),
+        (SLOW.replace("for _ in sys.stdin:", "for _ in sys.stdin:\n    sys.exit('out of memory')"), "ended by itself.*out of memory"),
+    ],
+)
+def test_a_program_that_ends_is_told_with_its_last_words(text: str, said: str, tmp_path: Path) -> None:
+    lay_out([np.zeros((9, 9, 3), np.uint8)], tmp_path)
+    python = program(tmp_path, text)
+    with pytest.raises(PeerError, match=said), PeerProcess(PEER, python, tmp_path, 320, 14, 1) as process:  # either raises
+        process.round()
+    with pytest.raises(PeerError, match="cannot be run"), PeerProcess(PEER, tmp_path / "none", tmp_path, 320, 14, 1):
+        pass
+
+
+def test_pictures_are_taken_evenly_from_a_folder(tmp_path: Path) -> None:
+    for i in range(10):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((4, 5, 3), i, np.uint8))
+    assert [int(image[0, 0, 0]) for image in frames_of(str(tmp_path), 5)] == [0, 2, 4, 6, 8]
+    assert len(frames_of(str(tmp_path), 50)) == 10
+    (tmp_path / "5.png").write_bytes(b"none")
+    with pytest.raises(DataError, match=r"5\.png: cannot be decoded"):
+        frames_of(str(tmp_path), 50)
+
+
+def test_joules_are_read_from_the_counters_also_when_they_begin_again(tmp_path: Path) -> None:
+    with open_meter(tmp_path) as none:
+        assert none is None
+    packages = [tmp_path / f"intel-rapl:{i}" for i in range(2)]
+    for package in packages:
+        package.mkdir()
+        (package / "max_energy_range_uj").write_text("9999999\n")
+        (package / "energy_uj").write_text("9000000\n")
+    (tmp_path / "intel-rapl:0:0").mkdir()  # a part of package 0, in it already
+    with open_meter(tmp_path) as meter:
+        assert isinstance(meter, Rapl)
+        (packages[0] / "energy_uj").write_text("9500000\n")
+        (packages[1] / "energy_uj").write_text("500000\n")
+        assert meter.joules() == pytest.approx(0.5 + 1.5)
+
+
+def test_a_jetsons_power_is_summed_up() -> None:
+    meter = Tegrastats()
+    line = "RAM 2448/7620MB CPU [5%@729] VDD_IN {}mW/4990mW VDD_CPU_GPU_CV 500mW/500mW"
+    meter.told(line.format(5000), 10.0)
+    meter.told("something else", 11.0)
+    meter.told(line.format(7000), 12.0)
+    meter.told(line.format(7000), 12.5)
+    assert meter._joules == pytest.approx(5 * 2 + 7 * 0.5)
+
+
+def test_the_machine_is_described_and_its_cores_are_given_back() -> None:
+    import os
+
+    before = os.sched_getaffinity(0)
+    with held_to(1):
+        assert len(os.sched_getaffinity(0)) == 1
+    assert os.sched_getaffinity(0) == before
+    machine = Machine.this()
+    assert machine.processor and machine.cores == len(before) and machine.python == sys.version.split()[0]
