@@ -19,7 +19,7 @@ from engines.detections import Float32, Image
 PAD_VALUE = 114
 """Grey level of the letterbox's border and of the mosaic's canvas, 0 to 255."""
 _BAND_ROWS = 60
-"""So many rows of the scaled picture are made at a time: fewer, and the two threads wait for each other; more, and the cache overflows."""
+"""So many rows of the scaled picture are made at a time: with fewer the two threads wait for each other, more overflow the cache."""
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,20 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Readings; fewer, at least 3, where they take too long.")] = 5,
     threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of the engine.")] = 2,
     source: Annotated[Optional[Path], typer.Option(help="A folder of pictures of one size instead of rendered film.")] = None,  # noqa: UP045  # typer on 3.10
+    objective: Annotated[int, typer.Option(help="Of the rendered film: 100, or 40 with six times as many cells a field.")] = 100,
     section: Annotated[str, typer.Option(help="Name of the section, to keep several machines or engines side by side.")] = "whole-path",
 ) -> None:
     """Measure frames a second of the whole way and milliseconds of each stage on this machine."""
     from calibration.profile import ProfileError
-    from device.bench.run import run_bench
+    from device.bench.run import Objective, run_bench
     from device.errors import LeukoscopeError
     from engines.errors import EnginesError
 
+    if objective not in (40, 100):
+        raise typer.BadParameter(f"{objective}: film is rendered for 40 or 100", param_hint="--objective")
     try:
-        run_bench(out, repeats, frames, engine, threads=threads, source=source, section=section)
+        lens: Objective = 40 if objective == 40 else 100
+        run_bench(out, repeats, frames, engine, threads=threads, source=source, objective=lens, section=section)
     except (LeukoscopeError, EnginesError, ProfileError) as error:
         typer.echo(f"bench: {error}", err=True)
         raise typer.Exit(error.exit_code or 1) from None

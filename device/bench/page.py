@@ -64,8 +64,10 @@ class Machine:
 class Measured:
     """The whole result. Spreads are over repeats, whose stage times are means over frames; load: of the machine before (1 minute).
 
-    processor_ms: of a frame, all threads; a busy machine hardly changes it. counting_ms: slide and record on the single frames that
-    counted a field. jpeg_fps and peak_mib: of a process of its own that read the frames as JPEG files by the replay camera, once.
+    shown: cells and artefacts on the screen, over the frames. processor_ms: of a frame, all threads; a busy machine hardly changes it.
+    around_ms: preprocessing, suppression and screen of one frame together, a reading's median over its frames. counting_ms: slide and
+    record on the single frames that counted a field. jpeg_fps and peak_mib: of a process of its own that read the frames as JPEG files
+    by the replay camera, once.
     """
 
     machine: Machine
@@ -78,6 +80,7 @@ class Measured:
     repeats: int
     fields: int
     cells: int
+    shown: Spread
     path_fps: Spread
     network_fps: Spread
     path_over_network: Spread
@@ -86,6 +89,7 @@ class Measured:
     frame_ms: Spread
     processor_ms: Spread
     stages_ms: dict[str, Spread]
+    around_ms: Spread
     counting_ms: Spread | None
     decode_ms: Spread
     hand_over_ms: Spread
@@ -120,7 +124,8 @@ def section_text(measured: Measured, command: str) -> str:
         f"- Engine: {engine.name} {engine.version}, {engine.precision}, input {engine.input_hw[1]} x {engine.input_hw[0]} px, "
         f"digest `{engine.digest}`.",
         f"- Input: {m.frames} frames of {m.size_px[0]} x {m.size_px[1]} px held in memory ({m.source}); on them "
-        f"{m.fields} {'field was' if m.fields == 1 else 'fields were'} counted, with {m.cells} cells in all.",
+        f"{m.fields} {'field was' if m.fields == 1 else 'fields were'} counted, with {m.cells} cells in all. "
+        f"The screen showed {m.shown.median:.0f} cells and artefacts a frame (median; {m.shown.low:.0f} to {m.shown.high:.0f}).",
         f"- Median of {m.repeats} {'reading' if m.repeats == 1 else 'readings'} of these frames, with the smallest and the largest; "
         "a reading's stage is the mean over its frames, so that stages add up.",
         "",
@@ -142,6 +147,7 @@ def section_text(measured: Measured, command: str) -> str:
         "",
         "| Beside it | ms | smallest to largest |",
         "|---|---:|---:|",
+        f"| **around the network**: preprocess, suppression, screen of a frame together, median of the frames | {_ms(m.around_ms)} |",
         *counting,
         f"| processor time of a whole frame, all threads together | {_ms(m.processor_ms)} |",
         f"| hand-over from the camera thread to the engine's | {_ms(m.hand_over_ms)} |",
@@ -166,6 +172,7 @@ def print_measured(measured: Measured, console: Console) -> None:
     for name, spread in {
         **stages,
         "whole frame": m.frame_ms,
+        "around the network": m.around_ms,
         "processor time": m.processor_ms,
         "hand-over": m.hand_over_ms,
         "JPEG decode": m.decode_ms,

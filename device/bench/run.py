@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 import cv2
 from rich.console import Console
@@ -40,6 +41,7 @@ from engines.runtime.onnx import OnnxGraphs
 LEAST_REPEATS = 3
 """So many are done even when they take longer than the time allowed."""
 SECTION = "whole-path"
+Objective = Literal[40, 100]
 _SEED, _CASE = 7, "AML"
 _FEWEST_FRAMES_A_FIELD = 12  # of the simulated technician: 8 to rest, 4 on the way
 _JPEG_QUALITY = 90
@@ -53,12 +55,14 @@ def measure(
     repeats: int = 5,
     threads: int = 2,
     source: Path | None = None,
+    objective: Objective = 100,
     seconds: float = 75.0,
     console: Console | None = None,
 ) -> Measured:
     """Measure the bundle `reference` on this machine.
 
-    frames: of a rendered slide under the simulated stage, or the first of the pictures in `source`. repeats: whole readings of them,
+    frames: of a rendered slide under the simulated stage and `objective` (at 40x a field has six times as many cells as at 100x), or
+    the first of the pictures in `source`. repeats: whole readings of them,
     fewer (at least 3) once they have taken `seconds`. Raises BundleError, RuntimeUnavailableError, CameraError, StoreError.
     """
     load = os.getloadavg()[0]
@@ -66,7 +70,7 @@ def measure(
     camera: SimulatorCamera | ReplayCamera
     if source is None:
         fields = ceil(frames / _FEWEST_FRAMES_A_FIELD) + 1
-        camera = SimulatorCamera(kind="simulator", seed=_SEED, case=_CASE, fields=fields, fps=120)
+        camera = SimulatorCamera(kind="simulator", seed=_SEED, case=_CASE, objective=objective, fields=fields, fps=120)
     else:
         camera = ReplayCamera(kind="replay", source=str(source))
     config = config_of(camera, reference, threads)
@@ -100,12 +104,13 @@ def measure(
         load=load,
         engine=info,
         threads=threads,
-        source=f"rendered film, case {_CASE}, seed {_SEED}, 100x" if source is None else f"pictures of {source.name}",
+        source=f"rendered film, case {_CASE}, seed {_SEED}, {objective}x" if source is None else f"pictures of {source.name}",
         size_px=(images[0].shape[1], images[0].shape[0]),
         frames=len(images),
         repeats=len(runs),
         fields=runs[0].fields,
         cells=runs[0].cells,
+        shown=Spread.of(runs[0].shown),
         path_fps=Spread.of([run.fps for run in runs]),
         network_fps=Spread.of(alone),
         path_over_network=Spread.of([run.fps / bare for run, bare in zip(runs, alone, strict=True)]),
@@ -114,6 +119,7 @@ def measure(
         frame_ms=Spread.of([1e3 / run.fps for run in runs]),
         processor_ms=Spread.of([1e3 * run.processor_s / run.frames for run in runs]),
         stages_ms=stages,
+        around_ms=Spread.of([run.around_ms for run in runs]),
         counting_ms=Spread.of(counting) if counting else None,
         decode_ms=Spread.of(decoding),
         hand_over_ms=Spread.of(handing),
@@ -143,6 +149,7 @@ def run_bench(
     *,
     threads: int = 2,
     source: Path | None = None,
+    objective: Objective = 100,
     section: str = SECTION,
     console: Console | None = None,
 ) -> Measured:
@@ -152,10 +159,11 @@ def run_bench(
     """
     console = console or Console()
     update_section(out, section, None)  # found now rather than after two minutes
-    measured = measure(engine, frames=frames, repeats=repeats, threads=threads, source=source, console=console)
+    measured = measure(engine, frames=frames, repeats=repeats, threads=threads, source=source, objective=objective, console=console)
     options: dict[str, object] = {"--engine": engine if engine.startswith("zoo:") else Path(engine).name}
     options |= {"--frames": frames, "--repeats": repeats, "--threads": threads}
     options |= {"--source": source.name} if source else {}
+    options |= {"--objective": objective} if objective != 100 else {}
     options |= {"--section": section} if section != SECTION else {}
     command = "python -m device.bench " + " ".join(f"{name} {value}" for name, value in options.items())
     update_section(out, section, section_text(measured, command))

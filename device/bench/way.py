@@ -45,11 +45,16 @@ from engines.runtime.onnx import OnnxGraphs
 SIZE_PX = (1920, 1080)
 _NETWORK_FRAMES, _DECODED, _HANDED_OVER = 10, 10, 20
 _COUNTING = "slide and record"
+AROUND = ("preprocess", "nms", "screen")
+"""Stages of a frame that cost the same whatever network runs between them."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One slide read from its first frame to its last. stages_ms: a value for each frame; counting_ms: of those that counted fields."""
+    """One slide read from its first frame to its last. stages_ms: a value for each frame; counting_ms: of those that counted fields.
+
+    shown: how many cells and artefacts lay in the picture of the screen, for each frame.
+    """
 
     frames: int
     seconds: float
@@ -58,10 +63,17 @@ class Run:
     counting_ms: list[float]
     fields: int
     cells: int
+    shown: list[int]
 
     @property
     def fps(self) -> float:
         return self.frames / self.seconds
+
+    @property
+    def around_ms(self) -> float:
+        """Median over the frames of what is around the network: preprocessing, suppression and the screen of one frame together."""
+        together: list[float] = [sum(parts) for parts in zip(*(self.stages_ms[name] for name in AROUND), strict=True)]
+        return median(together)
 
 
 class Held:
@@ -103,8 +115,10 @@ class Canvas:
 
     def __init__(self) -> None:
         self._canvas = np.empty((SIZE_PX[1], SIZE_PX[0], 3), np.uint8)
+        self.shown: list[int] = []
 
     def show(self, view: ScreenView) -> None:
+        self.shown.append(0 if view.detections is None else len(view.detections))
         draw(view, SIZE_PX, self._canvas)
 
     def commands(self) -> Sequence[Command]:
@@ -121,6 +135,7 @@ def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> 
     """One slide through the appliance's own pipeline into a record in a new folder; `engine` is open."""
     clock = SystemClock()
     rounds: list[Round] = []
+    shown: list[int] = []
     with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder:
         path = Path(folder) / "record.sqlite"
         with Store.open(path) as store, Capture(camera, clock, fail_fast=True) as capture:
@@ -129,7 +144,8 @@ def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> 
             record = SlideRecord(store, journal, provenance, clock, lambda: None)
             session = SlideSession(engine.info.taxonomy, config.slide, config.engine.identify_threshold, True, 90, clock)
             nowhere = BrokerStatus("disabled")
-            pipeline = Pipeline(capture, engine, session, record, Canvas(), provenance, clock, broker=lambda: nowhere)
+            canvas = Canvas()
+            pipeline = Pipeline(capture, engine, session, record, canvas, provenance, clock, broker=lambda: nowhere)
             started = ended = time.perf_counter()
             spent_before = spent = time.process_time()
             while not pipeline.stopped:
@@ -137,11 +153,12 @@ def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> 
                 if done.frame is not None:
                     ended, spent = time.perf_counter(), time.process_time()
                     rounds.append(done)
+                    shown.append(canvas.shown[-1])
             pipeline.close()
-            return _run_of(rounds, ended - started, spent - spent_before, pipeline.slide)
+            return _run_of(rounds, shown, ended - started, spent - spent_before, pipeline.slide)
 
 
-def _run_of(rounds: Sequence[Round], seconds: float, processor_s: float, slide: Slide | None) -> Run:
+def _run_of(rounds: Sequence[Round], shown: list[int], seconds: float, processor_s: float, slide: Slide | None) -> Run:
     stages: dict[str, list[float]] = {}
     counting = []
     for done in rounds:
@@ -150,7 +167,7 @@ def _run_of(rounds: Sequence[Round], seconds: float, processor_s: float, slide: 
         if done.observation is not None and isinstance(done.observation.event, FieldCounted):
             counting.append(done.timings_ms[_COUNTING])
     fields = slide.fields if slide is not None else ()
-    return Run(len(rounds), seconds, processor_s, stages, counting, len(fields), sum(len(field.cells) for field in fields))
+    return Run(len(rounds), seconds, processor_s, stages, counting, len(fields), sum(len(field.cells) for field in fields), shown)
 
 
 def network_alone(graphs: OnnxGraphs, inputs: Sequence[tuple[Float32, Float32]]) -> float:

@@ -111,7 +111,8 @@ def _alpha(text: str, size_px: int, bold: bool) -> NDArray[np.uint8]:
     canvas = PillowImage.new("L", (width(text, size_px, bold), line_height(size_px)), 0)
     pen = ImageDraw.Draw(canvas)
     x = 1.0
-    for piece in _pieces(text):
+    pieces = _pieces(text)
+    for number, piece in enumerate(pieces):
         if piece in _DASHES:
             advance = _DASHES[piece] * size_px
             thick, y = max(1, round(size_px / 13)), ascent - round(size_px * 0.26)
@@ -119,7 +120,7 @@ def _alpha(text: str, size_px: int, bold: bool) -> NDArray[np.uint8]:
             x += advance
         else:
             pen.text((x, ascent), piece, fill=255, font=font, anchor="ls")
-            x += font.getlength(piece)
+            x += font.getlength(piece) if number + 1 < len(pieces) else 0.0
     alpha = np.asarray(canvas)
     if bold:
         heavy = alpha.copy()
@@ -132,10 +133,16 @@ def _alpha(text: str, size_px: int, bold: bool) -> NDArray[np.uint8]:
 
 def blend(alpha: NDArray[np.uint8], colour: Colour, ground: Colour) -> Image:
     """(h, w, 3) picture of `colour` over `ground` where `alpha` (h, w) says how much; read-only, for caches."""
-    share = alpha.astype(np.uint16)[..., None]
-    out: Image = ((np.array(ground, np.uint16) * (255 - share) + np.array(colour, np.uint16) * share + 127) // 255).astype(np.uint8)
+    out: Image = _shades(colour, ground).take(alpha, axis=0)
     out.setflags(write=False)
     return out
+
+
+@lru_cache(maxsize=256)
+def _shades(colour: Colour, ground: Colour) -> Image:
+    """From `ground` to `colour` in 256 steps, (256, 3)."""
+    share = np.arange(256, dtype=np.uint16)[:, None]
+    return ((np.array(ground, np.uint16) * (255 - share) + np.array(colour, np.uint16) * share + 127) // 255).astype(np.uint8)
 
 
 @lru_cache(maxsize=768)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from device.bench.__main__ import main
 from device.bench.page import Machine, Measured, Spread, machine, print_measured, section_text, update_section
 from device.bench.run import run_bench
-from device.bench.way import Held, frames_of, hand_over_ms, peak_mib
+from device.bench.way import Held, Run, frames_of, hand_over_ms, peak_mib
 from device.display.gallery import add_cell, film
 from device.errors import CameraError, ConfigError, StoreError
 from engines.bundle import zoo_names
@@ -36,6 +36,7 @@ MEASURED = Measured(
     repeats=5,
     fields=4,
     cells=21,
+    shown=Spread(15, 2, 23),
     path_fps=Spread(8.0, 7.5, 8.25),
     network_fps=Spread(11.25, 11.0, 11.5),
     path_over_network=Spread(0.711, 0.7, 0.72),
@@ -44,6 +45,7 @@ MEASURED = Measured(
     frame_ms=Spread(125.0, 121.2, 133.3),
     processor_ms=Spread(210.4, 209.0, 215.0),
     stages_ms={name: Spread(10.0 * at + 0.5, 10.0 * at, 10.0 * at + 1) for at, name in enumerate(STAGES)},
+    around_ms=Spread(4.75, 4.5, 6.25),
     counting_ms=Spread(45.6, 35.6, 71.2),
     decode_ms=Spread(14.2, 13.9, 15.0),
     hand_over_ms=Spread(0.31, 0.29, 0.4),
@@ -58,7 +60,9 @@ def test_every_number_is_in_the_section() -> None:
         "Python 3.11.7, onnxruntime 1.23.2 CPU with 2 threads, OpenCV 5.0.0.",
         f"attridet-n 1.0.0, fp32, input 640 x 640 px, digest `{ENGINE.digest}`.",
         "60 frames of 1920 x 1080 px held in memory (rendered film, case AML, seed 7, 100x); on them 4 fields were counted, with 21",
+        "The screen showed 15 cells and artefacts a frame (median; 2 to 23).",
         "Median of 5 readings",
+        "screen of a frame together, median of the frames | 4.8 | 4.5 to 6.2 |",
         "| **8.00** | 7.50 to 8.25 |",
         "| 11.25 | 11.00 to 11.50 |",
         "| 71% | 70% to 72% |",
@@ -156,6 +160,14 @@ def test_frames_that_cannot_be_compared_are_refused() -> None:
     assert told == [1, 2, 3, 4, 5]
 
 
+def test_around_the_network_is_the_median_of_what_one_frame_took() -> None:
+    stages = {"preprocess": [1.0, 5.0, 2.0], "detector": [9.0] * 3, "nms": [0.5, 0.1, 0.3], "screen": [7.0, 1.0, 4.0]}
+    run = Run(3, 1.0, 1.0, stages, [], fields=1, cells=2, shown=[2, 2, 2])
+    assert run.around_ms == pytest.approx(6.3)  # of 8.5, 6.1 and 6.3
+    run.stages_ms["nms"][1] = 2.0
+    assert run.around_ms == pytest.approx(8.0)  # of 8.5, 8.0 and 6.3; the stages' own medians add up to 6.5
+
+
 def test_the_hand_over_takes_time_and_the_frame_arrives() -> None:
     """How long is the machine's business: on a busy one it may be anything."""
     assert hand_over_ms(film(640, 360)) > 0
@@ -193,6 +205,8 @@ def test_a_small_run_goes_the_whole_way(tmp_path: Path) -> None:
     assert sum(spread.median for spread in measured.stages_ms.values()) < measured.frame_ms.median
     assert measured.path_fps.median == pytest.approx(1e3 / measured.frame_ms.median)
     assert measured.path_over_network.median == pytest.approx(measured.path_fps.median / measured.network_fps.median)
+    assert measured.around_ms.median > 0
+    assert measured.shown.high <= 300
     assert measured.counting_ms is not None
     assert measured.jpeg_fps > 0
     assert 100 < measured.peak_mib < 1024
