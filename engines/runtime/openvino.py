@@ -17,6 +17,8 @@ from engines.runtime.engine import BundleEngine
 from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
 from engines.runtime.roi_align import roi_align
 
+_TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+"""Where the channels of a map stand, as an order of axes."""
 INSTALL = "pip install 'leukoscope[openvino]'"
 
 
@@ -26,7 +28,7 @@ class _Pool:
 
     map: str
     scale: float
-    regions: Float32  # (n, C, h, w)
+    regions: Float32  # (n, h, w, C)
 
 
 class OpenvinoGraphs:
@@ -51,7 +53,7 @@ class OpenvinoGraphs:
         openvino = import_openvino()
         core, self._tensor = openvino.Core(), openvino.Tensor
         detector = self._read(core, self._bundle.detector_path, (IMAGE,), (ROWS, P2, P3))
-        self._detector = self._request(core, detector, (ROWS, P2, P3))
+        self._detector = self._request(core, _with_channels_last(detector, (P2, P3)), (ROWS, P2, P3))
         describer = self._read(core, self._attributes_path, (P2, P3, ROIS), (PROBABILITIES,))
         describer, self._pools = _without_roi_align(openvino, describer, self._attributes_path)
         self._describer = self._request(core, describer, (PROBABILITIES,))
@@ -159,6 +161,21 @@ def with_unsigned_maps(model: Any) -> Any:
     return model
 
 
+def _with_channels_last(model: Any, names: tuple[str, ...]) -> Any:
+    """The model with these maps given out as (1, H, W, C), the order in which it computes them and `roi_align` reads them."""
+    from openvino import opset13 as op
+
+    for result in model.get_results():
+        name = result.output(0).get_any_name()
+        if name in names:
+            turned = op.transpose(result.input_value(0), np.array(_TO_LAST))
+            result.input_value(0).get_tensor().set_names(set())
+            turned.output(0).get_tensor().set_names({name})
+            result.input(0).replace_source_output(turned.output(0))
+    model.validate_nodes_and_infer_types()
+    return model
+
+
 def _without_roi_align(openvino: Any, model: Any, path: Path) -> tuple[Any, tuple[_Pool, ...]]:
     """The attribute graph from its pooled regions on, as inputs named like their maps, and what is to be pooled."""
     from openvino import opset13 as op
@@ -167,17 +184,17 @@ def _without_roi_align(openvino: Any, model: Any, path: Path) -> tuple[Any, tupl
     for node in model.get_ordered_ops():
         if node.get_type_name() != "ROIAlign":
             continue
-        how = node.get_attributes()
-        if (how["sampling_ratio"], how["mode"], how["aligned_mode"]) != (0, "avg", "asymmetric"):
+        how, source = node.get_attributes(), node.input_value(0).get_node().get_friendly_name()
+        if source not in (P2, P3) or (how["sampling_ratio"], how["mode"], how["aligned_mode"]) != (0, "avg", "asymmetric"):
             raise BundleError(
                 f"{path}: {node.get_friendly_name()} pools in another way than this runtime does. Export the bundle again."
             )
-        source = node.input_value(0).get_node().get_friendly_name()
-        pooled = op.parameter(node.output(0).get_shape(), np.float32)
+        regions = np.zeros([node.output(0).get_shape()[axis] for axis in _TO_LAST], np.float32)
+        pooled = op.parameter(regions.shape, np.float32)
         pooled.output(0).get_tensor().set_names({source})
-        node.output(0).replace(pooled.output(0))
+        node.output(0).replace(op.transpose(pooled, np.array(_TO_FIRST)).output(0))
         inputs.append(pooled)
-        pools.append(_Pool(source, how["spatial_scale"], np.zeros(tuple(node.output(0).get_shape()), np.float32)))
+        pools.append(_Pool(source, how["spatial_scale"], regions))
     return openvino.Model(model.get_results(), inputs, "attributes"), tuple(pools)
 
 

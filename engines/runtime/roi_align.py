@@ -14,16 +14,16 @@ from engines.detections import Float32
 def roi_align(features: Float32, box_px: Float32, scale: float, out: Float32) -> None:
     """Pools one region of a map into `out` by averaged bilinear samples, as many a bin as it has cells (adaptive).
 
-    features: (C, H, W) float32. box_px: (4,) x1 y1 x2 y2 in input px, multiplied by `scale`; at least one cell wide and high. out:
-    (C, h, w) float32, overwritten. Samples outside [-1, size] give 0, others are clamped to the map.
+    features: (H, W, C) float32. box_px: (4,) x1 y1 x2 y2 in input px, multiplied by `scale`; at least one cell wide and high. out:
+    (h, w, C) float32, overwritten. Samples outside [-1, size] give 0, others are clamped to the map.
     """
-    (channels, height, width), (_, bins_y, bins_x) = features.shape, out.shape
+    (height, width, channels), (bins_y, bins_x, _) = features.shape, out.shape
     x1, y1, x2, y2 = (box_px * np.float32(scale)).tolist()
     top, across_y = _axis_weights(y1, y2, bins_y, height)
     left, across_x = _axis_weights(x1, x2, bins_x, width)
     (rows, columns) = across_y.shape[1], across_x.shape[1]
-    crop = features[:, top : top + rows, left : left + columns].reshape(channels * rows, columns)
-    np.matmul(across_y, (crop @ across_x.T).reshape(channels, rows, bins_x), out=out)
+    crop = features[top : top + rows, left : left + columns].reshape(rows, columns * channels)
+    np.matmul(across_x, (across_y @ crop).reshape(bins_y, columns, channels), out=out)
 
 
 def _axis_weights(start: float, end: float, bins: int, limit: int) -> tuple[int, Float32]:

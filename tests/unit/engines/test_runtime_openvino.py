@@ -140,8 +140,17 @@ def test_roi_align_is_the_operators(scale: float, cells: int) -> None:
     centre, size = draw.uniform(-60, 380, (60, 2)), np.exp(draw.uniform(np.log(0.3), np.log(600), (60, 2)))
     rois = np.concatenate((centre - size / 2, centre + size / 2), 1).astype(np.float32)
     rois[:3] = (0, 0, 320, 320), (-900, -900, -800, -800), (400, 10, 500, 20)  # the whole, and outside
-    how = {"output_height": 24, "output_width": 30, "spatial_scale": scale, "sampling_ratio": 0, "mode": "avg"}
-    node = helper.make_node("RoiAlign", ["x", "rois", "of"], ["y"], coordinate_transformation_mode="output_half_pixel", **how)
+    node = helper.make_node(
+        "RoiAlign",
+        ["x", "rois", "of"],
+        ["y"],
+        output_height=24,
+        output_width=30,
+        spatial_scale=scale,
+        sampling_ratio=0,
+        mode="avg",
+        coordinate_transformation_mode="output_half_pixel",
+    )
     ports = [
         helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 6, cells, cells)),
         helper.make_tensor_value_info("rois", TensorProto.FLOAT, (60, 4)),
@@ -151,10 +160,10 @@ def test_roi_align_is_the_operators(scale: float, cells: int) -> None:
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     run = onnxruntime.InferenceSession(model.SerializeToString()).run
     expected = run(None, {"x": features[None], "rois": rois, "of": np.zeros(60, np.int64)})[0]
-    found = np.full((60, 6, 24, 30), np.nan, np.float32)
+    found = np.full((60, 24, 30, 6), np.nan, np.float32)
     for box_px, out in zip(rois, found, strict=True):
-        roi_align(features, box_px, scale, out)
-    np.testing.assert_allclose(found, expected, atol=2e-4)
+        roi_align(np.ascontiguousarray(features.transpose(1, 2, 0)), box_px, scale, out)
+    np.testing.assert_allclose(found.transpose(0, 3, 1, 2), expected, atol=2e-4)
     assert expected[0].std() > 0.1 and not expected[1].any()
 
 
