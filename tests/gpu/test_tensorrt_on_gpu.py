@@ -50,7 +50,7 @@ SIZES = [(1080, 1920), (1944, 2592), (480, 640), (360, 363), (1281, 1279), (719,
 
 @pytest.fixture
 def gpu() -> Iterator[Gpu]:
-    with Gpu() as opened:
+    with Gpu(Driver()) as opened:
         yield opened
 
 
@@ -105,7 +105,8 @@ def test_the_kernel_gives_the_bytes_of_preprocess(gpu: Gpu, hw: tuple[int, int],
 @needs_pycuda
 def test_memory_goes_up_and_down_and_is_given_back() -> None:
     driver = Driver()
-    with Gpu() as opened:
+    on_thread = driver.current_context()
+    with Gpu(driver) as opened:
         before = driver.free_bytes()
         buffer, up, down = opened.buffer(64 << 20), opened.pinned((64 << 20,), np.uint8), opened.pinned((64 << 20,), np.uint8)
         assert driver.free_bytes() <= before - (60 << 20)
@@ -116,6 +117,7 @@ def test_memory_goes_up_and_down_and_is_given_back() -> None:
         np.testing.assert_array_equal(down.array, up.array)
         buffer.free()
         assert driver.free_bytes() >= before - (4 << 20)
+    assert driver.current_context() == on_thread
 
 
 @needs_pycuda

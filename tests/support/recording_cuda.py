@@ -170,6 +170,10 @@ class LibCuda:
         self._machine.current[threading.get_ident()] -= 1
         return 0
 
+    def cuCtxGetCurrent(self, out: Any) -> int:
+        out._obj.value = self._machine.current.get(threading.get_ident()) or None  # how many are pushed stands for which one
+        return 0
+
     def cuMemGetInfo_v2(self, free: Any, total: Any) -> int:
         self._machine.call("cuMemGetInfo")
         free._obj.value, total._obj.value = 4 << 30, 8 << 30
@@ -260,6 +264,7 @@ def pycuda_driver(machine: Machine) -> ModuleType:
 
         def detach(self) -> None:
             machine.drop(self._handle, "detaching the context")
+            self.push()  # as pycuda 2026.1 does to release it, and leaves it there
 
     class Device:
         def __init__(self, _number: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 from recording_cuda import LibCuda, Machine, Op, RuleBrokenError, pycuda_driver
+
+from engines.runtime.onnx import open_session, session_options
 
 MARK = b"a plan of the stand-in\n"
 VERSION = "10.16.2"
@@ -33,16 +36,17 @@ def install(machine: Machine, monkeypatch: pytest.MonkeyPatch, name: str = "tens
     monkeypatch.setattr("engines.runtime.tensorrt.driver.library", lambda: LibCuda(machine))
 
 
+@cache
+def session(onnx: bytes) -> Any:
+    """ONNX Runtime for a graph; it keeps nothing from run to run, so engines of one graph share it."""
+    return open_session(onnx, session_options(1))
+
+
 class Engine:
     """A deserialised plan: names, shapes and types as in the ONNX file."""
 
     def __init__(self, machine: Machine, onnx: bytes) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        self.session = session(onnx)
         self.inputs = {value.name: tuple(value.shape) for value in self.session.get_inputs()}
         self.outputs = {value.name: tuple(value.shape) for value in self.session.get_outputs()}
         self._machine = machine

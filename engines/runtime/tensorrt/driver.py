@@ -80,10 +80,20 @@ class Driver:
             try:
                 self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
             finally:
-                self._call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+                self.pop_context()
         finally:
             self._call("cuDevicePrimaryCtxRelease_v2", self._device)
         return free.value
+
+    def current_context(self) -> int | None:
+        """The context that is current on this thread, or None."""
+        context = ctypes.c_void_p()
+        self._call("cuCtxGetCurrent", ctypes.byref(context))
+        return context.value
+
+    def pop_context(self) -> None:
+        """Takes the current context off this thread."""
+        self._call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
 
     def stream_fault(self, stream: int) -> str:
         """Why nothing runs on the stream any more, or "". A kernel's fault comes back from every call until the process ends."""

@@ -68,7 +68,7 @@ class TensorrtGraphs:
         plan = read_plan(self._plans, self._bundle, key_of(self._bundle, self._library, self._device))
         words = Words(self._library)
         with ExitStack() as made:
-            self._gpu = made.enter_context(Gpu())
+            self._gpu = made.enter_context(Gpu(self._driver))
             try:
                 self._runtime = self._library.module.Runtime(words.logger)
                 made.callback(self._drop_handles)

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from typing_extensions import Self
 
 from engines.errors import RuntimeUnavailableError
+from engines.runtime.tensorrt.driver import Driver
 
 _KERNEL_ARGUMENTS = "PPPPP"
 """frame, out, columns, rows, geometry: five addresses."""
@@ -57,7 +58,8 @@ class Gpu:
     a fault refuses, and its memory goes with the process. Entering raises RuntimeUnavailableError.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
         self._made = ExitStack()
         self._cuda: Any = None
         self._stream: Any = None
@@ -68,6 +70,7 @@ class Gpu:
         with ExitStack() as made:
             try:
                 cuda.init()
+                made.callback(self._leave_thread, self._driver.current_context())
                 context = cuda.Device(0).retain_primary_context()
                 made.callback(context.detach)
                 context.push()
@@ -86,6 +89,11 @@ class Gpu:
         # Stream and event before their context, which is popped and released last.
         self._event = self._stream = None
         self._made.close()
+
+    def _leave_thread(self, before: int | None) -> None:
+        """Gives the thread the context it had: pycuda (2026.1) pushes a primary context to release it, and leaves it there."""
+        if self._driver.current_context() != before:
+            self._driver.pop_context()
 
     @property
     def errors(self) -> type[Exception]:

@@ -149,9 +149,10 @@ def test_every_function_asked_of_libcuda_is_one_of_its() -> None:
 
 
 def test_pycuda_that_cannot_be_imported_is_one_line_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, kernel=False)
     monkeypatch.setitem(sys.modules, "pycuda.driver", None)
     with pytest.raises(RuntimeUnavailableError, match=r"pycuda cannot be imported \(.*leukoscope\[gpu\].*openvino") as error:
-        memory.Gpu().__enter__()
+        memory.Gpu(Driver()).__enter__()
     assert "\n" not in str(error.value)
 
 
