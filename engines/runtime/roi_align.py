@@ -6,23 +6,37 @@ matrices that hold the averaged weights (as in `engines.network.roi_align`, ther
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.detections import Float32
 
 
-def roi_align(features: Float32, box_px: Float32, scale: float, out: Float32) -> None:
+@dataclass(frozen=True, eq=False)
+class FeatureMap:
+    """A map (1, H, W, C), float32, or in steps of 8 bits, uint8: a number then means (number - zero) times step."""
+
+    numbers: Float32 | NDArray[np.uint8]
+    step: float = 1.0
+    zero: float = 0.0
+
+
+def roi_align(features: FeatureMap, box_px: Float32, scale: float, out: Float32) -> None:
     """Pools one region of a map into `out` by averaged bilinear samples, as many a bin as it has cells (adaptive).
 
-    features: (H, W, C) float32. box_px: (4,) x1 y1 x2 y2 in input px, multiplied by `scale`; at least one cell wide and high. out:
+    box_px: (4,) x1 y1 x2 y2 in input px, multiplied by `scale`; at least one cell wide and high. out:
     (h, w, C) float32, overwritten. Samples outside [-1, size] give 0, others are clamped to the map.
     """
-    (height, width, channels), (bins_y, bins_x, _) = features.shape, out.shape
+    (_, height, width, channels), (bins_y, bins_x, _) = features.numbers.shape, out.shape
     x1, y1, x2, y2 = (box_px * np.float32(scale)).tolist()
     top, across_y = _axis_weights(y1, y2, bins_y, height)
     left, across_x = _axis_weights(x1, x2, bins_x, width)
     (rows, columns) = across_y.shape[1], across_x.shape[1]
-    crop = features[top : top + rows, left : left + columns].reshape(rows, columns * channels)
+    crop = features.numbers[0, top : top + rows, left : left + columns].reshape(rows, columns * channels)
+    if crop.dtype == np.uint8:
+        crop = (crop - np.float32(features.zero)) * np.float32(features.step)
     np.matmul(across_x, (across_y @ crop).reshape(bins_y, columns, channels), out=out)
 
 

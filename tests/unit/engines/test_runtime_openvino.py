@@ -17,7 +17,7 @@ from engines.runtime.engine import golden_difference
 from engines.runtime.factory import open_engine, runtime_for
 from engines.runtime.onnx import OnnxEngine, OnnxGraphs
 from engines.runtime.openvino import OpenvinoEngine, OpenvinoGraphs, import_openvino, options, with_unsigned_maps
-from engines.runtime.roi_align import roi_align
+from engines.runtime.roi_align import FeatureMap, roi_align
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -162,9 +162,20 @@ def test_roi_align_is_the_operators(scale: float, cells: int) -> None:
     expected = run(None, {"x": features[None], "rois": rois, "of": np.zeros(60, np.int64)})[0]
     found = np.full((60, 24, 30, 6), np.nan, np.float32)
     for box_px, out in zip(rois, found, strict=True):
-        roi_align(np.ascontiguousarray(features.transpose(1, 2, 0)), box_px, scale, out)
+        roi_align(FeatureMap(np.ascontiguousarray(features.transpose(1, 2, 0))[None]), box_px, scale, out)
     np.testing.assert_allclose(found.transpose(0, 3, 1, 2), expected, atol=2e-4)
     assert expected[0].std() > 0.1 and not expected[1].any()
+
+
+def test_a_map_in_8_bits_is_pooled_as_what_it_means() -> None:
+    draw = np.random.default_rng(6)
+    numbers = draw.integers(0, 256, (1, 20, 30, 5), dtype=np.uint8)
+    meant = ((numbers.astype(np.float64) - 128) * 0.05).astype(np.float32)
+    box_px = np.array([13.0, 9.0, 170.0, 200.0], np.float32)  # it reaches over the border
+    in_8_bits, in_float = np.empty((2, 24, 30, 5), np.float32)
+    roi_align(FeatureMap(numbers, 0.05, 128.0), box_px, 0.125, in_8_bits)
+    roi_align(FeatureMap(meant), box_px, 0.125, in_float)
+    np.testing.assert_allclose(in_8_bits, in_float, atol=1e-5)
 
 
 def test_the_maps_of_the_picture_seen_last_are_described(bundle: Bundle) -> None:
