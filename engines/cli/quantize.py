@@ -21,7 +21,7 @@ def quantize(
     ],
     data: Annotated[str, typer.Option(metavar="DIR[:SPLIT]", help="Labelled pictures for the gate, with attributes; SPLIT: val.")],
     count: Annotated[int, typer.Option(min=1, help="Frames to choose where folders are given.")] = 128,
-    method: Annotated[str, typer.Option(help="Scales from all values (minmax) or all but the outermost (percentile).")] = "minmax",
+    method: Annotated[str, typer.Option(help="Scales from all values but the outermost (percentile), or all (minmax).")] = "percentile",
     runtime: Annotated[str, typer.Option(help="What runs the INT8 engine in the gate: auto, onnx, openvino.")] = "auto",
     in_float: Annotated[Names, typer.Option("--float", metavar="BLOCK", help="Keep this block in float; repeat for several.")] = None,
     sensitivity: Annotated[

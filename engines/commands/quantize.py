@@ -40,7 +40,7 @@ class Request:
     frames: tuple[Path, ...]
     data: str
     count: int = 128
-    method: str = "minmax"
+    method: str = "percentile"
     runtime: str = "auto"
     float_blocks: tuple[str, ...] = ()
     sensitivity: bool = False

@@ -45,7 +45,7 @@ class Quantiser:
         self,
         source: Bundle,
         frames: Sequence[Frame],
-        method: Method = "minmax",
+        method: Method = "percentile",
         threads: int = 2,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
