@@ -15,6 +15,7 @@ def main(
     engine: Annotated[str, typer.Option(help="A bundle: a folder, or zoo:NAME.")] = "zoo:attridet-n",
     frames: Annotated[int, typer.Option(min=12, max=1000, help="Frames of one reading; all are held in memory, 6 MB each.")] = 60,
     repeats: Annotated[int, typer.Option(min=1, help="Readings; fewer, at least 3, where they take too long.")] = 5,
+    runtime: Annotated[str, typer.Option(help="What runs it: auto, onnx, openvino.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of the engine.")] = 2,
     source: Annotated[Optional[Path], typer.Option(help="A folder of pictures of one size instead of rendered film.")] = None,  # noqa: UP045  # typer on 3.10
     objective: Annotated[int, typer.Option(help="Of the rendered film: 100, or 40 with six times as many cells a field.")] = 100,
@@ -30,7 +31,7 @@ def main(
         raise typer.BadParameter(f"{objective}: film is rendered for 40 or 100", param_hint="--objective")
     try:
         lens: Objective = 40 if objective == 40 else 100
-        run_bench(out, repeats, frames, engine, threads=threads, source=source, objective=lens, section=section)
+        run_bench(out, repeats, frames, engine, runtime=runtime, threads=threads, source=source, objective=lens, section=section)
     except (LeukoscopeError, EnginesError, ProfileError) as error:
         typer.echo(f"bench: {error}", err=True)
         raise typer.Exit(error.exit_code or 1) from None

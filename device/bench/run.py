@@ -34,9 +34,7 @@ from device.bench.way import (
 from device.camera.factory import open_camera
 from device.clock import SystemClock
 from device.config import ReplayCamera, SimulatorCamera
-from engines.bundle import Bundle, resolve
-from engines.runtime.factory import open_engine
-from engines.runtime.onnx import OnnxGraphs
+from engines.runtime.factory import AUTO, open_engine
 
 LEAST_REPEATS = 3
 """So many are done even when they take longer than the time allowed."""
@@ -51,6 +49,7 @@ _WARM_UP_FRAMES = 6
 def measure(
     reference: str,
     *,
+    runtime: str = AUTO,
     frames: int = 60,
     repeats: int = 5,
     threads: int = 2,
@@ -59,14 +58,13 @@ def measure(
     seconds: float = 75.0,
     console: Console | None = None,
 ) -> Measured:
-    """Measure the bundle `reference` on this machine.
+    """Measure the bundle `reference` on this machine, run by `runtime`; whether it passed a gate is not asked.
 
     frames: of a rendered slide under the simulated stage and `objective` (at 40x a field has six times as many cells as at 100x), or
     the first of the pictures in `source`. repeats: whole readings of them,
     fewer (at least 3) once they have taken `seconds`. Raises BundleError, RuntimeUnavailableError, CameraError, StoreError.
     """
     load = os.getloadavg()[0]
-    bundle = Bundle.open(resolve(reference))
     camera: SimulatorCamera | ReplayCamera
     if source is None:
         fields = ceil(frames / _FEWEST_FRAMES_A_FIELD) + 1
@@ -74,29 +72,26 @@ def measure(
     else:
         camera = ReplayCamera(kind="replay", source=str(source))
     config = config_of(camera, reference, threads)
-    with _progress(console) as (progress, task), open_engine(reference, "onnx", threads) as engine:
+    with _progress(console) as (progress, task), open_engine(reference, runtime, threads, ungated=True) as engine:
         progress.update(task, description="Laying in frames", total=frames)
         images = frames_of(open_camera(camera, SystemClock()), frames, lambda n: progress.update(task, completed=n))
         jpegs = [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes() for image in images]
         progress.update(task, description="Reading them the whole way", total=repeats, completed=0)
-        graphs = OnnxGraphs(bundle, threads)
-        graphs.open()
         inputs = network_inputs(engine, images)
-        network_alone(graphs, inputs[:2])
+        network_alone(engine.graphs, inputs[:2])
         read_slide(engine, lambda: Held(images[:_WARM_UP_FRAMES]), config)
         runs: list[Run] = []
         alone, decoding, handing = [], [], []
         began = time.monotonic()
         while len(runs) < repeats and (len(runs) < LEAST_REPEATS or time.monotonic() - began < seconds):
-            alone.append(network_alone(graphs, inputs))
+            alone.append(network_alone(engine.graphs, inputs))
             runs.append(read_slide(engine, lambda: Held(images), config))
             decoding.append(decode_ms(jpegs))
             handing.append(hand_over_ms(images[0]))
             progress.update(task, completed=len(runs))
-        graphs.close()
         info = engine.info
         progress.update(task, description="Reading them from JPEG, for the memory", total=None)
-        jpeg_fps, peak = _in_a_process_of_its_own(reference, threads, jpegs)
+        jpeg_fps, peak = _in_a_process_of_its_own(reference, runtime, threads, jpegs)
     stages = {name: Spread.of([fmean(run.stages_ms[name]) for run in runs]) for name in runs[0].stages_ms}
     counting = [ms for run in runs for ms in run.counting_ms]
     return Measured(
@@ -126,12 +121,12 @@ def measure(
     )
 
 
-def _in_a_process_of_its_own(reference: str, threads: int, jpegs: Sequence[bytes]) -> tuple[float, float]:
+def _in_a_process_of_its_own(reference: str, runtime: str, threads: int, jpegs: Sequence[bytes]) -> tuple[float, float]:
     with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder:
         for number, jpeg in enumerate(jpegs):
             (Path(folder) / f"{number:05}.jpg").write_bytes(jpeg)
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(from_jpegs, reference, threads, Path(folder)).result()
+            return pool.submit(from_jpegs, reference, runtime, threads, Path(folder)).result()
 
 
 @contextmanager
@@ -147,6 +142,7 @@ def run_bench(
     frames: int = 60,
     engine: str = "zoo:attridet-n",
     *,
+    runtime: str = AUTO,
     threads: int = 2,
     source: Path | None = None,
     objective: Objective = 100,
@@ -159,8 +155,10 @@ def run_bench(
     """
     console = console or Console()
     update_section(out, section, None)  # found now rather than after two minutes
-    measured = measure(engine, frames=frames, repeats=repeats, threads=threads, source=source, objective=objective, console=console)
+    how = {"frames": frames, "repeats": repeats, "threads": threads}
+    measured = measure(engine, runtime=runtime, **how, source=source, objective=objective, console=console)
     options: dict[str, object] = {"--engine": engine if engine.startswith("zoo:") else Path(engine).name}
+    options |= {"--runtime": runtime} if runtime != AUTO else {}
     options |= {"--frames": frames, "--repeats": repeats, "--threads": threads}
     options |= {"--source": source.name} if source else {}
     options |= {"--objective": objective} if objective != 100 else {}

@@ -40,7 +40,7 @@ from engines.preprocess import prepare
 from engines.runtime.base import Engine
 from engines.runtime.engine import BundleEngine
 from engines.runtime.factory import open_engine
-from engines.runtime.onnx import OnnxGraphs
+from engines.runtime.graphs import Graphs
 
 SIZE_PX = (1920, 1080)
 _NETWORK_FRAMES, _DECODED, _HANDED_OVER = 10, 10, 20
@@ -170,7 +170,7 @@ def _run_of(rounds: Sequence[Round], shown: list[int], seconds: float, processor
     return Run(len(rounds), seconds, processor_s, stages, counting, len(fields), sum(len(field.cells) for field in fields), shown)
 
 
-def network_alone(graphs: OnnxGraphs, inputs: Sequence[tuple[Float32, Float32]]) -> float:
+def network_alone(graphs: Graphs, inputs: Sequence[tuple[Float32, Float32]]) -> float:
     """Frames a second of the bare graphs: prepared pictures (1, 3, H, W) and their boxes in, nothing before, between or after."""
     started = time.perf_counter()
     for picture, boxes_px in inputs:
@@ -213,7 +213,7 @@ def hand_over_ms(image: Image) -> float:
     return median(spent)
 
 
-def from_jpegs(reference: str, threads: int, folder: Path) -> tuple[float, float]:
+def from_jpegs(reference: str, runtime: str, threads: int, folder: Path) -> tuple[float, float]:
     """Frames a second and peak resident MiB of this process, which reads `folder` by the appliance's replay camera, and nothing else.
 
     To be called in a process of its own: the caller holds all frames in memory, the appliance never does.
@@ -221,7 +221,7 @@ def from_jpegs(reference: str, threads: int, folder: Path) -> tuple[float, float
     section = ReplayCamera(kind="replay", source=str(folder))
     each_once = section.model_copy(update={"hold_frames": 1})  # these are no stills: the stage comes to rest in them by itself
     config = config_of(section, reference, threads)
-    with open_engine(reference, "onnx", threads) as engine:
+    with open_engine(reference, runtime, threads, ungated=True) as engine:
         run = read_slide(engine, lambda: open_camera(each_once, SystemClock()), config)
     return run.fps, peak_mib()
 
