@@ -22,6 +22,7 @@ from device.config import (
     Config,
     DeviceSection,
     DisplaySection,
+    EngineSection,
     MicroscopeSection,
     RecordSection,
     ReplayCamera,
@@ -35,6 +36,7 @@ from device.mqtt.payloads import SlideSummary
 from device.pipeline import Pipeline, Round
 from device.report.page import write_page
 from device.supervisor.watch import watch
+from engines.runtime.openvino import available
 
 MARKER = ".leukoscope-demo"
 DEVICE_ID = "demo"
@@ -64,6 +66,7 @@ def run_demo(
         config = _config(report, camera, broker, display)
         console.print(f"Broker: {broker.name} on port {broker.port}, for this demo only.")
         console.print(_what(camera))
+        console.print(_by_what(config.engine))
         with _listening(broker, console) as received:
             outcome = _run_with_progress(config, console)
             _await(received, outcome)
@@ -86,11 +89,19 @@ def _config(report: Path, camera: ReplayCamera | SimulatorCamera, broker: LocalB
         camera=camera,
         device=DeviceSection(id=DEVICE_ID, state_dir=report / "state"),
         microscope=MicroscopeSection(profile="zzcat-5mp", objective=100),
+        engine=_engine(),
         slide=SlideSection(auto_start=True),
         display=shots if display is None else parse_display(display, shots),
         record=RecordSection(path=report / "record.sqlite"),
         broker=BrokerSection(host=broker.host, port=broker.port, protocol=broker.protocol),
     )
+
+
+def _engine() -> EngineSection:
+    """The shipped network in INT8 where the runtime that is quick with it is installed, otherwise in float on ONNX Runtime."""
+    if available():
+        return EngineSection(bundle="zoo:attridet-n-int8", runtime="openvino")
+    return EngineSection(bundle="zoo:attridet-n", runtime="onnx")
 
 
 def _prepare(report: Path) -> None:
@@ -109,6 +120,12 @@ def _what(camera: ReplayCamera | SimulatorCamera) -> str:
     if isinstance(camera, SimulatorCamera):
         return f"Slide: rendered film, case {camera.case}, seed {camera.seed}, {camera.fields} fields. No patient's blood."
     return f"Slide: pictures of {camera.source}, each taken as one field."
+
+
+def _by_what(engine: EngineSection) -> str:
+    if engine.runtime == "openvino":
+        return f"Engine: {engine.bundle}, INT8 on OpenVINO."
+    return f"Engine: {engine.bundle}, float on ONNX Runtime. (In INT8 on OpenVINO it is quicker: pip install 'leukoscope\\[openvino]'.)"
 
 
 @contextmanager

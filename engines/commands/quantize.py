@@ -75,7 +75,7 @@ def run(request: Request) -> bool:
         request.out,
         float_blocks,
         half=request.half,
-        sensitivity={block: round(max(cost), 3) for block, cost in costs.items()},
+        sensitivity={block: round(_own(block, cost), 2) for block, cost in costs.items()},
         gate=result.record(),
         files=readme,
         replace=request.replace,
@@ -102,12 +102,17 @@ def sensitivities(costs: dict[str, tuple[float, float]], float_blocks: Collectio
     shown = table_of(
         "Each block alone in INT8: what it costs", "block", ("mAP50-95", "attribute F1", "in the bundle"), padding=(0, 1, 0, 0)
     )
-    for block, (of_map, of_f1) in sorted(costs.items(), key=lambda item: -max(item[1])):
-        is_head = block.startswith(HEAD)
-        numbers = ("", f"{of_f1:+.2f}") if is_head else (f"{of_map:+.2f}", "")
+    for block, cost in sorted(costs.items(), key=lambda item: -_own(*item)):
+        lost = f"{_own(block, cost):+.2f}"
+        numbers = ("", lost) if block.startswith(HEAD) else (lost, "")
         shown.add_row(block, *numbers, "float" if block in float_blocks else "INT8")
     shown.caption = f"Points lost; a negative number is a gain. {NOTICE}"
     return shown
+
+
+def _own(block: str, cost: tuple[float, float]) -> float:
+    """Of both losses the one that a block can have: F1 for the attribute head, mAP50-95 for the detector."""
+    return cost[1] if block.startswith(HEAD) else cost[0]
 
 
 class _Judge:

@@ -90,9 +90,15 @@ def test_an_altered_file_is_named(folder: Path) -> None:
 
 
 def test_a_newer_schema_asks_for_a_newer_program(folder: Path) -> None:
-    edit(folder, schema_version=2, something_new=True)
-    with pytest.raises(BundleError, match=r"schema 2, this program reads up to 1. Update"):
+    edit(folder, schema_version=3, something_new=True)
+    with pytest.raises(BundleError, match=r"schema 3, this program reads up to 2. Update"):
         Bundle.open(folder)
+
+
+def test_the_first_schema_is_still_read(folder: Path) -> None:
+    edit(folder, schema_version=1)
+    manifest = Bundle.open(folder).manifest
+    assert manifest.gate is None and manifest.gate_fault is None  # it is float
 
 
 def test_malformed_json_is_reported_with_its_line(folder: Path) -> None:

@@ -28,19 +28,19 @@ def fields(shared_data: Path) -> list[Image]:
     return [np.asarray(image, np.uint8) for image in images if image is not None]
 
 
-def both(reference: str, images: list[Image]) -> tuple[list[Detections], list[Detections], float, float]:
-    """What ONNX Runtime and OpenVINO say of them; the threshold and how near it a box may be lost."""
+def both(reference: str, images: list[Image]) -> tuple[list[Detections], list[Detections], float]:
+    """What ONNX Runtime and OpenVINO say of them, and the threshold."""
     told = []
     for runtime in ("onnx", "openvino"):
-        with open_engine(reference, runtime, ungated=True) as engine:
+        with open_engine(reference, runtime) as engine:
             told.append([engine.infer(image).detections for image in images])
-            threshold, margin = engine.thresholds.confidence, engine.bundle.manifest.golden_tolerance.probability
-    return told[0], told[1], threshold, margin
+            threshold = engine.thresholds.confidence
+    return told[0], told[1], threshold
 
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs the extra openvino")
 def test_float_engines_agree_on_50_real_fields(fields: list[Image]) -> None:
-    expected, found, threshold, _ = both("zoo:attridet-n", fields)
+    expected, found, threshold = both("zoo:attridet-n", fields)
     told = agreement(expected, found, threshold, margin=1e-3)
     assert len(fields) == 50 and told.boxes > 200
     assert told.share == 1
@@ -48,6 +48,15 @@ def test_float_engines_agree_on_50_real_fields(fields: list[Image]) -> None:
     for one, other in zip(expected, found, strict=True):
         if len(one) == len(other):
             np.testing.assert_allclose(other.attributes, one.attributes, atol=1e-3)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs the extra openvino")
+def test_int8_engines_agree_on_50_real_fields(fields: list[Image]) -> None:
+    """Rounding differs and spreads (docs/bundles.md), so it is almost everywhere and not everywhere; no box is left out."""
+    expected, found, threshold = both("zoo:attridet-n-int8", fields)
+    told = agreement(expected, found, threshold)
+    assert len(fields) == 50 and told.boxes > 200
+    assert told.share >= 0.98, told
 
 
 def some(n: int = 4) -> Detections:
