@@ -28,7 +28,7 @@ ARGS ?=
 SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto systemd libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
   libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libdbus-1-3 libfontconfig1
 
-.PHONY: help demo test lint bench film train adapt evaluate clean system-packages
+.PHONY: help demo test lint bench film train adapt quantize engine evaluate clean system-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,12 @@ train: $(VENV)/.installed-dev ## train an AttriDet (ARGS="--help")
 
 adapt: $(VENV)/.installed-dev ## carry a network over to a microscope without labels (ARGS="--help")
 	$(BIN)/attridet adapt $(ARGS)
+
+quantize: $(VENV)/.installed-dev ## put an engine into INT8, judged by the gate (ARGS="BUNDLE OUT --frames DIR --data DIR")
+	$(BIN)/attridet quantize $(ARGS)
+
+engine: $(VENV)/.installed-demo ## build this device's TensorRT plans of a bundle (ARGS="BUNDLE --plans DIR")
+	$(BIN)/attridet build $(ARGS)
 
 evaluate: $(VENV)/.installed-dev ## score a bundle on labelled pictures (ARGS="BUNDLE --data DIR --split val")
 	$(BIN)/attridet evaluate $(ARGS)
