@@ -135,7 +135,7 @@ class GateLimits(_Model):
 
 
 class GateRecord(_Model):
-    """What `engines.gate` measured: a bundle in INT8 against `reference` (digest) on labelled pictures. Losses are reference minus this.
+    """What `engines.gate` measured: a bundle in INT8 against `reference` (digest) on labelled pictures. Lost: reference minus this.
 
     shift_px: median over paired boxes of the largest distance of a corner, in frame px; None where no box paired. fault: why it was not
     passed, empty if it was.
@@ -211,7 +211,7 @@ class Manifest(Card):
 
     @property
     def gate_fault(self) -> str | None:
-        """Why the daemon must not run this bundle, or None. Float graphs were proved against torch at export, all others need a gate."""
+        """Why the daemon must not run this bundle, or None. Float graphs were proved against torch at export, others need a gate."""
         if self.precision == "fp32":
             return None
         if self.gate is None:
