@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -20,8 +20,8 @@ from typing_extensions import Self
 from engines.bench.agreement import Agreement, agreement
 from engines.bench.energy import Meter, open_meter
 from engines.bench.machine import Machine, held_to, peak_mib
-from engines.bench.peers import Peer, PeerProcess, Round, lay_out
-from engines.decode import candidates, region_batches
+from engines.bench.peers import Peer, PeerProgram, Round, lay_out
+from engines.decode import candidates, detections, region_batches
 from engines.detections import Image
 from engines.preprocess import prepare
 from engines.runtime.base import EngineInfo
@@ -29,8 +29,8 @@ from engines.runtime.engine import BundleEngine
 from engines.runtime.factory import open_engine
 
 STAGES = ("preprocess", "detector", "nms", "attributes")
-WHOLE, BARE = "whole", "bare"
-"""Keys of our two contenders."""
+WHOLE, DETECTION, BARE = "whole", "detection", "bare"
+"""Keys of our own contenders."""
 _WARM_UP = 5
 _COMPARED = 20  # pictures on which the answers are compared with the reference runtime's
 
@@ -86,6 +86,25 @@ class WholePath:
                 self.stages_ms[stage].append(inference.timings_ms[stage])
         if self._meter:
             self.joules = (self.joules or 0.0) + self._meter.joules() - before
+        return Round(tuple(spent), 1e3 * (process_time() - processor_s))
+
+
+class Detection:
+    """A frame in, boxes with types out and no attributes: as much as a detector without an attribute head does."""
+
+    key, label = DETECTION, "detection alone, no attributes"
+
+    def __init__(self, engine: BundleEngine, images: Sequence[Image]) -> None:
+        self._engine, self._images = engine, images
+
+    def round(self) -> Round:
+        spent, processor_s = [], process_time()
+        n_logits = self._engine.info.taxonomy.n_logits
+        for image in self._images:
+            started = perf_counter()
+            proposals = self._engine.propose(image)
+            detections(candidates(proposals.rows, self._engine.thresholds), proposals.letterbox, n_logits)
+            spent.append(1e3 * (perf_counter() - started))
         return Round(tuple(spent), 1e3 * (process_time() - processor_s))
 
 
@@ -148,9 +167,10 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Row:
-    """One contender. fps: of the rounds. frame_ms: of its single frames. times: the whole path's frames a second over its own.
+    """One contender. fps: of the rounds. frame_ms: of its single frames.
 
-    processor_ms: of a frame, all threads together, by rounds; a busy machine hardly changes it.
+    times, detection_times: the whole path's, and detection's, frames a second over its own. processor_ms: of a frame, all threads
+    together, by rounds; a busy machine hardly changes it; None for a program that does not tell.
     """
 
     key: str
@@ -159,7 +179,8 @@ class Row:
     fps: Spread
     frame_ms: Percentiles
     times: Spread
-    processor_ms: Spread
+    detection_times: Spread
+    processor_ms: Spread | None
     rounds_ms: tuple[tuple[float, ...], ...]
 
 
@@ -218,17 +239,17 @@ def measure(
         compared = _agreement(settings, engine, images[:_COMPARED])
         meter = opened.enter_context(open_meter())
         whole, bare = WholePath(engine, images, meter), BareGraphs(engine, images)
-        contenders: list[Contender] = [whole, bare]
-        software = {WHOLE: engine.info.runtime, BARE: engine.info.runtime}
+        contenders: list[Contender] = [whole, Detection(engine, images), bare]
+        software = dict.fromkeys((WHOLE, DETECTION, BARE), engine.info.runtime)
         if peers and peer_python is not None:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="attridet-bench-")))
             lay_out(images, folder)
             side_px, classes = max(engine.info.input_hw), len(engine.info.taxonomy.classes)
             for peer in peers:
                 report(f"{peer.label}: exporting and opening", 0, 1)
-                process = opened.enter_context(PeerProcess(peer, peer_python, folder, side_px, classes, settings.threads))
-                contenders.append(process)
-                software[process.key] = process.software
+                program = opened.enter_context(PeerProgram(peer, peer_python, folder, side_px, classes, settings.threads))
+                contenders.append(program)
+                software[program.key] = program.software
         for image in images[:_WARM_UP]:
             engine.infer(image)
         rounds: dict[str, list[Round]] = {contender.key: [] for contender in contenders}
@@ -247,7 +268,7 @@ def measure(
         sizes_px=tuple(sorted({(image.shape[1], image.shape[0]) for image in images})),
         cells=cells,
         attribute_runs=bare.runs,
-        rows=tuple(_row(c.key, c.label, software[c.key], rounds[c.key], rounds[WHOLE]) for c in contenders),
+        rows=tuple(_row(c.key, c.label, software[c.key], rounds) for c in contenders),
         stages_ms={stage: Percentiles.of(spent) for stage, spent in whole.stages_ms.items()},
         peak_mib=peak,
         meter=meter.name if meter else "",
@@ -256,17 +277,23 @@ def measure(
     )
 
 
-def _row(key: str, label: str, software: str, rounds: Sequence[Round], ours: Sequence[Round]) -> Row:
-    fps = [1e3 * len(done.ms) / sum(done.ms) for done in rounds]
+def _row(key: str, label: str, software: str, rounds: Mapping[str, Sequence[Round]]) -> Row:
+    own = rounds[key]
+    processor_ms = [done.processor_ms / len(done.ms) for done in own if done.processor_ms is not None]
+
+    def times(of: str) -> Spread:
+        return Spread.of([sum(done.ms) / sum(mine.ms) for done, mine in zip(own, rounds[of], strict=True)])
+
     return Row(
         key,
         label,
         software,
-        Spread.of(fps),
-        Percentiles.of([ms for done in rounds for ms in done.ms]),
-        Spread.of([sum(done.ms) / sum(mine.ms) for done, mine in zip(rounds, ours, strict=True)]),
-        Spread.of([done.processor_ms / len(done.ms) for done in rounds]),
-        tuple(done.ms for done in rounds),
+        Spread.of([1e3 * len(done.ms) / sum(done.ms) for done in own]),
+        Percentiles.of([ms for done in own for ms in done.ms]),
+        times(WHOLE),
+        times(DETECTION),
+        Spread.of(processor_ms) if processor_ms else None,
+        tuple(done.ms for done in own),
     )
 
 

@@ -1,16 +1,15 @@
-"""Others' programs beside ours: each a process in its own environment, driven by lines, idle while it is not its turn."""
+"""Others' programs beside ours, driven by their own command line in their own environment: nothing of theirs is imported."""
 
 from __future__ import annotations
 
-import json
 import os
-import select
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from types import TracebackType
-from typing import Any
 
 import cv2
 from typing_extensions import Self
@@ -18,9 +17,13 @@ from typing_extensions import Self
 from engines.detections import Image
 from engines.errors import EnginesError
 
-PROGRAM = Path(__file__).with_name("peer_program.py")
-_READY_S, _ROUND_S = 900.0, 600.0
+_EXPORT_S, _ROUND_S, _ASKED_S = 900.0, 600.0, 60.0
 _TO_READ = "--peer-python names the Python of an environment with: pip install ultralytics openvino nncf onnx onnxruntime onnxslim"
+_VERSIONS = "import importlib.metadata as m, sys; print(*(m.version(n) for n in sys.argv[1:]))"
+_DESCRIBED = "import importlib.metadata as m; print(*(f.locate() for f in m.files('ultralytics') if f.name == 'yolov5.yaml'))"
+_PICTURE = re.compile(r"^image \d+/\d+ .*, ([\d.]+)ms$", re.MULTILINE)
+_SPEED = re.compile(r"^Speed: ([\d.]+)ms preprocess, ([\d.]+)ms inference, ([\d.]+)ms postprocess per image", re.MULTILINE)
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
 
 class PeerError(EnginesError):
@@ -31,105 +34,129 @@ class PeerError(EnginesError):
 
 @dataclass(frozen=True)
 class Round:
-    """Milliseconds of each picture, in order, and those that the processor was busy with all of them, all threads together."""
+    """Milliseconds of each picture, in order, and those that the processor was busy with all of them, all threads together.
+
+    processor_ms: None where it cannot be told without what is not counted, such as a process' start.
+    """
 
     ms: tuple[float, ...]
-    processor_ms: float
+    processor_ms: float | None
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One way of one program. form: the format as `peer_program` takes it; library: the package that computes."""
+    """One way of one program. options: of its export; exported: the file or folder that this writes; library: what computes."""
 
     key: str
     label: str
-    form: str
+    options: tuple[str, ...]
+    exported: str
     library: str
 
 
 PEERS: Mapping[str, Sequence[Peer]] = {
     "ultralytics": (
-        Peer("ultralytics-onnx", "Ultralytics, ONNX", "onnx", "onnxruntime"),
-        Peer("ultralytics-int8", "Ultralytics, OpenVINO INT8", "openvino-int8", "openvino"),
+        Peer("ultralytics-onnx", "Ultralytics, ONNX", ("format=onnx",), "yolov5n.onnx", "onnxruntime"),
+        Peer(
+            "ultralytics-int8",
+            "Ultralytics, OpenVINO INT8",
+            ("format=openvino", "int8=True", "data=data.yaml"),
+            "yolov5n_int8_openvino_model",
+            "openvino",
+        ),
     )
 }
 """What `--peer NAME` brings."""
 
 
 def lay_out(images: Sequence[Image], folder: Path) -> None:
-    """The pictures as PNG, where a peer reads them before its clock runs."""
+    """The pictures as PNG, not compressed: a peer reads the next one while it looks at one, and that has to cost it little."""
     (folder / "images").mkdir(parents=True)
     for number, image in enumerate(images):
-        cv2.imwrite(str(folder / "images" / f"{number:05}.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        cv2.imwrite(str(folder / "images" / f"{number:05}.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 0])
 
 
-class PeerProcess:
-    """One peer, running. Opened by `with`; entering waits until it has exported its network and warmed up. Raises PeerError."""
+class PeerProgram:
+    """One peer: `yolo predict` over the pictures that `lay_out` left in `folder`, a process for every round, timed by its own clocks.
+
+    Opened by `with`; entering exports a YOLOv5n of random weights. software: what computes, with versions. Raises PeerError.
+    """
 
     def __init__(self, peer: Peer, python: Path, folder: Path, side_px: int, classes: int, threads: int) -> None:
         self.key, self.label, self.software = peer.key, peer.label, ""
-        self._peer, self._folder = peer, folder
-        self._command = [str(python), str(PROGRAM), str(folder), peer.form, str(side_px), str(classes), str(threads)]
-        self._log = folder / f"{peer.key}.log"
+        self._peer, self._python, self._folder = peer, python, folder
+        self._side_px, self._classes = side_px, classes
         # It may neither fetch, install nor report anything, and what it keeps in a home folder goes with ours.
         silent = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "CI": "true", "YOLO_CONFIG_DIR": str(folder)}
+        # `yolo` has no option for threads: this holds torch, and the libraries take the cores that they are held to.
         self._environment = {**os.environ, **silent, "HOME": str(folder), "OMP_NUM_THREADS": str(threads)}
-        self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        try:
-            with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    self._command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                    cwd=self._folder,
-                    env=self._environment,
-                )
-        except OSError as error:
-            raise PeerError(f"{self._command[0]}: cannot be run ({error.strerror}). {_TO_READ}") from error
-        try:
-            versions: dict[str, str] = self._read(_READY_S)["versions"]
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
         library = self._peer.library
-        self.software = f"Ultralytics {versions['ultralytics']}, {library} {versions[library]}, torch {versions['torch']}"
+        told = self._run(_ASKED_S, str(self._python), "-c", _VERSIONS, "ultralytics", library, "torch").split()
+        self.software = f"Ultralytics {told[-3]}, {library} {told[-2]}, torch {told[-1]}"
+        self._export(Path(self._run(_ASKED_S, str(self._python), "-c", _DESCRIBED).strip()))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait(30)
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
+        """Nothing of it runs between rounds."""
 
     def round(self) -> Round:
-        """Looks at every picture once, in order."""
-        assert self._process is not None and self._process.stdin is not None, "used outside `with`"
+        """Looks at every picture once, in order.
+
+        It tells the computing of each picture, and of what is around that the mean: a picture's time is the sum of these.
+        """
+        same = (f"imgsz={self._side_px}", "conf=0.25", "iou=0.45", "device=cpu")
+        shown = ("save=False", "verbose=True", f"project={self._folder / 'runs'}")
+        told = self._yolo(_ROUND_S, "predict", "task=detect", f"model={self._peer.exported}", "source=images", *same, *shown)
+        inference, speed = [float(ms) for ms in _PICTURE.findall(told)], _SPEED.search(told)
+        if speed is None or len(inference) != len(list((self._folder / "images").iterdir())):
+            raise PeerError(f"{self.label}: it does not say how long each picture took. {_last_words(told)}")
+        # Both are of the same clock; should a version mean something else by one of them, it must not pass for a speed.
+        if abs(fmean(inference) - float(speed[2])) > 0.2:
+            raise PeerError(f"{self.label}: its pictures took {fmean(inference):.1f} ms each, and it says {speed[2]} ms of all.")
+        return Round(tuple(ms + float(speed[1]) + float(speed[3]) for ms in inference), None)
+
+    def _export(self, described: Path) -> None:
+        """The package's own description of the network, with as many classes as ours, in the wanted format."""
+        text, changed = re.subn(r"(?m)^nc: \d+", f"nc: {self._classes}", described.read_text(encoding="utf-8"))
+        if changed != 1:
+            raise PeerError(f"{described}: does not say how many classes; this version of Ultralytics is not known here.")
+        (self._folder / "yolov5n.yaml").write_text(text, encoding="utf-8")
+        names = "".join(f"  {i}: class{i}\n" for i in range(self._classes))
+        data = f"path: {self._folder}\ntrain: images\nval: images\nnames:\n{names}"
+        (self._folder / "data.yaml").write_text(data, encoding="utf-8")
+        told = self._yolo(_EXPORT_S, "export", "model=yolov5n.yaml", *self._peer.options, f"imgsz={self._side_px}", "device=cpu")
+        if not (self._folder / self._peer.exported).exists():
+            raise PeerError(f"{self.label}: its export left no {self._peer.exported}. {_last_words(told)}")
+
+    def _yolo(self, within_s: float, *words: str) -> str:
+        return self._run(within_s, str(self._python.with_name("yolo")), *words)
+
+    def _run(self, within_s: float, *command: str) -> str:
+        """What the command prints, both streams, without colours."""
         try:
-            self._process.stdin.write("\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise PeerError(f"{self.label}: it ended by itself. {self._last_words()}") from None
-        told = self._read(_ROUND_S)
-        return Round(tuple(told["ms"]), told["processor_ms"])
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                env=self._environment,
+                timeout=within_s,
+                check=False,
+            )
+        except OSError as error:
+            raise PeerError(f"{command[0]}: cannot be run ({error.strerror}). {_TO_READ}") from error
+        except subprocess.TimeoutExpired as error:
+            words = _last_words((error.stdout or b"").decode(errors="replace"))
+            raise PeerError(f"{self.label}: it has not ended within {within_s:.0f} s. {words}") from None
+        told = _COLOURS.sub("", done.stdout.decode(errors="replace"))
+        if done.returncode:
+            raise PeerError(f"{self.label}: it failed. {_last_words(told)} {_TO_READ}")
+        return told
 
-    def _read(self, within_s: float) -> Any:
-        """The next line that it tells, as JSON."""
-        assert self._process is not None and self._process.stdout is not None
-        if not select.select([self._process.stdout], [], [], within_s)[0]:
-            raise PeerError(f"{self.label}: it has not answered for {within_s:.0f} s. {self._last_words()}")
-        line = self._process.stdout.readline()
-        if not line:
-            raise PeerError(f"{self.label}: it ended by itself. {self._last_words()} {_TO_READ}")
-        return json.loads(line)
 
-    def _last_words(self) -> str:
-        lines = [line.strip()[-300:] for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-        return f"Its last words: {' / '.join(lines[-3:]) or 'none'}."
+def _last_words(told: str) -> str:
+    lines = [line.strip()[-300:] for line in told.splitlines() if line.strip()]
+    return f"Its last words: {' / '.join(lines[-3:]) or 'none'}."

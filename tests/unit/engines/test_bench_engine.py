@@ -17,9 +17,9 @@ import pytest
 from engines.bench.energy import Rapl, Tegrastats, open_meter
 from engines.bench.frames import frames_of
 from engines.bench.machine import Machine, held_to
-from engines.bench.measure import BARE, WHOLE, Measured, Settings, measure
+from engines.bench.measure import BARE, DETECTION, WHOLE, Measured, Settings, measure
 from engines.bench.page import put_section, section_text
-from engines.bench.peers import Peer, PeerError, PeerProcess, lay_out
+from engines.bench.peers import Peer, PeerError, PeerProgram, lay_out
 from engines.bench.plot import frame_times
 from engines.bundle import Bundle
 from engines.cli import main
@@ -27,49 +27,60 @@ from engines.detections import Image
 from engines.errors import DataError
 from engines.evaluation.plot_style import png
 
-PEER = Peer("other", "Another's program", "onnx", "onnxruntime")
-SLOW = """import json, sys, time, pathlib
-pictures = sorted(pathlib.Path(sys.argv[2], "images").glob("*.png"))
-print(json.dumps({"versions": {"ultralytics": "9.9", "torch": "2.0", "onnxruntime": "1.0"}}), flush=True)
-for _ in sys.stdin:
-    spent = []
-    for _ in pictures:
-        started = time.perf_counter()
-        time.sleep(0.3)
-        spent.append(1e3 * (time.perf_counter() - started))
-    print(json.dumps({"ms": spent, "processor_ms": 12.0}), flush=True)
+PEER = Peer("other", "Another's program", ("format=onnx",), "net.onnx", "onnxruntime")
+PYTHON = """import pathlib, sys
+if "version" in sys.argv[2]:
+    print("9.9 1.0 2.0")
+else:
+    described = pathlib.Path("theirs.yaml")
+    described.write_text("# theirs\\nnc: 80 # classes\\n")
+    print(described.absolute())
+"""
+YOLO = """import pathlib, sys
+if sys.argv[1] == "export":
+    assert "nc: 14 # classes" in pathlib.Path("yolov5n.yaml").read_text() and "format=onnx" in sys.argv
+    pathlib.Path("net.onnx").write_text("exported")
+else:
+    assert "model=net.onnx" in sys.argv and "imgsz=320" in sys.argv
+    pictures = sorted(pathlib.Path("images").glob("*.png"))
+    for number, path in enumerate(pictures):
+        print(f"image {number + 1}/{len(pictures)} {path}: 320x320 (no detections), {290.0 + number}ms")
+    print("Speed: 8.0ms preprocess, 290.5ms inference, 2.0ms postprocess per image at shape (1, 3, 320, 320)")
 """
 
 
-def program(folder: Path, text: str) -> Path:
-    """Something that stands where another environment's Python would, and is given its command line."""
-    path = folder / "python"
-    path.write_text(f"#!{sys.executable}\n{text}")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return path
+def program(folder: Path, python: str = PYTHON, yolo: str = YOLO) -> Path:
+    """What stands where another environment's Python and its command would, and is given their command lines; the former's path."""
+    for name, text in (("python", python), ("yolo", yolo)):
+        path = folder / name
+        path.write_text(f"#!{sys.executable}\n{text}")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return folder / "python"
 
 
 @pytest.fixture(scope="module")
 def measured(bundle: Bundle, frame: Image, tmp_path_factory: pytest.TempPathFactory) -> Measured:
-    python = program(tmp_path_factory.mktemp("other"), SLOW)
+    python = program(tmp_path_factory.mktemp("other"))
     settings = Settings(str(bundle.path), "openvino", threads=1, rounds=3)
     return measure(settings, [frame, frame[:, ::-1].copy()], [PEER], python)
 
 
 def test_everything_is_measured_in_the_same_rounds(measured: Measured) -> None:
-    assert [row.key for row in measured.rows] == [WHOLE, BARE, "other"]
+    assert [row.key for row in measured.rows] == [WHOLE, DETECTION, BARE, "other"]
     for row in measured.rows:
         assert [len(spent) for spent in row.rounds_ms] == [2, 2, 2]
         assert row.fps.low <= row.fps.median <= row.fps.high
         assert 0 < row.frame_ms.p50 <= row.frame_ms.p90 <= row.frame_ms.p99
-        assert row.processor_ms.low > 0
+        assert row.processor_ms is None or row.processor_ms.low > 0
     other = measured.row("other")
-    assert other.processor_ms.median == 6
+    assert other.processor_ms is None
+    assert other.rounds_ms[0] == (300.0, 301.0)  # the computing of each, and the means of what is around it
     assert other.software == "Ultralytics 9.9, onnxruntime 1.0, torch 2.0"
-    assert 2.5 < other.fps.median < 3.4  # it sleeps 0.3 s
+    assert other.fps.median == pytest.approx(2000 / 601)
     ours = measured.row(WHOLE).rounds_ms
     assert other.times.median == pytest.approx(np.median([sum(a) / sum(b) for a, b in zip(other.rounds_ms, ours, strict=True)]))
-    assert measured.row(WHOLE).times.high == 1
+    assert measured.row(WHOLE).times.high == measured.row(DETECTION).detection_times.high == 1
+    assert measured.row(DETECTION).times.median < 1  # the attributes take their time
     assert sum(p.p50 for p in measured.stages_ms.values()) < 1.5 * measured.row(WHOLE).frame_ms.p50
     assert measured.cells > 4 and measured.attribute_runs >= measured.cells / 4
     assert measured.peak_mib > 50
@@ -87,12 +98,13 @@ def test_every_number_is_in_the_section(measured: Measured, tmp_path: Path) -> N
         "2 pictures of 768 x 432 px held in memory (two drawings)",
         f"{measured.row(BARE).times.median:.2f} (",
         f"**{measured.row('other').fps.median:.2f}**",
+        f"{measured.row('other').detection_times.median:.2f} (",
         "boxes (100.0%)",
         "What is not the same",
         f"{measured.peak_mib:.0f} MiB",
     ):
         assert said in text
-    assert "What is not the same" not in section_text(replace(measured, rows=measured.rows[:2]), "x", "y", date(2026, 1, 1))
+    assert "What is not the same" not in section_text(replace(measured, rows=measured.rows[:3]), "x", "y", date(2026, 1, 1))
     ungated = replace(measured, engine=replace(measured.engine, gate_fault="is int8 and was never compared"))
     assert "**not gated**: it is int8 and was never compared" in section_text(ungated, "x", "y", date(2026, 1, 1))
     page = tmp_path / "page.md"
@@ -159,21 +171,24 @@ def test_what_cannot_be_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("python", "yolo", "said"),
     [
         (
             "import sys\nsys.exit('No module named ultralytics')",
-            "it ended by itself. Its last words: No module named ultralytics.*pip install",
+            YOLO,
+            "it failed. Its last words: No module named ultralytics.*pip install",
         ),
-        (SLOW.replace("for _ in sys.stdin:", "for _ in sys.stdin:\n    sys.exit('out of memory')"), "ended by itself.*out of memory"),
+        (PYTHON, "import sys\nsys.exit('out of memory')", "it failed.*out of memory"),
+        (PYTHON, "print('done')", r"its export left no net\.onnx"),
+        (PYTHON, YOLO.replace("Speed", "Haste"), "does not say how long"),
     ],
 )
-def test_a_program_that_ends_is_told_with_its_last_words(text: str, said: str, tmp_path: Path) -> None:
+def test_a_program_that_fails_is_told_with_its_last_words(python: str, yolo: str, said: str, tmp_path: Path) -> None:
     lay_out([np.zeros((9, 9, 3), np.uint8)], tmp_path)
-    python = program(tmp_path, text)
-    with pytest.raises(PeerError, match=said), PeerProcess(PEER, python, tmp_path, 320, 14, 1) as process:  # either raises
-        process.round()
-    with pytest.raises(PeerError, match="cannot be run"), PeerProcess(PEER, tmp_path / "none", tmp_path, 320, 14, 1):
+    there = program(tmp_path, python, yolo)
+    with pytest.raises(PeerError, match=said), PeerProgram(PEER, there, tmp_path, 320, 14, 1) as peer:  # either raises
+        peer.round()
+    with pytest.raises(PeerError, match="cannot be run"), PeerProgram(PEER, tmp_path / "none", tmp_path, 320, 14, 1):
         pass
 
 
