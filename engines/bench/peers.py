@@ -17,6 +17,8 @@ from typing_extensions import Self
 from engines.detections import Image
 from engines.errors import EnginesError
 
+LEAD_IN = 5
+"""Pictures that a peer looks at before those that count, since every round is a new process."""
 _EXPORT_S, _ROUND_S, _ASKED_S = 900.0, 600.0, 60.0
 _TO_READ = "--peer-python names the Python of an environment with: pip install ultralytics openvino nncf onnx onnxruntime onnxslim"
 _VERSIONS = "import importlib.metadata as m, sys; print(*(m.version(n) for n in sys.argv[1:]))"
@@ -70,10 +72,11 @@ PEERS: Mapping[str, Sequence[Peer]] = {
 
 
 def lay_out(images: Sequence[Image], folder: Path) -> None:
-    """The pictures as PNG, not compressed: a peer reads the next one while it looks at one, and that has to cost it little."""
+    """The pictures after `LEAD_IN` of them, as BMP: a peer reads the next one on the same cores while it looks at one."""
     (folder / "images").mkdir(parents=True)
-    for number, image in enumerate(images):
-        cv2.imwrite(str(folder / "images" / f"{number:05}.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 0])
+    lead_in = [images[number % len(images)] for number in range(LEAD_IN)]
+    for number, image in enumerate((*lead_in, *images)):
+        cv2.imwrite(str(folder / "images" / f"{number:05}.bmp"), image)
 
 
 class PeerProgram:
@@ -115,7 +118,7 @@ class PeerProgram:
         # Both are of the same clock; should a version mean something else by one of them, it must not pass for a speed.
         if abs(fmean(inference) - float(speed[2])) > 0.2:
             raise PeerError(f"{self.label}: its pictures took {fmean(inference):.1f} ms each, and it says {speed[2]} ms of all.")
-        return Round(tuple(ms + float(speed[1]) + float(speed[3]) for ms in inference), None)
+        return Round(tuple(ms + float(speed[1]) + float(speed[3]) for ms in inference[LEAD_IN:]), None)
 
     def _export(self, described: Path) -> None:
         """The package's own description of the network, with as many classes as ours, in the wanted format."""
