@@ -36,7 +36,7 @@ from device.mqtt.payloads import SlideSummary
 from device.pipeline import Pipeline, Round
 from device.report.page import write_page
 from device.supervisor.watch import watch
-from engines.runtime.openvino import available
+from engines.runtime.openvino import suits_int8
 
 MARKER = ".leukoscope-demo"
 DEVICE_ID = "demo"
@@ -99,7 +99,7 @@ def _config(report: Path, camera: ReplayCamera | SimulatorCamera, broker: LocalB
 
 def _engine() -> EngineSection:
     """The shipped network in INT8 where the runtime that is quick with it is installed, otherwise in float on ONNX Runtime."""
-    if available():
+    if suits_int8():
         return EngineSection(bundle="zoo:attridet-n-int8", runtime="openvino")
     return EngineSection(bundle="zoo:attridet-n", runtime="onnx")
 

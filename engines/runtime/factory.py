@@ -10,7 +10,10 @@ from engines.errors import BundleError, RuntimeUnavailableError
 from engines.runtime.engine import BundleEngine
 
 AUTO = "auto"
-"""OpenVINO for a bundle in INT8 where it is installed, otherwise ONNX Runtime; `EngineInfo.runtime` says which it became."""
+"""OpenVINO for a bundle in INT8 where it is installed and the processor suits it, otherwise ONNX Runtime.
+
+`EngineInfo.runtime` says which it became.
+"""
 RUNTIMES = ("onnx", "openvino", "tensorrt", "tensorrt_rtx")
 """Runtimes that this version has; each is imported when it is chosen."""
 
@@ -70,6 +73,6 @@ def runtime_for(bundle: Bundle, runtime: str) -> str:
         return runtime
     if bundle.manifest.precision != "int8":
         return "onnx"
-    from engines.runtime.openvino import available
+    from engines.runtime.openvino import suits_int8
 
-    return "openvino" if available() else "onnx"
+    return "openvino" if suits_int8() else "onnx"

@@ -13,6 +13,7 @@ import pytest
 from engines.bench.agreement import Agreement, agreement
 from engines.detections import Detections, Image
 from engines.runtime.factory import open_engine
+from engines.runtime.openvino import suits_int8
 
 FIELDS = (("bccd", 20), ("lld_40x", 20), ("pbc", 10))
 
@@ -50,7 +51,7 @@ def test_float_engines_agree_on_50_real_fields(fields: list[Image]) -> None:
             np.testing.assert_allclose(other.attributes, one.attributes, atol=1e-3)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs the extra openvino")
+@pytest.mark.skipif(not suits_int8(), reason="needs the extra openvino, and a processor with VNNI")
 def test_int8_engines_agree_on_50_real_fields(fields: list[Image]) -> None:
     """Rounding differs and spreads (docs/bundles.md), so it is almost everywhere and not everywhere; no box is left out."""
     expected, found, threshold = both("zoo:attridet-n-int8", fields)

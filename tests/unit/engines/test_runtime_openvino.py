@@ -16,7 +16,7 @@ from engines.errors import BundleError, InferenceError, RuntimeUnavailableError
 from engines.runtime.engine import golden_difference
 from engines.runtime.factory import open_engine, runtime_for
 from engines.runtime.onnx import OnnxEngine, OnnxGraphs
-from engines.runtime.openvino import OpenvinoEngine, OpenvinoGraphs, import_openvino, options, with_unsigned_maps
+from engines.runtime.openvino import OpenvinoEngine, OpenvinoGraphs, import_openvino, options, suits_int8, with_unsigned_maps
 from engines.runtime.roi_align import FeatureMap, roi_align
 
 
@@ -245,12 +245,13 @@ def test_where_it_is_not_installed_the_way_out_is_told(bundle: Bundle, monkeypat
 def test_auto_takes_it_for_int8_where_it_is_installed(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {name: bundle.path / name for name in bundle.manifest.files}
     int8 = write_bundle(tmp_path / "int8", bundle.manifest.model_copy(update={"precision": "int8"}), files)
+    monkeypatch.setattr("engines.runtime.openvino.suits_int8", lambda: True)
     assert runtime_for(bundle, "auto") == "onnx"
     assert runtime_for(int8, "auto") == "openvino"
     assert runtime_for(int8, "onnx") == "onnx"
     with open_engine(int8.path, "auto", threads=1, ungated=True) as engine:
         assert engine.info.runtime.startswith("openvino")
-    monkeypatch.setattr("engines.runtime.openvino.available", lambda: False)
+    monkeypatch.setattr("engines.runtime.openvino.suits_int8", lambda: False)
     assert runtime_for(int8, "auto") == "onnx"
 
 
@@ -281,3 +282,15 @@ def test_a_bundle_without_a_passed_gate_is_opened_only_when_told_so(bundle: Bund
     manifest["gate"] |= {"passed": True, "fault": ""}
     (int8.path / "manifest.json").write_text(json.dumps(manifest))
     assert open_engine(int8.path).info.precision == "int8"
+
+
+@pytest.mark.parametrize(
+    ("flags", "suited"),
+    [("flags\t\t: fpu avx2 avx512f\n", False), ("flags\t\t: fpu avx512_vnni\n", True), ("Features\t: asimd\n", True)],
+)
+def test_int8_is_left_to_another_runtime_where_the_processors_sums_overflow(
+    monkeypatch: pytest.MonkeyPatch, flags: str, suited: bool
+) -> None:
+    monkeypatch.setattr("engines.runtime.openvino.available", lambda: True)
+    monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: flags)
+    assert suits_int8() is suited
