@@ -50,7 +50,7 @@ class _Halved:
         self._floats |= {w.name for w in graph.initializer if w.data_type == TensorProto.FLOAT}
         halved = [n for n in graph.node if _is_halved(n)]
         self._made_in_half = {name for n in halved for name in n.output if name in self._floats}
-        self._added: dict[str, str] = {}  # cast or converted tensors by the name they are known as
+        self._added: set[str] = set()  # tensors that were cast or converted, by the name they are known as
         self._nodes: list[onnx.NodeProto] = []
 
     def convert(self) -> None:
@@ -77,7 +77,7 @@ class _Halved:
         half = _half_name(name)
         if name in self._made_in_half or half in self._added:
             return half
-        self._added[half] = name
+        self._added.add(half)
         weight = self._weights.get(name)
         if weight is None:
             self._nodes.append(helper.make_node("Cast", [name], [half], name=f"{name}.to_half", to=TensorProto.FLOAT16))
@@ -88,7 +88,7 @@ class _Halved:
     def _exact(self, name: str) -> str:
         """What a node that stays FP32 reads in place of `name`."""
         if name in self._made_in_half and name not in self._added:
-            self._added[name] = name
+            self._added.add(name)
             self._nodes.append(helper.make_node("Cast", [_half_name(name)], [name], name=f"{name}.to_float", to=TensorProto.FLOAT))
         return name
 

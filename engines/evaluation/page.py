@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -99,7 +99,8 @@ def write_page(result: Evaluation, folder: Path, created: datetime) -> Path:
 def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) -> str:
     """The page's text. pictures: by the names of `engines.evaluation.plots`; created: the moment that it bears."""
     taxonomy = result.engine.taxonomy
-    template = _environment().get_template(_TEMPLATE)
+    environment = page_environment(Path(__file__).parent, number=number, pp=signed_pp, percent=_percent)
+    template = environment.get_template(_TEMPLATE)
     groups, small = _examples(result)
     return template.render(
         result=result,
@@ -124,18 +125,21 @@ def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) ->
     )
 
 
-def _environment() -> jinja2.Environment:
+def page_environment(folder: Path, **filters: Callable[..., str]) -> jinja2.Environment:
+    """Templates of `folder`, with these filters: every page of ours escapes what it is given and refuses what it was not given."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,  # names of models, folders and pictures were written by others
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
-    environment.filters["pp"] = signed_pp
-    environment.filters["percent"] = lambda value: "-" if math.isnan(value) else f"{value:.1f}"
+    environment.filters.update(filters)
     return environment
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.1f}"
 
 
 def _figures(result: Evaluation) -> list[Figure]:

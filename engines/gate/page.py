@@ -9,13 +9,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from engines.bundle import Bundle
 from engines.evaluation.attributes import MIN_IOU
 from engines.evaluation.files import make_folder, write_whole
-from engines.evaluation.page import Plot
+from engines.evaluation.page import Plot, page_environment
 from engines.evaluation.pair_pictures import KEY, changes, confusions, crop
 from engines.evaluation.pairs import Disagreement, Kind, worst
 from engines.evaluation.plot_style import jpeg, png
@@ -86,7 +85,7 @@ def html(
     """The page's text. plots: "confusion" and "pairs"; created: the moment that it bears; the rest as `write_page`."""
     one, other = result.reference.evaluation, result.candidate.evaluation
     return (
-        _environment()
+        page_environment(Path(__file__).parent, points=points, sentence=sentence, percent=_percent)
         .get_template(_TEMPLATE)
         .render(
             result=result,
@@ -114,18 +113,8 @@ _BORDERS = {"reference": "solid", "candidate": "dashed", "labelled": "dotted"}
 """The pens of `pictures.KEY` as CSS draws them."""
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names of models, folders and pictures were written by others
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["points"] = points
-    environment.filters["sentence"] = sentence
-    environment.filters["percent"] = lambda value: "-" if math.isnan(value) else f"{100 * value:.1f} %"
-    return environment
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def _figures(result: GateResult) -> list[Figure]:
