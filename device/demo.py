@@ -36,7 +36,7 @@ from device.mqtt.payloads import SlideSummary
 from device.pipeline import Pipeline, Round
 from device.report.page import write_page
 from device.supervisor.watch import watch
-from engines.runtime.openvino import suits_int8
+from engines.runtime.openvino.library import suits_int8
 
 MARKER = ".leukoscope-demo"
 DEVICE_ID = "demo"

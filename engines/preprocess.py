@@ -87,19 +87,21 @@ def letterbox_geometry(
     )
 
 
-def letterbox(image: Image, geometry: Letterbox, interpolation: int | None = None) -> Image:
-    """The frame scaled and padded with `PAD_VALUE`, BGR uint8 (out_h, out_w, 3).
+def letterbox(image: Image, geometry: Letterbox, interpolation: int | None = None, out: Image | None = None) -> Image:
+    """The frame scaled and padded with `PAD_VALUE`, BGR uint8 (out_h, out_w, 3), in `out` of that shape where it is given.
 
     `interpolation` is OpenCV's constant; None takes INTER_AREA when shrinking, which averages and so does not alias fine
     chromatin, and INTER_LINEAR when enlarging. Raises ValueError when the picture is not what the geometry was made for.
     """
-    resized = _resize(image, geometry, interpolation)
-    if geometry.out_hw == geometry.resized_hw:
-        return resized if resized is not image else image.copy()
-    canvas = np.full((*geometry.out_hw, 3), PAD_VALUE, np.uint8)
+    if image.shape[:2] != geometry.frame_hw:
+        raise ValueError(f"the picture is {image.shape[:2]}, the letterbox was made for {geometry.frame_hw}")
+    if out is None:
+        out = np.empty((*geometry.out_hw, 3), np.uint8)
     rows, columns = _inner(geometry)
-    canvas[rows, columns] = resized
-    return canvas
+    out[: rows.start] = out[rows.stop :] = PAD_VALUE
+    out[rows, : columns.start] = out[rows, columns.stop :] = PAD_VALUE
+    _resize(image, geometry, interpolation, out[rows, columns])
+    return out
 
 
 def to_planes(image: Image, out: Float32 | None = None) -> Float32:
@@ -115,33 +117,24 @@ def to_planes(image: Image, out: Float32 | None = None) -> Float32:
     return out
 
 
-def prepare(image: Image, input_hw: tuple[int, int], scale_up: bool, out: Float32 | None = None) -> tuple[Float32, Letterbox]:
-    """A BGR frame of any size as the network's input, (1, 3, H, W) float32 RGB 0 to 1, and how it lies in there.
+def place(image: Image, input_hw: tuple[int, int], scale_up: bool, out: Image | None = None) -> tuple[Image, Letterbox]:
+    """A BGR frame of any size as it lies in the network's input, (H, W, 3) uint8 BGR, and how it lies there.
 
-    `out`, contiguous float32 of that shape, is overwritten and returned where it is given: an engine passes the same
-    buffer for each frame, which saves a third of the time. Raises ValueError on anything but (h, w, 3) uint8.
+    `out`, contiguous uint8 of that shape, is overwritten and returned where it is given. Raises ValueError on anything but (h, w, 3)
+    uint8.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"a frame is (height, width, 3) uint8 BGR, this one is {image.shape} {image.dtype}")
+    if out is not None and (out.shape != (*input_hw, 3) or out.dtype != np.uint8):
+        raise ValueError(f"the buffer is {out.shape} {out.dtype}, the input needs {(*input_hw, 3)} uint8")
     geometry = letterbox_geometry((image.shape[0], image.shape[1]), input_hw, scale_up)
-    shape = (1, 3, *input_hw)
-    if out is None:
-        out = np.empty(shape, np.float32)
-    elif out.shape != shape or out.dtype != np.float32:
-        raise ValueError(f"the buffer is {out.shape} {out.dtype}, the input needs {shape} float32")
-    rows, columns = _inner(geometry)
-    if geometry.out_hw != geometry.resized_hw:
-        grey = np.float32(PAD_VALUE) / np.float32(255)
-        out[0, :, : rows.start] = out[0, :, rows.stop :] = grey
-        out[0, :, rows, : columns.start] = out[0, :, rows, columns.stop :] = grey
-    inner = out[0, :, rows, columns]
-    if geometry.frame_hw == (3 * inner.shape[1], 3 * inner.shape[2]):
-        half = inner.shape[1] // 2
-        with beside(partial(_third_to_planes, image[3 * half :], inner[:, half:])):
-            _third_to_planes(image[: 3 * half], inner[:, :half])
-    else:
-        to_planes(_resize(image, geometry, None), inner)
-    return out, geometry
+    return letterbox(image, geometry, out=out), geometry
+
+
+def prepare(image: Image, input_hw: tuple[int, int], scale_up: bool) -> tuple[Float32, Letterbox]:
+    """A BGR frame of any size as a graph's input, (1, 3, H, W) float32 RGB 0 to 1, and how it lies there. Raises as `place`."""
+    placed, geometry = place(image, input_hw, scale_up)
+    return to_planes(placed)[None], geometry
 
 
 def _inner(geometry: Letterbox) -> tuple[slice, slice]:
@@ -151,27 +144,34 @@ def _inner(geometry: Letterbox) -> tuple[slice, slice]:
     )
 
 
-def _resize(image: Image, geometry: Letterbox, interpolation: int | None) -> Image:
-    if image.shape[:2] != geometry.frame_hw:
-        raise ValueError(f"the picture is {image.shape[:2]}, the letterbox was made for {geometry.frame_hw}")
+def _resize(image: Image, geometry: Letterbox, interpolation: int | None, out: Image) -> None:
+    """Fills `out` (resized_h, resized_w, 3), which may be a part of a picture, with the frame."""
     if geometry.resized_hw == geometry.frame_hw:
-        return image
+        out[:] = image
+        return
     if interpolation is None:
         interpolation = cv2.INTER_AREA if geometry.ratio < 1 else cv2.INTER_LINEAR
-    size = (geometry.resized_hw[1], geometry.resized_hw[0])
-    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
+    height, width = geometry.resized_hw
+    if interpolation == cv2.INTER_AREA and geometry.frame_hw == (3 * height, 3 * width):
+        half = height // 2
+        with beside(partial(_third, image[3 * half :], out[half:])):
+            _third(image[: 3 * half], out[:half])
+    elif out.flags.c_contiguous:
+        cv2.resize(image, (width, height), out, interpolation=interpolation)
+    else:
+        out[:] = cv2.resize(image, (width, height), interpolation=interpolation)
 
 
-def _third_to_planes(image: Image, out: Float32) -> None:
-    """`to_planes` of the picture scaled to a third by INTER_AREA, to the last bit, for half the processor time: 1920 px onto 640.
+def _third(image: Image, out: Image) -> None:
+    """The picture scaled to a third by INTER_AREA, to the last bit, for half the processor time: 1920 px onto 640.
 
     Rows are added in threes, then pixels, then one pixel in three is kept: nine times as many sums as are needed, but whole registers
     of them at a time, and band by band, so that they stay in the cache. OpenCV rounds the same ninths, none of which is half-way.
     """
-    height, width = out.shape[1:]
+    height, width = out.shape[:2]
     threes = image.reshape(height, 3, 9 * width)
     down, across = np.empty((2, _BAND_ROWS, 9 * width), np.uint16)
-    kept = np.empty((3, _BAND_ROWS, width), np.uint16)
+    kept = np.empty((_BAND_ROWS, width, 3), np.uint16)
     for top in range(0, height, _BAND_ROWS):
         rows = threes[top : top + _BAND_ROWS]
         n = len(rows)
@@ -180,6 +180,5 @@ def _third_to_planes(image: Image, out: Float32) -> None:
         np.add(down[:n, :-6], down[:n, 3:-3], out=across[:n, :-6])
         across[:n, :-6] += down[:n, 6:]
         # A block of 3 pixels is 9 numbers; its sums for blue, green and red stand in the first three.
-        cv2.mixChannels([across[:n].reshape(n, width, 9)], list(kept[:, :n]), [2, 0, 1, 1, 0, 2])
-        levels = cv2.convertScaleAbs(kept[:, :n].reshape(3 * n, width), alpha=1 / 9)
-        np.divide(levels.reshape(3, n, width), np.float32(255), out=out[:, top : top + n])
+        cv2.mixChannels([across[:n].reshape(n, width, 9)], [kept[:n]], [0, 0, 1, 1, 2, 2])
+        out[top : top + n] = cv2.convertScaleAbs(kept[:n].reshape(n, 3 * width), alpha=1 / 9).reshape(n, width, 3)

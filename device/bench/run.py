@@ -78,13 +78,13 @@ def measure(
         jpegs = [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes() for image in images]
         progress.update(task, description="Reading them the whole way", total=repeats, completed=0)
         inputs = network_inputs(engine, images)
-        network_alone(engine.graphs, inputs[:2])
+        network_alone(engine.graphs, inputs[:2], engine.thresholds.confidence)
         read_slide(engine, lambda: Held(images[:_WARM_UP_FRAMES]), config)
         runs: list[Run] = []
         alone, decoding, handing = [], [], []
         began = time.monotonic()
         while len(runs) < repeats and (len(runs) < LEAST_REPEATS or time.monotonic() - began < seconds):
-            alone.append(network_alone(engine.graphs, inputs))
+            alone.append(network_alone(engine.graphs, inputs, engine.thresholds.confidence))
             runs.append(read_slide(engine, lambda: Held(images), config))
             decoding.append(decode_ms(jpegs))
             handing.append(hand_over_ms(images[0]))

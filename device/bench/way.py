@@ -36,7 +36,7 @@ from device.slide.session import FieldCounted, SlideSession
 from device.store import Store, free_mb
 from engines.decode import candidates, region_batches
 from engines.detections import Float32, Image
-from engines.preprocess import prepare
+from engines.preprocess import place
 from engines.runtime.base import Engine
 from engines.runtime.engine import BundleEngine
 from engines.runtime.factory import open_engine
@@ -170,22 +170,22 @@ def _run_of(rounds: Sequence[Round], shown: list[int], seconds: float, processor
     return Run(len(rounds), seconds, processor_s, stages, counting, len(fields), sum(len(field.cells) for field in fields), shown)
 
 
-def network_alone(graphs: Graphs, inputs: Sequence[tuple[Float32, Float32]]) -> float:
-    """Frames a second of the bare graphs: prepared pictures (1, 3, H, W) and their boxes in, nothing before, between or after."""
+def network_alone(graphs: Graphs, inputs: Sequence[tuple[Image, Float32]], confidence: float) -> float:
+    """Frames a second of the bare graphs: letterboxed pictures (H, W, 3) and their boxes in, nothing before, between or after."""
     started = time.perf_counter()
     for picture, boxes_px in inputs:
-        graphs.detect(picture)
+        graphs.detect(picture, confidence)
         for rois, _ in region_batches(boxes_px, graphs.regions):
             graphs.describe(rois)
     return len(inputs) / (time.perf_counter() - started)
 
 
-def network_inputs(engine: BundleEngine, frames: Sequence[Image]) -> list[tuple[Float32, Float32]]:
+def network_inputs(engine: BundleEngine, frames: Sequence[Image]) -> list[tuple[Image, Float32]]:
     """What the engine gives its graphs for some of the frames, evenly taken."""
     given = []
     for at in np.linspace(0, len(frames) - 1, min(_NETWORK_FRAMES, len(frames))).round().astype(int):
         recipe = engine.bundle.manifest.input
-        picture, _ = prepare(frames[at], recipe.hw, recipe.scale_up)
+        picture, _ = place(frames[at], recipe.hw, recipe.scale_up)
         kept = candidates(engine.propose(frames[at]).rows, engine.bundle.manifest.decode_thresholds)
         given.append((picture, kept.boxes_px))
     return given

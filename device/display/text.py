@@ -9,6 +9,7 @@ import math
 import re
 import unicodedata
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ MIN_SIZE_PX = 6
 """No letters are smaller; what is asked for below is drawn in these."""
 _DASHES = {"\N{EN DASH}": 0.55, "\N{EM DASH}": 0.95}
 """Not in the font; drawn as lines of this many em."""
+_DASH = re.compile("([\N{EN DASH}\N{EM DASH}])")
 _SPELT = {
     "\N{MULTIPLICATION SIGN}": "x",
     "\N{MINUS SIGN}": "-",
@@ -79,15 +81,34 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont:
     return font
 
 
-def _pieces(text: str) -> list[str]:
-    return [p for p in re.split("([\N{EN DASH}\N{EM DASH}])", drawable(text)) if p]
+class _Glyph(NamedTuple):
+    """One letter. alpha: (line_height, w), read-only; left: px from the pen to its first column; advance: px that the pen goes on."""
+
+    alpha: NDArray[np.uint8]
+    left: int
+    advance: int
+
+
+@lru_cache(maxsize=2048)
+def _glyph(char: str, size_px: int) -> _Glyph:
+    font = _font(size_px)
+    ascent, _ = font.getmetrics()
+    advance = round(font.getlength(char))  # whole as it is: Pillow's own layout goes from letter to letter in whole pixels
+    room = advance + size_px  # for what sticks out on either side
+    canvas = PillowImage.new("L", (room + advance + room, line_height(size_px)), 0)
+    ImageDraw.Draw(canvas).text((room, ascent), char, fill=255, font=font, anchor="ls")
+    alpha = np.asarray(canvas)
+    inked = np.flatnonzero(alpha.any(axis=0))
+    begin, end = (int(inked[0]), int(inked[-1]) + 1) if inked.size else (room, room)
+    alpha = alpha[:, begin:end].copy()
+    alpha.setflags(write=False)
+    return _Glyph(alpha, begin - room, advance)
 
 
 @lru_cache(maxsize=4096)
 def width(text: str, size_px: int, bold: bool = False) -> int:
     """Width in px of `text` as `sprite` draws it."""
-    font = _font(size_px)
-    length = sum(_DASHES[p] * size_px if p in _DASHES else font.getlength(p) for p in _pieces(text))
+    length = sum(_DASHES[c] * size_px if c in _DASHES else _glyph(c, size_px).advance for c in drawable(text))
     return math.ceil(length) + 2 + (_bold_px(size_px) if bold else 0)
 
 
@@ -106,22 +127,8 @@ def _bold_px(size_px: int) -> int:
 @lru_cache(maxsize=512)
 def _alpha(text: str, size_px: int, bold: bool) -> NDArray[np.uint8]:
     """How much of each pixel `text` covers, (line_height, width), read-only."""
-    font = _font(size_px)
-    ascent, _ = font.getmetrics()
-    canvas = PillowImage.new("L", (width(text, size_px, bold), line_height(size_px)), 0)
-    pen = ImageDraw.Draw(canvas)
-    x = 1.0
-    pieces = _pieces(text)
-    for number, piece in enumerate(pieces):
-        if piece in _DASHES:
-            advance = _DASHES[piece] * size_px
-            thick, y = max(1, round(size_px / 13)), ascent - round(size_px * 0.26)
-            pen.rectangle((round(x + 0.06 * size_px), y - thick, round(x + advance - 0.06 * size_px), y - 1), fill=255)
-            x += advance
-        else:
-            pen.text((x, ascent), piece, fill=255, font=font, anchor="ls")
-            x += font.getlength(piece) if number + 1 < len(pieces) else 0.0
-    alpha = np.asarray(canvas)
+    line, long = drawable(text), width(text, size_px, bold)
+    alpha = _with_dashes(line, size_px, long) if any(c in _DASHES for c in line) else _composed(line, size_px, long)
     if bold:
         heavy = alpha.copy()
         for shift in range(1, _bold_px(size_px) + 1):
@@ -129,6 +136,44 @@ def _alpha(text: str, size_px: int, bold: bool) -> NDArray[np.uint8]:
         alpha = heavy
     alpha.setflags(write=False)
     return alpha
+
+
+def _composed(line: str, size_px: int, long: int) -> NDArray[np.uint8]:
+    """`line` letter by letter, to the last bit as Pillow draws the whole: a number that changes with each frame is always new text."""
+    out = np.zeros((line_height(size_px), long), np.uint8)
+    pen, end = 1, 0
+    for char in line:
+        alpha, left, advance = _glyph(char, size_px)
+        first, last = max(pen + left, 0), min(pen + left + alpha.shape[1], long)
+        if first < last:
+            alpha = alpha[:, first - pen - left : last - pen - left]
+            both = min(max(end - first, 0), last - first)  # columns in which the letter before has ink too
+            if both:
+                under, over = out[:, first : first + both].astype(np.uint16), alpha[:, :both]
+                out[:, first : first + both] = (under * 255 + (255 - under) * over + 127) // 255
+            out[:, first + both : last] = alpha[:, both:]
+            end = max(end, last)
+        pen += advance
+    return out
+
+
+def _with_dashes(line: str, size_px: int, long: int) -> NDArray[np.uint8]:
+    """`line` with dashes, behind which letters stand at fractions of a pixel."""
+    font = _font(size_px)
+    ascent, _ = font.getmetrics()
+    canvas = PillowImage.new("L", (long, line_height(size_px)), 0)
+    pen = ImageDraw.Draw(canvas)
+    x = 1.0
+    for piece in _DASH.split(line):
+        if piece in _DASHES:
+            advance = _DASHES[piece] * size_px
+            thick, y = max(1, round(size_px / 13)), ascent - round(size_px * 0.26)
+            pen.rectangle((round(x + 0.06 * size_px), y - thick, round(x + advance - 0.06 * size_px), y - 1), fill=255)
+            x += advance
+        else:
+            pen.text((x, ascent), piece, fill=255, font=font, anchor="ls")
+            x += font.getlength(piece)
+    return np.asarray(canvas)
 
 
 def blend(alpha: NDArray[np.uint8], colour: Colour, ground: Colour) -> Image:

@@ -23,7 +23,7 @@ from engines.bench.machine import Machine, held_to, peak_mib
 from engines.bench.peers import Peer, PeerProgram, Round, lay_out
 from engines.decode import candidates, detections, region_batches
 from engines.detections import Image
-from engines.preprocess import prepare
+from engines.preprocess import place
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import BundleEngine
 from engines.runtime.factory import open_engine
@@ -102,7 +102,7 @@ class Detection:
         n_logits = self._engine.info.taxonomy.n_logits
         for image in self._images:
             started = perf_counter()
-            proposals = self._engine.propose(image)
+            proposals = self._engine.propose(image, confidence=self._engine.thresholds.confidence)
             detections(candidates(proposals.rows, self._engine.thresholds), proposals.letterbox, n_logits)
             spent.append(1e3 * (perf_counter() - started))
         return Round(tuple(spent), 1e3 * (process_time() - processor_s))
@@ -123,15 +123,15 @@ class BareGraphs:
             kept = candidates(engine.propose(image).rows, engine.thresholds)
             self._regions.append([rois for rois, _ in region_batches(kept.boxes_px, engine.graphs.regions)])
         self.runs = sum(len(regions) for regions in self._regions)
-        self._prepared = np.empty((1, 3, *engine.info.input_hw), np.float32)
+        self._placed = np.empty((*engine.info.input_hw, 3), np.uint8)
 
     def round(self) -> Round:
         spent, graphs, processor_s = [], self._engine.graphs, 0.0
         recipe = self._engine.bundle.manifest.input
         for image, regions in zip(self._images, self._regions, strict=True):
-            prepared, _ = prepare(image, recipe.hw, recipe.scale_up, self._prepared)
+            placed, _ = place(image, recipe.hw, recipe.scale_up, self._placed)
             busy, started = process_time(), perf_counter()
-            graphs.detect(prepared)
+            graphs.detect(placed, self._engine.thresholds.confidence)
             for rois in regions:
                 graphs.describe(rois)
             spent.append(1e3 * (perf_counter() - started))

@@ -251,8 +251,8 @@ class _Watched(NetworkEngine):
         self._engine = engine
         self.sound = True
 
-    def propose(self, image: Image, timings_ms: dict[str, float] | None = None) -> Proposals:
-        proposals = self._engine.propose(image, timings_ms)
+    def propose(self, image: Image, timings_ms: dict[str, float] | None = None, confidence: float = 0.0) -> Proposals:
+        proposals = self._engine.propose(image, timings_ms, confidence)
         self.sound &= bool(np.isfinite(proposals.rows).all())
         return proposals
 

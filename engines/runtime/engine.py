@@ -18,14 +18,14 @@ from engines.decode import Thresholds, candidates, detections, region_batches
 from engines.detections import Detections, Float32, Image, Int64
 from engines.errors import BundleError, InferenceError
 from engines.manifest import NEVER_FOR, Card
-from engines.preprocess import Letterbox, prepare
+from engines.preprocess import Letterbox, place
 from engines.runtime.base import EngineInfo, Inference
 from engines.runtime.graphs import Graphs
 
 
 @dataclass(frozen=True, eq=False)
 class Proposals:
-    """What the detector says of the picture seen last, before any threshold: `rows` (N, 5 + classes), and how the frame lies there."""
+    """What the detector says of the picture seen last, before suppression: `rows` (N, 5 + classes), and how the frame lies there."""
 
     rows: Float32
     letterbox: Letterbox
@@ -47,7 +47,7 @@ class NetworkEngine:
         self._graphs = graphs
         self._scale_up = scale_up
         self._n_logits = info.taxonomy.n_logits
-        self._buffer: Float32 | None = None
+        self._placed: Image | None = None
 
     @property
     def graphs(self) -> Graphs:
@@ -57,7 +57,7 @@ class NetworkEngine:
     def __enter__(self) -> Self:
         try:
             self._graphs.open()
-            self._buffer = np.empty((1, 3, *self.info.input_hw), np.float32)
+            self._placed = np.empty((*self.info.input_hw, 3), np.uint8)
             # Unlike the later ones, the first run sets up buffers; here it does so before a frame waits for it.
             self.infer(np.zeros((*self.info.input_hw, 3), np.uint8))
             self._graphs.describe(np.zeros((self._graphs.regions, 4), np.float32))
@@ -68,27 +68,28 @@ class NetworkEngine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._buffer = None
+        self._placed = None
         self._graphs.close()
 
     def infer(self, image: Image) -> Inference:
         """Detections on a BGR frame of any size, (h, w, 3) uint8. Raises `InferenceError` with the runtime's words."""
         return self._infer(image, self.thresholds)
 
-    def propose(self, image: Image, timings_ms: dict[str, float] | None = None) -> Proposals:
+    def propose(self, image: Image, timings_ms: dict[str, float] | None = None, confidence: float = 0.0) -> Proposals:
         """The detector's half of `infer`, for an evaluation with thresholds of its own. Raises `InferenceError`.
 
-        The rows are overwritten by the next call. `timings_ms` receives the milliseconds of preprocess and detector.
+        The rows are overwritten by the next call; those of objectness up to `confidence` may be left out. `timings_ms` receives the
+        milliseconds of preprocess and detector.
         """
-        if self._buffer is None:
+        if self._placed is None:
             raise InferenceError("the engine is not open. Use it inside `with`.")
         start = perf_counter()
         try:
-            prepared, letterbox = prepare(image, self.info.input_hw, self._scale_up, self._buffer)
+            placed, letterbox = place(image, self.info.input_hw, self._scale_up, self._placed)
         except ValueError as error:
             raise InferenceError(f"the frame cannot be prepared: {error}") from error
         ready = perf_counter()
-        rows = self._graphs.detect(prepared)
+        rows = self._graphs.detect(placed, confidence)
         if timings_ms is not None:
             timings_ms["preprocess"] = 1e3 * (ready - start)
             timings_ms["detector"] = 1e3 * (perf_counter() - ready)
@@ -105,7 +106,7 @@ class NetworkEngine:
 
     def _infer(self, image: Image, thresholds: Thresholds) -> Inference:
         timings_ms: dict[str, float] = {}
-        proposals = self.propose(image, timings_ms)
+        proposals = self.propose(image, timings_ms, thresholds.confidence)
         start = perf_counter()
         kept = candidates(proposals.rows, thresholds)
         suppressed = perf_counter()

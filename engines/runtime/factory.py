@@ -50,7 +50,7 @@ def open_engine(
     verify = verify and bundle.golden() is not None
     name = runtime_for(bundle, runtime)
     if name == "openvino":
-        from engines.runtime.openvino import OpenvinoEngine
+        from engines.runtime.openvino.engine import OpenvinoEngine
 
         return OpenvinoEngine(bundle, threads, score_threshold, verify)
     if name in ("tensorrt", "tensorrt_rtx"):
@@ -73,6 +73,6 @@ def runtime_for(bundle: Bundle, runtime: str) -> str:
         return runtime
     if bundle.manifest.precision != "int8":
         return "onnx"
-    from engines.runtime.openvino import suits_int8
+    from engines.runtime.openvino.library import suits_int8
 
     return "openvino" if suits_int8() else "onnx"

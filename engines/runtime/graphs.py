@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from engines.detections import Float32
+from engines.detections import Float32, Image
 
 IMAGE, ROWS, P2, P3, ROIS, PROBABILITIES = "image", "rows", "p2", "p3", "rois", "probabilities"
 """Names of the graphs' inputs and outputs.
@@ -30,8 +30,11 @@ class Graphs(Protocol):
         """Loads both graphs; called again after `close` it loads them anew."""
         ...
 
-    def detect(self, image: Float32) -> Float32:
-        """Rows (N, 5 + classes) of one prepared picture (1, 3, H, W). The array is overwritten by the next call."""
+    def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
+        """Rows (N, 5 + classes) of one letterboxed picture, (H, W, 3) uint8 BGR. The array is overwritten by the next call.
+
+        Rows whose objectness does not exceed `confidence` may be left out; those that are there keep the graph's order.
+        """
         ...
 
     def describe(self, rois: Float32) -> Float32:

@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from engines.bundle import Bundle
-from engines.detections import Float32
+from engines.detections import Float32, Image
 from engines.errors import BundleError, InferenceError, RuntimeUnavailableError
+from engines.preprocess import to_planes
 from engines.runtime.engine import BundleEngine
 from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
 
@@ -27,6 +30,7 @@ class OnnxGraphs:
         self._detector: Any = None
         self._describer: Any = None
         self._maps: dict[str, Float32] = {}
+        self._planes = np.empty(0, np.float32)
 
     def open(self) -> None:
         """Loads both graphs. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
@@ -34,8 +38,12 @@ class OnnxGraphs:
         self._detector = self._session(self._bundle.detector_path, options, (IMAGE,), (ROWS, P2, P3))
         self._describer = self._session(self._attributes_path, options, (P2, P3, ROIS), (PROBABILITIES,))
 
-    def detect(self, image: Float32) -> Float32:
-        all_rows, p2, p3 = self._run(self._detector, [ROWS, P2, P3], {IMAGE: image})
+    def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
+        shape = (3, *picture.shape[:2])
+        if self._planes.shape != shape:
+            self._planes = np.empty(shape, np.float32)
+        planes = to_planes(picture, self._planes)[None]
+        all_rows, p2, p3 = self._run(self._detector, [ROWS, P2, P3], {IMAGE: planes})
         self._maps = {P2: p2, P3: p3}
         rows: Float32 = all_rows[0]
         return rows

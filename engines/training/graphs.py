@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from engines.decode import REGION_CAPACITY, Thresholds
-from engines.detections import Float32
+from engines.detections import Float32, Image
 from engines.errors import DataError, InferenceError, RuntimeUnavailableError
 from engines.network import AttriDet, Taps
+from engines.preprocess import to_planes
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import NetworkEngine
 from engines.training.checkpoint import load_any
@@ -42,8 +43,8 @@ class TorchGraphs:
         model.fuse()
         self._model = model
 
-    def detect(self, image: Float32) -> Float32:
-        return self._run(self._detect, image)
+    def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
+        return self._run(self._detect, to_planes(picture)[None])
 
     def describe(self, rois: Float32) -> Float32:
         return self._run(self._describe, rois)

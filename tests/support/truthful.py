@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from engines.decode import Thresholds
-from engines.detections import Float32
+from engines.detections import Float32, Image
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import NetworkEngine
 from engines.spec import LEUKEMIA_ATTRI
@@ -56,7 +56,7 @@ class TruthfulGraphs:
 
     def close(self) -> None: ...
 
-    def detect(self, image: Float32) -> Float32:
+    def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
         rows = np.zeros((5, 19), np.float32)
         for row, (x1, y1, x2, y2), cls in zip(rows[self._misses :], BOXES[self._misses :], CLASSES[self._misses :], strict=False):
             # The picture lies 40 px below the input's upper edge.

@@ -37,7 +37,7 @@ class TensorrtEngine(BundleEngine):
         self._on_gpu = TensorrtGraphs(bundle, plans, library, deadline_ms)
         super().__init__(bundle, self._on_gpu, self._on_gpu.runtime, score_threshold, verify)
 
-    def propose(self, image: Image, timings_ms: dict[str, float] | None = None) -> Proposals:
+    def propose(self, image: Image, timings_ms: dict[str, float] | None = None, confidence: float = 0.0) -> Proposals:
         """As in `NetworkEngine`, but the raw frame goes up and the kernel prepares it."""
         start = perf_counter()
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:

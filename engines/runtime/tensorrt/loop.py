@@ -19,7 +19,7 @@ import numpy as np
 from engines.bundle import Bundle
 from engines.detections import Float32, Image
 from engines.errors import DeviceLostError, InferenceError, RuntimeUnavailableError
-from engines.preprocess import Letterbox
+from engines.preprocess import Letterbox, to_planes
 from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
 from engines.runtime.tensorrt.driver import Driver, DriverError
 from engines.runtime.tensorrt.letterbox import BLOCK, GEOMETRY, SPAN, grid, tables
@@ -90,15 +90,15 @@ class TensorrtGraphs:
         self._owner = threading.get_ident()
         self._open = True
 
-    def detect(self, image: Float32) -> Float32:
+    def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
         """Rows of a picture that `engines.preprocess` prepared: what the kernel is compared with. Raises as `detect_loaded`."""
         with self._turn():
             self._loaded = None
             shape, dtype = self._detector.tensors[IMAGE]
-            if image.shape != shape:
-                raise InferenceError(f"a prepared picture is {shape}, this one is {image.shape}")
+            if picture.shape != (*shape[2:], shape[1]):
+                raise InferenceError(f"a letterboxed picture is {(*shape[2:], shape[1])}, this one is {picture.shape}")
             prepared = self._room(self._detector.bytes_of(IMAGE)).view(dtype)
-            np.copyto(prepared.reshape(shape), image, casting="same_kind")
+            np.copyto(prepared.reshape(shape), to_planes(picture)[None], casting="same_kind")
             self._run(0, IMAGE, lambda: self._detect_prepared(prepared))
             return self._rows_answered()
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as PillowImage
+from PIL import ImageDraw
 
 from device.display import text
 from device.display.palette import PANEL, TEXT
@@ -116,3 +120,13 @@ def test_what_lies_outside_is_cut_off(xy: tuple[int, int]) -> None:
     canvas = np.zeros((60, 200, 3), np.uint8)
     text.put(canvas, "Neutrophil", xy, 30, TEXT, PANEL)
     text.put(canvas, "Neutrophil", xy, 30, TEXT, None)
+
+
+@given(WORDS, st.integers(6, 60))
+def test_letters_put_together_are_the_line_as_the_library_draws_it(words: str, size: int) -> None:
+    line = "".join(c for c in text.drawable(words) if c not in text._DASHES)
+    font, long = text._font(size), text.width(line, size)
+    assert long == math.ceil(font.getlength(line)) + 2
+    whole = PillowImage.new("L", (long, text.line_height(size)), 0)
+    ImageDraw.Draw(whole).text((1, font.getmetrics()[0]), line, fill=255, font=font, anchor="ls")
+    np.testing.assert_array_equal(text._composed(line, size, long), np.asarray(whole))

@@ -13,7 +13,7 @@ from truthful import TruthfulGraphs, truthful_engine, write_split
 from engines.bundle import GOLDEN_ANSWER, Bundle, golden_answer, write_bundle
 from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.decode import Thresholds
-from engines.detections import Float32
+from engines.detections import Float32, Image
 from engines.errors import BundleError, DataError
 from engines.evaluation.folder import evaluate_pictures
 from engines.evaluation.pairs import Agreement, Kind, corner_shift_px, worst
@@ -32,8 +32,8 @@ class Damaged(TruthfulGraphs):
         super().__init__(misses, wrong_size, wrong_type)
         self._moved_px, self._nan = moved_px, nan
 
-    def detect(self, image: Float32) -> Float32:
-        rows = super().detect(image)
+    def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
+        rows = super().detect(picture, confidence)
         rows[:, 0] += self._moved_px
         column = {"box": 2, "objectness": 4, "class": 9}.get(self._nan)
         if column is not None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.preprocess import PAD_VALUE, Letterbox, letterbox, letterbox_geometry, prepare, to_planes
+from engines.preprocess import PAD_VALUE, Letterbox, letterbox, letterbox_geometry, place, prepare, to_planes
 
 MISC = Path(__file__).parents[4] / "shared/parity/misc"
 needs_reference = pytest.mark.skipif(not MISC.is_dir(), reason="needs the reference numbers in ../shared/parity")
@@ -86,16 +86,17 @@ def test_boxes_survive_the_way_there_and_back(h: int, w: int, side: int, scale_u
 
 @pytest.mark.parametrize("hw", [(1080, 1920), (363, 360), (64, 64), (40, 100)])
 @pytest.mark.parametrize("scale_up", [True, False])
-def test_prepare_is_letterbox_then_planes(hw: tuple[int, int], scale_up: bool) -> None:
+def test_a_frame_is_placed_as_letterbox_says_and_prepared_as_planes(hw: tuple[int, int], scale_up: bool) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*hw, 3), np.uint8)
     geometry = letterbox_geometry(hw, (64, 96), scale_up)
-    expected = to_planes(letterbox(image, geometry))[None]
-    dirty = np.full((1, 3, 64, 96), np.nan, np.float32)
-    fresh, found = prepare(image, (64, 96), scale_up)
-    reused, _ = prepare(image, (64, 96), scale_up, dirty)
+    expected = letterbox(image, geometry)
+    dirty = np.full((64, 96, 3), 99, np.uint8)
+    fresh, found = place(image, (64, 96), scale_up)
+    reused, _ = place(image, (64, 96), scale_up, dirty)
     assert found == geometry and reused is dirty
     np.testing.assert_array_equal(fresh, expected)
     np.testing.assert_array_equal(reused, expected)
+    np.testing.assert_array_equal(prepare(image, (64, 96), scale_up)[0], to_planes(expected)[None])
 
 
 def blocks_of_every_sum() -> np.ndarray:
@@ -113,10 +114,10 @@ def test_a_third_is_opencvs_average_to_the_last_bit(hw: tuple[int, int], threads
     random = np.random.default_rng(1).integers(0, 256, (*hw, 3), np.uint8)
     h, w = hw[0] // 3, hw[1] // 3
     for image in (blocks_of_every_sum() if hw == (144, 144) else random, random[::-1, ::-1], np.asfortranarray(random)):
-        expected = to_planes(np.asarray(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA), np.uint8))
-        np.testing.assert_array_equal(prepare(image, (h, w), False)[0][0], expected)
-        bordered, geometry = prepare(image, (h + 7, w), True)
-        np.testing.assert_array_equal(bordered[0, :, geometry.top : geometry.top + h], expected)
+        expected = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(place(image, (h, w), False)[0], expected)
+        bordered, geometry = place(image, (h + 7, w), True)
+        np.testing.assert_array_equal(bordered[geometry.top : geometry.top + h], expected)
 
 
 def test_planes_are_rgb_from_0_to_1() -> None:
@@ -137,13 +138,13 @@ def test_letterbox_never_hands_out_its_input() -> None:
 @pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)])
 def test_anything_but_bgr_bytes_is_refused(image: Any) -> None:
     with pytest.raises(ValueError, match="uint8 BGR"):
-        prepare(image, (64, 64), True)
+        place(image, (64, 64), True)
 
 
 def test_an_empty_frame_and_a_wrong_buffer_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot be letterboxed"):
-        prepare(np.zeros((0, 4, 3), np.uint8), (64, 64), True)
+        place(np.zeros((0, 4, 3), np.uint8), (64, 64), True)
     with pytest.raises(ValueError, match="the buffer is"):
-        prepare(np.zeros((4, 4, 3), np.uint8), (64, 64), True, np.empty((1, 3, 32, 32), np.float32))
+        place(np.zeros((4, 4, 3), np.uint8), (64, 64), True, np.empty((32, 32, 3), np.uint8))
     with pytest.raises(ValueError, match="letterbox was made for"):
         letterbox(np.zeros((4, 4, 3), np.uint8), letterbox_geometry((8, 8), (64, 64), True))

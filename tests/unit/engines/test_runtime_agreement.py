@@ -13,7 +13,7 @@ import pytest
 from engines.bench.agreement import Agreement, agreement
 from engines.detections import Detections, Image
 from engines.runtime.factory import open_engine
-from engines.runtime.openvino import suits_int8
+from engines.runtime.openvino.library import suits_int8
 
 FIELDS = (("bccd", 20), ("lld_40x", 20), ("pbc", 10))
 

@@ -11,12 +11,17 @@ import numpy as np
 import pytest
 
 from engines.bundle import Bundle, write_bundle
+from engines.decode import region_batches
 from engines.detections import Image
 from engines.errors import BundleError, InferenceError, RuntimeUnavailableError
+from engines.preprocess import place
 from engines.runtime.engine import golden_difference
 from engines.runtime.factory import open_engine, runtime_for
 from engines.runtime.onnx import OnnxEngine, OnnxGraphs
-from engines.runtime.openvino import OpenvinoEngine, OpenvinoGraphs, import_openvino, options, suits_int8, with_unsigned_maps
+from engines.runtime.openvino.engine import OpenvinoEngine
+from engines.runtime.openvino.graphs import OpenvinoGraphs
+from engines.runtime.openvino.library import import_openvino, options, suits_int8
+from engines.runtime.openvino.rewrite import with_unsigned_maps
 from engines.runtime.roi_align import FeatureMap, roi_align
 
 
@@ -43,7 +48,7 @@ def test_it_says_what_the_reference_says(bundle: Bundle, frame: Image) -> None:
 
 def test_it_computes_in_32_bits(bundle: Bundle) -> None:
     """Left alone it takes bfloat16 where the processor can, and these numbers are off by some hundredths."""
-    picture = np.random.default_rng(0).random((1, 3, 320, 320), np.float32)
+    picture = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
     answers = []
     for graphs in (OnnxGraphs(bundle, 1), OpenvinoGraphs(bundle, 1)):
         graphs.open()
@@ -51,6 +56,17 @@ def test_it_computes_in_32_bits(bundle: Bundle) -> None:
         graphs.close()
     np.testing.assert_allclose(answers[1][:, 4:], answers[0][:, 4:], atol=1e-3)
     np.testing.assert_allclose(answers[1][:, :4], answers[0][:, :4], atol=0.1)
+
+
+def test_only_rows_that_may_count_are_decoded(bundle: Bundle, frame: Image) -> None:
+    picture, _ = place(frame, (320, 320), True)
+    graphs = OpenvinoGraphs(bundle, 1)
+    graphs.open()
+    every, some = graphs.detect(picture).copy(), graphs.detect(picture, 0.25).copy()
+    graphs.close()
+    kept = every[every[:, 4] > 0.25]
+    assert 4 < len(kept) <= len(some) < len(every) / 2
+    np.testing.assert_array_equal(some[some[:, 4] > 0.25], kept)
 
 
 def quantised_block(seed: int = 0) -> bytes:
@@ -113,10 +129,10 @@ def test_a_float_graph_is_left_as_it_is(bundle: Bundle) -> None:
     assert len(with_unsigned_maps(model).get_ops()) == before
 
 
-def test_regions_are_cut_as_the_reference_cuts_them(bundle: Bundle) -> None:
-    """RoiAlign of every size, also outside the picture and empty."""
+def test_regions_are_cut_as_the_reference_cuts_them(bundle: Bundle, frame: Image) -> None:
+    """RoiAlign of every size, also outside the picture and empty; runs of 16 regions and of 8."""
     draw = np.random.default_rng(1)
-    picture = draw.random((1, 3, 320, 320), np.float32)
+    picture, _ = place(frame, (320, 320), True)
     centre, size = draw.uniform(-20, 340, (40, 2)), np.exp(draw.uniform(np.log(0.3), np.log(300), (40, 2)))
     rois = np.concatenate((centre - size / 2, centre + size / 2), 1).astype(np.float32)
     rois[7] = (12, 30, 12, 30)
@@ -124,7 +140,8 @@ def test_regions_are_cut_as_the_reference_cuts_them(bundle: Bundle) -> None:
     for graphs in (OnnxGraphs(bundle, 1), OpenvinoGraphs(bundle, 1)):
         graphs.open()
         graphs.detect(picture)
-        answers.append(np.concatenate([graphs.describe(rois[i : i + graphs.regions]).copy() for i in range(0, 40, graphs.regions)]))
+        batches = region_batches(rois, graphs.regions)
+        answers.append(np.concatenate([graphs.describe(given)[:count].copy() for given, count in batches]))
         graphs.close()
     assert answers[0].std(0).min() > 0.01
     np.testing.assert_allclose(answers[1], answers[0], atol=1e-4)
@@ -162,8 +179,7 @@ def test_roi_align_is_the_operators(scale: float, cells: int) -> None:
     run = onnxruntime.InferenceSession(model.SerializeToString()).run
     expected = run(None, {"x": features[None], "rois": rois, "of": np.zeros(60, np.int64)})[0]
     found = np.full((60, 24, 30, 6), np.nan, np.float32)
-    for box_px, out in zip(rois, found, strict=True):
-        roi_align(FeatureMap(np.ascontiguousarray(features.transpose(1, 2, 0))[None]), box_px, scale, out)
+    roi_align(FeatureMap(np.ascontiguousarray(features.transpose(1, 2, 0))[None]), rois, scale, found)
     np.testing.assert_allclose(found.transpose(0, 3, 1, 2), expected, atol=2e-4)
     assert expected[0].std() > 0.1 and not expected[1].any()
 
@@ -172,17 +188,17 @@ def test_a_map_in_8_bits_is_pooled_as_what_it_means() -> None:
     draw = np.random.default_rng(6)
     numbers = draw.integers(0, 256, (1, 20, 30, 5), dtype=np.uint8)
     meant = ((numbers.astype(np.float64) - 128) * 0.05).astype(np.float32)
-    box_px = np.array([13.0, 9.0, 170.0, 200.0], np.float32)  # it reaches over the border
-    in_8_bits, in_float = np.empty((2, 24, 30, 5), np.float32)
-    roi_align(FeatureMap(numbers, 0.05, 128.0), box_px, 0.125, in_8_bits)
-    roi_align(FeatureMap(meant), box_px, 0.125, in_float)
+    boxes_px = np.array([[13.0, 9.0, 170.0, 200.0]], np.float32)  # it reaches over the border
+    in_8_bits, in_float = np.empty((2, 1, 24, 30, 5), np.float32)
+    roi_align(FeatureMap(numbers, 0.05, 128.0), boxes_px, 0.125, in_8_bits)
+    roi_align(FeatureMap(meant), boxes_px, 0.125, in_float)
     np.testing.assert_allclose(in_8_bits, in_float, atol=1e-5)
 
 
 def test_the_maps_of_the_picture_seen_last_are_described(bundle: Bundle) -> None:
     """The second graph reads the first one's maps where they lie; a picture later they are the new one's."""
     draw = np.random.default_rng(2)
-    pictures = draw.random((2, 1, 3, 320, 320), np.float32)
+    pictures = draw.integers(0, 256, (2, 320, 320, 3), np.uint8)
     graphs = OpenvinoGraphs(bundle, 1)
     rois = np.tile(np.array([40, 40, 200, 180], np.float32), (graphs.regions, 1))
     graphs.open()
@@ -209,11 +225,11 @@ def test_an_engine_works_only_inside_with_and_again_after(bundle: Bundle, frame:
 def test_its_own_words_reach_the_reader(bundle: Bundle) -> None:
     with OpenvinoEngine(bundle, threads=1) as engine:
         with pytest.raises(InferenceError, match=r"OpenVINO: Can't set the input tensor.*are incompatible"):
-            engine._graphs.detect(np.zeros((1, 3, 64, 64), np.float32))
+            engine._graphs.detect(np.zeros((64, 64, 3), np.uint8))
         with pytest.raises(InferenceError, match=r"OpenVINO: .*contiguous"):
-            engine._graphs.detect(np.zeros((1, 3, 320, 640), np.float32)[..., ::2])
-        for bad in (np.zeros((5, 4), np.float32), np.full((4, 4), np.nan, np.float32)):
-            with pytest.raises(InferenceError, match="OpenVINO: regions are 4 x 4 numbers"):
+            engine._graphs.detect(np.zeros((320, 640, 3), np.uint8)[:, ::2])
+        for bad in (np.zeros((5, 4), np.float32), np.full((16, 4), np.nan, np.float32)):
+            with pytest.raises(InferenceError, match="OpenVINO: regions are 16 x 4 numbers"):
                 engine._graphs.describe(bad)
 
 
@@ -246,13 +262,13 @@ def test_where_it_is_not_installed_the_way_out_is_told(bundle: Bundle, monkeypat
 def test_auto_takes_it_for_int8_where_it_is_installed(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {name: bundle.path / name for name in bundle.manifest.files}
     int8 = write_bundle(tmp_path / "int8", bundle.manifest.model_copy(update={"precision": "int8"}), files)
-    monkeypatch.setattr("engines.runtime.openvino.suits_int8", lambda: True)
+    monkeypatch.setattr("engines.runtime.openvino.library.suits_int8", lambda: True)
     assert runtime_for(bundle, "auto") == "onnx"
     assert runtime_for(int8, "auto") == "openvino"
     assert runtime_for(int8, "onnx") == "onnx"
     with open_engine(int8.path, "auto", threads=1, ungated=True) as engine:
         assert engine.info.runtime.startswith("openvino")
-    monkeypatch.setattr("engines.runtime.openvino.suits_int8", lambda: False)
+    monkeypatch.setattr("engines.runtime.openvino.library.suits_int8", lambda: False)
     assert runtime_for(int8, "auto") == "onnx"
 
 
@@ -292,6 +308,6 @@ def test_a_bundle_without_a_passed_gate_is_opened_only_when_told_so(bundle: Bund
 def test_int8_is_left_to_another_runtime_where_the_processors_sums_overflow(
     monkeypatch: pytest.MonkeyPatch, flags: str, suited: bool
 ) -> None:
-    monkeypatch.setattr("engines.runtime.openvino.available", lambda: True)
+    monkeypatch.setattr("engines.runtime.openvino.library.available", lambda: True)
     monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: flags)
     assert suits_int8() is suited

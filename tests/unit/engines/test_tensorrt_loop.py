@@ -17,7 +17,7 @@ from standin_plans import write_plans
 from engines.bundle import ZOO, Bundle
 from engines.detections import Image
 from engines.errors import DeviceLostError, InferenceError, RuntimeUnavailableError
-from engines.preprocess import letterbox_geometry, prepare
+from engines.preprocess import letterbox_geometry, place
 from engines.runtime.base import Engine
 from engines.runtime.engine import golden_difference
 from engines.runtime.onnx import OnnxEngine
@@ -149,11 +149,11 @@ def test_a_prepared_picture_gives_the_same_rows(machine: Machine, bundle: Bundle
     """What a GPU's kernel is compared with."""
     with engine(bundle, plans) as on_gpu:
         by_kernel = on_gpu.propose(frame).rows.copy()
-        prepared, _ = prepare(frame, (320, 320), True)
+        placed, _ = place(frame, (320, 320), True)
         for _ in range(3):
-            np.testing.assert_array_equal(on_gpu._graphs.detect(prepared), by_kernel)
-        with pytest.raises(InferenceError, match=r"a prepared picture is \(1, 3, 320, 320\), this one is \(1, 3, 32, 32\)"):
-            on_gpu._graphs.detect(prepared[..., :32, :32])
+            np.testing.assert_array_equal(on_gpu._graphs.detect(placed), by_kernel)
+        with pytest.raises(InferenceError, match=r"a letterboxed picture is \(320, 320, 3\), this one is \(32, 32, 3\)"):
+            on_gpu._graphs.detect(placed[:32, :32])
 
 
 def test_without_graphs_it_goes_call_by_call_and_says_so(

@@ -1,0 +1,73 @@
+"""OpenVINO as a library: whether it is there, whether it suits this processor, how it is imported and told to compute."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from engines.errors import RuntimeUnavailableError
+
+INSTALL = "pip install 'leukoscope[openvino]'"
+
+
+def options(threads: int) -> dict[str, str]:
+    """How a graph is compiled, beside a camera and a screen on the same processor."""
+    return {
+        # Left alone it computes in bfloat16 where the processor can: scores then differ from the reference's by some hundredths.
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": str(threads),
+    }
+
+
+def suits_int8() -> bool:
+    """Whether OpenVINO is installed and this processor computes INT8 rightly in it: on x86 without VNNI the sums of products overflow.
+
+    The golden picture shows that (13 cells for 7), so that such an engine is refused; this only spares the attempt.
+    """
+    if not available():
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return True
+    return "vnni" in flags or not re.search(r"^flags\s*:", flags, re.MULTILINE)  # only x86 calls them flags
+
+
+def available() -> bool:
+    """Whether OpenVINO is installed; it is not imported for that."""
+    try:
+        importlib.metadata.version("openvino")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def version() -> str:
+    """The installed version, without importing the runtime. Raises RuntimeUnavailableError."""
+    try:
+        return importlib.metadata.version("openvino")
+    except importlib.metadata.PackageNotFoundError:
+        raise RuntimeUnavailableError(f"OpenVINO is not installed. Run: {INSTALL}") from None
+
+
+def import_openvino() -> Any:
+    """The module, without its reports to its maker. Raises RuntimeUnavailableError."""
+    # A clinic's box reports nothing to anybody: merely importing OpenVINO sends an event to its maker and leaves a device id in the
+    # home folder, and no switch turns it off but a file there. Without the package that sends, OpenVINO takes its own stand-in for it.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None is Python's word for "must not be imported"
+    try:
+        import openvino
+    except ImportError as error:
+        raise RuntimeUnavailableError(f"OpenVINO cannot be imported ({error}). Run: {INSTALL}") from error
+    return openvino
+
+
+def words(error: Exception) -> str:
+    """What went wrong, in the runtime's own words: the last line; those before say where in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
