@@ -26,7 +26,7 @@ Measured, never estimated. Each section below is written by the command that sta
 run it on your machine before you rely on a number. Speed only: what the networks find is judged elsewhere.
 """
 _STAGES = {
-    "preprocess": "preprocess: letterbox, RGB planes",
+    "preprocess": "preprocess: letterbox",
     "detector": "detector graph",
     "nms": "non-maximum suppression",
     "attributes": "attribute graph",
@@ -133,7 +133,7 @@ def section_text(measured: Measured, command: str) -> str:
         "|---|---:|---:|",
         f"| **whole way, frames a second** (camera thread, engine, slide, record, screen) | **{m.path_fps.median:.2f}** | "
         f"{m.path_fps.low:.2f} to {m.path_fps.high:.2f} |",
-        f"| the two graphs alone, on the same prepared input | {m.network_fps.median:.2f} | "
+        f"| the two graphs alone, on the same letterboxed pictures | {m.network_fps.median:.2f} | "
         f"{m.network_fps.low:.2f} to {m.network_fps.high:.2f} |",
         f"| whole way / graphs alone, in the same reading | {m.path_over_network.median:.0%} | "
         f"{m.path_over_network.low:.0%} to {m.path_over_network.high:.0%} |",

@@ -23,13 +23,16 @@ from engines.bench.machine import Machine, held_to, peak_mib
 from engines.bench.peers import Peer, PeerProgram, Round, lay_out
 from engines.decode import candidates, detections, region_batches
 from engines.detections import Image
-from engines.preprocess import place
+from engines.preprocess import place, prepare
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import BundleEngine
 from engines.runtime.factory import open_engine
+from engines.runtime.openvino.bare import BareOpenvino
+from engines.runtime.openvino.graphs import OpenvinoGraphs
 
 STAGES = ("preprocess", "detector", "nms", "attributes")
-WHOLE, DETECTION, BARE = "whole", "detection", "bare"
+WHOLE, DETECTION, BARE, RUNTIME = "whole", "detection", "bare", "runtime"
+OURS = (WHOLE, DETECTION, BARE, RUNTIME)
 """Keys of our own contenders."""
 _WARM_UP = 5
 _COMPARED = 20  # pictures on which the answers are compared with the reference runtime's
@@ -109,12 +112,12 @@ class Detection:
 
 
 class BareGraphs:
-    """The engine's own two graphs on prepared input and ready regions: nothing before, between or after is on the clock.
+    """The engine's own two graphs on letterboxed pictures and ready regions: nothing before, between or after is on the clock.
 
     runs: of the attribute graph in a round, as many as the whole path makes.
     """
 
-    key, label = BARE, "the bare graphs"
+    key, label = BARE, "our graphs alone"
 
     def __init__(self, engine: BundleEngine, images: Sequence[Image]) -> None:
         self._engine, self._images = engine, images
@@ -134,6 +137,30 @@ class BareGraphs:
             graphs.detect(placed, self._engine.thresholds.confidence)
             for rois in regions:
                 graphs.describe(rois)
+            spent.append(1e3 * (perf_counter() - started))
+            processor_s += process_time() - busy
+        return Round(tuple(spent), 1e3 * processor_s)
+
+
+class BareRuntime:
+    """The runtime on the bundle's files as they are, on planes and regions that are ready: what one has without this project's code."""
+
+    key, label = RUNTIME, "the bare runtime on the bundle's files"
+
+    def __init__(self, engine: BundleEngine, images: Sequence[Image], threads: int) -> None:
+        self._runtime = BareOpenvino(engine.bundle, threads)
+        self._images, self._recipe = images, engine.bundle.manifest.input
+        kept = [candidates(engine.propose(image).rows, engine.thresholds).boxes_px for image in images]
+        self._regions = [[rois for rois, _ in region_batches(boxes_px, self._runtime.regions)] for boxes_px in kept]
+
+    def round(self) -> Round:
+        spent, processor_s = [], 0.0
+        for image, regions in zip(self._images, self._regions, strict=True):
+            planes, _ = prepare(image, self._recipe.hw, self._recipe.scale_up)
+            busy, started = process_time(), perf_counter()
+            self._runtime.detect(planes)
+            for rois in regions:
+                self._runtime.describe(rois)
             spent.append(1e3 * (perf_counter() - started))
             processor_s += process_time() - busy
         return Round(tuple(spent), 1e3 * processor_s)
@@ -240,7 +267,9 @@ def measure(
         meter = opened.enter_context(open_meter())
         whole, bare = WholePath(engine, images, meter), BareGraphs(engine, images)
         contenders: list[Contender] = [whole, Detection(engine, images), bare]
-        software = dict.fromkeys((WHOLE, DETECTION, BARE), engine.info.runtime)
+        if isinstance(engine.graphs, OpenvinoGraphs):  # elsewhere the graphs are the runtime's own
+            contenders.append(BareRuntime(engine, images, settings.threads))
+        software = dict.fromkeys(OURS, engine.info.runtime)
         if peers and peer_python is not None:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="attridet-bench-")))
             lay_out(images, folder)

@@ -6,12 +6,12 @@ import re
 from datetime import date
 from pathlib import Path
 
-from engines.bench.measure import BARE, DETECTION, WHOLE, Measured, Percentiles, Row, Spread
+from engines.bench.measure import OURS, RUNTIME, WHOLE, Measured, Percentiles, Row, Spread
 from engines.errors import DataError
 from engines.evaluation.files import write_whole
 
 STAGE_WORDS = {
-    "preprocess": "preprocess: letterbox, RGB planes",
+    "preprocess": "preprocess: letterbox",
     "detector": "detector graph",
     "nms": "non-maximum suppression",
     "attributes": "attribute graph",
@@ -27,7 +27,7 @@ def section_text(measured: Measured, frames: str, command: str, day: date) -> st
     busy = ": **the machine was busy, so all were slower than they need be**" if m.load > 0.5 * host.cores else ""
     sizes = " and ".join(f"{w} x {h}" for w, h in m.sizes_px) if len(m.sizes_px) < 4 else f"{len(m.sizes_px)} sizes of"
     threads = f"{m.settings.threads} {'thread' if m.settings.threads == 1 else 'threads'}"
-    others = sorted({row.software for row in m.rows if row.key not in (WHOLE, DETECTION, BARE)})
+    others = sorted({row.software for row in m.rows if row.key not in OURS})
     lines = [
         f"## An engine alone: {engine.name}, {engine.precision}",
         "",
@@ -56,6 +56,13 @@ def section_text(measured: Measured, frames: str, command: str, day: date) -> st
         "|---|---:|---:|---:|",
         *(f"| {STAGE_WORDS[name]} | {milliseconds(p)} |" for name, p in m.stages_ms.items()),
     ]
+    if any(row.key == RUNTIME for row in m.rows):
+        lines += [
+            "",
+            "The bare runtime compiles the bundle's two ONNX files as they are, with the same threads and precision, and is given "
+            "planes and regions that are ready; nothing of this project is on its clock, nor are its answers looked at. Our graphs "
+            "alone are the same files rewritten for it, with pooling and decoding in numpy, on letterboxed pictures.",
+        ]
     if others:
         lines += ["", *_what_differs()]
     return "\n".join(lines) + "\n"
@@ -86,7 +93,7 @@ def put_section(path: Path, name: str, text: str | None) -> None:
 def row_text(row: Row) -> str:
     """One contender as a row's cells: name, frames a second, their range, two quotients, processor time, percentiles."""
     whole = "" if row.key == WHOLE else quotient(row.times)
-    detection = "" if row.key in (WHOLE, DETECTION, BARE) else quotient(row.detection_times)
+    detection = "" if row.key in OURS else quotient(row.detection_times)
     fps = f"**{row.fps.median:.2f}** | {row.fps.low:.2f} to {row.fps.high:.2f}"
     processor = "" if row.processor_ms is None else f"{row.processor_ms.median:.1f}"
     return f"{row.label} | {fps} | {whole} | {detection} | {processor} | {milliseconds(row.frame_ms)}"

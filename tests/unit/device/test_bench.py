@@ -68,7 +68,7 @@ def test_every_number_is_in_the_section() -> None:
         "| 71% | 70% to 72% |",
         "| 6.75 | |",
         "| 351 MiB | |",
-        "| preprocess: letterbox, RGB planes | 0.50 | 0.00 to 1.00 | 0% |",
+        "| preprocess: letterbox | 0.50 | 0.00 to 1.00 | 0% |",
         "| detector graph | 10.5 | 10.0 to 11.0 | 8% |",
         "| drawing the screen, 1920 x 1080 | 50.5 | 50.0 to 51.0 | 40% |",
         "| -28.0 | | -22% |",
