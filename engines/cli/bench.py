@@ -26,7 +26,7 @@ def bench(
     page: Annotated[OptionalPath, typer.Option(help="Also put it into this Markdown page, as the section --section.")] = None,
     section: Annotated[str, typer.Option(help="Name of that section; other sections are kept.")] = "engine",
 ) -> None:
-    """Measure an engine on this machine: each stage, the whole path, the bare graphs, memory, energy; beside others' programs."""
+    """Measure an engine on this machine: each stage, the whole path, the graphs alone, memory, energy; beside others' programs."""
     from engines.bench.measure import Settings
     from engines.commands.bench import Request, run
 

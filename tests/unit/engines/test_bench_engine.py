@@ -139,7 +139,7 @@ def test_the_command_prints_and_writes(
         main()
     assert not end.value.code
     out = capsys.readouterr().out
-    assert "the whole path" in out and "the bare graphs" in out and "It is the reference runtime." in out
+    assert "the whole path" in out and "our graphs alone" in out and "It is the reference runtime." in out
     told = json.loads(paths["json"].read_text())
     assert told["engine"]["digest"] == bundle.digest and told["frames"] == 2
     assert re.search(
