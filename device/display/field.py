@@ -1,9 +1,12 @@
-"""The left of the screen: the whole picture with its boxes and labels, or why there is none. Words beside cells live in `labels`."""
+"""The left of the screen: the whole picture with boxes and labels, or why there is none. How these look: `boxes`, `labels`."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -12,10 +15,10 @@ import numpy as np
 from device.camera.base import CameraState, Frame
 from device.display import marks, text
 from device.display.base import ScreenView
-from device.display.labels import Plan, Tag, draw_label, plan
+from device.display.boxes import draw_box
+from device.display.labels import Piece, Tag, pieces, plan
 from device.display.layout import Rect, Unit, letterbox
 from device.display.palette import (
-    ARTEFACT,
     DIM,
     GROUND,
     HALO,
@@ -24,6 +27,7 @@ from device.display.palette import (
     PANEL,
     SOFT,
     TEXT,
+    Colour,
     TypeStyle,
     mix,
     type_styles,
@@ -33,31 +37,73 @@ from device.display.words import camera_words, phrases_of_cells
 from device.slide.model import SlideState
 from engines.detections import Detections, Image
 
+_BANDS = (0.0, 0.55, 0.7, 0.85, 1.0)
+"""Where the parts of the picture end that are scaled one by one. The first is what a thread does while another draws the words: its
+next would have to wait for the interpreter. The others are shared by both."""
+
 
 class Cells(NamedTuple):
-    """What is drawn over the picture: boxes with a label (surest first), boxes of artefacts, the labels; and all that in words."""
+    """What is drawn over the picture, in this order, and all that in words.
 
-    tags: tuple[Tag, ...]
-    artefacts: tuple[Rect, ...]
-    planned: Plan
+    boxes: with None for the unidentified. leaders: ends and colour of the lines from labels to their boxes. pieces: what the labels
+    are made of.
+    """
+
+    boxes: tuple[tuple[Rect, TypeStyle | None], ...]
+    leaders: tuple[tuple[tuple[int, int], tuple[int, int], Colour], ...]
+    pieces: tuple[Piece, ...]
     words: str
 
 
-def draw_picture(place: Image, frame: Frame | None) -> None:
-    """Scale the frame into the part of the canvas that it may use, with plain ground around it, or instead of it.
+def painting(place: Image, frame: Frame | None) -> Callable[[], None]:
+    """The work of scaling the frame into the part of the canvas that it may use, with plain ground around it, or instead of it.
 
-    Touches no cache and writes nothing else, so that it may run in a thread beside the drawing of the rest.
+    To be called by as many threads as there are, each of which takes what no other has taken yet; the picture is there when all have
+    returned. It touches no cache and writes nothing else, so that it may go on beside the drawing of the rest.
     """
     height, width = place.shape[:2]
     if frame is None:
         marks.fill(place, Rect(0, 0, width, height), GROUND)
-        return
+        return lambda: None
     at = letterbox(*frame.size_px, width, height)
     _surround(place, at)
-    larger = at.width > frame.size_px[0]  # enlarging is cubic; both cost the same
+    left = deque(_bands(frame.image, at.view(place)))
+
+    def work() -> None:
+        while True:
+            try:
+                part = left.popleft()
+            except IndexError:
+                return
+            _scale(*part)
+
+    return work
+
+
+def _bands(image: Image, out: Image) -> list[tuple[Image, Image]]:
+    """Parts of the frame and of its scaled picture that can be scaled one by one: no pixel of one part looks into another.
+
+    So it is where the edges of source and picture fall together and it is made smaller, linearly; else all is one part.
+    """
+    high, low = image.shape[0], out.shape[0]
+    steps = math.gcd(high, low) if low <= high else 1
+    edges = sorted({round(steps * share) for share in _BANDS})
+    up, down = high // steps, low // steps
+    return [(image[up * a : up * b], out[down * a : down * b]) for a, b in pairwise(edges)]
+
+
+def _scale(image: Image, out: Image) -> None:
     # OpenCV writes through `dst` when it is a view with whole rows of pixels; the test of the overlay holds it to that.
-    method = cv2.INTER_CUBIC if larger else cv2.INTER_LINEAR
-    cv2.resize(frame.image, (at.width, at.height), dst=at.view(place), interpolation=method)
+    size = out.shape[1], out.shape[0]
+    if out.shape[1] > image.shape[1]:
+        cv2.resize(image, size, dst=out, interpolation=cv2.INTER_CUBIC)
+        return
+    exact = not cv2.ipp.useIPP_NotExact()
+    cv2.ipp.setUseIPP_NotExact(True)  # for this thread only; on x86 the same interpolation in half the time, rounded within one level
+    try:
+        cv2.resize(image, size, dst=out, interpolation=cv2.INTER_LINEAR)
+    finally:
+        cv2.ipp.setUseIPP_NotExact(not exact)
 
 
 def _surround(place: Image, at: Rect) -> None:
@@ -78,17 +124,27 @@ def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
     boxes = to_canvas(found, view.frame.size_px, letterbox(*view.frame.size_px, area.width, area.height))
     phrases = phrases_of_cells(found.attributes, taxonomy)
     tags: list[Tag] = []
-    artefacts: list[Rect] = []
+    artefacts: list[tuple[Rect, TypeStyle]] = []
     for i, (box, kind, score) in enumerate(zip(boxes, found.classes.tolist(), found.scores.tolist(), strict=True)):
         style = styles[kind]
         if style.artefact:
-            artefacts.append(box)
+            artefacts.append((box, style))
         else:
             tags.append(Tag(box, style if view.identified[i] else None, round(score, 2), phrases[i]))
     inside = Rect(unit(6), unit(6), area.width - unit(6), area.height - unit(6))
-    planned = plan(tuple(tags), tuple(artefacts), inside, unit)
+    planned = plan(tuple(tags), tuple(box for box, _ in artefacts), inside, unit)
     words = _seen_words(len(tags), len(artefacts))
-    return Cells(tuple(tags), tuple(artefacts), planned, f"{words} · {planned.caption}" if planned.caption else words)
+    words = f"{words} · {planned.caption}" if planned.caption else words
+    leaders = []
+    parts: list[Piece] = []
+    for label, where in zip(planned.labels, planned.places, strict=True):
+        if where is not None:
+            parts += pieces(label, where, unit)
+            start, end = nearest(where, label.tag.box)
+            if math.dist(start, end) > unit(28):  # a label that lies at its box needs no line
+                leaders.append((start, end, label.tag.colour))
+    surest_last = ((tag.box, tag.style) for tag in reversed(tags))  # on top
+    return Cells((*artefacts, *surest_last), tuple(leaders), tuple(parts), words)
 
 
 def _seen_words(cells: int, artefacts: int) -> str:
@@ -115,11 +171,12 @@ def draw_over(place: Image, view: ScreenView, cells: Cells | None, unit: Unit) -
         marks.outline(place, at, unit(4), OK)
     if cells is None:
         return
-    for box in cells.artefacts:
-        _artefact_box(place, box, unit)
-    for tag in reversed(cells.tags):  # the surest last, on top
-        _cell_box(place, tag.box, tag.style, unit)
-    _labels(place, cells.planned, unit)
+    for box, style in cells.boxes:
+        draw_box(place, box, style, unit)
+    for start, end, colour in cells.leaders:
+        marks.leader(place, start, end, unit(3), colour, HALO)
+    for piece in cells.pieces:
+        text.paste(place, *piece)
 
 
 def to_canvas(found: Detections, frame_size_px: tuple[int, int], at: Rect) -> tuple[Rect, ...]:
@@ -127,46 +184,6 @@ def to_canvas(found: Detections, frame_size_px: tuple[int, int], at: Rect) -> tu
     factor = np.array([at.width / frame_size_px[0], at.height / frame_size_px[1]] * 2)
     moved = np.rint(found.boxes_px * factor + np.array([at.x0, at.y0] * 2)).astype(np.int64)
     return tuple(Rect(*row) for row in moved.tolist())
-
-
-def _cell_box(place: Image, box: Rect, style: TypeStyle | None, unit: Unit) -> None:
-    """Box of a white blood cell: a single line; two lines and corner brackets for blasts; dashes for the unidentified."""
-    thick, dark = unit(4), unit(2)
-    edge = marks.grow(box, thick // 2)
-    if style is None:
-        marks.outline(place, marks.grow(edge, dark), thick + 2 * dark, HALO)
-        marks.dashed(place, edge, thick, unit(14), TEXT, HALO)
-    elif style.blast:
-        thick, gap = unit(3), unit(3)
-        edge = marks.grow(box, thick // 2)
-        outer = marks.grow(edge, gap + thick)
-        bracketed = min(box.width, box.height) >= unit(90)  # on small cells the two lines say it alone
-        if bracketed:
-            marks.corners(place, marks.grow(outer, unit(5)), unit(9), unit(30) + 2 * dark, HALO)
-        marks.outline(place, marks.grow(outer, dark), 2 * thick + gap + 2 * dark, HALO)
-        marks.outline(place, edge, thick, style.colour)
-        marks.outline(place, outer, thick, style.colour)
-        if bracketed:
-            marks.corners(place, marks.grow(outer, unit(3)), unit(6), unit(30), style.colour)
-    else:
-        marks.outline(place, marks.grow(edge, dark), thick + 2 * dark, HALO)
-        marks.outline(place, edge, thick, style.colour)
-
-
-def _artefact_box(place: Image, box: Rect, unit: Unit) -> None:
-    marks.outline(place, marks.grow(box, 1), unit(1) + 2, mix(HALO, ARTEFACT, 0.6))
-    marks.outline(place, box, unit(1), ARTEFACT)
-
-
-def _labels(place: Image, planned: Plan, unit: Unit) -> None:
-    for label, where in zip(planned.labels, planned.places, strict=True):
-        if where is not None:
-            start, end = nearest(where, label.tag.box)
-            if math.dist(start, end) > unit(28):  # a label that lies at its box needs no line
-                marks.leader(place, start, end, unit(3), label.tag.colour, HALO)
-    for label, where in zip(planned.labels, planned.places, strict=True):
-        if where is not None:
-            draw_label(place, label, where, unit)
 
 
 def _banner(place: Image, words: tuple[str, str, str, str], unit: Unit) -> None:

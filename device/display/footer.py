@@ -12,6 +12,7 @@ from device.display import marks, text
 from device.display.base import ScreenView
 from device.display.layout import Rect, Unit
 from device.display.palette import BUSY, CARD, DIM, LEVELS, LINE, OK, PANEL, SOFT, TEXT, WARN, ink_on, mix
+from device.display.sheet import Sheet
 from device.display.words import is_open, stage_words
 from device.slide.description import NOTICE as DESCRIPTION_NOTICE
 from device.slide.model import SlideState
@@ -23,21 +24,21 @@ _SHARP, _SOFT_FOCUS = 0.66, 0.33
 """Colours of the meter only; the words come from device.quality."""
 
 
-def draw_footer(place: Image, view: ScreenView, unit: Unit) -> None:
-    """Draw the footer into `place`, which is painted whole."""
-    width = place.shape[1]
+def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
+    """Lay the footer's parts on `place`, which they cover whole."""
+    width, left = place.width, place.x0
     state = None if view.slide is None else view.slide.state
     parts = 0 if not math.isfinite(view.focus) else round(min(1.0, max(0.0, view.focus)) * _FOCUS_PARTS)
     message_h, film_h = unit(62), unit(122)
-    lower_y = message_h + film_h
-    lower_h = place.shape[0] - lower_y
+    lower_y = place.y0 + message_h + film_h
+    lower_h = place.y1 - lower_y
     stage_w, focus_w = unit(330), unit(366)
     live = view.frame is not None and view.camera.state is CameraState.STREAMING
-    text.paste(place, _message(view.message, view.message_level, width, message_h, unit), 0, 0)
-    text.paste(place, _description(tuple(view.description), film_h, width, unit), 0, message_h)
-    text.paste(place, _stage(state, view.resting, view.field_counted, live, stage_w, lower_h, unit), 0, lower_y)
-    text.paste(place, _focus(parts, view.focus_text, live, focus_w, lower_h, unit), stage_w, lower_y)
-    text.paste(place, _keys(state, width - stage_w - focus_w, lower_h, unit), stage_w + focus_w, lower_y)
+    sheet.lay(_message(view.message, view.message_level, width, message_h, unit), left, place.y0)
+    sheet.lay(_description(tuple(view.description), film_h, width, unit), left, place.y0 + message_h)
+    sheet.lay(_stage(state, view.resting, view.field_counted, live, stage_w, lower_h, unit), left, lower_y)
+    sheet.lay(_focus(parts, view.focus_text, live, focus_w, lower_h, unit), left + stage_w, lower_y)
+    sheet.lay(_keys(state, width - stage_w - focus_w, lower_h, unit), left + stage_w + focus_w, lower_y)
 
 
 def _blank(width: int, height: int, unit: Unit) -> Image:

@@ -21,6 +21,10 @@ _LINE_PX = 376
 """Attribute phrases are joined with a dot up to this width, then a new line begins."""
 
 
+Piece = tuple[Image, int, int]
+"""A finished picture, and where its upper left corner lies (x and y in px)."""
+
+
 class Tag(NamedTuple):
     """What can be said about one cell."""
 
@@ -205,13 +209,14 @@ def _plate(title: str, style: TypeStyle | None, lines: tuple[str, ...], short: b
     return picture, score_at
 
 
-def draw_label(canvas: Image, label: Label, at: Rect, unit: Unit) -> None:
-    """Draw the label at its place."""
+def pieces(label: Label, at: Rect, unit: Unit) -> list[Piece]:
+    """The label at its place: its plate, then its score, which changes more often."""
     tag = label.tag
     picture, (x, y) = _plate(tag.title, tag.style, label.lines, label.short, unit)
-    text.paste(canvas, picture, at.x0, at.y0)
-    if not label.short:
-        text.put(canvas, score_words(tag.score), (at.x0 + x, at.y0 + y), unit(SCORE_PX), SOFT, PLATE)
+    if label.short:
+        return [(picture, at.x0, at.y0)]
+    score = text.sprite(score_words(tag.score), unit(SCORE_PX), SOFT, PLATE)
+    return [(picture, at.x0, at.y0), (score, at.x0 + x, at.y0 + y)]
 
 
 @lru_cache(maxsize=256)

@@ -1,16 +1,15 @@
-"""Draws one picture of the screen from a `ScreenView`: pure, the same view gives the same picture; showing it lives elsewhere."""
+"""Draws one picture of the screen from a `ScreenView`: the same view gives the same picture; showing it lives elsewhere."""
 
 from __future__ import annotations
-
-from functools import partial
 
 import numpy as np
 
 from device.display.base import ScreenView
-from device.display.field import draw_over, draw_picture, plan_cells
+from device.display.field import draw_over, painting, plan_cells
 from device.display.footer import draw_footer
 from device.display.layout import layout
 from device.display.panel import draw_panel
+from device.display.sheet import Sheet
 from device.display.strip import draw_strip
 from engines.beside import beside
 from engines.detections import Image
@@ -26,12 +25,23 @@ def draw(view: ScreenView, size_px: tuple[int, int] = (1920, 1080), out: Image |
     canvas = np.empty((height, width, 3), np.uint8) if out is None else out
     if canvas.shape != (height, width, 3) or canvas.dtype != np.uint8:
         raise ValueError(f"the canvas to draw into is {canvas.shape} {canvas.dtype}, wanted ({height}, {width}, 3) uint8")
-    plan = layout(width, height)
-    place = plan.picture.view(canvas)
-    with beside(partial(draw_picture, place, view.frame)):  # half of the work, and all of it OpenCV's
-        cells = plan_cells(plan.picture, view, plan.unit)
-        draw_strip(plan.strip.view(canvas), view, "" if cells is None else cells.words, plan.unit)
-        draw_footer(plan.footer.view(canvas), view, plan.unit)
-        draw_panel(plan.panel.view(canvas), view, plan.unit)
-    draw_over(place, view, cells, plan.unit)
+    draw_on(Sheet(canvas), view)
     return canvas
+
+
+def draw_on(sheet: Sheet, view: ScreenView) -> None:
+    """Bring `sheet` to what `draw` gives for `view`, whatever view was drawn on it before; raises ValueError as `draw` does.
+
+    Of strip, footer and panel only those parts are copied that lie there no longer; the picture is always painted whole.
+    """
+    height, width = sheet.pixels.shape[:2]
+    plan = layout(width, height)
+    place = plan.picture.view(sheet.pixels)
+    paint = painting(place, view.frame)
+    with beside(paint):  # more than half of the work, and all of it OpenCV's
+        cells = plan_cells(plan.picture, view, plan.unit)
+        draw_strip(sheet, plan.strip, view, "" if cells is None else cells.words, plan.unit)
+        draw_footer(sheet, plan.footer, view, plan.unit)
+        draw_panel(sheet, plan.panel, view, plan.unit)
+        paint()
+    draw_over(place, view, cells, plan.unit)

@@ -10,6 +10,7 @@ from device.display import marks, text
 from device.display.base import PartState, ScreenView
 from device.display.layout import Rect, Unit
 from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, LINE, OK, PANEL, SOFT, TEXT, WARN, TypeStyle, mix, type_styles
+from device.display.sheet import Sheet
 from device.display.words import BLAST_MARK, notice, slide_words
 from device.slide.model import SlideState
 from device.slide.tally import Differential
@@ -18,6 +19,7 @@ from engines.detections import Image
 _MARGIN = 28
 _ROWS_AT_MOST = 14
 _PITCH = 35
+_LAMP_PITCH = 28
 _COUNT_X = 84
 """Where counts end, from the right margin."""
 _WORDS_X = 132
@@ -26,10 +28,9 @@ _BAR_SHARE = 0.34
 """Of the type's colour in its bar: dark enough for words on it."""
 
 
-def draw_panel(place: Image, view: ScreenView, unit: Unit) -> None:
-    """Draw the panel into `place`, which is painted whole."""
-    height, width = place.shape[:2]
-    slide, tally = view.slide, view.differential
+def draw_panel(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
+    """Lay the panel's parts on `place`, which they cover whole."""
+    width, slide, tally = place.width, view.slide, view.differential
     state = None if slide is None else slide.state
     head = _header(
         "" if slide is None else slide.slide_id,
@@ -44,16 +45,23 @@ def draw_panel(place: Image, view: ScreenView, unit: Unit) -> None:
     count = _count(0 if tally is None else tally.white_cells, view.target_cells, has_slide, width, unit)
     rows = _rows(tally, type_styles(view.engine.taxonomy), width, unit)
     foot = _foot(view.engine.label, view.calibration_label, notice(slide), width, unit)
-    lamps = _lamps(view.parts, width, unit)
-    y = 0
+    y = place.y0
     for part in (head, count, rows):
-        text.paste(place, part, 0, y)
+        sheet.lay(part, place.x0, y)
         y += part.shape[0]
-    below = height - foot.shape[0] - lamps.shape[0]
+    last = place.y1 - foot.shape[0]
+    # Each lamp on its own: fields a second and milliseconds change with nearly every frame, the others stay for hours.
+    margin, pitch = unit(8), unit(_LAMP_PITCH)
+    below = last - unit(16) - max(1, len(view.parts)) * pitch
     if below > y:
-        text.paste(place, _blank(width, below - y, unit), 0, y)
-    text.paste(place, lamps, 0, below)
-    text.paste(place, foot, 0, height - foot.shape[0])
+        sheet.lay(_empty(width, below - y, unit), place.x0, y)
+    sheet.lay(_empty(width, margin, unit, rule=True), place.x0, below)
+    y = below + margin
+    for lamp in view.parts:
+        sheet.lay(_lamp(lamp, width, unit), place.x0, y)
+        y += pitch
+    sheet.lay(_empty(width, last - y, unit), place.x0, y)
+    sheet.lay(foot, place.x0, last)
 
 
 def _blank(width: int, height: int, unit: Unit, rule: bool = False) -> Image:
@@ -63,6 +71,11 @@ def _blank(width: int, height: int, unit: Unit, rule: bool = False) -> Image:
     if rule:
         marks.fill(picture, Rect(unit(_MARGIN), 0, width - unit(_MARGIN), unit(1)), LINE)
     return picture
+
+
+@lru_cache(maxsize=16)
+def _empty(width: int, height: int, unit: Unit, rule: bool = False) -> Image:
+    return _done(_blank(width, height, unit, rule))
 
 
 def _done(picture: Image) -> Image:
@@ -188,21 +201,17 @@ def percent_words(percent: float, count: int) -> str:
     return f"{percent:.1f} %" if count and percent < 9.95 else f"{percent:.0f} %"
 
 
-@lru_cache(maxsize=8)
-def _lamps(parts: tuple[PartState, ...], width: int, unit: Unit) -> Image:
-    """State of each part by shape, colour and words."""
-    pitch = unit(28)
-    picture = _blank(width, unit(16) + max(1, len(parts)) * pitch, unit, rule=True)
+@lru_cache(maxsize=32)
+def _lamp(part: PartState, width: int, unit: Unit) -> Image:
+    """State of one part by shape, colour and words."""
+    pitch = unit(_LAMP_PITCH)
+    picture = _blank(width, pitch, unit)
     left, right, px, icon = unit(_MARGIN), width - unit(_MARGIN), unit(21), unit(18)
-    y = unit(8)
-    for part in parts:
-        text.paste(picture, marks.lamp(part.level, icon, PANEL), left, y + (pitch - icon) // 2)
-        top = y + (pitch - text.line_height(px)) // 2
-        x = left + unit(_WORDS_X)
-        text.put(picture, part.name, (left + unit(28), top), px, SOFT, PANEL, max_px=unit(_WORDS_X - 34))
-        ink = TEXT if part.level in ("ok", "busy") else LEVELS[part.level]
-        text.put(picture, part.text, (x, top), px, ink, PANEL, max_px=right - x)
-        y += pitch
+    text.paste(picture, marks.lamp(part.level, icon, PANEL), left, (pitch - icon) // 2)
+    top, x = (pitch - text.line_height(px)) // 2, left + unit(_WORDS_X)
+    text.put(picture, part.name, (left + unit(28), top), px, SOFT, PANEL, max_px=unit(_WORDS_X - 34))
+    ink = TEXT if part.level in ("ok", "busy") else LEVELS[part.level]
+    text.put(picture, part.text, (x, top), px, ink, PANEL, max_px=right - x)
     return _done(picture)
 
 

@@ -27,10 +27,10 @@ from typing_extensions import Self
 from device.commands import Command
 from device.config import DisplaySection
 from device.display.base import ScreenView
-from device.display.overlay import draw
+from device.display.overlay import draw_on
+from device.display.sheet import Sheet
 from device.display.words import is_open
 from device.errors import DisplayError
-from engines.detections import Image
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Screen:
         self._size_px = (self._section.width_px, self._section.height_px)
         self._platform = ""
         self._free = list(range(_SLOTS))
+        self._sheets: dict[int, Sheet] = {}
         self._wishes: list[Command] = []
         self._pending: ScreenView | None = None
         self._drawn_s = float("-inf")
@@ -146,7 +147,7 @@ class Screen:
             view = replace(view, message=f"Press Q again to quit{still}", message_level="warn")
         slot = self._free.pop(0)
         width, height = self._canvas_size()
-        draw(view, (width, height), out=self._canvas(slot, width, height))
+        draw_on(self._sheet(slot, width, height), view)
         self._drawn_s = now
         self._say(f"draw {slot} {width} {height}\n")
 
@@ -156,11 +157,15 @@ class Screen:
         share = min(1.0, self._section.width_px / width, self._section.height_px / height)
         return max(320, round(width * share)), max(180, round(height * share))
 
-    def _canvas(self, slot: int, width: int, height: int) -> Image:
+    def _sheet(self, slot: int, width: int, height: int) -> Sheet:
+        """The slot's pixels with what was last drawn on them, as the window only reads them; a blank sheet after a change of size."""
         assert self._map is not None
-        start = slot * self._section.width_px * self._section.height_px * 3
-        flat = np.frombuffer(self._map, np.uint8, width * height * 3, start)
-        return flat.reshape(height, width, 3)
+        sheet = self._sheets.get(slot)
+        if sheet is None or sheet.pixels.shape != (height, width, 3):
+            start = slot * self._section.width_px * self._section.height_px * 3
+            flat = np.frombuffer(self._map, np.uint8, width * height * 3, start)
+            sheet = self._sheets[slot] = Sheet(flat.reshape(height, width, 3))
+        return sheet
 
     def _say(self, line: str) -> None:
         assert self._child is not None
@@ -249,6 +254,7 @@ class Screen:
             for stream in (child.stdout, child.stderr):
                 assert stream is not None
                 stream.close()
+        self._sheets.clear()
         if self._map is not None:
             with suppress(BufferError):  # a canvas is still held by somebody; freed with it
                 self._map.close()

@@ -10,14 +10,15 @@ from device.display import marks, text
 from device.display.base import ScreenView
 from device.display.layout import Rect, Unit
 from device.display.palette import DIM, GROUND, SOFT, WARN
+from device.display.sheet import Sheet
 from device.display.words import SIMULATOR_NOTICE
 from engines.detections import Image
 
 
-def draw_strip(place: Image, view: ScreenView, seen: str, unit: Unit) -> None:
-    """Draw the strip into `place`, which is painted whole. seen: what is in the field, in a few words."""
+def draw_strip(sheet: Sheet, place: Rect, view: ScreenView, seen: str, unit: Unit) -> None:
+    """Lay the strip on `place`, which it covers whole. seen: what is in the field, in a few words."""
     source = "" if view.frame is None else view.frame.source
-    text.paste(place, _strip(source, seen, place.shape[1], place.shape[0], unit), 0, 0)
+    sheet.lay(_strip(source, seen, place.width, place.height, unit), place.x0, place.y0)
 
 
 @lru_cache(maxsize=8)

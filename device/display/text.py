@@ -57,7 +57,7 @@ def drawable(text: str) -> str:
 
     A letter that is left appears as the font's crossed box, so that a person sees that something stands there.
     """
-    if all(c in _DRAWN for c in text):
+    if _DRAWN.issuperset(text):
         return text
     out = []
     for char in text:
@@ -108,8 +108,17 @@ def _glyph(char: str, size_px: int) -> _Glyph:
 @lru_cache(maxsize=4096)
 def width(text: str, size_px: int, bold: bool = False) -> int:
     """Width in px of `text` as `sprite` draws it."""
-    length = sum(_DASHES[c] * size_px if c in _DASHES else _glyph(c, size_px).advance for c in drawable(text))
+    line = drawable(text)
+    if _DASH.search(line):
+        length = sum(_DASHES[c] * size_px if c in _DASHES else _glyph(c, size_px).advance for c in line)
+    else:  # word by word: to break lines, the same beginnings of a text are measured over and over
+        length = sum(_word_px(word, size_px) for word in line.split(" ")) + line.count(" ") * _glyph(" ", size_px).advance
     return math.ceil(length) + 2 + (_bold_px(size_px) if bold else 0)
+
+
+@lru_cache(maxsize=2048)
+def _word_px(word: str, size_px: int) -> int:
+    return sum(_glyph(c, size_px).advance for c in word)
 
 
 @lru_cache(maxsize=64)

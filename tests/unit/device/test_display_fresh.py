@@ -1,7 +1,8 @@
-"""No picture kept from one view is shown in another: warm drawing is the same as drawing with everything forgotten."""
+"""Nothing kept from one view is shown in another: warm drawing, and drawing over it, are the same as drawing with all forgotten."""
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,8 @@ from drawing import VIEWS
 
 from device.display import gallery
 from device.display.base import PartState, ScreenView
-from device.display.overlay import draw
+from device.display.overlay import draw, draw_on
+from device.display.sheet import Sheet
 from device.slide.tally import differential
 from engines.detections import Detections
 from engines.spec import LEUKEMIA_ATTRI
@@ -78,3 +80,22 @@ def test_the_picture_is_the_same_beside_and_before_the_rest(threads: int, monkey
 def test_the_smallest_screen_is_drawn() -> None:
     for name in ("cells-04", "start", "lost", "idle"):
         assert draw(VIEWS[name], (320, 180)).shape == (180, 320, 3)
+
+
+@pytest.mark.parametrize("size", [(1920, 1080), SIZE, (720, 1280), (320, 180), (2000, 500)])
+def test_a_view_drawn_over_any_other_is_as_if_drawn_alone(size: tuple[int, int]) -> None:
+    views = {**VIEWS, **dict(changed())} if size == SIZE else VIEWS
+    alone = {name: draw(view, size) for name, view in views.items()}
+    sheet = Sheet(np.full((size[1], size[0], 3), 77, np.uint8))
+    shuffled = random.Random(5)
+    for _ in range(3):
+        for name in shuffled.sample(sorted(views), len(views)):
+            draw_on(sheet, views[name])
+            assert np.array_equal(sheet.pixels, alone[name]), name
+
+
+def test_two_sheets_in_turn_as_the_window_has_them() -> None:
+    sheets = [Sheet(np.zeros((SIZE[1], SIZE[0], 3), np.uint8)) for _ in range(2)]
+    for number, (name, view) in enumerate(changed()):
+        draw_on(sheets[number % 2], view)
+        assert np.array_equal(sheets[number % 2].pixels, draw(view, SIZE)), name

@@ -14,8 +14,8 @@ from drawing import KNOWN, PLACE, SIZE, VIEWS, footer, has, one_cell, panel, pic
 from device.camera.base import CameraState, CameraStatus
 from device.display import field, gallery, palette, text
 from device.display.base import PartState, ScreenView
-from device.display.labels import PLATE
-from device.display.layout import Rect
+from device.display.labels import PLATE, Label, Piece
+from device.display.layout import Rect, Unit
 from device.display.overlay import draw
 from device.display.words import NOTICE, REVIEWED_NOTICE
 from device.slide.model import ReviewState, SlideState
@@ -218,13 +218,13 @@ def test_label_says_type_score_and_attributes() -> None:
 
 def labels_of(view: ScreenView, monkeypatch: pytest.MonkeyPatch) -> list[Rect]:
     drawn: list[Rect] = []
-    draw_label = field.draw_label
+    pieces = field.pieces
 
-    def watched(canvas: Image, label: Any, at: Rect, unit: Any) -> None:
+    def watched(label: Label, at: Rect, unit: Unit) -> list[Piece]:
         drawn.append(at)
-        draw_label(canvas, label, at, unit)
+        return pieces(label, at, unit)
 
-    monkeypatch.setattr(field, "draw_label", watched)
+    monkeypatch.setattr(field, "pieces", watched)
     draw(view)
     return drawn
 
