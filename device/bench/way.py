@@ -25,7 +25,8 @@ from device.clock import SystemClock, read_boot_id
 from device.commands import Command
 from device.config import Config, EngineSection, ReplayCamera, SimulatorCamera, SlideSection
 from device.display.base import ScreenView
-from device.display.overlay import draw
+from device.display.overlay import draw_on
+from device.display.sheet import Sheet
 from device.errors import CameraError, EndOfSourceError
 from device.journal import Journal
 from device.mqtt.publisher import BrokerStatus
@@ -111,15 +112,15 @@ class Passing(Held):
 
 
 class Canvas:
-    """A display without a window: every view is drawn at full size, each over the one before."""
+    """A display without a window: every view is drawn at full size over the one before, as the window's are."""
 
     def __init__(self) -> None:
-        self._canvas = np.empty((SIZE_PX[1], SIZE_PX[0], 3), np.uint8)
+        self._sheet = Sheet(np.empty((SIZE_PX[1], SIZE_PX[0], 3), np.uint8))
         self.shown: list[int] = []
 
     def show(self, view: ScreenView) -> None:
         self.shown.append(0 if view.detections is None else len(view.detections))
-        draw(view, SIZE_PX, self._canvas)
+        draw_on(self._sheet, view)
 
     def commands(self) -> Sequence[Command]:
         return ()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable
 from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -15,8 +12,8 @@ import numpy as np
 from device.camera.base import CameraState, Frame
 from device.display import marks, text
 from device.display.base import ScreenView
-from device.display.boxes import draw_box
-from device.display.labels import Piece, Tag, pieces, plan
+from device.display.boxes import box_pieces
+from device.display.labels import Tag, label_pieces, plan
 from device.display.layout import Rect, Unit, letterbox
 from device.display.palette import (
     DIM,
@@ -33,75 +30,41 @@ from device.display.palette import (
     type_styles,
 )
 from device.display.placing import nearest
+from device.display.text import Piece
 from device.display.words import camera_words, phrases_of_cells
 from device.slide.model import SlideState
 from engines.detections import Detections, Image
 
-_BANDS = (0.0, 0.55, 0.7, 0.85, 1.0)
-"""Where the parts of the picture end that are scaled one by one. The first is what a thread does while another draws the words: its
-next would have to wait for the interpreter. The others are shared by both."""
-
 
 class Cells(NamedTuple):
-    """What is drawn over the picture, in this order, and all that in words.
+    """What is drawn over the picture, in this order, and all that in words; leaders: lines from labels to boxes, ends and colour."""
 
-    boxes: with None for the unidentified. leaders: ends and colour of the lines from labels to their boxes. pieces: what the labels
-    are made of.
-    """
-
-    boxes: tuple[tuple[Rect, TypeStyle | None], ...]
+    boxes: tuple[Piece, ...]
     leaders: tuple[tuple[tuple[int, int], tuple[int, int], Colour], ...]
-    pieces: tuple[Piece, ...]
+    labels: tuple[Piece, ...]
     words: str
 
 
-def painting(place: Image, frame: Frame | None) -> Callable[[], None]:
-    """The work of scaling the frame into the part of the canvas that it may use, with plain ground around it, or instead of it.
+def draw_picture(place: Image, frame: Frame | None) -> None:
+    """Scale the frame into the part of the canvas that it may use, with plain ground around it, or instead of it.
 
-    To be called by as many threads as there are, each of which takes what no other has taken yet; the picture is there when all have
-    returned. It touches no cache and writes nothing else, so that it may go on beside the drawing of the rest.
+    Touches no cache and writes nothing else, so that it may run in a thread beside the drawing of the rest.
     """
     height, width = place.shape[:2]
     if frame is None:
         marks.fill(place, Rect(0, 0, width, height), GROUND)
-        return lambda: None
+        return
     at = letterbox(*frame.size_px, width, height)
     _surround(place, at)
-    left = deque(_bands(frame.image, at.view(place)))
-
-    def work() -> None:
-        while True:
-            try:
-                part = left.popleft()
-            except IndexError:
-                return
-            _scale(*part)
-
-    return work
-
-
-def _bands(image: Image, out: Image) -> list[tuple[Image, Image]]:
-    """Parts of the frame and of its scaled picture that can be scaled one by one: no pixel of one part looks into another.
-
-    So it is where the edges of source and picture fall together and it is made smaller, linearly; else all is one part.
-    """
-    high, low = image.shape[0], out.shape[0]
-    steps = math.gcd(high, low) if low <= high else 1
-    edges = sorted({round(steps * share) for share in _BANDS})
-    up, down = high // steps, low // steps
-    return [(image[up * a : up * b], out[down * a : down * b]) for a, b in pairwise(edges)]
-
-
-def _scale(image: Image, out: Image) -> None:
     # OpenCV writes through `dst` when it is a view with whole rows of pixels; the test of the overlay holds it to that.
-    size = out.shape[1], out.shape[0]
-    if out.shape[1] > image.shape[1]:
-        cv2.resize(image, size, dst=out, interpolation=cv2.INTER_CUBIC)
+    out, size = at.view(place), (at.width, at.height)
+    if at.width > frame.size_px[0]:
+        cv2.resize(frame.image, size, dst=out, interpolation=cv2.INTER_CUBIC)
         return
     exact = not cv2.ipp.useIPP_NotExact()
     cv2.ipp.setUseIPP_NotExact(True)  # for this thread only; on x86 the same interpolation in half the time, rounded within one level
     try:
-        cv2.resize(image, size, dst=out, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(frame.image, size, dst=out, interpolation=cv2.INTER_LINEAR)
     finally:
         cv2.ipp.setUseIPP_NotExact(not exact)
 
@@ -136,15 +99,16 @@ def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
     words = _seen_words(len(tags), len(artefacts))
     words = f"{words} · {planned.caption}" if planned.caption else words
     leaders = []
-    parts: list[Piece] = []
+    labels: list[Piece] = []
     for label, where in zip(planned.labels, planned.places, strict=True):
         if where is not None:
-            parts += pieces(label, where, unit)
+            labels += label_pieces(label, where, unit)
             start, end = nearest(where, label.tag.box)
             if math.dist(start, end) > unit(28):  # a label that lies at its box needs no line
                 leaders.append((start, end, label.tag.colour))
     surest_last = ((tag.box, tag.style) for tag in reversed(tags))  # on top
-    return Cells((*artefacts, *surest_last), tuple(leaders), tuple(parts), words)
+    drawn = tuple(piece for box, style in (*artefacts, *surest_last) for piece in box_pieces(box, style, unit))
+    return Cells(drawn, tuple(leaders), tuple(labels), words)
 
 
 def _seen_words(cells: int, artefacts: int) -> str:
@@ -171,11 +135,11 @@ def draw_over(place: Image, view: ScreenView, cells: Cells | None, unit: Unit) -
         marks.outline(place, at, unit(4), OK)
     if cells is None:
         return
-    for box, style in cells.boxes:
-        draw_box(place, box, style, unit)
+    for piece in cells.boxes:
+        text.paste(place, *piece)
     for start, end, colour in cells.leaders:
         marks.leader(place, start, end, unit(3), colour, HALO)
-    for piece in cells.pieces:
+    for piece in cells.labels:
         text.paste(place, *piece)
 
 

@@ -11,6 +11,7 @@ from device.display import marks, text
 from device.display.layout import Rect, Unit
 from device.display.palette import CARD, HALO, SOFT, TEXT, UNIDENTIFIED, WARN, Colour, TypeStyle, mix
 from device.display.placing import Placement, place
+from device.display.text import Piece
 from device.display.words import BLAST_MARK, UNIDENTIFIED_WORD, Phrase, most_telling
 from engines.detections import Image
 
@@ -19,10 +20,6 @@ TYPE_PX, SCORE_PX, ATTRIBUTE_PX, SMALL_PX = 28, 23, 21, 20
 _PAD_X, _PAD_Y, _EDGE = 12, 6, 6
 _LINE_PX = 376
 """Attribute phrases are joined with a dot up to this width, then a new line begins."""
-
-
-Piece = tuple[Image, int, int]
-"""A finished picture, and where its upper left corner lies (x and y in px)."""
 
 
 class Tag(NamedTuple):
@@ -209,7 +206,7 @@ def _plate(title: str, style: TypeStyle | None, lines: tuple[str, ...], short: b
     return picture, score_at
 
 
-def pieces(label: Label, at: Rect, unit: Unit) -> list[Piece]:
+def label_pieces(label: Label, at: Rect, unit: Unit) -> list[Piece]:
     """The label at its place: its plate, then its score, which changes more often."""
     tag = label.tag
     picture, (x, y) = _plate(tag.title, tag.style, label.lines, label.short, unit)

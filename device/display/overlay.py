@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from device.display.base import ScreenView
-from device.display.field import draw_over, painting, plan_cells
+from device.display.field import draw_over, draw_picture, plan_cells
 from device.display.footer import draw_footer
 from device.display.layout import layout
 from device.display.panel import draw_panel
@@ -37,11 +39,9 @@ def draw_on(sheet: Sheet, view: ScreenView) -> None:
     height, width = sheet.pixels.shape[:2]
     plan = layout(width, height)
     place = plan.picture.view(sheet.pixels)
-    paint = painting(place, view.frame)
-    with beside(paint):  # more than half of the work, and all of it OpenCV's
+    with beside(partial(draw_picture, place, view.frame)):  # half of the work, and all of it OpenCV's
         cells = plan_cells(plan.picture, view, plan.unit)
         draw_strip(sheet, plan.strip, view, "" if cells is None else cells.words, plan.unit)
         draw_footer(sheet, plan.footer, view, plan.unit)
         draw_panel(sheet, plan.panel, view, plan.unit)
-        paint()
     draw_over(place, view, cells, plan.unit)

@@ -205,6 +205,10 @@ def sprite(text: str, size_px: int, colour: Colour, ground: Colour, bold: bool =
     return blend(_alpha(text, size_px, bold), colour, ground)
 
 
+Piece = tuple[Image, int, int]
+"""A finished picture, and where its upper left corner lies (x and y in px)."""
+
+
 def paste(canvas: Image, picture: Image, x: int, y: int) -> None:
     """Copy `picture` into `canvas` with its corner at (x, y); what lies outside is cut off."""
     height, width_ = canvas.shape[:2]

@@ -14,9 +14,10 @@ from drawing import KNOWN, PLACE, SIZE, VIEWS, footer, has, one_cell, panel, pic
 from device.camera.base import CameraState, CameraStatus
 from device.display import field, gallery, palette, text
 from device.display.base import PartState, ScreenView
-from device.display.labels import PLATE, Label, Piece
+from device.display.labels import PLATE, Label
 from device.display.layout import Rect, Unit
 from device.display.overlay import draw
+from device.display.text import Piece
 from device.display.words import NOTICE, REVIEWED_NOTICE
 from device.slide.model import ReviewState, SlideState
 from device.slide.tally import differential
@@ -218,13 +219,13 @@ def test_label_says_type_score_and_attributes() -> None:
 
 def labels_of(view: ScreenView, monkeypatch: pytest.MonkeyPatch) -> list[Rect]:
     drawn: list[Rect] = []
-    pieces = field.pieces
+    pieces = field.label_pieces
 
     def watched(label: Label, at: Rect, unit: Unit) -> list[Piece]:
         drawn.append(at)
         return pieces(label, at, unit)
 
-    monkeypatch.setattr(field, "pieces", watched)
+    monkeypatch.setattr(field, "label_pieces", watched)
     draw(view)
     return drawn
 

@@ -1,16 +1,13 @@
-"""The camera's picture and the boxes on it: parts put together are what was painted in one go."""
+"""The camera's picture and the boxes on it: what is done the quick way is what the plain way gives."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from threading import Thread
 
 import cv2
 import numpy as np
 import pytest
 from drawing import PLACE
 
-from device.display import boxes, field, gallery
+from device.display import boxes, field, gallery, text
 from device.display.layout import Rect, Unit, letterbox
 from device.display.palette import TypeStyle, type_styles
 from engines.detections import Image
@@ -27,33 +24,18 @@ def scaled(image: Image) -> Image:
     return np.asarray(cv2.resize(image, (at.width, at.height), interpolation=method), np.uint8)
 
 
-def painted(image: Image, how: Callable[[Callable[[], None]], object]) -> Image:
+def painted(image: Image) -> Image:
     place = np.full((PLACE.picture.height, PLACE.picture.width, 3), 77, np.uint8)
-    how(field.painting(place, gallery.frame(image)))
+    field.draw_picture(place, gallery.frame(image))
     return letterbox(image.shape[1], image.shape[0], place.shape[1], place.shape[0]).view(place)
 
 
 @pytest.mark.parametrize("size", FRAMES)
-def test_the_parts_of_the_picture_are_the_whole_within_one_level(size: tuple[int, int]) -> None:
+def test_the_picture_is_scaled_by_plain_interpolation_within_one_level(size: tuple[int, int]) -> None:
     image = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)  # the hardest: every pixel an edge
-    apart = np.abs(painted(image, lambda work: work()).astype(int) - scaled(image))
+    apart = np.abs(painted(image).astype(int) - scaled(image))
     assert apart.max() <= 1
     assert apart.mean() < 0.25
-
-
-def test_the_picture_is_the_same_however_many_threads_paint_it() -> None:
-    image = gallery.film()
-    alone = painted(image, lambda work: work())
-
-    def together(work: Callable[[], None]) -> None:
-        threads = [Thread(target=work) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    for _ in range(5):
-        assert np.array_equal(painted(image, together), alone)
 
 
 @pytest.mark.parametrize("faster", [False, True])
@@ -62,7 +44,7 @@ def test_how_this_thread_rounds_elsewhere_is_left_as_it_was(faster: bool) -> Non
     try:
         cv2.ipp.setUseIPP_NotExact(faster)
         kept = cv2.ipp.useIPP_NotExact()  # False where OpenCV was built without IPP
-        painted(gallery.film(), lambda work: work())
+        painted(gallery.film())
         assert cv2.ipp.useIPP_NotExact() == kept
     finally:
         cv2.ipp.setUseIPP_NotExact(before)
@@ -78,5 +60,6 @@ def test_a_box_put_together_is_the_box_painted_line_by_line(style: TypeStyle | N
             ground = np.random.default_rng(1).integers(0, 256, (300, 400, 3), dtype=np.uint8)
             by_line = ground.copy()
             boxes._paint(by_line, box, style, unit)
-            boxes.draw_box(ground, box, style, unit)
+            for piece in boxes.box_pieces(box, style, unit):
+                text.paste(ground, *piece)
             assert np.array_equal(ground, by_line), (width, height)
