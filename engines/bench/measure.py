@@ -22,7 +22,7 @@ from engines.bench.energy import Meter, open_meter
 from engines.bench.machine import Machine, held_to, peak_mib
 from engines.bench.peers import Peer, PeerProgram, Round, lay_out
 from engines.decode import candidates, detections, region_batches
-from engines.detections import Image
+from engines.detections import Float32, Image
 from engines.preprocess import place, prepare
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import BundleEngine
@@ -111,59 +111,63 @@ class Detection:
         return Round(tuple(spent), 1e3 * (process_time() - processor_s))
 
 
-class BareGraphs:
-    """The engine's own two graphs on letterboxed pictures and ready regions: nothing before, between or after is on the clock.
+class Alone:
+    """Two graphs on pictures and regions that are ready: nothing before, between or after is on the clock.
 
-    runs: of the attribute graph in a round, as many as the whole path makes.
+    boxes_px: of each picture, those that the whole path describes. regions: that one run of `describe` takes. ready: what `detect`
+    takes of a picture. runs: of the attribute graph in a round.
     """
 
-    key, label = BARE, "our graphs alone"
-
-    def __init__(self, engine: BundleEngine, images: Sequence[Image]) -> None:
-        self._engine, self._images = engine, images
-        self._regions = []
-        for image in images:
-            kept = candidates(engine.propose(image).rows, engine.thresholds)
-            self._regions.append([rois for rois, _ in region_batches(kept.boxes_px, engine.graphs.regions)])
+    def __init__(
+        self,
+        key: str,
+        label: str,
+        images: Sequence[Image],
+        boxes_px: Sequence[Float32],
+        regions: int,
+        ready: Callable[[Image], Any],
+        detect: Callable[[Any], object],
+        describe: Callable[[Float32], object],
+    ) -> None:
+        self.key, self.label = key, label
+        self._images, self._ready, self._detect, self._describe = images, ready, detect, describe
+        self._regions = [[rois for rois, _ in region_batches(boxes, regions)] for boxes in boxes_px]
         self.runs = sum(len(regions) for regions in self._regions)
-        self._placed = np.empty((*engine.info.input_hw, 3), np.uint8)
-
-    def round(self) -> Round:
-        spent, graphs, processor_s = [], self._engine.graphs, 0.0
-        recipe = self._engine.bundle.manifest.input
-        for image, regions in zip(self._images, self._regions, strict=True):
-            placed, _ = place(image, recipe.hw, recipe.scale_up, self._placed)
-            busy, started = process_time(), perf_counter()
-            graphs.detect(placed, self._engine.thresholds.confidence)
-            for rois in regions:
-                graphs.describe(rois)
-            spent.append(1e3 * (perf_counter() - started))
-            processor_s += process_time() - busy
-        return Round(tuple(spent), 1e3 * processor_s)
-
-
-class BareRuntime:
-    """The runtime on the bundle's files as they are, on planes and regions that are ready: what one has without this project's code."""
-
-    key, label = RUNTIME, "the bare runtime on the bundle's files"
-
-    def __init__(self, engine: BundleEngine, images: Sequence[Image], threads: int) -> None:
-        self._runtime = BareOpenvino(engine.bundle, threads)
-        self._images, self._recipe = images, engine.bundle.manifest.input
-        kept = [candidates(engine.propose(image).rows, engine.thresholds).boxes_px for image in images]
-        self._regions = [[rois for rois, _ in region_batches(boxes_px, self._runtime.regions)] for boxes_px in kept]
 
     def round(self) -> Round:
         spent, processor_s = [], 0.0
         for image, regions in zip(self._images, self._regions, strict=True):
-            planes, _ = prepare(image, self._recipe.hw, self._recipe.scale_up)
+            given = self._ready(image)
             busy, started = process_time(), perf_counter()
-            self._runtime.detect(planes)
+            self._detect(given)
             for rois in regions:
-                self._runtime.describe(rois)
+                self._describe(rois)
             spent.append(1e3 * (perf_counter() - started))
             processor_s += process_time() - busy
         return Round(tuple(spent), 1e3 * processor_s)
+
+
+def _alone(engine: BundleEngine, images: Sequence[Image], threads: int) -> list[Alone]:
+    """The engine's own graphs; then, where they are not the runtime's as it is, the runtime on the bundle's files: no code of ours."""
+    recipe, graphs, confidence = engine.bundle.manifest.input, engine.graphs, engine.thresholds.confidence
+    boxes_px = [candidates(engine.propose(image).rows, engine.thresholds).boxes_px for image in images]
+    buffer = np.empty((*recipe.hw, 3), np.uint8)
+
+    def placed(image: Image) -> Image:
+        return place(image, recipe.hw, recipe.scale_up, buffer)[0]
+
+    def planes(image: Image) -> Float32:
+        return prepare(image, recipe.hw, recipe.scale_up)[0]
+
+    def detect(picture: Image) -> Float32:
+        return graphs.detect(picture, confidence)
+
+    found = [Alone(BARE, "our graphs alone", images, boxes_px, graphs.regions, placed, detect, graphs.describe)]
+    if isinstance(graphs, OpenvinoGraphs):
+        bare = BareOpenvino(engine.bundle, threads)
+        label = "the bare runtime on the bundle's files"
+        found.append(Alone(RUNTIME, label, images, boxes_px, bare.regions, planes, bare.detect, bare.describe))
+    return found
 
 
 @dataclass(frozen=True)
@@ -265,10 +269,8 @@ def measure(
         report("comparing with the reference", 0, 1)
         compared = _agreement(settings, engine, images[:_COMPARED])
         meter = opened.enter_context(open_meter())
-        whole, bare = WholePath(engine, images, meter), BareGraphs(engine, images)
-        contenders: list[Contender] = [whole, Detection(engine, images), bare]
-        if isinstance(engine.graphs, OpenvinoGraphs):  # elsewhere the graphs are the runtime's own
-            contenders.append(BareRuntime(engine, images, settings.threads))
+        whole, alone = WholePath(engine, images, meter), _alone(engine, images, settings.threads)
+        contenders: list[Contender] = [whole, Detection(engine, images), *alone]
         software = dict.fromkeys(OURS, engine.info.runtime)
         if peers and peer_python is not None:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="attridet-bench-")))
@@ -296,7 +298,7 @@ def measure(
         frames=len(images),
         sizes_px=tuple(sorted({(image.shape[1], image.shape[0]) for image in images})),
         cells=cells,
-        attribute_runs=bare.runs,
+        attribute_runs=alone[0].runs,
         rows=tuple(_row(c.key, c.label, software[c.key], rounds) for c in contenders),
         stages_ms={stage: Percentiles.of(spent) for stage, spent in whole.stages_ms.items()},
         peak_mib=peak,

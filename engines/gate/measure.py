@@ -252,7 +252,7 @@ class _Watched(NetworkEngine):
         self.sound = True
 
     def propose(self, image: Image, timings_ms: dict[str, float] | None = None, confidence: float = 0.0) -> Proposals:
-        proposals = self._engine.propose(image, timings_ms, confidence)
+        proposals = self._engine.propose(image, timings_ms)  # every row, also those of background: none may be NaN
         self.sound &= bool(np.isfinite(proposals.rows).all())
         return proposals
 

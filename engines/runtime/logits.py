@@ -38,7 +38,8 @@ def _decode(logits: Float32, level: Level, least: np.float32) -> Float32:
     width = logits.shape[2]
     anchors = len(level.anchors_px)
     flat = logits.reshape(-1, level.outputs)
-    cell, anchor = np.divmod(np.flatnonzero(flat[:, 4] >= least), anchors)
+    # Written so that a NaN is handed on: it is the caller's to notice.
+    cell, anchor = np.divmod(np.flatnonzero(~(flat[:, 4] < least)), anchors)
     order = np.argsort(anchor, kind="stable")
     cell, anchor = cell[order], anchor[order]
     # exp of a large number is inf, and its share 0, as it should be.

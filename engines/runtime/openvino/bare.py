@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from engines.bundle import Bundle
 from engines.detections import Float32
 from engines.runtime.graphs import IMAGE, P2, P3, ROIS
@@ -32,8 +30,7 @@ class BareOpenvino:
         self._detector.set_tensor(IMAGE, self._tensor(planes, shared_memory=True))
         self._detector.infer(share_outputs=True)
 
-    def describe(self, rois: Float32) -> Any:
+    def describe(self, rois: Float32) -> None:
         """Runs the attribute graph on regions (regions, 4)."""
         self._describer.set_tensor(ROIS, self._tensor(rois, shared_memory=True))
         self._describer.infer(share_outputs=True)
-        return self._describer.get_output_tensor(0).data

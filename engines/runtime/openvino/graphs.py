@@ -120,6 +120,7 @@ class OpenvinoGraphs:
             describers[size] = self._request(core, path, model)
             for name, array in ((POOLED, self._pooled), (PROBABILITIES, self._probabilities)):
                 describers[size].set_tensor(name, self._tensor(array[:size], shared_memory=True))
+            describers[size].infer()  # the first run sets up buffers; no frame shall wait for that
         self._describers = describers
 
     @staticmethod

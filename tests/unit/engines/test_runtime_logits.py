@@ -56,6 +56,13 @@ def test_a_score_on_the_edge_is_left_to_the_caller() -> None:
     assert len(decode([(logits, level)], 0.25)) == 1
 
 
+@pytest.mark.parametrize("confidence", [0.0, 0.25])
+def test_a_nan_is_not_left_out(confidence: float) -> None:
+    """Whoever watches for it, as the gate does, must see it."""
+    logits = np.full((1, 1, 1, 6), np.nan, np.float32)
+    assert np.isnan(decode([(logits, Level(np.ones((1, 2), np.float32), 8.0, 1, 6))], confidence)).any()
+
+
 def test_logits_beyond_what_exp_holds_are_0_and_1() -> None:
     logits = np.array([200, -200, 0, 0, 200, -200], np.float32).reshape(1, 1, 1, 6)
     level = Level(np.array([[10, 20]], np.float32), 8.0, 1, 6)
