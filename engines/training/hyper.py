@@ -43,10 +43,19 @@ class Hyper:
     blur: float = 0.0  # probability of a defocus blur
     optimiser: str = "sgd"  # "sgd" as published (Nesterov, batches accumulated to 64) or "adamw" (each batch steps)
     ema_tau: float = 2000.0
+    ema_share: float = 0.0  # above 0: tau is this share of the run's steps, in place of ema_tau
     attribute: float = 1.0  # lambda of L = L_det + lambda x L_attr
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def tau(self, steps: int) -> float:
+        """The average's time constant, in steps, for a run of `steps` steps.
+
+        An average of a small tau stands still long before a long run ends: what it gives to step k is largest near tau x ln(tau), and
+        hardly anything later. A share of the run makes it follow to the end, however long that is.
+        """
+        return self.ema_share * steps if self.ema_share else self.ema_tau
 
 
 LOW = Hyper("low", cls=0.5, obj=1.0, scale=0.5, lrf=0.01)
@@ -74,7 +83,7 @@ FILM = Hyper(
 )
 """For short runs on a CPU from random weights: AdamW steps at each batch, so a few thousand batches are enough."""
 
-ADAPT = replace(FILM, name="adapt", lr0=5e-4, warmup_bias_lr=5e-4, ema_tau=20.0)
-"""For a hundred steps or a few from trained weights: small steps, and an average that is slow from the start, since it teaches."""
+ADAPT = replace(FILM, name="adapt", lr0=5e-4, warmup_bias_lr=5e-4, ema_share=0.2)
+"""For a hundred steps or a few from trained weights: small steps, and an average that is slow early on, since it teaches."""
 
 SETS = {h.name: h for h in (LOW, MED, HIGH, FILM, ADAPT)}

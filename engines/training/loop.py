@@ -99,6 +99,12 @@ class Trainer:
         self.run, self.taxonomy = run, taxonomy
         self.processes = parallel.current()
         must_fit(samples, taxonomy, run.imgsz, run.batch, self.processes.count)
+        self.draws = run.seed + 1_000_003 * (run.phase - 1)
+        """Seed of pictures and noise."""
+        self.data = TrainingSet(samples, run.imgsz, run.hyper, self.draws)
+        self.collate: Callable[[Any], Batch] = collate
+        self.noise = torch.Generator().manual_seed(self.draws)
+        self.batches = len(self.data) // run.batch
         self.device = torch.device(run.device)
         model = AttriDet(run.size, taxonomy, detach_features=run.detach, variances=run.variances)
         self.begun_anew = [] if run.initial is None else start_from(model, run.initial)
@@ -106,17 +112,11 @@ class Trainer:
         self.anchors: AnchorChoice | None = self._fit_anchors(model, samples) if run.autoanchor else None
         self.model: AttriDet = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch stub
         parallel.start_alike(self.model)
-        self.ema = ModelEma(self.model, tau=run.hyper.ema_tau)
+        self.ema = ModelEma(self.model, tau=run.hyper.tau(self.total_iterations))
         self.optimiser = build_optimiser(self.model, run.hyper, run.batch)
         if self.processes.count > 1:
             synchronise(self.model)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.amp and self.device.type == "cuda")
-        self.draws = run.seed + 1_000_003 * (run.phase - 1)
-        """Seed of pictures and noise."""
-        self.data = TrainingSet(samples, run.imgsz, run.hyper, self.draws)
-        self.collate: Callable[[Any], Batch] = collate
-        self.noise = torch.Generator().manual_seed(self.draws)
-        self.batches = len(self.data) // run.batch
         self.schedule = Schedule(run.hyper, run.epochs, self.batches, run.batch, run.cosine)
         hyper = run.hyper
         weights = LossWeights(hyper.box, hyper.cls, hyper.obj, 1.0, 1.0, hyper.anchor_t, hyper.fl_gamma, hyper.label_smoothing)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from engines.training.ema import ModelEma
-from engines.training.hyper import HIGH, LOW, Hyper
+from engines.training.hyper import ADAPT, HIGH, LOW, Hyper
 from engines.training.schedule import Schedule
 
 
@@ -50,3 +50,21 @@ def test_ema_equals_its_closed_form_for_a_model_that_jumps_once() -> None:
         remains *= ema.decay_at(n)
     assert float(ema.model.state_dict()["weight"]) == pytest.approx(1 - remains, abs=1e-6)
     assert not any(p.requires_grad for p in ema.model.parameters())
+
+
+def part_of_second_half(hyper: Hyper, steps: int) -> float:
+    """How much of the average after `steps` steps came from the second half of them."""
+    ema = ModelEma(nn.Linear(1, 1), tau=hyper.tau(steps))
+    remains = 1.0
+    for n in range(steps // 2 + 1, steps + 1):
+        remains *= ema.decay_at(n)
+    return 1 - remains
+
+
+@pytest.mark.parametrize("steps", [75, 150, 400, 2000])
+def test_the_average_that_teaches_follows_to_the_end_of_runs_of_any_length(steps: int) -> None:
+    assert part_of_second_half(ADAPT, steps) > 0.5
+
+
+def test_a_time_constant_in_steps_stands_still_before_a_long_run_ends() -> None:
+    assert part_of_second_half(Hyper("fixed", ema_tau=20.0), 400) < 0.03
