@@ -1,30 +1,18 @@
-"""What was measured, as a table in the terminal and as a section of docs/benchmarks.md between markers; nothing is measured here."""
+"""What was measured, as a table in the terminal and as a section of docs/benchmarks.md; nothing is measured here."""
 
 from __future__ import annotations
 
-import os
-import platform
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
-from statistics import median
 
-import cv2
 from rich.console import Console
 from rich.table import Table
-from typing_extensions import Self
 
-from device.errors import ConfigError, StoreError
-from device.report.whole import write_whole
+from engines.bench.machine import Machine
+from engines.bench.section import machine_words
+from engines.bench.spread import Spread
 from engines.runtime.base import EngineInfo
 
-_HEAD = """# Benchmarks
-
-Measured, never estimated. Each section below is written by the command that stands in it, which replaces that section and nothing else;
-run it on your machine before you rely on a number. Speed only: what the networks find is judged elsewhere.
-"""
 _STAGES = {
     "preprocess": "preprocess: letterbox",
     "detector": "detector graph",
@@ -33,31 +21,6 @@ _STAGES = {
     "slide and record": "slide and record: rest, new field, crops, SQLite",
     "screen": "drawing the screen, 1920 x 1080",
 }
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median of several repeats, the smallest and the largest."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
-        return cls(median(values), min(values), max(values))
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What it was measured on; no names of hosts or people."""
-
-    processor: str
-    cores: int
-    memory_gib: float | None
-    system: str
-    python: str
-    opencv: str
 
 
 @dataclass(frozen=True)
@@ -95,30 +58,16 @@ class Measured:
     hand_over_ms: Spread
 
 
-def machine() -> Machine:
-    """This machine."""
-    memory = None
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    system = f"{platform.system()} {platform.machine()}"
-    return Machine(_processor(), cores, memory, system, platform.python_version(), cv2.__version__)
-
-
 def section_text(measured: Measured, command: str) -> str:
     """The section in Markdown, ending in a newline. command: what reproduces it."""
     m, engine, host = measured, measured.engine, measured.machine
-    memory = f", {host.memory_gib:.0f} GiB" if host.memory_gib is not None else ""
-    busy = f"load average {m.load:.1f} before the run" + (
-        ": **the machine was busy, so times are longer than they need be**" if m.load > 0.5 * host.cores else ""
-    )
     counting = [] if m.counting_ms is None else [f"| slide and record, on a frame that counts a field | {_ms(m.counting_ms)} |"]
     lines = [
         "## The whole way of a frame",
         "",
         f"`{command}`, {datetime.now(timezone.utc):%Y-%m-%d}.",
         "",
-        f"- Machine: {host.processor}, {host.cores} {'core' if host.cores == 1 else 'cores'}{memory}, {host.system}; {busy}.",
+        machine_words(host, m.load),
         f"- Software: Python {host.python}, {engine.runtime} with {m.threads} {'thread' if m.threads == 1 else 'threads'}, "
         f"OpenCV {host.opencv}.",
         f"- Engine: {engine.name} {engine.version}, {engine.precision}, input {engine.input_hw[1]} x {engine.input_hw[0]} px, "
@@ -182,31 +131,6 @@ def print_measured(measured: Measured, console: Console) -> None:
     console.print(table)
 
 
-def update_section(path: Path, name: str, text: str | None) -> None:
-    """Replace the section `name` of the Markdown file, or add it; `text` None only checks that this could be done.
-
-    Raises ConfigError for a name that cannot be one, or markers that do not match; StoreError when the file cannot be read or written.
-    """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
-        raise ConfigError(f"a section is named in small letters, digits, '-' and '.', not {name!r}")
-    begin, end = f"<!-- bench {name}: begin -->", f"<!-- bench {name}: end -->"
-    try:
-        before = path.read_text(encoding="utf-8") if path.exists() else _HEAD
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path}: cannot be read ({error}); name another file with --out") from error
-    if (before.count(begin), before.count(end)) not in ((0, 0), (1, 1)) or before.find(end) < before.find(begin):
-        raise ConfigError(f"{path}: the markers '{begin}' and '{end}' do not match; mend them, or remove both")
-    if text is None:
-        return
-    block = f"{begin}\n\n{text.strip()}\n\n{end}"
-    if begin in before:
-        head, _, rest = before.partition(begin)
-        after = head + block + rest.partition(end)[2]
-    else:
-        after = f"{before.rstrip()}\n\n{block}\n"
-    write_whole(path, after)
-
-
 def _stage_rows(measured: Measured) -> list[str]:
     whole = measured.frame_ms.median
     rows = [(_STAGES.get(name, name), spread) for name, spread in measured.stages_ms.items()]
@@ -218,16 +142,3 @@ def _stage_rows(measured: Measured) -> list[str]:
 def _ms(spread: Spread) -> str:
     digits = 2 if spread.median < 1 else 1
     return f"{spread.median:.{digits}f} | {spread.low:.{digits}f} to {spread.high:.{digits}f}"
-
-
-def _processor() -> str:
-    """The processor's own name, or the board's where the kernel gives none (ARM)."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
-    board = Path("/proc/device-tree/model")
-    if not named and board.is_file():
-        named = [board.read_text(errors="replace").strip("\0 \n")]
-    return named[0] if named else platform.processor() or platform.machine()

@@ -18,7 +18,7 @@ import cv2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from device.bench.page import Measured, Spread, machine, print_measured, section_text, update_section
+from device.bench.page import Measured, print_measured, section_text
 from device.bench.way import (
     Held,
     Run,
@@ -34,6 +34,9 @@ from device.bench.way import (
 from device.camera.factory import open_camera
 from device.clock import SystemClock
 from device.config import ReplayCamera, SimulatorCamera
+from engines.bench.machine import Machine
+from engines.bench.section import put_section
+from engines.bench.spread import Spread
 from engines.runtime.factory import AUTO, open_engine
 
 LEAST_REPEATS = 3
@@ -95,7 +98,7 @@ def measure(
     stages = {name: Spread.of([fmean(run.stages_ms[name]) for run in runs]) for name in runs[0].stages_ms}
     counting = [ms for run in runs for ms in run.counting_ms]
     return Measured(
-        machine=machine(),
+        machine=Machine.this(),
         load=load,
         engine=info,
         threads=threads,
@@ -154,7 +157,7 @@ def run_bench(
     Besides ConfigError for a section that cannot be put there.
     """
     console = console or Console()
-    update_section(out, section, None)  # found now rather than after two minutes
+    put_section(out, section, None)  # found now rather than after two minutes
     how = {"frames": frames, "repeats": repeats, "threads": threads}
     measured = measure(engine, runtime=runtime, **how, source=source, objective=objective, console=console)
     options: dict[str, object] = {"--engine": engine if engine.startswith("zoo:") else Path(engine).name}
@@ -164,7 +167,7 @@ def run_bench(
     options |= {"--objective": objective} if objective != 100 else {}
     options |= {"--section": section} if section != SECTION else {}
     command = "python -m device.bench " + " ".join(f"{name} {value}" for name, value in options.items())
-    update_section(out, section, section_text(measured, command))
+    put_section(out, section, section_text(measured, command))
     print_measured(measured, console)
     console.print(f"Written into {out}.", highlight=False)
     return measured

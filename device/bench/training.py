@@ -21,10 +21,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from device.bench.page import machine, update_section
 from device.bench.training_page import TrainingMeasured, print_training, rows_of, training_text
 from device.bench.training_programs import CLASSES, OURS, PEERS, PeerError, Pictures, Program, Settings, told_size, versions
 from device.errors import ConfigError, LeukoscopeError
+from engines.bench.machine import Machine
+from engines.bench.section import put_section
+from engines.errors import EnginesError
 
 SECTION = "training-speed"
 _LOOK_S = 0.02
@@ -171,7 +173,7 @@ def measure(
                 reading.processor_ms.append(processor_ms)
                 reading.size = size
     return TrainingMeasured(
-        machine=machine(),
+        machine=Machine.this(),
         load=load,
         torch=versions(Path(sys.executable), "torch")[0],
         data=data.resolve().name,
@@ -228,7 +230,7 @@ def main(
     try:
         if unknown := [name for name in names if name not in PEERS]:
             raise ConfigError(f"--peer {unknown[0]}: there are {', '.join(PEERS)}")
-        update_section(out, section, None)  # found now rather than after half an hour
+        put_section(out, section, None)  # found now rather than after half an hour
         programs = (*(PEERS[name](python) for name in names), *OURS)
         measured = measure(programs, data, pictures=pictures, settings=settings, rounds=rounds, console=console)
         place = data.resolve().name if data.is_absolute() else str(data)
@@ -237,8 +239,8 @@ def main(
         options |= {"--section": section} if section != SECTION else {}
         words = [f"{name} {value}" for name, value in options.items()] + [f"--peer {name}" for name in names]
         measured = replace(measured, notes=tuple(note or ()))
-        update_section(out, section, training_text(measured, f"python -m device.bench.training {' '.join(words)}"))
-    except LeukoscopeError as error:
+        put_section(out, section, training_text(measured, f"python -m device.bench.training {' '.join(words)}"))
+    except (LeukoscopeError, EnginesError) as error:
         typer.echo(f"bench: {error}", err=True)
         raise typer.Exit(error.exit_code or 1) from None
     print_training(measured, console)

@@ -10,8 +10,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from device.bench.page import Machine, Spread
 from device.bench.training_programs import CLASSES, Program, Settings
+from engines.bench.machine import Machine
+from engines.bench.section import machine_words
+from engines.bench.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,13 @@ def rows_of(readings: Sequence[tuple[Program, str, Sequence[float], Sequence[flo
 def training_text(measured: TrainingMeasured, command: str) -> str:
     """The section in Markdown, ending in a newline. command: what reproduces it."""
     m, host = measured, measured.machine
-    memory = f", {host.memory_gib:.0f} GiB" if host.memory_gib is not None else ""
-    busy = ": **the machine was busy, so all were slower than they need be**" if m.load > 0.5 * host.cores else ""
     heads, same = "".join(f" ÷ {peer.label} |" for peer in m.peers), m.settings
     lines = [
         "## Training speed",
         "",
         f"`{command}`, {datetime.now(timezone.utc):%Y-%m-%d}.",
         "",
-        f"- Machine: {host.processor}, {host.cores} {'core' if host.cores == 1 else 'cores'}{memory}, {host.system}; load average "
-        f"{m.load:.1f} before the run{busy}.",
+        machine_words(m.machine, m.load),
         f"- Software: Python {host.python}, torch {m.torch}; {'; '.join(peer.software for peer in m.peers)}. Others' programs run in "
         f"an environment of their own (`pip install {' '.join(peer.key for peer in m.peers)}`; PYTHON is its Python) and are no "
         "part of this project.",

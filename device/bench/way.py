@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +33,7 @@ from device.record import Provenance, SlideRecord
 from device.slide.model import Slide
 from device.slide.session import FieldCounted, SlideSession
 from device.store import Store, free_mb
+from engines.bench.machine import peak_mib
 from engines.decode import candidates, region_batches
 from engines.detections import Float32, Image
 from engines.preprocess import place
@@ -225,16 +224,6 @@ def from_jpegs(reference: str, runtime: str, threads: int, folder: Path) -> tupl
     with open_engine(reference, runtime, threads, ungated=True) as engine:
         run = read_slide(engine, lambda: open_camera(each_once, SystemClock()), config)
     return run.fps, peak_mib()
-
-
-def peak_mib() -> float:
-    """Most memory this process has had resident. From /proc: getrusage also counts what was there before the program was started."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 
 def frames_of(camera: Camera, count: int, told: Callable[[int], None]) -> list[Image]:

@@ -10,17 +10,16 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from time import perf_counter, process_time
 from typing import Any, Protocol
 
 import numpy as np
-from typing_extensions import Self
 
 from engines.bench.agreement import Agreement, agreement
 from engines.bench.energy import Meter, open_meter
 from engines.bench.machine import Machine, held_to, peak_mib
 from engines.bench.peers import Peer, PeerProgram, Round, lay_out
+from engines.bench.spread import Percentiles, Spread
 from engines.decode import candidates, detections, region_batches
 from engines.detections import Float32, Image
 from engines.preprocess import place, prepare
@@ -168,32 +167,6 @@ def _alone(engine: BundleEngine, images: Sequence[Image], threads: int) -> list[
         label = "the bare runtime on the bundle's files"
         found.append(Alone(RUNTIME, label, images, boxes_px, bare.regions, planes, bare.detect, bare.describe))
     return found
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median of several readings, the smallest and the largest."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
-        return cls(median(values), min(values), max(values))
-
-
-@dataclass(frozen=True)
-class Percentiles:
-    """Of single frames, in ms."""
-
-    p50: float
-    p90: float
-    p99: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
-        return cls(*(float(v) for v in np.percentile(values, (50, 90, 99))))
 
 
 @dataclass(frozen=True)

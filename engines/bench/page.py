@@ -1,14 +1,12 @@
-"""What was measured, as a section of a Markdown page between markers; nothing is measured here."""
+"""What was measured, as a section of a Markdown page; nothing is measured here."""
 
 from __future__ import annotations
 
-import re
 from datetime import date
-from pathlib import Path
 
-from engines.bench.measure import OURS, RUNTIME, WHOLE, Measured, Percentiles, Row, Spread
-from engines.errors import DataError
-from engines.evaluation.files import write_whole
+from engines.bench.measure import OURS, RUNTIME, WHOLE, Measured, Row
+from engines.bench.section import machine_words
+from engines.bench.spread import Percentiles, Spread
 
 STAGE_WORDS = {
     "preprocess": "preprocess: letterbox",
@@ -16,15 +14,11 @@ STAGE_WORDS = {
     "nms": "non-maximum suppression",
     "attributes": "attribute graph",
 }
-_HEAD = "# Benchmarks\n\nMeasured, never estimated. Each section below is written by the command that stands in it.\n"
 
 
 def section_text(measured: Measured, frames: str, command: str, day: date) -> str:
     """The section in Markdown, ending in a newline. frames: what the pictures are; command: what reproduces it."""
     m, engine, host = measured, measured.engine, measured.machine
-    memory = f", {host.memory_gib:.0f} GiB" if host.memory_gib is not None else ""
-    mode = f", power mode {host.power_mode}" if host.power_mode else ""
-    busy = ": **the machine was busy, so all were slower than they need be**" if m.load > 0.5 * host.cores else ""
     sizes = " and ".join(f"{w} x {h}" for w, h in m.sizes_px) if len(m.sizes_px) < 4 else f"{len(m.sizes_px)} sizes of"
     threads = f"{m.settings.threads} {'thread' if m.settings.threads == 1 else 'threads'}"
     others = sorted({row.software for row in m.rows if row.key not in OURS})
@@ -33,8 +27,7 @@ def section_text(measured: Measured, frames: str, command: str, day: date) -> st
         "",
         f"`{command}`, {day:%Y-%m-%d}.",
         "",
-        f"- Machine: {host.processor}, {host.cores} {'core' if host.cores == 1 else 'cores'}{memory}, {host.system}{mode}; "
-        f"load average {m.load:.1f} before the run{busy}.",
+        machine_words(host, m.load),
         f"- Software: Python {host.python}, {engine.runtime} with {threads}, OpenCV {host.opencv}"
         + "".join(f"; {words}" for words in others)
         + ".",
@@ -66,28 +59,6 @@ def section_text(measured: Measured, frames: str, command: str, day: date) -> st
     if others:
         lines += ["", *_what_differs()]
     return "\n".join(lines) + "\n"
-
-
-def put_section(path: Path, name: str, text: str | None) -> None:
-    """Replaces the section `name` of the Markdown file, or adds it; `text` None only checks that it could be done. Raises DataError."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
-        raise DataError(f"--section {name}: a section is named in small letters, digits, '-' and '.'")
-    begin, end = f"<!-- bench {name}: begin -->", f"<!-- bench {name}: end -->"
-    try:
-        before = path.read_text(encoding="utf-8") if path.exists() else _HEAD
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}). Name another page.") from error
-    if (before.count(begin), before.count(end)) not in ((0, 0), (1, 1)) or before.find(end) < before.find(begin):
-        raise DataError(f"{path}: the markers '{begin}' and '{end}' do not match. Mend them, or remove both.")
-    if text is None:
-        return
-    block = f"{begin}\n\n{text.strip()}\n\n{end}"
-    if begin in before:
-        head, _, rest = before.partition(begin)
-        after = head + block + rest.partition(end)[2]
-    else:
-        after = f"{before.rstrip()}\n\n{block}\n"
-    write_whole(path, after.encode())
 
 
 def row_text(row: Row) -> str:

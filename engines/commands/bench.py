@@ -13,8 +13,9 @@ from rich.console import Console
 
 from engines.bench.frames import frames_of, words
 from engines.bench.measure import Measured, Settings, measure
-from engines.bench.page import put_section, section_text
+from engines.bench.page import section_text
 from engines.bench.peers import PEERS
+from engines.bench.section import put_section
 from engines.commands.bench_tables import print_measured
 from engines.commands.terminal import one_task, progress_bar
 from engines.errors import DataError

@@ -30,6 +30,8 @@ BOTTOM_MAY = {"numpy", "cv2", "typing_extensions"}
 DEVICE_MAY = tuple(room for layer in LAYERS for room in layer)
 FILM_IN = ("device.camera.simulator", "device.camera.stage", "device.camera.truth_engine")
 """The rendered slide comes into the daemon by the simulated camera, its stage and the engine that knows its truth, and no other way."""
+BENCH_SHARED = ("engines.bench.machine", "engines.bench.section", "engines.bench.spread")
+"""What the daemon's benchmark, and nothing else of it, shares with the engines' benchmark."""
 
 ONLY_IN = {
     "torch": ("engines.network", "engines.training", "engines.export", "engines.adapt", "engines.baselines"),
@@ -133,8 +135,12 @@ def broken_rules(found: Import) -> list[str]:
         broken.append("nothing imports device but device itself")
     if within(by, ("device",)) and top == "engines" and not within(names, DEVICE_MAY):
         film = within(names, ("engines.data.film",)) and within(by, FILM_IN)
-        if not film:
-            broken.append(f"device may use of engines only {', '.join(DEVICE_MAY)}, and engines.data.film in {', '.join(FILM_IN)}")
+        bench = within(names, BENCH_SHARED) and within(by, ("device.bench",))
+        if not film and not bench:
+            broken.append(
+                f"device may use of engines only {', '.join(DEVICE_MAY)}, engines.data.film in {', '.join(FILM_IN)}, "
+                f"and {', '.join(BENCH_SHARED)} in device.bench"
+            )
     if within(by, ("device",)) and top == "calibration" and not within(names, ("calibration.profile",)):
         broken.append("device may use of calibration only calibration.profile")
     if (

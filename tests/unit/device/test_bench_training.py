@@ -14,11 +14,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from device.bench.page import Machine, Spread
 from device.bench.training import lay_out, main, measure, train_once
 from device.bench.training_page import TrainingMeasured, rows_of, training_text
 from device.bench.training_programs import OURS, PeerError, Pictures, Program, Settings, told_size, versions
 from device.errors import ConfigError
+from engines.bench.machine import Machine
+from engines.bench.spread import Spread
 
 SETTINGS = Settings(imgsz=64, batch=2, threads=1, epochs=3)
 
@@ -124,7 +125,7 @@ def test_every_number_is_in_the_section(tmp_path: Path) -> None:
         (OURS[0], "", [12.0, 11.0, 18.0], [100.0, 90.0, 95.5]),
     ]
     measured = TrainingMeasured(
-        machine=Machine("Quick Processor 7", 2, 23.6, "Linux x86_64", "3.11.7", "5.0.0"),
+        machine=Machine("Quick Processor 7", 2, 23.6, "Linux x86_64", "3.11.7", "5.0.0", ""),
         load=0.2,
         torch="2.13.0+cpu",
         data="pbc",
@@ -165,7 +166,7 @@ def test_environments_that_lack_the_program_are_named(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (("--peer", "detectron"), "bench: --peer detectron: there are ultralytics, yolov5"),
-        (("--section", "No!"), "bench: a section is named in small letters"),
+        (("--section", "No!"), "bench: --section No!: a section is named in small letters"),
         ((), "its environment has no ultralytics"),
     ],
 )

@@ -18,9 +18,10 @@ from engines.bench.energy import Rapl, Tegrastats, open_meter
 from engines.bench.frames import frames_of
 from engines.bench.machine import Machine, held_to
 from engines.bench.measure import BARE, DETECTION, RUNTIME, WHOLE, Measured, Settings, measure
-from engines.bench.page import put_section, section_text
+from engines.bench.page import section_text
 from engines.bench.peers import Peer, PeerError, PeerProgram, lay_out
 from engines.bench.plot import frame_times
+from engines.bench.section import put_section
 from engines.bundle import Bundle
 from engines.cli import main
 from engines.detections import Image
