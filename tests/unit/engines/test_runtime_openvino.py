@@ -21,7 +21,7 @@ from engines.runtime.onnx import OnnxEngine, OnnxGraphs
 from engines.runtime.openvino.engine import OpenvinoEngine
 from engines.runtime.openvino.graphs import OpenvinoGraphs
 from engines.runtime.openvino.library import import_openvino, options, suits_int8
-from engines.runtime.openvino.rewrite import with_unsigned_maps
+from engines.runtime.openvino.rewrite import with_levels_for_input, with_unsigned_maps
 from engines.runtime.roi_align import FeatureMap, roi_align
 
 
@@ -67,6 +67,32 @@ def test_only_rows_that_may_count_are_decoded(bundle: Bundle, frame: Image) -> N
     kept = every[every[:, 4] > 0.25]
     assert 4 < len(kept) <= len(some) < len(every) / 2
     np.testing.assert_array_equal(some[some[:, 4] > 0.25], kept)
+
+
+@pytest.mark.parametrize("first", ["Conv", "Sub"])
+def test_the_picture_as_it_is_gives_what_its_planes_give(first: str) -> None:
+    """Whether a convolution reads it, whose weights are turned round, or something else, for which the channels are."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    draw = np.random.default_rng(2)
+    shape = (4, 3, 3, 3) if first == "Conv" else (1, 3, 1, 1)
+    weight = numpy_helper.from_array(draw.normal(size=shape).astype(np.float32), "weight")
+    graph = helper.make_graph(
+        [helper.make_node(first, ["image", "weight"], ["out"])],
+        "one",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, 8, 6))],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+        [weight],
+    )
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    openvino = import_openvino()
+    core = openvino.Core()
+    picture = draw.integers(0, 256, (8, 6, 3), np.uint8)
+    planes = np.ascontiguousarray(picture[:, :, ::-1].transpose(2, 0, 1)[None], dtype=np.float32) / 255
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    expected = core.compile_model(core.read_model(content), "CPU", exact)(planes)[0]
+    rewritten = with_levels_for_input(openvino, core.read_model(content))
+    np.testing.assert_allclose(core.compile_model(rewritten, "CPU", exact)(picture[None])[0], expected, atol=1e-5)
 
 
 def quantised_block(seed: int = 0) -> bytes:
