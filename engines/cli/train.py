@@ -49,7 +49,13 @@ def train(
         bool, _switch(NETWORK, " /--no-autoanchor", "Keep the anchors even if fewer than 98 % of the cells are within reach of one.")
     ] = True,
     attribute_weight: Annotated[
-        OptionalNumber, _option(NETWORK, "X", "lambda of L = L_det + lambda x L_attr, 1 without it; 0 trains YOLOv5 alone.", min=0)
+        OptionalNumber,
+        _option(
+            NETWORK,
+            "X",
+            "lambda of L = L_det + lambda x L_attr, in place of the set's (film .2, the published ones 1); 0 trains YOLOv5 alone.",
+            min=0,
+        ),
     ] = None,
     detach: Annotated[bool, _switch(NETWORK, "--detach", "Keep the attribute loss from reaching the backbone.")] = False,
     epochs: Annotated[int, _option(COURSE, "N", "Times through all pictures.", min=1)] = 30,

@@ -80,10 +80,15 @@ FILM = Hyper(
     hsv_v=0.3,
     blur=0.15,
     ema_tau=500.0,
+    attribute=0.2,
 )
-"""For short runs on a CPU from random weights: AdamW steps at each batch, so a few thousand batches are enough."""
+"""For short runs on a CPU from random weights: AdamW steps at each batch, so a few thousand batches are enough.
 
-ADAPT = replace(FILM, name="adapt", lr0=5e-4, warmup_bias_lr=5e-4, ema_share=0.2)
+At an attribute weight of 1 the attributes pull at the shared layers as hard as the detector does, and detection suffers; at 0.2 it
+gains, and the head, whose steps AdamW scales by themselves, learns as well (docs/experiments.md).
+"""
+
+ADAPT = replace(FILM, name="adapt", lr0=5e-4, warmup_bias_lr=5e-4, ema_share=0.2, attribute=1.0)
 """For a hundred steps or a few from trained weights: small steps, and an average that is slow early on, since it teaches."""
 
 SETS = {h.name: h for h in (LOW, MED, HIGH, FILM, ADAPT)}
