@@ -17,6 +17,7 @@ from engines.evaluation.films import FilmScore
 from engines.evaluation.intervals import LEVEL, Intervals
 from engines.evaluation.parts import Differential, Example, Parts
 from engines.runtime.base import EngineInfo
+from engines.spec import Taxonomy
 
 NOTICE = "For review, not a diagnosis."
 """Stands on every page and in every file."""
@@ -47,6 +48,44 @@ class WorkingPoint:
     @property
     def type_accuracy(self) -> float:
         return self.right_type / self.found if self.found else math.nan
+
+
+@dataclass(frozen=True)
+class Blasts:
+    """Blasts and blast equivalents as one group at the working point: a network can lose them all while no mean over types shows it.
+
+    labelled: of them, `told` bear a blast's type, whichever, `other` another type, `missed` paired with no detection. falsely:
+    detections told as a blast that are another cell, an artefact or nothing.
+    """
+
+    labelled: int
+    told: int
+    other: int
+    missed: int
+    falsely: int
+
+    @classmethod
+    def of(cls, confusion: Int64, taxonomy: Taxonomy) -> Blasts:
+        """From the confusion of types, rows labelled, columns told, the last of each background."""
+        blast = np.array([*(taxonomy.is_blast(i) for i in range(len(taxonomy.classes))), False])
+        told, missed = int(confusion[np.ix_(blast, blast)].sum()), int(confusion[blast, -1].sum())
+        labelled = int(confusion[blast].sum())
+        return cls(labelled, told, labelled - told - missed, missed, int(confusion[np.ix_(~blast, blast)].sum()))
+
+    @property
+    def sensitivity(self) -> float:
+        """told / labelled; NaN over nothing."""
+        return self.told / self.labelled if self.labelled else math.nan
+
+    @property
+    def words(self) -> str:
+        """One sentence; "" where there is none, labelled or told."""
+        if not self.labelled and not self.falsely:
+            return ""
+        return (
+            f"Blasts and their equivalents, as one group: of {self.labelled} labelled, {self.told} are told as a blast, "
+            f"{self.other} as another type and {self.missed} not found; {self.falsely} others are told as a blast."
+        )
 
 
 @dataclass(frozen=True)
@@ -154,6 +193,11 @@ class Evaluation:
             examples=self.examples,
         )
 
+    @property
+    def blasts(self) -> Blasts:
+        """Blasts as one group at the working point."""
+        return Blasts.of(self.confusion, self.engine.taxonomy)
+
     def film_title(self, film: FilmScore) -> str:
         """A film as a heading."""
         return f"Patient {film.film}" if self.patients_known else film.film.capitalize()
@@ -172,6 +216,7 @@ class Evaluation:
                     "recall": point.recall,
                     "precision": point.precision,
                     "type_accuracy": point.type_accuracy,
+                    "blasts": {**asdict(self.blasts), "sensitivity": self.blasts.sensitivity},
                     "confusion": {
                         "rule": "rows labelled, columns told, the last of each background",
                         "classes": [*self.engine.taxonomy.classes, "background"],

@@ -80,5 +80,6 @@ def _beside(told: Evaluation) -> list[tuple[str, float]]:
         ("cells found", point.recall),
         ("detections that are a cell", point.precision),
         ("right type, of those found", point.type_accuracy),
+        ("blasts told as a blast, of those labelled", told.blasts.sensitivity),
         ("attributes: balanced accuracy", mean_scores(told.attributes)["balanced_accuracy"]),
     ]

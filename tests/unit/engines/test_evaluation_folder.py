@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from truthful import TruthfulGraphs, truthful_engine, write_split
 
@@ -14,8 +15,10 @@ from engines.bundle import Bundle
 from engines.decode import AP_THRESHOLDS, candidates
 from engines.errors import DataError
 from engines.evaluation.folder import evaluate_folder, evaluate_pictures
+from engines.evaluation.result import Blasts
 from engines.runtime.engine import BundleEngine
 from engines.runtime.onnx import OnnxEngine
+from engines.spec import LEUKEMIA_ATTRI
 
 
 @pytest.fixture
@@ -32,6 +35,7 @@ def test_a_perfect_engine_scores_perfectly(bundle: Bundle, folder: Path) -> None
     assert result.yolo.map5095 == pytest.approx(0.995) and result.coco.map5095 == pytest.approx(1)
     point = result.working_point
     assert (point.cells, point.detections, point.found, point.right_type) == (9, 9, 9, 9)
+    assert result.blasts == Blasts(labelled=3, told=3, other=0, missed=0, falsely=0) and result.blasts.sensitivity == 1
     assert all(s.n == 6 and s.coverage == s.accuracy == s.f1 == s.ap == 1 for s in result.attributes.values())
     assert result.published.rows == 6 and result.published.mean_f1 == 1 and len(result.published.scores) == 6
     plain = result.to_dict()
@@ -119,6 +123,24 @@ def test_a_wrong_type_stands_in_the_confusion(tmp_path: Path) -> None:
     assert result.confusion[1, 3] == result.confusion[0, 0] == result.confusion[7, 7] == 3 and result.confusion.sum() == 9
     assert result.attribute_confusions["cell_size"].tolist() == [[3, 0, 0], [0, 0, 0], [0, 0, 3]]
     assert result.wbc.coco.map50 == pytest.approx(1) and result.wbc_cells == 6 and result.working_point.right_type == 6
+    assert result.blasts == Blasts(labelled=3, told=0, other=3, missed=0, falsely=0)
+
+
+def test_blasts_are_one_group_and_no_type_but_theirs_counts() -> None:
+    """Myeloblast and monoblast told for each other are told as blasts; an artefact or nothing told as one is not."""
+    counts = np.zeros((15, 15), np.int64)
+    names = LEUKEMIA_ATTRI.classes
+    blast, other, none = names.index("Myeloblast"), names.index("Monoblast"), names.index("None")
+    cell, background = names.index("Lymphocyte"), 14
+    counts[blast, blast], counts[blast, other], counts[other, cell], counts[other, background] = 5, 2, 3, 4
+    counts[cell, blast], counts[none, other], counts[background, blast], counts[cell, cell] = 6, 1, 2, 50
+    blasts = Blasts.of(counts, LEUKEMIA_ATTRI)
+    assert blasts == Blasts(labelled=14, told=7, other=3, missed=4, falsely=9) and blasts.sensitivity == 0.5
+    assert blasts.words == (
+        "Blasts and their equivalents, as one group: of 14 labelled, 7 are told as a blast, 3 as another type and 4 not found; "
+        "9 others are told as a blast."
+    )
+    assert Blasts.of(np.zeros((15, 15), np.int64), LEUKEMIA_ATTRI).words == ""
 
 
 def test_no_picture_at_all_is_said() -> None:
