@@ -84,8 +84,8 @@ FILM = Hyper(
 )
 """For short runs on a CPU from random weights: AdamW steps at each batch, so a few thousand batches are enough.
 
-At an attribute weight of 1 the attributes pull at the shared layers as hard as the detector does, and detection suffers; at 0.2 it
-gains, and the head, whose steps AdamW scales by themselves, learns as well (docs/experiments.md).
+At an attribute weight of 1 the attributes pull at the shared layers nearly as hard as the detector does, and detection suffers; at
+0.2 it gains, and the head, whose steps AdamW scales by themselves, learns as well (docs/experiments.md).
 """
 
 ADAPT = replace(FILM, name="adapt", lr0=5e-4, warmup_bias_lr=5e-4, ema_share=0.2, attribute=1.0)
