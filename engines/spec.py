@@ -54,6 +54,11 @@ class Taxonomy:
             start += len(attribute.values)
         return tuple(out)
 
+    @property
+    def blast_codes(self) -> tuple[int, ...]:
+        """Label codes of the blasts and their equivalents."""
+        return tuple(i for i in range(len(self.classes)) if self.is_blast(i))
+
     def is_artefact(self, index: int) -> bool:
         return self.classes[index] == self.artefact
 

@@ -73,7 +73,7 @@ def training_text(measured: TrainingMeasured, command: str) -> str:
         "",
         f"`{command}`, {datetime.now(timezone.utc):%Y-%m-%d}.",
         "",
-        machine_words(m.machine, m.load),
+        machine_words(host, m.load),
         f"- Software: Python {host.python}, torch {m.torch}; {'; '.join(peer.software for peer in m.peers)}. Others' programs run in "
         f"an environment of their own (`pip install {' '.join(peer.key for peer in m.peers)}`; PYTHON is its Python) and are no "
         "part of this project.",

@@ -32,7 +32,7 @@ class Machine:
         """The one that this runs on."""
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30 if "SC_PHYS_PAGES" in os.sysconf_names else None
         system = f"{platform.system()} {platform.machine()}"
-        return cls(_processor(), len(_cores()), memory, system, platform.python_version(), cv2.__version__, _power_mode())
+        return cls(processor(), len(_cores()), memory, system, platform.python_version(), cv2.__version__, _power_mode())
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _cores() -> set[int]:
     return set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's own name, or the board's where the kernel gives none (ARM)."""
     cpuinfo, board = Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []

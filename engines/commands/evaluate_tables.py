@@ -47,8 +47,9 @@ def _types(result: Evaluation) -> Table:
         "White / background: all types as one, artefacts left out.\n"
         f"At the working point (confidence {point.thresholds.confidence:g}): {point.detections} detections, "
         f"{point.found} of {point.cells} cells found (recall {number(point.recall)}, precision {number(point.precision)}), "
-        f"right type in {number(point.type_accuracy)} of these. {result.blasts.words}{' ' if result.blasts.words else ''}{NOTICE}"
+        f"right type in {number(point.type_accuracy)} of these. "
     )
+    table.caption += " ".join(filter(None, (result.blasts.words, NOTICE)))
     if not result.attributes_stated:
         table.caption += " The labels state no attribute."
     return table

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shlex
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
+from engines.bench.machine import processor
 from engines.commands.experiment_plan import Bar, Plan, PlannedRun, read_plan, starts_from
 from engines.data.writing import whole_folder
 from engines.errors import DataError, EnginesError
@@ -147,12 +147,7 @@ def machine(device: str) -> str:
     """The processor or GPU that did it, in words for a table."""
     if device != "cpu":
         return device
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{os.cpu_count()} cores, {model}"
+    return f"{os.cpu_count()} cores, {processor()}"
 
 
 def number_at(content: Any, path: str) -> float:

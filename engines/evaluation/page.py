@@ -114,7 +114,7 @@ def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) ->
         level_percent=round(100 * LEVEL),
         bars=_bars(result),
         films=[(film, _film_words(result, film)) for film in result.films],
-        blasts=[i for i in range(len(taxonomy.classes)) if taxonomy.is_blast(i)],
+        blasts=taxonomy.blast_codes,
         attribute_means=mean_scores(result.attributes),
         groups=groups,
         small=small,

@@ -67,7 +67,7 @@ class Blasts:
     @classmethod
     def of(cls, confusion: Int64, taxonomy: Taxonomy) -> Blasts:
         """From the confusion of types, rows labelled, columns told, the last of each background."""
-        blast = np.array([*(taxonomy.is_blast(i) for i in range(len(taxonomy.classes))), False])
+        blast = np.isin(np.arange(len(confusion)), taxonomy.blast_codes)
         told, missed = int(confusion[np.ix_(blast, blast)].sum()), int(confusion[blast, -1].sum())
         labelled = int(confusion[blast].sum())
         return cls(labelled, told, labelled - told - missed, missed, int(confusion[np.ix_(~blast, blast)].sum()))
@@ -296,7 +296,7 @@ class Evaluation:
     def _films(self) -> dict[str, Any]:
         taxonomy = self.engine.taxonomy
         names = taxonomy.classes
-        blasts = [i for i in range(len(names)) if taxonomy.is_blast(i)]
+        blasts = taxonomy.blast_codes
         right, judged = self.films_right
         return {
             "rule": "white cells at the working point, artefacts left out; differences are told minus labelled, in percentage points",
