@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engines.adapt.pseudo import Found, join
+from engines.adapt.pseudo import NOTHING, Found, join
 from engines.adapt.quadrant import Quadrant
 from engines.decode import Thresholds
 from engines.detections import Int64
@@ -28,12 +28,14 @@ def quadrants(found: Found, hw: tuple[int, int]) -> Int64:
     return of
 
 
-def surest(found: Found, hw: tuple[int, int]) -> Quadrant | None:
-    """The quadrant with the highest mean score, the first of equals; None where nothing was found."""
-    if not len(found):
-        return None
-    of = quadrants(found, hw)
-    return Quadrant(int(np.argmax([found.scores[of == q].mean() if (of == q).any() else 0.0 for q in range(4)])))
+def surest(found: Found, hw: tuple[int, int], unsure: Found = NOTHING) -> Quadrant | None:
+    """The quadrant with the highest mean score, the first of equals; None where nothing was found.
+
+    A quadrant that holds the centre of an `unsure` box is not taken: what it shows there would be learnt as background.
+    """
+    of, unfit = quadrants(found, hw), quadrants(unsure, hw)
+    means = [float(found.scores[of == q].mean()) if (of == q).any() and not (unfit == q).any() else 0.0 for q in range(4)]
+    return Quadrant(int(np.argmax(means))) if max(means) > 0 else None
 
 
 def mix(source: Found, target: Found, quadrant: Quadrant, hw: tuple[int, int]) -> tuple[Found, float]:

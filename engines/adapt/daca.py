@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.adapt.pseudo import Found, join
+from engines.adapt.pseudo import NOTHING, Found, join
 from engines.adapt.quadrant import Quadrant
 from engines.decode import Thresholds
 from engines.detections import Image
@@ -24,10 +24,14 @@ CORNERS = (Quadrant.LEFT_TOP, Quadrant.LEFT_BOTTOM, Quadrant.RIGHT_BOTTOM, Quadr
 MIN_SIDE_PX = 2.0
 
 
-def surest(found: Found, hw: tuple[int, int]) -> Quadrant | None:
-    """The quadrant with the highest mean score, the first of equals; a box centred on a middle line counts nowhere. None: no box."""
+def surest(found: Found, hw: tuple[int, int], unsure: Found = NOTHING) -> Quadrant | None:
+    """The quadrant with the highest mean score, the first of equals; a box centred on a middle line counts nowhere. None: no box.
+
+    A quadrant that holds the centre of an `unsure` box is not taken.
+    """
     members = [_inside(found, corner, hw) for corner in CORNERS]
-    means = [float(found.scores[m].mean()) if m.any() else 0.0 for m in members]
+    unfit = [bool(_inside(unsure, corner, hw).any()) for corner in CORNERS]
+    means = [float(found.scores[m].mean()) if m.any() and not bad else 0.0 for m, bad in zip(members, unfit, strict=True)]
     return CORNERS[int(np.argmax(means))] if max(means) > 0 else None
 
 

@@ -42,6 +42,19 @@ def join(parts: Sequence[Found]) -> Found:
     )
 
 
+def divide(found: Found, confidence: float) -> tuple[Found, Found]:
+    """The boxes that score above `confidence`; and the others, but for those centred in one of the first.
+
+    A weak box centred in a sure one is that cell's second box. Anywhere else it may be a cell of which nothing is sure.
+    """
+    sure = found.select(found.scores > confidence)
+    weak = found.select(found.scores <= confidence)
+    x, y = ((weak.boxes[:, :2] + weak.boxes[:, 2:]) / 2).T[:, :, None]
+    x1, y1, x2, y2 = sure.boxes.T
+    covered = ((x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)).any(1)
+    return sure, weak.select(~covered)
+
+
 def delta(progress: float) -> float:
     """Share of the variances in the score at `progress` (0 to 1) of a run: 2 / (1 + exp(-5 r)) - 1 = tanh(2.5 r) (ConfMix)."""
     return math.tanh(2.5 * progress)

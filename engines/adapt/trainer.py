@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from engines.adapt import confmix, daca
-from engines.adapt.pseudo import Found, delta, pseudo_labels, targets
+from engines.adapt.pseudo import Found, delta, divide, pseudo_labels, targets
 from engines.adapt.recolour import recolour
 from engines.data.augment import Sample
 from engines.detections import Image
@@ -39,6 +39,8 @@ class Adaptation:
     source_boxes: what a mixed picture says of its source part: the labels ("truth"), or pseudo-labels, as published.
     confidence: score from which a box becomes a pseudo-label; None: the published .25 for ConfMix, .1 for DACA. At these, red cells
         become pseudo-labels before long, and the network believes itself.
+    unsure: a quadrant with a box that scores more than this, but too little for a pseudo-label, is not learnt from, since the cell
+        there would be learnt as background; None: it is, as published.
     weight: of the target's loss. recolour: share of source pictures that take on, more or less, the colours of the target picture
         beside them; published: none. target_crop: share of target pictures cut to a window at their own scale, where the network will
         see them at that scale; the others are shrunk to the training side, as published.
@@ -51,6 +53,7 @@ class Adaptation:
     weight: float = 1.0
     recolour: float = 0.7
     target_crop: float = 0.0
+    unsure: float | None = None
 
     @classmethod
     def published(cls, method: Method) -> Adaptation:
@@ -120,6 +123,9 @@ class AdaptTrainer(Trainer):
         self.data: Any = PairedSet(self.data, TrainingSet(blank, run.imgsz, hyper, run.seed + 1), adaptation.recolour)
         self.collate = collate_pairs
 
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "adaptation": asdict(self.adaptation)}
+
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The source's joint loss, and weight x the loss of what was made of the target (part `target`)."""
         total, parts = super().joint_loss(batch)
@@ -135,28 +141,30 @@ class AdaptTrainer(Trainer):
         part = gamma * self.adaptation.weight * loss
         return total + part, {**parts, "target": part.detach() / len(batch.images), "gamma": torch.tensor(gamma)}
 
-    def _believed(self, images: Tensor) -> list[Found]:
-        """Pseudo-labels of a batch by the teacher."""
+    def _believed(self, images: Tensor) -> list[tuple[Found, Found]]:
+        """For each picture of a batch the teacher's pseudo-labels, and the boxes of which it is unsure (see `Adaptation.unsure`)."""
         adaptation = self.adaptation
         published = confmix.THRESHOLDS if adaptation.method == "confmix" else daca.THRESHOLDS
-        thresholds = published if adaptation.confidence is None else replace(published, confidence=adaptation.confidence)
+        confidence = published.confidence if adaptation.confidence is None else adaptation.confidence
+        lowest = confidence if adaptation.unsure is None else min(confidence, adaptation.unsure)
         model = self.model if adaptation.teacher == "student" else self.ema.model
         assert isinstance(model, AttriDet)
         with torch.no_grad():
             levels, _ = self.forward(model, images)
         trust = delta(self.iteration / max(self.total_iterations, 1))
         size = images.shape[3], images.shape[2]
-        found = pseudo_labels(model, levels, thresholds, trust)
-        return [Found(f.boxes.clip(0, (*size, *size)), f.classes, f.scores) for f in found]
+        found = pseudo_labels(model, levels, replace(published, confidence=lowest), trust)
+        return [divide(Found(f.boxes.clip(0, (*size, *size)), f.classes, f.scores), confidence) for f in found]
 
     def _mixed(self, batch: PairedBatch) -> tuple[Tensor, Tensor, float] | None:
         """ConfMix's pictures, their targets and gamma; None where the teacher found nothing in any target picture."""
         hw = (batch.images.shape[2], batch.images.shape[3])
         target = self._believed(batch.target)
-        source = self._believed(batch.images) if self.adaptation.source_boxes == "pseudo" else truths(batch)
+        pseudo = self.adaptation.source_boxes == "pseudo"
+        source = [sure for sure, _ in self._believed(batch.images)] if pseudo else truths(batch)
         images, found, sure, boxes = [], [], 0.0, 0
-        for number, one in enumerate(target):
-            quadrant = confmix.surest(one, hw)
+        for number, (one, unsure) in enumerate(target):
+            quadrant = confmix.surest(one, hw, unsure)
             if quadrant is None:
                 continue
             mixed, gamma = confmix.mix(source[number], one, quadrant, hw)
@@ -173,8 +181,8 @@ class AdaptTrainer(Trainer):
         hw = (batch.images.shape[2], batch.images.shape[3])
         rng = np.random.default_rng([self.run.seed, 7, self.iteration])
         images, boxes = [], []
-        for number, one in enumerate(self._believed(batch.target)):
-            corner = daca.surest(one, hw)
+        for number, (one, unsure) in enumerate(self._believed(batch.target)):
+            corner = daca.surest(one, hw, unsure)
             if corner is None:
                 continue
             local = daca.cut(one, corner, hw)

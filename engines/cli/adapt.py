@@ -38,6 +38,10 @@ def adapt(
     confidence: Annotated[
         float, typer.Option(min=0.01, max=0.99, help="Score from which a box becomes a pseudo-label (published: .25 confmix, .1 daca).")
     ] = 0.7,
+    unsure: Annotated[
+        OptionalNumber,
+        typer.Option(min=0.01, max=0.99, help="Leave out quarters of the target with a box above this that is no pseudo-label."),
+    ] = None,
     weight: Annotated[float, typer.Option(min=0, help="Weight of the target's loss.")] = 1.0,
     recolour: Annotated[
         float, typer.Option(min=0, max=1, help="Share of source pictures that take on colours of the target (published: 0).")
@@ -73,6 +77,7 @@ def adapt(
             teacher,
             source_boxes,
             confidence,
+            unsure,
             weight,
             recolour,
             target_crop,

@@ -38,6 +38,7 @@ class Request:
     teacher: str
     source_boxes: str
     confidence: float
+    unsure: float | None
     weight: float
     recolour: float
     target_crop: float
@@ -106,6 +107,7 @@ def run(request: Request) -> None:
             request.weight,
             0.0 if request.oracle else request.recolour,
             request.target_crop,
+            request.unsure,
         )
         if request.published:
             adaptation = Adaptation.published(method)

@@ -14,9 +14,13 @@ from engines.network import AttriDet
 from engines.network.yolov5 import STRIDES
 from engines.spec import Taxonomy
 from engines.training import checkpoint
+from engines.training.hyper import Hyper
 
-MUST_AGREE = ("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach", "batches")
+MUST_AGREE = ("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach", "batches", "adaptation")
 """Without these being equal a resumed run would not make the next step of the run that it resumes."""
+
+_DEFAULTS = Hyper("").to_dict()
+"""What a hyper-parameter was that a checkpoint does not name, being older than it."""
 
 
 def whole_strides(px: int) -> int:
@@ -43,17 +47,23 @@ def must_fit(samples: Sequence[Sample], taxonomy: Taxonomy, imgsz: int, batch: i
 def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """DataError naming the setting in which the checkpoint `path` (its state `there`) differs from the run that shall resume it."""
     for name in MUST_AGREE:
-        if name not in there or there[name] == here[name]:
+        if name not in there or name not in here:
+            continue
+        was, now = there[name], here[name]
+        if name == "hyper":
+            was = {**_DEFAULTS, **was}
+        if was == now:
             continue
         if name == "batches":
             raise DataError(
-                f"{path}: an epoch had {there[name]} batches, now it has {here[name]}: the pictures have changed. "
+                f"{path}: an epoch had {was} batches, now it has {now}: the pictures have changed. "
                 "Bring them back, or start anew in another folder with this checkpoint as --initial"
             )
-        word, was, now = name, there[name], here[name]
-        if name == "hyper":
+        word = name
+        if name in ("hyper", "adaptation"):
             key = next(key for key in now if now[key] != was.get(key))
-            word, was, now = f"hyper-parameter {key} =", was.get(key), now[key]
+            word = f"hyper-parameter {key} =" if name == "hyper" else f"{key} ="
+            was, now = was.get(key), now[key]
         raise DataError(
             f"{path}: was trained with {word} {was}, now it is {now}. "
             "Resume with the settings that it has, or start anew in another folder with it as --initial"

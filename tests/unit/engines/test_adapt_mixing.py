@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from engines.adapt import confmix, daca
-from engines.adapt.pseudo import NOTHING, Found, delta, targets
+from engines.adapt.pseudo import NOTHING, Found, delta, divide, targets
 from engines.adapt.quadrant import Quadrant
 from engines.adapt.recolour import recolour
 from engines.network import YOLOv5
@@ -149,6 +149,30 @@ def test_no_box_of_the_source_lies_in_the_pasted_quadrant(seed: int) -> None:
         overlap = min(box[2], columns.stop) - max(box[0], columns.start), min(box[3], rows_.stop) - max(box[1], rows_.start)
         diagonal = (home % 2 == 1) != quadrant.top and (home >= 2) != quadrant.right
         assert diagonal or min(overlap) <= 1e-9
+
+
+def boxes_at(*cells: tuple[float, float, float]) -> Found:
+    """Boxes of 20 px at centre x, centre y, with a score each."""
+    x, y, scores = np.array(cells, np.float64).reshape(-1, 3).T
+    return Found(np.stack([x - 10, y - 10, x + 10, y + 10], axis=1), np.zeros(len(x), np.int64), scores.astype(np.float32))
+
+
+def test_a_weak_box_beside_a_sure_one_is_unsure_and_one_in_it_is_not() -> None:
+    sure, unsure = divide(boxes_at((30, 30, 0.9), (34, 27, 0.3), (90, 30, 0.2), (41, 30, 0.4)), 0.7)
+    assert sure.boxes.tolist() == [[20, 20, 40, 40]]
+    assert np.allclose(unsure.scores, [0.2, 0.4])
+    sure, unsure = divide(NOTHING, 0.7)
+    assert len(sure) == len(unsure) == 0
+
+
+@pytest.mark.parametrize("surest", [confmix.surest, daca.surest])
+def test_a_quadrant_with_an_unsure_box_is_not_taken(surest: Any) -> None:
+    hw = (128, 128)
+    found = boxes_at((20, 20, 0.95), (100, 100, 0.8))
+    assert surest(found, hw) == Quadrant.LEFT_TOP
+    assert surest(found, hw, boxes_at((50, 50, 0.3))) == Quadrant.RIGHT_BOTTOM
+    assert surest(found, hw, boxes_at((20, 100, 0.3))) == Quadrant.LEFT_TOP
+    assert surest(found, hw, boxes_at((50, 50, 0.3), (70, 110, 0.2))) is None
 
 
 @pytest.mark.shared

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from engines.adapt.trainer import Adaptation, AdaptTrainer, PairedBatch, truths
+from engines.adapt.trainer import Adaptation, AdaptTrainer, PairedBatch, collate_pairs, truths
 from engines.data.augment import Sample
+from engines.errors import DataError
 from engines.export.bundle import export_bundle
 from engines.export.weights import load_weights, save_weights
 from engines.manifest import Card, Training
@@ -69,6 +70,20 @@ def test_the_target_is_learnt_from(adaptation: Adaptation, start: Path, tmp_path
     assert model.detect.variances and state["variances"]
 
 
+@pytest.mark.parametrize("method", ["confmix", "daca"])
+def test_quarters_with_something_unsure_are_left_out(method: str, start: Path, tmp_path: Path) -> None:
+    """The lively network holds something for a cell all over a picture: strict, most have a quarter to learn from, or hardly one."""
+    made = []
+    for unsure in (None, 0.02):
+        adaptation = Adaptation(method, confidence=0.9, unsure=unsure)  # type: ignore[arg-type]  # by name
+        settings = replace(run(tmp_path / f"{unsure}", 1), initial=start)
+        trainer = AdaptTrainer(settings, adaptation, fields(8, 1, 215), fields(8, 2, 180))
+        batch = collate_pairs([trainer.data[i] for i in range(8)])
+        mixed = trainer._mixed(batch) if method == "confmix" else trainer._composed(batch)
+        made.append(0 if mixed is None else len(mixed[0]))
+    assert made[0] >= 4 and made[1] <= made[0] - 3
+
+
 def test_source_only_never_reads_the_target(start: Path, tmp_path: Path) -> None:
     class Untouchable(list[Sample]):
         def __iter__(self) -> Iterator[Sample]:
@@ -114,6 +129,14 @@ def test_a_resumed_adaptation_makes_the_identical_next_step(method: str, start: 
     resumed.fit()
     for a, b in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_an_adaptation_does_not_go_on_as_another(start: Path, tmp_path: Path) -> None:
+    settings = replace(run(tmp_path, 1), initial=start)
+    AdaptTrainer(settings, Adaptation("confmix"), fields(8, 1, 215), fields(6, 2, 180)).save(tmp_path / "last.pt")
+    other = AdaptTrainer(settings, Adaptation("confmix", unsure=0.1), fields(8, 1, 215), fields(6, 2, 180))
+    with pytest.raises(DataError, match=r"trained with unsure = None, now it is 0\.1"):
+        other.resume(tmp_path / "last.pt")
 
 
 def test_start_weights_fit_with_and_without_variances(start: Path) -> None:

@@ -162,6 +162,17 @@ def test_a_run_with_other_settings_does_not_resume(tmp_path: Path, changes: dict
         Trainer(short(tmp_path, **changes), discs()).resume(path)
 
 
+def test_a_checkpoint_older_than_a_hyper_parameter_resumes_where_it_has_no_effect(tmp_path: Path) -> None:
+    trainer, path = Trainer(short(tmp_path), discs()), tmp_path / "last.pt"
+    state = trainer.state()
+    del state["hyper"]["ema_share"]
+    checkpoint.save(path, state)
+    Trainer(short(tmp_path), discs()).resume(path)
+    other = short(tmp_path)
+    with pytest.raises(DataError, match=r"hyper-parameter ema_share = 0\.0, now it is 0\.2"):
+        Trainer(replace(other, hyper=replace(other.hyper, ema_share=0.2)), discs()).resume(path)
+
+
 def test_other_pictures_do_not_resume(tmp_path: Path) -> None:
     Trainer(short(tmp_path), discs()).save(tmp_path / "last.pt")
     with pytest.raises(DataError, match="had 2 batches, now it has 3: the pictures have changed"):
