@@ -54,23 +54,26 @@ class WorkingPoint:
 class Blasts:
     """Blasts and blast equivalents as one group at the working point: a network can lose them all while no mean over types shows it.
 
-    labelled: of them, `told` bear a blast's type, whichever, `other` another type, `missed` paired with no detection. falsely:
-    detections told as a blast that are another cell, an artefact or nothing.
+    labelled: of them, `told` bear a blast's type, whichever, `other` another type, `missed` paired with no detection. others: labelled
+    cells and artefacts that are no blasts, of which `confused` bear a blast's type. invented: told as a blast where nothing is.
     """
 
     labelled: int
     told: int
     other: int
     missed: int
-    falsely: int
+    others: int
+    confused: int
+    invented: int
 
     @classmethod
     def of(cls, confusion: Int64, taxonomy: Taxonomy) -> Blasts:
         """From the confusion of types, rows labelled, columns told, the last of each background."""
-        blast = np.isin(np.arange(len(confusion)), taxonomy.blast_codes)
-        told, missed = int(confusion[np.ix_(blast, blast)].sum()), int(confusion[blast, -1].sum())
-        labelled = int(confusion[blast].sum())
-        return cls(labelled, told, labelled - told - missed, missed, int(confusion[np.ix_(~blast, blast)].sum()))
+        codes = list(taxonomy.blast_codes)
+        blasts, others = confusion[codes], np.delete(confusion[:-1], codes, axis=0)
+        labelled, told, missed = int(blasts.sum()), int(blasts[:, codes].sum()), int(blasts[:, -1].sum())
+        confused, invented = int(others[:, codes].sum()), int(confusion[-1, codes].sum())
+        return cls(labelled, told, labelled - told - missed, missed, int(others.sum()), confused, invented)
 
     @property
     def sensitivity(self) -> float:
@@ -78,14 +81,24 @@ class Blasts:
         return self.told / self.labelled if self.labelled else math.nan
 
     @property
+    def youden(self) -> float:
+        """Youden's J (1950): share of the blasts told as one, less share of the others told so; NaN where there are not both.
+
+        0 is chance: a network that calls every cell a blast has a sensitivity of 1 and a J of 0.
+        """
+        return self.sensitivity - self.confused / self.others if self.others else math.nan
+
+    @property
     def words(self) -> str:
-        """One sentence; "" where there is none, labelled or told."""
-        if not self.labelled and not self.falsely:
+        """What there is to say; "" where there is none, labelled or told."""
+        if not self.labelled and not self.confused and not self.invented:
             return ""
-        return (
+        said = (
             f"Blasts and their equivalents, as one group: of {self.labelled} labelled, {self.told} are told as a blast, "
-            f"{self.other} as another type and {self.missed} not found; {self.falsely} others are told as a blast."
+            f"{self.other} as another type and {self.missed} not found; "
+            f"of {self.others} others {self.confused} are told as a blast, and {self.invented} where nothing is."
         )
+        return said if math.isnan(self.youden) else f"{said} Youden's J is {self.youden:.2f} (0 is chance)."
 
 
 @dataclass(frozen=True)
@@ -216,7 +229,7 @@ class Evaluation:
                     "recall": point.recall,
                     "precision": point.precision,
                     "type_accuracy": point.type_accuracy,
-                    "blasts": {**asdict(self.blasts), "sensitivity": self.blasts.sensitivity},
+                    "blasts": {**asdict(self.blasts), "sensitivity": self.blasts.sensitivity, "youden": self.blasts.youden},
                     "confusion": {
                         "rule": "rows labelled, columns told, the last of each background",
                         "classes": [*self.engine.taxonomy.classes, "background"],

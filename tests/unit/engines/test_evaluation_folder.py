@@ -35,7 +35,8 @@ def test_a_perfect_engine_scores_perfectly(bundle: Bundle, folder: Path) -> None
     assert result.yolo.map5095 == pytest.approx(0.995) and result.coco.map5095 == pytest.approx(1)
     point = result.working_point
     assert (point.cells, point.detections, point.found, point.right_type) == (9, 9, 9, 9)
-    assert result.blasts == Blasts(labelled=3, told=3, other=0, missed=0, falsely=0) and result.blasts.sensitivity == 1
+    assert result.blasts == Blasts(labelled=3, told=3, other=0, missed=0, others=6, confused=0, invented=0)
+    assert result.blasts.sensitivity == result.blasts.youden == 1
     assert all(s.n == 6 and s.coverage == s.accuracy == s.f1 == s.ap == 1 for s in result.attributes.values())
     assert result.published.rows == 6 and result.published.mean_f1 == 1 and len(result.published.scores) == 6
     plain = result.to_dict()
@@ -123,7 +124,9 @@ def test_a_wrong_type_stands_in_the_confusion(tmp_path: Path) -> None:
     assert result.confusion[1, 3] == result.confusion[0, 0] == result.confusion[7, 7] == 3 and result.confusion.sum() == 9
     assert result.attribute_confusions["cell_size"].tolist() == [[3, 0, 0], [0, 0, 0], [0, 0, 3]]
     assert result.wbc.coco.map50 == pytest.approx(1) and result.wbc_cells == 6 and result.working_point.right_type == 6
-    assert result.blasts == Blasts(labelled=3, told=0, other=3, missed=0, falsely=0)
+    assert (
+        result.blasts == Blasts(labelled=3, told=0, other=3, missed=0, others=6, confused=0, invented=0) and result.blasts.youden == 0
+    )
 
 
 def test_blasts_are_one_group_and_no_type_but_theirs_counts() -> None:
@@ -135,10 +138,11 @@ def test_blasts_are_one_group_and_no_type_but_theirs_counts() -> None:
     counts[blast, blast], counts[blast, other], counts[other, cell], counts[other, background] = 5, 2, 3, 4
     counts[cell, blast], counts[none, other], counts[background, blast], counts[cell, cell] = 6, 1, 2, 50
     blasts = Blasts.of(counts, LEUKEMIA_ATTRI)
-    assert blasts == Blasts(labelled=14, told=7, other=3, missed=4, falsely=9) and blasts.sensitivity == 0.5
+    assert blasts == Blasts(labelled=14, told=7, other=3, missed=4, others=57, confused=7, invented=2) and blasts.sensitivity == 0.5
+    assert blasts.youden == pytest.approx(0.5 - 7 / 57)
     assert blasts.words == (
         "Blasts and their equivalents, as one group: of 14 labelled, 7 are told as a blast, 3 as another type and 4 not found; "
-        "9 others are told as a blast."
+        "of 57 others 7 are told as a blast, and 2 where nothing is. Youden's J is 0.38 (0 is chance)."
     )
     assert Blasts.of(np.zeros((15, 15), np.int64), LEUKEMIA_ATTRI).words == ""
 

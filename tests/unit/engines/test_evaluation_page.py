@@ -136,7 +136,9 @@ def test_films_and_both_means_in_the_json(result: Evaluation) -> None:
     assert plain["detection"]["wbc"]["coco"]["ap50"] == pytest.approx(0.505, abs=1e-3)
     assert plain["detection"]["frequent"]["types"] == [] and plain["detection"]["frequent"]["coco"]["map50"] is None
     counts = plain["working_point"]["confusion"]["counts"]
-    assert plain["working_point"]["blasts"] == {"labelled": 4, "told": 0, "other": 0, "missed": 4, "falsely": 0, "sensitivity": 0}
+    rates = {"sensitivity": 0, "youden": 0}
+    cells = {"labelled": 4, "told": 0, "other": 0, "missed": 4, "others": 8, "confused": 0, "invented": 0}
+    assert plain["working_point"]["blasts"] == cells | rates
     assert counts[1][14] == 4 and counts[0][0] == 4 and counts[7][7] == 4 and sum(map(sum, counts)) == 12
 
 
