@@ -19,7 +19,7 @@ TORCH_PIP ?=
 # ONNX Runtime's wheels would report to their maker.
 export ORT_DISABLE_TELEMETRY := 1
 
-CODE := device engines calibration tests
+CODE := device engines calibration tests docs/experiments
 SOURCE ?=
 REPORT ?= demo-report
 ARGS ?=
@@ -43,6 +43,7 @@ lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
+	$(BIN)/mypy docs/experiments/*.py
 
 bench: $(VENV)/.installed-demo ## frames a second and milliseconds of each stage, into docs/benchmarks.md
 	$(BIN)/leukoscope bench $(ARGS)
