@@ -81,6 +81,6 @@ def _beside(told: Evaluation) -> list[tuple[str, float]]:
         ("detections that are a cell", point.precision),
         ("right type, of those found", point.type_accuracy),
         ("blasts told as a blast, of those labelled", told.blasts.sensitivity),
-        ("the same less others told as a blast (Youden's J)", told.blasts.youden),
+        ("less others told as a blast: Youden's J", told.blasts.youden),
         ("attributes: balanced accuracy", mean_scores(told.attributes)["balanced_accuracy"]),
     ]
