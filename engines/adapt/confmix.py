@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engines.adapt.pseudo import NOTHING, Found, join
+from engines.adapt.pseudo import NOTHING, Found, best_part, join
 from engines.adapt.quadrant import Quadrant
 from engines.decode import Thresholds
 from engines.detections import Int64
@@ -22,7 +22,7 @@ SURE = 0.5
 
 def quadrants(found: Found, hw: tuple[int, int]) -> Int64:
     """(N,) the quadrant of each box's centre."""
-    x, y = ((found.boxes[:, :2] + found.boxes[:, 2:]) / 2).T
+    x, y = found.centres.T
     right, top = x >= hw[1] // 2, y < hw[0] // 2
     of: Int64 = (2 * right + top).astype(np.int64)
     return of
@@ -34,8 +34,8 @@ def surest(found: Found, hw: tuple[int, int], unsure: Found = NOTHING) -> Quadra
     A quadrant that holds the centre of an `unsure` box is not taken: what it shows there would be learnt as background.
     """
     of, unfit = quadrants(found, hw), quadrants(unsure, hw)
-    means = [float(found.scores[of == q].mean()) if (of == q).any() and not (unfit == q).any() else 0.0 for q in range(4)]
-    return Quadrant(int(np.argmax(means))) if max(means) > 0 else None
+    best = best_part(found, [of == q for q in Quadrant], [bool((unfit == q).any()) for q in Quadrant])
+    return None if best is None else Quadrant(best)
 
 
 def mix(source: Found, target: Found, quadrant: Quadrant, hw: tuple[int, int]) -> tuple[Found, float]:

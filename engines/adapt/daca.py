@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.adapt.pseudo import NOTHING, Found, join
+from engines.adapt.pseudo import NOTHING, Found, best_part, join
 from engines.adapt.quadrant import Quadrant
 from engines.decode import Thresholds
 from engines.detections import Image
@@ -29,10 +29,9 @@ def surest(found: Found, hw: tuple[int, int], unsure: Found = NOTHING) -> Quadra
 
     A quadrant that holds the centre of an `unsure` box is not taken.
     """
-    members = [_inside(found, corner, hw) for corner in CORNERS]
-    unfit = [bool(_inside(unsure, corner, hw).any()) for corner in CORNERS]
-    means = [float(found.scores[m].mean()) if m.any() and not bad else 0.0 for m, bad in zip(members, unfit, strict=True)]
-    return CORNERS[int(np.argmax(means))] if max(means) > 0 else None
+    inside, unfit = ([_inside(some, corner, hw) for corner in CORNERS] for some in (found, unsure))
+    best = best_part(found, inside, [bool(one.any()) for one in unfit])
+    return None if best is None else CORNERS[best]
 
 
 def cut(found: Found, corner: Quadrant, hw: tuple[int, int], published: bool = False) -> Found:
@@ -52,7 +51,7 @@ def cut(found: Found, corner: Quadrant, hw: tuple[int, int], published: bool = F
 
 def _inside(found: Found, corner: Quadrant, hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Which boxes are centred in `corner`, none of its middle lines included."""
-    x, y = ((found.boxes[:, :2] + found.boxes[:, 2:]) / 2).T
+    x, y = found.centres.T
     middle_y, middle_x = hw[0] / 2, hw[1] / 2
     inside: NDArray[np.bool_] = (x > middle_x if corner.right else x < middle_x) & (y < middle_y if corner.top else y > middle_y)
     return inside

@@ -27,6 +27,11 @@ class Found:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """(N, 2) x and y of the boxes' centres, px."""
+        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+
     def select(self, keep: NDArray[np.bool_]) -> Found:
         """The rows that a mask names."""
         return Found(self.boxes[keep], self.classes[keep], self.scores[keep])
@@ -49,10 +54,19 @@ def divide(found: Found, confidence: float) -> tuple[Found, Found]:
     """
     sure = found.select(found.scores > confidence)
     weak = found.select(found.scores <= confidence)
-    x, y = ((weak.boxes[:, :2] + weak.boxes[:, 2:]) / 2).T[:, :, None]
+    x, y = weak.centres.T[:, :, None]
     x1, y1, x2, y2 = sure.boxes.T
     covered = ((x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)).any(1)
     return sure, weak.select(~covered)
+
+
+def best_part(found: Found, inside: Sequence[NDArray[np.bool_]], unfit: Sequence[bool]) -> int | None:
+    """Of the parts of a picture that hold the boxes `inside` names, the one of highest mean score, the first of equals.
+
+    A part without boxes, or one that is `unfit`, is not taken; None where there is no other.
+    """
+    means = [float(found.scores[own].mean()) if own.any() and not bad else 0.0 for own, bad in zip(inside, unfit, strict=True)]
+    return int(np.argmax(means)) if max(means) > 0 else None
 
 
 def delta(progress: float) -> float:
@@ -77,6 +91,6 @@ def targets(found: Sequence[Found], hw: tuple[int, int]) -> Tensor:
     scale = np.array([width, height, width, height], np.float64)
     rows = []
     for number, one in enumerate(found):
-        sides = np.concatenate([(one.boxes[:, :2] + one.boxes[:, 2:]) / 2, one.boxes[:, 2:] - one.boxes[:, :2]], axis=1) / scale
+        sides = np.concatenate([one.centres, one.boxes[:, 2:] - one.boxes[:, :2]], axis=1) / scale
         rows.append(np.concatenate([np.full((len(one), 1), number), one.classes[:, None], sides], axis=1))
     return torch.from_numpy(np.concatenate(rows).astype(np.float32)) if rows else torch.zeros(0, 6)
