@@ -16,21 +16,21 @@ from device.camera.base import Camera
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
 from device.clock import Clock, SystemClock, read_boot_id, time_trusted
-from device.config import Config
-from device.control import ControlServer
 from device.display.base import Display
 from device.display.factory import open_display
 from device.display.kept import KeptDisplay
-from device.journal import Journal
 from device.mqtt.payloads import DeviceStatus, PartStatus, SlideProgress, Versions
 from device.mqtt.publisher import Publisher
 from device.pipeline import Pipeline, Round
-from device.record import Provenance, SlideRecord
-from device.recording import FrameRecorder
+from device.service.control import ControlServer
+from device.service.systemd import Notifier
+from device.settings.config import Config
 from device.slide.model import Slide
 from device.slide.session import SlideSession
 from device.store import Store, free_mb
-from device.systemd import Notifier
+from device.store.events import Provenance, SlideRecord
+from device.store.journal import Journal
+from device.store.recording import FrameRecorder
 from device.view import told
 from engines.runtime.base import Engine
 from engines.runtime.factory import open_engine

@@ -43,8 +43,8 @@ def run(
 ) -> None:
     """Run the appliance until it is stopped; an open slide is then closed as aborted, not lost."""
     with _advice():
-        from device.config_file import load_config
         from device.runs import run_configured
+        from device.settings.config_file import load_config
 
         loaded = load_config(config)
         _log(loaded.log_level)
@@ -63,7 +63,7 @@ def demo(
 ) -> None:
     """Read one slide from start to summary, without camera, GPU, screen or broker of yours."""
     with _advice():
-        from device.demo import run_demo
+        from device.demo.run import run_demo
 
         _log("warning")
         _end("", run_demo(report=report, source=source, fields=fields, display=display, seed=seed, case=case))
@@ -73,7 +73,7 @@ def demo(
 def check_config(config: Annotated[Path, typer.Argument(help="The configuration file (YAML).")] = DEFAULT_CONFIG) -> None:
     """Say whether a configuration can be used, every fault with its line, and print what it amounts to."""
     with _advice():
-        from device.config_file import describe, load_config
+        from device.settings.config_file import describe, load_config
 
         loaded = load_config(config)
         typer.echo(describe(loaded), nl=False)
@@ -84,8 +84,8 @@ def check_config(config: Annotated[Path, typer.Argument(help="The configuration 
 def doctor(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Try camera, engine, display, disk and broker, and print what was found with the next step."""
     with _advice():
-        from device.config_file import load_config
-        from device.doctor import examine, print_findings
+        from device.service.doctor import examine, print_findings
+        from device.settings.config_file import load_config
 
         loaded = load_config(config)
         _log("error")
@@ -97,8 +97,8 @@ def doctor(config: ConfigOption = DEFAULT_CONFIG) -> None:
 def slides(config: ConfigOption = DEFAULT_CONFIG, limit: Annotated[int, typer.Option(min=1)] = 20) -> None:
     """List the slides in the record, newest first."""
     with _advice():
-        from device.config_file import load_config
         from device.report.terminal import print_slides
+        from device.settings.config_file import load_config
 
         print_slides(load_config(config).record_path, limit)
 
@@ -111,8 +111,8 @@ def report(
 ) -> None:
     """Write a slide of the record as a page: differential, description, morphology bank, provenance."""
     with _advice():
-        from device.config_file import load_config
         from device.report.page import write_page
+        from device.settings.config_file import load_config
 
         write_page(load_config(config).record_path, slide_id, out)
         typer.echo(str(out))
@@ -136,7 +136,7 @@ def watch(
 ) -> None:
     """The supervisor's terminal: print each slide's summary as it arrives."""
     with _advice():
-        from device.config import BrokerSection
+        from device.settings.config import BrokerSection
         from device.supervisor.watch import watch as watch_broker
 
         section = BrokerSection(
@@ -161,9 +161,9 @@ def bench(
 
 def _ask(config: Path, wish: str) -> None:
     with _advice():
-        from device.commands import Command
-        from device.config_file import load_config
-        from device.control import send
+        from device.service.control import send
+        from device.settings.config_file import load_config
+        from device.slide.commands import Command
 
         typer.echo(send(load_config(config).control_path, Command(wish)))
 
@@ -198,8 +198,8 @@ def status(config: ConfigOption = DEFAULT_CONFIG) -> None:
     with _advice():
         import json
 
-        from device.config_file import load_config
-        from device.control import ask_status
+        from device.service.control import ask_status
+        from device.settings.config_file import load_config
 
         typer.echo(json.dumps(ask_status(load_config(config).control_path), indent=2))
 

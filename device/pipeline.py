@@ -14,17 +14,17 @@ from statistics import median
 from typing import Protocol
 
 from device.camera.base import CameraState, CameraStatus, Frame
+from device.camera.quality import Focus, FocusMeter, exposure, sharpness
 from device.clock import Clock
-from device.commands import Command
-from device.control import Request
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.mqtt.publisher import BrokerStatus
-from device.quality import Focus, FocusMeter, exposure, sharpness
-from device.record import Provenance, SlideRecord
-from device.recording import FrameRecorder
+from device.service.control import Request
+from device.slide.commands import Command
 from device.slide.model import Slide, SlideState
 from device.slide.session import FieldCounted, FieldImproved, Observation, RefusedError, SlideSession
+from device.store.events import Provenance, SlideRecord
+from device.store.recording import FrameRecorder
 from device.view import EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
 from engines.detections import Detections
 from engines.errors import InferenceError

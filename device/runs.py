@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from device.app import Outcome, run
-from device.config import Config
 from device.display.factory import parse_display
+from device.settings.config import Config
 
 
 def run_configured(

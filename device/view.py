@@ -8,9 +8,9 @@ from pathlib import PurePath
 
 from device.camera.base import CameraState, CameraStatus
 from device.display.base import PartState
-from device.journal import JournalStatus
 from device.mqtt.payloads import PartStatus
 from device.mqtt.publisher import BrokerStatus
+from device.store.journal import JournalStatus
 
 _CAMERA_LEVEL = {
     CameraState.OPENING: "busy",

@@ -17,7 +17,7 @@ from engines.build import MIB, Built, GraphRefusedError, Phases, build_plan, wor
 from engines.build_kernel import compile_kernel
 from engines.bundle import Bundle
 from engines.errors import BuildError, BundleError, DeviceLostError, InferenceError, RuntimeUnavailableError
-from engines.evaluation.files import make_folder, write_whole
+from engines.files import make_folder, write_whole
 from engines.runtime.tensorrt.board import available_bytes, power_mode
 from engines.runtime.tensorrt.driver import Driver
 from engines.runtime.tensorrt.engine import TensorrtEngine

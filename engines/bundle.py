@@ -26,7 +26,7 @@ import numpy as np
 from engines.detections import Detections, Image
 from engines.errors import BundleError
 from engines.manifest import FileRecord, Manifest, parse_manifest
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 MANIFEST = "manifest.json"
 GOLDEN_IMAGE, GOLDEN_ANSWER = "golden.png", "golden.json"

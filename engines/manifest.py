@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from engines.decode import Thresholds
 from engines.errors import BundleError
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 SCHEMA_VERSION = 2
 """Raised when a manifest changes so that an older reader would misread it. 2: `quantization`, `gate` and `golden_tolerance`."""

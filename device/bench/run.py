@@ -33,7 +33,7 @@ from device.bench.way import (
 )
 from device.camera.factory import open_camera
 from device.clock import SystemClock
-from device.config import ReplayCamera, SimulatorCamera
+from device.settings.config import ReplayCamera, SimulatorCamera
 from engines.bench.machine import Machine
 from engines.bench.section import put_section
 from engines.bench.spread import Spread

@@ -20,19 +20,19 @@ from device.camera.base import Camera, Frame
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
 from device.clock import SystemClock, read_boot_id
-from device.commands import Command
-from device.config import Config, EngineSection, ReplayCamera, SimulatorCamera, SlideSection
 from device.display.base import ScreenView
 from device.display.overlay import draw_on
 from device.display.sheet import Sheet
 from device.errors import CameraError, EndOfSourceError
-from device.journal import Journal
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import Pipeline, Round
-from device.record import Provenance, SlideRecord
+from device.settings.config import Config, EngineSection, ReplayCamera, SimulatorCamera, SlideSection
+from device.slide.commands import Command
 from device.slide.model import Slide
 from device.slide.session import FieldCounted, SlideSession
 from device.store import Store, free_mb
+from device.store.events import Provenance, SlideRecord
+from device.store.journal import Journal
 from engines.bench.machine import peak_mib
 from engines.decode import candidates, region_batches
 from engines.detections import Float32, Image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from device.camera.base import Camera
 from device.clock import Clock
-from device.config import CameraSection, Picamera2Camera, ReplayCamera, V4l2Camera
+from device.settings.config import CameraSection, Picamera2Camera, ReplayCamera, V4l2Camera
 
 
 def open_camera(section: CameraSection, clock: Clock) -> Camera:

@@ -16,8 +16,8 @@ from typing_extensions import Self
 
 from device.camera.base import Frame
 from device.clock import Clock
-from device.config import Picamera2Camera as Picamera2Section
 from device.errors import CameraError, CameraLostError
+from device.settings.config import Picamera2Camera as Picamera2Section
 from engines.detections import Image
 
 log = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from device.camera.base import Frame
 from device.camera.pacing import Pacer
 from device.camera.pictures import PICTURE_SUFFIXES, PictureError, pictures_in, quiet_opencv, read_picture
 from device.clock import Clock
-from device.config import ReplayCamera as ReplaySection
 from device.errors import CameraError, CameraLostError, EndOfSourceError
+from device.settings.config import ReplayCamera as ReplaySection
 from engines.detections import Image
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""The rendered slide as a camera: engines.data.film under a moving stage, and the truth of what it showed.
+"""The rendered slide as a camera: engines.film under a moving stage, and the truth of what it showed.
 
 For demonstration and tests; the name says so wherever it is shown. What is measured on it says nothing about patients.
 """
@@ -18,17 +18,17 @@ from device.camera.base import Frame
 from device.camera.pacing import Pacer
 from device.camera.stage import Moment, StagePath, field_truth, film_size_um, plan_fields
 from device.clock import Clock
-from device.config import SimulatorCamera as SimulatorSection
 from device.errors import CameraLostError, EndOfSourceError
-from engines.data.film import FieldTruth, Film, Microscope
-from engines.data.film.optics import capture
+from device.settings.config import SimulatorCamera as SimulatorSection
 from engines.detections import Image
+from engines.film import FieldTruth, Film, Microscope
+from engines.film.optics import capture
 
 _REMEMBERED = 64  # frames whose truth is kept for whoever asks by the picture
 
 
 class SimulatorCamera:
-    """A technician reading a rendered slide: see `stage` for the path, engines.data.film for the picture.
+    """A technician reading a rendered slide: see `stage` for the path, engines.film for the picture.
 
     Frames are a pure function of the section and the frame number, but for the times on them; each has noise of its own. `fps` is
     kept by sleeping on the clock: a slower consumer of a source that waits (live: false) is not slowed further.

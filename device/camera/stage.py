@@ -12,8 +12,8 @@ from math import ceil, sin, sqrt
 import numpy as np
 import numpy.typing as npt
 
-from engines.data.film import FieldTruth, Film, Microscope
-from engines.data.film.plane import MAX_REACH_UM
+from engines.film import FieldTruth, Film, Microscope
+from engines.film.plane import MAX_REACH_UM
 
 Point = tuple[float, float]
 

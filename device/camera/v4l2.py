@@ -23,8 +23,8 @@ from device.camera.base import Frame
 from device.camera.inventory import stable_id_of, what_is_there
 from device.camera.pictures import jpeg_is_complete, quiet_opencv
 from device.clock import Clock
-from device.config import V4l2Camera as V4l2Section
 from device.errors import CameraError, CameraLostError
+from device.settings.config import V4l2Camera as V4l2Section
 from engines.detections import Image
 
 log = logging.getLogger(__name__)

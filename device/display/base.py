@@ -10,7 +10,7 @@ from typing import Protocol
 from typing_extensions import Self
 
 from device.camera.base import CameraStatus, Frame
-from device.commands import Command
+from device.slide.commands import Command
 from device.slide.model import Slide
 from device.slide.tally import Differential
 from engines.detections import Detections

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from device.config import DisplaySection
 from device.display.base import Display
 from device.errors import ConfigError
+from device.settings.config import DisplaySection
 
 FORMS = "none, screen or file:DIR"
 

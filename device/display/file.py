@@ -17,10 +17,10 @@ from types import TracebackType
 import cv2
 from typing_extensions import Self
 
-from device.commands import Command
 from device.display.base import ScreenView
 from device.display.overlay import draw
 from device.errors import DisplayError
+from device.slide.commands import Command
 from engines.detections import Image
 
 _log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from engines.detections import Image
 _DESCRIPTION_PX = (23, 22, 21, 20)
 _FOCUS_PARTS = 20
 _SHARP, _SOFT_FOCUS = 0.66, 0.33
-"""Colours of the meter only; the words come from device.quality."""
+"""Colours of the meter only; the words come from device.camera.quality."""
 
 
 def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:

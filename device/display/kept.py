@@ -10,9 +10,9 @@ from types import TracebackType
 from typing_extensions import Self
 
 from device.clock import Clock
-from device.commands import Command
 from device.display.base import Display, ScreenView
 from device.errors import DisplayError
+from device.slide.commands import Command
 
 log = logging.getLogger(__name__)
 

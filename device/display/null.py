@@ -7,8 +7,8 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from device.commands import Command
 from device.display.base import ScreenView
+from device.slide.commands import Command
 
 
 class NullDisplay:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 Colour = tuple[int, int, int]
 """Blue, green, red; 0 to 255, as OpenCV orders them."""

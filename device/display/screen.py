@@ -24,13 +24,13 @@ from types import TracebackType
 import numpy as np
 from typing_extensions import Self
 
-from device.commands import Command
-from device.config import DisplaySection
 from device.display.base import ScreenView
 from device.display.overlay import draw_on
 from device.display.sheet import Sheet
 from device.display.words import is_open
 from device.errors import DisplayError
+from device.settings.config import DisplaySection
+from device.slide.commands import Command
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 from device.camera.base import CameraState, CameraStatus
 from device.slide.model import ReviewState, Slide, SlideState
 from engines.detections import Float32
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 NOTICE = "UNREVIEWED — for review, not a diagnosis"
 REVIEWED_NOTICE = "REVIEWED — an aid to review, not a diagnosis"

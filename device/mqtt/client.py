@@ -24,8 +24,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from device.config import BrokerSection
 from device.errors import BrokerError
+from device.settings.config import BrokerSection
 
 log = logging.getLogger(__name__)
 

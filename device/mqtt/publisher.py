@@ -19,12 +19,12 @@ from typing import Final, Literal
 from typing_extensions import Self
 
 from device.clock import Clock, SystemClock
-from device.config import BrokerSection
 from device.errors import BrokerError
 from device.mqtt.client import Ack, Backoff, BrokerRefusedError, Link, Version, Will, open_link, versions_to_try
 from device.mqtt.outbox import Outbox, Spool
 from device.mqtt.payloads import DeviceStatus
 from device.mqtt.topics import Topics
+from device.settings.config import BrokerSection
 
 log = logging.getLogger(__name__)
 

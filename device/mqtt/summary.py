@@ -22,7 +22,7 @@ from device.mqtt.payloads import (
 )
 from device.slide.model import Cell, Slide, SlideState
 from device.slide.tally import Differential, percent
-from engines.spec import Attribute, Taxonomy
+from engines.taxonomy import Attribute, Taxonomy
 
 _CLOSED: dict[SlideState, Literal["review", "aborted"]] = {
     SlideState.REVIEW: "review",

@@ -18,7 +18,7 @@ from device.slide.bank import MARGIN_SHARE, BankCell, morphology_bank
 from device.slide.description import CLEAR_MAJORITY, attribute_majorities
 from device.slide.model import Cell, Field, Slide
 from device.slide.tally import Differential, differential
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 PER_TYPE = 12
 """Cells of one type that the bank shows."""

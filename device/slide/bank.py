@@ -9,7 +9,7 @@ import numpy as np
 
 from device.slide.model import Cell, Slide
 from engines.detections import Image
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 MARGIN_SHARE = 0.25
 """Of the box's longer side, on every side: neighbours and the cell's outline help the reader."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from device.slide.model import Cell, Slide, SlideState
 from device.slide.tally import Differential, DifferentialRow
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 NOTICE = "For review, not a diagnosis."
 CLEAR_MAJORITY = 0.6

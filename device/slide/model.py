@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from engines.detections import Float32
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 
 class SlideState(str, Enum):
@@ -30,7 +30,7 @@ class ReviewState(str, Enum):
 class Cell:
     """One counted cell.
 
-    box_px: (x1, y1, x2, y2) in the field's pixels. attributes: (A,) float32 probabilities (see engines.spec), NaN if unknown.
+    box_px: (x1, y1, x2, y2) in the field's pixels. attributes: (A,) float32 probabilities (see engines.taxonomy), NaN if unknown.
     identified: False where the score is too low to name a type; the cell is then counted as unidentified.
     crop_jpeg: the cell with a margin, JPEG; empty where crops are switched off.
     """
@@ -60,7 +60,7 @@ class Field:
     captured_at: datetime
     source: str
     size_px: tuple[int, int]
-    focus: float  # sharpness measure of device.quality, larger is sharper
+    focus: float  # sharpness measure of device.camera.quality, larger is sharper
     cells: tuple[Cell, ...]
 
 

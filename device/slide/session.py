@@ -11,15 +11,15 @@ from datetime import datetime
 
 from device.camera.base import Frame
 from device.clock import Clock
-from device.config import SlideSection
 from device.errors import LeukoscopeError
+from device.settings.config import SlideSection
 from device.slide.bank import crop_jpeg
 from device.slide.description import describe
 from device.slide.model import Cell, Field, Slide, SlideState
 from device.slide.motion import FieldPicture, Motion, RestDetector
 from device.slide.tally import Differential, differential
 from engines.detections import Detections
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 CLEARLY_SHARPER = 1.15
 """A frame must be sharper than the counted one by this factor to take its place."""

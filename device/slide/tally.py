@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from device.slide.model import Cell
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
 from engines.detections import Float32
 from engines.runtime.base import EngineInfo
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 OPEN_STATES = (SlideState.COUNTING, SlideState.PAUSED)
 

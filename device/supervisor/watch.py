@@ -15,11 +15,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from device.config import BrokerSection
 from device.errors import BrokerError
 from device.mqtt.client import Backoff, BrokerLostError, BrokerRefusedError, open_link, versions_to_try
 from device.mqtt.payloads import DeviceStatus, PayloadError, SlideSummary, read_status, read_summary
 from device.mqtt.topics import ANY_DEVICE, Topics
+from device.settings.config import BrokerSection
 
 _LARGEST_BYTES = 1 << 20
 _BAR_COLUMNS = 32

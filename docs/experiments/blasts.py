@@ -23,7 +23,7 @@ from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.decode import box_iou
 from engines.errors import DataError
 from engines.network import AttriDet, without_variances
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 from engines.training import checkpoint
 
 SUM, OVERLAP = 0.5, 0.5

@@ -21,7 +21,7 @@ from engines.adapt.recolour import recolour
 from engines.data.augment import Sample
 from engines.detections import Image
 from engines.network import AttriDet
-from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from engines.training.dataset import Batch, TrainingSet, collate
 from engines.training.loop import Run, Trainer
 

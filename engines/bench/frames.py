@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines.data.film import Film, Microscope
 from engines.detections import Image
 from engines.errors import DataError
+from engines.film import Film, Microscope
 
 RENDERED = "rendered"
 _SEED, _CASE = 7, "AML"

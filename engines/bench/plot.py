@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from engines.bench.measure import WHOLE, Measured
-from engines.evaluation.plot_style import BLUE, FAINT, INK, ORANGE, PURPLE, SKY, headline, style
+from engines.plot_style import BLUE, FAINT, INK, ORANGE, PURPLE, SKY, headline, style
 
 _COLOURS = {"preprocess": SKY, "detector": BLUE, "nms": PURPLE, "attributes": ORANGE}
 

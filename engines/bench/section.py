@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engines.bench.machine import Machine
 from engines.errors import DataError
-from engines.evaluation.files import make_folder, write_whole
+from engines.files import make_folder, write_whole
 
 _HEAD = """# Benchmarks
 

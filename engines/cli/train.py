@@ -111,7 +111,7 @@ def train(
     torchrun shares each batch among GPUs, or processes of a CPU; but for dropout's draws the result is that of one.
     """
     from engines.commands.train import run
-    from engines.commands.train_request import Request
+    from engines.training.request import Request
 
     asked = {name for name in ctx.params if getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"}
     request = Request(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from engines.commands.terminal import follow, progress_bar
-from engines.commands.train_request import parse_folder
 from engines.data.leukemiaattri import has_labels, read_split
 from engines.errors import DataError
+from engines.training.request import parse_folder
 
 if TYPE_CHECKING:
     from engines.data.augment import Sample

@@ -19,7 +19,7 @@ from engines.bench.section import put_section
 from engines.commands.bench_tables import print_measured
 from engines.commands.terminal import one_task, progress_bar
 from engines.errors import DataError
-from engines.evaluation.files import write_whole
+from engines.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def run(request: Request) -> Measured:
             written.callback(console.print, f"written: {request.json}", soft_wrap=True)
         if request.plot is not None:
             from engines.bench.plot import frame_times
-            from engines.evaluation.plot_style import png
+            from engines.plot_style import png
 
             write_whole(request.plot, png(frame_times(measured, words(request.frames))))
             written.callback(console.print, f"written: {request.plot}", soft_wrap=True)

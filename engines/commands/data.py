@@ -19,7 +19,7 @@ from engines.data.layout import find_subsets, patient_of
 from engines.data.splits import Plan, plan, write_plan
 from engines.data.writing import Bring
 from engines.errors import DataError
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 _Choice = TypeVar("_Choice", bound=Enum)
 _table = partial(table_of, padding=(0, 1, 0, 0))

@@ -18,8 +18,8 @@ from engines.data.census import Census, in_order
 from engines.data.check import Checked, check
 from engines.data.faults import Fault
 from engines.data.vocabulary import NOT_APPLICABLE
-from engines.evaluation.files import write_whole
-from engines.spec import UNKNOWN, Taxonomy
+from engines.files import write_whole
+from engines.taxonomy import UNKNOWN, Taxonomy
 
 _table = partial(table_of, caption_justify="left", padding=0, collapse_padding=True, pad_edge=False)
 FIRST = 12

@@ -14,8 +14,8 @@ from engines.commands.evaluate_tables import tables
 from engines.commands.terminal import one_task
 from engines.decode import Thresholds
 from engines.errors import DataError
-from engines.evaluation.files import write_whole
 from engines.evaluation.folder import evaluate_folder
+from engines.files import write_whole
 from engines.runtime.engine import NetworkEngine
 from engines.runtime.factory import open_engine
 

@@ -20,10 +20,10 @@ from typing import Any
 from rich.console import Console
 
 from engines.bench.machine import processor
-from engines.commands.experiment_plan import Bar, Plan, PlannedRun, read_plan, starts_from
 from engines.data.writing import whole_folder
 from engines.errors import DataError, EnginesError
-from engines.evaluation.files import make_folder, write_whole
+from engines.experiments.plan import Bar, Plan, PlannedRun, read_plan, starts_from
+from engines.files import make_folder, write_whole
 
 
 class RunFailedError(EnginesError):

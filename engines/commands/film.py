@@ -8,11 +8,11 @@ from typing import Any
 from rich.console import Console
 
 from engines.commands.terminal import one_task
-from engines.data.film import write_dataset
+from engines.film import write_dataset
 
 
 def run(out: Path, **options: Any) -> None:
-    """Renders with a progress bar; options as in `engines.data.film.write_dataset`. Raises DataError."""
+    """Renders with a progress bar; options as in `engines.film.write_dataset`. Raises DataError."""
     with one_task("rendering") as progress:
         write_dataset(out, **options, progress=progress)
     Console().print(f"written: {out}", soft_wrap=True)

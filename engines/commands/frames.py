@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from calibration.frame_pictures import contact_sheet
-from calibration.frame_statistics import spread
-from calibration.frames import Frame, FrameSet, Survey, cover, pictures_in, survey
+from calibration.int8.frame_pictures import contact_sheet
+from calibration.int8.frame_statistics import spread
+from calibration.int8.frames import Frame, FrameSet, Survey, cover, pictures_in, survey
 from engines.commands.terminal import one_task, table_of
 from engines.data.layout import find_splits, patient_of
 from engines.errors import DataError
-from engines.evaluation.files import make_folder, write_whole
+from engines.files import make_folder, write_whole
 
 INDEX = "frames.jsonl"
 """What `leukoscope run --record` writes beside its frames."""

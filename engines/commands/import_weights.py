@@ -16,7 +16,7 @@ from rich.table import Table
 
 from engines.commands.evaluate import write_json
 from engines.errors import DataError
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 if TYPE_CHECKING:
     from engines.network.foreign import Entry, Transfer

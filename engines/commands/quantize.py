@@ -12,11 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from calibration.frames import FrameSet, choose, pictures_in, read_set
-from calibration.quantize import METHODS, Method
+from calibration.int8.bundles import Quantiser, blocks_of_bundle
+from calibration.int8.frames import FrameSet, choose, pictures_in, read_set
+from calibration.int8.quantize import METHODS, Method
 from engines.bundle import Bundle, resolve
 from engines.commands.gate import folder_and_split, table
-from engines.commands.quantize_work import Quantiser, blocks_of_bundle
 from engines.commands.terminal import one_task, table_of
 from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.errors import BundleError, DataError

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from engines.commands.terminal import follow, progress_bar
-from engines.commands.train_request import FILE, Request, keep, parse_folder, recalled
 from engines.data.leukemiaattri import LabelledImage, has_labels, read_split
 from engines.errors import DataError
+from engines.training.request import FILE, Request, keep, parse_folder, recalled
 
 __all__ = ["Request", "parse_folder", "run"]
 

@@ -13,15 +13,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from calibration.registration import nominal_scale
+from calibration.transfer.output import MANUAL, STATUS, gather, limits_of, write_labels, write_tables
+from calibration.transfer.registration import nominal_scale
+from calibration.transfer.report import FOLDER, Drawing, write_report
+from calibration.transfer.sides import Pairing, SidePicture, pair_all, pair_by_file, pair_by_name, read_side
+from calibration.transfer.work import UNLABELLED, FeatureCache, LabelKeeper, Outcome, Wishes, carry_labels, register_pairs
 from engines.commands.terminal import progress_bar
-from engines.commands.transfer_output import MANUAL, STATUS, gather, limits_of, write_labels, write_tables
-from engines.commands.transfer_report import FOLDER, Drawing, write_report
-from engines.commands.transfer_sides import Pairing, SidePicture, pair_all, pair_by_file, pair_by_name, read_side
-from engines.commands.transfer_work import UNLABELLED, FeatureCache, LabelKeeper, Outcome, Wishes, carry_labels, register_pairs
 from engines.data.writing import Bring, whole_folder
 from engines.errors import DataError
-from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 _MOST_PRINTED = 40
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from engines.data.faults import Fault, Kind
 from engines.data.labels import UNSIZED, CellLabel, Picture
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 OVERHANG_PX = 1.0
 """Up to here a box that leaves the picture is rounding: published TXT has three decimals, 0.3 px at 640."""

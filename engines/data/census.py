@@ -10,7 +10,7 @@ from typing import Any
 from engines.data.labels import CellLabel, Picture
 from engines.data.layout import film_name
 from engines.data.vocabulary import NOT_APPLICABLE
-from engines.spec import UNKNOWN, Taxonomy
+from engines.taxonomy import UNKNOWN, Taxonomy
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from engines.data.labels import UNSIZED, Picture
 from engines.data.layout import FLAT, Split, Subset, film_name, find_subsets
 from engines.data.leukemiaattri import match_names, txt_pictures
 from engines.data.pictures import Decoded, decode
-from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 Progress = Callable[[int, int], None]
 

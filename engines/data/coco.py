@@ -13,7 +13,7 @@ from typing import Any
 from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.labels import CellLabel, Picture, PictureLabels, sound_box
 from engines.data.vocabulary import attribute_codes, class_code, json_code, json_key, json_values, nearest_class
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")

@@ -14,7 +14,7 @@ from engines.data.leukemiaattri import SplitLabels, read_pictures
 from engines.data.vocabulary import NOT_APPLICABLE
 from engines.data.writing import Bring, bring, whole_folder, write_json, write_txt
 from engines.errors import DataError
-from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 
 class Format(str, Enum):

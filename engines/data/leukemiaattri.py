@@ -23,7 +23,7 @@ from engines.data.pictures import image_size_hw
 from engines.data.txt import read_txt
 from engines.detections import Float32, Image, Int64
 from engines.errors import DataError
-from engines.spec import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy
 
 __all__ = ["IMAGE_SUFFIXES", "LabelledImage", "SplitLabels", "has_labels", "image_size_hw", "read_pictures", "read_split"]
 
@@ -39,6 +39,7 @@ class LabelledImage:
 
     size_hw: height and width in px. boxes_px: (N, 4) float32, x1 y1 x2 y2. classes: (N,) int64.
     attributes: (N, A) int64, one column for each attribute of the taxonomy, -1 where unknown or not applicable.
+    ignored_px: (M, 4) float32, x1 y1 x2 y2 of regions in which nothing is learnt or scored (a clump, unreviewed ground).
     """
 
     path: Path
@@ -46,6 +47,7 @@ class LabelledImage:
     boxes_px: Float32
     classes: Int64
     attributes: Int64
+    ignored_px: Float32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
     def read(self) -> Image:
         """The picture as BGR; DataError if it cannot be decoded."""

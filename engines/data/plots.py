@@ -10,7 +10,7 @@ from engines.data.census import Census, together
 from engines.data.layout import FLAT
 from engines.data.vocabulary import NOT_APPLICABLE
 from engines.errors import DataError
-from engines.spec import UNKNOWN, Taxonomy
+from engines.taxonomy import UNKNOWN, Taxonomy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,7 +21,7 @@ from engines.data.layout import UNLABELLED, Split, find_subsets, patient_of
 from engines.data.leukemiaattri import SplitLabels
 from engines.data.writing import Bring, bring, whole_folder, write_json, write_txt
 from engines.errors import DataError
-from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 KEPT = ("test",)
 """Splits that are left as they are unless asked for: what a paper's figures are measured on."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.labels import TXT_ROUNDING_PX, CellLabel, sound_box
 from engines.data.vocabulary import attribute_codes, txt_codes
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 SPARSE_COLUMNS = 16
 """Of the sparse data set that followed (SLA-Det): four more for the labelled patch."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from engines.spec import UNKNOWN, Attribute, Taxonomy
+from engines.taxonomy import UNKNOWN, Attribute, Taxonomy
 
 NOT_APPLICABLE = -2
 """An attribute that has no meaning for this object (class None). Training sees UNKNOWN for both; files keep them apart."""

@@ -16,7 +16,7 @@ from engines.data.labels import Picture
 from engines.data.pictures import image_size_hw
 from engines.data.txt import txt_line
 from engines.errors import DataError
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 
 class Bring(str, Enum):

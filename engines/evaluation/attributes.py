@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engines.decode import box_iou
 from engines.detections import Float32, Int64
-from engines.spec import UNKNOWN, Taxonomy
+from engines.taxonomy import UNKNOWN, Taxonomy
 
 MIN_IOU = 0.5
 """What a detection must overlap a labelled cell by, to be asked for its attributes."""

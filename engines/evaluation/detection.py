@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engines.decode import AP_THRESHOLDS, box_iou
 from engines.detections import Float32, Int64
 from engines.errors import RuntimeUnavailableError
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 """What a match must reach: .5, .55 ... .95."""

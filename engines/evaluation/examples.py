@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from engines.detections import Float32, Image
 from engines.errors import DataError
 from engines.evaluation.parts import Example
-from engines.evaluation.plot_style import BLUE, INK, ORANGE, RED, SOFT, Dash, headline, style
+from engines.plot_style import BLUE, INK, ORANGE, RED, SOFT, Dash, headline, style
 
 EACH = 4
 """Pictures of each kind, at most."""

@@ -11,7 +11,7 @@ import numpy as np
 from engines.data.layout import patient_of
 from engines.detections import Int64
 from engines.evaluation.detection import Float64
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 ALL_PICTURES = "all pictures"
 """Name of the one film of a folder whose file names give no patient."""

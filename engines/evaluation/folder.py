@@ -17,7 +17,7 @@ from engines.evaluation.gather import Seen, look
 from engines.evaluation.intervals import RESAMPLES, bootstrap
 from engines.evaluation.result import Evaluation, Published, Use, WorkingPoint
 from engines.runtime.engine import NetworkEngine
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 Progress = Callable[[int, int], None]
 """Called with (pictures done, pictures in all)."""

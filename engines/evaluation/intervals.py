@@ -17,7 +17,7 @@ from engines.evaluation.detection import Float64, Judged
 from engines.evaluation.films import FilmScore
 from engines.evaluation.gather import Seen
 from engines.evaluation.resample import RankedClass, by_coco, by_yolo, coco_ap_of, rank, sample_weights, yolo_ap_of
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 RESAMPLES = 1000
 LEVEL = 0.95

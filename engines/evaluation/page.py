@@ -16,13 +16,13 @@ from engines.decode import AP_THRESHOLDS
 from engines.evaluation.attributes import MIN_IOU, mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.examples import KEY, choose, example_pair, summary
-from engines.evaluation.files import make_folder, write_whole
 from engines.evaluation.films import FilmScore
 from engines.evaluation.intervals import LEVEL, Interval
-from engines.evaluation.plot_style import DPI, jpeg
 from engines.evaluation.plots import rendered
 from engines.evaluation.result import NOTICE, Evaluation
 from engines.evaluation.scores import IN_WORDS, largest_difference, most, number, signed_pp
+from engines.files import make_folder, write_whole
+from engines.plot_style import DPI, jpeg
 
 _TEMPLATE = "page.html.j2"
 _SMALL_PX = 420

@@ -18,7 +18,7 @@ from engines.detections import Float32, Image, Int64
 from engines.errors import DataError
 from engines.evaluation.examples import short
 from engines.evaluation.pairs import Agreement, Disagreement, PicturePairs
-from engines.evaluation.plot_style import BLUE, BLUES, FAINT, GREEN, INK, LINE, RED, SOFT, Dash, headline, style
+from engines.plot_style import BLUE, BLUES, FAINT, GREEN, INK, LINE, RED, SOFT, Dash, headline, style
 
 Pen = tuple[str, Dash]
 REFERENCE: Pen = (BLUE, "-")

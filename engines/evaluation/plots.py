@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 
 from engines.detections import Int64
 from engines.evaluation.examples import choose, examples
-from engines.evaluation.files import make_folder, write_whole
 from engines.evaluation.parts import Differential, Parts
-from engines.evaluation.plot_style import BLUES, FAINT, INK, LINE, ORANGE, SOFT, headline, jpeg, pens, png, style
+from engines.files import make_folder, write_whole
+from engines.plot_style import BLUES, FAINT, INK, LINE, ORANGE, SOFT, headline, jpeg, pens, png, style
 
 _PANELS = 12
 """Films on one picture of differentials."""

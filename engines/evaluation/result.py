@@ -17,7 +17,7 @@ from engines.evaluation.films import FilmScore
 from engines.evaluation.intervals import LEVEL, Intervals
 from engines.evaluation.parts import Differential, Example, Parts
 from engines.runtime.base import EngineInfo
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 NOTICE = "For review, not a diagnosis."
 """Stands on every page and in every file."""

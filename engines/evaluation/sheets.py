@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.evaluation.detection import FREQUENT_CELLS
-from engines.evaluation.files import make_folder, write_whole
 from engines.evaluation.result import NOTICE, Evaluation
+from engines.files import make_folder, write_whole
 
 Row = dict[str, Any]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from engines.errors import BundleError
 from engines.network.attridet import AttriDet
 from engines.network.yolov5 import VARIANCES
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 
 def save_weights(model: AttriDet, path: Path, record: Mapping[str, Any]) -> None:

@@ -13,14 +13,14 @@ import numpy as np
 
 from engines.bundle import Bundle
 from engines.evaluation.attributes import MIN_IOU
-from engines.evaluation.files import make_folder, write_whole
 from engines.evaluation.page import Plot, page_environment
 from engines.evaluation.pair_pictures import KEY, changes, confusions, crop
 from engines.evaluation.pairs import Disagreement, Kind, worst
-from engines.evaluation.plot_style import jpeg, png
 from engines.evaluation.result import NOTICE
+from engines.files import make_folder, write_whole
 from engines.gate.measure import GateResult
 from engines.gate.words import points, rows, sentence, verdict
+from engines.plot_style import jpeg, png
 
 _TEMPLATE = "gate.html.j2"
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)

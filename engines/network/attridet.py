@@ -8,7 +8,7 @@ from torch import Tensor
 
 from engines.network.attribute_head import AttributeHead
 from engines.network.yolov5 import ANCHORS_PX, Taps, YOLOv5
-from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 
 class AttriDet(YOLOv5):

@@ -9,7 +9,7 @@ from typing import Protocol
 from typing_extensions import Self
 
 from engines.detections import Detections, Image
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from engines.data.augment import Sample
 from engines.errors import DataError
 from engines.network import AttriDet
 from engines.network.yolov5 import STRIDES
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 from engines.training import checkpoint
 from engines.training.hyper import Hyper
 

@@ -11,7 +11,7 @@ import torch
 from engines.errors import DataError
 from engines.export.weights import has_variances, load_weights
 from engines.network import AttriDet, copy_fitting
-from engines.spec import Taxonomy
+from engines.taxonomy import Taxonomy
 
 FORMAT = 1
 

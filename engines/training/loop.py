@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from engines.data.augment import Sample
 from engines.errors import EnginesError
 from engines.network import AttriDet, Taps
-from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from engines.training import checkpoint, parallel, record
 from engines.training.agreement import must_agree, must_fit, start_from
 from engines.training.autoanchor import AnchorChoice, choose_anchors

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.evaluation.files import write_whole
+from engines.files import write_whole
 
 Row = Mapping[str, float]
 _DRAWING_SHARE = 0.05
@@ -92,8 +92,8 @@ def panel_of(column: str) -> str:
 
 def draw(history: Sequence[Row], path: Path) -> None:
     """The run's curves over its epochs as a PNG, without a screen."""
-    from engines.evaluation.plot_style import png
     from engines.evaluation.plots import training_curves
+    from engines.plot_style import png
 
     panels: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for column in dict.fromkeys(name for row in history for name in row):

@@ -13,8 +13,8 @@ from device.camera.base import CameraState
 from device.camera.capture import Capture
 from device.camera.picamera import Picamera2Camera, list_libcamera
 from device.clock import SystemClock
-from device.config import Picamera2Camera as Picamera2Section
 from device.errors import CameraError, CameraLostError
+from device.settings.config import Picamera2Camera as Picamera2Section
 
 pytestmark = [
     pytest.mark.hardware,

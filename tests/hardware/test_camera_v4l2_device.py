@@ -23,8 +23,8 @@ from device.camera.inventory import VideoDevice, list_devices
 from device.camera.pacing import Pauses
 from device.camera.v4l2 import SELECT_TIMEOUT_S, V4l2Camera
 from device.clock import SystemClock
-from device.config import V4l2Camera as V4l2Section
 from device.errors import CameraError, CameraLostError
+from device.settings.config import V4l2Camera as V4l2Section
 
 pytestmark = pytest.mark.hardware
 

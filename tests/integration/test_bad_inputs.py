@@ -15,7 +15,7 @@ import pytest
 from device.mqtt.payloads import SlideSummary
 from device.store import Store
 from engines.bundle import resolve
-from engines.data.film import Film, Microscope
+from engines.film import Film, Microscope
 
 pytestmark = pytest.mark.integration
 

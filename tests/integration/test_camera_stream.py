@@ -17,8 +17,8 @@ from device.camera.capture import Capture
 from device.camera.factory import open_camera
 from device.camera.pacing import Pauses
 from device.clock import SystemClock
-from device.config import ReplayCamera as ReplaySection
 from device.errors import CameraError, CameraLostError
+from device.settings.config import ReplayCamera as ReplaySection
 
 pytestmark = pytest.mark.integration
 

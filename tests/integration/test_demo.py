@@ -8,9 +8,9 @@ import cv2
 import pytest
 from rich.console import Console
 
-from device.demo import run_demo
+from device.demo.run import run_demo
 from device.mqtt.payloads import SlideSummary
-from engines.data.film import Film, Microscope
+from engines.film import Film, Microscope
 
 pytestmark = pytest.mark.integration
 

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.frames import choose, pictures_in
+from calibration.int8.frames import choose, pictures_in
 from device.store import Store
-from engines.data.film import Film, Microscope
+from engines.film import Film, Microscope
 
 pytestmark = pytest.mark.integration
 

@@ -15,16 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import gallery
 import numpy as np
 import pytest
 
-from device.commands import Command
-from device.config import DisplaySection
-from device.display import gallery
 from device.display import screen as screen_module
 from device.display.overlay import draw
 from device.display.screen import Screen
 from device.errors import DisplayError
+from device.settings.config import DisplaySection
+from device.slide.commands import Command
 
 pytestmark = [
     pytest.mark.integration,

@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
+from truth_engine import TruthEngine
 
+from device.camera.quality import sharpness
 from device.camera.simulator import SimulatorCamera
-from device.camera.truth_engine import TruthEngine
 from device.clock import SystemClock
-from device.config import SimulatorCamera as SimulatorSection
-from device.config import SlideSection
 from device.errors import EndOfSourceError
-from device.quality import sharpness
+from device.settings.config import SimulatorCamera as SimulatorSection
+from device.settings.config import SlideSection
 from device.slide.session import FieldCounted, FieldImproved, SlideSession
 
 pytestmark = pytest.mark.integration

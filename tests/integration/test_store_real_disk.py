@@ -25,7 +25,7 @@ from device.errors import StoreError
 from device.slide.model import Cell, Field, Slide
 from device.store import Store
 from engines.runtime.base import EngineInfo
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 now = datetime(2026, 11, 23, tzinfo=timezone.utc)
 model = EngineInfo("attridet-n", "1.0.0", "ab" * 32, "onnxruntime", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)

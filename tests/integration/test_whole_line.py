@@ -9,21 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from truth_engine import TruthEngine
 
 from device.app import Parts, run
 from device.camera.simulator import SimulatorCamera
-from device.camera.truth_engine import TruthEngine
 from device.clock import SystemClock
-from device.config import BrokerSection, Config, DeviceSection, DisplaySection, SlideSection
-from device.config import SimulatorCamera as SimulatorSection
+from device.demo.broker import EmbeddedBroker
 from device.display.null import NullDisplay
-from device.mqtt.embedded_broker import EmbeddedBroker
 from device.mqtt.payloads import SlideSummary
 from device.pipeline import Pipeline, Round
+from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, SlideSection
+from device.settings.config import SimulatorCamera as SimulatorSection
 from device.slide.model import SlideState
 from device.store import Store
 from device.supervisor.watch import watch
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 pytestmark = pytest.mark.integration
 

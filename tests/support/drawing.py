@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gallery
 import numpy as np
 
-from device.display import gallery, palette, text
+from device.display import palette, text
 from device.display.base import ScreenView
 from device.display.layout import layout
 from engines.detections import Image
-from engines.spec import UNKNOWN
+from engines.taxonomy import UNKNOWN
 
 SIZE = (1920, 1080)
 PLACE = layout(*SIZE)

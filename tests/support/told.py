@@ -10,7 +10,7 @@ import cv2
 from engines.bundle import Bundle
 from engines.detections import Image
 from engines.runtime.onnx import OnnxEngine
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 
 def told_split(root: Path, bundle: Bundle, frame: Image) -> Path:

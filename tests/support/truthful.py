@@ -13,7 +13,7 @@ from engines.decode import Thresholds
 from engines.detections import Float32, Image
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import NetworkEngine
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 BOXES = ((20, 30, 80, 90), (120, 100, 200, 180), (220, 20, 300, 80))  # x1 y1 x2 y2
 CLASSES = (1, 0, 7)

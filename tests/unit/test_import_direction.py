@@ -18,18 +18,26 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("device", "engines", "calibration")
 
 LAYERS = (
-    ("engines.spec", "engines.errors", "engines.detections", "engines.beside"),
+    ("engines.taxonomy", "engines.errors", "engines.detections", "engines.beside", "engines.files"),
     ("engines.preprocess", "engines.decode", "engines.manifest", "engines.bundle"),
     ("engines.runtime",),
 )
 """Rooms of `engines` that the daemon needs: each imports from its own layer and those above it in this list, and no other room."""
 
-BOTTOM = ("engines.spec", "engines.errors", "engines.detections", "engines.beside", "engines.preprocess", "engines.decode")
+BOTTOM = (
+    "engines.taxonomy",
+    "engines.errors",
+    "engines.detections",
+    "engines.beside",
+    "engines.files",
+    "engines.preprocess",
+    "engines.decode",
+)
 BOTTOM_MAY = {"numpy", "cv2", "typing_extensions"}
 
 DEVICE_MAY = tuple(room for layer in LAYERS for room in layer)
-FILM_IN = ("device.camera.simulator", "device.camera.stage", "device.camera.truth_engine")
-"""The rendered slide comes into the daemon by the simulated camera, its stage and the engine that knows its truth, and no other way."""
+FILM_IN = ("device.camera.simulator", "device.camera.stage")
+"""The rendered slide comes into the daemon by the simulated camera and its stage, and no other way."""
 BENCH_SHARED = ("engines.bench.machine", "engines.bench.section", "engines.bench.spread")
 """What the daemon's benchmark, and nothing else of it, shares with the engines' benchmark."""
 
@@ -40,14 +48,14 @@ ONLY_IN = {
     "pycuda": ("engines.runtime.tensorrt", "engines.build"),
     "cuda": ("engines.runtime.tensorrt", "engines.build"),
     "openvino": ("engines.runtime.openvino",),
-    "onnxruntime": ("engines.runtime", "engines.export", "engines.gate", "calibration.quantize"),
-    "onnx": ("engines.export", "engines.build", "calibration.quantize", "calibration.half"),
+    "onnxruntime": ("engines.runtime", "engines.export", "engines.gate", "calibration.int8.quantize"),
+    "onnx": ("engines.export", "engines.build", "calibration.int8.quantize", "calibration.int8.half"),
     "picamera2": ("device.camera.picamera",),
     "libcamera": ("device.camera.picamera",),
     "PySide6": ("device.display.window",),
-    "amqtt": ("device.mqtt.embedded_broker",),
+    "amqtt": ("device.demo.broker",),
     "paho": ("device.mqtt",),
-    "matplotlib": ("engines.training", "engines.evaluation", "engines.data.plots", "engines.bench.plot"),
+    "matplotlib": ("engines.training", "engines.evaluation", "engines.plot_style", "engines.data.plots", "engines.bench.plot"),
     "ultralytics": (),
 }
 """Heavy or platform-bound libraries, and the only modules that may name them."""
@@ -134,21 +142,17 @@ def broken_rules(found: Import) -> list[str]:
     if top == "device" and not within(by, ("device",)):
         broken.append("nothing imports device but device itself")
     if within(by, ("device",)) and top == "engines" and not within(names, DEVICE_MAY):
-        film = within(names, ("engines.data.film",)) and within(by, FILM_IN)
+        film = within(names, ("engines.film",)) and within(by, FILM_IN)
         bench = within(names, BENCH_SHARED) and within(by, ("device.bench",))
         if not film and not bench:
             broken.append(
-                f"device may use of engines only {', '.join(DEVICE_MAY)}, engines.data.film in {', '.join(FILM_IN)}, "
+                f"device may use of engines only {', '.join(DEVICE_MAY)}, engines.film in {', '.join(FILM_IN)}, "
                 f"and {', '.join(BENCH_SHARED)} in device.bench"
             )
     if within(by, ("device",)) and top == "calibration" and not within(names, ("calibration.profile",)):
         broken.append("device may use of calibration only calibration.profile")
-    if (
-        within(by, ("calibration",))
-        and top == "engines"
-        and not within(names, ("engines.spec", "engines.errors", "engines.preprocess"))
-    ):
-        broken.append("calibration may use of engines only spec, errors and preprocess")
+    if within(by, ("calibration",)) and within(names, ("engines.cli", "engines.commands")):
+        broken.append("calibration may use of engines everything but its commands")
     if within(by, ("engines",)) and top == "calibration" and not within(by, ("engines.cli", "engines.commands")):
         broken.append("engines may use calibration only in its commands")
     for level, layer in enumerate(LAYERS):
@@ -196,27 +200,27 @@ def test_no_room_imports_itself_by_way_of_others() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "rule"),
     [
-        ("engines.spec", "import device.config", "nothing imports device"),
+        ("engines.taxonomy", "import device.settings.config", "nothing imports device"),
         ("calibration.optics", "def f():\n    from device import config", "nothing imports device"),
         ("device.app", "import torch", "torch is imported in"),
         ("device.app", "def f():\n    import torch", "torch is imported in"),
         ("device.app", "import importlib\nimportlib.import_module('onnxruntime')", "onnxruntime is imported in"),
         ("device.app", "from engines.training import loop", "device may use of engines only"),
-        ("device.pipeline", "from engines.data.film import scene", "device may use of engines only"),
-        ("device.app", "from calibration.quantize import x", "only calibration.profile"),
+        ("device.pipeline", "from engines.film import scene", "device may use of engines only"),
+        ("device.app", "from calibration.int8.quantize import x", "only calibration.profile"),
         ("engines.decode", "import scipy", "the bottom rooms"),
-        ("engines.spec", "from engines.decode import nms", "may use of engines only"),
+        ("engines.taxonomy", "from engines.decode import nms", "may use of engines only"),
         ("engines.runtime.onnx", "from ..network import yolov5", "may use of engines only"),
         ("engines.cli", "import torch", "torch is imported in"),
         ("engines.data.augment", "import torch", "torch is imported in"),
         ("engines.network.layers", "from calibration import profile", "only in its commands"),
-        ("calibration.frames", "from engines.training import loop", "calibration may use of engines only"),
+        ("calibration.int8.frames", "from engines.commands import train", "everything but its commands"),
         ("engines.network.yolov5", "import ultralytics", "no module"),
     ],
 )
 def test_a_broken_rule_is_seen(module: str, source: str, rule: str) -> None:
     known = frozenset(
-        {"device.config", "engines.training.loop", "engines.data.film.scene", "engines.network.yolov5", "calibration.profile"}
+        {"device.settings.config", "engines.training.loop", "engines.film.scene", "engines.network.yolov5", "calibration.profile"}
     )
     broken = [words for found in imports_of(source, module, False, known) for words in broken_rules(found)]
     assert any(rule in words for words in broken), broken
@@ -226,14 +230,14 @@ def test_a_broken_rule_is_seen(module: str, source: str, rule: str) -> None:
     ("module", "source"),
     [
         ("engines.cli", "def train():\n    import torch"),
-        ("device.camera.simulator", "from engines.data.film import plane"),
+        ("device.camera.simulator", "from engines.film import plane"),
         ("device.camera.picamera", "def f():\n    from picamera2 import Picamera2"),
-        ("engines.decode", "import cv2, numpy\nfrom engines.spec import Taxonomy"),
+        ("engines.decode", "import cv2, numpy\nfrom engines.taxonomy import Taxonomy"),
         ("engines.runtime", "from .base import Engine"),
     ],
 )
 def test_what_the_rules_allow(module: str, source: str) -> None:
-    known = frozenset({"engines.runtime.base", "engines.spec"})
+    known = frozenset({"engines.runtime.base", "engines.taxonomy"})
     assert [
         broken_rules(found) for found in imports_of(source, module, module == "engines.runtime", known) if broken_rules(found)
     ] == []

@@ -19,7 +19,7 @@ from engines.network.foreign.layout import DETECT, Layout, classes_of, detection
 from engines.network.foreign.machine import Name
 from engines.network.foreign.modules import Network, class_names, find_network, printable
 from engines.network.layers import BN_EPS
-from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 PUBLISHED_ATTRIBUTES = (
     "nuclear_chromatin",

@@ -17,11 +17,11 @@ from uuid import uuid4
 import pytest
 from rich.console import Console
 
-from device.config import BrokerSection
+from device.demo.broker import find_mosquitto
 from device.mqtt.client import Backoff
-from device.mqtt.embedded_broker import find_mosquitto
 from device.mqtt.payloads import DeviceStatus, SlideSummary, read_status, read_summary
 from device.mqtt.publisher import Publisher
+from device.settings.config import BrokerSection
 from device.supervisor.watch import watch
 
 PATIENCE_S = 60.0  # only how long to wait before giving up; a busy machine is no fault of the code

@@ -13,11 +13,11 @@ from uuid import uuid4
 
 import pytest
 
-from device.config import BrokerSection
+from device.demo.broker import EmbeddedBroker, LocalBroker, MosquittoBroker, free_port
 from device.mqtt.client import open_link
-from device.mqtt.embedded_broker import EmbeddedBroker, LocalBroker, MosquittoBroker, free_port
 from device.mqtt.payloads import DeviceStatus, SlideSummary, read_status
 from device.mqtt.publisher import Publisher
+from device.settings.config import BrokerSection
 
 pytestmark = pytest.mark.integration
 PATIENCE_S = 60.0
@@ -100,7 +100,7 @@ def test_status_is_retained_and_the_stop_is_told(
 
 _DEVICE = """
 import sys, time
-from device.config import BrokerSection
+from device.settings.config import BrokerSection
 from device.mqtt.payloads import read_status
 from device.mqtt.publisher import Publisher
 section = BrokerSection.model_validate_json(sys.argv[1])

@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 
 from calibration.profile import load_profile
-from device.config import BrokerSection
+from device.demo.broker import EmbeddedBroker, free_port
 from device.mqtt.client import Backoff
-from device.mqtt.embedded_broker import EmbeddedBroker, free_port
 from device.mqtt.payloads import CalibrationProvenance, DeviceStatus, ModelProvenance, SlideSummary, SourceProvenance
 from device.mqtt.publisher import Publisher
 from device.mqtt.summary import build_summary
 from device.mqtt.topics import Topics
+from device.settings.config import BrokerSection
 from device.slide.model import Cell, Field, Slide, SlideState
 from device.slide.tally import differential
 from device.store import OutboxMessage
 from device.store.record import Store
 from engines.runtime.base import EngineInfo
-from engines.spec import LEUKEMIA_ATTRI as TAXONOMY
+from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
 
 pytestmark = pytest.mark.integration
 START = datetime(2025, 6, 3, 9, 14, 2, tzinfo=timezone.utc)

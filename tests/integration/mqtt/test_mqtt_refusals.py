@@ -16,12 +16,12 @@ from uuid import UUID
 import pytest
 from rich.console import Console
 
-from device.config import BrokerSection
+from device.demo.broker import EmbeddedBroker, MosquittoBroker
 from device.errors import BrokerError
 from device.mqtt.client import BrokerRefusedError, open_link
-from device.mqtt.embedded_broker import EmbeddedBroker, MosquittoBroker
 from device.mqtt.payloads import SlideSummary
 from device.mqtt.publisher import Publisher
+from device.settings.config import BrokerSection
 from device.supervisor.watch import watch
 
 pytestmark = pytest.mark.integration

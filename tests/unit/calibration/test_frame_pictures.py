@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.frame_pictures import AMBER, contact_sheet
-from calibration.frames import Survey, cover, survey
+from calibration.int8.frame_pictures import AMBER, contact_sheet
+from calibration.int8.frames import Survey, cover, survey
 from engines.detections import Image
 from engines.errors import DataError
 

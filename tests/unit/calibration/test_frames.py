@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.frame_statistics import NAMES, STATISTICS, Image, embedded, spread, statistics
-from calibration.frames import ALIKE, Survey, choose, cover, pictures_in, read_set, survey
+from calibration.int8.frame_statistics import NAMES, STATISTICS, Image, embedded, spread, statistics
+from calibration.int8.frames import ALIKE, Survey, choose, cover, pictures_in, read_set, survey
 from engines.errors import DataError
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration import homography as hg
+from calibration.transfer import homography as hg
 
 CASES = ("identity", "scale_0.4_rot5", "scale_0.1_rot-8", "projective")
 

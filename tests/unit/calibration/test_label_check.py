@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.features import detect
-from calibration.homography import for_box_edges, project_boxes
-from calibration.label_check import check_labels, nuclear_stain
-from calibration.registration import Expected, register
-from engines.data.film import Film, Microscope
+from calibration.transfer.features import detect
+from calibration.transfer.homography import for_box_edges, project_boxes
+from calibration.transfer.label_check import check_labels, nuclear_stain
+from calibration.transfer.registration import Expected, register
 from engines.data.leukemiaattri import read_split
+from engines.film import Film, Microscope
 
 CELLS_4_29 = ((77, 0, 118, 68), (41, 444, 88, 530), (249, 582, 288, 640))
 """The three white cells of 4_29 at 100x, drawn by eye. The published labels of its 40x picture are not among the shared data."""

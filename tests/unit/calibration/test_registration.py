@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration import homography as hg
-from calibration.features import Features, detect, match
-from calibration.registration import SIMILARITY, Expected, Limits, Registration, chain, fit, judge, nominal_scale, register
-from engines.data.film import Film, Microscope
+from calibration.transfer import homography as hg
+from calibration.transfer.features import Features, detect, match
+from calibration.transfer.registration import SIMILARITY, Expected, Limits, Registration, chain, fit, judge, nominal_scale, register
+from engines.film import Film, Microscope
 
 ANY = Expected(scale=None, rotation_deg=None)
 
@@ -289,7 +289,7 @@ def test_an_empty_field_has_nothing_to_match() -> None:
 def test_matching_in_blocks_is_matching_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = detect(spots(9)), detect(cv2.GaussianBlur(spots(9), (0, 0), 1.2))
     whole = match(a, b, 0.75)
-    monkeypatch.setattr("calibration.features._BLOCK", 7)
+    monkeypatch.setattr("calibration.transfer.features._BLOCK", 7)
     for left, right in zip(whole, match(a, b, 0.75), strict=True):
         np.testing.assert_array_equal(left, right)
     assert len(whole[0]) > 20

@@ -6,10 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration import homography as hg
-from calibration.features import Features, detect
-from calibration.registration import Fit
-from calibration.transfer import (
+from calibration.transfer import homography as hg
+from calibration.transfer.carry import (
     CUT_BY_SOURCE,
     CUT_BY_TARGET,
     SMALL,
@@ -21,6 +19,8 @@ from calibration.transfer import (
     ignore_regions,
     merge,
 )
+from calibration.transfer.features import Features, detect
+from calibration.transfer.registration import Fit
 
 SIZE = (400, 300)
 

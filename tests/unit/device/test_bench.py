@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import typer
+from gallery import add_cell, film
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -17,14 +18,13 @@ from device.bench.__main__ import main
 from device.bench.page import Measured, print_measured, section_text
 from device.bench.run import run_bench
 from device.bench.way import Held, Run, frames_of, hand_over_ms
-from device.display.gallery import add_cell, film
 from device.errors import CameraError
 from engines.bench.machine import Machine
 from engines.bench.spread import Spread
 from engines.bundle import zoo_names
 from engines.errors import DataError
 from engines.runtime.base import EngineInfo
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 ENGINE = EngineInfo("attridet-n", "1.0.0", "4b" * 32, "onnxruntime 1.23.2 CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)
 STAGES = ("preprocess", "detector", "nms", "attributes", "slide and record", "screen")

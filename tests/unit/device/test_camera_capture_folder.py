@@ -15,8 +15,8 @@ from device.camera.capture import Capture, picture_digest
 from device.camera.factory import open_camera
 from device.camera.pacing import Pauses
 from device.clock import SystemClock
-from device.config import ReplayCamera as ReplaySection
 from device.errors import CameraError
+from device.settings.config import ReplayCamera as ReplaySection
 
 PATIENCE_S = 10.0
 

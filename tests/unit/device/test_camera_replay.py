@@ -15,8 +15,8 @@ import pytest
 from device.camera.base import Frame
 from device.camera.factory import open_camera
 from device.camera.replay import ReplayCamera
-from device.config import ReplayCamera as ReplaySection
 from device.errors import CameraError, EndOfSourceError
+from device.settings.config import ReplayCamera as ReplaySection
 
 
 class HandClock:

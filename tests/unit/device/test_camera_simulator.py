@@ -9,17 +9,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from truth_engine import TruthEngine, as_detections
 
 from device.camera.base import CameraState, Frame
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
 from device.camera.simulator import SimulatorCamera
-from device.camera.truth_engine import TruthEngine, as_detections
-from device.config import SimulatorCamera as SimulatorSection
 from device.errors import EndOfSourceError
+from device.settings.config import SimulatorCamera as SimulatorSection
 from engines.errors import InferenceError
 from engines.runtime.base import Engine
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 
 class HandClock:

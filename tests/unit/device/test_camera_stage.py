@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from device.camera.stage import COUNTED_SHARE, StagePath, field_truth, film_size_um, plan_fields
-from engines.data.film import Film, Microscope
+from engines.film import Film, Microscope
 
 FULL = (1920, 1080)
 

@@ -15,9 +15,9 @@ from device.camera.factory import open_camera
 from device.camera.inventory import list_devices, stable_id_of, what_is_there
 from device.camera.picamera import list_libcamera
 from device.clock import SystemClock
-from device.config import Picamera2Camera as Picamera2Section
-from device.config import V4l2Camera as V4l2Section
 from device.errors import CameraError, CameraLostError
+from device.settings.config import Picamera2Camera as Picamera2Section
+from device.settings.config import V4l2Camera as V4l2Section
 
 STABLE = "usb-Bench_5MP_Microscope_SN0001-video"
 

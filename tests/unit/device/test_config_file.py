@@ -12,11 +12,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.config import SIMULATED_CASES, Config, ReplayCamera, SimulatorCamera, V4l2Camera
-from device.config_file import describe, load_config, parse_config
-from device.config_words import CAMERAS, expected, section_models
 from device.errors import ConfigError
-from engines.data.film import CASES
+from device.settings.config import SIMULATED_CASES, Config, ReplayCamera, SimulatorCamera, V4l2Camera
+from device.settings.config_file import describe, load_config, parse_config
+from device.settings.config_words import CAMERAS, expected, section_models
+from engines.film import CASES
 
 FOLDER = Path("/etc/leukoscope")
 SIMULATOR = "camera: {kind: simulator}\n"

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from device.commands import Command
-from device.control import ControlError, ControlServer, Request, ask_status, send
+from device.service.control import ControlError, ControlServer, Request, ask_status, send
+from device.slide.commands import Command
 
 
 def no_status() -> dict[str, Any]:
@@ -194,7 +194,7 @@ def test_a_daemon_that_never_answers(tmp_path: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from device.control import ControlServer
+from device.service.control import ControlServer
 with ControlServer(Path(sys.argv[1]), dict):
     print("open", flush=True)
     os.kill(os.getpid(), 9)

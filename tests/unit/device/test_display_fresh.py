@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
+import gallery
 import numpy as np
 import pytest
 from drawing import VIEWS
 
-from device.display import gallery
 from device.display.base import PartState, ScreenView
 from device.display.overlay import draw, draw_on
 from device.display.sheet import Sheet
 from device.slide.tally import differential
 from engines.detections import Detections
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 SIZE = (1280, 720)
 

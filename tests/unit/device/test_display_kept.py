@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+import gallery
 import pytest
 
-from device.display import gallery
 from device.display.base import ScreenView
 from device.display.kept import KeptDisplay
 from device.display.null import NullDisplay

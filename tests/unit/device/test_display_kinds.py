@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 
-from device.config import DisplaySection
 from device.display import file, gallery, screen
 from device.display.factory import open_display, parse_display
 from device.display.file import FileDisplay
@@ -21,6 +20,7 @@ from device.display.null import NullDisplay
 from device.display.overlay import draw
 from device.display.screen import Screen
 from device.errors import ConfigError, DisplayError
+from device.settings.config import DisplaySection
 
 SMALL = (640, 360)
 VIEW = gallery.view(gallery.film(320, 180))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import itertools
 
+import gallery
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.display import gallery
 from device.display.labels import Plan, Tag, join, plan, score_words
 from device.display.layout import Rect, Unit
 from device.display.palette import type_styles
 from device.display.placing import nearest, place
 from device.display.words import DOUBT_BELOW, Phrase, attribute_phrases, most_telling, phrases_of_cells
-from engines.spec import LEUKEMIA_ATTRI, UNKNOWN, Attribute, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Attribute, Taxonomy
 
 UNIT = Unit(1.0)
 AREA = Rect(6, 6, 1354, 800)

@@ -22,7 +22,7 @@ from device.display.words import NOTICE, REVIEWED_NOTICE
 from device.slide.model import ReviewState, SlideState
 from device.slide.tally import differential
 from engines.detections import Detections, Image
-from engines.spec import LEUKEMIA_ATTRI, UNKNOWN
+from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN
 
 
 def on_canvas(x: float, y: float, frame_size: tuple[int, int] = (1920, 1080)) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from device.display import palette
 from device.display.labels import PLATE
 from device.display.palette import Colour, contrast_ratio, mix, type_styles
 from device.display.panel import _BAR_SHARE
-from engines.spec import LEUKEMIA_ATTRI, Attribute, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, Taxonomy
 
 # Full dichromacy on linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.0.
 VISION: dict[str, NDArray[np.float64]] = {

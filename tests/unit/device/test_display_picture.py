@@ -11,7 +11,7 @@ from device.display import boxes, field, gallery, text
 from device.display.layout import Rect, Unit, letterbox
 from device.display.palette import TypeStyle, type_styles
 from engines.detections import Image
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 STYLES = [None, *type_styles(LEUKEMIA_ATTRI)]
 FRAMES = [(1920, 1080), (1280, 960), (2592, 1944), (1921, 1081), (3840, 2160), (1360, 765), (640, 480), (800, 333)]

@@ -14,7 +14,7 @@ from device.display.overlay import draw
 from device.display.words import SIMULATOR_NOTICE
 from device.slide.model import SlideState
 from device.slide.tally import differential
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 
 def test_count_and_target_are_shown() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from device.config import BrokerSection, Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SimulatorCamera
-from device.doctor import examine, print_findings
+from device.service.doctor import examine, print_findings
+from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SimulatorCamera
 
 
 def test_what_is_good(tmp_path: Path) -> None:

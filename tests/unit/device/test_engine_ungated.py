@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from device.app import run
-from device.config import BrokerSection, Config, DeviceSection, DisplaySection, EngineSection, SimulatorCamera, SlideSection
-from device.doctor import examine
 from device.pipeline import Pipeline, Round
+from device.service.doctor import examine
+from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, EngineSection, SimulatorCamera, SlideSection
 from device.view import EngineStatus, engine_lamp, told
 from engines.bundle import ZOO, Bundle
 from engines.errors import BundleError

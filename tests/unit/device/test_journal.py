@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from device.errors import StoreError
-from device.journal import Journal
+from device.store.journal import Journal
 
 
 class HandClock:

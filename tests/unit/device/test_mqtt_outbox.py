@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from device.clock import SystemClock
-from device.config import BrokerSection
+from device.demo import broker as embedded_broker
+from device.demo.broker import EmbeddedBroker, MosquittoBroker, free_port, local_broker
 from device.errors import BrokerError, StoreError
-from device.mqtt import embedded_broker
 from device.mqtt.client import Backoff, BrokerRefusedError, open_link, versions_to_try
-from device.mqtt.embedded_broker import EmbeddedBroker, MosquittoBroker, free_port, local_broker
 from device.mqtt.outbox import Spool
 from device.mqtt.payloads import DeviceStatus, read_status
 from device.mqtt.publisher import Publisher
+from device.settings.config import BrokerSection
 
 
 @dataclass(frozen=True)

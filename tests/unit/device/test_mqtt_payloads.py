@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from calibration.profile import load_profile
-from device.config import BrokerSection, Config
 from device.mqtt.payloads import (
     CalibrationProvenance,
     DeviceStatus,
@@ -33,10 +32,11 @@ from device.mqtt.schema import main as write_schemas
 from device.mqtt.schema import published_schemas
 from device.mqtt.summary import build_summary, morphology
 from device.mqtt.topics import Topics
+from device.settings.config import BrokerSection, Config
 from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
 from device.slide.tally import differential
 from engines.runtime.base import EngineInfo
-from engines.spec import LEUKEMIA_ATTRI as TAXONOMY
+from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
 
 START = datetime(2025, 6, 3, 9, 14, 2, tzinfo=timezone.utc)
 MESSAGE = UUID("6f0b1c7e-3c9f-4a59-9a54-1f3c2f3f7f10")

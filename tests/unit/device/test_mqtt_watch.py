@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 from rich.console import Console
 
-from device.config import BrokerSection
+from device.demo.broker import free_port
 from device.errors import BrokerError
-from device.mqtt.embedded_broker import free_port
 from device.mqtt.payloads import DeviceStatus, SlideSummary, read_status, read_summary
 from device.mqtt.topics import Topics
+from device.settings.config import BrokerSection
 from device.supervisor.watch import _Desk, render_status, render_summary, watch
 
 

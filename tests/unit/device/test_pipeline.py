@@ -11,23 +11,23 @@ import numpy as np
 from calibration.profile import load_profile
 from device.camera.base import CameraState, CameraStatus, Frame
 from device.clock import SystemClock
-from device.commands import Command
-from device.config import BrokerSection, Config, DeviceSection, DisplaySection, FramesSection, ReplayCamera, SlideSection
 from device.display.base import ScreenView
 from device.display.null import NullDisplay
 from device.errors import DisplayError, StoreError
-from device.journal import Journal
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import Pipeline
-from device.record import Provenance, SlideRecord
-from device.recording import FrameRecorder
+from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, FramesSection, ReplayCamera, SlideSection
+from device.slide.commands import Command
 from device.slide.model import Field, Slide, SlideState
 from device.slide.session import SlideSession
 from device.store import Store
+from device.store.events import Provenance, SlideRecord
+from device.store.journal import Journal
+from device.store.recording import FrameRecorder
 from engines.detections import Detections, Image
 from engines.errors import InferenceError
 from engines.runtime.base import EngineInfo, Inference
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 CLOCK = SystemClock()
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from device import quality
-from device.quality import FocusMeter, assess, colour_cast, exposure, sharpness
-from engines.data.film import Film, Microscope
+from device.camera import quality
+from device.camera.quality import FocusMeter, assess, colour_cast, exposure, sharpness
 from engines.detections import Image
+from engines.film import Film, Microscope
 
 
 def noisy(image: Image, sigma: float, seed: int = 0) -> Image:

@@ -15,18 +15,18 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.frames import pictures_in
+from calibration.int8.frames import pictures_in
 from calibration.profile import load_profile
 from device.camera.base import Frame
-from device.config import Config, FramesSection, ReplayCamera
 from device.errors import ConfigError, StoreError
-from device.record import Provenance
-from device.recording import INDEX, FrameRecorder
+from device.settings.config import Config, FramesSection, ReplayCamera
 from device.slide.model import Field
 from device.slide.session import FieldCounted, FieldImproved, Observation
+from device.store.events import Provenance
+from device.store.recording import INDEX, FrameRecorder
 from engines.data.layout import patient_of
 from engines.runtime.base import EngineInfo
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 NOW = datetime(2026, 11, 23, 18, 15, 12, tzinfo=timezone.utc)
 SLIDE = "20261123-181512-4f9a2c"

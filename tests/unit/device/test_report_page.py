@@ -16,11 +16,11 @@ from uuid import uuid4
 import cv2
 import numpy as np
 import pytest
+from gallery import film, probabilities
 from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.profile import load_profile
-from device.display.gallery import film, probabilities
 from device.errors import StoreError
 from device.mqtt.payloads import CalibrationProvenance, ModelProvenance, SourceProvenance
 from device.mqtt.summary import build_summary
@@ -32,7 +32,7 @@ from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
 from device.slide.tally import differential
 from device.store import OutboxMessage, Store
 from engines.runtime.base import EngineInfo
-from engines.spec import LEUKEMIA_ATTRI, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 START = datetime(2026, 3, 2, 9, 30, 2, tzinfo=timezone.utc)
 MODEL = EngineInfo("attridet-n", "1.0.0", "4b" * 32, "onnxruntime 1.23.2 CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)

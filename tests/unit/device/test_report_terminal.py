@@ -16,7 +16,7 @@ from device.report.terminal import print_slides
 from device.slide.model import Cell, Field, Slide, SlideState
 from device.store import Store
 from engines.runtime.base import EngineInfo
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 START = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
 MODEL = EngineInfo("attridet-n", "1.0.0", "4b" * 32, "onnxruntime CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)

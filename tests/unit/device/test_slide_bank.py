@@ -11,7 +11,7 @@ import pytest
 from device.slide.bank import LONGEST_PX, crop_jpeg, morphology_bank
 from device.slide.model import Cell, Field, Slide
 from engines.detections import Image
-from engines.spec import LEUKEMIA_ATTRI as TAXONOMY
+from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
 
 NOW = datetime(2026, 11, 23, tzinfo=timezone.utc)
 

@@ -11,8 +11,8 @@ import pytest
 from device.slide.description import NOTICE, attribute_majorities, describe
 from device.slide.model import Cell, Field, Slide, SlideState
 from device.slide.tally import differential
-from engines.spec import LEUKEMIA_ATTRI as TAXONOMY
-from engines.spec import Attribute, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
+from engines.taxonomy import Attribute, Taxonomy
 
 NOW = datetime(2026, 11, 23, tzinfo=timezone.utc)
 BLAST_LOOKS = ("large", "open", "irregular", "prominent", "scanty", "moderate", "absent")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from device.slide.motion import ALIKE, WIDTH_PX, FieldPicture, Motion, RestDetector, displacement, nudge
-from engines.data.film import Film, Microscope
 from engines.detections import Image
+from engines.film import Film, Microscope
 
 SIZE = (640, 360)  # the window, width and height
 HOME = (700, 400)

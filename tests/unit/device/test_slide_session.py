@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from device.camera.base import Frame
-from device.config import SlideSection
-from device.quality import sharpness
+from device.camera.quality import sharpness
+from device.settings.config import SlideSection
 from device.slide import session as session_module
 from device.slide.model import SlideState
 from device.slide.session import FieldCounted, FieldImproved, Observation, RefusedError, SlideSession, new_slide_id
-from engines.data.film import Film, Microscope
 from engines.detections import Detections, Image
-from engines.spec import LEUKEMIA_ATTRI as TAXONOMY
+from engines.film import Film, Microscope
+from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
 
 NOW = datetime(2026, 11, 23, 18, 15, 12, tzinfo=timezone.utc)
 HERE, THERE, BEYOND = (100, 100), (800, 100), (100, 600)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from device.slide.model import Cell, Field, Slide
 from device.slide.tally import differential
-from engines.spec import LEUKEMIA_ATTRI as TAXONOMY
+from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
 
 NOW = datetime(2026, 11, 23, 18, 15, tzinfo=timezone.utc)
 ARTEFACT = TAXONOMY.classes.index("None")

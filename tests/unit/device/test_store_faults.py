@@ -19,7 +19,7 @@ from device.errors import StoreError
 from device.slide.model import Cell, Field, Slide, SlideState
 from device.store import OutboxMessage, Store, faults, free_mb, require_free, schema
 from engines.runtime.base import EngineInfo
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 NOW = datetime(2026, 11, 23, 18, 15, tzinfo=timezone.utc)
 MODEL = EngineInfo("attridet-n", "1.0.0", "ab" * 32, "onnxruntime 1.23.2 CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)

@@ -17,7 +17,7 @@ from device.slide.bank import morphology_bank
 from device.slide.model import Cell, Field, Slide, SlideState
 from device.store import OutboxMessage, Store, StoredSlide
 from engines.runtime.base import EngineInfo
-from engines.spec import LEUKEMIA_ATTRI, Attribute, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, Taxonomy
 
 NOW = datetime(2026, 11, 23, 18, 15, 12, 345678, tzinfo=timezone.utc)
 MODEL = EngineInfo("attridet-n", "1.0.0", "ab" * 32, "onnxruntime 1.23.2 CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from device.systemd import Notifier, watchdog_interval_s
+from device.service.systemd import Notifier, watchdog_interval_s
 
 
 @pytest.fixture(params=["path", "abstract"])

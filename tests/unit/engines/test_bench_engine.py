@@ -26,7 +26,7 @@ from engines.bundle import Bundle
 from engines.cli import main
 from engines.detections import Image
 from engines.errors import DataError
-from engines.evaluation.plot_style import png
+from engines.plot_style import png
 
 PEER = Peer("other", "Another's program", ("format=onnx",), "net.onnx", "onnxruntime")
 PYTHON = """import pathlib, sys

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from calibration.half import in_half
-from calibration.quantize import measure, quantise
+from calibration.int8.half import in_half
+from calibration.int8.quantize import measure, quantise
 from engines.build import MIB, GraphRefusedError, build_plan
 from engines.build_plans import check
 from engines.bundle import ZOO, Bundle

@@ -14,7 +14,7 @@ from engines.bundle import GOLDEN_ANSWER, Bundle, golden_answer, resolve, write_
 from engines.detections import Detections
 from engines.errors import BundleError
 from engines.manifest import AttributeGraph, FileRecord, Input, Manifest, ThresholdsRecord, Training
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 FILES = {"detector.onnx": b"detector", "attributes.onnx": b"64", "attributes-4.onnx": b"4"}
 

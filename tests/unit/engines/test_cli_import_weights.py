@@ -14,7 +14,7 @@ from published import save, save_checkpoint
 from engines.cli import main
 from engines.export.weights import load_weights
 from engines.network import AttributeHead, AttriDet, YOLOv5
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 from engines.training.checkpoint import load_start
 
 

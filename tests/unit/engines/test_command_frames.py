@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from calibration.frames import read_set
+from calibration.int8.frames import read_set
 from engines.cli import app
 from engines.errors import DataError
 

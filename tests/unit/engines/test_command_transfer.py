@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from calibration.homography import box_iou
+from calibration.transfer.homography import box_iou
 from engines.cli import app
-from engines.data.film import FieldTruth, Film, Microscope
 from engines.data.leukemiaattri import read_split
 from engines.detections import Image
 from engines.errors import DataError
-from engines.spec import LEUKEMIA_ATTRI
+from engines.film import FieldTruth, Film, Microscope
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 KEYS = ["cell_size", "nuclear_chromatio", *(a.key for a in LEUKEMIA_ATTRI.attributes[2:])]
 FIRST, SECOND = (311.0, 258.0), (150.0, 350.0)

@@ -14,7 +14,7 @@ from engines.data.export import read_all
 from engines.data.layout import find_subsets
 from engines.data.plots import SPLIT_COLOURS, draw
 from engines.errors import DataError
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 FIELDS = {"1_1_1000_ALL.png": [BLAST, BLAST, ARTEFACT], "1_2_1000_ALL.png": [NEUTROPHIL]}
 

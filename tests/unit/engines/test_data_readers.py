@@ -17,7 +17,7 @@ from engines.data.layout import film_name, find_subsets, patient_of
 from engines.data.leukemiaattri import LabelledImage, has_labels, image_size_hw, read_split
 from engines.data.vocabulary import NOT_APPLICABLE, attribute_codes, class_code, txt_codes
 from engines.errors import DataError
-from engines.spec import LEUKEMIA_ATTRI, UNKNOWN, Attribute, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Attribute, Taxonomy
 
 FIELDS = {"1_1_1000_ALL.png": [BLAST, ARTEFACT], "1_2_1000_ALL.png": [NEUTROPHIL], "2_1_1000_AML.png": []}
 

@@ -17,7 +17,7 @@ from engines.evaluation.attributes import (
     published_scores,
     score_attributes,
 )
-from engines.spec import LEUKEMIA_ATTRI, Attribute, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, Taxonomy
 
 ONE = Taxonomy(("None", "Cell"), (Attribute("shape", "Shape", ("regular", "irregular")),))
 SIZE = Taxonomy(("None", "Cell"), (Attribute("size", "Size", ("small", "medium", "large")),))

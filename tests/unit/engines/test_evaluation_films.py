@@ -10,7 +10,7 @@ import pytest
 from engines.evaluation.detection import Judged, frequent_types, white_cells, yolo_ap
 from engines.evaluation.films import ALL_PICTURES, FilmScore, films_of, score_films
 from engines.evaluation.scores import largest_difference, most
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 
 def film(labelled: dict[int, int], told: dict[int, int]) -> FilmScore:

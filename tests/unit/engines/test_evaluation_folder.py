@@ -18,7 +18,7 @@ from engines.evaluation.folder import evaluate_folder, evaluate_pictures
 from engines.evaluation.result import Blasts
 from engines.runtime.engine import BundleEngine
 from engines.runtime.onnx import OnnxEngine
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 
 @pytest.fixture

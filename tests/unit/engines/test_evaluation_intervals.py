@@ -18,7 +18,7 @@ from engines.evaluation.gather import Seen
 from engines.evaluation.parts import Example
 from engines.evaluation.result import Evaluation
 from engines.evaluation.scores import IN_WORDS
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 NAMES = [f"{patient}_{field}_{field}_400_ALL.png" for patient in (4, 28, 33) for field in (1, 2, 3)]
 

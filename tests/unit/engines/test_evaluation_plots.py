@@ -14,7 +14,7 @@ from engines.evaluation.detection import Judged, yolo_ap
 from engines.evaluation.examples import choose, example_pair, short
 from engines.evaluation.parts import Differential, Example, Parts
 from engines.evaluation.plots import confusion, differentials, figures, precision_recall, training_curves, write_pictures
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 NAMES = LEUKEMIA_ATTRI.classes
 BOXES = np.array([[10, 20, 50, 60], [70, 20, 110, 60]], np.float32)

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from engines.commands import experiment
-from engines.commands.experiment_plan import read_plan, starts_from
 from engines.errors import DataError
+from engines.experiments.plan import read_plan, starts_from
 
 PLAN: dict[str, Any] = {
     "title": "Two ways",

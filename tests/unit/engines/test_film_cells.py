@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.data.film import morphology as m
-from engines.data.film.cells import Leukocyte, build, make_leukocyte
-from engines.data.film.leukocytes import nucleus_of, paint
-from engines.data.film.stain import BATCHES, stain_of
-from engines.data.film.texture import Array
+from engines.film import morphology as m
+from engines.film.cells import Leukocyte, build, make_leukocyte
+from engines.film.leukocytes import nucleus_of, paint
+from engines.film.stain import BATCHES, stain_of
+from engines.film.texture import Array
 
 UM_PER_PX = 0.15
 CENTRE = (12.3, 11.8)

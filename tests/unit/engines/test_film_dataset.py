@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.data.film import write_dataset
 from engines.data.leukemiaattri import read_split
 from engines.errors import DataError
+from engines.film import write_dataset
 
 
 @pytest.fixture(scope="module")

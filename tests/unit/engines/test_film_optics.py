@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.data.film import Film, Microscope
-from engines.data.film.sheet import cell_sheet, main
+from engines.film import Film, Microscope
+from engines.film.sheet import cell_sheet, main
 
 SIZE = (320, 240)
 
@@ -75,7 +75,7 @@ def test_impossible_instruments_are_refused(parts: tuple[str, str, int], words: 
 
 
 def test_the_film_needs_neither_torch_nor_scipy(repository: Path) -> None:
-    code = "import sys, engines.data.film; print([n for n in ('torch', 'scipy', 'matplotlib', 'onnxruntime') if n in sys.modules])"
+    code = "import sys, engines.film; print([n for n in ('torch', 'scipy', 'matplotlib', 'onnxruntime') if n in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.data.film import CASES, Film, Microscope, slide
-from engines.spec import LEUKEMIA_ATTRI
+from engines.film import CASES, Film, Microscope, slide
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 SCOPE = Microscope("L", "C2", 100)
 SIZE = (200, 150)

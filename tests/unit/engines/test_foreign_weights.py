@@ -23,7 +23,7 @@ from engines.network.foreign.archive import Storage, StoredTensor
 from engines.network.foreign.layout import V6, classes_of, layout_of, size_of
 from engines.network.foreign.modules import Network, find_network
 from engines.network.foreign.transfer import _take_attributes, _Taking
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 
 @pytest.fixture(autouse=True)

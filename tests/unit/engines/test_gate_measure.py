@@ -20,7 +20,7 @@ from engines.evaluation.pairs import Agreement, Kind, corner_shift_px, worst
 from engines.gate.measure import GateResult, compare, gate, map_points, measure
 from engines.manifest import GateLimits, parse_manifest
 from engines.runtime.engine import BundleEngine, NetworkEngine
-from engines.spec import LEUKEMIA_ATTRI, Attribute
+from engines.taxonomy import LEUKEMIA_ATTRI, Attribute
 
 WIDE = GateLimits(map_points=100, f1_points=100, shift_px=100)
 

@@ -22,7 +22,7 @@ from engines.gate.measure import GateResult, gate
 from engines.gate.page import write_page
 from engines.gate.words import change, points, rows, verdict
 from engines.manifest import GateLimits
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 CREATED = datetime(2026, 3, 4, 5, 6, tzinfo=timezone.utc)
 

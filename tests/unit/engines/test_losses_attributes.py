@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engines.spec import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI
 from engines.training.losses import AsymmetricLoss, attribute_loss
 
 GROUPS = (3, 2, 2, 2, 2, 2, 2)

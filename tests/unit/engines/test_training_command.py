@@ -15,10 +15,10 @@ import torch
 from discs import write_discs
 
 from engines.cli import main
-from engines.commands.train_request import Request, keep, recalled
 from engines.errors import DataError
 from engines.training import checkpoint
 from engines.training.loop import Trainer
+from engines.training.request import Request, keep, recalled
 
 SMALL = ("--imgsz", "64", "--batch", "4", "--threads", "1", "--workers", "0")
 

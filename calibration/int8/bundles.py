@@ -1,0 +1,152 @@
+"""From a float bundle and frames of one microscope to bundles in INT8: ranges measured once, then any choice of blocks put in.
+
+What the command `attridet quantize` asks for and says is in `engines.commands.quantize`; the arithmetic is in `calibration`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from calibration.int8.frames import Frame
+from calibration.int8.half import in_half
+from calibration.int8.quantize import Method, Ranges, blocks_of, measure, quantise
+from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, write_bundle
+from engines.decode import Thresholds, candidates, region_batches
+from engines.detections import Float32
+from engines.errors import BundleError
+from engines.manifest import CalibrationFrame, GateRecord, GoldenTolerance, Manifest, Quantization
+from engines.preprocess import prepare
+from engines.runtime.graphs import IMAGE, P2, P3, ROIS, ROWS
+from engines.runtime.onnx import open_session, session_options
+
+CELLS = Thresholds(confidence=0.05, iou=0.45, max_detections=16)
+"""Whose regions the attribute graph is calibrated on: also cells that the engine is not sure of."""
+GOLDEN_TOLERANCE = GoldenTolerance(corner_px=2.0, probability=0.1)
+"""How far INT8 may be from float on the golden picture; what a runtime does wrong is far more, a step of 8 bits is less."""
+
+
+def blocks_of_bundle(bundle: Bundle) -> tuple[str, ...]:
+    """Blocks that may be put into INT8: the detector's, then the attribute head's."""
+    return blocks_of(bundle.detector_path.read_bytes()) + blocks_of(bundle.attribute_graph()[0].read_bytes())
+
+
+class Quantiser:
+    """All the bundles in INT8 that one float bundle and one calibration set can give.
+
+    Reads each frame twice (detector, attribute head); `progress` is called after each with how many readings are done, and of how many.
+    Raises BundleError for a bundle that is not float, DataError naming a frame that cannot be read.
+    """
+
+    def __init__(
+        self,
+        source: Bundle,
+        frames: Sequence[Frame],
+        method: Method = "percentile",
+        threads: int = 2,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if source.manifest.precision != "fp32":
+            raise BundleError(f"{source.path}: is {source.manifest.precision} already. Name the float bundle that it was made from.")
+        self.source, self.method = source, method
+        self.blocks = blocks_of_bundle(source)
+        self._frames = frames
+        self._threads = threads
+        self._detector = source.detector_path.read_bytes()
+        self._attributes = {g.file: (source.path / g.file).read_bytes() for g in source.manifest.attribute_graphs}
+        smallest = min(source.manifest.attribute_graphs, key=lambda g: g.regions)
+        done = 0
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(done, 2 * len(frames))
+
+        self._detector_ranges = measure(self._detector, self._pictures(step), method)
+        regions = self._regions(smallest.regions, step)
+        self._attribute_ranges = measure(self._attributes[smallest.file], regions, method)
+
+    def write(
+        self,
+        folder: Path,
+        float_blocks: Collection[str] = (),
+        *,
+        only: Collection[str] | None = None,
+        half: bool = False,
+        sensitivity: dict[str, float] | None = None,
+        gate: GateRecord | None = None,
+        files: dict[str, bytes] | None = None,
+        replace: bool = False,
+    ) -> Bundle:
+        """The bundle with every block in INT8 but `float_blocks`, or with `only` these; written whole. half: FP16 for the rest.
+
+        files: loose files (a card). Raises BundleError.
+        """
+
+        def made(graph: bytes, ranges: Ranges) -> bytes:
+            quantised = quantise(graph, ranges, float_blocks, only)
+            return in_half(quantised) if half else quantised
+
+        source = self.source.manifest
+        graphs: dict[str, bytes | Path] = {source.detector_graph: made(self._detector, self._detector_ranges)}
+        graphs |= {name: made(graph, self._attribute_ranges) for name, graph in self._attributes.items()}
+        # What the float engine says of the golden picture is what this one must say of it, wherever it is opened.
+        graphs |= {name: self.source.path / name for name in (GOLDEN_IMAGE, GOLDEN_ANSWER) if name in source.files}
+        manifest = self._manifest(float_blocks, half, sensitivity or {}, gate, graphs)
+        return write_bundle(folder, manifest, graphs, replace, files)
+
+    def _manifest(
+        self,
+        float_blocks: Collection[str],
+        half: bool,
+        sensitivity: dict[str, float],
+        gate: GateRecord | None,
+        graphs: dict[str, bytes | Path],
+    ) -> Manifest:
+        source = self.source.manifest
+        record = Quantization(
+            method=f"onnxruntime Q/DQ, symmetric S8, weights by channel, {self.method}",
+            source=self.source.digest,
+            frames=tuple(CalibrationFrame(name=frame.path.name, sha256=frame.sha256) for frame in self._frames),
+            float_blocks=tuple(b for b in self.blocks if b in float_blocks),
+            sensitivity=sensitivity,
+            half=half,
+        )
+        blank = next(iter(source.files.values()))
+        return source.model_copy(
+            update={
+                "schema_version": type(source).model_fields["schema_version"].default,
+                "precision": "int8-fp16" if half else "int8",
+                "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                # What was measured of the float bundle does not hold for this one; what does is in the gate.
+                "metrics": {"of the float bundle": source.metrics},
+                "export_check": None,
+                "quantization": record,
+                "gate": gate,
+                "golden_tolerance": GOLDEN_TOLERANCE,
+                "files": dict.fromkeys(graphs, blank),
+            }
+        )
+
+    def _pictures(self, step: Callable[[], None]) -> Iterator[dict[str, Float32]]:
+        takes = self.source.manifest.input
+        for frame in self._frames:
+            yield {IMAGE: prepare(frame.read(), takes.hw, takes.scale_up)[0]}
+            step()
+
+    def _regions(self, capacity: int, step: Callable[[], None]) -> Iterator[dict[str, Float32]]:
+        """Feature maps and cells of each frame; a frame without a cell gives its middle, so that no set leaves the head unmeasured."""
+        session = open_session(self._detector, session_options(self._threads))
+        height, width = self.source.manifest.input.hw
+        middle = np.array([[0.4 * width, 0.4 * height, 0.6 * width, 0.6 * height]], np.float32)
+        for feed in self._pictures(step):
+            rows, p2, p3 = session.run([ROWS, P2, P3], feed)
+            boxes_px = candidates(rows[0], CELLS).boxes_px
+            if not len(boxes_px):
+                boxes_px = middle
+            for rois, _ in region_batches(boxes_px, capacity):
+                yield {P2: p2, P3: p3, ROIS: rois}

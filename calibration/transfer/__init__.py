@@ -1,0 +1,1 @@
+"""Labels carried from one microscope to another by registering pairs of fields."""

@@ -1,0 +1,247 @@
+"""Whether two pictures show one field of film, and the map between them: RANSAC, tests that refuse with a reason, chains.
+
+Paper: homography by SIFT and RANSAC, checked by hand; it gives no thresholds. Ours are measured: docs/transfer.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from calibration.transfer.features import Features, match, overlay
+from calibration.transfer.homography import (
+    Float64,
+    Shape,
+    clip_polygon,
+    compose,
+    field_corners,
+    map_points,
+    normalised,
+    polygon_area,
+    shape_of,
+)
+
+HOMOGRAPHY, SIMILARITY = "homography", "similarity"
+
+LOW_POWER_SCALE = 0.2
+"""A field that comes out smaller than this is one at 10x: a pixel of it is large, RANSAC's band narrower."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a map must meet. Changing one changes what is believed; docs/transfer.md has what real fields and unrelated ones reach.
+
+    ratio: Lowe's. band_px, band_low_power_px: RANSAC's, in px of the target. min_inliers, min_inlier_ratio: matches at different
+    places that agree. few_inliers: from here a rotation, one scale and a shift are tried instead of a homography, which
+    min_inliers_similarity must agree on. scale_tolerance: share around the nominal scale. rotation_tolerance_deg: around the rotation
+    asked for. side_ratio, perspective: see homography.Shape. cover: share of the common area that the agreeing matches span. overlap:
+    share of the smaller field that both show. likeness: normalised cross-correlation of the overlay. iterations: at the least inlier
+    ratio that is accepted, 850 draws of four find a good one with 99.9 %; more would be spent on pairs that are refused in any case.
+    """
+
+    ratio: float = 0.75
+    band_px: float = 5.0
+    band_low_power_px: float = 3.0
+    iterations: int = 2000
+    confidence: float = 0.999
+    min_inliers: int = 20
+    min_inlier_ratio: float = 0.3
+    few_inliers: int = 8
+    min_inliers_similarity: int = 14
+    scale_tolerance: float = 0.35
+    rotation_tolerance_deg: float = 20.0
+    side_ratio: float = 1.5
+    perspective: float = 0.15
+    cover: float = 0.25
+    overlap: float = 0.1
+    likeness: float = 0.4
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the pair is expected to do. scale: target px of a source px, None where it is not known. rotation_deg: None for any."""
+
+    scale: float | None = None
+    rotation_deg: float | None = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What was measured of a pair. h: source to target, pixel middles, None where there is none.
+
+    matches: pairs of keypoints; inliers: those at different places that agree within the band. residual_px: their root mean square
+    misfit in the target. cover, overlap, likeness: see Limits. source_points, target_points: (inliers, 2), px. via: names of the
+    pictures between.
+    """
+
+    h: Float64 | None
+    matches: int
+    inliers: int
+    model: str = HOMOGRAPHY
+    residual_px: float = float("nan")
+    shape: Shape | None = None
+    cover: float = 0.0
+    overlap: float = 0.0
+    likeness: float = float("nan")
+    source_points: Float64 | None = None
+    target_points: Float64 | None = None
+    via: tuple[str, ...] = ()
+
+    @property
+    def inlier_ratio(self) -> float:
+        return self.inliers / self.matches if self.matches else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """A fit and the judgement of it: accepted, or the reasons why not, the weightiest first, each a sentence for people."""
+
+    fit: Fit
+    expected: Expected
+    reasons: tuple[str, ...]
+
+    @property
+    def accepted(self) -> bool:
+        return not self.reasons
+
+
+def register(source: Features, target: Features, expected: Expected | None = None, limits: Limits = LIMITS) -> Registration:
+    """Find the map from source to target and judge it. Two unrelated pictures are no error: they come back refused."""
+    return judge(fit(source, target, limits), expected or Expected(), limits)
+
+
+def fit(source: Features, target: Features, limits: Limits = LIMITS) -> Fit:
+    """Match, fit, measure; believe nothing yet."""
+    rows, columns = match(source, target, limits.ratio)
+    p, q = source.points[rows], target.points[columns]
+    matches = _places(p, q)
+    if matches < max(4, limits.few_inliers):
+        return Fit(None, matches, 0)
+    h, inside = _homography(p, q, limits.band_px, limits)
+    model, agreeing = HOMOGRAPHY, _places(p[inside], q[inside])
+    if h is not None and agreeing >= limits.few_inliers and shape_of(h, source.size).scale < LOW_POWER_SCALE:
+        h, inside = _homography(p, q, limits.band_low_power_px, limits)
+        agreeing = _places(p[inside], q[inside])
+    if limits.few_inliers <= agreeing < limits.min_inliers:
+        h, inside = _similarity(p, q, limits)
+        model, agreeing = SIMILARITY, _places(p[inside], q[inside])
+    if h is None or agreeing < limits.few_inliers:
+        return Fit(None, matches, agreeing, model)
+    return measured(source, target, h, Fit(h, matches, agreeing, model, source_points=p[inside], target_points=q[inside]))
+
+
+def measured(source: Features, target: Features, h: Float64, found: Fit) -> Fit:
+    """`found` with what the map `h` does to the field and how well the two pictures agree under it."""
+    shape = shape_of(h, source.size)
+    residual, cover, overlap, likeness = found.residual_px, found.cover, 0.0, float("nan")
+    if shape.convex:
+        common = clip_polygon(map_points(h, field_corners(source.size)), field_corners(target.size))
+        common_px2 = polygon_area(common)
+        whole_px2 = min(polygon_area(map_points(h, field_corners(source.size))), float(target.size[0] * target.size[1]))
+        overlap = common_px2 / whole_px2 if whole_px2 > 0 else 0.0
+        if found.source_points is not None and found.target_points is not None and len(found.source_points):
+            misfit = map_points(h, found.source_points) - found.target_points
+            residual = float(np.sqrt((misfit**2).sum(axis=1).mean()))
+            hull = cv2.convexHull(found.target_points.astype(np.float32)).reshape(-1, 2)
+            cover = min(1.0, polygon_area(hull) / common_px2) if common_px2 > 0 else 0.0
+        if 0.005 < shape.scale < 200 and overlap > 0:
+            likeness = overlay(source, target, h).likeness()
+    return replace(found, shape=shape, residual_px=residual, cover=cover, overlap=overlap, likeness=likeness)
+
+
+def judge(found: Fit, expected: Expected, limits: Limits = LIMITS) -> Registration:
+    """Accept a fit, or say why not. Tests of spec 5; those of a map's shape count only where enough matches stand behind it."""
+    return Registration(found, expected, tuple(_reasons(found, expected, limits)))
+
+
+def chain(source: Features, target: Features, links: Sequence[Registration], names: Sequence[str], expected: Expected) -> Fit:
+    """The fit of source to target by way of pictures between (`names`): maps composed, the weakest link's matches, misfits added up.
+
+    ValueError where a link was refused: a chain is no way around a refusal.
+    """
+    maps = [link.fit.h for link in links if link.accepted and link.fit.h is not None]
+    if len(maps) != len(links) or not links:
+        raise ValueError("every link of a chain must be accepted")
+    weakest = min((link.fit for link in links), key=lambda f: f.inliers)
+    misfit = 0.0
+    for link in links:
+        scale = link.fit.shape.scale if link.fit.shape else 1.0
+        misfit = float(np.hypot(misfit * scale, link.fit.residual_px))
+    h = compose(maps)
+    whole = Fit(h, weakest.matches, weakest.inliers, weakest.model, misfit, cover=min(link.fit.cover for link in links))
+    return replace(measured(source, target, h, whole), via=tuple(names))
+
+
+def nominal_scale(registrations: Iterable[Registration], fewest: int = 3) -> float | None:
+    """Median scale of the accepted, the calibration of a pair of cameras; None below `fewest`, where one wrong pair would count."""
+    scales = [r.fit.shape.scale for r in registrations if r.accepted and r.fit.shape is not None]
+    return float(np.median(scales)) if len(scales) >= fewest else None
+
+
+def _homography(p: Float64, q: Float64, band_px: float, limits: Limits) -> tuple[Float64 | None, np.ndarray]:
+    h, mask = cv2.findHomography(p, q, cv2.RANSAC, band_px, maxIters=limits.iterations, confidence=limits.confidence)
+    return _checked(h, mask, len(p))
+
+
+def _similarity(p: Float64, q: Float64, limits: Limits) -> tuple[Float64 | None, np.ndarray]:
+    h, mask = cv2.estimateAffinePartial2D(
+        p, q, method=cv2.RANSAC, ransacReprojThreshold=limits.band_px, maxIters=limits.iterations, confidence=limits.confidence
+    )
+    return _checked(None if h is None else np.vstack([h, [0, 0, 1]]), mask, len(p))
+
+
+def _checked(h: np.ndarray | None, mask: np.ndarray | None, n: int) -> tuple[Float64 | None, np.ndarray]:
+    if h is None or mask is None:
+        return None, np.zeros(n, bool)
+    try:
+        return normalised(np.asarray(h, np.float64)), mask.ravel().astype(bool)
+    except ValueError:
+        return None, np.zeros(n, bool)
+
+
+def _places(p: Float64, q: Float64) -> int:
+    """How many different places agree: SIFT gives one place several keypoints where it sees several orientations."""
+    return min(len(np.unique(np.round(points), axis=0)) for points in (p, q)) if len(p) else 0
+
+
+def _reasons(found: Fit, expected: Expected, limits: Limits) -> Iterable[str]:
+    needed = limits.min_inliers if found.model == HOMOGRAPHY else limits.min_inliers_similarity
+    if found.h is None or found.shape is None or found.inliers < needed or found.inlier_ratio < limits.min_inlier_ratio:
+        needs = f"{needed} places and {limits.min_inlier_ratio:.0%} must"
+        yield f"no common field found: {found.inliers} of {found.matches} matching places agree on one map, {needs}"
+        return
+    shape = found.shape
+    if not shape.convex:
+        yield "the map folds the field: its corners do not stay a convex quad"
+        return
+    if shape.mirrored:
+        yield "the target is a mirror image of the source; turn one of the pictures over"
+    if expected.rotation_deg is not None:
+        off = (shape.rotation_deg - expected.rotation_deg + 180) % 360 - 180
+        if abs(off) > limits.rotation_tolerance_deg:
+            allowed = f"{expected.rotation_deg:.0f} ± {limits.rotation_tolerance_deg:.0f}°"
+            yield (
+                f"the same field, but turned by {shape.rotation_deg:.1f}° ({allowed} is allowed): labels copied without the turn "
+                f"would miss their cells; if the turn is meant, --rotation {shape.rotation_deg:.0f} takes it"
+            )
+    if expected.scale is not None and abs(shape.scale / expected.scale - 1) > limits.scale_tolerance:
+        yield (
+            f"the field comes out {shape.scale:.3f} times as large, the pairs of these cameras {expected.scale:.3f} times "
+            f"(± {limits.scale_tolerance:.0%})"
+        )
+    if shape.side_ratio > limits.side_ratio:
+        yield f"the field is stretched: its sides grow unequally by {shape.side_ratio:.2f} (at most {limits.side_ratio:g})"
+    if shape.perspective > limits.perspective:
+        yield f"the map tilts the field by {shape.perspective:.2f} (at most {limits.perspective:g}); film is flat"
+    if found.overlap < limits.overlap:
+        yield f"the fields share {found.overlap:.0%} of the smaller one (at least {limits.overlap:.0%})"
+    if found.cover < limits.cover:
+        yield f"matches that agree span {found.cover:.0%} of what both fields show (at least {limits.cover:.0%}); the rest is a guess"
+    if not found.likeness >= limits.likeness:
+        yield f"laid on each other the pictures are not alike: correlation {found.likeness:.2f} (at least {limits.likeness:g})"

@@ -1,0 +1,1 @@
+"""One slide without a camera, a broker or a configuration: the demonstration, with a broker of its own."""

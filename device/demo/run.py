@@ -1,0 +1,196 @@
+"""`leukoscope demo`: the appliance with everything around it brought along: a slide, a broker, a supervisor who listens.
+
+The appliance itself is the one of `leukoscope run`; only the configuration and the neighbours are made here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from device.app import Outcome, run
+from device.camera.pictures import pictures_in
+from device.demo.broker import LocalBroker, local_broker
+from device.display.factory import parse_display
+from device.errors import ConfigError
+from device.mqtt.payloads import SlideSummary
+from device.pipeline import Pipeline, Round
+from device.report.page import write_page
+from device.settings.config import (
+    BrokerSection,
+    Config,
+    DeviceSection,
+    DisplaySection,
+    EngineSection,
+    MicroscopeSection,
+    RecordSection,
+    ReplayCamera,
+    SimulatorCamera,
+    SlideSection,
+)
+from device.supervisor.watch import watch
+from engines.runtime.openvino.library import suits_int8
+
+MARKER = ".leukoscope-demo"
+DEVICE_ID = "demo"
+_SUMMARY_WITHIN_S = 20.0
+_SCREENS_ON_PAGE = 3
+
+
+def run_demo(
+    *,
+    report: Path,
+    source: Path | None = None,
+    fields: int = 24,
+    display: str | None = None,
+    seed: int = 7,
+    case: str = "AML",
+    console: Console | None = None,
+) -> bool:
+    """Read one slide and leave screenshots, record, summary and page in `report`; True if all was saved and came back.
+
+    Raises ConfigError for a report folder that holds something else, CameraError for a source that cannot be read.
+    """
+    console = console or Console()
+    started = time.monotonic()
+    camera = _camera(source, fields, seed, case)
+    _prepare(report)
+    with local_broker() as broker:
+        config = _config(report, camera, broker, display)
+        console.print(f"Broker: {broker.name} on port {broker.port}, for this demo only.")
+        console.print(_what(camera))
+        console.print(_by_what(config.engine))
+        with _listening(broker, console) as received:
+            outcome = _run_with_progress(config, console)
+            _await(received, outcome)
+    _leave(config, report, outcome, received)
+    if not received:
+        console.print("[bold red]No summary came back from the broker.[/] The record is kept.")
+    _farewell(console, report, outcome, time.monotonic() - started)
+    return outcome.saved and outcome.sent and bool(received)
+
+
+def _camera(source: Path | None, fields: int, seed: int, case: str) -> ReplayCamera | SimulatorCamera:
+    if source is None:
+        return SimulatorCamera(kind="simulator", seed=seed, case=case, fields=fields)
+    return ReplayCamera(kind="replay", source=str(source))
+
+
+def _config(report: Path, camera: ReplayCamera | SimulatorCamera, broker: LocalBroker, display: str | None) -> Config:
+    shots = DisplaySection(kind="file", directory=report / "screens", period_s=1.0)
+    return Config(
+        camera=camera,
+        device=DeviceSection(id=DEVICE_ID, state_dir=report / "state"),
+        microscope=MicroscopeSection(profile="zzcat-5mp", objective=100),
+        engine=_engine(),
+        slide=SlideSection(auto_start=True),
+        display=shots if display is None else parse_display(display, shots),
+        record=RecordSection(path=report / "record.sqlite"),
+        broker=BrokerSection(host=broker.host, port=broker.port, protocol=broker.protocol),
+    )
+
+
+def _engine() -> EngineSection:
+    """The shipped network in INT8 where the runtime that is quick with it is installed, otherwise in float on ONNX Runtime."""
+    if suits_int8():
+        return EngineSection(bundle="zoo:attridet-n-int8", runtime="openvino")
+    return EngineSection(bundle="zoo:attridet-n", runtime="onnx")
+
+
+def _prepare(report: Path) -> None:
+    """An empty report folder: a former demo's is cleared, anything else is left alone."""
+    if report.exists() and not report.is_dir():
+        raise ConfigError(f"{report}: is a file; name a folder with --report")
+    if report.is_dir() and any(report.iterdir()):
+        if not (report / MARKER).is_file():
+            raise ConfigError(f"{report}: is not empty and holds no former demo; name another folder with --report")
+        shutil.rmtree(report)
+    report.mkdir(parents=True, exist_ok=True)
+    (report / MARKER).write_text("This folder is cleared by the next `leukoscope demo` that reports into it.\n")
+
+
+def _what(camera: ReplayCamera | SimulatorCamera) -> str:
+    if isinstance(camera, SimulatorCamera):
+        return f"Slide: rendered film, case {camera.case}, seed {camera.seed}, {camera.fields} fields. No patient's blood."
+    return f"Slide: pictures of {camera.source}, each taken as one field."
+
+
+def _by_what(engine: EngineSection) -> str:
+    if engine.runtime == "openvino":
+        return f"Engine: {engine.bundle}, INT8 on OpenVINO."
+    return f"Engine: {engine.bundle}, float on ONNX Runtime. (In INT8 on OpenVINO it is quicker: pip install 'leukoscope\\[openvino]'.)"
+
+
+@contextmanager
+def _listening(broker: LocalBroker, console: Console) -> Iterator[list[SlideSummary]]:
+    """A supervisor's watch in a thread of its own; the list fills when the summary has come back from the broker."""
+    received: list[SlideSummary] = []
+    ready, stop = threading.Event(), threading.Event()
+    section = BrokerSection(host=broker.host, port=broker.port, protocol=broker.protocol)
+
+    def listen() -> None:
+        received.extend(watch(section, device=DEVICE_ID, count=1, console=console, ready=ready, stop=stop))
+
+    thread = threading.Thread(target=listen, name="supervisor", daemon=True)
+    thread.start()
+    ready.wait(_SUMMARY_WITHIN_S)
+    try:
+        yield received
+    finally:
+        stop.set()
+        thread.join(_SUMMARY_WITHIN_S)
+
+
+def _run_with_progress(config: Config, console: Console) -> Outcome:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("Reading the slide", total=_fields(config), words="")
+
+        def show(done: Round, pipeline: Pipeline) -> None:
+            slide = pipeline.slide
+            if slide is not None:
+                words = f"{len(slide.fields)} fields, {pipeline.white_cells} white cells"
+                progress.update(task, completed=len(slide.fields), words=words)
+
+        return run(config, each_round=show)
+
+
+def _fields(config: Config) -> int | None:
+    """How many fields there are to read; None where that shows only at the end (a video)."""
+    camera = config.camera
+    if isinstance(camera, SimulatorCamera):
+        return camera.fields
+    folder = Path(camera.source) if isinstance(camera, ReplayCamera) else Path()
+    return len(pictures_in(folder)) if folder.is_dir() else None
+
+
+def _await(received: list[SlideSummary], outcome: Outcome) -> None:
+    until = time.monotonic() + _SUMMARY_WITHIN_S
+    while outcome.sent and not received and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def _leave(config: Config, report: Path, outcome: Outcome, received: list[SlideSummary]) -> None:
+    if received:
+        (report / "summary.json").write_bytes(received[0].to_bytes())
+    screens = sorted((report / "screens").glob("screen-*.png"))
+    if outcome.slide is not None:
+        some = screens[len(screens) // 4 :: max(1, len(screens) // 3)][:_SCREENS_ON_PAGE]
+        write_page(config.record_path, outcome.slide.slide_id, report / "slide.html", some)
+    if screens:
+        shutil.copyfile(screens[-1], report / "last-screen.png")
+
+
+def _farewell(console: Console, report: Path, outcome: Outcome, seconds: float) -> None:
+    for name in outcome.skipped:
+        console.print(f"[yellow]Skipped, cannot be read:[/] {name}")
+    console.print(
+        f"Done in {seconds:.0f} s. Look at [bold]{report / 'slide.html'}[/] and the pictures in [bold]{report / 'screens'}[/]."
+    )

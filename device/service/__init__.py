@@ -1,0 +1,1 @@
+"""What a running daemon offers besides the slide: control socket, systemd, doctor."""

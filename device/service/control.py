@@ -1,0 +1,275 @@
+"""The daemon's control socket: wishes from `leukoscope slide …` and `leukoscope status` come in here, answers go back.
+
+What a wish does to the slide is the pipeline's matter. One line of JSON each way over a Unix socket in the state folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import selectors
+import socket
+import stat
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from device.errors import LeukoscopeError
+from device.slide.commands import Command
+
+log = logging.getLogger(__name__)
+
+_ANSWER_S = 2.0
+_READ_S = 2.0
+_LONGEST_LINE = 1 << 16
+_MOST_AT_ONCE = 16
+_LONGEST_ADDRESS = 107  # bytes that the kernel keeps for a socket's path, less the closing zero
+_STATUS = "status"
+
+
+class ControlError(LeukoscopeError):
+    """The daemon cannot be asked, or refuses; the message says why. `leukoscope run` starts it, `leukoscope status` asks how it is."""
+
+
+class Request:
+    """One wish of a person at the command line, waiting for the pipeline's answer. Made by the server only."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self._changed = threading.Condition()
+        self._taken = self._withdrawn = False
+        self._answer: tuple[bool, str] | None = None
+
+    def answer(self, text: str, ok: bool = True) -> None:
+        """Say in one line what came of it; `ok` False where it was refused ("no slide is open"). Only the first answer counts."""
+        with self._changed:
+            self._answer = self._answer or (ok, text)
+            self._changed.notify_all()
+
+    def take(self) -> bool:
+        """For the server: True if the pipeline may act on it, False where the person has already been told that nothing happened."""
+        with self._changed:
+            self._taken = not self._withdrawn
+            return self._taken
+
+    def wait(self, seconds: float) -> tuple[bool, str]:
+        """For the server: the answer. What nobody took within `seconds` is withdrawn; what was taken gets as long again."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._answer is not None, seconds)
+            if self._answer is None and self._taken:
+                self._changed.wait_for(lambda: self._answer is not None, seconds)
+            if self._answer is not None:
+                return self._answer
+            if self._taken:
+                return False, f"{self.command.value}: passed on, but no answer came; look at the screen before you ask again"
+            self._withdrawn = True
+            return False, f"{self.command.value}: the daemon is busy and did not get to it, nothing was changed; ask again"
+
+
+class ControlServer:
+    """Listens at `path` while it is open (`with`). `requests` is called by the pipeline's thread.
+
+    status: gives what `leukoscope status` shows, JSON types and paths and times; called from other threads, so it reads a snapshot.
+    Raises ControlError on opening when another daemon uses the same state folder, or the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, status: Callable[[], Mapping[str, Any]], answer_s: float = _ANSWER_S) -> None:
+        self._path = path
+        self._status = status
+        self._answer_s = answer_s
+        self._waiting: deque[Request] = deque()
+        self._open_connections = threading.BoundedSemaphore(_MOST_AT_ONCE)
+        self._closing = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._closer = ExitStack()
+
+    def requests(self) -> list[Request]:
+        """What was asked since the last call, oldest first. Each must be answered."""
+        requests = []
+        with suppress(IndexError):
+            while True:
+                request = self._waiting.popleft()
+                if request.take():
+                    requests.append(request)
+        return requests
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock(opening)
+                listener = self._listen(opening)
+            except OSError as error:
+                raise ControlError(
+                    f"{self._path}: cannot be opened ({error.strerror or error}); check the state folder's owner"
+                ) from error
+            wake, woken = socket.socketpair()
+            opening.callback(woken.close)
+            opening.callback(wake.close)
+            thread = threading.Thread(target=self._serve, args=(listener, woken), name="control", daemon=True)
+            thread.start()
+            opening.callback(thread.join)
+            opening.callback(wake.send, b"x")
+            opening.callback(self._closing.set)
+            self._closer = opening.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._closer.close()
+        for request in self.requests():
+            request.answer("the daemon is stopping; nothing was changed", ok=False)
+        for thread in self._threads:
+            thread.join(self._answer_s * 2 + 1)
+
+    def _lock(self, opening: ExitStack) -> None:
+        """Hold the state folder: two daemons on one record would count into each other. The kernel lets go when the process ends."""
+        lock = opening.enter_context(self._path.with_suffix(".lock").open("a+"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ControlError(
+                f"{self._path.parent}: another leukoscope is running with this state folder; "
+                "stop it first (systemctl stop leukoscope), or set another device.state_dir"
+            ) from None
+
+    def _listen(self, opening: ExitStack) -> socket.socket:
+        with suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(self._path.lstat().st_mode):
+                raise ControlError(f"{self._path}: in the way of the control socket, but none itself; move it elsewhere")
+            self._path.unlink()  # left by a daemon that was killed: the lock is ours, so nobody listens there
+        listener = opening.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        os.fchmod(listener.fileno(), 0o660)  # so that it is never wider open than that, not even between bind and chmod
+        with _address(self._path) as address:
+            listener.bind(address)
+        opening.callback(self._path.unlink, missing_ok=True)
+        self._path.chmod(0o660)  # the user's mask may have taken the group's right
+        listener.listen(_MOST_AT_ONCE)
+        return listener
+
+    def _serve(self, listener: socket.socket, woken: socket.socket) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(listener, selectors.EVENT_READ)
+            selector.register(woken, selectors.EVENT_READ)
+            while True:
+                selector.select()
+                if self._closing.is_set():
+                    return
+                try:
+                    connection, _ = listener.accept()
+                except OSError as error:
+                    log.warning("control socket: a connection was not accepted (%s)", error)
+                    self._closing.wait(1.0)
+                    continue
+                self._threads = [thread for thread in self._threads if thread.is_alive()]
+                thread = threading.Thread(target=self._converse, args=(connection,), name="control-request", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _converse(self, connection: socket.socket) -> None:
+        """One connection: a line in, a line out. A peer that sends nothing, or goes away, costs a thread for two seconds."""
+        with connection:
+            connection.settimeout(_READ_S)
+            try:
+                reply = self._reply(_read_line(connection))
+                connection.sendall(json.dumps(reply, default=str).encode() + b"\n")
+            except (OSError, ValueError) as error:
+                log.info("control socket: a request was not understood or its sender went away (%s)", error)
+
+    def _reply(self, line: bytes) -> dict[str, Any]:
+        if not self._open_connections.acquire(blocking=False):
+            return {"ok": False, "text": "too many requests at once; ask again"}
+        try:
+            asked = json.loads(line)
+            name = asked.get("command") if isinstance(asked, dict) else None
+            if name == _STATUS:
+                return {"ok": True, "status": dict(self._status())}
+            try:
+                request = Request(Command(name))
+            except ValueError:
+                known = ", ".join([*(command.value for command in Command), _STATUS])
+                return {"ok": False, "text": f"unknown command {name!r}; known: {known}"}
+            self._waiting.append(request)
+            ok, text = request.wait(self._answer_s)
+            return {"ok": ok, "text": text}
+        except (UnicodeDecodeError, json.JSONDecodeError):
+            return {"ok": False, "text": 'one line of JSON is expected, such as {"command": "status"}'}
+        except Exception as error:  # the status is other parts' code: its fault must not end the conversation without a word
+            log.exception("control socket: a request failed")
+            return {"ok": False, "text": f"the daemon could not answer ({type(error).__name__}: {error}); see its log"}
+        finally:
+            self._open_connections.release()
+
+
+def send(path: Path, command: Command, timeout_s: float = 3 * _ANSWER_S) -> str:
+    """Ask the daemon that listens at `path`; gives its answer, one line.
+
+    Raises ControlError where none runs, this user may not ask, no answer comes, or it refuses (its reason is the message).
+    """
+    return str(_ask(path, command.value, timeout_s).get("text", ""))
+
+
+def ask_status(path: Path, timeout_s: float = 3 * _ANSWER_S) -> dict[str, Any]:
+    """What the daemon that listens at `path` says of itself. Raises ControlError as `send`."""
+    status = _ask(path, _STATUS, timeout_s).get("status")
+    if not isinstance(status, dict):
+        raise ControlError(f"{path}: gave no status; is it a leukoscope of another version?")
+    return status
+
+
+def _ask(path: Path, command: str, timeout_s: float) -> dict[str, Any]:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, _address(path) as address:
+            connection.settimeout(timeout_s)
+            connection.connect(address)
+            connection.sendall(json.dumps({"command": command}).encode() + b"\n")
+            reply = json.loads(_read_line(connection))
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+        hint = "start it with `leukoscope run` or `systemctl start leukoscope`; if it runs, name its file with --config"
+        raise ControlError(f"no leukoscope is running at {path}; {hint}") from None
+    except PermissionError:
+        raise ControlError(f"{path}: this user may not ask the daemon; join the group that owns the socket, or use sudo") from None
+    except TimeoutError:
+        raise ControlError(f"{path}: the daemon does not answer; see `systemctl status leukoscope` and its log") from None
+    except (OSError, ValueError) as error:
+        raise ControlError(f"{path}: the daemon's answer cannot be read ({error}); see its log") from error
+    if not isinstance(reply, dict) or not reply.get("ok"):
+        raise ControlError(str(reply.get("text", "refused without a reason") if isinstance(reply, dict) else reply))
+    return reply
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    """Bytes up to the line's end. Raises ValueError where the peer closes before it or sends more than any request has."""
+    received = b""
+    until = time.monotonic() + (connection.gettimeout() or _READ_S)
+    while not received.endswith(b"\n"):
+        part = connection.recv(4096)
+        received += part
+        if not part:
+            raise ValueError("closed before the line's end")
+        if len(received) > _LONGEST_LINE:
+            raise ValueError("longer than any request")
+        if time.monotonic() > until:
+            raise TimeoutError("sent too slowly")
+    return received
+
+
+@contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """The socket's address, by way of its folder's open descriptor where the path is longer than the kernel takes."""
+    if len(os.fsencode(path)) <= _LONGEST_ADDRESS:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

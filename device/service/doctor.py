@@ -1,0 +1,169 @@
+"""Tries camera, engine, display, disk and broker for real, and says what was found and what to do next."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from calibration.profile import ProfileError, load_profile
+from device.clock import SystemClock, time_trusted
+from device.errors import LeukoscopeError
+from device.settings.config import Config
+from engines.errors import EnginesError
+
+Level = Literal["ok", "warn", "fail"]
+_TRIES = 3
+_CONNECT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part: how it is, what was seen, and the next step where there is one."""
+
+    part: str
+    level: Level
+    seen: str
+    next_step: str = ""
+
+
+def examine(config: Config) -> list[Finding]:
+    """One finding for each part, in the order of a frame's way. Nothing is changed; a window may flash up."""
+    parts: list[tuple[str, Callable[[Config], Finding]]] = [
+        ("Clock", _clock),
+        ("Camera", _camera),
+        ("Engine", _engine),
+        ("Calibration", _calibration),
+        ("Display", _display),
+        ("Disk", _disk),
+        ("Broker", _broker),
+    ]
+    return [_tried(name, look, config) for name, look in parts]
+
+
+def _tried(name: str, look: Callable[[Config], Finding], config: Config) -> Finding:
+    try:
+        return look(config)
+    except (LeukoscopeError, EnginesError, ProfileError) as error:
+        seen, _, advice = str(error).partition("; ")  # our messages name the thing first, then the next step
+        return Finding(name, "fail", seen, advice)
+    except Exception as error:  # the doctor must reach the last part
+        return Finding(name, "fail", f"{type(error).__name__}: {error}", "report this with the lines above")
+
+
+def _clock(config: Config) -> Finding:
+    now = SystemClock().now()
+    if time_trusted(now):
+        return Finding("Clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC")
+    return Finding("Clock", "warn", f"{now:%Y-%m-%d %H:%M:%S} UTC, not synchronised", "connect to a network once, or set the date")
+
+
+def _camera(config: Config) -> Finding:
+    from device.camera.factory import open_camera
+
+    with open_camera(config.camera, SystemClock()) as camera:
+        started = time.monotonic()
+        frames = [camera.read() for _ in range(_TRIES)]
+        seconds = (time.monotonic() - started) / _TRIES
+        width, height = frames[-1].size_px
+        seen = f"{camera.name}: {width} x {height}, a frame in {seconds * 1000:.0f} ms"
+        notice = str(getattr(camera, "notice", ""))
+        if camera.skipped:
+            return Finding("Camera", "warn", f"{seen}; unreadable: {', '.join(camera.skipped)}", "replace or remove these pictures")
+        return Finding("Camera", "warn" if notice else "ok", seen, notice)
+
+
+def _engine(config: Config) -> Finding:
+    from engines.runtime.factory import open_engine
+
+    section = config.engine
+    with open_engine(
+        section.bundle, section.runtime, section.threads, section.score_threshold, ungated=section.ungated, plans=section.plans
+    ) as engine:
+        blank = np.full((1080, 1920, 3), 220, np.uint8)
+        engine.infer(blank)
+        started = time.monotonic()
+        for _ in range(_TRIES):
+            engine.infer(blank)
+        seconds = (time.monotonic() - started) / _TRIES
+        seen = f"{engine.info.label} on {engine.info.runtime}: {seconds * 1000:.0f} ms a frame"
+        if engine.info.gate_fault:
+            advice = "compare it with its float engine by `attridet gate`; it runs because engine.ungated is true"
+            return Finding("Engine", "warn", f"{seen}; it {engine.info.gate_fault}", advice)
+        return Finding("Engine", "ok", seen)
+
+
+def _calibration(config: Config) -> Finding:
+    profile = load_profile(config.microscope.profile)
+    label = profile.label(config.microscope.objective)
+    if config.microscope.objective not in profile.objectives:
+        return Finding("Calibration", "warn", f"{label}: this objective is not in the profile", "choose another profile or objective")
+    if not profile.measured:
+        return Finding("Calibration", "warn", label, "sizes are indicative until the scale is measured")
+    return Finding("Calibration", "ok", label)
+
+
+def _display(config: Config) -> Finding:
+    from device.display.factory import open_display
+
+    section = config.display
+    if section.kind == "file" and section.directory is not None:
+        section = section.model_copy(update={"directory": Path(tempfile.mkdtemp(prefix="leukoscope-doctor-"))})
+    with open_display(section) as display:
+        display.commands()
+    return Finding(
+        "Display", "ok", {"screen": "a window opens", "file": "pictures can be written", "none": "switched off"}[section.kind]
+    )
+
+
+def _disk(config: Config) -> Finding:
+    folder = config.record_path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        started = time.monotonic()
+        file.write(bytes(1 << 16))
+        file.flush()
+        os.fsync(file.fileno())
+        seconds = time.monotonic() - started
+    space = os.statvfs(folder)
+    free_mb = space.f_bavail * space.f_frsize / 1e6
+    seen = f"{folder}: {free_mb:,.0f} MB free, a durable write in {seconds * 1000:.0f} ms, SQLite {sqlite3.sqlite_version}"
+    if free_mb < config.record.min_free_mb:
+        return Finding("Disk", "fail", seen, f"make room: at least {config.record.min_free_mb} MB are wanted")
+    return Finding("Disk", "ok", seen)
+
+
+def _broker(config: Config) -> Finding:
+    from device.mqtt.client import open_link
+
+    section = config.broker
+    if not section.enabled:
+        return Finding("Broker", "ok", "switched off by the configuration")
+    link = open_link(section, f"leukoscope-doctor-{os.getpid()}")
+    version = getattr(link, "version", "")
+    link.close()
+    return Finding("Broker", "ok", f"{section.host}:{section.port} accepts us{f', MQTT {version}' if version else ''}")
+
+
+def print_findings(findings: Sequence[Finding], console: Console | None = None) -> bool:
+    """Print the table; True when nothing failed."""
+    console = console or Console()
+    table = Table(title="Leukoscope doctor", title_justify="left")
+    table.add_column("Part")
+    table.add_column("State")
+    table.add_column("What was seen", overflow="fold")
+    table.add_column("Next step", overflow="fold")
+    style = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+    for finding in findings:
+        table.add_row(finding.part, f"[{style[finding.level]}]{finding.level}[/]", finding.seen, finding.next_step)
+    console.print(table)
+    return all(finding.level != "fail" for finding in findings)

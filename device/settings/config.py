@@ -1,0 +1,226 @@
+"""The appliance's configuration as frozen models; reading the YAML file and its errors live in `config_file`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Name = Annotated[str, Field(min_length=1)]
+FilePath = Annotated[Path, Field(strict=False)]
+"""In the file a text; relative ones are taken from the file's own folder (config_file). Python callers may give text or Path."""
+Port = Annotated[int, Field(ge=1, le=65535)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+DeviceId = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        description="1 to 64 letters, digits, '-' or '_', beginning with a letter or digit",
+    ),
+]
+"""Part of every topic, so neither slash, plus, hash nor space; never a patient's name."""
+SIMULATED_CASES = ("AML", "ALL", "APML", "CLL", "CML", "normal", "mixed")
+"""What the simulated slide can show; engines.film.CASES without importing it (a test holds them equal)."""
+
+
+class Section(BaseModel):
+    """Base of every section: frozen; a key that is not known is an error, and so is a value of another type ("5" is no number)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
+
+
+class DeviceSection(Section):
+    """Who this box is and where it keeps its things."""
+
+    id: DeviceId = "leukoscope"
+    state_dir: FilePath = Path("/var/lib/leukoscope")  # record, outbox, control socket
+
+
+class V4l2Camera(Section):
+    """A USB microscope camera through V4L2, by its stable id under /dev/v4l/by-id or /dev/v4l/by-path."""
+
+    kind: Literal["v4l2"]
+    device: Name
+    width_px: int = Field(1920, ge=160, le=8192)
+    height_px: int = Field(1080, ge=120, le=8192)
+    fps: float = Field(30.0, gt=0, le=240)
+    fourcc: str = Field("MJPG", min_length=4, max_length=4)
+    exposure_us: int | None = Field(None, gt=0)
+    gain: float | None = Field(None, ge=0)
+
+
+class Picamera2Camera(Section):
+    """A CSI or USB camera through libcamera's picamera2."""
+
+    kind: Literal["picamera2"]
+    camera: int = Field(0, ge=0)
+    width_px: int = Field(1920, ge=160, le=8192)
+    height_px: int = Field(1080, ge=120, le=8192)
+    fps: float = Field(15.0, gt=0, le=240)
+
+
+class ReplayCamera(Section):
+    """Stored pictures: a folder of images, a video file, or the address of a network stream."""
+
+    kind: Literal["replay"]
+    source: Name
+    loop: bool = False
+    fps: float | None = Field(None, gt=0, le=240)  # None: as fast as they are looked at; videos: their own
+    hold_frames: int = Field(3, ge=1, le=1000)  # a still picture is shown this many times, so that it comes to rest
+
+
+class SimulatorCamera(Section):
+    """The rendered slide of engines.film under a moving stage. For demonstration and tests; it says so on the screen."""
+
+    kind: Literal["simulator"]
+    seed: int = Field(7, ge=0)
+    case: Name = "AML"
+    domain: Literal["H", "L"] = "L"
+    camera: Literal["C1", "C2"] = "C2"
+    objective: Literal[10, 40, 100] = 100
+    width_px: int = Field(1920, ge=320, le=4096)
+    height_px: int = Field(1080, ge=240, le=4096)
+    fields: int = Field(24, ge=1, le=10000)
+    fps: float = Field(10.0, gt=0, le=120)
+    live: bool = False  # False: the simulated technician waits until each frame was looked at
+    loop: bool = False
+
+    @field_validator("case")
+    @classmethod
+    def _known_case(cls, value: str) -> str:
+        if value not in SIMULATED_CASES:
+            raise ValueError(f"expected one of {', '.join(SIMULATED_CASES)}, got '{value}'")
+        return value
+
+
+CameraSection = Annotated[
+    V4l2Camera | Picamera2Camera | ReplayCamera | SimulatorCamera,
+    Field(discriminator="kind"),
+]
+
+
+class EngineSection(Section):
+    """Which bundle runs, and by what."""
+
+    bundle: Name = "zoo:attridet-n"  # a folder, or zoo:NAME for a shipped one
+    runtime: Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt_rtx"] = "auto"  # auto: see engines.runtime.factory.AUTO
+    plans: FilePath | None = None  # folder that `attridet build` filled on this device; for TensorRT
+    ungated: bool = False  # run a bundle in INT8 that passed no gate; the screen says so all the time
+    threads: int = Field(2, ge=1, le=64)
+    score_threshold: Share | None = None  # None: the manifest's
+    identify_threshold: Share = 0.4  # below it a cell is counted as unidentified
+
+
+class MicroscopeSection(Section):
+    """The microscope that the camera sits on."""
+
+    profile: Name = "zzcat-5mp"  # a shipped calibration profile, or the path of one
+    objective: Literal[10, 40, 100] = 100
+
+
+class SlideSection(Section):
+    """How a slide is counted."""
+
+    target_cells: int = Field(200, ge=1, le=100_000)
+    auto_start: bool = False  # open a slide with the first frame
+    finish_at_end: bool = True  # close it when a stored source ends
+    rest_frames: int = Field(2, ge=2, le=100)  # frames alike before a field is counted
+    moved_share: Share = 0.15  # of the field's width: less is not a new field
+
+
+class DisplaySection(Section):
+    """Where the technician looks. `--display` on the command line takes precedence."""
+
+    kind: Literal["screen", "file", "none"] = "screen"
+    directory: FilePath | None = None  # for kind: file
+    period_s: float = Field(1.0, gt=0)  # for kind: file
+    fullscreen: bool = True
+    width_px: int = Field(1920, ge=640, le=7680)
+    height_px: int = Field(1080, ge=360, le=4320)
+
+    @model_validator(mode="after")
+    def _file_needs_directory(self) -> DisplaySection:
+        if self.kind == "file" and self.directory is None:
+            raise ValueError("kind 'file' needs 'directory'")
+        return self
+
+
+class RecordSection(Section):
+    """The SQLite record."""
+
+    path: FilePath | None = None  # None: record.sqlite in the state folder
+    crops: bool = True
+    jpeg_quality: int = Field(90, ge=50, le=100)
+    min_free_mb: int = Field(200, ge=0)
+
+
+class FramesSection(Section):
+    """Frames kept as the camera gave them, of which a calibration set is chosen. `--record` on the command line takes precedence."""
+
+    directory: FilePath | None = None  # None: none are kept
+    every_s: float = Field(5.0, ge=0)  # between two frames of the resting stage; each counted field is kept besides
+    most_frames: int = Field(2000, ge=1, le=1_000_000)  # in the folder; a 1080p frame takes 2 to 4 MB
+    min_free_mb: int = Field(1000, ge=0)  # below it no frame is kept: the record needs the room
+
+
+class BrokerSection(Section):
+    """Where summaries go."""
+
+    enabled: bool = True
+    host: Name = "localhost"
+    port: Port = 1883
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    username: Name | None = None
+    password_file: FilePath | None = None  # its first line; never the password itself in this file
+    tls: bool = False
+    ca_file: FilePath | None = None  # None: the system's authorities
+    keepalive_s: int = Field(30, ge=5, le=3600)
+    topic_root: str = "leukoscope"
+
+    @field_validator("topic_root")
+    @classmethod
+    def _no_wildcards(cls, value: str) -> str:
+        if not value or any(c in value for c in "+#\0") or value.startswith(("/", "$")) or value.endswith("/"):
+            raise ValueError("must be a topic without '+', '#', and without '/' at either end")
+        return value
+
+    @model_validator(mode="after")
+    def _no_half_set_security(self) -> BrokerSection:
+        if self.ca_file is not None and not self.tls:
+            raise ValueError(
+                "'ca_file' is given but 'tls' is false, so nothing would be encrypted; set 'tls: true' or remove 'ca_file'"
+            )
+        if self.password_file is not None and self.username is None:
+            raise ValueError("'password_file' needs 'username'")
+        return self
+
+
+class Config(Section):
+    """The whole file. Every section may be left out except `camera`."""
+
+    camera: CameraSection
+    device: DeviceSection = DeviceSection()
+    engine: EngineSection = EngineSection()
+    microscope: MicroscopeSection = MicroscopeSection()
+    slide: SlideSection = SlideSection()
+    display: DisplaySection = DisplaySection()
+    record: RecordSection = RecordSection()
+    frames: FramesSection = FramesSection()
+    broker: BrokerSection = BrokerSection()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _stills_come_to_rest(self) -> Config:
+        if isinstance(self.camera, ReplayCamera) and self.camera.hold_frames < self.slide.rest_frames:
+            stills, rest = self.camera.hold_frames, self.slide.rest_frames
+            raise ValueError(f"camera.hold_frames is {stills}, less than slide.rest_frames, {rest}: no still picture would be counted")
+        return self
+
+    @property
+    def record_path(self) -> Path:
+        return self.record.path or self.device.state_dir / "record.sqlite"
+
+    @property
+    def control_path(self) -> Path:
+        return self.device.state_dir / "control.sock"

@@ -1,0 +1,196 @@
+"""Sample views of the screen, for its tests, the documentation and whoever changes its looks; nothing here runs in the daemon.
+
+`python tests/support/gallery.py DIR` writes each as a PNG.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from device.camera.base import CameraState, CameraStatus, Frame
+from device.display.base import PartState, ScreenView
+from device.display.overlay import draw
+from device.slide.description import describe
+from device.slide.model import Cell, Field, Slide, SlideState
+from device.slide.tally import differential
+from engines.detections import Detections, Float32, Image
+from engines.runtime.base import EngineInfo
+from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy
+
+WHEN = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
+
+
+def film(width: int = 1920, height: int = 1080, seed: int = 1) -> Image:
+    """A rough picture of stained film: pale ground, red cells. Not for any network."""
+    rng = np.random.default_rng(seed)
+    image = np.full((height, width, 3), (222, 219, 228), np.uint8)
+    for _ in range(width * height // 6000):
+        centre, r = (int(rng.integers(width)), int(rng.integers(height))), int(rng.integers(34, 46))
+        cv2.circle(image, centre, r, (186, 168, 214), -1, cv2.LINE_AA)
+        cv2.circle(image, centre, r // 2, (206, 194, 224), -1, cv2.LINE_AA)
+    return cv2.GaussianBlur(image, (0, 0), 2).astype(np.uint8)
+
+
+def add_cell(image: Image, box_px: tuple[float, float, float, float]) -> None:
+    """Paint a nucleated cell into `image` where `box_px` says."""
+    x0, y0, x1, y1 = (round(v) for v in box_px)
+    centre, axes = ((x0 + x1) // 2, (y0 + y1) // 2), ((x1 - x0) // 2, (y1 - y0) // 2)
+    cv2.ellipse(image, centre, axes, 0, 0, 360, (214, 182, 196), -1, cv2.LINE_AA)
+    cv2.ellipse(image, centre, (axes[0] * 3 // 4, axes[1] * 7 // 10), 20, 0, 360, (128, 54, 104), -1, cv2.LINE_AA)
+
+
+def probabilities(codes: Sequence[int], taxonomy: Taxonomy = LEUKEMIA_ATTRI, sure: float = 0.9) -> Float32:
+    """Attribute vector (A,) in which the value of each code has probability `sure`; NaN where a code is UNKNOWN."""
+    out = np.full(taxonomy.n_logits, np.nan, np.float32)
+    for code, group in zip(codes, taxonomy.groups, strict=True):
+        n = group.stop - group.start
+        if code != UNKNOWN:
+            out[group] = (1 - sure) / (n - 1)
+            out[group.start + code] = sure
+    return out
+
+
+def detections(rows: Sequence[tuple[tuple[float, float, float, float], str, float, Sequence[int]]]) -> Detections:
+    """Detections from (box in px, class name, score, attribute codes), sorted by falling score."""
+    if not rows:
+        return Detections.empty(LEUKEMIA_ATTRI.n_logits)
+    ordered = sorted(rows, key=lambda row: -row[2])
+    return Detections(
+        np.array([r[0] for r in ordered], np.float32),
+        np.array([r[2] for r in ordered], np.float32),
+        np.array([LEUKEMIA_ATTRI.classes.index(r[1]) for r in ordered], np.int64),
+        np.stack([probabilities(r[3]) for r in ordered]),
+    )
+
+
+def frame(image: Image, source: str = "usb-ZZCAT_5MP-video-index0") -> Frame:
+    """A frame of `image`."""
+    return Frame(image, 41, 12.5, WHEN, source)
+
+
+def slide(counts: dict[str, int], unidentified: int = 0, state: SlideState = SlideState.COUNTING, fields: int = 12) -> Slide:
+    """A slide with so many cells of each type, spread over `fields` fields."""
+    known = probabilities([0] * 7)
+    cells = [Cell(LEUKEMIA_ATTRI.classes.index(name), 0.9, True, (0, 0, 9, 9), known) for name, n in counts.items() for _ in range(n)]
+    cells += [Cell(1, 0.2, False, (0, 0, 9, 9), known)] * unidentified
+    made = tuple(Field(i + 1, WHEN, "camera", (1920, 1080), 30.0, tuple(cells[i::fields])) for i in range(fields))
+    return Slide("S-20260302-0930-7f3a", WHEN, state, fields=made, fields_undone=1)
+
+
+ENGINE = EngineInfo("attridet-n", "1.0.0", "4be1c09d7a55" + "0" * 52, "onnxruntime 1.23 CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)
+STREAMING = CameraStatus(CameraState.STREAMING, "ZZCAT 5MP", "", (1920, 1080), 29.8, 5211)
+PARTS = (
+    PartState("Camera", "ok", "ZZCAT 5MP, 1920 x 1080, 29.8 fps"),
+    PartState("Engine", "ok", "18.3 fields/s, 41 ms"),
+    PartState("Broker", "warn", "not reached, 3 summaries wait"),
+    PartState("Record", "ok", "saved, 11.4 GB free"),
+)
+COUNTS = {"Myeloblast": 71, "Neutrophil": 19, "Lymphocyte": 14, "Monocyte": 6, "Promonocyte": 5, "Myelocyte": 2, "Eosinophil": 1}
+COUNTS |= {"None": 9}
+
+
+def view(
+    image: Image | None, found: Detections | None = None, *, source: str = "usb-ZZCAT_5MP-video-index0", identify_threshold: float = 0.4
+) -> ScreenView:
+    """A view of a slide half counted, with `image` under the objective; change it with `dataclasses.replace`."""
+    counting = slide(COUNTS, unidentified=6)
+    tally = differential(counting.cells, LEUKEMIA_ATTRI)
+    return ScreenView(
+        frame=None if image is None else frame(image, source),
+        detections=found,
+        identified=() if found is None else tuple(bool(s >= identify_threshold) for s in found.scores),
+        engine=ENGINE,
+        camera=STREAMING,
+        slide=counting,
+        differential=tally,
+        target_cells=200,
+        focus=0.84,
+        focus_text="sharp",
+        resting=True,
+        field_counted=True,
+        parts=PARTS,
+        calibration_label="zzcat-5mp, 100x, version 3",
+        message="Field 12 counted: 6 cells.",
+        description=describe(counting, tally, LEUKEMIA_ATTRI),
+    )
+
+
+def grid(n: int, size_px: tuple[int, int] = (1920, 1080), cell_px: int = 110) -> list[tuple[float, float, float, float]]:
+    """`n` boxes spread over a frame without touching."""
+    width, height = size_px
+    columns = max(1, round((n * width / height) ** 0.5))
+    rows = -(-n // columns)
+    boxes = []
+    for i in range(n):
+        x, y = (i % columns + 0.5) * width / columns, (i // columns + 0.5) * height / rows
+        x, y = x + 37 * ((i * 7) % 5 - 2) / 2, y + 29 * ((i * 11) % 5 - 2) / 2
+        boxes.append((x - cell_px / 2, y - cell_px / 2, x + cell_px / 2, y + cell_px / 2))
+    return boxes
+
+
+def crowd(n: int, size_px: tuple[int, int] = (1920, 1080), cell_px: int = 110) -> tuple[Image, Detections]:
+    """A film with `n` cells of all types, every seventh an artefact, some too unsure to be named."""
+    image = film(*size_px)
+    rows: list[tuple[tuple[float, float, float, float], str, float, Sequence[int]]] = []
+    for i, box in enumerate(grid(n, size_px, cell_px)):
+        add_cell(image, box)
+        name = "None" if i % 7 == 6 else LEUKEMIA_ATTRI.classes[1 + i % 13]
+        score = 0.33 if i % 9 == 4 else 0.97 - 0.02 * i
+        rows.append((box, name, max(0.26, score), [UNKNOWN] * 7 if name == "None" else [(i + k) % 2 for k in range(7)]))
+    return image, detections(rows)
+
+
+def views() -> dict[str, ScreenView]:
+    """The sample views by name."""
+    out: dict[str, ScreenView] = {}
+    unseen = replace(view(None), message="", resting=False, field_counted=False, focus=0.0, focus_text="")
+    idle = replace(unseen, slide=None, differential=None, description=())
+    out["start"] = replace(idle, camera=CameraStatus(CameraState.OPENING, "usb-ZZCAT_5MP-video-index0"))
+    for n in (1, 4, 9, 20, 45):
+        image, found = crowd(n, cell_px=220 if n < 5 else 110 if n < 30 else 70)
+        out[f"cells-{n:02d}"] = view(image, found)
+    image, found = crowd(4, cell_px=200)
+    base = view(image, found)
+    open_slide = slide(COUNTS, unidentified=6)
+    gone = "/dev/v4l/by-id/usb-ZZCAT_5MP-video-index0 is gone: plug the camera in again"
+    lost = CameraStatus(CameraState.LOST, "ZZCAT 5MP", gone, retry_in_s=3.2)
+    out["lost"] = replace(base, camera=lost, message="Camera lost; the count is kept.", message_level="fail")
+    out["lost-at-start"] = replace(idle, camera=lost)
+    stalled = CameraStatus(CameraState.STALLED, "ZZCAT 5MP", "120 frames alike for 4.0 s: check the cable and the light")
+    out["stalled"] = replace(base, camera=stalled, message="The picture stands still.", message_level="warn")
+    ended = CameraStatus(CameraState.ENDED, "lld_40x/val", "the folder has no more pictures", skipped=("damaged.png",))
+    done = slide({**COUNTS, "Myeloblast": 160}, 4, SlideState.REVIEW, 31)
+    tally = differential(done.cells, LEUKEMIA_ATTRI)
+    out["ended"] = replace(base, camera=ended, slide=done, differential=tally, message="Slide finished.", field_counted=False)
+    paused = replace(base, slide=replace(open_slide, state=SlideState.PAUSED), field_counted=False)
+    out["paused"] = replace(paused, message="Paused. P goes on.", message_level="warn")
+    blurred = replace(base, focus=0.21, focus_text="turn the fine focus", message="")
+    out["moving"] = replace(blurred, resting=False, field_counted=False)
+    out["nothing-seen"] = view(film(), detections([]))
+    seen = replace(idle, frame=frame(image), detections=found, identified=base.identified)
+    out["idle"] = replace(seen, resting=True, focus=0.5, focus_text="nearly sharp")
+    out["simulator"] = view(image, found, source="simulator")
+    return out
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write every sample view into the folder that `arguments` names."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python tests/support/gallery.py DIR\n")
+        return 2
+    folder = Path(arguments[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, sample in views().items():
+        cv2.imwrite(str(folder / f"{name}.png"), draw(sample))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
