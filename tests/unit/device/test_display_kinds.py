@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import gallery
 import numpy as np
 import pytest
 
-from device.display import file, gallery, screen
+from device.display import file, screen
 from device.display.factory import open_display, parse_display
 from device.display.file import FileDisplay
 from device.display.null import NullDisplay

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import cv2
+import gallery
 import numpy as np
 import pytest
 from drawing import KNOWN, PLACE, SIZE, VIEWS, footer, has, one_cell, panel, picture
 
 from device.camera.base import CameraState, CameraStatus
-from device.display import field, gallery, palette, text
+from device.display import field, palette, text
 from device.display.base import PartState, ScreenView
 from device.display.labels import PLATE, Label
 from device.display.layout import Rect, Unit

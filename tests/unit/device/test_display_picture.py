@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import cv2
+import gallery
 import numpy as np
 import pytest
 from drawing import PLACE
 
-from device.display import boxes, field, gallery, text
+from device.display import boxes, field, text
 from device.display.layout import Rect, Unit, letterbox
 from device.display.palette import TypeStyle, type_styles
 from engines.detections import Image

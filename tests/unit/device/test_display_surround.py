@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import gallery
 import numpy as np
 import pytest
 from drawing import SIZE, VIEWS, footer, has, one_cell, panel, picture, strip
 
 from device.camera.base import CameraState, CameraStatus
-from device.display import gallery, marks, palette
+from device.display import marks, palette
 from device.display.overlay import draw
 from device.display.words import SIMULATOR_NOTICE
 from device.slide.model import SlideState
