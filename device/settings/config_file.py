@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from device.errors import ConfigError
 from device.settings.config import Config, ReplayCamera, Section
 from device.settings.config_words import CAMERAS, expected, misread, section_models, shown, without_credentials
-from device.settings.yaml_lines import Document, Fault, KeyPath, read_document
+from engines.yaml_lines import Document, Fault, KeyPath, read_document
 
 EXAMPLE = "docs/device.example.yaml"
 _LARGEST_BYTES = 1 << 20  # a configuration has a few kilobytes: more is another file, named by mistake
