@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +23,7 @@ from device.settings.config import Config
 from device.slide.model import Slide
 from device.store import Provenance, Store
 from device.view import part_status
+from engines.version import version
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ class _CurrentStatus:
             sent_at=now,
             time_trusted=time_trusted(now),
             boot_id=made.boot_id,
-            versions=Versions(leukoscope=package_version(), engine=made.model.label, calibration=made.calibration_label),
+            versions=Versions(leukoscope=version(), engine=made.model.label, calibration=made.calibration_label),
             camera=camera,
             engine=engine,
             record=record,
@@ -196,11 +196,3 @@ def _signals(stop: Callable[[str], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def package_version() -> str:
-    """Version of the installed distribution."""
-    try:
-        return version("leukoscope")
-    except PackageNotFoundError:
-        return "unknown"

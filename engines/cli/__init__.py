@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import typer
 
@@ -41,6 +42,22 @@ EXTRAS = dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train") | dic
     ("faster_coco_eval", "matplotlib"), "evaluate"
 )
 """Modules that only some commands need, and the extra that brings each."""
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from engines.version import version
+
+        typer.echo(f"attridet {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")] = False,
+) -> None:
+    pass
+
 
 for command in (
     adapt.adapt,
