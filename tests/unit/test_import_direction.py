@@ -18,7 +18,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("device", "engines", "calibration")
 
 LAYERS = (
-    ("engines.taxonomy", "engines.errors", "engines.detections", "engines.beside", "engines.files"),
+    (
+        "engines.taxonomy",
+        "engines.errors",
+        "engines.detections",
+        "engines.beside",
+        "engines.files",
+        "engines.options",
+        "engines.progress",
+    ),
     ("engines.preprocess", "engines.decode", "engines.manifest", "engines.bundle"),
     ("engines.runtime",),
 )
@@ -30,6 +38,8 @@ BOTTOM = (
     "engines.detections",
     "engines.beside",
     "engines.files",
+    "engines.options",
+    "engines.progress",
     "engines.preprocess",
     "engines.decode",
 )
