@@ -57,7 +57,14 @@ for command in (
 ):
     app.command()(command)
 
-commands = App(name="attridet", help=HELP, help_format="plaintext", version_flags=[])
+
+def _version() -> str:
+    from engines.version import version
+
+    return f"attridet {version()}"
+
+
+commands = App(name="attridet", help=HELP, help_format="plaintext", version=_version)
 _data = App(name="data", help=data.__doc__)
 for of_data in (data.check, data.split, data.export, data.plot):
     add_command(_data, of_data)
@@ -75,7 +82,7 @@ def run(words: Sequence[str]) -> int:
     # times slower. The OpenMP that torch loads reads this once, so it stands before every import of torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        if not words or words[0] != "data":
+        if not words or words[0] not in ("data", "--version"):
             app(list(words), standalone_mode=True)
         command, bound, _ = commands.parse_args(list(words), exit_on_error=False, print_error=False)
         return command(*bound.args, **bound.kwargs) or 0

@@ -51,6 +51,7 @@ def _parameter(name: str, option: Option, annotation: Any, group: Group, default
     panel: dict[str, Any] = {} if option.argument else {"group": group, "name": option_name(name, option)}
     return Parameter(
         help=words,
+        metavar=option.metavar or None,
         negative=option.off or (),
         show_default=shown,
         required=default is MISSING,

@@ -26,23 +26,14 @@ LAYERS = (
         "engines.files",
         "engines.options",
         "engines.progress",
+        "engines.version",
     ),
     ("engines.preprocess", "engines.decode", "engines.manifest", "engines.bundle"),
     ("engines.runtime",),
 )
 """Rooms of `engines` that the daemon needs: each imports from its own layer and those above it in this list, and no other room."""
 
-BOTTOM = (
-    "engines.taxonomy",
-    "engines.errors",
-    "engines.detections",
-    "engines.beside",
-    "engines.files",
-    "engines.options",
-    "engines.progress",
-    "engines.preprocess",
-    "engines.decode",
-)
+BOTTOM = (*LAYERS[0], "engines.preprocess", "engines.decode")
 BOTTOM_MAY = {"numpy", "cv2", "typing_extensions"}
 
 DEVICE_MAY = tuple(room for layer in LAYERS for room in layer)
