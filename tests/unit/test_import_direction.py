@@ -27,6 +27,7 @@ LAYERS = (
         "engines.options",
         "engines.progress",
         "engines.version",
+        "engines.yaml_lines",
     ),
     ("engines.preprocess", "engines.decode", "engines.manifest", "engines.bundle"),
     ("engines.runtime",),
@@ -34,7 +35,7 @@ LAYERS = (
 """Rooms of `engines` that the daemon needs: each imports from its own layer and those above it in this list, and no other room."""
 
 BOTTOM = (*LAYERS[0], "engines.preprocess", "engines.decode")
-BOTTOM_MAY = {"numpy", "cv2", "typing_extensions"}
+BOTTOM_MAY = {"numpy", "cv2", "typing_extensions", "yaml"}
 
 DEVICE_MAY = tuple(room for layer in LAYERS for room in layer)
 FILM_IN = ("device.camera.simulator", "device.camera.stage")
