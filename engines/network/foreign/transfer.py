@@ -15,8 +15,8 @@ from torch import Tensor
 from engines.network.attridet import AttriDet
 from engines.network.foreign.account import Entry, LeftOut, Transfer, replaced_names, unusual_names
 from engines.network.foreign.archive import ForeignWeightsError, StoredTensor, TorchFile
+from engines.network.foreign.inert_pickle import Name
 from engines.network.foreign.layout import DETECT, Layout, classes_of, detection_rows, layout_of, size_of
-from engines.network.foreign.machine import Name
 from engines.network.foreign.modules import Network, class_names, find_network, printable
 from engines.network.layers import BN_EPS
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
