@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("device", "engines", "calibration")
 
 LAYERS = (
-    ("engines.taxonomy", "engines.errors", "engines.detections", "engines.beside", "engines.files", "engines.version"),
+    ("engines.taxonomy", "engines.errors", "engines.detections", "engines.second_thread", "engines.files", "engines.version"),
     ("engines.preprocess", "engines.decode", "engines.manifest", "engines.bundle"),
     ("engines.runtime",),
 )
@@ -28,7 +28,7 @@ BOTTOM = (
     "engines.taxonomy",
     "engines.errors",
     "engines.detections",
-    "engines.beside",
+    "engines.second_thread",
     "engines.files",
     "engines.version",
     "engines.preprocess",
