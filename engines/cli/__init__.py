@@ -37,9 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-EXTRAS = dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train") | dict.fromkeys(
-    ("faster_coco_eval", "matplotlib"), "evaluate"
-)
+EXTRAS = {**dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train"), "matplotlib": "evaluate"}
 """Modules that only some commands need, and the extra that brings each."""
 
 for command in (
