@@ -14,8 +14,9 @@ from rich.table import Table
 
 from engines.commands.terminal import one_task, table_of
 from engines.data.census import Census, count
-from engines.data.export import Format, export, read_all
+from engines.data.export import Format, export, left_out
 from engines.data.layout import find_subsets, patient_of
+from engines.data.leukemiaattri import admit
 from engines.data.splits import Plan, plan, write_plan
 from engines.data.writing import Bring
 from engines.errors import DataError
@@ -62,9 +63,7 @@ def warnings(planned: Plan) -> list[str]:
         for name, pictures in planned.sides.items()
         if name not in planned.shares
     ]
-    if planned.missing:
-        found.append(f"labels of {len(planned.missing)} pictures that are not there were left out, the first: {planned.missing[0]}")
-    return found
+    return found + [f"left out: {words}" for words in planned.left_out]
 
 
 def _on_one_side(planned: Plan) -> list[str]:
@@ -105,19 +104,15 @@ def run_plot(root: Path, out: Path, *, splits: Sequence[str]) -> None:
     unknown = sorted(set(splits) - set(names))
     if unknown:
         raise DataError(f"{root}: no split '{unknown[0]}'; splits there: {', '.join(names)}")
-    read, missing = read_all([split for split in chosen if not splits or split.name in splits], LEUKEMIA_ATTRI)
+    read, faults = admit([split for split in chosen if not splits or split.name in splits], root, LEUKEMIA_ATTRI)
     counts = [count(one.split.label, one.pictures, LEUKEMIA_ATTRI) for one in read]
 
     from engines.data.plots import draw
 
     draw(root.resolve().name, counts, LEUKEMIA_ATTRI, out)
     console = Console()
-    if missing:
-        console.print(
-            f"[bold yellow]Mind:[/] labels of {len(missing)} pictures that are not there are not counted",
-            highlight=False,
-            soft_wrap=True,
-        )
+    for words in left_out(faults):
+        console.print(f"[bold yellow]Mind:[/] not counted: {escape(words)}", highlight=False, soft_wrap=True)
     console.print(f"{escape(str(out))}: written", highlight=False, soft_wrap=True)
 
 
