@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any
 
@@ -34,6 +33,7 @@ from device.store.recording import FrameRecorder
 from device.view import told
 from engines.runtime.base import Engine
 from engines.runtime.factory import open_engine
+from engines.version import version
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +217,7 @@ class _Teller:
             sent_at=now,
             time_trusted=time_trusted(now),
             boot_id=self._from.boot_id,
-            versions=Versions(leukoscope=package_version(), engine=self._from.engine.label, calibration=self._from.calibration_label),
+            versions=Versions(leukoscope=version(), engine=self._from.engine.label, calibration=self._from.calibration_label),
             camera=camera,
             engine=engine,
             record=record or PartStatus(level="ok", text=""),
@@ -241,11 +241,3 @@ def _signals(stop: Callable[[str], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def package_version() -> str:
-    """Version of the installed distribution."""
-    try:
-        return version("leukoscope")
-    except PackageNotFoundError:
-        return "unknown"

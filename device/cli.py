@@ -24,6 +24,21 @@ ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configur
 DEFAULT_CONFIG = Path("/etc/leukoscope/device.yaml")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from engines.version import version
+
+        typer.echo(f"leukoscope {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def run(
     config: ConfigOption = DEFAULT_CONFIG,
@@ -67,6 +82,19 @@ def demo(
 
         _log("warning")
         _end("", run_demo(report=report, source=source, fields=fields, display=display, seed=seed, case=case))
+
+
+@app.command("example-config")
+def example_config(path: Annotated[Optional[Path], typer.Argument(help="A new file; default: it is printed.")] = None) -> None:  # noqa: UP045  # typer on 3.10
+    """Print the example configuration, which explains every key, or write it to a file to be changed."""
+    with _advice():
+        from device.settings.config_file import EXAMPLE, write_example
+
+        if path is None:
+            typer.echo(EXAMPLE.read_text(encoding="utf-8"), nl=False)
+        else:
+            write_example(path)
+            typer.echo(f"{path}: written; change it, then run: leukoscope check-config {path}")
 
 
 @app.command("check-config")

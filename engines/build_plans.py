@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import shutil
 import tempfile
@@ -36,6 +35,7 @@ from engines.runtime.tensorrt.plan import (
     sidecar,
     sidecars,
 )
+from engines.version import version
 
 CHECK_WORKSPACE = 1024 * MIB
 
@@ -99,7 +99,7 @@ def build_plans(
         files={role: _file(bundle, key, role, content) for role, content in contents.items()},
         built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         seconds=round(perf_counter() - start, 1),
-        built_by=f"leukoscope {importlib.metadata.version('leukoscope')} on {platform.node()}",
+        built_by=f"leukoscope {version()} on {platform.node()}",
         gpu=device.name,
         power_mode=power_mode(),
         workspace_bytes=workspace,

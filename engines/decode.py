@@ -46,19 +46,21 @@ AP_THRESHOLDS = Thresholds(confidence=0.001, iou=0.6, max_detections=300, agnost
 class Candidates:
     """N boxes that survived suppression, by falling score, in pixels of the network's *input*.
 
-    boxes_px: (N, 4) float32 x1 y1 x2 y2, not clipped. scores: (N,) float32. classes: (N,) int64.
+    boxes_px: (N, 4) float32 x1 y1 x2 y2, not clipped. scores: (N,) float32. classes: (N,) int64. limit_met: at least one more box
+    would have survived but for `Thresholds.max_detections`.
     """
 
     boxes_px: Float32
     scores: Float32
     classes: Int64
+    limit_met: bool = False
 
     def __len__(self) -> int:
         return len(self.boxes_px)
 
     def select(self, keep: NDArray[np.bool_] | Int64) -> Candidates:
         """The rows that a mask or index array names."""
-        return Candidates(self.boxes_px[keep], self.scores[keep], self.classes[keep])
+        return Candidates(self.boxes_px[keep], self.scores[keep], self.classes[keep], self.limit_met)
 
 
 def box_iou(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -103,8 +105,8 @@ def candidates(rows: Float32, thresholds: Thresholds, classes: Collection[int] |
     moved = boxes_px.astype(np.float64)
     if not thresholds.agnostic:
         moved += label[:, None] * float(CLASS_OFFSET_PX)
-    keep = _greedy(moved, thresholds.iou, thresholds.max_detections)
-    return Candidates(boxes_px[keep], score[keep], label[keep].astype(np.int64))
+    keep, limit_met = _greedy(moved, thresholds.iou, thresholds.max_detections)
+    return Candidates(boxes_px[keep], score[keep], label[keep].astype(np.int64), limit_met)
 
 
 def detections(found: Candidates, letterbox: Letterbox, n_logits: int, attributes: Float32 | None = None) -> Detections:
@@ -116,7 +118,7 @@ def detections(found: Candidates, letterbox: Letterbox, n_logits: int, attribute
         attributes = np.full((len(found), n_logits), np.nan, np.float32)
     boxes_px = letterbox.to_frame(found.boxes_px)
     inside = np.flatnonzero((boxes_px[:, 2:] - boxes_px[:, :2]).min(1, initial=np.inf) >= 1)
-    return Detections(boxes_px, found.scores, found.classes, attributes).select(inside)
+    return Detections(boxes_px, found.scores, found.classes, attributes, found.limit_met).select(inside)
 
 
 def region_batches(boxes_px: Float32, capacity: int = REGION_CAPACITY) -> Iterator[tuple[Float32, int]]:
@@ -131,8 +133,11 @@ def region_batches(boxes_px: Float32, capacity: int = REGION_CAPACITY) -> Iterat
         yield regions, len(part)
 
 
-def _greedy(boxes: NDArray[np.float64], iou_threshold: float, limit: int) -> Int64:
-    """Indices of the boxes (sorted by falling score) that no better kept box overlaps by more than the threshold."""
+def _greedy(boxes: NDArray[np.float64], iou_threshold: float, limit: int) -> tuple[Int64, bool]:
+    """Indices of the boxes (sorted by falling score) that no better kept box overlaps by more than the threshold.
+
+    And whether the limit ended the search: at least one more box would have been kept.
+    """
     low, high = boxes.T[:2].copy(), boxes.T[2:].copy()
     areas = (high[0] - low[0]) * (high[1] - low[1])
     alive = np.arange(len(boxes))
@@ -145,4 +150,4 @@ def _greedy(boxes: NDArray[np.float64], iou_threshold: float, limit: int) -> Int
         intersection = width * height
         # Written as a product, so that two empty boxes (union 0) do not suppress each other by a division.
         alive = alive[intersection <= iou_threshold * (areas[best] + areas[alive] - intersection)]
-    return np.array(keep, np.int64)
+    return np.array(keep, np.int64), bool(len(alive))

@@ -21,12 +21,14 @@ class Detections:
     scores: (N,) float32, objectness times class probability, 0 to 1.
     classes: (N,) int64, index into the taxonomy's classes.
     attributes: (N, A) float32, probabilities; each attribute's group sums to 1 (A = taxonomy.n_logits). NaN rows: not computed.
+    limit_met: more cells were found than the engine returns of one frame (its `max_detections`): N is "at least N".
     """
 
     boxes_px: Float32
     scores: Float32
     classes: Int64
     attributes: Float32
+    limit_met: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.boxes_px)
@@ -41,7 +43,7 @@ class Detections:
 
     def select(self, keep: NDArray[np.bool_] | Int64) -> Detections:
         """The rows that a mask or index array names."""
-        return Detections(self.boxes_px[keep], self.scores[keep], self.classes[keep], self.attributes[keep])
+        return Detections(self.boxes_px[keep], self.scores[keep], self.classes[keep], self.attributes[keep], self.limit_met)
 
     @classmethod
     def empty(cls, n_logits: int) -> Detections:

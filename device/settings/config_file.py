@@ -16,9 +16,11 @@ from pydantic import BaseModel, ValidationError
 from device.errors import ConfigError
 from device.settings.config import Config, ReplayCamera, Section
 from device.settings.config_words import CAMERAS, expected, misread, section_models, shown, without_credentials
-from device.settings.yaml_lines import Document, Fault, KeyPath, read_document
+from engines.yaml_lines import Document, Fault, KeyPath, read_document
 
-EXAMPLE = "docs/device.example.yaml"
+EXAMPLE = Path(__file__).with_name("device.example.yaml")
+"""The configuration to begin from, which explains every key; `leukoscope example-config` gives it out."""
+_SEE = "see `leukoscope example-config`"
 _LARGEST_BYTES = 1 << 20  # a configuration has a few kilobytes: more is another file, named by mistake
 
 
@@ -36,14 +38,14 @@ def parse_config(text: str, name: str, folder: Path) -> Config:
     faults = list(document.faults)
     config: Config | None = None
     if document.data is None and not faults:
-        faults.append(Fault(1, "", f"the file is empty; at least 'camera:' is needed, see {EXAMPLE}"))
+        faults.append(Fault(1, "", f"the file is empty; at least 'camera:' is needed, {_SEE}"))
     elif isinstance(document.data, dict):
         try:
             config = Config.model_validate(_without_empty_sections(document.data))
         except ValidationError as error:
             faults += _model_faults(error, document)
     elif document.data is not None:
-        faults.append(Fault(1, "", f"sections such as 'camera:' are expected, not {shown(document.data)}; see {EXAMPLE}"))
+        faults.append(Fault(1, "", f"sections such as 'camera:' are expected, not {shown(document.data)}; {_SEE}"))
     if faults or config is None:
         raise ConfigError("\n".join(f"{name}:{fault.line}: {fault}" for fault in sorted(set(faults))))
     return _with_absolute_paths(config, folder)
@@ -57,6 +59,17 @@ def describe(config: Config) -> str:
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000)
 
 
+def write_example(path: Path) -> None:
+    """Write the example configuration to `path`, which must not exist yet. Raises ConfigError."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(EXAMPLE.read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise ConfigError(f"{path}: is there already and is left as it is; give another name") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
 def _read(path: Path) -> str:
     try:
         if path.is_dir():
@@ -65,7 +78,7 @@ def _read(path: Path) -> str:
             raw = file.read(_LARGEST_BYTES + 1)
     except FileNotFoundError:
         near = _near_file(path)
-        hint = f"did you mean '{near}'?" if near else f"copy {EXAMPLE} there and change it"
+        hint = f"did you mean '{near}'?" if near else f"`leukoscope example-config {path}` writes one there to be changed"
         raise ConfigError(f"{path}: no such file; {hint}") from None
     except PermissionError:
         raise ConfigError(f"{path}: may not be read by this user; check its owner and mode (ls -l)") from None
@@ -167,7 +180,7 @@ def _model(section: KeyPath, document: Document) -> type[BaseModel]:
 
 def _missing(path: KeyPath, document: Document) -> str:
     if path == ("camera",):
-        return f"missing; a configuration says at least which camera, with 'kind' one of {', '.join(CAMERAS)}; see {EXAMPLE}"
+        return f"missing; a configuration says at least which camera, with 'kind' one of {', '.join(CAMERAS)}; {_SEE}"
     wanted = expected(_model(path[:-1], document), path[-1])
     kind = document.places.get(("camera", "kind"))
     needs = f"kind '{kind.raw}' needs it; " if path[0] == "camera" and path[-1] != "kind" and kind else ""

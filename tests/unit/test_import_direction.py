@@ -18,22 +18,24 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("device", "engines", "calibration")
 
 LAYERS = (
-    ("engines.taxonomy", "engines.errors", "engines.detections", "engines.beside", "engines.files"),
+    (
+        "engines.taxonomy",
+        "engines.errors",
+        "engines.detections",
+        "engines.beside",
+        "engines.files",
+        "engines.options",
+        "engines.progress",
+        "engines.version",
+        "engines.yaml_lines",
+    ),
     ("engines.preprocess", "engines.decode", "engines.manifest", "engines.bundle"),
     ("engines.runtime",),
 )
 """Rooms of `engines` that the daemon needs: each imports from its own layer and those above it in this list, and no other room."""
 
-BOTTOM = (
-    "engines.taxonomy",
-    "engines.errors",
-    "engines.detections",
-    "engines.beside",
-    "engines.files",
-    "engines.preprocess",
-    "engines.decode",
-)
-BOTTOM_MAY = {"numpy", "cv2", "typing_extensions"}
+BOTTOM = (*LAYERS[0], "engines.preprocess", "engines.decode")
+BOTTOM_MAY = {"numpy", "cv2", "typing_extensions", "yaml"}
 
 DEVICE_MAY = tuple(room for layer in LAYERS for room in layer)
 FILM_IN = ("device.camera.simulator", "device.camera.stage")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from device.errors import ConfigError
 from device.settings.config import SIMULATED_CASES, Config, ReplayCamera, SimulatorCamera, V4l2Camera
-from device.settings.config_file import describe, load_config, parse_config
+from device.settings.config_file import EXAMPLE, describe, load_config, parse_config, write_example
 from device.settings.config_words import CAMERAS, expected, section_models
 from engines.film import CASES
 
@@ -231,7 +231,7 @@ def _near(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: None, "no such file; copy docs/device.example.yaml"),
+        (lambda path: None, "no such file; `leukoscope example-config "),
         (_near, "did you mean"),
         (_folder, "a folder, not a configuration file"),
         (_latin1, "2: not UTF-8 text (byte 0xe9); save the file as UTF-8"),
@@ -326,9 +326,6 @@ def test_every_key_says_in_plain_words_what_it_takes() -> None:
     assert expected(section_models()["engine"][0], "score_threshold") == "a number from 0 to 1"
 
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "docs/device.example.yaml"
-
-
 def _examples() -> dict[str, tuple[str, dict[str, dict[str, object]]]]:
     """The shipped example once for every camera kind, with every key behind '#' set: its text and its data."""
     text = re.sub(r"^(\s*)#(?=[\w ]*\w+:( |$))", r"\1", EXAMPLE.read_text(encoding="utf-8"), flags=re.M)
@@ -344,8 +341,17 @@ def _examples() -> dict[str, tuple[str, dict[str, dict[str, object]]]]:
     return found
 
 
-def test_the_example_loads_as_it_is() -> None:
-    assert load_config(EXAMPLE).camera.kind == "v4l2"
+def test_the_example_is_written_as_it_is_and_loads(tmp_path: Path) -> None:
+    path = tmp_path / "device.yaml"
+    write_example(path)
+    assert path.read_bytes() == EXAMPLE.read_bytes()
+    assert load_config(path).camera.kind == "v4l2"
+    path.write_text(SIMULATOR)
+    with pytest.raises(ConfigError, match="is there already and is left as it is"):
+        write_example(path)
+    assert path.read_text() == SIMULATOR
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_example(tmp_path / "absent" / "device.yaml")
 
 
 @pytest.mark.parametrize("kind", CAMERAS)

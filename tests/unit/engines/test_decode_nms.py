@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engines.decode import AP_THRESHOLDS, Candidates, Thresholds, box_iou, candidates, detections, region_batches
+from engines.detections import Detections
 from engines.preprocess import letterbox_geometry
 
 NMS = Path(__file__).parents[4] / "shared/parity/nms"
@@ -88,3 +89,14 @@ def test_detections_lie_in_the_frame() -> None:
     out = detections(found, geometry, 15)
     np.testing.assert_allclose(out.boxes_px, [[0, 0, 100, 100]])
     assert np.isnan(out.attributes).all() and out.attributes.shape == (1, 15)
+
+
+def test_a_met_limit_is_said_only_where_a_cell_was_left_out() -> None:
+    apart = rows_of([[40 * i + 20, 50, 20, 20] for i in range(4)], [0.9] * 4, [[0.9]] * 4)
+    doubled = np.concatenate((apart[:3], apart[:3] * np.float32([1, 1, 1, 1, 0.9, 1])))
+    assert candidates(apart, Thresholds(max_detections=3)).limit_met
+    assert not candidates(apart, Thresholds(max_detections=4)).limit_met
+    assert not candidates(doubled, Thresholds(max_detections=3)).limit_met, "what suppression drops is no cell left out"
+    geometry = letterbox_geometry((50, 160), (160, 160), True)
+    found = detections(candidates(apart, Thresholds(max_detections=3)), geometry, 15)
+    assert found.limit_met and found.select(found.scores > 2).limit_met and not Detections.empty(15).limit_met
