@@ -145,6 +145,11 @@ class CalibrationProvenance(Part):
             measured=profile.measured,
         )
 
+    @property
+    def label(self) -> str:
+        """Short form for the screen and the status: "zzcat-5mp 1 100x (nominal)"."""
+        return f"{self.profile} {self.version} {self.objective}x" + ("" if self.measured else " (nominal)")
+
 
 class SourceProvenance(Part):
     """Where the pictures came from."""
