@@ -52,6 +52,11 @@ class IgnoredRegion:
     xywh_px: tuple[float, float, float, float]
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def xyxy_px(self) -> tuple[float, float, float, float]:
+        x, y, w, h = self.xywh_px
+        return x, y, x + w, y + h
+
 
 @dataclass(frozen=True, eq=False)
 class PictureLabels:

@@ -164,7 +164,7 @@ def has_labels(root: Path, split: str) -> bool:
 
 def _labelled(picture: Picture, taxonomy: Taxonomy) -> LabelledImage:
     cells = [cell for cell in picture.cells if not cell.doubtful]
-    ignored = [*picture.ignored, *(cell for cell in picture.cells if cell.doubtful)]
+    ignored = [region.xyxy_px for region in picture.ignored] + [cell.xyxy_px for cell in picture.cells if cell.doubtful]
     attributes = np.asarray([cell.attributes for cell in cells], np.int64).reshape(-1, len(taxonomy.attributes))
     return LabelledImage(
         picture.path,
@@ -172,7 +172,7 @@ def _labelled(picture: Picture, taxonomy: Taxonomy) -> LabelledImage:
         _boxes([cell.xyxy_px for cell in cells]),
         np.asarray([cell.code for cell in cells], np.int64),
         np.where(attributes < 0, UNKNOWN, attributes),
-        _boxes([(x, y, x + w, y + h) for x, y, w, h in (region.xywh_px for region in ignored)]),
+        _boxes(ignored),
     )
 
 
