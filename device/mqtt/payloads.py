@@ -1,7 +1,8 @@
 """What is sent, as frozen models that are also the published JSON Schemas: `SlideSummary`, `DeviceStatus`. No topics, no connection.
 
 Meaning lives in the payload, never in MQTT 5 properties, so that 3.1.1 brokers carry all of it. Senders add no field that is not in
-the model; receivers ignore fields they do not know, so a later version may add some without a new schema number.
+the model; receivers ignore fields they do not know, so a later version may add some without a new schema number. Such a field is
+declared with `later`: whoever builds a message must give it, and in a message from an older device it is None.
 """
 
 from __future__ import annotations
@@ -14,7 +15,18 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 from uuid import UUID
 
 import pydantic_core
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 from typing_extensions import Self
 
 from calibration.profile import CalibrationProfile
@@ -36,17 +48,65 @@ class PayloadError(Exception):
     """A received payload is not what its schema says; the message names the first field that is wrong. Tell the sender's keeper."""
 
 
+@dataclass(frozen=True)
+class Since:
+    """Marks a field that `form` ("1.1") of its message brought; in the JSON Schema it is optional and never null."""
+
+    form: str
+
+    def __call__(self, schema: dict[str, Any]) -> None:
+        """Change the field's JSON Schema (pydantic's hook)."""
+        del schema["default"]
+        schema.update(next(kind for kind in schema.pop("anyOf") if kind != {"type": "null"}), **{"x-since": self.form})
+
+
+def later(form: str, description: str) -> Any:
+    """A field of type `X | None` that older devices do not send: None when it was not in a received message, required to build one.
+
+    A new field needs this and nothing else; tests/messages then gets the newest message as a frozen file of its own.
+    """
+    return Field(None, description=description, json_schema_extra=Since(form))
+
+
+_RECEIVED: Final = {"received": True}
+"""Validation context of what came from elsewhere; without it, fields that came later are required."""
+
+
 class Part(BaseModel):
     """Base of every object in a payload: frozen; what the model does not know is refused when it is built."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def later_fields(cls) -> frozenset[str]:
+        """Names of the fields that were not in the first form of the message."""
+        return frozenset(name for name, field in cls.model_fields.items() if isinstance(field.json_schema_extra, Since))
+
+    @model_validator(mode="after")
+    def _is_complete(self, info: ValidationInfo) -> Self:
+        if info.context is not _RECEIVED:
+            for name in self.later_fields():
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name} is required in what is sent (only messages of older devices lack it)")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        missing = {name for name in self.later_fields() if getattr(self, name) is None}
+        return {name: value for name, value in handler(self).items() if name not in missing}
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Self:
+        """Read a part that this or an older version wrote, from plain JSON values. Raises pydantic's ValidationError."""
+        # Through JSON, where UUIDs and dates are strings: the same rules as in the published schema.
+        return cls.model_validate_json(pydantic_core.to_json(document), strict=True, context=_RECEIVED)
 
 
 class Payload(Part):
     """Base of the two messages."""
 
     def to_bytes(self) -> bytes:
-        """UTF-8 JSON, the bytes that are sent."""
+        """UTF-8 JSON, the bytes that are sent; an older message gives what it was read from."""
         return self.model_dump_json(by_alias=True).encode()
 
 
@@ -166,6 +226,12 @@ class SourceProvenance(Part):
         return cls(kind=kind, name=text, simulated=kind == "simulator")
 
 
+class SoftwareVersion(Part):
+    """What wrote the summary; model and calibration, with their versions, stand in fields of their own."""
+
+    leukoscope: Line
+
+
 class SlideSummary(Payload):
     """One slide as the device counted it, before anybody reviewed it."""
 
@@ -195,6 +261,7 @@ class SlideSummary(Payload):
     calibration: CalibrationProvenance
     source: SourceProvenance
     skipped_pictures: Count = Field(description="Stored pictures that could not be read.")
+    versions: SoftwareVersion | None = later("1.1", "The software that wrote this summary.")
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -305,7 +372,7 @@ def _read(kind: type[_P], data: bytes) -> Received[_P]:
     if not isinstance(document, Mapping):
         raise PayloadError("not a JSON object")
     try:
-        return Received(_validated(kind, document))
+        return Received(kind.read(document))
     except ValidationError as error:
         if any(e["type"] != "extra_forbidden" for e in error.errors()):
             raise PayloadError(_first(error)) from error
@@ -317,14 +384,9 @@ def _read(kind: type[_P], data: bytes) -> Received[_P]:
             at = at[step]
         del at[name]
     try:
-        return Received(_validated(kind, known), tuple(".".join(map(str, path)) for path in unknown))
+        return Received(kind.read(known), tuple(".".join(map(str, path)) for path in unknown))
     except ValidationError as error:  # what a validator of the whole object finds shows only now
         raise PayloadError(_first(error)) from error
-
-
-def _validated(kind: type[_P], document: Mapping[str, Any]) -> _P:
-    # Through JSON, where UUIDs and dates are strings: the same rules as in the published schema.
-    return kind.model_validate_json(pydantic_core.to_json(document), strict=True)
 
 
 def _first(error: ValidationError) -> str:

@@ -14,6 +14,7 @@ from device.mqtt.payloads import (
     DifferentialShare,
     ModelProvenance,
     SlideSummary,
+    SoftwareVersion,
     SourceProvenance,
     TypeMorphology,
     Unidentified,
@@ -23,6 +24,7 @@ from device.mqtt.payloads import (
 from device.slide.model import Cell, Slide, SlideState
 from device.slide.tally import Differential, percent
 from engines.taxonomy import Attribute, Taxonomy
+from engines.version import version
 
 _CLOSED: dict[SlideState, Literal["review", "aborted"]] = {
     SlideState.REVIEW: "review",
@@ -82,6 +84,7 @@ def build_summary(
         calibration=calibration,
         source=source,
         skipped_pictures=skipped_pictures,
+        versions=SoftwareVersion(leukoscope=one_line(version())),
     )
 
 

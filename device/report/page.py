@@ -76,7 +76,7 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
     slide, made = stored.slide, stored.provenance
     taxonomy = made.model.taxonomy
     tally = differential(slide.cells, taxonomy)
-    summary = _summary(stored)
+    summary, summary_fault = _summary(stored)
     calibration = _as(CalibrationProvenance, made.calibration)
     source = _as(SourceProvenance, made.source)
     bank = content.bank(slide, taxonomy, None if calibration is None else calibration.um_per_px)
@@ -116,6 +116,7 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
         source=source,
         sources=sorted({field.source for field in slide.fields}),
         summary=summary,
+        summary_fault=summary_fault,
         written_at=written_at or datetime.now(timezone.utc),
     )
 
@@ -146,20 +147,20 @@ def _took(slide: Slide) -> str:
     return f"{minutes} min {seconds:02d} s"
 
 
-def _summary(stored: StoredSlide) -> SlideSummary | None:
-    """What was sent of the slide: it alone keeps target and skipped pictures. None for an open slide, or a later version's."""
+def _summary(stored: StoredSlide) -> tuple[SlideSummary | None, str]:
+    """What was sent of the slide, by this or an older version, and what makes it unreadable: a later version's form, or damage."""
     if stored.summary is None:
-        return None
+        return None, ""
     try:
-        return read_summary(stored.summary).payload
-    except PayloadError:
-        return None
+        return read_summary(stored.summary).payload, ""
+    except PayloadError as error:
+        return None, str(error)
 
 
 def _as(kind: type[_P], stored: Mapping[str, Any]) -> _P | None:
-    """Stored provenance as it was meant; None for what another version wrote."""
+    """Stored provenance as it was meant; None for what no version wrote in this form."""
     try:
-        return kind.model_validate(dict(stored))
+        return kind.read(stored)
     except ValidationError:
         return None
 

@@ -107,8 +107,8 @@ class SlideRecord:
 
     def _left_open(self, stored: StoredSlide) -> OutboxMessage | None:
         made = stored.provenance
-        calibration = CalibrationProvenance.model_validate(dict(made.calibration))
-        source = SourceProvenance.model_validate(dict(made.source))
+        calibration = CalibrationProvenance.read(made.calibration)
+        source = SourceProvenance.read(made.source)
         return self._message(stored.slide, made.model, made.identify_threshold, calibration, source, made.time_trusted, made.boot_id, 0)
 
     def _message(
