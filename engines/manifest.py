@@ -189,12 +189,7 @@ class Manifest(Card):
     @field_validator("taxonomy")
     @classmethod
     def _taxonomy_can_be_read(cls, value: dict[str, Any]) -> dict[str, Any]:
-        try:
-            Taxonomy.from_dict(value)
-        except KeyError as error:
-            raise ValueError(f"the taxonomy lacks {error}") from error
-        except TypeError as error:
-            raise ValueError(f"the taxonomy is malformed: {error}") from error
+        Taxonomy.from_dict(value)
         return value
 
     @model_validator(mode="after")

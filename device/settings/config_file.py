@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from device.errors import ConfigError
 from device.settings.config import Config, ReplayCamera, Section
 from device.settings.config_words import CAMERAS, expected, misread, section_models, shown, without_credentials
-from device.settings.yaml_lines import Document, Fault, KeyPath, read_document
+from engines.yaml_lines import Document, Fault, KeyPath, read_document
 
 EXAMPLE = Path(__file__).with_name("device.example.yaml")
 """The configuration to begin from, which explains every key; `leukoscope example-config` gives it out."""

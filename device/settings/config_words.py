@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from device.settings.config import CameraSection, Config
-from device.settings.yaml_lines import Place
+from engines.yaml_lines import Place
 
 CAMERAS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(CameraSection)[0])

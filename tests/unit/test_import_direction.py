@@ -18,7 +18,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("device", "engines", "calibration")
 
 LAYERS = (
-    ("engines.taxonomy", "engines.errors", "engines.detections", "engines.beside", "engines.files", "engines.version"),
+    (
+        "engines.taxonomy",
+        "engines.errors",
+        "engines.detections",
+        "engines.beside",
+        "engines.files",
+        "engines.version",
+        "engines.yaml_lines",
+    ),
     ("engines.preprocess", "engines.decode", "engines.manifest", "engines.bundle"),
     ("engines.runtime",),
 )
@@ -31,10 +39,11 @@ BOTTOM = (
     "engines.beside",
     "engines.files",
     "engines.version",
+    "engines.yaml_lines",
     "engines.preprocess",
     "engines.decode",
 )
-BOTTOM_MAY = {"numpy", "cv2", "typing_extensions"}
+BOTTOM_MAY = {"numpy", "cv2", "typing_extensions", "yaml"}
 
 DEVICE_MAY = tuple(room for layer in LAYERS for room in layer)
 FILM_IN = ("device.camera.simulator", "device.camera.stage")

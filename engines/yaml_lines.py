@@ -1,4 +1,4 @@
-"""A YAML file as plain data that remembers its lines, with every fault of the writing; what the keys mean lives in `config_file`."""
+"""A YAML file as plain data that remembers its lines, with every fault of the writing. What the keys mean lives with its readers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PLAIN_WORDS = (
     ("but found '<block sequence start>'", "the indentation does not fit the lines above"),
     ("but found '<block end>'", "the indentation does not fit the lines above"),
     ("but found '<scalar>'", "text that fits nothing; put the whole value in quotes"),
-    ("but found another document", "a second document ('---'); one file holds one configuration"),
+    ("but found another document", "a second document ('---'); one file holds one document"),
     ("found unexpected end of stream", "a quotation mark is opened and never closed"),
     ("found unknown escape character", "inside double quotes '\\' begins an escape; use single quotes for such text"),
     ("found undefined alias", "text that begins with '*' must stand in quotes"),
@@ -83,7 +83,7 @@ def read_document(text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         document.faults.append(_syntax_fault(error))
     except RecursionError:
-        document.faults.append(Fault(1, "", "nested too deeply to be a configuration"))
+        document.faults.append(Fault(1, "", "nested too deeply"))
     return document
 
 
@@ -110,7 +110,9 @@ def _value(node: yaml.Node, path: KeyPath, document: Document, seen: set[int]) -
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, document, seen)
     if isinstance(node, yaml.SequenceNode):
-        return [_value(item, (*path, str(i)), document, seen) for i, item in enumerate(node.value)]
+        items = [((*path, str(i)), item) for i, item in enumerate(node.value)]
+        document.places |= {here: Place(item.start_mark.line + 1) for here, item in items}
+        return [_value(item, here, document, seen) for here, item in items]
     return _scalar(node, path, document)
 
 

@@ -1,0 +1,295 @@
+"""Cell classes, morphological attributes and the words for them, as frozen data. Files are read in `reading`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+UNKNOWN = -1
+"""Label value of an attribute that the source does not state, or that does not apply (class None)."""
+
+SHIPPED = Path(__file__).with_name("leukemia_attri.yaml")
+SKIP = "skip"
+"""In a TXT layout: a column that is not read."""
+MIXED = "mixed"
+"""In phrases: what is said where the cells of a type do not agree."""
+
+
+class TaxonomyError(ValueError):
+    """What is wrong with a taxonomy; `path` leads to the key."""
+
+    def __init__(self, path: tuple[str, ...], message: str) -> None:
+        super().__init__(f"{'.'.join(path)}: {message}" if path else message)
+        self.path, self.message = path, message
+
+
+@dataclass(frozen=True)
+class CellType:
+    """The words and looks of one class; what is empty has a fallback where it is used.
+
+    plural: as within a sentence. code: 2 to 4 letters for the screen. colour: RRGGBB. marker: diamond, disc, square, triangle or cross.
+    spellings: other names of it in label files and weights.
+    """
+
+    name: str
+    plural: str = ""
+    code: str = ""
+    colour: str = ""
+    marker: str = ""
+    spellings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One morphological attribute: `key` as in code and payloads, `name` for people, `values` indexed by label code.
+
+    noun: what a value stands before on the screen. telling: (value, rank), 1 the most telling. part: where the description says it
+    (see leukemia_attri.yaml). phrases: (value or "mixed", words of the description). json: its keys in label files, the first is
+    written.
+    """
+
+    key: str
+    name: str
+    values: tuple[str, ...]
+    noun: str = ""
+    telling: tuple[tuple[str, int], ...] = ()
+    part: str = ""
+    phrases: tuple[tuple[str, str], ...] = ()
+    json: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TxtLayout:
+    """The columns of a TXT line behind "class cx cy w h": attribute keys in order; SKIP, or a key that is no attribute, is not read."""
+
+    name: str
+    keys: tuple[str, ...]
+
+    @property
+    def columns(self) -> int:
+        return 5 + len(self.keys)
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """What a network tells apart: cell classes (index = label code) and attributes (order = order of the logits).
+
+    types: words and looks of each class, in the classes' order. class_groups: groups besides the blasts, (key, members). Words, looks
+    and layouts that are not given are those of the shipped file, by the class's name and the attribute's key. Raises ValueError for
+    what contradicts itself.
+    """
+
+    classes: tuple[str, ...]
+    attributes: tuple[Attribute, ...]
+    artefact: str = "None"
+    blasts: tuple[str, ...] = ()
+    class_groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    types: tuple[CellType, ...] = ()
+    txt_layouts: tuple[TxtLayout, ...] = ()
+    attribute_cnn: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) != len(self.classes):
+            raise TaxonomyError(("classes",), "class names must be unique")
+        if any(len(a.values) < 2 for a in self.attributes):
+            raise TaxonomyError(("attributes",), "an attribute needs at least two values")
+        unknown = [b for b in self.blasts if b not in self.classes]
+        if unknown:
+            raise TaxonomyError(("groups", "blasts"), f"blasts name no class: {', '.join(unknown)}")
+        shipped = _shipped()
+        own, known = ({t.name: t for t in types} for types in (self.types, shipped["types"]))
+        known[self.artefact] = known.pop(shipped["artefact"])
+        types = tuple(_filled(own.get(name, CellType(name)), known.get(name)) for name in self.classes)
+        words = {a.key: a for a in shipped["attributes"]}
+        attributes = tuple(_filled(a, words.get(a.key)) for a in self.attributes)
+        keys = {a.key for a in attributes}
+        layouts = tuple(one for one in self.txt_layouts or shipped["txt_layouts"] if not one.keys or keys & set(one.keys))
+        for number, layout in enumerate(layouts):
+            twins = [other.name for other in layouts[:number] if other.columns == layout.columns]
+            if twins:
+                why = f"{layout.columns} columns as in {twins[0]}; a line could be read in two ways, remove one of them"
+                raise TaxonomyError(("txt_layouts", layout.name), why)
+        given = {"types": types, "attributes": attributes, "txt_layouts": layouts}
+        for name, value in {**given, "attribute_cnn": self.attribute_cnn or shipped["attribute_cnn"]}.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def n_logits(self) -> int:
+        """Length of the attribute vector: 15 for LeukemiaAttri (3 + 6 x 2)."""
+        return sum(len(a.values) for a in self.attributes)
+
+    @property
+    def groups(self) -> tuple[slice, ...]:
+        """One slice of the attribute vector for each attribute, in order."""
+        out, start = [], 0
+        for attribute in self.attributes:
+            out.append(slice(start, start + len(attribute.values)))
+            start += len(attribute.values)
+        return tuple(out)
+
+    @property
+    def blast_codes(self) -> tuple[int, ...]:
+        """Label codes of the blasts and their equivalents."""
+        return tuple(i for i in range(len(self.classes)) if self.is_blast(i))
+
+    @property
+    def meaning(self) -> tuple[object, ...]:
+        """What the answers of a network mean, without the words for them: networks are compared where this is equal."""
+        return self.classes, self.artefact, self.blasts, tuple((a.key, a.values) for a in self.attributes)
+
+    def is_artefact(self, index: int) -> bool:
+        return self.classes[index] == self.artefact
+
+    def is_blast(self, index: int) -> bool:
+        return self.classes[index] in self.blasts
+
+    def layout(self, columns: int) -> TxtLayout | None:
+        """The TXT layout of lines of so many columns, if there is one."""
+        return next((one for one in self.txt_layouts if one.columns == columns), None)
+
+    @property
+    def widest_layout(self) -> TxtLayout:
+        """The TXT layout that holds the most of these attributes."""
+        keys = {a.key for a in self.attributes}
+        return max(self.txt_layouts, key=lambda one: (len(keys & set(one.keys)), -one.columns), default=TxtLayout("boxes-5", ()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form for a manifest, which older programs read too: they know classes, artefact, blasts and key, name and values."""
+        return {
+            "classes": list(self.classes),
+            "artefact": self.artefact,
+            "blasts": list(self.blasts),
+            "attributes": [_plain(a) for a in self.attributes],
+            "types": [_plain(t) for t in self.types],
+            **({"groups": {key: list(members) for key, members in self.class_groups}} if self.class_groups else {}),
+            "txt_layouts": {one.name: list(one.keys) for one in self.txt_layouts},
+            "attribute_cnn": list(self.attribute_cnn),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Taxonomy:
+        """A taxonomy from its plain form, a file's or a manifest's, with words or without. Raises TaxonomyError naming the key."""
+        return cls(**_parts(data))
+
+
+Words = TypeVar("Words", CellType, Attribute)
+
+
+def plain(word: str) -> str:
+    """Letters and digits of a name, in lower case: what is left when spelling habits are taken away."""
+    return "".join(c for c in word.casefold() if c.isalnum())
+
+
+def _filled(own: Words, known: Words | None) -> Words:
+    """`own`, with what is empty in it taken from `known`, but nothing on values that `own` has not."""
+    if known is None or known is own:
+        return own
+    given = {f.name: getattr(known, f.name) for f in fields(own) if not getattr(own, f.name)}
+    if isinstance(own, Attribute):
+        said = (*own.values, MIXED)
+        given |= {key: tuple(pair for pair in given[key] if pair[0] in said) for key in ("telling", "phrases") if key in given}
+    return replace(own, **given)
+
+
+def _plain(words: CellType | Attribute) -> dict[str, Any]:
+    data = {key: value for key, value in asdict(words).items() if value}
+    for key, value in data.items():
+        if isinstance(value, tuple):
+            data[key] = dict(value) if key in ("telling", "phrases") else list(value)
+    return data
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> dict[str, Any]:
+    return _parts(yaml.load(SHIPPED.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+def _parts(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of Taxonomy from a plain form."""
+    groups = {key: _texts(members, ("groups", key)) for key, members in section(data.get("groups") or {}, ("groups",)).items()}
+    blasts = groups.pop("blasts", None)
+    where = "types" if data.get("types") else "classes"
+    types = tuple(_type(entry, (where, str(i))) for i, entry in enumerate(_list(data, where)))
+    layouts = section(data.get("txt_layouts") or {}, ("txt_layouts",)).items()
+    return {
+        "classes": tuple(t.name for t in types) if where == "classes" else _texts(_list(data, "classes"), ("classes",)),
+        "attributes": tuple(_attribute(entry, ("attributes", str(i))) for i, entry in enumerate(_list(data, "attributes"))),
+        "artefact": text(data.get("artefact", "None"), ("artefact",), empty=True),
+        "blasts": _texts(data.get("blasts", ()), ("blasts",)) if blasts is None else blasts,
+        "class_groups": tuple(groups.items()),
+        "types": types,
+        "txt_layouts": tuple(TxtLayout(name, _texts(keys, ("txt_layouts", name))) for name, keys in layouts),
+        "attribute_cnn": _texts(data.get("attribute_cnn", ()), ("attribute_cnn",)),
+    }
+
+
+def _type(entry: object, path: tuple[str, ...]) -> CellType:
+    if isinstance(entry, str):
+        return CellType(text(entry, path))
+    data = section(entry, path)
+    words = {key: text(data[key], (*path, key)) for key in ("plural", "code", "colour", "marker") if key in data}
+    name = text(_needed(data, "name", path), (*path, "name"))
+    return CellType(name, **words, spellings=_texts(data.get("spellings", ()), (*path, "spellings")))
+
+
+def _attribute(entry: object, path: tuple[str, ...]) -> Attribute:
+    data = section(entry, path)
+    telling = section(data.get("telling", {}), (*path, "telling")).items()
+    for value, rank in telling:
+        if isinstance(rank, bool) or not isinstance(rank, int):
+            raise TaxonomyError((*path, "telling", value), f"{rank!r} is no rank; write a whole number, 1 the most telling")
+    phrases = section(data.get("phrases", {}), (*path, "phrases")).items()
+    words = {key: text(data[key], (*path, key)) for key in ("noun", "part") if key in data}
+    return Attribute(
+        text(_needed(data, "key", path), (*path, "key")),
+        text(_needed(data, "name", path), (*path, "name")),
+        _texts(_needed(data, "values", path), (*path, "values")),
+        **words,
+        telling=tuple((value, rank) for value, rank in telling),
+        phrases=tuple((value, text(phrase, (*path, "phrases", value))) for value, phrase in phrases),
+        json=_texts(data.get("json", ()), (*path, "json")),
+    )
+
+
+def _needed(data: Mapping[str, Any], key: str, path: tuple[str, ...]) -> Any:
+    if key not in data:
+        raise TaxonomyError(path, f"lacks '{key}'" if path else f"the taxonomy lacks '{key}'")
+    return data[key]
+
+
+def _list(data: Mapping[str, Any], key: str) -> list[Any]:
+    value = _needed(data, key, ())
+    if not isinstance(value, list | tuple) or not value:
+        raise TaxonomyError((key,), "a list is expected")
+    return list(value)
+
+
+def _texts(value: object, path: tuple[str, ...]) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise TaxonomyError(path, "a list is expected, as in [one, two]")
+    return tuple(text(one, path) for one in value)
+
+
+def text(value: object, path: tuple[str, ...], *, empty: bool = False) -> str:
+    """`value`, if it is text; TaxonomyError if it is a number, a truth value or empty."""
+    if not isinstance(value, str):
+        raise TaxonomyError(path, f"{value!r} is no text; put it in quotes")
+    if not (value.strip() or empty):
+        raise TaxonomyError(path, "is empty")
+    return value
+
+
+def section(value: object, path: tuple[str, ...]) -> Mapping[str, Any]:
+    """`value`, if it is a mapping with names for keys; TaxonomyError otherwise."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TaxonomyError(path, "'key: value' pairs are expected, the keys in quotes where they are no plain words")
+    return value
+
+
+LEUKEMIA_ATTRI = Taxonomy(**_shipped())
+"""13 types of white blood cell and artefact ("None"), seven attributes; the default where no file and no manifest says otherwise."""

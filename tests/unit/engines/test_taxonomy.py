@@ -1,0 +1,125 @@
+"""The taxonomy's file: what is read from it, what fills the gaps of a short one, and every kind of fault with its line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engines.bundle import Bundle
+from engines.errors import DataError
+from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, Taxonomy, TxtLayout, read_taxonomy
+from engines.taxonomy.model import SHIPPED
+from engines.yaml_lines import read_document
+
+ZOO = Path(__file__).parents[3] / "engines" / "zoo"
+RODS = """  - key: auer_rods
+    name: Auer Rods
+    values: [absent, present]
+"""
+
+
+def with_lines(tmp_path: Path, *changes: tuple[str, str]) -> Path:
+    """The shipped file with each first text replaced by the second."""
+    text = SHIPPED.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    file = tmp_path / "own.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_the_shipped_file_is_the_default() -> None:
+    assert read_taxonomy(SHIPPED) == read_taxonomy() == LEUKEMIA_ATTRI
+    assert LEUKEMIA_ATTRI.n_logits == 15 and LEUKEMIA_ATTRI.blast_codes == (1, 2, 5, 6, 9)
+    assert [(one.name, one.columns) for one in LEUKEMIA_ATTRI.txt_layouts] == [
+        ("boxes-5", 5),
+        ("published-11", 11),
+        ("published-12", 12),
+    ]
+    assert LEUKEMIA_ATTRI.widest_layout.name == "published-12"
+
+
+def test_a_bundle_carries_the_whole_taxonomy_and_older_ones_are_filled(tmp_path: Path) -> None:
+    assert Taxonomy.from_dict(json.loads(json.dumps(LEUKEMIA_ATTRI.to_dict()))) == LEUKEMIA_ATTRI
+    for name, digest in (("attridet-n", "493f9ee8"), ("attridet-n-int8", "606f4142")):
+        bundle = Bundle.open(ZOO / name, verify=False)
+        assert "types" not in bundle.manifest.taxonomy  # the short form, as published
+        assert bundle.digest.startswith(digest)
+        assert bundle.taxonomy == LEUKEMIA_ATTRI
+    file = tmp_path / "taxonomy.json"
+    file.write_text(json.dumps(LEUKEMIA_ATTRI.to_dict()))
+    assert read_taxonomy(file) == LEUKEMIA_ATTRI  # what a manifest says is a file too
+
+
+def test_a_type_and_an_attribute_more(tmp_path: Path) -> None:
+    plasma = 'code: BAS, colour: "847AFF", marker: disc}\n'
+    file = with_lines(tmp_path, (plasma, plasma + "  - name: Plasma cell\n"), ("# Attributes behind", RODS + "\n# Attributes behind"))
+    taxonomy = read_taxonomy(file)
+    assert taxonomy.classes == (*LEUKEMIA_ATTRI.classes, "Plasma cell")
+    assert taxonomy.attributes == (*LEUKEMIA_ATTRI.attributes, Attribute("auer_rods", "Auer Rods", ("absent", "present")))
+    assert taxonomy.txt_layouts == LEUKEMIA_ATTRI.txt_layouts
+
+
+def test_layouts_that_say_nothing_of_the_attributes_are_none_of_theirs() -> None:
+    own = (Attribute("granules", "Granules", ("few", "many")),)
+    assert [one.columns for one in replace(LEUKEMIA_ATTRI, attributes=own).txt_layouts] == [5]
+    with pytest.raises(ValueError, match="two ways"):
+        Taxonomy(("Cell",), own, txt_layouts=(TxtLayout("a", ("granules",)), TxtLayout("b", ("granules",))))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("artefact: None", "artefact: Debris", "artefact: no class 'Debris'"),
+        ("artefact: None", "artifact: None", "artifact: no key 'artifact'; did you mean 'artefact'?"),
+        ("    noun: cell\n", "    nuon: cell\n", "attributes.0.nuon: no key 'nuon'; did you mean 'noun'?"),
+        ("blasts: [Myeloblast,", "blasts: [Myelobalst,", "blasts name no class: Myelobalst"),
+        ("[absent, prominent]", "[no, prominent]", "attributes.6.values: False is no text; put it in quotes"),
+        ("[absent, prominent]", "[absent]", "at least two values"),
+        ("code: MON", "code: NEU", "classes.10.code: 'neu' stands for Neutrophil already"),
+        ('colour: "36DAFF"', 'colour: "36DAF"', "classes.8.colour: '36DAF' is no colour"),
+        ('colour: "36DAFF"', "colour: 363636", "classes.8.colour: 363636 is no text; put it in quotes"),
+        ("marker: triangle", "marker: tringle", "did you mean 'triangle'?"),
+        ("name: Monocyte", "name: mono-blast", "classes.10.name: 'monoblast' stands for Monoblast already"),
+        ("name: Monocyte", "name: Monoblast", "class names must be unique"),
+        ("  - {name: Monocyte, ", "  - {nmae: Monocyte, ", "classes.10.nmae: no key 'nmae'; did you mean 'name'?"),
+        ("name: Cytoplasm\n", "name: Nucleus\n", "attributes.4.key: 'nucleus' stands for nucleolus already"),
+        ("key: cytoplasm\n", "key: Cyto plasm\n", "attributes.4.key: 'Cyto plasm' is no key"),
+        ("telling: {scanty: 5}", "telling: {scant: 5}", "attributes.4.telling: no value 'scant'; did you mean 'scanty'?"),
+        ("telling: {scanty: 5}", "telling: {scanty: most}", "attributes.4.telling.scanty: 'most' is no rank"),
+        ("part: feature", "part: features", "did you mean 'feature'?"),
+        ("published-12: [cell_size,", "published-12: [cel_size,", "txt_layouts.published-12: no attribute 'cel_size'; did you mean"),
+        ("boxes-5: []", "boxes-5: []\n  own-11: [skip, skip, skip, skip, skip, cell_size]", "11 columns as in own-11"),
+        ("attribute_cnn: [", "attribute_cnn: [nuclear, ", "attribute_cnn: no attribute 'nuclear'"),
+        ("    name: Cell Size\n", "", "attributes.0: lacks 'name'"),
+    ],
+)
+def test_a_fault_names_its_line_and_the_way_out(tmp_path: Path, old: str, new: str, words: str) -> None:
+    file = with_lines(tmp_path, (old, new))
+    with pytest.raises(DataError) as caught:
+        read_taxonomy(file)
+    message = str(caught.value)
+    assert words in message and caught.value.exit_code == 2
+    line = int(message.removeprefix(f"{file}:").partition(":")[0])
+    key = message.removeprefix(f"{file}:{line}: ").partition(":")[0].split(".")
+    assert line == read_document(file.read_text(encoding="utf-8")).line(tuple(key))
+    assert line > 1
+
+
+def test_what_is_no_taxonomy_file(tmp_path: Path) -> None:
+    file = tmp_path / "none.yaml"
+    for content, words in (
+        (None, "cannot be read"),
+        (b"", "no taxonomy"),
+        (b"\xff", "not UTF-8"),
+        (b"- a\n", "no taxonomy"),
+        (b"[", ":1:"),
+    ):
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(DataError, match=words):
+            read_taxonomy(file)
