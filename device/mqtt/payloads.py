@@ -96,10 +96,9 @@ class Part(BaseModel):
         return {name: value for name, value in handler(self).items() if name not in missing}
 
     @classmethod
-    def read(cls, document: Mapping[str, Any]) -> Self:
-        """Read a part that this or an older version wrote, from plain JSON values. Raises pydantic's ValidationError."""
-        # Through JSON, where UUIDs and dates are strings: the same rules as in the published schema.
-        return cls.model_validate_json(pydantic_core.to_json(document), strict=True, context=_RECEIVED)
+    def read(cls, text: str | bytes) -> Self:
+        """Read the JSON of a part that this or an older version wrote. Raises pydantic's ValidationError."""
+        return cls.model_validate_json(text, strict=True, context=_RECEIVED)
 
 
 class Payload(Part):
@@ -204,6 +203,11 @@ class CalibrationProvenance(Part):
             um_per_px=profile.um_per_px(objective, width_px),
             measured=profile.measured,
         )
+
+    @property
+    def label(self) -> str:
+        """Short form for the screen and the status: "zzcat-5mp 1 100x (nominal)"."""
+        return f"{self.profile} {self.version} {self.objective}x" + ("" if self.measured else " (nominal)")
 
 
 class SourceProvenance(Part):
@@ -372,7 +376,7 @@ def _read(kind: type[_P], data: bytes) -> Received[_P]:
     if not isinstance(document, Mapping):
         raise PayloadError("not a JSON object")
     try:
-        return Received(kind.read(document))
+        return Received(kind.read(pydantic_core.to_json(document)))
     except ValidationError as error:
         if any(e["type"] != "extra_forbidden" for e in error.errors()):
             raise PayloadError(_first(error)) from error
@@ -384,7 +388,7 @@ def _read(kind: type[_P], data: bytes) -> Received[_P]:
             at = at[step]
         del at[name]
     try:
-        return Received(kind.read(known), tuple(".".join(map(str, path)) for path in unknown))
+        return Received(kind.read(pydantic_core.to_json(known)), tuple(".".join(map(str, path)) for path in unknown))
     except ValidationError as error:  # what a validator of the whole object finds shows only now
         raise PayloadError(_first(error)) from error
 

@@ -24,6 +24,8 @@ LAYERS = (
         "engines.detections",
         "engines.beside",
         "engines.files",
+        "engines.options",
+        "engines.progress",
         "engines.version",
         "engines.yaml_lines",
     ),
@@ -32,17 +34,7 @@ LAYERS = (
 )
 """Rooms of `engines` that the daemon needs: each imports from its own layer and those above it in this list, and no other room."""
 
-BOTTOM = (
-    "engines.taxonomy",
-    "engines.errors",
-    "engines.detections",
-    "engines.beside",
-    "engines.files",
-    "engines.version",
-    "engines.yaml_lines",
-    "engines.preprocess",
-    "engines.decode",
-)
+BOTTOM = (*LAYERS[0], "engines.preprocess", "engines.decode")
 BOTTOM_MAY = {"numpy", "cv2", "typing_extensions", "yaml"}
 
 DEVICE_MAY = tuple(room for layer in LAYERS for room in layer)
