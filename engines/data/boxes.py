@@ -118,8 +118,8 @@ def disagreements(first: Picture, second: Picture, taxonomy: Taxonomy, report: C
 
 def _states(cell: CellLabel, key: str, taxonomy: Taxonomy) -> bool:
     """Whether a TXT line has a column for the attribute `key`."""
-    keys = [a.key for a in taxonomy.attributes]
-    return key in keys[len(keys) - (cell.columns - 5) :]
+    layout = taxonomy.layout(cell.columns)
+    return layout is not None and key in layout.keys
 
 
 def _edges_apart(a: CellLabel, b: CellLabel) -> float:

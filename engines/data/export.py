@@ -14,7 +14,7 @@ from engines.data.leukemiaattri import SplitLabels, read_pictures
 from engines.data.vocabulary import NOT_APPLICABLE
 from engines.data.writing import Bring, bring, whole_folder, write_json, write_txt
 from engines.errors import DataError
-from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy, TxtLayout
 
 
 class Format(str, Enum):
@@ -25,10 +25,16 @@ class Format(str, Enum):
     TXT11 = "txt11"
     TXT12 = "txt12"
 
-    def columns(self, taxonomy: Taxonomy) -> int:
-        """Columns of a TXT line; 0 for JSON."""
-        n = len(taxonomy.attributes)
-        return {Format.JSON: 0, Format.TXT5: 5, Format.TXT11: 4 + n, Format.TXT12: 5 + n}[self]
+    def layout(self, taxonomy: Taxonomy) -> TxtLayout:
+        """The columns of a TXT line; DataError where the taxonomy has no such layout."""
+        columns = int(self.value.removeprefix("txt"))
+        layout = taxonomy.layout(columns)
+        if layout is None:
+            named = ", ".join(f"{one.columns} ({one.name})" for one in taxonomy.txt_layouts)
+            raise DataError(
+                f"the taxonomy has no TXT layout of {columns} columns, but {named}; add one to its txt_layouts, or write json"
+            )
+        return layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +92,7 @@ def export(
                 if to is Format.JSON:
                     write_json(where, one.split.name, one.pictures, taxonomy, one.extra)
                 else:
-                    write_txt(where, one.split.name, one.pictures, to.columns(taxonomy))
+                    write_txt(where, one.split.name, one.pictures, taxonomy, to.layout(taxonomy))
             for picture in one.pictures:
                 if how is not Bring.NONE:
                     by_link = bring(picture.path, where / "Images" / one.split.name / picture.path.name, how)
@@ -105,11 +111,11 @@ def losses(read: Sequence[SplitLabels], to: Format, taxonomy: Taxonomy) -> list[
     if to is Format.JSON:
         return []
     cells = [cell for one in read for picture in one.pictures for cell in picture.cells]
-    dropped = taxonomy.attributes[: len(taxonomy.attributes) - (to.columns(taxonomy) - 5)]
+    layout = to.layout(taxonomy)
     found = []
-    for position, attribute in enumerate(dropped):
+    for position, attribute in enumerate(taxonomy.attributes):
         stated = sum(cell.attributes[position] >= 0 for cell in cells)
-        if stated:
+        if stated and attribute.key not in layout.keys:
             found.append(f"{attribute.name} of {stated} cells")
     if to is Format.TXT5:
         not_applicable = sum(NOT_APPLICABLE in cell.attributes for cell in cells)

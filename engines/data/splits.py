@@ -265,6 +265,6 @@ def write_plan(plan: Plan, out: Path, how: Bring = Bring.LINK, progress: Callabl
                     progress(done, total)
             if not name.endswith(UNLABELLED) and any(picture.labels is not None for picture in pictures):
                 write_json(where, name, pictures, plan.taxonomy, extra)
-                write_txt(where, name, pictures, 5 + len(plan.taxonomy.attributes))
+                write_txt(where, name, pictures, plan.taxonomy)
         (folder / "split.json").write_text(json.dumps(plan.to_dict(), indent=1) + "\n", encoding="utf-8")
     return linked, total - linked

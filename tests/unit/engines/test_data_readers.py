@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labelled import ARTEFACT, BLAST, KEYS, NEUTROPHIL, Cell, coco, line_of, picture, write_json, write_subset, write_txt
 
+from engines.data.faults import Fault
 from engines.data.layout import film_name, find_subsets, patient_of
 from engines.data.leukemiaattri import LabelledImage, has_labels, image_size_hw, read_split
+from engines.data.txt import read_txt, txt_line
 from engines.data.vocabulary import NOT_APPLICABLE, attribute_codes, class_code, txt_codes
 from engines.errors import DataError
-from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Attribute, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Attribute, Taxonomy, TxtLayout
 
 FIELDS = {"1_1_1000_ALL.png": [BLAST, ARTEFACT], "1_2_1000_ALL.png": [NEUTROPHIL], "2_1_1000_AML.png": []}
 
@@ -163,7 +166,8 @@ NA = NOT_APPLICABLE
     ],
 )
 def test_attribute_codes(values: list[object], codes: list[int]) -> None:
-    found = attribute_codes(values, LEUKEMIA_ATTRI, lone_two_is_odd=False)
+    layout = LEUKEMIA_ATTRI.layout(5 + len(values))
+    found = attribute_codes(values, LEUKEMIA_ATTRI, lone_two_is_odd=False, layout=layout)
     assert found.codes == codes
     assert found.wrong == [] and found.odd == []
 
@@ -180,6 +184,30 @@ def test_values_that_mean_nothing(value: object) -> None:
 def test_attributes_of_three_values_have_no_room_for_a_code_of_two() -> None:
     taxonomy = Taxonomy(("None", "Cell"), (Attribute("a", "A", ("x", "y", "z")), Attribute("b", "B", ("x", "y", "z"))))
     assert attribute_codes([2, 2], taxonomy, lone_two_is_odd=True).codes == [2, 2]
+
+
+def test_an_attribute_more_shifts_no_column(tmp_path: Path) -> None:
+    more = replace(LEUKEMIA_ATTRI, attributes=(*LEUKEMIA_ATTRI.attributes, Attribute("auer_rods", "Auer Rods", ("absent", "present"))))
+    first = replace(more, attributes=more.attributes[::-1])
+    lines = "1 .5 .5 .1 .1 1 0 1 1 0 1 0\n1 .5 .5 .1 .1 0 1 1 0 1 0\n1 .5 .5 .1 .1\n0 .5 .5 .1 .1 2 2 2 2 2 2 2\n"
+    file = tmp_path / "a.txt"
+    file.write_text(lines)
+    published = [(1, 0, 1, 1, 0, 1, 0), (UNKNOWN, 0, 1, 1, 0, 1, 0), (UNKNOWN,) * 7, (NA,) * 7]
+    rods = (UNKNOWN, UNKNOWN, UNKNOWN, NA)
+    faults: list[Fault] = []
+    for taxonomy in (more, first):
+        cells = read_txt(file, (100, 100), taxonomy, faults.append)
+        by_key = [dict(zip((a.key for a in taxonomy.attributes), cell.attributes, strict=True)) for cell in cells]
+        assert [tuple(codes[a.key] for a in LEUKEMIA_ATTRI.attributes) for codes in by_key] == published
+        assert tuple(codes["auer_rods"] for codes in by_key) == rods
+        written = [txt_line(cell, (100, 100), taxonomy.widest_layout, taxonomy).split() for cell in cells]
+        assert [tuple(map(int, words[5:])) for words in written] == [*published[:3], (2,) * 7]
+    assert faults == []
+    file.write_text("1 .5 .5 .1 .1 1 0 1 1 0 1 0 1\n")
+    assert read_txt(file, (100, 100), more, faults.append) == ()
+    assert [str(fault) for fault in faults] == [f"{file}:1: 13 columns; expected 5, 11 or 12"]
+    own = replace(more, txt_layouts=(*more.txt_layouts, TxtLayout("own-13", (*more.txt_layouts[-1].keys, "auer_rods"))))
+    assert read_txt(file, (100, 100), own, faults.append)[0].attributes == (1, 0, 1, 1, 0, 1, 0, 1)
 
 
 @given(st.tuples(st.sampled_from([0, 1, 2, UNKNOWN, NA]), *[st.sampled_from([0, 1, UNKNOWN, NA])] * 6))
