@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from device.mqtt.payloads import DeviceStatus, Payload, SlideSummary
+from device.mqtt.message import Payload
+from device.mqtt.payloads import DeviceStatus, SlideSummary
 
 _BASE = "https://json-schema.org/draft/2020-12/schema"
 _PUBLISHED: dict[str, type[Payload]] = {"summary-1.json": SlideSummary, "status-1.json": DeviceStatus}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
+from device.mqtt.message import one_line
 from device.mqtt.payloads import (
     AttributeShares,
     Blasts,
@@ -17,7 +18,6 @@ from device.mqtt.payloads import (
     TypeMorphology,
     Unidentified,
     ValueShare,
-    one_line,
 )
 from device.mqtt.provenance import Provenance
 from device.slide.description import describe

@@ -15,7 +15,8 @@ from urllib.parse import quote
 import jinja2
 
 from device.errors import StoreError
-from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, one_line, read_summary
+from device.mqtt.message import one_line
+from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
 from device.report import content
 from device.report.whole import write_whole
 from device.slide.description import CLEAR_MAJORITY, NOTICE, describe
