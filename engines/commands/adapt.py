@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from engines.commands.terminal import follow, progress_bar
-from engines.data.leukemiaattri import has_labels, read_split
+from engines.data.leukemiaattri import has_labels, read_split, read_unlabelled
 from engines.errors import DataError
 from engines.training.request import parse_folder
 
@@ -85,7 +85,7 @@ def run(request: Request) -> None:
     with progress_bar(transient=False) as bar:
         reading = bar.add_task("reading pictures", total=None)
         labelled = _read(sources, request.imgsz, lambda: bar.advance(reading))
-        unlabelled = _read(targets, request.imgsz, lambda: bar.advance(reading))
+        unlabelled = _read(targets, request.imgsz, lambda: bar.advance(reading), labels=request.oracle)
         bar.remove_task(reading)
         settings = Run(
             folder=request.out,
@@ -118,7 +118,8 @@ def run(request: Request) -> None:
     Console().print(f"written: {last}, and results.csv beside it", soft_wrap=True)
 
 
-def _read(folders: Sequence[tuple[Path, int]], imgsz: int, advance: Callable[[], None]) -> list[Sample]:
+def _read(folders: Sequence[tuple[Path, int]], imgsz: int, advance: Callable[[], None], labels: bool = True) -> list[Sample]:
     from engines.training.dataset import load
 
-    return [s for folder, times in folders for s in load(read_split(folder, "train"), 2 * imgsz, advance) * times]
+    read = read_split if labels else read_unlabelled
+    return [s for folder, times in folders for s in load(read(folder, "train"), 2 * imgsz, advance) * times]

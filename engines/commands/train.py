@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from engines.commands.terminal import follow, progress_bar
-from engines.data.leukemiaattri import LabelledImage, has_labels, read_split
+from engines.data.leukemiaattri import LabelledImage, SplitData, has_labels, read_split
 from engines.errors import DataError
 from engines.training.request import FILE, Request, keep, parse_folder, recalled
 
@@ -37,7 +37,7 @@ class Pictures:
     """What is trained on, and what is judged on: each val split under a name of its own."""
 
     samples: list[Sample]
-    val: dict[str, tuple[list[LabelledImage], list[Sample]]]
+    val: dict[str, tuple[SplitData, list[Sample]]]
 
 
 def run(request: Request, asked: Collection[str] = ()) -> None:
@@ -134,7 +134,7 @@ def _read(request: Request, hyper: Hyper, imgsz: int, bar: Progress) -> Pictures
     return Pictures(samples, judged)
 
 
-def _split(folder: Path, split: str) -> list[LabelledImage]:
+def _split(folder: Path, split: str) -> SplitData:
     way_out = "" if split == "train" else ", or leave judging out with --no-judge"
     try:
         images = read_split(folder, split)

@@ -273,6 +273,8 @@ def test_an_open_slide_is_no_final_word(tmp_path: Path) -> None:
 def test_a_summary_of_a_later_version_is_no_hindrance(tmp_path: Path) -> None:
     text = written(tmp_path, summary=b'{"schema": "leukoscope.summary/9"}').text
     assert "MYB Myeloblast blast? 14 82.4" in text
+    assert "this version cannot read what was sent" in text
+    assert "(schema: Input should be 'leukoscope.summary/1'" in text
 
 
 def test_provenance_of_another_version_is_said_to_be_unread(tmp_path: Path) -> None:
