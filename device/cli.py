@@ -58,12 +58,14 @@ def run(
 ) -> None:
     """Run the appliance until it is stopped; an open slide is then closed as aborted, not lost."""
     with _advice():
-        from device.runs import run_configured
+        from device.app import run as run_appliance
+        from device.app import with_overrides
         from device.settings.config_file import load_config
 
         loaded = load_config(config)
         _log(loaded.log_level)
-        outcome = run_configured(loaded, display, start, wait_for_devices, record, record_every)
+        changed = with_overrides(loaded, display, start, record, record_every)
+        outcome = run_appliance(changed, wait_for_devices=wait_for_devices)
         _end(outcome.reason, outcome.saved)
 
 

@@ -6,6 +6,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,24 +16,20 @@ import cv2
 import numpy as np
 from typing_extensions import Self
 
-from calibration.profile import load_profile
 from device.camera.base import Camera, Frame
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
-from device.clock import SystemClock, read_boot_id
+from device.clock import SystemClock
 from device.display.base import ScreenView
 from device.display.overlay import draw_on
 from device.display.sheet import Sheet
 from device.errors import CameraError, EndOfSourceError
-from device.mqtt.publisher import BrokerStatus
-from device.pipeline import Pipeline, Round
-from device.settings.config import Config, EngineSection, ReplayCamera, SimulatorCamera, SlideSection
+from device.line import Line, Openers
+from device.pipeline import Round
+from device.settings.config import BrokerSection, Config, EngineSection, RecordSection, ReplayCamera, SimulatorCamera, SlideSection
 from device.slide.commands import Command
 from device.slide.model import Slide
-from device.slide.session import FieldCounted, SlideSession
-from device.store import Store, free_mb
-from device.store.events import Provenance, SlideRecord
-from device.store.journal import Journal
+from device.slide.session import FieldCounted
 from engines.bench.machine import peak_mib
 from engines.decode import candidates, region_batches
 from engines.detections import Float32, Image
@@ -133,19 +130,14 @@ class Canvas:
 
 def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> Run:
     """One slide through the appliance's own pipeline into a record in a new folder; `engine` is open."""
-    clock = SystemClock()
     rounds: list[Round] = []
     shown: list[int] = []
+    canvas = Canvas()
     with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder:
-        path = Path(folder) / "record.sqlite"
-        with Store.open(path) as store, Capture(camera, clock, fail_fast=True) as capture:
-            provenance = Provenance(config, engine.info, load_profile(config.microscope.profile), read_boot_id(), "bench")
-            journal = Journal(path, clock, free_mb, config.record.min_free_mb)
-            record = SlideRecord(store, journal, provenance, clock, lambda: None)
-            session = SlideSession(engine.info.taxonomy, config.slide, config.engine.identify_threshold, True, 90, clock)
-            nowhere = BrokerStatus("disabled")
-            canvas = Canvas()
-            pipeline = Pipeline(capture, engine, session, record, canvas, provenance, clock, broker=lambda: nowhere)
+        config = config.model_copy(update={"record": RecordSection(path=Path(folder) / "record.sqlite")})
+        openers = Openers(SystemClock(), camera, lambda: nullcontext(engine), lambda: canvas)
+        with Line.open(config, openers) as line:
+            pipeline = line.pipeline()
             started = ended = time.perf_counter()
             spent_before = spent = time.process_time()
             while not pipeline.stopped:
@@ -246,4 +238,5 @@ def frames_of(camera: Camera, count: int, told: Callable[[int], None]) -> list[I
 
 def config_of(camera: SimulatorCamera | ReplayCamera, reference: str, threads: int) -> Config:
     """The appliance's configuration for a slide that is begun with the first frame."""
-    return Config(camera=camera, engine=EngineSection(bundle=reference, threads=threads), slide=SlideSection(auto_start=True))
+    engine, slide = EngineSection(bundle=reference, threads=threads), SlideSection(auto_start=True)
+    return Config(camera=camera, engine=engine, slide=slide, broker=BrokerSection(enabled=False))

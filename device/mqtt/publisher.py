@@ -207,7 +207,7 @@ class Publisher:
         return self._connected_s is not None and self._clock.monotonic_s() - self._connected_s > _STOOD_S
 
     def _hint(self) -> str:
-        """Not every broker says that it hung up because another client came with our name; connections cut short in a row do."""
+        """Advice where several connections in a row were cut short: likely another client has our id, which not every broker says."""
         self._cut_short = self._cut_short + 1 if self._connected_s is not None and not self._stood() else 0
         return "; it keeps hanging up: is the device id used twice?" if self._cut_short >= _SUSPICIOUS else ""
 

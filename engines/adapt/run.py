@@ -14,7 +14,7 @@ import torch
 
 from engines.adapt.request import AdaptRequest
 from engines.adapt.trainer import Adaptation, AdaptTrainer, Method
-from engines.data.leukemiaattri import has_labels, read_split
+from engines.data.leukemiaattri import has_labels, read_split, read_unlabelled
 from engines.errors import DataError
 from engines.progress import SILENT, Reporter
 from engines.taxonomy import read_taxonomy
@@ -22,7 +22,7 @@ from engines.training.dataset import load_sets
 from engines.training.hyper import SETS
 from engines.training.loop import Run
 from engines.training.request import parse_folder, recalled
-from engines.training.run import check_device, fit
+from engines.training.run import check_device, fit, report_left_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +53,11 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
     if request.learning_rate is not None:
         hyper = replace(hyper, lr0=request.learning_rate)
     torch.set_num_threads(request.threads)
-    read = load_sets(
-        [read_split(folder, "train", taxonomy) for folder, _ in folders], 2 * request.imgsz, reporter.counter("reading pictures")
-    )
+    readers = [read_split] * len(sources) + [read_split if request.oracle else read_unlabelled] * len(request.target)
+    images = [reader(folder, "train", taxonomy) for reader, (folder, _) in zip(readers, folders, strict=True)]
+    for (folder, _), one in zip(folders, images, strict=True):
+        report_left_out(folder, one, reporter)
+    read = load_sets(images, 2 * request.imgsz, reporter.counter("reading pictures"))
     shown = [part * times for part, (_, times) in zip(read, folders, strict=True)]
     labelled, unlabelled = ([sample for part in some for sample in part] for some in (shown[: len(sources)], shown[len(sources) :]))
     run = Run(

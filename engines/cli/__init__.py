@@ -32,9 +32,7 @@ from engines.commands.train import train
 from engines.errors import EnginesError
 
 HELP = "From data to engine: train, score, export and make data for AttriDet. Figures on rendered film are about rendered film only."
-EXTRAS = dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train") | dict.fromkeys(
-    ("faster_coco_eval", "matplotlib"), "evaluate"
-)
+EXTRAS = {**dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train"), "matplotlib": "evaluate"}
 """Modules that only some commands need, and the extra that brings each."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell has it."""

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 
 from engines.detections import Float32, Image
 from engines.errors import DataError
-from engines.evaluation.parts import Example
+from engines.evaluation.picture import Example
 from engines.plot_style import BLUE, INK, ORANGE, RED, SOFT, Dash, headline, style
 
 EACH = 4

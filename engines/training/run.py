@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from engines.data.augment import Sample
-from engines.data.leukemiaattri import LabelledImage, has_labels, read_split
+from engines.data.leukemiaattri import SplitData, has_labels, read_split
 from engines.errors import DataError
 from engines.evaluation.folder import evaluate_pictures
 from engines.evaluation.page import write_page
@@ -54,7 +54,7 @@ class Pictures:
     """What is trained on, and what is judged on: each val split under a name of its own."""
 
     samples: list[Sample]
-    val: dict[str, tuple[Sequence[LabelledImage], list[Sample]]]
+    val: dict[str, tuple[SplitData, list[Sample]]]
 
 
 def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
@@ -103,6 +103,12 @@ def fit(trainer: Trainer, reporter: Reporter, to_resume: str, judge: Judge | Non
         reporter.message(f"stopped early: fitness has not risen for {waited} epochs; best.pt is of epoch {best}")
 
 
+def report_left_out(folder: Path, images: SplitData, reporter: Reporter) -> None:
+    """A line on what of a folder is not used, if anything is not."""
+    if images.left_out or images.regions:
+        reporter.warning(f"{folder}: {images.summary}")
+
+
 def check_device(device: str) -> None:
     """DataError unless it is cpu or cuda."""
     if device != "cpu" and device.partition(":")[0] != "cuda":
@@ -133,6 +139,8 @@ def _read(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, reporter: Rep
     for folder, _ in folders if request.judge else ():
         name = folder.name if folder.name not in val else f"{folder.parent.name}/{folder.name}"
         val[name] = _split(folder, "val", taxonomy)
+    for (folder, _), images in [*zip(folders, train), *zip(folders, val.values())]:  # noqa: B905  # val may be left out
+        report_left_out(folder, images, reporter)
     # Windows are cut out of larger fields; without them no picture is ever seen larger than the input.
     longest_px = max(2 * imgsz if hyper.cuts_windows else imgsz, request.judge_imgsz or 0)
     read = load_sets([*train, *val.values()], longest_px, reporter.counter("reading pictures"))
@@ -146,7 +154,7 @@ def _read(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, reporter: Rep
     return pictures
 
 
-def _split(folder: Path, split: str, taxonomy: Taxonomy) -> Sequence[LabelledImage]:
+def _split(folder: Path, split: str, taxonomy: Taxonomy) -> SplitData:
     way_out = "" if split == "train" else ", or leave judging out with --no-judge"
     try:
         images = read_split(folder, split, taxonomy)
