@@ -90,7 +90,7 @@ class Checker:
             if rest and WORD.fullmatch(rest[0]) and re.search(r"[uU]sage: .*(COMMAND|\{[a-z-]+,)", self._help(known)):
                 wrong.append(f"{' '.join(known)} {rest[0]}: no such command")
                 continue
-            options = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", self._help(known)))
+            options = {"--help"} | set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", self._help(known)))
             used = re.findall(r"(?:^|(?<=[\s\[|]))--?[a-z][a-z0-9-]*", " ".join(rest))
             wrong += [f"{' '.join(known)} {option}: no such option" for option in used if option not in options]
         return wrong
