@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from calibration.profile import load_profile
-from device.camera.base import Camera
+from device.camera.base import Camera, SkippedPicture
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
 from device.clock import Clock, SystemClock, read_boot_id, time_trusted
@@ -50,7 +50,7 @@ class Outcome:
     slide: Slide | None
     saved: bool
     sent: bool
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[SkippedPicture, ...] = ()
 
 
 @dataclass(frozen=True)

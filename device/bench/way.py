@@ -16,7 +16,7 @@ import numpy as np
 from typing_extensions import Self
 
 from calibration.profile import load_profile
-from device.camera.base import Camera, Frame
+from device.camera.base import Camera, Frame, SkippedPicture
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
 from device.clock import SystemClock, read_boot_id
@@ -80,7 +80,7 @@ class Held:
     """Frames in memory as a camera that waits for whoever looks at them, as a stored source does."""
 
     live = False
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[SkippedPicture, ...] = ()
 
     def __init__(self, images: Sequence[Image]) -> None:
         self._images, self._clock, self._next = images, SystemClock(), 0

@@ -19,6 +19,7 @@ from engines.data.faults import Fault, Kind, Level, Place
 from engines.data.labels import UNSIZED, Picture
 from engines.data.layout import FLAT, Split, Subset, film_name, find_subsets
 from engines.data.leukemiaattri import match_names, txt_pictures
+from engines.data.picture_check import picture_findings
 from engines.data.pictures import Decoded, decode
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
@@ -92,9 +93,8 @@ def _check_split(
     split: Split, paths: list[Path], decoded: dict[Path, Decoded], taxonomy: Taxonomy, report: Callable[[Fault], None]
 ) -> Census:
     """Faults of one split to `report`; its census, from the JSON where there is one, else from TXT."""
-    for path in paths:
-        if decoded[path].fault:
-            report(Fault(Kind.IMAGE_CORRUPT, Place(path), f"{decoded[path].fault}; copy it again from its source or take it out"))
+    for finding in picture_findings(split.images, paths, decoded) if split.images else ():
+        report(finding)
     stems: dict[str, Path] = {}
     for path in paths if split.txt is not None else ():
         other = stems.setdefault(path.stem, path)

@@ -35,6 +35,8 @@ class Kind(Enum):
     IMAGE_ID_TWICE = "image-id-twice", Level.REFUSED, "image id given twice"
     IMAGE_MISSING = "image-missing", Level.FAULT, "labels without their picture"
     IMAGE_CORRUPT = "image-corrupt", Level.FAULT, "picture that cannot be decoded whole"
+    IMAGE_PAGES = "image-pages", Level.FAULT, "file of several pages"
+    IMAGE_NOT_READ = "image-not-read", Level.FAULT, "picture of a kind or size that is not read"
     IMAGE_SIZE = "image-size", Level.FAULT, "size in the labels is not the picture's"
     IMAGE_UNLABELLED = "image-unlabelled", Level.FAULT, "picture without label"
     IMAGE_LISTED_TWICE = "image-listed-twice", Level.FAULT, "picture listed twice"
@@ -57,6 +59,9 @@ class Kind(Enum):
     NAME_SPELLED = "name-spelled", Level.NOTE, "file name spelled differently in the labels"
     PATIENT_UNKNOWN = "patient-unknown", Level.NOTE, "file names name no patient"
     PATIENT_DIAGNOSES = "patient-diagnoses", Level.NOTE, "one patient, several diagnoses"
+    IMAGE_TURNED = "image-turned", Level.NOTE, "pictures turned by EXIF"
+    IMAGE_UNUSUAL = "image-unusual", Level.NOTE, "pictures that are not plain 8-bit colour"
+    FILES_NOT_READ = "files-not-read", Level.NOTE, "picture files that are not read"
     NO_LAYOUT = "no-layout", Level.NOTE, "pictures without the layout"
 
     def __init__(self, slug: str, level: Level, title: str) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from engines.data.coco import read_coco
@@ -23,6 +22,7 @@ from engines.data.pictures import image_size_hw
 from engines.data.txt import read_txt
 from engines.detections import Float32, Image, Int64
 from engines.errors import DataError
+from engines.pictures import read_image
 from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy
 
 __all__ = ["IMAGE_SUFFIXES", "LabelledImage", "SplitLabels", "has_labels", "image_size_hw", "read_pictures", "read_split"]
@@ -51,10 +51,7 @@ class LabelledImage:
 
     def read(self) -> Image:
         """The picture as BGR; DataError if it cannot be decoded."""
-        image = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DataError(f"{self.path}: cannot be decoded as an image; replace or remove it")
-        return image  # type: ignore[return-value]  # cv2's stub names a wider array type
+        return read_image(self.path)
 
 
 def read_split(root: Path, split: str, taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> list[LabelledImage]:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from typing_extensions import Self
 
-from device.camera.base import Camera, CameraState, CameraStatus, Frame
+from device.camera.base import Camera, CameraState, CameraStatus, Frame, SkippedPicture
 from device.camera.capture import Capture
 from device.camera.pacing import Pauses
 from device.clock import SystemClock
@@ -52,7 +52,7 @@ class ScriptedCamera:
     def __init__(self, clock: HandClock, steps: Iterator[object], live: bool, log: list[str]) -> None:
         self._clock, self._steps, self._live, self._log = clock, steps, live, log
         self._sequence = 0
-        self.skipped: tuple[str, ...] = ()
+        self.skipped: tuple[SkippedPicture, ...] = ()
         self.notice = ""
 
     @property
@@ -386,3 +386,12 @@ def test_each_change_of_state_is_logged_once(caplog: pytest.LogCaptureFixture) -
         bench.play_out()
         lines = [r.getMessage() for r in caplog.records]
     assert lines == ["lost: there is no camera X; plug it in", "scripted: frames come"]
+
+
+def test_pauses_grow_to_their_cap_and_vary() -> None:
+    from random import Random
+
+    random, steady = Random(3), Pauses(first_s=0.1, factor=2.0, cap_s=5.0, jitter=0.0)
+    assert [steady.pause_s(n, random) for n in (0, 1, 2, 6, 10_000)] == [0.1, 0.2, 0.4, 5.0, 5.0]
+    varied = [Pauses(jitter=0.25).pause_s(3, random) for _ in range(200)]
+    assert 0.6 <= min(varied) < 0.68 and 0.92 < max(varied) <= 1.0
