@@ -14,7 +14,7 @@ _KINDS = {"damaged": Kind.IMAGE_CORRUPT, "pages": Kind.IMAGE_PAGES}
 
 
 def picture_findings(folder: Path, paths: Iterable[Path], decoded: Mapping[Path, Decoded]) -> Iterable[Fault]:
-    """A fault for each picture that is not read; a note each for EXIF turns, for other than plain 8-bit colour, for what is left out."""
+    """A fault for each picture that is not read; notes for EXIF turns, for other than plain 8-bit colour, for what is left out."""
     headers = []
     for path in paths:
         one = decoded[path]
