@@ -7,17 +7,14 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from calibration.profile import load_profile
-from device.camera.base import Camera, SkippedPicture
-from device.camera.capture import Capture
-from device.camera.factory import open_camera
-from device.clock import Clock, SystemClock, read_boot_id, time_trusted
-from device.display.base import Display
-from device.display.factory import open_display
-from device.display.kept import KeptDisplay
+from device.camera.base import SkippedPicture
+from device.clock import Clock, time_trusted
+from device.display.factory import parse_display
+from device.line import Line, Openers
 from device.mqtt.payloads import DeviceStatus, PartStatus, SlideProgress, Versions
 from device.mqtt.publisher import Publisher
 from device.pipeline import Pipeline, Round
@@ -25,14 +22,8 @@ from device.service.control import ControlServer
 from device.service.systemd import Notifier
 from device.settings.config import Config
 from device.slide.model import Slide
-from device.slide.session import SlideSession
-from device.store import Store, free_mb
-from device.store.events import Provenance, SlideRecord
-from device.store.journal import Journal
-from device.store.recording import FrameRecorder
-from device.view import told
-from engines.runtime.base import Engine
-from engines.runtime.factory import open_engine
+from device.store import Provenance, Store
+from device.view import part_status
 from engines.version import version
 
 log = logging.getLogger(__name__)
@@ -53,33 +44,23 @@ class Outcome:
     skipped: tuple[SkippedPicture, ...] = ()
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a run is made of besides the configuration; the demo and tests put others in."""
-
-    clock: Clock
-    camera: Callable[[], Camera]
-    engine: Callable[[], Engine]
-    display: Callable[[], Display]
-
-    @classmethod
-    def of(cls, config: Config, clock: Clock | None = None) -> Parts:
-        """The parts that the configuration names."""
-        time = clock or SystemClock()
-        engine = config.engine
-        return cls(
-            time,
-            lambda: open_camera(config.camera, time),
-            lambda: open_engine(
-                engine.bundle, engine.runtime, engine.threads, engine.score_threshold, ungated=engine.ungated, plans=engine.plans
-            ),
-            lambda: open_display(config.display),
-        )
+def with_overrides(
+    config: Config, display: str | None, start: bool, record: Path | None = None, record_every_s: float | None = None
+) -> Config:
+    """`config` with what the command line says instead: display ("screen", "none", "file:DIR"), start, record (a folder), its pace."""
+    changes: dict[str, object] = {}
+    if display is not None:
+        changes["display"] = parse_display(display, config.display)
+    if start:
+        changes["slide"] = config.slide.model_copy(update={"auto_start": True})
+    frames: dict[str, object] = {"directory": record, "every_s": record_every_s}
+    changes["frames"] = config.frames.model_copy(update={key: value for key, value in frames.items() if value is not None})
+    return config.model_copy(update=changes)
 
 
 def run(
     config: Config,
-    parts: Parts | None = None,
+    openers: Openers | None = None,
     *,
     each_round: Callable[[Round, Pipeline], None] | None = None,
     signals: bool = True,
@@ -91,140 +72,115 @@ def run(
     names cannot be opened at the start; later failures are states, shown and retried. wait_for_devices: a camera device or
     a screen that is not there at the start is such a state too (at boot it may come later).
     """
-    parts = parts or Parts.of(config)
-    profile = load_profile(config.microscope.profile)
     notifier = Notifier()
     with ExitStack() as opened:
-        engine = opened.enter_context(parts.engine())
-        log.info("engine: %s on %s", engine.info.label, engine.info.runtime)
-        if engine.info.gate_fault:
-            log.warning("the engine %s %s. It counts because engine.ungated is true.", engine.info.label, engine.info.gate_fault)
-        store = opened.enter_context(Store.open(config.record_path))
-        display = opened.enter_context(KeptDisplay(parts.display(), parts.clock, wait=wait_for_devices))
-        capture = opened.enter_context(Capture(parts.camera, parts.clock, fail_fast=True, wait_for_device=wait_for_devices))
-        provenance = Provenance(config, engine.info, profile, read_boot_id(), capture.status.name)
-        journal = Journal(config.record_path, parts.clock, free_mb, config.record.min_free_mb)
-        teller = _Teller(config, provenance, parts.clock)
-        publisher = Publisher(config.broker, teller.first(), lambda: Store.connect(config.record_path), clock=parts.clock)
-        record = SlideRecord(store, journal, provenance, parts.clock, publisher.notify)
-        if store.put_aside is not None:
-            log.error("the record was damaged: it lies at %s, a new one was begun; call the field team", store.put_aside)
-        record.close_left_open()
-        opened.enter_context(publisher)
-        session = SlideSession(
-            engine.info.taxonomy,
-            config.slide,
-            config.engine.identify_threshold,
-            config.record.crops,
-            config.record.jpeg_quality,
-            parts.clock,
-        )
-        recorder = None
-        if config.frames.directory is not None:
-            recorder = opened.enter_context(FrameRecorder(config.frames, config.frames.directory, provenance, parts.clock))
-        control = opened.enter_context(ControlServer(config.control_path, teller.snapshot))
-        pipeline = Pipeline(
-            capture,
-            engine,
-            session,
-            record,
-            display,
-            provenance,
-            parts.clock,
-            broker=lambda: publisher.status,
-            requests=control.requests,
-            recorder=recorder,
-        )
+        line = opened.enter_context(Line.open(config, openers or Openers.of(config), wait_for_devices))
+        engine, record_path = line.engine.info, config.record_path
+        log.info("engine: %s on %s", engine.label, engine.runtime)
+        if engine.gate_fault:
+            log.warning("the engine %s %s. It counts because engine.ungated is true.", engine.label, engine.gate_fault)
+        if line.store.put_aside is not None:
+            log.error("the record was damaged: it lies at %s, a new one was begun; call the field team", line.store.put_aside)
+        status = _CurrentStatus(config, line.provenance, line.clock)
+        publisher = Publisher(config.broker, status.value, lambda: Store.connect(record_path), clock=line.clock)
+        control = ControlServer(config.control_path, status.as_json)
+        recorder = line.recorder()
+        pipeline = line.pipeline(sent=publisher.notify, broker=lambda: publisher.status, requests=control.requests, recorder=recorder)
+        for part in (publisher, recorder, control):
+            if part is not None:
+                opened.enter_context(part)
         with _signals(pipeline.stop) if signals else ExitStack():
-            notifier.ready(f"{engine.info.label}; waiting for a slide")
+            notifier.ready(f"{engine.label}; waiting for a slide")
             try:
-                _rounds(pipeline, notifier, teller, publisher, session, each_round)
+                _rounds(pipeline, notifier, status, publisher, each_round)
             finally:
                 notifier.stopping("closing the slide")
                 saved = pipeline.close()
         # A broker that cannot be reached is not waited for: the summary is in the record and goes at the next start.
         sent = publisher.drain(_DRAIN_S if publisher.status.state in ("connected", "connecting") else 0.0)
         if not saved:
-            log.error("NOT SAVED: %s", journal.status.reason)
+            log.error("NOT SAVED: %s", pipeline.record_reason)
         if not sent:
-            log.warning(
-                "%d summaries wait in %s for the broker: %s", publisher.status.pending, config.record_path, publisher.status.reason
-            )
-        return Outcome(pipeline.stopped, session.slide, saved, sent, capture.status.skipped)
+            log.warning("%d summaries wait in %s for the broker: %s", publisher.status.pending, record_path, publisher.status.reason)
+        return Outcome(pipeline.stopped, pipeline.slide, saved, sent, line.source.status.skipped)
 
 
 def _rounds(
     pipeline: Pipeline,
     notifier: Notifier,
-    teller: _Teller,
+    status: _CurrentStatus,
     publisher: Publisher,
-    session: SlideSession,
     each_round: Callable[[Round, Pipeline], None] | None,
 ) -> None:
-    told_s = float("-inf")
+    updated_s = float("-inf")
     while not pipeline.stopped:
         done = pipeline.round()
         # Fed by frames that went the whole way: a hung engine or driver lets systemd start the daemon anew. While an absent camera
         # is being tried again there is nothing to process, and a restart would only abort the slide: that feeds it too.
         if done.observation is not None or pipeline.camera_is_retried:
             notifier.watchdog()
-        now = teller.clock.monotonic_s()
-        if now - told_s >= _STATUS_EVERY_S:
-            told_s = now
-            publisher.set_device_status(teller.update(pipeline, session))
+        now = status.clock.monotonic_s()
+        if now - updated_s >= _STATUS_EVERY_S:
+            updated_s = now
+            publisher.set_device_status(status.update(pipeline))
             notifier.status(pipeline.in_words())
         if each_round is not None:
             each_round(done, pipeline)
 
 
-class _Teller:
-    """Keeps the device's newest status for the broker and for `leukoscope status`."""
+class _CurrentStatus:
+    """The device's newest status, for the broker and for `leukoscope status`. Thread-safe: each update replaces the whole value."""
 
     def __init__(self, config: Config, provenance: Provenance, clock: Clock) -> None:
-        self._config, self._from, self.clock = config, provenance, clock
+        self._config, self._provenance, self.clock = config, provenance, clock
         self._began_s, self._began = clock.monotonic_s(), clock.now()
-        self._status = self._of(PartStatus(level="busy", text="opening"), PartStatus(level="busy", text="opening"), None)
+        opening = PartStatus(level="busy", text="opening")
+        self.value = self._of(opening, opening, PartStatus(level="ok", text=""), None)
 
-    def first(self) -> DeviceStatus:
-        return self._status
-
-    def update(self, pipeline: Pipeline, session: SlideSession) -> DeviceStatus:
+    def update(self, pipeline: Pipeline) -> DeviceStatus:
+        """Take in how the pipeline stands; the new status."""
         camera, engine, _, record = pipeline.lamps
-        progress = None
-        if session.is_open and session.slide is not None:
-            progress = SlideProgress(
-                slide_id=session.slide.slide_id,
-                state=session.state.value,
-                fields=len(session.slide.fields),
-                white_cells=session.differential.white_cells,
-                target_cells=self._config.slide.target_cells,
-            )
-        why_not_gated = self._from.engine.gate_fault if engine.level == "warn" else ""
-        self._status = self._of(told(camera, pipeline.camera_reason), told(engine, why_not_gated), progress, told(record))
-        return self._status
+        why_not_gated = self._provenance.model.gate_fault if engine.level == "warn" else ""
+        self.value = self._of(
+            part_status(camera, pipeline.camera_reason),
+            part_status(engine, why_not_gated),
+            part_status(record),
+            self._progress(pipeline.slide, pipeline.white_cells),
+        )
+        return self.value
 
-    def snapshot(self) -> dict[str, Any]:
-        return self._status.model_dump(mode="json", by_alias=True)
+    def as_json(self) -> dict[str, Any]:
+        """The status as plain JSON; may be called by any thread."""
+        return self.value.model_dump(mode="json", by_alias=True)
 
-    def _of(
-        self, camera: PartStatus, engine: PartStatus, slide: SlideProgress | None, record: PartStatus | None = None
-    ) -> DeviceStatus:
-        now = self.clock.now()
+    def _progress(self, slide: Slide | None, white_cells: int) -> SlideProgress | None:
+        if slide is None or not slide.is_open:
+            return None
+        return SlideProgress(
+            slide_id=slide.slide_id,
+            state=slide.state.value,
+            fields=len(slide.fields),
+            white_cells=white_cells,
+            target_cells=self._config.slide.target_cells,
+        )
+
+    def _of(self, camera: PartStatus, engine: PartStatus, record: PartStatus, slide: SlideProgress | None) -> DeviceStatus:
+        now, made = self.clock.now(), self._provenance
         return DeviceStatus(
-            device_id=self._config.device.id,
+            device_id=made.device_id,
             state="online",
             since=self._began,
             sent_at=now,
             time_trusted=time_trusted(now),
-            boot_id=self._from.boot_id,
-            versions=Versions(leukoscope=version(), engine=self._from.engine.label, calibration=self._from.calibration_label),
+            boot_id=made.boot_id,
+            versions=Versions(leukoscope=version(), engine=made.model.label, calibration=made.calibration_label),
             camera=camera,
             engine=engine,
-            record=record or PartStatus(level="ok", text=""),
+            record=record,
             slide=slide,
             outbox_pending=0,
             uptime_s=self.clock.monotonic_s() - self._began_s,
-            simulated=self._config.camera.kind == "simulator",
+            simulated=made.source is not None and made.source.simulated,
         )
 
 

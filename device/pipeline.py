@@ -20,10 +20,12 @@ from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.mqtt.publisher import BrokerStatus
 from device.service.control import Request
+from device.settings.config import Config
 from device.slide.commands import Command
 from device.slide.model import Slide, SlideState
 from device.slide.session import FieldCounted, FieldImproved, Observation, RefusedError, SlideSession
-from device.store.events import Provenance, SlideRecord
+from device.store import Provenance
+from device.store.events import SlideRecord
 from device.store.recording import FrameRecorder
 from device.view import EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
 from engines.detections import Detections
@@ -57,7 +59,17 @@ class Round:
 
 
 class Pipeline:
-    """Runs rounds until it is asked to stop, the source ends or the technician quits. Hardware is opened and closed by `app`."""
+    """Runs rounds until it is asked to stop, the source ends or the technician quits. Hardware is opened and closed by `line`.
+
+    A slide's states, and what leads from one to the next (`slide.session` keeps them, commands and the source's end change them):
+
+                             pause
+        idle ── start ──► counting ◄────► paused
+         ▲                 │    │ │          │
+         │     undo: the ──┘    │ └── finish, or the source ended ──► review ──► (signed, in a later version)
+         │     last field       └── stop, quit, power cut ──────────► aborted (at the next start after a power cut)
+         └──── start, from review and aborted, opens the next slide
+    """
 
     def __init__(
         self,
@@ -66,6 +78,7 @@ class Pipeline:
         session: SlideSession,
         record: SlideRecord,
         display: Display,
+        config: Config,
         provenance: Provenance,
         clock: Clock,
         *,
@@ -74,7 +87,8 @@ class Pipeline:
         recorder: FrameRecorder | None = None,
     ) -> None:
         self._source, self._engine, self._session, self._record, self._display = source, engine, session, record, display
-        self._from, self._clock, self._broker, self._requests, self._recorder = provenance, clock, broker, requests, recorder
+        self._config, self._provenance, self._clock = config, provenance, clock
+        self._broker, self._requests, self._recorder = broker, requests, recorder
         self._meter = FocusMeter()
         self._frame: Frame | None = None
         self._detections: Detections | None = None
@@ -87,7 +101,7 @@ class Pipeline:
         self._frames = 0
         self._display_works = True
         self._stop_reason = ""
-        self._skipped_told = 0
+        self._skipped_shown = 0
 
     # ---- one round
 
@@ -101,14 +115,14 @@ class Pipeline:
         for command in self._show(timings):
             self.obey(command)
         self._record.journal.tick()
-        self._mind_the_source()
+        self._watch_source()
         return Round(frame, observation, timings)
 
     def _process(self, frame: Frame) -> tuple[Observation | None, dict[str, float]]:
         """Engine, slide and record for one frame."""
         started = self._clock.monotonic_s()
         self._frame = frame
-        if self._frames == 0 and self._from.config.slide.auto_start and not self._session.is_open:
+        if self._frames == 0 and self._config.slide.auto_start and not self._session.is_open:
             self.obey(Command.START)
         self._frames += 1
         try:
@@ -152,14 +166,14 @@ class Pipeline:
         self._detections = None
         self._say(f"The engine failed on a frame: {error}", "fail")
 
-    def _mind_the_source(self) -> None:
+    def _watch_source(self) -> None:
         """Say which stored pictures were skipped; finish the slide when a stored source has shown its last one."""
         status = self._source.status
-        if len(status.skipped) > self._skipped_told:
-            self._skipped_told = len(status.skipped)
+        if len(status.skipped) > self._skipped_shown:
+            self._skipped_shown = len(status.skipped)
             self._say(f"Skipped, cannot be read: {skipped_words(status.skipped)}", "warn")
         if status.state is CameraState.ENDED and not self._stop_reason:
-            if self._session.is_open and self._from.config.slide.finish_at_end:
+            if self._session.is_open and self._config.slide.finish_at_end:
                 self.obey(Command.FINISH)
             self._stop_reason = "the source has ended"
 
@@ -215,7 +229,7 @@ class Pipeline:
             log.warning("slide %s aborted: %s", slide.slide_id, slide.abort_reason)
         return self._record.journal.flush()
 
-    # ---- what is shown and told
+    # ---- what is shown and reported
 
     @property
     def engine_status(self) -> EngineStatus:
@@ -252,6 +266,11 @@ class Pipeline:
         return ", ".join(f"{lamp.name.lower()} {lamp.level}" for lamp in self.lamps) + counted
 
     @property
+    def record_reason(self) -> str:
+        """Why the record cannot be written, or will not be for long; empty while all is well."""
+        return self._record.journal.status.reason
+
+    @property
     def slide(self) -> Slide | None:
         """The slide as it stands."""
         return self._session.slide
@@ -263,8 +282,8 @@ class Pipeline:
 
     @property
     def _width_px(self) -> int:
-        section = self._from.config.camera
-        return self._frame.size_px[0] if self._frame is not None else int(getattr(section, "width_px", 1920))
+        """Of the newest frame; before the first, of the camera's section."""
+        return self._frame.size_px[0] if self._frame is not None else int(getattr(self._config.camera, "width_px", 1920))
 
     def _say(self, text: str, level: str = "ok") -> None:
         if text != self._message:
@@ -294,7 +313,7 @@ class Pipeline:
     def view(self) -> ScreenView:
         """All that the screen shows now."""
         engine, slide = self._engine.info, self._session.slide
-        found, certain = self._detections, self._from.config.engine.identify_threshold
+        found, certain = self._detections, self._config.engine.identify_threshold
         message, level = next(self._messages(), ("", "ok"))
         return ScreenView(
             frame=self._frame,
@@ -304,20 +323,20 @@ class Pipeline:
             camera=self._source.status,
             slide=slide,
             differential=self._session.differential if slide is not None else None,
-            target_cells=self._from.config.slide.target_cells,
+            target_cells=self._config.slide.target_cells,
             focus=self._focus.level,
             focus_text=self._focus.text if self._observation.resting else "",
             resting=self._observation.resting,
             field_counted=self._observation.field_counted,
             parts=self.lamps,
-            calibration_label=self._from.calibration_label,
+            calibration_label=self._provenance.calibration_label,
             message=message,
             message_level=level,
             description=self._session.description,
         )
 
     def _show(self, timings: dict[str, float]) -> list[Command]:
-        """Show the view; a screen that fails is told about once and the count goes on."""
+        """Show the view; a screen that fails is reported once and the count goes on."""
         started = self._clock.monotonic_s()
         try:
             self._display.show(self.view())

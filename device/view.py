@@ -1,4 +1,4 @@
-"""From the state of the parts to what is shown and told: lamps, the screen's view, the device's status. Pure functions."""
+"""From the state of the parts to what is shown and sent: lamps, the screen's view, the device's status. Pure functions."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def record_lamp(status: JournalStatus) -> PartState:
     return PartState("Record", "ok", "saved")
 
 
-def told(lamp: PartState, reason: str = "") -> PartStatus:
+def part_status(lamp: PartState, reason: str = "") -> PartStatus:
     """A lamp as the status topic carries it: while all is well without its running numbers, which would be sent every second."""
     text = "" if lamp.level == "ok" else lamp.text
     return PartStatus.model_validate({"level": lamp.level, "text": f"{text}: {reason}" if reason and text else reason or text})

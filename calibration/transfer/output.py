@@ -87,13 +87,13 @@ def _split(target: SidePicture, outcomes: Sequence[Outcome]) -> str:
 def write_labels(
     out: Path, labelled: Sequence[Labelled], taxonomy: Taxonomy, how: Bring, grey_out: bool, about: dict[str, Any]
 ) -> None:
-    """Images, JSON and TXT of 12 columns below `out`, one split each. `about` goes to the top of the JSON, the maps with it."""
+    """Images, JSON and TXT below `out`, one split each. `about` goes to the top of the JSON, the maps with it."""
     for split in sorted({one.split for one in labelled}):
         ones = [one for one in labelled if one.split == split]
         registrations: list[dict[str, Any]] = []
         pictures = [_picture(one, registrations, taxonomy) for one in ones]
         write_json(out, split, pictures, taxonomy, {"transfer": {**about, "registrations": registrations}})
-        write_txt(out, split, pictures, 5 + len(taxonomy.attributes))
+        write_txt(out, split, pictures, taxonomy)
         for one in ones:
             place = out / "Images" / split / one.target.name
             if grey_out and one.ignored:

@@ -6,6 +6,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,24 +16,20 @@ import cv2
 import numpy as np
 from typing_extensions import Self
 
-from calibration.profile import load_profile
 from device.camera.base import Camera, Frame, SkippedPicture
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
-from device.clock import SystemClock, read_boot_id
+from device.clock import SystemClock
 from device.display.base import ScreenView
 from device.display.overlay import draw_on
 from device.display.sheet import Sheet
 from device.errors import CameraError, EndOfSourceError
-from device.mqtt.publisher import BrokerStatus
-from device.pipeline import Pipeline, Round
-from device.settings.config import Config, EngineSection, ReplayCamera, SimulatorCamera, SlideSection
+from device.line import Line, Openers
+from device.pipeline import Round
+from device.settings.config import BrokerSection, Config, EngineSection, RecordSection, ReplayCamera, SimulatorCamera, SlideSection
 from device.slide.commands import Command
 from device.slide.model import Slide
-from device.slide.session import FieldCounted, SlideSession
-from device.store import Store, free_mb
-from device.store.events import Provenance, SlideRecord
-from device.store.journal import Journal
+from device.slide.session import FieldCounted
 from engines.bench.machine import peak_mib
 from engines.decode import candidates, region_batches
 from engines.detections import Float32, Image
@@ -50,7 +47,7 @@ AROUND = ("preprocess", "nms", "screen")
 
 
 @dataclass(frozen=True)
-class Run:
+class SlideReading:
     """One slide read from its first frame to its last. stages_ms: a value for each frame; counting_ms: of those that counted fields.
 
     shown: how many cells and artefacts lay in the picture of the screen, for each frame.
@@ -76,11 +73,12 @@ class Run:
         return median(together)
 
 
-class Held:
+class FramesInMemory:
     """Frames in memory as a camera that waits for whoever looks at them, as a stored source does."""
 
     live = False
     skipped: tuple[SkippedPicture, ...] = ()
+    notice = ""
 
     def __init__(self, images: Sequence[Image]) -> None:
         self._images, self._clock, self._next = images, SystemClock(), 0
@@ -99,7 +97,7 @@ class Held:
         return None
 
 
-class Passing(Held):
+class LiveFramesInMemory(FramesInMemory):
     """The same frames as a live camera that gives one every 15 ms and stamps it the moment its driver returns."""
 
     live = True
@@ -131,21 +129,16 @@ class Canvas:
         return None
 
 
-def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> Run:
+def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> SlideReading:
     """One slide through the appliance's own pipeline into a record in a new folder; `engine` is open."""
-    clock = SystemClock()
     rounds: list[Round] = []
     shown: list[int] = []
+    canvas = Canvas()
     with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder:
-        path = Path(folder) / "record.sqlite"
-        with Store.open(path) as store, Capture(camera, clock, fail_fast=True) as capture:
-            provenance = Provenance(config, engine.info, load_profile(config.microscope.profile), read_boot_id(), "bench")
-            journal = Journal(path, clock, free_mb, config.record.min_free_mb)
-            record = SlideRecord(store, journal, provenance, clock, lambda: None)
-            session = SlideSession(engine.info.taxonomy, config.slide, config.engine.identify_threshold, True, 90, clock)
-            nowhere = BrokerStatus("disabled")
-            canvas = Canvas()
-            pipeline = Pipeline(capture, engine, session, record, canvas, provenance, clock, broker=lambda: nowhere)
+        config = config.model_copy(update={"record": RecordSection(path=Path(folder) / "record.sqlite")})
+        openers = Openers(SystemClock(), camera, lambda: nullcontext(engine), lambda: canvas)
+        with Line.open(config, openers) as line:
+            pipeline = line.pipeline()
             started = ended = time.perf_counter()
             spent_before = spent = time.process_time()
             while not pipeline.stopped:
@@ -155,10 +148,10 @@ def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> 
                     rounds.append(done)
                     shown.append(canvas.shown[-1])
             pipeline.close()
-            return _run_of(rounds, shown, ended - started, spent - spent_before, pipeline.slide)
+            return _reading_of(rounds, shown, ended - started, spent - spent_before, pipeline.slide)
 
 
-def _run_of(rounds: Sequence[Round], shown: list[int], seconds: float, processor_s: float, slide: Slide | None) -> Run:
+def _reading_of(rounds: Sequence[Round], shown: list[int], seconds: float, processor_s: float, slide: Slide | None) -> SlideReading:
     stages: dict[str, list[float]] = {}
     counting = []
     for done in rounds:
@@ -167,7 +160,8 @@ def _run_of(rounds: Sequence[Round], shown: list[int], seconds: float, processor
         if done.observation is not None and isinstance(done.observation.event, FieldCounted):
             counting.append(done.timings_ms[_COUNTING])
     fields = slide.fields if slide is not None else ()
-    return Run(len(rounds), seconds, processor_s, stages, counting, len(fields), sum(len(field.cells) for field in fields), shown)
+    cells = sum(len(field.cells) for field in fields)
+    return SlideReading(len(rounds), seconds, processor_s, stages, counting, len(fields), cells, shown)
 
 
 def network_alone(graphs: Graphs, inputs: Sequence[tuple[Image, Float32]], confidence: float) -> float:
@@ -205,7 +199,7 @@ def hand_over_ms(image: Image) -> float:
     """Median milliseconds from the driver's return in the capture thread to the frame in the thread that waits for it."""
     clock, spent = SystemClock(), list[float]()
     two = (image, image[::-1].copy())  # a live camera that repeats one picture is taken for frozen
-    with Capture(lambda: Passing(two), clock) as capture:
+    with Capture(lambda: LiveFramesInMemory(two), clock) as capture:
         while len(spent) < _HANDED_OVER:
             frame = capture.newest(1.0)
             if frame is not None:
@@ -226,7 +220,7 @@ def from_jpegs(reference: str, runtime: str, threads: int, folder: Path) -> tupl
     return run.fps, peak_mib()
 
 
-def frames_of(camera: Camera, count: int, told: Callable[[int], None]) -> list[Image]:
+def frames_of(camera: Camera, count: int, progress: Callable[[int], None]) -> list[Image]:
     """The first `count` frames of a camera, fewer where it ends before. Raises CameraError for none, or frames of different sizes."""
     images: list[Image] = []
     with camera:
@@ -235,7 +229,7 @@ def frames_of(camera: Camera, count: int, told: Callable[[int], None]) -> list[I
                 images.append(camera.read().image)
             except EndOfSourceError:
                 break
-            told(len(images))
+            progress(len(images))
     if not images:
         raise CameraError(f"{camera.name}: gave no frame; name another --source")
     sizes = {image.shape[:2] for image in images}
@@ -246,4 +240,5 @@ def frames_of(camera: Camera, count: int, told: Callable[[int], None]) -> list[I
 
 def config_of(camera: SimulatorCamera | ReplayCamera, reference: str, threads: int) -> Config:
     """The appliance's configuration for a slide that is begun with the first frame."""
-    return Config(camera=camera, engine=EngineSection(bundle=reference, threads=threads), slide=SlideSection(auto_start=True))
+    engine, slide = EngineSection(bundle=reference, threads=threads), SlideSection(auto_start=True)
+    return Config(camera=camera, engine=engine, slide=slide, broker=BrokerSection(enabled=False))

@@ -84,6 +84,11 @@ class Camera(Protocol):
         """Stored pictures that were not read so far, and why; empty for devices."""
         ...
 
+    @property
+    def notice(self) -> str:
+        """One line on what the device refused of the configuration, known once it is open; empty where it took everything."""
+        ...
+
     def read(self) -> Frame:
         """The next frame; blocks until there is one.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -17,20 +18,14 @@ log = logging.getLogger(__name__)
 _CLEAR_AGAIN_S: Final = 1.0  # a record that is busy is not pressed
 
 
-class OutboxMessage(Protocol):
-    """One row of the outbox."""
+@dataclass(frozen=True)
+class OutboxMessage:
+    """One message. message_id: unique for ever, receivers drop doubles by it; payload: the bytes to be sent."""
 
-    @property
-    def message_id(self) -> str: ...
-
-    @property
-    def topic(self) -> str: ...
-
-    @property
-    def payload(self) -> bytes: ...
-
-    @property
-    def created_at(self) -> datetime: ...
+    message_id: str
+    topic: str
+    payload: bytes
+    created_at: datetime
 
 
 class Outbox(Protocol):

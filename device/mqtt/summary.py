@@ -7,22 +7,24 @@ from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
+from device.mqtt.message import one_line
 from device.mqtt.payloads import (
     AttributeShares,
     Blasts,
-    CalibrationProvenance,
     DifferentialShare,
     ModelProvenance,
     SlideSummary,
-    SourceProvenance,
+    SoftwareVersion,
     TypeMorphology,
     Unidentified,
     ValueShare,
-    one_line,
 )
+from device.mqtt.provenance import Provenance
+from device.slide.description import describe
 from device.slide.model import Cell, Slide, SlideState
-from device.slide.tally import Differential, percent
+from device.slide.tally import differential, percent
 from engines.taxonomy import Attribute, Taxonomy
+from engines.version import version
 
 _CLOSED: dict[SlideState, Literal["review", "aborted"]] = {
     SlideState.REVIEW: "review",
@@ -31,57 +33,49 @@ _CLOSED: dict[SlideState, Literal["review", "aborted"]] = {
 
 
 def build_summary(
-    slide: Slide,
-    differential: Differential,
-    description: Sequence[str],
-    taxonomy: Taxonomy,
-    *,
-    message_id: UUID,
-    device_id: str,
-    target_cells: int,
-    model: ModelProvenance,
-    calibration: CalibrationProvenance,
-    source: SourceProvenance,
-    time_trusted: bool,
-    boot_id: str,
-    skipped_pictures: int = 0,
+    slide: Slide, provenance: Provenance, *, message_id: UUID, target_cells: int, skipped_pictures: int = 0
 ) -> SlideSummary:
     """The summary of a closed slide.
 
-    `differential` is the one shown on the screen, of the slide's cells; per cents are rounded to 2 decimals here, counts decide.
-    Raises ValueError for a slide that is not closed, or one whose numbers do not add up (pydantic's ValidationError is one).
+    Per cents are rounded to 2 decimals here, counts decide. Raises ValueError for a slide that is not closed, one whose provenance
+    another version wrote, or one whose numbers do not add up (pydantic's ValidationError is one).
     """
+    taxonomy, calibration, source = provenance.model.taxonomy, provenance.calibration, provenance.source
+    if calibration is None or source is None:
+        raise ValueError(f"slide {slide.slide_id}: another version wrote its calibration or its source, which this one cannot read")
+    counts = differential(slide.cells, taxonomy)
     if slide.state not in _CLOSED or slide.finished_at is None:
         raise ValueError(f"slide {slide.slide_id} is {slide.state.value}: a summary is made of a finished or an aborted slide")
     state = _CLOSED[slide.state]
     return SlideSummary(
         message_id=message_id,
-        device_id=device_id,
+        device_id=provenance.device_id,
         slide_id=one_line(slide.slide_id),
         state=state,
         abort_reason=(one_line(slide.abort_reason) or "no reason given") if state == "aborted" else "",
         review_state=slide.review_state.value,
         started_at=slide.started_at,
         finished_at=slide.finished_at,
-        time_trusted=time_trusted,
-        boot_id=one_line(boot_id),
+        time_trusted=provenance.time_trusted,
+        boot_id=one_line(provenance.boot_id),
         fields_counted=len(slide.fields),
         fields_undone=slide.fields_undone,
         target_cells=target_cells,
-        white_cells=differential.white_cells,
+        white_cells=counts.white_cells,
         differential=tuple(
             DifferentialShare(name=one_line(row.name), count=row.count, percent=round(row.percent, 2), blast=row.blast)
-            for row in differential.rows
+            for row in counts.rows
         ),
-        unidentified=Unidentified(count=differential.unidentified, percent=round(differential.unidentified_percent, 2)),
-        artefacts=differential.artefacts,
-        blasts=Blasts(count=differential.blasts, percent=round(differential.blast_percent, 2)),
+        unidentified=Unidentified(count=counts.unidentified, percent=round(counts.unidentified_percent, 2)),
+        artefacts=counts.artefacts,
+        blasts=Blasts(count=counts.blasts, percent=round(counts.blast_percent, 2)),
         morphology=morphology(slide.cells, taxonomy),
-        description=tuple(one_line(sentence) for sentence in description),
-        model=model,
+        description=tuple(one_line(sentence) for sentence in describe(slide, counts, taxonomy)),
+        model=ModelProvenance.of(provenance.model, provenance.identify_threshold),
         calibration=calibration,
         source=source,
         skipped_pictures=skipped_pictures,
+        versions=SoftwareVersion(leukoscope=one_line(version())),
     )
 
 

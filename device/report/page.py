@@ -5,19 +5,18 @@ What it says is `content`'s, how it looks is in slide.html.j2; the record stays 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, TypeVar
 from urllib.parse import quote
 
 import jinja2
-from pydantic import ValidationError
 
 from device.errors import StoreError
-from device.mqtt.payloads import BLAST_NOTE, CalibrationProvenance, PayloadError, SlideSummary, SourceProvenance, one_line, read_summary
+from device.mqtt.message import one_line
+from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
 from device.report import content
 from device.report.whole import write_whole
 from device.slide.description import CLEAR_MAJORITY, NOTICE, describe
@@ -25,7 +24,6 @@ from device.slide.model import Slide, SlideState
 from device.slide.tally import differential
 from device.store import Store, StoredSlide
 
-_P = TypeVar("_P", CalibrationProvenance, SourceProvenance)
 _TEMPLATE = "slide.html.j2"
 _NAMED = 5  # newest slides that are named where the wanted one is not there
 _SIMULATOR = "simulator"
@@ -76,16 +74,15 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
     slide, made = stored.slide, stored.provenance
     taxonomy = made.model.taxonomy
     tally = differential(slide.cells, taxonomy)
-    summary = _summary(stored)
-    calibration = _as(CalibrationProvenance, made.calibration)
-    source = _as(SourceProvenance, made.source)
+    summary, summary_fault = _summary(stored)
+    calibration, source = made.calibration, made.source
     bank = content.bank(slide, taxonomy, None if calibration is None else calibration.um_per_px)
     bar_um = next((um for um in _SCALE_BARS_UM if bank.tile_um is not None and um <= 0.6 * bank.tile_um), None)
     template = _environment().get_template(_TEMPLATE)
     return template.render(
         slide=slide,
         state=_STATES[slide.state],
-        is_open=slide.state in (SlideState.COUNTING, SlideState.PAUSED),
+        is_open=slide.is_open,
         aborted=slide.state is SlideState.ABORTED,
         review=slide.review_state.value.upper(),
         notice=NOTICE,
@@ -116,6 +113,7 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
         source=source,
         sources=sorted({field.source for field in slide.fields}),
         summary=summary,
+        summary_fault=summary_fault,
         written_at=written_at or datetime.now(timezone.utc),
     )
 
@@ -146,22 +144,14 @@ def _took(slide: Slide) -> str:
     return f"{minutes} min {seconds:02d} s"
 
 
-def _summary(stored: StoredSlide) -> SlideSummary | None:
-    """What was sent of the slide: it alone keeps target and skipped pictures. None for an open slide, or a later version's."""
+def _summary(stored: StoredSlide) -> tuple[SlideSummary | None, str]:
+    """What was sent of the slide, by this or an older version, and what makes it unreadable: a later version's form, or damage."""
     if stored.summary is None:
-        return None
+        return None, ""
     try:
-        return read_summary(stored.summary).payload
-    except PayloadError:
-        return None
-
-
-def _as(kind: type[_P], stored: Mapping[str, Any]) -> _P | None:
-    """Stored provenance as it was meant; None for what another version wrote."""
-    try:
-        return kind.model_validate(dict(stored))
-    except ValidationError:
-        return None
+        return read_summary(stored.summary).payload, ""
+    except PayloadError as error:
+        return None, str(error)
 
 
 def _screenshots(screens: Sequence[Path], out: Path) -> tuple[Screenshot, ...]:

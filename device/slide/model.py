@@ -21,6 +21,9 @@ class SlideState(str, Enum):
     ABORTED = "aborted"
 
 
+OPEN_STATES = (SlideState.COUNTING, SlideState.PAUSED)
+
+
 class ReviewState(str, Enum):
     UNREVIEWED = "unreviewed"
     REVIEWED = "reviewed"
@@ -76,6 +79,11 @@ class Slide:
     fields: tuple[Field, ...] = ()
     fields_undone: int = 0
     review_state: ReviewState = ReviewState.UNREVIEWED
+
+    @property
+    def is_open(self) -> bool:
+        """Neither finished nor aborted."""
+        return self.state in OPEN_STATES
 
     @property
     def cells(self) -> tuple[Cell, ...]:

@@ -98,7 +98,7 @@ class SlideSession:
 
     @property
     def is_open(self) -> bool:
-        return self.state in (SlideState.COUNTING, SlideState.PAUSED)
+        return self._slide is not None and self._slide.is_open
 
     @property
     def differential(self) -> Differential:

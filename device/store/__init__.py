@@ -1,8 +1,9 @@
 """The record: every slide, field, cell and crop in one SQLite file, with the outbox of what is still to be sent. It decides nothing."""
 
-from device.store.faults import free_mb, require_free
-from device.store.outbox import OutboxMessage
+from device.mqtt.outbox import OutboxMessage
+from device.mqtt.provenance import Provenance
+from device.store.faults import free_mb
 from device.store.record import Store
-from device.store.slides import Provenance, SlideHeader, StoredCrop, StoredSlide
+from device.store.slides import SlideHeader, StoredSlide
 
-__all__ = ["OutboxMessage", "Provenance", "SlideHeader", "Store", "StoredCrop", "StoredSlide", "free_mb", "require_free"]
+__all__ = ["OutboxMessage", "Provenance", "SlideHeader", "Store", "StoredSlide", "free_mb"]

@@ -35,13 +35,6 @@ def free_mb(path: Path) -> int:
     raise StoreError(f"{path}: no such disk; check record.path or device.state_dir in the configuration")
 
 
-def require_free(path: Path, min_free_mb: int) -> None:
-    """Raise StoreError where fewer than `min_free_mb` megabytes are free beside `path`."""
-    free = free_mb(path)
-    if free < min_free_mb:
-        raise StoreError(f"{path}: only {free} MB free, {min_free_mb} MB wanted (record.min_free_mb): free space on this disk")
-
-
 def advice(path: Path, doing: str, error: Exception) -> str:
     """One line: the file, what was being done, what is wrong, what to do."""
     words = str(error)
@@ -70,7 +63,7 @@ def _free(path: Path) -> str:
 
 
 @contextmanager
-def told(path: Path, doing: str) -> Iterator[None]:
+def sqlite_errors(path: Path, doing: str) -> Iterator[None]:
     """Turn SQLite's errors into StoreError with advice; misuse by the program (ProgrammingError) passes as it is."""
     try:
         yield

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from datetime import datetime
 
-
-@dataclass(frozen=True)
-class OutboxMessage:
-    """One message. message_id: unique for ever, receivers drop doubles by it; payload: the bytes to be sent."""
-
-    message_id: str
-    topic: str
-    payload: bytes
-    created_at: datetime
+from device.mqtt.outbox import OutboxMessage
 
 
 def add(db: sqlite3.Connection, message: OutboxMessage) -> None:

@@ -6,22 +6,21 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from typing_extensions import Self
 
 from device.errors import StoreError
+from device.mqtt.outbox import OutboxMessage
+from device.mqtt.provenance import Provenance
 from device.slide.model import Field, Slide, SlideState
 from device.store import outbox, schema, slides
-from device.store.faults import DamagedRecordError, told
-from device.store.outbox import OutboxMessage
-from device.store.slides import Provenance, SlideHeader, StoredCrop, StoredSlide
-from engines.runtime.base import EngineInfo
+from device.store.faults import DamagedRecordError, sqlite_errors
+from device.store.slides import SlideHeader, StoredSlide
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ class Store:
     """The record of one appliance. `with Store.open(path) as store:`; used by the thread that opened it.
 
     A write that returns is on the disk, also after a power cut. A write that raises StoreError has changed nothing and may be
-    tried again: `sync` or `close_slide` make up for all that was missed.
+    tried again: `close_slide` makes up for all that was missed.
     """
 
     def __init__(self, path: Path, db: sqlite3.Connection, lock: int | None = None, aside: Path | None = None) -> None:
@@ -54,7 +53,7 @@ class Store:
         lock = _take_lock(path)
         try:
             aside = schema.prepare(path)
-            with told(path, "open it"):
+            with sqlite_errors(path, "open it"):
                 return cls(path, schema.connect(path), lock, aside)
         except BaseException:
             os.close(lock)
@@ -74,7 +73,7 @@ class Store:
     def _existing(cls, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> Store:
         if not path.exists():
             raise StoreError(f"record {path}: there is none yet; `leukoscope run` begins it, or name another record.path")
-        with told(path, "open it"):
+        with sqlite_errors(path, "open it"):
             db = connect(path)
             try:
                 if schema.version_of(db, path) < len(schema.SCHEMA):
@@ -100,19 +99,8 @@ class Store:
 
     # Slides
 
-    def start_slide(
-        self,
-        slide: Slide,
-        model: EngineInfo,
-        identify_threshold: float,
-        calibration: Mapping[str, Any],
-        device_id: str,
-        boot_id: str,
-        time_trusted: bool,
-        source: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Write a new slide's header and where its numbers come from. `calibration` and `source` (the camera) are plain JSON."""
-        provenance = Provenance(model, identify_threshold, calibration, device_id, boot_id, time_trusted, source or {})
+    def start_slide(self, slide: Slide, provenance: Provenance) -> None:
+        """Write a new slide's header and where its numbers come from."""
         with self._transaction(f"begin slide {slide.slide_id}") as db:
             slides.insert_slide(db, slide, provenance)
 
@@ -126,12 +114,6 @@ class Store:
         """Flag a field as undone; it is kept, and no longer counts. Nothing happens if it is not in the record or undone already."""
         with self._transaction(f"undo field {index} of slide {slide_id}") as db:
             slides.undo_field(db, slide_id, index)
-
-    def sync(self, slide: Slide) -> None:
-        """Write whatever the record does not have of the slide as it stands; for when an earlier write failed."""
-        with self._transaction(f"keep slide {slide.slide_id}") as db:
-            self._require(db, slide.slide_id)
-            slides.sync(db, slide)
 
     def close_slide(self, slide: Slide, message: OutboxMessage | None) -> None:
         """Finish or abort a slide: its state, whatever of its fields was missed, its summary and the outbox row in one transaction.
@@ -157,11 +139,6 @@ class Store:
         if stored is None:
             raise StoreError(f"record {self.path}: no slide {slide_id}; `leukoscope slides` lists them")
         return stored
-
-    def crops(self, slide_id: str) -> tuple[StoredCrop, ...]:
-        """The pictures of a slide's cells; empty where crops are switched off."""
-        with self._reading(f"read the crops of slide {slide_id}"):
-            return slides.crops(self._db, slide_id)
 
     def unfinished(self) -> tuple[SlideHeader, ...]:
         """Slides that are open. Before the first one is started: those that a crash or power cut left so."""
@@ -208,7 +185,7 @@ class Store:
     @contextmanager
     def _reading(self, doing: str) -> Iterator[None]:
         try:
-            with told(self.path, doing):
+            with sqlite_errors(self.path, doing):
                 yield
         except DamagedRecordError:
             with suppress(OSError):

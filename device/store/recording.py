@@ -26,8 +26,7 @@ from device.clock import Clock, time_trusted
 from device.errors import ConfigError, StoreError
 from device.settings.config import FramesSection
 from device.slide.session import FieldCounted, Observation
-from device.store import free_mb
-from device.store.events import Provenance
+from device.store import Provenance, free_mb
 from engines.detections import Image
 
 log = logging.getLogger(__name__)
@@ -76,7 +75,7 @@ class FrameRecorder:
     def __init__(
         self, section: FramesSection, folder: Path, provenance: Provenance, clock: Clock, free: Callable[[Path], float] = free_mb
     ) -> None:
-        self._section, self._folder, self._from, self._clock, self._free = section, folder, provenance, clock, free
+        self._section, self._folder, self._provenance, self._clock, self._free = section, folder, provenance, clock, free
         self._waiting: Queue[_Due | None] = Queue(_WAITING)
         self._writer = Thread(target=self._write_all, name="frame-writer", daemon=True)
         self._due_s = float("-inf")
@@ -109,8 +108,8 @@ class FrameRecorder:
         status = self.status
         if self._writer.is_alive():
             log.warning("%s: the disk does not answer; the last frames may be missing", self._folder)
-        told = log.warning if status.passed_over else log.info
-        told("%d frames recorded in %s, %d that were due were not", status.kept, self._folder, status.passed_over)
+        write = log.warning if status.passed_over else log.info
+        write("%d frames recorded in %s, %d that were due were not", status.kept, self._folder, status.passed_over)
 
     def offer(self, frame: Frame, slide_id: str, observation: Observation, sharpness: float) -> None:
         """Keep this frame of an open slide if it is due."""
@@ -132,14 +131,14 @@ class FrameRecorder:
 
     def _write_all(self) -> None:
         while (due := self._waiting.get()) is not None:
-            reason = "" if self.status.complete else self._tried(due)
+            reason = "" if self.status.complete else self._try_to_write(due)
             if reason and not self._reason:
                 log.warning("frames are not recorded: %s", reason)
             elif self._reason and not reason:
                 log.warning("frames are recorded again in %s", self._folder)
             self._reason = reason
 
-    def _tried(self, due: _Due) -> str:
+    def _try_to_write(self, due: _Due) -> str:
         """Write a frame and its line; empty, or why it could not be."""
         try:
             free = self._free(self._folder)
@@ -187,7 +186,7 @@ class FrameRecorder:
 
     def _about(self, due: _Due) -> dict[str, object]:
         """What is known of a frame. Nothing of a patient: a stored picture's own name stays out."""
-        made = self._from
+        made, source, calibration = self._provenance, self._provenance.source, self._provenance.calibration
         height, width = due.image.shape[:2]
         return {
             "slide_id": due.slide_id,
@@ -197,11 +196,11 @@ class FrameRecorder:
             "sharpness": round(due.sharpness, 4),
             "width_px": width,
             "height_px": height,
-            "device_id": made.config.device.id,
-            "camera": made.source.name,
-            "simulated": made.source.simulated,
+            "device_id": made.device_id,
+            "camera": source and source.name,
+            "simulated": source and source.simulated,
             "calibration": made.calibration_label,
-            "objective": made.config.microscope.objective,
+            "objective": calibration and calibration.objective,
         }
 
     def _cut_torn_line(self) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from device.errors import StoreError
-from device.store.faults import BUSY_TIMEOUT_S, is_damage, told
+from device.store.faults import BUSY_TIMEOUT_S, is_damage, sqlite_errors
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +82,11 @@ SCHEMA: tuple[tuple[str, ...], ...] = (_VERSION_1,)
 def connect(path: Path) -> sqlite3.Connection:
     """A connection to an existing record for the calling thread, durable at every commit (WAL, synchronous FULL)."""
     db = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    db.row_factory = sqlite3.Row
     try:
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA synchronous = FULL")
-        if db.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+        if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise StoreError(f"record {path}: its file system cannot keep a write-ahead log; choose a local disk for record.path")
     except BaseException:
         db.close()
@@ -105,6 +106,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
             raise
         # Without a log nobody writes; without rights in the folder SQLite cannot make the shared index it would want.
         db = sqlite3.connect(uri + "?immutable=1", uri=True, isolation_level=None)
+    db.row_factory = sqlite3.Row
     return db
 
 
@@ -130,12 +132,12 @@ def prepare(path: Path) -> Path | None:
         _create_or_check(path)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
-            with told(path, "open it"):
+            with sqlite_errors(path, "open it"):
                 raise
         aside = put_aside(path)
         kept = f"kept as {aside} and a new one begun; `sqlite3 {aside} .recover` may bring slides back"
         log.error("record %s is damaged (%s): %s", path, error, kept)
-        with told(path, "begin a new one"):
+        with sqlite_errors(path, "begin a new one"):
             _create_or_check(path)
     with suppress(FileNotFoundError):
         suspect(path).unlink()

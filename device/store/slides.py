@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+from pydantic import ValidationError
 
-from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
+from device.mqtt.message import Part
+from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
+from device.mqtt.provenance import Provenance
+from device.slide.model import OPEN_STATES, Cell, Field, ReviewState, Slide, SlideState
 from engines.detections import Float32
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import Taxonomy
 
-OPEN_STATES = (SlideState.COUNTING, SlideState.PAUSED)
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a slide's numbers come from; kept with it so that it stays readable when models and calibrations have changed.
-
-    calibration and source: what the calibration profile and the camera say of themselves, as plain JSON. time_trusted: whether the
-    wall clock could be believed at the start; boot_id orders slides where it could not.
-    """
-
-    model: EngineInfo
-    identify_threshold: float
-    calibration: Mapping[str, Any]
-    device_id: str
-    boot_id: str
-    time_trusted: bool
-    source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+_P = TypeVar("_P", bound=Part)
 
 
 @dataclass(frozen=True)
@@ -63,18 +48,6 @@ class StoredSlide:
     summary: bytes | None
 
 
-@dataclass(frozen=True)
-class StoredCrop:
-    """A cell's picture. position: the cell's place among its field's cells, from 0."""
-
-    field_index: int
-    position: int
-    class_index: int
-    score: float
-    identified: bool
-    jpeg: bytes
-
-
 def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -> None:
     """The header of a new slide; nothing happens if the slide is there already."""
     db.execute(
@@ -93,8 +66,8 @@ def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -
             slide.review_state.value,
             slide.fields_undone,
             _model_id(db, provenance),
-            json.dumps(dict(provenance.calibration), allow_nan=False, sort_keys=True),
-            json.dumps(dict(provenance.source), allow_nan=False, sort_keys=True),
+            _part_text(provenance.calibration),
+            _part_text(provenance.source),
         ),
     )
 
@@ -160,25 +133,26 @@ def headers(db: sqlite3.Connection, limit: int, only_open: bool = False) -> tupl
     where = f"WHERE slides.state IN ({marks})" if only_open else ""
     rows = db.execute(
         f"""SELECT slide_id, device_id, started_at, time_trusted, finished_at, state, abort_reason, review_state,
-            (SELECT count(*) FROM fields f WHERE f.slide_id = slides.slide_id AND undone = 0),
-            (SELECT count(*) FROM cells c JOIN fields USING (slide_id, field_index) WHERE c.slide_id = slides.slide_id AND undone = 0),
+            (SELECT count(*) FROM fields f WHERE f.slide_id = slides.slide_id AND undone = 0) AS fields,
+            (SELECT count(*) FROM cells c JOIN fields USING (slide_id, field_index) WHERE c.slide_id = slides.slide_id AND undone = 0)
+            AS cells,
             name, version, precision, digest
             FROM slides JOIN models USING (model_id) {where} ORDER BY sequence DESC LIMIT ?""",
         (*((s.value for s in OPEN_STATES) if only_open else ()), limit),
     )
     return tuple(
         SlideHeader(
-            slide_id=row[0],
-            device_id=row[1],
-            started_at=datetime.fromisoformat(row[2]),
-            time_trusted=bool(row[3]),
-            finished_at=_moment(row[4]),
-            state=SlideState(row[5]),
-            abort_reason=row[6],
-            review_state=ReviewState(row[7]),
-            fields=row[8],
-            cells=row[9],
-            model=f"{row[10]} {row[11]} {row[12]} {row[13][:8]}",
+            slide_id=row["slide_id"],
+            device_id=row["device_id"],
+            started_at=datetime.fromisoformat(row["started_at"]),
+            time_trusted=bool(row["time_trusted"]),
+            finished_at=_moment(row["finished_at"]),
+            state=SlideState(row["state"]),
+            abort_reason=row["abort_reason"],
+            review_state=ReviewState(row["review_state"]),
+            fields=row["fields"],
+            cells=row["cells"],
+            model=f"{row['name']} {row['version']} {row['precision']} {row['digest'][:8]}",
         )
         for row in rows
     )
@@ -186,56 +160,39 @@ def headers(db: sqlite3.Connection, limit: int, only_open: bool = False) -> tupl
 
 def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide | None:
     """The whole slide, or None if there is none of that id. Undone fields are only counted."""
-    row = db.execute(
-        """SELECT started_at, state, finished_at, abort_reason, fields_undone, review_state, calibration, device_id, boot_id,
-        time_trusted, summary,
-        name, version, digest, runtime, precision, input_height, input_width, taxonomy, score_threshold, identify_threshold, source
-        FROM slides JOIN models USING (model_id) WHERE slide_id = ?""",
-        (slide_id,),
-    ).fetchone()
+    row = db.execute("SELECT * FROM slides JOIN models USING (model_id) WHERE slide_id = ?", (slide_id,)).fetchone()
     if row is None:
         return None
     slide = Slide(
         slide_id=slide_id,
-        started_at=datetime.fromisoformat(row[0]),
-        state=SlideState(row[1]),
-        finished_at=_moment(row[2]),
-        abort_reason=row[3],
+        started_at=datetime.fromisoformat(row["started_at"]),
+        state=SlideState(row["state"]),
+        finished_at=_moment(row["finished_at"]),
+        abort_reason=row["abort_reason"],
         fields=_fields(db, slide_id, with_crops),
-        fields_undone=row[4],
-        review_state=ReviewState(row[5]),
+        fields_undone=row["fields_undone"],
+        review_state=ReviewState(row["review_state"]),
     )
     model = EngineInfo(
-        name=row[11],
-        version=row[12],
-        digest=row[13],
-        runtime=row[14],
-        precision=row[15],
-        input_hw=(row[16], row[17]),
-        taxonomy=Taxonomy.from_dict(json.loads(row[18])),
-        score_threshold=row[19],
+        name=row["name"],
+        version=row["version"],
+        digest=row["digest"],
+        runtime=row["runtime"],
+        precision=row["precision"],
+        input_hw=(row["input_height"], row["input_width"]),
+        taxonomy=Taxonomy.from_dict(json.loads(row["taxonomy"])),
+        score_threshold=row["score_threshold"],
     )
     provenance = Provenance(
         model,
-        row[20],
-        json.loads(row[6]),
-        device_id=row[7],
-        boot_id=row[8],
-        time_trusted=bool(row[9]),
-        source=json.loads(row[21]),
+        row["identify_threshold"],
+        _part(CalibrationProvenance, row["calibration"]),
+        _part(SourceProvenance, row["source"]),
+        device_id=row["device_id"],
+        boot_id=row["boot_id"],
+        time_trusted=bool(row["time_trusted"]),
     )
-    return StoredSlide(slide, provenance, row[10])
-
-
-def crops(db: sqlite3.Connection, slide_id: str) -> tuple[StoredCrop, ...]:
-    """The pictures of the cells that count, in the order of fields and cells."""
-    rows = db.execute(
-        """SELECT field_index, position, class_index, score, identified, jpeg
-        FROM crops JOIN cells USING (slide_id, field_index, position) JOIN fields USING (slide_id, field_index)
-        WHERE slide_id = ? AND undone = 0 ORDER BY field_index, position""",
-        (slide_id,),
-    )
-    return tuple(StoredCrop(index, at, kind, score, bool(identified), jpeg) for index, at, kind, score, identified, jpeg in rows)
+    return StoredSlide(slide, provenance, row["summary"])
 
 
 def _fields(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> tuple[Field, ...]:
@@ -270,7 +227,7 @@ def _model_id(db: sqlite3.Connection, provenance: Provenance) -> int:
         *model.input_hw,
         model.score_threshold,
         provenance.identify_threshold,
-        json.dumps(model.taxonomy.to_dict(), sort_keys=True),
+        json.dumps(model.taxonomy.to_dict()),
     )
     columns = "name, version, digest, runtime, precision, input_height, input_width, score_threshold, identify_threshold, taxonomy"
     db.execute(f"INSERT INTO models ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
@@ -290,6 +247,18 @@ def _attributes_text(attributes: Float32) -> str:
 
 def _attributes_array(text: str) -> Float32:
     return np.array([np.nan if value is None else value for value in json.loads(text)], np.float32)
+
+
+def _part_text(part: Part | None) -> str:
+    return "{}" if part is None else json.dumps(part.model_dump(mode="json"), allow_nan=False, sort_keys=True)
+
+
+def _part(kind: type[_P], text: str) -> _P | None:
+    """What the calibration profile or the camera said of itself; None for what another version wrote."""
+    try:
+        return kind.read(text)
+    except ValidationError:
+        return None
 
 
 def _moment(text: str | None) -> datetime | None:

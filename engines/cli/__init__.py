@@ -1,23 +1,20 @@
 """The command `attridet`: reads the command line, calls what does the work, turns errors into one line and an exit code.
 
-Each command's words are in a file of this room, its work in the file of the same name in `engines.commands`.
+A command is one dataclass of options (`engines.options.Request`), one call of the laboratory, one printed result: `engines.commands`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated
+from collections.abc import Sequence
 
 import typer
+from cyclopts import App, CycloptsError
 
 from engines.cli import (
-    adapt,
     bench,
     build,
-    data,
     evaluate,
     experiment,
     export,
@@ -26,47 +23,27 @@ from engines.cli import (
     gate,
     import_weights,
     quantize,
-    train,
     transfer,
 )
+from engines.cli.binding import add_command
+from engines.commands import data
+from engines.commands.adapt import adapt
+from engines.commands.train import train
 from engines.errors import EnginesError
 
-app = typer.Typer(
-    help="From data to engine: train, score, export and make data for AttriDet. Figures on rendered film are about rendered film only.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-EXTRAS = dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train") | dict.fromkeys(
-    ("faster_coco_eval", "matplotlib"), "evaluate"
-)
+HELP = "From data to engine: train, score, export and make data for AttriDet. Figures on rendered film are about rendered film only."
+EXTRAS = {**dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train"), "matplotlib": "evaluate"}
 """Modules that only some commands need, and the extra that brings each."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell has it."""
 
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        from engines.version import version
-
-        typer.echo(f"attridet {version()}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")] = False,
-) -> None:
-    pass
-
-
+app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in (
-    adapt.adapt,
     bench.bench,
     build.build,
     evaluate.evaluate,
     experiment.experiment,
     export.export,
-    train.train,
     film.film,
     frames.frames,
     gate.gate,
@@ -75,33 +52,55 @@ for command in (
     transfer.transfer,
 ):
     app.command()(command)
-app.add_typer(data.app, name="data")
+
+
+def _version() -> str:
+    from engines.version import version
+
+    return f"attridet {version()}"
+
+
+commands = App(name="attridet", help=HELP, help_format="plaintext", version=_version)
+_data = App(name="data", help=data.__doc__)
+for of_data in (data.check, data.split, data.export, data.plot):
+    add_command(_data, of_data)
+commands.command(_data)
+for converted in (adapt, train):
+    add_command(commands, converted)
 
 
 def main() -> None:
-    """Entry of the program. Exit codes: 0 done, 1 it failed, 2 what was asked for cannot be done."""
+    """Entry of the program. Exit codes: 0 done, 1 it failed, 2 what was asked for cannot be done, 130 after Ctrl-C."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> int:
+    """The exit code of one call; an error that a person can do something about is one line on stderr."""
     # Torch's threads spin while they wait for each other, which on a machine that does something else as well made one picture 100
     # times slower. The OpenMP that torch loads reads this once, so it stands before every import of torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with _advice():
-        app()
-
-
-@contextmanager
-def _advice() -> Iterator[None]:
-    """An error that a person can do something about becomes one line on stderr and its exit code."""
     try:
-        yield
+        if not words or words[0] not in ("data", "--version", "adapt", "train"):
+            app(list(words), standalone_mode=True)
+        command, bound, _ = commands.parse_args(list(words), exit_on_error=False, print_error=False)
+        return command(*bound.args, **bound.kwargs) or 0
+    except CycloptsError as error:
+        return _fail(f"{' '.join(str(error).split())} See: attridet {' '.join(error.command_chain or ())} --help", 2)
     except EnginesError as error:
-        typer.echo(f"attridet: {error}", err=True)
-        sys.exit(error.exit_code)
+        return _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:
             raise
-        typer.echo(f"attridet: this needs {error.name}, which is not installed. Run: pip install 'leukoscope[{extra}]'", err=True)
-        sys.exit(2)
+        return _fail(f"this needs {error.name}, which is not installed. Run: pip install 'leukoscope[{extra}]'", 2)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader (head, less) has gone; Python would complain once more while it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
+
+
+def _fail(words: str, code: int) -> int:
+    sys.stderr.write(f"attridet: {words}\n")
+    return code

@@ -10,9 +10,9 @@ from rich.table import Table
 from engines.commands.terminal import table_of
 from engines.evaluation.attributes import mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS
-from engines.evaluation.intervals import LEVEL, Intervals
+from engines.evaluation.films import largest_difference, most, number
+from engines.evaluation.intervals import IN_WORDS, LEVEL, Intervals
 from engines.evaluation.result import NOTICE, Evaluation
-from engines.evaluation.scores import IN_WORDS, largest_difference, most, number
 
 _table = partial(table_of, caption_justify="left", padding=0, pad_edge=False)
 

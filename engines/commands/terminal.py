@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from engines.progress import Reporter
 
 if TYPE_CHECKING:
     from engines.training.loop import Progress as Report
@@ -38,6 +41,42 @@ def follow(bar: Progress, task: TaskID) -> Callable[[Report], None]:
         bar.update(task, description=words, completed=now.batch, total=now.batches)
 
     return report
+
+
+class Terminal(Reporter):
+    """Messages on stdout as they come, progress as a bar on stderr; a bar is gone when its task is done or another has begun."""
+
+    def __init__(self) -> None:
+        self.console = Console()
+        self._bar = progress_bar()
+        self._task: TaskID | None = None
+        self._done = 0
+
+    def message(self, text: str) -> None:
+        self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def warning(self, text: str) -> None:
+        self.console.print(f"[bold yellow]Mind:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+    def progress(self, task: str, done: int, total: int | None) -> None:
+        if self._task is None or done < self._done:
+            self._end_task()
+            self._bar.start()
+            self._task = self._bar.add_task(task, total=total)
+        self._done = done
+        self._bar.update(self._task, description=task, completed=done, total=total)
+
+    def _end_task(self) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_task()
+        self._bar.stop()
 
 
 def table_of(title: str, first: str, headings: Sequence[str], **style: Any) -> Table:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from engines.data.faults import Fault, Kind, refuse
+from engines.data.faults import Fault, Kind, Level
 from engines.data.layout import Split, find_subsets
-from engines.data.leukemiaattri import SplitLabels, read_pictures
+from engines.data.leukemiaattri import admit
+from engines.data.reading import SplitLabels
 from engines.data.vocabulary import NOT_APPLICABLE
 from engines.data.writing import Bring, bring, whole_folder, write_json, write_txt
 from engines.errors import DataError
-from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy, TxtLayout
 
 
 class Format(str, Enum):
@@ -25,10 +26,16 @@ class Format(str, Enum):
     TXT11 = "txt11"
     TXT12 = "txt12"
 
-    def columns(self, taxonomy: Taxonomy) -> int:
-        """Columns of a TXT line; 0 for JSON."""
-        n = len(taxonomy.attributes)
-        return {Format.JSON: 0, Format.TXT5: 5, Format.TXT11: 4 + n, Format.TXT12: 5 + n}[self]
+    def layout(self, taxonomy: Taxonomy) -> TxtLayout:
+        """The columns of a TXT line; DataError where the taxonomy has no such layout."""
+        columns = int(self.value.removeprefix("txt"))
+        layout = taxonomy.layout(columns)
+        if layout is None:
+            named = ", ".join(f"{one.columns} ({one.name})" for one in taxonomy.txt_layouts)
+            raise DataError(
+                f"the taxonomy has no TXT layout of {columns} columns, but {named}; add one to its txt_layouts, or write json"
+            )
+        return layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +47,6 @@ class Exported:
     lost: tuple[str, ...]
     linked: int = 0
     copied: int = 0
-
-
-def read_all(splits: Sequence[Split], taxonomy: Taxonomy) -> tuple[list[SplitLabels], list[Fault]]:
-    """Every split, strictly, and the labels whose picture is missing. Raises DataError at the first label without a meaning."""
-    missing: list[Fault] = []
-
-    def meet(fault: Fault) -> None:
-        refuse(fault)
-        if fault.kind is Kind.IMAGE_MISSING:
-            missing.append(fault)
-
-    return [read_pictures(split, taxonomy, meet) for split in splits if split.images is not None], missing
 
 
 def subset_root(out: Path, split: Split, root: Path) -> Path:
@@ -75,7 +70,7 @@ def export(
     splits = [split for subset in find_subsets(root) for split in subset.splits if split.pictures()]
     if not splits:
         raise DataError(f"{root}: no split holds a picture")
-    read, missing = read_all(splits, taxonomy)
+    read, faults = admit(splits, root, taxonomy)
     total = sum(len(one.pictures) for one in read)
     linked = copied = done = 0
     rows = []
@@ -86,7 +81,7 @@ def export(
                 if to is Format.JSON:
                     write_json(where, one.split.name, one.pictures, taxonomy, one.extra)
                 else:
-                    write_txt(where, one.split.name, one.pictures, to.columns(taxonomy))
+                    write_txt(where, one.split.name, one.pictures, taxonomy, to.layout(taxonomy))
             for picture in one.pictures:
                 if how is not Bring.NONE:
                     by_link = bring(picture.path, where / "Images" / one.split.name / picture.path.name, how)
@@ -96,8 +91,17 @@ def export(
                     progress(done, total)
             labelled = sum(picture.labels is not None for picture in one.pictures)
             rows.append((one.split.label, len(one.pictures), labelled, sum(len(p.cells) for p in one.pictures)))
-    lost = [f"labels of {len(missing)} pictures that are not there, the first: {missing[0]}"] if missing else []
-    return Exported(out, tuple(rows), (*lost, *losses(read, to, taxonomy)), linked, copied)
+    return Exported(out, tuple(rows), (*left_out(faults), *losses(read, to, taxonomy)), linked, copied)
+
+
+def left_out(faults: Sequence[Fault]) -> list[str]:
+    """One sentence for each kind of label that is not written, since it could only mislead."""
+    found: dict[Kind, list[Fault]] = defaultdict(list)
+    written = {Kind.IMAGE_UNLABELLED, Kind.BOX_TWO_CLASSES}  # as they stand, for a person to decide
+    for fault in faults:
+        if fault.kind.level is Level.LEFT_OUT and fault.kind not in written:
+            found[fault.kind].append(fault)
+    return [f"{len(some)} {kind.plural if len(some) > 1 else kind.title}, the first: {some[0]}" for kind, some in found.items()]
 
 
 def losses(read: Sequence[SplitLabels], to: Format, taxonomy: Taxonomy) -> list[str]:
@@ -105,11 +109,11 @@ def losses(read: Sequence[SplitLabels], to: Format, taxonomy: Taxonomy) -> list[
     if to is Format.JSON:
         return []
     cells = [cell for one in read for picture in one.pictures for cell in picture.cells]
-    dropped = taxonomy.attributes[: len(taxonomy.attributes) - (to.columns(taxonomy) - 5)]
+    layout = to.layout(taxonomy)
     found = []
-    for position, attribute in enumerate(dropped):
+    for position, attribute in enumerate(taxonomy.attributes):
         stated = sum(cell.attributes[position] >= 0 for cell in cells)
-        if stated:
+        if stated and attribute.key not in layout.keys:
             found.append(f"{attribute.name} of {stated} cells")
     if to is Format.TXT5:
         not_applicable = sum(NOT_APPLICABLE in cell.attributes for cell in cells)

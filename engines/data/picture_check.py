@@ -1,4 +1,4 @@
-"""What is wrong with the picture files of a folder, and what is worth knowing of them. Labels are not looked at."""
+"""What is wrong with the picture files of a split, and what is worth knowing of them. Labels are not looked at."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from engines.data.faults import Fault, Kind, Place
+from engines.data.layout import Split
 from engines.data.pictures import Decoded
 from engines.pictures import folder_bits, list_folder, statement
 
 _KINDS = {"damaged": Kind.IMAGE_CORRUPT, "pages": Kind.IMAGE_PAGES}
 
 
-def picture_findings(folder: Path, paths: Iterable[Path], decoded: Mapping[Path, Decoded]) -> Iterable[Fault]:
+def picture_findings(split: Split, decoded: Mapping[Path, Decoded]) -> Iterable[Fault]:
     """A fault for each picture that is not read; notes for EXIF turns, for other than plain 8-bit colour, for what is left out."""
-    headers = []
-    for path in paths:
+    folder, headers = split.images, []
+    if folder is None:
+        return
+    for path in split.pictures():
         one = decoded[path]
         if one.fault:
             yield Fault(_KINDS.get(one.kind, Kind.IMAGE_NOT_READ), Place(path), one.fault)

@@ -33,6 +33,14 @@ def image_size_hw(path: Path) -> tuple[int, int]:
     return inspect_picture(path).size_hw
 
 
+def look(path: Path) -> Decoded:
+    """What the header says, without decoding: the pixels may still be damaged."""
+    try:
+        return Decoded(inspect_picture(path), b"")
+    except PictureError as error:
+        return Decoded(error.header, b"", error.reason, error.kind)
+
+
 def decode(path: Path) -> Decoded:
     """Read a picture whole, without keeping its pixels: whether it is sound, what its header says, a digest of its bytes."""
     header, digest = None, b""

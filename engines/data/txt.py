@@ -1,7 +1,4 @@
-"""TXT labels of 5, 11 and 12 columns, one line a cell: `class cx cy w h` in shares of the picture, then the attributes.
-
-5 columns have no attributes; 12 have seven; 11 leave out Cell Size (see `attribute_codes`).
-"""
+"""TXT labels, one line a cell: `class cx cy w h` in shares of the picture, then attributes in the columns of the taxonomy's layouts."""
 
 from __future__ import annotations
 
@@ -11,16 +8,10 @@ from pathlib import Path
 from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.labels import TXT_ROUNDING_PX, CellLabel, sound_box
 from engines.data.vocabulary import attribute_codes, txt_codes
-from engines.taxonomy import Taxonomy
+from engines.taxonomy import UNKNOWN, Taxonomy, TxtLayout
 
 SPARSE_COLUMNS = 16
 """Of the sparse data set that followed (SLA-Det): four more for the labelled patch."""
-
-
-def allowed_columns(taxonomy: Taxonomy) -> tuple[int, ...]:
-    """Columns that a line may have: no attributes, all but the first, all; 5, 11 and 12 for the published taxonomy."""
-    n = len(taxonomy.attributes)
-    return tuple(sorted({5, *((5 + n - 1,) if n > 1 else ()), 5 + n}))
 
 
 def read_txt(file: Path, size_hw: tuple[int, int], taxonomy: Taxonomy, report: Report) -> tuple[CellLabel, ...]:
@@ -43,11 +34,12 @@ def _cell(line: str, place: Place, size_hw: tuple[int, int], taxonomy: Taxonomy,
     except ValueError:
         report(Fault(Kind.MALFORMED_ROW, place, f"not numbers: '{line.strip()[:60]}'"))
         return None
-    allowed = allowed_columns(taxonomy)
-    if len(values) not in allowed:
+    layout = taxonomy.layout(len(values))
+    if layout is None:
         sparse = " (labels of the sparse data set, which this does not read)" if len(values) == SPARSE_COLUMNS else ""
-        words = f"{len(values)} columns{sparse}; expected {', '.join(map(str, allowed[:-1]))} or {allowed[-1]}"
-        report(Fault(Kind.MALFORMED_ROW, place, words))
+        *others, widest = [str(n) for n in sorted(one.columns for one in taxonomy.txt_layouts)]
+        expected = f"{', '.join(others)} or {widest}" if others else widest
+        report(Fault(Kind.MALFORMED_ROW, place, f"{len(values)} columns{sparse}; expected {expected}"))
         return None
     code = values[0]
     if not (math.isfinite(code) and code == int(code) and 0 <= code < len(taxonomy.classes)):
@@ -56,7 +48,7 @@ def _cell(line: str, place: Place, size_hw: tuple[int, int], taxonomy: Taxonomy,
     cx, cy, w, h = values[1:5]
     if not sound_box((cx, cy, w, h), place, "the line", report):
         return None
-    found = attribute_codes(values[5:], taxonomy, lone_two_is_odd=False)
+    found = attribute_codes(values[5:], taxonomy, lone_two_is_odd=False, layout=layout)
     for message in found.wrong:
         report(Fault(Kind.UNKNOWN_VALUE, place, message))
     height, width = size_hw
@@ -64,10 +56,12 @@ def _cell(line: str, place: Place, size_hw: tuple[int, int], taxonomy: Taxonomy,
     return CellLabel(place, int(code), (x, y, wide, high), tuple(found.codes), len(values))
 
 
-def txt_line(cell: CellLabel, size_hw: tuple[int, int], columns: int) -> str:
-    """One line for a cell of a picture of `size_hw`: 5 columns and the last `columns` - 5 attributes, in full precision."""
+def txt_line(cell: CellLabel, size_hw: tuple[int, int], layout: TxtLayout, taxonomy: Taxonomy) -> str:
+    """One line for a cell of a picture of `size_hw`, the box in full precision; -1 in columns of which the taxonomy says nothing."""
     height, width = size_hw
     x, y, w, h = cell.xywh_px
     box = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
-    kept = cell.attributes[len(cell.attributes) - (columns - 5) :]
-    return " ".join([str(cell.code), *(f"{v:.15g}" for v in box), *map(str, txt_codes(kept) if kept else ())])
+    codes = {a.key: code for a, code in zip(taxonomy.attributes, cell.attributes, strict=True)}
+    keys = [key for key in layout.keys if key in codes]
+    written = dict(zip(keys, txt_codes([codes[key] for key in keys]) if keys else (), strict=True))
+    return " ".join([str(cell.code), *(f"{v:.15g}" for v in box), *(str(written.get(key, UNKNOWN)) for key in layout.keys)])

@@ -1,4 +1,4 @@
-"""The words and codes of published labels, to and from the taxonomy: class names however spelled, attribute values, not applicable.
+"""Class names, attribute keys and values as label files spell them, to and from the codes of a taxonomy.
 
 Codes as in the data sets: JSON 4 = not applicable; TXT 2 in all attributes = not applicable (class None); -1 = the source does not say.
 Published files mix these, so both readers take all of them.
@@ -13,40 +13,24 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from engines.taxonomy import UNKNOWN, Attribute, Taxonomy
+from engines.taxonomy import UNKNOWN, Attribute, Taxonomy, TxtLayout
+from engines.taxonomy.model import plain
 
 NOT_APPLICABLE = -2
 """An attribute that has no meaning for this object (class None). Training sees UNKNOWN for both; files keep them apart."""
 
-JSON_ATTRIBUTE_KEYS: dict[str, tuple[str, ...]] = {
-    "cell_size": ("cell_size",),
-    "nuclear_chromatin": ("nuclear_chromatio", "nuclear_chromatin", "nuclear_chromation"),
-    "nuclear_shape": ("nuclear_shape",),
-    "nucleolus": ("nucleolus", "nucleus"),  # the paper's "Nucleus"
-    "cytoplasm": ("cytoplasm",),
-    "cytoplasmic_basophilia": ("cytoplasmic_basophilia",),
-    "cytoplasmic_vacuoles": ("cytoplasmic_vacuoles",),
-}
-"""Attribute key of the taxonomy to the names it bears in JSON files. Case, spaces and hyphens do not count; the first is written."""
-
 JSON_NOT_APPLICABLE = 4
 TXT_NOT_APPLICABLE = 2
 
-_ARTEFACTS = ("none", "artifact", "artefact")
 _NOT_STATED_WORDS = {"": UNKNOWN, "unknown": UNKNOWN, "na": NOT_APPLICABLE, "notapplicable": NOT_APPLICABLE, "none": NOT_APPLICABLE}
-
-
-def plain(word: str) -> str:
-    """Letters and digits of a name, in lower case: what is left when spelling habits are taken away."""
-    return "".join(c for c in word.casefold() if c.isalnum())
 
 
 @lru_cache(maxsize=8)
 def _class_words(taxonomy: Taxonomy) -> Mapping[str, int]:
     words = {plain(name): code for code, name in enumerate(taxonomy.classes)}
-    for word in _ARTEFACTS:
-        if taxonomy.artefact in taxonomy.classes:
-            words.setdefault(word, taxonomy.classes.index(taxonomy.artefact))
+    for code, one in enumerate(taxonomy.types):
+        for word in filter(None, map(plain, (one.plural, *one.spellings))):
+            words.setdefault(word, code)
     return words
 
 
@@ -68,7 +52,7 @@ def nearest_class(name: object, taxonomy: Taxonomy) -> str:
 
 @lru_cache(maxsize=8)
 def _json_keys(taxonomy: Taxonomy) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(map(plain, (*JSON_ATTRIBUTE_KEYS.get(a.key, ()), a.key, a.name))) for a in taxonomy.attributes)
+    return tuple(tuple(map(plain, (*a.json, a.key, a.name))) for a in taxonomy.attributes)
 
 
 def json_values(annotation: Mapping[str, Any], taxonomy: Taxonomy) -> tuple[list[object], set[str]]:
@@ -84,37 +68,39 @@ def json_values(annotation: Mapping[str, Any], taxonomy: Taxonomy) -> tuple[list
 
 
 def json_key(attribute: Attribute) -> str:
-    """The key under which the published files hold this attribute."""
-    return JSON_ATTRIBUTE_KEYS.get(attribute.key, (attribute.key,))[0]
+    """The key under which label files hold this attribute."""
+    return attribute.json[0] if attribute.json else attribute.key
 
 
 @dataclass
 class Codes:
-    """Attribute codes of one label: 0 to n-1, UNKNOWN or NOT_APPLICABLE; what could not be read; what was read with a shrug."""
+    """Attribute codes of one label: 0 to n-1, UNKNOWN or NOT_APPLICABLE; what could not be read; what is odd but was read."""
 
     codes: list[int] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
 
 
-def attribute_codes(values: Sequence[object], taxonomy: Taxonomy, *, lone_two_is_odd: bool) -> Codes:
-    """Codes of raw values given in the taxonomy's order; fewer values than attributes leave out the first ones.
+def attribute_codes(values: Sequence[object], taxonomy: Taxonomy, *, lone_two_is_odd: bool, layout: TxtLayout | None = None) -> Codes:
+    """Codes, in the taxonomy's order, of raw values in the order of the TXT `layout`, or of the taxonomy where there is none.
 
-    With 11 columns the published labels give six values. The README does not say which is missing; the six are those that AttriDet
-    predicts and the paper's Table 4 lists, so it is Cell Size (spec 2.1). A 2 in every place means not applicable; a 2 alone, in an
-    attribute of two values, likewise, and it is odd in JSON, whose own code is 4.
+    None is a value that is not stated. A 2 in every place means not applicable; a 2 alone, in an attribute of two values, likewise, and
+    it is odd in JSON, whose own code is 4. What does not apply in any column of a TXT line does not apply in those it lacks either.
     """
     found = Codes()
-    missing = len(taxonomy.attributes) - len(values)
-    numbers = [_number(v, a) for v, a in zip(values, taxonomy.attributes[missing:], strict=True)]
-    if values and all(n == TXT_NOT_APPLICABLE for n in numbers) and any(len(a.values) == 2 for a in taxonomy.attributes):
+    keys = [a.key for a in taxonomy.attributes] if layout is None else layout.keys
+    given = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+    stated = {a.key: _number(given[a.key], a) for a in taxonomy.attributes if a.key in given}
+    room_for_two = any(len(a.values) == 2 for a in taxonomy.attributes if a.key in stated)
+    if stated and room_for_two and all(n == TXT_NOT_APPLICABLE for n in stated.values()):
         found.codes = [NOT_APPLICABLE] * len(taxonomy.attributes)
         return found
-    found.codes = [UNKNOWN] * missing
-    if values and all(n in (JSON_NOT_APPLICABLE, NOT_APPLICABLE) for n in numbers):
-        found.codes = [NOT_APPLICABLE] * missing
-    for number, raw, attribute in zip(numbers, values, taxonomy.attributes[missing:], strict=True):
-        count = len(attribute.values)
+    nowhere = layout is not None and stated and all(n in (JSON_NOT_APPLICABLE, NOT_APPLICABLE) for n in stated.values())
+    for attribute in taxonomy.attributes:
+        if attribute.key not in stated:
+            found.codes.append(NOT_APPLICABLE if nowhere else UNKNOWN)
+            continue
+        number, raw, count = stated[attribute.key], given[attribute.key], len(attribute.values)
         if number is not None and (number in (UNKNOWN, NOT_APPLICABLE) or 0 <= number < count):
             found.codes.append(number)
         elif number == JSON_NOT_APPLICABLE or (number == TXT_NOT_APPLICABLE and count == 2):

@@ -16,7 +16,7 @@ from engines.data.labels import Picture
 from engines.data.pictures import image_size_hw
 from engines.data.txt import txt_line
 from engines.errors import DataError
-from engines.taxonomy import Taxonomy
+from engines.taxonomy import Taxonomy, TxtLayout
 
 
 class Bring(str, Enum):
@@ -72,9 +72,10 @@ def write_json(root: Path, split: str, pictures: Sequence[Picture], taxonomy: Ta
     return file
 
 
-def write_txt(root: Path, split: str, pictures: Sequence[Picture], columns: int) -> Path:
+def write_txt(root: Path, split: str, pictures: Sequence[Picture], taxonomy: Taxonomy, layout: TxtLayout | None = None) -> Path:
     """`txt_labels/AttriDet/{split}/<stem>.txt` of each labelled picture, empty where it has no cells; returns the folder.
 
+    layout: the widest of the taxonomy where none is given.
     Raises DataError for two pictures of one stem, and where the labels' size is not the picture's: shares of it would move the boxes.
     """
     folder = root / "txt_labels" / "AttriDet" / split
@@ -92,5 +93,6 @@ def write_txt(root: Path, split: str, pictures: Sequence[Picture], columns: int)
             said, is_ = (f"{wide} x {high}" for high, wide in (picture.size_hw, real))
             words = f"{picture.path} is said to be {said} px in {picture.labels.place} and is {is_}"
             raise DataError(f"{words}; mend the label file first (attridet data check names every such picture)")
-        file.write_text("".join(txt_line(cell, picture.size_hw, columns) + "\n" for cell in picture.cells), encoding="utf-8")
+        lines = [txt_line(cell, picture.size_hw, layout or taxonomy.widest_layout, taxonomy) + "\n" for cell in picture.cells]
+        file.write_text("".join(lines), encoding="utf-8")
     return folder

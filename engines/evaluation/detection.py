@@ -1,7 +1,7 @@
-"""Average precision by two rules: YOLOv5's, which papers of its family quote, and COCO's, which the others quote.
+"""What is reported of detections by two rules: YOLOv5's, which papers of its family quote, and COCO's, which the others quote.
 
-The two differ on identical boxes (spec 1.10), so a number without its rule says little; the house always reports both. COCO's rule on
-a weighted sample of pictures, for intervals, is in `engines.evaluation.resample`.
+The two differ on identical boxes (spec 1.10), so a number without its rule says little; the house always reports both. The arithmetic
+is in `engines.evaluation.average_precision`.
 """
 
 from __future__ import annotations
@@ -10,36 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engines.decode import AP_THRESHOLDS, box_iou
-from engines.detections import Float32, Int64
-from engines.errors import RuntimeUnavailableError
+from engines.detections import Int64
+from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Float64, Judged, Ranking, coco
 from engines.taxonomy import Taxonomy
 
-IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
-"""What a match must reach: .5, .55 ... .95."""
 _EPS = 1e-16
-Bool = NDArray[np.bool_]
-Float64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """One picture's detections beside its truth, boxes x1 y1 x2 y2 in px of the picture.
-
-    boxes_px (N, 4), scores (N,), classes (N,): by falling score, as suppression gives them. truth_boxes_px (M, 4), truth_classes (M,).
-    """
-
-    boxes_px: Float32
-    scores: Float32
-    classes: Int64
-    truth_boxes_px: Float32
-    truth_classes: Int64
-
-    @property
-    def n_truths(self) -> int:
-        return len(self.truth_classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,61 +124,39 @@ def white_cells(judged: Judged, taxonomy: Taxonomy) -> Judged:
             alive &= ~overlapping[index]
     kept = np.array(keep, np.int64)
     truth_boxes_px = judged.truth_boxes_px[labelled]
-    return Judged(boxes_px[kept], scores[kept], np.zeros(len(kept), np.int64), truth_boxes_px, np.zeros(len(truth_boxes_px), np.int64))
-
-
-def match(judged: Judged) -> Bool:
-    """Which detections are right at which threshold, (N, 10) bool, by YOLOv5's rule (spec 1.10).
-
-    Each detection takes the truth of its class that it overlaps most; of those that take the same truth, the first (highest score)
-    is right, at every threshold its IoU reaches.
-    """
-    correct = np.zeros((len(judged.scores), len(IOU_THRESHOLDS)), bool)
-    if not judged.n_truths or not len(judged.scores):
-        return correct
-    iou = box_iou(judged.boxes_px, judged.truth_boxes_px)
-    iou[judged.classes[:, None] != judged.truth_classes[None]] = -1
-    best, best_iou = iou.argmax(1), iou.max(1)
-    for column, threshold in enumerate(IOU_THRESHOLDS):
-        reaching = np.flatnonzero(best_iou >= threshold)
-        _, first = np.unique(best[reaching], return_index=True)
-        correct[reaching[first], column] = True
-    return correct
+    one, none = np.zeros(len(kept), np.int64), np.zeros(len(truth_boxes_px), np.int64)
+    return Judged(boxes_px[kept], scores[kept], one, truth_boxes_px, none, judged.ignored_px)
 
 
 def yolo_ap(images: Sequence[Judged]) -> YoloResult:
     """AP, precision, recall and F1 by YOLOv5's rule: envelope, linear interpolation at 101 recalls, trapezoid (spec 1.10).
 
-    Perfect detections give .995, not 1: the curve ends in (1, 0).
+    Perfect detections give .995, not 1: the curve ends in (1, 0). What lies in a region to ignore at IoU .5 is in neither count.
     """
-    correct = np.concatenate([np.zeros((0, len(IOU_THRESHOLDS)), bool), *(match(j) for j in images)])
-    scores = np.concatenate([np.zeros(0, np.float32), *(j.scores for j in images)])
-    found_classes = np.concatenate([np.zeros(0, np.int64), *(j.classes for j in images)])
-    order = np.argsort(-scores, kind="stable")
-    correct, scores, found_classes = correct[order], scores[order], found_classes[order]
-    classes, truths = np.unique(_classes(images), return_counts=True)
+    ranking = Ranking.of(images, YOLOV5)
+    classes, ap = ranking.average_precision()
+    truths = np.array([(ranking.truth_classes == cls).sum() for cls in classes], np.int64)
     grid = np.linspace(0, 1, 1000)
-    ap = np.zeros((len(classes), len(IOU_THRESHOLDS)))
     precision_at, recall_at, envelope = (np.zeros((len(classes), len(grid))) for _ in range(3))
-    for row, (cls, total) in enumerate(zip(classes, truths, strict=True)):
-        mine = found_classes == cls
+    for row, cls in enumerate(classes):
+        mine = (ranking.classes == cls) & ~ranking.ignored[:, 0]
         if not mine.any():
             continue
-        right = correct[mine].cumsum(0)
-        wrong = (~correct[mine]).cumsum(0)
-        recall, precision = right / (total + _EPS), right / (right + wrong)
-        recall_at[row] = np.interp(-grid, -scores[mine], recall[:, 0], left=0)
-        precision_at[row] = np.interp(-grid, -scores[mine], precision[:, 0], left=1)
-        ap[row] = [yolo_area(recall[:, t], precision[:, t]) for t in range(len(IOU_THRESHOLDS))]
-        envelope[row] = np.interp(grid, *_envelope(recall[:, 0], precision[:, 0]))
+        right = ranking.right[mine, 0].cumsum()
+        recall, precision = right / (truths[row] + _EPS), right / np.arange(1, len(right) + 1)
+        recall_at[row] = np.interp(-grid, -ranking.scores[mine], recall, left=0)
+        precision_at[row] = np.interp(-grid, -ranking.scores[mine], precision, left=1)
+        # Between the rule's ends, (0, 1) and (1, 0).
+        peak = np.maximum.accumulate(np.concatenate(([1.0], precision, [0.0]))[::-1])[::-1]
+        envelope[row] = np.interp(grid, np.concatenate(([0.0], recall, [1.0])), peak)
     f1_at = 2 * precision_at * recall_at / (precision_at + recall_at + _EPS)
     best = int(_smooth(f1_at.mean(0), 0.1).argmax()) if len(classes) else 0
     precision, recall = precision_at[:, best], recall_at[:, best]
     true_positives = (recall * truths).round()
     return YoloResult(
         classes=classes,
-        ap=ap,
-        truths=truths.astype(np.int64),
+        ap=ap[:, 0],
+        truths=truths,
         precision=precision,
         recall=recall,
         f1=f1_at[:, best],
@@ -212,61 +167,10 @@ def yolo_ap(images: Sequence[Judged]) -> YoloResult:
     )
 
 
-def yolo_area(recall: Float64, precision: Float64) -> float:
-    """Area under one precision-recall curve by YOLOv5's rule; both (n,), recall rising."""
-    x = np.linspace(0, 1, 101)
-    y = np.interp(x, *_envelope(recall, precision))
-    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum())
-
-
-def _envelope(recall: Float64, precision: Float64) -> tuple[Float64, Float64]:
-    """Recall and the highest precision from there on, between the rule's ends (0, 1) and (1, 0)."""
-    recall = np.concatenate(([0.0], recall, [1.0]))
-    precision = np.concatenate(([1.0], precision, [0.0]))
-    return recall, np.maximum.accumulate(precision[::-1])[::-1]
-
-
-def coco_ap(images: Sequence[Judged]) -> AveragePrecision:
-    """AP by COCO's rule (101-point step, 100 detections a picture), computed by faster-coco-eval.
-
-    Raises RuntimeUnavailableError where that is not installed.
-    """
-    try:
-        from faster_coco_eval import COCO, COCOeval_faster
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"COCO's rule needs faster-coco-eval ({error}). Run: pip install 'leukoscope[evaluate]'"
-        ) from error
-    classes = np.unique(_classes(images))
-    if not len(classes):
-        return AveragePrecision(classes, np.zeros((0, len(IOU_THRESHOLDS))))
-    truths = [
-        {"image_id": i, "category_id": int(c), "bbox": _xywh(b), "area": _area(b), "iscrowd": 0}
-        for i, j in enumerate(images, 1)
-        for b, c in zip(j.truth_boxes_px, j.truth_classes, strict=True)
-    ]
-    found = [
-        {"image_id": i, "category_id": int(c), "bbox": _xywh(b), "score": float(s)}
-        for i, j in enumerate(images, 1)
-        for b, c, s in zip(j.boxes_px, j.classes, j.scores, strict=True)
-    ]
-    every_class = sorted(set(classes.tolist()).union(*(j.classes.tolist() for j in images)))
-    truth = COCO(
-        {
-            "info": {},
-            "images": [{"id": i} for i in range(1, len(images) + 1)],
-            "annotations": [{"id": i, **t} for i, t in enumerate(truths, 1)],
-            "categories": [{"id": c, "name": str(c)} for c in every_class],
-        }
-    )
-    judge = COCOeval_faster(truth, truth.loadRes(found), "bbox", print_function=_silent)
-    judge.params.iouThrs = IOU_THRESHOLDS
-    judge.evaluate()
-    judge.accumulate()
-    # (threshold, recall, class, area, detections): every area, 100 detections; -1 where a class has no truth.
-    precision = np.asarray(judge.eval["precision"])[:, :, :, 0, -1]
-    columns = [list(judge.params.catIds).index(int(c)) for c in classes]
-    return AveragePrecision(classes, precision[:, :, columns].mean(1).T)
+def coco_ap(images: Sequence[Judged], boxes: int = COCO_BOXES) -> AveragePrecision:
+    """AP by COCO's rule: a step over 101 recalls, the best `boxes` detections of a class on a picture."""
+    classes, ap = Ranking.of(images, coco(boxes)).average_precision()
+    return AveragePrecision(classes, ap[:, 0])
 
 
 def _smooth(curve: Float64, share: float) -> Float64:
@@ -275,21 +179,3 @@ def _smooth(curve: Float64, share: float) -> Float64:
     pad = np.ones(width // 2)
     padded = np.concatenate((pad * curve[0], curve, pad * curve[-1]))
     return np.convolve(padded, np.ones(width) / width, "valid")
-
-
-def _classes(images: Sequence[Judged]) -> Int64:
-    """Classes of all truths, one after another."""
-    return np.concatenate([np.zeros(0, np.int64), *(j.truth_classes for j in images)])
-
-
-def _xywh(box: Float32) -> list[float]:
-    x1, y1, x2, y2 = (float(v) for v in box)
-    return [x1, y1, x2 - x1, y2 - y1]
-
-
-def _area(box: Float32) -> float:
-    return float(box[2] - box[0]) * float(box[3] - box[1])
-
-
-def _silent(*words: object) -> None:
-    """The library reports its progress; the table that the user gets is ours."""

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from engines.detections import Float32, Image
-from engines.evaluation.parts import Example
+from engines.evaluation.picture import Example
 from engines.pictures import read_image
 from engines.plot_style import BLUE, INK, ORANGE, RED, SOFT, Dash, headline, style
 

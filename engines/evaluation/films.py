@@ -10,7 +10,7 @@ import numpy as np
 
 from engines.data.layout import patient_of
 from engines.detections import Int64
-from engines.evaluation.detection import Float64
+from engines.evaluation.average_precision import Float64
 from engines.taxonomy import Taxonomy
 
 ALL_PICTURES = "all pictures"
@@ -102,3 +102,29 @@ def natural(name: str) -> tuple[bool, int, str]:
 
 def _most(counts: Int64) -> tuple[int, ...]:
     return tuple(int(i) for i in np.flatnonzero(counts == counts.max())) if counts.sum() else ()
+
+
+def number(value: float) -> str:
+    """Three decimals, "-" for none."""
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def signed_pp(value: float) -> str:
+    """Percentage points with a sign and one decimal, "-" for none."""
+    return "-" if math.isnan(value) else f"{value:+.1f}"
+
+
+def most(codes: Sequence[int], names: Sequence[str]) -> str:
+    """The most frequent types in words: equal ones are named up to three, then counted; "none" without a cell."""
+    if len(codes) > 3:
+        return f"{len(codes)} types equal"
+    return " = ".join(names[i] for i in codes) or "none"
+
+
+def largest_difference(film: FilmScore, names: Sequence[str]) -> str:
+    """The type whose share is told most wrongly, and by how much."""
+    differences = film.difference_pp
+    if not len(differences) or math.isnan(differences[0]):
+        return "-"
+    worst = int(abs(differences).argmax())
+    return f"{names[worst]} {signed_pp(differences[worst])}"

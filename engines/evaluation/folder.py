@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from engines.data.leukemiaattri import LabelledImage, has_labels, read_split
-from engines.detections import Int64
 from engines.errors import DataError
 from engines.evaluation.attributes import confusion, published_scores, score_attributes, two_valued
 from engines.evaluation.detection import BothRules, coco_ap, frequent_types, white_cells, yolo_ap
 from engines.evaluation.films import films_of, score_films
-from engines.evaluation.gather import Seen, look
 from engines.evaluation.intervals import RESAMPLES, bootstrap
-from engines.evaluation.result import Evaluation, Published, Use, WorkingPoint
+from engines.evaluation.picture import PictureResult, judge_picture
+from engines.evaluation.result import Evaluation, Published, Use
+from engines.evaluation.working_point import BoxLimits, WorkingPoint, coco_boxes, type_confusion
 from engines.runtime.engine import NetworkEngine
-from engines.taxonomy import Taxonomy
 
 Progress = Callable[[int, int], None]
 """Called with (pictures done, pictures in all)."""
@@ -49,50 +48,53 @@ def evaluate_pictures(
     """Scores an open engine on labelled pictures, one or more; data, split: what they are called. The rest as `evaluate_folder`."""
     if not pictures:
         raise DataError(f"{data}/{split}: no picture to score on. Name another folder or split.")
-    seen = []
+    results = []
     for done, picture in enumerate(pictures, 1):
-        seen.append(look(engine, picture))
+        results.append(judge_picture(engine, picture))
         if progress is not None:
             progress(done, len(pictures))
-    return score(engine, seen, data, split, resamples, seed)
+    return score(engine, results, data, split, resamples, seed)
 
 
-def score(engine: NetworkEngine, seen: Sequence[Seen], data: str, split: str, resamples: int = RESAMPLES, seed: int = 0) -> Evaluation:
+def score(
+    engine: NetworkEngine, results: Sequence[PictureResult], data: str, split: str, resamples: int = RESAMPLES, seed: int = 0
+) -> Evaluation:
     """The evaluation of what an engine said of pictures; needs the engine only for what it tells of itself."""
     taxonomy = engine.info.taxonomy
-    judged = [s.judged for s in seen]
+    judged = [r.judged for r in results]
     white = [white_cells(j, taxonomy) for j in judged]
-    yolo = yolo_ap(judged)
-    names, patients_known = films_of([s.shown.path.name for s in seen])
-    films = score_films(names, [s.shown.truth_classes for s in seen], [s.shown.classes for s in seen], taxonomy)
-    labels, probabilities = (np.concatenate([getattr(s, f) for s in seen]) for f in ("labels", "probabilities"))
+    yolo, boxes = yolo_ap(judged), coco_boxes(engine.thresholds)
+    names, patients_known = films_of([r.shown.path.name for r in results])
+    films = score_films(names, [r.shown.truth_classes for r in results], [r.shown.classes for r in results], taxonomy)
+    labels, probabilities = (np.concatenate([getattr(r, f) for r in results]) for f in ("labels", "probabilities"))
     rows, scores = published_scores(
-        np.concatenate([s.published_labels for s in seen]), np.concatenate([s.published_told for s in seen])
+        np.concatenate([r.published_labels for r in results]), np.concatenate([r.published_told for r in results])
     )
     keys = [taxonomy.attributes[i].key for i in two_valued(taxonomy)]
     intervals = None
     if resamples:
         # Each picture is a unit of its own where no name gives a patient.
-        units = names if patients_known else [str(i) for i in range(len(seen))]
+        units = names if patients_known else [str(i) for i in range(len(results))]
         often = frequent_types(yolo, taxonomy)
-        intervals = bootstrap(seen, white, units, films if patients_known else None, often, taxonomy, resamples, seed)
+        intervals = bootstrap(results, white, units, films if patients_known else None, often, taxonomy, resamples, seed, boxes)
     return Evaluation(
         engine=engine.info,
         use=Use(engine.intended_use, engine.must_not_be_used_for),
         data=data,
         split=split,
         yolo=yolo,
-        coco=coco_ap(judged),
-        wbc=BothRules(yolo_ap(white), coco_ap(white)),
+        coco=coco_ap(judged, boxes),
+        wbc=BothRules(yolo_ap(white), coco_ap(white, boxes)),
         wbc_cells=sum(j.n_truths for j in white),
         working_point=WorkingPoint(
             engine.thresholds,
-            detections=sum(len(s.shown.classes) for s in seen),
-            cells=sum(len(s.shown.truth_classes) for s in seen),
-            found=sum(int((s.shown.partner >= 0).sum()) for s in seen),
-            right_type=sum(s.shown.right for s in seen),
+            detections=sum(len(r.shown.classes) for r in results),
+            cells=sum(len(r.shown.truth_classes) for r in results),
+            found=sum(int((r.shown.partner >= 0).sum()) for r in results),
+            right_type=sum(r.shown.right for r in results),
         ),
-        confusion=type_confusion(seen, taxonomy),
+        box_limits=BoxLimits.of(results, white, engine.thresholds),
+        confusion=type_confusion(results, taxonomy),
         attributes=score_attributes(labels, probabilities, taxonomy),
         attribute_confusions={
             a.key: confusion(labels[:, column], probabilities[:, group])
@@ -102,19 +104,6 @@ def score(engine: NetworkEngine, seen: Sequence[Seen], data: str, split: str, re
         films=tuple(films),
         patients_known=patients_known,
         intervals=intervals,
-        examples=tuple(s.shown for s in seen),
-        median_ms={stage: float(np.median([s.timings_ms[stage] for s in seen])) for stage in seen[0].timings_ms},
+        examples=tuple(r.shown for r in results),
+        median_ms={stage: float(np.median([r.timings_ms[stage] for r in results])) for stage in results[0].timings_ms},
     )
-
-
-def type_confusion(seen: Sequence[Seen], taxonomy: Taxonomy) -> Int64:
-    """Types labelled (rows) and told (columns) at the working point, the last of each background: (C + 1, C + 1) int64."""
-    background = len(taxonomy.classes)
-    counts: Int64 = np.zeros((background + 1, background + 1), np.int64)
-    for s in seen:
-        shown = s.shown
-        told = np.append(shown.classes, background)[shown.partner]  # -1, not found, takes the last
-        np.add.at(counts, (shown.truth_classes, told), 1)
-        invented = np.setdiff1d(np.arange(len(shown.classes)), shown.partner)
-        np.add.at(counts[background], shown.classes[invented], 1)
-    return counts

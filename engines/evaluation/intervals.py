@@ -13,16 +13,41 @@ import numpy as np
 
 from engines.detections import Int64
 from engines.evaluation.attributes import confusion
-from engines.evaluation.detection import Float64, Judged
+from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Float64, Judged, Ranking, coco, sample_weights
+from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.films import FilmScore
-from engines.evaluation.gather import Seen
-from engines.evaluation.resample import RankedClass, by_coco, by_yolo, coco_ap_of, rank, sample_weights, yolo_ap_of
+from engines.evaluation.picture import PictureResult
 from engines.taxonomy import Taxonomy
 
 RESAMPLES = 1000
 LEVEL = 0.95
 FEW_UNITS = 2
 """So many patients or fewer: their interval says next to nothing about another patient."""
+
+
+IN_WORDS = {
+    "coco_map50": "mAP50, COCO's rule",
+    "coco_map5095": "mAP50-95, COCO's rule",
+    "yolov5_map50": "mAP50, YOLOv5's rule",
+    "yolov5_map5095": "mAP50-95, YOLOv5's rule",
+    "frequent_coco_map50": f"types with {FREQUENT_CELLS} cells or more: mAP50, COCO",
+    "frequent_coco_map5095": f"types with {FREQUENT_CELLS} cells or more: mAP50-95, COCO",
+    "frequent_yolov5_map50": f"types with {FREQUENT_CELLS} cells or more: mAP50, YOLOv5",
+    "frequent_yolov5_map5095": f"types with {FREQUENT_CELLS} cells or more: mAP50-95, YOLOv5",
+    "wbc_coco_ap50": "white cell against background: AP50, COCO",
+    "wbc_coco_ap5095": "white cell against background: AP50-95, COCO",
+    "wbc_yolov5_ap50": "white cell against background: AP50, YOLOv5",
+    "wbc_yolov5_ap5095": "white cell against background: AP50-95, YOLOv5",
+    "recall": "labelled cells found",
+    "precision": "detections that are a labelled cell",
+    "type_accuracy": "right type, of the cells found",
+    "attribute_accuracy": "attributes: accuracy, mean",
+    "attribute_balanced_accuracy": "attributes: balanced accuracy, mean",
+    "attribute_f1": "attributes: F1, mean",
+    "film_most_frequent_right": "films with the most frequent type right",
+    "film_total_variation": "differential: total variation, mean of films",
+}
+"""Scores that have intervals, in the order of reading, and what they are called."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +86,7 @@ class Intervals:
 
 
 def bootstrap(
-    seen: Sequence[Seen],
+    results: Sequence[PictureResult],
     white: Sequence[Judged],
     units: Sequence[str],
     films: Sequence[FilmScore] | None,
@@ -69,20 +94,21 @@ def bootstrap(
     taxonomy: Taxonomy,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    coco_boxes: int = COCO_BOXES,
 ) -> Intervals:
     """Intervals of mAP by both rules (all types, the `frequent` ones, white cells alone), working point, attributes and films.
 
     white: each picture as `white_cells` makes it. units: for each picture the patient that it is of, or a name of its own. films: each
     unit's score as `score_films` gives them; None where units are pictures. frequent: codes of the frequent types on all pictures.
+    coco_boxes: detections of a class and picture that COCO's rule looks at.
     """
     names = [film.film for film in films] if films is not None else list(dict.fromkeys(units))
     place = {name: i for i, name in enumerate(names)}
     unit_of = np.array([place[name] for name in units], np.int64)
     weights = np.concatenate((np.ones((1, len(names))), sample_weights(len(names), resamples, seed)))
-    scores = _detection([s.judged for s in seen], unit_of, weights, frequent)
-    scores |= _wbc(white, unit_of, weights)
-    scores |= _working_point(seen, unit_of, weights)
-    scores |= _attributes(seen, unit_of, weights, taxonomy)
+    scores = _detection([s.judged for s in results], white, coco_boxes, unit_of, weights, frequent)
+    scores |= _working_point(results, unit_of, weights)
+    scores |= _attributes(results, unit_of, weights, taxonomy)
     if films is not None:
         scores |= _films(films, weights)
     each = {name: _interval(values) for name, values in scores.items() if not np.isnan(values[0])}
@@ -97,49 +123,40 @@ def _interval(values: Float64) -> Interval:
     return Interval(float(values[0]), float(low), float(high), len(drawn))
 
 
-def _detection(judged: Sequence[Judged], unit_of: Int64, weights: Float64, frequent: Sequence[int]) -> dict[str, Float64]:
+def _detection(
+    judged: Sequence[Judged], white: Sequence[Judged], coco_boxes: int, unit_of: Int64, weights: Float64, frequent: Sequence[int]
+) -> dict[str, Float64]:
     scores = {}
-    for rule, matching, ap_of in (("coco", by_coco, coco_ap_of), ("yolov5", by_yolo, yolo_ap_of)):
-        ranked = rank(judged, unit_of, weights.shape[1], matching)
-        ap = [ap_of(one, weights) for one in ranked]
-        often = [a for a, one in zip(ap, ranked, strict=True) if one.cls in frequent]
-        scores[f"{rule}_map50"], scores[f"{rule}_map5095"] = _means(ap, weights)
-        scores[f"frequent_{rule}_map50"], scores[f"frequent_{rule}_map5095"] = _means(often, weights)
+    for name, rule in (("coco", coco(coco_boxes)), ("yolov5", YOLOV5)):
+        classes, ap = Ranking.of(judged, rule).average_precision(unit_of, weights)
+        scores[f"{name}_map50"], scores[f"{name}_map5095"] = _means(ap)
+        scores[f"frequent_{name}_map50"], scores[f"frequent_{name}_map5095"] = _means(ap[np.isin(classes, frequent)])
+        _, ap = Ranking.of(white, rule).average_precision(unit_of, weights)
+        scores[f"wbc_{name}_ap50"], scores[f"wbc_{name}_ap5095"] = _means(ap)
     return scores
 
 
-def _wbc(white: Sequence[Judged], unit_of: Int64, weights: Float64) -> dict[str, Float64]:
-    scores = {}
-    for rule, matching, ap_of in (("coco", by_coco, coco_ap_of), ("yolov5", by_yolo, yolo_ap_of)):
-        ranked: list[RankedClass] = rank(white, unit_of, weights.shape[1], matching)
-        scores[f"wbc_{rule}_ap50"], scores[f"wbc_{rule}_ap5095"] = _means([ap_of(one, weights) for one in ranked], weights)
-    return scores
+def _means(ap: Float64) -> tuple[Float64, Float64]:
+    """Mean over the classes that a draw holds of AP50 and of AP50-95, (R,) each; NaN without a class. ap: (C, R, 10)."""
+    return _mean(ap[:, :, 0], 0), _mean(ap.mean(2), 0)
 
 
-def _means(ap: Sequence[Float64], weights: Float64) -> tuple[Float64, Float64]:
-    """Mean over the classes that a draw holds of AP50 and of AP50-95, (R,) each; NaN without a class."""
-    if not ap:
-        return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
-    stacked = np.stack(ap)
-    return _mean(stacked[:, :, 0], 0), _mean(stacked.mean(2), 0)
-
-
-def _working_point(seen: Sequence[Seen], unit_of: Int64, weights: Float64) -> dict[str, Float64]:
+def _working_point(results: Sequence[PictureResult], unit_of: Int64, weights: Float64) -> dict[str, Float64]:
     counts = np.zeros((weights.shape[1], 4))
-    for unit, s in zip(unit_of, seen, strict=True):
+    for unit, s in zip(unit_of, results, strict=True):
         found = int((s.shown.partner >= 0).sum())
         counts[unit] += (len(s.shown.classes), len(s.shown.truth_classes), found, s.shown.right)
     told, cells, found, right = (weights @ counts).T
     return {"recall": _ratio(found, cells), "precision": _ratio(found, told), "type_accuracy": _ratio(right, found)}
 
 
-def _attributes(seen: Sequence[Seen], unit_of: Int64, weights: Float64, taxonomy: Taxonomy) -> dict[str, Float64]:
+def _attributes(results: Sequence[PictureResult], unit_of: Int64, weights: Float64, taxonomy: Taxonomy) -> dict[str, Float64]:
     """Means over the attributes that a draw states of accuracy, balanced accuracy and F1."""
     parts = []
     for column, group in enumerate(taxonomy.groups):
         values = group.stop - group.start
         by_unit = np.zeros((weights.shape[1], values, values))
-        for unit, s in zip(unit_of, seen, strict=True):
+        for unit, s in zip(unit_of, results, strict=True):
             by_unit[unit] += confusion(s.labels[:, column], s.probabilities[:, group])
         parts.append(_attribute(np.tensordot(weights, by_unit, 1)))
     stacked = np.stack(parts)

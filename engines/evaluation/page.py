@@ -12,15 +12,14 @@ from pathlib import Path
 import jinja2
 
 from engines.data.pictures import image_size_hw
-from engines.decode import AP_THRESHOLDS
 from engines.evaluation.attributes import MIN_IOU, mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.examples import KEY, choose, example_pair, summary
-from engines.evaluation.films import FilmScore
-from engines.evaluation.intervals import LEVEL, Interval
+from engines.evaluation.films import FilmScore, largest_difference, most, number, signed_pp
+from engines.evaluation.intervals import IN_WORDS, LEVEL, Interval
+from engines.evaluation.picture import ap_thresholds
 from engines.evaluation.plots import rendered
 from engines.evaluation.result import NOTICE, Evaluation
-from engines.evaluation.scores import IN_WORDS, largest_difference, most, number, signed_pp
 from engines.files import make_folder, write_whole
 from engines.plot_style import DPI, jpeg
 
@@ -87,7 +86,7 @@ def write_page(result: Evaluation, folder: Path, created: datetime) -> Path:
     """
     make_folder(folder / "pictures")
     # The page shows the examples larger, each by itself; the sheet of all of them is among the files.
-    drawn = rendered(result.parts())
+    drawn = rendered(result)
     for name, (suffix, content) in drawn.items():
         write_whole(folder / "pictures" / f"{name}.{suffix}", content)
     plots = {name: Plot.of(content) for name, (_, content) in drawn.items() if name != "examples"}
@@ -109,7 +108,7 @@ def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) ->
         figures=_figures(result),
         frequent_cells=FREQUENT_CELLS,
         frequent_count=sum(int(n) for c, n in zip(result.yolo.classes, result.yolo.truths, strict=True) if c in result.frequent_types),
-        ap_thresholds=AP_THRESHOLDS,
+        ap_thresholds=ap_thresholds(result.working_point.thresholds),
         min_iou=MIN_IOU,
         level_percent=round(100 * LEVEL),
         bars=_bars(result),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engines.detections import Float32, Int64
 from engines.evaluation.attributes import MIN_IOU, pair_with_truth
-from engines.evaluation.parts import Example
+from engines.evaluation.picture import Example
 
 EACH = 4
 """Disagreements of each kind that are shown, at most."""

@@ -4,12 +4,12 @@
     f1_confidence(names, confidence, f1, best_confidence, label)
     confusion(counts, names, label)                             types, with background
     attribute_confusions({attribute: (values, counts)}, label)
-    differentials([Differential], names, label)                 labelled beside told, a film a panel
+    differentials({title: FilmScore}, names, label)             labelled beside told, a film a panel
     training_curves({panel: {line: (epochs, values)}}, label)   losses and scores over the epochs
     examples([Example], names, label)                           in `engines.evaluation.examples`: truth beside predictions
 
-each give a `matplotlib.figure.Figure`; `plot_style.png(figure)` its bytes; `write_pictures(parts, folder)` writes all that `Parts`
-holds and returns name -> path. Colours: Okabe and Ito's set (jfly.uni-koeln.de/color), readable with colour blindness; lines differ by
+each give a `matplotlib.figure.Figure`; `plot_style.png(figure)` its bytes; `write_pictures(evaluation, folder)` writes all of
+them and returns name -> path. Colours: Okabe and Ito's set (jfly.uni-koeln.de/color), readable with colour blindness; lines differ by
 dash as well.
 """
 
@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from engines.detections import Int64
 from engines.evaluation.examples import choose, examples
-from engines.evaluation.parts import Differential, Parts
+from engines.evaluation.films import FilmScore
+from engines.evaluation.result import Evaluation
 from engines.files import make_folder, write_whole
 from engines.plot_style import BLUES, FAINT, INK, LINE, ORANGE, SOFT, headline, jpeg, pens, png, style
 
@@ -118,19 +119,20 @@ def attribute_confusions(attributes: Mapping[str, tuple[Sequence[str], Int64]], 
         return figure
 
 
-def differentials(films: Sequence[Differential], names: Sequence[str], label: str) -> Figure:
-    """Share of each type of a film's white cells, labelled beside told, a panel for each film (at most 12)."""
+def differentials(films: Mapping[str, FilmScore], names: Sequence[str], label: str) -> Figure:
+    """Share of each type of a film's white cells, labelled beside told, a panel with its title for each film (at most 12)."""
     if len(films) > _PANELS:
         raise ValueError(f"{len(films)} films do not fit one picture; give at most {_PANELS}")
     with style():
-        present = [i for i in range(len(names)) if any(f.labelled[i] or f.told[i] for f in films)]
+        present = [i for i in range(len(names)) if any(f.labelled[i] or f.told[i] for f in films.values())]
         columns = min(len(films), 3) or 1
         rows = -(-len(films) // columns) or 1
         figure = Figure(figsize=(1.9 + 3.1 * columns, 1.25 + rows * (0.75 + 0.23 * len(present))), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-        for axes, film in zip(panels, films, strict=False):
+        for axes, (title, film) in zip(panels, films.items(), strict=False):
+            axes.set_title(title)
             _dumbbells(axes, film, present, names)
-        shares = [100 * side.max() / max(side.sum(), 1) for film in films for side in (film.labelled, film.told)]
+        shares = [100 * side.max() / max(side.sum(), 1) for film in films.values() for side in (film.labelled, film.told)]
         panels[0].set_xlim(-3, max([10.0, *shares]) + 3)
         for axes in panels[len(films) :]:
             axes.set_axis_off()
@@ -167,44 +169,46 @@ def training_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Seq
         return figure
 
 
-def write_pictures(parts: Parts, folder: Path) -> dict[str, Path]:
-    """Draws everything that `parts` hold into PNG files (examples: JPEG) of `folder` (made if absent); returns name -> path.
+def write_pictures(result: Evaluation, folder: Path) -> dict[str, Path]:
+    """Draws an evaluation into PNG files (examples: JPEG) of `folder` (made if absent); returns name -> path.
 
     Names: precision-recall, f1-confidence, confusion, attributes, differential (differential-2 ... beyond 12 films), examples. Raises
     DataError naming what cannot be read or written.
     """
     make_folder(folder)
     written = {}
-    for name, (suffix, content) in rendered(parts).items():
+    for name, (suffix, content) in rendered(result).items():
         written[name] = folder / f"{name}.{suffix}"
         write_whole(written[name], content)
     return written
 
 
-def rendered(parts: Parts) -> dict[str, tuple[str, bytes]]:
+def rendered(result: Evaluation) -> dict[str, tuple[str, bytes]]:
     """The files of `write_pictures` in memory: name -> suffix and content."""
     return {
         name: ("jpg", jpeg(figure)) if name == "examples" else ("png", png(figure))  # photographs as JPEG
-        for name, figure in figures(parts).items()
+        for name, figure in figures(result).items()
     }
 
 
-def figures(parts: Parts) -> dict[str, Figure]:
+def figures(result: Evaluation) -> dict[str, Figure]:
     """The figures of `write_pictures`, by name, in the order of a page."""
-    names = [parts.classes[c] for c in parts.yolo.classes]
-    curves = parts.yolo.curves
+    taxonomy, label, yolo = result.engine.taxonomy, result.label, result.yolo
+    names, curves = [taxonomy.classes[c] for c in yolo.classes], yolo.curves
     drawn = {
-        "precision-recall": precision_recall(names, parts.yolo.ap50, curves.grid, curves.envelope, parts.label),
-        "f1-confidence": f1_confidence(names, curves.grid, curves.f1, parts.yolo.best_confidence, parts.label),
-        "confusion": confusion(parts.confusion, parts.classes, parts.label),
+        "precision-recall": precision_recall(names, yolo.ap50, curves.grid, curves.envelope, label),
+        "f1-confidence": f1_confidence(names, curves.grid, curves.f1, yolo.best_confidence, label),
+        "confusion": confusion(result.confusion, taxonomy.classes, label),
     }
-    if any(counts.sum() for _, counts in parts.attributes.values()):
-        drawn["attributes"] = attribute_confusions(parts.attributes, parts.label)
-    for first in range(0, len(parts.differentials), _PANELS):
+    if any(counts.sum() for counts in result.attribute_confusions.values()):
+        stated = {a.name: (a.values, result.attribute_confusions[a.key]) for a in taxonomy.attributes}
+        drawn["attributes"] = attribute_confusions(stated, label)
+    for first in range(0, len(result.films), _PANELS):
         name = "differential" if not first else f"differential-{first // _PANELS + 1}"
-        drawn[name] = differentials(parts.differentials[first : first + _PANELS], parts.classes, parts.label)
-    if parts.examples:
-        drawn["examples"] = examples(choose(parts.examples), parts.classes, parts.label)
+        films = {result.film_title(film): film for film in result.films[first : first + _PANELS]}
+        drawn[name] = differentials(films, taxonomy.classes, label)
+    if result.examples:
+        drawn["examples"] = examples(choose(result.examples), taxonomy.classes, label)
     return drawn
 
 
@@ -264,7 +268,7 @@ def _matrix(axes: Any, counts: Int64, rows: Sequence[str], columns: Sequence[str
             line(len(rows) - 1.5, color=SOFT, linewidth=1.1)
 
 
-def _dumbbells(axes: Any, film: Differential, present: Sequence[int], names: Sequence[str]) -> None:
+def _dumbbells(axes: Any, film: FilmScore, present: Sequence[int], names: Sequence[str]) -> None:
     labelled, told = (100 * c / max(int(c.sum()), 1) for c in (film.labelled, film.told))
     for place, index in enumerate(present):
         axes.plot([labelled[index], told[index]], [place, place], color=LINE, linewidth=3.2, solid_capstyle="round", zorder=1)
@@ -273,6 +277,5 @@ def _dumbbells(axes: Any, film: Differential, present: Sequence[int], names: Seq
     axes.scatter(told[present], places, s=44, facecolor="white", edgecolor=ORANGE, linewidth=2, label="told", zorder=4)
     axes.set_yticks(list(places), [names[i] for i in present])
     axes.set_ylim(len(present) - 0.4, -0.6)
-    axes.set_title(film.film)
     axes.set_xlabel(f"per cent of {film.labelled.sum()} labelled, {film.told.sum()} told")
     axes.grid(axis="y", visible=False)

@@ -9,96 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from engines.decode import AP_THRESHOLDS, Thresholds
 from engines.detections import Int64
 from engines.evaluation.attributes import MIN_IOU, AttributeScore, PublishedScore, mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS, AveragePrecision, BothRules, YoloResult, frequent_types
 from engines.evaluation.films import FilmScore
 from engines.evaluation.intervals import LEVEL, Intervals
-from engines.evaluation.parts import Differential, Example, Parts
+from engines.evaluation.picture import Example, ap_thresholds
+from engines.evaluation.working_point import Blasts, BoxLimits, WorkingPoint
 from engines.runtime.base import EngineInfo
-from engines.taxonomy import Taxonomy
 
 NOTICE = "For review, not a diagnosis."
 """Stands on every page and in every file."""
-
-
-@dataclass(frozen=True)
-class WorkingPoint:
-    """What the technician sees: the engine's own thresholds, cells paired one to one with the labels at IoU .5, type ignored.
-
-    found: labelled cells that a detection paired with; recall = found / cells, precision = found / detections, type_accuracy: share of
-    the found that bear the right type; NaN over nothing.
-    """
-
-    thresholds: Thresholds
-    detections: int
-    cells: int
-    found: int
-    right_type: int
-
-    @property
-    def recall(self) -> float:
-        return self.found / self.cells if self.cells else math.nan
-
-    @property
-    def precision(self) -> float:
-        return self.found / self.detections if self.detections else math.nan
-
-    @property
-    def type_accuracy(self) -> float:
-        return self.right_type / self.found if self.found else math.nan
-
-
-@dataclass(frozen=True)
-class Blasts:
-    """Blasts and blast equivalents as one group at the working point: a network can lose them all while no mean over types shows it.
-
-    labelled: of them, `told` bear a blast's type, whichever, `other` another type, `missed` paired with no detection. others: labelled
-    cells and artefacts that are no blasts, of which `confused` bear a blast's type. invented: told as a blast where nothing is.
-    """
-
-    labelled: int
-    told: int
-    other: int
-    missed: int
-    others: int
-    confused: int
-    invented: int
-
-    @classmethod
-    def of(cls, confusion: Int64, taxonomy: Taxonomy) -> Blasts:
-        """From the confusion of types, rows labelled, columns told, the last of each background."""
-        codes = list(taxonomy.blast_codes)
-        blasts, others = confusion[codes], np.delete(confusion[:-1], codes, axis=0)
-        labelled, told, missed = int(blasts.sum()), int(blasts[:, codes].sum()), int(blasts[:, -1].sum())
-        confused, invented = int(others[:, codes].sum()), int(confusion[-1, codes].sum())
-        return cls(labelled, told, labelled - told - missed, missed, int(others.sum()), confused, invented)
-
-    @property
-    def sensitivity(self) -> float:
-        """told / labelled; NaN over nothing."""
-        return self.told / self.labelled if self.labelled else math.nan
-
-    @property
-    def youden(self) -> float:
-        """Youden's J (1950): share of the blasts told as one, less share of the others told so; NaN where there are not both.
-
-        0 is chance: a network that calls every cell a blast has a sensitivity of 1 and a J of 0.
-        """
-        return self.sensitivity - self.confused / self.others if self.others else math.nan
-
-    @property
-    def words(self) -> str:
-        """What there is to say; "" where there is none, labelled or told."""
-        if not self.labelled and not self.confused and not self.invented:
-            return ""
-        said = (
-            f"Blasts and their equivalents, as one group: of {self.labelled} labelled, {self.told} are told as a blast, "
-            f"{self.other} as another type and {self.missed} not found; "
-            f"of {self.others} others {self.confused} are told as a blast, and {self.invented} where nothing is."
-        )
-        return said if math.isnan(self.youden) else f"{said} Youden's J is {self.youden:.2f} (0 is chance)."
 
 
 @dataclass(frozen=True)
@@ -140,6 +61,7 @@ class Evaluation:
     wbc: BothRules
     wbc_cells: int
     working_point: WorkingPoint
+    box_limits: BoxLimits
     confusion: Int64
     attributes: dict[str, AttributeScore]
     attribute_confusions: Mapping[str, Int64]
@@ -192,19 +114,6 @@ class Evaluation:
         """Mean over the films of the differential's total variation; NaN without a film that has cells on both sides."""
         known = [film.total_variation for film in self.films if not math.isnan(film.total_variation)]
         return float(np.mean(known)) if known else math.nan
-
-    def parts(self) -> Parts:
-        """What `engines.evaluation.plots.write_pictures` draws of it."""
-        taxonomy = self.engine.taxonomy
-        return Parts(
-            label=self.label,
-            classes=taxonomy.classes,
-            yolo=self.yolo,
-            confusion=self.confusion,
-            attributes={a.name: (a.values, self.attribute_confusions[a.key]) for a in taxonomy.attributes},
-            differentials=tuple(Differential(self.film_title(film), film.labelled, film.told) for film in self.films),
-            examples=self.examples,
-        )
 
     @property
     def blasts(self) -> Blasts:
@@ -259,7 +168,8 @@ class Evaluation:
     def _detection(self) -> dict[str, Any]:
         names, yolo, coco = self.engine.taxonomy.classes, self.yolo, self.coco
         return {
-            "thresholds": asdict(AP_THRESHOLDS),
+            "thresholds": asdict(ap_thresholds(self.working_point.thresholds)),
+            "box_limits": {**asdict(self.box_limits), "words": self.box_limits.words},
             "yolov5": {"map50": yolo.map50, "map5095": yolo.map5095, "best_confidence": yolo.best_confidence},
             "coco": {"map50": coco.map50, "map5095": coco.map5095},
             "frequent": {

@@ -18,10 +18,11 @@ from engines.data.leukemiaattri import LabelledImage
 from engines.decode import AP_THRESHOLDS, candidates
 from engines.detections import Float32, Image
 from engines.errors import BundleError, DataError
-from engines.evaluation.detection import Judged, coco_ap
+from engines.evaluation.average_precision import Judged
+from engines.evaluation.detection import coco_ap
 from engines.evaluation.folder import Progress, score
-from engines.evaluation.gather import look
 from engines.evaluation.pairs import Agreement
+from engines.evaluation.picture import judge_picture
 from engines.evaluation.result import Evaluation
 from engines.manifest import GateLimits, GateRecord
 from engines.runtime.engine import BundleEngine, NetworkEngine, Proposals, golden_difference
@@ -171,15 +172,15 @@ def measure(
 ) -> Measured:
     """One open engine on labelled pictures and on its golden picture; raises as `gate`."""
     check_pictures(pictures, data, split)
-    seen, unsound = [], []
+    results, unsound = [], []
     for done, picture in enumerate(pictures, 1):
         watched = _Watched(engine)
-        seen.append(look(watched, picture))
+        results.append(judge_picture(watched, picture))
         if not watched.sound:
             unsound.append(picture.path.name)
         if progress is not None:
             progress(done, len(pictures))
-    return Measured(score(engine, seen, data, split, resamples=0), tuple(unsound), golden_fault(engine))
+    return Measured(score(engine, results, data, split, resamples=0), tuple(unsound), golden_fault(engine))
 
 
 def map_points(engine: NetworkEngine, pictures: Sequence[LabelledImage], progress: Progress | None = None) -> float:
@@ -192,7 +193,7 @@ def map_points(engine: NetworkEngine, pictures: Sequence[LabelledImage], progres
         proposals = engine.propose(picture.read())
         every = candidates(proposals.rows, AP_THRESHOLDS)
         boxes_px = proposals.letterbox.to_frame(every.boxes_px)
-        judged.append(Judged(boxes_px, every.scores, every.classes, picture.boxes_px, picture.classes))
+        judged.append(Judged(boxes_px, every.scores, every.classes, picture.boxes_px, picture.classes, picture.ignored_px))
         if progress is not None:
             progress(done, len(pictures))
     return 100 * coco_ap(judged).map5095
@@ -222,7 +223,7 @@ def check_comparable(reference: NetworkEngine, candidate: NetworkEngine) -> None
     if other.precision != "fp32" and _graph_of(reference) == _graph_of(candidate):
         raise BundleError(f"{other.label}: says {other.precision}, but its detector is the reference's own. Quantise it first.")
     for what, theirs, its in (
-        ("taxonomy", mine.taxonomy.to_dict(), other.taxonomy.to_dict()),
+        ("taxonomy", mine.taxonomy.meaning, other.taxonomy.meaning),
         ("input, height and width in px", mine.input_hw, other.input_hw),
         ("way with small pictures (scale_up)", _scale_up(reference), _scale_up(candidate)),
         ("thresholds", reference.thresholds, candidate.thresholds),

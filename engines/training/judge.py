@@ -16,7 +16,8 @@ from engines.data.augment import Sample
 from engines.decode import AP_THRESHOLDS, Candidates, Thresholds, candidates
 from engines.detections import Float32, Int64
 from engines.evaluation.attributes import mean_scores, pair_with_truth, score_attributes
-from engines.evaluation.detection import Judged, yolo_ap
+from engines.evaluation.average_precision import Judged
+from engines.evaluation.detection import yolo_ap
 from engines.network import AttriDet
 from engines.network.yolov5 import STRIDES
 from engines.preprocess import Letterbox, letterbox, letterbox_geometry, to_planes

@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader
 
 from engines.data.augment import Sample
 from engines.errors import EnginesError
-from engines.network import AttriDet, Taps
+from engines.network import AttriDet, Taps, checkpoint
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
-from engines.training import checkpoint, parallel, record
+from engines.training import parallel, record
 from engines.training.agreement import must_agree, must_fit, start_from
 from engines.training.autoanchor import AnchorChoice, choose_anchors
 from engines.training.dataset import Batch, TrainingSet, collate
@@ -305,7 +305,7 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Go on where `path` was written; raises DataError naming the setting if it belongs to a run with others."""
         state = checkpoint.read(path)
-        must_agree(path, state, self._settings())
+        must_agree(path, state, {**self._settings(), "taxonomy": self.taxonomy.to_dict()})
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
         self.ema.updates = int(state["ema_updates"])

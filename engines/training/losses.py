@@ -32,8 +32,7 @@ class LossWeights:
 
 LOSS_LOW = LossWeights()
 LOSS_MED = LossWeights(cls=0.3, obj=0.7)
-LOSS_HIGH = LOSS_MED
-"""AttriDet's own set; its loss is that of "med"."""
+"""Of YOLOv5's hyp.scratch-med, and of AttriDet's own set, hyp.scratch-high, whose loss is the same."""
 
 
 class LossParts(NamedTuple):

@@ -23,7 +23,7 @@ from datetime import datetime, timezone
 import numpy as np
 from device.errors import StoreError
 from device.slide.model import Cell, Field, Slide
-from device.store import Store
+from device.store import Provenance, Store
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI
 
@@ -35,7 +35,7 @@ def field(index):
     return Field(index, now, "test", (640, 480), 1.0, (cell,) * (index % 5))
 
 def begin(store):
-    store.start_slide(Slide("s", now), model, 0.4, {}, device_id="box-1", boot_id="b-1", time_trusted=True)
+    store.start_slide(Slide("s", now), Provenance(model, 0.4, None, None, device_id="box-1", boot_id="b-1", time_trusted=True))
 """
 
 ENDLESS = """

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from truth_engine import TruthEngine
 
-from device.app import Parts, run
+from device.app import run
 from device.camera.simulator import SimulatorCamera
 from device.clock import SystemClock
 from device.demo.broker import EmbeddedBroker
 from device.display.null import NullDisplay
+from device.line import Openers
 from device.mqtt.payloads import SlideSummary
 from device.pipeline import Pipeline, Round
 from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, SlideSection
@@ -47,11 +48,11 @@ def configuration(folder: Path, broker: BrokerSection, fields: int = FIELDS, loo
     )
 
 
-def parts(config: Config) -> tuple[Parts, SimulatorCamera]:
+def parts(config: Config) -> tuple[Openers, SimulatorCamera]:
     clock = UnhurriedClock()
     assert isinstance(config.camera, SimulatorSection)
     camera = SimulatorCamera(config.camera, clock)
-    return Parts(clock, lambda: camera, lambda: TruthEngine(camera), NullDisplay), camera
+    return Openers(clock, lambda: camera, lambda: TruthEngine(camera), NullDisplay), camera
 
 
 @pytest.fixture(scope="module")

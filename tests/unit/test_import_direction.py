@@ -22,10 +22,12 @@ LAYERS = (
         "engines.taxonomy",
         "engines.errors",
         "engines.detections",
-        "engines.beside",
+        "engines.second_thread",
         "engines.files",
         "engines.picture_header",
         "engines.pictures",
+        "engines.options",
+        "engines.progress",
         "engines.version",
         "engines.yaml_lines",
     ),
@@ -34,19 +36,7 @@ LAYERS = (
 )
 """Rooms of `engines` that the daemon needs: each imports from its own layer and those above it in this list, and no other room."""
 
-BOTTOM = (
-    "engines.taxonomy",
-    "engines.errors",
-    "engines.detections",
-    "engines.beside",
-    "engines.files",
-    "engines.picture_header",
-    "engines.pictures",
-    "engines.version",
-    "engines.yaml_lines",
-    "engines.preprocess",
-    "engines.decode",
-)
+BOTTOM = (*LAYERS[0], "engines.preprocess", "engines.decode")
 BOTTOM_MAY = {"numpy", "cv2", "typing_extensions", "yaml"}
 
 DEVICE_MAY = tuple(room for layer in LAYERS for room in layer)

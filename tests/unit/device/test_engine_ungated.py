@@ -12,7 +12,7 @@ from device.app import run
 from device.pipeline import Pipeline, Round
 from device.service.doctor import examine
 from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, EngineSection, SimulatorCamera, SlideSection
-from device.view import EngineStatus, engine_lamp, told
+from device.view import EngineStatus, engine_lamp, part_status
 from engines.bundle import ZOO, Bundle
 from engines.errors import BundleError
 
@@ -69,6 +69,6 @@ def test_the_doctor_says_it(ungated: Path, tmp_path: Path) -> None:
 
 def test_the_status_says_why() -> None:
     lamp = engine_lamp(EngineStatus(frames=3, median_ms=40, fps=12, ungated=True))
-    assert told(lamp, FAULT).text == f"engine not gated, for trials only: {FAULT}"
+    assert part_status(lamp, FAULT).text == f"engine not gated, for trials only: {FAULT}"
     assert engine_lamp(EngineStatus(frames=3, failures=1, failing="no", ungated=True)).level == "fail"  # the worse one is shown
     assert engine_lamp(EngineStatus(frames=3)).level == "ok"

@@ -8,26 +8,24 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from calibration.profile import load_profile
 from device.camera.base import CameraState, CameraStatus, Frame, SkippedPicture
 from device.clock import SystemClock
 from device.display.base import ScreenView
 from device.display.null import NullDisplay
 from device.errors import DisplayError, StoreError
+from device.line import Line
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import Pipeline
 from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, FramesSection, ReplayCamera, SlideSection
 from device.slide.commands import Command
 from device.slide.model import Field, Slide, SlideState
-from device.slide.session import SlideSession
 from device.store import Store
-from device.store.events import Provenance, SlideRecord
-from device.store.journal import Journal
 from device.store.recording import FrameRecorder
 from engines.detections import Detections, Image
 from engines.errors import InferenceError
 from engines.runtime.base import EngineInfo, Inference
 from engines.taxonomy import LEUKEMIA_ATTRI
+from tests.support.provenance import provenance
 
 CLOCK = SystemClock()
 
@@ -100,7 +98,7 @@ class FullStore(Store):
         super().close_slide(slide, message)  # type: ignore[arg-type]  # handed through
 
 
-def line(
+def pipeline_of(
     folder: Path,
     source: Pictures,
     engine: OneNeutrophil,
@@ -115,13 +113,9 @@ def line(
         display=DisplaySection(kind="none"),
         broker=BrokerSection(enabled=True),
     )
-    made = Provenance(config, engine.info, load_profile("zzcat-5mp"), "boot", "pictures")
-    journal = Journal(folder / "record.sqlite", CLOCK, lambda _: 10_000.0, 200)
-    record = SlideRecord(store or Store.open(folder / "record.sqlite"), journal, made, CLOCK, lambda: None)
-    session = SlideSession(LEUKEMIA_ATTRI, config.slide, 0.4, True, 90, CLOCK)
-    screen = display or NullDisplay()
-    broker = BrokerStatus("connected")
-    return Pipeline(source, engine, session, record, screen, made, CLOCK, broker=lambda: broker, recorder=recorder)
+    opened = store or Store.open(config.record_path)
+    line = Line(config, CLOCK, engine, opened, display or NullDisplay(), source)
+    return line.pipeline(broker=lambda: BrokerStatus("connected"), recorder=recorder, free_mb=lambda _: 10_000.0)
 
 
 def run_out(pipeline: Pipeline) -> Slide:
@@ -132,14 +126,14 @@ def run_out(pipeline: Pipeline) -> Slide:
 
 
 def test_each_picture_is_a_field_and_the_end_finishes_the_slide(tmp_path: Path) -> None:
-    slide = run_out(line(tmp_path, Pictures([1, 1, 1, 2, 2, 2, 3, 3, 3]), OneNeutrophil()))
+    slide = run_out(pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2, 3, 3, 3]), OneNeutrophil()))
     assert slide.state is SlideState.REVIEW
     assert [field.source for field in slide.fields] == ["1.png", "2.png", "3.png"]
     assert [len(field.cells) for field in slide.fields] == [1, 1, 1]
 
 
 def test_a_frame_on_which_the_engine_fails_is_told_and_passed_over(tmp_path: Path) -> None:
-    pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil(frozenset({0, 3})))
+    pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil(frozenset({0, 3})))
     pipeline.round()
     assert pipeline.engine_status.failures == 1
     assert "out of memory" in pipeline.view().message and pipeline.view().message_level == "fail"
@@ -150,14 +144,14 @@ def test_a_frame_on_which_the_engine_fails_is_told_and_passed_over(tmp_path: Pat
 
 
 def test_a_screen_that_went_away_does_not_stop_the_count(tmp_path: Path) -> None:
-    assert len(run_out(line(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil(), BrokenScreen())).fields) == 2
+    assert len(run_out(pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil(), BrokenScreen())).fields) == 2
 
 
 def test_a_full_disk_is_shown_in_red_and_nothing_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "record.sqlite"
     with FullStore.open(path) as store:
         assert isinstance(store, FullStore)
-        pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil(), store=store)
+        pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil(), store=store)
         slide = run_out(pipeline)
         assert pipeline.view().message.startswith("NOT SAVED, 3 waiting") and pipeline.view().message_level == "fail"
         assert not pipeline.close()
@@ -168,14 +162,14 @@ def test_a_full_disk_is_shown_in_red_and_nothing_is_dropped(tmp_path: Path) -> N
 
 
 def test_the_service_is_told_in_words_how_it_stands(tmp_path: Path) -> None:
-    pipeline = line(tmp_path, Pictures([1, 1, 1]), OneNeutrophil())
+    pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1]), OneNeutrophil())
     assert pipeline.in_words() == "camera ok, engine busy, broker ok, record ok; no slide"
     slide = run_out(pipeline)
     assert pipeline.in_words().endswith(f"; slide {slide.slide_id} review, 1 white cells")
 
 
 def test_commands_are_answered_with_what_became_of_them(tmp_path: Path) -> None:
-    pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2, 3, 3, 3]), OneNeutrophil())
+    pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2, 3, 3, 3]), OneNeutrophil())
     assert pipeline.obey(Command.FINISH) == (False, "cannot finish: no slide is open; start a slide first")
     for _ in range(3):
         pipeline.round()
@@ -190,7 +184,7 @@ def test_commands_are_answered_with_what_became_of_them(tmp_path: Path) -> None:
 
 
 def test_quitting_puts_an_open_slide_down_as_aborted(tmp_path: Path) -> None:
-    pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil())
+    pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil())
     pipeline.round()
     pipeline.obey(Command.QUIT)
     assert pipeline.stopped == "the technician quit" and pipeline.close()
@@ -201,32 +195,24 @@ def test_quitting_puts_an_open_slide_down_as_aborted(tmp_path: Path) -> None:
 def test_skipped_pictures_are_named_on_the_screen(tmp_path: Path) -> None:
     source = Pictures([1, 1, 1])
     source.skipped = (SkippedPicture("slides/broken.jpg", "damaged", "cut short"),)
-    pipeline = line(tmp_path, source, OneNeutrophil())
+    pipeline = pipeline_of(tmp_path, source, OneNeutrophil())
     pipeline.round()
     view = pipeline.view()
     assert "broken.jpg" in view.message and view.message_level == "warn"
 
 
 def test_the_view_carries_provenance_and_certainty(tmp_path: Path) -> None:
-    pipeline = line(tmp_path, Pictures([1, 1, 1]), OneNeutrophil())
+    pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1]), OneNeutrophil())
     pipeline.round()
     view = pipeline.view()
     assert view.engine.name == "stand-in" and view.calibration_label == "zzcat-5mp 1 100x (nominal)"
     assert view.identified == (True,)
 
 
-class FullRecorder(FrameRecorder):
-    """A real recorder whose disk has no room left."""
-
-    def __init__(self, folder: Path, made: Provenance) -> None:
-        super().__init__(made.config.frames, folder, made, CLOCK, lambda _: 0.0)
-
-
 def test_frames_that_cannot_be_kept_are_told_on_the_screen_and_the_count_goes_on(tmp_path: Path) -> None:
     engine = OneNeutrophil()
-    made = Provenance(Config(camera=ReplayCamera(kind="replay", source="pictures")), engine.info, load_profile("zzcat-5mp"), "", "")
-    with FullRecorder(tmp_path / "frames", made) as recorder:
-        pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), engine, recorder=recorder)
+    with FrameRecorder(FramesSection(), tmp_path / "frames", provenance(engine.info), CLOCK, lambda _: 0.0) as recorder:
+        pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), engine, recorder=recorder)
         assert len(run_out(pipeline).fields) == 2
     pipeline._message_until_s = 0.0
     assert pipeline.view().message.startswith("No frames are recorded, the count goes on: only 0 MB free")
@@ -235,10 +221,9 @@ def test_frames_that_cannot_be_kept_are_told_on_the_screen_and_the_count_goes_on
 
 def test_no_frame_is_kept_of_a_slide_that_is_not_counting(tmp_path: Path) -> None:
     engine = OneNeutrophil()
-    config = Config(camera=ReplayCamera(kind="replay", source="pictures"), frames=FramesSection(every_s=0, min_free_mb=0))
-    made = Provenance(config, engine.info, load_profile("zzcat-5mp"), "", "")
-    with FrameRecorder(config.frames, tmp_path / "frames", made, CLOCK) as recorder:
-        pipeline = line(tmp_path, Pictures([1, 1, 1, 2, 2, 2, 3, 3, 3]), engine, recorder=recorder)
+    section = FramesSection(every_s=0, min_free_mb=0)
+    with FrameRecorder(section, tmp_path / "frames", provenance(engine.info), CLOCK) as recorder:
+        pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2, 3, 3, 3]), engine, recorder=recorder)
         for _ in range(3):
             pipeline.round()
         pipeline.obey(Command.PAUSE)

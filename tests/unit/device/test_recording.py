@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 
 from calibration.int8.frames import pictures_in
-from calibration.profile import load_profile
 from device.camera.base import Frame
 from device.errors import ConfigError, StoreError
-from device.settings.config import Config, FramesSection, ReplayCamera
+from device.mqtt.payloads import SourceProvenance
+from device.settings.config import FramesSection
 from device.slide.model import Field
 from device.slide.session import FieldCounted, FieldImproved, Observation
-from device.store.events import Provenance
 from device.store.recording import INDEX, FrameRecorder
 from engines.data.layout import patient_of
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI
+from tests.support.provenance import REPLAY, provenance
 
 NOW = datetime(2026, 11, 23, 18, 15, 12, tzinfo=timezone.utc)
 SLIDE = "20261123-181512-4f9a2c"
@@ -62,9 +62,8 @@ def frame(seed: int) -> Frame:
 def recorder(
     folder: Path, clock: HandClock | None = None, free: Callable[[Path], float] = lambda _: 1e6, **keys: object
 ) -> FrameRecorder:
-    config = Config(camera=ReplayCamera(kind="replay", source="/clinic/a patient's folder/pictures"))
     info = EngineInfo("stand-in", "0", "0" * 64, "none", "exact", (640, 640), LEUKEMIA_ATTRI, 0.25)
-    made = Provenance(config, info, load_profile("zzcat-5mp"), "boot", "/clinic/a patient's folder/pictures")
+    made = provenance(info, source=SourceProvenance.of(REPLAY, "/clinic/a patient's folder/pictures"))
     return FrameRecorder(FramesSection.model_validate(keys), folder, made, clock or HandClock(), free)
 
 

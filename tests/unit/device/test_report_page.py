@@ -6,7 +6,9 @@ import base64
 import errno
 import os
 import re
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
@@ -22,17 +24,17 @@ from hypothesis import strategies as st
 
 from calibration.profile import load_profile
 from device.errors import StoreError
-from device.mqtt.payloads import CalibrationProvenance, ModelProvenance, SourceProvenance
+from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.summary import build_summary
 from device.report.content import wilson_percent
 from device.report.page import page, read_slide, write_page
 from device.slide.bank import crop_jpeg
-from device.slide.description import NOTICE, describe
+from device.slide.description import NOTICE
 from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
-from device.slide.tally import differential
 from device.store import OutboxMessage, Store
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
+from tests.support.provenance import provenance
 
 START = datetime(2026, 3, 2, 9, 30, 2, tzinfo=timezone.utc)
 MODEL = EngineInfo("attridet-n", "1.0.0", "4b" * 32, "onnxruntime 1.23.2 CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)
@@ -94,34 +96,19 @@ def keep(
 ) -> Path:
     """A record that holds these slides as the appliance would have written them."""
     calibration = CalibrationProvenance.of(load_profile("zzcat-5mp"), 100, 640)
+    source = SourceProvenance(kind=kind, name=f"{kind} of this test", simulated=kind == "simulator")
+    told = {"device_id": "clinic-7", "boot_id": "boot-1", "time_trusted": trusted}
+    made = provenance(model, calibration=calibration, source=source, **told)
     with Store.open(path) as store:
         for slide in slides:
-            source = SourceProvenance.of(kind, f"{kind} of this test")
-            made = {"model": model, "identify_threshold": 0.4, "calibration": calibration.model_dump(mode="json")}
-            made["source"] = source.model_dump(mode="json")
-            store.start_slide(replace(slide, fields=()), device_id="clinic-7", boot_id="boot-1", time_trusted=trusted, **made)
+            store.start_slide(replace(slide, fields=()), made)
             for field in slide.fields:
                 store.put_field(slide.slide_id, field)
             if slide.finished_at is None:
-                store.sync(slide)
+                store.close_slide(slide, None)
                 continue
-            tally = differential(slide.cells, model.taxonomy)
-            told = build_summary(
-                slide,
-                tally,
-                describe(slide, tally, model.taxonomy),
-                model.taxonomy,
-                message_id=uuid4(),
-                device_id="clinic-7",
-                target_cells=200,
-                model=ModelProvenance.of(model, 0.4),
-                calibration=calibration,
-                source=source,
-                time_trusted=trusted,
-                boot_id="boot-1",
-                skipped_pictures=2,
-            )
-            store.close_slide(slide, OutboxMessage(str(told.message_id), "t", summary or told.to_bytes(), START))
+            sent = build_summary(slide, made, message_id=uuid4(), target_cells=200, skipped_pictures=2)
+            store.close_slide(slide, OutboxMessage(str(sent.message_id), "t", summary or sent.to_bytes(), START))
     return path
 
 
@@ -286,12 +273,15 @@ def test_an_open_slide_is_no_final_word(tmp_path: Path) -> None:
 def test_a_summary_of_a_later_version_is_no_hindrance(tmp_path: Path) -> None:
     text = written(tmp_path, summary=b'{"schema": "leukoscope.summary/9"}').text
     assert "MYB Myeloblast blast? 14 82.4" in text
+    assert "this version cannot read what was sent" in text
+    assert "(schema: Input should be 'leukoscope.summary/1'" in text
 
 
 def test_provenance_of_another_version_is_said_to_be_unread(tmp_path: Path) -> None:
-    stored = read_slide(keep(tmp_path / "record.sqlite", SLIDE), SLIDE.slide_id)
-    html = page(replace(stored, provenance=replace(stored.provenance, calibration={"name": "x"}, source={})))
-    text = Parsed(html).text
+    record = keep(tmp_path / "record.sqlite", SLIDE)
+    with closing(sqlite3.connect(record)) as db, db:
+        db.execute("""UPDATE slides SET calibration = '{"name": "x"}', source = '{}'""")
+    text = Parsed(page(read_slide(record, SLIDE.slide_id))).text
     assert "Calibration not recorded in a form that this version reads" in text
     assert "Camera field_001.png, field_003.png" in text
     assert "µm" not in text

@@ -17,6 +17,7 @@ from device.slide.model import Cell, Field, Slide, SlideState
 from device.store import Store
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI
+from tests.support.provenance import provenance
 
 START = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
 MODEL = EngineInfo("attridet-n", "1.0.0", "4b" * 32, "onnxruntime CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)
@@ -31,7 +32,7 @@ def record(path: Path, *slides: Slide, model: EngineInfo = MODEL, trusted: bool 
     with Store.open(path) as store:
         for slide in slides:
             begun = replace(slide, fields=())
-            store.start_slide(begun, model, 0.4, {}, device_id="box", boot_id="b", time_trusted=trusted)
+            store.start_slide(begun, provenance(model, time_trusted=trusted))
             store.close_slide(slide, None)
     return path
 

@@ -18,10 +18,10 @@ from device.slide.model import Cell, Field, Slide, SlideState
 from device.store import OutboxMessage, Store, StoredSlide
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, Taxonomy
+from tests.support.provenance import provenance
 
 NOW = datetime(2026, 11, 23, 18, 15, 12, 345678, tzinfo=timezone.utc)
 MODEL = EngineInfo("attridet-n", "1.0.0", "ab" * 32, "onnxruntime 1.23.2 CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)
-CALIBRATION = {"name": "zzcat-5mp", "version": "1", "measured": False, "objectives": {"100": {"um_per_px": 0.05}}}
 
 
 def field(index: int, cells: int = 3, seconds: float = 0.0, crops: bool = True) -> Field:
@@ -44,7 +44,13 @@ def message(number: int = 1) -> OutboxMessage:
 
 
 def begin(store: Store, slide: Slide, model: EngineInfo = MODEL) -> None:
-    store.start_slide(slide, model, 0.4, CALIBRATION, device_id="box-1", boot_id="b-1", time_trusted=True)
+    store.start_slide(slide, provenance(model))
+
+
+def crops_of(store: Store) -> list[bytes]:
+    """The pictures of the slide's cells that have one, in the order of fields and cells."""
+    cells = store.slide(slide_of().slide_id, with_crops=True).slide.cells
+    return [cell.crop_jpeg for cell in cells if cell.crop_jpeg]
 
 
 def plain(slide: Slide) -> object:
@@ -69,10 +75,7 @@ def test_a_slide_comes_back_as_it_was(store: Store) -> None:
         store.put_field(slide.slide_id, f)
     stored = store.slide(slide.slide_id, with_crops=True)
     assert plain(stored.slide) == plain(slide)
-    assert stored.provenance.model == MODEL
-    assert stored.provenance.model.label == MODEL.label
-    assert (stored.provenance.identify_threshold, dict(stored.provenance.calibration)) == (0.4, CALIBRATION)
-    assert (stored.provenance.device_id, stored.provenance.boot_id, stored.provenance.time_trusted) == ("box-1", "b-1", True)
+    assert stored.provenance == provenance(MODEL)
     assert stored.summary is None
 
 
@@ -93,12 +96,11 @@ def test_crops_are_read_only_when_asked_for(store: Store) -> None:
     begin(store, slide_of())
     store.put_field(slide_of().slide_id, field(1))
     assert {c.crop_jpeg for c in store.slide(slide_of().slide_id).slide.cells} == {b""}
-    crops = store.crops(slide_of().slide_id)
-    assert [(c.field_index, c.position, c.jpeg) for c in crops] == [(1, at, b"\xff\xd8" + bytes([1, at])) for at in range(3)]
+    assert crops_of(store) == [b"\xff\xd8" + bytes([1, at]) for at in range(3)]
     rows = morphology_bank(store.slide(slide_of().slide_id, with_crops=True).slide, LEUKEMIA_ATTRI)
     assert sum(len(row.cells) for row in rows) == 3
     store.put_field(slide_of().slide_id, field(2, crops=False))
-    assert len(store.crops(slide_of().slide_id)) == 3
+    assert len(crops_of(store)) == 3
 
 
 def test_an_improved_field_replaces_the_whole_of_the_old_one(store: Store) -> None:
@@ -106,7 +108,7 @@ def test_an_improved_field_replaces_the_whole_of_the_old_one(store: Store) -> No
     store.put_field(slide_of().slide_id, field(1, 5))
     store.put_field(slide_of().slide_id, field(1, 2, seconds=0.5))
     assert plain(store.slide(slide_of().slide_id, with_crops=True).slide) == plain(slide_of(field(1, 2, seconds=0.5)))
-    assert len(store.crops(slide_of().slide_id)) == 2
+    assert len(crops_of(store)) == 2
 
 
 def test_an_undone_field_is_kept_and_does_not_count(store: Store) -> None:
@@ -117,7 +119,7 @@ def test_an_undone_field_is_kept_and_does_not_count(store: Store) -> None:
     store.undo_field(slide_of().slide_id, 2)
     slide = store.slide(slide_of().slide_id).slide
     assert ([f.index for f in slide.fields], slide.fields_undone) == ([1], 1)
-    assert {c.field_index for c in store.crops(slide.slide_id)} == {1}
+    assert crops_of(store) == [b"\xff\xd8" + bytes([1, at]) for at in range(3)]
     (header,) = store.slides()
     assert (header.fields, header.cells) == (1, 3)
     with sqlite3.connect(store.path) as db:
@@ -165,10 +167,10 @@ def test_close_and_sync_make_up_for_writes_that_failed(store: Store) -> None:
     for index in (1, 2, 3):
         store.put_field(slide_of().slide_id, field(index))
     now = replace(slide_of(field(1), field(2, 4, seconds=0.25), field(5)), fields_undone=2, state=SlideState.PAUSED)
-    store.sync(now)
+    store.close_slide(now, None)
     assert plain(store.slide(now.slide_id, with_crops=True).slide) == plain(now)
     before = store._db.total_changes
-    store.sync(now)
+    store.close_slide(now, None)
     assert store._db.total_changes - before == 1  # only the slide's own row is written again
     finished = replace(now.with_field(field(6)), state=SlideState.REVIEW, finished_at=NOW)
     store.close_slide(finished, None)
@@ -181,7 +183,7 @@ def test_what_a_crash_left_open_is_closed_as_aborted(store: Store) -> None:
     for slide in (counted, empty, done):
         begin(store, slide)
     store.put_field(counted.slide_id, field(4))
-    store.sync(replace(empty, state=SlideState.PAUSED))
+    store.close_slide(replace(empty, state=SlideState.PAUSED), None)
     store.close_slide(replace(done, state=SlideState.REVIEW, finished_at=NOW), None)
     assert [h.slide_id for h in store.unfinished()] == [empty.slide_id, counted.slide_id]
     seen: list[StoredSlide] = []

@@ -61,7 +61,7 @@ def test_check_of_clean_data(data: Data, root: Path, tmp_path: Path) -> None:
 
 
 def test_check_of_faulty_data_names_them_and_ends_with_1(data: Data, root: Path, tmp_path: Path) -> None:
-    cells = [Cell(1, (x, 50, 4, 4)) for x in range(0, 60, 4)]
+    cells = [Cell(1, (x, 42, 4, 12)) for x in range(0, 60, 4)]
     file = write_json(root, "train", coco(FIELDS | {"2_1_1000_AML.png": cells}))
     assert data("check", root, "--json", tmp_path / "found.json") == 1
     assert "box outside the picture (box-outside): 15" in data.out
@@ -95,7 +95,7 @@ def test_split(data: Data, root: Path, tmp_path: Path) -> None:
     assert data("split", root, "--out", tmp_path / "other", "--val", "0.6", "--test", "0.5") == 2
     assert "leave nothing for train" in data.err
     assert data("split", root, "--out", tmp_path / "other", "--images", "none") == 2
-    assert "--images none: no such choice; take link, copy" in data.err
+    assert "--images none: there are link, copy" in data.err
 
 
 def test_split_without_patients_says_so_loudly(data: Data, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_export(data: Data, root: Path, tmp_path: Path) -> None:
     assert data("export", root, "--to", "txt12", "--out", tmp_path / "all", "--images", "none") == 0
     assert "Nothing was lost." in data.out and "no pictures brought" in data.out
     assert data("export", root, "--to", "yolo", "--out", tmp_path / "x") == 2
-    assert "--to yolo: no such choice; take json, txt5, txt11, txt12" in data.err
+    assert "--to yolo: there are json, txt5, txt11, txt12" in data.err
 
 
 def test_plot(data: Data, root: Path, tmp_path: Path) -> None:

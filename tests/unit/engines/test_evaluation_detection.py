@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.evaluation.detection import IOU_THRESHOLDS, Judged, coco_ap, match, yolo_ap, yolo_area
+from engines.evaluation.average_precision import IOU_THRESHOLDS, Judged, match_yolo
+from engines.evaluation.detection import coco_ap, yolo_ap
 
 
 def judged(
@@ -37,7 +38,7 @@ def test_matching_is_the_references(reference: tuple[dict[str, np.ndarray], list
     arrays, images = reference
     np.testing.assert_allclose(IOU_THRESHOLDS, arrays["iouv"], atol=1e-7)
     for i, image in enumerate(images):
-        np.testing.assert_array_equal(match(image), arrays[f"img{i}.correct"], err_msg=f"image {i}")
+        np.testing.assert_array_equal(match_yolo(image)[1], arrays[f"img{i}.correct"], err_msg=f"image {i}")
 
 
 @pytest.mark.shared
@@ -60,8 +61,14 @@ def test_the_yolo_rule_is_the_references(reference: tuple[dict[str, np.ndarray],
 @pytest.mark.parametrize("curve", range(4))
 def test_the_area_is_the_references(parity: Path, curve: int) -> None:
     arrays = np.load(parity / "ap/ap.npz")
-    area = yolo_area(arrays[f"curve{curve}.recall"], arrays[f"curve{curve}.precision"])
-    assert area == pytest.approx(float(arrays[f"curve{curve}.ap"]), abs=1e-9)
+    steps = np.diff(arrays[f"curve{curve}.recall"], prepend=0)
+    truths, right = round(1 / steps[steps > 0][0]), steps > 0
+    cells = np.array([[0, 100 * i, 50, 100 * i + 50] for i in range(truths)], np.float32)
+    boxes = np.full((len(right), 4), 5000, np.float32)
+    boxes[right] = cells[: right.sum()]
+    scores = np.linspace(0.9, 0.1, len(right), dtype=np.float32)
+    image = Judged(boxes, scores, np.ones(len(right), np.int64), cells, np.ones(truths, np.int64))
+    assert yolo_ap([image]).map50 == pytest.approx(float(arrays[f"curve{curve}.ap"]), abs=1e-9)
 
 
 @pytest.mark.shared
@@ -97,12 +104,12 @@ def test_a_class_that_is_never_found_pulls_the_mean_down() -> None:
 
 def test_of_two_boxes_on_one_cell_the_first_is_right() -> None:
     image = judged([BOXES[0], BOXES[0]], [0.9, 0.8], [1, 1], BOXES[:1], [1])
-    assert match(image)[:, 0].tolist() == [True, False]
+    assert match_yolo(image)[1][:, 0].tolist() == [True, False]
     assert yolo_ap([image]).false_positives.tolist() == [0]  # at the best confidence the second is left out
 
 
 def test_another_type_is_no_match() -> None:
-    assert not match(judged(BOXES[:1], [0.9], [2], BOXES[:1], [1])).any()
+    assert not match_yolo(judged(BOXES[:1], [0.9], [2], BOXES[:1], [1]))[1].any()
 
 
 @pytest.mark.parametrize(

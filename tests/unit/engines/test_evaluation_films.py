@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from engines.evaluation.detection import Judged, frequent_types, white_cells, yolo_ap
-from engines.evaluation.films import ALL_PICTURES, FilmScore, films_of, score_films
-from engines.evaluation.scores import largest_difference, most
+from engines.evaluation.average_precision import Judged
+from engines.evaluation.detection import frequent_types, white_cells, yolo_ap
+from engines.evaluation.films import ALL_PICTURES, FilmScore, films_of, largest_difference, most, score_films
 from engines.taxonomy import LEUKEMIA_ATTRI
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,11 @@ import pytest
 from truthful import TruthfulGraphs, truthful_engine, write_split
 
 from engines.bundle import Bundle
+from engines.data.leukemiaattri import read_split
 from engines.decode import AP_THRESHOLDS, candidates
 from engines.errors import DataError
 from engines.evaluation.folder import evaluate_folder, evaluate_pictures
-from engines.evaluation.result import Blasts
+from engines.evaluation.working_point import Blasts
 from engines.runtime.engine import BundleEngine
 from engines.runtime.onnx import OnnxEngine
 from engines.taxonomy import LEUKEMIA_ATTRI
@@ -150,3 +152,29 @@ def test_blasts_are_one_group_and_no_type_but_theirs_counts() -> None:
 def test_no_picture_at_all_is_said() -> None:
     with truthful_engine() as engine, pytest.raises(DataError, match="film/val: no picture"):
         evaluate_pictures(engine, [], "film", "val")
+
+
+@pytest.mark.parametrize("misses", [0, 1])
+def test_a_detection_in_a_region_to_ignore_is_neither_right_nor_wrong(tmp_path: Path, misses: int) -> None:
+    """The lymphocyte is no label but a region: what is told there counts nowhere. A cell inside a region is a cell like any other."""
+    write_split(tmp_path / "film")
+    pictures = [
+        replace(
+            p,
+            boxes_px=p.boxes_px[:2],
+            classes=p.classes[:2],
+            attributes=p.attributes[:2],
+            ignored_px=np.array([[210, 10, 310, 90], [0, 0, 100, 100]], np.float32),
+        )
+        for p in read_split(tmp_path / "film", "val")
+    ]
+    with truthful_engine(TruthfulGraphs(misses=misses)) as engine:
+        with_regions = evaluate_pictures(engine, pictures, "film", "val", resamples=10)
+        without = evaluate_pictures(engine, [replace(p, ignored_px=p.ignored_px[:0]) for p in pictures], "film", "val", resamples=0)
+    found = 6 - 3 * misses
+    assert (with_regions.working_point.detections, without.working_point.detections) == (found, found + 3)
+    assert with_regions.working_point.precision == 1 and with_regions.working_point.recall == found / 6
+    assert with_regions.confusion[-1].sum() == 0 and without.confusion[-1].sum() == 3
+    assert sum(film.told.sum() for film in with_regions.films) == (3 if not misses else 0)
+    assert with_regions.wbc.coco.map50 == pytest.approx(0 if misses else 1)
+    assert with_regions.intervals is not None and with_regions.intervals.each["precision"].value == 1

@@ -8,12 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from truthful import truthful_engine
 
 from engines.errors import DataError
-from engines.evaluation.detection import Judged, yolo_ap
+from engines.evaluation.average_precision import Judged
 from engines.evaluation.examples import choose, example_pair, short
-from engines.evaluation.parts import Differential, Example, Parts
+from engines.evaluation.films import FilmScore
+from engines.evaluation.folder import score
+from engines.evaluation.picture import Example, PictureResult
 from engines.evaluation.plots import confusion, differentials, figures, precision_recall, training_curves, write_pictures
+from engines.evaluation.result import Evaluation
 from engines.taxonomy import LEUKEMIA_ATTRI
 
 NAMES = LEUKEMIA_ATTRI.classes
@@ -28,22 +32,26 @@ def example(path: Path, told: tuple[int, ...], labelled: tuple[int, ...] = (1, 3
     )
 
 
-def parts_of(examples: tuple[Example, ...], labelled: bool = True) -> Parts:
-    images = [Judged(e.boxes_px, e.scores, e.classes, e.truth_boxes_px, e.truth_classes) for e in examples] if labelled else []
+def evaluation_of(examples: tuple[Example, ...], labelled: bool = True) -> Evaluation:
+    """The evaluation of these pictures, with counts and a film of its own in it; without labels it is of one blank picture."""
+    none = np.zeros((0, 6), np.int64)
+    results = [
+        PictureResult(
+            Judged(e.boxes_px, e.scores, e.classes, e.truth_boxes_px, e.truth_classes),
+            *(e, np.zeros((0, 7), np.int64), np.zeros((0, 15), np.float32), none, none, {"detector": 1.0}),
+        )
+        for e in (examples if labelled else [example(Path("blank.png"), (), ())])
+    ]
+    made = score(truthful_engine(), results, "film", "val", resamples=0)
+    if not labelled:
+        return replace(made, examples=(), films=())
     counts = np.zeros((15, 15), np.int64)
     counts[1, 1], counts[3, 4], counts[14, 0], counts[3, 14] = 5, 2, 1, 3
-    sizes = np.array([[4, 1, 0], [0, 7, 2], [0, 0, 3]])
+    sizes = {**made.attribute_confusions, "cell_size": np.array([[4, 1, 0], [0, 7, 2], [0, 0, 3]])}
     film = np.zeros((2, 14), np.int64)
     film[0, 1:4], film[1, 2:5] = (5, 2, 1), (4, 4, 2)
-    return Parts(
-        "attridet-n 1.0.0 on film/val",
-        NAMES,
-        yolo_ap(images),
-        counts if labelled else np.zeros((15, 15), np.int64),
-        {"Cell Size": (("small", "medium", "large"), sizes), "Nucleolus": (("a", "b"), np.zeros((2, 2), np.int64))} if labelled else {},
-        (Differential("Patient 4", *film),) if labelled else (),
-        examples,
-    )
+    scores = (FilmScore("4", 3, *film),)
+    return replace(made, confusion=counts, attribute_confusions=sizes, films=scores, patients_known=True)
 
 
 @pytest.fixture
@@ -57,7 +65,7 @@ def fields(tmp_path: Path) -> tuple[Example, ...]:
 
 
 def test_all_pictures_are_written_and_can_be_read(fields: tuple[Example, ...], tmp_path: Path) -> None:
-    written = write_pictures(parts_of(fields), tmp_path / "made" / "pictures")
+    written = write_pictures(evaluation_of(fields), tmp_path / "made" / "pictures")
     assert list(written) == ["precision-recall", "f1-confidence", "confusion", "attributes", "differential", "examples"]
     for path in written.values():
         image = cv2.imread(str(path))
@@ -66,7 +74,7 @@ def test_all_pictures_are_written_and_can_be_read(fields: tuple[Example, ...], t
 
 
 def test_without_any_labelled_cell_nothing_fails() -> None:
-    drawn = figures(parts_of((), labelled=False))
+    drawn = figures(evaluation_of((), labelled=False))
     assert list(drawn) == ["precision-recall", "f1-confidence", "confusion"]
     assert "no labelled cell" in texts(drawn["precision-recall"])
 
@@ -78,20 +86,20 @@ def texts(figure: object) -> str:
 
 
 def test_the_confusion_shows_its_counts_and_names_what_it_leaves_out(fields: tuple[Example, ...]) -> None:
-    words = texts(confusion(parts_of(fields).confusion, NAMES, "label"))
+    words = texts(confusion(evaluation_of(fields).confusion, NAMES, "label"))
     assert "Neutrophil (5)" in words and "background (1)" in words and "label" in words
     assert "Neither labelled nor told: Lymphoblast" in words and "Myeloblast (5)" in words
 
 
 def test_each_curve_bears_its_ap(fields: tuple[Example, ...]) -> None:
-    yolo = parts_of(fields).yolo
+    yolo = evaluation_of(fields).yolo
     assert yolo.classes.tolist() == [1, 3]
     words = texts(precision_recall(["Myeloblast", "Neutrophil"], yolo.ap50, yolo.curves.grid, yolo.curves.envelope, "label"))
     assert f"Myeloblast  {yolo.ap50[0]:.3f}" in words and f"mean  {yolo.map50:.3f}" in words and "YOLOv5's rule" in words
 
 
 def test_the_curves_are_those_of_the_rule(fields: tuple[Example, ...]) -> None:
-    yolo = parts_of(fields).yolo
+    yolo = evaluation_of(fields).yolo
     at = int(np.abs(yolo.curves.grid - yolo.best_confidence).argmin())
     np.testing.assert_allclose(yolo.curves.f1[:, at], yolo.f1)
     assert (np.diff(yolo.curves.envelope) <= 1e-12).all() and yolo.curves.envelope[0, 0] == 1
@@ -100,13 +108,13 @@ def test_the_curves_are_those_of_the_rule(fields: tuple[Example, ...]) -> None:
 
 
 def test_many_films_take_several_pictures(fields: tuple[Example, ...]) -> None:
-    film = parts_of(fields).differentials[0]
-    many = tuple(replace(film, film=f"Patient {i}") for i in range(25))
-    drawn = figures(replace(parts_of(fields), differentials=many, examples=()))
+    film = evaluation_of(fields).films[0]
+    many = tuple(replace(film, film=str(i)) for i in range(25))
+    drawn = figures(replace(evaluation_of(fields), films=many, examples=()))
     assert [n for n in drawn if n.startswith("differential")] == ["differential", "differential-2", "differential-3"]
     assert "Patient 24" in texts(drawn["differential-3"])
     with pytest.raises(ValueError, match="13 films"):
-        differentials(many[:13], NAMES, "label")
+        differentials({f.film: f for f in many[:13]}, NAMES, "label")
 
 
 def test_training_curves_keep_gaps() -> None:
@@ -144,4 +152,4 @@ def test_names_are_cut_to_fit() -> None:
 def test_a_folder_that_cannot_be_made_is_named(fields: tuple[Example, ...], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file.*cannot be made"):
-        write_pictures(parts_of(fields), tmp_path / "file" / "pictures")
+        write_pictures(evaluation_of(fields), tmp_path / "file" / "pictures")

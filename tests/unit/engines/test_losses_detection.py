@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from engines.network import YOLOv5
 from engines.training.assign import assign_targets
-from engines.training.losses import LOSS_HIGH, LOSS_LOW, LOSS_MED, DetectionLoss, LossWeights, ciou
+from engines.training.losses import LOSS_LOW, LOSS_MED, DetectionLoss, LossWeights, ciou
 
-SETS = {"hyp.scratch-low": LOSS_LOW, "hyp.scratch-med": LOSS_MED, "hyp.scratch-high": LOSS_HIGH}
+SETS = {"hyp.scratch-low": LOSS_LOW, "hyp.scratch-med": LOSS_MED, "hyp.scratch-high": LOSS_MED}
 ANCHORS = YOLOv5("n", classes=1).detect.anchors
 
 

@@ -14,7 +14,8 @@ import torch
 
 from engines.data.augment import Sample
 from engines.decode import AP_THRESHOLDS, candidates
-from engines.evaluation.detection import Judged, yolo_ap
+from engines.evaluation.average_precision import Judged
+from engines.evaluation.detection import yolo_ap
 from engines.preprocess import prepare
 from engines.training.judge import FolderJudge, look
 from engines.training.record import ATTRIBUTE_LOSS, LOSSES, Record, panel_of, read

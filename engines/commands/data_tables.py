@@ -1,9 +1,9 @@
-"""`attridet data check`: the counts as tables, every fault with its place."""
+"""What `attridet data` prints: counts as tables, every fault with its place, who went to which side, what was lost."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -13,24 +13,26 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from engines.commands.terminal import one_task, table_of
+from engines.commands.terminal import Terminal, table_of
 from engines.data.census import Census, in_order
-from engines.data.check import Checked, check
+from engines.data.check import Checked
+from engines.data.export import Exported
 from engines.data.faults import Fault
+from engines.data.layout import patient_of
+from engines.data.splits import Plan
 from engines.data.vocabulary import NOT_APPLICABLE
 from engines.files import write_whole
 from engines.taxonomy import UNKNOWN, Taxonomy
 
+_wide = partial(table_of, padding=(0, 1, 0, 0))
 _table = partial(table_of, caption_justify="left", padding=0, collapse_padding=True, pad_edge=False)
 FIRST = 12
 """Faults of one kind that are printed without --all; of notes a third."""
 
 
-def run(root: Path, json_file: Path | None, *, every: bool, threads: int) -> bool:
-    """Check, print, write the JSON; True if there is no fault. Raises DataError where `root` is no data set."""
+def print_check(found: Checked, root: Path, json_file: Path | None, every: bool) -> None:
+    """Tables, faults, the JSON file that was asked for, and the verdict."""
     console = Console()
-    with one_task("reading pictures") as progress:
-        found = check(root, progress=progress, threads=threads)
     for table in tables(found, console.width):
         console.print(table)
     _print_findings(console, "Faults", found.faults, "red", every, FIRST)
@@ -39,7 +41,91 @@ def run(root: Path, json_file: Path | None, *, every: bool, threads: int) -> boo
         write_whole(json_file, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
     verdict = f"[bold red]{_many(len(found.faults), 'fault')}[/]" if found.faults else "[bold green]no fault[/]"
     console.print(f"{escape(str(root))}: {verdict}, {_many(len(found.notes), 'note')}", highlight=False)
-    return not found.faults
+
+
+def print_split(terminal: Terminal, planned: Plan, out: Path, linked: int, copied: int) -> None:
+    """Classes by side, the patients of each side, and what the person who uses the split must know."""
+    terminal.console.print(_sides(planned))
+    for side, patients in planned.patients.items():
+        if patients:
+            terminal.message(f"{side}: patients {', '.join(patients)}")
+    for words in warnings(planned):
+        terminal.warning(words)
+    terminal.message(f"{out}: divided by {planned.by} with seed {planned.seed}; {_brought(linked, copied)}")
+
+
+def print_export(done: Exported, to: str) -> None:
+    """Pictures and cells written, and what the format could not hold."""
+    console = Console()
+    table = _wide("Written", "split", ("pictures", "labelled", "cells"))
+    for label, pictures, labelled, cells in done.splits:
+        table.add_row(escape(label), str(pictures), str(labelled), str(cells))
+    console.print(table)
+    for words in done.lost:
+        console.print(f"[bold yellow]Lost:[/] {escape(words)}", highlight=False, soft_wrap=True)
+    if not done.lost:
+        console.print("Nothing was lost.")
+    console.print(f"{escape(str(done.out))}: {to}; {_brought(done.linked, done.copied)}", highlight=False, soft_wrap=True)
+
+
+def warnings(planned: Plan) -> list[str]:
+    """What the person who uses the split must know."""
+    found = []
+    alone = [name for name, pictures in planned.sides.items() if pictures and not planned.patients.get(name)]
+    if planned.by != "patient":
+        where = ", ".join(alone) or "some pictures"
+        found.append(
+            f"file names give no patient in {where}: divided by PICTURE. Pictures of one person may be on both sides, so scores on val "
+            "flatter; identical files stay together."
+        )
+    found += _on_one_side(planned)
+    found += [
+        f"{len(pictures)} pictures without labels are in {name}"
+        for name, pictures in planned.sides.items()
+        if name not in planned.shares
+    ]
+    found += [f"left out: {words}" for words in planned.left_out]
+    return found
+
+
+def _on_one_side(planned: Plan) -> list[str]:
+    """Classes that only one of the new sides has, and how many patients have them: one cannot be divided, several need not fit."""
+    lone: dict[str, list[str]] = {}
+    for code, name in enumerate(planned.taxonomy.classes):
+        cells = {side: [p for _, p in pictures for c in p.cells if c.code == code] for side, pictures in planned.sides.items()}
+        sides = [side for side, pictures in cells.items() if pictures]
+        if len(sides) == 1 and len(planned.shares) > 1:
+            patients = {patient_of(picture.path.name) for picture in cells[sides[0]]} - {None}
+            whose = f" of {len(patients)} patient{'s' if len(patients) != 1 else ''}" if patients else ""
+            lone.setdefault(sides[0], []).append(f"{name} ({len(cells[sides[0]])} cells{whose})")
+    return [f"only in {side}: {', '.join(names)}" for side, names in lone.items()]
+
+
+def _sides(planned: Plan) -> Table:
+    """Classes by side, in numbers and as shares of all that was divided."""
+    new = [c for c in planned.census() if c.label in planned.shares]
+    rest = [c for c in planned.census() if c.label not in planned.shares]
+    table = _wide("Cells of each class", "", [f"{c.label}\nwanted {100 * planned.shares[c.label]:.0f} %" for c in new])
+    for census in rest:
+        table.add_column(escape(census.label).replace(" (", "\n("), justify="right")
+    rows: list[tuple[str, Callable[[Census], int]]] = [("pictures", lambda c: c.images), ("cells", lambda c: c.cells)]
+    for name, of in rows:
+        table.add_row(name, *_shares([of(c) for c in new]), *(str(of(c)) for c in rest))
+    table.add_section()
+    for code, name in enumerate(planned.taxonomy.classes):
+        if any(c.classes[code] for c in (*new, *rest)):
+            table.add_row(escape(name), *_shares([c.classes[code] for c in new]), *(str(c.classes[code]) for c in rest))
+    return table
+
+
+def _shares(numbers: Sequence[int]) -> list[str]:
+    total = sum(numbers)
+    return [f"{n}  {100 * n / total:3.0f} %" if total else "0      " for n in numbers]
+
+
+def _brought(linked: int, copied: int) -> str:
+    parts = [f"{n} pictures {way}" for n, way in ((linked, "linked"), (copied, "copied")) if n]
+    return " and ".join(parts) or "no pictures brought"
 
 
 def tables(found: Checked, width: int) -> list[Table]:

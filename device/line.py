@@ -1,0 +1,145 @@
+"""The composition root: opens engine, record, display and camera, and wires them into one `Pipeline`, for app, benchmark and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from calibration.profile import CalibrationProfile, load_profile
+from device.camera.base import Camera
+from device.camera.capture import Capture
+from device.camera.factory import open_camera
+from device.clock import Clock, SystemClock, read_boot_id, time_trusted
+from device.display.base import Display
+from device.display.factory import open_display
+from device.display.kept import KeptDisplay
+from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
+from device.mqtt.publisher import BrokerStatus
+from device.pipeline import FrameSource, Pipeline
+from device.service.control import Request
+from device.settings.config import Config
+from device.slide.session import SlideSession
+from device.store import Provenance, Store, free_mb
+from device.store.events import SlideRecord
+from device.store.journal import Journal
+from device.store.recording import FrameRecorder
+from engines.runtime.base import Engine
+from engines.runtime.factory import open_engine
+
+_DEFAULT_WIDTH_PX = 1920  # until the first frame has come from a camera whose section names no width
+
+
+@dataclass(frozen=True)
+class Openers:
+    """How the parts of a line are made; each is opened by `with`. The demo, the benchmark and tests put in others."""
+
+    clock: Clock
+    camera: Callable[[], Camera]
+    engine: Callable[[], AbstractContextManager[Engine]]
+    display: Callable[[], Display]
+
+    @classmethod
+    def of(cls, config: Config) -> Openers:
+        """The parts that the configuration names."""
+        clock, engine = SystemClock(), config.engine
+        return cls(
+            clock,
+            lambda: open_camera(config.camera, clock),
+            lambda: open_engine(
+                engine.bundle, engine.runtime, engine.threads, engine.score_threshold, ungated=engine.ungated, plans=engine.plans
+            ),
+            lambda: open_display(config.display),
+        )
+
+
+@dataclass(frozen=True)
+class Line:
+    """Open parts, and what they are wired into. Closing them is the business of whoever opened them."""
+
+    config: Config
+    clock: Clock
+    engine: Engine
+    store: Store
+    display: Display
+    source: FrameSource
+
+    @classmethod
+    @contextmanager
+    def open(cls, config: Config, openers: Openers, wait_for_devices: bool = False) -> Iterator[Line]:
+        """Open engine, record, display and camera in this order; all are closed in reverse, also when one of them fails.
+
+        Raises what each raises on opening. wait_for_devices: a camera or screen that is not there yet is tried again later.
+        """
+        clock = openers.clock
+        with ExitStack() as opened:
+            engine = opened.enter_context(openers.engine())
+            store = opened.enter_context(Store.open(config.record_path))
+            display = opened.enter_context(KeptDisplay(openers.display(), clock, wait=wait_for_devices))
+            capture = Capture(openers.camera, clock, fail_fast=True, wait_for_device=wait_for_devices)
+            yield cls(config, clock, engine, store, display, opened.enter_context(capture))
+
+    @cached_property
+    def profile(self) -> CalibrationProfile:
+        """The microscope's calibration. Raises ProfileError."""
+        return load_profile(self.config.microscope.profile)
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """Where this run's numbers come from; a slide's own has the scale of its frames besides."""
+        config, width_px = self.config, int(getattr(self.config.camera, "width_px", _DEFAULT_WIDTH_PX))
+        return Provenance(
+            self.engine.info,
+            config.engine.identify_threshold,
+            CalibrationProvenance.of(self.profile, config.microscope.objective, width_px),
+            SourceProvenance.of(config.camera, self.source.status.name),
+            config.device.id,
+            read_boot_id(),
+            time_trusted(self.clock.now()),
+        )
+
+    def recorder(self) -> FrameRecorder | None:
+        """What keeps frames for a calibration set, not yet opened; None where none are kept."""
+        section = self.config.frames
+        return None if section.directory is None else FrameRecorder(section, section.directory, self.provenance, self.clock)
+
+    def pipeline(
+        self,
+        *,
+        sent: Callable[[], None] = lambda: None,
+        broker: Callable[[], BrokerStatus] = lambda: BrokerStatus("disabled"),
+        requests: Callable[[], list[Request]] = list,
+        recorder: FrameRecorder | None = None,
+        free_mb: Callable[[Path], float] = free_mb,
+    ) -> Pipeline:
+        """Wire the parts together. Slides that a crash or power cut left open are closed first, as aborted.
+
+        sent: called when a summary was put into the outbox. broker, requests: asked in each round.
+        """
+        config, clock = self.config, self.clock
+        journal = Journal(config.record_path, clock, free_mb, config.record.min_free_mb)
+        record = SlideRecord(self.store, journal, config, self.profile, self.provenance, clock, sent)
+        record.close_left_open()
+        session = SlideSession(
+            self.engine.info.taxonomy,
+            config.slide,
+            config.engine.identify_threshold,
+            config.record.crops,
+            config.record.jpeg_quality,
+            clock,
+        )
+        return Pipeline(
+            self.source,
+            self.engine,
+            session,
+            record,
+            self.display,
+            config,
+            self.provenance,
+            clock,
+            broker=broker,
+            requests=requests,
+            recorder=recorder,
+        )

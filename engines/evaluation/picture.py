@@ -1,0 +1,128 @@
+"""One labelled picture through an open engine: everything that an evaluation needs of it. Nothing is scored here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.data.leukemiaattri import LabelledImage
+from engines.decode import AP_THRESHOLDS, Thresholds, candidates
+from engines.detections import Float32, Int64
+from engines.evaluation.attributes import MIN_IOU, pair_with_truth, published_pairs, two_valued
+from engines.evaluation.average_precision import Judged, ignored_share, no_boxes
+from engines.runtime.engine import NetworkEngine
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One picture with what was labelled and what was told at the working point, boxes x1 y1 x2 y2 in px of the picture.
+
+    boxes_px (N, 4), scores (N,), classes (N,); truth_boxes_px (M, 4), truth_classes (M,); partner (M,) int64: which detection found the
+    labelled cell, -1 none. ignored_px (K, 4): regions to ignore; detections in them that found no cell are left out of the N.
+    """
+
+    path: Path
+    boxes_px: Float32
+    scores: Float32
+    classes: Int64
+    truth_boxes_px: Float32
+    truth_classes: Int64
+    partner: Int64
+    ignored_px: Float32 = field(default_factory=no_boxes)
+
+    @property
+    def right(self) -> int:
+        """Cells found and given the right type."""
+        found = self.partner >= 0
+        return int((self.classes[self.partner[found]] == self.truth_classes[found]).sum())
+
+    @property
+    def agreement(self) -> float:
+        """F1 of cells found with the right type, 2 right / (labelled + told); 1 without any: nothing was missed or invented."""
+        told = len(self.truth_classes) + len(self.classes)
+        return 2 * self.right / told if told else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class PictureResult:
+    """One picture as it was told and labelled.
+
+    judged: every candidate that AP looks at. shown: what the technician would see, at the working point. labels: (K, A) int64 of the
+    labelled cells that state an attribute, probabilities: (K, logits) of them, NaN rows where the cell was not found. published_labels,
+    published_told: (Q, A') int64 by the published rule (spec 2.4), two-valued attributes only. timings_ms: by stage. limit_met: more
+    cells were found at the working point than the engine shows.
+    """
+
+    judged: Judged
+    shown: Example
+    labels: Int64
+    probabilities: Float32
+    published_labels: Int64
+    published_told: Int64
+    timings_ms: dict[str, float]
+    limit_met: bool = False
+
+
+def ap_thresholds(working: Thresholds) -> Thresholds:
+    """What average precision is measured with: `AP_THRESHOLDS`, and more boxes where the engine shows more."""
+    return replace(AP_THRESHOLDS, max_detections=max(AP_THRESHOLDS.max_detections, working.max_detections))
+
+
+def unignored(boxes_px: Float32, partner: Int64, ignored_px: Float32) -> tuple[NDArray[np.bool_], Int64]:
+    """Which detections (N,) count where there are regions to ignore, and the partner (M,) of each labelled cell among those alone.
+
+    A detection that found no cell, and of whose area at least `MIN_IOU` lies in one region, does not.
+    """
+    counts = ignored_share(boxes_px, ignored_px) < MIN_IOU
+    counts[partner[partner >= 0]] = True
+    place = np.append(counts.cumsum() - 1, -1)  # -1, not found, takes the last
+    return counts, place[partner].astype(np.int64)
+
+
+def judge_picture(engine: NetworkEngine, picture: LabelledImage) -> PictureResult:
+    """Asks an open engine about one picture. Raises DataError (the picture cannot be read) and InferenceError."""
+    taxonomy = engine.info.taxonomy
+    timings_ms: dict[str, float] = {}
+    proposals = engine.propose(picture.read(), timings_ms)
+    to_frame = proposals.letterbox.to_frame
+    every = candidates(proposals.rows, ap_thresholds(engine.thresholds))
+    every_px = to_frame(every.boxes_px)
+    shown = candidates(proposals.rows, engine.thresholds)
+    # As `engines.decode.detections`: what lies in the border is no detection.
+    sides_px = to_frame(shown.boxes_px)
+    shown = shown.select(np.flatnonzero((sides_px[:, 2:] - sides_px[:, :2]).min(1, initial=np.inf) >= 1))
+    shown_px = to_frame(shown.boxes_px)
+    counts, partner = unignored(shown_px, pair_with_truth(shown_px, picture.boxes_px), picture.ignored_px)
+    shown, shown_px = shown.select(counts), shown_px[counts]
+    stated = (picture.attributes >= 0).any(1)
+    wanted = (partner >= 0) & stated
+    probabilities = np.full((len(partner), taxonomy.n_logits), np.nan, np.float32)
+    probabilities[wanted] = engine.describe(shown.boxes_px[partner[wanted]])
+    labels, told = _as_published(engine, picture, every.boxes_px, every_px)
+    truth = picture.boxes_px, picture.classes
+    return PictureResult(
+        judged=Judged(every_px, every.scores, every.classes, *truth, picture.ignored_px),
+        shown=Example(picture.path, shown_px, shown.scores, shown.classes, *truth, partner, picture.ignored_px),
+        labels=picture.attributes[stated],
+        probabilities=probabilities[stated],
+        published_labels=labels,
+        published_told=told,
+        timings_ms=timings_ms,
+        limit_met=shown.limit_met,
+    )
+
+
+def _as_published(engine: NetworkEngine, picture: LabelledImage, boxes_px: Float32, frame_boxes_px: Float32) -> tuple[Int64, Int64]:
+    """Labels and answers of the cells that the published rule keeps; boxes in input px and the same in px of the picture."""
+    taxonomy = engine.info.taxonomy
+    columns = two_valued(taxonomy)
+    labels = picture.attributes[:, columns]
+    whole = (labels >= 0).all(1)
+    if not len(boxes_px) or not whole.any():
+        return labels[:0], labels[:0]
+    probabilities = engine.describe(boxes_px[published_pairs(frame_boxes_px, picture.boxes_px)[whole]])
+    told = np.stack([probabilities[:, taxonomy.groups[i]].argmax(1) for i in columns], 1).astype(np.int64)
+    return labels[whole], told
