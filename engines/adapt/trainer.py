@@ -22,12 +22,11 @@ from engines.data.augment import Sample
 from engines.detections import Image
 from engines.network import AttriDet
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
-from engines.training.dataset import Batch, TrainingSet, collate
+from engines.training.dataset import Batch, Item, TrainingSet, collate
 from engines.training.loop import Run, Trainer
 
 Method = Literal["source-only", "confmix", "daca"]
 METHODS: tuple[Method, ...] = ("source-only", "confmix", "daca")
-Row = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,17 @@ class PairedBatch(Batch):
     target: Tensor
 
 
-class PairedSet(Dataset[tuple[Row, Row]]):
+@dataclass(frozen=True, eq=False)
+class Made:
+    """Pictures made of target pictures, (B', 3, H, W) uint8, their targets and regions to ignore as the loss takes them, and its weight."""
+
+    images: Tensor
+    targets: Tensor
+    ignored: Tensor | None
+    gamma: float
+
+
+class PairedSet(Dataset[tuple[Item, Item]]):
     """Item i: sample i of the source and of the target, a pure function of seed, epoch and i. The target must not be the shorter."""
 
     def __init__(self, source: TrainingSet, target: TrainingSet, recoloured: float = 0.0) -> None:
@@ -82,7 +91,7 @@ class PairedSet(Dataset[tuple[Row, Row]]):
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, position: int) -> tuple[Row, Row]:
+    def __getitem__(self, position: int) -> tuple[Item, Item]:
         source, target = self.source[position], self.target[position]
         rng = np.random.default_rng([self.source.seed, self.source.epoch, position, 2])
         if rng.random() < self.recoloured:
@@ -92,10 +101,10 @@ class PairedSet(Dataset[tuple[Row, Row]]):
         return source, target
 
 
-def collate_pairs(items: Sequence[tuple[Row, Row]]) -> PairedBatch:
+def collate_pairs(items: Sequence[tuple[Item, Item]]) -> PairedBatch:
     """Stack source and target samples."""
     source = collate([s for s, _ in items])
-    return PairedBatch(source.images, source.targets, source.attributes, torch.stack([t[0] for _, t in items]))
+    return PairedBatch(**vars(source), target=torch.stack([t[0] for _, t in items]))
 
 
 class AdaptTrainer(Trainer):
@@ -131,15 +140,19 @@ class AdaptTrainer(Trainer):
         total, parts = super().joint_loss(batch)
         if not isinstance(batch, PairedBatch) or self.adaptation.method == "source-only":
             return total, parts
-        made = self._mixed(batch) if self.adaptation.method == "confmix" else self._composed(batch)
+        believed = self._believed(batch.target)
+        made = self._mixed(batch, believed) if self.adaptation.method == "confmix" else self._composed(batch, believed)
+        taught = {
+            "pseudo_boxes": torch.tensor(float(sum(len(sure) for sure, _ in believed))),
+            "taught": torch.tensor(float(made is not None)),
+        }
         if made is None:
-            return total, {**parts, "target": torch.zeros(()), "gamma": torch.zeros(())}
-        images, wanted, gamma = made
-        levels, _ = self.forward(self.model, images)
-        loss, _ = self.detection_loss(levels, wanted.to(self.device))
+            return total, {**parts, "target": torch.zeros(()), "gamma": torch.zeros(()), **taught}
+        levels, _ = self.forward(self.model, made.images)
+        loss, _ = self.detection_loss(levels, made.targets.to(self.device), made.ignored)
         # The loss is a sum over pictures: where some gave nothing to learn from, the others do not count for more.
-        part = gamma * self.adaptation.weight * loss
-        return total + part, {**parts, "target": part.detach() / len(batch.images), "gamma": torch.tensor(gamma)}
+        part = made.gamma * self.adaptation.weight * loss
+        return total + part, {**parts, "target": part.detach() / len(batch.images), "gamma": torch.tensor(made.gamma), **taught}
 
     def _believed(self, images: Tensor) -> list[tuple[Found, Found]]:
         """For each picture of a batch the teacher's pseudo-labels, and the boxes of which it is unsure (see `Adaptation.unsure`)."""
@@ -156,13 +169,12 @@ class AdaptTrainer(Trainer):
         found = pseudo_labels(model, levels, replace(published, confidence=lowest), trust)
         return [divide(Found(f.boxes.clip(0, (*size, *size)), f.classes, f.scores), confidence) for f in found]
 
-    def _mixed(self, batch: PairedBatch) -> tuple[Tensor, Tensor, float] | None:
-        """ConfMix's pictures, their targets and gamma; None where the teacher found nothing in any target picture."""
+    def _mixed(self, batch: PairedBatch, target: Sequence[tuple[Found, Found]]) -> Made | None:
+        """ConfMix's pictures; None where the teacher found nothing in any target picture."""
         hw = (batch.images.shape[2], batch.images.shape[3])
-        target = self._believed(batch.target)
         pseudo = self.adaptation.source_boxes == "pseudo"
         source = [sure for sure, _ in self._believed(batch.images)] if pseudo else truths(batch)
-        images, found, sure, boxes = [], [], 0.0, 0
+        images, found, ignored, sure, boxes = [], [], [], 0.0, 0
         for number, (one, unsure) in enumerate(target):
             quadrant = confmix.surest(one, hw, unsure)
             if quadrant is None:
@@ -171,17 +183,20 @@ class AdaptTrainer(Trainer):
             image = batch.images[number].clone()
             where = (slice(None), *quadrant.slices(hw))
             image[where] = batch.target[number][where]
+            regions = batch.ignored[batch.ignored[:, 0] == number, 1:].numpy()
+            ignored.append(np.pad(confmix.left_regions(regions, quadrant, hw), ((0, 0), (1, 0)), constant_values=len(images)))
             images.append(image)
             found.append(mixed)
             sure, boxes = sure + gamma * len(mixed), boxes + len(mixed)
-        return (torch.stack(images), targets(found, hw), sure / max(boxes, 1)) if images else None
+        regions = torch.from_numpy(np.concatenate(ignored)) if images else None
+        return Made(torch.stack(images), targets(found, hw), regions, sure / max(boxes, 1)) if images else None
 
-    def _composed(self, batch: PairedBatch) -> tuple[Tensor, Tensor, float] | None:
-        """DACA's pictures and their targets; None where the teacher found nothing in any target picture."""
+    def _composed(self, batch: PairedBatch, target: Sequence[tuple[Found, Found]]) -> Made | None:
+        """DACA's pictures, without a part of the source; None where the teacher found nothing in any target picture."""
         hw = (batch.images.shape[2], batch.images.shape[3])
         rng = np.random.default_rng([self.run.seed, 7, self.iteration])
         images, boxes = [], []
-        for number, (one, unsure) in enumerate(self._believed(batch.target)):
+        for number, (one, unsure) in enumerate(target):
             corner = daca.surest(one, hw, unsure)
             if corner is None:
                 continue
@@ -193,7 +208,7 @@ class AdaptTrainer(Trainer):
             if len(found):
                 images.append(torch.from_numpy(image.transpose(2, 0, 1).copy()))
                 boxes.append(found)
-        return (torch.stack(images), targets(boxes, hw), 1.0) if images else None
+        return Made(torch.stack(images), targets(boxes, hw), None, 1.0) if images else None
 
 
 def truths(batch: Batch) -> list[Found]:

@@ -168,7 +168,7 @@ class Trainer:
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """L_det + lambda x L_attr of one batch, and its parts; of this process's slice, so that all processes' add up."""
         levels, taps = self.forward(self.model, batch.images)
-        total, parts = self.detection_loss(levels, batch.targets.to(self.device))
+        total, parts = self.detection_loss(levels, batch.targets.to(self.device), batch.ignored)
         if self.run.hyper.attribute == 0:  # YOLOv5 alone: the attribute head neither learns nor costs time
             return total, {**parts._asdict(), "attr": torch.zeros_like(parts.box)}
         known = (batch.attributes >= 0).any(1)
