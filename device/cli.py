@@ -166,10 +166,10 @@ def watch(
 ) -> None:
     """The supervisor's terminal: print each slide's summary as it arrives."""
     with _advice():
-        from device.settings.config import BrokerSection
+        from device.settings.config_file import broker_from_options
         from device.supervisor.watch import watch as watch_broker
 
-        section = BrokerSection(
+        section = broker_from_options(
             host=host, port=port, username=username, password_file=password_file, tls=tls, ca_file=ca_file, topic_root=topic_root
         )
         watch_broker(section, device=device, count=count, client_id=client_id)

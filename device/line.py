@@ -94,7 +94,7 @@ class Line:
             self.engine.info,
             config.engine.identify_threshold,
             CalibrationProvenance.of(self.profile, config.microscope.objective, width_px),
-            SourceProvenance.of(config.camera.kind, self.source.status.name),
+            SourceProvenance.of(config.camera, self.source.status.name),
             config.device.id,
             read_boot_id(),
             time_trusted(self.clock.now()),

@@ -13,9 +13,10 @@ import cv2
 
 from engines.data.labels import Picture
 from engines.data.layout import FLAT, find_subsets
-from engines.data.leukemiaattri import read_pictures
+from engines.data.leukemiaattri import admit
 from engines.detections import Image
 from engines.errors import DataError
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 _FIELD = re.compile(r"([^_]+)_(\d+)(?:_|$)")
 _COLUMNS = ("source", "target")
@@ -77,7 +78,8 @@ def read_side(root: Path, split: str | None = None) -> list[SidePicture]:
                 continue
             present.add(one.name)
             if split is None or one.name == split:
-                found += [SidePicture(p, one.name, field_of(p.path.name)) for p in read_pictures(one).pictures]
+                ((read,), _) = admit([one], root, LEUKEMIA_ATTRI)
+                found += [SidePicture(p, one.name, field_of(p.path.name)) for p in read.pictures]
     if not found:
         splits = ", ".join(sorted(present - {FLAT})) or "none, its pictures lie flat"
         raise DataError(f"{root}: no picture in split {split}; splits there: {splits}" if split else f"{root}: holds no picture")

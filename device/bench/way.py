@@ -78,6 +78,7 @@ class Held:
 
     live = False
     skipped: tuple[str, ...] = ()
+    notice = ""
 
     def __init__(self, images: Sequence[Image]) -> None:
         self._images, self._clock, self._next = images, SystemClock(), 0

@@ -76,6 +76,11 @@ class Camera(Protocol):
         """Names of stored pictures that could not be read so far; empty for devices."""
         ...
 
+    @property
+    def notice(self) -> str:
+        """One line on what the device refused of the configuration, known once it is open; empty where it took everything."""
+        ...
+
     def read(self) -> Frame:
         """The next frame; blocks until there is one.
 

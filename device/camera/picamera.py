@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -33,19 +32,6 @@ _FORMATS: dict[str, int | None] = {
     "YUYV": cv2.COLOR_YUV2BGR_YUYV,
     "MJPEG": cv2.COLOR_RGB2BGR,  # picamera2 decodes it
 }
-
-
-def list_libcamera() -> tuple[str, ...]:
-    """Ids of the cameras that libcamera sees through picamera2, in the order of camera.camera; empty where it is not installed."""
-    if importlib.util.find_spec("picamera2") is None:
-        return ()
-    try:
-        from picamera2 import Picamera2
-
-        return tuple(f"{info.get('Model', 'camera')} ({info.get('Id', '?')})" for info in Picamera2.global_camera_info())
-    except Exception as error:  # picamera2 raises whatever libcamera's binding does, import errors included
-        log.warning("picamera2 is installed but cannot be used: %s", error)
-        return ()
 
 
 class Picamera2Camera:

@@ -81,6 +81,10 @@ class ReplayCamera:
     def skipped(self) -> tuple[str, ...]:
         return self._source.skipped if self._source is not None else ()
 
+    @property
+    def notice(self) -> str:
+        return ""
+
     def read(self) -> Frame:
         """The next frame. Raises EndOfSourceError after the last, CameraLostError when a stream closed or fell silent."""
         if self._source is None:

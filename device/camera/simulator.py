@@ -35,6 +35,7 @@ class SimulatorCamera:
     """
 
     skipped: tuple[str, ...] = ()
+    notice = ""
 
     def __init__(self, section: SimulatorSection, clock: Clock) -> None:
         self._section = section

@@ -8,7 +8,7 @@ import numpy as np
 
 from device.display import marks
 from device.display.layout import Rect, Unit
-from device.display.palette import ARTEFACT, HALO, TEXT, TypeStyle, mix
+from device.display.palette import HALO, TEXT, TypeStyle, mix
 from device.display.text import Piece
 from engines.detections import Image
 
@@ -119,8 +119,8 @@ def _paint(place: Image, box: Rect, style: TypeStyle | None, unit: Unit) -> None
         marks.outline(place, marks.grow(edge, dark), thick + 2 * dark, HALO)
         marks.dashed(place, edge, thick, unit(14), TEXT, HALO)
     elif style.artefact:
-        marks.outline(place, marks.grow(box, 1), unit(1) + 2, mix(HALO, ARTEFACT, 0.6))
-        marks.outline(place, box, unit(1), ARTEFACT)
+        marks.outline(place, marks.grow(box, 1), unit(1) + 2, mix(HALO, style.colour, 0.6))
+        marks.outline(place, box, unit(1), style.colour)
     elif style.blast:
         thick, gap = unit(3), unit(3)
         edge = marks.grow(box, thick // 2)

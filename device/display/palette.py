@@ -1,7 +1,6 @@
-"""The screen's colours, and for each cell type its colour, marker and code; how they are drawn lives in `marks` and `field`.
+"""The screen's colours, and for each cell type of a taxonomy its colour, marker and code; `marks` and `field` draw them.
 
-The colours of the types start from Okabe and Ito's set (jfly.uni-koeln.de/color) and were then moved by search until types that
-share a marker stay apart under simulated protanopia, deuteranopia and tritanopia; a test holds that. Marker = family of cells.
+A test holds that types that share a marker stay apart under simulated protanopia, deuteranopia and tritanopia.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ FAIL = bgr("FF7466")
 LEVELS: dict[str, Colour] = {"ok": OK, "busy": BUSY, "warn": WARN, "fail": FAIL}
 
 UNIDENTIFIED = bgr("F3F6F9")
-ARTEFACT = bgr("A3ACB7")
 
 
 @dataclass(frozen=True)
@@ -52,45 +50,24 @@ class TypeStyle:
     artefact: bool
 
 
-_KNOWN: dict[str, tuple[str, str, str]] = {
-    "Myeloblast": ("F75032", "diamond", "MYB"),
-    "Lymphoblast": ("1FA2FA", "diamond", "LYB"),
-    "Monoblast": ("FED939", "diamond", "MOB"),
-    "Promonocyte": ("7FF3EA", "diamond", "PMO"),
-    "Abnormal promyelocyte": ("DA6293", "diamond", "APM"),
-    "Neutrophil": ("F6F6EE", "disc", "NEU"),
-    "Eosinophil": ("EF8B24", "disc", "EOS"),
-    "Basophil": ("847AFF", "disc", "BAS"),
-    "Myelocyte": ("36DAFF", "disc", "MYC"),
-    "Metamyelocyte": ("A4CC88", "disc", "MMC"),
-    "Lymphocyte": ("C4B1E5", "square", "LYM"),
-    "Atypical lymphocyte": ("74A33B", "square", "ATL"),
-    "Monocyte": ("CC8DE7", "triangle", "MON"),
-}
 _SPARE = ("36DAFF", "EF8B24", "C4B1E5", "A4CC88", "F75032", "847AFF", "FED939", "DA6293")
 _SPARE_MARKERS = ("disc", "square", "triangle")
 
 
 @lru_cache(maxsize=8)
 def type_styles(taxonomy: Taxonomy) -> tuple[TypeStyle, ...]:
-    """One style for each class of `taxonomy`, in its order; types that are not known here get spare colours and codes of their own."""
+    """One style for each class of `taxonomy`, in its order; what its file does not say is a spare colour, marker or code."""
     styles: list[TypeStyle] = []
-    codes: set[str] = set()
-    spare = 0
-    for index, name in enumerate(taxonomy.classes):
-        blast, artefact = taxonomy.is_blast(index), taxonomy.is_artefact(index)
-        if artefact:
-            colour, marker, code = ARTEFACT, "cross", "ART"
-        elif name in _KNOWN:
-            rgb_hex, marker, code = _KNOWN[name]
-            colour = bgr(rgb_hex)
-        else:
-            colour = bgr(_SPARE[spare % len(_SPARE)])
-            marker = "diamond" if blast else _SPARE_MARKERS[spare // len(_SPARE) % len(_SPARE_MARKERS)]
-            code = _new_code(name, codes)
-            spare += 1
+    codes = {one.code for one in taxonomy.types}
+    looks = {(one.colour, one.marker) for one in taxonomy.types}
+    for index, one in enumerate(taxonomy.types):
+        blast = taxonomy.is_blast(index)
+        spare = [(c, m) for m in (("diamond",) if blast else _SPARE_MARKERS) for c in _SPARE if one.marker in ("", m)]
+        colour, marker = next((look for look in spare if look not in looks), (_SPARE[index % len(_SPARE)], "disc"))
+        colour, marker, code = one.colour or colour, one.marker or marker, one.code or _new_code(one.name, codes)
+        looks.add((colour, marker))
         codes.add(code)
-        styles.append(TypeStyle(name, colour, marker, code, blast, artefact))
+        styles.append(TypeStyle(one.name, bgr(colour), marker, code, blast, taxonomy.is_artefact(index)))
     return tuple(styles)
 
 

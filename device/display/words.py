@@ -22,27 +22,6 @@ SIMULATOR_NOTICE = "SIMULATOR — rendered film, not a patient"
 DOUBT_BELOW = 0.65
 """An attribute whose most probable value is less probable than this bears a question mark."""
 
-_NOUNS = {
-    "cell_size": "cell",
-    "nuclear_chromatin": "chromatin",
-    "nuclear_shape": "nucleus",
-    "nucleolus": "nucleolus",
-    "cytoplasm": "cytoplasm",
-    "cytoplasmic_basophilia": "basophilia",
-    "cytoplasmic_vacuoles": "vacuoles",
-}
-_TELLING = (
-    ("nucleolus", "prominent"),
-    ("nuclear_chromatin", "open"),
-    ("cytoplasmic_vacuoles", "prominent"),
-    ("nuclear_shape", "irregular"),
-    ("cytoplasm", "scanty"),
-    ("cell_size", "large"),
-    ("cell_size", "small"),
-    ("cytoplasmic_basophilia", "moderate"),
-)
-"""Values that set a cell apart from an ordinary mature one, the most telling first; they are named where there is no room for all."""
-
 
 class Phrase(NamedTuple):
     """One attribute in words; a lower rank is more telling."""
@@ -77,12 +56,12 @@ def phrases_of_cells(attributes: Float32, taxonomy: Taxonomy) -> tuple[tuple[Phr
 def _vocabulary(taxonomy: Taxonomy) -> tuple[tuple[Phrase, ...], ...]:
     """All that can be said of each attribute: of its first value, of it in doubt, of its second value, and so on."""
     out = []
+    last = max((rank for attribute in taxonomy.attributes for _, rank in attribute.telling), default=0)
     for place, attribute in enumerate(taxonomy.attributes):
-        noun = _NOUNS.get(attribute.key, attribute.name.lower())
+        noun, ranks = attribute.noun or attribute.name.lower(), dict(attribute.telling)
         phrases: list[Phrase] = []
         for word in attribute.values:
-            telling = (attribute.key, word)
-            rank = _TELLING.index(telling) if telling in _TELLING else len(_TELLING) + place
+            rank = ranks.get(word, last + 1 + place)
             words = f"{'no' if word == 'absent' else word} {noun}"
             phrases += (Phrase(words, rank), Phrase(f"{words}?", rank))
         out.append(tuple(phrases))

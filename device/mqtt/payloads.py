@@ -1,53 +1,34 @@
 """What is sent, as frozen models that are also the published JSON Schemas: `SlideSummary`, `DeviceStatus`. No topics, no connection.
 
 Meaning lives in the payload, never in MQTT 5 properties, so that 3.1.1 brokers carry all of it. Senders add no field that is not in
-the model; receivers ignore fields they do not know, so a later version may add some without a new schema number.
+the model; receivers ignore fields they do not know, so a later version may add some without a new schema number. Such a field is
+declared with `later`: whoever builds a message must give it, and in a message from an older device it is None.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
-import pydantic_core
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 from typing_extensions import Self
 
 from calibration.profile import CalibrationProfile
+from device.mqtt.message import Line, Part, Payload, PayloadError, Received, later, one_line, read
+from device.settings.config import CameraBase
 from engines.runtime.base import EngineInfo
+
+__all__ = ["DeviceStatus", "PayloadError", "SlideSummary", "read_status", "read_summary"]
 
 NOTICE: Final = "For review, not a diagnosis."
 BLAST_NOTE: Final = "Preliminary: a person must confirm every blast."
 
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
-"""Text without control characters, so that a payload cannot write to a receiver's terminal."""
 DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Count = Annotated[int, Field(ge=0)]
 Percent = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
 Threshold = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class PayloadError(Exception):
-    """A received payload is not what its schema says; the message names the first field that is wrong. Tell the sender's keeper."""
-
-
-class Part(BaseModel):
-    """Base of every object in a payload: frozen; what the model does not know is refused when it is built."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
-
-
-class Payload(Part):
-    """Base of the two messages."""
-
-    def to_bytes(self) -> bytes:
-        """UTF-8 JSON, the bytes that are sent."""
-        return self.model_dump_json(by_alias=True).encode()
 
 
 class DifferentialShare(Part):
@@ -159,16 +140,22 @@ class SourceProvenance(Part):
     simulated: bool = Field(description="True: rendered film, no patient's blood.")
 
     @classmethod
-    def of(cls, kind: str, name: str) -> Self:
+    def of(cls, camera: CameraBase, name: str) -> Self:
         """`name` without what must not leave the device: a stream's user and password, and the folders above stored pictures."""
         text = one_line(name)
         if "://" in text:
             scheme, _, rest = text.partition("://")
             host, slash, path = rest.partition("/")
             text = f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
-        elif kind == "replay":
+        elif camera.stored:
             text = text.rstrip("/").rpartition("/")[2]
-        return cls(kind=kind, name=text, simulated=kind == "simulator")
+        return cls(kind=camera.kind, name=text, simulated=camera.simulated)
+
+
+class SoftwareVersion(Part):
+    """What wrote the summary; model and calibration, with their versions, stand in fields of their own."""
+
+    leukoscope: Line
 
 
 class SlideSummary(Payload):
@@ -200,6 +187,7 @@ class SlideSummary(Payload):
     calibration: CalibrationProvenance
     source: SourceProvenance
     skipped_pictures: Count = Field(description="Stored pictures that could not be read.")
+    versions: SoftwareVersion | None = later("1.1", "The software that wrote this summary.")
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -275,66 +263,11 @@ class DeviceStatus(Payload):
         return other is not None and other.model_copy(update=running) == self
 
 
-def one_line(text: str) -> str:
-    """`text` on one line: white space runs become one space; control characters and what is no Unicode text become "?"."""
-    text = text.encode("utf-8", "replace").decode()
-    return "".join(c if ord(c) >= 0x20 and not 0x7F <= ord(c) <= 0x9F else "?" for c in " ".join(text.split()))
-
-
-_P = TypeVar("_P", bound=Payload)
-
-
-@dataclass(frozen=True)
-class Received(Generic[_P]):
-    """A payload that was understood, and the fields (by path) that a newer sender put in and this receiver does not know."""
-
-    payload: _P
-    ignored: tuple[str, ...] = ()
-
-
 def read_summary(data: bytes) -> Received[SlideSummary]:
     """Parse a summary's bytes. Raises PayloadError naming what is wrong."""
-    return _read(SlideSummary, data)
+    return read(SlideSummary, data)
 
 
 def read_status(data: bytes) -> Received[DeviceStatus]:
     """Parse a status' bytes. Raises PayloadError naming what is wrong."""
-    return _read(DeviceStatus, data)
-
-
-def _read(kind: type[_P], data: bytes) -> Received[_P]:
-    try:
-        document = pydantic_core.from_json(data, allow_inf_nan=False)
-    except ValueError as error:
-        raise PayloadError(f"not JSON: {error}") from error
-    if not isinstance(document, Mapping):
-        raise PayloadError("not a JSON object")
-    try:
-        return Received(_validated(kind, document))
-    except ValidationError as error:
-        if any(e["type"] != "extra_forbidden" for e in error.errors()):
-            raise PayloadError(_first(error)) from error
-        unknown = [e["loc"] for e in error.errors()]
-    known = copy.deepcopy(dict(document))
-    for *parents, name in unknown:
-        at: Any = known
-        for step in parents:
-            at = at[step]
-        del at[name]
-    try:
-        return Received(_validated(kind, known), tuple(".".join(map(str, path)) for path in unknown))
-    except ValidationError as error:  # what a validator of the whole object finds shows only now
-        raise PayloadError(_first(error)) from error
-
-
-def _validated(kind: type[_P], document: Mapping[str, Any]) -> _P:
-    # Through JSON, where UUIDs and dates are strings: the same rules as in the published schema.
-    return kind.model_validate_json(pydantic_core.to_json(document), strict=True)
-
-
-def _first(error: ValidationError) -> str:
-    details = error.errors()
-    known = [e for e in details if e["type"] != "extra_forbidden"] or details
-    path = ".".join(str(step) for step in known[0]["loc"]) or "the whole"
-    more = f" (and {len(known) - 1} more)" if len(known) > 1 else ""
-    return f"{path}: {known[0]['msg']}{more}"
+    return read(DeviceStatus, data)

@@ -7,25 +7,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from device.mqtt.payloads import DeviceStatus, Payload, SlideSummary
+from device.mqtt.message import Payload
+from device.mqtt.payloads import DeviceStatus, SlideSummary
 
 _BASE = "https://json-schema.org/draft/2020-12/schema"
 _PUBLISHED: dict[str, type[Payload]] = {"summary-1.json": SlideSummary, "status-1.json": DeviceStatus}
 
 
 def published_schemas() -> dict[str, str]:
-    """File name to the schema's text, as a receiver needs it: fields that are always sent are required, unknown ones are allowed."""
+    """File name to the schema's text, as a receiver needs it: valid for every form of the message, older and newer."""
     out = {}
     for name, model in _PUBLISHED.items():
-        schema = {"$schema": _BASE, **_open(model.model_json_schema(by_alias=True, mode="serialization"))}
+        schema = {"$schema": _BASE, **_open(model.model_json_schema(by_alias=True, mode="validation"))}
         out[name] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
     return out
 
 
 def _open(node: Any) -> Any:
-    """`node` without "additionalProperties": false: receivers ignore what they do not know, only senders are held to the model."""
+    """`node` as receivers need it: fields that they do not know are allowed, those that every form of the message has are required."""
     if isinstance(node, dict):
-        return {key: _open(value) for key, value in node.items() if not (key == "additionalProperties" and value is False)}
+        node = {key: _open(value) for key, value in node.items() if not (key == "additionalProperties" and value is False)}
+        if isinstance(fields := node.get("properties"), dict):
+            node["required"] = [name for name, field in fields.items() if "x-since" not in field]
+        return node
     return [_open(item) for item in node] if isinstance(node, list) else node
 
 

@@ -7,22 +7,24 @@ from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
+from device.mqtt.message import one_line
 from device.mqtt.payloads import (
     AttributeShares,
     Blasts,
     DifferentialShare,
     ModelProvenance,
     SlideSummary,
+    SoftwareVersion,
     TypeMorphology,
     Unidentified,
     ValueShare,
-    one_line,
 )
 from device.mqtt.provenance import Provenance
 from device.slide.description import describe
 from device.slide.model import Cell, Slide, SlideState
 from device.slide.tally import differential, percent
 from engines.taxonomy import Attribute, Taxonomy
+from engines.version import version
 
 _CLOSED: dict[SlideState, Literal["review", "aborted"]] = {
     SlideState.REVIEW: "review",
@@ -73,6 +75,7 @@ def build_summary(
         calibration=calibration,
         source=source,
         skipped_pictures=skipped_pictures,
+        versions=SoftwareVersion(leukoscope=one_line(version())),
     )
 
 

@@ -18,12 +18,10 @@ from device.slide.bank import MARGIN_SHARE, BankCell, morphology_bank
 from device.slide.description import CLEAR_MAJORITY, attribute_majorities
 from device.slide.model import Cell, Field, Slide
 from device.slide.tally import Differential, differential
-from engines.taxonomy import Taxonomy
+from engines.taxonomy import MIXED, Taxonomy
 
 PER_TYPE = 12
 """Cells of one type that the bank shows."""
-MIXED = "mixed"
-"""What attribute_majorities says where no word has a clear majority."""
 _NORMAL_95 = 1.959964
 """Half width of the central 95 % of a normal distribution, in standard deviations."""
 _SCALE_AT = 0.95
@@ -66,7 +64,7 @@ class Majority:
 
 @dataclass(frozen=True)
 class TypeMorphology:
-    """The seven words of one type, in the taxonomy's order of attributes."""
+    """The words of one type, in the taxonomy's order of attributes."""
 
     name: str
     mark: Mark

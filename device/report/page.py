@@ -15,7 +15,8 @@ from urllib.parse import quote
 import jinja2
 
 from device.errors import StoreError
-from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, one_line, read_summary
+from device.mqtt.message import one_line
+from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
 from device.report import content
 from device.report.whole import write_whole
 from device.slide.description import CLEAR_MAJORITY, NOTICE, describe
@@ -73,7 +74,7 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
     slide, made = stored.slide, stored.provenance
     taxonomy = made.model.taxonomy
     tally = differential(slide.cells, taxonomy)
-    summary = _summary(stored)
+    summary, summary_fault = _summary(stored)
     calibration, source = made.calibration, made.source
     bank = content.bank(slide, taxonomy, None if calibration is None else calibration.um_per_px)
     bar_um = next((um for um in _SCALE_BARS_UM if bank.tile_um is not None and um <= 0.6 * bank.tile_um), None)
@@ -112,6 +113,7 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
         source=source,
         sources=sorted({field.source for field in slide.fields}),
         summary=summary,
+        summary_fault=summary_fault,
         written_at=written_at or datetime.now(timezone.utc),
     )
 
@@ -142,14 +144,14 @@ def _took(slide: Slide) -> str:
     return f"{minutes} min {seconds:02d} s"
 
 
-def _summary(stored: StoredSlide) -> SlideSummary | None:
-    """What was sent of the slide: it alone keeps target and skipped pictures. None for an open slide, or a later version's."""
+def _summary(stored: StoredSlide) -> tuple[SlideSummary | None, str]:
+    """What was sent of the slide, by this or an older version, and what makes it unreadable: a later version's form, or damage."""
     if stored.summary is None:
-        return None
+        return None, ""
     try:
-        return read_summary(stored.summary).payload
-    except PayloadError:
-        return None
+        return read_summary(stored.summary).payload, ""
+    except PayloadError as error:
+        return None, str(error)
 
 
 def _screenshots(screens: Sequence[Path], out: Path) -> tuple[Screenshot, ...]:

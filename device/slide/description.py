@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from device.slide.model import Cell, Slide, SlideState
 from device.slide.tally import Differential, DifferentialRow
-from engines.taxonomy import Taxonomy
+from engines.taxonomy import MIXED, Taxonomy
 
 NOTICE = "For review, not a diagnosis."
 CLEAR_MAJORITY = 0.6
@@ -16,24 +16,6 @@ FEW_CELLS = 100
 """Under this many white blood cells per cents are too uncertain to stand without a word (ICSH asks for 200)."""
 MANY_UNIDENTIFIED_PERCENT = 10.0
 _MOST_TYPES, _LEAST_PERCENT, _LEAST_CELLS = 3, 5.0, 3  # types that are described; the others are only named
-_MIXED = "mixed"
-
-# How a value reads beside its noun. Attributes that another taxonomy brings are said as "name: value".
-_SIZE = {"small": "small cells", "medium": "medium-sized cells", "large": "large cells", _MIXED: "cells of mixed size"}
-_NUCLEUS: dict[str, dict[str, str]] = {
-    "nuclear_chromatin": {"open": "open chromatin", "coarse": "coarse chromatin", _MIXED: "mixed chromatin"},
-    "nuclear_shape": {"regular": "regular nuclei", "irregular": "irregular nuclei", _MIXED: "nuclei of mixed shape"},
-    "nucleolus": {
-        "inconspicuous": "inconspicuous nucleoli",
-        "prominent": "prominent nucleoli",
-        _MIXED: "mixed prominence of nucleoli",
-    },
-}
-_CYTOPLASM: dict[str, dict[str, str]] = {
-    "cytoplasm": {"scanty": "scanty", "abundant": "abundant", _MIXED: "variably abundant"},
-    "cytoplasmic_basophilia": {"slight": "slightly basophilic", "moderate": "moderately basophilic", _MIXED: "variably basophilic"},
-}
-_VACUOLES = {"absent": "without vacuoles", "prominent": "with prominent vacuoles", _MIXED: "with vacuoles in some"}
 
 
 def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> tuple[str, ...]:
@@ -48,7 +30,7 @@ def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> tu
         counted = "was counted" if differential.white_cells == 1 else "were counted"
         sentences.append(f"Only {_number(differential.white_cells, 'white blood cell')} {counted}: per cents of so few are uncertain.")
     sentences += _types(slide, differential, taxonomy)
-    sentences.append(_blasts(slide, differential))
+    sentences.append(_blasts(slide, differential, taxonomy))
     return (*sentences, *_left_out(differential), NOTICE)
 
 
@@ -62,7 +44,7 @@ def attribute_majorities(cells: Sequence[Cell], taxonomy: Taxonomy) -> dict[str,
     for key, seen in counts.items():
         word, count = seen.most_common(1)[0]
         if 2 * seen.total() > len(cells):
-            words[key] = word if count >= CLEAR_MAJORITY * seen.total() else _MIXED
+            words[key] = word if count >= CLEAR_MAJORITY * seen.total() else MIXED
     return words
 
 
@@ -77,38 +59,41 @@ def _types(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> list
         index = taxonomy.classes.index(row.name)
         cells = [c for c in slide.cells if c.identified and c.class_index == index]
         looks = _looks(attribute_majorities(cells, taxonomy), taxonomy) if row.count >= _LEAST_CELLS else ""
-        said = f"{_share(row.percent)} are {_plural(row.name)}" + (f" ({looks})" if looks else "")
+        said = f"{_share(row.percent)} are {_plural(row.name, taxonomy)}" + (f" ({looks})" if looks else "")
         sentences.append(f"Of {total}, {said}." if place == 0 else f"{said[0].upper()}{said[1:]}.")
     others = rows[len(described) :]
     if others:
-        sentences.append(f"Also seen: {_list(others)}.")
+        sentences.append(f"Also seen: {_list(others, taxonomy)}.")
     return sentences
 
 
 def _looks(words: Mapping[str, str], taxonomy: Taxonomy) -> str:
     """ "large cells with open chromatin, irregular nuclei and scanty, slightly basophilic cytoplasm without vacuoles" """
-    size = _SIZE.get(words.get("cell_size", ""), "")
-    parts = [table[words[key]] for key, table in _NUCLEUS.items() if words.get(key) in table]
-    cytoplasm = ", ".join(table[words[key]] for key, table in _CYTOPLASM.items() if words.get(key) in table)
-    vacuoles = _VACUOLES.get(words.get("cytoplasmic_vacuoles", ""), "")
-    if cytoplasm or vacuoles:
-        parts.append(" ".join(word for word in (cytoplasm, "cytoplasm", vacuoles) if word))
-    text = size or ("cells" if parts else "")
-    if parts:
-        text += " with " + (f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0])
-    known: dict[str, Mapping[str, str]] = {"cell_size": _SIZE, "cytoplasmic_vacuoles": _VACUOLES, **_NUCLEUS, **_CYTOPLASM}
-    stated = [(a.name.lower(), a.key, words[a.key]) for a in taxonomy.attributes if a.key in words]
-    foreign = [f"{name}: {word}" for name, key, word in stated if word not in known.get(key, {})]
-    return "; ".join(part for part in (text, *foreign) if part)
+    parts: dict[str, list[str]] = defaultdict(list)
+    for attribute in taxonomy.attributes:
+        word = words.get(attribute.key, "")
+        phrase = dict(attribute.phrases).get(word, "")
+        if phrase and attribute.part:
+            parts[attribute.part].append(phrase)
+        elif word:
+            parts["besides"].append(f"{attribute.name.lower()}: {word}")
+    features = list(parts["feature"])
+    if parts["cytoplasm"] or parts["cytoplasm-end"]:
+        adjectives, ends = ", ".join(parts["cytoplasm"]), " and ".join(parts["cytoplasm-end"])
+        features.append(" ".join(word for word in (adjectives, "cytoplasm", ends) if word))
+    text = ", ".join(parts["cells"]) or ("cells" if features else "")
+    if features:
+        text += " with " + (f"{', '.join(features[:-1])} and {features[-1]}" if len(features) > 1 else features[0])
+    return "; ".join(part for part in (text, *parts["besides"]) if part)
 
 
-def _blasts(slide: Slide, differential: Differential) -> str:
+def _blasts(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> str:
     if not differential.blasts:
         where = _number(len(slide.fields), "field")
         return f"Of blasts and blast equivalents none were identified in {where}; that does not exclude them."
     rows = [r for r in differential.by_count() if r.blast]
     total = f"{differential.blasts} of {differential.white_cells}"
-    return f"Blasts and blast equivalents make up {_share(differential.blast_percent)} ({total}): {_list(rows)}."
+    return f"Blasts and blast equivalents make up {_share(differential.blast_percent)} ({total}): {_list(rows, taxonomy)}."
 
 
 def _left_out(differential: Differential) -> list[str]:
@@ -123,8 +108,8 @@ def _left_out(differential: Differential) -> list[str]:
     return sentences
 
 
-def _list(rows: Sequence[DifferentialRow]) -> str:
-    return ", ".join(f"{_plural(r.name)} {_share(r.percent)}" for r in rows)
+def _list(rows: Sequence[DifferentialRow], taxonomy: Taxonomy) -> str:
+    return ", ".join(f"{_plural(r.name, taxonomy)} {_share(r.percent)}" for r in rows)
 
 
 def _share(value: float) -> str:
@@ -135,10 +120,11 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
-def _plural(name: str) -> str:
+def _plural(name: str, taxonomy: Taxonomy) -> str:
     """Within a sentence, as a plural; names that begin with an abbreviation ("NK cell") keep their capitals."""
+    given = taxonomy.types[taxonomy.classes.index(name)].plural
     lowered = name if name[1:2].isupper() else name[:1].lower() + name[1:]
-    return lowered if lowered.endswith("s") else lowered + "s"
+    return given or (lowered if lowered.endswith("s") else lowered + "s")
 
 
 __all__ = ["CLEAR_MAJORITY", "FEW_CELLS", "NOTICE", "attribute_majorities", "describe"]

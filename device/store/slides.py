@@ -11,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 from pydantic import ValidationError
 
-from device.mqtt.payloads import CalibrationProvenance, Part, SourceProvenance
+from device.mqtt.message import Part
+from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.provenance import Provenance
 from device.slide.model import OPEN_STATES, Cell, Field, ReviewState, Slide, SlideState
 from engines.detections import Float32
@@ -226,7 +227,7 @@ def _model_id(db: sqlite3.Connection, provenance: Provenance) -> int:
         *model.input_hw,
         model.score_threshold,
         provenance.identify_threshold,
-        json.dumps(model.taxonomy.to_dict(), sort_keys=True),
+        json.dumps(model.taxonomy.to_dict()),
     )
     columns = "name, version, digest, runtime, precision, input_height, input_width, score_threshold, identify_threshold, taxonomy"
     db.execute(f"INSERT INTO models ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
@@ -255,7 +256,7 @@ def _part_text(part: Part | None) -> str:
 def _part(kind: type[_P], text: str) -> _P | None:
     """What the calibration profile or the camera said of itself; None for what another version wrote."""
     try:
-        return kind.model_validate_json(text)
+        return kind.read(text)
     except ValidationError:
         return None
 

@@ -69,7 +69,7 @@ class PairedBatch(Batch):
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """Pictures made of target pictures, (B', 3, H, W) uint8, their targets and regions to ignore as the loss takes them, and its weight."""
+    """What was made of target pictures: (B', 3, H, W) uint8, with targets and regions to ignore as the loss takes them; gamma weighs it."""
 
     images: Tensor
     targets: Tensor

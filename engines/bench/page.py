@@ -93,7 +93,7 @@ def agreement_words(measured: Measured) -> str:
 
 
 def energy_words(measured: Measured) -> str:
-    """Joules a frame, or that none are told."""
+    """Joules a frame, or that this board counts none."""
     if measured.joules_a_frame is None:
         return "Energy: this machine does not tell."
     return f"Energy: {measured.joules_a_frame:.2f} J a frame of the whole path ({measured.meter})."
@@ -113,6 +113,6 @@ def _what_differs() -> list[str]:
         "it prints the computing alone, the other two as means.",
         "- It reads the next picture on the same cores while it computes, which slows it, in our favour; the pictures are BMP, so that "
         "this costs least. Every round is a new process, whose first five pictures do not count. It has no option for threads: "
-        "`OMP_NUM_THREADS` is set, and its libraries take the cores that they are held to. Its processor time cannot be told.",
+        "`OMP_NUM_THREADS` is set, and its libraries take the cores that they are held to. Its processor time cannot be measured.",
         "- Its OpenVINO computes in bfloat16, where the processor can, what is not INT8; ours in 32 bits.",
     ]

@@ -99,8 +99,9 @@ def plot(request: PlotRequest) -> None:
     """Draw the cells of each class and the values of each attribute, as the paper's Fig. 2 does."""
     from engines.commands.terminal import Terminal
     from engines.data.census import count
-    from engines.data.export import read_all
+    from engines.data.export import left_out
     from engines.data.layout import find_subsets
+    from engines.data.leukemiaattri import admit
     from engines.data.plots import draw
     from engines.taxonomy import LEUKEMIA_ATTRI
 
@@ -108,10 +109,11 @@ def plot(request: PlotRequest) -> None:
     names = sorted({split.name for split in chosen})
     if unknown := sorted(set(request.splits) - set(names)):
         raise DataError(f"{request.root}: no split '{unknown[0]}'; splits there: {', '.join(names)}")
-    read, missing = read_all([split for split in chosen if not request.splits or split.name in request.splits], LEUKEMIA_ATTRI)
+    asked = [split for split in chosen if not request.splits or split.name in request.splits]
+    read, faults = admit(asked, request.root, LEUKEMIA_ATTRI)
     counts = [count(one.split.label, one.pictures, LEUKEMIA_ATTRI) for one in read]
     draw(request.root.resolve().name, counts, LEUKEMIA_ATTRI, request.out)
     with Terminal() as terminal:
-        if missing:
-            terminal.warning(f"labels of {len(missing)} pictures that are not there are not counted")
+        for words in left_out(faults):
+            terminal.warning(f"not counted: {words}")
         terminal.message(f"{request.out}: written")

@@ -84,8 +84,7 @@ def warnings(planned: Plan) -> list[str]:
         for name, pictures in planned.sides.items()
         if name not in planned.shares
     ]
-    if planned.missing:
-        found.append(f"labels of {len(planned.missing)} pictures that are not there were left out, the first: {planned.missing[0]}")
+    found += [f"left out: {words}" for words in planned.left_out]
     return found
 
 

@@ -43,7 +43,7 @@ class Request:
 def run(request: Request) -> None:
     """Exports and says how far the graphs are from torch. Raises EnginesError."""
     from engines.export.bundle import export_bundle
-    from engines.training.checkpoint import load_any
+    from engines.network.checkpoint import load_any
 
     if request.side_px % 32:
         raise BundleError(f"--input {request.side_px}: the network's input must be a multiple of 32 px, e.g. 640")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -118,7 +118,7 @@ def _own(block: str, cost: tuple[float, float]) -> float:
 class _Judge:
     """The gate for any choice of blocks: the float bundle is measured once, each choice on one and the same pictures."""
 
-    def __init__(self, request: Request, source: Bundle, pictures: list[LabelledImage], data: str, split: str) -> None:
+    def __init__(self, request: Request, source: Bundle, pictures: Sequence[LabelledImage], data: str, split: str) -> None:
         self._request, self._pictures, self._data, self._split = request, pictures, data, split
         with (
             open_engine(source.path, "onnx", request.threads) as engine,
@@ -185,7 +185,7 @@ def _worst(result: GateResult, costs: dict[str, tuple[float, float]]) -> str | N
     return max(costs, key=lambda b: max(costs[b]), default=None)
 
 
-def _frames(request: Request, pictures: list[LabelledImage]) -> FrameSet:
+def _frames(request: Request, pictures: Sequence[LabelledImage]) -> FrameSet:
     """The calibration set: a list that `attridet frames` wrote, or chosen now from folders; never a picture that judges."""
     judging = frozenset(hashlib.sha256(p.path.read_bytes()).hexdigest() for p in pictures)
     if len(request.frames) == 1 and request.frames[0].suffix == ".json":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
-from engines.data.faults import Fault, Kind
+from engines.data.faults import Fault, Kind, Report
 from engines.data.labels import UNSIZED, CellLabel, Picture
 from engines.taxonomy import Taxonomy
 
@@ -21,11 +21,21 @@ SAME_CELL_IOU = 0.9
 """Two boxes that overlap so far cannot be two cells."""
 
 
-def box_faults(picture: Picture, taxonomy: Taxonomy, report: Callable[[Fault], None]) -> None:
-    """Report what is wrong with the boxes of one picture; sizes in px of the picture as decoded."""
+SMALLEST_PX = 2.0
+"""A box with a side up to here is a slip of the hand, no cell; YOLOv5 learns from none that small either."""
+
+
+def sound_boxes(picture: Picture, taxonomy: Taxonomy, report: Report) -> Picture:
+    """The picture without the boxes that are left out; what is wrong with any is reported. Sizes in px of the picture as decoded.
+
+    Of a box that stands there twice the first is kept; two of different classes are both marked as doubtful.
+    """
     cells = picture.cells if picture.size_hw != UNSIZED else ()
-    for cell in cells:
-        _outside(cell, picture, report)
+    dropped: set[int] = set()
+    doubtful: set[int] = set()
+    for n, cell in enumerate(cells):
+        if not _inside(cell, picture, report):
+            dropped.add(n)
         if taxonomy.is_artefact(cell.code) and any(code >= 0 for code in cell.attributes):
             stated = [a.name for a, code in zip(taxonomy.attributes, cell.attributes, strict=True) if code >= 0]
             words = (
@@ -33,43 +43,63 @@ def box_faults(picture: Picture, taxonomy: Taxonomy, report: Callable[[Fault], N
             )
             report(Fault(Kind.ARTEFACT_ATTRIBUTES, cell.place, words))
     for n, second in enumerate(cells):
-        for first in cells[:n]:
-            _twice(first, second, picture, taxonomy, report)
+        for m, first in enumerate(cells[:n]):
+            kind = _twice(first, second, picture, taxonomy, report) if not {m, n} & dropped else None
+            if kind is Kind.BOX_TWO_CLASSES:
+                doubtful |= {m, n}
+            elif kind is not None:
+                dropped.add(n)
+    if picture.labels is None or not dropped | doubtful:
+        return picture
+    kept = tuple(replace(cell, doubtful=n in doubtful) for n, cell in enumerate(cells) if n not in dropped)
+    return replace(picture, labels=replace(picture.labels, cells=kept))
 
 
-def _outside(cell: CellLabel, picture: Picture, report: Callable[[Fault], None]) -> None:
+def _inside(cell: CellLabel, picture: Picture, report: Report) -> bool:
+    """Whether the box is large enough for a cell; says where it lies wrong."""
     height, width = picture.size_hw
     x0, y0, x1, y1 = cell.xyxy_px
     over = max(-x0, -y0, x1 - width, y1 - height)
     where = f"{picture.path.name}: {_words(cell)}"
-    if cell.xywh_px[2] == 0 or cell.xywh_px[3] == 0:
-        report(Fault(Kind.BOX_EMPTY, cell.place, f"{where} has no area; training passes over it"))
-    if over > OVERHANG_PX:
+    _, _, wide, high = cell.xywh_px
+    if min(wide, high) == 0:
+        report(Fault(Kind.BOX_EMPTY, cell.place, f"{where} has no area"))
+        return False
+    shared = max(0.0, min(x1, width) - max(x0, 0.0)) * max(0.0, min(y1, height) - max(y0, 0.0))
+    if shared < wide * high / 2:
+        report(Fault(Kind.BOX_AWAY, cell.place, f"{where} lies mostly outside the picture of {width} x {height} px; draw it again"))
+    elif min(wide, high) <= SMALLEST_PX:
+        report(Fault(Kind.BOX_TINY, cell.place, f"{where} is too small for a cell (a side of {SMALLEST_PX:g} px or less)"))
+        return False
+    elif over > OVERHANG_PX:
         report(Fault(Kind.BOX_OUTSIDE, cell.place, f"{where} leaves the picture of {width} x {height} px by {over:.2f} px"))
     elif over > NOISE_PX:
         report(Fault(Kind.BOX_OVERHANGS, cell.place, f"{where} leaves the picture by {over:.2f} px"))
+    return True
 
 
-def _twice(first: CellLabel, second: CellLabel, picture: Picture, taxonomy: Taxonomy, report: Callable[[Fault], None]) -> None:
+def _twice(first: CellLabel, second: CellLabel, picture: Picture, taxonomy: Taxonomy, report: Report) -> Kind | None:
+    """What it is, reported, where two labels are of one and the same cell."""
     same_edges = _edges_apart(first, second) <= SAME_BOX_PX
     if not same_edges and _iou(first, second) < SAME_CELL_IOU:
-        return
+        return None
     where = f"{picture.path.name}: {_words(second)}"
     at = f"line {first.place.line}" if first.place.line != second.place.line else f"column {first.place.column} of this line"
     if first.code != second.code:
-        names = f"{taxonomy.classes[first.code]} ({at}) and {taxonomy.classes[second.code]}"
-        report(Fault(Kind.BOX_TWO_CLASSES, second.place, f"{where} is {names}; one of them is wrong"))
+        kind = Kind.BOX_TWO_CLASSES
+        words = f"{where} is {taxonomy.classes[first.code]} ({at}) and {taxonomy.classes[second.code]}; one of them is wrong"
     elif same_edges and first.attributes == second.attributes:
-        report(
-            Fault(Kind.ROW_TWICE, second.place, f"{where}, {taxonomy.classes[first.code]}, stands there already ({at}); take one out")
-        )
+        kind = Kind.ROW_TWICE
+        words = f"{where}, {taxonomy.classes[first.code]}, stands there already ({at}); take one out"
     else:
+        kind = Kind.BOX_TWICE
         what = "with other attributes" if first.attributes != second.attributes else f"at {_words(first)}"
         words = f"{where}, {taxonomy.classes[first.code]}, stands there already {what} ({at}); take one out"
-        report(Fault(Kind.BOX_TWICE, second.place, words))
+    report(Fault(kind, second.place, words))
+    return kind
 
 
-def disagreements(first: Picture, second: Picture, taxonomy: Taxonomy, report: Callable[[Fault], None]) -> None:
+def disagreements(first: Picture, second: Picture, taxonomy: Taxonomy, report: Report) -> None:
     """Report where the JSON (`first`) and the TXT (`second`) of one picture say different things.
 
     Boxes pair off by their edges, within 1 px or a thousandth of the longer side (TXT has three decimals at least). What one side does

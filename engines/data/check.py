@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.data.boxes import box_faults, disagreements
-from engines.data.census import Census, count, in_order, sources_of, together
-from engines.data.coco import read_coco
+from engines.data.census import Census, count, in_order, together
 from engines.data.faults import Fault, Kind, Level, Place
-from engines.data.labels import UNSIZED, Picture
 from engines.data.layout import FLAT, Split, Subset, film_name, find_subsets
-from engines.data.leukemiaattri import match_names, txt_pictures
 from engines.data.pictures import Decoded, decode
+from engines.data.reading import read_labels
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 Progress = Callable[[int, int], None]
@@ -77,7 +74,14 @@ def check(root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | 
             if progress is not None:
                 progress(len(decoded), len(paths))
     findings: list[Fault] = []
-    censuses = [_check_split(split, pictures[split.label], decoded, taxonomy, findings.append) for split in splits]
+    censuses = []
+    for split in splits:
+        for path in pictures[split.label]:
+            if decoded[path].fault:
+                words = f"{decoded[path].fault}; copy it again from its source or take it out"
+                findings.append(Fault(Kind.IMAGE_CORRUPT, Place(path), words))
+        read = read_labels(split, taxonomy, findings.append, lambda path: decoded[path].size_hw, both=True)
+        censuses.append(count(split.label, read.pictures, taxonomy, read.sources))
     for subset in subsets:
         for archive in subset.packed:
             findings.append(Fault(Kind.LABELS_PACKED, Place(archive), f"{subset.name} has no labels but this archive; unpack it there"))
@@ -86,79 +90,6 @@ def check(root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | 
     order = {kind: position for position, kind in enumerate(Kind)}
     findings.sort(key=lambda f: (order[f.kind], f.place, f.message))
     return Checked(root, taxonomy, tuple(subsets), tuple(censuses), tuple(findings))
-
-
-def _check_split(
-    split: Split, paths: list[Path], decoded: dict[Path, Decoded], taxonomy: Taxonomy, report: Callable[[Fault], None]
-) -> Census:
-    """Faults of one split to `report`; its census, from the JSON where there is one, else from TXT."""
-    for path in paths:
-        if decoded[path].fault:
-            report(Fault(Kind.IMAGE_CORRUPT, Place(path), f"{decoded[path].fault}; copy it again from its source or take it out"))
-    stems: dict[str, Path] = {}
-    for path in paths if split.txt is not None else ():
-        other = stems.setdefault(path.stem, path)
-        if other != path:
-            report(Fault(Kind.STEM_TWICE, Place(path), f"{other.name} and {path.name} share {path.stem}.txt; rename one of them"))
-
-    def size_of(path: Path) -> tuple[int, int]:
-        return decoded[path].size_hw or stated.get(path) or UNSIZED
-
-    stated: dict[Path, tuple[int, int]] = {}  # by the JSON, for pictures that cannot be read
-
-    from_json: list[Picture] | None = None
-    from_txt: list[Picture] | None = None
-    readable = True
-    if split.images is None:
-        found = split.json or split.txt or split.root
-        report(Fault(Kind.IMAGE_MISSING, Place(found), f"labels of a split '{split.name}', but there is no folder Images/{split.name}"))
-    elif split.json is not None:
-        coco = read_coco(split.json, taxonomy, report)
-        readable = coco.readable
-        named = match_names(paths, coco.pictures.values(), report)
-        stated = {path: labels.size_hw for path, labels in named.items() if labels.size_hw}
-        from_json = [Picture(path, size_of(path), named.get(path)) for path in paths]
-        _sizes(from_json, decoded, report)
-    if split.images is not None and split.txt is not None:
-        from_txt = list(txt_pictures(split, paths, taxonomy, report, size_of))
-    for picture in (*(from_json or ()), *(from_txt or ())):
-        box_faults(picture, taxonomy, report)
-    if from_json is not None and from_txt is not None and readable:
-        for first, second in zip(from_json, from_txt, strict=True):
-            disagreements(first, second, taxonomy, report)
-    preferred = from_json if readable and from_json is not None else from_txt
-    pictures = preferred if preferred is not None else [Picture(path, size_of(path), None) for path in paths]
-    if readable:
-        _unlabelled(split, pictures, from_txt, report)
-    txt_cells = None if from_txt is None else [cell for picture in from_txt for cell in picture.cells]
-    return count(split.label, pictures, taxonomy, sources_of(from_json is not None and readable, txt_cells))
-
-
-def _sizes(pictures: Iterable[Picture], decoded: dict[Path, Decoded], report: Callable[[Fault], None]) -> None:
-    for picture in pictures:
-        real, stated = decoded[picture.path].size_hw, picture.labels.size_hw if picture.labels else None
-        if picture.labels and real and stated and real != stated:
-            words = f"{picture.path.name} is said to be {stated[1]} x {stated[0]} px; the picture is {real[1]} x {real[0]}"
-            report(Fault(Kind.IMAGE_SIZE, picture.labels.place, words))
-
-
-def _unlabelled(split: Split, pictures: Sequence[Picture], other: Sequence[Picture] | None, report: Callable[[Fault], None]) -> None:
-    """Pictures that no label file mentions: one note where that is the whole split, else a fault each."""
-    mentioned = {p.path for source in (pictures, other or ()) for p in source if p.labels is not None}
-    cells = sum(len(p.cells) for source in (pictures, other or ()) for p in source)
-    if not pictures:
-        return
-    if split.name == FLAT:
-        words = f"{len(pictures)} pictures lie flat, without Images/<split> and without labels; only the pictures were looked at"
-        report(Fault(Kind.NO_LAYOUT, Place(split.images or split.root), words))
-    elif not cells:
-        words = f"{len(pictures)} pictures and not one label: usable as an unlabelled target, not to learn or score on"
-        report(Fault(Kind.SPLIT_UNLABELLED, Place(split.json or split.images or split.root), words))
-    else:
-        for picture in pictures:
-            if picture.path not in mentioned:
-                words = "no label file mentions it; label it, or say that it has no cells (JSON: list it in images; TXT: an empty file)"
-                report(Fault(Kind.IMAGE_UNLABELLED, Place(picture.path), words))
 
 
 def _pictures_twice(splits: Iterable[Split], pictures: dict[str, list[Path]], decoded: dict[Path, Decoded]) -> Iterable[Fault]:

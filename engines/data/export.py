@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from engines.data.faults import Fault, Kind, refuse
+from engines.data.faults import Fault, Kind, Level
 from engines.data.layout import Split, find_subsets
-from engines.data.leukemiaattri import SplitLabels, read_pictures
+from engines.data.leukemiaattri import admit
+from engines.data.reading import SplitLabels
 from engines.data.vocabulary import NOT_APPLICABLE
 from engines.data.writing import Bring, bring, whole_folder, write_json, write_txt
 from engines.errors import DataError
@@ -48,18 +49,6 @@ class Exported:
     copied: int = 0
 
 
-def read_all(splits: Sequence[Split], taxonomy: Taxonomy) -> tuple[list[SplitLabels], list[Fault]]:
-    """Every split, strictly, and the labels whose picture is missing. Raises DataError at the first label without a meaning."""
-    missing: list[Fault] = []
-
-    def meet(fault: Fault) -> None:
-        refuse(fault)
-        if fault.kind is Kind.IMAGE_MISSING:
-            missing.append(fault)
-
-    return [read_pictures(split, taxonomy, meet) for split in splits if split.images is not None], missing
-
-
 def subset_root(out: Path, split: Split, root: Path) -> Path:
     """Where a split of the data set at `root` goes below `out`: as it lies below `root`."""
     return out if split.root == root else out / split.subset
@@ -81,7 +70,7 @@ def export(
     splits = [split for subset in find_subsets(root) for split in subset.splits if split.pictures()]
     if not splits:
         raise DataError(f"{root}: no split holds a picture")
-    read, missing = read_all(splits, taxonomy)
+    read, faults = admit(splits, root, taxonomy)
     total = sum(len(one.pictures) for one in read)
     linked = copied = done = 0
     rows = []
@@ -102,8 +91,17 @@ def export(
                     progress(done, total)
             labelled = sum(picture.labels is not None for picture in one.pictures)
             rows.append((one.split.label, len(one.pictures), labelled, sum(len(p.cells) for p in one.pictures)))
-    lost = [f"labels of {len(missing)} pictures that are not there, the first: {missing[0]}"] if missing else []
-    return Exported(out, tuple(rows), (*lost, *losses(read, to, taxonomy)), linked, copied)
+    return Exported(out, tuple(rows), (*left_out(faults), *losses(read, to, taxonomy)), linked, copied)
+
+
+def left_out(faults: Sequence[Fault]) -> list[str]:
+    """One sentence for each kind of label that is not written, since it could only mislead."""
+    found: dict[Kind, list[Fault]] = defaultdict(list)
+    written = {Kind.IMAGE_UNLABELLED, Kind.BOX_TWO_CLASSES}  # as they stand, for a person to decide
+    for fault in faults:
+        if fault.kind.level is Level.LEFT_OUT and fault.kind not in written:
+            found[fault.kind].append(fault)
+    return [f"{len(some)} {kind.plural if len(some) > 1 else kind.title}, the first: {some[0]}" for kind, some in found.items()]
 
 
 def losses(read: Sequence[SplitLabels], to: Format, taxonomy: Taxonomy) -> list[str]:

@@ -5,7 +5,7 @@ Nothing is looked for here; the readers and `engines.data.check` do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,15 +15,20 @@ from engines.errors import DataError
 
 
 class Level(Enum):
-    """REFUSED: readers stop there. FAULT: readers go on, the data want mending. NOTE: worth knowing, nothing to mend."""
+    """What a command does on meeting a fault; `attridet data check` ends with exit code 1 for all but notes.
+
+    REFUSED: it stops, since its figures would be wrong. LEFT_OUT: it goes on without the label or picture, and says how many. FAULT: it
+    goes on as if nothing were, the data want mending. NOTE: worth knowing, nothing to mend.
+    """
 
     REFUSED = "refused"
+    LEFT_OUT = "left-out"
     FAULT = "fault"
     NOTE = "note"
 
 
 class Kind(Enum):
-    """Every kind of fault: its name in machines' files, its level, its title for people."""
+    """Every kind of fault: its name in machines' files, its level, its title for people; its plural where such are left out."""
 
     MALFORMED_JSON = "malformed-json", Level.REFUSED, "JSON that cannot be read"
     NOT_COCO = "not-coco", Level.REFUSED, "not a COCO detection file"
@@ -31,20 +36,22 @@ class Kind(Enum):
     UNKNOWN_CLASS = "unknown-class", Level.REFUSED, "unknown class"
     UNKNOWN_VALUE = "unknown-value", Level.REFUSED, "unknown value of an attribute"
     BOX_IMPOSSIBLE = "box-impossible", Level.REFUSED, "box that is none"
+    BOX_AWAY = "box-away", Level.REFUSED, "box mostly outside the picture"
     ORPHAN = "annotation-without-image", Level.REFUSED, "annotation of no image"
     IMAGE_ID_TWICE = "image-id-twice", Level.REFUSED, "image id given twice"
-    IMAGE_MISSING = "image-missing", Level.FAULT, "labels without their picture"
-    IMAGE_CORRUPT = "image-corrupt", Level.FAULT, "picture that cannot be decoded whole"
-    IMAGE_SIZE = "image-size", Level.FAULT, "size in the labels is not the picture's"
-    IMAGE_UNLABELLED = "image-unlabelled", Level.FAULT, "picture without label"
+    IMAGE_CORRUPT = "image-corrupt", Level.REFUSED, "picture that cannot be decoded whole"
+    IMAGE_SIZE = "image-size", Level.REFUSED, "size in the labels is not the picture's"
+    STEM_TWICE = "stem-twice", Level.REFUSED, "two pictures share one label file"
+    IMAGE_MISSING = "image-missing", Level.LEFT_OUT, "labelled picture that is missing", "labelled pictures that are missing"
+    IMAGE_UNLABELLED = "image-unlabelled", Level.LEFT_OUT, "picture without label", "pictures without labels"
+    BOX_EMPTY = "box-empty", Level.LEFT_OUT, "box without area", "boxes without area"
+    BOX_TINY = "box-tiny", Level.LEFT_OUT, "box too small for a cell", "boxes too small for a cell"
+    ROW_TWICE = "row-twice", Level.LEFT_OUT, "identical label twice", "labels that stand there twice"
+    BOX_TWICE = "box-twice", Level.LEFT_OUT, "one box twice, its labels differ", "boxes drawn twice"
+    BOX_TWO_CLASSES = "box-two-classes", Level.LEFT_OUT, "one box, two classes", "boxes of two classes"
     IMAGE_LISTED_TWICE = "image-listed-twice", Level.FAULT, "picture listed twice"
     IMAGE_TWICE = "image-twice", Level.FAULT, "the same picture twice"
-    STEM_TWICE = "stem-twice", Level.FAULT, "two pictures share one label file"
     BOX_OUTSIDE = "box-outside", Level.FAULT, "box outside the picture"
-    BOX_EMPTY = "box-empty", Level.FAULT, "box without area"
-    BOX_TWO_CLASSES = "box-two-classes", Level.FAULT, "one box, two classes"
-    BOX_TWICE = "box-twice", Level.FAULT, "one box twice, its labels differ"
-    ROW_TWICE = "row-twice", Level.FAULT, "identical label twice"
     CLASS_DISAGREES = "class-disagrees", Level.FAULT, "category name and id disagree"
     ODD_VALUE = "odd-value", Level.FAULT, "value that the format does not have, read as not applicable"
     ANNOTATION_ID_TWICE = "annotation-id-twice", Level.FAULT, "annotation id given twice"
@@ -59,8 +66,8 @@ class Kind(Enum):
     PATIENT_DIAGNOSES = "patient-diagnoses", Level.NOTE, "one patient, several diagnoses"
     NO_LAYOUT = "no-layout", Level.NOTE, "pictures without the layout"
 
-    def __init__(self, slug: str, level: Level, title: str) -> None:
-        self.slug, self.level, self.title = slug, level, title
+    def __init__(self, slug: str, level: Level, title: str, plural: str = "") -> None:
+        self.slug, self.level, self.title, self.plural = slug, level, title, plural
 
 
 @dataclass(frozen=True, order=True)
@@ -99,10 +106,17 @@ class Fault:
 
 
 Report = Callable[[Fault], None]
-"""Where readers say what they meet: `refuse` for those who need sound data, a list's `append` for those who look for faults."""
+"""Where readers say what they meet, such as a list's `append`; what follows from it, `refuse` and the readers' callers decide."""
 
 
-def refuse(fault: Fault) -> None:
-    """Raise DataError where the fault leaves a label without a meaning; let everything else pass."""
-    if fault.kind.level is Level.REFUSED:
-        raise DataError(str(fault))
+FIRST = 3
+"""Places that a refusal names."""
+
+
+def refuse(faults: Sequence[Fault], root: Path) -> None:
+    """Raise DataError with the first places of what makes figures wrong; let everything else pass. root: what to check."""
+    refused = [fault for fault in faults if fault.kind.level is Level.REFUSED]
+    if refused:
+        more = f"; {len(refused) - FIRST} more" if len(refused) > FIRST else ""
+        way_out = f" (attridet data check {root} names each)" if len(refused) > 1 else ""
+        raise DataError("; ".join(map(str, refused[:FIRST])) + more + way_out)

@@ -23,7 +23,8 @@ class CellLabel:
     """One labelled object.
 
     xywh_px: left, top, width, height, double precision. attributes: one code each, UNKNOWN or NOT_APPLICABLE where nothing is said.
-    columns: of the TXT line (5, 11 or 12), 0 from JSON. extra: what else the JSON says of it.
+    columns: of the TXT line (5, 11 or 12), 0 from JSON. extra: what else the JSON says of it. doubtful: another label gives the box
+    another class; files keep both, nobody learns or is scored on either.
     """
 
     place: Place
@@ -31,6 +32,24 @@ class CellLabel:
     xywh_px: tuple[float, float, float, float]
     attributes: tuple[int, ...]
     columns: int = 0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    doubtful: bool = False
+
+    @property
+    def xyxy_px(self) -> tuple[float, float, float, float]:
+        x, y, w, h = self.xywh_px
+        return x, y, x + w, y + h
+
+
+@dataclass(frozen=True, eq=False)
+class IgnoredRegion:
+    """Ground in which nothing is learnt or scored: a clump (`iscrowd`), ground that nobody labelled.
+
+    xywh_px: its bounding box: left, top, width, height. extra: what else the JSON says of it, its outline and category among it.
+    """
+
+    place: Place
+    xywh_px: tuple[float, float, float, float]
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -48,6 +67,7 @@ class PictureLabels:
     size_hw: tuple[int, int] | None
     cells: tuple[CellLabel, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
+    ignored: tuple[IgnoredRegion, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +81,10 @@ class Picture:
     @property
     def cells(self) -> tuple[CellLabel, ...]:
         return self.labels.cells if self.labels else ()
+
+    @property
+    def ignored(self) -> tuple[IgnoredRegion, ...]:
+        return self.labels.ignored if self.labels else ()
 
 
 def sound_box(numbers: tuple[float, ...], place: Place, who: str, report: Report) -> bool:

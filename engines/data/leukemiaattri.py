@@ -1,4 +1,4 @@
-"""Reading the LeukemiaAttri layout as published, in all its variants: folders, JSON or TXT labels, spellings, codes.
+"""Reading the LeukemiaAttri layout as published, in all its variants, for those who learn and score: judged before any number is made.
 
 Nothing is augmented or resized here. Layout of a subset: `Images/{split}/…`, `json_labels/{split}.json` (or under `WBC_detection/`),
 `txt_labels/AttriDet/{split}/<stem>.txt`; a root may hold several subsets. Where there are both, the JSON is read.
@@ -6,31 +6,29 @@ Nothing is augmented or resized here. Layout of a subset: `Images/{split}/…`, 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import cv2
 import numpy as np
 
-from engines.data.coco import read_coco
-from engines.data.faults import Fault, Kind, Place, Report, refuse
-from engines.data.labels import CellLabel, Picture, PictureLabels
-from engines.data.layout import IMAGE_SUFFIXES, Split, find_splits
+from engines.data.faults import Fault, Kind, Level, Place, refuse
+from engines.data.labels import Picture
+from engines.data.layout import FLAT, IMAGE_SUFFIXES, Split, find_splits
 from engines.data.pictures import image_size_hw
-from engines.data.txt import read_txt
+from engines.data.reading import SplitLabels, read_labels
 from engines.detections import Float32, Image, Int64
 from engines.errors import DataError
 from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy
 
-__all__ = ["IMAGE_SUFFIXES", "LabelledImage", "SplitLabels", "has_labels", "image_size_hw", "read_pictures", "read_split"]
+__all__ = ["IMAGE_SUFFIXES", "LabelledImage", "SplitData", "admit", "has_labels", "image_size_hw", "read_split", "read_unlabelled"]
 
-_LOG = logging.getLogger(__name__)
-
-_NOT_LABELS = {"classes.txt"}
-"""Files that labelling programs leave among TXT labels."""
+_EXAMPLES = 3
+_FLAWS = {Kind.SPLIT_UNLABELLED, Kind.NO_LAYOUT}
+"""Notes that say nothing to those who asked for the split."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,26 +55,106 @@ class LabelledImage:
         return image  # type: ignore[return-value]  # cv2's stub names a wider array type
 
 
-def read_split(root: Path, split: str, taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> list[LabelledImage]:
-    """Every picture of one split with its labels, sorted by name; pictures that no label mentions come with no boxes.
+@dataclass(frozen=True, eq=False)
+class SplitData(Sequence[LabelledImage]):
+    """The pictures of a split that may be learnt and scored, sorted by name, and what was left out of them.
 
-    `root` is a subset or holds several (H_100X_C1 to L_10X_C2), which are then read one after another. Raises DataError naming the
-    folder, file and line if the split does not exist or a label is impossible. Labels whose picture is missing are left out, and the
-    log says how many; `engines.data.check` names each.
+    pictures: how many lie in the folder. left_out: each picture, label or box not in `images`, with its place. passed: faults and
+    notes with which figures stay right.
     """
-    found = []
-    for one in find_splits(root, split):
-        missing: list[Fault] = []
 
-        def meet(fault: Fault, missing: list[Fault] = missing) -> None:
-            refuse(fault)
-            if fault.kind is Kind.IMAGE_MISSING:
-                missing.append(fault)
+    images: tuple[LabelledImage, ...]
+    pictures: int
+    left_out: tuple[Fault, ...] = ()
+    passed: tuple[Fault, ...] = ()
 
-        found += [_labelled(picture, taxonomy) for picture in read_pictures(one, taxonomy, meet).pictures]
-        if missing:
-            _LOG.warning("%s; %d such in this split are left out: attridet data check %s", missing[0], len(missing), one.root)
+    @overload
+    def __getitem__(self, index: int) -> LabelledImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[LabelledImage]: ...
+    def __getitem__(self, index: int | slice) -> LabelledImage | Sequence[LabelledImage]:
+        return self.images[index]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def regions(self) -> int:
+        """Regions to ignore on all pictures."""
+        return sum(len(image.ignored_px) for image in self.images)
+
+    @property
+    def summary(self) -> str:
+        """Such as "3 of 6 pictures; left out: 3 pictures without labels, 2 boxes without area"; only the number where all is used."""
+        counts = Counter(fault.kind for fault in self.left_out)
+        used = f"{len(self)} pictures" if len(self) == self.pictures else f"{len(self)} of {self.pictures} pictures"
+        parts = [f"{number} {kind.plural if number > 1 else kind.title}" for kind, number in counts.items()]
+        regions = f"; {self.regions} regions to ignore" if self.regions else ""
+        return used + (f"; left out: {', '.join(parts)}" if parts else "") + regions
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form for machines: counts, and by kind how many were left out or passed, with the first places."""
+        return {
+            "pictures": self.pictures,
+            "used": len(self),
+            "regions_to_ignore": self.regions,
+            "left_out": _by_kind(self.left_out),
+            "passed": _by_kind(self.passed),
+        }
+
+
+def _by_kind(faults: Iterable[Fault]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for fault in faults:
+        entry = found.setdefault(fault.kind.slug, {"count": 0, "first": []})
+        entry["count"] += 1
+        entry["first"] += [str(fault)] if entry["count"] <= _EXAMPLES else []
     return found
+
+
+def admit(splits: Iterable[Split], root: Path, taxonomy: Taxonomy) -> tuple[list[SplitLabels], list[Fault]]:
+    """The gate: splits read by the rules of `attridet data check`, and all that is wrong with them but does not stop.
+
+    Pictures are opened only for their sizes; who reads one whole is told there if it is cut. Raises DataError with the first places of
+    what makes figures wrong. root: the folder that was asked for.
+    """
+    faults: list[Fault] = []
+
+    def size_of(path: Path) -> tuple[int, int] | None:
+        try:
+            return image_size_hw(path)
+        except DataError as error:
+            faults.append(Fault(Kind.IMAGE_CORRUPT, Place(path), str(error).removeprefix(f"{path}: ")))
+            return None
+
+    read = [read_labels(split, taxonomy, faults.append, size_of) for split in splits if split.images is not None]
+    refuse(faults, root)
+    return read, faults
+
+
+def read_split(root: Path, split: str, taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> SplitData:
+    """Every picture of one split that may be learnt and scored with its labels, sorted by name.
+
+    `root` is a subset or holds several (H_100X_C1 to L_10X_C2), which are then read one after another. In a split that bears labels,
+    pictures that no label file mentions are left out, as are boxes that can be no cell: the value says which. A split without any label
+    gives pictures without boxes. Raises DataError naming folder, file and line if the split does not exist or figures from it would be
+    wrong.
+    """
+    read, faults = admit(find_splits(root, split), root, taxonomy)
+    left_out = [fault for fault in faults if fault.kind.level is Level.LEFT_OUT]
+    unlabelled = {fault.place.file for fault in left_out if fault.kind is Kind.IMAGE_UNLABELLED}
+    pictures = [picture for one in read for picture in one.pictures]
+    images = tuple(_labelled(picture, taxonomy) for picture in pictures if picture.path not in unlabelled)
+    passed = [fault for fault in faults if fault.kind.level is not Level.LEFT_OUT and fault.kind not in _FLAWS]
+    return SplitData(images, len(pictures), tuple(left_out), tuple(passed))
+
+
+def read_unlabelled(root: Path, split: str, taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> SplitData:
+    """Every picture of one split without its labels, which are not even read. Raises DataError as `read_split` does."""
+    bare = [Split(one.subset, one.root, FLAT, one.images) for one in find_splits(root, split)]
+    read, _ = admit(bare, root, taxonomy)
+    images = tuple(_labelled(picture, taxonomy) for one in read for picture in one.pictures)
+    return SplitData(images, len(images))
 
 
 def has_labels(root: Path, split: str) -> bool:
@@ -84,90 +162,19 @@ def has_labels(root: Path, split: str) -> bool:
     return any(one.json is not None or one.txt is not None for one in find_splits(root, split))
 
 
-@dataclass(frozen=True, eq=False)
-class SplitLabels:
-    """A split as read: its pictures sorted by name, and what the label file says besides."""
-
-    split: Split
-    pictures: tuple[Picture, ...]
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-def read_pictures(
-    split: Split,
-    taxonomy: Taxonomy = LEUKEMIA_ATTRI,
-    report: Report = refuse,
-    size_of: Callable[[Path], tuple[int, int]] | None = None,
-) -> SplitLabels:
-    """Pictures of one split with their labels in full precision, from the JSON where there is one, else from TXT.
-
-    What is wrong goes to `report`, by default `refuse`, which raises DataError. `size_of` tells a picture's height and width.
-    """
-    paths = split.pictures()
-    if not paths:
-        raise DataError(f"{split.images or split.root}: holds no picture; supported: {', '.join(sorted(IMAGE_SUFFIXES))}")
-    size_of = size_of or image_size_hw
-    if split.json is None:
-        return SplitLabels(split, tuple(txt_pictures(split, paths, taxonomy, report, size_of)))
-    coco = read_coco(split.json, taxonomy, report)
-    named = match_names(paths, coco.pictures.values(), report)
-    pictures = []
-    for path in paths:
-        labels = named.get(path)
-        stated = labels.size_hw if labels else None
-        pictures.append(Picture(path, stated or size_of(path), labels))
-    return SplitLabels(split, tuple(pictures), coco.extra)
-
-
-def txt_pictures(
-    split: Split, paths: list[Path], taxonomy: Taxonomy, report: Report, size_of: Callable[[Path], tuple[int, int]]
-) -> Iterable[Picture]:
-    """Pictures with the labels of their TXT files; label files without a picture are reported."""
-    files = {file.stem: file for file in sorted(split.txt.glob("*.txt"))} if split.txt else {}
-    for path in paths:
-        size = size_of(path)
-        file = files.get(path.stem)
-        labels = PictureLabels(path.name, Place(file), size, read_txt(file, size, taxonomy, report)) if file else None
-        yield Picture(path, size, labels)
-    stems = {path.stem for path in paths}
-    for stem, file in files.items():
-        if stem not in stems and file.name not in _NOT_LABELS:
-            report(Fault(Kind.IMAGE_MISSING, Place(file), f"there is no picture {stem}.* in {split.images}"))
-
-
-def match_names(paths: list[Path], labels: Iterable[PictureLabels], report: Report) -> dict[Path, PictureLabels]:
-    """Labels of each picture by file name; failing that by name in another case or with another suffix, which is reported."""
-    exact = {path.name: path for path in paths}
-    loose: dict[str, Path] = {}
-    for path in reversed(paths):
-        loose[path.stem.casefold()] = path
-        loose[path.name.casefold()] = path
-    found: dict[Path, PictureLabels] = {}
-    later = []
-    for entry in labels:
-        if entry.name in exact:
-            found[exact[entry.name]] = entry
-        else:
-            later.append(entry)
-    for entry in later:
-        near = loose.get(entry.name.casefold()) or loose.get(Path(entry.name).stem.casefold())
-        if near is not None and near not in found:
-            found[near] = entry
-            report(Fault(Kind.NAME_SPELLED, entry.place, f"{entry.name} is taken to be {near.name}"))
-        else:
-            folder = paths[0].parent if paths else "the folder of pictures"
-            words = f"{entry.name} is not in {folder} ({len(entry.cells)} labels); bring the picture or take its labels out"
-            report(Fault(Kind.IMAGE_MISSING, entry.place, words))
-    return found
-
-
 def _labelled(picture: Picture, taxonomy: Taxonomy) -> LabelledImage:
-    cells: tuple[CellLabel, ...] = picture.cells
+    cells = [cell for cell in picture.cells if not cell.doubtful]
+    ignored = [region.xyxy_px for region in picture.ignored] + [cell.xyxy_px for cell in picture.cells if cell.doubtful]
     attributes = np.asarray([cell.attributes for cell in cells], np.int64).reshape(-1, len(taxonomy.attributes))
     return LabelledImage(
         picture.path,
         picture.size_hw,
-        np.asarray([cell.xyxy_px for cell in cells], np.float64).reshape(-1, 4).astype(np.float32),
+        _boxes([cell.xyxy_px for cell in cells]),
         np.asarray([cell.code for cell in cells], np.int64),
         np.where(attributes < 0, UNKNOWN, attributes),
+        _boxes(ignored),
     )
+
+
+def _boxes(boxes: Sequence[tuple[float, float, float, float]]) -> Float32:
+    return np.asarray(boxes, np.float64).reshape(-1, 4).astype(np.float32)

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.data.census import Census, count, in_order
-from engines.data.export import read_all, subset_root
-from engines.data.faults import Fault
+from engines.data.export import left_out, subset_root
 from engines.data.labels import Picture
 from engines.data.layout import UNLABELLED, Split, find_subsets, patient_of
-from engines.data.leukemiaattri import SplitLabels
+from engines.data.leukemiaattri import admit
+from engines.data.reading import SplitLabels
 from engines.data.writing import Bring, bring, whole_folder, write_json, write_txt
 from engines.errors import DataError
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
@@ -140,7 +140,7 @@ class Plan:
     sides: Mapping[str, Sequence[tuple[SplitLabels, Picture]]]
     kept: tuple[SplitLabels, ...]
     patients: Mapping[str, tuple[str, ...]]
-    missing: tuple[Fault, ...]
+    left_out: tuple[str, ...]
 
     def census(self) -> list[Census]:
         """Counts of each side and of what is kept."""
@@ -173,7 +173,7 @@ def plan(root: Path, shares: Mapping[str, float], seed: int, pooled: Sequence[st
     if unknown:
         raise DataError(f"{root}: no split '{', '.join(unknown)}'; splits there: {', '.join(names)}")
     pooled = tuple(pooled) or tuple(name for name in names if name not in KEPT)
-    read, missing = read_all(splits, taxonomy)
+    read, faults = admit(splits, root, taxonomy)
     pool = [one for one in read if one.split.name in pooled]
     kept = tuple(one for one in read if one.split.name not in pooled)
     taken = sorted({one.split.name for one in kept} & {name + end for name in shares for end in ("", UNLABELLED)})
@@ -208,7 +208,7 @@ def plan(root: Path, shares: Mapping[str, float], seed: int, pooled: Sequence[st
     patients = {side: tuple(sorted((p for p in found if p), key=in_order)) for side, found in named.items()}
     ways = {"patient" if _patient(unit) else "picture" for unit in (*units, *unlabelled)}
     by = " and ".join(sorted(ways))
-    return Plan(root, taxonomy, seed, dict(shares), by, pooled, sides, kept, patients, tuple(missing))
+    return Plan(root, taxonomy, seed, dict(shares), by, pooled, sides, kept, patients, tuple(left_out(faults)))
 
 
 def _unit(picture: Picture) -> str:

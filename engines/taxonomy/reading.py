@@ -91,6 +91,8 @@ def _check(taxonomy: Taxonomy, data: Mapping[str, Any]) -> None:
             raise TaxonomyError((*path, "key"), f"'{attribute.key}' is no key; write small letters, digits and underscores")
         if len({plain(v) for v in attribute.values}) < len(attribute.values):
             raise TaxonomyError((*path, "values"), "two values are spelled alike")
+        if MIXED in attribute.values:
+            raise TaxonomyError((*path, "values"), f"'{MIXED}' is said of types whose cells do not agree; choose another word")
         _among([attribute.part] if attribute.part else [], PARTS, (*path, "part"), "part")
         _among([value for value, _ in attribute.telling], attribute.values, (*path, "telling"), "value")
         _among([value for value, _ in attribute.phrases], (*attribute.values, MIXED), (*path, "phrases"), "value")

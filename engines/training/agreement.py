@@ -10,10 +10,9 @@ import numpy as np
 
 from engines.data.augment import Sample
 from engines.errors import DataError
-from engines.network import AttriDet
+from engines.network import AttriDet, checkpoint
 from engines.network.yolov5 import STRIDES
 from engines.taxonomy import Taxonomy
-from engines.training import checkpoint
 from engines.training.hyper import Hyper
 
 MUST_AGREE = ("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach", "batches", "adaptation")

@@ -33,6 +33,18 @@ def load(images: Sequence[LabelledImage], longest_px: int, advance: Callable[[],
     return samples
 
 
+def load_sets(sets: Sequence[Sequence[LabelledImage]], longest_px: int, progress: Callable[[int, int], None]) -> list[list[Sample]]:
+    """`load` for several sets of pictures; progress is called with how many pictures of all sets are read, and how many there are."""
+    total, done = sum(map(len, sets)), 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    return [load(images, longest_px, advance) for images in sets]
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """What one step learns from.

@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader
 
 from engines.data.augment import Sample
 from engines.errors import EnginesError
-from engines.network import AttriDet, Taps
+from engines.network import AttriDet, Taps, checkpoint
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
-from engines.training import checkpoint, parallel, record
+from engines.training import parallel, record
 from engines.training.agreement import must_agree, must_fit, start_from
 from engines.training.autoanchor import AnchorChoice, choose_anchors
 from engines.training.dataset import Batch, TrainingSet, collate

@@ -24,6 +24,7 @@ from engines.detections import Detections, Float32, Image
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy
 
+SEVEN = next(one.keys for one in LEUKEMIA_ATTRI.txt_layouts if one.name == "published-12")
 WHEN = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
 
 
@@ -47,10 +48,14 @@ def add_cell(image: Image, box_px: tuple[float, float, float, float]) -> None:
 
 
 def probabilities(codes: Sequence[int], taxonomy: Taxonomy = LEUKEMIA_ATTRI, sure: float = 0.9) -> Float32:
-    """Attribute vector (A,) in which the value of each code has probability `sure`; NaN where a code is UNKNOWN."""
+    """Attribute vector (A,) in which the value of each code has probability `sure`; NaN where a code is UNKNOWN.
+
+    codes: of the seven published attributes, in the order of their 12 columns; all others are unknown.
+    """
+    by_key = dict(zip(SEVEN, codes, strict=True))
     out = np.full(taxonomy.n_logits, np.nan, np.float32)
-    for code, group in zip(codes, taxonomy.groups, strict=True):
-        n = group.stop - group.start
+    for attribute, group in zip(taxonomy.attributes, taxonomy.groups, strict=True):
+        code, n = by_key.get(attribute.key, UNKNOWN), len(attribute.values)
         if code != UNKNOWN:
             out[group] = (1 - sure) / (n - 1)
             out[group.start + code] = sure

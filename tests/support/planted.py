@@ -282,6 +282,18 @@ def a_box_without_width(root: Path) -> Where:
     return file, line_of(file, "[5, 10, 0, 10]")
 
 
+@plants(Kind.BOX_TINY)
+def a_box_of_one_pixel(root: Path) -> Where:
+    file = only_json(root, lambda d: annotation(d, 1, bbox=[5, 10, 1, 1]))
+    return file, line_of(file, "[5, 10, 1, 1]")
+
+
+@plants(Kind.BOX_AWAY)
+def a_box_mostly_outside(root: Path) -> Where:
+    file = only_json(root, lambda d: annotation(d, 1, bbox=[60, 10, 16, 10]))
+    return file, line_of(file, "[60, 10, 16, 10]")
+
+
 @plants(Kind.BOX_TWO_CLASSES)
 def one_box_of_two_classes(root: Path) -> Where:
     fields = TRAIN | {"1_1_1000_ALL.png": [BLAST, ARTEFACT, Cell(8, (4.2, 4, 20, 18), BLAST.values)]}

@@ -22,7 +22,7 @@ LAYERS = (
         "engines.taxonomy",
         "engines.errors",
         "engines.detections",
-        "engines.beside",
+        "engines.second_thread",
         "engines.files",
         "engines.options",
         "engines.progress",

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from device.camera.pacing import Pauses
 from device.camera.pictures import PictureError, decode_picture, jpeg_is_complete, natural_key, pictures_in, read_picture
 
 
@@ -111,12 +110,3 @@ def test_opencv_stays_quiet_about_what_an_exception_tells(capfd: pytest.CaptureF
         with pytest.raises(PictureError):
             decode_picture(data[: len(data) // 2])
     assert capfd.readouterr().err == ""
-
-
-def test_pauses_grow_to_their_cap_and_vary() -> None:
-    from random import Random
-
-    random, steady = Random(3), Pauses(first_s=0.1, factor=2.0, cap_s=5.0, jitter=0.0)
-    assert [steady.pause_s(n, random) for n in (0, 1, 2, 6, 10_000)] == [0.1, 0.2, 0.4, 5.0, 5.0]
-    varied = [Pauses(jitter=0.25).pause_s(3, random) for _ in range(200)]
-    assert 0.6 <= min(varied) < 0.68 and 0.92 < max(varied) <= 1.0

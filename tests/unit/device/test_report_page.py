@@ -96,7 +96,7 @@ def keep(
 ) -> Path:
     """A record that holds these slides as the appliance would have written them."""
     calibration = CalibrationProvenance.of(load_profile("zzcat-5mp"), 100, 640)
-    source = SourceProvenance.of(kind, f"{kind} of this test")
+    source = SourceProvenance(kind=kind, name=f"{kind} of this test", simulated=kind == "simulator")
     told = {"device_id": "clinic-7", "boot_id": "boot-1", "time_trusted": trusted}
     made = provenance(model, calibration=calibration, source=source, **told)
     with Store.open(path) as store:
@@ -273,6 +273,8 @@ def test_an_open_slide_is_no_final_word(tmp_path: Path) -> None:
 def test_a_summary_of_a_later_version_is_no_hindrance(tmp_path: Path) -> None:
     text = written(tmp_path, summary=b'{"schema": "leukoscope.summary/9"}').text
     assert "MYB Myeloblast blast? 14 82.4" in text
+    assert "this version cannot read what was sent" in text
+    assert "(schema: Input should be 'leukoscope.summary/1'" in text
 
 
 def test_provenance_of_another_version_is_said_to_be_unread(tmp_path: Path) -> None:

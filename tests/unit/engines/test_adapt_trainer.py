@@ -15,10 +15,9 @@ from engines.adapt.trainer import Adaptation, AdaptTrainer, PairedBatch, collate
 from engines.data.augment import Sample
 from engines.errors import DataError
 from engines.export.bundle import export_bundle
-from engines.export.weights import load_weights, save_weights
 from engines.manifest import Card, Training
-from engines.network import AttriDet, without_variances
-from engines.training import checkpoint
+from engines.network import AttriDet, checkpoint, without_variances
+from engines.network.weights import load_weights, save_weights
 from engines.training.hyper import FILM
 from engines.training.loop import Progress, Run
 

@@ -224,10 +224,10 @@ def test_joules_are_read_from_the_counters_also_when_they_begin_again(tmp_path: 
 def test_a_jetsons_power_is_summed_up() -> None:
     meter = Tegrastats()
     line = "RAM 2448/7620MB CPU [5%@729] VDD_IN {}mW/4990mW VDD_CPU_GPU_CV 500mW/500mW"
-    meter.told(line.format(5000), 10.0)
-    meter.told("something else", 11.0)
-    meter.told(line.format(7000), 12.0)
-    meter.told(line.format(7000), 12.5)
+    meter.add_line(line.format(5000), 10.0)
+    meter.add_line("something else", 11.0)
+    meter.add_line(line.format(7000), 12.0)
+    meter.add_line(line.format(7000), 12.5)
     assert meter._joules == pytest.approx(5 * 2 + 7 * 0.5)
 
 

@@ -61,7 +61,7 @@ def test_check_of_clean_data(data: Data, root: Path, tmp_path: Path) -> None:
 
 
 def test_check_of_faulty_data_names_them_and_ends_with_1(data: Data, root: Path, tmp_path: Path) -> None:
-    cells = [Cell(1, (x, 50, 4, 4)) for x in range(0, 60, 4)]
+    cells = [Cell(1, (x, 42, 4, 12)) for x in range(0, 60, 4)]
     file = write_json(root, "train", coco(FIELDS | {"2_1_1000_AML.png": cells}))
     assert data("check", root, "--json", tmp_path / "found.json") == 1
     assert "box outside the picture (box-outside): 15" in data.out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from labelled import ARTEFACT, BLAST, KEYS, NEUTROPHIL, Cell, coco, line_of, pic
 
 from engines.data.faults import Fault
 from engines.data.layout import film_name, find_subsets, patient_of
-from engines.data.leukemiaattri import LabelledImage, has_labels, image_size_hw, read_split
+from engines.data.leukemiaattri import LabelledImage, has_labels, image_size_hw, read_split, read_unlabelled
 from engines.data.txt import read_txt, txt_line
 from engines.data.vocabulary import NOT_APPLICABLE, attribute_codes, class_code, txt_codes
 from engines.errors import DataError
@@ -258,12 +258,59 @@ def test_an_impossible_label_is_refused_with_its_line(tmp_path: Path) -> None:
         read_split(root, "train")
 
 
-def test_labels_without_their_pictures_are_said_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    root = write_subset(tmp_path, {"train": FIELDS})
+def test_what_is_left_out_is_counted_with_its_place(tmp_path: Path) -> None:
+    slips = [BLAST, Cell(1, (5, 5, 0, 9)), Cell(2, (40, 5, 1, 1)), BLAST, NEUTROPHIL, Cell(10, NEUTROPHIL.box)]
+    fields = {**FIELDS, "1_1_1000_ALL.png": slips, "4_1_1000_CLL.png": None}
+    root = write_subset(tmp_path, {"train": fields}, txt=0)
     (root / "Images/train/1_2_1000_ALL.png").unlink()
-    with caplog.at_level(logging.WARNING):
-        assert len(read_split(root, "train")) == 2
-    assert "1_2_1000_ALL.png is not in" in caplog.text and "1 such in this split" in caplog.text
+    data = read_split(root, "train")
+    assert [p.path.name for p in data] == ["1_1_1000_ALL.png", "2_1_1000_AML.png"]
+    assert [len(p.classes) for p in data] == [1, 0] and data[0].ignored_px.tolist() == [[30, 10, 45, 26]] * 2
+    assert data.summary == (
+        "2 of 3 pictures; left out: 1 labelled picture that is missing, 1 box without area, 1 box too small for a cell, "
+        "1 identical label twice, 1 one box, two classes, 1 picture without label; 2 regions to ignore"
+    )
+    told = data.to_dict()
+    assert (told["pictures"], told["used"]) == (3, 2) and told["left_out"]["image-unlabelled"]["count"] == 1
+    assert "4_1_1000_CLL.png: no label file mentions it" in told["left_out"]["image-unlabelled"]["first"][0]
+
+
+def test_a_split_that_is_sound_leaves_nothing_out(tmp_path: Path) -> None:
+    data = read_split(write_subset(tmp_path, {"train": FIELDS}), "train")
+    assert (data.summary, data.left_out, data.passed) == ("3 pictures", (), ())
+
+
+def test_a_split_without_labels_is_pictures_alone(tmp_path: Path) -> None:
+    root = write_subset(tmp_path, {"train": FIELDS})
+    for folder in ("json_labels", "txt_labels"):
+        shutil.rmtree(root / folder)
+    assert [len(p.classes) for p in read_split(root, "train")] == [0, 0, 0] == [len(p.classes) for p in read_unlabelled(root, "train")]
+
+
+def test_what_makes_figures_wrong_stops_with_its_first_places(tmp_path: Path) -> None:
+    fields = {f"{n}_1_1000_ALL.png": [BLAST] for n in range(1, 6)}
+    root = write_subset(tmp_path, {"train": fields}, txt=0)
+    data = coco(fields)
+    data["images"] = [image | {"width": 128, "height": 96} for image in data["images"]]
+    write_json(root, "train", data)
+    with pytest.raises(DataError) as caught:
+        read_split(root, "train")
+    words = str(caught.value)
+    assert words.count("is said to be 128 x 96 px; the picture is 64 x 48") == 3
+    assert words.endswith(f"; 2 more (attridet data check {root} names each)")
+
+
+def test_a_picture_that_is_none_and_two_pictures_of_one_label_file_stop(tmp_path: Path) -> None:
+    root = write_subset(tmp_path, {"train": FIELDS}, json_labels=False)
+    file = root / "Images/train/1_1_1000_ALL.png"
+    sound = file.read_bytes()
+    file.write_bytes(b"")
+    with pytest.raises(DataError, match=r"1_1_1000_ALL\.png: cannot be decoded"):
+        read_split(root, "train")
+    file.write_bytes(sound)
+    picture(root / "Images/train/1_1_1000_ALL.bmp")
+    with pytest.raises(DataError, match=r"1_1_1000_ALL\.bmp and 1_1_1000_ALL\.png share 1_1_1000_ALL\.txt; rename one of them"):
+        read_split(root, "train")
 
 
 def test_no_folder_no_picture(tmp_path: Path) -> None:
@@ -290,7 +337,7 @@ def test_the_size_of_a_picture_that_exif_turns(tmp_path: Path) -> None:
         image_size_hw(tmp_path / "text.png")
 
 
-@given(st.lists(st.tuples(st.integers(0, 13), st.floats(0, 40), st.floats(0, 30), st.floats(0.1, 20), st.floats(0.1, 18)), max_size=4))
+@given(st.lists(st.tuples(st.integers(0, 13), st.floats(0, 40), st.floats(0, 30), st.floats(2.1, 20), st.floats(2.1, 18)), max_size=4))
 def test_boxes_of_txt_and_json_agree(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, float, float, float, float]]
 ) -> None:

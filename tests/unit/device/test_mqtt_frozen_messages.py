@@ -1,0 +1,79 @@
+"""Every message that any version sent is read, shown and given back as it was; what a version to come adds is ignored and named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from rich.console import Console
+
+from device.mqtt.payloads import PayloadError, SlideSummary, read_status, read_summary
+from device.supervisor.watch import render_status, render_summary
+
+MESSAGES = Path(__file__).parents[2] / "messages"
+FROZEN = sorted(MESSAGES.glob("*/*.json"))
+
+
+def kind(path: Path) -> str:
+    return path.stem.split("-")[1]
+
+
+def document(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_bytes()))
+
+
+def words(shown: Any) -> str:
+    console = Console(width=160)
+    with console.capture() as captured:
+        console.print(shown)
+    return " ".join(captured.get().split())
+
+
+def test_there_is_a_message_of_each_kind_and_form() -> None:
+    kinds = {(path.parent.name, kind(path)) for path in FROZEN}
+    assert {("1.0", "summary"), ("1.0", "status")} <= kinds
+    states = {document(path).get("offline_reason") for path in FROZEN if kind(path) == "status"}
+    assert states == {None, "stopped", "lost"}
+
+
+@pytest.mark.parametrize("path", FROZEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_message_ever_sent_is_read_shown_and_given_back_as_it_was(path: Path, repository: Path) -> None:
+    data = path.read_bytes()
+    received = read_summary(data) if kind(path) == "summary" else read_status(data)
+    assert received.ignored == ()
+    again = json.loads(received.payload.to_bytes())
+    assert again == document(path)
+    schema = json.loads((repository / f"docs/schema/{kind(path)}-1.json").read_bytes())
+    assert set(schema["required"]) <= document(path).keys() <= schema["properties"].keys()
+    if isinstance(received.payload, SlideSummary):
+        shown = words(render_summary(received.payload))
+        assert f"{received.payload.white_cells} of {received.payload.target_cells} white cells" in shown
+        assert f"source {received.payload.source.kind}" in shown
+    else:
+        assert received.payload.state.upper() in words(render_status(received.payload))
+
+
+@pytest.mark.parametrize("path", FROZEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_field_of_a_version_to_come_is_ignored_and_named(path: Path) -> None:
+    newer = {**document(path), "haematocrit": {"percent": 41.5}}
+    read = read_summary if kind(path) == "summary" else read_status
+    received = read(json.dumps(newer).encode())
+    assert received.ignored == ("haematocrit",)
+    assert json.loads(received.payload.to_bytes()) == document(path)
+
+
+@pytest.mark.parametrize("path", FROZEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_newer_schema_number_is_refused(path: Path) -> None:
+    newer = {**document(path), "schema": f"leukoscope.{kind(path)}/2"}
+    with pytest.raises(PayloadError, match="schema: Input should be"):
+        (read_summary if kind(path) == "summary" else read_status)(json.dumps(newer).encode())
+
+
+def test_what_is_sent_has_every_field_however_late_it_came() -> None:
+    whole = json.loads((MESSAGES / "1.0" / "63eae79-summary-example.json").read_bytes())
+    assert SlideSummary.later_fields()
+    with pytest.raises(ValidationError, match="is required in what is sent"):
+        SlideSummary.model_validate_json(json.dumps(whole))
