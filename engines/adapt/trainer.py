@@ -6,7 +6,7 @@ The loop, its schedule, checkpoints and resume are those of `engines.training.lo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -20,13 +20,24 @@ from engines.adapt.pseudo import Found, delta, divide, pseudo_labels, targets
 from engines.adapt.recolour import recolour
 from engines.data.augment import Sample
 from engines.detections import Image
+from engines.errors import EnginesError
 from engines.network import AttriDet
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from engines.training.dataset import Batch, Item, TrainingSet, collate
-from engines.training.loop import Run, Trainer
+from engines.training.loop import Judge, Progress, Run, Trainer
 
 Method = Literal["source-only", "confmix", "daca"]
 METHODS: tuple[Method, ...] = ("source-only", "confmix", "daca")
+
+
+LEAST_TAUGHT = 0.1
+"""Share of the steps in which the target must teach, else the run is no adaptation."""
+
+
+class NotTaughtError(EnginesError):
+    """A run is over in which the target hardly taught. Lower the confidence, or start from a network that finds cells there."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class PairedBatch(Batch):
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """What was made of target pictures: (B', 3, H, W) uint8, with targets and regions to ignore as the loss takes them; gamma weighs it."""
+    """Pictures made of the target's, (B', 3, H, W) uint8, and their targets and regions to ignore, as the loss takes them."""
 
     images: Tensor
     targets: Tensor
@@ -123,6 +134,7 @@ class AdaptTrainer(Trainer):
     ) -> None:
         super().__init__(replace(run, variances=True), samples, taxonomy)
         self.adaptation = adaptation
+        self.target_pictures = len(unlabelled)
         if adaptation.method == "source-only" and not adaptation.recolour:
             return
         blank = [Sample(s.image, s.boxes[:0], s.labels[:0]) for s in unlabelled]
@@ -135,6 +147,32 @@ class AdaptTrainer(Trainer):
     def _settings(self) -> dict[str, Any]:
         return {**super()._settings(), "adaptation": asdict(self.adaptation)}
 
+    def fit(
+        self,
+        report: Callable[[Progress], None] = lambda _: None,
+        judge: Judge | None = None,
+        after_epoch: Callable[[Mapping[str, float]], None] = lambda _: None,
+    ) -> float:
+        """As `Trainer.fit`; also raises NotTaughtError at the end of a run in which the target hardly taught."""
+        best = super().fit(report, judge, after_epoch)
+        rows = [row for row in self.history if "target_steps" in row]
+        steps, taught = len(rows) * self.batches, int(sum(row["target_steps"] for row in rows))
+        if taught < LEAST_TAUGHT * steps:
+            found = int(sum(row["pseudo_labels"] for row in rows))
+            what = f"no box of {self.target_pictures} target pictures" if not found else f"only {found} boxes of the target pictures"
+            alone = "from the source alone" if not taught else f"from the target in {taught} of {steps} steps only"
+            raise NotTaughtError(
+                f"{what} passed {self.confidence:g}: this run learnt {alone}. Lower --confidence, or start from a network that "
+                f"finds cells on the target (attridet evaluate shows it); {self.run.folder}/last.pt is kept"
+            )
+        return best
+
+    @property
+    def confidence(self) -> float:
+        """Score from which a box becomes a pseudo-label."""
+        published = confmix.THRESHOLDS if self.adaptation.method == "confmix" else daca.THRESHOLDS
+        return published.confidence if self.adaptation.confidence is None else self.adaptation.confidence
+
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The source's joint loss, and weight x the loss of what was made of the target (part `target`)."""
         total, parts = super().joint_loss(batch)
@@ -143,8 +181,8 @@ class AdaptTrainer(Trainer):
         believed = self._believed(batch.target)
         made = self._mixed(batch, believed) if self.adaptation.method == "confmix" else self._composed(batch, believed)
         taught = {
-            "pseudo_boxes": torch.tensor(float(sum(len(sure) for sure, _ in believed))),
-            "taught": torch.tensor(float(made is not None)),
+            "pseudo_labels": torch.tensor(float(sum(len(sure) for sure, _ in believed))),
+            "target_steps": torch.tensor(float(made is not None)),
         }
         if made is None:
             return total, {**parts, "target": torch.zeros(()), "gamma": torch.zeros(()), **taught}
@@ -158,8 +196,7 @@ class AdaptTrainer(Trainer):
         """For each picture of a batch the teacher's pseudo-labels, and the boxes of which it is unsure (see `Adaptation.unsure`)."""
         adaptation = self.adaptation
         published = confmix.THRESHOLDS if adaptation.method == "confmix" else daca.THRESHOLDS
-        confidence = published.confidence if adaptation.confidence is None else adaptation.confidence
-        lowest = confidence if adaptation.unsure is None else min(confidence, adaptation.unsure)
+        lowest = min(self.confidence, adaptation.unsure or self.confidence)
         model = self.model if adaptation.teacher == "student" else self.ema.model
         assert isinstance(model, AttriDet)
         with torch.no_grad():
@@ -167,14 +204,15 @@ class AdaptTrainer(Trainer):
         trust = delta(self.iteration / max(self.total_iterations, 1))
         size = images.shape[3], images.shape[2]
         found = pseudo_labels(model, levels, replace(published, confidence=lowest), trust)
-        return [divide(Found(f.boxes.clip(0, (*size, *size)), f.classes, f.scores), confidence) for f in found]
+        return [divide(Found(f.boxes.clip(0, (*size, *size)), f.classes, f.scores), self.confidence) for f in found]
 
     def _mixed(self, batch: PairedBatch, target: Sequence[tuple[Found, Found]]) -> Made | None:
         """ConfMix's pictures; None where the teacher found nothing in any target picture."""
         hw = (batch.images.shape[2], batch.images.shape[3])
         pseudo = self.adaptation.source_boxes == "pseudo"
         source = [sure for sure, _ in self._believed(batch.images)] if pseudo else truths(batch)
-        images, found, ignored, sure, boxes = [], [], [], 0.0, 0
+        images: list[Tensor] = []
+        found, ignored, sure, boxes = [], [], 0.0, 0
         for number, (one, unsure) in enumerate(target):
             quadrant = confmix.surest(one, hw, unsure)
             if quadrant is None:
@@ -188,8 +226,9 @@ class AdaptTrainer(Trainer):
             images.append(image)
             found.append(mixed)
             sure, boxes = sure + gamma * len(mixed), boxes + len(mixed)
-        regions = torch.from_numpy(np.concatenate(ignored)) if images else None
-        return Made(torch.stack(images), targets(found, hw), regions, sure / max(boxes, 1)) if images else None
+        if not images:
+            return None
+        return Made(torch.stack(images), targets(found, hw), torch.from_numpy(np.concatenate(ignored)), sure / max(boxes, 1))
 
     def _composed(self, batch: PairedBatch, target: Sequence[tuple[Found, Found]]) -> Made | None:
         """DACA's pictures, without a part of the source; None where the teacher found nothing in any target picture."""

@@ -44,11 +44,12 @@ class DetectionLoss(nn.Module):
     model_or_anchors: a `YOLOv5`, or its anchors (3, A, 2) in cells (then `classes` must be given). weights: gains as written in a hyp
     set; scaled here by 3/levels, classes/80 and (imgsz/640)^2. imgsz: longer side of the training images in px.
 
-    levels: raw levels (B, A, ny, nx, 5+classes), or 4 more where the network has variances: the box loss is then `gaussian_box` in place
-    of 1 - CIoU (spec 3.1). targets: (n, 6): image, class, centre x, centre y, width, height in 0..1; n = 0 is allowed. ignored: (m, 5),
-    image, x1, y1, x2, y2 in 0..1 of regions to ignore: a cell of the grid that meets one and has no target bears no objectness loss.
-    total: scalar times the batch size; sums run in float32 at least. Formulas: CIoU (Zheng et al. 2020) with constant alpha;
-    objectness target is the box's CIoU, clamped at 0; where several targets meet in one anchor and cell the last one counts.
+    levels: raw levels (B, A, ny, nx, 5+classes), or 4 more where the network has variances: the box loss is then
+    `gaussian_box` in place of 1 - CIoU (spec 3.1); targets: (n, 6): image, class, centre x, centre y, width, height in 0..1; n = 0 is
+    allowed. ignored: (m, 5): image, x1, y1, x2, y2 in 0..1 of regions to ignore: a cell of the grid that meets one and has no target
+    bears no objectness loss. total: scalar times the batch size; sums run in float32 at least. Formulas: CIoU (Zheng et al. 2020) with
+    constant alpha; objectness target is the box's CIoU, clamped at 0; where several targets meet in one anchor and cell the last one
+    counts.
 
     Where several processes train together, total and parts are this process's share: their sum is the loss of the whole batch.
     """
