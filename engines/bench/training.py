@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from engines.bench.machine import Machine
 from engines.bench.section import put_section
 from engines.bench.training_page import TrainingMeasured, print_training, rows_of, training_text
-from engines.bench.training_programs import CLASSES, OURS, PEERS, PeerError, Pictures, Program, Settings, told_size, versions
+from engines.bench.training_programs import CLASSES, OURS, PEERS, PeerError, Pictures, Program, Settings, printed_size, versions
 from engines.errors import DataError, EnginesError
 
 SECTION = "training-speed"
@@ -101,7 +101,7 @@ def train_once(program: Program, settings: Settings, pictures: Pictures, folder:
         finally:
             _end(process)
     seen = pictures.count * (settings.epochs - 2)
-    return seen / (last - first), 1e3 * (last_processor - first_processor) / seen, told_size(log.read_text(errors="replace"))
+    return seen / (last - first), 1e3 * (last_processor - first_processor) / seen, printed_size(log.read_text(errors="replace"))
 
 
 class _EndedError(Exception):

@@ -25,7 +25,6 @@ from engines.film.optics import CLEAR, Image, Microscope, capture
 from engines.film.slide import Film
 from engines.film.stain import BATCHES, stain_of
 from engines.film.texture import rng_of
-from engines.taxonomy import LEUKEMIA_ATTRI
 
 FIELDS: tuple[tuple[int, str, str, Microscope, float], ...] = (
     (11, "AML", "steel", Microscope("L", "C2", 100, 3), 0.0),
@@ -62,9 +61,9 @@ def cell_sheet(batch: str = "warm", *, each: int = 8, um_per_px: float = 0.1, si
     """A row for each type and one for artefacts, `each` cells a row, labels written under each in the attributes' order."""
     scope = Microscope("H", "C2", 100)
     rows = []
-    for code in [*range(1, len(LEUKEMIA_ATTRI.classes)), m.NONE]:
+    for code in [*range(1, len(m.TYPES)), m.NONE]:
         row = [_cell_tile(code, 100 + k, batch, scope, (um_per_px, side_px)) for k in range(each)]
-        _labelled(row[0], LEUKEMIA_ATTRI.classes[code])
+        _labelled(row[0], m.TYPES[code])
         rows.append(np.hstack(row))
     return np.asarray(np.vstack(rows), dtype=np.uint8)
 

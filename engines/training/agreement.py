@@ -45,6 +45,10 @@ def must_fit(samples: Sequence[Sample], taxonomy: Taxonomy, imgsz: int, batch: i
 
 def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """DataError naming the setting in which the checkpoint `path` (its state `there`) differs from the run that shall resume it."""
+    if Taxonomy.from_dict(there["taxonomy"]).meaning != Taxonomy.from_dict(here["taxonomy"]).meaning:
+        raise DataError(
+            f"{path}: was trained with another taxonomy. Resume with its own, or start anew with this checkpoint as --initial"
+        )
     for name in MUST_AGREE:
         if name not in there or name not in here:
             continue

@@ -306,7 +306,7 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Go on where `path` was written; raises DataError naming the setting if it belongs to a run with others."""
         state = checkpoint.read(path)
-        must_agree(path, state, self._settings())
+        must_agree(path, state, {**self._settings(), "taxonomy": self.taxonomy.to_dict()})
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
         self.ema.updates = int(state["ema_updates"])
