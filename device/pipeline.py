@@ -19,7 +19,7 @@ from device.clock import Clock
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.mqtt.publisher import BrokerStatus
-from device.service.control import Request
+from device.service.control import CommandRequest
 from device.settings.config import Config
 from device.slide.commands import Command
 from device.slide.model import Field, Slide, SlideState
@@ -84,7 +84,7 @@ class Pipeline:
         clock: Clock,
         *,
         broker: Callable[[], BrokerStatus],
-        requests: Callable[[], list[Request]] = list,
+        requests: Callable[[], list[CommandRequest]] = list,
         recorder: FrameRecorder | None = None,
     ) -> None:
         self._source, self._engine, self._session, self._record, self._display = source, engine, session, record, display

@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from calibration.profile import CalibrationProfile
 from device.mqtt.message import Line, Part, Payload, PayloadError, Received, later, one_line, read
+from device.settings.config import CameraBase
 from engines.runtime.base import EngineInfo
 
 __all__ = ["DeviceStatus", "PayloadError", "SlideSummary", "read_status", "read_summary"]
@@ -139,16 +140,16 @@ class SourceProvenance(Part):
     simulated: bool = Field(description="True: rendered film, no patient's blood.")
 
     @classmethod
-    def of(cls, kind: str, name: str) -> Self:
+    def of(cls, camera: CameraBase, name: str) -> Self:
         """`name` without what must not leave the device: a stream's user and password, and the folders above stored pictures."""
         text = one_line(name)
         if "://" in text:
             scheme, _, rest = text.partition("://")
             host, slash, path = rest.partition("/")
             text = f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
-        elif kind == "replay":
+        elif camera.stored:
             text = text.rstrip("/").rpartition("/")[2]
-        return cls(kind=kind, name=text, simulated=kind == "simulator")
+        return cls(kind=camera.kind, name=text, simulated=camera.simulated)
 
 
 class SoftwareVersion(Part):

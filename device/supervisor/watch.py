@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from device.camera.quality import PictureFault
+from device.clock import Backoff
 from device.errors import BrokerError
-from device.mqtt.client import Backoff, BrokerLostError, BrokerRefusedError, open_link, versions_to_try
+from device.mqtt.client import BrokerLostError, BrokerRefusedError, open_link, versions_to_try
 from device.mqtt.payloads import DeviceStatus, PayloadError, SlideSummary, read_status, read_summary
 from device.mqtt.topics import ANY_DEVICE, Topics
 from device.settings.config import BrokerSection
