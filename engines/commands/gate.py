@@ -13,11 +13,11 @@ from engines.bundle import Bundle, resolve
 from engines.commands.terminal import one_task, table_of
 from engines.data.leukemiaattri import read_split
 from engines.errors import BundleError, DataError
-from engines.evaluation.result import NOTICE
 from engines.gate.measure import GateResult, check_comparable, check_pictures, gate
 from engines.gate.record import check_recordable, write_record
 from engines.gate.words import rows, verdict
 from engines.manifest import GateLimits
+from engines.pages import NOTICE
 from engines.runtime.factory import open_engine
 
 SPLIT = "val"

@@ -20,11 +20,11 @@ from engines.commands.terminal import one_task, table_of
 from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.errors import BundleError, DataError
 from engines.evaluation.folder import Progress
-from engines.evaluation.result import NOTICE
 from engines.files import sha256_of
 from engines.gate.measure import GateResult, Measured, check_pictures, compare, map_points, measure
 from engines.gate.words import verdict
 from engines.manifest import GateLimits
+from engines.pages import NOTICE
 from engines.runtime.factory import open_engine
 
 HEAD = "attribute_head"
