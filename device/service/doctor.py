@@ -47,10 +47,10 @@ def examine(config: Config) -> list[Finding]:
         ("Disk", _disk),
         ("Broker", _broker),
     ]
-    return [_tried(name, look, config) for name, look in parts]
+    return [_examined(name, look, config) for name, look in parts]
 
 
-def _tried(name: str, look: Callable[[Config], Finding], config: Config) -> Finding:
+def _examined(name: str, look: Callable[[Config], Finding], config: Config) -> Finding:
     try:
         return look(config)
     except (LeukoscopeError, EnginesError, ProfileError) as error:
@@ -83,12 +83,9 @@ def _camera(config: Config) -> Finding:
 
 
 def _engine(config: Config) -> Finding:
-    from engines.runtime.factory import open_engine
+    from device.line import Openers
 
-    section = config.engine
-    with open_engine(
-        section.bundle, section.runtime, section.threads, section.score_threshold, ungated=section.ungated, plans=section.plans
-    ) as engine:
+    with Openers.of(config).engine() as engine:
         blank = np.full((1080, 1920, 3), 220, np.uint8)
         engine.infer(blank)
         started = time.monotonic()
