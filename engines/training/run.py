@@ -30,7 +30,7 @@ from engines.training.hyper import SETS, Hyper
 from engines.training.judge import FolderJudge
 from engines.training.loop import Judge, Progress, Run, Trainer
 from engines.training.phases import Phase, phases, remaining
-from engines.training.record import ATTRIBUTE_LOSS, LOSSES, panel_of
+from engines.training.record import in_words
 from engines.training.request import TrainRequest, parse_folder, recalled
 
 
@@ -87,8 +87,9 @@ def fit(trainer: Trainer, reporter: Reporter, to_resume: str, judge: Judge | Non
     """Train to the last epoch, an epoch a message. to_resume: the command that goes on with the run when Ctrl-C has ended it."""
 
     def after_batch(now: Progress) -> None:
-        losses = "  ".join(f"{name} {value:.4f}" for name, value in now.losses.items())
-        reporter.progress(f"epoch {now.epoch}/{now.epochs}  {losses}  {now.images_per_s:.1f} pictures/s", now.batch, now.batches)
+        reporter.progress(
+            f"epoch {now.epoch}/{now.epochs}  {in_words(now.losses)}  {now.images_per_s:.1f} pictures/s", now.batch, now.batches
+        )
 
     def after_epoch(row: Mapping[str, float]) -> None:
         reporter.message(epoch_line(row, trainer.run.epochs, trainer.best_epoch == trainer.epoch))
@@ -229,13 +230,12 @@ def _pages(out: Path, device: str, pictures: Pictures, judge: FolderJudge, repor
 
 def epoch_line(row: Mapping[str, float], epochs: int, best: bool) -> str:
     """One epoch of the history in words: losses, then the scores of each folder."""
-    losses = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if panel_of(name) in (LOSSES, ATTRIBUTE_LOSS))
     folders = [name.removesuffix("_map50") for name in row if name.endswith("_map50")]
     scores = [
         f"{f}: AP50 {_number(row[f + '_map50'])}, AP {_number(row[f + '_map'])}, attributes' F1 {_number(row[f + '_attr_f1'])}"
         for f in folders
     ]
-    line = f"epoch {row['epoch']:.0f}/{epochs}  {losses}"
+    line = f"epoch {row['epoch']:.0f}/{epochs}  {in_words(row)}"
     return "  ".join([line, *scores]) + ("  best so far" if best and scores else "")
 
 
