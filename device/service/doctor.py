@@ -83,9 +83,12 @@ def _camera(config: Config) -> Finding:
 
 
 def _engine(config: Config) -> Finding:
-    from device.line import Openers
+    from engines.runtime.factory import open_engine
 
-    with Openers.of(config).engine() as engine:
+    section = config.engine
+    with open_engine(
+        section.bundle, section.runtime, section.threads, section.score_threshold, ungated=section.ungated, plans=section.plans
+    ) as engine:
         blank = np.full((1080, 1920, 3), 220, np.uint8)
         engine.infer(blank)
         started = time.monotonic()
