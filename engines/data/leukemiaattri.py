@@ -128,6 +128,7 @@ def admit(splits: Iterable[Split], root: Path, taxonomy: Taxonomy) -> tuple[list
             return None
 
     read = [read_labels(split, taxonomy, faults.append, size_of) for split in splits if split.images is not None]
+    faults = list(dict.fromkeys(faults))  # lists of class names are read anew for each split
     refuse(faults, root)
     return read, faults
 
