@@ -1,8 +1,10 @@
-"""Time: monotonic for logic, wall time for people with a word on whether it can be trusted, and the boot's id."""
+"""Time: monotonic for logic, wall time for people with a word on whether it can be trusted, pauses between attempts, the boot's id."""
 
 from __future__ import annotations
 
+import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +23,27 @@ class Clock(Protocol):
     def now(self) -> datetime: ...
 
     def sleep(self, seconds: float) -> None: ...
+
+
+class Backoff:
+    """Retry with backoff: pauses that double from `first_s` to `cap_s`, each shortened at random by up to the share `jitter` of it.
+
+    The jitter keeps devices that lost the same broker from retrying in step. `next_s` after a failure, `reset` after a success.
+    """
+
+    def __init__(self, first_s: float, cap_s: float, jitter: float = 0.5, rand: Callable[[], float] = random.random) -> None:
+        self._first_s, self._cap_s, self._jitter, self._rand = first_s, cap_s, jitter, rand
+        self._attempts = 0
+
+    def next_s(self) -> float:
+        """Seconds to wait before the next attempt."""
+        pause_s = min(self._cap_s, self._first_s * 2.0 ** min(self._attempts, 64))
+        self._attempts += 1
+        return pause_s * (1.0 - self._jitter * self._rand())
+
+    def reset(self) -> None:
+        """An attempt succeeded: the next pause is the first again."""
+        self._attempts = 0
 
 
 def read_boot_id() -> str:

@@ -19,7 +19,7 @@ from device.display.kept import KeptDisplay
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import FrameSource, Pipeline
-from device.service.control import Request
+from device.service.control import CommandRequest
 from device.settings.config import Config
 from device.slide.session import SlideSession
 from device.store import Provenance, Store, free_mb
@@ -94,7 +94,7 @@ class Line:
             self.engine.info,
             config.engine.identify_threshold,
             CalibrationProvenance.of(self.profile, config.microscope.objective, width_px),
-            SourceProvenance.of(config.camera.kind, self.source.status.name),
+            SourceProvenance.of(config.camera, self.source.status.name),
             config.device.id,
             read_boot_id(),
             time_trusted(self.clock.now()),
@@ -110,7 +110,7 @@ class Line:
         *,
         sent: Callable[[], None] = lambda: None,
         broker: Callable[[], BrokerStatus] = lambda: BrokerStatus("disabled"),
-        requests: Callable[[], list[Request]] = list,
+        requests: Callable[[], list[CommandRequest]] = list,
         recorder: FrameRecorder | None = None,
         free_mb: Callable[[Path], float] = free_mb,
     ) -> Pipeline:

@@ -52,8 +52,8 @@ def workspace_bytes(available: int | None, gpu_free: int | None, integrated: boo
     weights and the network's own activations want the rest. An integrated GPU shares the machine's memory, so there the smaller number
     counts; a card has its own. Raises BuildError below 256 MiB: the system would rather end a program than refuse it memory.
     """
-    told = [gpu_free] if gpu_free is not None and not integrated else [gpu_free, available]
-    known = [number for number in told if number is not None]
+    candidates = [gpu_free] if gpu_free is not None and not integrated else [gpu_free, available]
+    known = [number for number in candidates if number is not None]
     if not known:
         return LEAST_WORKSPACE
     half = min(known) // 2 // MIB * MIB
@@ -104,9 +104,9 @@ def _strongly_typed(trt: Any) -> int:
 
 def _refused(library: Library, onnx: Path, parser: Any, words: Words) -> GraphRefusedError:
     errors = [parser.get_error(i) for i in range(parser.num_errors)]
-    told = "; ".join(f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors) or "no reason given"
+    reasons = "; ".join(f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors) or "no reason given"
     return GraphRefusedError(
-        f"{onnx}: {library.title} does not accept it ({told}).{words.last()}", errors[0].node_operator() if errors else ""
+        f"{onnx}: {library.title} does not accept it ({reasons}).{words.last()}", errors[0].node_operator() if errors else ""
     )
 
 

@@ -1,4 +1,4 @@
-"""A bundle's plans built on this device: compiled beside the old ones, proved on the golden picture, only then put in their place."""
+"""A bundle's plans built on this device: compiled next to the old ones, checked on the golden picture, only then put in their place."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def build_plans(
 ) -> Outcome:
     """Plans of a bundle in `folder` for the GPU that is here; a plan that is there and answers the golden picture is left as it is.
 
-    force: it is built anew all the same. phases: gives what is told of each graph's progress, by the graph's file name.
+    force: it is built again even if the plan is good. phases: gives the receiver of a graph's progress, by the graph's file name.
 
     The plan that is there stays until the new one has answered the golden picture. Raises RuntimeUnavailableError (no driver, GPU,
     TensorRT, pycuda, nvcc), BuildError, or BundleError (no golden picture, or the new plan answers it wrongly).
@@ -116,7 +116,7 @@ def build_plans(
 def check(bundle: Bundle, library: str = "tensorrt_rtx", phases: Callable[[str], Phases] | None = None) -> list[Checked]:
     """Parses and compiles both graphs and keeps nothing; with `tensorrt_rtx` also on a machine without a GPU. Raises BuildError.
 
-    Without a driver the attribute graph cannot be parsed, because RoiAlign's plugin asks for the device; that is told, not raised.
+    Without a driver the attribute graph cannot be parsed, because RoiAlign's plugin asks for the device; nothing is raised then.
     """
     trt = load(library)
     there = _has_gpu()

@@ -82,3 +82,7 @@ def options_of(request: type[Request]) -> Iterator[tuple[Field[Any], Option, Any
         if get_origin(hint) is Annotated:
             kind, option = get_args(hint)[:2]
             yield each, option, kind
+
+
+TAXONOMY = Option("Types and attributes: a YAML file (docs/taxonomy.md); LeukemiaAttri's without it.", metavar="FILE")
+"""Of every command that begins from data."""

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.beside import beside
 from engines.detections import Float32, Image
+from engines.second_thread import in_second_thread
 
 PAD_VALUE = 114
 """Grey level of the letterbox's border and of the mosaic's canvas, 0 to 255."""
@@ -154,7 +154,7 @@ def _resize(image: Image, geometry: Letterbox, interpolation: int | None, out: I
     height, width = geometry.resized_hw
     if interpolation == cv2.INTER_AREA and geometry.frame_hw == (3 * height, 3 * width):
         half = height // 2
-        with beside(partial(_third, image[3 * half :], out[half:])):
+        with in_second_thread(partial(_third, image[3 * half :], out[half:])):
             _third(image[: 3 * half], out[:half])
     elif out.flags.c_contiguous:
         cv2.resize(image, (width, height), out, interpolation=interpolation)

@@ -99,11 +99,6 @@ def laid_panel(source: Image, target: Image, h: Float64) -> Image:
     return panel
 
 
-def beside_panel(source: Image, target: Image) -> Image:
-    """Source and target beside each other, for a pair without a map."""
-    return matches_panel(source, target, Fit(None, 0, 0))
-
-
 def outline_of(h: Float64, size: tuple[int, int]) -> Float64:
     """Outline (4, 2) of a source of this size in the target, not clipped; counted as `h` counts."""
     return map_points(h, rectangle(size))

@@ -11,14 +11,12 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from random import Random
 from types import TracebackType
 
 from typing_extensions import Self
 
 from device.camera.base import Camera, CameraState, CameraStatus, Frame
-from device.camera.pacing import Pauses
-from device.clock import Clock
+from device.clock import Backoff, Clock
 from device.errors import CameraError, CameraLostError, EndOfSourceError, LeukoscopeError
 from engines.detections import Image
 
@@ -54,8 +52,7 @@ class Capture:
         stall_s: float = 10.0,
         silence_s: float = 10.0,
         reads_before_reopen: int = 5,
-        pauses: Pauses | None = None,
-        random: Random | None = None,
+        backoff: Backoff | None = None,
     ) -> None:
         self._open_camera = open_camera
         self._clock = clock
@@ -64,8 +61,8 @@ class Capture:
         self._stall_s = stall_s
         self._silence_s = silence_s
         self._reads_before_reopen = reads_before_reopen
-        self._pauses = pauses or Pauses()
-        self._random = random or Random()  # jitter only
+        # Short pauses: a camera that is plugged in again should be back while the technician is still looking.
+        self._backoff = backoff or Backoff(first_s=0.1, cap_s=5.0, jitter=0.25)
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._first_opening = threading.Event()  # set when entering need not wait any longer
@@ -75,30 +72,15 @@ class Capture:
         self._slot: Frame | None = None
         self._over = False  # the thread has nothing more to give
         self._status = CameraStatus(CameraState.OPENING, "camera")
-        self._dropped = 0
-        self._repeated = 0
         self._times_s: deque[float] = deque(maxlen=512)
         self._waiting_since_s: float | None = None  # a live camera is being read
         self._retry_at_s: float | None = None
 
         self._live = True
-        self._attempt = 0
         self._digest: int | None = None
         self._digest_since_s = 0.0
         self._next_sequence = 0
         self._sequence_offset: int | None = None
-
-    @property
-    def dropped(self) -> int:
-        """Live frames that were overwritten before anybody took them."""
-        with self._changed:
-            return self._dropped
-
-    @property
-    def repeated(self) -> int:
-        """Frames of a live camera that were exact copies of the one before; they are not handed on."""
-        with self._changed:
-            return self._repeated
 
     @property
     def status(self) -> CameraStatus:
@@ -177,7 +159,6 @@ class Capture:
             self._first_opening.set()
             self._sequence_offset = None
             self._digest_since_s = self._clock.monotonic_s()
-            notice = str(getattr(camera, "notice", ""))  # what the device refused of the configuration, where it knows
             failures = 0
             while not self._stopping.is_set():
                 try:
@@ -193,7 +174,7 @@ class Capture:
                     continue
                 failures = 0
                 if self._is_new(frame):
-                    self._offer(frame, notice)
+                    self._offer(frame, camera.notice)
 
     def _read(self, camera: Camera) -> Frame:
         with self._changed:
@@ -224,8 +205,6 @@ class Capture:
         if digest != self._digest:
             self._digest, self._digest_since_s = digest, now
             return True
-        with self._changed:
-            self._repeated += 1
         lasted = now - self._digest_since_s
         if lasted > self._stall_s:
             raise _StalledError(
@@ -235,10 +214,8 @@ class Capture:
 
     def _offer(self, frame: Frame, notice: str) -> None:
         self._become(CameraState.STREAMING, notice)
-        self._attempt = 0
+        self._backoff.reset()
         with self._changed:
-            if self._slot is not None and self._live:
-                self._dropped += 1
             self._slot = frame
             self._times_s.append(frame.captured_s)
             self._status = replace(self._status, size_px=frame.size_px, frames=self._status.frames + 1)
@@ -280,8 +257,7 @@ class Capture:
             log.log(logging.INFO if state is CameraState.ENDED else logging.WARNING, "%s: %s", state.value, reason)
 
     def _pause(self) -> None:
-        end = self._clock.monotonic_s() + self._pauses.pause_s(self._attempt, self._random)
-        self._attempt += 1
+        end = self._clock.monotonic_s() + self._backoff.next_s()
         with self._changed:
             self._retry_at_s = end
         while not self._stopping.is_set() and (left := end - self._clock.monotonic_s()) > 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from device.camera.base import Frame
+from device.camera.base import Frame, SkippedPicture
 from device.clock import Clock
 from device.errors import CameraError, CameraLostError
 from device.settings.config import Picamera2Camera as Picamera2Section
@@ -35,24 +34,11 @@ _FORMATS: dict[str, int | None] = {
 }
 
 
-def list_libcamera() -> tuple[str, ...]:
-    """Ids of the cameras that libcamera sees through picamera2, in the order of camera.camera; empty where it is not installed."""
-    if importlib.util.find_spec("picamera2") is None:
-        return ()
-    try:
-        from picamera2 import Picamera2
-
-        return tuple(f"{info.get('Model', 'camera')} ({info.get('Id', '?')})" for info in Picamera2.global_camera_info())
-    except Exception as error:  # picamera2 raises whatever libcamera's binding does, import errors included
-        log.warning("picamera2 is installed but cannot be used: %s", error)
-        return ()
-
-
 class Picamera2Camera:
     """A libcamera camera by its number. `notice` says in one line what the camera refused of the configuration."""
 
     live = True
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[SkippedPicture, ...] = ()
 
     def __init__(self, section: Picamera2Section, clock: Clock) -> None:
         self._section = section

@@ -9,14 +9,12 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from device.clock import Clock
+from device.clock import Backoff, Clock
 from device.display.base import Display, ScreenView
 from device.errors import DisplayError
 from device.slide.commands import Command
 
 log = logging.getLogger(__name__)
-
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 60.0
 
 
 class KeptDisplay:
@@ -29,7 +27,7 @@ class KeptDisplay:
     def __init__(self, display: Display, clock: Clock, wait: bool = False) -> None:
         self._display, self._clock, self._wait = display, clock, wait
         self._open = False
-        self._pause_s, self._retry_at_s = _FIRST_PAUSE_S, 0.0
+        self._backoff, self._retry_at_s = Backoff(first_s=2.0, cap_s=60.0, jitter=0.0), 0.0
 
     def show(self, view: ScreenView) -> None:
         """Show, or quietly wait until it is time to open again. Raises DisplayError when the display has just gone away."""
@@ -40,7 +38,7 @@ class KeptDisplay:
         except DisplayError:
             self._close()
             raise
-        self._pause_s = _FIRST_PAUSE_S
+        self._backoff.reset()
 
     def commands(self) -> Sequence[Command]:
         return self._display.commands() if self._open else ()
@@ -65,8 +63,7 @@ class KeptDisplay:
         self._later()
 
     def _later(self) -> None:
-        self._retry_at_s = self._clock.monotonic_s() + self._pause_s
-        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._retry_at_s = self._clock.monotonic_s() + self._backoff.next_s()
 
     def __enter__(self) -> Self:
         try:

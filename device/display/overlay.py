@@ -13,8 +13,8 @@ from device.display.layout import layout
 from device.display.panel import draw_panel
 from device.display.sheet import Sheet
 from device.display.strip import draw_strip
-from engines.beside import beside
 from engines.detections import Image
+from engines.second_thread import in_second_thread
 
 
 def draw(view: ScreenView, size_px: tuple[int, int] = (1920, 1080), out: Image | None = None) -> Image:
@@ -39,7 +39,7 @@ def draw_on(sheet: Sheet, view: ScreenView) -> None:
     height, width = sheet.pixels.shape[:2]
     plan = layout(width, height)
     place = plan.picture.view(sheet.pixels)
-    with beside(partial(draw_picture, place, view.frame)):  # half of the work, and all of it OpenCV's
+    with in_second_thread(partial(draw_picture, place, view.frame)):  # half of the work, and all of it OpenCV's
         cells = plan_cells(plan.picture, view, plan.unit)
         draw_strip(sheet, plan.strip, view, "" if cells is None else cells.words, plan.unit)
         draw_footer(sheet, plan.footer, view, plan.unit)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import select
 import socket
 import ssl
@@ -75,22 +74,6 @@ class Will:
 
     topic: str
     payload: bytes
-
-
-class Backoff:
-    """Pauses between attempts: doubling up to a cap, each shortened at random by up to a half, so that devices do not come in step."""
-
-    def __init__(self, first_s: float = 1.0, cap_s: float = 60.0, rand: Callable[[], float] = random.random) -> None:
-        self._first_s, self._cap_s, self._rand = first_s, cap_s, rand
-        self._attempts = 0
-
-    def next_s(self) -> float:
-        pause_s = min(self._cap_s, self._first_s * 2.0 ** min(self._attempts, 30))
-        self._attempts += 1
-        return pause_s * (1.0 - 0.5 * self._rand())
-
-    def reset(self) -> None:
-        self._attempts = 0
 
 
 def versions_to_try(protocol: Literal["auto", "5", "3.1.1"], last: Version | None = None) -> tuple[Version, ...]:

@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from calibration.profile import CalibrationProfile
 from device.mqtt.message import Line, Part, Payload, PayloadError, Received, later, one_line, read
+from device.settings.config import CameraBase
 from engines.runtime.base import EngineInfo
 
 __all__ = ["DeviceStatus", "PayloadError", "SlideSummary", "read_status", "read_summary"]
@@ -139,22 +140,33 @@ class SourceProvenance(Part):
     simulated: bool = Field(description="True: rendered film, no patient's blood.")
 
     @classmethod
-    def of(cls, kind: str, name: str) -> Self:
+    def of(cls, camera: CameraBase, name: str) -> Self:
         """`name` without what must not leave the device: a stream's user and password, and the folders above stored pictures."""
         text = one_line(name)
         if "://" in text:
             scheme, _, rest = text.partition("://")
             host, slash, path = rest.partition("/")
             text = f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
-        elif kind == "replay":
+        elif camera.stored:
             text = text.rstrip("/").rpartition("/")[2]
-        return cls(kind=kind, name=text, simulated=kind == "simulator")
+        return cls(kind=camera.kind, name=text, simulated=camera.simulated)
 
 
 class SoftwareVersion(Part):
     """What wrote the summary; model and calibration, with their versions, stand in fields of their own."""
 
     leukoscope: Line
+
+
+class PictureState(Part):
+    """What the pictures behind the counts were like; a field may be among several of these."""
+
+    judged: Count = Field(description="Counted fields whose light and colour were judged; fewer than fields_counted after an update.")
+    dark: Count = Field(description="Counted fields that were too dark.")
+    bright: Count = Field(description="Counted fields in which a fifth of the picture or more was too bright.")
+    blurred: Count = Field(description="Counted fields out of focus.")
+    grey: Count = Field(description="Counted fields without colour.")
+    blank_views: Count = Field(description="Views at rest that showed nothing of the film (dark, or bare glass) and were not counted.")
 
 
 class SlideSummary(Payload):
@@ -186,6 +198,10 @@ class SlideSummary(Payload):
     calibration: CalibrationProvenance
     source: SourceProvenance
     skipped_pictures: Count = Field(description="Stored pictures that could not be read.")
+    fields_at_limit: Count | None = later(
+        "1.1", "Counted fields in which the network found more boxes than it may give: there are at least as many cells as counted."
+    )
+    pictures: PictureState | None = later("1.1", "The state of the pictures; counts from poor ones are not to be relied on.")
     versions: SoftwareVersion | None = later("1.1", "The software that wrote this summary.")
 
     @model_validator(mode="after")

@@ -18,9 +18,9 @@ from typing import Final, Literal
 
 from typing_extensions import Self
 
-from device.clock import Clock, SystemClock
+from device.clock import Backoff, Clock, SystemClock
 from device.errors import BrokerError
-from device.mqtt.client import Ack, Backoff, BrokerRefusedError, Link, Version, Will, open_link, versions_to_try
+from device.mqtt.client import Ack, BrokerRefusedError, Link, Version, Will, open_link, versions_to_try
 from device.mqtt.outbox import Outbox, Spool
 from device.mqtt.payloads import DeviceStatus
 from device.mqtt.topics import Topics
@@ -84,7 +84,7 @@ class Publisher:
         self.topics = Topics(status.device_id, section.topic_root)
         self._section = section
         self._clock: Clock = clock or SystemClock()
-        self._backoff = backoff or Backoff()
+        self._backoff = backoff or Backoff(first_s=1.0, cap_s=60.0)
         self._spool = Spool(open_outbox, self._clock)
         self._ack_timeout_s, self._poll_s, self._hold_s, self._status_period_s = ack_timeout_s, poll_s, hold_s, status_period_s
         self._changed = threading.Condition()
@@ -207,7 +207,7 @@ class Publisher:
         return self._connected_s is not None and self._clock.monotonic_s() - self._connected_s > _STOOD_S
 
     def _hint(self) -> str:
-        """Not every broker says that it hung up because another client came with our name; connections cut short in a row do."""
+        """Advice where several connections in a row were cut short: likely another client has our id, which not every broker says."""
         self._cut_short = self._cut_short + 1 if self._connected_s is not None and not self._stood() else 0
         return "; it keeps hanging up: is the device id used twice?" if self._cut_short >= _SUSPICIOUS else ""
 

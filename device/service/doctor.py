@@ -76,10 +76,10 @@ def _camera(config: Config) -> Finding:
         seconds = (time.monotonic() - started) / _TRIES
         width, height = frames[-1].size_px
         seen = f"{camera.name}: {width} x {height}, a frame in {seconds * 1000:.0f} ms"
-        notice = str(getattr(camera, "notice", ""))
         if camera.skipped:
-            return Finding("Camera", "warn", f"{seen}; unreadable: {', '.join(camera.skipped)}", "replace or remove these pictures")
-        return Finding("Camera", "warn" if notice else "ok", seen, notice)
+            names = ", ".join(picture.name for picture in camera.skipped)
+            return Finding("Camera", "warn", f"{seen}; unreadable: {names}", "replace or remove these pictures")
+        return Finding("Camera", "warn" if camera.notice else "ok", seen, camera.notice)
 
 
 def _engine(config: Config) -> Finding:

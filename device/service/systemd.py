@@ -60,10 +60,6 @@ class Notifier:
             self._fed_s = now_s
             self._send("WATCHDOG=1")
 
-    def extend_start(self, seconds: float) -> None:
-        """Ask for so many more seconds from now to become ready (a large engine on a slow card)."""
-        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
-
     def stopping(self, status: str = "") -> None:
         """Closing has begun; the slide is being put down as aborted."""
         self._send("STOPPING=1", *((f"STATUS={_one_line(status)}",) if status else ()))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -29,6 +31,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
+    @property
+    def path_keys(self) -> tuple[str, ...]:
+        """Keys whose text is a path here; those of type FilePath always are."""
+        return ()
+
 
 class DeviceSection(Section):
     """Who this box is and where it keeps its things."""
@@ -37,7 +44,19 @@ class DeviceSection(Section):
     state_dir: FilePath = Path("/var/lib/leukoscope")  # record, outbox, control socket
 
 
-class V4l2Camera(Section):
+class CameraBase(Section):
+    """Base of every kind of camera. What the rest of the daemon asks of a kind stands here, so that a new one touches no other file.
+
+    simulated: its film is rendered, no patient's blood. stored: it shows files; their folders must not leave the device.
+    """
+
+    simulated: ClassVar[bool] = False
+    stored: ClassVar[bool] = False
+
+    kind: str
+
+
+class V4l2Camera(CameraBase):
     """A USB microscope camera through V4L2, by its stable id under /dev/v4l/by-id or /dev/v4l/by-path."""
 
     kind: Literal["v4l2"]
@@ -50,7 +69,7 @@ class V4l2Camera(Section):
     gain: float | None = Field(None, ge=0)
 
 
-class Picamera2Camera(Section):
+class Picamera2Camera(CameraBase):
     """A CSI or USB camera through libcamera's picamera2."""
 
     kind: Literal["picamera2"]
@@ -60,8 +79,10 @@ class Picamera2Camera(Section):
     fps: float = Field(15.0, gt=0, le=240)
 
 
-class ReplayCamera(Section):
+class ReplayCamera(CameraBase):
     """Stored pictures: a folder of images, a video file, or the address of a network stream."""
+
+    stored: ClassVar[bool] = True
 
     kind: Literal["replay"]
     source: Name
@@ -69,9 +90,15 @@ class ReplayCamera(Section):
     fps: float | None = Field(None, gt=0, le=240)  # None: as fast as they are looked at; videos: their own
     hold_frames: int = Field(3, ge=1, le=1000)  # a still picture is shown this many times, so that it comes to rest
 
+    @property
+    def path_keys(self) -> tuple[str, ...]:
+        return () if "://" in self.source else ("source",)
 
-class SimulatorCamera(Section):
+
+class SimulatorCamera(CameraBase):
     """The rendered slide of engines.film under a moving stage. For demonstration and tests; it says so on the screen."""
+
+    simulated: ClassVar[bool] = True
 
     kind: Literal["simulator"]
     seed: int = Field(7, ge=0)
@@ -111,12 +138,20 @@ class EngineSection(Section):
     score_threshold: Share | None = None  # None: the manifest's
     identify_threshold: Share = 0.4  # below it a cell is counted as unidentified
 
+    @property
+    def path_keys(self) -> tuple[str, ...]:
+        return () if self.bundle.startswith("zoo:") else ("bundle",)
+
 
 class MicroscopeSection(Section):
     """The microscope that the camera sits on."""
 
     profile: Name = "zzcat-5mp"  # a shipped calibration profile, or the path of one
     objective: Literal[10, 40, 100] = 100
+
+    @property
+    def path_keys(self) -> tuple[str, ...]:
+        return ("profile",) if "/" in self.profile or self.profile.endswith((".yaml", ".yml")) else ()
 
 
 class SlideSection(Section):
@@ -178,6 +213,13 @@ class BrokerSection(Section):
     keepalive_s: int = Field(30, ge=5, le=3600)
     topic_root: str = "leukoscope"
 
+    @field_validator("host")
+    @classmethod
+    def _host_alone(cls, value: str) -> str:
+        if not (_HOST_NAME.fullmatch(value) or _is_ipv6(value)):
+            raise ValueError("a host name only; the port stands in broker.port, TLS in broker.tls")
+        return value
+
     @field_validator("topic_root")
     @classmethod
     def _no_wildcards(cls, value: str) -> str:
@@ -194,6 +236,17 @@ class BrokerSection(Section):
         if self.password_file is not None and self.username is None:
             raise ValueError("'password_file' needs 'username'")
         return self
+
+
+_HOST_NAME = re.compile(r"[^\W_]([\w-]*[^\W_])?(\.[^\W_]([\w-]*[^\W_])?)*\.?")
+"""Labels between dots, of letters and digits of any language; an IPv4 address is one too."""
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return bool(IPv6Address(text))
+    except ValueError:
+        return False
 
 
 class Config(Section):

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from device.errors import ConfigError
-from device.settings.config import Config, ReplayCamera, Section
+from device.settings.config import BrokerSection, Config, Section
 from device.settings.config_words import CAMERAS, expected, misread, section_models, shown, without_credentials
 from engines.yaml_lines import Document, Fault, KeyPath, read_document
 
@@ -51,11 +51,23 @@ def parse_config(text: str, name: str, folder: Path) -> Config:
     return _with_absolute_paths(config, folder)
 
 
+def broker_from_options(**options: object) -> BrokerSection:
+    """The broker that command-line options name. Raises ConfigError with one line for each option that is wrong."""
+    try:
+        return BrokerSection.model_validate(options)
+    except ValidationError as error:
+        lines = []
+        for item in error.errors(include_url=False):
+            text = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"]
+            option = "".join(f"--{key}: ".replace("_", "-") for key in item["loc"])
+            lines.append(option + text.replace("broker.", "--"))
+        raise ConfigError("\n".join(lines)) from None
+
+
 def describe(config: Config) -> str:
     """The effective configuration, defaults included, as YAML that can be read again; a password in a stream's address is masked."""
     data = config.model_dump(mode="json")
-    if isinstance(config.camera, ReplayCamera):
-        data["camera"]["source"] = without_credentials(config.camera.source)
+    data["camera"] = {key: without_credentials(value) if isinstance(value, str) else value for key, value in data["camera"].items()}
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000)
 
 
@@ -114,19 +126,11 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
         except RuntimeError:  # no such user's home: whoever opens it names the path
             return folder / value
 
-    def resolved(section: Section, *texts: str) -> Any:
-        update: dict[str, Any] = {key: absolute(value) for key, value in section if isinstance(value, Path)}
-        update |= {key: str(absolute(getattr(section, key))) for key in texts}
-        return section.model_copy(update=update)
+    def resolved(section: Section) -> Section:
+        update: dict[str, object] = {key: absolute(value) for key, value in section if isinstance(value, Path)}
+        return section.model_copy(update=update | {key: str(absolute(getattr(section, key))) for key in section.path_keys})
 
-    camera, engine, microscope = config.camera, config.engine, config.microscope
-    stored = isinstance(camera, ReplayCamera) and "://" not in camera.source
-    changed = {name: resolved(section) for name, section in config if isinstance(section, Section)}
-    changed["camera"] = resolved(camera, *(("source",) if stored else ()))
-    changed["engine"] = resolved(engine, *(() if engine.bundle.startswith("zoo:") else ("bundle",)))
-    named = "/" not in microscope.profile and not microscope.profile.endswith((".yaml", ".yml"))
-    changed["microscope"] = resolved(microscope, *(() if named else ("profile",)))
-    return config.model_copy(update=changed)
+    return config.model_copy(update={name: resolved(section) for name, section in config if isinstance(section, Section)})
 
 
 def _model_faults(error: ValidationError, document: Document) -> list[Fault]:

@@ -73,7 +73,7 @@ def shown(value: object, place: Place | None = None, *, secret: bool = False) ->
 
 
 def misread(model: type[BaseModel], key: str, value: object, place: Place | None) -> str:
-    """A suggestion to append, beginning with "; ", where the value is nearly right or YAML reads it otherwise than meant; else ""."""
+    """The text to append to a fault, from "; " on, where a near value or YAML's own reading explains the mistake; else ""."""
     field = model.model_fields.get(key)
     if field is None or place is None or place.raw is None:
         return ""

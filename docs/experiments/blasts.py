@@ -22,9 +22,8 @@ from scipy.stats import mannwhitneyu
 from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.decode import box_iou
 from engines.errors import DataError
-from engines.network import AttriDet, without_variances
+from engines.network import AttriDet, checkpoint, without_variances
 from engines.taxonomy import LEUKEMIA_ATTRI
-from engines.training import checkpoint
 
 SUM, OVERLAP = 0.5, 0.5
 BLASTS = list(LEUKEMIA_ATTRI.blast_codes)

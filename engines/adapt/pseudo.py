@@ -48,7 +48,7 @@ def join(parts: Sequence[Found]) -> Found:
 
 
 def divide(found: Found, confidence: float) -> tuple[Found, Found]:
-    """The boxes that score above `confidence`; and the others, but for those centred in one of the first.
+    """The sure boxes, which score above `confidence`, and the weak ones whose centre lies in no sure box.
 
     A weak box centred in a sure one is that cell's second box. Anywhere else it may be a cell of which nothing is sure.
     """

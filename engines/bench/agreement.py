@@ -43,12 +43,12 @@ def agreement(first: Sequence[Detections], second: Sequence[Detections], confide
     corner_px = score = 0.0
     for one, other in zip(first, second, strict=True):
         pairs = _pairs(one, other)
-        alone = [np.setdiff1d(np.arange(len(told)), pairs[:, side]) for side, told in enumerate((one, other))]
+        alone = [np.setdiff1d(np.arange(len(detections)), pairs[:, side]) for side, detections in enumerate((one, other))]
         matched += 2 * len(pairs)
         boxes += 2 * len(pairs)
-        for told, rest in zip((one, other), alone, strict=True):
+        for detections, rest in zip((one, other), alone, strict=True):
             # Written so that a NaN counts.
-            boxes += int((~(told.scores[rest] <= confidence + margin)).sum())
+            boxes += int((~(detections.scores[rest] <= confidence + margin)).sum())
         if len(pairs):
             mine, partner = one.select(pairs[:, 0]), other.select(pairs[:, 1])
             corner_px = max(corner_px, float(np.abs(mine.boxes_px - partner.boxes_px).max()))

@@ -1,4 +1,4 @@
-"""Joules, where the board tells them: Intel's and AMD's counters (RAPL) or a Jetson's tegrastats."""
+"""Joules, where the board has a counter: Intel's and AMD's counters (RAPL) or a Jetson's tegrastats."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Tegrastats:
         self._joules, self._watts, self._since_s = 0.0, 0.0, 0.0
         self._lock = threading.Lock()
 
-    def told(self, line: str, now_s: float) -> None:
+    def add_line(self, line: str, now_s: float) -> None:
         """One line of tegrastats at this moment of a monotonic clock; lines without the board's power change nothing."""
         match = _BOARD_POWER.search(line)
         if match is None:
@@ -92,7 +92,7 @@ def _tegrastats() -> Iterator[Tegrastats]:
     def listen() -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            meter.told(line, time.monotonic())
+            meter.add_line(line, time.monotonic())
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()

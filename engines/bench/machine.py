@@ -75,7 +75,7 @@ def processor() -> str:
 
 def _power_mode() -> str:
     try:
-        told = subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, timeout=10, check=False)
+        asked = subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return ", ".join(line.strip() for line in told.stdout.splitlines() if line.strip()) if told.returncode == 0 else ""
+    return ", ".join(line.strip() for line in asked.stdout.splitlines() if line.strip()) if asked.returncode == 0 else ""

@@ -68,7 +68,7 @@ class Contender(Protocol):
 
 
 class WholePath:
-    """A frame in, detections with attributes out. stages_ms: of every frame so far. joules: of all its rounds, where they are told."""
+    """A frame in, detections with attributes out. stages_ms: of every frame so far. joules: of all its rounds, if counted."""
 
     key, label = WHOLE, "the whole path"
 

@@ -38,7 +38,7 @@ class PeerError(EnginesError):
 class Round:
     """Milliseconds of each picture, in order, and those that the processor was busy with all of them, all threads together.
 
-    processor_ms: None where it cannot be told without what is not counted, such as a process' start.
+    processor_ms: None where it cannot be known without what is not counted, such as a process' start.
     """
 
     ms: tuple[float, ...]
@@ -96,8 +96,8 @@ class PeerProgram:
 
     def __enter__(self) -> Self:
         library = self._peer.library
-        told = self._run(_ASKED_S, str(self._python), "-c", _VERSIONS, "ultralytics", library, "torch").split()
-        self.software = f"Ultralytics {told[-3]}, {library} {told[-2]}, torch {told[-1]}"
+        output = self._run(_ASKED_S, str(self._python), "-c", _VERSIONS, "ultralytics", library, "torch").split()
+        self.software = f"Ultralytics {output[-3]}, {library} {output[-2]}, torch {output[-1]}"
         self._export(Path(self._run(_ASKED_S, str(self._python), "-c", _DESCRIBED).strip()))
         return self
 
@@ -111,10 +111,10 @@ class PeerProgram:
         """
         same = (f"imgsz={self._side_px}", "conf=0.25", "iou=0.45", "device=cpu")
         shown = ("save=False", "verbose=True", f"project={self._folder / 'runs'}")
-        told = self._yolo(_ROUND_S, "predict", "task=detect", f"model={self._peer.exported}", "source=images", *same, *shown)
-        inference, speed = [float(ms) for ms in _PICTURE.findall(told)], _SPEED.search(told)
+        output = self._yolo(_ROUND_S, "predict", "task=detect", f"model={self._peer.exported}", "source=images", *same, *shown)
+        inference, speed = [float(ms) for ms in _PICTURE.findall(output)], _SPEED.search(output)
         if speed is None or len(inference) != len(list((self._folder / "images").iterdir())):
-            raise PeerError(f"{self.label}: it does not say how long each picture took. {_last_words(told)}")
+            raise PeerError(f"{self.label}: it does not say how long each picture took. {_last_words(output)}")
         # Both are of the same clock; should a version mean something else by one of them, it must not pass for a speed.
         if abs(fmean(inference) - float(speed[2])) > 0.2:
             raise PeerError(f"{self.label}: its pictures took {fmean(inference):.1f} ms each, and it says {speed[2]} ms of all.")
@@ -129,9 +129,9 @@ class PeerProgram:
         names = "".join(f"  {i}: class{i}\n" for i in range(self._classes))
         data = f"path: {self._folder}\ntrain: images\nval: images\nnames:\n{names}"
         (self._folder / "data.yaml").write_text(data, encoding="utf-8")
-        told = self._yolo(_EXPORT_S, "export", "model=yolov5n.yaml", *self._peer.options, f"imgsz={self._side_px}", "device=cpu")
+        output = self._yolo(_EXPORT_S, "export", "model=yolov5n.yaml", *self._peer.options, f"imgsz={self._side_px}", "device=cpu")
         if not (self._folder / self._peer.exported).exists():
-            raise PeerError(f"{self.label}: its export left no {self._peer.exported}. {_last_words(told)}")
+            raise PeerError(f"{self.label}: its export left no {self._peer.exported}. {_last_words(output)}")
 
     def _yolo(self, within_s: float, *words: str) -> str:
         return self._run(within_s, str(self._python.with_name("yolo")), *words)
@@ -154,12 +154,12 @@ class PeerProgram:
         except subprocess.TimeoutExpired as error:
             words = _last_words((error.stdout or b"").decode(errors="replace"))
             raise PeerError(f"{self.label}: it has not ended within {within_s:.0f} s. {words}") from None
-        told = _COLOURS.sub("", done.stdout.decode(errors="replace"))
+        output = _COLOURS.sub("", done.stdout.decode(errors="replace"))
         if done.returncode:
-            raise PeerError(f"{self.label}: it failed. {_last_words(told)} {_TO_READ}")
-        return told
+            raise PeerError(f"{self.label}: it failed. {_last_words(output)} {_TO_READ}")
+        return output
 
 
-def _last_words(told: str) -> str:
-    lines = [line.strip()[-300:] for line in told.splitlines() if line.strip()]
+def _last_words(output: str) -> str:
+    lines = [line.strip()[-300:] for line in output.splitlines() if line.strip()]
     return f"Its last words: {' / '.join(lines[-3:]) or 'none'}."

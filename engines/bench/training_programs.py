@@ -119,15 +119,15 @@ PEERS: Mapping[str, Callable[[Path], Program]] = {"ultralytics": ultralytics, "y
 def versions(python: Path, *packages: str) -> list[str]:
     """Versions of packages in another environment, read without importing them. Raises PeerError naming what is not there."""
     try:
-        told = subprocess.run([str(python), "-c", _VERSIONS, *packages], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([str(python), "-c", _VERSIONS, *packages], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PeerError(f"{python}: cannot be run ({error}); name the Python of an environment with {packages[0]} in it") from error
-    if told.returncode:
+    if done.returncode:
         raise PeerError(f"{python}: its environment has no {' or no '.join(packages)}; install {packages[0]} there, or name another")
-    return told.stdout.split()
+    return done.stdout.split()
 
 
-def told_size(log: str) -> str:
+def printed_size(log: str) -> str:
     """What a peer prints of its network: "2,511,194 parameters, 7.2 GFLOPs at 640 px", or "" where it printed none."""
     match = re.search(r"summary.*?([\d,]+) parameters.*?([\d.]+) GFLOPs", log)
     return f"{int(match[1].replace(',', '')):,} parameters, {match[2]} GFLOPs at 640 px" if match else ""

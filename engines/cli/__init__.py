@@ -13,7 +13,6 @@ import typer
 from cyclopts import App, CycloptsError
 
 from engines.cli import (
-    adapt,
     bench,
     build,
     evaluate,
@@ -24,11 +23,12 @@ from engines.cli import (
     gate,
     import_weights,
     quantize,
-    train,
     transfer,
 )
 from engines.cli.binding import add_command
 from engines.commands import data
+from engines.commands.adapt import adapt
+from engines.commands.train import train
 from engines.errors import EnginesError
 
 HELP = "From data to engine: train, score, export and make data for AttriDet. Figures on rendered film are about rendered film only."
@@ -39,13 +39,11 @@ INTERRUPTED = 130
 
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in (
-    adapt.adapt,
     bench.bench,
     build.build,
     evaluate.evaluate,
     experiment.experiment,
     export.export,
-    train.train,
     film.film,
     frames.frames,
     gate.gate,
@@ -67,6 +65,8 @@ _data = App(name="data", help=data.__doc__)
 for of_data in (data.check, data.split, data.export, data.plot):
     add_command(_data, of_data)
 commands.command(_data)
+for converted in (adapt, train):
+    add_command(commands, converted)
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def run(words: Sequence[str]) -> int:
     # times slower. The OpenMP that torch loads reads this once, so it stands before every import of torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        if not words or words[0] not in ("data", "--version"):
+        if not words or words[0] not in ("data", "--version", "adapt", "train"):
             app(list(words), standalone_mode=True)
         command, bound, _ = commands.parse_args(list(words), exit_on_error=False, print_error=False)
         return command(*bound.args, **bound.kwargs) or 0

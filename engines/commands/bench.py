@@ -66,7 +66,7 @@ def run(request: Request) -> Measured:
             write_whole(request.plot, png(frame_times(measured, words(request.frames))))
             written.callback(console.print, f"written: {request.plot}", soft_wrap=True)
         if request.page is not None:
-            put_section(request.page, request.section, section_text(measured, words(request.frames), command(request), now.date()))
+            put_section(request.page, request.section, section_text(measured, words(request.frames), command(request)))
             written.callback(console.print, f"written: {request.page}", soft_wrap=True)
     return measured
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.console import Console, RenderableType
 
 from engines.bench.measure import WHOLE, Measured
-from engines.bench.page import STAGE_WORDS, agreement_words, energy_words, milliseconds, row_text
+from engines.bench.page import agreement_words, energy_words, milliseconds, row_text
+from engines.bench.section import STAGE_WORDS
 from engines.commands.terminal import table_of
 
 

@@ -87,7 +87,7 @@ def _engine(request: Request) -> NetworkEngine:
         return open_engine(request.model, request.runtime, request.threads, request.confidence, ungated=True)
     import torch
 
-    from engines.training.graphs import open_checkpoint
+    from engines.network.engine import open_checkpoint
 
     torch.set_num_threads(request.threads)
     thresholds = Thresholds()

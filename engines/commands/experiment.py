@@ -197,7 +197,7 @@ def markdown(plan: Plan, out: Path) -> str:
 
 
 def _details(plan: Plan, found: dict[tuple[str, str, str], dict[int, float]]) -> list[str]:
-    """The second table: a row a detail, a column a run and data set, means over the seeds."""
+    """The second table: one row for each detail, one column for each run on each data set; values are means over the seeds."""
     columns = [(planned.name, score) for planned in plan.runs for score in planned.score]
     lines = [
         f"| mean over the seeds | {' | '.join(f'{name} on {score}' for name, score in columns)} |",

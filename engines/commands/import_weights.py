@@ -41,8 +41,8 @@ class Request:
 def run(request: Request) -> None:
     """Reads, writes the weights whole, prints the account. Raises EnginesError."""
     _check(request)
-    from engines.export.weights import save_weights
     from engines.network.foreign import import_weights
+    from engines.network.weights import save_weights
 
     model, transfer = import_weights(request.file, request.attribute_cnn, seed=request.seed)
     if request.covered_only:

@@ -44,10 +44,11 @@ class Kind(Enum):
     IMAGE_ID_TWICE = "image-id-twice", Level.REFUSED, "image id given twice"
     NAME_TWICE = "name-twice", Level.REFUSED, "labels that fit several pictures"
     IMAGE_CORRUPT = "image-corrupt", Level.REFUSED, "picture that cannot be decoded whole"
+    IMAGE_PAGES = "image-pages", Level.REFUSED, "file of several pages"
+    IMAGE_NOT_READ = "image-not-read", Level.REFUSED, "picture of a kind or size that is not read"
     IMAGE_SIZE = "image-size", Level.REFUSED, "size in the labels is not the picture's"
     STEM_TWICE = "stem-twice", Level.REFUSED, "two pictures share one label file"
     IMAGE_MISSING = "image-missing", Level.LEFT_OUT, "labelled picture that is missing", "labelled pictures that are missing"
-    IMAGE_UNREAD = "image-unread", Level.LEFT_OUT, "picture that is not read", "pictures that are not read"
     IMAGE_UNLABELLED = "image-unlabelled", Level.LEFT_OUT, "picture without label", "pictures without labels"
     BOX_EMPTY = "box-empty", Level.LEFT_OUT, "box without area", "boxes without area"
     BOX_TINY = "box-tiny", Level.LEFT_OUT, "box too small for a cell", "boxes too small for a cell"
@@ -75,6 +76,9 @@ class Kind(Enum):
     NAME_SPELLED = "name-spelled", Level.NOTE, "file name spelled differently in the labels"
     PATIENT_UNKNOWN = "patient-unknown", Level.NOTE, "file names name no patient"
     PATIENT_DIAGNOSES = "patient-diagnoses", Level.NOTE, "one patient, several diagnoses"
+    IMAGE_TURNED = "image-turned", Level.NOTE, "pictures turned by EXIF"
+    IMAGE_UNUSUAL = "image-unusual", Level.NOTE, "pictures that are not plain 8-bit colour"
+    FILES_NOT_READ = "files-not-read", Level.NOTE, "picture files that are not read"
     NO_LAYOUT = "no-layout", Level.NOTE, "pictures without the layout"
 
     def __init__(self, slug: str, level: Level, title: str, plural: str = "") -> None:

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from engines.data.origin import source_name
 from engines.errors import DataError
+from engines.pictures import PICTURE_SUFFIXES, is_hidden
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
-UNREAD_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".gif", ".svs", ".ndpi", ".czi", ".nd2", ".dng", ".raw"})
-"""Of pictures that are not read."""
+IMAGE_SUFFIXES = PICTURE_SUFFIXES
 
 FLAT = "."
 """Name of the only split of a folder whose pictures lie flat in it."""
@@ -29,7 +28,6 @@ _TXT_FOLDERS = (("txt_labels", "attridet"), ("txt_labels",), ("labels",))
 _DEPTH = 3
 _SYNONYMS = {"valid": "val", "validation": "val", "training": "train", "testing": "test"}
 _SPLITS = frozenset({"train", "val", "test", *_SYNONYMS})
-_PACKERS = frozenset({"__macosx"})
 
 _FILM_NAME = re.compile(r"(?P<patient>[^_]+)_(?P<field>\d+)_(?:\d+_)*(?P<objective>1000|400|100)_(?P<diagnosis>[A-Za-z]+)")
 
@@ -86,16 +84,6 @@ class Split:
             return []
         return [p for p in visible_files(self.images) if p.suffix.lower() in IMAGE_SUFFIXES]
 
-    def unread(self) -> list[Path]:
-        """Pictures that are not read: of another kind, or in folders below."""
-        if self.images is None or self.name == FLAT:
-            return []
-        below = [p for folder in _folders(self.images) for p in visible_files(folder) if p.suffix.lower() in IMAGE_SUFFIXES]
-        own = {self.txt, self.json and self.json.parent}  # labels' folder among the pictures is no folder of pictures
-        return [p for p in visible_files(self.images) if p.suffix.lower() in UNREAD_SUFFIXES] + [
-            p for p in below if p.parent not in own
-        ]
-
     def label_files(self) -> list[Path]:
         """TXT files of its label folder, sorted by name."""
         return [p for p in visible_files(self.txt) if p.suffix.lower() == ".txt"] if self.txt else []
@@ -144,7 +132,7 @@ def find_splits(root: Path, name: str) -> list[Split]:
 
 def visible_files(folder: Path) -> list[Path]:
     """Files of a folder, sorted by name, without the hidden ones, such as macOS's `._x` and `.DS_Store`."""
-    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file())
+    return sorted(p for p in folder.iterdir() if not is_hidden(p) and p.is_file())
 
 
 def _subsets_under(folder: Path, root: Path, flat: bool, depth: int) -> Iterable[Subset]:
@@ -231,7 +219,7 @@ def _spelled(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.casefold() not in _PACKERS and p.is_dir())
+    return sorted(p for p in folder.iterdir() if not is_hidden(p) and p.is_dir())
 
 
 def _has(folder: Path, suffixes: Collection[str]) -> bool:

@@ -50,10 +50,6 @@ def read_labels(split: Split, taxonomy: Taxonomy, report: Report, size_of: SizeO
         report(Fault(Kind.IMAGE_MISSING, Place(found), f"labels of a split '{split.name}', but there is no folder Images/{split.name}"))
     elif not paths and not both:
         raise DataError(f"{split.images}: holds no picture; supported: {', '.join(sorted(IMAGE_SUFFIXES))}")
-    for path in split.unread():
-        report(
-            Fault(Kind.IMAGE_UNREAD, Place(path), "is not read: pictures are PNG, JPEG, BMP or TIFF, and lie in the split's own folder")
-        )
     sizes = {path: size_of(path) for path in paths}
     numbers = None
     from_json: list[Picture] | None = None

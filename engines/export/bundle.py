@@ -15,9 +15,9 @@ from engines.detections import Image
 from engines.errors import BundleError
 from engines.export.graphs import attributes_graph, detector_graph
 from engines.export.verify import verify_export
-from engines.export.weights import save_weights
 from engines.manifest import AttributeGraph, Card, FileRecord, Input, Manifest, ThresholdsRecord
 from engines.network.attridet import AttriDet
+from engines.network.weights import save_weights
 from engines.runtime.onnx import OnnxEngine
 
 DETECTOR, WEIGHTS = "detector.onnx", "weights.safetensors"

@@ -1,4 +1,4 @@
-"""The seam between the daemon and whatever runs the network: the Protocol `Engine` and what it tells about itself."""
+"""The seam between the daemon and whatever runs the network: the Protocol `Engine` and what it says about itself."""
 
 from __future__ import annotations
 

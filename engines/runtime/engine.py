@@ -34,7 +34,7 @@ class Proposals:
 class NetworkEngine:
     """The Protocol `Engine` for two graphs, wherever they come from.
 
-    graphs: what runs. info: what is told about it; its `input_hw` is the network's input. scale_up: small frames are enlarged to fill
+    graphs: what runs. info: how it describes itself; its `input_hw` is the network's input. scale_up: small frames are enlarged to fill
     it. thresholds: what `infer` keeps.
     """
 

@@ -27,7 +27,7 @@ class Graphs(Protocol):
     """Regions that one `describe` takes."""
 
     def open(self) -> None:
-        """Loads both graphs; called again after `close` it loads them anew."""
+        """Loads both graphs; after `close` it may be called again."""
         ...
 
     def detect(self, picture: Image, confidence: float = 0.0) -> Float32:

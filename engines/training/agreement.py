@@ -10,10 +10,9 @@ import numpy as np
 
 from engines.data.augment import Sample
 from engines.errors import DataError
-from engines.network import AttriDet
+from engines.network import AttriDet, checkpoint
 from engines.network.yolov5 import STRIDES
 from engines.taxonomy import Taxonomy
-from engines.training import checkpoint
 from engines.training.hyper import Hyper
 
 MUST_AGREE = ("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach", "batches", "adaptation")
@@ -46,6 +45,10 @@ def must_fit(samples: Sequence[Sample], taxonomy: Taxonomy, imgsz: int, batch: i
 
 def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """DataError naming the setting in which the checkpoint `path` (its state `there`) differs from the run that shall resume it."""
+    if Taxonomy.from_dict(there["taxonomy"]).meaning != Taxonomy.from_dict(here["taxonomy"]).meaning:
+        raise DataError(
+            f"{path}: was trained with another taxonomy. Resume with its own, or start anew with this checkpoint as --initial"
+        )
     for name in MUST_AGREE:
         if name not in there or name not in here:
             continue

@@ -49,6 +49,11 @@ class Hyper:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @property
+    def cuts_windows(self) -> bool:
+        """Whether cells are seen at their own scale, in windows cut out of larger fields."""
+        return bool(self.crop or self.patchwork)
+
     def tau(self, steps: int) -> float:
         """The average's time constant, in steps, for a run of `steps` steps.
 

@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader
 
 from engines.data.augment import Sample
 from engines.errors import EnginesError
-from engines.network import AttriDet, Taps
+from engines.network import AttriDet, Taps, checkpoint
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
-from engines.training import checkpoint, parallel, record
+from engines.training import parallel, record
 from engines.training.agreement import must_agree, must_fit, start_from
 from engines.training.autoanchor import AnchorChoice, choose_anchors
 from engines.training.dataset import Batch, TrainingSet, collate
@@ -80,7 +80,7 @@ class Progress:
     epochs: int
     batch: int
     batches: int
-    losses: dict[str, float]  # running means of this epoch: box, obj, cls, attr
+    losses: dict[str, float]  # running means of this epoch: box, obj, cls, attr; sums of `record.COUNTS`
     images_per_s: float
 
 
@@ -168,7 +168,7 @@ class Trainer:
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """L_det + lambda x L_attr of one batch, and its parts; of this process's slice, so that all processes' add up."""
         levels, taps = self.forward(self.model, batch.images)
-        total, parts = self.detection_loss(levels, batch.targets.to(self.device))
+        total, parts = self.detection_loss(levels, batch.targets.to(self.device), batch.ignored)
         if self.run.hyper.attribute == 0:  # YOLOv5 alone: the attribute head neither learns nor costs time
             return total, {**parts._asdict(), "attr": torch.zeros_like(parts.box)}
         known = (batch.attributes >= 0).any(1)
@@ -210,7 +210,7 @@ class Trainer:
         return self.best
 
     def _keep(self, losses: dict[str, float], scores: dict[str, float], seconds: float) -> None:
-        fitness = scores.get("fitness", -sum(losses.values()))
+        fitness = scores.get("fitness", -sum(value for name, value in losses.items() if name not in record.COUNTS))
         improved = fitness >= self.best  # equals count: at the start of a training every fitness is 0
         if improved:
             self.best, self.best_epoch = fitness, self.epoch
@@ -244,6 +244,7 @@ class Trainer:
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
+        means: dict[str, float] = {}
         pending, started = 0, time.monotonic()
         for number, batch in enumerate(self._loader()):
             self.iteration = self.epoch * self.batches + number
@@ -262,10 +263,10 @@ class Trainer:
                 pending = 0
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value
-            means = {name: value / (number + 1) for name, value in sums.items()}
+            means = {name: value / (1 if name in record.COUNTS else number + 1) for name, value in sums.items()}
             speed = (number + 1) * run.batch / max(time.monotonic() - started, 1e-9)
             report(Progress(self.epoch + 1, run.epochs, number + 1, self.batches, means, speed))
-        return {name: value / self.batches for name, value in sums.items()}
+        return means
 
     def _step(self) -> None:
         """One step of the optimiser with the gradients of all processes; the scaler leaves it out where float16 overflowed."""
@@ -305,7 +306,7 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Go on where `path` was written; raises DataError naming the setting if it belongs to a run with others."""
         state = checkpoint.read(path)
-        must_agree(path, state, self._settings())
+        must_agree(path, state, {**self._settings(), "taxonomy": self.taxonomy.to_dict()})
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
         self.ema.updates = int(state["ema_updates"])

@@ -1,48 +1,138 @@
-"""What a training was asked for: its settings, kept beside the checkpoints so that a resumed run needs none of them again."""
+"""What a training is asked for, and how a run keeps its settings beside its checkpoints, so that a resumed run needs none of them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, TypeVar, get_origin
 
 from engines.errors import DataError
 from engines.files import make_folder, write_whole
+from engines.options import TAXONOMY, Option, Request, option_name, options_of
 
-FILE = "train.json"
-MAY_CHANGE = frozenset({"out", "resume", "initial", "patience", "judge", "judge_imgsz", "pictures", "device", "threads", "workers"})
-"""Settings that a resumed run may be given anew; all others decide what the next step is."""
+LEARN, NETWORK, COURSE, JUDGING, MACHINE = "What it learns from", "Network and loss", "Course", "Judging", "Machine"
+SIZES = ("n", "s", "m", "l", "x")
+HYPERS = ("low", "med", "high", "film", "adapt")
 
 
-@dataclass(frozen=True)
-class Request:
-    """The words of `attridet train`, one field each; what they mean stands there."""
+@dataclass(frozen=True, kw_only=True)
+class RunRequest(Request):
+    """A run with a folder of its own, which keeps its settings in FILE. MAY_CHANGE: what may be given anew when it is resumed."""
 
-    data: tuple[str, ...]
+    FILE: ClassVar[str]
+    MAY_CHANGE: ClassVar[frozenset[str]]
     out: Path
-    size: str = "n"
-    imgsz: int = 320
-    epochs: int = 30
-    batch: int = 16
-    hyper: str = "film"
-    seed: int = 0
-    initial: Path | None = None
     resume: bool = False
-    device: str = "cpu"
-    threads: int = 2
-    judge: bool = True
-    attribute_weight: float | None = None
-    detach: bool = False
-    autoanchor: bool = True
-    phases: str | None = None
-    cosine: bool | None = None
-    patience: int = 100
-    judge_imgsz: int | None = None
-    pictures: bool = True
-    amp: bool = True
-    workers: int | None = None
+
+    def keep(self) -> None:
+        """Write the settings into the run's folder; paths in full, so that it can be resumed from anywhere."""
+        plain: dict[str, Any] = {}
+        for field, _, kind in options_of(type(self)):
+            if field.name not in ("out", "resume"):
+                plain[field.name] = _full(field.name, getattr(self, field.name), kind)
+        make_folder(self.out)
+        write_whole(self.out / self.FILE, (json.dumps(plain, indent=2) + "\n").encode())
+
+    def check_folder(self, begun: bool) -> None:
+        """DataError unless a run that has `begun` is resumed, and a new one is not."""
+        if self.resume and not begun and not (self.out / self.FILE).exists():
+            raise DataError(f"{self.out}: nothing to resume; leave out --resume")
+        if begun and not self.resume:
+            raise DataError(f"{self.out}: holds a run already; go on with --resume, or name another --out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest(RunRequest):
+    """The options of `train`; `attridet train --help` shows them. data: folders in the published layout, each DIR or DIR:N."""
+
+    FILE: ClassVar[str] = "train.json"
+    MAY_CHANGE: ClassVar[frozenset[str]] = frozenset(
+        {"out", "resume", "initial", "patience", "judge", "judge_imgsz", "pictures", "device", "threads", "workers"}
+    )
+
+    out: Annotated[Path, Option("Folder of the run: last.pt, best.pt, results.csv, results.png, train.json.", metavar="DIR")]
+    resume: Annotated[bool, Option("Go on with the run in --out where it stopped, with the settings that it has.")] = False
+    data: Annotated[
+        tuple[str, ...],
+        Option(
+            "Folder in the published layout; DIR:N shows its pictures N times an epoch; repeat for several. Required.", LEARN, "DIR"
+        ),
+    ] = ()
+    taxonomy: Annotated[Path | None, TAXONOMY] = None
+    imgsz: Annotated[int, Option("Side of a training picture, rounded up to a multiple of 32.", LEARN, "PX", low=64)] = 320
+    hyper: Annotated[
+        str,
+        Option(
+            "Hyper-parameters: low, med, high (as published: SGD) or film (AdamW, for short runs on a CPU).",
+            LEARN,
+            "SET",
+            choices=HYPERS,
+        ),
+    ] = "film"
+    seed: Annotated[int, Option("Of weights, pictures and noise.", LEARN, "N", low=0)] = 0
+    size: Annotated[str, Option("n, s, m, l or x.", NETWORK, "NAME", choices=SIZES)] = "n"
+    initial: Annotated[Path | None, Option("Weights to start from, .pt or .safetensors; random without it.", NETWORK, "FILE")] = None
+    autoanchor: Annotated[
+        bool,
+        Option(
+            "--no-autoanchor: keep the anchors even if fewer than 98 % of the cells are within reach of one.",
+            NETWORK,
+            off="--no-autoanchor",
+        ),
+    ] = True
+    attribute_weight: Annotated[
+        float | None,
+        Option(
+            "lambda of L = L_det + lambda x L_attr, in place of the set's (film .2, the published ones 1); 0 trains YOLOv5 alone.",
+            NETWORK,
+            "X",
+            low=0,
+        ),
+    ] = None
+    detach: Annotated[bool, Option("Keep the attribute loss from reaching the backbone.", NETWORK)] = False
+    epochs: Annotated[int, Option("Times through all pictures.", COURSE, "N", low=1)] = 30
+    phases: Annotated[
+        str | None,
+        Option(
+            "Instead of --epochs: E1 of them, then E2 from the last weights with fresh optimiser and schedule. The first phase is kept "
+            "in phase-1 of --out. Published: 100,200.",
+            COURSE,
+            "E1,E2",
+        ),
+    ] = None
+    batch: Annotated[int, Option("Pictures in a step, over all processes together.", COURSE, "N", low=1)] = 16
+    cosine: Annotated[
+        bool | None,
+        Option("Decay of the learning rate; without it cosine for film, else linear.", COURSE, off="--linear"),
+    ] = None
+    patience: Annotated[int, Option("Stop after so many epochs without a better fitness on val; 0: never.", COURSE, "N", low=0)] = 100
+    judge: Annotated[
+        bool, Option("Score the split val of each folder after each epoch; done unless told not to.", JUDGING, off="--no-judge")
+    ] = True
+    judge_imgsz: Annotated[
+        int | None,
+        Option(
+            "Longer side at which val is judged; without it --imgsz, or twice that for film, which cuts windows.", JUDGING, "PX", low=64
+        ),
+    ] = None
+    pictures: Annotated[
+        bool,
+        Option(
+            "Draw curves while it trains and a page of each val at its end; TensorBoard's events if it is installed; done unless told "
+            "not to.",
+            JUDGING,
+            off="--no-pictures",
+        ),
+    ] = True
+    device: Annotated[str, Option("cpu or cuda.", MACHINE, "NAME")] = "cpu"
+    amp: Annotated[
+        bool, Option("--no-amp: convolutions in 32 bits, not bfloat16 (CPU) or scaled float16 (GPU).", MACHINE, off="--no-amp")
+    ] = True
+    threads: Annotated[int, Option("Processor threads of the network.", MACHINE, "N", low=1)] = 2
+    workers: Annotated[int | None, Option("Processes that prepare pictures; without it 1, on a GPU up to 8.", MACHINE, "N", low=0)] = (
+        None
+    )
 
     def epochs_by_phase(self) -> list[int]:
         """Epochs of each phase; DataError if --phases is no list of such."""
@@ -54,6 +144,9 @@ class Request:
         return [int(part) for part in parts]
 
 
+_Run = TypeVar("_Run", bound=RunRequest)
+
+
 def parse_folder(text: str) -> tuple[Path, int]:
     """A folder and how often its pictures count, from "DIR" or "DIR:N"."""
     folder, colon, times = text.rpartition(":")
@@ -62,47 +155,45 @@ def parse_folder(text: str) -> tuple[Path, int]:
     return Path(text), 1
 
 
-def keep(request: Request) -> None:
-    """Write the request into its folder; folders of pictures by their full path, so that it can be resumed from anywhere."""
-    plain: dict[str, Any] = asdict(request)
-    for name in ("out", "resume"):
-        del plain[name]
-    plain["data"] = [_absolute(text) for text in request.data]
-    plain["initial"] = str(request.initial.absolute()) if request.initial else None
-    make_folder(request.out)
-    write_whole(request.out / FILE, (json.dumps(plain, indent=2) + "\n").encode())
-
-
-def recalled(request: Request, asked: Collection[str]) -> Request:
-    """The request that the run in `out` was begun with, but for what may change and was `asked` for anew; itself if none is kept there.
+def recalled(request: _Run) -> _Run:
+    """The request that the run in `out` was begun with, with what may change and was given anew; itself unless a run is resumed.
 
     Raises DataError naming the option that would make it another run, and the file if it cannot be read.
     """
-    file = request.out / FILE
-    if not file.exists():
+    file = request.out / request.FILE
+    if not request.resume or not file.exists():
         return request
+    kinds = {field.name: (option, kind) for field, option, kind in options_of(type(request))}
     try:
         plain = json.loads(file.read_text(encoding="utf-8"))
-        known = {f.name for f in fields(Request)}
-        if not isinstance(plain, dict) or not plain.keys() <= known:
+        if not isinstance(plain, dict) or not plain.keys() <= kinds.keys():
             raise ValueError("other settings than this version has")
-        initial = Path(plain["initial"]) if plain["initial"] else None
-        begun = replace(request, **{**plain, "data": tuple(plain["data"]), "initial": initial})
+        begun = replace(request, **{name: _typed(value, kinds[name][1]) for name, value in plain.items()})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file}: cannot be read ({error}); put it aside and give every option again") from error
     changes = {}
-    for name in asked:
+    for name in request.given:
+        option, kind = kinds[name]
         given, was = getattr(request, name), getattr(begun, name)
-        if name == "data":
-            given = tuple(_absolute(text) for text in given)
-        if name in MAY_CHANGE:
+        if name in request.MAY_CHANGE:
             changes[name] = given
-        elif given != was:
-            option = "--" + name.replace("_", "-")
-            raise DataError(f"{option}: {request.out} was begun with {was}, not {given}. Leave it out, or train in another --out")
+        elif _full(name, given, kind) != _full(name, was, kind):
+            raise DataError(
+                f"{option_name(name, option)}: {request.out} was begun with {was}, not {given}. Leave it out, or train in another --out"
+            )
     return replace(begun, **changes)
 
 
-def _absolute(text: str) -> str:
-    folder, times = parse_folder(text)
-    return f"{folder.absolute()}:{times}"
+def _full(name: str, value: Any, kind: Any) -> Any:
+    """A setting as JSON keeps it; folders and files by their full path."""
+    if isinstance(value, Path):
+        return str(value.absolute())
+    if isinstance(value, tuple) and name in ("data", "source", "target"):
+        return [f"{folder.absolute()}:{times}" for folder, times in map(parse_folder, value)]
+    return list(value) if get_origin(kind) is tuple else value
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return Path(value) if isinstance(value, str) and "Path" in str(kind) else value

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from discs import write_discs
 
-from engines.training import checkpoint
+from engines.network import checkpoint
 
 torch = pytest.importorskip("torch")
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,9 +20,8 @@ from device.camera import v4l2_device
 from device.camera.base import CameraState
 from device.camera.capture import Capture
 from device.camera.inventory import VideoDevice, list_devices
-from device.camera.pacing import Pauses
 from device.camera.v4l2 import SELECT_TIMEOUT_S, V4l2Camera
-from device.clock import SystemClock
+from device.clock import Backoff, SystemClock
 from device.errors import CameraError, CameraLostError
 from device.settings.config import V4l2Camera as V4l2Section
 
@@ -148,7 +147,7 @@ def test_exposure_is_read_back_or_its_lack_is_told(device: VideoDevice, mode: v4
 def test_the_capture_thread_keeps_the_newest_frame(device: VideoDevice, mode: v4l2_device.Mode) -> None:
     with Capture(lambda: _camera(device, mode), SystemClock(), fail_fast=True) as capture:
         assert capture.newest(PATIENCE_S) is not None
-        _until(lambda: capture.dropped > 3)
+        _until(lambda: capture.status.frames > 4)
         status = capture.status
         assert status.state is CameraState.STREAMING
         assert status.size_px == (mode.width_px, mode.height_px)
@@ -157,8 +156,8 @@ def test_the_capture_thread_keeps_the_newest_frame(device: VideoDevice, mode: v4
 
 def test_an_unplug_is_noticed_and_the_camera_comes_back(vivid: VideoDevice, mode: v4l2_device.Mode) -> None:
     """vivid answers "no such device" to everything until its last user has closed it; then it is there again."""
-    pauses = Pauses(first_s=0.05, cap_s=0.5)
-    with Capture(lambda: _camera(vivid, mode), SystemClock(), pauses=pauses) as capture:
+    backoff = Backoff(first_s=0.05, cap_s=0.5)
+    with Capture(lambda: _camera(vivid, mode), SystemClock(), backoff=backoff) as capture:
         assert capture.newest(PATIENCE_S) is not None
         with v4l2_device.opened(vivid.node) as descriptor, suppress(OSError):  # it has gone before it can be read back
             v4l2_device.set_control(descriptor, VIVID_DISCONNECT, 1)
@@ -170,7 +169,7 @@ def test_an_unplug_is_noticed_and_the_camera_comes_back(vivid: VideoDevice, mode
 
 
 def test_a_frozen_picture_is_stalled(vivid: VideoDevice, mode: v4l2_device.Mode) -> None:
-    with Capture(lambda: _camera(vivid, mode), SystemClock(), stall_s=0.5, pauses=Pauses(first_s=0.05, cap_s=0.2)) as capture:
+    with Capture(lambda: _camera(vivid, mode), SystemClock(), stall_s=0.5, backoff=Backoff(first_s=0.05, cap_s=0.2)) as capture:
         assert capture.newest(PATIENCE_S) is not None
         with v4l2_device.opened(vivid.node) as descriptor:
             v4l2_device.set_control(descriptor, VIVID_OSD_MODE, 2)  # the running counter is no longer drawn

@@ -15,8 +15,7 @@ import pytest
 from device.camera.base import CameraState
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
-from device.camera.pacing import Pauses
-from device.clock import SystemClock
+from device.clock import Backoff, SystemClock
 from device.errors import CameraError, CameraLostError
 from device.settings.config import ReplayCamera as ReplaySection
 
@@ -113,10 +112,10 @@ def test_a_stream_that_is_not_there_is_one_clear_line(capfd: pytest.CaptureFixtu
 
 
 def test_capture_survives_a_stream_that_stops_and_comes_back() -> None:
-    pauses = Pauses(first_s=0.02, cap_s=0.1)
+    backoff = Backoff(first_s=0.02, cap_s=0.1)
     with _serving() as first:
         port = first.server_address[1]
-        with Capture(lambda: open_camera(_section(port), SystemClock()), SystemClock(), fail_fast=True, pauses=pauses) as capture:
+        with Capture(lambda: open_camera(_section(port), SystemClock()), SystemClock(), fail_fast=True, backoff=backoff) as capture:
             before = capture.newest(PATIENCE_S)
             assert before is not None
             first.cut = True
@@ -139,7 +138,7 @@ def test_a_slow_consumer_of_a_stream_gets_new_frames_and_no_backlog() -> None:
         port = server.server_address[1]
         with Capture(lambda: open_camera(_section(port), SystemClock()), SystemClock()) as capture:
             assert capture.newest(PATIENCE_S) is not None
-            _until(lambda: capture.dropped > 5)
+            _until(lambda: capture.status.frames > 6)
             taken = capture.newest(PATIENCE_S)
             assert taken is not None and taken.sequence > 5
 
@@ -148,7 +147,7 @@ def test_a_frozen_stream_is_stalled_and_clears_when_the_picture_changes() -> Non
     with _serving() as server:
         port = server.server_address[1]
         camera = lambda: open_camera(_section(port), SystemClock())  # noqa: E731 - a factory, as Capture takes one
-        with Capture(camera, SystemClock(), stall_s=0.3, pauses=Pauses(first_s=0.02, cap_s=0.1)) as capture:
+        with Capture(camera, SystemClock(), stall_s=0.3, backoff=Backoff(first_s=0.02, cap_s=0.1)) as capture:
             assert capture.newest(PATIENCE_S) is not None
             server.frozen = True
             _until(lambda: capture.status.state is CameraState.STALLED)

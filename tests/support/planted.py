@@ -203,20 +203,6 @@ def one_name_in_two_folders(root: Path) -> Where:
     return file, line_of(file, "slide1")
 
 
-@plants(Kind.IMAGE_UNREAD)
-def a_picture_of_a_phone(root: Path) -> Where:
-    file = root / "Images/train/IMG_0001.HEIC"
-    file.write_bytes(b"ftypheic")
-    return file, 0
-
-
-@plants(Kind.IMAGE_UNREAD)
-def a_picture_in_a_folder_below(root: Path) -> Where:
-    file = root / "Images/train/more/9_9_1000_ALL.png"
-    picture(file)
-    return file, 0
-
-
 @plants(Kind.NO_LABELS)
 def labels_of_another_program(root: Path) -> Where:
     for folder in ("json_labels", "txt_labels"):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from engines.network.foreign.archive import DTYPES, READERS
-from engines.network.foreign.machine import Name
+from engines.network.foreign.inert_pickle import Name
 from engines.network.foreign.modules import printable
 
 Outcome = Literal["taken", "part", "start"]

@@ -22,7 +22,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from engines.errors import EnginesError
-from engines.network.foreign.machine import LONGEST_BYTES, TOO_LONG, Machine, MalformedError, Name, Reader, Stream
+from engines.network.foreign.inert_pickle import LONGEST_BYTES, TOO_LONG, MalformedError, Name, Reader, Stream, read_pickle
 
 
 class ForeignWeightsError(EnginesError):
@@ -125,7 +125,7 @@ class TorchFile:
             raise MalformedError("not a file of torch.save")
 
     def _read(self, file: IO[bytes]) -> Stream:
-        return Machine(READERS, self._storage).read(file)
+        return read_pickle(file, READERS, self._storage)
 
     # The zip form, since torch 1.6
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engines.network.foreign.archive import ForeignWeightsError, StoredTensor, TorchFile
-from engines.network.foreign.machine import Inert, Name
+from engines.network.foreign.inert_pickle import Inert, Name
 
 WHERE = ("ema", "model", "state_dict", "model_state_dict")
 """Where checkpoints keep their network, tried in turn: the averaged one first, as YOLOv5 itself does."""

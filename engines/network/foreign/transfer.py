@@ -12,29 +12,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from engines.data.vocabulary import class_code
 from engines.network.attridet import AttriDet
 from engines.network.foreign.account import Entry, LeftOut, Transfer, replaced_names, unusual_names
 from engines.network.foreign.archive import ForeignWeightsError, StoredTensor, TorchFile
+from engines.network.foreign.inert_pickle import Name
 from engines.network.foreign.layout import DETECT, Layout, classes_of, detection_rows, layout_of, size_of
-from engines.network.foreign.machine import Name
 from engines.network.foreign.modules import Network, class_names, find_network, printable
 from engines.network.layers import BN_EPS
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
-PUBLISHED_ATTRIBUTES = (
-    "nuclear_chromatin",
-    "nuclear_shape",
-    "nucleolus",
-    "cytoplasm",
-    "cytoplasmic_basophilia",
-    "cytoplasmic_vacuoles",
-)
-"""Attributes of the published CNN in the order of its logits, two for each; it knows no Cell Size."""
 HEAD = "attribute_head."
 _FIRST, _ANCHORS = "model.0.conv.weight", f"{DETECT}.anchors"
 _BACKBONE = tuple(f"model.{i}." for i in range(10))
 _ABSENT = "is not in the file"
-_ARTEFACTS = frozenset(("none", "artefact", "artefacts", "artifact", "artifacts"))
 
 Conversion = Callable[[Tensor], Tensor]
 
@@ -54,20 +45,20 @@ def import_weights(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = AttriDet(size_of(network, layout, str(detector)), taxonomy)
-        taking = _Taking(model)
-        _take_detector(taking, file, network, layout)
+        assigned = _Assignment(model)
+        _take_detector(assigned, file, network, layout)
         names = file.names.copy()
         if attributes is not None:
             second = stack.enter_context(TorchFile(attributes))
-            _take_attributes(taking, second, find_network(second))
+            _take_attributes(assigned, second, find_network(second))
             names += second.names
-        taking.read()
-    return model.eval(), _account(taking, layout, network, names, attributes is not None)
+        assigned.read()
+    return model.eval(), _account(assigned, layout, network, names, attributes is not None)
 
 
 @dataclass
-class _Taking:
-    """The decisions, made by names and shapes alone; then the numbers."""
+class _Assignment:
+    """Which tensor of the file becomes which entry of our network: decided by names and shapes alone, read from the file at the end."""
 
     model: AttriDet
     decided: dict[str, Entry] = field(default_factory=dict)
@@ -81,7 +72,7 @@ class _Taking:
         self.own: dict[str, Tensor] = self.model.state_dict()
 
     def take(self, key: str, source: str, file: TorchFile, tensor: StoredTensor, as_ours: Conversion, note: str = "") -> None:
-        """note: why only a part of it is taken; empty when the whole is."""
+        """Take all of `tensor` for the entry `key`, or a part of it where `note` says why."""
         self.decided[key] = Entry(key, tuple(self.own[key].shape), "part" if note else "taken", source, note)
         self.reading[key] = (file, tensor, as_ours)
 
@@ -94,7 +85,7 @@ class _Taking:
 
     @torch.no_grad()
     def read(self) -> None:
-        """Raises ForeignWeightsError for numbers that are none."""
+        """Copy the numbers into our network. Raises ForeignWeightsError where they are not finite, or an anchor is not positive."""
         for key, (file, tensor, as_ours) in self.reading.items():
             numbers = file.numbers(tensor)
             if not torch.isfinite(numbers).all():
@@ -106,36 +97,36 @@ class _Taking:
             self.own[key].copy_(as_ours(numbers.to(self.own[key].dtype)))
 
 
-def _take_detector(taking: _Taking, file: TorchFile, network: Network, layout: Layout) -> None:
+def _take_detector(assigned: _Assignment, file: TorchFile, network: Network, layout: Layout) -> None:
     classes = classes_of(network.tensors)
-    taking.classes, how = _same_classes(class_names(network), classes, taking.model.taxonomy)
-    complete = len(taking.classes) == taking.model.classes
-    for key, value in taking.own.items():
+    assigned.classes, how = _class_map(class_names(network), classes, assigned.model.taxonomy)
+    complete = len(assigned.classes) == assigned.model.classes
+    for key, value in assigned.own.items():
         if key.startswith(HEAD):
             continue
         source, shape = layout.source(key), tuple(value.shape)
         tensor = network.tensors.get(source)
         if tensor is None:
-            taking.leave(key, "", _ABSENT)
+            assigned.leave(key, "", _ABSENT)
         elif key.startswith(f"{DETECT}.m."):
             rows = network.tensors[f"{DETECT}.m.0.bias"].shape if classes is not None else ()
             if tensor.shape == (*rows, *shape[1:]):
-                taking.take(key, source, file, tensor, _rows_into(value, taking.classes), "" if complete else how)
+                assigned.take(key, source, file, tensor, _rows_into(value, assigned.classes), "" if complete else how)
             else:
-                taking.leave(key, source, _other_shape(tensor, shape))
+                assigned.leave(key, source, _other_shape(tensor, shape))
         elif tensor.shape == layout.source_shape(key, shape):
-            taking.take(key, source, file, tensor, layout.first_as_ours if key == _FIRST else _as_it_is)
+            assigned.take(key, source, file, tensor, layout.first_as_ours if key == _FIRST else _as_it_is)
         else:
-            taking.leave(key, source, _other_shape(tensor, layout.source_shape(key, shape)))
-    taking.leave_the_rest(network)
-    backbone = [entry for key, entry in taking.decided.items() if key.startswith(_BACKBONE)]
+            assigned.leave(key, source, _other_shape(tensor, layout.source_shape(key, shape)))
+    assigned.leave_the_rest(network)
+    backbone = [entry for key, entry in assigned.decided.items() if key.startswith(_BACKBONE)]
     fitting = sum(entry.outcome == "taken" for entry in backbone)
     if 2 * fitting < len(backbone):
         raise ForeignWeightsError(
             f"{file.path}: only {fitting} of the {len(backbone)} entries of the backbone fit: it is another network that begins alike. "
             "Give a checkpoint of YOLOv5 v5.0 to v7.0."
         )
-    taking.warnings += _differences(network, layout, classes)
+    assigned.warnings += _differences(network, layout, classes)
 
 
 def _rows_into(own: Tensor, classes: Mapping[int, int]) -> Conversion:
@@ -150,17 +141,13 @@ def _other_shape(theirs: StoredTensor, needed: tuple[int, ...]) -> str:
     return f"has the shape {'x'.join(map(str, theirs.shape)) or '()'} there, needed is {'x'.join(map(str, needed)) or '()'}"
 
 
-def _same_classes(names: tuple[str, ...], classes: int | None, taxonomy: Taxonomy) -> tuple[dict[int, int], str]:
-    """Classes of ours -> theirs that are the same, and in words what was taken of a level's rows."""
+def _class_map(names: tuple[str, ...], classes: int | None, taxonomy: Taxonomy) -> tuple[dict[int, int], str]:
+    """Our class indices mapped to theirs where the names are the same; and in words, which rows of the detection layer are taken."""
     if classes is None:
         return {}, ""
 
-    def plain(name: str) -> str:
-        word = "".join(c for c in name.lower() if c.isalnum())
-        return "none" if word in _ARTEFACTS else word
-
-    theirs = {plain(name): i for i, name in enumerate(names[:classes])}
-    same = {i: theirs[plain(name)] for i, name in enumerate(taxonomy.classes) if plain(name) in theirs}
+    found = {class_code(name, taxonomy): i for i, name in enumerate(names[:classes])}
+    same = {code: i for code, i in found.items() if code is not None}
     nameless = all(re.fullmatch(r"(class|cls|c)?[ _-]?\d*", name) for name in names)
     if not same and nameless and classes == len(taxonomy.classes):
         same = {i: i for i in range(classes)}
@@ -188,44 +175,44 @@ def _differences(network: Network, layout: Layout, classes: int | None) -> list[
     return found
 
 
-def _take_attributes(taking: _Taking, file: TorchFile, network: Network) -> None:
+def _take_attributes(assigned: _Assignment, file: TorchFile, network: Network) -> None:
     first = [name for name in network.tensors if name == "conv1.weight" or name.endswith(".conv1.weight")]
     if len(first) != 1 or f"{first[0].removesuffix('conv1.weight')}fc3.weight" not in network.tensors:
         raise ForeignWeightsError(
             f"{file.path}: not an attribute CNN, which has conv1 to conv3 and fc1 to fc3. Give AttriDet's last_weights.pth as "
             "the second file."
         )
-    prefix, taxonomy = first[0].removesuffix("conv1.weight"), taking.model.taxonomy
+    prefix, taxonomy = first[0].removesuffix("conv1.weight"), assigned.model.taxonomy
     keys = [a.key for a in taxonomy.attributes]
-    published = 2 * len(PUBLISHED_ATTRIBUTES)
+    published = 2 * len(taxonomy.attribute_cnn)
     groups = {a.key: g for a, g in zip(taxonomy.attributes, taxonomy.groups, strict=True) if len(a.values) == 2}
-    rows = {key: (groups[key], 2 * i) for i, key in enumerate(PUBLISHED_ATTRIBUTES) if key in groups}
-    told: tuple[str, ...] = ()
-    for key, value in taking.own.items():
+    rows = {key: (groups[key], 2 * i) for i, key in enumerate(taxonomy.attribute_cnn) if key in groups}
+    attributes: tuple[str, ...] = ()
+    for key, value in assigned.own.items():
         if not key.startswith(HEAD):
             continue
         source, shape = prefix + key.removeprefix(HEAD), tuple(value.shape)
         tensor = network.tensors.get(source)
         if tensor is None:
-            taking.leave(key, "", _ABSENT)
+            assigned.leave(key, "", _ABSENT)
         elif ".fc3." in key and tensor.shape == (published, *shape[1:]):
-            told = tuple(k for k in keys if k in rows)
+            attributes = tuple(k for k in keys if k in rows)
             rest = [a.name for a in taxonomy.attributes if a.key not in rows]
-            note = f"rows of {len(told)} attributes taken, not of {', '.join(rest)}" if rest else ""
-            taking.take(key, source, file, tensor, _groups_into(value, list(rows.values())), note)
+            note = f"rows of {len(attributes)} attributes taken, not of {', '.join(rest)}" if rest else ""
+            assigned.take(key, source, file, tensor, _groups_into(value, list(rows.values())), note)
         elif tensor.shape == shape:
-            told = told or tuple(keys)
-            taking.take(key, source, file, tensor, _as_it_is)
+            attributes = attributes or tuple(keys)
+            assigned.take(key, source, file, tensor, _as_it_is)
         else:
-            taking.leave(key, source, _other_shape(tensor, shape))
-    taking.leave_the_rest(network)
-    left = [key for key, entry in taking.decided.items() if key.startswith(HEAD) and entry.outcome == "start"]
+            assigned.leave(key, source, _other_shape(tensor, shape))
+    assigned.leave_the_rest(network)
+    left = [key for key, entry in assigned.decided.items() if key.startswith(HEAD) and entry.outcome == "start"]
     if not left:
-        taking.attributes = told
+        assigned.attributes = attributes
         return
     reads = network.tensors[first[0]].shape[1:2]
-    size, gives = taking.model.size, sum(taking.model.tap_channels)
-    taking.warnings.append(
+    size, gives = assigned.model.size, sum(assigned.model.tap_channels)
+    assigned.warnings.append(
         f"Of the attribute CNN {', '.join(key.removeprefix(HEAD) for key in left)} do not fit: it reads {reads[0] if reads else '?'} "
         f"channels and a detector of size {size} gives {gives} (the published CNN belongs to size x). It tells no attribute until "
         "it has been trained."
@@ -242,29 +229,29 @@ def _groups_into(own: Tensor, rows: list[tuple[slice, int]]) -> Conversion:
     return conversion
 
 
-def _account(taking: _Taking, layout: Layout, network: Network, names: Mapping[Name, int], with_attributes: bool) -> Transfer:
-    taxonomy = taking.model.taxonomy
+def _account(assigned: _Assignment, layout: Layout, network: Network, names: Mapping[Name, int], with_attributes: bool) -> Transfer:
+    taxonomy = assigned.model.taxonomy
     missing = _ABSENT if with_attributes else "no attribute CNN was given"
     replaced = replaced_names(names)
     unusual = unusual_names(replaced)
-    warnings = list(taking.warnings)
+    warnings = list(assigned.warnings)
     if unusual:
         shown = ", ".join(unusual[:6]) + (" and others" if len(unusual) > 6 else "")
         warnings.insert(0, f"It names {shown}, which no detector needs. Nothing of it was run here; other programs may run it.")
-    at_start = [a.key for a in taxonomy.attributes if a.key not in taking.attributes]
-    anchors = (taking.own[_ANCHORS] * taking.model.detect.stride.view(-1, 1, 1)).tolist()
+    at_start = [a.key for a in taxonomy.attributes if a.key not in assigned.attributes]
+    anchors = (assigned.own[_ANCHORS] * assigned.model.detect.stride.view(-1, 1, 1)).tolist()
     return Transfer(
         layout=layout.name,
-        size=taking.model.size,
+        size=assigned.model.size,
         where=network.where,
         classes=classes_of(network.tensors),
         class_names=class_names(network),
-        classes_taken=tuple(name for i, name in enumerate(taxonomy.classes) if i in taking.classes),
-        classes_at_start=tuple(name for i, name in enumerate(taxonomy.classes) if i not in taking.classes),
-        attributes_taken=taking.attributes,
+        classes_taken=tuple(name for i, name in enumerate(taxonomy.classes) if i in assigned.classes),
+        classes_at_start=tuple(name for i, name in enumerate(taxonomy.classes) if i not in assigned.classes),
+        attributes_taken=assigned.attributes,
         attributes_at_start=tuple(at_start),
-        entries=tuple(taking.decided.get(key, Entry(key, tuple(v.shape), "start", "", missing)) for key, v in taking.own.items()),
-        left_out=tuple(taking.left_out),
+        entries=tuple(assigned.decided.get(key, Entry(key, tuple(v.shape), "start", "", missing)) for key, v in assigned.own.items()),
+        left_out=tuple(assigned.left_out),
         anchors_px=tuple(tuple((float(w), float(h)) for w, h in level) for level in anchors),
         replaced=replaced,
         unusual=unusual,

@@ -1,4 +1,4 @@
-"""OpenVINO as a library: whether it is there, whether it suits this processor, how it is imported and told to compute."""
+"""OpenVINO as a library: whether it is there, whether it suits this processor, how it is imported and configured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTALL = "pip install 'leukoscope[openvino]'"
 
 
 def options(threads: int) -> dict[str, str]:
-    """How a graph is compiled, beside a camera and a screen on the same processor."""
+    """How a graph is compiled on a processor that also serves a camera and a screen."""
     return {
         # Left alone it computes in bfloat16 where the processor can: scores then differ from the reference's by some hundredths.
         "INFERENCE_PRECISION_HINT": "f32",

@@ -76,19 +76,19 @@ def with_maps_as_computed(model: Any) -> dict[str, tuple[float, float]]:
 
     steps = {}
     for result in model.get_results():
-        name, told = result.output(0).get_any_name(), result.input_value(0)
+        name, output = result.output(0).get_any_name(), result.input_value(0)
         if name not in (P2, P3):
             continue
-        chain = _chain_to(told.get_node(), ("Multiply", "Subtract", "Convert", "Convert", "FakeQuantize"))
+        chain = _chain_to(output.get_node(), ("Multiply", "Subtract", "Convert", "Convert", "FakeQuantize"))
         steps[name] = (1.0, 0.0)
-        source = told
+        source = output
         if chain and chain[3].get_element_type().to_string() == "u8":
             low, high = (float(chain[4].input_value(i).get_node().get_data()) for i in (1, 2))
             step = (high - low) / 255
             steps[name] = (step, float(round(-low / step)))
             source = chain[3].output(0)
         turned = op.transpose(source, np.array(_TO_NHWC))
-        told.get_tensor().set_names(set())
+        output.get_tensor().set_names(set())
         turned.output(0).get_tensor().set_names({name})
         result.input(0).replace_source_output(turned.output(0))
     model.validate_nodes_and_infer_types()
@@ -159,11 +159,11 @@ def _channels_last(planes: Any, numbers: Any, backwards: bool = False) -> None:
     (reader,) = planes.get_target_inputs()
     planes.replace(numbers)
     while reader.get_node().get_type_name() in ("FakeQuantize", "Convert", "Subtract", "Multiply"):
-        told = reader.get_node().output(0)
+        output = reader.get_node().output(0)
         if any(np.prod(reader.get_node().input_value(i).get_shape()) > 1 for i in range(1, reader.get_node().get_input_size())):
             break
-        numbers = told
-        (reader,) = told.get_target_inputs()
+        numbers = output
+        (reader,) = output.get_target_inputs()
     turned = op.transpose(numbers, np.array(_TO_NCHW))
     if backwards and reader.get_node().get_type_name() == "Convolution":
         _reverse_input_channels(reader.get_node())

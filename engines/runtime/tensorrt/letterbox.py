@@ -1,4 +1,4 @@
-"""What the letterbox kernel is told about a frame's size: which source pixels make a pixel, with what weights; OpenCV's formulas in
+"""Parameters of the letterbox kernel for one size of frame: which source pixels make a pixel, with what weights; OpenCV's formulas in
 numpy.
 
 `kernel.cu` does the sums. Both together equal `engines.preprocess.prepare`; tests hold that with a build of the kernel for the

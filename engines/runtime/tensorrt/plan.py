@@ -70,7 +70,7 @@ class PlanKey(_Model):
 
 
 class PlanFile(FileRecord):
-    """One file of a plan: its name beside the sidecar, size and sha256."""
+    """One file of a plan, next to its sidecar: name, size and sha256."""
 
     name: str = Field(pattern=r"^[\w.-]+$")
 

@@ -17,8 +17,8 @@ from uuid import uuid4
 import pytest
 from rich.console import Console
 
+from device.clock import Backoff
 from device.demo.broker import find_mosquitto
-from device.mqtt.client import Backoff
 from device.mqtt.payloads import DeviceStatus, SlideSummary, read_status, read_summary
 from device.mqtt.publisher import Publisher
 from device.settings.config import BrokerSection

@@ -12,8 +12,8 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from device.clock import Backoff
 from device.demo.broker import EmbeddedBroker, free_port
-from device.mqtt.client import Backoff
 from device.mqtt.payloads import DeviceStatus, SlideSummary
 from device.mqtt.publisher import Publisher
 from device.mqtt.summary import build_summary

@@ -13,8 +13,7 @@ import pytest
 from device.camera.base import CameraState, Frame
 from device.camera.capture import Capture, picture_digest
 from device.camera.factory import open_camera
-from device.camera.pacing import Pauses
-from device.clock import SystemClock
+from device.clock import Backoff, SystemClock
 from device.errors import CameraError
 from device.settings.config import ReplayCamera as ReplaySection
 
@@ -45,7 +44,7 @@ def test_a_stored_source_missing_at_the_start_is_raised_when_failing_fast(tmp_pa
 def test_without_failing_fast_a_stored_source_is_waited_for_too(tmp_path: Path) -> None:
     section = ReplaySection(kind="replay", source=str(tmp_path / "later"), hold_frames=1)
     clock = SystemClock()
-    with Capture(lambda: open_camera(section, clock), clock, pauses=Pauses(first_s=0.01, cap_s=0.05)) as capture:
+    with Capture(lambda: open_camera(section, clock), clock, backoff=Backoff(first_s=0.01, cap_s=0.05)) as capture:
         _until(lambda: capture.status.failures > 3)
         assert "there is no folder or file" in capture.status.reason
         staged = tmp_path / "staged"
@@ -56,7 +55,7 @@ def test_without_failing_fast_a_stored_source_is_waited_for_too(tmp_path: Path) 
         assert _value(capture.newest(PATIENCE_S)) == 9
         assert capture.newest(PATIENCE_S) is None
         status = capture.status
-    assert (status.state, status.skipped) == (CameraState.ENDED, ("b.png",))
+    assert status.state is CameraState.ENDED and [p.name for p in status.skipped] == ["b.png"]
 
 
 def test_the_digest_tells_pictures_apart() -> None:

@@ -13,7 +13,6 @@ import pytest
 from device.camera import v4l2, v4l2_device
 from device.camera.factory import open_camera
 from device.camera.inventory import list_devices, stable_id_of, what_is_there
-from device.camera.picamera import list_libcamera
 from device.clock import SystemClock
 from device.errors import CameraError, CameraLostError
 from device.settings.config import Picamera2Camera as Picamera2Section
@@ -182,11 +181,3 @@ def test_libcamera_without_picamera2_says_what_to_install(monkeypatch: pytest.Mo
     with pytest.raises(CameraError, match="apt install python3-picamera2") as caught, camera:
         pass
     assert "\n" not in str(caught.value)
-
-
-def test_libcamera_is_left_out_of_the_inventory_where_it_is_not_installed() -> None:
-    import importlib.util
-
-    if importlib.util.find_spec("picamera2") is not None:
-        pytest.skip("picamera2 is installed here")
-    assert list_libcamera() == ()

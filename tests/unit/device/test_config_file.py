@@ -123,6 +123,23 @@ def test_wrong_keys_and_values(text: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "host",
+    ["localhost:1883", "mqtt://broker.example", " broker ", "broker ", "[::1]", "[::1]:1883", "me@broker", "broker/path", "a..b", "::g",
+     "-broker", "broker:", "10.0.0.1:1883", "a,b", "a\\tb"],
+)  # fmt: skip
+def test_a_broker_is_a_host_name_alone(host: str) -> None:
+    words = "device.yaml:3: broker.host: a host name only; the port stands in broker.port, TLS in broker.tls"
+    assert fault(SIMULATOR + f'broker:\n  host: "{host}"\n') == words
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "10.0.0.7", "broker.clinic.example.", "mqtt_1", "b-1", "::1", "fe80::1%eth0", "klinik-münchen"]
+)
+def test_hosts_that_are_names_or_addresses(host: str) -> None:
+    assert parse_config(SIMULATOR + f'broker: {{host: "{host}"}}', "device.yaml", FOLDER).broker.host == host
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("camera: {kind: replay, source: no}", "YAML reads no as false: put text in quotes, 'no'"),

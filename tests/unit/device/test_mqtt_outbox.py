@@ -1,4 +1,4 @@
-"""Pauses between attempts, the spool's patience with the record, and the publisher where there is no broker."""
+"""The spool's patience with the record, and the publisher where there is no broker."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from device.clock import SystemClock
+from device.clock import Backoff, SystemClock
 from device.demo import broker as embedded_broker
 from device.demo.broker import EmbeddedBroker, MosquittoBroker, free_port, local_broker
 from device.errors import BrokerError, StoreError
-from device.mqtt.client import Backoff, BrokerRefusedError, open_link, versions_to_try
+from device.mqtt.client import BrokerRefusedError, open_link, versions_to_try
 from device.mqtt.outbox import Spool
 from device.mqtt.payloads import DeviceStatus, read_status
 from device.mqtt.publisher import Publisher
@@ -85,20 +85,7 @@ def status(repository: Path) -> DeviceStatus:
     return read_status((repository / "docs/schema/status-1.example.json").read_bytes()).payload
 
 
-# ---- pauses and versions
-
-
-def test_pauses_double_are_capped_and_jittered() -> None:
-    longest = Backoff(1.0, 60.0, rand=lambda: 0.0)
-    assert [longest.next_s() for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
-    longest.reset()
-    assert longest.next_s() == 1
-    shortest = Backoff(1.0, 60.0, rand=lambda: 1.0)
-    assert [shortest.next_s() for _ in range(3)] == [0.5, 1, 2]
-    patient = Backoff()
-    pauses = [patient.next_s() for _ in range(5000)]
-    assert max(pauses) <= 60.0
-    assert len(set(pauses)) > 4000
+# ---- versions
 
 
 def test_versions_of_an_attempt() -> None:

@@ -21,11 +21,11 @@ from device.mqtt.schema import main as write_schemas
 from device.mqtt.schema import published_schemas
 from device.mqtt.summary import build_summary, morphology
 from device.mqtt.topics import Topics
-from device.settings.config import BrokerSection, Config
+from device.settings.config import BrokerSection, CameraBase, Config
 from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
-from tests.support.provenance import provenance
+from tests.support.provenance import REPLAY, SIMULATOR, V4L2, provenance
 
 START = datetime(2025, 6, 3, 9, 14, 2, tzinfo=timezone.utc)
 MESSAGE = UUID("6f0b1c7e-3c9f-4a59-9a54-1f3c2f3f7f10")
@@ -52,7 +52,7 @@ def slide(*cells: Cell, state: SlideState = SlideState.REVIEW, reason: str = "")
 
 
 def summary(of: Slide, **changed: object) -> SlideSummary:
-    made = provenance(ENGINE, source=SourceProvenance.of("simulator", "simulator"), device_id="clinic-7", boot_id="boot")
+    made = provenance(ENGINE, source=SourceProvenance.of(SIMULATOR, "simulator"), device_id="clinic-7", boot_id="boot")
     return build_summary(of, made, message_id=MESSAGE, target_cells=200, **changed)  # type: ignore[arg-type]
 
 
@@ -180,13 +180,13 @@ def test_round_trip() -> None:
 
 
 def test_what_must_not_leave_the_device_does_not() -> None:
-    def name(kind: str, text: str) -> str:
-        return SourceProvenance.of(kind, text).name
+    def name(camera: CameraBase, text: str) -> str:
+        return SourceProvenance.of(camera, text).name
 
-    assert name("replay", "/home/clinic/Jane Doe/film 3/") == "film 3"
-    assert name("replay", "rtsp://admin:secret@10.0.0.7:554/stream?token=abc") == "rtsp://10.0.0.7:554/stream"
-    assert name("v4l2", "/dev/v4l/by-id/usb-ZZCAT-index0") == "/dev/v4l/by-id/usb-ZZCAT-index0"
-    assert not SourceProvenance.of("v4l2", "x").simulated
+    assert name(REPLAY, "/home/clinic/Jane Doe/film 3/") == "film 3"
+    assert name(REPLAY, "rtsp://admin:secret@10.0.0.7:554/stream?token=abc") == "rtsp://10.0.0.7:554/stream"
+    assert name(V4L2, "/dev/v4l/by-id/usb-ZZCAT-index0") == "/dev/v4l/by-id/usb-ZZCAT-index0"
+    assert not SourceProvenance.of(V4L2, "x").simulated
 
 
 @settings(max_examples=60)

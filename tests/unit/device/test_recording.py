@@ -26,7 +26,7 @@ from device.store.recording import INDEX, FrameRecorder
 from engines.data.layout import patient_of
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI
-from tests.support.provenance import provenance
+from tests.support.provenance import REPLAY, provenance
 
 NOW = datetime(2026, 11, 23, 18, 15, 12, tzinfo=timezone.utc)
 SLIDE = "20261123-181512-4f9a2c"
@@ -63,7 +63,7 @@ def recorder(
     folder: Path, clock: HandClock | None = None, free: Callable[[Path], float] = lambda _: 1e6, **keys: object
 ) -> FrameRecorder:
     info = EngineInfo("stand-in", "0", "0" * 64, "none", "exact", (640, 640), LEUKEMIA_ATTRI, 0.25)
-    made = provenance(info, source=SourceProvenance.of("replay", "/clinic/a patient's folder/pictures"))
+    made = provenance(info, source=SourceProvenance.of(REPLAY, "/clinic/a patient's folder/pictures"))
     return FrameRecorder(FramesSection.model_validate(keys), folder, made, clock or HandClock(), free)
 
 

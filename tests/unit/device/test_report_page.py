@@ -96,7 +96,7 @@ def keep(
 ) -> Path:
     """A record that holds these slides as the appliance would have written them."""
     calibration = CalibrationProvenance.of(load_profile("zzcat-5mp"), 100, 640)
-    source = SourceProvenance.of(kind, f"{kind} of this test")
+    source = SourceProvenance(kind=kind, name=f"{kind} of this test", simulated=kind == "simulator")
     told = {"device_id": "clinic-7", "boot_id": "boot-1", "time_trusted": trusted}
     made = provenance(model, calibration=calibration, source=source, **told)
     with Store.open(path) as store:

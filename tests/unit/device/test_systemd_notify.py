@@ -36,14 +36,12 @@ def heard(end: socket.socket) -> list[str]:
 def test_a_life(manager: tuple[socket.socket, str]) -> None:
     end, address = manager
     notifier = Notifier({"NOTIFY_SOCKET": address})
-    notifier.extend_start(12.5)
     notifier.ready("camera and engine are open")
     notifier.status("camera and engine are open")  # not again
     notifier.status("slide 7:\n12 cells")
     notifier.stopping("aborting slide 7")
     notifier.watchdog()  # nobody watches
     assert heard(end) == [
-        "EXTEND_TIMEOUT_USEC=12500000",
         "READY=1\nSTATUS=camera and engine are open",
         "STATUS=slide 7: 12 cells",
         "STOPPING=1\nSTATUS=aborting slide 7",

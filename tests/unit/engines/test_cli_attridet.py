@@ -15,7 +15,7 @@ import pytest
 
 from engines.bundle import Bundle
 from engines.cli import main
-from engines.export.weights import save_weights
+from engines.network.weights import save_weights
 
 if TYPE_CHECKING:
     from engines.network import AttriDet

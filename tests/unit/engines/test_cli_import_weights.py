@@ -12,10 +12,10 @@ import torch
 from published import save, save_checkpoint
 
 from engines.cli import main
-from engines.export.weights import load_weights
 from engines.network import AttributeHead, AttriDet, YOLOv5
+from engines.network.checkpoint import load_start
+from engines.network.weights import load_weights
 from engines.taxonomy import LEUKEMIA_ATTRI
-from engines.training.checkpoint import load_start
 
 
 @pytest.fixture(autouse=True)

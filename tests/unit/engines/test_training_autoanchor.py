@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from engines.data.augment import Sample
-from engines.export.weights import load_weights, save_weights
+from engines.network import checkpoint
+from engines.network.weights import load_weights, save_weights
 from engines.network.yolov5 import ANCHORS_PX
-from engines.training import autoanchor, checkpoint
+from engines.training import autoanchor
 from engines.training.autoanchor import AnchorFit, Float64, anchor_fit, choose_anchors, fit_anchors, label_sizes_px
 from engines.training.loop import Run, Trainer
 

@@ -16,9 +16,10 @@ from discs import write_discs
 
 from engines.cli import main
 from engines.errors import DataError
-from engines.training import checkpoint
+from engines.network import checkpoint
+from engines.training import TrainRequest
 from engines.training.loop import Trainer
-from engines.training.request import Request, keep, recalled
+from engines.training.request import recalled
 
 SMALL = ("--imgsz", "64", "--batch", "4", "--threads", "1", "--workers", "0")
 
@@ -140,8 +141,8 @@ def test_folders_without_labels_are_named(
 def test_weights_of_another_size_are_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
 ) -> None:
-    from engines.export.weights import save_weights
     from engines.network import AttriDet
+    from engines.network.weights import save_weights
 
     save_weights(AttriDet("n"), tmp_path / "n.safetensors", {})
     words = ("--initial", tmp_path / "n.safetensors", "--size", "s")
@@ -152,21 +153,22 @@ def test_weights_of_another_size_are_refused(
 
 
 def test_a_kept_request_comes_back_and_only_what_may_change_does(tmp_path: Path) -> None:
-    begun = Request(("data/pbc:3",), tmp_path, batch=8, patience=5, initial=Path("start.pt"))
-    keep(begun)
-    again = recalled(Request((), tmp_path, resume=True, patience=9, device="cuda"), {"out", "resume", "patience"})
+    TrainRequest(data=("data/pbc:3",), out=tmp_path, batch=8, patience=5, initial=Path("start.pt")).keep()
+    again = recalled(TrainRequest(out=tmp_path, resume=True, patience=9))
     assert again.data == (f"{Path('data/pbc').absolute()}:3",)
     assert (again.batch, again.patience, again.device, again.resume) == (8, 9, "cpu", True)
     assert again.initial == Path("start.pt").absolute()
-    same = Request(("data/pbc:3",), tmp_path, resume=True)
-    assert recalled(same, {"data"}).batch == 8
+    assert recalled(TrainRequest(data=("data/pbc:3",), out=tmp_path, resume=True)).batch == 8
     with pytest.raises(DataError, match=r"--batch: .* was begun with 8, not 4\. Leave it out, or train in another --out"):
-        recalled(Request((), tmp_path, batch=4), {"batch"})
+        recalled(TrainRequest(out=tmp_path, batch=4, resume=True))
+    with pytest.raises(DataError, match=r"--epochs: .* was begun with 30, not 3\."):
+        recalled(TrainRequest(out=tmp_path, epochs=3, resume=True))
+    assert recalled(TrainRequest(out=tmp_path, epochs=30, resume=True)).batch == 8
     (tmp_path / "train.json").write_text('{"batch": 8, "colour": "red"}')
     with pytest.raises(DataError, match=r"train\.json: cannot be read .*; put it aside and give every option again"):
-        recalled(Request((), tmp_path), ())
-    elsewhere = Request(("data/pbc",), tmp_path / "other", resume=True)
-    assert recalled(elsewhere, ()) is elsewhere  # a run from before requests were kept
+        recalled(TrainRequest(out=tmp_path, resume=True))
+    elsewhere = TrainRequest(data=("data/pbc",), out=tmp_path / "other", resume=True)
+    assert recalled(elsewhere) is elsewhere  # a run from before requests were kept
 
 
 def test_help_says_what_each_group_of_words_is_for() -> None:

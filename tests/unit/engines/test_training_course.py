@@ -12,8 +12,7 @@ from discs import discs
 
 from engines.data.augment import Sample
 from engines.errors import DataError
-from engines.network import AttriDet
-from engines.training import checkpoint
+from engines.network import AttriDet, checkpoint
 from engines.training.hyper import FILM, HIGH, LOW
 from engines.training.loop import Progress, Run, Trainer
 from engines.training.optimiser import parameter_groups

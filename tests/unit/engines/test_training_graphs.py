@@ -28,14 +28,14 @@ def assert_same(found: Detections, expected: Detections) -> None:
 
 def save_checkpoint(model: AttriDet, path: Path) -> Path:
     """As training writes it, where only the average counts."""
-    from engines.training.checkpoint import save
+    from engines.network.checkpoint import save
 
     save(path, {"size": model.size, "taxonomy": model.taxonomy.to_dict(), "ema": model.state_dict(), "epoch": 7})
     return path
 
 
 def test_a_checkpoint_and_the_weights_are_the_bundle(model: AttriDet, bundle: Bundle, frame: Image, tmp_path: Path) -> None:
-    from engines.training.graphs import open_checkpoint
+    from engines.network.engine import open_checkpoint
 
     thresholds = bundle.manifest.decode_thresholds
     (tmp_path / "run").mkdir()
@@ -55,7 +55,7 @@ def test_a_checkpoint_and_the_weights_are_the_bundle(model: AttriDet, bundle: Bu
 
 @pytest.mark.shared
 def test_the_shipped_weights_say_on_real_pictures_what_the_shipped_bundle_says(model: AttriDet, shared_data: Path) -> None:
-    from engines.training.graphs import open_checkpoint
+    from engines.network.engine import open_checkpoint
 
     bundle = Bundle.open(ZOO / "attridet-n")
     pictures = [shared_data / "pbc/Images/val/BA_139733.jpg", *sorted((shared_data / "lld_40x/Images/val").iterdir())[:2]]
@@ -70,7 +70,7 @@ def test_the_shipped_weights_say_on_real_pictures_what_the_shipped_bundle_says(m
 
 def test_a_network_with_variances_is_judged_too(frame: Image) -> None:
     from engines.network import AttriDet
-    from engines.training.graphs import engine_of
+    from engines.network.engine import engine_of
 
     with engine_of(AttriDet("n", variances=True), "two", "0", 64) as engine:
         assert engine.propose(frame).rows.shape[1] == 19
@@ -78,7 +78,7 @@ def test_a_network_with_variances_is_judged_too(frame: Image) -> None:
 
 def test_the_network_itself_is_left_as_it_is(frame: Image) -> None:
     from engines.network import AttriDet
-    from engines.training.graphs import engine_of
+    from engines.network.engine import engine_of
 
     model = AttriDet("n").train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -93,7 +93,7 @@ def test_the_network_itself_is_left_as_it_is(frame: Image) -> None:
 
 def test_regions_without_extent_are_padding(frame: Image) -> None:
     from engines.network import AttriDet
-    from engines.training.graphs import engine_of
+    from engines.network.engine import engine_of
 
     with engine_of(AttriDet("n"), "n", "0", 64) as engine:
         engine.propose(frame)
@@ -104,7 +104,7 @@ def test_regions_without_extent_are_padding(frame: Image) -> None:
 
 
 def opened(path: Path, **options: object) -> NetworkEngine:
-    from engines.training.graphs import open_checkpoint
+    from engines.network.engine import open_checkpoint
 
     return open_checkpoint(path, **options)  # type: ignore[arg-type]  # options of several types
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from discs import discs
 
-from engines.commands.train import parse_folder
 from engines.errors import DataError
-from engines.training import checkpoint
+from engines.network import checkpoint
 from engines.training.hyper import FILM, LOW
 from engines.training.judge import FolderJudge
 from engines.training.loop import Progress, Run, Trainer
 from engines.training.optimiser import parameter_groups
+from engines.training.request import parse_folder
 
 
 @pytest.fixture(autouse=True)

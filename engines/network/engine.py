@@ -16,10 +16,10 @@ from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Float32, Image
 from engines.errors import DataError, InferenceError, RuntimeUnavailableError
 from engines.network import AttriDet, Taps
+from engines.network.checkpoint import load_any
 from engines.preprocess import to_planes
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import NetworkEngine
-from engines.training.checkpoint import load_any
 
 SUFFIXES = (".pt", ".safetensors")
 """Files that `open_checkpoint` takes."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from engines.beside import beside
+from engines.second_thread import in_second_thread
 
 
 def test_both_are_done_when_the_block_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +22,7 @@ def test_both_are_done_when_the_block_ends(monkeypatch: pytest.MonkeyPatch) -> N
         there.append(threading.get_ident())
 
     for _ in range(3):
-        with beside(work):
+        with in_second_thread(work):
             met.wait()
     assert len(there) == 3
     assert here not in there
@@ -32,7 +32,7 @@ def test_both_are_done_when_the_block_ends(monkeypatch: pytest.MonkeyPatch) -> N
 def test_with_one_thread_the_work_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "getNumThreads", lambda: 1)
     done = list[str]()
-    with beside(lambda: done.append(f"work in {threading.get_ident()}")):
+    with in_second_thread(lambda: done.append(f"work in {threading.get_ident()}")):
         done.append("block")
     assert done == [f"work in {threading.get_ident()}", "block"]
 
@@ -40,7 +40,7 @@ def test_with_one_thread_the_work_comes_first(monkeypatch: pytest.MonkeyPatch) -
 def test_where_the_second_thread_is_busy_the_work_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "getNumThreads", lambda: 2)
     done = list[str]()
-    with beside(lambda: None), beside(lambda: done.append(f"work in {threading.get_ident()}")):
+    with in_second_thread(lambda: None), in_second_thread(lambda: done.append(f"work in {threading.get_ident()}")):
         done.append("block")
     assert done == [f"work in {threading.get_ident()}", "block"]
 
@@ -49,11 +49,11 @@ def test_a_forked_process_has_a_second_thread_of_its_own(tmp_path: Path) -> None
     """In a process of its own: pytest's has threads, with which it should not fork."""
     lines = (
         "import os, cv2",
-        "from engines.beside import beside",
+        "from engines.second_thread import in_second_thread",
         "cv2.getNumThreads = lambda: 2",
-        "with beside(lambda: None): pass",
+        "with in_second_thread(lambda: None): pass",
         "child = os.fork()",
-        "with beside(lambda: None): pass",
+        "with in_second_thread(lambda: None): pass",
         "if child == 0: os._exit(0)",
         "assert os.waitpid(child, 0)[1] == 0",
     )
@@ -69,7 +69,7 @@ def test_errors_are_raised(threads: int, monkeypatch: pytest.MonkeyPatch) -> Non
     def fail() -> None:
         raise ValueError("of the work")
 
-    with pytest.raises(ValueError, match="of the work"), beside(fail):
+    with pytest.raises(ValueError, match="of the work"), in_second_thread(fail):
         pass
-    with pytest.raises(KeyError, match="of the block"), beside(lambda: None):
+    with pytest.raises(KeyError, match="of the block"), in_second_thread(lambda: None):
         raise KeyError("of the block")

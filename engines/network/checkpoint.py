@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from engines.errors import DataError
-from engines.export.weights import has_variances, load_weights
 from engines.network import AttriDet, copy_fitting
+from engines.network.weights import has_variances, load_weights
 from engines.taxonomy import Taxonomy
 
 FORMAT = 1

@@ -1,4 +1,4 @@
-"""A second thread for the length of a block: for pairs of long calls into OpenCV or numpy, which let each other run."""
+"""One lasting second thread for half of a frame's work: long calls into OpenCV or numpy, which release the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from threading import Event, Lock
 
 import cv2
 
-_second, _free = ThreadPoolExecutor(1, "beside"), Lock()
+_second, _free = ThreadPoolExecutor(1, "second"), Lock()
 
 
-def _anew() -> None:
+def _after_fork() -> None:
     """A forked process has the executor, but not its thread."""
     global _second, _free
-    _second, _free = ThreadPoolExecutor(1, "beside"), Lock()
+    _second, _free = ThreadPoolExecutor(1, "second"), Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_anew)
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextmanager
-def beside(work: Callable[[], None]) -> Iterator[None]:
+def in_second_thread(work: Callable[[], None]) -> Iterator[None]:
     """Do `work` in a second thread while the block runs; the block ends with it, and raises what it raised.
 
     Before the block, in this thread, where OpenCV has been given one thread only (cv2.setNumThreads; so it is on a processor with one

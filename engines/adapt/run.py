@@ -1,0 +1,97 @@
+"""A network trained on one microscope carried over to another, whose pictures bear no labels.
+
+`adapt` neither prints nor ends the process, and Ctrl-C leaves what the last full epoch reached, as in `engines.training.run`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from engines.adapt.request import AdaptRequest
+from engines.adapt.trainer import Adaptation, AdaptTrainer, Method
+from engines.data.leukemiaattri import has_labels, read_split, read_unlabelled
+from engines.errors import DataError
+from engines.progress import SILENT, Reporter
+from engines.taxonomy import read_taxonomy
+from engines.training.dataset import load_sets
+from engines.training.hyper import SETS
+from engines.training.loop import Run
+from engines.training.request import parse_folder, recalled
+from engines.training.run import check_device, fit, report_left_out
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptResult:
+    """What an adaptation reached. checkpoint: the adapted network; results.csv is beside it. history: a row for each epoch."""
+
+    checkpoint: Path
+    history: tuple[Mapping[str, float], ...]
+
+
+def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
+    """Adapt as `attridet adapt` does, or go on with a run (`resume`). Raises EnginesError."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise DataError("attridet adapt runs in one process; start it without torchrun")
+    request = recalled(request)
+    last = request.out / "last.pt"
+    request.check_folder(last.exists())
+    for option, given in (("--source", request.source), ("--target", request.target), ("--initial", request.initial)):
+        if not given:
+            raise DataError(f"{option}: name {'the network to start from' if option == '--initial' else 'a folder of pictures'}")
+    check_device(request.device)
+    folders = [parse_folder(text) for text in (*request.source, *request.target)]
+    sources = folders[: len(request.source)]
+    for folder, _ in folders if request.oracle else sources:
+        if not has_labels(folder, "train"):
+            raise DataError(f"{folder}: the split train bears no labels, and {'--oracle' if request.oracle else '--source'} needs them")
+    taxonomy, hyper = read_taxonomy(request.taxonomy), SETS[request.hyper]
+    if request.learning_rate is not None:
+        hyper = replace(hyper, lr0=request.learning_rate)
+    torch.set_num_threads(request.threads)
+    readers = [read_split] * len(sources) + [read_split if request.oracle else read_unlabelled] * len(request.target)
+    images = [reader(folder, "train", taxonomy) for reader, (folder, _) in zip(readers, folders, strict=True)]
+    for (folder, _), one in zip(folders, images, strict=True):
+        report_left_out(folder, one, reporter)
+    read = load_sets(images, 2 * request.imgsz, reporter.counter("reading pictures"))
+    shown = [part * times for part, (_, times) in zip(read, folders, strict=True)]
+    labelled, unlabelled = ([sample for part in some for sample in part] for some in (shown[: len(sources)], shown[len(sources) :]))
+    run = Run(
+        folder=request.out,
+        size=request.size,
+        imgsz=request.imgsz,
+        epochs=request.epochs,
+        batch=request.batch,
+        seed=request.seed,
+        hyper=hyper,
+        device=request.device,
+        initial=None if last.exists() else request.initial,
+        data=tuple(folder.name for folder, _ in folders),
+    )
+    trainer = AdaptTrainer(run, _adaptation(request), labelled + unlabelled if request.oracle else labelled, unlabelled, taxonomy)
+    if last.exists():
+        trainer.resume(last)
+    request.keep()
+    fit(trainer, reporter, f"attridet adapt --out {request.out} --resume")
+    reporter.message(f"written: {last}, and results.csv beside it")
+    return AdaptResult(last, tuple(trainer.history))
+
+
+def _adaptation(request: AdaptRequest) -> Adaptation:
+    method: Method = "source-only" if request.oracle else request.method  # type: ignore[assignment]  # one of its choices
+    if request.published:
+        return Adaptation.published(method)
+    return Adaptation(
+        method=method,
+        teacher=request.teacher,  # type: ignore[arg-type]  # one of its choices
+        source_boxes=request.source_boxes,  # type: ignore[arg-type]  # one of its choices
+        confidence=request.confidence,
+        weight=request.weight,
+        recolour=0.0 if request.oracle else request.recolour,
+        target_crop=request.target_crop,
+        unsure=request.unsure,
+    )
