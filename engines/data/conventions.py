@@ -60,7 +60,8 @@ def box_convention(pictures: Sequence[Picture], by_json: bool, report: Report) -
         return False
     enough = _FEW if wrong.mean() >= _MANY else 1.0
     guesses = []
-    for unit, scale in (("px", sides), ("shares", np.ones(4)), ("per cent", np.full(4, 100.0)), ("thousandths", np.full(4, 1000.0))):
+    units = [("px", sides), ("shares", np.ones(4)), ("per cent", np.full(4, 100.0)), ("thousandths", np.full(4, 1000.0))]
+    for unit, scale in units[: 2 if by_json else 4]:  # per cent are sound px, too
         for order, name in enumerate(_ORDERS):
             sound, reach = _sound(raw / scale, order)
             share = float(sound.mean())
