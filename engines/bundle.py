@@ -20,12 +20,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from engines.detections import Detections, Image
 from engines.errors import BundleError
 from engines.manifest import FileRecord, Manifest, parse_manifest
+from engines.pictures import PictureError, read_image
 from engines.taxonomy import Taxonomy
 
 MANIFEST = "manifest.json"
@@ -88,9 +88,10 @@ class Bundle:
         """The golden picture and the detections its exporter got, or None where the bundle has none."""
         if GOLDEN_IMAGE not in self.manifest.files or GOLDEN_ANSWER not in self.manifest.files:
             return None
-        image = cv2.imread(str(self.path / GOLDEN_IMAGE), cv2.IMREAD_COLOR)
-        if image is None:
-            raise BundleError(f"{self.path / GOLDEN_IMAGE}: not a picture. Copy the folder again.")
+        try:
+            image = read_image(self.path / GOLDEN_IMAGE)
+        except PictureError as error:
+            raise BundleError(f"{self.path / GOLDEN_IMAGE}: not a picture ({error.reason}). Copy the folder again.") from error
         try:
             answer = json.loads((self.path / GOLDEN_ANSWER).read_text())
             n, logits = len(answer["scores"]), self.taxonomy.n_logits
@@ -102,7 +103,7 @@ class Bundle:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{self.path / GOLDEN_ANSWER}: malformed ({error}). Copy the folder again.") from error
-        return np.asarray(image, np.uint8), expected
+        return image, expected
 
     def _check(self, name: str, record: FileRecord, verify: bool) -> None:
         file = self.path / name

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from typing_extensions import Self
 
-from device.camera.base import Camera, Frame
+from device.camera.base import Camera, Frame, SkippedPicture
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
 from device.clock import SystemClock
@@ -77,7 +77,7 @@ class FramesInMemory:
     """Frames in memory as a camera that waits for whoever looks at them, as a stored source does."""
 
     live = False
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[SkippedPicture, ...] = ()
     notice = ""
 
     def __init__(self, images: Sequence[Image]) -> None:

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from engines.data.leukemiaattri import IMAGE_SUFFIXES
 from engines.decode import Thresholds
 from engines.detections import Image
 from engines.errors import BundleError, DataError
 from engines.manifest import Card, DataSeen, Training
+from engines.pictures import PICTURE_SUFFIXES, list_folder, read_image
 
 CHECK_IMAGES = 20
 
@@ -79,17 +78,11 @@ def check_images(folder: Path, golden: Path | None) -> list[Image]:
     """Up to 20 pictures of a folder, spread over it, the golden one first. Raises DataError naming the folder or picture."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of pictures to verify the export on")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(list_folder(folder).pictures)
     if not paths:
-        raise DataError(f"{folder}: holds no picture to verify the export on; supported: {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError(f"{folder}: holds no picture to verify the export on; supported: {', '.join(sorted(PICTURE_SUFFIXES))}")
     spread = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, CHECK_IMAGES).round().astype(int))]
-    images: list[Image] = []
-    for path in ([golden] if golden else []) + spread:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DataError(f"{path}: cannot be decoded as an image; replace or remove it")
-        images.append(np.asarray(image, np.uint8))
-    return images
+    return [read_image(path) for path in ([golden] if golden else []) + spread]
 
 
 def read_card(path: Path) -> Card:

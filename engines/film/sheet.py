@@ -25,6 +25,7 @@ from engines.film.optics import CLEAR, Image, Microscope, capture
 from engines.film.slide import Film
 from engines.film.stain import BATCHES, stain_of
 from engines.film.texture import rng_of
+from engines.pictures import read_image
 
 FIELDS: tuple[tuple[int, str, str, Microscope, float], ...] = (
     (11, "AML", "steel", Microscope("L", "C2", 100, 3), 0.0),
@@ -114,9 +115,7 @@ def _pictures(folder: Path, count: int) -> list[Path]:
 
 
 def _square(path: Path) -> npt.NDArray[np.uint8]:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path}: cannot be read as a picture; remove it or name another folder")
+    image = read_image(path)
     side = min(image.shape[:2])
     y, x = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     return np.asarray(cv2.resize(image[y : y + side, x : x + side], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)

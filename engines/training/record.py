@@ -76,8 +76,16 @@ def read(folder: Path) -> list[dict[str, float]]:
 
 
 _SCORES = {"_map50": "AP at IoU 0.5", "_map": "AP at IoU 0.5 to 0.95", "_attr_f1": "F1 of the attributes"}
-_RUN = ("epoch", "fitness", "seconds")
+COUNTS = ("pseudo_labels", "target_steps")
+"""Of an adaptation's epoch: boxes of the target that were learnt from as labels, and batches in which the target taught at all."""
+_RUN = ("epoch", "fitness", "seconds", *COUNTS)
 LOSSES, ATTRIBUTE_LOSS = "Losses", "Loss of the attributes"
+
+
+def in_words(row: Row) -> str:
+    """Losses and counts of a row."""
+    columns = {name: value for name, value in row.items() if name in COUNTS or panel_of(name) in (LOSSES, ATTRIBUTE_LOSS)}
+    return "  ".join(f"{n} {v:.0f}" if n in COUNTS else f"{n} {v:.4f}" for n, v in columns.items())
 
 
 def panel_of(column: str) -> str:
