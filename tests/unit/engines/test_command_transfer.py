@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from calibration.transfer.homography import box_iou
 from engines.cli import app
 from engines.data.leukemiaattri import read_split
+from engines.decode import box_iou
 from engines.detections import Image
 from engines.errors import DataError
 from engines.film import FieldTruth, Film, Microscope
