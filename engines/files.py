@@ -35,10 +35,10 @@ def atomic_write(path: Path, content: bytes | str | Callable[[IO[bytes]], object
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    fsync_folder(path.parent)
+    fsync(path.parent)
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
+def write_result(path: Path, content: bytes | str) -> None:
     """`atomic_write` for results of a command: raises DataError naming the file when the disk refuses."""
     try:
         atomic_write(path, content)
@@ -47,27 +47,39 @@ def write_whole(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def atomic_folder(out: Path) -> Iterator[Path]:
+def atomic_folder(out: Path, replace: bool = False) -> Iterator[Path]:
     """A new folder to write into, which becomes `out` at the end with all its files on the disk, or vanishes on an error.
 
-    Raises OSError, also where `out` holds anything already.
+    Raises DataError where `out` holds anything already, unless `replace`, and when the disk refuses.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out}: exists already; name a new folder or remove it")
+    former = out.with_name(f".{out.name}.replaced-{os.getpid()}")
+    staging: Path | None = None
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
         staging.chmod(0o755)
         yield staging
-        for path in sorted(staging.rglob("*"), reverse=True):
-            fsync_folder(path)
-        fsync_folder(staging)
+        for path in (staging, *staging.rglob("*")):
+            fsync(path)
+        if replace and out.exists():
+            out.rename(former)
         staging.rename(out)
-        fsync_folder(out.parent)
+        fsync(out.parent)
+    except OSError as error:
+        if former.exists() and not out.exists():
+            former.rename(out)
+        raise DataError(f"{error.filename or out}: cannot be written or read ({error.strerror}); nothing was made of {out}") from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+        if out.exists():
+            shutil.rmtree(former, ignore_errors=True)
 
 
-def fsync_folder(path: Path) -> None:
-    """Make new names in a folder (or a file's content) outlive a power cut."""
+def fsync(path: Path) -> None:
+    """Make a file's content, or the new names in a folder, outlive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

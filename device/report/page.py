@@ -18,12 +18,12 @@ from device.errors import StoreError
 from device.mqtt.message import one_line
 from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
 from device.report import content
-from device.report.whole import write_whole
 from device.slide.description import CLEAR_MAJORITY, NOTICE, describe
 from device.slide.model import Slide, SlideState
 from device.slide.picture_state import PictureState
 from device.slide.tally import differential
 from device.store import Store, StoredSlide
+from engines.files import atomic_write
 
 _TEMPLATE = "slide.html.j2"
 _NAMED = 5  # newest slides that are named where the wanted one is not there
@@ -54,7 +54,14 @@ def write_page(record_path: Path, slide_id: str, out: Path, screens: Sequence[Pa
     record, no such slide, no such screenshot, `out` cannot be written); the record may be in use by a running daemon.
     """
     stored = read_slide(record_path, slide_id)
-    write_whole(out, page(stored, _screenshots(screens, out)))
+    html = page(stored, _screenshots(screens, out))
+    if out.is_dir():
+        raise StoreError(f"{out}: is a folder; name the file to write")
+    try:
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(out, html)
+    except OSError as error:
+        raise StoreError(f"{out}: cannot be written: {error.strerror}; free space, or name another file") from error
 
 
 def read_slide(record_path: Path, slide_id: str) -> StoredSlide:

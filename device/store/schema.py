@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from contextlib import closing, suppress
 from datetime import datetime, timezone
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from device.errors import StoreError
 from device.store.faults import BUSY_TIMEOUT_S, is_damage, sqlite_errors
+from engines.files import fsync
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ def put_aside(path: Path) -> Path:
         for tail in ("-wal", "-shm", ""):
             if Path(f"{path}{tail}").exists():
                 Path(f"{path}{tail}").rename(f"{aside}{tail}")
-        _sync_folder(path.parent)
+        fsync(path.parent)
     except OSError as error:
         raise StoreError(f"record {path}: is damaged and cannot be renamed: {error.strerror}; move it away by hand") from error
     return aside
@@ -219,7 +219,7 @@ def _create_or_check(path: Path) -> None:
             db.execute("PRAGMA synchronous = FULL")
             _upgrade(db, version)
     if new:
-        _sync_folder(path.parent)
+        fsync(path.parent)
 
 
 def _upgrade(db: sqlite3.Connection, version: int) -> None:
@@ -250,12 +250,3 @@ def _read_through(db: sqlite3.Connection, path: Path) -> None:
     db.execute("SELECT * FROM outbox").fetchall()
     for table in ("fields", "cells", "crops"):
         db.execute(f"SELECT * FROM {table} WHERE slide_id = {newest}").fetchall()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name in `folder` outlive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

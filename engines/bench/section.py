@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engines.bench.machine import Machine
 from engines.errors import DataError
-from engines.files import make_folder, write_whole
+from engines.files import make_folder, write_result
 from engines.runtime.base import EngineInfo
 
 _HEAD = """# Benchmarks
@@ -79,4 +79,4 @@ def put_section(path: Path, name: str, text: str | None) -> None:
     else:
         after = f"{before.rstrip()}\n\n{block}\n"
     make_folder(path.absolute().parent)
-    write_whole(path, after.encode())
+    write_result(path, after.encode())

@@ -19,7 +19,7 @@ from engines.bench.section import put_section
 from engines.commands.bench_tables import print_measured
 from engines.commands.terminal import one_task, progress_bar
 from engines.errors import DataError
-from engines.files import write_whole
+from engines.files import write_result
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ def run(request: Request) -> Measured:
     with ExitStack() as written:
         if request.json is not None:
             content = {"created": now.isoformat(timespec="seconds"), "frames_of": words(request.frames), **measured.to_dict()}
-            write_whole(request.json, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+            write_result(request.json, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
             written.callback(console.print, f"written: {request.json}", soft_wrap=True)
         if request.plot is not None:
             from engines.bench.plot import frame_times
             from engines.plot_style import png
 
-            write_whole(request.plot, png(frame_times(measured, words(request.frames))))
+            write_result(request.plot, png(frame_times(measured, words(request.frames))))
             written.callback(console.print, f"written: {request.plot}", soft_wrap=True)
         if request.page is not None:
             put_section(request.page, request.section, section_text(measured, words(request.frames), command(request)))

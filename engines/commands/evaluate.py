@@ -15,7 +15,7 @@ from engines.commands.terminal import one_task
 from engines.decode import Thresholds
 from engines.errors import DataError
 from engines.evaluation.folder import evaluate_folder
-from engines.files import write_whole
+from engines.files import write_result
 from engines.runtime.engine import NetworkEngine
 from engines.runtime.factory import open_engine
 
@@ -74,7 +74,7 @@ def run(request: Request) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes by temporary file, fsync and rename; DataError naming the file when the disk refuses."""
-    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    write_result(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _engine(request: Request) -> NetworkEngine:

@@ -20,10 +20,9 @@ from typing import Any
 from rich.console import Console
 
 from engines.bench.machine import processor
-from engines.data.writing import whole_folder
 from engines.errors import DataError, EnginesError
 from engines.experiments.plan import Bar, Plan, PlannedRun, read_plan, starts_from
-from engines.files import make_folder, write_whole
+from engines.files import atomic_folder, make_folder, write_result
 
 
 class RunFailedError(EnginesError):
@@ -42,7 +41,7 @@ def run(plan_path: Path, data: Path, out: Path, *, at_once: int, only: tuple[str
     work = _Work(plan, data.absolute(), out.absolute(), at_once, device, Console(stderr=True))
     work.do(wanted)
     table = markdown(plan, work.out)
-    write_whole(out / "table.md", table.encode())
+    write_result(out / "table.md", table.encode())
     Console().print(table, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -80,7 +79,7 @@ class _Work:
                 continue
             folder.parent.mkdir(exist_ok=True)
             self.console.print(f"{name}: making data")
-            with whole_folder(folder) as staging:
+            with atomic_folder(folder) as staging:
                 words = [word.format(**self.places, this=staging) for word in shlex.split(command)]
                 self._attridet(words, folder.with_name(f"{name}.log"), threads=False)
 
@@ -118,7 +117,7 @@ class _Work:
             self.console.print(f"{planned.name}, seed {seed}: started")
             seconds = self._attridet(words, folder / "run.log")
             done = {"command": said, "seconds": round(seconds), "machine": machine(self.device)}
-            write_whole(record, json.dumps(done, indent=2).encode())
+            write_result(record, json.dumps(done, indent=2).encode())
             self.console.print(f"{planned.name}, seed {seed}: {seconds / 60:.1f} min")
         for name in planned.score:
             score, file = self.plan.scores[name], folder / f"score-{name}.json"

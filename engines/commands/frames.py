@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from calibration.int8.frames import Frame, FrameSet, Survey, cover, pictures_in,
 from engines.commands.terminal import one_task, table_of
 from engines.data.layout import find_splits, patient_of
 from engines.errors import DataError
-from engines.files import make_folder, write_whole
+from engines.files import make_folder, sha256_of, write_result
 
 INDEX = "frames.jsonl"
 """What `leukoscope run --record` writes beside its frames."""
@@ -59,12 +58,12 @@ def run(request: Request) -> FrameSet:
         seen = survey(kept, excluded_sha256=judged.sha256, progress=progress)
     chosen = cover(seen, request.count, seed=request.seed, fewest=request.fewest)
     make_folder(request.out.parent)
-    write_whole(request.out, chosen.to_json(request.out.parent).encode())
+    write_result(request.out, chosen.to_json(request.out.parent).encode())
     if request.page is not None:
         make_folder(request.page.parent)
         with one_task("drawing") as progress:
             _, png = cv2.imencode(".png", contact_sheet(seen, chosen, progress))
-        write_whole(request.page, png.tobytes())
+        write_result(request.page, png.tobytes())
     _print(request, seen, chosen, judged, left_out)
     return chosen
 
@@ -79,7 +78,7 @@ def judging_side(splits: Sequence[str]) -> JudgingSide:
         pictures += [path for split in find_splits(Path(root), name) for path in split.pictures()]
     patients = {patient for path in pictures if (patient := patient_of(path.name))}
     try:
-        digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
+        digests = {sha256_of(path) for path in pictures}
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); bring it back or leave it out") from error
     return JudgingSide(frozenset(digests), frozenset(patients))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from engines.commands.evaluate import write_json
 from engines.errors import DataError
+from engines.files import sha256_of
 from engines.taxonomy import LEUKEMIA_ATTRI
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(request: Request) -> None:
             raise DataError(f"{request.attribute_cnn}: no attribute of it was taken, so --covered-only would leave none; leave it out")
         taxonomy = replace(LEUKEMIA_ATTRI, attributes=attributes)
         model, transfer = import_weights(request.file, request.attribute_cnn, taxonomy, request.seed)
-    files = {path.name: _digest(path) for path in (request.file, request.attribute_cnn) if path is not None}
+    files = {path.name: sha256_of(path) for path in (request.file, request.attribute_cnn) if path is not None}
     told = {"files": files, "seed": request.seed, "licence": LICENCE}
     save_weights(model, request.out, {"imported": {**told, **_summary(transfer)}})
     if request.json is not None:
@@ -73,15 +73,6 @@ def _check(request: Request) -> None:
         raise DataError(f"{request.out}: is there already; name another file, or give --replace")
     if request.covered_only and request.attribute_cnn is None:
         raise DataError("--covered-only: no attribute CNN was given, so no attribute would be left; name it as the second file")
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of a file that may be larger than memory."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _summary(transfer: Transfer) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.errors import BundleError, DataError
 from engines.evaluation.folder import Progress
 from engines.evaluation.result import NOTICE
+from engines.files import sha256_of
 from engines.gate.measure import GateResult, Measured, check_pictures, compare, map_points, measure
 from engines.gate.words import verdict
 from engines.manifest import GateLimits
@@ -187,7 +187,7 @@ def _worst(result: GateResult, costs: dict[str, tuple[float, float]]) -> str | N
 
 def _frames(request: Request, pictures: Sequence[LabelledImage]) -> FrameSet:
     """The calibration set: a list that `attridet frames` wrote, or chosen now from folders; never a picture that judges."""
-    judging = frozenset(hashlib.sha256(p.path.read_bytes()).hexdigest() for p in pictures)
+    judging = frozenset(sha256_of(p.path) for p in pictures)
     if len(request.frames) == 1 and request.frames[0].suffix == ".json":
         chosen = read_set(request.frames[0])
         for frame in chosen.frames:

@@ -19,8 +19,9 @@ from calibration.transfer.report import FOLDER, Drawing, write_report
 from calibration.transfer.sides import Pairing, SidePicture, pair_all, pair_by_file, pair_by_name, read_side
 from calibration.transfer.work import UNLABELLED, FeatureCache, LabelKeeper, Outcome, Wishes, carry_labels, register_pairs
 from engines.commands.terminal import progress_bar
-from engines.data.writing import Bring, whole_folder
+from engines.data.writing import Bring
 from engines.errors import DataError
+from engines.files import atomic_folder
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 _MOST_PRINTED = 40
@@ -57,7 +58,7 @@ def run(request: Request, taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> list[Outcome]:
     cache, keeper = FeatureCache(), LabelKeeper(taxonomy)
     wishes = Wishes(request.scale, request.rotation_deg, request.check_labels)
     # The folder first: a name that is taken must not be found out after the work.
-    with whole_folder(request.out) as folder, progress_bar() as bar:
+    with atomic_folder(request.out) as folder, progress_bar() as bar:
         task = bar.add_task("registering", total=len(pairing.pairs))
         judged, scale = register_pairs(pairing.pairs, between, wishes, cache, lambda: bar.advance(task))
         task = bar.add_task("carrying labels", total=len(judged))

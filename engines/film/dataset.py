@@ -17,8 +17,9 @@ import numpy as np
 from engines.data.faults import Place
 from engines.data.labels import CellLabel, Picture, PictureLabels
 from engines.data.vocabulary import NOT_APPLICABLE
-from engines.data.writing import whole_folder, write_json, write_txt
+from engines.data.writing import write_json, write_txt
 from engines.errors import DataError
+from engines.files import atomic_folder
 from engines.film.labels import labels, require_drawable
 from engines.film.morphology import CASES
 from engines.film.optics import Microscope
@@ -81,7 +82,7 @@ def write_dataset(
             raise DataError(f"{root}: already holds json_labels/{split}.json; choose an empty folder")
     _check(domains, objectives, cases)
     require_drawable(taxonomy)
-    with whole_folder(root) as folder:
+    with atomic_folder(root) as folder:
         jobs: list[_Job] = []
         for split, fields, offset in (("train", fields_train, 0), ("val", fields_val, 500_000)):
             (folder / "Images" / split).mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from engines.errors import EnginesError
 from engines.network import AttriDet, Taps, checkpoint
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from engines.training import parallel, record
-from engines.training.agreement import must_agree, must_fit, start_from
+from engines.training.agreement import DataDigest, must_agree, must_fit, start_from
 from engines.training.autoanchor import AnchorChoice, choose_anchors
 from engines.training.dataset import Batch, TrainingSet, collate
 from engines.training.ema import ModelEma
@@ -69,6 +69,7 @@ class Run:
     device: str = "cpu"
     initial: Path | None = None  # checkpoint or weights whose network is the start, head included (not its optimiser)
     data: tuple[str, ...] = field(default_factory=tuple)
+    labels: DataDigest | None = None  # a run does not go on when they have changed
     pictures: bool = False  # draw results.png after an epoch, and write TensorBoard's events where it is installed
 
 
@@ -281,7 +282,9 @@ class Trainer:
     def _settings(self) -> dict[str, Any]:
         run = self.run
         names = ("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "cosine", "detach", "amp", "autoanchor", "patience")
-        return {**{name: getattr(run, name) for name in names}, "hyper": run.hyper.to_dict(), "batches": self.batches}
+        labels = None if run.labels is None else asdict(run.labels)
+        settings = {name: getattr(run, name) for name in names}
+        return {**settings, "hyper": run.hyper.to_dict(), "batches": self.batches, "labels": labels}
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -303,10 +306,13 @@ class Trainer:
     def save(self, path: Path) -> None:
         checkpoint.save(path, self.state())
 
-    def resume(self, path: Path) -> None:
-        """Go on where `path` was written; raises DataError naming the setting if it belongs to a run with others."""
+    def resume(self, path: Path) -> str:
+        """Go on where `path` was written; raises DataError naming the setting if it belongs to a run with others.
+
+        Returns what could not be compared, in words; "" where all could.
+        """
         state = checkpoint.read(path)
-        must_agree(path, state, {**self._settings(), "taxonomy": self.taxonomy.to_dict()})
+        note = must_agree(path, state, {**self._settings(), "taxonomy": self.taxonomy.to_dict()})
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
         self.ema.updates = int(state["ema_updates"])
@@ -318,6 +324,7 @@ class Trainer:
         self.best_epoch = int(state.get("best_epoch", self.epoch))
         self.history = list(state["history"]) if "history" in state else record.read(path.parent)
         self.iteration = self.epoch * self.batches
+        return note
 
 
 def also_as(written: Path, name: Path) -> None:

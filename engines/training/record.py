@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.files import write_whole
+from engines.files import write_result
 
 Row = Mapping[str, float]
 _DRAWING_SHARE = 0.05
@@ -35,7 +35,7 @@ class Record:
         table = csv.DictWriter(text, names)
         table.writeheader()
         table.writerows({name: round(value, 6) for name, value in row.items()} for row in history)
-        write_whole(self.folder / "results.csv", text.getvalue().encode())
+        write_result(self.folder / "results.csv", text.getvalue().encode())
         if not self.pictures:
             return
         self._to_board(history)
@@ -110,4 +110,4 @@ def draw(history: Sequence[Row], path: Path) -> None:
         if title != "run" and rows:
             name = next((column.removesuffix(ending) for ending in _SCORES if column.endswith(ending)), column)
             panels.setdefault(title, {})[name] = ([row["epoch"] for row in rows], [row[column] for row in rows])
-    write_whole(path, png(training_curves(panels, f"{path.parent.name}, {len(history)} epochs")))
+    write_result(path, png(training_curves(panels, f"{path.parent.name}, {len(history)} epochs")))

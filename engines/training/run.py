@@ -24,7 +24,7 @@ from engines.network.engine import open_checkpoint
 from engines.progress import SILENT, Reporter
 from engines.taxonomy import Taxonomy, read_taxonomy
 from engines.training import parallel
-from engines.training.agreement import whole_strides
+from engines.training.agreement import DataDigest, whole_strides
 from engines.training.dataset import load_sets
 from engines.training.hyper import SETS, Hyper
 from engines.training.judge import FolderJudge
@@ -51,9 +51,10 @@ class TrainResult:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """What is trained on, and what is judged on: each val split under a name of its own."""
+    """What is trained on, and what is judged on: each val split under a name of its own. labels: of what is trained on."""
 
     samples: list[Sample]
+    labels: DataDigest
     val: dict[str, tuple[SplitData, list[Sample]]]
 
 
@@ -74,7 +75,7 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
         if first:
             request.keep()
         for phase in remaining(planned):
-            trainer = _trainer(request, hyper, device, phase, pictures, taxonomy)
+            trainer = _trainer(request, hyper, device, phase, pictures, taxonomy, reporter)
             _announce(phase, trainer, reporter)
             fit(trainer, reporter, f"attridet train --out {request.out} --resume", judge)
         curves = ", results.png" if request.pictures else ""
@@ -146,7 +147,8 @@ def _read(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, reporter: Rep
     longest_px = max(2 * imgsz if hyper.cuts_windows else imgsz, request.judge_imgsz or 0)
     read = load_sets([*train, *val.values()], longest_px, reporter.counter("reading pictures"))
     samples = [sample for (_, times), part in zip(folders, read) for sample in part * times]  # noqa: B905  # val's come after train's
-    pictures = Pictures(samples, {name: (val[name], part) for name, part in zip(val, read[len(train) :], strict=True)})
+    labels = DataDigest.of(image for images in train for image in images)
+    pictures = Pictures(samples, labels, {name: (val[name], part) for name, part in zip(val, read[len(train) :], strict=True)})
     judged = ", ".join(f"{name} ({len(images)})" for name, images in val.items())
     cells = sum(len(sample.boxes) for sample in samples)
     reporter.message(
@@ -175,7 +177,9 @@ def _judge(request: TrainRequest, hyper: Hyper, pictures: Pictures) -> FolderJud
     return FolderJudge({name: samples for name, (_, samples) in pictures.val.items()}, imgsz, scale_up=not windows)
 
 
-def _trainer(request: TrainRequest, hyper: Hyper, device: str, phase: Phase, pictures: Pictures, taxonomy: Taxonomy) -> Trainer:
+def _trainer(
+    request: TrainRequest, hyper: Hyper, device: str, phase: Phase, pictures: Pictures, taxonomy: Taxonomy, reporter: Reporter
+) -> Trainer:
     cores = os.cpu_count() or 1
     workers = request.workers if request.workers is not None else 1 if device == "cpu" else min(8, max(1, cores - 1))
     run = Run(
@@ -196,11 +200,12 @@ def _trainer(request: TrainRequest, hyper: Hyper, device: str, phase: Phase, pic
         device=device,
         initial=None if phase.begun else phase.initial,
         data=tuple(parse_folder(text)[0].name for text in request.data),
+        labels=pictures.labels,
         pictures=request.pictures,
     )
     trainer = Trainer(run, pictures.samples, taxonomy)
-    if phase.begun:
-        trainer.resume(phase.checkpoint)
+    if phase.begun and (note := trainer.resume(phase.checkpoint)):
+        reporter.warning(note)
     return trainer
 
 
