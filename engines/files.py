@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from engines.errors import DataError
 
@@ -20,6 +23,11 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         staging.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON by an atomic write; NaN is a ValueError, since JSON has none."""
+    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def make_folder(folder: Path) -> None:
