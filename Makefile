@@ -46,7 +46,7 @@ lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(BIN)/mypy docs/experiments/*.py
 
 bench: $(VENV)/.installed-demo ## frames a second and milliseconds of each stage, into docs/benchmarks.md
-	$(BIN)/leukoscope bench $(ARGS)
+	$(BIN)/leukoscope bench --out docs/benchmarks.md $(ARGS)
 
 film: $(VENV)/.installed-demo ## render blood film with its truth (ARGS="--help")
 	$(BIN)/attridet film $(ARGS)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from device.camera.base import SkippedPicture
 from device.clock import Clock, time_trusted
 from device.display.factory import parse_display
 from device.line import Line, Openers
@@ -40,7 +41,7 @@ class Outcome:
     slide: Slide | None
     saved: bool
     sent: bool
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[SkippedPicture, ...] = ()
 
 
 def with_overrides(

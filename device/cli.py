@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn, Optional
+from typing import Annotated, Literal, NoReturn, Optional
 
 import typer
 
@@ -177,16 +177,27 @@ def watch(
 
 @app.command()
 def bench(
-    out: Annotated[Path, typer.Option(help="The page whose section is rewritten.")] = Path("docs/benchmarks.md"),
-    repeats: Annotated[int, typer.Option(min=1)] = 5,
-    frames: Annotated[int, typer.Option(min=5)] = 60,
     engine: Annotated[str, typer.Option(help="A bundle: zoo:NAME or a folder.")] = "zoo:attridet-n",
+    runtime: Annotated[str, typer.Option(help="What runs it: auto, onnx, openvino, tensorrt, tensorrt_rtx.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of the engine.")] = 2,
+    frames: Annotated[int, typer.Option(min=5, max=1000, help="Frames of one reading; all are held in memory, 6 MB each.")] = 60,
+    repeats: Annotated[int, typer.Option(min=1, help="Readings; fewer, at least 3, where they take too long.")] = 5,
+    source: Annotated[Optional[Path], typer.Option(help="A folder of pictures of one size instead of rendered film.")] = None,  # noqa: UP045  # typer on 3.10
+    objective: Annotated[int, typer.Option(help="Of the rendered film: 100, or 40 with six times as many cells a field.")] = 100,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045  # typer on 3.10
+        typer.Option(metavar="PAGE", help="Also put it into this Markdown page, as the section --section."),
+    ] = None,
+    section: Annotated[str, typer.Option(help="Name of that section; other sections are kept.")] = "whole-path",
 ) -> None:
-    """Measure frames a second of the whole path and milliseconds of each stage at 1080p."""
+    """Measure frames a second of the whole path and milliseconds of each stage at 1080p on this machine."""
+    if objective not in (40, 100):
+        raise typer.BadParameter(f"{objective}: film is rendered for 40 or 100", param_hint="--objective")
     with _advice():
-        from device.bench import run_bench
+        from device.bench.run import Settings, run_bench
 
-        run_bench(out=out, repeats=repeats, frames=frames, engine=engine)
+        lens: Literal[40, 100] = 40 if objective == 40 else 100
+        run_bench(Settings(engine, runtime, threads, frames, repeats, source, lens), out, section)
 
 
 def _ask(config: Path, wish: str) -> None:

@@ -19,7 +19,7 @@ from device.display.kept import KeptDisplay
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import FrameSource, Pipeline
-from device.service.control import Request
+from device.service.control import CommandRequest
 from device.settings.config import Config
 from device.slide.session import SlideSession
 from device.store import Provenance, Store, free_mb
@@ -110,7 +110,7 @@ class Line:
         *,
         sent: Callable[[], None] = lambda: None,
         broker: Callable[[], BrokerStatus] = lambda: BrokerStatus("disabled"),
-        requests: Callable[[], list[Request]] = list,
+        requests: Callable[[], list[CommandRequest]] = list,
         recorder: FrameRecorder | None = None,
         free_mb: Callable[[Path], float] = free_mb,
     ) -> Pipeline:

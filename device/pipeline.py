@@ -19,10 +19,11 @@ from device.clock import Clock
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.mqtt.publisher import BrokerStatus
-from device.service.control import Request
+from device.service.control import CommandRequest
 from device.settings.config import Config
 from device.slide.commands import Command
-from device.slide.model import Slide, SlideState
+from device.slide.model import Field, Slide, SlideState
+from device.slide.picture_state import PictureState, shown_faults
 from device.slide.session import FieldCounted, FieldImproved, Observation, RefusedError, SlideSession
 from device.store import Provenance
 from device.store.events import SlideRecord
@@ -83,7 +84,7 @@ class Pipeline:
         clock: Clock,
         *,
         broker: Callable[[], BrokerStatus],
-        requests: Callable[[], list[Request]] = list,
+        requests: Callable[[], list[CommandRequest]] = list,
         recorder: FrameRecorder | None = None,
     ) -> None:
         self._source, self._engine, self._session, self._record, self._display = source, engine, session, record, display
@@ -153,10 +154,10 @@ class Pipeline:
         match observation.event:
             case FieldCounted(field=field) if slide is not None:
                 self._record.counted(slide, field)
-                self._say(f"Field {field.index} counted: {len(field.cells)} {'cell' if len(field.cells) == 1 else 'cells'}.")
+                self._say(f"Field {field.index} counted: {_cells(field)}.", "warn" if field.faults else "ok")
             case FieldImproved(field=field) if slide is not None:
                 self._record.counted(slide, field)
-                self._say(f"Field {field.index} counted again, sharper: {len(field.cells)} cells.")
+                self._say(f"Field {field.index} counted again, sharper: {_cells(field)}.")
 
     def _engine_failed(self, error: InferenceError) -> None:
         self._failures += 1
@@ -200,7 +201,8 @@ class Pipeline:
             case Command.FINISH:
                 slide = session.finish()
                 self._record.closed(slide, self._width_px, len(self._source.status.skipped))
-                return f"Slide {slide.slide_id} finished: {session.differential.white_cells} white cells, for review."
+                at_least = PictureState.of(slide).at_least
+                return f"Slide {slide.slide_id} finished: {at_least}{session.differential.white_cells} white cells, for review."
             case Command.UNDO:
                 field = session.undo()
                 if session.slide is not None:
@@ -309,6 +311,8 @@ class Pipeline:
             yield f"Summaries wait here: {broker.reason}", "warn"
         if self._recorder is not None and (reason := self._recorder.status.reason):
             yield f"No frames are recorded, the count goes on: {reason}", "warn"
+        if self._session.slide is not None:
+            yield from ((sentence, "warn") for sentence in PictureState.of(self._session.slide).sentences(only_grave=True))
 
     def view(self) -> ScreenView:
         """All that the screen shows now."""
@@ -349,3 +353,8 @@ class Pipeline:
             return []
         timings["screen"] = (self._clock.monotonic_s() - started) * 1000
         return commands
+
+
+def _cells(field: Field) -> str:
+    cells = f"{'at least ' if field.limit_met else ''}{len(field.cells)} {'cell' if len(field.cells) == 1 else 'cells'}"
+    return cells + (f"; the picture is {shown_faults(field.faults)}" if field.faults else "")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from device.camera.base import CameraState, CameraStatus
+from device.camera.base import CameraState, CameraStatus, SkippedPicture
 from device.display.base import PartState
 from device.mqtt.payloads import PartStatus
 from device.mqtt.publisher import BrokerStatus
@@ -91,7 +91,7 @@ def part_status(lamp: PartState, reason: str = "") -> PartStatus:
     return PartStatus.model_validate({"level": lamp.level, "text": f"{text}: {reason}" if reason and text else reason or text})
 
 
-def skipped_words(names: Sequence[str]) -> str:
-    """Names of the pictures that could not be read, the first few in full."""
-    shown = ", ".join(PurePath(name).name for name in names[:3])
-    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def skipped_words(skipped: Sequence[SkippedPicture]) -> str:
+    """Names of the pictures that were not read, the first few in full."""
+    shown = ", ".join(PurePath(picture.name).name for picture in skipped[:3])
+    return shown + (f" and {len(skipped) - 3} more" if len(skipped) > 3 else "")

@@ -16,7 +16,7 @@ from engines.build import MIB, Built, GraphRefusedError, Phases, build_plan, wor
 from engines.build_kernel import compile_kernel
 from engines.bundle import Bundle
 from engines.errors import BuildError, BundleError, DeviceLostError, InferenceError, RuntimeUnavailableError
-from engines.files import make_folder, write_whole
+from engines.files import make_folder, write_result
 from engines.runtime.tensorrt.board import available_bytes, power_mode
 from engines.runtime.tensorrt.driver import Driver
 from engines.runtime.tensorrt.engine import TensorrtEngine
@@ -88,7 +88,7 @@ def build_plans(
         timings = timings_path.read_bytes() if timings_path.is_file() else b""
         made = build_plan(trt, onnx, workspace, timings, phases(onnx.name) if phases else None)
         if made.timings:
-            write_whole(timings_path, made.timings)
+            write_result(timings_path, made.timings)
         contents[role] = made.plan
     record = PlanRecord(
         bundle=bundle.manifest.name,
@@ -107,9 +107,9 @@ def build_plans(
     )
     _prove(bundle, folder, trt, record, contents)
     for role, file in record.files.items():
-        write_whole(folder / file.name, contents[role])
+        write_result(folder / file.name, contents[role])
     # Until this line the old sidecar, if there is one, names the old files, which are all still there.
-    write_whole(path, record.to_json())
+    write_result(path, record.to_json())
     return Outcome(record, path, built=True, removed=_remove_older(folder, record))
 
 

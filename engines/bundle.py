@@ -13,19 +13,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from engines.detections import Detections, Image
-from engines.errors import BundleError
+from engines.errors import BundleError, DataError
+from engines.files import atomic_folder, sha256_of
 from engines.manifest import FileRecord, Manifest, parse_manifest
+from engines.pictures import PictureError, read_image
 from engines.taxonomy import Taxonomy
 
 MANIFEST = "manifest.json"
@@ -88,9 +86,10 @@ class Bundle:
         """The golden picture and the detections its exporter got, or None where the bundle has none."""
         if GOLDEN_IMAGE not in self.manifest.files or GOLDEN_ANSWER not in self.manifest.files:
             return None
-        image = cv2.imread(str(self.path / GOLDEN_IMAGE), cv2.IMREAD_COLOR)
-        if image is None:
-            raise BundleError(f"{self.path / GOLDEN_IMAGE}: not a picture. Copy the folder again.")
+        try:
+            image = read_image(self.path / GOLDEN_IMAGE)
+        except PictureError as error:
+            raise BundleError(f"{self.path / GOLDEN_IMAGE}: not a picture ({error.reason}). Copy the folder again.") from error
         try:
             answer = json.loads((self.path / GOLDEN_ANSWER).read_text())
             n, logits = len(answer["scores"]), self.taxonomy.n_logits
@@ -102,7 +101,7 @@ class Bundle:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{self.path / GOLDEN_ANSWER}: malformed ({error}). Copy the folder again.") from error
-        return np.asarray(image, np.uint8), expected
+        return image, expected
 
     def _check(self, name: str, record: FileRecord, verify: bool) -> None:
         file = self.path / name
@@ -113,7 +112,7 @@ class Bundle:
         if not verify:
             return
         try:
-            found = _sha256(file)
+            found = sha256_of(file)
         except OSError as error:
             raise BundleError(f"{file}: cannot be read ({error}). Copy the folder again.") from error
         if found != record.sha256:
@@ -166,56 +165,15 @@ def write_bundle(
     """
     if folder.exists() and not replace:
         raise BundleError(f"{folder}: exists already. Choose another folder, or say that it may be replaced.")
-    staging: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        staging.chmod(0o755)
-        for name, content in {**files, **(loose or {})}.items():
-            _write(staging / name, content.read_bytes() if isinstance(content, Path) else content)
-        records = {n: FileRecord(bytes=(staging / n).stat().st_size, sha256=_sha256(staging / n)) for n in sorted(files)}
-        # Built anew and not copied, so that it is validated.
-        manifest = Manifest.model_validate({**manifest.model_dump(), "files": {n: r.model_dump() for n, r in records.items()}})
-        _write(staging / MANIFEST, manifest.to_json().encode())
-        _sync_folder(staging)
-        Bundle.open(staging)
-        aside = folder.with_name(f".{folder.name}.replaced-{os.getpid()}")
-        if folder.exists():
-            folder.rename(aside)
-        try:
-            staging.rename(folder)
-        except OSError:
-            if aside.exists():
-                aside.rename(folder)
-            raise
-        _sync_folder(folder.parent)
-        shutil.rmtree(aside, ignore_errors=True)
-    except OSError as error:
+        with atomic_folder(folder, replace) as staging:
+            for name, content in {**files, **(loose or {})}.items():
+                (staging / name).write_bytes(content.read_bytes() if isinstance(content, Path) else content)
+            records = {n: FileRecord(bytes=(staging / n).stat().st_size, sha256=sha256_of(staging / n)) for n in sorted(files)}
+            # Built anew and not copied, so that it is validated.
+            manifest = Manifest.model_validate({**manifest.model_dump(), "files": {n: r.model_dump() for n, r in records.items()}})
+            (staging / MANIFEST).write_bytes(manifest.to_json().encode())
+            Bundle.open(staging)
+    except DataError as error:
         raise BundleError(f"{folder}: cannot be written ({error}). Check the disk's space and permissions.") from error
-    finally:
-        if staging is not None and staging.exists():
-            shutil.rmtree(staging, ignore_errors=True)
     return Bundle.open(folder)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

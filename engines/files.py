@@ -1,33 +1,110 @@
-"""Results written whole or not at all. What they say is not decided here."""
+"""Files on disk: the atomic write (a file or folder is there complete or not at all), checksums, and names that can be shown."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from engines.errors import DataError
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes by temporary file, fsync and rename; DataError naming the file when the disk refuses."""
-    staging = path.with_name(f".{path.name}.part")
-    try:
-        with staging.open("wb") as file:
-            file.write(content)
+def atomic_write(path: Path, content: bytes | str | Callable[[IO[bytes]], object]) -> None:
+    """Put `content` (text as UTF-8, or what a function writes into the open file) at `path` by temporary file, fsync and rename.
+
+    After a power cut there is either the former file or the new one. The folder is not made. Raises OSError.
+    """
+    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            if isinstance(content, str):
+                content = content.encode(errors="backslashreplace")  # a file's name that is not UTF-8 may stand in it
+            if callable(content):
+                content(file)
+            else:
+                file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        staging.replace(path)
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    fsync(path.parent)
+
+
+def write_result(path: Path, content: bytes | str) -> None:
+    """`atomic_write` for results of a command: raises DataError naming the file when the disk refuses."""
+    try:
+        atomic_write(path, content)
     except OSError as error:
-        staging.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON by an atomic write; NaN is a ValueError, since JSON has none."""
-    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    """`write_result` of JSON; NaN is a ValueError, since JSON has none."""
+    write_result(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def atomic_folder(out: Path, replace: bool = False) -> Iterator[Path]:
+    """A new folder to write into, which becomes `out` at the end with all its files on the disk, or vanishes on an error.
+
+    Raises DataError where `out` holds anything already, unless `replace`, and when the disk refuses.
+    """
+    if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out}: exists already; name a new folder or remove it")
+    former = out.with_name(f".{out.name}.replaced-{os.getpid()}")
+    staging: Path | None = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+        staging.chmod(0o755)
+        yield staging
+        for path in (staging, *staging.rglob("*")):
+            fsync(path)
+        if replace and out.exists():
+            out.rename(former)
+        staging.rename(out)
+        fsync(out.parent)
+    except OSError as error:
+        if former.exists() and not out.exists():
+            former.rename(out)
+        raise DataError(f"{error.filename or out}: cannot be written or read ({error.strerror}); nothing was made of {out}") from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+        if out.exists():
+            shutil.rmtree(former, ignore_errors=True)
+
+
+def fsync(path: Path) -> None:
+    """Make a file's content, or the new names in a folder, outlive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's bytes, hex, read in blocks. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def printable(name: Path | str) -> str:
+    """A file's name for people, JSON and pages: bytes that are no UTF-8 are shown as \\xff."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def make_folder(folder: Path) -> None:

@@ -8,19 +8,21 @@ cover). What a frame looks like in numbers is not decided here; neither is whose
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from calibration.int8.frame_statistics import NAMES, Float64, Image, embedded, spread, statistics
 from engines.errors import DataError
+from engines.pictures import decode_picture, folder_notes, list_folder, read_bytes
+
+_LOG = logging.getLogger(__name__)
 
 COUNT = 128
 """So many frames are chosen where nothing else is asked for."""
@@ -35,8 +37,6 @@ moved by some pixels and lit 2 % otherwise nearly always within 0.17; of real fo
 FLAT = 0.25
 """A group of statistics that varies less than this share of what it does in a real folder is told."""
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
-
 _SMALLEST_SIDE_PX = 64
 
 Progress = Callable[[int, int], None]
@@ -50,7 +50,7 @@ class Frame(NamedTuple):
 
     def read(self) -> Image:
         """The frame as BGR (height, width, 3) uint8. Raises DataError naming a file that is gone, damaged or not the one hashed."""
-        data = _bytes_of(self.path)
+        data = read_bytes(self.path)
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise DataError(f"{self.path}: is not the frame that was chosen (its sha256 differs); run `attridet frames` again")
         return _decoded(self.path, data)
@@ -103,14 +103,19 @@ class FrameSet:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The picture files directly in `folder`, sorted by name. Raises DataError where there is no such folder or no picture in it."""
+    """The picture files directly in `folder`, sorted by name; the log says what of it is not read.
+
+    Raises DataError where there is no such folder or no picture in it.
+    """
     try:
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith("."))
+        listing, notes = list_folder(folder), folder_notes(folder)
     except OSError as error:
         raise DataError(f"{folder}: {error.strerror}; name a folder of frames, as `leukoscope run --record DIR` leaves it") from error
-    if not found:
+    for words in notes:
+        _LOG.warning("%s", words)
+    if not listing.pictures:
         raise DataError(f"{folder}: holds no picture; name a folder of frames, as `leukoscope run --record DIR` leaves it")
-    return found
+    return sorted(listing.pictures)
 
 
 def survey(paths: Iterable[Path], *, excluded_sha256: frozenset[str] = frozenset(), progress: Progress | None = None) -> Survey:
@@ -121,7 +126,7 @@ def survey(paths: Iterable[Path], *, excluded_sha256: frozenset[str] = frozenset
     files = sorted(set(paths))
     measured: dict[str, tuple[Frame, Float64]] = {}
     for done, path in enumerate(files, start=1):
-        data = _bytes_of(path)
+        data = read_bytes(path)
         digest = hashlib.sha256(data).hexdigest()
         if digest in excluded_sha256:
             raise DataError(f"{path}: is a picture of the test side, byte for byte; take it out of this folder")
@@ -249,18 +254,8 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _decoded(path: Path, data: bytes) -> Image:
-    """As BGR. Pillow reads it first: of a file that ends too early OpenCV makes a picture with a grey rest."""
-    from PIL import Image as Pictures
-
-    try:
-        with Pictures.open(BytesIO(data)) as picture:
-            picture.load()
-    except Exception as error:  # Pillow has no type of its own: OSError, SyntaxError, ValueError, struct.error, zlib.error
-        raise DataError(f"{path}: cannot be read as a picture ({error}); remove it or record it again") from error
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path}: cannot be decoded by OpenCV; remove it or record it again")
+    image = decode_picture(data, path).image
     if min(image.shape[:2]) < _SMALLEST_SIDE_PX:
         high, wide = image.shape[:2]
         raise DataError(f"{path}: {wide} x {high} px is no field of film; remove it")
-    return np.asarray(image, np.uint8)
+    return image

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -15,6 +14,7 @@ from calibration.int8.search import BlockChoice, BlockJudge, choose_blocks, own_
 from engines.bundle import Bundle, resolve
 from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.errors import BundleError, DataError
+from engines.files import sha256_of
 from engines.gate.measure import check_pictures
 from engines.gate.request import folder_and_split
 from engines.progress import SILENT, Reporter
@@ -68,7 +68,7 @@ def quantize(request: QuantizeRequest, reporter: Reporter = SILENT) -> QuantizeR
 
 def _frames(request: QuantizeRequest, pictures: Sequence[LabelledImage], reporter: Reporter) -> FrameSet:
     """The calibration set: a list that `attridet frames` wrote, or chosen now from folders; never a picture that judges."""
-    judging = frozenset(hashlib.sha256(p.path.read_bytes()).hexdigest() for p in pictures)
+    judging = frozenset(sha256_of(p.path) for p in pictures)
     if len(request.frames) == 1 and request.frames[0].suffix == ".json":
         chosen = read_set(request.frames[0])
         for frame in chosen.frames:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from calibration.int8.frames import Frame, FrameSet, Survey, cover, pictures_in,
 from calibration.int8.request import FramesRequest
 from engines.data.layout import find_splits, patient_of
 from engines.errors import DataError
-from engines.files import make_folder, write_whole
+from engines.files import make_folder, sha256_of, write_result
 from engines.progress import SILENT, Reporter
 
 INDEX = "frames.jsonl"
@@ -51,11 +50,11 @@ def choose_frames(request: FramesRequest, reporter: Reporter = SILENT) -> Frames
     seen = survey(kept, excluded_sha256=judged.sha256, progress=reporter.counter("looking at frames"))
     chosen = cover(seen, request.count, seed=request.seed, fewest=request.fewest)
     make_folder(request.out.parent)
-    write_whole(request.out, chosen.to_json(request.out.parent).encode())
+    write_result(request.out, chosen.to_json(request.out.parent).encode())
     if request.page is not None:
         make_folder(request.page.parent)
         _, png = cv2.imencode(".png", contact_sheet(seen, chosen, reporter.counter("drawing")))
-        write_whole(request.page, png.tobytes())
+        write_result(request.page, png.tobytes())
     notes = list(chosen.notes)
     if request.exclude_split and not judged.patients:
         notes.append(
@@ -76,7 +75,7 @@ def judging_side(splits: Sequence[str]) -> JudgingSide:
         pictures += [path for split in find_splits(Path(root), name) for path in split.pictures()]
     patients = {patient for path in pictures if (patient := patient_of(path.name))}
     try:
-        digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
+        digests = {sha256_of(path) for path in pictures}
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); bring it back or leave it out") from error
     return JudgingSide(frozenset(digests), frozenset(patients))

@@ -14,8 +14,9 @@ from calibration.transfer.report import Drawing, write_report
 from calibration.transfer.request import TransferRequest
 from calibration.transfer.sides import Pairing, SidePicture, pair_all, pair_by_file, pair_by_name, read_side
 from calibration.transfer.work import FeatureCache, LabelKeeper, Outcome, Wishes, carry_labels, register_pairs
-from engines.data.writing import Bring, whole_folder
+from engines.data.writing import Bring
 from engines.errors import DataError
+from engines.files import atomic_folder
 from engines.progress import SILENT, Reporter
 from engines.taxonomy import read_taxonomy
 
@@ -52,7 +53,7 @@ def transfer_labels(request: TransferRequest, reporter: Reporter = SILENT) -> Tr
     wishes = Wishes(request.scale, request.rotation_deg, request.label_check)
     pairs = len(pairing.pairs)
     # The folder first: a name that is taken must not be found out after the work.
-    with whole_folder(request.out) as folder:
+    with atomic_folder(request.out) as folder:
         judged, scale = register_pairs(pairing.pairs, between, wishes, cache, _counting(reporter, "registering", pairs))
         outcomes, carried = [], _counting(reporter, "carrying labels", pairs)
         for (source, target), registration in zip(pairing.pairs, judged, strict=True):

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 from engines.data.labels import Picture
 from engines.data.layout import FLAT, find_subsets
 from engines.data.leukemiaattri import admit
 from engines.detections import Image
 from engines.errors import DataError
+from engines.pictures import read_image
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 _FIELD = re.compile(r"([^_]+)_(\d+)(?:_|$)")
@@ -40,10 +39,7 @@ class SidePicture:
 
     def read(self) -> Image:
         """The picture as BGR; DataError if it cannot be decoded."""
-        image = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DataError(f"{self.path}: cannot be decoded as an image; replace or remove it")
-        return image  # type: ignore[return-value]  # cv2's stub names a wider array type
+        return read_image(self.path)
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 
 from rich.console import Console
 from rich.table import Table
 
 from engines.bench.machine import Machine
-from engines.bench.section import machine_words
+from engines.bench.section import STAGE_WORDS, count, engine_lines, section_head
 from engines.bench.spread import Spread
 from engines.runtime.base import EngineInfo
 
-_STAGES = {
-    "preprocess": "preprocess: letterbox",
-    "detector": "detector graph",
-    "nms": "non-maximum suppression",
-    "attributes": "attribute graph",
+_STAGES = STAGE_WORDS | {
     "slide and record": "slide and record: rest, new field, crops, SQLite",
     "screen": "drawing the screen, 1920 x 1080",
 }
@@ -60,22 +55,15 @@ class Measured:
 
 def section_text(measured: Measured, command: str) -> str:
     """The section in Markdown, ending in a newline. command: what reproduces it."""
-    m, engine, host = measured, measured.engine, measured.machine
+    m = measured
     counting = [] if m.counting_ms is None else [f"| slide and record, on a frame that counts a field | {_ms(m.counting_ms)} |"]
     lines = [
-        "## The whole way of a frame",
-        "",
-        f"`{command}`, {datetime.now(timezone.utc):%Y-%m-%d}.",
-        "",
-        machine_words(host, m.load),
-        f"- Software: Python {host.python}, {engine.runtime} with {m.threads} {'thread' if m.threads == 1 else 'threads'}, "
-        f"OpenCV {host.opencv}.",
-        f"- Engine: {engine.name} {engine.version}, {engine.precision}, input {engine.input_hw[1]} x {engine.input_hw[0]} px, "
-        f"digest `{engine.digest}`.",
+        *section_head("The whole way of a frame", command, m.machine, m.load),
+        *engine_lines(m.engine, m.threads, m.machine),
         f"- Input: {m.frames} frames of {m.size_px[0]} x {m.size_px[1]} px held in memory ({m.source}); on them "
-        f"{m.fields} {'field was' if m.fields == 1 else 'fields were'} counted, with {m.cells} cells in all. "
+        f"{count(m.fields, 'field')} {'was' if m.fields == 1 else 'were'} counted, with {m.cells} cells in all. "
         f"The screen showed {m.shown.median:.0f} cells and artefacts a frame (median; {m.shown.low:.0f} to {m.shown.high:.0f}).",
-        f"- Median of {m.repeats} {'reading' if m.repeats == 1 else 'readings'} of these frames, with the smallest and the largest; "
+        f"- Median of {count(m.repeats, 'reading')} of these frames, with the smallest and the largest; "
         "a reading's stage is the mean over its frames, so that stages add up.",
         "",
         "| | median | smallest to largest |",

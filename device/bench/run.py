@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from statistics import fmean
@@ -20,8 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from device.bench.page import Measured, print_measured, section_text
 from device.bench.way import (
-    Held,
-    Run,
+    FramesInMemory,
+    SlideReading,
     config_of,
     decode_ms,
     frames_of,
@@ -42,31 +43,61 @@ from engines.runtime.factory import AUTO, open_engine
 LEAST_REPEATS = 3
 """So many are done even when they take longer than the time allowed."""
 SECTION = "whole-path"
-Objective = Literal[40, 100]
 _SEED, _CASE = 7, "AML"
 _FEWEST_FRAMES_A_FIELD = 12  # of the simulated technician: 8 to rest, 4 on the way
 _JPEG_QUALITY = 90
 _WARM_UP_FRAMES = 6
 
 
-def measure(
-    reference: str,
-    *,
-    runtime: str = AUTO,
-    frames: int = 60,
-    repeats: int = 5,
-    threads: int = 2,
-    source: Path | None = None,
-    objective: Objective = 100,
-    seconds: float = 75.0,
-    console: Console | None = None,
-) -> Measured:
-    """Measure the bundle `reference` on this machine, run by `runtime`; whether it passed a gate is not asked.
+@dataclass(frozen=True)
+class Settings:
+    """What is measured and how.
 
-    frames: of a rendered slide under the simulated stage and `objective` (at 40x a field has six times as many cells as at 100x), or
-    the first of the pictures in `source`. repeats: whole readings of them,
-    fewer (at least 3) once they have taken `seconds`. Raises BundleError, RuntimeUnavailableError, CameraError, StoreError.
+    engine: a bundle (zoo:NAME or a folder), run by `runtime`; whether it passed a gate is not asked. frames: of a rendered slide under
+    the simulated stage and `objective` (at 40x a field has six times as many cells as at 100x), or the first of the pictures in
+    `source`. repeats: whole readings of them, fewer (at least 3) once they have taken `seconds`.
     """
+
+    engine: str = "zoo:attridet-n"
+    runtime: str = AUTO
+    threads: int = 2
+    frames: int = 60
+    repeats: int = 5
+    source: Path | None = None
+    objective: Literal[40, 100] = 100
+    seconds: float = 75.0
+
+    def command(self, section: str) -> str:
+        """The command that measures this again, without names of folders."""
+        options: dict[str, object] = {"--engine": self.engine if self.engine.startswith("zoo:") else Path(self.engine).name}
+        options |= {"--runtime": self.runtime} if self.runtime != AUTO else {}
+        options |= {"--frames": self.frames, "--repeats": self.repeats, "--threads": self.threads}
+        options |= {"--source": self.source.name} if self.source else {}
+        options |= {"--objective": self.objective} if self.objective != 100 else {}
+        options |= {"--section": section} if section != SECTION else {}
+        return "leukoscope bench " + " ".join(f"{name} {value}" for name, value in options.items())
+
+
+def run_bench(settings: Settings, out: Path | None = None, section: str = SECTION, console: Console | None = None) -> Measured:
+    """Measure, print, and put the result into the page `out` as its section `section`; its other sections are kept.
+
+    Raises as `measure` does, and DataError for a section that cannot be put there. out None: nothing is written.
+    """
+    console = console or Console()
+    if out is not None:
+        put_section(out, section, None)  # found now rather than after two minutes
+    measured = measure(settings, console)
+    print_measured(measured, console)
+    if out is not None:
+        put_section(out, section, section_text(measured, settings.command(section)))
+    console.print("Nothing was written; --out PAGE keeps it." if out is None else f"Written into {out}.", highlight=False)
+    return measured
+
+
+def measure(settings: Settings, console: Console | None = None) -> Measured:
+    """Raises BundleError, RuntimeUnavailableError, CameraError, StoreError."""
+    reference, runtime, threads, frames = settings.engine, settings.runtime, settings.threads, settings.frames
+    source, objective = settings.source, settings.objective
     load = os.getloadavg()[0]
     camera: SimulatorCamera | ReplayCamera
     if source is None:
@@ -79,22 +110,22 @@ def measure(
         progress.update(task, description="Laying in frames", total=frames)
         images = frames_of(open_camera(camera, SystemClock()), frames, lambda n: progress.update(task, completed=n))
         jpegs = [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes() for image in images]
-        progress.update(task, description="Reading them the whole way", total=repeats, completed=0)
+        progress.update(task, description="Reading them the whole way", total=settings.repeats, completed=0)
         inputs = network_inputs(engine, images)
         network_alone(engine.graphs, inputs[:2], engine.thresholds.confidence)
-        read_slide(engine, lambda: Held(images[:_WARM_UP_FRAMES]), config)
-        runs: list[Run] = []
+        read_slide(engine, lambda: FramesInMemory(images[:_WARM_UP_FRAMES]), config)
+        runs: list[SlideReading] = []
         alone, decoding, handing = [], [], []
         began = time.monotonic()
-        while len(runs) < repeats and (len(runs) < LEAST_REPEATS or time.monotonic() - began < seconds):
+        while len(runs) < settings.repeats and (len(runs) < LEAST_REPEATS or time.monotonic() - began < settings.seconds):
             alone.append(network_alone(engine.graphs, inputs, engine.thresholds.confidence))
-            runs.append(read_slide(engine, lambda: Held(images), config))
+            runs.append(read_slide(engine, lambda: FramesInMemory(images), config))
             decoding.append(decode_ms(jpegs))
             handing.append(hand_over_ms(images[0]))
             progress.update(task, completed=len(runs))
         info = engine.info
         progress.update(task, description="Reading them from JPEG, for the memory", total=None)
-        jpeg_fps, peak = _in_a_process_of_its_own(reference, runtime, threads, jpegs)
+        jpeg_fps, peak = _from_jpegs_in_own_process(reference, runtime, threads, jpegs)
     stages = {name: Spread.of([fmean(run.stages_ms[name]) for run in runs]) for name in runs[0].stages_ms}
     counting = [ms for run in runs for ms in run.counting_ms]
     return Measured(
@@ -124,7 +155,7 @@ def measure(
     )
 
 
-def _in_a_process_of_its_own(reference: str, runtime: str, threads: int, jpegs: Sequence[bytes]) -> tuple[float, float]:
+def _from_jpegs_in_own_process(reference: str, runtime: str, threads: int, jpegs: Sequence[bytes]) -> tuple[float, float]:
     with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder:
         for number, jpeg in enumerate(jpegs):
             (Path(folder) / f"{number:05}.jpg").write_bytes(jpeg)
@@ -137,37 +168,3 @@ def _progress(console: Console | None) -> Iterator[tuple[Progress, TaskID]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         yield progress, progress.add_task("Opening the engine", total=None)
-
-
-def run_bench(
-    out: Path,
-    repeats: int = 5,
-    frames: int = 60,
-    engine: str = "zoo:attridet-n",
-    *,
-    runtime: str = AUTO,
-    threads: int = 2,
-    source: Path | None = None,
-    objective: Objective = 100,
-    section: str = SECTION,
-    console: Console | None = None,
-) -> Measured:
-    """Measure, print, and put the result into `out` as the section `section`; other sections are kept. Raises as `measure` does.
-
-    Besides ConfigError for a section that cannot be put there.
-    """
-    console = console or Console()
-    put_section(out, section, None)  # found now rather than after two minutes
-    how = {"frames": frames, "repeats": repeats, "threads": threads}
-    measured = measure(engine, runtime=runtime, **how, source=source, objective=objective, console=console)
-    options: dict[str, object] = {"--engine": engine if engine.startswith("zoo:") else Path(engine).name}
-    options |= {"--runtime": runtime} if runtime != AUTO else {}
-    options |= {"--frames": frames, "--repeats": repeats, "--threads": threads}
-    options |= {"--source": source.name} if source else {}
-    options |= {"--objective": objective} if objective != 100 else {}
-    options |= {"--section": section} if section != SECTION else {}
-    command = "python -m device.bench " + " ".join(f"{name} {value}" for name, value in options.items())
-    put_section(out, section, section_text(measured, command))
-    print_measured(measured, console)
-    console.print(f"Written into {out}.", highlight=False)
-    return measured

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from typing_extensions import Self
 
-from device.camera.base import Camera, Frame
+from device.camera.base import Camera, Frame, SkippedPicture
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
 from device.clock import SystemClock
@@ -47,7 +47,7 @@ AROUND = ("preprocess", "nms", "screen")
 
 
 @dataclass(frozen=True)
-class Run:
+class SlideReading:
     """One slide read from its first frame to its last. stages_ms: a value for each frame; counting_ms: of those that counted fields.
 
     shown: how many cells and artefacts lay in the picture of the screen, for each frame.
@@ -73,11 +73,11 @@ class Run:
         return median(together)
 
 
-class Held:
+class FramesInMemory:
     """Frames in memory as a camera that waits for whoever looks at them, as a stored source does."""
 
     live = False
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[SkippedPicture, ...] = ()
     notice = ""
 
     def __init__(self, images: Sequence[Image]) -> None:
@@ -97,7 +97,7 @@ class Held:
         return None
 
 
-class Passing(Held):
+class LiveFramesInMemory(FramesInMemory):
     """The same frames as a live camera that gives one every 15 ms and stamps it the moment its driver returns."""
 
     live = True
@@ -129,7 +129,7 @@ class Canvas:
         return None
 
 
-def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> Run:
+def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> SlideReading:
     """One slide through the appliance's own pipeline into a record in a new folder; `engine` is open."""
     rounds: list[Round] = []
     shown: list[int] = []
@@ -148,10 +148,10 @@ def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> 
                     rounds.append(done)
                     shown.append(canvas.shown[-1])
             pipeline.close()
-            return _run_of(rounds, shown, ended - started, spent - spent_before, pipeline.slide)
+            return _reading_of(rounds, shown, ended - started, spent - spent_before, pipeline.slide)
 
 
-def _run_of(rounds: Sequence[Round], shown: list[int], seconds: float, processor_s: float, slide: Slide | None) -> Run:
+def _reading_of(rounds: Sequence[Round], shown: list[int], seconds: float, processor_s: float, slide: Slide | None) -> SlideReading:
     stages: dict[str, list[float]] = {}
     counting = []
     for done in rounds:
@@ -160,7 +160,8 @@ def _run_of(rounds: Sequence[Round], shown: list[int], seconds: float, processor
         if done.observation is not None and isinstance(done.observation.event, FieldCounted):
             counting.append(done.timings_ms[_COUNTING])
     fields = slide.fields if slide is not None else ()
-    return Run(len(rounds), seconds, processor_s, stages, counting, len(fields), sum(len(field.cells) for field in fields), shown)
+    cells = sum(len(field.cells) for field in fields)
+    return SlideReading(len(rounds), seconds, processor_s, stages, counting, len(fields), cells, shown)
 
 
 def network_alone(graphs: Graphs, inputs: Sequence[tuple[Image, Float32]], confidence: float) -> float:
@@ -198,7 +199,7 @@ def hand_over_ms(image: Image) -> float:
     """Median milliseconds from the driver's return in the capture thread to the frame in the thread that waits for it."""
     clock, spent = SystemClock(), list[float]()
     two = (image, image[::-1].copy())  # a live camera that repeats one picture is taken for frozen
-    with Capture(lambda: Passing(two), clock) as capture:
+    with Capture(lambda: LiveFramesInMemory(two), clock) as capture:
         while len(spent) < _HANDED_OVER:
             frame = capture.newest(1.0)
             if frame is not None:
@@ -219,7 +220,7 @@ def from_jpegs(reference: str, runtime: str, threads: int, folder: Path) -> tupl
     return run.fps, peak_mib()
 
 
-def frames_of(camera: Camera, count: int, told: Callable[[int], None]) -> list[Image]:
+def frames_of(camera: Camera, count: int, progress: Callable[[int], None]) -> list[Image]:
     """The first `count` frames of a camera, fewer where it ends before. Raises CameraError for none, or frames of different sizes."""
     images: list[Image] = []
     with camera:
@@ -228,7 +229,7 @@ def frames_of(camera: Camera, count: int, told: Callable[[int], None]) -> list[I
                 images.append(camera.read().image)
             except EndOfSourceError:
                 break
-            told(len(images))
+            progress(len(images))
     if not images:
         raise CameraError(f"{camera.name}: gave no frame; name another --source")
     sizes = {image.shape[:2] for image in images}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from typing_extensions import Self
 
@@ -35,6 +35,14 @@ class Frame:
         return self.image.shape[1], self.image.shape[0]
 
 
+class SkippedPicture(NamedTuple):
+    """A stored picture that was not shown. kind: as in `engines.pictures.PictureError`, or "in a folder inside"; reason: in words."""
+
+    name: str
+    kind: str
+    reason: str
+
+
 class CameraState(str, Enum):
     OPENING = "opening"
     STREAMING = "streaming"
@@ -54,7 +62,7 @@ class CameraStatus:
     fps: float = 0.0  # measured over the last seconds
     frames: int = 0
     failures: int = 0  # reads that failed since start
-    skipped: tuple[str, ...] = ()  # pictures of a stored source that could not be read, by name
+    skipped: tuple[SkippedPicture, ...] = ()  # pictures of a stored source that were not read
     retry_in_s: float | None = None
 
 
@@ -72,8 +80,8 @@ class Camera(Protocol):
     def live(self) -> bool: ...
 
     @property
-    def skipped(self) -> tuple[str, ...]:
-        """Names of stored pictures that could not be read so far; empty for devices."""
+    def skipped(self) -> tuple[SkippedPicture, ...]:
+        """Stored pictures that were not read so far, and why; empty for devices."""
         ...
 
     @property

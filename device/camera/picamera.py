@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from device.camera.base import Frame
+from device.camera.base import Frame, SkippedPicture
 from device.clock import Clock
 from device.errors import CameraError, CameraLostError
 from device.settings.config import Picamera2Camera as Picamera2Section
@@ -38,7 +38,7 @@ class Picamera2Camera:
     """A libcamera camera by its number. `notice` says in one line what the camera refused of the configuration."""
 
     live = True
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[SkippedPicture, ...] = ()
 
     def __init__(self, section: Picamera2Section, clock: Clock) -> None:
         self._section = section

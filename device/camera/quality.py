@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import cv2
 import numpy as np
@@ -17,6 +18,9 @@ _SOBEL_NOISE = 2.73
 """Energy left of white noise of variance 1 by the smoothing (5 taps, sigma 1) and both Sobel kernels: the sum of the squared taps."""
 
 TOO_DARK, CLIPPED_SHARE, CAST_SHARE = 90.0, 0.20, 0.12
+GREY_SPREAD = 8.0
+"""Levels between the channels of the most coloured hundredth of the pixels below which a picture has no colour: a grey JPEG has at most
+3, stained films of ten public sets 17 to 203."""
 
 
 def _central_grey(image: Image) -> NDArray[np.uint8]:
@@ -69,22 +73,22 @@ class FocusMeter:
     """Sharpness against the best seen lately on this slide; the best fades slowly, so that one odd field does not spoil the rest."""
 
     SHARP, NEAR = 0.75, 0.5
-    _EXPECTED = 0.6  # a film in focus is at least so sharp: a slide that starts blurred is told so
+    EXPECTED = 0.6  # a film in focus is at least so sharp: a slide that starts blurred is called so
     _FADE = 0.9985  # a frame: half gone after about 460 frames
 
     def __init__(self) -> None:
-        self._best = self._EXPECTED
+        self._best = self.EXPECTED
 
     def observe(self, value: float) -> Focus:
         """Take in the next frame's `sharpness` and say how it stands."""
-        self._best = max(value, self._EXPECTED, self._best * self._FADE)
+        self._best = max(value, self.EXPECTED, self._best * self._FADE)
         share = value / self._best
         text = "sharp" if share >= self.SHARP else "turn the fine focus" if share >= self.NEAR else "out of focus"
         return Focus(float(np.clip((share - 0.2) / 0.7, 0.0, 1.0)), text)
 
     def reset(self) -> None:
         """Forget what was seen, as for another slide."""
-        self._best = self._EXPECTED
+        self._best = self.EXPECTED
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,26 @@ class Exposure:
     @property
     def good(self) -> bool:
         return self.text == "exposure good"
+
+
+class PictureFault(str, Enum):
+    """What makes the counts of a field doubtful."""
+
+    DARK = "dark"
+    BRIGHT = "bright"
+    BLURRED = "blurred"
+    GREY = "grey"
+
+
+def picture_faults(image: Image) -> tuple[PictureFault, ...]:
+    """What is wrong with a BGR frame's light or colour, by a few thousand of its pixels. Focus depends on the slide's other fields."""
+    pixels = _sampled(image)
+    light = _exposure(pixels)
+    if light.background < TOO_DARK:
+        return (PictureFault.DARK,)  # its colour cannot be judged
+    spread = float(np.percentile(np.ptp(pixels, axis=1), 99))
+    found = ((PictureFault.BRIGHT, not light.good), (PictureFault.GREY, spread < GREY_SPREAD))
+    return tuple(fault for fault, there in found if there)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Stored pictures and network streams as a camera: a folder of images, one image, a video file, or an rtsp/http address.
 
-What a picture file is, and when it is damaged, is said in `pictures`; a stream is live, files are not.
+What a picture file is, and when it is damaged, is said in `engines.pictures`; a stream is live, files are not.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ import cv2
 import numpy as np
 from typing_extensions import Self
 
-from device.camera.base import Frame
+from device.camera.base import Frame, SkippedPicture
 from device.camera.pacing import Pacer
-from device.camera.pictures import PICTURE_SUFFIXES, PictureError, pictures_in, quiet_opencv, read_picture
+from device.camera.quiet import quiet_opencv
 from device.clock import Clock
 from device.errors import CameraError, CameraLostError, EndOfSourceError
 from device.settings.config import ReplayCamera as ReplaySection
 from engines.detections import Image
+from engines.files import printable
+from engines.picture_header import PictureHeader
+from engines.pictures import PICTURE_SUFFIXES, FolderListing, PictureError, list_folder, read_picture, statement
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ class _Source(Protocol):
     """What the three kinds of replay have in common."""
 
     @property
-    def skipped(self) -> tuple[str, ...]: ...
+    def skipped(self) -> tuple[SkippedPicture, ...]: ...
 
     @property
     def fps(self) -> float | None:
@@ -78,7 +81,7 @@ class ReplayCamera:
         return _ADDRESS.match(self._section.source) is not None
 
     @property
-    def skipped(self) -> tuple[str, ...]:
+    def skipped(self) -> tuple[SkippedPicture, ...]:
         return self._source.skipped if self._source is not None else ()
 
     @property
@@ -126,10 +129,10 @@ class ReplayCamera:
         path = Path(source).expanduser()
         try:
             if path.is_dir():
-                return _PictureFiles(pictures_in(path), self.name, loop, _advice_for_empty(path))
+                return _PictureFiles(list_folder(path), self.name, loop)
             if path.is_file():
                 if path.suffix.lower() in PICTURE_SUFFIXES:
-                    return _PictureFiles([path], self.name, loop)
+                    return _PictureFiles(FolderListing((path,)), self.name, loop)
                 return _VideoFile(path, self.name, loop)
         except OSError as error:
             raise CameraError(f"{self.name} cannot be read: {error.strerror or error}; check its permissions") from error
@@ -139,32 +142,36 @@ class ReplayCamera:
         )
 
 
-def _advice_for_empty(folder: Path) -> str:
-    inside = sorted(p.name for p in folder.iterdir() if p.is_dir())
-    return f"; it has folders inside, name one of them: {', '.join(inside[:5])}" if inside else ""
-
-
 class _PictureFiles:
-    """Picture files in the order given; a damaged or vanished one is skipped and named."""
+    """Picture files in the order given; those of a kind that is not read, damaged and vanished ones are skipped and named."""
 
     fps = None
 
-    def __init__(self, paths: list[Path], name: str, loop: bool, advice: str = "") -> None:
-        self._paths = paths
+    def __init__(self, listing: FolderListing, name: str, loop: bool) -> None:
+        self._paths = listing.pictures
+        self._not_read = listing.words
         self._name = name
         self._loop = loop
-        self._advice = advice
         self._index = 0
         self._first: tuple[Image, str] | None = None
-        self._skipped: dict[str, None] = {}  # in the order met, each once however often the folder is shown
+        self._headers: dict[Path, PictureHeader] | None = {}  # until they were spoken of
+        self._bits = 8
+        self._skipped: dict[str, SkippedPicture] = {}  # in the order met, each once however often the folder is shown
+        for path, kind in listing.not_read:
+            self._skip(SkippedPicture(printable(path.name), kind, f"{kind} pictures are not read: convert it to JPEG or PNG"))
+        for path in listing.inside:
+            name = printable(f"{path.parent.name}/{path.name}")
+            self._skip(SkippedPicture(name, "in a folder inside", "pictures of folders inside are not read: name that folder"))
 
     @property
-    def skipped(self) -> tuple[str, ...]:
-        return tuple(self._skipped)
+    def skipped(self) -> tuple[SkippedPicture, ...]:
+        return tuple(self._skipped.values())
 
     def open(self) -> None:
         if not self._paths:
-            raise CameraError(f"{self._name} holds no pictures ({_SUFFIXES}){self._advice}")
+            raise CameraError(f"{self._name} holds no pictures ({_SUFFIXES}){self._not_read and '; ' + self._not_read}")
+        if self._not_read:
+            log.warning("%s: %s", self._name, self._not_read)
         try:
             self._first = self._decode_next()  # found now, so that a folder without any readable picture is refused at once
         except EndOfSourceError:
@@ -178,28 +185,45 @@ class _PictureFiles:
 
     def close(self) -> None:
         self._first = None
+        self._speak_of_headers()
+
+    def _skip(self, picture: SkippedPicture) -> None:
+        self._skipped.setdefault(picture.name, picture)
+
+    def _speak_of_headers(self) -> None:
+        """Say once, after the first time through, what was not a plain 8-bit colour picture."""
+        if self._headers and (words := statement(self._name, self._headers.values(), self._bits)):
+            log.info("%s", words)
+        self._headers = None
 
     def _decode_next(self) -> tuple[Image, str]:
         failures = 0
         while failures < len(self._paths):
             if self._index == len(self._paths):
+                self._speak_of_headers()
                 if not self._loop:
                     raise EndOfSourceError(f"{self._name}: its last picture was shown")
                 self._index = 0
             path = self._paths[self._index]
             self._index += 1
             try:
-                return read_picture(path), path.name
+                picture = read_picture(path)
             except PictureError as error:
                 failures += 1
-                if path.name not in self._skipped:
-                    log.warning("%s is skipped: %s", path, error)
-                    self._skipped[path.name] = None
+                name = printable(path.name)
+                if name not in self._skipped:
+                    log.warning("%s is skipped: %s", printable(path), error.reason)
+                    self._skip(SkippedPicture(name, error.kind, error.reason))
+                continue
+            if self._headers is not None:
+                self._headers[path] = picture.header
+                self._bits = max(self._bits, picture.bits)
+            return picture.image, printable(path.name)
         raise self._none_readable()
 
     def _none_readable(self) -> CameraError:
-        count = len(self._paths)
-        return CameraError(f"{self._name}: none of its {count} pictures can be read (first: {self._paths[0].name}); copy them again")
+        first = self._skipped[printable(self._paths[0].name)]
+        return CameraError(f"{self._name}: none of its {len(self._paths)} pictures can be read (first: {first.name}: {first.reason})")
 
 
 class _VideoFile:
@@ -213,7 +237,7 @@ class _VideoFile:
         self._first: Image | None = None
         self._frames = 0
         self.fps: float | None = None
-        self.skipped: tuple[str, ...] = ()
+        self.skipped: tuple[SkippedPicture, ...] = ()
 
     def open(self) -> None:
         with quiet_opencv():
@@ -258,7 +282,8 @@ class _VideoFile:
         """A container states its length; some round it, so a small shortfall is no damage."""
         stated = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)) if self._capture is not None else 0
         if stated - self._frames > max(2, stated // 50) and not self.skipped:
-            self.skipped = (f"{self._path.name} (frames {self._frames + 1} to {stated})",)
+            frames = f"{self._path.name} (frames {self._frames + 1} to {stated})"
+            self.skipped = (SkippedPicture(frames, "damaged", "the file is damaged or was cut short"),)
             log.warning("%s ends after %d of %d frames; the file is damaged or was cut short", self._path, self._frames, stated)
 
 
@@ -266,7 +291,7 @@ class _NetworkStream:
     """An rtsp or http address, read through FFmpeg with deadlines for opening and for each frame."""
 
     fps = None
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[SkippedPicture, ...] = ()
 
     def __init__(self, address: str, name: str) -> None:
         self._address = address

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from typing_extensions import Self
 
-from device.camera.base import Frame
+from device.camera.base import Frame, SkippedPicture
 from device.camera.pacing import Pacer
 from device.camera.stage import Moment, StagePath, field_truth, film_size_um, plan_fields
 from device.clock import Clock
@@ -34,7 +34,7 @@ class SimulatorCamera:
     kept by sleeping on the clock: a slower consumer of a source that waits (live: false) is not slowed further.
     """
 
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[SkippedPicture, ...] = ()
     notice = ""
 
     def __init__(self, section: SimulatorSection, clock: Clock) -> None:

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from device.camera import v4l2_device
-from device.camera.base import Frame
+from device.camera.base import Frame, SkippedPicture
 from device.camera.inventory import stable_id_of, what_is_there
-from device.camera.pictures import jpeg_is_complete, quiet_opencv
+from device.camera.quiet import quiet_opencv
 from device.clock import Clock
 from device.errors import CameraError, CameraLostError
 from device.settings.config import V4l2Camera as V4l2Section
 from engines.detections import Image
+from engines.picture_header import jpeg_is_complete
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class V4l2Camera:
     """A V4L2 camera. `notice` says in one line what the device refused of the configuration; empty where it took everything."""
 
     live = True
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[SkippedPicture, ...] = ()
 
     def __init__(self, section: V4l2Section, clock: Clock) -> None:
         self._section = section

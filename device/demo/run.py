@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from device.app import Outcome, run
-from device.camera.pictures import pictures_in
 from device.demo.broker import LocalBroker, local_broker
 from device.display.factory import parse_display
 from device.errors import ConfigError
@@ -36,6 +36,7 @@ from device.settings.config import (
     SlideSection,
 )
 from device.supervisor.watch import watch
+from engines.pictures import list_folder
 from engines.runtime.openvino.library import suits_int8
 
 MARKER = ".leukoscope-demo"
@@ -168,7 +169,7 @@ def _fields(config: Config) -> int | None:
     if isinstance(camera, SimulatorCamera):
         return camera.fields
     folder = Path(camera.source) if isinstance(camera, ReplayCamera) else Path()
-    return len(pictures_in(folder)) if folder.is_dir() else None
+    return len(list_folder(folder).pictures) if folder.is_dir() else None
 
 
 def _await(received: list[SlideSummary], outcome: Outcome) -> None:
@@ -189,8 +190,8 @@ def _leave(config: Config, report: Path, outcome: Outcome, received: list[SlideS
 
 
 def _farewell(console: Console, report: Path, outcome: Outcome, seconds: float) -> None:
-    for name in outcome.skipped:
-        console.print(f"[yellow]Skipped, cannot be read:[/] {name}")
+    for picture in outcome.skipped:
+        console.print(f"[yellow]Skipped:[/] {escape(picture.name)}: {picture.reason}", highlight=False, soft_wrap=True)
     console.print(
         f"Done in {seconds:.0f} s. Look at [bold]{report / 'slide.html'}[/] and the pictures in [bold]{report / 'screens'}[/]."
     )

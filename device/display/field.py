@@ -96,7 +96,7 @@ def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
             tags.append(Tag(box, style if view.identified[i] else None, round(score, 2), phrases[i]))
     inside = Rect(unit(6), unit(6), area.width - unit(6), area.height - unit(6))
     planned = plan(tuple(tags), tuple(box for box, _ in artefacts), inside, unit)
-    words = _seen_words(len(tags), len(artefacts))
+    words = ("at least " if found.limit_met else "") + _seen_words(len(tags), len(artefacts))
     words = f"{words} · {planned.caption}" if planned.caption else words
     leaders = []
     labels: list[Piece] = []

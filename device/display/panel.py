@@ -13,6 +13,7 @@ from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, LINE, OK, PA
 from device.display.sheet import Sheet
 from device.display.words import BLAST_MARK, notice, slide_words
 from device.slide.model import SlideState
+from device.slide.picture_state import PictureState
 from device.slide.tally import Differential
 from engines.detections import Image
 
@@ -31,18 +32,20 @@ _BAR_SHARE = 0.34
 def draw_panel(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
     """Lay the panel's parts on `place`, which they cover whole."""
     width, slide, tally = place.width, view.slide, view.differential
-    state = None if slide is None else slide.state
+    state, pictures = (None, None) if slide is None else (slide.state, PictureState.of(slide))
     head = _header(
         "" if slide is None else slide.slide_id,
         0 if slide is None else len(slide.fields),
         0 if slide is None else slide.fields_undone,
         "" if slide is None else slide.abort_reason,
         state,
+        pictures is not None and bool(pictures.sentences(only_grave=True)),
         width,
         unit,
     )
     has_slide = slide is not None and state is not SlideState.IDLE
-    count = _count(0 if tally is None else tally.white_cells, view.target_cells, has_slide, width, unit)
+    at_least = "" if pictures is None else pictures.at_least
+    count = _count(0 if tally is None else tally.white_cells, at_least, view.target_cells, has_slide, width, unit)
     rows = _rows(tally, type_styles(view.engine.taxonomy), width, unit)
     foot = _foot(view.engine.label, view.calibration_label, notice(slide), width, unit)
     y = place.y0
@@ -84,7 +87,9 @@ def _done(picture: Image) -> Image:
 
 
 @lru_cache(maxsize=4)
-def _header(slide_id: str, fields: int, undone: int, aborted: str, state: SlideState | None, width: int, unit: Unit) -> Image:
+def _header(
+    slide_id: str, fields: int, undone: int, aborted: str, state: SlideState | None, poor: bool, width: int, unit: Unit
+) -> Image:
     """Title, the slide's state as a chip, its id and how many fields were counted."""
     picture = _blank(width, unit(96), unit)
     left, right = unit(_MARGIN), width - unit(_MARGIN)
@@ -100,22 +105,25 @@ def _header(slide_id: str, fields: int, undone: int, aborted: str, state: SlideS
     if not slide_id:
         text.put(picture, "Press S to start a slide", (left, unit(61)), px, SOFT, PANEL)
         return _done(picture)
-    told = aborted if state is SlideState.ABORTED and aborted else f"{fields} {'field' if fields == 1 else 'fields'}"
+    said = aborted if state is SlideState.ABORTED and aborted else f"{fields} {'field' if fields == 1 else 'fields'}"
     if undone and state is not SlideState.ABORTED:
-        told += f", {undone} undone"
-    told_w = min(text.width(told, px), (right - left) // 2)
-    text.put(picture, told, (right, unit(61)), px, SOFT, PANEL, align="right", max_px=told_w)
-    text.put(picture, slide_id, (left, unit(61)), px, TEXT, PANEL, max_px=right - left - told_w - unit(16))
+        said += f", {undone} undone"
+    if poor:
+        said += ": see the note"
+    said_w = min(text.width(said, px), (right - left) // 2)
+    text.put(picture, said, (right, unit(61)), px, WARN if poor else SOFT, PANEL, align="right", max_px=said_w)
+    text.put(picture, slide_id, (left, unit(61)), px, TEXT, PANEL, max_px=right - left - said_w - unit(16))
     return _done(picture)
 
 
 @lru_cache(maxsize=4)
-def _count(cells: int, target: int, has_slide: bool, width: int, unit: Unit) -> Image:
+def _count(cells: int, at_least: str, target: int, has_slide: bool, width: int, unit: Unit) -> Image:
     """White blood cells counted of the target, large, with a bar."""
     picture = _blank(width, unit(112), unit, rule=True)
     left, right = unit(_MARGIN), width - unit(_MARGIN)
     ink = TEXT if has_slide else DIM
-    number = text.put(picture, str(cells), (left, unit(5)), unit(66), ink, PANEL, bold=True)
+    x = text.put(picture, at_least, (left, unit(40)), unit(24), WARN, PANEL, bold=True).x1 + unit(8) if at_least else left
+    number = text.put(picture, str(cells), (x, unit(5)), unit(66), ink, PANEL, bold=True)
     x = number.x1 + unit(12)
     of = text.put(picture, f"/ {target}", (x, unit(27)), unit(40), SOFT if has_slide else DIM, PANEL)
     done = cells >= target

@@ -122,6 +122,6 @@ def camera_words(camera: CameraStatus) -> tuple[str, str, str, str] | None:
     if camera.state is CameraState.ENDED:
         after = "All pictures of the source were shown."
         if camera.skipped:
-            after = f"{len(camera.skipped)} could not be read: {', '.join(camera.skipped)}"
+            after = f"{len(camera.skipped)} could not be read: {', '.join(picture.name for picture in camera.skipped)}"
         return "busy", "End of the pictures", camera.reason or camera.name, after
     return None

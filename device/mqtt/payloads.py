@@ -158,6 +158,17 @@ class SoftwareVersion(Part):
     leukoscope: Line
 
 
+class PictureState(Part):
+    """What the pictures behind the counts were like; a field may be among several of these."""
+
+    judged: Count = Field(description="Counted fields whose light and colour were judged; fewer than fields_counted after an update.")
+    dark: Count = Field(description="Counted fields that were too dark.")
+    bright: Count = Field(description="Counted fields in which a fifth of the picture or more was too bright.")
+    blurred: Count = Field(description="Counted fields out of focus.")
+    grey: Count = Field(description="Counted fields without colour.")
+    blank_views: Count = Field(description="Views at rest that showed nothing of the film (dark, or bare glass) and were not counted.")
+
+
 class SlideSummary(Payload):
     """One slide as the device counted it, before anybody reviewed it."""
 
@@ -187,6 +198,10 @@ class SlideSummary(Payload):
     calibration: CalibrationProvenance
     source: SourceProvenance
     skipped_pictures: Count = Field(description="Stored pictures that could not be read.")
+    fields_at_limit: Count | None = later(
+        "1.1", "Counted fields in which the network found more boxes than it may give: there are at least as many cells as counted."
+    )
+    pictures: PictureState | None = later("1.1", "The state of the pictures; counts from poor ones are not to be relied on.")
     versions: SoftwareVersion | None = later("1.1", "The software that wrote this summary.")
 
     @model_validator(mode="after")

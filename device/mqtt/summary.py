@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
+from device.camera.quality import PictureFault
 from device.mqtt.message import one_line
 from device.mqtt.payloads import (
     AttributeShares,
     Blasts,
     DifferentialShare,
     ModelProvenance,
+    PictureState,
     SlideSummary,
     SoftwareVersion,
     TypeMorphology,
@@ -20,6 +22,7 @@ from device.mqtt.payloads import (
     ValueShare,
 )
 from device.mqtt.provenance import Provenance
+from device.slide import picture_state
 from device.slide.description import describe
 from device.slide.model import Cell, Slide, SlideState
 from device.slide.tally import differential, percent
@@ -46,7 +49,7 @@ def build_summary(
     counts = differential(slide.cells, taxonomy)
     if slide.state not in _CLOSED or slide.finished_at is None:
         raise ValueError(f"slide {slide.slide_id} is {slide.state.value}: a summary is made of a finished or an aborted slide")
-    state = _CLOSED[slide.state]
+    state, pictures = _CLOSED[slide.state], picture_state.PictureState.of(slide)
     return SlideSummary(
         message_id=message_id,
         device_id=provenance.device_id,
@@ -75,6 +78,12 @@ def build_summary(
         calibration=calibration,
         source=source,
         skipped_pictures=skipped_pictures,
+        fields_at_limit=pictures.at_limit,
+        pictures=PictureState(
+            judged=pictures.judged,
+            blank_views=pictures.blank_views,
+            **{fault.value: pictures.faults[fault] for fault in PictureFault},
+        ),
         versions=SoftwareVersion(leukoscope=one_line(version())),
     )
 

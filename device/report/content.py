@@ -17,6 +17,7 @@ from device.mqtt.summary import morphology
 from device.slide.bank import MARGIN_SHARE, BankCell, morphology_bank
 from device.slide.description import CLEAR_MAJORITY, attribute_majorities
 from device.slide.model import Cell, Field, Slide
+from device.slide.picture_state import field_faults, shown_faults
 from device.slide.tally import Differential, differential
 from engines.taxonomy import MIXED, Taxonomy
 
@@ -123,6 +124,8 @@ class FieldRow:
     source: str
     size_px: tuple[int, int]
     focus: float
+    faults: str
+    limit_met: bool
     white_cells: int
     blasts: int
     unidentified: int
@@ -192,7 +195,7 @@ def bank(slide: Slide, taxonomy: Taxonomy, um_per_px: float | None) -> Bank:
 
 def fields(slide: Slide, taxonomy: Taxonomy) -> tuple[FieldRow, ...]:
     """The fields that count, in the order of counting."""
-    return tuple(_field(field, taxonomy) for field in slide.fields)
+    return tuple(_field(field, shown_faults(faults), taxonomy) for field, faults in zip(slide.fields, field_faults(slide), strict=True))
 
 
 def data_uri(content: bytes, kind: str = "image/jpeg") -> str:
@@ -245,7 +248,7 @@ def _tile(
     )
 
 
-def _field(field: Field, taxonomy: Taxonomy) -> FieldRow:
+def _field(field: Field, faults: str, taxonomy: Taxonomy) -> FieldRow:
     tally = differential(field.cells, taxonomy)
     return FieldRow(
         field.index,
@@ -253,6 +256,8 @@ def _field(field: Field, taxonomy: Taxonomy) -> FieldRow:
         field.source,
         field.size_px,
         field.focus,
+        faults,
+        field.limit_met,
         tally.white_cells,
         tally.blasts,
         tally.unidentified,

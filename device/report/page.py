@@ -18,11 +18,12 @@ from device.errors import StoreError
 from device.mqtt.message import one_line
 from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
 from device.report import content
-from device.report.whole import write_whole
 from device.slide.description import CLEAR_MAJORITY, NOTICE, describe
 from device.slide.model import Slide, SlideState
+from device.slide.picture_state import PictureState
 from device.slide.tally import differential
 from device.store import Store, StoredSlide
+from engines.files import atomic_write
 
 _TEMPLATE = "slide.html.j2"
 _NAMED = 5  # newest slides that are named where the wanted one is not there
@@ -53,7 +54,14 @@ def write_page(record_path: Path, slide_id: str, out: Path, screens: Sequence[Pa
     record, no such slide, no such screenshot, `out` cannot be written); the record may be in use by a running daemon.
     """
     stored = read_slide(record_path, slide_id)
-    write_whole(out, page(stored, _screenshots(screens, out)))
+    html = page(stored, _screenshots(screens, out))
+    if out.is_dir():
+        raise StoreError(f"{out}: is a folder; name the file to write")
+    try:
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(out, html)
+    except OSError as error:
+        raise StoreError(f"{out}: cannot be written: {error.strerror}; free space, or name another file") from error
 
 
 def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
@@ -73,7 +81,8 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
     """The page's HTML. written_at: the moment that it bears; now where None."""
     slide, made = stored.slide, stored.provenance
     taxonomy = made.model.taxonomy
-    tally = differential(slide.cells, taxonomy)
+    tally, pictures = differential(slide.cells, taxonomy), PictureState.of(slide)
+    warnings = pictures.sentences(only_grave=True)
     summary, summary_fault = _summary(stored)
     calibration, source = made.calibration, made.source
     bank = content.bank(slide, taxonomy, None if calibration is None else calibration.um_per_px)
@@ -95,10 +104,12 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
         target=None if summary is None else summary.target_cells,
         skipped=0 if summary is None else summary.skipped_pictures,
         tally=tally,
+        at_least=pictures.at_least,
+        warnings=warnings,
         blasts=content.share("Blasts and blast equivalents", content.UNIDENTIFIED_MARK, True, tally.blasts, tally.white_cells),
         unidentified=content.share("Unidentified", content.UNIDENTIFIED_MARK, False, tally.unidentified, tally.white_cells),
         shares=content.shares(tally, taxonomy),
-        sentences=[sentence for sentence in describe(slide, tally, taxonomy) if sentence != NOTICE],
+        sentences=[sentence for sentence in describe(slide, tally, taxonomy) if sentence not in (NOTICE, *warnings)],
         attributes=[attribute.name for attribute in taxonomy.attributes],
         morphology=content.morphology_table(slide, taxonomy),
         clear_majority_percent=round(100 * CLEAR_MAJORITY),

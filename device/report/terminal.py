@@ -10,8 +10,9 @@ from rich.text import Text
 
 from device.slide.description import NOTICE
 from device.slide.model import ReviewState, SlideState
+from device.slide.picture_state import PictureState
 from device.slide.tally import differential
-from device.store import SlideHeader, Store
+from device.store import SlideHeader, Store, StoredSlide
 
 _STATE_STYLES = {SlideState.ABORTED: "bold red", SlideState.COUNTING: "green", SlideState.PAUSED: "yellow"}
 
@@ -32,17 +33,22 @@ def print_slides(record_path: Path, limit: int, console: Console | None = None) 
             table.add_column(name, justify="right", min_width=width)
         table.add_column("Started\n(UTC)", min_width=10)
         table.add_column("Model", overflow="fold")
+        poor = False
         for header in headers[:limit]:
-            table.add_row(*_row(header, store))
+            stored = store.slide(header.slide_id)
+            state = PictureState.of(stored.slide)
+            poor = poor or bool(state.sentences(only_grave=True))
+            table.add_row(*_row(header, stored, state))
     console.print(table)
     doubtful = any(not header.time_trusted for header in headers[:limit])
     console.print(Text(f"{'* the clock of the device was not synchronised. ' if doubtful else ''}{NOTICE}", style="dim"))
+    if poor:
+        console.print(Text("! poor pictures, or more cells than could be counted: see the slide's page.", style="yellow"))
     if len(headers) > limit:
         console.print(Text(f"There are older ones: `leukoscope slides --limit {2 * limit}`.", style="dim"))
 
 
-def _row(header: SlideHeader, store: Store) -> tuple[Text, ...]:
-    stored = store.slide(header.slide_id)
+def _row(header: SlideHeader, stored: StoredSlide, state: PictureState) -> tuple[Text, ...]:
     tally = differential(stored.slide.cells, stored.provenance.model.taxonomy)
     share = f"{tally.blast_percent:.1f} %" if tally.white_cells else "-"
     reviewed = header.review_state is ReviewState.REVIEWED
@@ -53,8 +59,8 @@ def _row(header: SlideHeader, store: Store) -> tuple[Text, ...]:
             (f"{header.state.value} ", _STATE_STYLES.get(header.state, "")),
             (header.review_state.value.upper(), "" if reviewed else "yellow"),
         ),
-        Text(str(header.fields)),
-        Text(str(tally.white_cells)),
+        Text(f"{header.fields} !" if state.sentences(only_grave=True) else str(header.fields), style="yellow" if state.faults else ""),
+        Text(f"{'≥ ' if state.at_limit else ''}{tally.white_cells}"),
         Text(share, style="bold red" if tally.blasts else ""),
         Text(started, style="" if header.time_trusted else "yellow"),
         Text(header.model),

@@ -1,6 +1,6 @@
-"""The daemon's control socket: wishes from `leukoscope slide …` and `leukoscope status` come in here, answers go back.
+"""The daemon's control socket: commands from `leukoscope slide …` and `leukoscope status` come in here, answers go back.
 
-What a wish does to the slide is the pipeline's matter. One line of JSON each way over a Unix socket in the state folder.
+What a command does to the slide is the pipeline's matter. One line of JSON each way over a Unix socket in the state folder.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import fcntl
 import json
 import logging
 import os
-import selectors
 import socket
+import socketserver
 import stat
 import threading
 import time
@@ -32,6 +32,7 @@ _ANSWER_S = 2.0
 _READ_S = 2.0
 _LONGEST_LINE = 1 << 16
 _MOST_AT_ONCE = 16
+_POLL_S = 0.1  # how soon closing is noticed
 _LONGEST_ADDRESS = 107  # bytes that the kernel keeps for a socket's path, less the closing zero
 _STATUS = "status"
 
@@ -40,8 +41,8 @@ class ControlError(LeukoscopeError):
     """The daemon cannot be asked, or refuses; the message says why. `leukoscope run` starts it, `leukoscope status` asks how it is."""
 
 
-class Request:
-    """One wish of a person at the command line, waiting for the pipeline's answer. Made by the server only."""
+class CommandRequest:
+    """A command of a person at the command line, waiting for the pipeline's answer. Made by the server only."""
 
     def __init__(self, command: Command) -> None:
         self.command = command
@@ -75,6 +76,37 @@ class Request:
             return False, f"{self.command.value}: the daemon is busy and did not get to it, nothing was changed; ask again"
 
 
+class _Server(socketserver.ThreadingUnixStreamServer):
+    """Accepts connections, each in a thread of its own; closing it waits for those threads."""
+
+    request_queue_size = _MOST_AT_ONCE
+
+    def __init__(self, address: str, reply: Callable[[bytes], dict[str, Any]]) -> None:
+        self._reply = reply
+        super().__init__(address, socketserver.BaseRequestHandler)
+
+    def server_bind(self) -> None:
+        os.fchmod(self.fileno(), 0o660)  # so that it is never wider open than that, not even between bind and chmod
+        super().server_bind()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().get_request()
+        except OSError as error:
+            log.warning("control socket: a connection was not accepted (%s)", error)
+            time.sleep(1.0)  # out of descriptors: it would be tried again at once
+            raise
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """A line in, a line out. A peer that sends nothing, or goes away, costs a thread for two seconds."""
+        request.settimeout(_READ_S)
+        try:
+            reply = self._reply(_read_line(request))
+            request.sendall(json.dumps(reply, default=str).encode() + b"\n")
+        except (OSError, ValueError) as error:
+            log.info("control socket: a request was not understood or its sender went away (%s)", error)
+
+
 class ControlServer:
     """Listens at `path` while it is open (`with`). `requests` is called by the pipeline's thread.
 
@@ -86,13 +118,11 @@ class ControlServer:
         self._path = path
         self._status = status
         self._answer_s = answer_s
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[CommandRequest] = deque()
         self._open_connections = threading.BoundedSemaphore(_MOST_AT_ONCE)
-        self._closing = threading.Event()
-        self._threads: list[threading.Thread] = []
         self._closer = ExitStack()
 
-    def requests(self) -> list[Request]:
+    def requests(self) -> list[CommandRequest]:
         """What was asked since the last call, oldest first. Each must be answered."""
         requests = []
         with suppress(IndexError):
@@ -107,28 +137,29 @@ class ControlServer:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock(opening)
-                listener = self._listen(opening)
+                self._remove_left_behind()
+                with _address(self._path) as address:
+                    server = opening.enter_context(_Server(address, self._reply))
+                opening.callback(self._path.unlink, missing_ok=True)
+                self._path.chmod(0o660)  # the user's mask may have taken the group's right
             except OSError as error:
                 raise ControlError(
                     f"{self._path}: cannot be opened ({error.strerror or error}); check the state folder's owner"
                 ) from error
-            wake, woken = socket.socketpair()
-            opening.callback(woken.close)
-            opening.callback(wake.close)
-            thread = threading.Thread(target=self._serve, args=(listener, woken), name="control", daemon=True)
+            opening.callback(self._refuse_waiting)
+            thread = threading.Thread(target=server.serve_forever, args=(_POLL_S,), name="control", daemon=True)
             thread.start()
             opening.callback(thread.join)
-            opening.callback(wake.send, b"x")
-            opening.callback(self._closing.set)
+            opening.callback(server.shutdown)
             self._closer = opening.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._closer.close()
+
+    def _refuse_waiting(self) -> None:
         for request in self.requests():
             request.answer("the daemon is stopping; nothing was changed", ok=False)
-        for thread in self._threads:
-            thread.join(self._answer_s * 2 + 1)
 
     def _lock(self, opening: ExitStack) -> None:
         """Hold the state folder: two daemons on one record would count into each other. The kernel lets go when the process ends."""
@@ -141,48 +172,12 @@ class ControlServer:
                 "stop it first (systemctl stop leukoscope), or set another device.state_dir"
             ) from None
 
-    def _listen(self, opening: ExitStack) -> socket.socket:
+    def _remove_left_behind(self) -> None:
+        """The socket of a daemon that was killed: the lock is ours, so nobody listens there."""
         with suppress(FileNotFoundError):
             if not stat.S_ISSOCK(self._path.lstat().st_mode):
                 raise ControlError(f"{self._path}: in the way of the control socket, but none itself; move it elsewhere")
-            self._path.unlink()  # left by a daemon that was killed: the lock is ours, so nobody listens there
-        listener = opening.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        os.fchmod(listener.fileno(), 0o660)  # so that it is never wider open than that, not even between bind and chmod
-        with _address(self._path) as address:
-            listener.bind(address)
-        opening.callback(self._path.unlink, missing_ok=True)
-        self._path.chmod(0o660)  # the user's mask may have taken the group's right
-        listener.listen(_MOST_AT_ONCE)
-        return listener
-
-    def _serve(self, listener: socket.socket, woken: socket.socket) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(listener, selectors.EVENT_READ)
-            selector.register(woken, selectors.EVENT_READ)
-            while True:
-                selector.select()
-                if self._closing.is_set():
-                    return
-                try:
-                    connection, _ = listener.accept()
-                except OSError as error:
-                    log.warning("control socket: a connection was not accepted (%s)", error)
-                    self._closing.wait(1.0)
-                    continue
-                self._threads = [thread for thread in self._threads if thread.is_alive()]
-                thread = threading.Thread(target=self._converse, args=(connection,), name="control-request", daemon=True)
-                self._threads.append(thread)
-                thread.start()
-
-    def _converse(self, connection: socket.socket) -> None:
-        """One connection: a line in, a line out. A peer that sends nothing, or goes away, costs a thread for two seconds."""
-        with connection:
-            connection.settimeout(_READ_S)
-            try:
-                reply = self._reply(_read_line(connection))
-                connection.sendall(json.dumps(reply, default=str).encode() + b"\n")
-            except (OSError, ValueError) as error:
-                log.info("control socket: a request was not understood or its sender went away (%s)", error)
+            self._path.unlink()
 
     def _reply(self, line: bytes) -> dict[str, Any]:
         if not self._open_connections.acquire(blocking=False):
@@ -193,7 +188,7 @@ class ControlServer:
             if name == _STATUS:
                 return {"ok": True, "status": dict(self._status())}
             try:
-                request = Request(Command(name))
+                request = CommandRequest(Command(name))
             except ValueError:
                 known = ", ".join([*(command.value for command in Command), _STATUS])
                 return {"ok": False, "text": f"unknown command {name!r}; known: {known}"}

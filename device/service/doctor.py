@@ -77,7 +77,8 @@ def _camera(config: Config) -> Finding:
         width, height = frames[-1].size_px
         seen = f"{camera.name}: {width} x {height}, a frame in {seconds * 1000:.0f} ms"
         if camera.skipped:
-            return Finding("Camera", "warn", f"{seen}; unreadable: {', '.join(camera.skipped)}", "replace or remove these pictures")
+            names = ", ".join(picture.name for picture in camera.skipped)
+            return Finding("Camera", "warn", f"{seen}; unreadable: {names}", "replace or remove these pictures")
         return Finding("Camera", "warn" if camera.notice else "ok", seen, camera.notice)
 
 

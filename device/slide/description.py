@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from device.slide.model import Cell, Slide, SlideState
+from device.slide.picture_state import PictureState
 from device.slide.tally import Differential, DifferentialRow
 from engines.taxonomy import MIXED, Taxonomy
 
@@ -23,13 +24,18 @@ def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> tu
     sentences = []
     if slide.state is SlideState.ABORTED:
         sentences.append(f"The slide was not finished ({slide.abort_reason or 'no reason was given'}).")
+    state = PictureState.of(slide)
+    sentences += state.sentences()
+    if not slide.fields:
+        return (*sentences, "No field was counted, so nothing can be said of this film.", NOTICE)
     if not differential.white_cells:
-        sentences.append(f"No white blood cells were found in {_number(len(slide.fields), 'field')}.")
+        where = _number(len(slide.fields), "field")
+        sentences += (f"No white blood cells were found in {where}.", "That does not mean that the film has none.")
         return (*sentences, *_left_out(differential), NOTICE)
     if differential.white_cells < FEW_CELLS:
         counted = "was counted" if differential.white_cells == 1 else "were counted"
         sentences.append(f"Only {_number(differential.white_cells, 'white blood cell')} {counted}: per cents of so few are uncertain.")
-    sentences += _types(slide, differential, taxonomy)
+    sentences += _types(slide, differential, taxonomy, state.at_least)
     sentences.append(_blasts(slide, differential, taxonomy))
     return (*sentences, *_left_out(differential), NOTICE)
 
@@ -48,9 +54,9 @@ def attribute_majorities(cells: Sequence[Cell], taxonomy: Taxonomy) -> dict[str,
     return words
 
 
-def _types(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> list[str]:
+def _types(slide: Slide, differential: Differential, taxonomy: Taxonomy, at_least: str) -> list[str]:
     rows = differential.by_count()
-    total = f"{_number(differential.white_cells, 'white blood cell')} in {_number(len(slide.fields), 'field')}"
+    total = f"{at_least}{_number(differential.white_cells, 'white blood cell')} in {_number(len(slide.fields), 'field')}"
     if not rows:
         return [f"Of {total}, none could be named with confidence."]
     sentences = []

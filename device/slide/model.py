@@ -8,6 +8,7 @@ from enum import Enum
 
 import numpy as np
 
+from device.camera.quality import PictureFault
 from engines.detections import Float32
 from engines.taxonomy import Taxonomy
 
@@ -57,7 +58,11 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """One field of view that was counted once, while the stage rested. `index` counts from 1 within the slide."""
+    """One field of view that was counted once, while the stage rested. `index` counts from 1 within the slide.
+
+    limit_met: the network found more boxes than it may give, so there are at least so many cells. faults: of the picture's light and
+    colour; None in records of versions that did not judge them.
+    """
 
     index: int
     captured_at: datetime
@@ -65,11 +70,16 @@ class Field:
     size_px: tuple[int, int]
     focus: float  # sharpness measure of device.camera.quality, larger is sharper
     cells: tuple[Cell, ...]
+    limit_met: bool = False
+    faults: tuple[PictureFault, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Slide:
-    """A slide as it stands: header, state and the fields that count (undone ones are only in the record)."""
+    """A slide as it stands: header, state and the fields that count (undone ones are only in the record).
+
+    blank_views: how often the stage rested where nothing of the film was to be seen, so that nothing was counted.
+    """
 
     slide_id: str
     started_at: datetime
@@ -79,6 +89,7 @@ class Slide:
     fields: tuple[Field, ...] = ()
     fields_undone: int = 0
     review_state: ReviewState = ReviewState.UNREVIEWED
+    blank_views: int = 0
 
     @property
     def is_open(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from device.camera.base import Frame
+from device.camera.quality import picture_faults
 from device.clock import Clock
 from device.errors import LeukoscopeError
 from device.settings.config import SlideSection
@@ -84,6 +85,7 @@ class SlideSession:
         self._last_index = 0
         self._improvements = 0
         self._sharpness_before = 0.0
+        self._blank_source: str | None = None  # what the blank view that was noted last came from; None while the film is in sight
         self._tally: tuple[Slide | None, Differential] = (None, differential((), taxonomy))
         self._words: tuple[Slide | None, tuple[str, ...]] = (None, ())
 
@@ -117,6 +119,7 @@ class SlideSession:
     def observe(self, frame: Frame, detections: Detections, sharpness: float) -> Observation:
         """Take in a processed frame with what was detected on it; counts the field when it has come to rest and is new."""
         motion = self._detector.observe(frame.image)
+        self._note_blank(motion, frame.source)
         event: FieldCounted | FieldImproved | None = None
         if self._slide is not None and self._slide.state is SlideState.COUNTING:
             if motion.new_field:
@@ -176,6 +179,14 @@ class SlideSession:
             raise RefusedError(f"cannot {wish}: {closed.get(self.state, 'no slide is open')}; start a slide first")
         return self._slide
 
+    def _note_blank(self, motion: Motion, source: str) -> None:
+        """Count a rest where nothing is to be seen once, and each blank picture of a stored source."""
+        if not motion.blank:
+            self._blank_source = None
+        elif motion.resting and source != self._blank_source and self._slide is not None and self._slide.state is SlideState.COUNTING:
+            self._blank_source = source
+            self._slide = replace(self._slide, blank_views=self._slide.blank_views + 1)
+
     def _is_clearly_sharper(self, slide: Slide, motion: Motion, sharpness: float) -> bool:
         if not (motion.counted and slide.fields and motion.shift and motion.shift.share <= _SAME_PLACE_SHARE):
             return False
@@ -206,4 +217,5 @@ class SlideSession:
             box_px = (box[0], box[1], box[2], box[3])
             crop = crop_jpeg(frame.image, box_px, self._jpeg_quality) if self._crops else b""
             cells.append(Cell(kind, score, score >= self._identify_threshold, box_px, attributes, crop))
-        return Field(index, frame.captured_at, frame.source, frame.size_px, sharpness, tuple(cells))
+        faults = picture_faults(frame.image)
+        return Field(index, frame.captured_at, frame.source, frame.size_px, sharpness, tuple(cells), detections.limit_met, faults)

@@ -66,7 +66,10 @@ class Store:
 
     @classmethod
     def read(cls, path: Path) -> Store:
-        """A connection that can only read, also beside a running daemon and on a read-only disk. StoreError if there is no record."""
+        """A connection that can only read, also beside a running daemon, on a read-only disk and in a record of an older version.
+
+        StoreError if there is no record.
+        """
         return cls._existing(Path(path), schema.connect_read_only)
 
     @classmethod
@@ -76,7 +79,10 @@ class Store:
         with sqlite_errors(path, "open it"):
             db = connect(path)
             try:
-                if schema.version_of(db, path) < len(schema.SCHEMA):
+                older = schema.version_of(db, path) < len(schema.SCHEMA)
+                if older and connect is schema.connect_read_only:
+                    schema.read_as_migrated(db)
+                elif older:
                     raise StoreError(f"record {path}: was written by an older version; `leukoscope run` brings it up to date")
             except BaseException:
                 db.close()

@@ -28,6 +28,7 @@ from device.settings.config import FramesSection
 from device.slide.session import FieldCounted, Observation
 from device.store import Provenance, free_mb
 from engines.detections import Image
+from engines.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,6 @@ INDEX = "frames.jsonl"
 """One line of JSON for each frame of the folder, in the order of writing."""
 
 _NAME = re.compile(r".+_(\d{5,})_(?:counted|rest)\.png")
-_UNFINISHED = ".frame-unfinished"
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 _WAITING = 4  # frames held for the writer: 25 MB at 1080p
 _CLOSE_WITHIN_S = 20.0
@@ -161,12 +161,7 @@ class FrameRecorder:
         path = self._folder / f"{due.slide_id}_{self._number:05d}_{why}.png"
         _, encoded = cv2.imencode(".png", due.image, _PNG)
         data = encoded.tobytes()
-        unfinished = self._folder / _UNFINISHED
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        atomic_write(path, data)
         line = json.dumps(self._about(due) | {"name": path.name, "sha256": hashlib.sha256(data).hexdigest()}, sort_keys=True)
         self._append(line)
         self._kept += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from contextlib import closing, suppress
 from datetime import datetime, timezone
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from device.errors import StoreError
 from device.store.faults import BUSY_TIMEOUT_S, is_damage, sqlite_errors
+from engines.files import fsync
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +75,20 @@ _VERSION_1 = (
         topic TEXT NOT NULL, payload BLOB NOT NULL, created_at TEXT NOT NULL
     ) STRICT""",
 )
-SCHEMA: tuple[tuple[str, ...], ...] = (_VERSION_1,)
-"""Statements that lead to version 1, 2, ...; a published version is never changed, only followed by another."""
+_ADDED = (
+    ("slides", "source", "TEXT NOT NULL", "'{}'"),  # of version 1, but for records begun before 23 November 2026, 20:06 UTC
+    ("slides", "blank_views", "INTEGER NOT NULL", "0"),
+    ("slides", "skipped", "TEXT NOT NULL", "'[]'"),
+    ("fields", "limit_met", "INTEGER", "NULL"),
+    ("fields", "faults", "TEXT", "NULL"),
+)
+"""Columns that came after a table was first published: table, name, type, and the value for rows that were written before."""
+SCHEMA: tuple[tuple[str, ...], ...] = (_VERSION_1, ())
+"""Statements that lead to version 1, 2, ...; a published version is never changed, only followed by another (a migration).
+
+Whatever column of _ADDED is missing then is added as well, so that a migration of columns alone has no statements here; and a record
+that may only be read shows them as views. tests/records holds a record of each version.
+"""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -108,6 +120,19 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(uri + "?immutable=1", uri=True, isolation_level=None)
     db.row_factory = sqlite3.Row
     return db
+
+
+def _missing_columns(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
+    there = {(table, row[1]) for table in ("slides", "fields") for row in db.execute(f"PRAGMA main.table_info({table})")}
+    return [column for column in _ADDED if column[:2] not in there]
+
+
+def read_as_migrated(db: sqlite3.Connection) -> None:
+    """Show the columns that an older record lacks, without writing to it: by temporary views, which SQLite finds before its tables."""
+    missing = _missing_columns(db)
+    for table in {column[0] for column in missing}:
+        extra = ", ".join(f"{value} AS {name}" for where, name, _, value in missing if where == table)
+        db.execute(f"CREATE TEMP VIEW {table} AS SELECT *, {extra} FROM main.{table}")
 
 
 def make_place(path: Path) -> None:
@@ -160,7 +185,7 @@ def put_aside(path: Path) -> Path:
         for tail in ("-wal", "-shm", ""):
             if Path(f"{path}{tail}").exists():
                 Path(f"{path}{tail}").rename(f"{aside}{tail}")
-        _sync_folder(path.parent)
+        fsync(path.parent)
     except OSError as error:
         raise StoreError(f"record {path}: is damaged and cannot be renamed: {error.strerror}; move it away by hand") from error
     return aside
@@ -194,7 +219,7 @@ def _create_or_check(path: Path) -> None:
             db.execute("PRAGMA synchronous = FULL")
             _upgrade(db, version)
     if new:
-        _sync_folder(path.parent)
+        fsync(path.parent)
 
 
 def _upgrade(db: sqlite3.Connection, version: int) -> None:
@@ -205,6 +230,8 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
             for statement in statements:
                 db.execute(statement)
             db.execute("INSERT INTO schema_version VALUES (?, ?)", (number, datetime.now(timezone.utc).isoformat()))
+        for table, name, kind, value in _missing_columns(db):
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind} DEFAULT {value}")
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
@@ -223,12 +250,3 @@ def _read_through(db: sqlite3.Connection, path: Path) -> None:
     db.execute("SELECT * FROM outbox").fetchall()
     for table in ("fields", "cells", "crops"):
         db.execute(f"SELECT * FROM {table} WHERE slide_id = {newest}").fetchall()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name in `folder` outlive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import ValidationError
 
+from device.camera.quality import PictureFault
 from device.mqtt.message import Part
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.provenance import Provenance
@@ -20,6 +21,8 @@ from engines.runtime.base import EngineInfo
 from engines.taxonomy import Taxonomy
 
 _P = TypeVar("_P", bound=Part)
+_OLD_LIMIT = 300
+"""Boxes a frame in every network whose slides are in records that do not say whether the limit was met."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,18 @@ def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
     """Insert a field with its cells, or put it whole in the place of the one with its index."""
     db.execute("DELETE FROM fields WHERE slide_id = ? AND field_index = ?", (slide_id, field.index))
     db.execute(
-        "INSERT INTO fields (slide_id, field_index, captured_at, source, width_px, height_px, focus) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (slide_id, field.index, field.captured_at.isoformat(), field.source, *field.size_px, field.focus),
+        "INSERT INTO fields (slide_id, field_index, captured_at, source, width_px, height_px, focus, limit_met, faults) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            slide_id,
+            field.index,
+            field.captured_at.isoformat(),
+            field.source,
+            *field.size_px,
+            field.focus,
+            int(field.limit_met),
+            None if field.faults is None else json.dumps([fault.value for fault in field.faults]),
+        ),
     )
     db.executemany(
         "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -111,13 +124,15 @@ def sync(db: sqlite3.Connection, slide: Slide) -> None:
     for index in stored:
         undo_field(db, slide.slide_id, index)
     db.execute(
-        "UPDATE slides SET state = ?, finished_at = ?, abort_reason = ?, review_state = ?, fields_undone = ? WHERE slide_id = ?",
+        "UPDATE slides SET state = ?, finished_at = ?, abort_reason = ?, review_state = ?, fields_undone = ?, blank_views = ? "
+        "WHERE slide_id = ?",
         (
             slide.state.value,
             None if slide.finished_at is None else slide.finished_at.isoformat(),
             slide.abort_reason,
             slide.review_state.value,
             slide.fields_undone,
+            slide.blank_views,
             slide.slide_id,
         ),
     )
@@ -172,6 +187,7 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         fields=_fields(db, slide_id, with_crops),
         fields_undone=row["fields_undone"],
         review_state=ReviewState(row["review_state"]),
+        blank_views=row["blank_views"],
     )
     model = EngineInfo(
         name=row["name"],
@@ -205,14 +221,21 @@ def _fields(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> tuple[Fi
     ):
         cell = Cell(kind, score, bool(identified), (x1, y1, x2, y2), _attributes_array(attributes), crop or b"")
         cells.setdefault(index, []).append(cell)
-    rows = db.execute(
-        """SELECT field_index, captured_at, source, width_px, height_px, focus FROM fields
-        WHERE slide_id = ? AND undone = 0 ORDER BY field_index""",
-        (slide_id,),
-    )
-    return tuple(
-        Field(index, datetime.fromisoformat(at), source, (width, height), focus, tuple(cells.get(index, ())))
-        for index, at, source, width, height, focus in rows
+    rows = db.execute("SELECT * FROM fields WHERE slide_id = ? AND undone = 0 ORDER BY field_index", (slide_id,))
+    return tuple(_field(row, tuple(cells.get(row["field_index"], ()))) for row in rows)
+
+
+def _field(row: sqlite3.Row, cells: tuple[Cell, ...]) -> Field:
+    limit_met, faults = row["limit_met"], row["faults"]
+    return Field(
+        row["field_index"],
+        datetime.fromisoformat(row["captured_at"]),
+        row["source"],
+        (row["width_px"], row["height_px"]),
+        row["focus"],
+        cells,
+        len(cells) >= _OLD_LIMIT if limit_met is None else bool(limit_met),
+        None if faults is None else tuple(PictureFault(fault) for fault in json.loads(faults)),
     )
 
 

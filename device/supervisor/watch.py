@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections import Counter
 
 from rich.bar import Bar
 from rich.console import Console, Group, RenderableType
@@ -15,12 +16,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from device.camera.quality import PictureFault
 from device.clock import Backoff
 from device.errors import BrokerError
 from device.mqtt.client import BrokerLostError, BrokerRefusedError, open_link, versions_to_try
 from device.mqtt.payloads import DeviceStatus, PayloadError, SlideSummary, read_status, read_summary
 from device.mqtt.topics import ANY_DEVICE, Topics
 from device.settings.config import BrokerSection
+from device.slide.picture_state import PictureState
 
 _LARGEST_BYTES = 1 << 20
 _BAR_COLUMNS = 32
@@ -50,14 +53,14 @@ def watch(
         topics = Topics(device, section.topic_root)
     except ValueError as error:
         raise BrokerError(str(error)) from error
-    desk = _Desk(topics, console or Console())
+    inbox = _Inbox(topics, console or Console())
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
 
     def done() -> bool:
-        enough = count is not None and len(desk.summaries) >= count
+        enough = count is not None and len(inbox.summaries) >= count
         return enough or (until_s is not None and time.monotonic() >= until_s) or stop.is_set()
 
-    backoff, version, told = Backoff(0.5, 15.0), None, ""
+    backoff, version, reported = Backoff(0.5, 15.0), None, ""
     try:
         while not done():
             try:
@@ -66,13 +69,13 @@ def watch(
                     client_id or f"leukoscope-watch-{uuid.uuid4().hex[:12]}",
                     versions=versions_to_try(section.protocol, version),
                     resume=client_id is not None,
-                    on_message=desk.take,
+                    on_message=inbox.take,
                     cancelled=done,
                 )
                 try:
-                    link.subscribe([desk.topics.summary, desk.topics.status], done)
-                    version, told = link.version, ""
-                    desk.note(f"watching {desk.topics.summary} on {section.host}:{section.port} (MQTT {version})")
+                    link.subscribe([inbox.topics.summary, inbox.topics.status], done)
+                    version, reported = link.version, ""
+                    inbox.note(f"watching {inbox.topics.summary} on {section.host}:{section.port} (MQTT {version})")
                     backoff.reset()
                     if ready is not None:
                         ready.set()
@@ -83,27 +86,27 @@ def watch(
             except BrokerRefusedError as error:
                 if version is None:
                     raise
-                told = desk.note_once(told, f"{error}; trying again")
+                reported = inbox.note_once(reported, f"{error}; trying again")
             except BrokerLostError as error:
                 if not done():
-                    told = desk.note_once(told, f"{error}; trying again")
+                    reported = inbox.note_once(reported, f"{error}; trying again")
             if not done():
                 pause_s = backoff.next_s()
                 stop.wait(pause_s if until_s is None else max(0.0, min(pause_s, until_s - time.monotonic())))
     except KeyboardInterrupt:
-        desk.note("stopped")
-    return desk.summaries
+        inbox.note("stopped")
+    return inbox.summaries
 
 
-class _Desk:
-    """What has arrived, and the console it is laid out on."""
+class _Inbox:
+    """What has arrived, and the console it is printed on."""
 
     def __init__(self, topics: Topics, console: Console) -> None:
         self.topics = topics
         self.summaries: list[SlideSummary] = []
         self._console = console
         self._seen: set[uuid.UUID] = set()
-        self._told: dict[str, object] = {}  # by device, what its status line said last
+        self._last_lines: dict[str, object] = {}  # by device, what its newest status line says
 
     def take(self, topic: str, payload: bytes, retained: bool) -> None:
         """One message as it came from the broker. Never raises: the next message may be a good one."""
@@ -124,10 +127,10 @@ class _Desk:
                 return
             status = read_status(payload)
             _same_device(device, status.payload.device_id)
-            if self._told.get(device) != (gist := _gist(status.payload)):
-                self._told[device] = gist
+            if self._last_lines.get(device) != (gist := _gist(status.payload)):
+                self._last_lines[device] = gist
                 self._console.print(render_status(status.payload, retained=retained))
-                self._tell_ignored(topic, status.ignored)
+                self._note_ignored(topic, status.ignored)
             return
         summary = read_summary(payload)
         _same_device(device, summary.payload.device_id)
@@ -137,20 +140,20 @@ class _Desk:
         self._seen.add(summary.payload.message_id)
         self.summaries.append(summary.payload)
         self._console.print(render_summary(summary.payload))
-        self._tell_ignored(topic, summary.ignored)
+        self._note_ignored(topic, summary.ignored)
 
     def note(self, text: str) -> None:
         self._console.print(Text(_plain(text), style="dim"))
 
-    def note_once(self, told: str, text: str) -> str:
-        if text != told:
+    def note_once(self, reported: str, text: str) -> str:
+        if text != reported:
             self.note(text)
         return text
 
     def _warn(self, text: str) -> None:
         self._console.print(Text(_plain(text), style="bold yellow"))
 
-    def _tell_ignored(self, topic: str, ignored: tuple[str, ...]) -> None:
+    def _note_ignored(self, topic: str, ignored: tuple[str, ...]) -> None:
         if ignored:
             self.note(f"{topic}: fields this watcher does not know (a newer device?): {', '.join(ignored)}")
 
@@ -193,9 +196,11 @@ def render_summary(summary: SlideSummary) -> RenderableType:
     lines: list[RenderableType] = [Text(f"{review}{aborted}", style="bold yellow")]
     if summary.source.simulated:
         lines.append(Text("SIMULATED FILM, no patient's blood", style="bold magenta"))
+    warnings = _picture_state(summary).sentences(only_grave=True)
+    lines += [Text(f"! {sentence}", style="bold yellow") for sentence in warnings]
     lines += [_header(summary), Text(), _differential(summary), _blasts(summary)]
     if summary.description:
-        lines += [Text(), *(Text(f"• {_plain(sentence)}") for sentence in summary.description)]
+        lines += [Text(), *(Text(f"• {_plain(sentence)}") for sentence in summary.description if sentence not in warnings)]
     lines += [Text(), _morphology(summary), Text(), _provenance(summary), Text(_plain(summary.notice), style="bold")]
     title = Text(_plain(f" slide {summary.slide_id} · {summary.device_id} "), style="bold")
     return Panel(Group(*lines), title=title, subtitle=Text(f" {review} ", style="bold yellow"), expand=False, padding=(0, 1))
@@ -210,10 +215,19 @@ def _header(summary: SlideSummary) -> Text:
     text.append(f" · {summary.fields_counted} fields")
     if summary.fields_undone:
         text.append(f" ({summary.fields_undone} undone)")
-    text.append(f" · {summary.white_cells} of {summary.target_cells} white cells")
+    at_least = _picture_state(summary).at_least
+    text.append(f" · {at_least}{summary.white_cells} of {summary.target_cells} white cells")
     if summary.skipped_pictures:
         text.append(f" · {summary.skipped_pictures} pictures could not be read", style="yellow")
     return text
+
+
+def _picture_state(summary: SlideSummary) -> PictureState:
+    """As the device judged it; without any fault where an older device did not say."""
+    pictures = summary.pictures
+    faults = Counter() if pictures is None else Counter({fault: getattr(pictures, fault.value) for fault in PictureFault})
+    judged, blank_views = (0, 0) if pictures is None else (pictures.judged, pictures.blank_views)
+    return PictureState(summary.fields_counted, judged, faults, summary.fields_at_limit or 0, blank_views)
 
 
 def _differential(summary: SlideSummary) -> Table:
@@ -239,7 +253,9 @@ def _differential(summary: SlideSummary) -> Table:
 
 def _blasts(summary: SlideSummary) -> Text:
     blasts = summary.blasts
-    number = f"{_BLAST_MARK} Blasts: {blasts.count} ({blasts.percent:.1f} %). "
+    number = f"{_BLAST_MARK} Blasts: {blasts.count} ({blasts.percent:.1f} %). " + (
+        "" if blasts.count else "That does not exclude them. "
+    )
     return Text.assemble((number, "bold red" if blasts.count else "bold"), _plain(blasts.note))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from engines.adapt.pseudo import NOTHING, Found, best_part, join
 from engines.adapt.quadrant import Quadrant
 from engines.decode import Thresholds
-from engines.detections import Int64
+from engines.detections import Float32, Int64
 
 THRESHOLDS = Thresholds(confidence=0.25, iou=0.5, max_detections=300, agnostic=False)
 """What becomes a pseudo-label, in both domains."""
@@ -72,3 +72,13 @@ def mix(source: Found, target: Found, quadrant: Quadrant, hw: tuple[int, int]) -
         ]
     )
     return mixed, float((mixed.scores > SURE).mean()) if len(mixed) else 0.0
+
+
+def left_regions(ignored: Float32, quadrant: Quadrant, hw: tuple[int, int]) -> Float32:
+    """What of the source's regions to ignore still shows where `quadrant` was pasted over; both (M, 4) x1 y1 x2 y2 in 0..1."""
+    left, scale = [ignored[:0]], np.array([hw[1], hw[0]] * 2, np.float32)
+    for rows, columns in (q.slices(hw) for q in Quadrant if q is not quadrant):
+        low, high = np.array([columns.start, rows.start] * 2) / scale, np.array([columns.stop, rows.stop] * 2) / scale
+        cut = ignored.clip(low, high).astype(np.float32)
+        left.append(cut[(cut[:, 2:] > cut[:, :2]).all(1)])
+    return np.concatenate(left)

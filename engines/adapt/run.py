@@ -18,6 +18,7 @@ from engines.data.leukemiaattri import has_labels, read_split, read_unlabelled
 from engines.errors import DataError
 from engines.progress import SILENT, Reporter
 from engines.taxonomy import read_taxonomy
+from engines.training.agreement import DataDigest
 from engines.training.dataset import load_sets
 from engines.training.hyper import SETS
 from engines.training.loop import Run
@@ -71,10 +72,11 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
         device=request.device,
         initial=None if last.exists() else request.initial,
         data=tuple(folder.name for folder, _ in folders),
+        labels=DataDigest.of(image for one in images for image in one),
     )
     trainer = AdaptTrainer(run, _adaptation(request), labelled + unlabelled if request.oracle else labelled, unlabelled, taxonomy)
-    if last.exists():
-        trainer.resume(last)
+    if last.exists() and (note := trainer.resume(last)):
+        reporter.warning(note)
     request.keep()
     fit(trainer, reporter, f"attridet adapt --out {request.out} --resume")
     reporter.message(f"written: {last}, and results.csv beside it")

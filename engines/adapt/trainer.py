@@ -6,7 +6,7 @@ The loop, its schedule, checkpoints and resume are those of `engines.training.lo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -20,14 +20,24 @@ from engines.adapt.pseudo import Found, delta, divide, pseudo_labels, targets
 from engines.adapt.recolour import recolour
 from engines.data.augment import Sample
 from engines.detections import Image
+from engines.errors import EnginesError
 from engines.network import AttriDet
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
-from engines.training.dataset import Batch, TrainingSet, collate
-from engines.training.loop import Run, Trainer
+from engines.training.dataset import Batch, Item, TrainingSet, collate
+from engines.training.loop import Judge, Progress, Run, Trainer
 
 Method = Literal["source-only", "confmix", "daca"]
 METHODS: tuple[Method, ...] = ("source-only", "confmix", "daca")
-Row = tuple[Tensor, Tensor, Tensor]
+
+
+LEAST_TAUGHT = 0.1
+"""Share of the steps in which the target must teach, else the run is no adaptation."""
+
+
+class NotTaughtError(EnginesError):
+    """A run is over in which the target hardly taught. Lower the confidence, or start from a network that finds cells there."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,17 @@ class PairedBatch(Batch):
     target: Tensor
 
 
-class PairedSet(Dataset[tuple[Row, Row]]):
+@dataclass(frozen=True, eq=False)
+class Made:
+    """Pictures made of the target's, (B', 3, H, W) uint8, and their targets and regions to ignore, as the loss takes them."""
+
+    images: Tensor
+    targets: Tensor
+    ignored: Tensor | None
+    gamma: float
+
+
+class PairedSet(Dataset[tuple[Item, Item]]):
     """Item i: sample i of the source and of the target, a pure function of seed, epoch and i. The target must not be the shorter."""
 
     def __init__(self, source: TrainingSet, target: TrainingSet, recoloured: float = 0.0) -> None:
@@ -82,7 +102,7 @@ class PairedSet(Dataset[tuple[Row, Row]]):
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, position: int) -> tuple[Row, Row]:
+    def __getitem__(self, position: int) -> tuple[Item, Item]:
         source, target = self.source[position], self.target[position]
         rng = np.random.default_rng([self.source.seed, self.source.epoch, position, 2])
         if rng.random() < self.recoloured:
@@ -92,10 +112,10 @@ class PairedSet(Dataset[tuple[Row, Row]]):
         return source, target
 
 
-def collate_pairs(items: Sequence[tuple[Row, Row]]) -> PairedBatch:
+def collate_pairs(items: Sequence[tuple[Item, Item]]) -> PairedBatch:
     """Stack source and target samples."""
     source = collate([s for s, _ in items])
-    return PairedBatch(source.images, source.targets, source.attributes, torch.stack([t[0] for _, t in items]))
+    return PairedBatch(**vars(source), target=torch.stack([t[0] for _, t in items]))
 
 
 class AdaptTrainer(Trainer):
@@ -114,6 +134,7 @@ class AdaptTrainer(Trainer):
     ) -> None:
         super().__init__(replace(run, variances=True), samples, taxonomy)
         self.adaptation = adaptation
+        self.target_pictures = len(unlabelled)
         if adaptation.method == "source-only" and not adaptation.recolour:
             return
         blank = [Sample(s.image, s.boxes[:0], s.labels[:0]) for s in unlabelled]
@@ -126,27 +147,56 @@ class AdaptTrainer(Trainer):
     def _settings(self) -> dict[str, Any]:
         return {**super()._settings(), "adaptation": asdict(self.adaptation)}
 
+    def fit(
+        self,
+        report: Callable[[Progress], None] = lambda _: None,
+        judge: Judge | None = None,
+        after_epoch: Callable[[Mapping[str, float]], None] = lambda _: None,
+    ) -> float:
+        """As `Trainer.fit`; also raises NotTaughtError at the end of a run in which the target hardly taught."""
+        best = super().fit(report, judge, after_epoch)
+        rows = [row for row in self.history if "target_steps" in row]
+        steps, taught = len(rows) * self.batches, int(sum(row["target_steps"] for row in rows))
+        if taught < LEAST_TAUGHT * steps:
+            found = int(sum(row["pseudo_labels"] for row in rows))
+            what = f"no box of {self.target_pictures} target pictures" if not found else f"only {found} boxes of the target pictures"
+            alone = "from the source alone" if not taught else f"from the target in {taught} of {steps} steps only"
+            raise NotTaughtError(
+                f"{what} passed {self.confidence:g}: this run learnt {alone}. Lower --confidence, or start from a network that "
+                f"finds cells on the target (attridet evaluate shows it); {self.run.folder}/last.pt is kept"
+            )
+        return best
+
+    @property
+    def confidence(self) -> float:
+        """Score from which a box becomes a pseudo-label."""
+        published = confmix.THRESHOLDS if self.adaptation.method == "confmix" else daca.THRESHOLDS
+        return published.confidence if self.adaptation.confidence is None else self.adaptation.confidence
+
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The source's joint loss, and weight x the loss of what was made of the target (part `target`)."""
         total, parts = super().joint_loss(batch)
         if not isinstance(batch, PairedBatch) or self.adaptation.method == "source-only":
             return total, parts
-        made = self._mixed(batch) if self.adaptation.method == "confmix" else self._composed(batch)
+        believed = self._believed(batch.target)
+        made = self._mixed(batch, believed) if self.adaptation.method == "confmix" else self._composed(batch, believed)
+        taught = {
+            "pseudo_labels": torch.tensor(float(sum(len(sure) for sure, _ in believed))),
+            "target_steps": torch.tensor(float(made is not None)),
+        }
         if made is None:
-            return total, {**parts, "target": torch.zeros(()), "gamma": torch.zeros(())}
-        images, wanted, gamma = made
-        levels, _ = self.forward(self.model, images)
-        loss, _ = self.detection_loss(levels, wanted.to(self.device))
+            return total, {**parts, "target": torch.zeros(()), "gamma": torch.zeros(()), **taught}
+        levels, _ = self.forward(self.model, made.images)
+        loss, _ = self.detection_loss(levels, made.targets.to(self.device), made.ignored)
         # The loss is a sum over pictures: where some gave nothing to learn from, the others do not count for more.
-        part = gamma * self.adaptation.weight * loss
-        return total + part, {**parts, "target": part.detach() / len(batch.images), "gamma": torch.tensor(gamma)}
+        part = made.gamma * self.adaptation.weight * loss
+        return total + part, {**parts, "target": part.detach() / len(batch.images), "gamma": torch.tensor(made.gamma), **taught}
 
     def _believed(self, images: Tensor) -> list[tuple[Found, Found]]:
         """For each picture of a batch the teacher's pseudo-labels, and the boxes of which it is unsure (see `Adaptation.unsure`)."""
         adaptation = self.adaptation
         published = confmix.THRESHOLDS if adaptation.method == "confmix" else daca.THRESHOLDS
-        confidence = published.confidence if adaptation.confidence is None else adaptation.confidence
-        lowest = confidence if adaptation.unsure is None else min(confidence, adaptation.unsure)
+        lowest = min(self.confidence, adaptation.unsure or self.confidence)
         model = self.model if adaptation.teacher == "student" else self.ema.model
         assert isinstance(model, AttriDet)
         with torch.no_grad():
@@ -154,15 +204,15 @@ class AdaptTrainer(Trainer):
         trust = delta(self.iteration / max(self.total_iterations, 1))
         size = images.shape[3], images.shape[2]
         found = pseudo_labels(model, levels, replace(published, confidence=lowest), trust)
-        return [divide(Found(f.boxes.clip(0, (*size, *size)), f.classes, f.scores), confidence) for f in found]
+        return [divide(Found(f.boxes.clip(0, (*size, *size)), f.classes, f.scores), self.confidence) for f in found]
 
-    def _mixed(self, batch: PairedBatch) -> tuple[Tensor, Tensor, float] | None:
-        """ConfMix's pictures, their targets and gamma; None where the teacher found nothing in any target picture."""
+    def _mixed(self, batch: PairedBatch, target: Sequence[tuple[Found, Found]]) -> Made | None:
+        """ConfMix's pictures; None where the teacher found nothing in any target picture."""
         hw = (batch.images.shape[2], batch.images.shape[3])
-        target = self._believed(batch.target)
         pseudo = self.adaptation.source_boxes == "pseudo"
         source = [sure for sure, _ in self._believed(batch.images)] if pseudo else truths(batch)
-        images, found, sure, boxes = [], [], 0.0, 0
+        images: list[Tensor] = []
+        found, ignored, sure, boxes = [], [], 0.0, 0
         for number, (one, unsure) in enumerate(target):
             quadrant = confmix.surest(one, hw, unsure)
             if quadrant is None:
@@ -171,17 +221,21 @@ class AdaptTrainer(Trainer):
             image = batch.images[number].clone()
             where = (slice(None), *quadrant.slices(hw))
             image[where] = batch.target[number][where]
+            regions = batch.ignored[batch.ignored[:, 0] == number, 1:].numpy()
+            ignored.append(np.pad(confmix.left_regions(regions, quadrant, hw), ((0, 0), (1, 0)), constant_values=len(images)))
             images.append(image)
             found.append(mixed)
             sure, boxes = sure + gamma * len(mixed), boxes + len(mixed)
-        return (torch.stack(images), targets(found, hw), sure / max(boxes, 1)) if images else None
+        if not images:
+            return None
+        return Made(torch.stack(images), targets(found, hw), torch.from_numpy(np.concatenate(ignored)), sure / max(boxes, 1))
 
-    def _composed(self, batch: PairedBatch) -> tuple[Tensor, Tensor, float] | None:
-        """DACA's pictures and their targets; None where the teacher found nothing in any target picture."""
+    def _composed(self, batch: PairedBatch, target: Sequence[tuple[Found, Found]]) -> Made | None:
+        """DACA's pictures, without a part of the source; None where the teacher found nothing in any target picture."""
         hw = (batch.images.shape[2], batch.images.shape[3])
         rng = np.random.default_rng([self.run.seed, 7, self.iteration])
         images, boxes = [], []
-        for number, (one, unsure) in enumerate(self._believed(batch.target)):
+        for number, (one, unsure) in enumerate(target):
             corner = daca.surest(one, hw, unsure)
             if corner is None:
                 continue
@@ -193,7 +247,7 @@ class AdaptTrainer(Trainer):
             if len(found):
                 images.append(torch.from_numpy(image.transpose(2, 0, 1).copy()))
                 boxes.append(found)
-        return (torch.stack(images), targets(boxes, hw), 1.0) if images else None
+        return Made(torch.stack(images), targets(boxes, hw), None, 1.0) if images else None
 
 
 def truths(batch: Batch) -> list[Found]:

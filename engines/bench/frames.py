@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from engines.detections import Image
 from engines.errors import DataError
 from engines.film import Film, Microscope
+from engines.pictures import PICTURE_SUFFIXES, read_image
 
 RENDERED = "rendered"
 _SEED, _CASE = 7, "AML"
 _STEP_UM = (190.0, 110.0)  # about a field at 100x
 _COLUMNS = 12
-_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 
 
 def words(source: str) -> str:
@@ -40,15 +37,12 @@ def frames_of(source: str, count: int, progress: Callable[[int, int], None] | No
                 progress(number + 1, count)
         return images
     folder = Path(source)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES) if folder.is_dir() else []
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES) if folder.is_dir() else []
     if not paths:
         raise DataError(f"{folder}: holds no picture. Name a folder of pictures, or `{RENDERED}`.")
     chosen = [paths[i * len(paths) // min(count, len(paths))] for i in range(min(count, len(paths)))]
     for number, path in enumerate(chosen, 1):
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise DataError(f"{path}: cannot be decoded as an image; replace or remove it")
-        images.append(np.asarray(picture, np.uint8))
+        images.append(read_image(path))
         if progress is not None:
             progress(number, len(chosen))
     return images

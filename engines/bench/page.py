@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 from engines.bench.measure import OURS, RUNTIME, WHOLE, Measured, Row
-from engines.bench.section import machine_words
+from engines.bench.section import STAGE_WORDS, engine_lines, section_head
 from engines.bench.spread import Percentiles, Spread
 
-STAGE_WORDS = {
-    "preprocess": "preprocess: letterbox",
-    "detector": "detector graph",
-    "nms": "non-maximum suppression",
-    "attributes": "attribute graph",
-}
 
-
-def section_text(measured: Measured, frames: str, command: str, day: date) -> str:
+def section_text(measured: Measured, frames: str, command: str) -> str:
     """The section in Markdown, ending in a newline. frames: what the pictures are; command: what reproduces it."""
     m, engine, host = measured, measured.engine, measured.machine
     sizes = " and ".join(f"{w} x {h}" for w, h in m.sizes_px) if len(m.sizes_px) < 4 else f"{len(m.sizes_px)} sizes of"
-    threads = f"{m.settings.threads} {'thread' if m.settings.threads == 1 else 'threads'}"
     others = sorted({row.software for row in m.rows if row.key not in OURS})
     lines = [
-        f"## An engine alone: {engine.name}, {engine.precision}",
-        "",
-        f"`{command}`, {day:%Y-%m-%d}.",
-        "",
-        machine_words(host, m.load),
-        f"- Software: Python {host.python}, {engine.runtime} with {threads}, OpenCV {host.opencv}"
-        + "".join(f"; {words}" for words in others)
-        + ".",
-        f"- Engine: {engine.name} {engine.version}, {engine.precision}, input {engine.input_hw[1]} x {engine.input_hw[0]} px, digest "
-        f"`{engine.digest}`{'' if not engine.gate_fault else f'; **not gated**: it {engine.gate_fault}'}.",
+        *section_head(f"An engine alone: {engine.name}, {engine.precision}", command, host, m.load),
+        *engine_lines(engine, m.settings.threads, host, others),
         f"- Input: {m.frames} pictures of {sizes} px held in memory ({frames}), with {m.cells} cells, read in {m.attribute_runs} runs "
         "of the attribute graph.",
         f"- {m.settings.rounds} rounds, in each every row once over all pictures, in turned order, all on the same cores. Frames a "

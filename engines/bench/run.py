@@ -13,7 +13,7 @@ from engines.bench.peers import PEERS
 from engines.bench.request import BenchRequest
 from engines.bench.section import put_section
 from engines.errors import DataError
-from engines.files import write_json, write_whole
+from engines.files import write_json, write_result
 from engines.progress import SILENT, Reporter
 
 
@@ -42,9 +42,9 @@ def bench(request: BenchRequest, reporter: Reporter = SILENT) -> BenchResult:
         from engines.bench.plot import frame_times
         from engines.plot_style import png
 
-        write_whole(request.plot, png(frame_times(measured, words(request.frames))))
+        write_result(request.plot, png(frame_times(measured, words(request.frames))))
     if request.page is not None:
-        put_section(request.page, request.section, section_text(measured, words(request.frames), request.command, now.date()))
+        put_section(request.page, request.section, section_text(measured, words(request.frames), request.command))
     return BenchResult(measured, tuple(path for path in (request.json, request.plot, request.page) if path is not None))
 
 

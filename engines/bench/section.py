@@ -1,13 +1,16 @@
-"""A section of a Markdown page of benchmarks, between markers, and the line that says on what machine it was measured."""
+"""A section of a Markdown page of benchmarks, between markers, and its first lines: command, machine, software, engine."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 
 from engines.bench.machine import Machine
 from engines.errors import DataError
-from engines.files import make_folder, write_whole
+from engines.files import make_folder, write_result
+from engines.runtime.base import EngineInfo
 
 _HEAD = """# Benchmarks
 
@@ -16,13 +19,44 @@ run it on your machine before you rely on a number. Speed only: what the network
 """
 
 
-def machine_words(host: Machine, load: float) -> str:
-    """The line of a section that names the machine. load: average of the minute before the measurement."""
+STAGE_WORDS = {
+    "preprocess": "preprocess: letterbox",
+    "detector": "detector graph",
+    "nms": "non-maximum suppression",
+    "attributes": "attribute graph",
+}
+
+
+def section_head(title: str, command: str, host: Machine, load: float) -> list[str]:
+    """The first lines of a section: title, the command that reproduces it and the day, the machine. load: of the minute before."""
     memory = f", {host.memory_gib:.0f} GiB" if host.memory_gib is not None else ""
     mode = f", power mode {host.power_mode}" if host.power_mode else ""
     busy = ": **the machine was busy, so times are longer than they need be**" if load > 0.5 * host.cores else ""
-    cores = f"{host.cores} {'core' if host.cores == 1 else 'cores'}"
-    return f"- Machine: {host.processor}, {cores}{memory}, {host.system}{mode}; load average {load:.1f} before the run{busy}."
+    machine = f"{host.processor}, {count(host.cores, 'core')}{memory}, {host.system}{mode}"
+    day = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+    return [
+        f"## {title}",
+        "",
+        f"`{command}`, {day}.",
+        "",
+        f"- Machine: {machine}; load average {load:.1f} before the run{busy}.",
+    ]
+
+
+def engine_lines(engine: EngineInfo, threads: int, host: Machine, others: Sequence[str] = ()) -> list[str]:
+    """The lines that name the software, that of `others` too, and the engine with its digest and whether it passed its gate."""
+    software = "; ".join((f"Python {host.python}, {engine.runtime} with {count(threads, 'thread')}, OpenCV {host.opencv}", *others))
+    ungated = f"; **not gated**: it {engine.gate_fault}" if engine.gate_fault else ""
+    return [
+        f"- Software: {software}.",
+        f"- Engine: {engine.name} {engine.version}, {engine.precision}, input {engine.input_hw[1]} x {engine.input_hw[0]} px, "
+        f"digest `{engine.digest}`{ungated}.",
+    ]
+
+
+def count(n: int, what: str) -> str:
+    """ "1 thread", "2 threads"."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def put_section(path: Path, name: str, text: str | None) -> None:
@@ -45,4 +79,4 @@ def put_section(path: Path, name: str, text: str | None) -> None:
     else:
         after = f"{before.rstrip()}\n\n{block}\n"
     make_folder(path.absolute().parent)
-    write_whole(path, after.encode())
+    write_result(path, after.encode())

@@ -24,13 +24,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from engines.bench.machine import Machine
 from engines.bench.section import put_section
 from engines.bench.training_page import TrainingMeasured, print_training, rows_of, training_text
-from engines.bench.training_programs import CLASSES, OURS, PEERS, PeerError, Pictures, Program, Settings, told_size, versions
+from engines.bench.training_programs import CLASSES, OURS, PEERS, PeerError, Pictures, Program, Settings, printed_size, versions
 from engines.errors import DataError, EnginesError
+from engines.pictures import PICTURE_SUFFIXES
 
 SECTION = "training-speed"
 _LOOK_S = 0.02
 _LONGEST_EPOCH_S = 1800.0
-_IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 
 
 @dataclass
@@ -49,7 +49,7 @@ def lay_out(data: Path, count: int, batch: int, folder: Path) -> Pictures:
     Rounded down to whole batches. Raises DataError naming the folder that lacks pictures or labels.
     """
     images, labels = data / "Images" / "train", data / "txt_labels" / "AttriDet" / "train"
-    found = sorted(p for p in images.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES) if images.is_dir() else []
+    found = sorted(p for p in images.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES) if images.is_dir() else []
     labelled = [p for p in found if (labels / f"{p.stem}.txt").is_file()]
     count = min(count, len(labelled)) // batch * batch
     if not count:
@@ -101,7 +101,7 @@ def train_once(program: Program, settings: Settings, pictures: Pictures, folder:
         finally:
             _end(process)
     seen = pictures.count * (settings.epochs - 2)
-    return seen / (last - first), 1e3 * (last_processor - first_processor) / seen, told_size(log.read_text(errors="replace"))
+    return seen / (last - first), 1e3 * (last_processor - first_processor) / seen, printed_size(log.read_text(errors="replace"))
 
 
 class _EndedError(Exception):

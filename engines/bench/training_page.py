@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from engines.bench.machine import Machine
-from engines.bench.section import machine_words
+from engines.bench.section import count, section_head
 from engines.bench.spread import Spread
 from engines.bench.training_programs import CLASSES, Program, Settings
 
@@ -69,18 +68,14 @@ def training_text(measured: TrainingMeasured, command: str) -> str:
     m, host = measured, measured.machine
     heads, same = "".join(f" ÷ {peer.label} |" for peer in m.peers), m.settings
     lines = [
-        "## Training speed",
-        "",
-        f"`{command}`, {datetime.now(timezone.utc):%Y-%m-%d}.",
-        "",
-        machine_words(host, m.load),
+        *section_head("Training speed", command, host, m.load),
         f"- Software: Python {host.python}, torch {m.torch}; {'; '.join(peer.software for peer in m.peers)}. Others' programs run in "
         f"an environment of their own (`pip install {' '.join(peer.key for peer in m.peers)}`; PYTHON is its Python) and are no "
         "part of this project.",
         f"- The same for all: {m.pictures} pictures of `{m.data}` held in memory, {same.imgsz} px, batches of {same.batch}, "
-        f"{_count(same.threads, 'thread')}, size n with {CLASSES} classes from random weights, SGD with momentum, mosaic and the "
+        f"{count(same.threads, 'thread')}, size n with {CLASSES} classes from random weights, SGD with momentum, mosaic and the "
         "published augmentation (set low), EMA, a checkpoint after each epoch, no autoanchor, no plots.",
-        f"- {_count(m.rounds, 'round')}, in each every program once, in turned order; {_count(m.epochs, 'epoch')} of a training "
+        f"- {count(m.rounds, 'round')}, in each every program once, in turned order; {count(m.epochs, 'epoch')} of a training "
         "counted, after a first one. Median, smallest and largest; a quotient is of the same round.",
         "",
         f"| training | arithmetic | processes for pictures | pictures/s | smallest to largest |{heads} processor ms a picture |",
@@ -110,10 +105,6 @@ def _line(row: Row, peers: Sequence[Program]) -> str:
 
 def _range(spread: Spread) -> str:
     return f"{spread.low:.2f} to {spread.high:.2f}"
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _differences(measured: TrainingMeasured) -> list[str]:

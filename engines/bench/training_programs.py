@@ -127,7 +127,7 @@ def versions(python: Path, *packages: str) -> list[str]:
     return done.stdout.split()
 
 
-def told_size(log: str) -> str:
+def printed_size(log: str) -> str:
     """What a peer prints of its network: "2,511,194 parameters, 7.2 GFLOPs at 640 px", or "" where it printed none."""
     match = re.search(r"summary.*?([\d,]+) parameters.*?([\d.]+) GFLOPs", log)
     return f"{int(match[1].replace(',', '')):,} parameters, {match[2]} GFLOPs at 640 px" if match else ""

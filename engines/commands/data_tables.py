@@ -21,7 +21,7 @@ from engines.data.faults import Fault
 from engines.data.layout import patient_of
 from engines.data.splits import Plan
 from engines.data.vocabulary import NOT_APPLICABLE
-from engines.files import write_whole
+from engines.files import write_result
 from engines.taxonomy import UNKNOWN, Taxonomy
 
 _wide = partial(table_of, padding=(0, 1, 0, 0))
@@ -38,7 +38,7 @@ def print_check(found: Checked, root: Path, json_file: Path | None, every: bool)
     _print_findings(console, "Faults", found.faults, "red", every, FIRST)
     _print_findings(console, "Notes", found.notes, "yellow", every, FIRST // 3)
     if json_file is not None:
-        write_whole(json_file, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
+        write_result(json_file, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
     verdict = f"[bold red]{_many(len(found.faults), 'fault')}[/]" if found.faults else "[bold green]no fault[/]"
     console.print(f"{escape(str(root))}: {verdict}, {_many(len(found.notes), 'note')}", highlight=False)
 

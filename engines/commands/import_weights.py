@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +28,7 @@ def import_weights(request: ImportRequest) -> None:
     _check(request)
     from engines.commands.import_tables import LICENCE, remarks, table
     from engines.commands.terminal import Terminal
-    from engines.files import write_json
+    from engines.files import sha256_of, write_json
     from engines.network.foreign import import_weights as take
     from engines.network.weights import save_weights
     from engines.taxonomy import LEUKEMIA_ATTRI
@@ -40,7 +39,7 @@ def import_weights(request: ImportRequest) -> None:
         if not attributes:
             raise DataError(f"{request.attribute_cnn}: no attribute of it was taken, so --covered-only would leave none; leave it out")
         model, transfer = take(request.file, request.attribute_cnn, replace(LEUKEMIA_ATTRI, attributes=attributes), request.seed)
-    files = {path.name: _digest(path) for path in (request.file, request.attribute_cnn) if path is not None}
+    files = {path.name: sha256_of(path) for path in (request.file, request.attribute_cnn) if path is not None}
     told = {"files": files, "seed": request.seed, "licence": LICENCE}
     summary = {k: v for k, v in transfer.to_dict().items() if k not in ("entries", "left_out", "replaced")}
     save_weights(model, request.out, {"imported": {**told, **summary}})
@@ -63,12 +62,3 @@ def _check(request: ImportRequest) -> None:
         raise DataError(f"{request.out}: is there already; name another file, or give --replace")
     if request.covered_only and request.attribute_cnn is None:
         raise DataError("--covered-only: no attribute CNN was given, so no attribute would be left; name it as the second file")
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of a file that may be larger than memory."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()

@@ -1,12 +1,14 @@
 """Training pictures: mosaic, affine jitter, HSV, flips and crops that keep every label column with its box (spec 1.8).
 
-Boxes are (N, 4) float32 x1 y1 x2 y2 in px; `labels` is (N, K) int64 carried along unchanged (class, then attributes).
-Randomness comes only from the generator that is handed in.
+Boxes are (N, 4) float32 x1 y1 x2 y2 in px; `labels` is (N, K) int64 carried along unchanged (class, then attributes). Regions to ignore
+go through the same geometry; of them whatever still shows is kept. Randomness comes only from the generator that is handed in.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,11 +22,28 @@ GREY = 114
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A picture with its boxes and label columns."""
+    """A picture with its boxes and label columns. ignored: (M, 4) float32, regions in which nothing unlabelled is background."""
 
     image: Image
     boxes: Float32
     labels: Int64
+    ignored: Float32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+
+
+_Boxes = TypeVar("_Boxes", bound=NDArray[np.floating])
+
+
+def _cut(boxes: _Boxes, x1: float, y1: float, x2: float, y2: float) -> _Boxes:
+    """The boxes cut to a window; one outside it has no area then."""
+    low, high = np.array([x1, y1] * 2, np.float32), np.array([x2, y2] * 2, np.float32)
+    return boxes.clip(low, high)  # type: ignore[return-value]  # numpy's stub forgets the type of the elements
+
+
+def _shown(regions: Sequence[Float32]) -> Float32:
+    """Those of the regions that have an area, in one array."""
+    every = np.concatenate(regions)
+    shown: Float32 = every[(every[:, 2:] > every[:, :2]).all(1)]
+    return shown
 
 
 def resize_longer_side(sample: Sample, size: int, augment: bool = True) -> Sample:
@@ -37,7 +56,7 @@ def resize_longer_side(sample: Sample, size: int, augment: bool = True) -> Sampl
     new = (max(1, int(np.ceil(width * ratio - 1e-6))), max(1, int(np.ceil(height * ratio - 1e-6))))
     image: Image = cv2.resize(sample.image, new, interpolation=interpolation)  # type: ignore[assignment]  # cv2 stub
     scale = np.array([new[0] / width, new[1] / height] * 2, np.float32)
-    return Sample(image, sample.boxes * scale, sample.labels)
+    return Sample(image, sample.boxes * scale, sample.labels, sample.ignored * scale)
 
 
 def candidates(
@@ -87,25 +106,26 @@ def warp(sample: Sample, matrix: NDArray[np.float64], scale: float, out_hw: tupl
         image = cv2.warpAffine(sample.image, matrix[:2], (width, height), borderValue=(GREY, GREY, GREY))
     else:
         image = cv2.warpPerspective(sample.image, matrix, (width, height), borderValue=(GREY, GREY, GREY))
-    n = len(sample.boxes)
-    if not n:
-        return Sample(image, sample.boxes, sample.labels)  # type: ignore[arg-type]  # cv2 stub
-    corners = np.ones((n * 4, 3))
-    corners[:, :2] = sample.boxes[:, [0, 1, 2, 3, 0, 3, 2, 1]].reshape(n * 4, 2)
-    moved = corners @ matrix.T
-    moved = (moved[:, :2] / moved[:, 2:3]).reshape(n, 4, 2)
-    boxes = np.concatenate([moved.min(1), moved.max(1)], axis=1)
-    boxes[:, [0, 2]] = boxes[:, [0, 2]].clip(0, width)
-    boxes[:, [1, 3]] = boxes[:, [1, 3]].clip(0, height)
+    boxes, ignored = (_cut(_hulls(some, matrix), 0, 0, width, height) for some in (sample.boxes, sample.ignored))
     keep = candidates(sample.boxes * scale, boxes)
-    return Sample(image, boxes[keep].astype(np.float32), sample.labels[keep])  # type: ignore[arg-type]  # cv2 stub
+    regions = _shown([ignored.astype(np.float32)])
+    return Sample(image, boxes[keep].astype(np.float32), sample.labels[keep], regions)  # type: ignore[arg-type]  # cv2 stub
+
+
+def _hulls(boxes: Float32, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Hulls of the warped corners, (N, 4) float64."""
+    corners = np.ones((len(boxes) * 4, 3))
+    corners[:, :2] = boxes[:, [0, 1, 2, 3, 0, 3, 2, 1]].reshape(-1, 2)
+    moved = corners @ matrix.T
+    moved = (moved[:, :2] / moved[:, 2:3]).reshape(-1, 4, 2)
+    return np.concatenate([moved.min(1), moved.max(1)], axis=1)
 
 
 def mosaic(rng: np.random.Generator, four: list[Sample], size: int) -> Sample:
     """Four pictures around a random centre on a canvas of 2 x `size` (spec 1.8); labels clipped to the canvas."""
     canvas = np.full((2 * size, 2 * size, 3), GREY, np.uint8)
     xc, yc = (int(rng.uniform(size / 2, 3 * size / 2)) for _ in range(2))
-    boxes, labels = [], []
+    boxes, labels, ignored = [], [], []
     for position, sample in enumerate(four):
         h, w = sample.image.shape[:2]
         left, top = position % 2 == 0, position < 2
@@ -118,12 +138,12 @@ def mosaic(rng: np.random.Generator, four: list[Sample], size: int) -> Sample:
         # A box may reach beyond the part of its picture that is shown: clip to that part, not to the canvas.
         moved = sample.boxes + offset
         whole = np.maximum((moved[:, 2] - moved[:, 0]) * (moved[:, 3] - moved[:, 1]), 1e-6)
-        moved[:, [0, 2]] = moved[:, [0, 2]].clip(x1, x2)
-        moved[:, [1, 3]] = moved[:, [1, 3]].clip(y1, y2)
+        moved = _cut(moved, x1, y1, x2, y2)
         seen = (moved[:, 2] - moved[:, 0]) * (moved[:, 3] - moved[:, 1]) / whole
         boxes.append(moved[seen > 0.1])
         labels.append(sample.labels[seen > 0.1])
-    return Sample(canvas, np.concatenate(boxes), np.concatenate(labels))
+        ignored.append(_cut(sample.ignored + offset, x1, y1, x2, y2))
+    return Sample(canvas, np.concatenate(boxes), np.concatenate(labels), _shown(ignored))
 
 
 def tile(rng: np.random.Generator, sample: Sample, width: int, height: int, cell_px: float, visible: float = 0.6) -> Sample:
@@ -139,9 +159,10 @@ def tile(rng: np.random.Generator, sample: Sample, width: int, height: int, cell
     area = np.maximum(np.prod(sample.boxes[:, 2:] - sample.boxes[:, :2], axis=1), 1e-6)
     for attempt in range(10):
         x, y = rng.uniform(0, max(room_x, 0)), rng.uniform(0, max(room_y, 0))
-        boxes = (sample.boxes - np.array([x, y, x, y], np.float32)) * np.float32(scale)
-        boxes[:, [0, 2]] = boxes[:, [0, 2]].clip(0, width)
-        boxes[:, [1, 3]] = boxes[:, [1, 3]].clip(0, height)
+        boxes, ignored = (
+            _cut((some - np.array([x, y, x, y], np.float32)) * np.float32(scale), 0, 0, width, height)
+            for some in (sample.boxes, sample.ignored)
+        )
         share = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) / (area * scale**2)
         if ((share >= visible) | (share <= 0.02)).all() or attempt == 9:
             break
@@ -154,19 +175,22 @@ def tile(rng: np.random.Generator, sample: Sample, width: int, height: int, cell
     image = cv2.resize(part, new, interpolation=interpolation)
     left = min(round((x - x0) * scale), new[0] - width)
     top = min(round((y - y0) * scale), new[1] - height)
-    return Sample(image[top : top + height, left : left + width], boxes[keep], sample.labels[keep])  # type: ignore[arg-type]  # cv2 stub
+    cut = image[top : top + height, left : left + width]
+    return Sample(cut, boxes[keep], sample.labels[keep], _shown([ignored]))  # type: ignore[arg-type]  # cv2 stub
 
 
 def patchwork(pieces: list[list[Sample]], columns: list[int], rows: list[int]) -> Sample:
     """Tiles side by side: `pieces[row][column]`, each of the size that the edges `columns` and `rows` (from 0 to the end) give."""
     canvas = np.empty((rows[-1], columns[-1], 3), np.uint8)
-    boxes, labels = [], []
+    boxes, labels, ignored = [], [], []
     for r, line in enumerate(pieces):
         for c, sample in enumerate(line):
             canvas[rows[r] : rows[r + 1], columns[c] : columns[c + 1]] = sample.image
-            boxes.append(sample.boxes + np.array([columns[c], rows[r]] * 2, np.float32))
+            corner = np.array([columns[c], rows[r]] * 2, np.float32)
+            boxes.append(sample.boxes + corner)
+            ignored.append(sample.ignored + corner)
             labels.append(sample.labels)
-    return Sample(canvas, np.concatenate(boxes), np.concatenate(labels))
+    return Sample(canvas, np.concatenate(boxes), np.concatenate(labels), np.concatenate(ignored))
 
 
 def random_window(rng: np.random.Generator, sample: Sample, least: float = 0.55, visible: float = 0.6) -> Sample:
@@ -178,15 +202,15 @@ def random_window(rng: np.random.Generator, sample: Sample, least: float = 0.55,
     for _ in range(10):
         w, h = int(width * rng.uniform(least, 1)), int(height * rng.uniform(least, 1))
         x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
-        boxes = sample.boxes - np.array([x, y, x, y], np.float32)
-        clipped = boxes.copy()
-        clipped[:, [0, 2]] = boxes[:, [0, 2]].clip(0, w)
-        clipped[:, [1, 3]] = boxes[:, [1, 3]].clip(0, h)
+        corner = np.array([x, y, x, y], np.float32)
+        boxes = sample.boxes - corner
+        clipped = _cut(boxes, 0, 0, w, h)
         area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
         share = (clipped[:, 2] - clipped[:, 0]) * (clipped[:, 3] - clipped[:, 1]) / np.maximum(area, 1e-6)
         # Neither halves that nobody could name nor slivers that would be taught as background.
         if ((share >= visible) | (share <= 0)).all():
-            return Sample(np.ascontiguousarray(sample.image[y : y + h, x : x + w]), clipped[share > 0], sample.labels[share > 0])
+            image = np.ascontiguousarray(sample.image[y : y + h, x : x + w])
+            return Sample(image, clipped[share > 0], sample.labels[share > 0], _shown([_cut(sample.ignored - corner, 0, 0, w, h)]))
     return sample
 
 
@@ -195,33 +219,33 @@ def cut_square(rng: np.random.Generator, sample: Sample, size: int, visible: flo
     height, width = sample.image.shape[:2]
     w, h = min(width, size), min(height, size)
     x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
-    boxes = sample.boxes - np.array([x, y, x, y], np.float32)
+    corner = np.array([x, y, x, y], np.float32)
+    boxes = sample.boxes - corner
     area = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1e-6)
-    boxes[:, [0, 2]] = boxes[:, [0, 2]].clip(0, w)
-    boxes[:, [1, 3]] = boxes[:, [1, 3]].clip(0, h)
+    boxes, ignored = (_cut(some, 0, 0, w, h) for some in (boxes, sample.ignored - corner))
     keep = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / area > visible
-    return Sample(np.ascontiguousarray(sample.image[y : y + h, x : x + w]), boxes[keep], sample.labels[keep])
+    return Sample(np.ascontiguousarray(sample.image[y : y + h, x : x + w]), boxes[keep], sample.labels[keep], _shown([ignored]))
 
 
 def quarter_turn(sample: Sample, turns: int) -> Sample:
     """Turn by `turns` x 90 degrees counter-clockwise, exactly."""
-    image, boxes = sample.image, sample.boxes
     for _ in range(turns % 4):
-        width = image.shape[1]
-        image = np.ascontiguousarray(np.rot90(image))
-        boxes = np.stack([boxes[:, 1], width - boxes[:, 2], boxes[:, 3], width - boxes[:, 0]], axis=1)
-    return Sample(image, boxes, sample.labels)
+        width, image = sample.image.shape[1], np.ascontiguousarray(np.rot90(sample.image))
+        boxes, ignored = (
+            np.stack([b[:, 1], width - b[:, 2], b[:, 3], width - b[:, 0]], axis=1) for b in (sample.boxes, sample.ignored)
+        )
+        sample = Sample(image, boxes, sample.labels, ignored)
+    return sample
 
 
 def flip(sample: Sample, horizontal: bool) -> Sample:
     """Mirror left-right (`horizontal`) or upside down."""
-    height, width = sample.image.shape[:2]
-    boxes = sample.boxes.copy()
-    if horizontal:
-        boxes[:, [0, 2]] = width - sample.boxes[:, [2, 0]]
-        return Sample(np.ascontiguousarray(sample.image[:, ::-1]), boxes, sample.labels)
-    boxes[:, [1, 3]] = height - sample.boxes[:, [3, 1]]
-    return Sample(np.ascontiguousarray(sample.image[::-1]), boxes, sample.labels)
+    side, low, high = (sample.image.shape[1], 0, 2) if horizontal else (sample.image.shape[0], 1, 3)
+    boxes, ignored = sample.boxes.copy(), sample.ignored.copy()
+    for some in (boxes, ignored):
+        some[:, [low, high]] = side - some[:, [high, low]]
+    image = sample.image[:, ::-1] if horizontal else sample.image[::-1]
+    return Sample(np.ascontiguousarray(image), boxes, sample.labels, ignored)
 
 
 def jitter_hsv(rng: np.random.Generator, image: Image, h: float, s: float, v: float) -> Image:
@@ -238,4 +262,5 @@ def mixup(rng: np.random.Generator, one: Sample, two: Sample) -> Sample:
     """Blend two pictures of one size with a Beta(32, 32) weight; both keep their labels."""
     weight = float(rng.beta(32.0, 32.0))
     image = (one.image * weight + two.image * (1 - weight)).astype(np.uint8)
-    return Sample(image, np.concatenate([one.boxes, two.boxes]), np.concatenate([one.labels, two.labels]))
+    labels, ignored = np.concatenate([one.labels, two.labels]), np.concatenate([one.ignored, two.ignored])
+    return Sample(image, np.concatenate([one.boxes, two.boxes]), labels, ignored)

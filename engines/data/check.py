@@ -15,6 +15,7 @@ from typing import Any
 from engines.data.census import Census, count, in_order, together
 from engines.data.faults import Fault, Kind, Level, Place
 from engines.data.layout import FLAT, Split, Subset, film_name, find_subsets
+from engines.data.picture_check import picture_findings
 from engines.data.pictures import Decoded, decode
 from engines.data.reading import read_labels
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
@@ -76,10 +77,7 @@ def check(root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | 
     findings: list[Fault] = []
     censuses = []
     for split in splits:
-        for path in pictures[split.label]:
-            if decoded[path].fault:
-                words = f"{decoded[path].fault}; copy it again from its source or take it out"
-                findings.append(Fault(Kind.IMAGE_CORRUPT, Place(path), words))
+        findings += picture_findings(split, decoded)
         read = read_labels(split, taxonomy, findings.append, lambda path: decoded[path].size_hw, both=True)
         censuses.append(count(split.label, read.pictures, taxonomy, read.sources))
     for subset in subsets:

@@ -13,8 +13,9 @@ from engines.data.layout import Split, find_subsets
 from engines.data.leukemiaattri import admit
 from engines.data.reading import SplitLabels
 from engines.data.vocabulary import NOT_APPLICABLE
-from engines.data.writing import Bring, bring, whole_folder, write_json, write_txt
+from engines.data.writing import Bring, bring, write_json, write_txt
 from engines.errors import DataError
+from engines.files import atomic_folder
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy, TxtLayout
 
 
@@ -74,7 +75,7 @@ def export(
     total = sum(len(one.pictures) for one in read)
     linked = copied = done = 0
     rows = []
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         for one in read:
             where = subset_root(folder, one.split, root)
             if any(picture.labels is not None for picture in one.pictures):

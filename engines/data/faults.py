@@ -40,6 +40,8 @@ class Kind(Enum):
     ORPHAN = "annotation-without-image", Level.REFUSED, "annotation of no image"
     IMAGE_ID_TWICE = "image-id-twice", Level.REFUSED, "image id given twice"
     IMAGE_CORRUPT = "image-corrupt", Level.REFUSED, "picture that cannot be decoded whole"
+    IMAGE_PAGES = "image-pages", Level.REFUSED, "file of several pages"
+    IMAGE_NOT_READ = "image-not-read", Level.REFUSED, "picture of a kind or size that is not read"
     IMAGE_SIZE = "image-size", Level.REFUSED, "size in the labels is not the picture's"
     STEM_TWICE = "stem-twice", Level.REFUSED, "two pictures share one label file"
     IMAGE_MISSING = "image-missing", Level.LEFT_OUT, "labelled picture that is missing", "labelled pictures that are missing"
@@ -64,6 +66,9 @@ class Kind(Enum):
     NAME_SPELLED = "name-spelled", Level.NOTE, "file name spelled differently in the labels"
     PATIENT_UNKNOWN = "patient-unknown", Level.NOTE, "file names name no patient"
     PATIENT_DIAGNOSES = "patient-diagnoses", Level.NOTE, "one patient, several diagnoses"
+    IMAGE_TURNED = "image-turned", Level.NOTE, "pictures turned by EXIF"
+    IMAGE_UNUSUAL = "image-unusual", Level.NOTE, "pictures that are not plain 8-bit colour"
+    FILES_NOT_READ = "files-not-read", Level.NOTE, "picture files that are not read"
     NO_LAYOUT = "no-layout", Level.NOTE, "pictures without the layout"
 
     def __init__(self, slug: str, level: Level, title: str, plural: str = "") -> None:

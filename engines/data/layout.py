@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import DataError
+from engines.pictures import PICTURE_SUFFIXES, is_hidden
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = PICTURE_SUFFIXES
 
 FLAT = "."
 """Name of the only split of a folder whose pictures lie flat in it."""
@@ -77,7 +78,7 @@ class Split:
         """Its pictures, sorted by name."""
         if self.images is None:
             return []
-        return sorted(p for p in self.images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        return sorted(p for p in self.images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(p) and p.is_file())
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _subsets_under(folder: Path, root: Path, flat: bool, depth: int) -> Iterable
         yield Subset(name, folder, (Split(name, folder, FLAT, images=folder),))
         return
     if depth:
-        for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        for child in sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p)):
             yield from _subsets_under(child, root, flat, depth - 1)
 
 
@@ -179,11 +180,11 @@ def _spelled(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p))
 
 
 def _has_pictures(folder: Path) -> bool:
-    return any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir() if p.is_file())
+    return any(p.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(p) for p in folder.iterdir() if p.is_file())
 
 
 def _name(folder: Path, root: Path) -> str:

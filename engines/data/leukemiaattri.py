@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
-import cv2
 import numpy as np
 
-from engines.data.faults import Fault, Kind, Level, Place, refuse
+from engines.data.faults import Fault, Kind, Level, refuse
 from engines.data.labels import Picture
 from engines.data.layout import FLAT, IMAGE_SUFFIXES, Split, find_splits
-from engines.data.pictures import image_size_hw
+from engines.data.picture_check import picture_findings
+from engines.data.pictures import image_size_hw, look
 from engines.data.reading import SplitLabels, read_labels
 from engines.detections import Float32, Image, Int64
-from engines.errors import DataError
+from engines.pictures import read_image
 from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy
 
 __all__ = ["IMAGE_SUFFIXES", "LabelledImage", "SplitData", "admit", "has_labels", "image_size_hw", "read_split", "read_unlabelled"]
@@ -49,10 +49,7 @@ class LabelledImage:
 
     def read(self) -> Image:
         """The picture as BGR; DataError if it cannot be decoded."""
-        image = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DataError(f"{self.path}: cannot be decoded as an image; replace or remove it")
-        return image  # type: ignore[return-value]  # cv2's stub names a wider array type
+        return read_image(self.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,15 +116,12 @@ def admit(splits: Iterable[Split], root: Path, taxonomy: Taxonomy) -> tuple[list
     what makes figures wrong. root: the folder that was asked for.
     """
     faults: list[Fault] = []
-
-    def size_of(path: Path) -> tuple[int, int] | None:
-        try:
-            return image_size_hw(path)
-        except DataError as error:
-            faults.append(Fault(Kind.IMAGE_CORRUPT, Place(path), str(error).removeprefix(f"{path}: ")))
-            return None
-
-    read = [read_labels(split, taxonomy, faults.append, size_of) for split in splits if split.images is not None]
+    read: list[SplitLabels] = []
+    for split in splits:
+        if split.images is not None:
+            looked = {path: look(path) for path in split.pictures()}
+            faults += picture_findings(split, looked)
+            read.append(read_labels(split, taxonomy, faults.append, lambda path, looked=looked: looked[path].size_hw))  # type: ignore[misc]
     refuse(faults, root)
     return read, faults
 

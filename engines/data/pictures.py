@@ -1,66 +1,54 @@
-"""Picture files as files: their size from the header, and whether they can be read whole. What is in them is not looked at."""
+"""Pictures of a data set as files: their size from the header, and whether they can be read whole."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from engines.errors import DataError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-_ORIENTATION = 0x0112
-_ON_ITS_SIDE = range(5, 9)
+from engines.picture_header import PictureHeader
+from engines.pictures import PictureError, check_pixels, inspect_picture, parse_sound, read_bytes
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What reading a picture whole gave. size_hw: None where its header could not be read. fault: empty where it is sound."""
+    """What reading a picture whole gave. header: None where it could not be read. fault: empty where it is sound.
 
-    size_hw: tuple[int, int] | None
+    kind: of the fault, as `PictureError` has it ("damaged", "pages", "HEIC", …).
+    """
+
+    header: PictureHeader | None
     digest: bytes
     fault: str = ""
+    kind: str = ""
+
+    @property
+    def size_hw(self) -> tuple[int, int] | None:
+        """Height and width in px after the turn that EXIF asks for; None where the header could not be read."""
+        return self.header.size_hw if self.header else None
 
 
 def image_size_hw(path: Path) -> tuple[int, int]:
-    """Height and width of a picture on disk as cv2 will read it, in px, from its header; DataError if it is no picture."""
-    from PIL import Image
+    """Height and width in px of a picture on disk as it will be read, from its header; DataError if it is no picture that is read."""
+    return inspect_picture(path).size_hw
 
+
+def look(path: Path) -> Decoded:
+    """What the header says, without decoding: the pixels may still be damaged."""
     try:
-        with Image.open(path) as picture:
-            return _size_hw(picture)
-    except Exception as error:  # see decode
-        raise DataError(f"{path}: cannot be decoded as an image; replace or remove it") from error
+        return Decoded(inspect_picture(path), b"")
+    except PictureError as error:
+        return Decoded(error.header, b"", error.reason, error.kind)
 
 
 def decode(path: Path) -> Decoded:
-    """Read a picture whole, as strictly as Pillow does: of a file that ends too early cv2 makes a picture with a grey rest."""
-    from PIL import Image, UnidentifiedImageError
-
+    """Read a picture whole, without keeping its pixels: whether it is sound, what its header says, a digest of its bytes."""
+    header, digest = None, b""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        return Decoded(None, b"", f"cannot be read: {error.strerror}")
-    digest = hashlib.blake2b(data, digest_size=16).digest()
-    size: tuple[int, int] | None = None
-    try:
-        with Image.open(BytesIO(data)) as picture:
-            size = _size_hw(picture)
-            picture.load()
-    except Exception as error:  # Pillow has no type of its own: OSError, SyntaxError, ValueError, struct.error, zlib.error
-        if not data:
-            return Decoded(None, digest, "the file is empty")
-        kind = "is no picture of a known kind" if isinstance(error, UnidentifiedImageError) else f"breaks off or is damaged: {error}"
-        return Decoded(size, digest, kind)
-    return Decoded(size, digest)
-
-
-def _size_hw(picture: Image) -> tuple[int, int]:
-    """Size after the turn that EXIF asks for, which cv2 makes too. A PNG without the entry in its header would be read whole for it."""
-    width, height = picture.size
-    asked = picture.format != "PNG" or "exif" in picture.info
-    return (width, height) if asked and picture.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE else (height, width)
+        data = read_bytes(path)
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        header = parse_sound(data, path)
+        check_pixels(data, header, path)
+    except PictureError as error:
+        return Decoded(header or error.header, digest, error.reason, error.kind)
+    return Decoded(header, digest)

@@ -19,8 +19,9 @@ from engines.data.labels import Picture
 from engines.data.layout import UNLABELLED, Split, find_subsets, patient_of
 from engines.data.leukemiaattri import admit
 from engines.data.reading import SplitLabels
-from engines.data.writing import Bring, bring, whole_folder, write_json, write_txt
+from engines.data.writing import Bring, bring, write_json, write_txt
 from engines.errors import DataError
+from engines.files import atomic_folder
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 KEPT = ("test",)
@@ -255,7 +256,7 @@ def write_plan(plan: Plan, out: Path, how: Bring = Bring.LINK, progress: Callabl
     jobs += [(one.split, one.split.name, one.extra, list(one.pictures)) for one in plan.kept]
     total = sum(len(pictures) for *_, pictures in jobs)
     linked = done = 0
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         for split, name, extra, pictures in jobs:
             where = subset_root(folder, split, plan.root)
             for picture in pictures:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -25,25 +23,6 @@ class Bring(str, Enum):
     LINK = "link"
     COPY = "copy"
     NONE = "none"
-
-
-@contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to write into that becomes `out` at the end, and vanishes on an error. DataError if `out` holds anything already."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: exists already; name a new folder or remove it")
-    partial = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.partial"
-    try:
-        try:
-            partial.mkdir(parents=True)
-        except OSError as error:
-            raise DataError(f"{out}: cannot be made: {error.strerror}") from error
-        yield partial
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def bring(source: Path, target: Path, how: Bring) -> bool:

@@ -13,8 +13,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from engines.detections import Float32, Image
-from engines.errors import DataError
 from engines.evaluation.picture import Example
+from engines.pictures import read_image
 from engines.plot_style import BLUE, INK, ORANGE, RED, SOFT, Dash, headline, style
 
 EACH = 4
@@ -134,9 +134,7 @@ def short(name: str) -> str:
 
 def _read(example: Example) -> tuple[Image, float]:
     """The picture in RGB, shrunk to what a page shows, and by how much."""
-    image = cv2.imread(str(example.path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{example.path}: cannot be decoded as an image; it was there when it was judged")
+    image: Any = read_image(example.path)
     scale = min(1.0, _LONGER_SIDE_PX / max(image.shape[:2]))
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

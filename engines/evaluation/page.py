@@ -20,7 +20,7 @@ from engines.evaluation.intervals import IN_WORDS, LEVEL, Interval
 from engines.evaluation.picture import ap_thresholds
 from engines.evaluation.plots import rendered
 from engines.evaluation.result import NOTICE, Evaluation
-from engines.files import make_folder, write_whole
+from engines.files import make_folder, write_result
 from engines.plot_style import DPI, jpeg
 
 _TEMPLATE = "page.html.j2"
@@ -88,10 +88,10 @@ def write_page(result: Evaluation, folder: Path, created: datetime) -> Path:
     # The page shows the examples larger, each by itself; the sheet of all of them is among the files.
     drawn = rendered(result)
     for name, (suffix, content) in drawn.items():
-        write_whole(folder / "pictures" / f"{name}.{suffix}", content)
+        write_result(folder / "pictures" / f"{name}.{suffix}", content)
     plots = {name: Plot.of(content) for name, (_, content) in drawn.items() if name != "examples"}
     page = folder / "index.html"
-    write_whole(page, html(result, plots, created).encode())
+    write_result(page, html(result, plots, created).encode())
     return page
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,9 +14,9 @@ from matplotlib.patheffects import withStroke
 
 from engines.decode import box_iou
 from engines.detections import Float32, Image, Int64
-from engines.errors import DataError
 from engines.evaluation.examples import short
 from engines.evaluation.pairs import Agreement, Disagreement, PicturePairs
+from engines.pictures import read_image
 from engines.plot_style import BLUE, BLUES, FAINT, GREEN, INK, LINE, RED, SOFT, Dash, headline, style
 
 Pen = tuple[str, Dash]
@@ -204,8 +203,4 @@ def _matrix(axes: Any, counts: Int64, more: Int64 | None, rows: Sequence[str], c
 
 def _read(pairs: PicturePairs) -> Image:
     """The picture in RGB."""
-    path = pairs.told.path
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path}: cannot be decoded as an image; it was there when it was judged")
-    return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8)
+    return np.ascontiguousarray(read_image(pairs.told.path)[:, :, ::-1])

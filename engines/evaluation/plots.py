@@ -29,7 +29,7 @@ from engines.detections import Int64
 from engines.evaluation.examples import choose, examples
 from engines.evaluation.films import FilmScore
 from engines.evaluation.result import Evaluation
-from engines.files import make_folder, write_whole
+from engines.files import make_folder, write_result
 from engines.plot_style import BLUES, FAINT, INK, LINE, ORANGE, SOFT, headline, jpeg, pens, png, style
 
 _PANELS = 12
@@ -179,7 +179,7 @@ def write_pictures(result: Evaluation, folder: Path) -> dict[str, Path]:
     written = {}
     for name, (suffix, content) in rendered(result).items():
         written[name] = folder / f"{name}.{suffix}"
-        write_whole(written[name], content)
+        write_result(written[name], content)
     return written
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.result import NOTICE, Evaluation
-from engines.files import make_folder, write_whole
+from engines.files import make_folder, write_result
 
 Row = dict[str, Any]
 
@@ -33,7 +33,7 @@ def write_sheets(result: Evaluation, folder: Path) -> list[Path]:
     for name, rows in sheets.items():
         text = _text(result, list(rows))
         if text:
-            write_whole(folder / name, text.encode())
+            write_result(folder / name, text.encode())
             written.append(folder / name)
     return written
 

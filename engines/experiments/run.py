@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from engines.bench.machine import processor
-from engines.data.writing import whole_folder
 from engines.errors import DataError, EnginesError
 from engines.experiments.plan import Plan, PlannedRun, read_plan, starts_from
 from engines.experiments.request import ExperimentRequest
 from engines.experiments.table import markdown
-from engines.files import make_folder, write_whole
+from engines.files import atomic_folder, make_folder, write_result
 from engines.progress import SILENT, Reporter
 from engines.taxonomy import read_taxonomy
 
@@ -43,7 +42,7 @@ def run_experiment(request: ExperimentRequest, reporter: Reporter = SILENT) -> s
     make_folder(request.out)
     _Experiment(plan, request, request.out.absolute(), reporter).do(wanted)
     table = markdown(plan, request.out)
-    write_whole(request.out / "table.md", table.encode())
+    write_result(request.out / "table.md", table.encode())
     return table
 
 
@@ -83,7 +82,7 @@ class _Experiment:
                 continue
             folder.parent.mkdir(exist_ok=True)
             self.reporter.message(f"{name}: making data")
-            with whole_folder(folder) as staging:
+            with atomic_folder(folder) as staging:
                 words = [word.format(**self.places, this=staging) for word in shlex.split(command)]
                 self._attridet(words, folder.with_name(f"{name}.log"), threads=False)
 
@@ -121,7 +120,7 @@ class _Experiment:
             self.reporter.message(f"{planned.name}, seed {seed}: started")
             seconds = self._attridet(words, folder / "run.log")
             done = {"command": said, "seconds": round(seconds), "machine": machine(self.request.device)}
-            write_whole(record, json.dumps(done, indent=2).encode())
+            write_result(record, json.dumps(done, indent=2).encode())
             self.reporter.message(f"{planned.name}, seed {seed}: {seconds / 60:.1f} min")
         for name in planned.score:
             score, file = self.plan.scores[name], folder / f"score-{name}.json"

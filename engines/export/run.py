@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import yaml
 from pydantic import ValidationError
 
 from engines.bundle import Bundle
-from engines.data.leukemiaattri import IMAGE_SUFFIXES
 from engines.decode import Thresholds
 from engines.detections import Image
 from engines.errors import BundleError, DataError
@@ -20,6 +18,7 @@ from engines.export.request import ExportRequest
 from engines.manifest import Card, DataSeen, Training
 from engines.network import without_variances
 from engines.network.checkpoint import load_any
+from engines.pictures import PICTURE_SUFFIXES, list_folder, read_image
 from engines.progress import SILENT, Reporter
 
 CHECK_IMAGES = 20
@@ -52,17 +51,11 @@ def check_images(folder: Path, golden: Path | None) -> list[Image]:
     """Up to 20 pictures of a folder, spread over it, the golden one first. Raises DataError naming the folder or picture."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of pictures to verify the export on")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(list_folder(folder).pictures)
     if not paths:
-        raise DataError(f"{folder}: holds no picture to verify the export on; supported: {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError(f"{folder}: holds no picture to verify the export on; supported: {', '.join(sorted(PICTURE_SUFFIXES))}")
     spread = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, CHECK_IMAGES).round().astype(int))]
-    images: list[Image] = []
-    for path in ([golden] if golden else []) + spread:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DataError(f"{path}: cannot be decoded as an image; replace or remove it")
-        images.append(np.asarray(image, np.uint8))
-    return images
+    return [read_image(path) for path in ([golden] if golden else []) + spread]
 
 
 def read_card(path: Path) -> Card:

@@ -8,8 +8,9 @@ textbook descriptions and from looking at public images; a figure measured on re
 """
 
 from engines.film.dataset import write_dataset
+from engines.film.labels import labels, require_drawable
 from engines.film.morphology import CASES
 from engines.film.optics import Microscope
 from engines.film.slide import FieldTruth, Film
 
-__all__ = ["CASES", "FieldTruth", "Film", "Microscope", "write_dataset"]
+__all__ = ["CASES", "FieldTruth", "Film", "Microscope", "labels", "require_drawable", "write_dataset"]

@@ -5,7 +5,6 @@ Train and val come from different films. Figures measured on such a folder are a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,24 +14,24 @@ from typing import Any
 import cv2
 import numpy as np
 
+from engines.data.faults import Place
+from engines.data.labels import CellLabel, Picture, PictureLabels
+from engines.data.vocabulary import NOT_APPLICABLE
+from engines.data.writing import write_json, write_txt
 from engines.errors import DataError
+from engines.files import atomic_folder
+from engines.film.labels import labels, require_drawable
 from engines.film.morphology import CASES
 from engines.film.optics import Microscope
 from engines.film.slide import FieldTruth, Film
 from engines.film.texture import rng_of
-from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN
+from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy
 
-JSON_KEYS: tuple[str, ...] = (
-    "cell_size", "nuclear_chromatio", "nuclear_shape", "nucleolus", "cytoplasm", "cytoplasmic_basophilia",
-    "cytoplasmic_vacuoles",
-)  # fmt: skip
-"""Attribute keys of the published JSON, in order and in its spelling."""
-
-NOT_APPLICABLE_JSON, NOT_APPLICABLE_TXT = 4, 2
 MIN_VISIBLE = 0.3
 """A cell of which less than this share is inside the field gets no label, as people leave slivers out."""
 
 FIELDS_PER_FILM = 10
+_INFO = {"description": "Rendered blood film for development; not images of patients.", "rendered": True}
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,7 @@ class _Job:
     count: int
     zoom: tuple[float, float]
     squeezed: float
-
-
-@dataclass(frozen=True)
-class _Field:
-    name: str
-    truth: FieldTruth
+    taxonomy: Taxonomy
 
 
 def write_dataset(
@@ -70,6 +64,7 @@ def write_dataset(
     zoom: tuple[float, float] = (0.35, 1.5),
     squeezed: float = 0.3,
     workers: int = 2,
+    taxonomy: Taxonomy = LEUKEMIA_ATTRI,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write Images, json_labels and txt_labels/AttriDet of rendered fields under `root`; returns it.
@@ -79,37 +74,37 @@ def write_dataset(
     range of sizes that a film draws from: 1 shows native pixels, 1/3 a whole 1920 px frame in 640 (lenses below 100x stop at
     0.8). `squeezed` is the share of films whose frames are a quarter to a half wider and squeezed to `size_px`, as the published
     square pictures are. `progress` is called with (fields done, fields in all). Raises DataError for an unknown domain, objective or
-    case and for a folder that already holds labels.
+    case, for a taxonomy that cannot be drawn and for a folder that already holds something.
     """
     root = Path(root)
     for split in ("train", "val"):
         if (root / "json_labels" / f"{split}.json").exists():
             raise DataError(f"{root}: already holds json_labels/{split}.json; choose an empty folder")
     _check(domains, objectives, cases)
-    jobs: list[_Job] = []
-    for split, fields, offset in (("train", fields_train, 0), ("val", fields_val, 500_000)):
-        for k in range((fields + FIELDS_PER_FILM - 1) // FIELDS_PER_FILM):
-            rng = rng_of(seed, 501, offset, k)
-            domain, objective = str(domains[k % len(domains)]), int(objectives[int(rng.integers(len(objectives)))])
-            case = str(cases[int(rng.integers(len(cases)))])
-            camera = domain if "_" in domain else f"{domain}_C{int(rng.integers(1, 3))}"
-            film_seed = seed * 1_000_000 + offset + k + 1
-            count = min(FIELDS_PER_FILM, fields - k * FIELDS_PER_FILM)
-            jobs.append(_Job(str(root), split, film_seed, case, camera, objective, size_px, count, zoom, squeezed))
-    for split in ("train", "val"):
-        (root / "Images" / split).mkdir(parents=True, exist_ok=True)
-        (root / "txt_labels" / "AttriDet" / split).mkdir(parents=True, exist_ok=True)
-    done, total = 0, fields_train + fields_val
-    written: dict[str, list[_Field]] = {"train": [], "val": []}
-    for job, fields_of_film in _run(jobs, workers):
-        written[job.split].extend(fields_of_film)
-        done += len(fields_of_film)
-        if progress is not None:
-            progress(done, total)
-    (root / "json_labels").mkdir(exist_ok=True)
-    for split, fields_written in written.items():
-        path = root / "json_labels" / f"{split}.json"
-        path.write_text(json.dumps(_coco(sorted(fields_written, key=lambda f: f.name), size_px)), encoding="utf-8")
+    require_drawable(taxonomy)
+    with atomic_folder(root) as folder:
+        jobs: list[_Job] = []
+        for split, fields, offset in (("train", fields_train, 0), ("val", fields_val, 500_000)):
+            (folder / "Images" / split).mkdir(parents=True, exist_ok=True)
+            for k in range((fields + FIELDS_PER_FILM - 1) // FIELDS_PER_FILM):
+                rng = rng_of(seed, 501, offset, k)
+                domain, objective = str(domains[k % len(domains)]), int(objectives[int(rng.integers(len(objectives)))])
+                case = str(cases[int(rng.integers(len(cases)))])
+                camera = domain if "_" in domain else f"{domain}_C{int(rng.integers(1, 3))}"
+                film_seed = seed * 1_000_000 + offset + k + 1
+                count = min(FIELDS_PER_FILM, fields - k * FIELDS_PER_FILM)
+                jobs.append(_Job(str(folder), split, film_seed, case, camera, objective, size_px, count, zoom, squeezed, taxonomy))
+        done, total = 0, fields_train + fields_val
+        written: dict[str, list[Picture]] = {"train": [], "val": []}
+        for job, pictures in _run(jobs, workers):
+            written[job.split].extend(pictures)
+            done += len(pictures)
+            if progress is not None:
+                progress(done, total)
+        for split, rendered in written.items():
+            ordered = sorted(rendered, key=lambda picture: picture.path.name)
+            write_json(folder, split, ordered, taxonomy, {"info": _INFO})
+            write_txt(folder, split, ordered, taxonomy)
     return root
 
 
@@ -135,8 +130,8 @@ def _run(jobs: list[_Job], workers: int) -> Any:
         yield from zip(jobs, pool.map(_write_film, jobs), strict=True)
 
 
-def _write_film(job: _Job) -> list[_Field]:
-    """Render, compress and label the fields of one film."""
+def _write_film(job: _Job) -> list[Picture]:
+    """Render and compress the fields of one film; returns them with their labels."""
     cv2.setNumThreads(1)
     rng = rng_of(job.film_seed, 502)
     domain, camera = job.domain.split("_")
@@ -149,7 +144,7 @@ def _write_film(job: _Job) -> list[_Field]:
     taken = (round(width * wider) if rng.random() < job.squeezed else width, height)
     span = (taken[0] * scope.um_per_px, height * scope.um_per_px)
     film = Film(job.film_seed, job.case, (max(1200.0, 6 * span[0]), max(900.0, 6 * span[1])))
-    out: list[_Field] = []
+    out: list[Picture] = []
     depth = {10: 12.0, 40: 1.2, 100: 0.35}[job.objective]
     for k in range(job.count):
         x, y = (float(rng.uniform(s, size - s)) for s, size in zip(span, film.size_um, strict=True))
@@ -166,45 +161,16 @@ def _write_film(job: _Job) -> list[_Field]:
             raise DataError(f"{path}: cannot be written; check the disk and the rights of the folder")
         keep = truth.visible >= MIN_VISIBLE
         truth = FieldTruth(*(getattr(truth, f)[keep] for f in ("cell_ids", "boxes_px", "classes", "attributes", "visible")))
-        text = "\n".join(_row(truth, n, job.size_px) for n in range(len(truth)))
-        label = Path(job.root) / "txt_labels" / "AttriDet" / job.split / f"{Path(name).stem}.txt"
-        label.write_text(text + "\n" if text else "", encoding="utf-8")
-        out.append(_Field(name, truth))
+        out.append(_labelled(path, truth, job.size_px, job.taxonomy))
     return out
 
 
-def _row(truth: FieldTruth, n: int, size_px: tuple[int, int]) -> str:
-    """One line of the TXT labels: class, centre and size as shares, seven attributes."""
-    x0, y0, x1, y1 = (float(v) for v in truth.boxes_px[n])
-    width, height = size_px
-    box = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
-    values = [NOT_APPLICABLE_TXT if v == UNKNOWN else int(v) for v in truth.attributes[n]]
-    return " ".join([str(int(truth.classes[n])), *(f"{v:.6f}" for v in box), *map(str, values)])
-
-
-def _coco(fields: list[_Field], size_px: tuple[int, int]) -> dict[str, Any]:
-    """The COCO form with the published attribute keys; ids start at 1."""
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    names = LEUKEMIA_ATTRI.classes
-    for number, field in enumerate(fields, start=1):
-        images.append({"id": number, "file_name": field.name, "width": size_px[0], "height": size_px[1]})
-        for n in range(len(field.truth)):
-            x0, y0, x1, y1 = (round(float(v), 2) for v in field.truth.boxes_px[n])
-            code = int(field.truth.classes[n])
-            values = [NOT_APPLICABLE_JSON if v == UNKNOWN else int(v) for v in field.truth.attributes[n]]
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": code,
-                    "category_name": names[code],
-                    "bbox": [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)],
-                    "area": round((x1 - x0) * (y1 - y0), 2),
-                    "iscrowd": 0,
-                    **dict(zip(JSON_KEYS, values, strict=True)),
-                }
-            )
-    info = {"description": "Rendered blood film for development; not images of patients.", "rendered": True}
-    categories = [{"id": k, "name": name} for k, name in enumerate(names)]
-    return {"info": info, "images": images, "annotations": annotations, "categories": categories}
+def _labelled(path: Path, truth: FieldTruth, size_px: tuple[int, int], taxonomy: Taxonomy) -> Picture:
+    """The picture with its cells as a label file says them: boxes in hundredths of a px, artefacts without attributes."""
+    cells = []
+    for box, code, attributes in zip(truth.boxes_px, *labels(truth, taxonomy), strict=True):
+        x0, y0, x1, y1 = (round(float(v), 2) for v in box)
+        codes = [NOT_APPLICABLE if v == UNKNOWN and taxonomy.is_artefact(int(code)) else int(v) for v in attributes]
+        cells.append(CellLabel(Place(path), int(code), (x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)), tuple(codes)))
+    size_hw = (size_px[1], size_px[0])
+    return Picture(path, size_hw, PictureLabels(path.name, Place(path), size_hw, tuple(cells)))

@@ -9,13 +9,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN
+from engines.taxonomy import UNKNOWN
 
 SIZE, CHROMATIN, SHAPE, NUCLEOLUS, CYTOPLASM, BASOPHILIA, VACUOLES = range(7)
-"""Column of each attribute, in the order of `LEUKEMIA_ATTRI`."""
+"""Columns of the attributes that are drawn."""
+ATTRIBUTES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("cell_size", ("small", "medium", "large")),
+    ("nuclear_chromatin", ("open", "coarse")),
+    ("nuclear_shape", ("regular", "irregular")),
+    ("nucleolus", ("inconspicuous", "prominent")),
+    ("cytoplasm", ("scanty", "abundant")),
+    ("cytoplasmic_basophilia", ("slight", "moderate")),
+    ("cytoplasmic_vacuoles", ("absent", "prominent")),
+)
+"""Key and values of each column; `labels` finds them in a taxonomy by these names."""
 
 NONE, MYELOBLAST, LYMPHOBLAST, NEUTROPHIL, ATYPICAL, PROMONOCYTE, MONOBLAST = range(7)
 LYMPHOCYTE, MYELOCYTE, PROMYELOCYTE, MONOCYTE, METAMYELOCYTE, EOSINOPHIL, BASOPHIL = range(7, 14)
+TYPES = (
+    "None", "Myeloblast", "Lymphoblast", "Neutrophil", "Atypical lymphocyte", "Promonocyte", "Monoblast",
+    "Lymphocyte", "Myelocyte", "Abnormal promyelocyte", "Monocyte", "Metamyelocyte", "Eosinophil", "Basophil",
+)  # fmt: skip
+"""Names of the classes that are drawn, by the film's own numbers above."""
 
 DIAMETER_UM: tuple[tuple[float, float], ...] = ((8.6, 11.6), (12.4, 15.2), (16.0, 19.5))
 """Mean diameter of a cell by its Cell Size label (small, medium, large): ranges with gaps, so that a label can be seen."""
@@ -114,7 +129,7 @@ def draw_class(rng: np.random.Generator, case: Case) -> int:
 def draw_attributes(rng: np.random.Generator, code: int) -> tuple[int, ...]:
     """Seven label codes of a cell of this class, drawn from its priors; seven times -1 for class None."""
     if code == NONE:
-        return (UNKNOWN,) * len(LEUKEMIA_ATTRI.attributes)
+        return (UNKNOWN,) * len(ATTRIBUTES)
     kind = KINDS[code]
     size = int(rng.choice(3, p=kind.size))
     rest = (rng.random(6) < np.array(kind.attributes)).astype(int)

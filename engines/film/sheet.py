@@ -25,7 +25,7 @@ from engines.film.optics import CLEAR, Image, Microscope, capture
 from engines.film.slide import Film
 from engines.film.stain import BATCHES, stain_of
 from engines.film.texture import rng_of
-from engines.taxonomy import LEUKEMIA_ATTRI
+from engines.pictures import read_image
 
 FIELDS: tuple[tuple[int, str, str, Microscope, float], ...] = (
     (11, "AML", "steel", Microscope("L", "C2", 100, 3), 0.0),
@@ -62,9 +62,9 @@ def cell_sheet(batch: str = "warm", *, each: int = 8, um_per_px: float = 0.1, si
     """A row for each type and one for artefacts, `each` cells a row, labels written under each in the attributes' order."""
     scope = Microscope("H", "C2", 100)
     rows = []
-    for code in [*range(1, len(LEUKEMIA_ATTRI.classes)), m.NONE]:
+    for code in [*range(1, len(m.TYPES)), m.NONE]:
         row = [_cell_tile(code, 100 + k, batch, scope, (um_per_px, side_px)) for k in range(each)]
-        _labelled(row[0], LEUKEMIA_ATTRI.classes[code])
+        _labelled(row[0], m.TYPES[code])
         rows.append(np.hstack(row))
     return np.asarray(np.vstack(rows), dtype=np.uint8)
 
@@ -115,9 +115,7 @@ def _pictures(folder: Path, count: int) -> list[Path]:
 
 
 def _square(path: Path) -> npt.NDArray[np.uint8]:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path}: cannot be read as a picture; remove it or name another folder")
+    image = read_image(path)
     side = min(image.shape[:2])
     y, x = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     return np.asarray(cv2.resize(image[y : y + side, x : x + side], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)

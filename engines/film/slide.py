@@ -30,6 +30,8 @@ CACHE_BYTES = 72 * 2**20
 class FieldTruth:
     """Leukocytes and artefacts of a field or an area, N of them, by ascending id.
 
+    Classes and attributes bear the film's own numbers (`morphology`); `labels.labels` gives them in a taxonomy's codes.
+
     `cell_ids` (N,) int64, unique over the film; `boxes_px` (N, 4) float32 x0, y0, x1, y1 clipped to the field (in um of the film
     where it comes from `Film.cells_in`); `classes` (N,) int64; `attributes` (N, 7) int64, -1 throughout for class None;
     `visible` (N,) float32, the share of the cell's box that lies inside.

@@ -223,7 +223,7 @@ def check_comparable(reference: NetworkEngine, candidate: NetworkEngine) -> None
     if other.precision != "fp32" and _graph_of(reference) == _graph_of(candidate):
         raise BundleError(f"{other.label}: says {other.precision}, but its detector is the reference's own. Quantise it first.")
     for what, theirs, its in (
-        ("taxonomy", mine.taxonomy.to_dict(), other.taxonomy.to_dict()),
+        ("taxonomy", mine.taxonomy.meaning, other.taxonomy.meaning),
         ("input, height and width in px", mine.input_hw, other.input_hw),
         ("way with small pictures (scale_up)", _scale_up(reference), _scale_up(candidate)),
         ("thresholds", reference.thresholds, candidate.thresholds),

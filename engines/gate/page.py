@@ -17,7 +17,7 @@ from engines.evaluation.page import Plot, page_environment
 from engines.evaluation.pair_pictures import KEY, changes, confusions, crop
 from engines.evaluation.pairs import Disagreement, Kind, worst
 from engines.evaluation.result import NOTICE
-from engines.files import make_folder, write_whole
+from engines.files import make_folder, write_result
 from engines.gate.measure import GateResult
 from engines.gate.words import points, rows, sentence, verdict
 from engines.plot_style import jpeg, png
@@ -65,17 +65,17 @@ def write_page(result: GateResult, folder: Path, created: datetime, kept: Bundle
     drawn = {}
     for name, figure in plots.items():
         content = png(figure)
-        write_whole(pictures / f"{name}.png", content)
+        write_result(pictures / f"{name}.png", content)
         drawn[name] = Plot.of(content)
     groups: dict[Kind, list[Shown]] = {}
     for number, disagreement in enumerate(worst(result.agreement), 1):
         photograph = jpeg(crop(disagreement, names))
-        write_whole(pictures / f"disagreement-{number:02d}-{disagreement.kind.name.lower()}.jpg", photograph)
+        write_result(pictures / f"disagreement-{number:02d}-{disagreement.kind.name.lower()}.jpg", photograph)
         uri = f"data:image/jpeg;base64,{base64.b64encode(photograph).decode()}"
         shown = Shown(disagreement.pairs.told.path.name, _amount(disagreement), uri)
         groups.setdefault(disagreement.kind, []).append(shown)
     page = folder / "index.html"
-    write_whole(page, html(result, drawn, groups, created, kept).encode())
+    write_result(page, html(result, drawn, groups, created, kept).encode())
     return page
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from engines.network.attribute_head import AttributeHead
-from engines.network.yolov5 import ANCHORS_PX, Taps, YOLOv5
+from engines.network.yolov5 import ANCHORS_PX, VARIANCES, Taps, YOLOv5
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 
@@ -60,20 +60,53 @@ class AttriDet(YOLOv5):
 def copy_fitting(model: AttriDet, other: AttriDet) -> list[str]:
     """Copy what fits of `other`'s parameters and buffers into `model`; returns the names that were left as they are.
 
-    Of detection layers with and without variances the rows of boxes, objectness and classes fit each other.
+    Rows of the detection layer and of the attributes' last layer are found by the names of classes, attributes and values, whatever
+    their order in the two taxonomies; a class or an attribute that `other` has not is named behind its layer. Of detection layers with
+    and without variances the rows of boxes, objectness and classes fit each other.
     """
     given, left = other.state_dict(), []
+    classes, values = ((rows(model.taxonomy), rows(other.taxonomy)) for rows in (_class_rows, _value_rows))
     for name, value in model.state_dict().items():
         start = given.get(name)
-        rows_fit = name.startswith("model.24.m.") and other.classes == model.classes
-        if start is not None and start.shape == value.shape:
+        if start is None or start.shape[1:] != value.shape[1:]:
+            left.append(name)
+        elif name.startswith("model.24.m."):
+            anchors, theirs = value.view(3, -1, *value.shape[1:]), start.view(3, -1, *start.shape[1:])
+            _copy_rows(anchors.transpose(0, 1), theirs.transpose(0, 1), *classes)
+        elif name.startswith("attribute_head.fc3."):
+            _copy_rows(value, start, *values)
+        elif start.shape == value.shape:
             value.copy_(start)
-        elif start is not None and rows_fit and start.shape[1:] == value.shape[1:]:
-            shared = 5 + model.classes
-            value.view(3, -1, *value.shape[1:])[:, :shared] = start.view(3, -1, *start.shape[1:])[:, :shared]
         else:
             left.append(name)
+    for layer, (ours, known) in (("model.24.m", classes), ("attribute_head.fc3", values)):
+        left += [f"{layer}, {name}" for name in dict.fromkeys(row[0] for row in ours if row not in known)]
     return left
+
+
+Row = tuple[str, ...]
+
+
+def _class_rows(taxonomy: Taxonomy) -> list[Row]:
+    """What each row of one anchor stands for; variances, where there are some, come behind the classes."""
+    boxes = [(f"box {i}",) for i in range(4)]
+    return [
+        *boxes,
+        ("objectness",),
+        *((f"class {name}",) for name in taxonomy.classes),
+        *((f"variance {i}",) for i in range(VARIANCES)),
+    ]
+
+
+def _value_rows(taxonomy: Taxonomy) -> list[Row]:
+    return [(f"attribute {a.name}", a.key, value) for a in taxonomy.attributes for value in a.values]
+
+
+def _copy_rows(rows: Tensor, given: Tensor, ours: list[Row], theirs: list[Row]) -> None:
+    """Copy into `rows` those of `given` that stand for the same."""
+    for row, name in zip(rows, ours, strict=False):  # a layer may lack the last names: the variances
+        if name in theirs and theirs.index(name) < len(given):
+            row.copy_(given[theirs.index(name)])
 
 
 def without_variances(model: AttriDet) -> AttriDet:

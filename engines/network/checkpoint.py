@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from engines.errors import DataError
+from engines.files import atomic_write
 from engines.network import AttriDet, copy_fitting
 from engines.network.weights import has_variances, load_weights
 from engines.taxonomy import Taxonomy
@@ -17,14 +17,9 @@ FORMAT = 1
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` (tensors and plain values only) by temporary file, fsync and rename."""
+    """Write `state` (tensors and plain values only) atomically. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(path.suffix + ".part")
-    with temporary.open("wb") as file:
-        torch.save({"format": FORMAT, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    atomic_write(path, lambda file: torch.save({"format": FORMAT, **state}, file))
 
 
 def read(path: Path) -> dict[str, Any]:

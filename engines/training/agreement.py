@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engines.data.augment import Sample
+from engines.data.leukemiaattri import LabelledImage
 from engines.errors import DataError
 from engines.network import AttriDet, checkpoint
 from engines.network.yolov5 import STRIDES
 from engines.taxonomy import Taxonomy
 from engines.training.hyper import Hyper
 
-MUST_AGREE = ("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach", "batches", "adaptation")
+MUST_AGREE = (
+    *("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach", "batches", "adaptation", "labels"),
+)
 """Without these being equal a resumed run would not make the next step of the run that it resumes."""
 
 _DEFAULTS = Hyper("").to_dict()
@@ -43,16 +48,56 @@ def must_fit(samples: Sequence[Sample], taxonomy: Taxonomy, imgsz: int, batch: i
         raise DataError(f"a training label has the class {outside[0]}; the taxonomy has 0 to {len(taxonomy.classes) - 1}")
 
 
-def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """DataError naming the setting in which the checkpoint `path` (its state `there`) differs from the run that shall resume it."""
+@dataclass(frozen=True)
+class DataDigest:
+    """What a run learns from. digest: SHA-256, hex, of names, sizes, boxes, types, attributes and regions to ignore, sorted by name.
+
+    Neither the pictures' content nor where they lie is in it.
+    """
+
+    pictures: int
+    cells: int
+    digest: str
+
+    @classmethod
+    def of(cls, images: Iterable[LabelledImage]) -> DataDigest:
+        """Of the pictures of all folders."""
+        entries, cells = [], 0
+        for image in images:
+            arrays = (np.asarray(image.size_hw), image.boxes_px, image.classes, image.attributes, image.ignored_px)
+            entries.append(repr((image.path.name, [(a.shape, a.tobytes()) for a in arrays])))
+            cells += len(image.classes)
+        return cls(len(entries), cells, hashlib.sha256("\n".join(sorted(entries)).encode()).hexdigest())
+
+
+def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """DataError naming the setting in which the checkpoint `path` (its state `there`) differs from the run that shall resume it.
+
+    Returns what could not be compared, in words; "" where all could.
+    """
+    if Taxonomy.from_dict(there["taxonomy"]).meaning != Taxonomy.from_dict(here["taxonomy"]).meaning:
+        raise DataError(
+            f"{path}: was trained with another taxonomy. Resume with its own, or start anew with this checkpoint as --initial"
+        )
     for name in MUST_AGREE:
-        if name not in there or name not in here:
+        if there.get(name) is None or here.get(name) is None:
             continue
         was, now = there[name], here[name]
         if name == "hyper":
             was = {**_DEFAULTS, **was}
         if was == now:
             continue
+        if name == "labels":
+            counts = [f"{one['pictures']} pictures with {one['cells']} labelled cells" for one in (was, now)]
+            change = (
+                f"now there are {counts[1]}"
+                if counts[0] != counts[1]
+                else "and so it is now, but names, boxes or what is labelled differ"
+            )
+            raise DataError(
+                f"{path}: was trained on {counts[0]}, {change}: the labels have changed. "
+                "Bring them back, or start anew in another folder with this checkpoint as --initial"
+            )
         if name == "batches":
             raise DataError(
                 f"{path}: an epoch had {was} batches, now it has {now}: the pictures have changed. "
@@ -67,6 +112,9 @@ def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) ->
             f"{path}: was trained with {word} {was}, now it is {now}. "
             "Resume with the settings that it has, or start anew in another folder with it as --initial"
         )
+    if here.get("labels") and not there.get("labels"):
+        return f"{path}: is of an earlier version that kept no digest of the labels; whether they have changed since cannot be told"
+    return ""
 
 
 def start_from(model: AttriDet, path: Path) -> list[str]:

@@ -25,7 +25,7 @@ def load(images: Sequence[LabelledImage], longest_px: int, advance: Callable[[],
     samples = []
     for image in images:
         labels = np.concatenate([image.classes[:, None], image.attributes], axis=1)
-        sample = Sample(image.read(), image.boxes_px, labels)
+        sample = Sample(image.read(), image.boxes_px, labels, image.ignored_px)
         if max(sample.image.shape[:2]) > longest_px:
             sample = augment.resize_longer_side(sample, longest_px, augment=False)
         samples.append(sample)
@@ -50,11 +50,13 @@ class Batch:
     """What one step learns from.
 
     images: (B, 3, H, W) uint8 RGB. targets: (n, 6) float32, picture, class, cx, cy, w, h in 0..1. attributes: (n, A) int64, -1 unknown.
+    ignored: (m, 5) float32, picture, x1, y1, x2, y2 in 0..1 of regions to ignore.
     """
 
     images: Tensor
     targets: Tensor
     attributes: Tensor
+    ignored: Tensor
 
     def pin_memory(self) -> Batch:
         """The batch with its pictures where a GPU can fetch them by itself; the loader asks for it."""
@@ -68,7 +70,11 @@ class Batch:
         return torch.cat([self.targets[:, :1], centre - half, centre + half], dim=1)
 
 
-class TrainingSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
+Item = tuple[Tensor, Tensor, Tensor, Tensor]
+"""One picture's part of each field of a `Batch`."""
+
+
+class TrainingSet(Dataset[Item]):
     """Mosaics of `size` px. `set_epoch` before each epoch; item i of epoch e never depends on what was drawn before."""
 
     def __init__(self, samples: Sequence[Sample], size: int, hyper: Hyper, seed: int) -> None:
@@ -86,7 +92,7 @@ class TrainingSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, position: int) -> Item:
         rng = np.random.default_rng([self.seed, self.epoch, position, 1])
         sample = self._composed(rng, int(self.order[position]))
         hyper = self.hyper
@@ -94,9 +100,8 @@ class TrainingSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
             sample = augment.mixup(rng, sample, self._composed(rng, int(rng.integers(len(self.samples)))))
         if hyper.blur and rng.random() < hyper.blur:
             blurred = cv2.GaussianBlur(sample.image, (0, 0), float(rng.uniform(0.4, 1.6)))
-            sample = Sample(blurred, sample.boxes, sample.labels)  # type: ignore[arg-type]  # cv2 stub
-        image = augment.jitter_hsv(rng, sample.image, hyper.hsv_h, hyper.hsv_s, hyper.hsv_v)
-        sample = Sample(image, sample.boxes, sample.labels)
+            sample = replace(sample, image=blurred)  # type: ignore[arg-type]  # cv2 stub
+        sample = replace(sample, image=augment.jitter_hsv(rng, sample.image, hyper.hsv_h, hyper.hsv_s, hyper.hsv_v))
         if rng.random() < hyper.flipud:
             sample = augment.flip(sample, horizontal=False)
         if rng.random() < hyper.fliplr:
@@ -152,23 +157,28 @@ class TrainingSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
                 cell_px = min(float(np.exp(rng.uniform(low, high))), 0.8 * min(width, height))
                 piece = augment.tile(rng, sample, width, height, cell_px)
                 image = augment.jitter_hsv(rng, piece.image, self.hyper.hsv_h, self.hyper.hsv_s / 2, self.hyper.hsv_v / 2)
-                line.append(Sample(image, piece.boxes, piece.labels))
+                line.append(replace(piece, image=image))
             pieces.append(line)
         return augment.patchwork(pieces, edges[0], edges[1])
 
-    def _tensors(self, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
+    def _tensors(self, sample: Sample) -> Item:
         n = len(sample.boxes)
         targets = np.zeros((n, 6), np.float32)
         targets[:, 1] = sample.labels[:, 0]
         targets[:, 2:4] = (sample.boxes[:, :2] + sample.boxes[:, 2:]) / 2 / self.size
         targets[:, 4:6] = (sample.boxes[:, 2:] - sample.boxes[:, :2]) / self.size
         pixels = np.ascontiguousarray(sample.image[:, :, ::-1].transpose(2, 0, 1))
-        return torch.from_numpy(pixels), torch.from_numpy(targets), torch.from_numpy(sample.labels[:, 1:].astype(np.int64))
+        ignored = np.pad(sample.ignored / np.float32(self.size), ((0, 0), (1, 0)))
+        attributes = sample.labels[:, 1:].astype(np.int64)
+        return torch.from_numpy(pixels), torch.from_numpy(targets), torch.from_numpy(attributes), torch.from_numpy(ignored)
 
 
-def collate(items: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Batch:
-    """Stack samples into a batch; targets bear the number of their picture."""
-    targets = []
-    for number, (_, rows, _) in enumerate(items):
-        targets.append(torch.cat([torch.full((len(rows), 1), float(number)), rows[:, 1:]], dim=1))
-    return Batch(torch.stack([i for i, _, _ in items]), torch.cat(targets), torch.cat([a for _, _, a in items]))
+def collate(items: Sequence[Item]) -> Batch:
+    """Stack samples into a batch; targets and regions bear the number of their picture."""
+    images, targets, attributes, ignored = zip(*items, strict=True)
+    return Batch(torch.stack(images), _numbered(targets), torch.cat(attributes), _numbered(ignored))
+
+
+def _numbered(rows: Sequence[Tensor]) -> Tensor:
+    """All rows in one, the first column the number of their picture."""
+    return torch.cat([torch.cat([torch.full((len(r), 1), float(n)), r[:, 1:]], dim=1) for n, r in enumerate(rows)])

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from engines.errors import EnginesError
 from engines.network import AttriDet, Taps, checkpoint
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from engines.training import parallel, record
-from engines.training.agreement import must_agree, must_fit, start_from
+from engines.training.agreement import DataDigest, must_agree, must_fit, start_from
 from engines.training.autoanchor import AnchorChoice, choose_anchors
 from engines.training.dataset import Batch, TrainingSet, collate
 from engines.training.ema import ModelEma
@@ -69,6 +69,7 @@ class Run:
     device: str = "cpu"
     initial: Path | None = None  # checkpoint or weights whose network is the start, head included (not its optimiser)
     data: tuple[str, ...] = field(default_factory=tuple)
+    labels: DataDigest | None = None  # a run does not go on when they have changed
     pictures: bool = False  # draw results.png after an epoch, and write TensorBoard's events where it is installed
 
 
@@ -80,7 +81,7 @@ class Progress:
     epochs: int
     batch: int
     batches: int
-    losses: dict[str, float]  # running means of this epoch: box, obj, cls, attr
+    losses: dict[str, float]  # running means of this epoch: box, obj, cls, attr; sums of `record.COUNTS`
     images_per_s: float
 
 
@@ -168,7 +169,7 @@ class Trainer:
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """L_det + lambda x L_attr of one batch, and its parts; of this process's slice, so that all processes' add up."""
         levels, taps = self.forward(self.model, batch.images)
-        total, parts = self.detection_loss(levels, batch.targets.to(self.device))
+        total, parts = self.detection_loss(levels, batch.targets.to(self.device), batch.ignored)
         if self.run.hyper.attribute == 0:  # YOLOv5 alone: the attribute head neither learns nor costs time
             return total, {**parts._asdict(), "attr": torch.zeros_like(parts.box)}
         known = (batch.attributes >= 0).any(1)
@@ -210,7 +211,7 @@ class Trainer:
         return self.best
 
     def _keep(self, losses: dict[str, float], scores: dict[str, float], seconds: float) -> None:
-        fitness = scores.get("fitness", -sum(losses.values()))
+        fitness = scores.get("fitness", -sum(value for name, value in losses.items() if name not in record.COUNTS))
         improved = fitness >= self.best  # equals count: at the start of a training every fitness is 0
         if improved:
             self.best, self.best_epoch = fitness, self.epoch
@@ -244,6 +245,7 @@ class Trainer:
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
+        means: dict[str, float] = {}
         pending, started = 0, time.monotonic()
         for number, batch in enumerate(self._loader()):
             self.iteration = self.epoch * self.batches + number
@@ -262,10 +264,10 @@ class Trainer:
                 pending = 0
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value
-            means = {name: value / (number + 1) for name, value in sums.items()}
+            means = {name: value / (1 if name in record.COUNTS else number + 1) for name, value in sums.items()}
             speed = (number + 1) * run.batch / max(time.monotonic() - started, 1e-9)
             report(Progress(self.epoch + 1, run.epochs, number + 1, self.batches, means, speed))
-        return {name: value / self.batches for name, value in sums.items()}
+        return means
 
     def _step(self) -> None:
         """One step of the optimiser with the gradients of all processes; the scaler leaves it out where float16 overflowed."""
@@ -280,7 +282,9 @@ class Trainer:
     def _settings(self) -> dict[str, Any]:
         run = self.run
         names = ("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "cosine", "detach", "amp", "autoanchor", "patience")
-        return {**{name: getattr(run, name) for name in names}, "hyper": run.hyper.to_dict(), "batches": self.batches}
+        labels = None if run.labels is None else asdict(run.labels)
+        settings = {name: getattr(run, name) for name in names}
+        return {**settings, "hyper": run.hyper.to_dict(), "batches": self.batches, "labels": labels}
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -302,10 +306,13 @@ class Trainer:
     def save(self, path: Path) -> None:
         checkpoint.save(path, self.state())
 
-    def resume(self, path: Path) -> None:
-        """Go on where `path` was written; raises DataError naming the setting if it belongs to a run with others."""
+    def resume(self, path: Path) -> str:
+        """Go on where `path` was written; raises DataError naming the setting if it belongs to a run with others.
+
+        Returns what could not be compared, in words; "" where all could.
+        """
         state = checkpoint.read(path)
-        must_agree(path, state, self._settings())
+        note = must_agree(path, state, {**self._settings(), "taxonomy": self.taxonomy.to_dict()})
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
         self.ema.updates = int(state["ema_updates"])
@@ -317,6 +324,7 @@ class Trainer:
         self.best_epoch = int(state.get("best_epoch", self.epoch))
         self.history = list(state["history"]) if "history" in state else record.read(path.parent)
         self.iteration = self.epoch * self.batches
+        return note
 
 
 def also_as(written: Path, name: Path) -> None:

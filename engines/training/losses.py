@@ -30,11 +30,6 @@ class LossWeights:
     label_smoothing: float = 0.0
 
 
-LOSS_LOW = LossWeights()
-LOSS_MED = LossWeights(cls=0.3, obj=0.7)
-"""Of YOLOv5's hyp.scratch-med, and of AttriDet's own set, hyp.scratch-high, whose loss is the same."""
-
-
 class LossParts(NamedTuple):
     """Box, objectness and class loss, weighted, a mean over the batch (not times its size); scalars without gradient."""
 
@@ -51,8 +46,10 @@ class DetectionLoss(nn.Module):
 
     levels: raw levels (B, A, ny, nx, 5+classes), or 4 more where the network has variances: the box loss is then
     `gaussian_box` in place of 1 - CIoU (spec 3.1); targets: (n, 6): image, class, centre x, centre y, width, height in 0..1; n = 0 is
-    allowed. total: scalar times the batch size; sums run in float32 at least. Formulas: CIoU (Zheng et al. 2020) with constant alpha;
-    objectness target is the box's CIoU, clamped at 0; where several targets meet in one anchor and cell the last one counts.
+    allowed. ignored: (m, 5): image, x1, y1, x2, y2 in 0..1 of regions to ignore: a cell of the grid that meets one and has no target
+    bears no objectness loss. total: scalar times the batch size; sums run in float32 at least. Formulas: CIoU (Zheng et al. 2020) with
+    constant alpha; objectness target is the box's CIoU, clamped at 0; where several targets meet in one anchor and cell the last one
+    counts.
 
     Where several processes train together, total and parts are this process's share: their sum is the loss of the whole batch.
     """
@@ -62,7 +59,7 @@ class DetectionLoss(nn.Module):
     def __init__(
         self,
         model_or_anchors: YOLOv5 | Tensor,
-        weights: LossWeights = LOSS_LOW,
+        weights: LossWeights | None = None,
         imgsz: int = 640,
         classes: int | None = None,
     ) -> None:
@@ -76,7 +73,7 @@ class DetectionLoss(nn.Module):
         levels = len(anchors)
         self.register_buffer("anchors", anchors.detach().clone(), persistent=False)
         self.classes = classes
-        self.weights = weights
+        self.weights = weights = weights or LossWeights()
         self.gain_box = weights.box * 3 / levels
         self.gain_cls = weights.cls * classes / 80 * 3 / levels
         self.gain_obj = weights.obj * (imgsz / 640) ** 2 * 3 / levels
@@ -84,7 +81,7 @@ class DetectionLoss(nn.Module):
         self.positive = 1.0 - 0.5 * weights.label_smoothing
         self.negative = 0.5 * weights.label_smoothing
 
-    def forward(self, levels: Sequence[Tensor], targets: Tensor) -> tuple[Tensor, LossParts]:
+    def forward(self, levels: Sequence[Tensor], targets: Tensor, ignored: Tensor | None = None) -> tuple[Tensor, LossParts]:
         """Total loss (scalar, times batch size) and its parts; see the class."""
         dtype = torch.float64 if levels[0].dtype == torch.float64 else torch.float32
         device = levels[0].device
@@ -107,17 +104,21 @@ class DetectionLoss(nn.Module):
                         one_hot = torch.full_like(picked[:, 5:end], self.negative)
                         one_hot[torch.arange(len(picked), device=device), match.cls] = self.positive
                         cls = cls + part * self._bce(picked[:, 5:end], one_hot, self.weights.cls_pw)
-                obj = obj + images * self._bce(level[..., 4].to(dtype), wanted, self.weights.obj_pw) * balance
+                counted = None if ignored is None or not len(ignored) else _counted(ignored, match, wanted)
+                obj = obj + images * self._bce(level[..., 4].to(dtype), wanted, self.weights.obj_pw, counted) * balance
         box, obj, cls = box * self.gain_box, obj * self.gain_obj, cls * self.gain_cls
         return (box + obj + cls) * (len(levels[0]) / images), LossParts(box.detach(), obj.detach(), cls.detach())
 
-    def _bce(self, logits: Tensor, wanted: Tensor, positive_weight: float) -> Tensor:
-        """Mean binary cross-entropy, with the focal factor (alpha 0.25) where fl_gamma > 0 (Lin et al. 2017)."""
+    def _bce(self, logits: Tensor, wanted: Tensor, positive_weight: float, counted: Tensor | None = None) -> Tensor:
+        """Mean binary cross-entropy, with the focal factor (alpha 0.25) where fl_gamma > 0 (Lin et al. 2017).
+
+        counted: 0 for what bears no loss; the mean is over all, so that the others weigh what they always do.
+        """
         weight = logits.new_tensor(positive_weight) if positive_weight != 1.0 else None
         gamma = self.weights.fl_gamma
         if gamma <= 0:
-            return functional.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weight)
-        loss = functional.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weight, reduction="none")
+            return functional.binary_cross_entropy_with_logits(logits, wanted, counted, pos_weight=weight)
+        loss = functional.binary_cross_entropy_with_logits(logits, wanted, counted, pos_weight=weight, reduction="none")
         p = logits.sigmoid()
         hit = wanted * p + (1 - wanted) * (1 - p)
         return (loss * (wanted * 0.25 + (1 - wanted) * 0.75) * (1 - hit) ** gamma).mean()
@@ -127,6 +128,17 @@ def _decode(picked: Tensor, match: Assignment) -> Tensor:
     """Boxes (M, 4) in cells, centre relative to the cell's corner."""
     s = picked[:, :4].sigmoid()
     return torch.cat((s[:, :2] * 2 - 0.5, (s[:, 2:] * 2) ** 2 * match.anchor_wh), 1)
+
+
+def _counted(ignored: Tensor, match: Assignment, grid: Tensor) -> Tensor:
+    """1 where a cell of the grid (B, A, ny, nx) bears objectness loss, 0 where it meets a region to ignore and has no target."""
+    counted = torch.ones_like(grid)
+    size = ignored.new_tensor((grid.shape[3], grid.shape[2]))
+    low, high = (ignored[:, 1:3] * size).floor().long(), (ignored[:, 3:5] * size).ceil().long()
+    for image, (x1, y1), (x2, y2) in zip(ignored[:, 0].long().tolist(), low.tolist(), high.tolist(), strict=True):
+        counted[image, :, y1:y2, x1:x2] = 0
+    counted[match.image, match.anchor, match.gj, match.gi] = 1
+    return counted
 
 
 def _write_last(grid: Tensor, match: Assignment, values: Tensor) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.files import write_whole
+from engines.files import write_result
 
 Row = Mapping[str, float]
 _DRAWING_SHARE = 0.05
@@ -35,7 +35,7 @@ class Record:
         table = csv.DictWriter(text, names)
         table.writeheader()
         table.writerows({name: round(value, 6) for name, value in row.items()} for row in history)
-        write_whole(self.folder / "results.csv", text.getvalue().encode())
+        write_result(self.folder / "results.csv", text.getvalue().encode())
         if not self.pictures:
             return
         self._to_board(history)
@@ -76,8 +76,16 @@ def read(folder: Path) -> list[dict[str, float]]:
 
 
 _SCORES = {"_map50": "AP at IoU 0.5", "_map": "AP at IoU 0.5 to 0.95", "_attr_f1": "F1 of the attributes"}
-_RUN = ("epoch", "fitness", "seconds")
+COUNTS = ("pseudo_labels", "target_steps")
+"""Of an adaptation's epoch: boxes of the target that were learnt from as labels, and batches in which the target taught at all."""
+_RUN = ("epoch", "fitness", "seconds", *COUNTS)
 LOSSES, ATTRIBUTE_LOSS = "Losses", "Loss of the attributes"
+
+
+def in_words(row: Row) -> str:
+    """Losses and counts of a row."""
+    columns = {name: value for name, value in row.items() if name in COUNTS or panel_of(name) in (LOSSES, ATTRIBUTE_LOSS)}
+    return "  ".join(f"{n} {v:.0f}" if n in COUNTS else f"{n} {v:.4f}" for n, v in columns.items())
 
 
 def panel_of(column: str) -> str:
@@ -102,4 +110,4 @@ def draw(history: Sequence[Row], path: Path) -> None:
         if title != "run" and rows:
             name = next((column.removesuffix(ending) for ending in _SCORES if column.endswith(ending)), column)
             panels.setdefault(title, {})[name] = ([row["epoch"] for row in rows], [row[column] for row in rows])
-    write_whole(path, png(training_curves(panels, f"{path.parent.name}, {len(history)} epochs")))
+    write_result(path, png(training_curves(panels, f"{path.parent.name}, {len(history)} epochs")))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_origin
 
 from engines.errors import DataError
-from engines.files import make_folder, write_whole
+from engines.files import make_folder, write_result
 from engines.options import TAXONOMY, Option, Request, option_name, options_of
 
 LEARN, NETWORK, COURSE, JUDGING, MACHINE = "What it learns from", "Network and loss", "Course", "Judging", "Machine"
@@ -32,7 +32,7 @@ class RunRequest(Request):
             if field.name not in ("out", "resume"):
                 plain[field.name] = _full(field.name, getattr(self, field.name), kind)
         make_folder(self.out)
-        write_whole(self.out / self.FILE, (json.dumps(plain, indent=2) + "\n").encode())
+        write_result(self.out / self.FILE, (json.dumps(plain, indent=2) + "\n").encode())
 
     def check_folder(self, begun: bool) -> None:
         """DataError unless a run that has `begun` is resumed, and a new one is not."""

@@ -24,13 +24,13 @@ from engines.network.engine import open_checkpoint
 from engines.progress import SILENT, Reporter
 from engines.taxonomy import Taxonomy, read_taxonomy
 from engines.training import parallel
-from engines.training.agreement import whole_strides
+from engines.training.agreement import DataDigest, whole_strides
 from engines.training.dataset import load_sets
 from engines.training.hyper import SETS, Hyper
 from engines.training.judge import FolderJudge
 from engines.training.loop import Judge, Progress, Run, Trainer
 from engines.training.phases import Phase, phases, remaining
-from engines.training.record import ATTRIBUTE_LOSS, LOSSES, panel_of
+from engines.training.record import in_words
 from engines.training.request import TrainRequest, parse_folder, recalled
 
 
@@ -51,9 +51,10 @@ class TrainResult:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """What is trained on, and what is judged on: each val split under a name of its own."""
+    """What is trained on, and what is judged on: each val split under a name of its own. labels: of what is trained on."""
 
     samples: list[Sample]
+    labels: DataDigest
     val: dict[str, tuple[SplitData, list[Sample]]]
 
 
@@ -74,7 +75,7 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
         if first:
             request.keep()
         for phase in remaining(planned):
-            trainer = _trainer(request, hyper, device, phase, pictures, taxonomy)
+            trainer = _trainer(request, hyper, device, phase, pictures, taxonomy, reporter)
             _announce(phase, trainer, reporter)
             fit(trainer, reporter, f"attridet train --out {request.out} --resume", judge)
         curves = ", results.png" if request.pictures else ""
@@ -87,8 +88,9 @@ def fit(trainer: Trainer, reporter: Reporter, to_resume: str, judge: Judge | Non
     """Train to the last epoch, an epoch a message. to_resume: the command that goes on with the run when Ctrl-C has ended it."""
 
     def after_batch(now: Progress) -> None:
-        losses = "  ".join(f"{name} {value:.4f}" for name, value in now.losses.items())
-        reporter.progress(f"epoch {now.epoch}/{now.epochs}  {losses}  {now.images_per_s:.1f} pictures/s", now.batch, now.batches)
+        reporter.progress(
+            f"epoch {now.epoch}/{now.epochs}  {in_words(now.losses)}  {now.images_per_s:.1f} pictures/s", now.batch, now.batches
+        )
 
     def after_epoch(row: Mapping[str, float]) -> None:
         reporter.message(epoch_line(row, trainer.run.epochs, trainer.best_epoch == trainer.epoch))
@@ -145,7 +147,8 @@ def _read(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, reporter: Rep
     longest_px = max(2 * imgsz if hyper.cuts_windows else imgsz, request.judge_imgsz or 0)
     read = load_sets([*train, *val.values()], longest_px, reporter.counter("reading pictures"))
     samples = [sample for (_, times), part in zip(folders, read) for sample in part * times]  # noqa: B905  # val's come after train's
-    pictures = Pictures(samples, {name: (val[name], part) for name, part in zip(val, read[len(train) :], strict=True)})
+    labels = DataDigest.of(image for images in train for image in images)
+    pictures = Pictures(samples, labels, {name: (val[name], part) for name, part in zip(val, read[len(train) :], strict=True)})
     judged = ", ".join(f"{name} ({len(images)})" for name, images in val.items())
     cells = sum(len(sample.boxes) for sample in samples)
     reporter.message(
@@ -174,7 +177,9 @@ def _judge(request: TrainRequest, hyper: Hyper, pictures: Pictures) -> FolderJud
     return FolderJudge({name: samples for name, (_, samples) in pictures.val.items()}, imgsz, scale_up=not windows)
 
 
-def _trainer(request: TrainRequest, hyper: Hyper, device: str, phase: Phase, pictures: Pictures, taxonomy: Taxonomy) -> Trainer:
+def _trainer(
+    request: TrainRequest, hyper: Hyper, device: str, phase: Phase, pictures: Pictures, taxonomy: Taxonomy, reporter: Reporter
+) -> Trainer:
     cores = os.cpu_count() or 1
     workers = request.workers if request.workers is not None else 1 if device == "cpu" else min(8, max(1, cores - 1))
     run = Run(
@@ -195,11 +200,12 @@ def _trainer(request: TrainRequest, hyper: Hyper, device: str, phase: Phase, pic
         device=device,
         initial=None if phase.begun else phase.initial,
         data=tuple(parse_folder(text)[0].name for text in request.data),
+        labels=pictures.labels,
         pictures=request.pictures,
     )
     trainer = Trainer(run, pictures.samples, taxonomy)
-    if phase.begun:
-        trainer.resume(phase.checkpoint)
+    if phase.begun and (note := trainer.resume(phase.checkpoint)):
+        reporter.warning(note)
     return trainer
 
 
@@ -229,13 +235,12 @@ def _pages(out: Path, device: str, pictures: Pictures, judge: FolderJudge, repor
 
 def epoch_line(row: Mapping[str, float], epochs: int, best: bool) -> str:
     """One epoch of the history in words: losses, then the scores of each folder."""
-    losses = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if panel_of(name) in (LOSSES, ATTRIBUTE_LOSS))
     folders = [name.removesuffix("_map50") for name in row if name.endswith("_map50")]
     scores = [
         f"{f}: AP50 {_number(row[f + '_map50'])}, AP {_number(row[f + '_map'])}, attributes' F1 {_number(row[f + '_attr_f1'])}"
         for f in folders
     ]
-    line = f"epoch {row['epoch']:.0f}/{epochs}  {losses}"
+    line = f"epoch {row['epoch']:.0f}/{epochs}  {in_words(row)}"
     return "  ".join([line, *scores]) + ("  best so far" if best and scores else "")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from device.camera.base import CameraState, CameraStatus, Frame
+from device.camera.base import CameraState, CameraStatus, Frame, SkippedPicture
 from device.display.base import PartState, ScreenView
 from device.display.overlay import draw
 from device.slide.description import describe
@@ -170,7 +170,9 @@ def views() -> dict[str, ScreenView]:
     out["lost-at-start"] = replace(idle, camera=lost)
     stalled = CameraStatus(CameraState.STALLED, "ZZCAT 5MP", "120 frames alike for 4.0 s: check the cable and the light")
     out["stalled"] = replace(base, camera=stalled, message="The picture stands still.", message_level="warn")
-    ended = CameraStatus(CameraState.ENDED, "lld_40x/val", "the folder has no more pictures", skipped=("damaged.png",))
+    ended = CameraStatus(
+        CameraState.ENDED, "lld_40x/val", "the folder has no more pictures", skipped=(SkippedPicture("damaged.png", "damaged", ""),)
+    )
     done = slide({**COUNTS, "Myeloblast": 160}, 4, SlideState.REVIEW, 31)
     tally = differential(done.cells, LEUKEMIA_ATTRI)
     out["ended"] = replace(base, camera=ended, slide=done, differential=tally, message="Slide finished.", field_counted=False)

@@ -11,7 +11,7 @@ from typing_extensions import Self
 from device.camera.simulator import SimulatorCamera
 from engines.detections import Detections, Image
 from engines.errors import InferenceError
-from engines.film import FieldTruth
+from engines.film import FieldTruth, labels
 from engines.runtime.base import EngineInfo, Inference
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
@@ -56,9 +56,10 @@ class TruthEngine:
 def as_detections(truth: FieldTruth, taxonomy: Taxonomy) -> Detections:
     """A field's truth in the form in which an engine answers."""
     probabilities = np.full((len(truth), taxonomy.n_logits), np.nan, np.float32)
+    classes, attributes = labels(truth, taxonomy)
     for column, group in enumerate(taxonomy.groups):
-        codes = truth.attributes[:, column]
+        codes = attributes[:, column]
         known = codes >= 0
         probabilities[known, group] = np.eye(group.stop - group.start, dtype=np.float32)[codes[known]]
     ones = np.ones(len(truth), np.float32)
-    return Detections(truth.boxes_px.astype(np.float32), ones, truth.classes.astype(np.int64), probabilities)
+    return Detections(truth.boxes_px.astype(np.float32), ones, classes, probabilities)

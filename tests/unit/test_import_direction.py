@@ -24,6 +24,8 @@ LAYERS = (
         "engines.detections",
         "engines.second_thread",
         "engines.files",
+        "engines.picture_header",
+        "engines.pictures",
         "engines.options",
         "engines.progress",
         "engines.version",

@@ -2,6 +2,6 @@
 
 from engines.network.foreign.account import Entry, LeftOut, Outcome, Transfer
 from engines.network.foreign.archive import ForeignWeightsError, TorchFile
-from engines.network.foreign.transfer import PUBLISHED_ATTRIBUTES, import_weights
+from engines.network.foreign.transfer import import_weights
 
-__all__ = ["PUBLISHED_ATTRIBUTES", "Entry", "ForeignWeightsError", "LeftOut", "Outcome", "TorchFile", "Transfer", "import_weights"]
+__all__ = ["Entry", "ForeignWeightsError", "LeftOut", "Outcome", "TorchFile", "Transfer", "import_weights"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from engines.data.vocabulary import class_code
 from engines.network.attridet import AttriDet
 from engines.network.foreign.account import Entry, LeftOut, Transfer, replaced_names, unusual_names
 from engines.network.foreign.archive import ForeignWeightsError, StoredTensor, TorchFile
@@ -21,20 +22,10 @@ from engines.network.foreign.modules import Network, class_names, find_network, 
 from engines.network.layers import BN_EPS
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
-PUBLISHED_ATTRIBUTES = (
-    "nuclear_chromatin",
-    "nuclear_shape",
-    "nucleolus",
-    "cytoplasm",
-    "cytoplasmic_basophilia",
-    "cytoplasmic_vacuoles",
-)
-"""Attributes of the published CNN in the order of its logits, two for each; it knows no Cell Size."""
 HEAD = "attribute_head."
 _FIRST, _ANCHORS = "model.0.conv.weight", f"{DETECT}.anchors"
 _BACKBONE = tuple(f"model.{i}." for i in range(10))
 _ABSENT = "is not in the file"
-_ARTEFACTS = frozenset(("none", "artefact", "artefacts", "artifact", "artifacts"))
 
 Conversion = Callable[[Tensor], Tensor]
 
@@ -155,12 +146,8 @@ def _class_map(names: tuple[str, ...], classes: int | None, taxonomy: Taxonomy) 
     if classes is None:
         return {}, ""
 
-    def plain(name: str) -> str:
-        word = "".join(c for c in name.lower() if c.isalnum())
-        return "none" if word in _ARTEFACTS else word
-
-    theirs = {plain(name): i for i, name in enumerate(names[:classes])}
-    same = {i: theirs[plain(name)] for i, name in enumerate(taxonomy.classes) if plain(name) in theirs}
+    found = {class_code(name, taxonomy): i for i, name in enumerate(names[:classes])}
+    same = {code: i for code, i in found.items() if code is not None}
     nameless = all(re.fullmatch(r"(class|cls|c)?[ _-]?\d*", name) for name in names)
     if not same and nameless and classes == len(taxonomy.classes):
         same = {i: i for i in range(classes)}
@@ -197,9 +184,9 @@ def _take_attributes(assigned: _Assignment, file: TorchFile, network: Network) -
         )
     prefix, taxonomy = first[0].removesuffix("conv1.weight"), assigned.model.taxonomy
     keys = [a.key for a in taxonomy.attributes]
-    published = 2 * len(PUBLISHED_ATTRIBUTES)
+    published = 2 * len(taxonomy.attribute_cnn)
     groups = {a.key: g for a, g in zip(taxonomy.attributes, taxonomy.groups, strict=True) if len(a.values) == 2}
-    rows = {key: (groups[key], 2 * i) for i, key in enumerate(PUBLISHED_ATTRIBUTES) if key in groups}
+    rows = {key: (groups[key], 2 * i) for i, key in enumerate(taxonomy.attribute_cnn) if key in groups}
     attributes: tuple[str, ...] = ()
     for key, value in assigned.own.items():
         if not key.startswith(HEAD):

@@ -9,15 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import typer
 from gallery import add_cell, film
 from rich.console import Console
 from typer.testing import CliRunner
 
-from device.bench.__main__ import main
 from device.bench.page import Measured, print_measured, section_text
-from device.bench.run import run_bench
-from device.bench.way import Held, Run, frames_of, hand_over_ms
+from device.bench.run import Settings, run_bench
+from device.bench.way import FramesInMemory, SlideReading, frames_of, hand_over_ms
+from device.cli import app
 from device.errors import CameraError
 from engines.bench.machine import Machine
 from engines.bench.spread import Spread
@@ -56,9 +55,9 @@ MEASURED = Measured(
 
 
 def test_every_number_is_in_the_section() -> None:
-    text = section_text(MEASURED, "python -m device.bench --frames 60")
+    text = section_text(MEASURED, "leukoscope bench --frames 60")
     for said in (
-        "`python -m device.bench --frames 60`, 20",
+        "`leukoscope bench --frames 60`, 20",
         "Machine: Quick Processor 7, 2 cores, 24 GiB, Linux x86_64; load average 0.3 before the run.",
         "Python 3.11.7, onnxruntime 1.23.2 CPU with 2 threads, OpenCV 5.0.0.",
         f"attridet-n 1.0.0, fp32, input 640 x 640 px, digest `{ENGINE.digest}`.",
@@ -114,24 +113,24 @@ def test_markers_that_do_not_match_are_refused_before_anything_is_measured(tmp_p
     page = tmp_path / "b.md"
     page.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=r"b\.md: the markers .* do not match"):
-        run_bench(page, section="a")
+        run_bench(Settings(), page, "a")
     assert page.read_text(encoding="utf-8") == text
 
 
 def test_frames_that_cannot_be_compared_are_refused() -> None:
     images = [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 8, 3), np.uint8)]
     with pytest.raises(CameraError, match="different sizes"):
-        frames_of(Held(images), 5, lambda n: None)
+        frames_of(FramesInMemory(images), 5, lambda n: None)
     with pytest.raises(CameraError, match="gave no frame"):
-        frames_of(Held([]), 5, lambda n: None)
+        frames_of(FramesInMemory([]), 5, lambda n: None)
     told: list[int] = []
-    assert len(frames_of(Held(images[:1] * 9), 5, told.append)) == 5
+    assert len(frames_of(FramesInMemory(images[:1] * 9), 5, told.append)) == 5
     assert told == [1, 2, 3, 4, 5]
 
 
 def test_around_the_network_is_the_median_of_what_one_frame_took() -> None:
     stages = {"preprocess": [1.0, 5.0, 2.0], "detector": [9.0] * 3, "nms": [0.5, 0.1, 0.3], "screen": [7.0, 1.0, 4.0]}
-    run = Run(3, 1.0, 1.0, stages, [], fields=1, cells=2, shown=[2, 2, 2])
+    run = SlideReading(3, 1.0, 1.0, stages, [], fields=1, cells=2, shown=[2, 2, 2])
     assert run.around_ms == pytest.approx(6.3)  # of 8.5, 6.1 and 6.3
     run.stages_ms["nms"][1] = 2.0
     assert run.around_ms == pytest.approx(8.0)  # of 8.5, 8.0 and 6.3; the stages' own medians add up to 6.5
@@ -143,11 +142,9 @@ def test_the_hand_over_takes_time_and_the_frame_arrives() -> None:
 
 
 def test_an_unknown_bundle_is_one_line(tmp_path: Path) -> None:
-    app = typer.Typer()
-    app.command()(main)
-    run = CliRunner().invoke(app, ["--engine", "zoo:attridet-q", "--out", str(tmp_path / "b.md")])
+    run = CliRunner().invoke(app, ["bench", "--engine", "zoo:attridet-q", "--out", str(tmp_path / "b.md")])
     assert run.exit_code == 2
-    assert run.stderr.strip().startswith("bench: zoo:attridet-q: no such bundle.")
+    assert run.stderr.strip().startswith("leukoscope: zoo:attridet-q: no such bundle.")
     assert len(run.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "b.md").exists()
 
@@ -162,7 +159,7 @@ def test_a_small_run_goes_the_whole_way(tmp_path: Path) -> None:
     add_cell(image, (100.0, 100.0, 180.0, 180.0))
     cv2.imwrite(str(pictures / "field.png"), image)
     page = tmp_path / "benchmarks.md"
-    measured = run_bench(page, repeats=1, frames=3, engine=names[0], source=pictures)
+    measured = run_bench(Settings(names[0], repeats=1, frames=3, source=pictures), page)
     assert (measured.frames, measured.repeats, measured.size_px, measured.fields) == (3, 1, (640, 360), 1)
     assert set(measured.stages_ms) == set(STAGES)
     assert sum(spread.median for spread in measured.stages_ms.values()) < measured.frame_ms.median
@@ -174,5 +171,5 @@ def test_a_small_run_goes_the_whole_way(tmp_path: Path) -> None:
     assert measured.jpeg_fps > 0
     assert 100 < measured.peak_mib < 1024
     text = page.read_text(encoding="utf-8")
-    assert f"`python -m device.bench --engine {names[0]} --frames 3 --repeats 1 --threads 2 --source pictures`" in text
+    assert f"`leukoscope bench --engine {names[0]} --frames 3 --repeats 1 --threads 2 --source pictures`" in text
     assert str(tmp_path) not in text

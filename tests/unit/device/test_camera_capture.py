@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from typing_extensions import Self
 
-from device.camera.base import Camera, CameraState, CameraStatus, Frame
+from device.camera.base import Camera, CameraState, CameraStatus, Frame, SkippedPicture
 from device.camera.capture import Capture
 from device.clock import Backoff, SystemClock
 from device.errors import CameraError, CameraLostError, EndOfSourceError
@@ -50,7 +50,7 @@ class ScriptedCamera:
     def __init__(self, clock: HandClock, steps: Iterator[object], live: bool, log: list[str]) -> None:
         self._clock, self._steps, self._live, self._log = clock, steps, live, log
         self._sequence = 0
-        self.skipped: tuple[str, ...] = ()
+        self.skipped: tuple[SkippedPicture, ...] = ()
         self.notice = ""
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from device.camera.base import Frame
 from device.camera.factory import open_camera
@@ -124,10 +125,36 @@ def test_damaged_pictures_are_skipped_named_and_counted_once(folder: Path, caplo
     with caplog.at_level(logging.WARNING), _camera(folder, loop=True) as camera:
         sources = [camera.read().source for _ in range(6)]
     assert sources == ["field_1.png", "field_2.png", "field_10.png"] * 2
-    assert camera.skipped == ("field_0.png", "field_3.jpg", "field_99.png")
+    assert [(p.name, p.kind) for p in camera.skipped] == [(n, "damaged") for n in ("field_0.png", "field_3.jpg", "field_99.png")]
     assert [r.getMessage() for r in caplog.records if "field_3.jpg" in r.getMessage()] == [
-        f"{folder / 'field_3.jpg'} is skipped: the JPEG is cut short"
+        f"{folder / 'field_3.jpg'} is skipped: "
+        "cannot be decoded whole (the JPEG is cut short); copy it again from its source or take it out"
     ]
+
+
+def test_what_a_folder_holds_besides_is_skipped_named_and_counted(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "IMG_1.HEIC").write_bytes(b"heic")
+    (folder / "._field_1.png").write_bytes(b"left by a Mac")
+    (folder / "slide").mkdir()
+    (folder / "slide/a.jpg").write_bytes(b"any")
+    Image.fromarray(np.full((48, 64), 900, np.uint16)).save(
+        folder / "field_3.tif", save_all=True, append_images=[Image.new("I;16", (64, 48))]
+    )
+    cv2.imwrite(str(folder / "field_4.png"), np.full((48, 64), 900, np.uint16))
+    with caplog.at_level(logging.INFO), _camera(folder) as camera:
+        frames = {frame.source: frame for frame in _all(camera)}
+    assert [(p.name, p.kind) for p in camera.skipped] == [
+        ("IMG_1.HEIC", "HEIC"), ("slide/a.jpg", "in a folder inside"), ("field_3.tif", "pages"),
+    ]  # fmt: skip
+    assert len(frames) == 4 and float(frames["field_4.png"].image.mean()) == 900 >> 2
+    assert f"{folder}: 1 picture of 10 bits, 1 grey" in caplog.text
+    assert "1 HEIC picture is not read: convert to JPEG or PNG; the folders inside hold 1 pictures" in caplog.text
+
+
+def test_a_folder_of_heic_alone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"heic")
+    with pytest.raises(CameraError, match="1 HEIC picture is not read"), _camera(tmp_path):
+        pass
 
 
 def test_damaged_pictures_at_the_end_still_end_the_source(folder: Path) -> None:
@@ -143,7 +170,7 @@ def test_a_picture_that_vanishes_meanwhile_is_skipped(folder: Path) -> None:
         camera.read()
         (folder / "field_2.png").unlink()
         assert [f.source for f in _all(camera)] == ["field_10.png"]
-    assert camera.skipped == ("field_2.png",)
+    assert [p.name for p in camera.skipped] == ["field_2.png"]
 
 
 def test_a_looping_folder_that_loses_every_picture_says_so(folder: Path) -> None:
@@ -177,7 +204,7 @@ def test_a_source_that_cannot_work_is_refused_with_one_clear_line(tmp_path: Path
         "missing": "there is no folder or file",
         "empty": "holds no pictures",
         "only-folders": "name one of them: val",
-        "only-broken": r"none of its 2 pictures can be read \(first: a.jpg\)",
+        "only-broken": r"none of its 2 pictures can be read \(first: a.jpg: cannot be decoded",
         "no-video": "nor a readable video",
         "broken-picture": "none of its 1 pictures can be read",
     }[prepare]
@@ -215,7 +242,7 @@ def test_a_video_cut_short_ends_early_and_says_which_frames_are_missing(video: P
     with _camera(cut) as camera:
         shown = len(list(_all(camera)))
     assert 0 < shown < 20
-    assert camera.skipped == (f"cut.avi (frames {shown + 1} to 20)",)
+    assert [p.name for p in camera.skipped] == [f"cut.avi (frames {shown + 1} to 20)"]
 
 
 def test_a_camera_can_be_opened_again(folder: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from device.service.control import ControlError, ControlServer, Request, ask_status, send
+from device.service.control import CommandRequest, ControlError, ControlServer, ask_status, send
 from device.slide.commands import Command
 
 
@@ -26,7 +26,7 @@ def no_status() -> dict[str, Any]:
 
 
 @contextmanager
-def pipeline(server: ControlServer, act: Callable[[Request], None]) -> Iterator[list[Command]]:
+def pipeline(server: ControlServer, act: Callable[[CommandRequest], None]) -> Iterator[list[Command]]:
     """A thread that does with requests what the pipeline does; gives the commands seen."""
     seen: list[Command] = []
     stop = threading.Event()
@@ -50,7 +50,7 @@ def pipeline(server: ControlServer, act: Callable[[Request], None]) -> Iterator[
 def test_the_pipelines_answer_reaches_the_person(tmp_path: Path) -> None:
     path = tmp_path / "state" / "control.sock"
 
-    def act(request: Request) -> None:
+    def act(request: CommandRequest) -> None:
         if request.command is Command.START:
             request.answer("slide 20260131-01 is open")
         else:
@@ -123,7 +123,7 @@ def test_closing_answers_those_who_wait(tmp_path: Path) -> None:
 
 
 def test_only_the_first_answer_counts() -> None:
-    request = Request(Command.PAUSE)
+    request = CommandRequest(Command.PAUSE)
     request.answer("paused")
     request.answer("not paused", ok=False)
     assert request.wait(0) == (True, "paused")

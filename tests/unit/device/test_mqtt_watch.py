@@ -15,7 +15,7 @@ from device.errors import BrokerError
 from device.mqtt.payloads import DeviceStatus, SlideSummary, read_status, read_summary
 from device.mqtt.topics import Topics
 from device.settings.config import BrokerSection
-from device.supervisor.watch import _Desk, render_status, render_summary, watch
+from device.supervisor.watch import _Inbox, render_status, render_summary, watch
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def text(paper: Console) -> str:
 
 
 @pytest.fixture
-def desk(paper: Console) -> _Desk:
-    return _Desk(Topics("+"), paper)
+def inbox(paper: Console) -> _Inbox:
+    return _Inbox(Topics("+"), paper)
 
 
 def test_a_summary_shows_what_a_supervisor_must_see(summary: SlideSummary, paper: Console) -> None:
@@ -103,12 +103,12 @@ def test_status_lines(status: DeviceStatus) -> None:
     assert "2 waiting in the outbox" in stopped
 
 
-def test_doubles_are_dropped_by_id(desk: _Desk, summary: SlideSummary, paper: Console) -> None:
+def test_doubles_are_dropped_by_id(inbox: _Inbox, summary: SlideSummary, paper: Console) -> None:
     topic = "leukoscope/clinic-7/summary"
     other = summary.model_copy(update={"message_id": UUID(int=1)})
     for each in (summary, summary, other, summary):
-        desk.take(topic, each.to_bytes(), False)
-    assert desk.summaries == [summary, other]
+        inbox.take(topic, each.to_bytes(), False)
+    assert inbox.summaries == [summary, other]
     assert text(paper).count("came once more; dropped") == 2
 
 
@@ -122,30 +122,30 @@ def test_doubles_are_dropped_by_id(desk: _Desk, summary: SlideSummary, paper: Co
         ("leukoscope/clinic-7/summary", b" " * (2 << 20), "2097152 bytes"),
     ],
 )
-def test_a_bad_message_is_shown_as_such(desk: _Desk, paper: Console, topic: str, payload: bytes, said: str) -> None:
-    desk.take(topic, payload, False)
-    assert desk.summaries == []
+def test_a_bad_message_is_shown_as_such(inbox: _Inbox, paper: Console, topic: str, payload: bytes, said: str) -> None:
+    inbox.take(topic, payload, False)
+    assert inbox.summaries == []
     assert f"message on {topic} not understood" in text(paper)
     assert said in text(paper)
     assert "\x1b" not in text(paper)
 
 
-def test_a_summary_on_the_wrong_topic_is_not_believed(desk: _Desk, summary: SlideSummary, paper: Console) -> None:
-    desk.take("leukoscope/clinic-8/summary", summary.to_bytes(), False)
-    assert desk.summaries == []
+def test_a_summary_on_the_wrong_topic_is_not_believed(inbox: _Inbox, summary: SlideSummary, paper: Console) -> None:
+    inbox.take("leukoscope/clinic-8/summary", summary.to_bytes(), False)
+    assert inbox.summaries == []
     assert "device_id is clinic-7, but the topic belongs to clinic-8" in text(paper)
 
 
-def test_unknown_fields_are_told_and_the_rest_is_shown(desk: _Desk, summary: SlideSummary, paper: Console) -> None:
+def test_unknown_fields_are_told_and_the_rest_is_shown(inbox: _Inbox, summary: SlideSummary, paper: Console) -> None:
     newer = {**json.loads(summary.to_bytes()), "haemoglobin_g_per_l": 131}
-    desk.take("leukoscope/clinic-7/summary", json.dumps(newer).encode(), False)
-    assert desk.summaries == [summary]
+    inbox.take("leukoscope/clinic-7/summary", json.dumps(newer).encode(), False)
+    assert inbox.summaries == [summary]
     assert "does not know" in text(paper)
     assert "haemoglobin_g_per_l" in text(paper)
 
 
-def test_a_status_that_was_removed(desk: _Desk, paper: Console) -> None:
-    desk.take("leukoscope/clinic-7/status", b"", False)
+def test_a_status_that_was_removed(inbox: _Inbox, paper: Console) -> None:
+    inbox.take("leukoscope/clinic-7/status", b"", False)
     assert "clinic-7: its status was removed" in text(paper)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from device.camera.base import CameraState, CameraStatus, Frame
+from device.camera.base import CameraState, CameraStatus, Frame, SkippedPicture
 from device.clock import SystemClock
 from device.display.base import ScreenView
 from device.display.null import NullDisplay
@@ -41,7 +41,7 @@ class Pictures:
 
     def __init__(self, shown: Sequence[int]) -> None:
         self._frames = [Frame(picture(n), i, CLOCK.monotonic_s(), CLOCK.now(), f"{n}.png") for i, n in enumerate(shown)]
-        self.skipped: tuple[str, ...] = ()
+        self.skipped: tuple[SkippedPicture, ...] = ()
 
     @property
     def status(self) -> CameraStatus:
@@ -194,7 +194,7 @@ def test_quitting_puts_an_open_slide_down_as_aborted(tmp_path: Path) -> None:
 
 def test_skipped_pictures_are_named_on_the_screen(tmp_path: Path) -> None:
     source = Pictures([1, 1, 1])
-    source.skipped = ("slides/broken.jpg",)
+    source.skipped = (SkippedPicture("slides/broken.jpg", "damaged", "cut short"),)
     pipeline = pipeline_of(tmp_path, source, OneNeutrophil())
     pipeline.round()
     view = pipeline.view()

@@ -81,7 +81,7 @@ def test_few_cells_and_many_unidentified_are_said() -> None:
     ("slide", "first"),
     [
         (slide_of(fields=12), "No white blood cells were found in 12 fields."),
-        (Slide("s", NOW), "No white blood cells were found in 0 fields."),
+        (Slide("s", NOW), "No field was counted, so nothing can be said of this film."),
         (slide_of(cells("None", 3)), "No white blood cells were found in 1 field."),
         (
             slide_of(state=SlideState.ABORTED, abort_reason="the appliance was stopped"),
@@ -93,6 +93,10 @@ def test_every_paragraph_ends_with_the_notice(slide: Slide, first: str) -> None:
     sentences = said(slide)
     assert sentences[0] == first
     assert sentences[-1] == NOTICE == "For review, not a diagnosis."
+
+
+def test_no_cells_are_not_said_to_be_a_normal_film() -> None:
+    assert "That does not mean that the film has none." in said(slide_of(fields=12))
 
 
 def test_all_unidentified() -> None:

@@ -34,6 +34,21 @@ def rows(table: np.ndarray[Any, Any]) -> Found:
     )
 
 
+@pytest.mark.parametrize("quadrant", list(Quadrant))
+def test_of_a_region_to_ignore_what_was_pasted_over_is_gone(quadrant: Quadrant) -> None:
+    """A region around the middle: painted into a raster, the parts are the region without the quadrant."""
+    hw = (96, 128)
+    region = np.array([[0.25, 0.375, 0.75, 0.875]], np.float32)
+    painted = np.zeros(hw, int)
+    for x1, y1, x2, y2 in (confmix.left_regions(region, quadrant, hw) * np.float32([128, 96, 128, 96])).round().astype(int):
+        painted[y1:y2, x1:x2] += 1
+    expected = np.zeros(hw, int)
+    expected[36:84, 32:96] = 1
+    expected[quadrant.slices(hw)] = 0
+    np.testing.assert_array_equal(painted, expected)
+    assert len(confmix.left_regions(region[:0], quadrant, hw)) == 0
+
+
 @pytest.fixture(scope="module")
 def reference(parity: Path) -> dict[str, Any]:
     return dict(np.load(parity / "confmix" / "confmix.npz"))

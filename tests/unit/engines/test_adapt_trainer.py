@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from engines.adapt.trainer import Adaptation, AdaptTrainer, PairedBatch, collate_pairs, truths
+from engines.adapt.trainer import Adaptation, AdaptTrainer, Method, NotTaughtError, PairedBatch, collate_pairs, truths
 from engines.data.augment import Sample
 from engines.errors import DataError
 from engines.export.bundle import export_bundle
 from engines.manifest import Card, Training
 from engines.network import AttriDet, checkpoint, without_variances
 from engines.network.weights import load_weights, save_weights
+from engines.training import record
 from engines.training.hyper import FILM
 from engines.training.loop import Progress, Run
+from engines.training.run import epoch_line
 
 
 @pytest.fixture(autouse=True)
@@ -78,9 +80,51 @@ def test_quarters_with_something_unsure_are_left_out(method: str, start: Path, t
         settings = replace(run(tmp_path / f"{unsure}", 1), initial=start)
         trainer = AdaptTrainer(settings, adaptation, fields(8, 1, 215), fields(8, 2, 180))
         batch = collate_pairs([trainer.data[i] for i in range(8)])
-        mixed = trainer._mixed(batch) if method == "confmix" else trainer._composed(batch)
-        made.append(0 if mixed is None else len(mixed[0]))
+        believed = trainer._believed(batch.target)
+        mixed = trainer._mixed(batch, believed) if method == "confmix" else trainer._composed(batch, believed)
+        made.append(0 if mixed is None else len(mixed.images))
     assert made[0] >= 4 and made[1] <= made[0] - 3
+
+
+@pytest.mark.parametrize("method", ["confmix", "daca"])
+def test_a_target_in_which_nothing_is_believed_ends_the_run_as_a_failure(method: Method, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_weights(AttriDet("n"), tmp_path / "weak.safetensors", {})
+    rows: list[Mapping[str, float]] = []
+    settings = replace(run(tmp_path, 2), initial=tmp_path / "weak.safetensors")
+    trainer = AdaptTrainer(settings, Adaptation(method), fields(8, 1, 215), fields(6, 2, 180))
+    with pytest.raises(
+        NotTaughtError, match=r"no box of 6 target pictures passed 0\.7: .* from the source alone.*last\.pt is kept"
+    ) as told:
+        trainer.fit(after_epoch=rows.append)
+    assert told.value.exit_code == 1 and (tmp_path / "last.pt").exists() and len(rows) == 2
+    assert [row["pseudo_labels"] for row in record.read(tmp_path)] == [row["target_steps"] for row in rows] == [0, 0]
+    assert "pseudo_labels 0  target_steps 0" in epoch_line(rows[0], 2, False)
+
+
+def test_pseudo_labels_are_counted_in_each_epoch(start: Path, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    strict = Adaptation("confmix", confidence=0.3)
+    trainer = AdaptTrainer(replace(run(tmp_path, 1), initial=start), strict, fields(8, 1, 215), fields(8, 2, 180))
+    trainer.fit(seen.append)
+    counts = [p.losses["pseudo_labels"] for p in seen]
+    assert len(seen) == 2 and 0 < counts[0] < counts[1] == trainer.history[0]["pseudo_labels"]
+    assert [p.losses["target_steps"] for p in seen] == [1, 2]
+    assert trainer.best == -sum(v for n, v in trainer.history[0].items() if n in ("box", "obj", "cls", "attr", "target", "gamma"))
+
+
+def test_regions_to_ignore_of_the_source_are_mixed_and_those_of_the_target_are_not(start: Path, tmp_path: Path) -> None:
+    region = np.array([[30, 30, 60, 60]], np.float32)
+    source, target = ([replace(s, ignored=region) for s in fields(8, seed, 215)] for seed in (1, 2))
+    trainer = AdaptTrainer(replace(run(tmp_path, 1), initial=start), Adaptation("confmix", recolour=0.0), source, target)
+    batch = collate_pairs([trainer.data[i] for i in range(4)])
+    assert batch.ignored[:, 0].tolist() == [0, 1, 2, 3]
+    mixed = trainer._mixed(batch, trainer._believed(batch.target))
+    assert mixed is not None and mixed.ignored is not None and len(mixed.images) == 4
+    before, after = (
+        torch.zeros(4).index_add(0, some[:, 0].long(), (some[:, 3:] - some[:, 1:3]).prod(1)) for some in (batch.ignored, mixed.ignored)
+    )
+    assert (after > 0).all() and (after < before).all(), "a quarter of each picture, and what of the region lies there, is the target's"
 
 
 def test_source_only_never_reads_the_target(start: Path, tmp_path: Path) -> None:
@@ -177,7 +221,9 @@ def test_a_network_with_variances_is_exported_as_it_is(start: Path, tmp_path: Pa
 
 def test_truths_are_the_labels_in_pixels() -> None:
     targets = torch.tensor([[0, 3, 0.5, 0.5, 0.25, 0.5], [1, 7, 0.25, 0.75, 0.5, 0.25]])
-    batch = PairedBatch(torch.zeros(2, 3, 64, 128), targets, torch.zeros(2, 7, dtype=torch.int64), torch.zeros(2, 3, 64, 128))
+    batch = PairedBatch(
+        torch.zeros(2, 3, 64, 128), targets, torch.zeros(2, 7, dtype=torch.int64), torch.zeros(0, 5), torch.zeros(2, 3, 64, 128)
+    )
     first, second = truths(batch)
     assert np.allclose(first.boxes, [[48, 16, 80, 48]]) and first.classes.tolist() == [3]
     assert np.allclose(second.boxes, [[0, 40, 64, 56]]) and second.scores.tolist() == [1.0]

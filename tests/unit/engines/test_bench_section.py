@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engines.bench.machine import Machine, peak_mib
-from engines.bench.section import machine_words, put_section
+from engines.bench.section import put_section, section_head
 from engines.errors import DataError
 
 
@@ -53,11 +53,11 @@ def test_the_machine_and_its_memory_are_known() -> None:
 
 def test_a_busy_machine_is_said_and_a_power_mode_is() -> None:
     quiet = Machine("Quick Processor 7", 2, 23.6, "Linux x86_64", "3.11.7", "5.0.0", "")
-    assert machine_words(quiet, 0.3) == (
+    assert section_head("Title", "command", quiet, 0.3)[-1] == (
         "- Machine: Quick Processor 7, 2 cores, 24 GiB, Linux x86_64; load average 0.3 before the run."
     )
     board = Machine("Board", 1, None, "Linux aarch64", "3.10.1", "5.0.0", "MAXN")
-    told = machine_words(board, 0.9)
+    told = section_head("Title", "command", board, 0.9)[-1]
     assert told.startswith(
         "- Machine: Board, 1 core, Linux aarch64, power mode MAXN; load average 0.9 before the run: **the machine was busy"
     )

@@ -18,7 +18,7 @@ from engines.bench.machine import Machine
 from engines.bench.spread import Spread
 from engines.bench.training import lay_out, main, measure, train_once
 from engines.bench.training_page import TrainingMeasured, rows_of, training_text
-from engines.bench.training_programs import OURS, PeerError, Pictures, Program, Settings, told_size, versions
+from engines.bench.training_programs import OURS, PeerError, Pictures, Program, Settings, printed_size, versions
 from engines.errors import DataError
 
 SETTINGS = Settings(imgsz=64, batch=2, threads=1, epochs=3)
@@ -159,7 +159,7 @@ def test_environments_that_lack_the_program_are_named(tmp_path: Path) -> None:
         versions(Path(sys.executable), "surely-absent-package", "pip")
     with pytest.raises(PeerError, match="cannot be run"):
         versions(tmp_path / "python", "ultralytics")
-    assert told_size("no size") == ""
+    assert printed_size("no size") == ""
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +136,36 @@ def test_reference_numbers_of_the_mosaic_crop_with_extra_columns(parity: Path) -
 
 def test_grey_is_the_letterbox_colour() -> None:
     assert GREY == PAD_VALUE
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rng, s: augment.resize_longer_side(s, 90),
+        lambda rng, s: augment.warp(s, *augment.jitter_matrix(rng, (80, 120), (64, 64), 20, 0.3, 0.4, 4, 1e-4), (64, 64)),
+        lambda rng, s: augment.mosaic(rng, [s, s, s, s], 100),
+        lambda rng, s: augment.tile(rng, s, 60, 50, 20.0),
+        lambda rng, s: augment.patchwork([[s, s], [s, s]], [0, 120, 240], [0, 80, 160]),
+        augment.random_window,
+        lambda rng, s: augment.cut_square(rng, s, 70),
+        lambda rng, s: augment.quarter_turn(s, int(rng.integers(1, 4))),
+        lambda rng, s: augment.flip(s, bool(rng.integers(2))),
+        lambda rng, s: augment.mixup(rng, s, s),
+    ],
+    ids=["resize", "warp", "mosaic", "tile", "patchwork", "window", "square", "turn", "flip", "mixup"],
+)
+def test_regions_to_ignore_go_where_boxes_go_and_are_kept_as_long_as_they_show(
+    change: Callable[[np.random.Generator, Sample], Sample], seed: int
+) -> None:
+    """Each box is also a region: it lies where the box lies. A region of which a box would be dropped as too small is kept."""
+    plain = spotted()
+    marked = replace(plain, ignored=np.concatenate((plain.boxes, [[0, 0, 120, 80]])).astype(np.float32))
+    before, after = (change(np.random.default_rng(seed), s) for s in (plain, marked))
+    np.testing.assert_array_equal(after.image, before.image)
+    np.testing.assert_array_equal(after.boxes, before.boxes)
+    assert after.ignored.dtype == np.float32 and len(before.ignored) == 0
+    rows = {tuple(row) for row in after.ignored.tolist()}
+    assert rows > {tuple(b) for b in after.boxes.tolist()}, "the whole picture is a region too, and always shows"
+    assert (after.ignored[:, 2:] > after.ignored[:, :2]).all()
+    assert (after.ignored[:, 2:] <= np.float32([after.image.shape[1], after.image.shape[0]]) + 1e-3).all()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import planted_pictures  # noqa: F401 - adds its plants
 import pytest
 from labelled import BLAST, Cell, picture, write_subset, write_txt
 from planted import PLANTS, TRAIN, VAL, Plant, annotation, only_json

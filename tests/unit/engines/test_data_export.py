@@ -14,8 +14,9 @@ from labelled import ARTEFACT, BLAST, CLASSES, KEYS, NEUTROPHIL, SIZE_WH, Cell, 
 
 from engines.data.export import Format, export
 from engines.data.leukemiaattri import read_split
-from engines.data.writing import Bring, whole_folder
+from engines.data.writing import Bring
 from engines.errors import DataError
+from engines.files import atomic_folder
 
 FIELDS = {"1_1_1000_ALL.png": [BLAST, ARTEFACT], "1_2_1000_ALL.png": [NEUTROPHIL], "2_1_1000_AML.png": []}
 
@@ -184,7 +185,7 @@ def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     def fail() -> None:
-        with whole_folder(tmp_path / "out") as folder:
+        with atomic_folder(tmp_path / "out") as folder:
             (folder / "half").write_text("x")
             raise RuntimeError
 

@@ -305,7 +305,7 @@ def test_a_picture_that_is_none_and_two_pictures_of_one_label_file_stop(tmp_path
     file = root / "Images/train/1_1_1000_ALL.png"
     sound = file.read_bytes()
     file.write_bytes(b"")
-    with pytest.raises(DataError, match=r"1_1_1000_ALL\.png: cannot be decoded"):
+    with pytest.raises(DataError, match=r"1_1_1000_ALL\.png: the file is empty"):
         read_split(root, "train")
     file.write_bytes(sound)
     picture(root / "Images/train/1_1_1000_ALL.bmp")

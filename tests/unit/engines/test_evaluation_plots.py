@@ -136,7 +136,7 @@ def test_equals_are_varied(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_went_away_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.png: cannot be decoded"):
+    with pytest.raises(DataError, match=r"gone\.png: cannot be read"):
         example_pair(example(tmp_path / "gone.png", (1,)), NAMES)
 
 

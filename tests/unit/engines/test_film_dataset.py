@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from engines.data.leukemiaattri import read_split
 from engines.errors import DataError
-from engines.film import write_dataset
+from engines.film import Film, labels, require_drawable, write_dataset
+from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Attribute, Taxonomy
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +103,51 @@ def test_unknown_words_are_refused_before_anything_is_written(tmp_path: Path, wr
     with pytest.raises(DataError, match=words):
         write_dataset(tmp_path / "new", fields_train=1, fields_val=0, workers=1, **wrong)  # type: ignore[arg-type]
     assert not (tmp_path / "new").exists()
+
+
+RODS = Attribute("auer_rods", "Auer Rods", ("absent", "present"))
+LARGER = replace(LEUKEMIA_ATTRI, classes=(*LEUKEMIA_ATTRI.classes, "Plasma cell"), attributes=(*LEUKEMIA_ATTRI.attributes, RODS))
+
+
+def test_a_taxonomy_that_cannot_be_drawn_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        write_dataset(tmp_path / "new", fields_train=1, fields_val=0, workers=1, taxonomy=LARGER)
+    assert str(caught.value) == (
+        "rendered film cannot draw 'Plasma cell' and 'Auer Rods'; render without a taxonomy of your own, whose readers find what they "
+        "know by name"
+    )
+    assert caught.value.exit_code == 2 and not (tmp_path / "new").exists()
+    for fewer, words in (
+        (replace(LEUKEMIA_ATTRI, classes=LEUKEMIA_ATTRI.classes[:-1]), "draws 'Basophil', which the taxonomy lacks"),
+        (replace(LEUKEMIA_ATTRI, attributes=(Attribute("cell_size", "Cell Size", ("tiny", "huge")),)), "cannot draw 'Cell Size'"),
+    ):
+        with pytest.raises(DataError, match=words):
+            require_drawable(fewer)
+    require_drawable(replace(LEUKEMIA_ATTRI, attributes=LEUKEMIA_ATTRI.attributes[2:]))
+
+
+def test_the_film_goes_by_names_and_not_by_numbers() -> None:
+    turned = Taxonomy(
+        LARGER.classes[::-1],
+        tuple(replace(a, values=a.values[::-1]) for a in LARGER.attributes[::-1]),
+        blasts=LEUKEMIA_ATTRI.blasts,
+    )
+    truth = Film(3, "mixed").cells_in((0.0, 0.0, 900.0, 900.0))
+    plain, other = labels(truth, LEUKEMIA_ATTRI), labels(truth, turned)
+    assert len(truth) > 50 and set(plain[0].tolist()) > {0, 1, 13}
+    assert [LEUKEMIA_ATTRI.classes[c] for c in plain[0]] == [turned.classes[c] for c in other[0]]
+    for column, attribute in enumerate(turned.attributes):
+        if attribute.key == "auer_rods":
+            assert (other[1][:, column] == UNKNOWN).all()
+            continue
+        place = [a.key for a in LEUKEMIA_ATTRI.attributes].index(attribute.key)
+        words = [None if c < 0 else attribute.values[c] for c in other[1][:, column]]
+        assert words == [None if c < 0 else LEUKEMIA_ATTRI.attributes[place].values[c] for c in plain[1][:, place]]
+
+
+def test_labels_of_the_film_are_read_by_a_larger_taxonomy(written: tuple[Path, list[tuple[int, int]]]) -> None:
+    root, _ = written
+    for own, larger in zip(read_split(root, "train"), read_split(root, "train", LARGER), strict=True):
+        np.testing.assert_array_equal(own.classes, larger.classes)
+        np.testing.assert_array_equal(own.attributes, larger.attributes[:, :7])
+        assert (larger.attributes[:, 7] == UNKNOWN).all()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engines.network import VARIANTS, AttributeHead, AttriDet, Taps, YOLOv5
-from engines.network.foreign import PUBLISHED_ATTRIBUTES, ForeignWeightsError, TorchFile, Transfer, import_weights
+from engines.network.foreign import ForeignWeightsError, TorchFile, Transfer, import_weights
 from engines.network.foreign.archive import Storage, StoredTensor
 from engines.network.foreign.layout import V6, classes_of, layout_of, size_of
 from engines.network.foreign.modules import Network, find_network
@@ -185,7 +185,7 @@ def test_a_pair_gives_six_attributes_and_says_that_cell_size_is_not_covered(tmp_
     save(tmp_path / "last_weights.pth", cnn.state_dict())
     detector = save_checkpoint(tmp_path / "last.pt", trained(classes=14), list(LEUKEMIA_ATTRI.classes))
     model, transfer = import_weights(detector, tmp_path / "last_weights.pth", seed=4)
-    assert transfer.attributes_taken == PUBLISHED_ATTRIBUTES and transfer.attributes_at_start == ("cell_size",)
+    assert transfer.attributes_taken == LEUKEMIA_ATTRI.attribute_cnn and transfer.attributes_at_start == ("cell_size",)
     told = outcomes(transfer)
     assert told["attribute_head.fc3.weight"] == told["attribute_head.fc3.bias"] == "part"
     assert {v for k, v in told.items() if ".fc3." not in k} == {"taken"}
@@ -312,7 +312,7 @@ def test_the_published_cnn_tells_the_references_six_attributes(parity: Path, tmp
     with TorchFile(tmp_path / "last_weights.pth") as file:
         _take_attributes(taking, file, find_network(file))
         taking.read()
-    assert taking.attributes == PUBLISHED_ATTRIBUTES
+    assert taking.attributes == LEUKEMIA_ATTRI.attribute_cnn
     p2, p3, rois = (torch.from_numpy(z[f"square.{k}"]) for k in ("p2", "p3", "clean_rois_px"))
     with torch.no_grad():
         logits = model.eval().attribute_logits(Taps(p2, p3), rois.float())

@@ -169,5 +169,5 @@ def test_a_picture_that_is_gone_is_named(root: Path, tmp_path: Path) -> None:
     write_split(tmp_path / "film")
     result = judged(tmp_path / "film", TruthfulGraphs(misses=1))
     (tmp_path / "film/Images/val/0.png").unlink()
-    with pytest.raises(DataError, match=r"0\.png: cannot be decoded"):
+    with pytest.raises(DataError, match=r"0\.png: cannot be read"):
         write_page(result, tmp_path / "page", CREATED)

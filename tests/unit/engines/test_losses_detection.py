@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from engines.network import YOLOv5
 from engines.training.assign import assign_targets
-from engines.training.losses import LOSS_LOW, LOSS_MED, DetectionLoss, LossWeights, ciou
+from engines.training.hyper import SETS
+from engines.training.losses import DetectionLoss, LossWeights, ciou
 
-SETS = {"hyp.scratch-low": LOSS_LOW, "hyp.scratch-med": LOSS_MED, "hyp.scratch-high": LOSS_MED}
 ANCHORS = YOLOv5("n", classes=1).detect.anchors
 
 
@@ -36,7 +36,7 @@ class Case:
         return f"{self.name}.{key}" in self.arrays
 
     def loss(self) -> DetectionLoss:
-        weights = SETS[self.meta["hyp_file"]]
+        weights = SETS[self.meta["hyp_file"].removeprefix("hyp.scratch-")]
         own = LossWeights(
             weights.box,
             weights.cls,
@@ -169,6 +169,28 @@ def test_ciou_of_equal_boxes_is_one_and_falls_with_distance() -> None:
     assert values[-1] < 0
 
 
+@pytest.mark.parametrize("gamma", [0.0, 1.5])
+def test_a_region_to_ignore_bears_no_objectness_loss_and_changes_no_other(gamma: float) -> None:
+    """Gradients are those without a region, but for the cells that meet it: none there, unless a labelled cell lies in them."""
+    generator = torch.Generator().manual_seed(3)
+    levels = [torch.randn(2, 3, n, n, 8, generator=generator, requires_grad=True) for n in (8, 4, 2)]
+    targets = torch.tensor([[0, 1, 0.4, 0.6, 0.2, 0.3], [0, 2, 0.1, 0.1, 0.2, 0.2]])
+    region = torch.tensor([[0, 0.26, 0.5, 0.49, 0.99]])  # columns 2 and 3, rows 4 to 7 of eight
+    loss = DetectionLoss(ANCHORS, LossWeights(fl_gamma=gamma), classes=3)
+    plain = torch.autograd.grad(loss(levels, targets)[0], levels)
+    masked = torch.autograd.grad(loss(levels, targets, region)[0], levels)
+    none = torch.autograd.grad(loss(levels, targets, region[:0])[0], levels)
+    for n, with_region, without, same in zip((8, 4, 2), masked, plain, none, strict=True):
+        assert torch.equal(without, same)
+        inside = torch.zeros(2, 3, n, n, dtype=torch.bool)
+        inside[0, :, n // 2 :, n // 4 : -(-n // 2)] = True
+        for m in [assign_targets(targets, ANCHORS, [(8, 8), (4, 4), (2, 2)])[(8, 4, 2).index(n)]]:
+            inside[m.image, m.anchor, m.gj, m.gi] = False
+        assert (with_region[..., 4][inside] == 0).all() and (without[..., 4][inside] != 0).all() and inside.any()
+        torch.testing.assert_close(with_region[..., 4][~inside], without[..., 4][~inside], rtol=0, atol=0)
+        assert torch.equal(with_region[..., :4], without[..., :4]) and torch.equal(with_region[..., 5:], without[..., 5:])
+
+
 def test_mixed_precision_maps_give_a_float32_loss() -> None:
     levels = [torch.randn(2, 3, n, n, 8).bfloat16().requires_grad_() for n in (8, 4, 2)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -194,7 +216,7 @@ def test_the_loss_follows_the_models_own_anchors() -> None:
 def test_overfitting_four_images_lowers_the_loss() -> None:
     torch.manual_seed(0)
     model = YOLOv5("n", classes=3).train()
-    loss = DetectionLoss(model, LOSS_LOW, imgsz=64)
+    loss = DetectionLoss(model, imgsz=64)
     images = 0.7 + 0.1 * torch.rand(4, 3, 64, 64)
     targets = torch.tensor([[i, i % 3, 0.3 + 0.1 * i, 0.6, 0.3, 0.25 + 0.1 * i] for i in range(4)])
     for i, _, x, y, w, h in targets.tolist():  # dark where the box is

@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from engines.bundle import Bundle
 from engines.errors import DataError
+from engines.network import AttriDet, copy_fitting
 from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, Taxonomy, TxtLayout, read_taxonomy
 from engines.taxonomy.model import SHIPPED
+from engines.training.agreement import must_agree
 from engines.yaml_lines import read_document
 
 ZOO = Path(__file__).parents[3] / "engines" / "zoo"
@@ -123,3 +126,40 @@ def test_what_is_no_taxonomy_file(tmp_path: Path) -> None:
             file.write_bytes(content)
         with pytest.raises(DataError, match=words):
             read_taxonomy(file)
+
+
+def test_a_run_is_not_resumed_with_another_taxonomy() -> None:
+    other = replace(LEUKEMIA_ATTRI, classes=(*LEUKEMIA_ATTRI.classes[:12], "Basophil", "Eosinophil"))
+    words = replace(LEUKEMIA_ATTRI, types=(replace(LEUKEMIA_ATTRI.types[1], code="MBL"),))
+    there = {"taxonomy": LEUKEMIA_ATTRI.to_dict()}
+    must_agree(Path("last.pt"), there, {"taxonomy": words.to_dict()})
+    with pytest.raises(DataError, match=r"last.pt: was trained with another taxonomy\. .*--initial"):
+        must_agree(Path("last.pt"), there, {"taxonomy": other.to_dict()})
+
+
+def test_weights_are_taken_over_by_the_names_of_classes_and_values() -> None:
+    """Order and number differ: what both know is the same row, what is new begins anew and is named."""
+    torch.manual_seed(0)
+    rods = Attribute("auer_rods", "Auer Rods", ("absent", "present"))
+    turned = replace(
+        LEUKEMIA_ATTRI, classes=("Plasma cell", *LEUKEMIA_ATTRI.classes[::-1]), attributes=(rods, *LEUKEMIA_ATTRI.attributes[::-1])
+    )
+    start, model = AttriDet("n"), AttriDet("n", turned, variances=True)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    left = copy_fitting(model, start)
+    assert left == ["model.24.m, class Plasma cell", "attribute_head.fc3, attribute Auer Rods"]
+    given, now = start.state_dict(), model.state_dict()
+    for level in range(3):
+        theirs, ours, was = (
+            state[f"model.24.m.{level}.weight"].view(3, -1, *given[f"model.24.m.{level}.weight"].shape[1:])
+            for state in (given, now, before)
+        )
+        assert torch.equal(ours[:, :5], theirs[:, :5])
+        assert torch.equal(ours[:, 5], was[:, 5]) and torch.equal(ours[:, 20:], was[:, 20:])  # plasma cells, variances
+        assert torch.equal(ours[:, 6:20], theirs[:, 5:].flip(1))
+    bias = now["attribute_head.fc3.bias"]
+    assert torch.equal(bias[:2], before["attribute_head.fc3.bias"][:2])
+    for attribute, group in zip(LEUKEMIA_ATTRI.attributes, LEUKEMIA_ATTRI.groups, strict=True):
+        place = [a.key for a in turned.attributes].index(attribute.key)
+        assert torch.equal(bias[turned.groups[place]], given["attribute_head.fc3.bias"][group])
+    assert torch.equal(now["attribute_head.conv1.weight"], given["attribute_head.conv1.weight"])

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from discs import discs
 
 from engines.data.augment import Sample
+from engines.data.leukemiaattri import LabelledImage
 from engines.errors import DataError
 from engines.network import AttriDet, checkpoint
+from engines.training.agreement import DataDigest
 from engines.training.hyper import FILM, HIGH, LOW
 from engines.training.loop import Progress, Run, Trainer
 from engines.training.optimiser import parameter_groups
@@ -206,3 +210,42 @@ def test_decay_is_for_a_nominal_batch_of_64(tmp_path: Path) -> None:
     for batch, factor in ((8, 1.0), (16, 1.0), (24, 72 / 64), (128, 2.0)):
         assert parameter_groups(model, LOW, batch)[1]["weight_decay"] == pytest.approx(5e-4 * factor)
     assert parameter_groups(model, FILM, 128)[1]["weight_decay"] == FILM.weight_decay
+
+
+def labelled(name: str = "a.png", **changes: Any) -> LabelledImage:
+    boxes = np.array([[10, 10, 30, 30], [40, 10, 60, 30]], np.float32)
+    return replace(LabelledImage(Path("one") / name, (96, 96), boxes, np.array([1, 3]), np.full((2, 7), -1)), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"classes": np.array([3, 3])}, "and so it is now, but names, boxes or what is labelled differ: the labels have changed"),
+        ({"boxes_px": np.array([[10, 10, 30, 30], [40, 11, 60, 30]], np.float32)}, "the labels have changed"),
+        ({"attributes": np.full((2, 7), 0)}, "the labels have changed"),
+        ({"ignored_px": np.array([[0, 0, 9, 9]], np.float32)}, "the labels have changed"),
+        ({"size_hw": (96, 97)}, "the labels have changed"),
+        ({"path": Path("one/c.png")}, "the labels have changed"),
+        (
+            {"boxes_px": np.zeros((0, 4), np.float32), "classes": np.zeros(0, np.int64), "attributes": np.zeros((0, 7), np.int64)},
+            "2 pictures with 4 labelled cells, now there are 2 pictures with 2 labelled cells: the labels have changed",
+        ),
+    ],
+    ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",
+)
+def test_changed_labels_do_not_resume(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    path, first = tmp_path / "last.pt", labelled("b.png")
+    Trainer(short(tmp_path, labels=DataDigest.of([first, labelled()])), discs()).save(path)
+    same = DataDigest.of([labelled(path=Path("moved/a.png")), first])
+    assert Trainer(short(tmp_path, labels=same), discs()).resume(path) == "", "neither order nor folder is part of the labels"
+    with pytest.raises(DataError, match=words):
+        Trainer(short(tmp_path, labels=DataDigest.of([first, labelled(**changes)])), discs()).resume(path)
+
+
+def test_a_checkpoint_without_a_digest_of_its_labels_resumes_with_a_note(tmp_path: Path) -> None:
+    trainer, path = Trainer(short(tmp_path), discs()), tmp_path / "last.pt"
+    state = trainer.state()
+    del state["labels"]
+    checkpoint.save(path, state)
+    note = Trainer(short(tmp_path, labels=DataDigest.of([labelled()])), discs()).resume(path)
+    assert "kept no digest of the labels" in note

@@ -79,7 +79,7 @@ def test_boxes_and_attributes_survive(hyper: Hyper, mixed: bool) -> None:
     for epoch in range(3):
         data.set_epoch(epoch)
         for position in range(len(data)):
-            pixels, targets, attributes = data[position]
+            pixels, targets, attributes, _ = data[position]
             for (_, label, cx, cy, w, h), row in zip(targets.tolist(), attributes.tolist(), strict=True):
                 shade = allowed[(int(label), *row)]  # KeyError: a class with attributes of another cell
                 assert 0 < w <= 1 and 0 < h <= 1 and 0 <= cx <= 1 and 0 <= cy <= 1

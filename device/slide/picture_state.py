@@ -1,0 +1,88 @@
+"""The state of the pictures behind a slide's counts: too dark, too bright, out of focus or grey, and where the limit of boxes was met.
+
+A count is worth what its pictures are worth: a slide of black fields has no blasts either. What is said here stands wherever counts do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from statistics import median
+
+from device.camera.quality import FocusMeter, PictureFault
+from device.slide.model import Slide
+
+_SHOWN = {
+    PictureFault.DARK: "too dark",
+    PictureFault.BRIGHT: "too bright",
+    PictureFault.BLURRED: "out of focus",
+    PictureFault.GREY: "without colour",
+}
+
+
+@dataclass(frozen=True)
+class PictureState:
+    """How many of a slide's fields have which fault, and what could not be counted at all.
+
+    fields: those that count; judged: those of them whose light and colour were looked at (not before version 0.2). A field may have
+    several faults. at_limit: fields with as many boxes as the network may give, so that their cells are at least so many.
+    """
+
+    fields: int
+    judged: int
+    faults: Counter[PictureFault]
+    at_limit: int
+    blank_views: int
+
+    @classmethod
+    def of(cls, slide: Slide) -> PictureState:
+        """The state of `slide` as it stands."""
+        each = field_faults(slide)
+        return cls(
+            fields=len(slide.fields),
+            judged=sum(field.faults is not None for field in slide.fields),
+            faults=Counter(fault for faults in each for fault in faults),
+            at_limit=sum(field.limit_met for field in slide.fields),
+            blank_views=slide.blank_views,
+        )
+
+    @property
+    def at_least(self) -> str:
+        """What stands before a count of this slide's cells: "at least " where a limit was met, else nothing."""
+        return "at least " if self.at_limit else ""
+
+    def sentences(self, only_grave: bool = False) -> tuple[str, ...]:
+        """What a reader of the counts must know; nothing where all is well. only_grave: without what only bleaches the glass."""
+        said = []
+        if self.faults.total() > (self.faults[PictureFault.BRIGHT] if only_grave else 0):
+            named = ", ".join(f"{self.faults[fault]} {words}" for fault, words in _SHOWN.items() if self.faults[fault])
+            said.append(f"Poor pictures: of {_number(self.fields, 'field')} {named}; counts of such fields are not to be relied on.")
+        if self.at_limit:
+            said.append(
+                f"In {_number(self.at_limit, 'field')} more cells were found than the network may give: counts are at least so many."
+            )
+        if self.blank_views:
+            said.append(
+                f"In {_number(self.blank_views, 'view')} nothing of the film was to be seen (dark, or bare glass): not counted."
+            )
+        return tuple(said)
+
+
+def field_faults(slide: Slide) -> tuple[tuple[PictureFault, ...], ...]:
+    """The faults of each field, in the order of the fields.
+
+    A field is out of focus below half of the sharpness of this slide's middle field, or of what a film in focus has at least.
+    """
+    usual = max(FocusMeter.EXPECTED, median(field.focus for field in slide.fields)) if slide.fields else 0.0
+    return tuple(
+        (*(field.faults or ()), *((PictureFault.BLURRED,) if field.focus < FocusMeter.NEAR * usual else ())) for field in slide.fields
+    )
+
+
+def shown_faults(faults: tuple[PictureFault, ...]) -> str:
+    """Faults in words, for one field."""
+    return ", ".join(_SHOWN[fault] for fault in faults)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
