@@ -158,6 +158,13 @@ class SoftwareVersion(Part):
     leukoscope: Line
 
 
+class SkippedKind(Part):
+    """Stored pictures that were not read for one reason; their names stay on the device."""
+
+    kind: Line = Field(description='"damaged", "pages", "too large", "pixels", "in a folder inside", or a format such as "HEIC".')
+    count: Annotated[int, Field(ge=1)]
+
+
 class PictureState(Part):
     """What the pictures behind the counts were like; a field may be among several of these."""
 
@@ -167,6 +174,7 @@ class PictureState(Part):
     blurred: Count = Field(description="Counted fields out of focus.")
     grey: Count = Field(description="Counted fields without colour.")
     blank_views: Count = Field(description="Views at rest that showed nothing of the film (dark, or bare glass) and were not counted.")
+    skipped: tuple[SkippedKind, ...] = Field(description="What skipped_pictures counts, by kind.")
 
 
 class SlideSummary(Payload):
