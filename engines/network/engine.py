@@ -15,6 +15,7 @@ from torch import Tensor
 from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Float32, Image
 from engines.errors import DataError, InferenceError, RuntimeUnavailableError
+from engines.files import sha256_of
 from engines.network import AttriDet, Taps
 from engines.network.checkpoint import load_any
 from engines.preprocess import to_planes
@@ -116,25 +117,24 @@ def open_checkpoint(
     scale_up: bool = False,
     thresholds: Thresholds = Thresholds(),  # noqa: B008  # frozen
     device: str = "cpu",
+    threads: int | None = None,
 ) -> NetworkEngine:
     """An engine, not yet opened (use `with`), of what training wrote: a checkpoint (.pt, its averaged network) or .safetensors.
 
-    It is called after its folder and file, its version says the epoch, its digest is the file's sha256. Raises DataError or
-    BundleError naming the file, RuntimeUnavailableError for a device that is not there.
+    threads: torch's in this process; unchanged for None. The engine is called after folder and file, its version says the epoch, its
+    digest is the file's sha256. Raises DataError or BundleError naming the file, RuntimeUnavailableError for a device not there.
     """
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: not a file of weights; give one that ends in {' or '.join(SUFFIXES)}")
     model, record = load_any(path)
+    if threads is not None:
+        torch.set_num_threads(threads)
     try:
         model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise RuntimeUnavailableError(f"--device {device}: torch cannot use it ({str(error).splitlines()[0]}). Try cpu.") from error
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
     name = f"{path.resolve().parent.name}/{path.name}"
-    return engine_of(model, name, _version(record), side_px, scale_up, thresholds, digest.hexdigest())
+    return engine_of(model, name, _version(record), side_px, scale_up, thresholds, sha256_of(path))
 
 
 def _version(record: dict[str, Any]) -> str:
