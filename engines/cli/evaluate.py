@@ -23,6 +23,9 @@ def evaluate(
     resamples: Annotated[int, typer.Option(min=0, help="Draws for the 95 % intervals; 0 for none.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
     confidence: Annotated[OptionalNumber, typer.Option(help="Working point; else the bundle's, or 0.25.")] = None,
+    max_boxes: Annotated[
+        _Side, typer.Option(min=1, help="Boxes a picture; else the bundle's, or 300. More raise those of AP too.")
+    ] = None,
     input_px: Annotated[_Side, typer.Option("--input", help="Side of the network's input, px; for weights. [default: 640]")] = None,
     scale_up: Annotated[_Switch, typer.Option("--scale-up", help="Enlarge small pictures to the input; for weights.")] = None,
     device: Annotated[_Word, typer.Option(help="cpu or cuda; for weights. [default: cpu]")] = None,
@@ -32,4 +35,5 @@ def evaluate(
     """Score a model on labelled pictures: AP by COCO's and YOLOv5's rule, films, attributes, and how sure all of it is."""
     from engines.commands.evaluate import Request, run
 
-    run(Request(model, data, split, json, csv, page, resamples, seed, confidence, input_px, scale_up or None, device, runtime, threads))
+    point = confidence, max_boxes
+    run(Request(model, data, split, json, csv, page, resamples, seed, *point, input_px, scale_up or None, device, runtime, threads))

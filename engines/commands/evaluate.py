@@ -36,6 +36,7 @@ class Request:
     resamples: int = 1000
     seed: int = 0
     confidence: float | None = None
+    max_boxes: int | None = None
     side_px: int | None = None
     scale_up: bool | None = None
     device: str | None = None
@@ -51,7 +52,10 @@ def run(request: Request) -> None:
         if folder is not None and folder.exists() and not folder.is_dir():
             raise DataError(f"{folder}: a file of that name is there already. Name a folder.")
     console = Console()
-    with _engine(request) as engine, one_task(f"{engine.info.label} on {request.data.name}/{request.split}") as progress:
+    engine = _engine(request)
+    if request.max_boxes is not None:
+        engine.thresholds = replace(engine.thresholds, max_detections=request.max_boxes)
+    with engine, one_task(f"{engine.info.label} on {request.data.name}/{request.split}") as progress:
         result = evaluate_folder(engine, request.data, request.split, progress, request.resamples, request.seed)
     for table in tables(result):
         console.print(table)
