@@ -9,7 +9,7 @@ SHELL := /bin/bash
 PYTHON ?= python3 python3.12 python3.11 python3.10
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # Installed before everything else and pinned: an unpinned torch can bring gigabytes of GPU libraries that no test needs.
 # TORCH_PIP passes options to pip for it, such as the index that holds its CPU builds.
@@ -91,12 +91,12 @@ $(BIN)/python:
 	echo "Python 3.10, 3.11 or 3.12 is needed, and $(firstword $(PYTHON)) is" \
 	  "$$($(firstword $(PYTHON)) -V 2>/dev/null || echo absent); install one and name it: make PYTHON=/path/to/python3.11"; exit 1
 
-$(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) (once; a minute or two)"
 	@$(PIP) -e '.[demo]'
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) what development needs (once; some minutes)"
 	@$(PIP) $(TORCH_PIP) 'torch==$(TORCH_VERSION)'
 	@$(PIP) -e '.[dev]'

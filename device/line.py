@@ -15,7 +15,7 @@ from device.camera.factory import open_camera
 from device.clock import Clock, SystemClock, read_boot_id, time_trusted
 from device.display.base import Display
 from device.display.factory import open_display
-from device.display.kept import KeptDisplay
+from device.display.reopening import ReopeningDisplay
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import FrameSource, Pipeline
@@ -77,7 +77,7 @@ class Line:
         with ExitStack() as opened:
             engine = opened.enter_context(openers.engine())
             store = opened.enter_context(Store.open(config.record_path))
-            display = opened.enter_context(KeptDisplay(openers.display(), clock, wait=wait_for_devices))
+            display = opened.enter_context(ReopeningDisplay(openers.display(), clock, wait=wait_for_devices))
             capture = Capture(openers.camera, clock, fail_fast=True, wait_for_device=wait_for_devices)
             yield cls(config, clock, engine, store, display, opened.enter_context(capture))
 

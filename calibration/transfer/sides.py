@@ -15,7 +15,7 @@ from engines.data.leukemiaattri import admit
 from engines.detections import Image
 from engines.errors import DataError
 from engines.pictures import read_image
-from engines.taxonomy import LEUKEMIA_ATTRI
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 _FIELD = re.compile(r"([^_]+)_(\d+)(?:_|$)")
 _COLUMNS = ("source", "target")
@@ -64,7 +64,7 @@ def field_of(name: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def read_side(root: Path, split: str | None = None) -> list[SidePicture]:
+def read_side(root: Path, split: str | None = None, taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> list[SidePicture]:
     """Pictures and labels of a data set (all its subsets and splits, or one split) or of a plain folder. Raises DataError."""
     found = []
     present = set()
@@ -74,7 +74,7 @@ def read_side(root: Path, split: str | None = None) -> list[SidePicture]:
                 continue
             present.add(one.name)
             if split is None or one.name == split:
-                ((read,), _) = admit([one], root, LEUKEMIA_ATTRI)
+                ((read,), _) = admit([one], root, taxonomy)
                 found += [SidePicture(p, one.name, field_of(p.path.name)) for p in read.pictures]
     if not found:
         splits = ", ".join(sorted(present - {FLAT})) or "none, its pictures lie flat"

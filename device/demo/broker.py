@@ -17,7 +17,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from typing_extensions import Self
 
@@ -29,30 +29,6 @@ _LOOPBACK = "127.0.0.1"
 _START_S = 10.0
 _STOP_S = 5.0
 _PORTS_TRIED = 5
-
-
-class LocalBroker(Protocol):
-    """A broker that lives as long as the `with` block."""
-
-    @property
-    def name(self) -> str:
-        """What runs, for people: "mosquitto (MQTT 5 and 3.1.1)", "amqtt in this process (MQTT 3.1.1)"."""
-        ...
-
-    @property
-    def host(self) -> str: ...
-
-    @property
-    def port(self) -> int: ...
-
-    @property
-    def protocol(self) -> Literal["5", "3.1.1"]:
-        """The newest version it speaks, for `broker.protocol`: saves the search for it."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
 def local_broker() -> LocalBroker:
@@ -73,16 +49,53 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class EmbeddedBroker:
-    """amqtt in a thread of this process. Speaks MQTT 3.1.1 only. `port` None: a free one."""
+class LocalBroker:
+    """A broker that lives as long as the `with` block. `port` None: a free one, another where somebody takes it first.
+
+    name: what runs, for people. protocol: the newest version it speaks, for `broker.protocol`. Entering raises BrokerError.
+    """
+
+    name: str
+    protocol: Literal["5", "3.1.1"]
+    host = _LOOPBACK
+
+    def __init__(self, port: int | None = None) -> None:
+        self.port = port or 0
+        self._fixed = port is not None
+
+    def __enter__(self) -> Self:
+        for attempt in range(_PORTS_TRIED):
+            if not self._fixed:
+                self.port = free_port()
+            try:
+                self._start()
+                break
+            except BaseException as error:
+                self._end()
+                if not isinstance(error, BrokerError) or self._fixed or attempt == _PORTS_TRIED - 1:
+                    raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._end()
+
+    def _start(self) -> None:
+        """Begin to listen at `port`. Raises BrokerError."""
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        """Stop, also after a start that failed half-way."""
+        raise NotImplementedError
+
+
+class EmbeddedBroker(LocalBroker):
+    """amqtt in a thread of this process. Speaks MQTT 3.1.1 only."""
 
     name = "amqtt in this process (MQTT 3.1.1)"
-    host = _LOOPBACK
     protocol: Literal["5", "3.1.1"] = "3.1.1"
 
     def __init__(self, port: int | None = None, *, allow_anonymous: bool = True) -> None:
-        self.port = port or 0
-        self._fixed = port is not None
+        super().__init__(port)
         self._allow_anonymous = allow_anonymous
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -90,7 +103,7 @@ class EmbeddedBroker:
         self._started = threading.Event()
         self._failure: BaseException | None = None
 
-    def __enter__(self) -> Self:
+    def _start(self) -> None:
         try:
             import amqtt.broker  # noqa: F401  # found missing here, not in the thread
         except ImportError as error:
@@ -98,15 +111,12 @@ class EmbeddedBroker:
         # amqtt reports every connection and each client that leaves; here that is noise beside the summary.
         for noisy in ("amqtt", "transitions", "passlib"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
+        self._started.clear()
+        self._failure = None
         self._thread = threading.Thread(target=self._run, name="embedded-broker", daemon=True)
         self._thread.start()
         if not self._started.wait(_START_S) or self._failure is not None:
-            self._end()
             raise BrokerError(f"the embedded broker did not start on {self.host}:{self.port}: {self._failure or 'no answer'}")
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._end()
 
     def _end(self) -> None:
         if self._loop is not None and self._stop is not None:
@@ -121,7 +131,7 @@ class EmbeddedBroker:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except Exception as error:  # told by __enter__, or logged where it already runs
+        except Exception as error:  # raised by _start, or logged where it already runs
             if self._started.is_set():
                 log.error("the embedded broker ended: %s", error)
             self._failure = error
@@ -129,17 +139,7 @@ class EmbeddedBroker:
             self._started.set()
 
     async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        broker = await self._listening()
-        self._started.set()
-        try:
-            await self._stop.wait()
-        finally:
-            await broker.shutdown()
-
-    async def _listening(self) -> Any:
         from amqtt.broker import Broker
-        from amqtt.errors import BrokerError as AmqttError
 
         class ClosingBroker(Broker):  # type: ignore[misc]  # amqtt is imported without types
             """Closes every connection that it took: amqtt leaves those open whose client went away without a word."""
@@ -150,38 +150,33 @@ class EmbeddedBroker:
                 finally:
                     writer.close()
 
-        for attempt in range(_PORTS_TRIED):
-            if not self._fixed:
-                self.port = free_port()
-            broker = ClosingBroker(
-                {
-                    "listeners": {"default": {"type": "tcp", "bind": f"{self.host}:{self.port}"}},
-                    "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": self._allow_anonymous}},
-                }
-            )
-            try:
-                await broker.start()
-            except AmqttError:  # somebody took the port between our look and our bind
-                if self._fixed or attempt == _PORTS_TRIED - 1:
-                    raise
-            else:
-                return broker
-        raise AssertionError("unreachable")
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        broker = ClosingBroker(
+            {
+                "listeners": {"default": {"type": "tcp", "bind": f"{self.host}:{self.port}"}},
+                "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": self._allow_anonymous}},
+            }
+        )
+        await broker.start()
+        self._started.set()
+        try:
+            await self._stop.wait()
+        finally:
+            await broker.shutdown()
 
 
-class MosquittoBroker:
-    """mosquitto as a child process with a configuration of its own. `port` None: a free one.
+class MosquittoBroker(LocalBroker):
+    """mosquitto as a child process with a configuration of its own.
 
     lines: further lines of its configuration (see mosquitto.conf); without any, everybody may log in and nothing is kept.
     """
 
     name = "mosquitto (MQTT 5 and 3.1.1)"
-    host = _LOOPBACK
     protocol: Literal["5", "3.1.1"] = "5"
 
     def __init__(self, program: str | None = None, port: int | None = None, lines: tuple[str, ...] = ("allow_anonymous true",)) -> None:
-        self.port = port or 0
-        self._program, self._fixed, self._lines = program, port is not None, lines
+        super().__init__(port)
+        self._program, self._lines = program, lines
         self._child: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -189,36 +184,16 @@ class MosquittoBroker:
     def pid(self) -> int | None:
         return self._child.pid if self._child else None
 
-    def __enter__(self) -> Self:
-        program = self._program or find_mosquitto()
-        if program is None:
-            raise BrokerError("mosquitto is not installed: apt install mosquitto, or pip install 'leukoscope[demo]' for amqtt")
-        try:
-            for attempt in range(_PORTS_TRIED):
-                try:
-                    self._start(program)
-                    break
-                except BrokerError:
-                    if self._fixed or attempt == _PORTS_TRIED - 1:
-                        raise
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._end()
-
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL, nothing saved, no farewell to anybody."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()
 
-    def _start(self, program: str) -> None:
-        self._end()
-        if not self._fixed:
-            self.port = free_port()
+    def _start(self) -> None:
+        program = self._program or find_mosquitto()
+        if program is None:
+            raise BrokerError("mosquitto is not installed: apt install mosquitto, or pip install 'leukoscope[demo]' for amqtt")
         self._folder = tempfile.TemporaryDirectory(prefix="leukoscope-broker-")
         folder = Path(self._folder.name)
         configuration, said = folder / "mosquitto.conf", folder / "log"

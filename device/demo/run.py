@@ -66,15 +66,15 @@ def run_demo(
     with local_broker() as broker:
         config = _config(report, camera, broker, display)
         console.print(f"Broker: {broker.name} on port {broker.port}, for this demo only.")
-        console.print(_what(camera))
-        console.print(_by_what(config.engine))
-        with _listening(broker, console) as received:
+        console.print(_slide_words(camera))
+        console.print(_by_slide_words(config.engine))
+        with _supervisor(broker, console) as received:
             outcome = _run_with_progress(config, console)
-            _await(received, outcome)
-    _leave(config, report, outcome, received)
+            _wait_for_summary(received, outcome)
+    _write_report(config, report, outcome, received)
     if not received:
         console.print("[bold red]No summary came back from the broker.[/] The record is kept.")
-    _farewell(console, report, outcome, time.monotonic() - started)
+    _print_result(console, report, outcome, time.monotonic() - started)
     return outcome.saved and outcome.sent and bool(received)
 
 
@@ -117,20 +117,20 @@ def _prepare(report: Path) -> None:
     (report / MARKER).write_text("This folder is cleared by the next `leukoscope demo` that reports into it.\n")
 
 
-def _what(camera: ReplayCamera | SimulatorCamera) -> str:
+def _slide_words(camera: ReplayCamera | SimulatorCamera) -> str:
     if isinstance(camera, SimulatorCamera):
         return f"Slide: rendered film, case {camera.case}, seed {camera.seed}, {camera.fields} fields. No patient's blood."
     return f"Slide: pictures of {camera.source}, each taken as one field."
 
 
-def _by_what(engine: EngineSection) -> str:
+def _by_slide_words(engine: EngineSection) -> str:
     if engine.runtime == "openvino":
         return f"Engine: {engine.bundle}, INT8 on OpenVINO."
     return f"Engine: {engine.bundle}, float on ONNX Runtime. (In INT8 on OpenVINO it is quicker: pip install 'leukoscope\\[openvino]'.)"
 
 
 @contextmanager
-def _listening(broker: LocalBroker, console: Console) -> Iterator[list[SlideSummary]]:
+def _supervisor(broker: LocalBroker, console: Console) -> Iterator[list[SlideSummary]]:
     """A supervisor's watch in a thread of its own; the list fills when the summary has come back from the broker."""
     received: list[SlideSummary] = []
     ready, stop = threading.Event(), threading.Event()
@@ -172,13 +172,13 @@ def _fields(config: Config) -> int | None:
     return len(list_folder(folder).pictures) if folder.is_dir() else None
 
 
-def _await(received: list[SlideSummary], outcome: Outcome) -> None:
+def _wait_for_summary(received: list[SlideSummary], outcome: Outcome) -> None:
     until = time.monotonic() + _SUMMARY_WITHIN_S
     while outcome.sent and not received and time.monotonic() < until:
         time.sleep(0.05)
 
 
-def _leave(config: Config, report: Path, outcome: Outcome, received: list[SlideSummary]) -> None:
+def _write_report(config: Config, report: Path, outcome: Outcome, received: list[SlideSummary]) -> None:
     if received:
         (report / "summary.json").write_bytes(received[0].to_bytes())
     screens = sorted((report / "screens").glob("screen-*.png"))
@@ -189,7 +189,7 @@ def _leave(config: Config, report: Path, outcome: Outcome, received: list[SlideS
         shutil.copyfile(screens[-1], report / "last-screen.png")
 
 
-def _farewell(console: Console, report: Path, outcome: Outcome, seconds: float) -> None:
+def _print_result(console: Console, report: Path, outcome: Outcome, seconds: float) -> None:
     for picture in outcome.skipped:
         console.print(f"[yellow]Skipped:[/] {escape(picture.name)}: {picture.reason}", highlight=False, soft_wrap=True)
     console.print(

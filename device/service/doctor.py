@@ -47,10 +47,10 @@ def examine(config: Config) -> list[Finding]:
         ("Disk", _disk),
         ("Broker", _broker),
     ]
-    return [_tried(name, look, config) for name, look in parts]
+    return [_examined(name, look, config) for name, look in parts]
 
 
-def _tried(name: str, look: Callable[[Config], Finding], config: Config) -> Finding:
+def _examined(name: str, look: Callable[[Config], Finding], config: Config) -> Finding:
     try:
         return look(config)
     except (LeukoscopeError, EnginesError, ProfileError) as error:

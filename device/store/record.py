@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -18,7 +19,7 @@ from device.errors import StoreError
 from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
 from device.slide.model import Field, Slide, SlideState
-from device.store import outbox, schema, slides
+from device.store import schema, slides
 from device.store.faults import DamagedRecordError, sqlite_errors
 from device.store.slides import SlideHeader, StoredSlide
 
@@ -131,7 +132,10 @@ class Store:
             slides.sync(db, slide)
             if message is not None:
                 db.execute("UPDATE slides SET summary = ? WHERE slide_id = ?", (message.payload, slide.slide_id))
-                outbox.add(db, message)
+                db.execute(
+                    "INSERT INTO outbox (message_id, topic, payload, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (message.message_id, message.topic, message.payload, message.created_at.isoformat()),
+                )
 
     def slides(self, limit: int = 50) -> tuple[SlideHeader, ...]:
         """The newest slides, newest first."""
@@ -173,16 +177,17 @@ class Store:
     def pending(self, limit: int = 50) -> tuple[OutboxMessage, ...]:
         """The oldest messages that wait for the broker's acknowledgement, oldest first."""
         with self._reading("read the outbox"):
-            return outbox.pending(self._db, limit)
+            rows = self._db.execute("SELECT message_id, topic, payload, created_at FROM outbox ORDER BY sequence LIMIT ?", (limit,))
+            return tuple(OutboxMessage(key, topic, payload, datetime.fromisoformat(at)) for key, topic, payload, at in rows)
 
     def pending_count(self) -> int:
         with self._reading("read the outbox"):
-            return outbox.pending_count(self._db)
+            return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
     def acknowledge(self, message_id: str) -> None:
         """The broker has it: remove it. Nothing happens if it is gone already."""
         with self._transaction(f"clear message {message_id}") as db:
-            outbox.acknowledge(db, message_id)
+            db.execute("DELETE FROM outbox WHERE message_id = ?", (message_id,))
 
     def _require(self, db: sqlite3.Connection, slide_id: str) -> None:
         if not slides.exists(db, slide_id):

@@ -155,7 +155,7 @@ class FrameRecorder:
         return reason
 
     def _write(self, due: _Due) -> None:
-        """The picture first, put in place whole, then its line, so that no line names a frame that is not there."""
+        """The picture first, by an atomic write, then its line, so that no line names a frame that is not there."""
         self._number += 1
         why = "rest" if due.field is None else "counted"
         path = self._folder / f"{due.slide_id}_{self._number:05d}_{why}.png"

@@ -21,7 +21,7 @@ LEAD_IN = 5
 """Pictures that a peer looks at before those that count, since every round is a new process."""
 _EXPORT_S, _ROUND_S, _ASKED_S = 900.0, 600.0, 60.0
 _TO_READ = "--peer-python names the Python of an environment with: pip install ultralytics openvino nncf onnx onnxruntime onnxslim"
-_VERSIONS = "import importlib.metadata as m, sys; print(*(m.version(n) for n in sys.argv[1:]))"
+VERSIONS = "import importlib.metadata as m, sys; print(*(m.version(n) for n in sys.argv[1:]))"
 _DESCRIBED = "import importlib.metadata as m; print(*(f.locate() for f in m.files('ultralytics') if f.name == 'yolov5.yaml'))"
 _PICTURE = re.compile(r"^image \d+/\d+ .*, ([\d.]+)ms$", re.MULTILINE)
 _SPEED = re.compile(r"^Speed: ([\d.]+)ms preprocess, ([\d.]+)ms inference, ([\d.]+)ms postprocess per image", re.MULTILINE)
@@ -96,7 +96,7 @@ class PeerProgram:
 
     def __enter__(self) -> Self:
         library = self._peer.library
-        output = self._run(_ASKED_S, str(self._python), "-c", _VERSIONS, "ultralytics", library, "torch").split()
+        output = self._run(_ASKED_S, str(self._python), "-c", VERSIONS, "ultralytics", library, "torch").split()
         self.software = f"Ultralytics {output[-3]}, {library} {output[-2]}, torch {output[-1]}"
         self._export(Path(self._run(_ASKED_S, str(self._python), "-c", _DESCRIBED).strip()))
         return self
@@ -114,7 +114,7 @@ class PeerProgram:
         output = self._yolo(_ROUND_S, "predict", "task=detect", f"model={self._peer.exported}", "source=images", *same, *shown)
         inference, speed = [float(ms) for ms in _PICTURE.findall(output)], _SPEED.search(output)
         if speed is None or len(inference) != len(list((self._folder / "images").iterdir())):
-            raise PeerError(f"{self.label}: it does not say how long each picture took. {_last_words(output)}")
+            raise PeerError(f"{self.label}: it does not say how long each picture took. {last_words(output)}")
         # Both are of the same clock; should a version mean something else by one of them, it must not pass for a speed.
         if abs(fmean(inference) - float(speed[2])) > 0.2:
             raise PeerError(f"{self.label}: its pictures took {fmean(inference):.1f} ms each, and it says {speed[2]} ms of all.")
@@ -131,7 +131,7 @@ class PeerProgram:
         (self._folder / "data.yaml").write_text(data, encoding="utf-8")
         output = self._yolo(_EXPORT_S, "export", "model=yolov5n.yaml", *self._peer.options, f"imgsz={self._side_px}", "device=cpu")
         if not (self._folder / self._peer.exported).exists():
-            raise PeerError(f"{self.label}: its export left no {self._peer.exported}. {_last_words(output)}")
+            raise PeerError(f"{self.label}: its export left no {self._peer.exported}. {last_words(output)}")
 
     def _yolo(self, within_s: float, *words: str) -> str:
         return self._run(within_s, str(self._python.with_name("yolo")), *words)
@@ -152,14 +152,15 @@ class PeerProgram:
         except OSError as error:
             raise PeerError(f"{command[0]}: cannot be run ({error.strerror}). {_TO_READ}") from error
         except subprocess.TimeoutExpired as error:
-            words = _last_words((error.stdout or b"").decode(errors="replace"))
+            words = last_words((error.stdout or b"").decode(errors="replace"))
             raise PeerError(f"{self.label}: it has not ended within {within_s:.0f} s. {words}") from None
         output = _COLOURS.sub("", done.stdout.decode(errors="replace"))
         if done.returncode:
-            raise PeerError(f"{self.label}: it failed. {_last_words(output)} {_TO_READ}")
+            raise PeerError(f"{self.label}: it failed. {last_words(output)} {_TO_READ}")
         return output
 
 
-def _last_words(output: str) -> str:
+def last_words(output: str) -> str:
+    """What a program printed last, as a sentence."""
     lines = [line.strip()[-300:] for line in output.splitlines() if line.strip()]
     return f"Its last words: {' / '.join(lines[-3:]) or 'none'}."

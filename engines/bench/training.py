@@ -22,9 +22,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from engines.bench.machine import Machine
+from engines.bench.peers import PeerError, last_words
 from engines.bench.section import put_section
 from engines.bench.training_page import TrainingMeasured, print_training, rows_of, training_text
-from engines.bench.training_programs import CLASSES, OURS, PEERS, PeerError, Pictures, Program, Settings, printed_size, versions
+from engines.bench.training_programs import CLASSES, OURS, PEERS, Pictures, Program, Settings, printed_size, versions
 from engines.errors import DataError, EnginesError
 from engines.pictures import PICTURE_SUFFIXES
 
@@ -94,10 +95,7 @@ def train_once(program: Program, settings: Settings, pictures: Pictures, folder:
             first, first_processor = _after(process, results, 1), _processor_s(process.pid)
             last, last_processor = _after(process, results, settings.epochs - 1), _processor_s(process.pid)
         except _EndedError as error:
-            words = log.read_text(errors="replace").strip().splitlines()[-4:]
-            raise PeerError(
-                f"{program.label}: {error}. Its last words: {' / '.join(w.strip()[-300:] for w in words) or 'none'}"
-            ) from error
+            raise PeerError(f"{program.label}: {error}. {last_words(log.read_text(errors='replace'))}") from error
         finally:
             _end(process)
     seen = pictures.count * (settings.epochs - 2)

@@ -12,14 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines.errors import EnginesError
+from engines.bench.peers import VERSIONS, PeerError
 
 CLASSES = 14
-_VERSIONS = "import importlib.metadata as m, sys; print(*(m.version(n) for n in sys.argv[1:]))"
-
-
-class PeerError(EnginesError):
-    """A training could not be measured: its environment lacks something, or it ended by itself. The message has its last words."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +114,7 @@ PEERS: Mapping[str, Callable[[Path], Program]] = {"ultralytics": ultralytics, "y
 def versions(python: Path, *packages: str) -> list[str]:
     """Versions of packages in another environment, read without importing them. Raises PeerError naming what is not there."""
     try:
-        done = subprocess.run([str(python), "-c", _VERSIONS, *packages], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([str(python), "-c", VERSIONS, *packages], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PeerError(f"{python}: cannot be run ({error}); name the Python of an environment with {packages[0]} in it") from error
     if done.returncode:

@@ -16,6 +16,7 @@ from rich.table import Table
 from engines.commands.terminal import Terminal, table_of
 from engines.data.census import Census, in_order
 from engines.data.check import Checked
+from engines.data.class_lists import ClassNumbers
 from engines.data.export import Exported
 from engines.data.faults import Fault
 from engines.data.layout import patient_of
@@ -35,6 +36,10 @@ def print_check(found: Checked, root: Path, json_file: Path | None, every: bool)
     console = Console()
     for table in tables(found, console.width):
         console.print(table)
+    for words in class_lists(found):
+        console.print(words, highlight=False, soft_wrap=True)
+    if found.total.ignored:
+        console.print(f"{_many(found.total.ignored, 'region')} to ignore: nothing in them is learnt or scored")
     _print_findings(console, "Faults", found.faults, "red", every, FIRST)
     _print_findings(console, "Notes", found.notes, "yellow", every, FIRST // 3)
     if json_file is not None:
@@ -140,6 +145,20 @@ def tables(found: Checked, width: int) -> list[Table]:
         *_by_column("Attributes", _attribute_rows(cells, found.taxonomy), cells, width),
         *_patients([census for census in columns if census.patients and census.label != "all"]),
     ]
+
+
+def class_lists(found: Checked) -> list[str]:
+    """What the lists of class names beside TXT labels say, one line each that differs."""
+    said = dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers)
+    return [*said]
+
+
+def _class_list(numbers: ClassNumbers) -> str:
+    files = " and ".join(escape(str(file)) for file in numbers.files)
+    if numbers.in_order:
+        return f"Class numbers by {files}: in the taxonomy's order"
+    pairs = ", ".join(f"{number} {name} -> {numbers.meaning(number) or 'no class'}" for number, name in sorted(numbers.names.items()))
+    return f"Class numbers by {files}: {escape(pairs)}"
 
 
 def _splits(columns: Sequence[Census]) -> Table:

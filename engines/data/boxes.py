@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from engines.data.faults import Fault, Kind, Report
@@ -25,10 +26,11 @@ SMALLEST_PX = 2.0
 """A box with a side up to here is a slip of the hand, no cell; YOLOv5 learns from none that small either."""
 
 
-def sound_boxes(picture: Picture, taxonomy: Taxonomy, report: Report) -> Picture:
+def sound_boxes(picture: Picture, taxonomy: Taxonomy, report: Report, attributes: bool = True) -> Picture:
     """The picture without the boxes that are left out; what is wrong with any is reported. Sizes in px of the picture as decoded.
 
     Of a box that stands there twice the first is kept; two of different classes are both marked as doubtful.
+    attributes: whether those of artefacts are judged.
     """
     cells = picture.cells if picture.size_hw != UNSIZED else ()
     dropped: set[int] = set()
@@ -36,7 +38,7 @@ def sound_boxes(picture: Picture, taxonomy: Taxonomy, report: Report) -> Picture
     for n, cell in enumerate(cells):
         if not _inside(cell, picture, report):
             dropped.add(n)
-        if taxonomy.is_artefact(cell.code) and any(code >= 0 for code in cell.attributes):
+        if attributes and taxonomy.is_artefact(cell.code) and any(code >= 0 for code in cell.attributes):
             stated = [a.name for a, code in zip(taxonomy.attributes, cell.attributes, strict=True) if code >= 0]
             words = (
                 f"{picture.path.name}: class {taxonomy.artefact} with {', '.join(stated)}; attributes of an artefact are not applicable"
@@ -80,7 +82,7 @@ def _inside(cell: CellLabel, picture: Picture, report: Report) -> bool:
 
 def _twice(first: CellLabel, second: CellLabel, picture: Picture, taxonomy: Taxonomy, report: Report) -> Kind | None:
     """What it is, reported, where two labels are of one and the same cell."""
-    same_edges = _edges_apart(first, second) <= SAME_BOX_PX
+    same_edges = edges_apart(first, second) <= SAME_BOX_PX
     if not same_edges and _iou(first, second) < SAME_CELL_IOU:
         return None
     where = f"{picture.path.name}: {_words(second)}"
@@ -99,51 +101,63 @@ def _twice(first: CellLabel, second: CellLabel, picture: Picture, taxonomy: Taxo
     return kind
 
 
-def disagreements(first: Picture, second: Picture, taxonomy: Taxonomy, report: Report) -> None:
+def disagreements(first: Picture, second: Picture, taxonomy: Taxonomy, report: Report, meant: Mapping[int, int] | None = None) -> None:
     """Report where the JSON (`first`) and the TXT (`second`) of one picture say different things.
 
     Boxes pair off by their edges, within 1 px or a thousandth of the longer side (TXT has three decimals at least). What one side does
-    not state (attributes in 5 columns, Cell Size in 11) is no disagreement.
+    not state (attributes in 5 columns, Cell Size in 11) is no disagreement. meant: the JSON's code for codes of the TXT, where its
+    numbers are of another order.
     """
     if (first.labels is None and second.labels is None) or second.size_hw == UNSIZED:
         return
     name = first.path.name
-    within = max(1.0, max(first.size_hw) / 1000)
-    left, right = list(first.cells), list(second.cells)
+    if first.labels is not None and second.labels is None and first.cells:
+        words = f"{name}: there is no TXT file for it; the JSON has {len(first.cells)} cells"
+        report(Fault(Kind.SOURCES_DISAGREE, first.labels.place, words))
+        return
+    left, right = list(first.cells), [replace(cell, code=(meant or {}).get(cell.code, cell.code)) for cell in second.cells]
+    pairs = _pairs(left, right, same_within(first))
+    for i, j in pairs.items():
+        _differences(name, left[i], right[j], taxonomy, report)
+    lone = [(cell, second.labels, "the TXT") for i, cell in enumerate(left) if i not in pairs]
+    lone += [(cell, first.labels, "the JSON") for j, cell in enumerate(right) if j not in pairs.values()]
+    for cell, other, source in lone:
+        words = f"{name}: {_words(cell)}, {taxonomy.classes[cell.code]}, is not in {other.place if other else source}"
+        report(Fault(Kind.SOURCES_DISAGREE, cell.place, words))
+
+
+def _pairs(left: Sequence[CellLabel], right: Sequence[CellLabel], within: float) -> dict[int, int]:
+    """Positions in `right` by positions in `left` of boxes that are the same, those of one class first."""
     near = sorted(
         (apart + within * (a.code != b.code), i, j)
         for i, a in enumerate(left)
         for j, b in enumerate(right)
-        if (apart := _edges_apart(a, b)) <= within
+        if (apart := edges_apart(a, b)) <= within
     )
     pairs: dict[int, int] = {}
-    taken: set[int] = set()
     for _, i, j in near:
-        if i not in pairs and j not in taken:
+        if i not in pairs and j not in pairs.values():
             pairs[i] = j
-            taken.add(j)
-    for i, j in pairs.items():
-        a, b = left[i], right[j]
-        if a.code != b.code:
-            words = f"{name}: {_words(a)} is {taxonomy.classes[a.code]} here, {taxonomy.classes[b.code]} in {b.place}"
-            report(Fault(Kind.SOURCES_DISAGREE, a.place, words))
-        for attribute, one, other in zip(taxonomy.attributes, a.attributes, b.attributes, strict=True):
-            if one >= 0 and other >= 0 and one != other:
-                said = f"{attribute.name} {attribute.values[one]} here, {attribute.values[other]} in {b.place}"
-                report(Fault(Kind.SOURCES_DISAGREE, a.place, f"{name}: {_words(a)} has {said}"))
-            elif (one >= 0) != (other >= 0) and b.columns > 0 and _states(b, attribute.key, taxonomy):
-                has = f"{attribute.name} {attribute.values[max(one, other)]} {'here' if one >= 0 else 'in the TXT'}"
-                report(Fault(Kind.SOURCES_DISAGREE, a.place, f"{name}: {_words(a)} has {has}, the other ({b.place}) does not state it"))
-    for i, cell in enumerate(left):
-        if i not in pairs:
-            other_file = second.labels.place if second.labels else "the TXT labels, which have no file for this picture"
-            words = f"{name}: {_words(cell)}, {taxonomy.classes[cell.code]}, is not in {other_file}"
-            report(Fault(Kind.SOURCES_DISAGREE, cell.place, words))
-    for j, cell in enumerate(right):
-        if j not in taken:
-            other_file = first.labels.place if first.labels else "the JSON"
-            words = f"{name}: {_words(cell)}, {taxonomy.classes[cell.code]}, is not in {other_file}"
-            report(Fault(Kind.SOURCES_DISAGREE, cell.place, words))
+    return pairs
+
+
+def _differences(name: str, a: CellLabel, b: CellLabel, taxonomy: Taxonomy, report: Report) -> None:
+    """Report what a cell is by JSON (`a`) and not by TXT (`b`)."""
+    if a.code != b.code:
+        words = f"{name}: {_words(a)} is {taxonomy.classes[a.code]} here, {taxonomy.classes[b.code]} in {b.place}"
+        report(Fault(Kind.SOURCES_DISAGREE, a.place, words))
+    for attribute, one, other in zip(taxonomy.attributes, a.attributes, b.attributes, strict=True):
+        if one >= 0 and other >= 0 and one != other:
+            said = f"{attribute.name} {attribute.values[one]} here, {attribute.values[other]} in {b.place}"
+            report(Fault(Kind.SOURCES_DISAGREE, a.place, f"{name}: {_words(a)} has {said}"))
+        elif (one >= 0) != (other >= 0) and b.columns > 0 and _states(b, attribute.key, taxonomy):
+            has = f"{attribute.name} {attribute.values[max(one, other)]} {'here' if one >= 0 else 'in the TXT'}"
+            report(Fault(Kind.SOURCES_DISAGREE, a.place, f"{name}: {_words(a)} has {has}, the other ({b.place}) does not state it"))
+
+
+def same_within(picture: Picture) -> float:
+    """How far apart in px the edges of one and the same box may be in JSON and TXT, which has three decimals at least."""
+    return max(1.0, max(picture.size_hw) / 1000)
 
 
 def _states(cell: CellLabel, key: str, taxonomy: Taxonomy) -> bool:
@@ -152,7 +166,8 @@ def _states(cell: CellLabel, key: str, taxonomy: Taxonomy) -> bool:
     return layout is not None and key in layout.keys
 
 
-def _edges_apart(a: CellLabel, b: CellLabel) -> float:
+def edges_apart(a: CellLabel, b: CellLabel) -> float:
+    """The largest distance in px between the same edges of two boxes."""
     return max(abs(p - q) for p, q in zip(a.xyxy_px, b.xyxy_px, strict=True))
 
 

@@ -17,7 +17,8 @@ from engines.taxonomy import UNKNOWN, Taxonomy
 class Census:
     """Counts of one split or of several together.
 
-    labelled: pictures that a label file mentions; empty: those of them without a cell. classes: cells by label code, all codes.
+    labelled: pictures that a label file mentions; empty: those of them without a cell. ignored: regions to
+    ignore. classes: cells by label code, all codes.
     attributes: by attribute key, cells by code, UNKNOWN and NOT_APPLICABLE included. patients: pictures by patient; unnamed: pictures
     whose names give none. diagnoses: pictures by diagnosis. sources: "JSON", "TXT 12" and so on.
     """
@@ -27,6 +28,7 @@ class Census:
     images: int = 0
     labelled: int = 0
     empty: int = 0
+    ignored: int = 0
     classes: tuple[int, ...] = ()
     attributes: dict[str, Counter[int]] = field(default_factory=dict)
     patients: Counter[str] = field(default_factory=Counter)
@@ -53,6 +55,7 @@ class Census:
             "labelled": self.labelled,
             "without_cells": self.empty,
             "cells": self.cells,
+            "regions_to_ignore": self.ignored,
             "classes": dict(zip(taxonomy.classes, self.classes, strict=True)),
             "attributes": {
                 a.key: {word: self.attributes[a.key][code] for code, word in [*enumerate(a.values), *words.items()]}
@@ -70,10 +73,11 @@ def count(label: str, pictures: Iterable[Picture], taxonomy: Taxonomy, sources: 
     attributes: dict[str, Counter[int]] = {a.key: Counter() for a in taxonomy.attributes}
     patients: Counter[str] = Counter()
     diagnoses: Counter[str] = Counter()
-    images = labelled = empty = unnamed = 0
+    images = labelled = empty = ignored = unnamed = 0
     for picture in pictures:
         images += 1
         labelled += picture.labels is not None
+        ignored += len(picture.ignored)
         empty += picture.labels is not None and not picture.cells
         name = film_name(picture.path.name)
         if name is None:
@@ -85,7 +89,9 @@ def count(label: str, pictures: Iterable[Picture], taxonomy: Taxonomy, sources: 
             classes[cell.code] += 1
             for attribute, code in zip(taxonomy.attributes, cell.attributes, strict=True):
                 attributes[attribute.key][code] += 1
-    return Census(label, taxonomy, images, labelled, empty, tuple(classes), attributes, patients, unnamed, diagnoses, tuple(sources))
+    return Census(
+        label, taxonomy, images, labelled, empty, ignored, tuple(classes), attributes, patients, unnamed, diagnoses, tuple(sources)
+    )
 
 
 def together(label: str, parts: Sequence[Census], taxonomy: Taxonomy) -> Census:
@@ -96,6 +102,7 @@ def together(label: str, parts: Sequence[Census], taxonomy: Taxonomy) -> Census:
         sum(p.images for p in parts),
         sum(p.labelled for p in parts),
         sum(p.empty for p in parts),
+        sum(p.ignored for p in parts),
         tuple(sum(p.classes[code] for p in parts) for code in range(len(taxonomy.classes))),
         {a.key: sum((p.attributes[a.key] for p in parts), Counter()) for a in taxonomy.attributes},
         sum((p.patients for p in parts), Counter()),

@@ -5,32 +5,40 @@ The faults of single files come from the readers; this looks at what only shows 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from engines.data.census import Census, count, in_order, together
+from engines.data.class_lists import ClassNumbers
 from engines.data.faults import Fault, Kind, Level, Place
 from engines.data.layout import FLAT, Split, Subset, film_name, find_subsets
+from engines.data.origin import source_name
 from engines.data.picture_check import picture_findings
 from engines.data.pictures import Decoded, decode
 from engines.data.reading import read_labels
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
+
+_LABEL_SUFFIXES = {".txt", ".json", ".xml", ".csv"}
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Checked:
-    """A data set as found. splits: one census each, in order; faults and notes in the order of their places."""
+    """A data set as found. splits: one census each, in order; faults and notes in the order of their places.
+
+    numbers: splits whose TXT labels have a list of class names, and what it says.
+    """
 
     root: Path
     taxonomy: Taxonomy
     subsets: tuple[Subset, ...]
     splits: tuple[Census, ...]
+    numbers: tuple[tuple[str, ClassNumbers], ...]
     findings: tuple[Fault, ...]
 
     @property
@@ -53,6 +61,7 @@ class Checked:
             "data": str(self.root),
             "clean": not self.faults,
             "splits": [census.to_dict() for census in self.splits],
+            "class_lists": {split: numbers.to_dict() for split, numbers in self.numbers},
             "total": self.total.to_dict(),
             "faults": [fault.to_dict() for fault in self.faults],
             "notes": [fault.to_dict() for fault in self.notes],
@@ -76,18 +85,33 @@ def check(root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | 
                 progress(len(decoded), len(paths))
     findings: list[Fault] = []
     censuses = []
+    numbers: list[tuple[str, ClassNumbers]] = []
     for split in splits:
         findings += picture_findings(split, decoded)
         read = read_labels(split, taxonomy, findings.append, lambda path: decoded[path].size_hw, both=True)
         censuses.append(count(split.label, read.pictures, taxonomy, read.sources))
+        numbers += [(split.label, read.numbers)] if read.numbers and read.numbers.files else []
     for subset in subsets:
         for archive in subset.packed:
             findings.append(Fault(Kind.LABELS_PACKED, Place(archive), f"{subset.name} has no labels but this archive; unpack it there"))
     findings += _pictures_twice(splits, pictures, decoded)
+    findings += _copies(splits, pictures)
     findings += _patients(splits, pictures)
+    if not any(census.labelled for census in censuses):
+        findings.append(Fault(Kind.NO_LABELS, Place(root), f"not one label was read; {_unread_labels(root)}"))
     order = {kind: position for position, kind in enumerate(Kind)}
+    findings = list(dict.fromkeys(findings))  # lists of class names are read anew for each split
     findings.sort(key=lambda f: (order[f.kind], f.place, f.message))
-    return Checked(root, taxonomy, tuple(subsets), tuple(censuses), tuple(findings))
+    return Checked(root, taxonomy, tuple(subsets), tuple(censuses), tuple(numbers), tuple(findings))
+
+
+def _unread_labels(root: Path) -> str:
+    """What lies in the folder and looks like labels, for a message."""
+    found = Counter((p.parent, p.suffix) for p in root.rglob("*") if p.suffix.lower() in _LABEL_SUFFIXES and "/." not in p.as_posix())
+    if not found:
+        return "the pictures serve as an unlabelled target, not to learn or score on"
+    (folder, suffix), number = found.most_common(1)[0]
+    return f"{folder} holds {number} {suffix} files that belong to no layout (see docs/data.md), so they were not read"
 
 
 def _pictures_twice(splits: Iterable[Split], pictures: dict[str, list[Path]], decoded: dict[Path, Decoded]) -> Iterable[Fault]:
@@ -102,6 +126,18 @@ def _pictures_twice(splits: Iterable[Split], pictures: dict[str, list[Path]], de
             if before != path:
                 sides = f", which is on another side ({where.label})" if where.side != split.side else ""
                 yield Fault(Kind.IMAGE_TWICE, Place(path), f"the same picture as {before}{sides}; keep one of them")
+
+
+def _copies(splits: Iterable[Split], pictures: dict[str, list[Path]]) -> Iterable[Fault]:
+    """Copies of one field on two sides, by their names before an exporter added to them."""
+    first: dict[str, tuple[Path, Split]] = {}
+    for split in splits:
+        for path in pictures[split.label]:
+            source = source_name(path.name)
+            before, where = first.setdefault(PurePath(source).stem.casefold(), (path, split))
+            if where.side != split.side and {source} != {path.name, before.name}:
+                words = f"a copy of {before} by its name ({source}), which is on another side ({where.label}); keep copies together"
+                yield Fault(Kind.COPY_BOTH_SIDES, Place(path), words)
 
 
 def _patients(splits: Sequence[Split], pictures: dict[str, list[Path]]) -> Iterable[Fault]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from engines.data.faults import Fault, Kind, Place, Report
-from engines.data.labels import CellLabel, Picture, PictureLabels, sound_box
+from engines.data.json_text import Entry, JsonText, walk
+from engines.data.labels import CellLabel, IgnoredRegion, Picture, PictureLabels, sound_box
+from engines.data.masks import segmentation_box
 from engines.data.vocabulary import attribute_codes, class_code, json_code, json_key, json_values, nearest_class
 from engines.taxonomy import Taxonomy
 
-_DECODER = json.JSONDecoder()
-_SPACE = re.compile(r"[ \t\n\r]*")
 _LISTS = ("images", "annotations", "categories")
 _IMAGE_KEYS = {"id", "file_name", "width", "height"}
 _ANNOTATION_KEYS = {"id", "image_id", "category_id", "category_name", "bbox"}
@@ -34,82 +33,14 @@ class CocoLabels:
     readable: bool = True
 
 
-class _Text:
-    """A JSON text that knows line and column of an offset."""
-
-    def __init__(self, file: Path, text: str) -> None:
-        self.file, self.text = file, text
-        self._starts = [0, *(m.end() for m in re.finditer("\n", text))]
-
-    def place(self, offset: int) -> Place:
-        line = bisect_right(self._starts, offset)
-        return Place(self.file, line, offset - self._starts[line - 1] + 1)
-
-    def skip(self, offset: int) -> int:
-        found = _SPACE.match(self.text, offset)
-        return found.end() if found else offset
-
-    def value(self, offset: int) -> tuple[Any, int]:
-        value, end = _DECODER.raw_decode(self.text, offset)
-        return value, self.skip(end)
-
-    def expect(self, marks: str, offset: int) -> tuple[str, int]:
-        """The mark at `offset`, one of `marks`, and where what follows it begins."""
-        mark = self.text[offset : offset + 1]
-        if not mark or mark not in marks:
-            words = " or ".join(f"'{m}'" for m in marks)
-            raise json.JSONDecodeError(f"expecting {words}", self.text, offset)
-        return mark, self.skip(offset + 1)
-
-
-Entry = tuple[Any, int]
-"""An element of a list and the offset at which it begins."""
-
-
-def _walk(text: _Text) -> tuple[dict[str, list[Entry]], dict[str, Any]]:
-    """The three lists of a COCO file, each element with its offset, and all other top-level values. Raises JSONDecodeError."""
-    lists: dict[str, list[Entry]] = {}
-    extra: dict[str, Any] = {}
-    mark, at = text.expect("{", text.skip(0))
-    if text.text[at : at + 1] == "}":
-        mark, at = text.expect("}", at)
-    while mark != "}":
-        if text.text[at : at + 1] != '"':
-            raise json.JSONDecodeError("expecting a name in double quotes", text.text, at)
-        key, at = text.value(at)
-        _, at = text.expect(":", at)
-        if key in _LISTS and text.text[at : at + 1] == "[":
-            lists[key], at = _elements(text, at)
-        else:
-            extra[key], at = text.value(at)
-        mark, at = text.expect(",}", at)
-    if at < len(text.text):
-        raise json.JSONDecodeError("something follows the end", text.text, at)
-    return lists, extra
-
-
-def _elements(text: _Text, at: int) -> tuple[list[Entry], int]:
-    elements: list[Entry] = []
-    _, at = text.expect("[", at)
-    if text.text[at : at + 1] == "]":
-        return elements, text.skip(at + 1)
-    mark = ","
-    while mark == ",":
-        start = at
-        value, at = text.value(at)
-        elements.append((value, start))
-        mark, at = text.expect(",]", at)
-    return elements, at
-
-
 def read_coco(file: Path, taxonomy: Taxonomy, report: Report) -> CocoLabels:
     """The labels of a JSON file; what cannot be understood goes to `report` with line and column and is left out.
 
     Where the file as a whole cannot be understood, the result is empty.
     """
     try:
-        text = _Text(file, file.read_bytes().decode("utf-8-sig"))
-        lists, extra = _walk(text)
+        text = JsonText(file, file.read_bytes().decode("utf-8-sig"))
+        lists, extra = walk(text, _LISTS)
     except json.JSONDecodeError as error:
         report(Fault(Kind.MALFORMED_JSON, Place(file, error.lineno, error.colno), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}"))
         return CocoLabels({}, readable=False)
@@ -126,12 +57,24 @@ def read_coco(file: Path, taxonomy: Taxonomy, report: Report) -> CocoLabels:
     return _Reading(text, taxonomy, report).labels(lists, extra)
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """An image as the file lists it. key: its id. name: without folders. size_hw: None where the file does not say."""
+
+    key: int | str
+    name: str
+    value: dict[str, Any]
+    offset: int
+    size_hw: tuple[int, int] | None
+
+
 class _Reading:
     """One pass over the lists of one file."""
 
-    def __init__(self, text: _Text, taxonomy: Taxonomy, report: Report) -> None:
+    def __init__(self, text: JsonText, taxonomy: Taxonomy, report: Report) -> None:
         self.text, self.taxonomy, self._report = text, taxonomy, report
         self.categories: dict[int, str] = {}
+        self.boxed_outlines: list[int] = []
 
     def report(self, kind: Kind, offset: int, message: str) -> None:
         self._report(Fault(kind, self.text.place(offset), message))
@@ -141,72 +84,154 @@ class _Reading:
             try:
                 self.categories[int(value["id"])] = str(value["name"])
             except (KeyError, TypeError, ValueError):
-                self.report(Kind.NOT_COCO, offset, "a category needs id and name")
-        images = self._images(lists["images"])
-        cells: dict[int, list[CellLabel]] = {key: [] for key in images}
-        seen: set[object] = set()
-        for value, offset in lists["annotations"]:
-            found = self._annotation(value, offset, images, seen)
-            if found is not None:
-                cells[found[0]].append(found[1])
-        pictures: dict[str, PictureLabels] = {}
-        for key, (value, offset) in images.items():
-            name = picture_name(str(value["file_name"]))
-            rest = {k: v for k, v in value.items() if k not in _IMAGE_KEYS}
-            before = pictures.get(name)
-            if before is not None:
-                message = f"{name} is listed a second time (first at {before.place}); its labels are taken together"
-                self.report(Kind.IMAGE_LISTED_TWICE, offset, message)
-            size = _size_hw(value)
-            together = (*(before.cells if before else ()), *cells[key])
-            pictures[name] = PictureLabels(name, before.place if before else self.text.place(offset), size, together, rest)
-        return CocoLabels(pictures, extra)
+                self.report(Kind.NOT_COCO, offset, "a category needs id (a number) and name")
+        listed = self._images(lists["images"])
+        annotations = lists["annotations"]
+        images, part_of = self._parts(listed, annotations)
+        cells: dict[int, list[CellLabel]] = defaultdict(list)
+        regions: dict[int, list[IgnoredRegion]] = defaultdict(list)
+        seen: set[tuple[int, str]] = set()
+        for number, (value, offset) in enumerate(annotations):
+            part = part_of[number] if part_of else 0
+            image = self._image_of(value, offset, images[part])
+            if image is None:
+                continue
+            key = (part, str(value.get("id", f"at {offset}")))
+            who = f"{image.name}, annotation {value.get('id', '?')}"
+            if key in seen:
+                self.report(Kind.ANNOTATION_ID_TWICE, offset, f"{who}: this id is already taken")
+            seen.add(key)
+            label = self._annotation(value, offset, who)
+            if isinstance(label, CellLabel):
+                cells[image.offset].append(label)
+            elif label is not None:
+                regions[image.offset].append(label)
+        if self.boxed_outlines:
+            words = f"{len(self.boxed_outlines)} annotations have an outline and no bbox; the boxes around the outlines are read"
+            self.report(Kind.OUTLINES, self.boxed_outlines[0], words)
+        return CocoLabels(self._pictures([image for part in images for image in part.values()], cells, regions), extra)
 
-    def _images(self, entries: list[Entry]) -> dict[int, Entry]:
-        images: dict[int, Entry] = {}
+    def _pictures(
+        self, images: Sequence[_Listed], cells: Mapping[int, list[CellLabel]], regions: Mapping[int, list[IgnoredRegion]]
+    ) -> dict[str, PictureLabels]:
+        """Labels by file name, those of an image listed under two ids taken together."""
+        pictures: dict[str, PictureLabels] = {}
+        folders: dict[str, str] = {}
+        for image in images:
+            folder = PureWindowsPath(image.value["file_name"]).parent.as_posix()
+            other = folders.setdefault(image.name, folder)
+            before = pictures.get(image.name)
+            if other != folder and "." not in (other, folder):
+                words = f"{folder}/{image.name} and {other}/{image.name} have one file name; name each picture differently"
+                self.report(Kind.NAME_TWICE, image.offset, words)
+            elif before is not None:
+                message = f"{image.name} is listed a second time (first at {before.place}); its labels are taken together"
+                self.report(Kind.IMAGE_LISTED_TWICE, image.offset, message)
+            place = before.place if before else self.text.place(image.offset)
+            rest = {k: v for k, v in image.value.items() if k not in _IMAGE_KEYS}
+            marked = [IgnoredRegion(place, box) for outline in rest.pop("ignore_regions", ()) if (box := segmentation_box(outline))]
+            together = (*(before.cells if before else ()), *cells.get(image.offset, ()))
+            ignored = (*(before.ignored if before else ()), *regions.get(image.offset, ()), *marked)
+            pictures[image.name] = PictureLabels(image.name, place, image.size_hw, together, rest, ignored)
+        return pictures
+
+    def _images(self, entries: list[Entry]) -> list[_Listed]:
+        """The images; what is listed again in the same words, once a box for instance, is passed over and said once."""
+        images: list[_Listed] = []
+        known: set[tuple[int | str, str]] = set()
+        again: list[_Listed] = []
         for value, offset in entries:
             try:
-                key = int(value["id"])
-                _ = str(value["file_name"]), _size_hw(value)
-            except (KeyError, TypeError, ValueError):
-                self.report(Kind.NOT_COCO, offset, "an image needs id and file_name; width and height are whole numbers")
-                continue
-            if key in images:
-                first = images[key][0]["file_name"]
-                message = f"image id {key} is given to {value['file_name']} and to {first}; whose the annotations are is not known"
-                self.report(Kind.IMAGE_ID_TWICE, offset, message)
-                continue
-            images[key] = (value, offset)
+                name = value["file_name"]
+                if not isinstance(name, str) or not name:
+                    raise TypeError(f"file_name is {name!r}; text is needed")
+                image = _Listed(_key(value["id"], "id"), picture_name(name), value, offset, _size_hw(value))
+            except KeyError as error:
+                self.report(Kind.NOT_COCO, offset, f"an image needs id and file_name; here is no {error.args[0]}")
+            except (TypeError, ValueError) as error:
+                self.report(Kind.NOT_COCO, offset, f"an image is not as it should be: {error}")
+            else:
+                (again if (image.key, name) in known else images).append(image)
+                known.add((image.key, name))
+        if again:
+            words = f"{len(again)} images are listed again with the same id and name, {again[0].name} first; each is read once"
+            self.report(Kind.IMAGE_REPEATED, again[0].offset, words)
         return images
 
-    def _annotation(self, value: Any, offset: int, images: dict[int, Entry], seen: set[object]) -> tuple[int, CellLabel] | None:
+    def _parts(self, listed: Sequence[_Listed], annotations: Sequence[Entry]) -> tuple[list[dict[int | str, _Listed]], list[int]]:
+        """Images by id, a mapping for each of the files that were joined, and the part of each annotation; nothing where none were.
+
+        Files were joined where ids start again among images and annotations alike, and each annotation finds its image within its part.
+        """
+        whole: dict[int | str, _Listed] = {}
+        doubles = []
+        for image in listed:
+            if whole.setdefault(image.key, image) is not image:
+                doubles.append(image)
+        if not doubles:
+            return [whole], []
+        ids, owners = ([entry.get(key) if isinstance(entry, dict) else None for entry, _ in annotations] for key in ("id", "image_id"))
+        for falls in (False, True):
+            cut = _cut([image.key for image in listed], falls)
+            parts: list[dict[int | str, _Listed]] = [{} for _ in range(cut[-1] + 1)]
+            for image, part in zip(listed, cut, strict=True):
+                parts[part][image.key] = image
+            for part_of in (_cut(ids, falls), _cut(owners, falls=True, again=False)):
+                if part_of and part_of[-1] == cut[-1] and all(o in parts[p] for o, p in zip(owners, part_of, strict=True)):
+                    second = next(image for image, part in zip(listed, cut, strict=True) if part)
+                    words = f"ids start again at {second.name}: {len(parts)} label files joined, each is read with its own ids"
+                    self.report(Kind.FILES_JOINED, second.offset, words)
+                    return parts, part_of
+        for image in doubles:
+            message = (
+                f"image id {image.key} is given to {image.name} and to {whole[image.key].name}; whose the annotations are is not known"
+            )
+            self.report(Kind.IMAGE_ID_TWICE, image.offset, message)
+        return [whole], []
+
+    def _image_of(self, value: Any, offset: int, images: Mapping[int | str, _Listed]) -> _Listed | None:
         try:
-            image_id = int(value["image_id"])
-            box = tuple(float(v) for v in value["bbox"])
-            who = f"annotation {value.get('id', '?')}"
+            key = _key(value["image_id"], "image_id")
         except (KeyError, TypeError, ValueError, AttributeError):
             self.report(Kind.NOT_COCO, offset, "an annotation needs image_id and bbox (x, y, width, height)")
             return None
-        if image_id not in images:
-            self.report(Kind.ORPHAN, offset, f"{who}: image_id {image_id} is no image of this file")
-            return None
-        who = f"{picture_name(str(images[image_id][0]['file_name']))}, {who}"
-        if "id" in value and str(value["id"]) in seen:
-            self.report(Kind.ANNOTATION_ID_TWICE, offset, f"{who}: this id is already taken")
-        seen.add(str(value.get("id", offset)))
-        code = self._class(value, offset, who)
+        if key not in images:
+            self.report(Kind.ORPHAN, offset, f"annotation {value.get('id', '?')}: image_id {key} is no image of this file")
+        return images.get(key)
+
+    def _annotation(self, value: dict[str, Any], offset: int, who: str) -> CellLabel | IgnoredRegion | None:
         place = self.text.place(offset)
+        try:
+            box = tuple(float(v) for v in value.get("bbox") or ()) or segmentation_box(value.get("segmentation"))
+            if box is None:
+                raise ValueError
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            self.report(Kind.NOT_COCO, offset, f"{who}: an annotation needs image_id and bbox (x, y, width, height)")
+            return None
         if len(box) != 4:
             self.report(Kind.BOX_IMPOSSIBLE, offset, f"{who}: the box has {len(box)} numbers; it needs x, y, width, height")
+        if value.get("iscrowd") in (1, True, "1"):
+            return self._region(value, box, place, who)
+        code = self._class(value, offset, who)
         if code is None or len(box) != 4 or not sound_box(box, place, who, self._report):
             return None
+        self.boxed_outlines += [] if value.get("bbox") else [offset]
         raw, read = json_values(value, self.taxonomy)
         found = attribute_codes(raw, self.taxonomy, lone_two_is_odd=True)
         for kind, messages in ((Kind.UNKNOWN_VALUE, found.wrong), (Kind.ODD_VALUE, found.odd)):
             for message in messages:
                 self.report(kind, offset, f"{who}: {message}")
         extra = {k: v for k, v in value.items() if k not in _ANNOTATION_KEYS and k not in read}
-        return image_id, CellLabel(place, code, (box[0], box[1], box[2], box[3]), tuple(found.codes), 0, extra)
+        return CellLabel(place, code, (box[0], box[1], box[2], box[3]), tuple(found.codes), 0, extra)
+
+    def _region(self, value: dict[str, Any], box: tuple[float, ...], place: Place, who: str) -> IgnoredRegion | None:
+        if len(box) != 4 or not sound_box(box, place, who, self._report):
+            return None
+        extra = {k: v for k, v in value.items() if k not in _ANNOTATION_KEYS}
+        code = class_code(value.get("category_name") or self.categories.get(value.get("category_id", -1)), self.taxonomy)
+        if code is not None:
+            extra |= {"category_id": code, "category_name": self.taxonomy.classes[code]}
+        return IgnoredRegion(place, (box[0], box[1], box[2], box[3]), extra)
 
     def _class(self, value: dict[str, Any], offset: int, who: str) -> int | None:
         """The class by name; by the category's id where the annotation bears no name."""
@@ -232,7 +257,37 @@ class _Reading:
 def _size_hw(image: Mapping[str, Any]) -> tuple[int, int] | None:
     """Height and width as stated; None where they are not."""
     height, width = image.get("height"), image.get("width")
-    return None if height is None or width is None else (int(height), int(width))
+    return None if height is None or width is None else (_whole(height, "height"), _whole(width, "width"))
+
+
+def _whole(value: object, what: str) -> int:
+    """A whole number, also as "480.0"."""
+    number = float(value) if isinstance(value, int | float | str) else float("nan")
+    if not number.is_integer():
+        raise ValueError(f"{what} is {value!r}; a whole number is needed")
+    return int(number)
+
+
+def _key(value: object, what: str) -> int | str:
+    """An id: a whole number, or a text such as a UUID."""
+    if isinstance(value, str) and value and not value.strip().isdecimal():
+        return value
+    return _whole(value, what)
+
+
+def _cut(ids: Sequence[Any], falls: bool, again: bool = True) -> list[int]:
+    """The part of each of some ids: a new one begins where an id comes `again`, or `falls` below the first of its part."""
+    parts: list[int] = []
+    seen: set[Any] = set()
+    part, first, last = 0, None, None
+    for value in ids:
+        below = falls and isinstance(value, int) and isinstance(last, int) and value < (first if again else last)  # type: ignore[operator]  # int, as last is
+        if below or (again and value in seen):
+            part, seen, first = part + 1, set(), None
+        seen.add(value)
+        first, last = value if first is None else first, value
+        parts.append(part)
+    return parts
 
 
 def picture_name(file_name: str) -> str:
@@ -244,10 +299,11 @@ def write_coco(file: Path, pictures: Iterable[Picture], taxonomy: Taxonomy, extr
     """Write the labelled among `pictures` as the published JSON does, but one annotation a line.
 
     Category ids are the taxonomy's codes, the others count from 1. Keys that the source had besides (of the file, the pictures, the
-    annotations) are kept.
+    annotations) are kept. Regions to ignore are written as `iscrowd` 1, of class None where they had no class.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    none = taxonomy.classes.index(taxonomy.artefact) if taxonomy.artefact in taxonomy.classes else 0
     for picture in pictures:
         if picture.labels is None:
             continue
@@ -265,6 +321,10 @@ def write_coco(file: Path, pictures: Iterable[Picture], taxonomy: Taxonomy, extr
                 **{json_key(a): json_code(code) for a, code in zip(taxonomy.attributes, cell.attributes, strict=True)},
             }
             annotations.append({**annotation, **cell.extra})
+        for region in picture.ignored:
+            about = {"category_id": none, "category_name": taxonomy.classes[none], "bbox": list(region.xywh_px)}
+            about["area"] = round(region.xywh_px[2] * region.xywh_px[3], 2)
+            annotations.append({"id": len(annotations) + 1, "image_id": image["id"], **about, **region.extra, "iscrowd": 1})
     categories = [{"id": code, "name": name} for code, name in enumerate(taxonomy.classes)]
     parts = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in (extra or {}).items()]
     for key, values in (("images", images), ("annotations", annotations), ("categories", categories)):

@@ -127,6 +127,8 @@ def losses(read: Sequence[SplitLabels], to: Format, taxonomy: Taxonomy) -> list[
     for one in read:
         keys.update(f"'{k}' of images" for picture in one.pictures if picture.labels for k in picture.labels.extra)
         keys.update(f"'{k}' of the file" for k in one.extra)
+    regions = sum(len(picture.ignored) for one in read for picture in one.pictures)
+    found += [f"{regions} regions to ignore, which TXT cannot hold: what is in them will count as background"] if regions else []
     return found + [f"{key} ({n})" for key, n in sorted(keys.items())]
 
 

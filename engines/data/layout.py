@@ -6,10 +6,11 @@ No label is read here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engines.data.origin import source_name
 from engines.errors import DataError
 from engines.pictures import PICTURE_SUFFIXES, is_hidden
 
@@ -25,6 +26,8 @@ _IMAGE_FOLDERS = ("images",)
 _JSON_FOLDERS = (("json_labels",), ("json_labels", "wbc_detection"), ("wbc_detection",), ("annotations",))
 _TXT_FOLDERS = (("txt_labels", "attridet"), ("txt_labels",), ("labels",))
 _DEPTH = 3
+_SYNONYMS = {"valid": "val", "validation": "val", "training": "train", "testing": "test"}
+_SPLITS = frozenset({"train", "val", "test", *_SYNONYMS})
 
 _FILM_NAME = re.compile(r"(?P<patient>[^_]+)_(?P<field>\d+)_(?:\d+_)*(?P<objective>1000|400|100)_(?P<diagnosis>[A-Za-z]+)")
 
@@ -40,8 +43,8 @@ class FilmName:
 
 
 def film_name(name: str) -> FilmName | None:
-    """The parts of a picture's file name; None where it is not of the published form."""
-    found = _FILM_NAME.fullmatch(Path(name).stem.strip())
+    """The parts of a picture's file name, an exporter's additions undone; None where it is not of the published form."""
+    found = _FILM_NAME.fullmatch(Path(source_name(name)).stem.strip())
     if found is None:
         return None
     return FilmName(found["patient"], found["field"], int(found["objective"]) // 10, found["diagnosis"].upper())
@@ -55,7 +58,7 @@ def patient_of(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Split:
-    """One split of one subset: where its pictures and its labels are; None for what it has not."""
+    """One split of one subset: where its pictures and its labels are; None for what it has not. top: the folder that was asked for."""
 
     subset: str
     root: Path
@@ -63,6 +66,7 @@ class Split:
     images: Path | None = None
     json: Path | None = None
     txt: Path | None = None
+    top: Path | None = None
 
     @property
     def label(self) -> str:
@@ -78,7 +82,11 @@ class Split:
         """Its pictures, sorted by name."""
         if self.images is None:
             return []
-        return sorted(p for p in self.images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(p) and p.is_file())
+        return [p for p in visible_files(self.images) if p.suffix.lower() in IMAGE_SUFFIXES]
+
+    def label_files(self) -> list[Path]:
+        """TXT files of its label folder, sorted by name."""
+        return [p for p in visible_files(self.txt) if p.suffix.lower() == ".txt"] if self.txt else []
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,7 @@ def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
         raise DataError(f"{root}: no such folder; name a folder that holds Images/<split>")
     try:
         found = sorted(_subsets_under(root, root, flat, _DEPTH), key=lambda s: s.name)
+        found = [replace(one, splits=tuple(replace(split, top=root) for split in one.splits)) for one in found]
     except OSError as error:
         raise DataError(f"{error.filename}: {error.strerror}; make the folder readable") from error
     if not found:
@@ -111,6 +120,8 @@ def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
 def find_splits(root: Path, name: str) -> list[Split]:
     """The split `name` of every subset that has pictures for it; DataError names the splits that there are."""
     subsets = find_subsets(root)
+    if not any(split.name == name for subset in subsets for split in subset.splits):
+        name = _SYNONYMS.get(name.casefold(), name)
     found = [split for subset in subsets for split in subset.splits if split.name == name and split.images is not None]
     if not found:
         present = sorted({split.name for subset in subsets for split in subset.splits if split.images is not None})
@@ -119,26 +130,32 @@ def find_splits(root: Path, name: str) -> list[Split]:
     return found
 
 
+def visible_files(folder: Path) -> list[Path]:
+    """Files of a folder, sorted by name, without the hidden ones, such as macOS's `._x` and `.DS_Store`."""
+    return sorted(p for p in folder.iterdir() if not is_hidden(p) and p.is_file())
+
+
 def _subsets_under(folder: Path, root: Path, flat: bool, depth: int) -> Iterable[Subset]:
-    subset = _subset(folder, root)
+    subset = _published(folder, root) or _by_split(folder, root)
     if subset is not None:
         yield subset
         return
-    if flat and _has_pictures(folder):
+    if flat and _has(folder, IMAGE_SUFFIXES):
         name = _name(folder, root)
         yield Subset(name, folder, (Split(name, folder, FLAT, images=folder),))
         return
     if depth:
-        for child in sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p)):
+        for child in _folders(folder):
             yield from _subsets_under(child, root, flat, depth - 1)
 
 
-def _subset(folder: Path, root: Path) -> Subset | None:
+def _published(folder: Path, root: Path) -> Subset | None:
     """What `folder` holds if it has a folder Images with splits in it, or one without but labels beside it."""
     parents = _spelled(folder, _IMAGE_FOLDERS)
     if not parents:
         return None
     images = {p.name: p for parent in parents for p in _folders(parent)}
+    images = {_split_name(name, images): path for name, path in images.items()}
     json_files, txt_folders = _label_files(folder, {name.casefold(): name for name in images})
     names = sorted({*images, *json_files, *txt_folders})
     if not names:
@@ -149,24 +166,46 @@ def _subset(folder: Path, root: Path) -> Subset | None:
     return Subset(name, folder, splits, packed)
 
 
+def _by_split(folder: Path, root: Path) -> Subset | None:
+    """What `folder` holds if each split is a folder of its own, as Roboflow writes: pictures in it or in `images`, and labels."""
+    name = _name(folder, root)
+    splits = []
+    children = {p.name: p for p in _folders(folder) if p.name.casefold() in _SPLITS}
+    for child in children.values():
+        images, labels = (next(iter(_spelled(child, (kind,))), child) for kind in ("images", "labels"))
+        if _has(images, IMAGE_SUFFIXES):
+            files = [p for p in visible_files(child) if p.suffix.lower() == ".json" and p.name.casefold() != "notes.json"]
+            file = next((p for p in files if "annotations" in p.name.casefold() or len(files) == 1), None)
+            txt = labels if _has(labels, {".txt"}) else None
+            splits.append(Split(name, folder, _split_name(child.name, children), images, file, txt))
+    return Subset(name, folder, tuple(sorted(splits, key=lambda split: split.name))) if splits else None
+
+
+def _split_name(name: str, others: Iterable[str]) -> str:
+    """`val` for `valid` and its like, unless there is a `val` besides."""
+    usual = _SYNONYMS.get(name.casefold(), name)
+    return name if usual in others else usual
+
+
 def _label_files(folder: Path, spelled: Mapping[str, str]) -> tuple[dict[str, Path], dict[str, Path]]:
     """JSON file and TXT folder by split, spelled as its pictures' folder; of several, the first kind of place that has the split."""
     json_files: dict[str, Path] = {}
     txt_folders: dict[str, Path] = {}
 
     def split_of(name: str) -> str:
-        return spelled.get(name.casefold(), name)
+        usual = _SYNONYMS.get(name.casefold(), name)
+        return spelled.get(name.casefold()) or spelled.get(usual.casefold()) or usual
 
     for place in _JSON_FOLDERS:
         for parent in _spelled(folder, place):
-            for file in sorted(p for p in parent.iterdir() if p.suffix.lower() == ".json"):
+            for file in (p for p in visible_files(parent) if p.suffix.lower() == ".json"):
                 json_files.setdefault(split_of(file.stem.removeprefix("instances_")), file)
     for place in _TXT_FOLDERS:
         for parent in _spelled(folder, place):
             for child in _folders(parent):
                 # txt_labels may hold other networks' labels: txt_labels/<network>/<split>
                 for candidate in (child, *(_folders(child) if place == ("txt_labels",) else ())):
-                    if any(p.suffix.lower() == ".txt" for p in candidate.iterdir()):
+                    if _has(candidate, {".txt"}):
                         txt_folders.setdefault(split_of(candidate.name), candidate)
     return json_files, txt_folders
 
@@ -180,11 +219,11 @@ def _spelled(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p))
+    return sorted(p for p in folder.iterdir() if not is_hidden(p) and p.is_dir())
 
 
-def _has_pictures(folder: Path) -> bool:
-    return any(p.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(p) for p in folder.iterdir() if p.is_file())
+def _has(folder: Path, suffixes: Collection[str]) -> bool:
+    return any(p.suffix.lower() in suffixes for p in visible_files(folder))
 
 
 def _name(folder: Path, root: Path) -> str:

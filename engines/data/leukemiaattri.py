@@ -122,6 +122,7 @@ def admit(splits: Iterable[Split], root: Path, taxonomy: Taxonomy) -> tuple[list
             looked = {path: look(path) for path in split.pictures()}
             faults += picture_findings(split, looked)
             read.append(read_labels(split, taxonomy, faults.append, lambda path, looked=looked: looked[path].size_hw))  # type: ignore[misc]
+    faults = list(dict.fromkeys(faults))  # lists of class names are read anew for each split
     refuse(faults, root)
     return read, faults
 

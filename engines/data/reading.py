@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
 
 from engines.data.boxes import disagreements, sound_boxes
 from engines.data.census import sources_of
+from engines.data.class_lists import ClassNumbers, class_numbers, is_class_list
 from engines.data.coco import read_coco
+from engines.data.conventions import box_convention, class_order, renumbered
 from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.labels import UNSIZED, Picture, PictureLabels
 from engines.data.layout import FLAT, IMAGE_SUFFIXES, Split
-from engines.data.txt import read_txt
+from engines.data.origin import composed, source_name
+from engines.data.txt import outlines, read_cells, txt_rows
 from engines.errors import DataError
 from engines.taxonomy import Taxonomy
 
 SizeOf = Callable[[Path], tuple[int, int] | None]
 """Height and width of a picture as decoded; None where it cannot be, which is then reported already."""
 
-_NOT_LABELS = {"classes.txt"}
-"""Files that labelling programs leave among TXT labels."""
-
 
 @dataclass(frozen=True, eq=False)
 class SplitLabels:
     """A split as read: its pictures sorted by name, without the boxes that are left out, and what the label file says besides.
 
-    sources: "JSON", "TXT 12" and so on.
+    sources: "JSON", "TXT 12" and so on. numbers: what the numbers of TXT mean, where it was read.
     """
 
     split: Split
     pictures: tuple[Picture, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    numbers: ClassNumbers | None = None
 
 
 def read_labels(split: Split, taxonomy: Taxonomy, report: Report, size_of: SizeOf, both: bool = False) -> SplitLabels:
@@ -49,89 +51,138 @@ def read_labels(split: Split, taxonomy: Taxonomy, report: Report, size_of: SizeO
     elif not paths and not both:
         raise DataError(f"{split.images}: holds no picture; supported: {', '.join(sorted(IMAGE_SUFFIXES))}")
     sizes = {path: size_of(path) for path in paths}
+    numbers = None
     from_json: list[Picture] | None = None
     from_txt: list[Picture] | None = None
     extra: Mapping[str, Any] = {}
     if split.images is not None and split.json is not None:
         coco = read_coco(split.json, taxonomy, report)
         if coco.readable:
-            named = match_names(paths, coco.pictures.values(), report)
+            named = match_names(paths, {labels: labels.name for labels in coco.pictures.values()}, report)
             found_sizes = {path: sizes[path] or labels.size_hw for path, labels in named.items()}
-            from_json = [Picture(path, found_sizes.get(path) or sizes[path] or UNSIZED, named.get(path)) for path in paths]
             sizes |= found_sizes
+            from_json = _sized([Picture(path, sizes[path] or UNSIZED, named.get(path)) for path in paths], report)
             extra = coco.extra
-            _sizes(from_json, report)
     if split.images is not None and split.txt is not None and (both or from_json is None):
-        from_txt = list(_txt_pictures(split, paths, taxonomy, report, sizes))
-    sound_json, sound_txt = (
-        None if pictures is None else [sound_boxes(picture, taxonomy, report) for picture in pictures]
-        for pictures in (from_json, from_txt)
-    )
-    if from_json is not None and from_txt is not None:
+        numbers = class_numbers(split.txt, split.top or split.root, taxonomy, report)
+        from_txt = _txt_pictures(split, paths, numbers, report, sizes)
+    sound_json = None if from_json is None else _judged(from_json, True, taxonomy, report)
+    sound_txt = None if from_txt is None else _judged(from_txt, False, taxonomy, report, described=from_json is None)
+    if sound_json and sound_txt and from_json is not None and from_txt is not None:
+        meant = renumbered(from_json, from_txt, taxonomy, report)
         for first, second in zip(from_json, from_txt, strict=True):
-            disagreements(first, second, taxonomy, report)
-    preferred = sound_json if sound_json is not None else sound_txt
+            disagreements(first, second, taxonomy, report, meant)
+    preferred = from_json and (sound_json or from_json) if from_json is not None else from_txt and (sound_txt or from_txt)
     pictures = preferred if preferred is not None else [Picture(path, sizes[path] or UNSIZED, None) for path in paths]
     if split.json is None or from_json is not None:
-        _unlabelled(split, pictures, sound_txt, report)
+        _unlabelled(split, pictures, from_txt, report)
     txt_cells = None if from_txt is None else [cell for picture in from_txt for cell in picture.cells]
-    return SplitLabels(split, tuple(pictures), extra, sources_of(from_json is not None, txt_cells))
+    return SplitLabels(split, tuple(pictures), extra, sources_of(from_json is not None, txt_cells), numbers)
+
+
+def _judged(pictures: list[Picture], by_json: bool, taxonomy: Taxonomy, report: Report, described: bool = True) -> list[Picture]:
+    """Pictures without boxes that are left out; empty where boxes are of another convention, and nothing can be said of each.
+
+    described: whether attributes may tell that class numbers are of another order, as nothing else does.
+    """
+    if box_convention(pictures, by_json, report):
+        return []
+    other_order = not by_json and described and class_order(pictures, taxonomy, report)
+    return [sound_boxes(picture, taxonomy, report, attributes=not other_order) for picture in pictures]
 
 
 def _txt_pictures(
-    split: Split, paths: Sequence[Path], taxonomy: Taxonomy, report: Report, sizes: Mapping[Path, tuple[int, int] | None]
-) -> Iterable[Picture]:
-    """Pictures with the labels of their TXT files; label files without a picture and pictures of one label file are reported."""
-    files = {file.stem: file for file in sorted(split.txt.glob("*.txt"))} if split.txt else {}
-    stems: dict[str, Path] = {}
+    split: Split, paths: Sequence[Path], numbers: ClassNumbers, report: Report, sizes: Mapping[Path, tuple[int, int] | None]
+) -> list[Picture]:
+    """Pictures with the labels of their TXT files."""
+    files = {file: file.stem for file in split.label_files() if not is_class_list(file)}
+    found = match_names(paths, files, report, suffixes=False)
+    rows = {file: txt_rows(file, report) for file in files}
+    every = [row for file in files for row in rows[file]]
+    outlined = outlines(every, numbers.taxonomy)
+    pictures = []
     for path in paths:
-        other = stems.setdefault(path.stem, path)
-        if other != path:
-            report(Fault(Kind.STEM_TWICE, Place(path), f"{other.name} and {path.name} share {path.stem}.txt; rename one of them"))
-        size = sizes[path] or UNSIZED
-        file = files.get(path.stem)
-        labels = PictureLabels(path.name, Place(file), size, read_txt(file, size, taxonomy, report)) if file else None
-        yield Picture(path, size, labels)
-    for stem, file in files.items():
-        if stem not in stems and file.name not in _NOT_LABELS:
-            report(Fault(Kind.IMAGE_MISSING, Place(file), f"there is no picture {stem}.* in {split.images}"))
+        size, file = sizes[path] or UNSIZED, found.get(path)
+        labels = None
+        if file is not None:
+            labels = PictureLabels(path.name, Place(file), size, read_cells(rows[file], size, numbers, outlined, report))
+        pictures.append(Picture(path, size, labels))
+    some = [row for row in every if len(row.values) in outlined]
+    if some:
+        corners = " or ".join(str((n - 1) // 2) for n in sorted(outlined))
+        words = f"{len(some)} of {len(every)} labels are outlines (polygons of {corners} corners); the boxes around them are read"
+        report(Fault(Kind.OUTLINES, some[0].place, words))
+    if every and not numbers.files and split.json is None:
+        order = ", ".join(f"{code} {name}" for code, name in enumerate(numbers.taxonomy.classes))
+        words = f"no list of class names (data.yaml, classes.txt) says what the numbers mean; the order assumed is {order}"
+        report(Fault(Kind.CLASS_ORDER, Place(split.txt or split.root), words))
+    return pictures
 
 
-def match_names(paths: Sequence[Path], labels: Iterable[PictureLabels], report: Report) -> dict[Path, PictureLabels]:
-    """Labels of each picture by file name; failing that by name in another case or with another suffix, which is reported."""
-    exact = {path.name: path for path in paths}
-    loose: dict[str, Path] = {}
-    for path in reversed(paths):
-        loose[path.stem.casefold()] = path
-        loose[path.name.casefold()] = path
-    found: dict[Path, PictureLabels] = {}
-    later = []
-    for entry in labels:
-        if entry.name in exact:
-            found[exact[entry.name]] = entry
+_Entry = TypeVar("_Entry", PictureLabels, Path)
+_SPELLINGS: tuple[Callable[[str], str], ...] = (
+    str,
+    composed,
+    lambda name: composed(name).casefold(),
+    lambda name: composed(PurePath(name).stem).casefold(),
+    lambda name: PurePath(source_name(name)).stem.casefold(),
+)
+"""Names are matched as they stand, then with accents composed, in another case, with another suffix, without exporters' additions."""
+
+
+def match_names(paths: Sequence[Path], names: Mapping[_Entry, str], report: Report, suffixes: bool = True) -> dict[Path, _Entry]:
+    """Labels of each picture by the name they bear, which without `suffixes` is a stem.
+
+    Reported are names that fit only when spelled otherwise, several pictures or none.
+    """
+    found: dict[Path, _Entry] = {}
+    left = dict(names)
+    for spell in _SPELLINGS if suffixes else (*_SPELLINGS[:3], lambda stem: source_name(f"{stem}.x").casefold()):
+        near: dict[str, list[Path]] = defaultdict(list)
+        for path in paths:
+            if path not in found:
+                near[spell(path.name if suffixes else path.stem)].append(path)
+        for entry, name in list(left.items()):
+            fitting = near.pop(spell(name), [])
+            if not fitting:
+                continue
+            del left[entry]
+            found[fitting[0]] = entry
+            place = Place(entry) if isinstance(entry, Path) else entry.place
+            own = fitting[0].name if suffixes else fitting[0].stem
+            if len(fitting) > 1:
+                kind = Kind.NAME_TWICE if suffixes else Kind.STEM_TWICE
+                where = place if suffixes else Place(fitting[1])
+                words = f"{fitting[0].name} and {fitting[1].name} share {name if suffixes else place.file.name}; rename one of them"
+                report(Fault(kind, where, words))
+                found |= dict.fromkeys(fitting, entry)
+            elif own != name:
+                alike = " (accents are composed otherwise)" if composed(own) == composed(name) else ""
+                report(Fault(Kind.NAME_SPELLED, place, f"{name} is taken to be {fitting[0].name}{alike}"))
+    folder = paths[0].parent if paths else "the folder of pictures"
+    for entry in left:
+        if isinstance(entry, Path):
+            report(Fault(Kind.IMAGE_MISSING, Place(entry), f"there is no picture {entry.stem}.* in {folder}"))
         else:
-            later.append(entry)
-    for entry in later:
-        near = loose.get(entry.name.casefold()) or loose.get(Path(entry.name).stem.casefold())
-        if near is not None and near not in found:
-            found[near] = entry
-            report(Fault(Kind.NAME_SPELLED, entry.place, f"{entry.name} is taken to be {near.name}"))
-        else:
-            folder = paths[0].parent if paths else "the folder of pictures"
             words = f"{entry.name} is not in {folder} ({len(entry.cells)} labels); bring the picture or take its labels out"
             report(Fault(Kind.IMAGE_MISSING, entry.place, words))
     return found
 
 
-def _sizes(pictures: Iterable[Picture], report: Report) -> None:
+def _sized(pictures: list[Picture], report: Report) -> list[Picture]:
+    """The pictures; those of another size than their labels say are reported and bear no size, so that no box of theirs is judged."""
+    found = []
     for picture in pictures:
         real, stated = picture.size_hw, picture.labels.size_hw if picture.labels else None
-        if picture.labels and stated and real != stated:
+        wrong = picture.labels is not None and stated is not None and real != stated
+        if picture.labels and stated and wrong:
             words = (
                 f"{picture.path.name} is said to be {stated[1]} x {stated[0]} px; the picture is {real[1]} x {real[0]}: label the "
                 "pictures as they are now, or bring those that were labelled"
             )
             report(Fault(Kind.IMAGE_SIZE, picture.labels.place, words))
+        found.append(picture if not wrong else replace(picture, size_hw=UNSIZED))
+    return found
 
 
 def _unlabelled(split: Split, pictures: Sequence[Picture], other: Sequence[Picture] | None, report: Report) -> None:

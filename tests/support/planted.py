@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from labelled import ARTEFACT, BLAST, NEUTROPHIL, Cell, coco, line_of, picture, write_json, write_subset, write_txt
+from labelled import ARTEFACT, BLAST, CLASSES, NEUTROPHIL, Cell, coco, line_of, picture, write_json, write_subset, write_txt
 
 from engines.data.faults import Kind
 
@@ -36,8 +36,16 @@ def only_txt(root: Path, lines: list[str]) -> Path:
     """1_1_1000_ALL of train with other lines, and no JSON that would disagree."""
     shutil.rmtree(root / "json_labels")
     write_json(root, "val", coco(VAL))
+    class_list(root)
     file = root / "txt_labels/AttriDet/train/1_1_1000_ALL.txt"
     file.write_text("\n".join(lines), encoding="utf-8")
+    return file
+
+
+def class_list(root: Path) -> Path:
+    """The list of class names that belongs to the labels."""
+    file = root / "txt_labels/classes.txt"
+    file.write_text("\n".join(CLASSES), encoding="utf-8")
     return file
 
 
@@ -218,6 +226,7 @@ def an_empty_picture(root: Path) -> Where:
 @plants(Kind.IMAGE_CORRUPT)
 def an_empty_picture_with_txt_alone(root: Path) -> Where:
     (root / "json_labels/val.json").unlink()
+    class_list(root)
     return an_empty_picture(root)
 
 
@@ -255,6 +264,7 @@ def a_copy_on_the_other_side(root: Path) -> Where:
 @plants(Kind.STEM_TWICE)
 def two_pictures_of_one_stem(root: Path) -> Where:
     (root / "json_labels/train.json").unlink()
+    class_list(root)
     picture(root / "Images/train/1_2_1000_ALL.bmp", seed=5)
     return root / "Images/train/1_2_1000_ALL.png", 0
 

@@ -134,7 +134,7 @@ def test_the_known_faults_of_the_real_folders_are_found(shared_data: Path) -> No
     assert {f.kind for f in found.notes} == {Kind.BOX_OVERHANGS}
     assert found.total.cells == 2382 and set(found.splits[1].patients) == {"4", "28"}
     assert check(shared_data / "bccd").faults == ()
-    assert {f.kind for f in check(shared_data / "lld_pairs").findings} == {Kind.NO_LAYOUT}
+    assert {f.kind for f in check(shared_data / "lld_pairs").findings} == {Kind.NO_LAYOUT, Kind.NO_LABELS}
 
 
 @pytest.mark.shared

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import planted_labels  # noqa: F401 - adds its plants
 import planted_pictures  # noqa: F401 - adds its plants
 import pytest
 from labelled import BLAST, Cell, picture, write_subset, write_txt
@@ -22,7 +23,9 @@ def root(tmp_path: Path) -> Path:
 
 
 BESIDES: dict[str, set[Kind]] = {
-    "labels_in_an_archive": {Kind.SPLIT_UNLABELLED},
+    "labels_in_an_archive": {Kind.SPLIT_UNLABELLED, Kind.NO_LABELS},
+    "a_copy_that_an_exporter_renamed": {Kind.PATIENT_UNKNOWN},
+    "labels_of_another_program": {Kind.SPLIT_UNLABELLED},
 }
 """Faults that a planted one brings with it."""
 

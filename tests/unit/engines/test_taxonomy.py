@@ -14,6 +14,7 @@ from engines.errors import DataError
 from engines.network import AttriDet, copy_fitting
 from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, Taxonomy, TxtLayout, read_taxonomy
 from engines.taxonomy.model import SHIPPED
+from engines.training.agreement import must_agree
 from engines.yaml_lines import read_document
 
 ZOO = Path(__file__).parents[3] / "engines" / "zoo"
@@ -125,6 +126,15 @@ def test_what_is_no_taxonomy_file(tmp_path: Path) -> None:
             file.write_bytes(content)
         with pytest.raises(DataError, match=words):
             read_taxonomy(file)
+
+
+def test_a_run_is_not_resumed_with_another_taxonomy() -> None:
+    other = replace(LEUKEMIA_ATTRI, classes=(*LEUKEMIA_ATTRI.classes[:12], "Basophil", "Eosinophil"))
+    words = replace(LEUKEMIA_ATTRI, types=(replace(LEUKEMIA_ATTRI.types[1], code="MBL"),))
+    there = {"taxonomy": LEUKEMIA_ATTRI.to_dict()}
+    must_agree(Path("last.pt"), there, {"taxonomy": words.to_dict()})
+    with pytest.raises(DataError, match=r"last.pt: was trained with another taxonomy\. .*--initial"):
+        must_agree(Path("last.pt"), there, {"taxonomy": other.to_dict()})
 
 
 def test_weights_are_taken_over_by_the_names_of_classes_and_values() -> None:

@@ -8,8 +8,8 @@ import gallery
 import pytest
 
 from device.display.base import ScreenView
-from device.display.kept import KeptDisplay
 from device.display.null import NullDisplay
+from device.display.reopening import ReopeningDisplay
 from device.errors import DisplayError
 
 VIEW = gallery.view(None)
@@ -54,40 +54,40 @@ class Cable(NullDisplay):
 def test_a_screen_that_was_never_there_is_refused() -> None:
     cable = Cable()
     cable.plugged = False
-    with pytest.raises(DisplayError, match="plug it in"), KeptDisplay(cable, HandClock()):
+    with pytest.raises(DisplayError, match="plug it in"), ReopeningDisplay(cable, HandClock()):
         pass
 
 
 def test_at_boot_a_screen_is_waited_for() -> None:
     cable, clock = Cable(), HandClock()
     cable.plugged = False
-    with KeptDisplay(cable, clock, wait=True) as kept:
-        kept.show(VIEW)
+    with ReopeningDisplay(cable, clock, wait=True) as display:
+        display.show(VIEW)
         cable.plugged = True
         clock.s = 2.0
-        kept.show(VIEW)
+        display.show(VIEW)
     assert (cable.shown, cable.closed) == (1, 1)
 
 
 def test_a_screen_that_went_away_comes_back() -> None:
     cable, clock = Cable(), HandClock()
-    with KeptDisplay(cable, clock) as kept:
-        kept.show(VIEW)
+    with ReopeningDisplay(cable, clock) as display:
+        display.show(VIEW)
         cable.plugged = False
         with pytest.raises(DisplayError, match="went away"):
-            kept.show(VIEW)
+            display.show(VIEW)
         assert cable.closed == 1
         tries = []
         for second in range(40):
             clock.s = float(second)
             before = cable.opened
-            kept.show(VIEW)  # told once; now it waits quietly
+            display.show(VIEW)  # told once; now it waits quietly
             if cable.opened > before:
                 tries.append(second)
         assert tries == [2, 6, 14, 30]
-        assert tuple(kept.commands()) == ()
+        assert tuple(display.commands()) == ()
         cable.plugged = True
         clock.s = 100.0
-        kept.show(VIEW)
+        display.show(VIEW)
         assert cable.shown == 2
     assert cable.closed == 2

@@ -17,7 +17,7 @@ from device.slide.commands import Command
 log = logging.getLogger(__name__)
 
 
-class KeptDisplay:
+class ReopeningDisplay:
     """Hands views to `display`; after a failure tells it once by DisplayError and tries to open it again, 2 s later, then 4, 8 … 60.
 
     Opening for the first time raises DisplayError as the display itself does: a screen that was never there is the person's to mend.
