@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from engines.errors import DataError
 
@@ -44,6 +45,11 @@ def write_result(path: Path, content: bytes | str) -> None:
         atomic_write(path, content)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """`write_result` of JSON; NaN is a ValueError, since JSON has none."""
+    write_result(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager

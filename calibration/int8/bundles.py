@@ -13,7 +13,7 @@ import numpy as np
 
 from calibration.int8.frames import Frame
 from calibration.int8.half import in_half
-from calibration.int8.quantize import Method, Ranges, blocks_of, measure, quantise
+from calibration.int8.qdq import Method, Ranges, blocks_of, measure, quantise
 from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, write_bundle
 from engines.decode import Thresholds, candidates, region_batches
 from engines.detections import Float32

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
-from calibration.int8.quantize import FLOAT_BLOCKS, block_of
+from calibration.int8.qdq import FLOAT_BLOCKS, block_of
 
 OPSET = 19
 IR_VERSION = 9

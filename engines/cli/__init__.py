@@ -9,10 +9,45 @@ import os
 import sys
 from collections.abc import Sequence
 
-import typer
 from cyclopts import App, CycloptsError
 
-from engines.cli import (
+from engines.cli.options import add_command
+from engines.commands import data
+from engines.commands.adapt import adapt
+from engines.commands.bench import bench
+from engines.commands.build import build
+from engines.commands.evaluate import evaluate
+from engines.commands.experiment import experiment
+from engines.commands.export import export
+from engines.commands.film import film
+from engines.commands.frames import frames
+from engines.commands.gate import gate
+from engines.commands.import_weights import import_weights
+from engines.commands.quantize import quantize
+from engines.commands.train import train
+from engines.commands.transfer import transfer
+from engines.errors import EnginesError
+
+HELP = "From data to engine: train, score, export and make data for AttriDet. Figures on rendered film are about rendered film only."
+EXTRAS = {**dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train"), "matplotlib": "evaluate"}
+"""Modules that only some commands need, and the extra that brings each."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell has it."""
+
+
+def _version() -> str:
+    from engines.version import version
+
+    return f"attridet {version()}"
+
+
+app = App(name="attridet", help=HELP, help_format="plaintext", version=_version)
+_data = App(name="data", help=data.__doc__)
+app.command(_data)
+for of_data in (data.check, data.split, data.export, data.plot):
+    add_command(_data, of_data)
+for command in (
+    adapt,
     bench,
     build,
     evaluate,
@@ -23,50 +58,10 @@ from engines.cli import (
     gate,
     import_weights,
     quantize,
+    train,
     transfer,
-)
-from engines.cli.binding import add_command
-from engines.commands import data
-from engines.commands.adapt import adapt
-from engines.commands.train import train
-from engines.errors import EnginesError
-
-HELP = "From data to engine: train, score, export and make data for AttriDet. Figures on rendered film are about rendered film only."
-EXTRAS = {**dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train"), "matplotlib": "evaluate"}
-"""Modules that only some commands need, and the extra that brings each."""
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as a shell has it."""
-
-app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (
-    bench.bench,
-    build.build,
-    evaluate.evaluate,
-    experiment.experiment,
-    export.export,
-    film.film,
-    frames.frames,
-    gate.gate,
-    import_weights.import_weights,
-    quantize.quantize,
-    transfer.transfer,
 ):
-    app.command()(command)
-
-
-def _version() -> str:
-    from engines.version import version
-
-    return f"attridet {version()}"
-
-
-commands = App(name="attridet", help=HELP, help_format="plaintext", version=_version)
-_data = App(name="data", help=data.__doc__)
-for of_data in (data.check, data.split, data.export, data.plot):
-    add_command(_data, of_data)
-commands.command(_data)
-for converted in (adapt, train):
-    add_command(commands, converted)
+    add_command(app, command)
 
 
 def main() -> None:
@@ -80,12 +75,10 @@ def run(words: Sequence[str]) -> int:
     # times slower. The OpenMP that torch loads reads this once, so it stands before every import of torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        if not words or words[0] not in ("data", "--version", "adapt", "train"):
-            app(list(words), standalone_mode=True)
-        command, bound, _ = commands.parse_args(list(words), exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)
         return command(*bound.args, **bound.kwargs) or 0
     except CycloptsError as error:
-        return _fail(f"{' '.join(str(error).split())} See: attridet {' '.join(error.command_chain or ())} --help", 2)
+        return _fail(f"{' '.join(str(error).split())} See: {' '.join(('attridet', *(error.command_chain or ())))} --help", 2)
     except EnginesError as error:
         return _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:

@@ -1,14 +1,58 @@
-"""Options that several commands of `attridet` share, and the types that typer needs spelled so on Python 3.10."""
+"""From a dataclass of options to a command of cyclopts: names, help, panels and defaults are read from its fields."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, List, Optional  # noqa: UP035  # typer reads the annotations at run time, on 3.10 too
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING
+from typing import Annotated, Any, get_origin, get_type_hints
 
-import typer
+from cyclopts import App, Group, Parameter
 
-Data = Annotated[Path, typer.Option("--data", help="Folder in the published layout: Images/SPLIT, json_labels or txt_labels.")]
-OptionalPath = Optional[Path]  # noqa: UP045  # typer on 3.10
-OptionalNumber = Optional[float]  # noqa: UP045  # typer on 3.10
-Names = Optional[List[str]]  # noqa: UP006, UP045  # typer on 3.10
-Numbers = Optional[List[int]]  # noqa: UP006, UP045  # typer on 3.10
+from engines.options import Option, Request, option_name, options_of
+
+
+def add_command(app: App, run: Callable[[Any], int | None], name: str | None = None) -> None:
+    """Adds `run` as a command: its docstring is the help, the fields of its parameter `request` are the options.
+
+    What `run` returns is the exit code, None counting as 0.
+    """
+    kind: type[Request] = get_type_hints(run)["request"]
+
+    def command(*values: Any, **given: Any) -> int:
+        arguments = [field.name for field, option, _ in options_of(kind) if option.argument]
+        return run(kind(**dict(zip(arguments, values)), **given)) or 0  # noqa: B905
+
+    panels: dict[str, Group] = {}
+    parameters = []
+    for field, option, annotation in options_of(kind):
+        group = panels.setdefault(option.panel, Group(option.panel or "Options", sort_key=len(panels)))
+        how = inspect.Parameter.POSITIONAL_ONLY if option.argument else inspect.Parameter.KEYWORD_ONLY
+        parameters.append(
+            inspect.Parameter(
+                field.name,
+                how,
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                annotation=Annotated[annotation, _parameter(field.name, option, annotation, group, field.default)],
+            )
+        )
+    command.__signature__ = inspect.Signature(sorted(parameters, key=lambda p: p.kind))  # type: ignore[attr-defined]
+    command.__name__, command.__doc__ = run.__name__, run.__doc__
+    app.command(command, name=name or run.__name__.replace("_", "-"))
+
+
+def _parameter(name: str, option: Option, annotation: Any, group: Group, default: object) -> Parameter:
+    several = get_origin(annotation) is tuple
+    limits = [f"{word} {limit:g}" for word, limit in (("at least", option.low), ("at most", option.high)) if limit is not None]
+    words = " ".join(filter(None, (option.help, f"[{', '.join(limits)}]" if limits else "")))
+    shown = not several and "bool" not in str(annotation) and default is not None
+    panel: dict[str, Any] = {} if option.argument else {"group": group, "name": option_name(name, option)}
+    return Parameter(
+        help=words,
+        metavar=option.metavar or None,
+        negative=option.off or (),
+        show_default=shown,
+        required=default is MISSING,
+        consume_multiple=False if several and not option.argument else None,
+        **panel,
+    )

@@ -1,28 +1,59 @@
-"""`attridet build`: an engine folder compiled for this machine's GPU, with TensorRT's progress on the terminal."""
+"""`attridet build`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-from rich.progress import Progress, TaskID
+from engines.options import Option, Request
 
-from engines.build import MIB
-from engines.build_plans import Outcome, build_plans, check
-from engines.bundle import Bundle, resolve
-from engines.commands.terminal import progress_bar
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+APPLIANCE_PLANS = Path("/var/lib/leukoscope/plans")
+"""Where the appliance's service looks for plans."""
+RUNTIMES = ("tensorrt", "tensorrt_rtx")
+"""TensorRT under its two names."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the command line asked for; see `attridet build --help`."""
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest(Request):
+    """The options of the command; `engines.build_plans` has what it calls."""
 
-    bundle: str
-    plans: Path
-    runtime: str
-    force: bool
-    check: bool
+    bundle: Annotated[str, Option("Engine folder, or zoo:NAME.", argument=True)]
+    plans: Annotated[Path, Option("Folder of this device's plans (engine.plans of the configuration).")] = APPLIANCE_PLANS
+    runtime: Annotated[str, Option("tensorrt on a Jetson; tensorrt_rtx on a desktop's RTX card.", choices=RUNTIMES)] = "tensorrt"
+    force: Annotated[bool, Option("Build although a plan is there that answers the golden picture.")] = False
+    check: Annotated[bool, Option("Parse and compile only, keep nothing; tensorrt_rtx does so without a GPU.")] = False
+
+
+def build(request: BuildRequest) -> None:
+    """Compile an engine folder for this machine's GPU, prove it on the golden picture, and put it in the old plan's place."""
+    from engines.build import MIB
+    from engines.build_plans import build_plans, check
+    from engines.bundle import Bundle, resolve
+    from engines.commands.terminal import Terminal, progress_bar
+
+    bundle, terminal = Bundle.open(resolve(request.bundle)), Terminal()
+    with progress_bar() as bar:
+        if request.check:
+            results = check(bundle, request.runtime, lambda graph: Bars(bar, graph))
+        else:
+            outcome = build_plans(bundle, request.plans, request.runtime, request.force, lambda graph: Bars(bar, graph))
+    if request.check:
+        for one in results:
+            words = one.fault or f"accepted; a plan of {one.bytes / MIB:.1f} MiB in {one.seconds:.1f} s, thrown away"
+            terminal.message(f"{one.file}: {words}")
+        return
+    record = outcome.record
+    if not outcome.built:
+        words = f"nothing to do: the plan of {record.built} fits and answers the golden picture"
+    else:
+        size = sum(file.bytes for file in record.files.values()) / MIB
+        words = f"{size:.1f} MiB in {record.seconds:.0f} s, with at most {record.workspace_bytes // MIB} MiB to try tactics in; "
+        words += f"it answers the golden picture{f'; {outcome.removed} files of older plans removed' if outcome.removed else ''}"
+    terminal.message(f"{outcome.path}: {record.bundle} {record.bundle_version} for {record.gpu}: {words}")
 
 
 class Bars:
@@ -45,30 +76,3 @@ class Bars:
     def finish(self, name: str) -> None:
         if name in self._tasks:
             self._bar.remove_task(self._tasks.pop(name)[0])
-
-
-def run(request: Request) -> None:
-    """Builds, or checks, and says what became of it. Raises EnginesError."""
-    bundle = Bundle.open(resolve(request.bundle))
-    with progress_bar() as bar:
-        if request.check:
-            results = check(bundle, request.runtime, lambda graph: Bars(bar, graph))
-        else:
-            outcome = build_plans(bundle, request.plans, request.runtime, request.force, lambda graph: Bars(bar, graph))
-    if not request.check:
-        _say(outcome)
-        return
-    for one in results:
-        words = one.fault or f"accepted; a plan of {one.bytes / MIB:.1f} MiB in {one.seconds:.1f} s, thrown away"
-        Console().print(f"{one.file}: {words}", soft_wrap=True)
-
-
-def _say(outcome: Outcome) -> None:
-    record = outcome.record
-    if not outcome.built:
-        words = f"nothing to do: the plan of {record.built} fits and answers the golden picture"
-    else:
-        size = sum(file.bytes for file in record.files.values()) / MIB
-        words = f"{size:.1f} MiB in {record.seconds:.0f} s, with at most {record.workspace_bytes // MIB} MiB to try tactics in; "
-        words += f"it answers the golden picture{f'; {outcome.removed} files of older plans removed' if outcome.removed else ''}"
-    Console().print(f"{outcome.path}: {record.bundle} {record.bundle_version} for {record.gpu}: {words}", soft_wrap=True)

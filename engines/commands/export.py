@@ -1,114 +1,20 @@
-"""`attridet export`: weights of a training run as an engine folder."""
+"""`attridet export`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import yaml
-from pydantic import ValidationError
-from rich.console import Console
-
-from engines.decode import Thresholds
-from engines.detections import Image
-from engines.errors import BundleError, DataError
-from engines.manifest import Card, DataSeen, Training
-from engines.pictures import PICTURE_SUFFIXES, list_folder, read_image
-
-CHECK_IMAGES = 20
+from engines.export import ExportRequest
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the command line asked for; see `attridet export --help`."""
+def export(request: ExportRequest) -> None:
+    """Turn weights into an engine folder: two ONNX graphs, verified against torch, with manifest and golden picture."""
+    from engines.commands.terminal import Terminal
+    from engines.export import export as run
 
-    checkpoint: Path
-    out: Path
-    images: Path
-    golden: Path | None
-    card: Path | None
-    readme: Path | None
-    side_px: int
-    confidence: float
-    iou: float
-    scale_up: bool
-    keep_weights: bool
-    replace: bool
-    plain_scores: bool = False
-
-
-def run(request: Request) -> None:
-    """Exports and says how far the graphs are from torch. Raises EnginesError."""
-    from engines.export.bundle import export_bundle
-    from engines.network.checkpoint import load_any
-
-    if request.side_px % 32:
-        raise BundleError(f"--input {request.side_px}: the network's input must be a multiple of 32 px, e.g. 640")
-    model, state = load_any(request.checkpoint)
-    if request.plain_scores:
-        from engines.network import without_variances
-
-        model = without_variances(model)
-    bundle = export_bundle(
-        model,
-        request.out,
-        read_card(request.card) if request.card else _card_of(request.out, state),
-        (request.side_px, request.side_px),
-        check_images(request.images, request.golden),
-        thresholds=Thresholds(confidence=request.confidence, iou=request.iou),
-        scale_up=request.scale_up,
-        keep_weights=request.keep_weights,
-        replace=request.replace,
-        readme=_text(request.readme) if request.readme else None,
-    )
-    check, golden = bundle.manifest.export_check, bundle.golden()
-    assert check is not None and golden is not None
-    if not len(golden[1]):
-        Console(stderr=True).print("attridet: nothing is found on the golden picture, so it proves little; name another with --golden")
-    Console().print(
-        f"{bundle.path}: {bundle.manifest.name} {bundle.manifest.version}, digest {bundle.digest[:8]}. Against torch on {check.images} "
-        f"pictures: boxes {check.boxes_px:.4f} px, scores {check.scores:.1e}, attributes {check.attributes:.1e}",
-        soft_wrap=True,
-    )
-
-
-def check_images(folder: Path, golden: Path | None) -> list[Image]:
-    """Up to 20 pictures of a folder, spread over it, the golden one first. Raises DataError naming the folder or picture."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of pictures to verify the export on")
-    paths = sorted(list_folder(folder).pictures)
-    if not paths:
-        raise DataError(f"{folder}: holds no picture to verify the export on; supported: {', '.join(sorted(PICTURE_SUFFIXES))}")
-    spread = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, CHECK_IMAGES).round().astype(int))]
-    return [read_image(path) for path in ([golden] if golden else []) + spread]
-
-
-def read_card(path: Path) -> Card:
-    """The card from a YAML file. Raises DataError with file and line, or file and key."""
-    try:
-        raw = yaml.safe_load(_text(path))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise DataError(f"{path}, line {line}: not YAML ({error.problem})") from error
-    try:
-        return Card.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'card'}: {first['msg']}. Correct the card.") from error
-
-
-def _card_of(out: Path, state: dict[str, Any]) -> Card:
-    """A card that claims nothing, from what the checkpoint itself knows."""
-    sources = tuple(DataSeen(name=str(name), licence="not stated", images=0) for name in state.get("data", ()))
-    training = Training(data=sources, seed=state.get("seed"), command="", epochs=state.get("epoch"), note="written without a card")
-    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in out.name.lower()).lstrip("._-") or "attridet"
-    return Card(name=name, version="0.0.0", licence="not stated", training=training)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}). Name another file.") from error
+    with Terminal() as terminal:
+        bundle = run(request, terminal)
+        check = bundle.manifest.export_check
+        assert check is not None
+        terminal.message(
+            f"{bundle.path}: {bundle.manifest.name} {bundle.manifest.version}, digest {bundle.digest[:8]}. Against torch on "
+            f"{check.images} pictures: boxes {check.boxes_px:.4f} px, scores {check.scores:.1e}, attributes {check.attributes:.1e}"
+        )

@@ -1,18 +1,49 @@
-"""`attridet film`: rendered fields written as a data set."""
+"""`attridet film`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from rich.console import Console
-
-from engines.commands.terminal import one_task
-from engines.film import write_dataset
+from engines.options import Option, Request
 
 
-def run(out: Path, **options: Any) -> None:
-    """Renders with a progress bar; options as in `engines.film.write_dataset`. Raises DataError."""
-    with one_task("rendering") as progress:
-        write_dataset(out, **options, progress=progress)
-    Console().print(f"written: {out}", soft_wrap=True)
+@dataclass(frozen=True, kw_only=True)
+class FilmRequest(Request):
+    """The options of the command; `engines.film.write_dataset` is what it calls."""
+
+    out: Annotated[Path, Option("Folder to write, in the published layout.", argument=True)]
+    train: Annotated[int, Option("Fields of the split train.", low=0)] = 400
+    val: Annotated[int, Option("Fields of the split val.", low=0)] = 80
+    seed: Annotated[int, Option(low=0)] = 1
+    size: Annotated[int, Option("Side of a field in px.", low=64)] = 640
+    domain: Annotated[tuple[str, ...], Option("H or L microscope, C1 or C2 camera, as L_C2; repeat for several; default: all.")] = ()
+    objective: Annotated[tuple[int, ...], Option("10, 40 or 100; repeat for several; default: 40 and 100.")] = ()
+    case: Annotated[
+        tuple[str, ...],
+        Option("Kind of slide: normal, ALL, AML, APML, CLL, CML, or mixed for types in even shares; repeat."),
+    ] = ()
+    workers: Annotated[int, Option("Processes.", low=1)] = 2
+
+
+def film(request: FilmRequest) -> None:
+    """Render fields of blood film with their truth. They are drawings: a figure on them says nothing about patients."""
+    from typing import Any
+
+    from engines.commands.terminal import Terminal
+    from engines.film import write_dataset
+
+    chosen: dict[str, Any] = {"domains": request.domain, "objectives": request.objective, "cases": request.case}
+    with Terminal() as terminal:
+        write_dataset(
+            request.out,
+            fields_train=request.train,
+            fields_val=request.val,
+            seed=request.seed,
+            size_px=(request.size, request.size),
+            workers=request.workers,
+            progress=terminal.counter("rendering"),
+            **{name: value for name, value in chosen.items() if value},
+        )
+        terminal.message(f"written: {request.out}")

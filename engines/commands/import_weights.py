@@ -1,69 +1,58 @@
-"""`attridet import-weights`: a published checkpoint as weights of ours, with an account of what was taken, in print and as JSON."""
+"""`attridet import-weights`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from engines.commands.evaluate import write_json
 from engines.errors import DataError
-from engines.files import sha256_of
-from engines.taxonomy import LEUKEMIA_ATTRI
-
-if TYPE_CHECKING:
-    from engines.network.foreign import Entry, Transfer
-
-LICENCE = "The weights stay under their own licence (YOLOv5's is AGPL-3.0): look at it before you pass them on."
-_MOST_NOTES = 3
+from engines.options import Option, Request
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the command line asked for; see `attridet import-weights --help`."""
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest(Request):
+    """The options of the command; `engines.network.foreign.import_weights` is what it calls."""
 
-    file: Path
-    attribute_cnn: Path | None
-    out: Path
-    json: Path | None
-    seed: int
-    covered_only: bool
-    replace: bool
+    file: Annotated[Path, Option("A published YOLOv5 checkpoint, n to x, or AttriDet's detector (.pt).", argument=True)]
+    attribute_cnn: Annotated[Path | None, Option("AttriDet's attribute CNN (last_weights.pth).", argument=True)] = None
+    out: Annotated[Path, Option("The .safetensors to write: for train --initial, or export.")]
+    json: Annotated[Path | None, Option("Also write the account of every entry here.")] = None
+    seed: Annotated[int, Option("Of the random start of what is not taken.", low=0)] = 0
+    covered_only: Annotated[bool, Option("Without the attributes that the CNN does not tell: for use without training.")] = False
+    replace: Annotated[bool, Option("Replace a file that is there.")] = False
 
 
-def run(request: Request) -> None:
-    """Reads, writes the weights whole, prints the account. Raises EnginesError."""
+def import_weights(request: ImportRequest) -> None:
+    """Take over somebody else's weights without running anything of theirs, and say what fits and what does not."""
     _check(request)
-    from engines.network.foreign import import_weights
+    from engines.commands.import_tables import LICENCE, remarks, table
+    from engines.commands.terminal import Terminal
+    from engines.files import sha256_of, write_json
+    from engines.network.foreign import import_weights as take
     from engines.network.weights import save_weights
+    from engines.taxonomy import LEUKEMIA_ATTRI
 
-    model, transfer = import_weights(request.file, request.attribute_cnn, seed=request.seed)
+    model, transfer = take(request.file, request.attribute_cnn, seed=request.seed)
     if request.covered_only:
         attributes = tuple(a for a in LEUKEMIA_ATTRI.attributes if a.key in transfer.attributes_taken)
         if not attributes:
             raise DataError(f"{request.attribute_cnn}: no attribute of it was taken, so --covered-only would leave none; leave it out")
-        taxonomy = replace(LEUKEMIA_ATTRI, attributes=attributes)
-        model, transfer = import_weights(request.file, request.attribute_cnn, taxonomy, request.seed)
+        model, transfer = take(request.file, request.attribute_cnn, replace(LEUKEMIA_ATTRI, attributes=attributes), request.seed)
     files = {path.name: sha256_of(path) for path in (request.file, request.attribute_cnn) if path is not None}
     told = {"files": files, "seed": request.seed, "licence": LICENCE}
-    save_weights(model, request.out, {"imported": {**told, **_summary(transfer)}})
+    summary = {k: v for k, v in transfer.to_dict().items() if k not in ("entries", "left_out", "replaced")}
+    save_weights(model, request.out, {"imported": {**told, **summary}})
     if request.json is not None:
         write_json(request.json, {**told, **transfer.to_dict()})
-    console = Console()
-    console.print(table(transfer, request.file.name))
+    terminal = Terminal()
+    terminal.console.print(table(transfer, request.file.name))
     for line in remarks(transfer):
-        console.print(line, soft_wrap=True)
-    console.print(f"written: {escape(str(request.out))}", soft_wrap=True)
+        terminal.console.print(line, soft_wrap=True)
+    terminal.message(f"written: {request.out}")
 
 
-def _check(request: Request) -> None:
+def _check(request: ImportRequest) -> None:
     if request.out.suffix != ".safetensors":
         raise DataError(f"--out {request.out}: our weights are .safetensors; name it so")
     for path in (request.out, request.json):
@@ -73,84 +62,3 @@ def _check(request: Request) -> None:
         raise DataError(f"{request.out}: is there already; name another file, or give --replace")
     if request.covered_only and request.attribute_cnn is None:
         raise DataError("--covered-only: no attribute CNN was given, so no attribute would be left; name it as the second file")
-
-
-def _summary(transfer: Transfer) -> dict[str, Any]:
-    """What the weights' own record keeps: everything but the list of entries."""
-    return {k: v for k, v in transfer.to_dict().items() if k not in ("entries", "left_out", "replaced")}
-
-
-def table(transfer: Transfer, name: str) -> Table:
-    """One row for each layer of ours."""
-    made = Table(title=escape(f"{name}: {transfer.layout}, size {transfer.size}"), title_justify="left", box=box.SIMPLE_HEAD)
-    made.add_column("layer", no_wrap=True)
-    for heading in ("taken", "part", "start"):
-        made.add_column(heading, justify="right", no_wrap=True)
-    made.add_column("what was not taken, and why")
-    for label, entries in _rows(transfer):
-        counts = [sum(e.outcome == outcome for e in entries) for outcome in ("taken", "part", "start")]
-        notes = list(dict.fromkeys(_note(e) for e in entries if e.outcome != "taken"))
-        shown = [*notes[:_MOST_NOTES], f"and {len(notes) - _MOST_NOTES} more"] if len(notes) > _MOST_NOTES else notes
-        made.add_row(label, *(str(c) if c else "" for c in counts), escape("; ".join(shown)))
-    made.add_section()
-    made.add_row("all", str(transfer.count("taken")), str(transfer.count("part")), str(transfer.count("start")), "")
-    return made
-
-
-def _rows(transfer: Transfer) -> Iterator[tuple[str, list[Entry]]]:
-    """Entries by layer; layers of the backbone and of its head that were taken whole come as one row."""
-
-    def layer(entry: Entry) -> str:
-        first, second = entry.key.split(".")[:2]
-        return f"{first}.{second}" if first == "model" else first
-
-    waiting: list[tuple[str, list[Entry]]] = []
-    for label, group in groupby(transfer.entries, layer):
-        entries = list(group)
-        if label.startswith("model.") and all(e.outcome == "taken" for e in entries):
-            waiting.append((label, entries))
-            continue
-        yield from _joined(waiting)
-        waiting = []
-        yield label, entries
-    yield from _joined(waiting)
-
-
-def _joined(layers: list[tuple[str, list[Entry]]]) -> Iterator[tuple[str, list[Entry]]]:
-    if layers:
-        first, last = layers[0][0], layers[-1][0]
-        yield first if first == last else f"{first} to {last.rpartition('.')[2]}", [e for _, entries in layers for e in entries]
-
-
-def _note(entry: Entry) -> str:
-    if entry.note.startswith(("box and", "rows of")):
-        return entry.note
-    layer = ".".join(entry.key.split(".")[2:]) if entry.key.startswith("model.") else entry.key.partition(".")[2]
-    return entry.note if entry.note.startswith("no ") else f"{layer} {entry.note}"
-
-
-def remarks(transfer: Transfer) -> Iterator[str]:
-    """What the table does not say, in rich's markup."""
-    classes = "another kind of detection layer" if transfer.classes is None else f"{transfer.classes} classes"
-    where = f"its {transfer.where!r}" if transfer.where else "the file itself"
-    yield f"Read: {escape(where)}, {classes}."
-    if transfer.classes_taken and transfer.classes_at_start:
-        yield f"Classes taken: {', '.join(transfer.classes_taken)}. At random: {', '.join(transfer.classes_at_start)}."
-    else:
-        yield f"Classes: {'all of ours taken' if transfer.classes_taken else 'every one of ours starts at random'}."
-    names = {a.key: a.name for a in LEUKEMIA_ATTRI.attributes}
-    taken, start = ([names.pop(key) for key in keys] for keys in (transfer.attributes_taken, transfer.attributes_at_start))
-    absent = f" Not covered, so the network has no {', '.join(names.values())}." if names else ""
-    yield f"Attributes taken: {', '.join(taken) or 'none'}. Not covered, at random: {', '.join(start) or 'none'}.{absent}"
-    levels = (" ".join(f"{w:g}x{h:g}" for w, h in level) for level in transfer.anchors_px)
-    whose = "its own" if transfer.anchors_taken else "COCO's"
-    yield f"Anchors, px ({whose}): {' | '.join(levels)}."
-    if transfer.left_out:
-        shown = ", ".join(item.key for item in transfer.left_out[:_MOST_NOTES])
-        more = f" and {len(transfer.left_out) - _MOST_NOTES} more (--json lists them)" if len(transfer.left_out) > _MOST_NOTES else ""
-        yield f"Theirs without a place in ours: {escape(shown)}{more}."
-    for warning in transfer.warnings:
-        yield f"[bold yellow]Note:[/] {escape(warning)}"
-    if transfer.classes_at_start or transfer.attributes_at_start:
-        yield "What starts at random tells nothing until it has been trained: attridet train --initial."
-    yield LICENCE

@@ -1,6 +1,6 @@
 """What an engine in other arithmetic (INT8, FP16) loses against its float reference, on labelled pictures and on the golden one.
 
-    result = gate(reference, candidate, pictures, "pbc", "val")     both engines open
+    result = compare_engines(reference, candidate, pictures, "pbc", "val")     both engines open
     result.passed, result.faults, result.record()                   record: what the manifest keeps
 
 Where many candidates meet one reference, it is measured once: `compare(measure(reference, ...), measure(candidate, ...), limits)`.
@@ -128,7 +128,7 @@ class GateResult:
         )
 
 
-def gate(
+def compare_engines(
     reference: NetworkEngine,
     candidate: NetworkEngine,
     pictures: Sequence[LabelledImage],
@@ -170,7 +170,7 @@ def compare(reference: Measured, candidate: Measured, limits: GateLimits | None 
 def measure(
     engine: NetworkEngine, pictures: Sequence[LabelledImage], data: str, split: str, progress: Progress | None = None
 ) -> Measured:
-    """One open engine on labelled pictures and on its golden picture; raises as `gate`."""
+    """One open engine on labelled pictures and on its golden picture; raises as `compare_engines`."""
     check_pictures(pictures, data, split)
     results, unsound = [], []
     for done, picture in enumerate(pictures, 1):

@@ -116,15 +116,18 @@ def open_checkpoint(
     scale_up: bool = False,
     thresholds: Thresholds = Thresholds(),  # noqa: B008  # frozen
     device: str = "cpu",
+    threads: int | None = None,
 ) -> NetworkEngine:
     """An engine, not yet opened (use `with`), of what training wrote: a checkpoint (.pt, its averaged network) or .safetensors.
 
-    It is called after its folder and file, its version says the epoch, its digest is the file's sha256. Raises DataError or
-    BundleError naming the file, RuntimeUnavailableError for a device that is not there.
+    threads: torch's in this process; unchanged for None. The engine is called after folder and file, its version says the epoch, its
+    digest is the file's sha256. Raises DataError or BundleError naming the file, RuntimeUnavailableError for a device not there.
     """
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: not a file of weights; give one that ends in {' or '.join(SUFFIXES)}")
     model, record = load_any(path)
+    if threads is not None:
+        torch.set_num_threads(threads)
     try:
         model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.cli.build import APPLIANCE_PLANS, Runtime
-from engines.cli.build import build as command
+from engines.commands.build import APPLIANCE_PLANS, RUNTIMES, BuildRequest
 
 SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
 UNIT = SYSTEMD / "leukoscope-plans.service"
@@ -55,8 +54,8 @@ def test_what_it_starts_is_the_command_there_is() -> None:
     words = [re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], word) for word in shlex.split(settings()["Service"]["ExecStart"])]
     assert words[:2] == ["/opt/leukoscope/bin/attridet", "build"]
     options = dict(zip(words[3::2], words[4::2], strict=True))
-    assert set(options) == {"--plans", "--runtime"} and {name[2:] for name in options} <= set(command.__annotations__)
-    assert options["--plans"] == str(APPLIANCE_PLANS) and options["--runtime"] in {runtime.value for runtime in Runtime}
+    assert set(options) == {"--plans", "--runtime"} and {name[2:] for name in options} <= set(BuildRequest.__annotations__)
+    assert options["--plans"] == str(APPLIANCE_PLANS) and options["--runtime"] in RUNTIMES
 
 
 def test_the_daemon_waits_for_it_but_starts_without_it() -> None:

@@ -52,8 +52,8 @@ ONLY_IN = {
     "pycuda": ("engines.runtime.tensorrt", "engines.build"),
     "cuda": ("engines.runtime.tensorrt", "engines.build"),
     "openvino": ("engines.runtime.openvino",),
-    "onnxruntime": ("engines.runtime", "engines.export", "engines.gate", "calibration.int8.quantize"),
-    "onnx": ("engines.export", "engines.build", "calibration.int8.quantize", "calibration.int8.half"),
+    "onnxruntime": ("engines.runtime", "engines.export", "engines.gate", "calibration.int8.qdq"),
+    "onnx": ("engines.export", "engines.build", "calibration.int8.qdq", "calibration.int8.half"),
     "picamera2": ("device.camera.picamera",),
     "libcamera": ("device.camera.picamera",),
     "PySide6": ("device.display.window",),
@@ -63,9 +63,6 @@ ONLY_IN = {
     "ultralytics": (),
 }
 """Heavy or platform-bound libraries, and the only modules that may name them."""
-
-LAZILY_IN = {"torch": ("engines.cli", "engines.commands")}
-"""Besides, these may import them inside a function: the commands that train."""
 
 HEAVY = {*ONLY_IN, "cv2", "numpy", "scipy", "pydantic", "PIL", "jinja2"}
 """What `--help` must not pay for."""
@@ -165,7 +162,7 @@ def broken_rules(found: Import) -> list[str]:
             broken.append(f"{' and '.join(layer)} may use of engines only {', '.join(allowed)}")
     if within(by, BOTTOM) and top not in (*sys.stdlib_module_names, *BOTTOM_MAY, "engines"):
         broken.append(f"the bottom rooms of engines need {', '.join(sorted(BOTTOM_MAY))} only")
-    if top in ONLY_IN and not within(by, ONLY_IN[top]) and not (found.lazy and within(by, LAZILY_IN.get(top, ()))):
+    if top in ONLY_IN and not within(by, ONLY_IN[top]):
         broken.append(f"{top} is imported in {', '.join(ONLY_IN[top]) or 'no module'} only")
     return broken
 
@@ -211,11 +208,11 @@ def test_no_room_imports_itself_by_way_of_others() -> None:
         ("device.app", "import importlib\nimportlib.import_module('onnxruntime')", "onnxruntime is imported in"),
         ("device.app", "from engines.training import loop", "device may use of engines only"),
         ("device.pipeline", "from engines.film import scene", "device may use of engines only"),
-        ("device.app", "from calibration.int8.quantize import x", "only calibration.profile"),
+        ("device.app", "from calibration.int8.qdq import x", "only calibration.profile"),
         ("engines.decode", "import scipy", "the bottom rooms"),
         ("engines.taxonomy", "from engines.decode import nms", "may use of engines only"),
         ("engines.runtime.onnx", "from ..network import yolov5", "may use of engines only"),
-        ("engines.cli", "import torch", "torch is imported in"),
+        ("engines.cli", "def train():\n    import torch", "torch is imported in"),
         ("engines.data.augment", "import torch", "torch is imported in"),
         ("engines.network.layers", "from calibration import profile", "only in its commands"),
         ("calibration.int8.frames", "from engines.commands import train", "everything but its commands"),
@@ -233,7 +230,6 @@ def test_a_broken_rule_is_seen(module: str, source: str, rule: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("engines.cli", "def train():\n    import torch"),
         ("device.camera.simulator", "from engines.film import plane"),
         ("device.camera.picamera", "def f():\n    from picamera2 import Picamera2"),
         ("engines.decode", "import cv2, numpy\nfrom engines.taxonomy import Taxonomy"),

@@ -163,7 +163,7 @@ def test_what_cannot_be_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bundle: Bundle, words: list[str], said: str
 ) -> None:
     monkeypatch.setattr(
-        "engines.commands.bench.frames_of", lambda *a: frames_of(*a) if "nowhere" in words else [np.zeros((9, 9, 3), np.uint8)]
+        "engines.bench.run.frames_of", lambda *a: frames_of(*a) if "nowhere" in words else [np.zeros((9, 9, 3), np.uint8)]
     )
     monkeypatch.setattr(sys, "argv", ["attridet", "bench", str(bundle.path), *words])
     with pytest.raises(SystemExit) as end:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
+from commands import Called, attridet
 from recording_cuda import Machine
 from standin_plans import CUBIN, key
 from standin_plans import machine as stand_in
@@ -16,7 +16,6 @@ from engines import build_plans as build_plans_module
 from engines.build import MIB, workspace_bytes
 from engines.build_plans import build_plans
 from engines.bundle import Bundle, write_bundle
-from engines.cli import app
 from engines.commands.build import Bars
 from engines.commands.terminal import progress_bar
 from engines.detections import Image
@@ -172,17 +171,15 @@ def test_a_full_board_says_what_to_stop() -> None:
 # ---- the command
 
 
-def run(*words: str) -> Any:
-    from typer.testing import CliRunner
-
-    return CliRunner().invoke(app, ["build", *words])
+def run(*words: str) -> Called:
+    return attridet("build", *words)
 
 
 def test_the_command_says_what_became_of_it(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
     first = run(str(bundle.path), "--plans", str(tmp_path))
-    assert first.exit_code == 0, first.output
-    assert "attridet-test 0.0.1 for Stand-in: " in first.output and "it answers the golden picture" in first.output
-    assert "nothing to do: the plan of 20" in run(str(bundle.path), "--plans", str(tmp_path)).output
+    assert first.code == 0, first
+    assert "attridet-test 0.0.1 for Stand-in: " in first.out and "it answers the golden picture" in first.out
+    assert "nothing to do: the plan of 20" in run(str(bundle.path), "--plans", str(tmp_path)).out
     assert json.loads(next(tmp_path.glob("*.json")).read_text())["key"]["library"] == "tensorrt"
 
 

@@ -12,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from calibration.int8.half import in_half
-from calibration.int8.quantize import measure, quantise
+from calibration.int8.qdq import measure, quantise
 from engines.build import MIB, GraphRefusedError, build_plan
 from engines.build_plans import check
 from engines.bundle import ZOO, Bundle

@@ -178,8 +178,8 @@ def test_a_wrong_export_is_one_line_and_exit_code_2(
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "engines.commands.export", raising=False)
-    for name in [m for m in sys.modules if m.startswith(("engines.export.", "engines.network", "engines.training"))]:
+    heavy = ("engines.export.", "engines.network", "engines.training.")
+    for name in [m for m in sys.modules if m.startswith(heavy) and not m.endswith(".request")]:
         monkeypatch.delitem(sys.modules, name)
     assert attridet(monkeypatch, "export", "x.pt", tmp_path / "engine", "--images", tmp_path) == 2
     assert "pip install 'leukoscope[train]'" in capsys.readouterr().err

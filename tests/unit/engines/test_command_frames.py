@@ -9,11 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from commands import attridet
 
 from calibration.int8.frames import read_set
-from engines.cli import app
-from engines.errors import DataError
 
 SLIDES = ("20261123-181512-4f9a2c", "20261124-091500-00ab3d")
 
@@ -54,9 +52,9 @@ def judging(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*words: str | Path) -> str:
-    done = CliRunner().invoke(app, ["frames", *map(str, words)], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return " ".join(done.stdout.split())
+    done = attridet("frames", *words)
+    assert done.code == 0, done
+    return done.out
 
 
 def test_a_list_a_page_and_words(frames: Path, judging: Path, tmp_path: Path) -> None:
@@ -91,9 +89,9 @@ def test_several_folders_and_a_test_side_without_patients(frames: Path, judging:
 
 
 def refused(*words: str | Path) -> str:
-    with pytest.raises(DataError) as error:
-        CliRunner().invoke(app, ["frames", *map(str, words)], catch_exceptions=False)
-    return str(error.value)
+    called = attridet("frames", *words)
+    assert called.code == 2, called
+    return called.err
 
 
 def test_a_picture_of_the_test_side_under_another_name_is_refused(frames: Path, judging: Path, tmp_path: Path) -> None:

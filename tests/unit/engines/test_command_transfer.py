@@ -11,13 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from commands import attridet
 
 from calibration.transfer.homography import box_iou
-from engines.cli import app
 from engines.data.leukemiaattri import read_split
 from engines.detections import Image
-from engines.errors import DataError
 from engines.film import FieldTruth, Film, Microscope
 from engines.taxonomy import LEUKEMIA_ATTRI
 
@@ -110,9 +108,9 @@ def sides(views: dict[str, View], tmp_path_factory: pytest.TempPathFactory) -> t
 
 def invoke(*arguments: object) -> str:
     """The command's words, run to exit code 0."""
-    result = CliRunner().invoke(app, ["transfer", *map(str, arguments)], env={"COLUMNS": "160"})
-    assert result.exit_code == 0, (result.output, result.exception)
-    return " ".join(result.output.split())
+    called = attridet("transfer", *arguments)
+    assert called.code == 0, called
+    return called.out
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +292,6 @@ def test_other_mistakes_name_their_folder(sides: tuple[Path, Path], tmp_path: Pa
 
 def refused(words: str, *arguments: object) -> None:
     """The command fails for a reason that the user can mend (exit code 2 by `engines.cli.main`)."""
-    result = CliRunner().invoke(app, ["transfer", *map(str, arguments)])
-    assert isinstance(result.exception, DataError), (result.output, result.exception)
-    assert result.exception.exit_code == 2
-    assert words in str(result.exception)
+    called = attridet("transfer", *arguments)
+    assert called.code == 2 and called.err.startswith("attridet: "), called
+    assert words in called.err

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from engines.commands import experiment
 from engines.errors import DataError
+from engines.experiments import ExperimentRequest, run_experiment
 from engines.experiments.plan import read_plan, starts_from
+from engines.experiments.table import markdown
 
 PLAN: dict[str, Any] = {
     "title": "Two ways",
@@ -64,18 +66,18 @@ def test_the_table_compares_means_and_counts_seeds(tmp_path: Path) -> None:
             folder.mkdir()
             (folder / "run.json").write_text(json.dumps({"command": "", "seconds": 120, "machine": "a machine"}))
             (folder / "score-film.json").write_text(json.dumps({"a": {"b": value}}))
-    table = experiment.markdown(plan, tmp_path)
+    table = markdown(plan, tmp_path)
     assert "| start | film | 0.450 (0.400, 0.500) | 2 |" in table
     assert "**reached**, 1.28 x on the mean, 1 of 2 seeds (1.50, 1.10)" in table
     assert "a machine" in table
 
 
 def test_what_was_not_run_is_not_called_reached(tmp_path: Path) -> None:
-    assert "not measured yet" in experiment.markdown(read_plan(written(tmp_path)), tmp_path)
+    assert "not measured yet" in markdown(read_plan(written(tmp_path)), tmp_path)
 
 
 @pytest.mark.integration
-def test_a_small_plan_runs_and_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_small_plan_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
     small = "--imgsz 64 --epochs 1 --batch 2"
     plan = written(
         tmp_path,
@@ -94,14 +96,14 @@ def test_a_small_plan_runs_and_goes_on_where_it_was(tmp_path: Path, capsys: pyte
         bars=[],
     )
     out = tmp_path / "out"
-    experiment.run(plan, tmp_path, out, at_once=2, only=(), device="cpu")
-    assert "next | film | " in capsys.readouterr().out
+    request = ExperimentRequest(plan=plan, data=tmp_path, out=out)
+    assert "next | film | " in run_experiment(request)
     files = {file: file.stat().st_mtime_ns for file in out.rglob("*.pt")}
     assert len(files) >= 2
-    experiment.run(plan, tmp_path, out, at_once=2, only=("next",), device="cpu")
+    run_experiment(replace(request, only=("next",)))
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*.pt")} == files
     changed = yaml.safe_load(plan.read_text())
     changed["runs"][0]["command"] += " --detach"
     plan.write_text(yaml.safe_dump(changed))
     with pytest.raises(DataError, match="holds another run"):
-        experiment.run(plan, tmp_path, out, at_once=1, only=(), device="cpu")
+        run_experiment(replace(request, at_once=1))

@@ -15,10 +15,10 @@ from told import told_split
 
 from engines.bundle import MANIFEST, Bundle, write_bundle
 from engines.cli import main
-from engines.commands.gate import folder_and_split
 from engines.detections import Image
 from engines.errors import BundleError
 from engines.gate.record import write_record
+from engines.gate.request import folder_and_split
 from engines.manifest import GateRecord
 from engines.runtime.factory import open_engine
 

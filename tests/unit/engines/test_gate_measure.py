@@ -17,7 +17,7 @@ from engines.detections import Float32, Image
 from engines.errors import BundleError, DataError
 from engines.evaluation.folder import evaluate_pictures
 from engines.evaluation.pairs import Agreement, Kind, corner_shift_px, worst
-from engines.gate.measure import GateResult, compare, gate, map_points, measure
+from engines.gate.measure import GateResult, compare, compare_engines, map_points, measure
 from engines.manifest import GateLimits, parse_manifest
 from engines.runtime.engine import BundleEngine, NetworkEngine
 from engines.taxonomy import LEUKEMIA_ATTRI, Attribute
@@ -61,13 +61,13 @@ def judged(
     reference: TruthfulGraphs | None = None,
 ) -> GateResult:
     with truthful_engine(reference) as one, truthful_engine(candidate, name="candidate") as other:
-        return gate(one, other, pictures, "film", "val", limits)
+        return compare_engines(one, other, pictures, "film", "val", limits)
 
 
 def test_the_same_network_passes(pictures: list[LabelledImage]) -> None:
     done: list[tuple[int, int]] = []
     with truthful_engine() as one, truthful_engine() as other:
-        result = gate(one, other, pictures, "film", "val", progress=lambda *counts: done.append(counts))
+        result = compare_engines(one, other, pictures, "film", "val", progress=lambda *counts: done.append(counts))
     assert result.passed and result.faults == () and done == [(i, 6) for i in range(1, 7)]
     assert (result.map_loss_points, result.f1_loss_points, result.shift_px) == (0, 0, 0)
     assert result.reference.map_points == pytest.approx(100) and result.candidate.f1_points == pytest.approx(100)
@@ -164,7 +164,7 @@ def truthful_bundle(bundle: Bundle, tmp_path: Path) -> Bundle:
 def test_the_golden_picture_is_part_of_it(bundle: Bundle, truthful_bundle: Bundle, pictures: list[LabelledImage]) -> None:
     def between(reference: Bundle, candidate: Bundle, graphs: TruthfulGraphs) -> GateResult:
         with BundleEngine(reference, TruthfulGraphs(), "stand-in") as one, BundleEngine(candidate, graphs, "stand-in") as other:
-            return gate(one, other, pictures, "film", "val", WIDE)
+            return compare_engines(one, other, pictures, "film", "val", WIDE)
 
     assert between(truthful_bundle, truthful_bundle, Damaged(moved_px=0.5)).passed  # within the manifest's tolerance of 1 px
     moved = between(truthful_bundle, truthful_bundle, Damaged(moved_px=4))
@@ -190,7 +190,7 @@ def test_engines_that_cannot_be_compared_are_refused_by_what_differs(pictures: l
         (truthful_engine(), other, r"another thresholds.*confidence=0\.3.*confidence=0\.25"),
     ):
         with reference, candidate, pytest.raises(BundleError, match=words):
-            gate(reference, candidate, pictures, "film", "val")
+            compare_engines(reference, candidate, pictures, "film", "val")
 
 
 def test_a_bundle_that_is_the_reference_under_another_name_is_no_int8(truthful_bundle: Bundle, pictures: list[LabelledImage]) -> None:
@@ -201,7 +201,7 @@ def test_a_bundle_that_is_the_reference_under_another_name_is_no_int8(truthful_b
     with BundleEngine(truthful_bundle, TruthfulGraphs(), "s") as one, BundleEngine(claim, TruthfulGraphs(), "s") as other:
         assert one.info.digest != other.info.digest
         with pytest.raises(BundleError, match="its detector is the reference's own"):
-            gate(one, other, pictures, "film", "val")
+            compare_engines(one, other, pictures, "film", "val")
 
 
 def test_pictures_that_prove_nothing_are_refused(pictures: list[LabelledImage], tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_pictures_that_prove_nothing_are_refused(pictures: list[LabelledImage], 
         ([], "no lab"),
     ):
         with truthful_engine() as one, truthful_engine() as other, pytest.raises(DataError, match=words):
-            gate(one, other, given, "bare", "val")
+            compare_engines(one, other, given, "bare", "val")
 
 
 def test_a_shift_is_that_of_the_corner_that_moved_most() -> None:

@@ -18,7 +18,7 @@ from engines.errors import DataError
 from engines.evaluation.pair_pictures import confusions, crop
 from engines.evaluation.pairs import Kind, worst
 from engines.evaluation.result import NOTICE
-from engines.gate.measure import GateResult, gate
+from engines.gate.measure import GateResult, compare_engines
 from engines.gate.page import write_page
 from engines.gate.words import change, points, rows, verdict
 from engines.manifest import GateLimits
@@ -30,7 +30,7 @@ CREATED = datetime(2026, 3, 4, 5, 6, tzinfo=timezone.utc)
 def judged(root: Path, candidate: TruthfulGraphs, limits: GateLimits | None = None) -> GateResult:
     pictures = read_split(root, "val")
     with truthful_engine() as one, truthful_engine(candidate, name="<model>") as other:
-        return gate(one, other, pictures, "film & co", "val", limits)
+        return compare_engines(one, other, pictures, "film & co", "val", limits)
 
 
 @pytest.fixture(scope="module")

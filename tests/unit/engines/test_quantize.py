@@ -15,7 +15,7 @@ from onnx import TensorProto, numpy_helper
 from told import told_split
 
 from calibration.int8.half import in_half
-from calibration.int8.quantize import FLOAT_BLOCKS, Method, Ranges, block_of, blocks_of, measure, quantise
+from calibration.int8.qdq import FLOAT_BLOCKS, Method, Ranges, block_of, blocks_of, measure, quantise
 from engines.bundle import Bundle, resolve
 from engines.cli import main
 from engines.detections import Float32, Image

@@ -1,0 +1,109 @@
+"""Labels of one folder carried to pictures of the same fields in another, refusals with their reasons, and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import count
+from typing import Any
+
+from calibration.transfer.output import gather, limits_of, write_labels, write_tables
+from calibration.transfer.registration import nominal_scale
+from calibration.transfer.report import Drawing, write_report
+from calibration.transfer.request import TransferRequest
+from calibration.transfer.sides import Pairing, SidePicture, pair_all, pair_by_file, pair_by_name, read_side
+from calibration.transfer.work import FeatureCache, LabelKeeper, Outcome, Wishes, carry_labels, register_pairs
+from engines.data.writing import Bring
+from engines.errors import DataError
+from engines.files import atomic_folder
+from engines.progress import SILENT, Reporter
+from engines.taxonomy import read_taxonomy
+
+
+@dataclass(frozen=True, eq=False)
+class TransferResult:
+    """What became of each pair, of pictures without a partner, and how many labels lie on how many target pictures now.
+
+    scale_note: which nominal scale pairs were held to, in a sentence.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    pairing: Pairing
+    labels: int
+    targets: int
+    scale_note: str
+
+    @property
+    def refused(self) -> list[Outcome]:
+        return [o for o in self.outcomes if not o.accepted]
+
+
+def transfer_labels(request: TransferRequest, reporter: Reporter = SILENT) -> TransferResult:
+    """Transfer as `attridet transfer` does. Refused pairs are no error. Raises DataError."""
+    if request.every_pair and request.pairs is not None:
+        raise DataError("--every-pair and --pairs exclude each other; give one")
+    taxonomy = read_taxonomy(request.taxonomy)
+    sources, targets = (
+        read_side(root, split, taxonomy) for root, split in ((request.source, request.from_split), (request.target, request.to_split))
+    )
+    between = read_side(request.via, taxonomy=taxonomy) if request.via is not None else []
+    pairing = _pairing(request, sources, targets)
+    cache, keeper = FeatureCache(), LabelKeeper(taxonomy)
+    wishes = Wishes(request.scale, request.rotation_deg, request.label_check)
+    pairs = len(pairing.pairs)
+    # The folder first: a name that is taken must not be found out after the work.
+    with atomic_folder(request.out) as folder:
+        judged, scale = register_pairs(pairing.pairs, between, wishes, cache, _counting(reporter, "registering", pairs))
+        outcomes, carried = [], _counting(reporter, "carrying labels", pairs)
+        for (source, target), registration in zip(pairing.pairs, judged, strict=True):
+            outcomes.append(carry_labels(source, target, registration, wishes, cache, keeper, taxonomy))
+            carried()
+        now = datetime.now(timezone.utc).replace(microsecond=0)
+        labelled = gather(outcomes)
+        about = _about(request, scale, now)
+        write_labels(folder, labelled, taxonomy, Bring.COPY if request.copy else Bring.LINK, request.grey_out, about)
+        write_tables(folder, outcomes, pairing.alone)
+        note = _scale_note(request, scale, outcomes)
+        title = (request.source.resolve().name, request.target.resolve().name)
+        drawing = Drawing(title, taxonomy, wishes.limits, note, now, request.pictures)
+        write_report(folder, drawing, outcomes, labelled, pairing.alone, _counting(reporter, "drawing", pairs))
+    return TransferResult(tuple(outcomes), pairing, sum(len(one.merged) for one in labelled), len(labelled), note)
+
+
+def _counting(reporter: Reporter, task: str, total: int) -> Callable[[], None]:
+    """What is called after each of `total` steps of a task."""
+    steps = count(1)
+    return lambda: reporter.progress(task, next(steps), total)
+
+
+def _pairing(request: TransferRequest, sources: list[SidePicture], targets: list[SidePicture]) -> Pairing:
+    if request.pairs is not None:
+        return pair_by_file(request.pairs, sources, targets)
+    return pair_all(sources, targets) if request.every_pair else pair_by_name(sources, targets)
+
+
+def _about(request: TransferRequest, scale: float | None, now: datetime) -> dict[str, Any]:
+    return {
+        "made_by": "attridet transfer",
+        "created": now.isoformat(),
+        "from": request.source.resolve().name,
+        "to": request.target.resolve().name,
+        "via": None if request.via is None else request.via.resolve().name,
+        "nominal_scale": scale,
+        "rotation_deg": request.rotation_deg,
+        "labels_checked": request.label_check,
+        "limits": limits_of(Wishes().limits),
+        "ignored_painted_grey": request.grey_out,
+    }
+
+
+def _scale_note(request: TransferRequest, scale: float | None, outcomes: Sequence[Outcome]) -> str:
+    if request.scale is not None:
+        return f"Nominal scale {request.scale:g}, as given."
+    if scale is None:
+        return "The scale was not checked: fewer than three pairs were accepted; --scale gives the nominal one."
+    accepted = nominal_scale((o.registration for o in outcomes), fewest=1)
+    return f"Nominal scale {scale:.3f}, the median of the pairs accepted" + (
+        "." if accepted is None or abs(accepted - scale) < 5e-4 else f" at first; of those accepted in the end {accepted:.3f}."
+    )

@@ -1,0 +1,40 @@
+"""What a measurement of an engine is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from engines.options import Option, Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchRequest(Request):
+    """The options of `bench`. frames: `rendered` or a folder. page: a Markdown file that gets the section `section`."""
+
+    engine: Annotated[str, Option("Engine folder, or zoo:NAME.", argument=True)]
+    runtime: Annotated[str, Option("What runs it: auto, onnx, openvino, tensorrt, tensorrt_rtx.")] = "auto"
+    threads: Annotated[int, Option("Processor threads, for everything that is measured.", low=1, high=64)] = 2
+    frames: Annotated[str, Option("A folder of pictures, or `rendered`: fields of drawn film, 1920 x 1080.")] = "rendered"
+    count: Annotated[int, Option("Pictures; all are held in memory, 6 MB each at 1920 x 1080.", low=1, high=500)] = 24
+    rounds: Annotated[int, Option("In each, everything looks at all pictures once.", low=1)] = 7
+    confidence: Annotated[float | None, Option("Working point; else the bundle's.")] = None
+    plans: Annotated[Path | None, Option("Folder of this device's plans; for TensorRT.")] = None
+    peer: Annotated[tuple[str, ...], Option("Measure another's program beside it: ultralytics.")] = ()
+    peer_python: Annotated[Path | None, Option("Python of the environment in which that is installed.")] = None
+    json: Annotated[Path | None, Option("Also write every number here.")] = None
+    plot: Annotated[Path | None, Option("Also draw it (PNG).")] = None
+    page: Annotated[Path | None, Option("Also put it into this Markdown page, as the section --section.")] = None
+    section: Annotated[str, Option("Name of that section; other sections are kept.")] = "engine"
+
+    @property
+    def command(self) -> str:
+        """What reproduces the measurement, without this machine's paths."""
+        engine = self.engine if self.engine.startswith("zoo:") else Path(self.engine).name
+        parts = [f"attridet bench {engine} --runtime {self.runtime} --threads {self.threads}"]
+        parts += [f"--frames {self.frames if self.frames == 'rendered' else Path(self.frames).name}"]
+        parts += [f"--count {self.count}", f"--rounds {self.rounds}"]
+        parts += [f"--plans {self.plans.name}"] if self.plans else []
+        parts += [f"--peer {name}" for name in self.peer] + (["--peer-python PYTHON"] if self.peer else [])
+        return " ".join(parts)

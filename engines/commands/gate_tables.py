@@ -1,0 +1,55 @@
+"""What `attridet gate` and `quantize` print: what an engine loses against its float reference, and each block's part in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from rich.table import Table
+
+from calibration.int8.search import HEAD, own_cost
+from engines.commands.terminal import Terminal, table_of
+from engines.evaluation.result import NOTICE
+from engines.gate.measure import GateResult
+from engines.gate.words import rows, verdict
+
+
+def gate_table(result: GateResult) -> Table:
+    """What was measured, within 80 columns."""
+    one, other = result.reference.evaluation, result.candidate.evaluation
+    shown = table_of(
+        "\n".join((f"{other.engine.label} against {one.engine.label}", f"scored: {other.scored.summary}", *other.notes)),
+        f"{other.data}/{other.split}",
+        ("reference", "candidate", "lost", "allowed"),
+        caption_justify="left",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for row in rows(result):
+        lost = row.lost if row.within is not False else f"[red]{row.lost}[/red]"
+        shown.add_row(row.name, row.reference, row.candidate, lost, row.allowed)
+    agreement = result.agreement
+    shown.caption = (
+        f"Scores are points (0 to 100). At the working point {agreement.paired} boxes pair at IoU 0.5, of "
+        f"{agreement.reference_boxes} of the reference and {agreement.candidate_boxes} of the candidate; {agreement.same_type} pairs "
+        "bear the same type. "
+        f"The candidate ran on {other.engine.runtime}. {NOTICE}"
+    )
+    return shown
+
+
+def block_table(costs: dict[str, tuple[float, float]], float_blocks: Collection[str]) -> Table:
+    """The blocks, each alone in INT8, the costliest first."""
+    shown = table_of(
+        "Each block alone in INT8: what it costs", "block", ("mAP50-95", "attribute F1", "in the bundle"), padding=(0, 1, 0, 0)
+    )
+    for block, cost in sorted(costs.items(), key=lambda item: -own_cost(*item)):
+        lost = f"{own_cost(block, cost):+.2f}"
+        numbers = ("", lost) if block.startswith(HEAD) else (lost, "")
+        shown.add_row(block, *numbers, "float" if block in float_blocks else "INT8")
+    shown.caption = f"Points lost; a negative number is a gain. {NOTICE}"
+    return shown
+
+
+def print_verdict(result: GateResult, terminal: Terminal) -> None:
+    """The last line, green or red."""
+    terminal.console.print(verdict(result), style="bold green" if result.passed else "bold red", soft_wrap=True)

@@ -1,0 +1,95 @@
+"""What `attridet import-weights` prints: an account of every entry of somebody else's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from engines.taxonomy import LEUKEMIA_ATTRI
+
+if TYPE_CHECKING:
+    from engines.network.foreign import Entry, Transfer
+
+LICENCE = "The weights stay under their own licence (YOLOv5's is AGPL-3.0): look at it before you pass them on."
+_MOST_NOTES = 3
+
+
+def table(transfer: Transfer, name: str) -> Table:
+    """One row for each layer of ours."""
+    made = Table(title=escape(f"{name}: {transfer.layout}, size {transfer.size}"), title_justify="left", box=box.SIMPLE_HEAD)
+    made.add_column("layer", no_wrap=True)
+    for heading in ("taken", "part", "start"):
+        made.add_column(heading, justify="right", no_wrap=True)
+    made.add_column("what was not taken, and why")
+    for label, entries in _rows(transfer):
+        counts = [sum(e.outcome == outcome for e in entries) for outcome in ("taken", "part", "start")]
+        notes = list(dict.fromkeys(_note(e) for e in entries if e.outcome != "taken"))
+        shown = [*notes[:_MOST_NOTES], f"and {len(notes) - _MOST_NOTES} more"] if len(notes) > _MOST_NOTES else notes
+        made.add_row(label, *(str(c) if c else "" for c in counts), escape("; ".join(shown)))
+    made.add_section()
+    made.add_row("all", str(transfer.count("taken")), str(transfer.count("part")), str(transfer.count("start")), "")
+    return made
+
+
+def _rows(transfer: Transfer) -> Iterator[tuple[str, list[Entry]]]:
+    """Entries by layer; layers of the backbone and of its head that were taken whole come as one row."""
+
+    def layer(entry: Entry) -> str:
+        first, second = entry.key.split(".")[:2]
+        return f"{first}.{second}" if first == "model" else first
+
+    waiting: list[tuple[str, list[Entry]]] = []
+    for label, group in groupby(transfer.entries, layer):
+        entries = list(group)
+        if label.startswith("model.") and all(e.outcome == "taken" for e in entries):
+            waiting.append((label, entries))
+            continue
+        yield from _joined(waiting)
+        waiting = []
+        yield label, entries
+    yield from _joined(waiting)
+
+
+def _joined(layers: list[tuple[str, list[Entry]]]) -> Iterator[tuple[str, list[Entry]]]:
+    if layers:
+        first, last = layers[0][0], layers[-1][0]
+        yield first if first == last else f"{first} to {last.rpartition('.')[2]}", [e for _, entries in layers for e in entries]
+
+
+def _note(entry: Entry) -> str:
+    if entry.note.startswith(("box and", "rows of")):
+        return entry.note
+    layer = ".".join(entry.key.split(".")[2:]) if entry.key.startswith("model.") else entry.key.partition(".")[2]
+    return entry.note if entry.note.startswith("no ") else f"{layer} {entry.note}"
+
+
+def remarks(transfer: Transfer) -> Iterator[str]:
+    """What the table does not say, in rich's markup."""
+    classes = "another kind of detection layer" if transfer.classes is None else f"{transfer.classes} classes"
+    where = f"its {transfer.where!r}" if transfer.where else "the file itself"
+    yield f"Read: {escape(where)}, {classes}."
+    if transfer.classes_taken and transfer.classes_at_start:
+        yield f"Classes taken: {', '.join(transfer.classes_taken)}. At random: {', '.join(transfer.classes_at_start)}."
+    else:
+        yield f"Classes: {'all of ours taken' if transfer.classes_taken else 'every one of ours starts at random'}."
+    names = {a.key: a.name for a in LEUKEMIA_ATTRI.attributes}
+    taken, start = ([names.pop(key) for key in keys] for keys in (transfer.attributes_taken, transfer.attributes_at_start))
+    absent = f" Not covered, so the network has no {', '.join(names.values())}." if names else ""
+    yield f"Attributes taken: {', '.join(taken) or 'none'}. Not covered, at random: {', '.join(start) or 'none'}.{absent}"
+    levels = (" ".join(f"{w:g}x{h:g}" for w, h in level) for level in transfer.anchors_px)
+    whose = "its own" if transfer.anchors_taken else "COCO's"
+    yield f"Anchors, px ({whose}): {' | '.join(levels)}."
+    if transfer.left_out:
+        shown = ", ".join(item.key for item in transfer.left_out[:_MOST_NOTES])
+        more = f" and {len(transfer.left_out) - _MOST_NOTES} more (--json lists them)" if len(transfer.left_out) > _MOST_NOTES else ""
+        yield f"Theirs without a place in ours: {escape(shown)}{more}."
+    for warning in transfer.warnings:
+        yield f"[bold yellow]Note:[/] {escape(warning)}"
+    if transfer.classes_at_start or transfer.attributes_at_start:
+        yield "What starts at random tells nothing until it has been trained: attridet train --initial."
+    yield LICENCE

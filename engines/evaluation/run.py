@@ -1,0 +1,76 @@
+"""One model scored on one split: opened from a bundle or from weights, judged, and written as JSON, CSV and a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from engines.decode import Thresholds
+from engines.errors import DataError
+from engines.evaluation.folder import evaluate_folder
+from engines.evaluation.request import EvaluateRequest
+from engines.evaluation.result import Evaluation
+from engines.files import write_json
+from engines.progress import SILENT, Reporter
+from engines.runtime.engine import NetworkEngine
+from engines.runtime.factory import open_engine
+from engines.taxonomy import read_taxonomy
+
+WEIGHTS = (".pt", ".safetensors")
+"""Files of a network itself, run by torch; everything else is a bundle."""
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluateResult:
+    """All scores, and the files that were asked for and written."""
+
+    evaluation: Evaluation
+    written: tuple[Path, ...]
+
+
+def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateResult:
+    """Score a model as `attridet evaluate` does. Raises EnginesError; each file is written whole or not at all."""
+    if request.json is not None and not request.json.absolute().parent.is_dir():
+        raise DataError(f"{request.json}: its folder does not exist. Make it, or name another file.")
+    for folder in (request.csv, request.page):
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise DataError(f"{folder}: a file of that name is there already. Name a folder.")
+    engine = _open(request)
+    if request.max_boxes is not None:
+        engine.thresholds = replace(engine.thresholds, max_detections=request.max_boxes)
+    with engine:
+        if request.taxonomy is not None and read_taxonomy(request.taxonomy).meaning != engine.info.taxonomy.meaning:
+            raise DataError(f"--taxonomy {request.taxonomy}: {request.model} was trained with other types or attributes; leave it out")
+        progress = reporter.counter(f"{engine.info.label} on {request.data.name}/{request.split}")
+        result = evaluate_folder(engine, request.data, request.split, progress, request.resamples, request.seed)
+    created, written = datetime.now(timezone.utc), []
+    if request.json is not None:
+        write_json(request.json, {"created": created.isoformat(timespec="seconds"), **result.to_dict()})
+        written.append(request.json)
+    if request.csv is not None:
+        from engines.evaluation.sheets import write_sheets
+
+        written += write_sheets(result, request.csv)
+    if request.page is not None:
+        from engines.evaluation.page import write_page
+
+        written.append(write_page(result, request.page, created))
+    return EvaluateResult(result, tuple(written))
+
+
+def _open(request: EvaluateRequest) -> NetworkEngine:
+    if request.confidence is not None and not 0 < request.confidence < 1:
+        raise DataError(f"--confidence {request.confidence:g}: lies between 0 and 1.")
+    if Path(request.model).suffix not in WEIGHTS:
+        for option, value in (("--input", request.side_px), ("--scale-up", request.scale_up), ("--device", request.device)):
+            if value is not None:
+                raise DataError(f"{option} is for a .pt or .safetensors file; a bundle has it in it. Leave it out, or export anew.")
+        return open_engine(request.model, request.runtime, request.threads, request.confidence, ungated=True)
+    from engines.network.engine import open_checkpoint
+
+    thresholds = Thresholds() if request.confidence is None else Thresholds(confidence=request.confidence)
+    side_px = 640 if request.side_px is None else request.side_px
+    return open_checkpoint(
+        Path(request.model), side_px, bool(request.scale_up), thresholds, request.device or "cpu", threads=request.threads
+    )

@@ -1,0 +1,30 @@
+"""What an export is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from engines.decode import Thresholds
+from engines.options import Option, Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest(Request):
+    """The options of `export`. side_px: of the network's square input. The taxonomy is that of the weights."""
+
+    checkpoint: Annotated[Path, Option("Weights: .pt or .safetensors of a training run.", argument=True)]
+    out: Annotated[Path, Option("Engine folder to write.", argument=True)]
+    images: Annotated[Path, Option("Folder of fields on which the graphs must equal torch.")]
+    golden: Annotated[Path | None, Option("The golden picture (default: the first of --images). It ships with the bundle.")] = None
+    card: Annotated[Path | None, Option("YAML: name, version, licence, training (data, seed, command), metrics.")] = None
+    readme: Annotated[Path | None, Option("Model card to lay beside it as README.md.")] = None
+    side_px: Annotated[int, Option("Side of the network's input in px, a multiple of 32.", name="--input", low=32)] = 640
+    confidence: Annotated[float, Option(low=0.001, high=0.999)] = 0.25
+    iou: Annotated[float, Option(low=0.01, high=0.99)] = 0.45
+    max_boxes: Annotated[int, Option("Boxes that the engine returns of one picture at most.", low=1)] = Thresholds.max_detections
+    scale_up: Annotated[bool, Option("Enlarge pictures that are smaller than the input.", off="--no-scale-up")] = True
+    keep_weights: Annotated[bool, Option("Lay the weights beside the graphs.")] = False
+    plain_scores: Annotated[bool, Option("Leave the variances of an adapted network out of its scores (and out of the graph).")] = False
+    replace: Annotated[bool, Option("Replace an engine folder that is there.")] = False

@@ -1,0 +1,87 @@
+"""Weights of a training run as an engine folder: graphs, card, golden picture, and how far the graphs are from torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import ValidationError
+
+from engines.bundle import Bundle
+from engines.decode import Thresholds
+from engines.detections import Image
+from engines.errors import BundleError, DataError
+from engines.export.bundle import export_bundle
+from engines.export.request import ExportRequest
+from engines.manifest import Card, DataSeen, Training
+from engines.network import without_variances
+from engines.network.checkpoint import load_any
+from engines.pictures import PICTURE_SUFFIXES, list_folder, read_image
+from engines.progress import SILENT, Reporter
+
+CHECK_IMAGES = 20
+
+
+def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
+    """Export as `attridet export` does; the bundle's manifest says how far its graphs are from torch. Raises EnginesError."""
+    if request.side_px % 32:
+        raise BundleError(f"--input {request.side_px}: the network's input must be a multiple of 32 px, e.g. 640")
+    model, state = load_any(request.checkpoint)
+    bundle = export_bundle(
+        without_variances(model) if request.plain_scores else model,
+        request.out,
+        read_card(request.card) if request.card else _card_of(request.out, state),
+        (request.side_px, request.side_px),
+        check_images(request.images, request.golden),
+        thresholds=Thresholds(request.confidence, request.iou, request.max_boxes),
+        scale_up=request.scale_up,
+        keep_weights=request.keep_weights,
+        replace=request.replace,
+        readme=_text(request.readme) if request.readme else None,
+    )
+    golden = bundle.golden()
+    if golden is None or not len(golden[1]):
+        reporter.warning("nothing is found on the golden picture, so it proves little; name another with --golden")
+    return bundle
+
+
+def check_images(folder: Path, golden: Path | None) -> list[Image]:
+    """Up to 20 pictures of a folder, spread over it, the golden one first. Raises DataError naming the folder or picture."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of pictures to verify the export on")
+    paths = sorted(list_folder(folder).pictures)
+    if not paths:
+        raise DataError(f"{folder}: holds no picture to verify the export on; supported: {', '.join(sorted(PICTURE_SUFFIXES))}")
+    spread = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, CHECK_IMAGES).round().astype(int))]
+    return [read_image(path) for path in ([golden] if golden else []) + spread]
+
+
+def read_card(path: Path) -> Card:
+    """The card from a YAML file. Raises DataError with file and line, or file and key."""
+    try:
+        raw = yaml.safe_load(_text(path))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise DataError(f"{path}, line {line}: not YAML ({error.problem})") from error
+    try:
+        return Card.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'card'}: {first['msg']}. Correct the card.") from error
+
+
+def _card_of(out: Path, state: dict[str, Any]) -> Card:
+    """A card that claims nothing, from what the checkpoint itself knows."""
+    sources = tuple(DataSeen(name=str(name), licence="not stated", images=0) for name in state.get("data", ()))
+    training = Training(data=sources, seed=state.get("seed"), command="", epochs=state.get("epoch"), note="written without a card")
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in out.name.lower()).lstrip("._-") or "attridet"
+    return Card(name=name, version="0.0.0", licence="not stated", training=training)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}). Name another file.") from error

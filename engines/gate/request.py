@@ -1,0 +1,61 @@
+"""What a comparison with the float engine is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from engines.errors import DataError
+from engines.options import Option, Request
+
+if TYPE_CHECKING:
+    from engines.bundle import Bundle
+    from engines.manifest import GateLimits
+
+SPLIT = "val"
+"""The split that is meant where none is named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedRequest(Request):
+    """Options of what ends with the gate: the pictures that judge, what may be lost, and a page."""
+
+    data: Annotated[str, Option("Labelled pictures that state attributes; SPLIT: val unless named.", metavar="DIR[:SPLIT]")]
+    runtime: Annotated[str, Option("What runs the engine that is judged: auto, onnx, openvino. The float reference runs on onnx.")] = (
+        "auto"
+    )
+    page: Annotated[Path | None, Option("Also write the gate's page with pictures into this folder.")] = None
+    map_points: Annotated[float, Option("Points of mAP50-95 (COCO's rule) that may be lost.", low=0)] = 1.0
+    f1_points: Annotated[float, Option("Points of the attributes' mean F1 that may be lost.", low=0)] = 1.0
+    shift_px: Annotated[float, Option("How far boxes may move, median, in px of the picture.", low=0)] = 1.0
+    threads: Annotated[int, Option("Processor threads.", low=1)] = 2
+
+    @property
+    def limits(self) -> GateLimits:
+        from engines.manifest import GateLimits
+
+        return GateLimits(map_points=self.map_points, f1_points=self.f1_points, shift_px=self.shift_px)
+
+    def check_page(self, bundle: Bundle) -> None:
+        """DataError for a page that could not be written."""
+        if self.page is None:
+            return
+        if self.page.exists() and not self.page.is_dir():
+            raise DataError(f"{self.page}: a file of that name is there already. Name a folder.")
+        if self.page.resolve().is_relative_to(bundle.path.resolve()):
+            raise DataError(f"{self.page}: lies in the bundle, which holds no folders. Name a folder beside it.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateRequest(JudgedRequest):
+    """The options of `gate`."""
+
+    candidate: Annotated[str, Option("Engine folder (or zoo:NAME) to be judged; the verdict is kept in its manifest.", argument=True)]
+    reference: Annotated[str, Option("The float bundle that it was made from: a folder or zoo:NAME.")]
+
+
+def folder_and_split(text: str) -> tuple[Path, str]:
+    """Folder and split from "DIR" or "DIR:SPLIT"."""
+    folder, _, split = text.rpartition(":")
+    return (Path(folder), split) if folder and split and not Path(text).is_dir() else (Path(text), SPLIT)
