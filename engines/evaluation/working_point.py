@@ -148,8 +148,8 @@ class BoxLimits:
         said = []
         if shown.pictures:
             pictures = "1 picture" if shown.pictures == 1 else f"{shown.pictures} pictures"
-            most = f"recall can be at most {shown.recall_at_most:.3f}"
-            said.append(f"{pictures} reached the limit of {shown.boxes} boxes at the working point: {most}.")
+            cost = f"recall can be at most {shown.recall_at_most:.3f}" if shown.recall_at_most < 1 else "the weakest are not counted"
+            said.append(f"{pictures} reached the limit of {shown.boxes} boxes at the working point: {cost}.")
         if looked.pictures:
             said.append(f"AP is over {looked.boxes} boxes a picture: recall at most {looked.recall_at_most:.3f} there.")
         if coco.pictures or white.pictures:
