@@ -12,7 +12,8 @@ from engines.evaluation.attributes import mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.films import largest_difference, most, number
 from engines.evaluation.intervals import IN_WORDS, LEVEL, Intervals
-from engines.evaluation.result import NOTICE, Evaluation
+from engines.evaluation.result import Evaluation
+from engines.pages import NOTICE
 
 _table = partial(table_of, caption_justify="left", padding=0, pad_edge=False)
 

@@ -8,9 +8,9 @@ from rich.table import Table
 
 from calibration.int8.search import HEAD, own_cost
 from engines.commands.terminal import Terminal, table_of
-from engines.evaluation.result import NOTICE
 from engines.gate.measure import GateResult
 from engines.gate.words import rows, verdict
+from engines.pages import NOTICE
 
 
 def gate_table(result: GateResult) -> Table:

@@ -17,9 +17,9 @@ from engines.evaluation.films import FilmScore
 from engines.evaluation.intervals import LEVEL, Intervals
 from engines.evaluation.picture import Example, ap_thresholds
 from engines.evaluation.working_point import Blasts, BoxLimits, WorkingPoint
+from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
 
-NOTICE = "For review, not a diagnosis."
 """Stands on every page and in every file."""
 
 
