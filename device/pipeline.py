@@ -199,8 +199,8 @@ class Pipeline:
                 self._record.started(slide, self._width_px)
                 return f"Slide {slide.slide_id} started."
             case Command.FINISH:
-                slide = session.finish()
-                self._record.closed(slide, self._width_px, len(self._source.status.skipped))
+                slide = session.finish(self._source.status.skipped)
+                self._record.closed(slide, self._width_px)
                 at_least = PictureState.of(slide).at_least
                 return f"Slide {slide.slide_id} finished: {at_least}{session.differential.white_cells} white cells, for review."
             case Command.UNDO:
@@ -226,8 +226,8 @@ class Pipeline:
     def close(self) -> bool:
         """Put down a slide that is still open as aborted, and write all that waits. False if something could not be written."""
         if self._session.is_open:
-            slide = self._session.abort(self._stop_reason or "the appliance stopped")
-            self._record.closed(slide, self._width_px, len(self._source.status.skipped))
+            slide = self._session.abort(self._stop_reason or "the appliance stopped", self._source.status.skipped)
+            self._record.closed(slide, self._width_px)
             log.warning("slide %s aborted: %s", slide.slide_id, slide.abort_reason)
         return self._record.journal.flush()
 

@@ -16,15 +16,15 @@ from typing_extensions import Self
 
 from calibration.profile import CalibrationProfile
 from device.mqtt.message import Line, Part, Payload, PayloadError, Received, later, one_line, read
-from device.settings.config import CameraBase
+from device.settings.config import DEVICE_ID, CameraBase
+from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
 
 __all__ = ["DeviceStatus", "PayloadError", "SlideSummary", "read_status", "read_summary"]
 
-NOTICE: Final = "For review, not a diagnosis."
 BLAST_NOTE: Final = "Preliminary: a person must confirm every blast."
 
-DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+DeviceName = Annotated[str, Field(pattern=DEVICE_ID)]
 Count = Annotated[int, Field(ge=0)]
 Percent = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
 Threshold = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
@@ -158,6 +158,13 @@ class SoftwareVersion(Part):
     leukoscope: Line
 
 
+class SkippedKind(Part):
+    """Stored pictures that were not read for one reason; their names stay on the device."""
+
+    kind: Line = Field(description='"damaged", "pages", "too large", "pixels", "in a folder inside", or a format such as "HEIC".')
+    count: Annotated[int, Field(ge=1)]
+
+
 class PictureState(Part):
     """What the pictures behind the counts were like; a field may be among several of these."""
 
@@ -167,6 +174,7 @@ class PictureState(Part):
     blurred: Count = Field(description="Counted fields out of focus.")
     grey: Count = Field(description="Counted fields without colour.")
     blank_views: Count = Field(description="Views at rest that showed nothing of the film (dark, or bare glass) and were not counted.")
+    skipped: tuple[SkippedKind, ...] = Field(description="What skipped_pictures counts, by kind.")
 
 
 class SlideSummary(Payload):

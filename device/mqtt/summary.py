@@ -15,6 +15,7 @@ from device.mqtt.payloads import (
     DifferentialShare,
     ModelProvenance,
     PictureState,
+    SkippedKind,
     SlideSummary,
     SoftwareVersion,
     TypeMorphology,
@@ -35,9 +36,7 @@ _CLOSED: dict[SlideState, Literal["review", "aborted"]] = {
 }
 
 
-def build_summary(
-    slide: Slide, provenance: Provenance, *, message_id: UUID, target_cells: int, skipped_pictures: int = 0
-) -> SlideSummary:
+def build_summary(slide: Slide, provenance: Provenance, *, message_id: UUID, target_cells: int) -> SlideSummary:
     """The summary of a closed slide.
 
     Per cents are rounded to 2 decimals here, counts decide. Raises ValueError for a slide that is not closed, one whose provenance
@@ -77,11 +76,12 @@ def build_summary(
         model=ModelProvenance.of(provenance.model, provenance.identify_threshold),
         calibration=calibration,
         source=source,
-        skipped_pictures=skipped_pictures,
+        skipped_pictures=len(slide.skipped),
         fields_at_limit=pictures.at_limit,
         pictures=PictureState(
             judged=pictures.judged,
             blank_views=pictures.blank_views,
+            skipped=tuple(SkippedKind(kind=one_line(kind), count=count) for kind, count in pictures.skipped.items()),
             **{fault.value: pictures.faults[fault] for fault in PictureFault},
         ),
         versions=SoftwareVersion(leukoscope=one_line(version())),

@@ -8,6 +8,7 @@ from enum import Enum
 
 import numpy as np
 
+from device.camera.base import SkippedPicture
 from device.camera.quality import PictureFault
 from engines.detections import Float32
 from engines.taxonomy import Taxonomy
@@ -79,6 +80,7 @@ class Slide:
     """A slide as it stands: header, state and the fields that count (undone ones are only in the record).
 
     blank_views: how often the stage rested where nothing of the film was to be seen, so that nothing was counted.
+    skipped: pictures of a stored source that were not read; known when the slide is closed.
     """
 
     slide_id: str
@@ -90,6 +92,7 @@ class Slide:
     fields_undone: int = 0
     review_state: ReviewState = ReviewState.UNREVIEWED
     blank_views: int = 0
+    skipped: tuple[SkippedPicture, ...] = ()
 
     @property
     def is_open(self) -> bool:

@@ -18,6 +18,7 @@ _SHOWN = {
     PictureFault.BLURRED: "out of focus",
     PictureFault.GREY: "without colour",
 }
+_KINDS = {"pages": "with several pages", "pixels": "with unusual pixels"}
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class PictureState:
 
     fields: those that count; judged: those of them whose light and colour were looked at (not before version 0.2). A field may have
     several faults. at_limit: fields with as many boxes as the network may give, so that their cells are at least so many.
+    skipped: stored pictures that were not read, by kind.
     """
 
     fields: int
@@ -33,6 +35,7 @@ class PictureState:
     faults: Counter[PictureFault]
     at_limit: int
     blank_views: int
+    skipped: Counter[str]
 
     @classmethod
     def of(cls, slide: Slide) -> PictureState:
@@ -44,6 +47,7 @@ class PictureState:
             faults=Counter(fault for faults in each for fault in faults),
             at_limit=sum(field.limit_met for field in slide.fields),
             blank_views=slide.blank_views,
+            skipped=Counter(picture.kind for picture in slide.skipped),
         )
 
     @property
@@ -65,6 +69,9 @@ class PictureState:
             said.append(
                 f"In {_number(self.blank_views, 'view')} nothing of the film was to be seen (dark, or bare glass): not counted."
             )
+        if self.skipped:
+            kinds = ", ".join(f"{count} {_KINDS.get(kind, kind)}" for kind, count in self.skipped.items())
+            said.append(f"Not read and not counted: {_number(self.skipped.total(), 'picture')} ({kinds}).")
         return tuple(said)
 
 

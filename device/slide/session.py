@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from device.camera.base import Frame
+from device.camera.base import Frame, SkippedPicture
 from device.camera.quality import picture_faults
 from device.clock import Clock
 from device.errors import LeukoscopeError
@@ -163,14 +163,15 @@ class SlideSession:
         self._slide = replace(slide, state=state)
         return state
 
-    def finish(self) -> Slide:
-        """Close the slide for review. RefusedError if none is open."""
-        self._slide = replace(self._open("finish"), state=SlideState.REVIEW, finished_at=self._clock.now())
+    def finish(self, skipped: tuple[SkippedPicture, ...] = ()) -> Slide:
+        """Close the slide for review; `skipped` are the pictures of its source that were not read. RefusedError if none is open."""
+        self._slide = replace(self._open("finish"), state=SlideState.REVIEW, finished_at=self._clock.now(), skipped=skipped)
         return self._slide
 
-    def abort(self, reason: str) -> Slide:
+    def abort(self, reason: str, skipped: tuple[SkippedPicture, ...] = ()) -> Slide:
         """Close the slide as aborted, its fields kept; `reason` in words. RefusedError if none is open."""
-        self._slide = replace(self._open("abort"), state=SlideState.ABORTED, finished_at=self._clock.now(), abort_reason=reason)
+        slide, now = self._open("abort"), self._clock.now()
+        self._slide = replace(slide, state=SlideState.ABORTED, finished_at=now, abort_reason=reason, skipped=skipped)
         return self._slide
 
     def _open(self, wish: str) -> Slide:

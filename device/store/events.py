@@ -60,9 +60,9 @@ class SlideRecord:
         """A field was taken back; it stays in the record, marked."""
         self._journal.add(f"undo of field {field.index}", lambda: self._store.undo_field(slide.slide_id, field.index))
 
-    def closed(self, slide: Slide, width_px: int, skipped_pictures: int) -> None:
+    def closed(self, slide: Slide, width_px: int) -> None:
         """The slide was finished or aborted: its state and the summary's outbox row are one transaction."""
-        message = self._message(slide, self._provenance_of(slide, width_px), skipped_pictures)
+        message = self._message(slide, self._provenance_of(slide, width_px))
 
         def close() -> None:
             self._store.close_slide(slide, message)
@@ -76,18 +76,18 @@ class SlideRecord:
 
     def _message_of_unfinished(self, stored: StoredSlide) -> OutboxMessage | None:
         try:
-            return self._message(stored.slide, stored.provenance, 0)
+            return self._message(stored.slide, stored.provenance)
         except ValueError as error:
             log.error("no summary is sent: %s", error)
             return None
 
-    def _message(self, slide: Slide, provenance: Provenance, skipped_pictures: int) -> OutboxMessage | None:
+    def _message(self, slide: Slide, provenance: Provenance) -> OutboxMessage | None:
         """The outbox row of a closed slide; None where the broker is switched off."""
         if not self._config.broker.enabled:
             return None
         message_id = uuid4()
         target_cells = self._config.slide.target_cells
-        summary = build_summary(slide, provenance, message_id=message_id, target_cells=target_cells, skipped_pictures=skipped_pictures)
+        summary = build_summary(slide, provenance, message_id=message_id, target_cells=target_cells)
         return OutboxMessage(str(message_id), self._topic, summary.to_bytes(), self._clock.now())
 
     @property

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import ValidationError
 
+from device.camera.base import SkippedPicture
 from device.camera.quality import PictureFault
 from device.mqtt.message import Part
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
@@ -124,8 +125,8 @@ def sync(db: sqlite3.Connection, slide: Slide) -> None:
     for index in stored:
         undo_field(db, slide.slide_id, index)
     db.execute(
-        "UPDATE slides SET state = ?, finished_at = ?, abort_reason = ?, review_state = ?, fields_undone = ?, blank_views = ? "
-        "WHERE slide_id = ?",
+        "UPDATE slides SET state = ?, finished_at = ?, abort_reason = ?, review_state = ?, fields_undone = ?, blank_views = ?, "
+        "skipped = ? WHERE slide_id = ?",
         (
             slide.state.value,
             None if slide.finished_at is None else slide.finished_at.isoformat(),
@@ -133,6 +134,7 @@ def sync(db: sqlite3.Connection, slide: Slide) -> None:
             slide.review_state.value,
             slide.fields_undone,
             slide.blank_views,
+            json.dumps(slide.skipped),
             slide.slide_id,
         ),
     )
@@ -188,6 +190,7 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         fields_undone=row["fields_undone"],
         review_state=ReviewState(row["review_state"]),
         blank_views=row["blank_views"],
+        skipped=tuple(SkippedPicture(*picture) for picture in json.loads(row["skipped"])),
     )
     model = EngineInfo(
         name=row["name"],

@@ -227,7 +227,8 @@ def _picture_state(summary: SlideSummary) -> PictureState:
     pictures = summary.pictures
     faults = Counter() if pictures is None else Counter({fault: getattr(pictures, fault.value) for fault in PictureFault})
     judged, blank_views = (0, 0) if pictures is None else (pictures.judged, pictures.blank_views)
-    return PictureState(summary.fields_counted, judged, faults, summary.fields_at_limit or 0, blank_views)
+    skipped = Counter() if pictures is None else Counter({each.kind: each.count for each in pictures.skipped})
+    return PictureState(summary.fields_counted, judged, faults, summary.fields_at_limit or 0, blank_views, skipped)
 
 
 def _differential(summary: SlideSummary) -> Table:

@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.profile import load_profile
+from device.camera.base import SkippedPicture
 from device.errors import StoreError
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.summary import build_summary
@@ -88,7 +89,9 @@ def counted(crop: bool = True) -> tuple[Field, ...]:
     )
 
 
-SLIDE = Slide("20260302-093002-4f9a2c", START, SlideState.REVIEW, START + timedelta(seconds=83), fields=counted(), fields_undone=1)
+SKIPPED = (SkippedPicture("a.heic", "HEIC", "HEIC pictures are not read"), SkippedPicture("b.png", "damaged", "cut"))
+END = START + timedelta(seconds=83)
+SLIDE = Slide("20260302-093002-4f9a2c", START, SlideState.REVIEW, END, fields=counted(), fields_undone=1, skipped=SKIPPED)
 
 
 def keep(
@@ -107,7 +110,7 @@ def keep(
             if slide.finished_at is None:
                 store.close_slide(slide, None)
                 continue
-            sent = build_summary(slide, made, message_id=uuid4(), target_cells=200, skipped_pictures=2)
+            sent = build_summary(slide, made, message_id=uuid4(), target_cells=200)
             store.close_slide(slide, OutboxMessage(str(sent.message_id), "t", summary or sent.to_bytes(), START))
     return path
 
@@ -152,6 +155,8 @@ def test_every_number_is_on_the_page(tmp_path: Path) -> None:
         "Device clinic-7, boot boot-1",
         "could be trusted when the slide was begun",
         "Simulated film: rendered by a program, no patient's blood.",
+        "Not read and not counted: 2 pictures (1 HEIC, 1 damaged).",
+        "Not read: a.heic (HEIC): HEIC pictures are not read.",
     ]
     assert [line for line in said if line not in text] == []
     assert "not synchronised" not in text

@@ -13,7 +13,7 @@ import pytest
 from provenance import provenance
 from rich.console import Console
 
-from device.camera.base import Frame
+from device.camera.base import Frame, SkippedPicture
 from device.camera.quality import PictureFault, picture_faults, sharpness
 from device.clock import SystemClock
 from device.mqtt.payloads import SlideSummary
@@ -69,6 +69,8 @@ def slide(*fields: Field, blank_views: int = 0) -> Slide:
 
 GOOD = slide(field(1), field(2), field(3))
 POOR = slide(field(1, faults=(DARK,)), field(2, faults=(DARK,)), field(3, faults=(GREY,)), field(4, focus=0.2), blank_views=2)
+HEIC = tuple(SkippedPicture(f"{name}.heic", "HEIC", "HEIC pictures are not read: convert it") for name in "ab")
+LEFT_OUT = replace(GOOD, skipped=(*HEIC, SkippedPicture("stack.tif", "pages", "holds 7 pages: name one")))
 FULL = slide(field(1, cells=300, limit_met=True), field(2))
 
 
@@ -137,7 +139,7 @@ def summary(of: Slide) -> SlideSummary:
 def test_the_summary_carries_the_state() -> None:
     sent = summary(POOR)
     assert sent.pictures is not None
-    assert sent.pictures.model_dump() == {"judged": 4, "dark": 2, "bright": 0, "blurred": 1, "grey": 1, "blank_views": 2}
+    assert sent.pictures.model_dump() == {"judged": 4, "dark": 2, "bright": 0, "blurred": 1, "grey": 1, "blank_views": 2, "skipped": ()}
     assert (sent.fields_at_limit, summary(FULL).fields_at_limit) == (0, 1)
     unjudged = summary(slide(field(1, faults=None), field(2)))
     assert unjudged.pictures is not None
@@ -151,11 +153,11 @@ def record(path: Path, of: Slide) -> Path:
     return path
 
 
-@pytest.mark.parametrize("of", [GOOD, POOR, FULL], ids=["good", "poor", "full"])
+@pytest.mark.parametrize("of", [GOOD, POOR, FULL, LEFT_OUT], ids=["good", "poor", "full", "left out"])
 def test_the_record_keeps_it(tmp_path: Path, of: Slide) -> None:
     read = read_slide(record(tmp_path / "record.sqlite", of), "s-1").slide
     assert [(f.faults, f.limit_met) for f in read.fields] == [(f.faults, f.limit_met) for f in of.fields]
-    assert read.blank_views == of.blank_views
+    assert (read.blank_views, read.skipped) == (of.blank_views, of.skipped)
 
 
 def shown(path: Path, of: Slide) -> dict[str, str]:
@@ -195,6 +197,18 @@ def test_a_met_limit_is_said_wherever_the_counts_are(tmp_path: Path) -> None:
     assert "Of at least 302 white blood cells in 2 fields" in full["words"]
     assert all("In 1 field more cells were found than the network may give" in full[place] for place in ("page", "supervisor", "words"))
     assert not any("at least" in text or "≥" in text for text in good.values())
+
+
+def test_pictures_that_were_not_read_are_counted_by_kind(tmp_path: Path) -> None:
+    sent = summary(LEFT_OUT)
+    assert sent.pictures is not None
+    assert sent.skipped_pictures == 3
+    assert [(each.kind, each.count) for each in sent.pictures.skipped] == [("HEIC", 2), ("pages", 1)]
+    assert b"heic" not in sent.to_bytes()  # names may be a patient's
+    places = shown(tmp_path / "left-out.sqlite", LEFT_OUT)
+    said = "Not read and not counted: 3 pictures (2 HEIC, 1 with several pages)."
+    assert all(said in places[place] for place in ("page", "supervisor", "words"))
+    assert "holds 7 pages: name one" in places["page"]
 
 
 def test_nothing_counted_reassures_nobody(tmp_path: Path) -> None:
