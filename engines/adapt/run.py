@@ -51,8 +51,10 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
     for folder, _ in folders if request.oracle else sources:
         if not has_labels(folder, "train"):
             raise DataError(f"{folder}: the split train bears no labels, and {'--oracle' if request.oracle else '--source'} needs them")
-    own = request.taxonomy is None  # then what is adapted keeps its own
-    taxonomy = checkpoint.load_any(last if last.exists() else request.initial)[0].taxonomy if own else read_taxonomy(request.taxonomy)
+    taxonomy = read_taxonomy(request.taxonomy)
+    start = last if last.exists() else request.initial
+    if request.taxonomy is None and start is not None:
+        taxonomy = checkpoint.load_any(start)[0].taxonomy  # what is adapted keeps its own
     hyper = SETS[request.hyper]
     if request.learning_rate is not None:
         hyper = replace(hyper, lr0=request.learning_rate)
