@@ -102,6 +102,9 @@ def fit(trainer: Trainer, phase: Phase, reporter: Reporter, to_resume: str, judg
     reporter.message(name + words)
     if trainer.begun_anew:
         reporter.message(f"not in there, so at random: {', '.join(trainer.begun_anew)}")
+    if trainer.left_behind:
+        names = ", ".join(trainer.left_behind)
+        reporter.warning(f"in there, but not in the taxonomy of this run, so left behind: {names}; to keep it, name --taxonomy")
     if trainer.anchors is not None:
         reporter.message(f"anchors {trainer.anchors}")
 
