@@ -1,4 +1,4 @@
-"""What the technician is told about a frame: focus, exposure, colour cast. Whether the stage moves is device.slide.motion's."""
+"""What is said of a frame as a picture: focus, exposure, colour or none. Whether the stage moves is device.slide.motion's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTRAST_FLOOR = 4.0  # grey levels; keeps a bare field from looking infinitely
 _SOBEL_NOISE = 2.73
 """Energy left of white noise of variance 1 by the smoothing (5 taps, sigma 1) and both Sobel kernels: the sum of the squared taps."""
 
-TOO_DARK, CLIPPED_SHARE, CAST_SHARE = 90.0, 0.20, 0.12
+TOO_DARK, CLIPPED_SHARE = 90.0, 0.20
 GREY_SPREAD = 8.0
 """Levels between the channels of the most coloured hundredth of the pixels below which a picture has no colour: a grey JPEG has at most
 3, stained films of ten public sets 17 to 203."""
@@ -124,31 +124,16 @@ def picture_faults(image: Image) -> tuple[PictureFault, ...]:
     return tuple(fault for fault, there in found if there)
 
 
-@dataclass(frozen=True)
-class ColourCast:
-    """Colour of the bare glass, which should be neutral. bgr: its levels; strength: spread of the channels over their mean."""
-
-    bgr: tuple[float, float, float]
-    strength: float
-    text: str
-
-    @property
-    def good(self) -> bool:
-        return self.text == "colour neutral"
-
-
 def _sampled(image: Image) -> NDArray[np.uint8]:
     """Every so many pixels of the frame, (N, 3)."""
     size = (128, max(1, round(image.shape[0] * 128 / image.shape[1])))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST).reshape(-1, 3), np.uint8)
 
 
-def _glass(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
-    """Median colour of the quarter of the pixels whose darkest channel is brightest: on a blood film, glass and plasma."""
+def _glass_level(pixels: NDArray[np.uint8]) -> float:
+    """Median of the brightest channel over the quarter of the pixels whose darkest one is brightest: on a film, glass and plasma."""
     darkest = pixels.min(axis=1)
-    bright = pixels[darkest >= np.percentile(darkest, 75)]
-    blue, green, red = np.median(bright, axis=0)
-    return float(blue), float(green), float(red)
+    return float(np.median(pixels[darkest >= np.percentile(darkest, 75)], axis=0).max())
 
 
 def exposure(image: Image) -> Exposure:
@@ -157,7 +142,7 @@ def exposure(image: Image) -> Exposure:
 
 
 def _exposure(pixels: NDArray[np.uint8]) -> Exposure:
-    background = max(_glass(pixels))
+    background = _glass_level(pixels)
     clipped = float((pixels.max(axis=1) >= 250).mean())
     if background < TOO_DARK:
         text = "too dark: turn the lamp up"
@@ -166,42 +151,3 @@ def _exposure(pixels: NDArray[np.uint8]) -> Exposure:
     else:
         text = "exposure good"
     return Exposure(background, clipped, text)
-
-
-def colour_cast(image: Image) -> ColourCast:
-    """Whether bare glass looks neutral in a BGR frame; names the tint if not."""
-    return _colour_cast(_sampled(image))
-
-
-def _colour_cast(pixels: NDArray[np.uint8]) -> ColourCast:
-    bgr = _glass(pixels)
-    blue, green, red = bgr
-    mean = max(1.0, sum(bgr) / 3)
-    strength = (max(bgr) - min(bgr)) / mean
-    if strength <= CAST_SHARE:
-        return ColourCast(bgr, strength, "colour neutral")
-    # Named after the two channels that stand out: the middle one sides with the end that it is nearer to.
-    order = sorted(zip(bgr, ("blue", "green", "red"), strict=True))
-    low, middle, high = order
-    mixed = {frozenset(("blue", "green")): "cyan", frozenset(("blue", "red")): "magenta", frozenset(("green", "red")): "yellow"}
-    tint = high[1] if middle[0] - low[0] < high[0] - middle[0] else mixed[frozenset((middle[1], high[1]))]
-    return ColourCast((blue, green, red), strength, f"{tint} cast: set the white balance")
-
-
-@dataclass(frozen=True)
-class Quality:
-    """All that is said of one frame; `advice` holds only what is to be mended."""
-
-    sharpness: float
-    exposure: Exposure
-    cast: ColourCast
-
-    @property
-    def advice(self) -> tuple[str, ...]:
-        return tuple(part.text for part in (self.exposure, self.cast) if not part.good)
-
-
-def assess(image: Image) -> Quality:
-    """Sharpness, exposure and colour cast of a BGR frame; about 3 ms at 1080p, half of it for the sharpness."""
-    pixels = _sampled(image)
-    return Quality(sharpness(image), _exposure(pixels), _colour_cast(pixels))
