@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from engines.detections import Detections, Float32, Int64
 from engines.preprocess import Letterbox
@@ -63,12 +63,12 @@ class Candidates:
         return Candidates(self.boxes_px[keep], self.scores[keep], self.classes[keep], self.limit_met)
 
 
-def box_iou(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Intersection over union of every box with every other, (N, M) float64; 0 where both are empty.
+def box_iou(boxes: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
+    """Intersection over union (IoU) of every bounding box with every other, (N, M) float64; 0 where both are empty.
 
     Both inputs hold x1 y1 x2 y2 in any one unit.
     """
-    a, b = np.asarray(boxes, np.float64), np.asarray(others, np.float64)
+    a, b = (np.asarray(some, np.float64).reshape(-1, 4) for some in (boxes, others))
     overlap = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
     intersection = overlap.clip(0).prod(2)
     area_a, area_b = (a[:, 2:] - a[:, :2]).prod(1), (b[:, 2:] - b[:, :2]).prod(1)

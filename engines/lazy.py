@@ -8,11 +8,14 @@ from typing import Any
 
 
 def lazy(package: str, **modules: str) -> Callable[[str], Any]:
-    """The `__getattr__` of `package`. modules: for each public name the module of the package that defines it."""
+    """The `__getattr__` of `package`. modules: for each public name the module of the package that defines it, or "module:name" where
+    it has another name there.
+    """
 
     def get(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{modules[name]}"), name)
+        module, _, own = modules[name].partition(":")
+        return getattr(import_module(f"{package}.{module}"), own or name)
 
     return get

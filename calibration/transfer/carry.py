@@ -17,7 +17,6 @@ from calibration.transfer.homography import (
     Float64,
     Size,
     areas,
-    box_iou,
     clip_polygon,
     for_box_edges,
     map_points,
@@ -27,6 +26,7 @@ from calibration.transfer.homography import (
     rectangle,
 )
 from calibration.transfer.registration import Fit
+from engines.decode import box_iou
 
 SMALL = "small"
 CUT_BY_TARGET = "cut by the target's edge"

@@ -109,14 +109,6 @@ def areas(boxes: Float64) -> Float64:
     return np.asarray(sides[..., 0] * sides[..., 1])
 
 
-def box_iou(a: npt.ArrayLike, b: npt.ArrayLike) -> Float64:
-    """Overlap of every box of `a` (N, 4) with every box of `b` (M, 4) as a share of their union, (N, M)."""
-    one, other = np.asarray(a, np.float64).reshape(-1, 1, 4), np.asarray(b, np.float64).reshape(1, -1, 4)
-    shared = areas(np.concatenate([np.maximum(one[..., :2], other[..., :2]), np.minimum(one[..., 2:], other[..., 2:])], axis=-1))
-    union = areas(one) + areas(other) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
-
 def shape_of(h: Float64, size: Size) -> Shape:
     """What `h` does to a field of this size. Never raises: a map that is none at all comes back as not convex."""
     width, height = size

@@ -23,11 +23,11 @@ from engines.data.labels import CellLabel, Picture, PictureLabels
 from engines.data.layout import FLAT
 from engines.data.writing import Bring, bring, write_json, write_txt
 from engines.errors import DataError
+from engines.preprocess import PAD_VALUE
 from engines.taxonomy import Taxonomy
 
 STATUS, MANUAL = "status.csv", "manual.csv"
 
-GREY = 114
 """What unlabelled parts are painted with on request: the letterbox's grey, which networks learn to pass over."""
 
 _NOT_CARRIED = {"area", "iscrowd", "segmentation", "provenance", "confidence", "flags"}
@@ -180,7 +180,7 @@ def _write_greyed(one: Labelled, place: Path) -> None:
         _, carried, n, _ = one.label(merged)
         x1, y1, x2, y2 = carried.boxes[n]
         mask[math.floor(y1) : math.ceil(y2), math.floor(x1) : math.ceil(x2)] = 0
-    image[mask > 0] = GREY
+    image[mask > 0] = PAD_VALUE
     place.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(place), image, [cv2.IMWRITE_JPEG_QUALITY, 97]):
         raise DataError(f"{place}: cannot be written; is the disk full?")

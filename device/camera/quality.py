@@ -1,4 +1,4 @@
-"""What is said of a frame as a picture: focus, exposure, colour or none. Whether the stage moves is device.slide.motion's."""
+"""What the technician is told about a frame: focus, exposure, colour cast. Whether the stage moves is device.slide.motion's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTRAST_FLOOR = 4.0  # grey levels; keeps a bare field from looking infinitely
 _SOBEL_NOISE = 2.73
 """Energy left of white noise of variance 1 by the smoothing (5 taps, sigma 1) and both Sobel kernels: the sum of the squared taps."""
 
-TOO_DARK, CLIPPED_SHARE = 90.0, 0.20
+TOO_DARK, CLIPPED_SHARE, CAST_SHARE = 90.0, 0.20, 0.12
 GREY_SPREAD = 8.0
 """Levels between the channels of the most coloured hundredth of the pixels below which a picture has no colour: a grey JPEG has at most
 3, stained films of ten public sets 17 to 203."""
@@ -93,15 +93,34 @@ class FocusMeter:
 
 @dataclass(frozen=True)
 class Exposure:
-    """background: level of the bare glass, 0 to 255; clipped_share: share of pixels with a channel at its end; text: what to do."""
+    """Light and colour of a frame. glass_bgr: levels of the bare glass, 0 to 255, which should be neutral; text: what to do.
 
-    background: float
+    clipped_share: share of pixels with a channel at its end.
+    """
+
+    glass_bgr: tuple[float, float, float]
     clipped_share: float
     text: str
 
     @property
+    def background(self) -> float:
+        """Level of the bare glass, 0 to 255."""
+        return max(self.glass_bgr)
+
+    @property
     def good(self) -> bool:
         return self.text == "exposure good"
+
+    @property
+    def cast(self) -> str:
+        """The tint of the bare glass and what to do; empty where it is neutral."""
+        if max(self.glass_bgr) - min(self.glass_bgr) <= CAST_SHARE * sum(self.glass_bgr) / 3:
+            return ""
+        # Named after the two channels that stand out: the middle one sides with the end that it is nearer to.
+        low, middle, high = sorted(zip(self.glass_bgr, ("blue", "green", "red"), strict=True))
+        mixed = {frozenset(("blue", "green")): "cyan", frozenset(("blue", "red")): "magenta", frozenset(("green", "red")): "yellow"}
+        tint = high[1] if middle[0] - low[0] < high[0] - middle[0] else mixed[frozenset((middle[1], high[1]))]
+        return f"{tint} cast: set the white balance"
 
 
 class PictureFault(str, Enum):
@@ -130,24 +149,26 @@ def _sampled(image: Image) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST).reshape(-1, 3), np.uint8)
 
 
-def _glass_level(pixels: NDArray[np.uint8]) -> float:
-    """Median of the brightest channel over the quarter of the pixels whose darkest one is brightest: on a film, glass and plasma."""
+def _glass(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
+    """Median colour of the quarter of the pixels whose darkest channel is brightest: on a blood film, glass and plasma."""
     darkest = pixels.min(axis=1)
-    return float(np.median(pixels[darkest >= np.percentile(darkest, 75)], axis=0).max())
+    bright = pixels[darkest >= np.percentile(darkest, 75)]
+    blue, green, red = np.median(bright, axis=0)
+    return float(blue), float(green), float(red)
 
 
 def exposure(image: Image) -> Exposure:
-    """Whether the light fits a BGR frame."""
+    """Whether light and white balance fit a BGR frame."""
     return _exposure(_sampled(image))
 
 
 def _exposure(pixels: NDArray[np.uint8]) -> Exposure:
-    background = _glass_level(pixels)
+    glass = _glass(pixels)
     clipped = float((pixels.max(axis=1) >= 250).mean())
-    if background < TOO_DARK:
+    if max(glass) < TOO_DARK:
         text = "too dark: turn the lamp up"
     elif clipped > CLIPPED_SHARE:
         text = "too bright: turn the lamp down"
     else:
         text = "exposure good"
-    return Exposure(background, clipped, text)
+    return Exposure(glass, clipped, text)

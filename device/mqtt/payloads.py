@@ -16,15 +16,15 @@ from typing_extensions import Self
 
 from calibration.profile import CalibrationProfile
 from device.mqtt.message import Line, Part, Payload, PayloadError, Received, later, one_line, read
-from device.settings.config import CameraBase
+from device.settings.config import DEVICE_ID, CameraBase
+from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
 
 __all__ = ["DeviceStatus", "PayloadError", "SlideSummary", "read_status", "read_summary"]
 
-NOTICE: Final = "For review, not a diagnosis."
 BLAST_NOTE: Final = "Preliminary: a person must confirm every blast."
 
-DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+DeviceName = Annotated[str, Field(pattern=DEVICE_ID)]
 Count = Annotated[int, Field(ge=0)]
 Percent = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
 Threshold = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]

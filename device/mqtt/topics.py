@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+from device.settings.config import DEVICE_ID
+
 ANY_DEVICE = "+"
 
 
@@ -23,7 +24,7 @@ class Topics:
     root: str = "leukoscope"
 
     def __post_init__(self) -> None:
-        if self.device_id != ANY_DEVICE and not _DEVICE_ID.fullmatch(self.device_id):
+        if self.device_id != ANY_DEVICE and not re.fullmatch(DEVICE_ID, self.device_id):
             raise ValueError(f"device id '{self.device_id}': letters, digits, '-' and '_' only, at most 64, or '+' for all devices")
         if not self.root or set(self.root) & set("+#\0") or self.root.startswith(("/", "$")) or self.root.endswith("/"):
             raise ValueError(f"topic root '{self.root}': no '+', no '#', no '/' at either end")
@@ -42,4 +43,4 @@ class Topics:
         """The device that `topic` names, or "" if it is none of this root's topics."""
         head, _, kind = topic.rpartition("/")
         root, _, device = head.rpartition("/")
-        return device if root == self.root and kind in ("summary", "status") and _DEVICE_ID.fullmatch(device) else ""
+        return device if root == self.root and kind in ("summary", "status") and re.fullmatch(DEVICE_ID, device) else ""

@@ -14,10 +14,11 @@ FilePath = Annotated[Path, Field(strict=False)]
 """In the file a text; relative ones are taken from the file's own folder (config_file). Python callers may give text or Path."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+DEVICE_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 DeviceId = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        pattern=DEVICE_ID,
         description="1 to 64 letters, digits, '-' or '_', beginning with a letter or digit",
     ),
 ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from engines.bench.request import BenchRequest
+from engines.bench import BenchRequest
 
 
 def bench(request: BenchRequest) -> None:
     """Measure an engine on this machine: each stage, the whole path, the graphs alone, memory, energy; beside others' programs."""
+    from engines.bench import bench as run
     from engines.bench.measure import WHOLE
     from engines.bench.page import agreement_words, energy_words, milliseconds, row_text
-    from engines.bench.run import bench as run
     from engines.bench.section import STAGE_WORDS
     from engines.commands.terminal import Terminal, table_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from engines.errors import DataError
-from engines.options import Option, Request
+from engines.options import TAXONOMY, Option, Request
 
 ROOT = Option("A subset (Images/SPLIT and labels) or a folder of several (H_100X_C1 ...).", metavar="DIR", argument=True)
 OUT = Option("New folder to write, in the published layout.")
@@ -16,6 +16,7 @@ OUT = Option("New folder to write, in the published layout.")
 @dataclass(frozen=True, kw_only=True)
 class CheckRequest(Request):
     root: Annotated[Path, ROOT]
+    taxonomy: Annotated[Path | None, TAXONOMY] = None
     json: Annotated[Path | None, Option("Also write counts and every fault here, for machines.")] = None
     every: Annotated[bool, Option("Print every fault and note, not only the first of each kind.", name="--all")] = False
     threads: Annotated[int, Option("Pictures that are read at once.", low=1)] = 2
@@ -25,6 +26,7 @@ class CheckRequest(Request):
 class SplitRequest(Request):
     root: Annotated[Path, ROOT]
     out: Annotated[Path, OUT]
+    taxonomy: Annotated[Path | None, TAXONOMY] = None
     val: Annotated[float, Option("Share of val.", low=0.01, high=0.9)] = 0.2
     test: Annotated[float, Option("Share of a new test; 0: none.", low=0, high=0.9)] = 0
     seed: Annotated[int, Option("Which of the good divisions.", low=0)] = 0
@@ -39,6 +41,7 @@ class ExportRequest(Request):
     root: Annotated[Path, ROOT]
     to: Annotated[str, Option("json, txt5, txt11 or txt12.", choices=("json", "txt5", "txt11", "txt12"))]
     out: Annotated[Path, OUT]
+    taxonomy: Annotated[Path | None, TAXONOMY] = None
     images: Annotated[
         str, Option("link (hard links, no room taken), copy, or none: labels alone.", choices=("link", "copy", "none"))
     ] = "link"
@@ -48,6 +51,7 @@ class ExportRequest(Request):
 class PlotRequest(Request):
     root: Annotated[Path, ROOT]
     out: Annotated[Path, Option("Picture to write: PNG, SVG or PDF.")]
+    taxonomy: Annotated[Path | None, TAXONOMY] = None
     splits: Annotated[tuple[str, ...], Option("Only this split; repeat for several.", name="--split", metavar="SPLIT")] = ()
 
 
@@ -56,9 +60,12 @@ def check(request: CheckRequest) -> int:
     from engines.commands.data_tables import print_check
     from engines.commands.terminal import Terminal
     from engines.data.check import check as check_data
+    from engines.taxonomy import read_taxonomy
 
     with Terminal() as terminal:
-        found = check_data(request.root, progress=terminal.counter("reading pictures"), threads=request.threads)
+        found = check_data(
+            request.root, read_taxonomy(request.taxonomy), progress=terminal.counter("reading pictures"), threads=request.threads
+        )
     print_check(found, request.root, request.json, request.every)
     return 1 if found.faults else 0
 
@@ -69,12 +76,13 @@ def split(request: SplitRequest) -> None:
     from engines.commands.terminal import Terminal
     from engines.data.splits import plan, write_plan
     from engines.data.writing import Bring
+    from engines.taxonomy import read_taxonomy
 
     val, test = request.val, request.test
     if val + test >= 1:
         raise DataError(f"--val {val:g} and --test {test:g} leave nothing for train; together they must be below 1")
     shares = {"train": 1 - val - test, "val": val} | ({"test": test} if test else {})
-    planned = plan(request.root, shares, request.seed, request.pooled)
+    planned = plan(request.root, shares, request.seed, request.pooled, read_taxonomy(request.taxonomy))
     with Terminal() as terminal:
         brought = write_plan(planned, request.out, Bring(request.images), terminal.counter("writing pictures"))
         print_split(terminal, planned, request.out, *brought)
@@ -87,10 +95,16 @@ def export(request: ExportRequest) -> None:
     from engines.data.export import Format
     from engines.data.export import export as export_data
     from engines.data.writing import Bring
+    from engines.taxonomy import read_taxonomy
 
     with Terminal() as terminal:
         done = export_data(
-            request.root, Format(request.to), request.out, Bring(request.images), progress=terminal.counter("writing pictures")
+            request.root,
+            Format(request.to),
+            request.out,
+            Bring(request.images),
+            read_taxonomy(request.taxonomy),
+            terminal.counter("writing pictures"),
         )
     print_export(done, request.to)
 
@@ -103,16 +117,17 @@ def plot(request: PlotRequest) -> None:
     from engines.data.layout import find_subsets
     from engines.data.leukemiaattri import admit
     from engines.data.plots import draw
-    from engines.taxonomy import LEUKEMIA_ATTRI
+    from engines.taxonomy import read_taxonomy
 
+    taxonomy = read_taxonomy(request.taxonomy)
     chosen = [split for subset in find_subsets(request.root) for split in subset.splits if split.pictures()]
     names = sorted({split.name for split in chosen})
     if unknown := sorted(set(request.splits) - set(names)):
         raise DataError(f"{request.root}: no split '{unknown[0]}'; splits there: {', '.join(names)}")
     asked = [split for split in chosen if not request.splits or split.name in request.splits]
-    read, faults = admit(asked, request.root, LEUKEMIA_ATTRI)
-    counts = [count(one.split.label, one.pictures, LEUKEMIA_ATTRI) for one in read]
-    draw(request.root.resolve().name, counts, LEUKEMIA_ATTRI, request.out)
+    read, faults = admit(asked, request.root, taxonomy)
+    counts = [count(one.split.label, one.pictures, taxonomy) for one in read]
+    draw(request.root.resolve().name, counts, taxonomy, request.out)
     with Terminal() as terminal:
         for words in left_out(faults):
             terminal.warning(f"not counted: {words}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from engines.options import Option, Request
+from engines.options import TAXONOMY, Option, Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +14,7 @@ class FilmRequest(Request):
     """The options of the command; `engines.film.write_dataset` is what it calls."""
 
     out: Annotated[Path, Option("Folder to write, in the published layout.", argument=True)]
+    taxonomy: Annotated[Path | None, TAXONOMY] = None
     train: Annotated[int, Option("Fields of the split train.", low=0)] = 400
     val: Annotated[int, Option("Fields of the split val.", low=0)] = 80
     seed: Annotated[int, Option(low=0)] = 1
@@ -33,6 +34,7 @@ def film(request: FilmRequest) -> None:
 
     from engines.commands.terminal import Terminal
     from engines.film import write_dataset
+    from engines.taxonomy import read_taxonomy
 
     chosen: dict[str, Any] = {"domains": request.domain, "objectives": request.objective, "cases": request.case}
     with Terminal() as terminal:
@@ -43,6 +45,7 @@ def film(request: FilmRequest) -> None:
             seed=request.seed,
             size_px=(request.size, request.size),
             workers=request.workers,
+            taxonomy=read_taxonomy(request.taxonomy),
             progress=terminal.counter("rendering"),
             **{name: value for name, value in chosen.items() if value},
         )

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.detections import Float32, Image, Int64
+from engines.preprocess import PAD_VALUE
 
-GREY = 114
 """Colour of what lies outside a picture, as in the letterbox."""
 
 
@@ -103,9 +103,9 @@ def warp(sample: Sample, matrix: NDArray[np.float64], scale: float, out_hw: tupl
     height, width = out_hw
     flat = bool(np.allclose(matrix[2], (0, 0, 1)))
     if flat:
-        image = cv2.warpAffine(sample.image, matrix[:2], (width, height), borderValue=(GREY, GREY, GREY))
+        image = cv2.warpAffine(sample.image, matrix[:2], (width, height), borderValue=(PAD_VALUE,) * 3)
     else:
-        image = cv2.warpPerspective(sample.image, matrix, (width, height), borderValue=(GREY, GREY, GREY))
+        image = cv2.warpPerspective(sample.image, matrix, (width, height), borderValue=(PAD_VALUE,) * 3)
     boxes, ignored = (_cut(_hulls(some, matrix), 0, 0, width, height) for some in (sample.boxes, sample.ignored))
     keep = candidates(sample.boxes * scale, boxes)
     regions = _shown([ignored.astype(np.float32)])
@@ -123,7 +123,7 @@ def _hulls(boxes: Float32, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def mosaic(rng: np.random.Generator, four: list[Sample], size: int) -> Sample:
     """Four pictures around a random centre on a canvas of 2 x `size` (spec 1.8); labels clipped to the canvas."""
-    canvas = np.full((2 * size, 2 * size, 3), GREY, np.uint8)
+    canvas = np.full((2 * size, 2 * size, 3), PAD_VALUE, np.uint8)
     xc, yc = (int(rng.uniform(size / 2, 3 * size / 2)) for _ in range(2))
     boxes, labels, ignored = [], [], []
     for position, sample in enumerate(four):

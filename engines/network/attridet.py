@@ -65,48 +65,41 @@ def copy_fitting(model: AttriDet, other: AttriDet) -> list[str]:
     and without variances the rows of boxes, objectness and classes fit each other.
     """
     given, left = other.state_dict(), []
-    classes, values = ((rows(model.taxonomy), rows(other.taxonomy)) for rows in (_class_rows, _value_rows))
     for name, value in model.state_dict().items():
-        start = given.get(name)
-        if start is None or start.shape[1:] != value.shape[1:]:
+        start, named = given.get(name), next((_ROWS[layer] for layer in _ROWS if name.startswith(f"{layer}.")), None)
+        if start is None or start.shape[1:] != value.shape[1:] or (named is None and start.shape != value.shape):
             left.append(name)
-        elif name.startswith("model.24.m."):
-            anchors, theirs = value.view(3, -1, *value.shape[1:]), start.view(3, -1, *start.shape[1:])
-            _copy_rows(anchors.transpose(0, 1), theirs.transpose(0, 1), *classes)
-        elif name.startswith("attribute_head.fc3."):
-            _copy_rows(value, start, *values)
-        elif start.shape == value.shape:
+        elif named is None:
             value.copy_(start)
         else:
-            left.append(name)
-    for layer, (ours, known) in (("model.24.m", classes), ("attribute_head.fc3", values)):
-        left += [f"{layer}, {name}" for name in dict.fromkeys(row[0] for row in ours if row not in known)]
-    return left
+            anchors = 3 if named is _class_rows else 1
+            ours, theirs = (t.view(anchors, -1, *t.shape[1:]).transpose(0, 1) for t in (value, start))
+            found = dict(zip(named(other.taxonomy), theirs, strict=False))  # a layer may lack the last names: the variances
+            for row, word in zip(ours, named(model.taxonomy), strict=False):
+                row.copy_(found.get(word, row))
+    return left + unknown_to(other.taxonomy, model.taxonomy)
 
 
-Row = tuple[str, ...]
-
-
-def _class_rows(taxonomy: Taxonomy) -> list[Row]:
+def _class_rows(taxonomy: Taxonomy) -> list[tuple[str, ...]]:
     """What each row of one anchor stands for; variances, where there are some, come behind the classes."""
-    boxes = [(f"box {i}",) for i in range(4)]
-    return [
-        *boxes,
-        ("objectness",),
-        *((f"class {name}",) for name in taxonomy.classes),
-        *((f"variance {i}",) for i in range(VARIANCES)),
-    ]
+    classes = [f"class {name}" for name in taxonomy.classes]
+    return [(word,) for word in ("x", "y", "w", "h", "objectness", *classes, *(f"variance {i}" for i in range(VARIANCES)))]
 
 
-def _value_rows(taxonomy: Taxonomy) -> list[Row]:
+def _value_rows(taxonomy: Taxonomy) -> list[tuple[str, ...]]:
     return [(f"attribute {a.name}", a.key, value) for a in taxonomy.attributes for value in a.values]
 
 
-def _copy_rows(rows: Tensor, given: Tensor, ours: list[Row], theirs: list[Row]) -> None:
-    """Copy into `rows` those of `given` that stand for the same."""
-    for row, name in zip(rows, ours, strict=False):  # a layer may lack the last names: the variances
-        if name in theirs and theirs.index(name) < len(given):
-            row.copy_(given[theirs.index(name)])
+_ROWS = {"model.24.m": _class_rows, "attribute_head.fc3": _value_rows}
+
+
+def unknown_to(one: Taxonomy, other: Taxonomy) -> list[str]:
+    """Classes and attributes of `other` that `one` has not, or not with the same values, each behind the layer that tells them."""
+    found: list[str] = []
+    for layer, named in _ROWS.items():
+        known = named(one)
+        found += [f"{layer}, {name}" for name in dict.fromkeys(row[0] for row in named(other) if row not in known)]
+    return found
 
 
 def without_variances(model: AttriDet) -> AttriDet:

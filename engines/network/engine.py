@@ -15,6 +15,7 @@ from torch import Tensor
 from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Float32, Image
 from engines.errors import DataError, InferenceError, RuntimeUnavailableError
+from engines.files import sha256_of
 from engines.network import AttriDet, Taps
 from engines.network.checkpoint import load_any
 from engines.preprocess import to_planes
@@ -132,12 +133,8 @@ def open_checkpoint(
         model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise RuntimeUnavailableError(f"--device {device}: torch cannot use it ({str(error).splitlines()[0]}). Try cpu.") from error
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
     name = f"{path.resolve().parent.name}/{path.name}"
-    return engine_of(model, name, _version(record), side_px, scale_up, thresholds, digest.hexdigest())
+    return engine_of(model, name, _version(record), side_px, scale_up, thresholds, sha256_of(path))
 
 
 def _version(record: dict[str, Any]) -> str:

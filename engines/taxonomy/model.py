@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,12 +20,15 @@ MIXED = "mixed"
 """In phrases: what is said where the cells of a type do not agree."""
 
 
+KeyPath = tuple[str, ...]
+
+
 class TaxonomyError(ValueError):
     """What is wrong with a taxonomy; `path` leads to the key."""
 
-    def __init__(self, path: tuple[str, ...], message: str) -> None:
+    def __init__(self, path: KeyPath, message: str) -> None:
         super().__init__(f"{'.'.join(path)}: {message}" if path else message)
-        self.path, self.message = path, message
+        self.path = path
 
 
 @dataclass(frozen=True)
@@ -211,85 +214,75 @@ def _shipped() -> dict[str, Any]:
 
 def _parts(data: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of Taxonomy from a plain form."""
-    groups = {key: _texts(members, ("groups", key)) for key, members in section(data.get("groups") or {}, ("groups",)).items()}
-    blasts = groups.pop("blasts", None)
-    where = "types" if data.get("types") else "classes"
-    types = tuple(_type(entry, (where, str(i))) for i, entry in enumerate(_list(data, where)))
-    layouts = section(data.get("txt_layouts") or {}, ("txt_layouts",)).items()
+    groups = {key: texts(members, ("groups", key)) for key, members in section(data.get("groups") or {}, ("groups",)).items()}
+    where = "types" if "types" in data else "classes"
+    types = tuple(_built(CellType, {"name": one} if isinstance(one, str) else one, path) for path, one in _entries(data, where))
     return {
-        "classes": tuple(t.name for t in types) if where == "classes" else _texts(_list(data, "classes"), ("classes",)),
-        "attributes": tuple(_attribute(entry, ("attributes", str(i))) for i, entry in enumerate(_list(data, "attributes"))),
-        "artefact": text(data.get("artefact", "None"), ("artefact",), empty=True),
-        "blasts": _texts(data.get("blasts", ()), ("blasts",)) if blasts is None else blasts,
+        "classes": tuple(t.name for t in types) if where == "classes" else texts(data.get("classes"), ("classes",)),
+        "attributes": tuple(_built(Attribute, one, path) for path, one in _entries(data, "attributes")),
+        "artefact": data.get("artefact", "None") and text(data.get("artefact", "None"), ("artefact",)),
+        "blasts": groups.pop("blasts", None) or texts(data.get("blasts", ()), ("blasts",)),
         "class_groups": tuple(groups.items()),
         "types": types,
-        "txt_layouts": tuple(TxtLayout(name, _texts(keys, ("txt_layouts", name))) for name, keys in layouts),
-        "attribute_cnn": _texts(data.get("attribute_cnn", ()), ("attribute_cnn",)),
+        "txt_layouts": tuple(TxtLayout(*one) for one in pairs(data.get("txt_layouts") or {}, ("txt_layouts",), texts)),
+        "attribute_cnn": texts(data.get("attribute_cnn", ()), ("attribute_cnn",)),
     }
 
 
-def _type(entry: object, path: tuple[str, ...]) -> CellType:
-    if isinstance(entry, str):
-        return CellType(text(entry, path))
-    data = section(entry, path)
-    words = {key: text(data[key], (*path, key)) for key in ("plural", "code", "colour", "marker") if key in data}
-    name = text(_needed(data, "name", path), (*path, "name"))
-    return CellType(name, **words, spellings=_texts(data.get("spellings", ()), (*path, "spellings")))
+def _entries(data: Mapping[str, Any], key: str) -> Iterator[tuple[KeyPath, Any]]:
+    if not isinstance(data.get(key), list | tuple) or not data[key]:
+        raise TaxonomyError((key,) if key in data else (), f"the taxonomy lacks '{key}', a list")
+    yield from (((key, str(number)), one) for number, one in enumerate(data[key]))
 
 
-def _attribute(entry: object, path: tuple[str, ...]) -> Attribute:
-    data = section(entry, path)
-    telling = section(data.get("telling", {}), (*path, "telling")).items()
-    for value, rank in telling:
-        if isinstance(rank, bool) or not isinstance(rank, int):
-            raise TaxonomyError((*path, "telling", value), f"{rank!r} is no rank; write a whole number, 1 the most telling")
-    phrases = section(data.get("phrases", {}), (*path, "phrases")).items()
-    words = {key: text(data[key], (*path, key)) for key in ("noun", "part") if key in data}
-    return Attribute(
-        text(_needed(data, "key", path), (*path, "key")),
-        text(_needed(data, "name", path), (*path, "name")),
-        _texts(_needed(data, "values", path), (*path, "values")),
-        **words,
-        telling=tuple((value, rank) for value, rank in telling),
-        phrases=tuple((value, text(phrase, (*path, "phrases", value))) for value, phrase in phrases),
-        json=_texts(data.get("json", ()), (*path, "json")),
-    )
+def _built(kind: type[Words], entry: object, path: KeyPath) -> Words:
+    """One class or attribute of a file; keys that are not its fields are left alone."""
+    data, given = section(entry, path), {}
+    for one in fields(kind):
+        if one.name in data:
+            given[one.name] = _READERS[str(one.type)](data[one.name], (*path, one.name))
+        elif one.default is MISSING:
+            raise TaxonomyError(path, f"lacks '{one.name}'")
+    return kind(**given)
 
 
-def _needed(data: Mapping[str, Any], key: str, path: tuple[str, ...]) -> Any:
-    if key not in data:
-        raise TaxonomyError(path, f"lacks '{key}'" if path else f"the taxonomy lacks '{key}'")
-    return data[key]
+def text(value: object, path: KeyPath) -> str:
+    """`value`, if it is text; TaxonomyError if it is a number, a truth value or empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise TaxonomyError(path, f"{value!r} is no text; put it in quotes" if value != "" else "is empty")
+    return value
 
 
-def _list(data: Mapping[str, Any], key: str) -> list[Any]:
-    value = _needed(data, key, ())
-    if not isinstance(value, list | tuple) or not value:
-        raise TaxonomyError((key,), "a list is expected")
-    return list(value)
-
-
-def _texts(value: object, path: tuple[str, ...]) -> tuple[str, ...]:
+def texts(value: object, path: KeyPath) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise TaxonomyError(path, "a list is expected, as in [one, two]")
     return tuple(text(one, path) for one in value)
 
 
-def text(value: object, path: tuple[str, ...], *, empty: bool = False) -> str:
-    """`value`, if it is text; TaxonomyError if it is a number, a truth value or empty."""
-    if not isinstance(value, str):
-        raise TaxonomyError(path, f"{value!r} is no text; put it in quotes")
-    if not (value.strip() or empty):
-        raise TaxonomyError(path, "is empty")
-    return value
-
-
-def section(value: object, path: tuple[str, ...]) -> Mapping[str, Any]:
+def section(value: object, path: KeyPath) -> Mapping[str, Any]:
     """`value`, if it is a mapping with names for keys; TaxonomyError otherwise."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TaxonomyError(path, "'key: value' pairs are expected, the keys in quotes where they are no plain words")
     return value
 
+
+def _rank(value: object, path: KeyPath) -> int:
+    if type(value) is not int:
+        raise TaxonomyError(path, f"{value!r} is no rank; write a whole number, 1 the most telling")
+    return value
+
+
+def pairs(value: object, path: KeyPath, read: Callable[[object, KeyPath], Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((key, read(one, (*path, key))) for key, one in section(value, path).items())
+
+
+_READERS: dict[str, Callable[[object, KeyPath], Any]] = {
+    "str": text,
+    "tuple[str, ...]": texts,
+    "tuple[tuple[str, int], ...]": partial(pairs, read=_rank),
+    "tuple[tuple[str, str], ...]": partial(pairs, read=text),
+}
+"""How a field is read, by its type."""
 
 LEUKEMIA_ATTRI = Taxonomy(**_shipped())
 """13 types of white blood cell and artefact ("None"), seven attributes; the default where no file and no manifest says otherwise."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import DataError
-from engines.taxonomy.model import LEUKEMIA_ATTRI, MIXED, SHIPPED, SKIP, Attribute, CellType, Taxonomy, TaxonomyError, plain
+from engines.taxonomy.model import LEUKEMIA_ATTRI, MIXED, SHIPPED, SKIP, Attribute, CellType, KeyPath, Taxonomy, TaxonomyError, plain
 from engines.yaml_lines import read_document
 
 MARKERS = ("diamond", "disc", "square", "triangle", "cross")
@@ -60,7 +60,7 @@ def _known_keys(data: Mapping[str, Any]) -> None:
                 _among(entry, [f.name for f in fields(kind)], (where, str(number)), "key")
 
 
-def _among(words: Iterable[str], allowed: Iterable[str], path: tuple[str, ...], what: str) -> None:
+def _among(words: Iterable[str], allowed: Iterable[str], path: KeyPath, what: str) -> None:
     """TaxonomyError for the first of `words` that is not allowed, with the nearest name that is."""
     allowed = list(allowed)
     for word in words:

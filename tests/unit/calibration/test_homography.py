@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.transfer import homography as hg
+from engines.decode import box_iou
 
 CASES = ("identity", "scale_0.4_rot5", "scale_0.1_rot-8", "projective")
 
@@ -99,5 +100,5 @@ def test_a_chain_is_one_map_after_the_other() -> None:
 
 
 def test_overlap() -> None:
-    found = hg.box_iou([[0, 0, 10, 10], [0, 0, 0, 0]], [[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]])
+    found = box_iou([[0, 0, 10, 10], [0, 0, 0, 0]], [[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]])
     np.testing.assert_allclose(found, [[1, 1 / 3, 0], [0, 0, 0]])

@@ -15,6 +15,7 @@ import pytest
 from calibration.transfer import homography as hg
 from calibration.transfer.features import Features, detect, match
 from calibration.transfer.registration import SIMILARITY, Expected, Limits, Registration, chain, fit, judge, nominal_scale, register
+from engines.decode import box_iou
 from engines.film import Film, Microscope
 
 ANY = Expected(scale=None, rotation_deg=None)
@@ -82,7 +83,7 @@ def test_boxes_land_where_the_known_map_puts_them(parity: Path, case: str, longe
     assert found.fit.h is not None
     height, width = pairs[f"{case}.bgr"].shape[:2]
     boxes = hg.project_boxes(found.fit.h, pairs["source_boxes"], (width, height)).clipped
-    iou = np.diag(hg.box_iou(boxes, pairs[f"{case}.boxes_true"]))
+    iou = np.diag(box_iou(boxes, pairs[f"{case}.boxes_true"]))
     assert iou.mean() >= 0.95, iou  # 0.98 or more is usual
     corners = hg.field_corners((800, 600))
     truth = hg.map_points(pairs[f"{case}.H_true"], corners)
@@ -178,7 +179,7 @@ def test_rendered_film_from_100x_to_10x_directly_and_by_way_of_40x() -> None:
         inside = truths[0].visible > 0.99
         boxes = hg.project_boxes(hg.for_box_edges(found.fit.h), truths[0].boxes_px[inside], target.size).aabb
         rows = [list(truth.cell_ids).index(cell) for cell in truths[0].cell_ids[inside]]
-        iou = np.diag(hg.box_iou(boxes, truth.boxes_px[rows]))
+        iou = np.diag(box_iou(boxes, truth.boxes_px[rows]))
         assert len(iou) >= 3
         assert iou.mean() >= 0.95, (expected, iou)
     with pytest.raises(ValueError, match="accepted"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import cv2
@@ -93,6 +94,44 @@ def test_exposure_in_words(field: Image) -> None:
     assert bright.text == "too bright: turn the lamp down"
     assert bright.clipped_share > 0.2
     assert exposure(np.zeros((90, 160, 3), np.uint8)).text.startswith("too dark")
+
+
+@pytest.mark.parametrize(
+    ("bgr", "tint"),
+    [
+        ((200, 200, 200), None),
+        ((160, 200, 200), "yellow"),
+        ((200, 160, 160), "blue"),
+        ((160, 160, 200), "red"),
+        ((160, 200, 160), "green"),
+        ((200, 200, 160), "cyan"),
+        ((200, 160, 200), "magenta"),
+        ((0, 0, 0), None),
+    ],
+)
+def test_colour_cast_is_named(bgr: tuple[int, int, int], tint: str | None) -> None:
+    light = exposure(np.full((90, 160, 3), bgr, np.uint8))
+    assert light.cast == ("" if tint is None else f"{tint} cast: set the white balance")
+    assert light.glass_bgr == bgr
+
+
+def test_cells_do_not_count_as_a_cast(field: Image) -> None:
+    """A field half covered by violet cells is still neutral if its glass is."""
+    neutral = np.full((400, 600, 3), 210, np.uint8)
+    neutral[:, ::2] = (180, 90, 150)
+    assert not exposure(neutral).cast
+
+
+def test_judging_a_1080p_frame_is_cheap(field: Image) -> None:
+    """About 2 ms of processor time; the bound leaves room for a busy machine, a full-size pass would not fit."""
+    frame = np.ascontiguousarray(cv2.resize(field, (1920, 1080)))
+    spent = []
+    for _ in range(7):
+        before = time.thread_time()
+        sharpness(frame)
+        exposure(frame)
+        spent.append(time.thread_time() - before)
+    assert min(spent) < 0.006
 
 
 @pytest.mark.shared

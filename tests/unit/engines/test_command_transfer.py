@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from commands import attridet
 
-from calibration.transfer.homography import box_iou
 from engines.data.leukemiaattri import read_split
+from engines.decode import box_iou
 from engines.detections import Image
 from engines.film import FieldTruth, Film, Microscope
 from engines.taxonomy import LEUKEMIA_ATTRI

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from engines.data import augment
-from engines.data.augment import GREY, Sample
-from engines.preprocess import PAD_VALUE
+from engines.data.augment import Sample
 
 
 def spotted(width: int = 120, height: int = 80, seed: int = 0) -> Sample:
@@ -132,10 +131,6 @@ def test_reference_numbers_of_the_mosaic_crop_with_extra_columns(parity: Path) -
     np.testing.assert_allclose(cropped.boxes, expected[:, 1:5], atol=1e-6)
     np.testing.assert_array_equal(cropped.labels[:, 0], expected[:, 0])
     np.testing.assert_array_equal(cropped.labels[:, 1:], expected[:, 5:])
-
-
-def test_grey_is_the_letterbox_colour() -> None:
-    assert GREY == PAD_VALUE
 
 
 @pytest.mark.parametrize("seed", range(4))

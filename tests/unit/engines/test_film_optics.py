@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from film_sheet import cell_sheet, main
 
 from engines.film import Film, Microscope
-from engines.film.sheet import cell_sheet, main
 
 SIZE = (320, 240)
 

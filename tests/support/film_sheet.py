@@ -1,6 +1,6 @@
 """Contact sheets of rendered film, to be looked at: fields by stain and microscope, and single cells by type.
 
-    python -m engines.film --sheet OUT.png [--cells OUT.png] [--beside FOLDER ...]
+    python tests/support/film_sheet.py --sheet OUT.png [--cells OUT.png] [--beside FOLDER ...]
 
 `--beside` sets pictures of a folder under the rendered ones for comparison; such a sheet is for the eye and not for publication
 where the pictures' licence forbids it.
@@ -123,7 +123,7 @@ def _square(path: Path) -> npt.NDArray[np.uint8]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the sheets that were asked for; exit code 2 for a folder or file that will not do."""
-    parser = argparse.ArgumentParser(prog="python -m engines.film", description="Contact sheets of rendered blood film.")
+    parser = argparse.ArgumentParser(prog="film_sheet.py", description="Contact sheets of rendered blood film.")
     parser.add_argument("--sheet", type=Path, help="PNG of rendered fields")
     parser.add_argument("--cells", type=Path, help="PNG of single cells, a row for each type")
     parser.add_argument("--batch", default="warm", choices=BATCHES, help="batch of stain for --cells")
@@ -151,3 +151,7 @@ def _write(path: Path, image: Image) -> None:
         written = False
     if not written:
         raise DataError(f"{path}: cannot be written; check the folder and the ending (.png)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
