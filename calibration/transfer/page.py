@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from calibration.transfer.registration import HOMOGRAPHY, Limits, Registration
+from engines.files import write_result
+from engines.pages import page_template
 
 TEMPLATE = "transfer.html.j2"
 PAGE = "index.html"
@@ -116,15 +118,7 @@ def rows_of(registration: Registration, limits: Limits) -> tuple[Row, ...]:
 
 def write_page(folder: Path, content: Content) -> Path:
     """Write the page into a folder that holds its pictures; returns the file."""
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    file = folder / PAGE
     accepted = sum(pair.accepted for pair in content.pairs)
-    file.write_text(
-        environment.get_template(TEMPLATE).render(c=content, accepted=accepted, refused=len(content.pairs) - accepted), encoding="utf-8"
-    )
-    return file
+    template = page_template(Path(__file__).with_name(TEMPLATE))
+    write_result(folder / PAGE, template.render(c=content, accepted=accepted, refused=len(content.pairs) - accepted))
+    return folder / PAGE

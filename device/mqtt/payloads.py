@@ -17,11 +17,11 @@ from typing_extensions import Self
 from calibration.profile import CalibrationProfile
 from device.mqtt.message import Line, Part, Payload, PayloadError, Received, later, one_line, read
 from device.settings.config import DEVICE_ID, CameraBase
+from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
 
 __all__ = ["DeviceStatus", "PayloadError", "SlideSummary", "read_status", "read_summary"]
 
-NOTICE: Final = "For review, not a diagnosis."
 BLAST_NOTE: Final = "Preliminary: a person must confirm every blast."
 
 DeviceName = Annotated[str, Field(pattern=DEVICE_ID)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +18,7 @@ from device.slide.description import CLEAR_MAJORITY, attribute_majorities
 from device.slide.model import Cell, Field, Slide
 from device.slide.picture_state import field_faults, shown_faults
 from device.slide.tally import Differential, differential
+from engines.pages import data_uri
 from engines.taxonomy import MIXED, Taxonomy
 
 PER_TYPE = 12
@@ -196,11 +196,6 @@ def bank(slide: Slide, taxonomy: Taxonomy, um_per_px: float | None) -> Bank:
 def fields(slide: Slide, taxonomy: Taxonomy) -> tuple[FieldRow, ...]:
     """The fields that count, in the order of counting."""
     return tuple(_field(field, shown_faults(faults), taxonomy) for field, faults in zip(slide.fields, field_faults(slide), strict=True))
-
-
-def data_uri(content: bytes, kind: str = "image/jpeg") -> str:
-    """A picture as part of the page."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _hex(colour: Colour) -> str:

@@ -12,8 +12,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
 
-import jinja2
-
 from device.errors import StoreError
 from device.mqtt.message import one_line
 from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
@@ -24,6 +22,7 @@ from device.slide.picture_state import PictureState
 from device.slide.tally import differential
 from device.store import Store, StoredSlide
 from engines.files import atomic_write
+from engines.pages import data_uri, page_template
 
 _TEMPLATE = "slide.html.j2"
 _NAMED = 5  # newest slides that are named where the wanted one is not there
@@ -87,14 +86,13 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
     calibration, source = made.calibration, made.source
     bank = content.bank(slide, taxonomy, None if calibration is None else calibration.um_per_px)
     bar_um = next((um for um in _SCALE_BARS_UM if bank.tile_um is not None and um <= 0.6 * bank.tile_um), None)
-    template = _environment().get_template(_TEMPLATE)
+    template = page_template(Path(__file__).with_name(_TEMPLATE), moment=_moment, clock=_clock, percent=_percent)
     return template.render(
         slide=slide,
         state=_STATES[slide.state],
         is_open=slide.is_open,
         aborted=slide.state is SlideState.ABORTED,
         review=slide.review_state.value.upper(),
-        notice=NOTICE,
         blast_note=BLAST_NOTE,
         simulated=(source is not None and source.simulated) or any(field.source == _SIMULATOR for field in slide.fields),
         device_id=made.device_id,
@@ -129,18 +127,12 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
     )
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names of types, pictures and devices were written by others
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["moment"] = _moment
-    environment.filters["clock"] = lambda at: f"{at.astimezone(timezone.utc):%H:%M:%S}"
-    environment.filters["percent"] = lambda value: f"{value:.1f}"
-    return environment
+def _clock(at: datetime) -> str:
+    return f"{at.astimezone(timezone.utc):%H:%M:%S}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1f}"
 
 
 def _moment(at: datetime) -> str:
@@ -177,6 +169,5 @@ def _screenshots(screens: Sequence[Path], out: Path) -> tuple[Screenshot, ...]:
             beside = path.absolute().relative_to(folder)
             shown.append(Screenshot(path.name, quote(beside.as_posix())))
             continue
-        kind = "image/png" if path.suffix.lower() == ".png" else "image/jpeg"
-        shown.append(Screenshot(path.name, content.data_uri(picture, kind)))
+        shown.append(Screenshot(path.name, data_uri(picture)))
     return tuple(shown)

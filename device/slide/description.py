@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from device.slide.model import Cell, Slide, SlideState
 from device.slide.picture_state import PictureState
 from device.slide.tally import Differential, DifferentialRow
+from engines.pages import NOTICE
 from engines.taxonomy import MIXED, Taxonomy
 
-NOTICE = "For review, not a diagnosis."
 CLEAR_MAJORITY = 0.6
 """Share of a type's cells that must agree before an attribute is stated; below it is "mixed"."""
 FEW_CELLS = 100

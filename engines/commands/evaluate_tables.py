@@ -12,7 +12,8 @@ from engines.evaluation.attributes import mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.films import largest_difference, most, number
 from engines.evaluation.intervals import IN_WORDS, LEVEL, Intervals
-from engines.evaluation.result import NOTICE, Evaluation
+from engines.evaluation.result import Evaluation
+from engines.pages import NOTICE
 
 _table = partial(table_of, caption_justify="left", padding=0, pad_edge=False)
 
@@ -27,7 +28,7 @@ def tables(result: Evaluation) -> list[Table]:
 
 def _types(result: Evaluation) -> Table:
     headings = ("cells", "COCO\nAP", "COCO\nAP50", "YOLOv5\nAP", "YOLOv5\nAP50", "P", "R")
-    table = _table(f"{result.label}: {result.images} pictures", "type", headings)
+    table = _table("\n".join((f"{result.label}: scored: {result.scored.summary}", *result.notes)), "type", headings)
     coco, yolo = result.coco, result.yolo
     names = result.engine.taxonomy.classes
     for i, index in enumerate(yolo.classes):

@@ -8,17 +8,17 @@ from rich.table import Table
 
 from calibration.int8.search import HEAD, own_cost
 from engines.commands.terminal import Terminal, table_of
-from engines.evaluation.result import NOTICE
 from engines.gate.measure import GateResult
 from engines.gate.words import rows, verdict
+from engines.pages import NOTICE
 
 
 def gate_table(result: GateResult) -> Table:
     """What was measured, within 80 columns."""
     one, other = result.reference.evaluation, result.candidate.evaluation
     shown = table_of(
-        f"{other.engine.label} against {one.engine.label}",
-        f"{other.data}/{other.split}, {other.images} pictures",
+        "\n".join((f"{other.engine.label} against {one.engine.label}", f"scored: {other.scored.summary}", *other.notes)),
+        f"{other.data}/{other.split}",
         ("reference", "candidate", "lost", "allowed"),
         caption_justify="left",
         padding=(0, 1, 0, 0),

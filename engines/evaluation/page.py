@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-
-import jinja2
 
 from engines.data.pictures import image_size_hw
 from engines.evaluation.attributes import MIN_IOU, mean_scores
@@ -19,8 +16,9 @@ from engines.evaluation.films import FilmScore, largest_difference, most, number
 from engines.evaluation.intervals import IN_WORDS, LEVEL, Interval
 from engines.evaluation.picture import ap_thresholds
 from engines.evaluation.plots import rendered
-from engines.evaluation.result import NOTICE, Evaluation
+from engines.evaluation.result import Evaluation
 from engines.files import make_folder, write_result
+from engines.pages import data_uri, page_template
 from engines.plot_style import DPI, jpeg
 
 _TEMPLATE = "page.html.j2"
@@ -76,7 +74,7 @@ class Plot:
     @classmethod
     def of(cls, png: bytes) -> Plot:
         # The width is the first number of a PNG's header (IHDR).
-        return cls(_uri(png, "png"), round(_CSS_PX_PER_INCH * int.from_bytes(png[16:20], "big") / DPI))
+        return cls(data_uri(png), round(_CSS_PX_PER_INCH * int.from_bytes(png[16:20], "big") / DPI))
 
 
 def write_page(result: Evaluation, folder: Path, created: datetime) -> Path:
@@ -91,19 +89,17 @@ def write_page(result: Evaluation, folder: Path, created: datetime) -> Path:
         write_result(folder / "pictures" / f"{name}.{suffix}", content)
     plots = {name: Plot.of(content) for name, (_, content) in drawn.items() if name != "examples"}
     page = folder / "index.html"
-    write_result(page, html(result, plots, created).encode())
+    write_result(page, html(result, plots, created))
     return page
 
 
 def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) -> str:
     """The page's text. pictures: by the names of `engines.evaluation.plots`; created: the moment that it bears."""
     taxonomy = result.engine.taxonomy
-    environment = page_environment(Path(__file__).parent, number=number, pp=signed_pp, percent=_percent)
-    template = environment.get_template(_TEMPLATE)
+    template = page_template(Path(__file__).with_name(_TEMPLATE), number=number, pp=signed_pp, percent=_percent)
     groups, small = _examples(result)
     return template.render(
         result=result,
-        notice=NOTICE,
         names=taxonomy.classes,
         figures=_figures(result),
         frequent_cells=FREQUENT_CELLS,
@@ -122,19 +118,6 @@ def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) ->
         differentials=[plot for name, plot in pictures.items() if name.startswith("differential")],
         created=created.astimezone(timezone.utc),
     )
-
-
-def page_environment(folder: Path, **filters: Callable[..., str]) -> jinja2.Environment:
-    """Templates of `folder`, with these filters: every page of ours escapes what it is given and refuses what it was not given."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,  # names of models, folders and pictures were written by others
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(filters)
-    return environment
 
 
 def _percent(value: float) -> str:
@@ -190,11 +173,6 @@ def _examples(result: Evaluation) -> tuple[list[tuple[str, list[Shown]]], bool]:
     groups: dict[str, list[Shown]] = {}
     for kind, example in chosen:
         figure = example_pair(example, names, _PAIR_INCHES[small])
-        shown = Shown(example.path.name, f"{summary(example)}, F1 {example.agreement:.2f}", _uri(jpeg(figure), "jpg"))
+        shown = Shown(example.path.name, f"{summary(example)}, F1 {example.agreement:.2f}", data_uri(jpeg(figure)))
         groups.setdefault(_KINDS[kind], []).append(shown)
     return list(groups.items()), small
-
-
-def _uri(content: bytes, suffix: str) -> str:
-    kind = "jpeg" if suffix == "jpg" else suffix
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

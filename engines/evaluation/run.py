@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -36,7 +36,10 @@ def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateR
     for folder in (request.csv, request.page):
         if folder is not None and folder.exists() and not folder.is_dir():
             raise DataError(f"{folder}: a file of that name is there already. Name a folder.")
-    with _open(request) as engine:
+    engine = _open(request)
+    if request.max_boxes is not None:
+        engine.thresholds = replace(engine.thresholds, max_detections=request.max_boxes)
+    with engine:
         if request.taxonomy is not None and read_taxonomy(request.taxonomy).meaning != engine.info.taxonomy.meaning:
             raise DataError(f"--taxonomy {request.taxonomy}: {request.model} was trained with other types or attributes; leave it out")
         progress = reporter.counter(f"{engine.info.label} on {request.data.name}/{request.split}")

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from engines.evaluation.detection import FREQUENT_CELLS
-from engines.evaluation.result import NOTICE, Evaluation
+from engines.evaluation.result import Evaluation
 from engines.files import make_folder, write_result
+from engines.pages import NOTICE
 
 Row = dict[str, Any]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -13,13 +12,13 @@ import numpy as np
 
 from engines.bundle import Bundle
 from engines.evaluation.attributes import MIN_IOU
-from engines.evaluation.page import Plot, page_environment
+from engines.evaluation.page import Plot
 from engines.evaluation.pair_pictures import KEY, changes, confusions, crop
 from engines.evaluation.pairs import Disagreement, Kind, worst
-from engines.evaluation.result import NOTICE
 from engines.files import make_folder, write_result
 from engines.gate.measure import GateResult
 from engines.gate.words import points, rows, sentence, verdict
+from engines.pages import data_uri, page_template
 from engines.plot_style import jpeg, png
 
 _TEMPLATE = "gate.html.j2"
@@ -71,11 +70,10 @@ def write_page(result: GateResult, folder: Path, created: datetime, kept: Bundle
     for number, disagreement in enumerate(worst(result.agreement), 1):
         photograph = jpeg(crop(disagreement, names))
         write_result(pictures / f"disagreement-{number:02d}-{disagreement.kind.name.lower()}.jpg", photograph)
-        uri = f"data:image/jpeg;base64,{base64.b64encode(photograph).decode()}"
-        shown = Shown(disagreement.pairs.told.path.name, _amount(disagreement), uri)
+        shown = Shown(disagreement.pairs.told.path.name, _amount(disagreement), data_uri(photograph))
         groups.setdefault(disagreement.kind, []).append(shown)
     page = folder / "index.html"
-    write_result(page, html(result, drawn, groups, created, kept).encode())
+    write_result(page, html(result, drawn, groups, created, kept))
     return page
 
 
@@ -84,28 +82,23 @@ def html(
 ) -> str:
     """The page's text. plots: "confusion" and "pairs"; created: the moment that it bears; the rest as `write_page`."""
     one, other = result.reference.evaluation, result.candidate.evaluation
-    return (
-        page_environment(Path(__file__).parent, points=points, sentence=sentence, percent=_percent)
-        .get_template(_TEMPLATE)
-        .render(
-            result=result,
-            one=one,
-            other=other,
-            agreement=result.agreement,
-            notice=NOTICE,
-            verdict=verdict(result),
-            figures=_figures(result),
-            rows=rows(result),
-            types=_types(result),
-            attributes=_attributes(result),
-            quantiles=_quantiles(result),
-            plots=plots,
-            groups=[(kind.value, groups[kind]) for kind in Kind if kind in groups],
-            key=[(colour, _BORDERS[who], who) for (colour, _), who in KEY],
-            min_iou=MIN_IOU,
-            kept=kept,
-            created=created.astimezone(timezone.utc),
-        )
+    return page_template(Path(__file__).with_name(_TEMPLATE), points=points, sentence=sentence, percent=_percent).render(
+        result=result,
+        one=one,
+        other=other,
+        agreement=result.agreement,
+        verdict=verdict(result),
+        figures=_figures(result),
+        rows=rows(result),
+        types=_types(result),
+        attributes=_attributes(result),
+        quantiles=_quantiles(result),
+        plots=plots,
+        groups=[(kind.value, groups[kind]) for kind in Kind if kind in groups],
+        key=[(colour, _BORDERS[who], who) for (colour, _), who in KEY],
+        min_iou=MIN_IOU,
+        kept=kept,
+        created=created.astimezone(timezone.utc),
     )
 
 

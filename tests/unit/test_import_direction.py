@@ -25,6 +25,7 @@ LAYERS = (
         "engines.second_thread",
         "engines.files",
         "engines.picture_header",
+        "engines.pages",
         "engines.pictures",
         "engines.options",
         "engines.progress",
@@ -37,7 +38,7 @@ LAYERS = (
 """Rooms of `engines` that the daemon needs: each imports from its own layer and those above it in this list, and no other room."""
 
 BOTTOM = (*LAYERS[0], "engines.preprocess", "engines.decode")
-BOTTOM_MAY = {"numpy", "cv2", "typing_extensions", "yaml"}
+BOTTOM_MAY = {"numpy", "cv2", "typing_extensions", "yaml", "jinja2"}
 
 DEVICE_MAY = tuple(room for layer in LAYERS for room in layer)
 FILM_IN = ("device.camera.simulator", "device.camera.stage")
