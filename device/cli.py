@@ -11,6 +11,8 @@ from typing import Annotated, Literal, NoReturn, Optional
 
 import typer
 
+from engines.files import print_any_name
+
 app = typer.Typer(
     help="A second pair of eyes for leukaemia beside a microscope. For review by a person, never a diagnosis.",
     no_args_is_help=True,
@@ -278,4 +280,5 @@ def _log(level: str) -> None:
 
 def main() -> None:
     """Entry point of the script `leukoscope`."""
+    print_any_name()
     app()
