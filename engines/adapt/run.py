@@ -16,6 +16,7 @@ from engines.adapt.request import AdaptRequest
 from engines.adapt.trainer import Adaptation, AdaptTrainer, Method
 from engines.data.leukemiaattri import has_labels, read_split, read_unlabelled
 from engines.errors import DataError
+from engines.network import checkpoint
 from engines.progress import SILENT, Reporter
 from engines.taxonomy import read_taxonomy
 from engines.training.agreement import DataDigest
@@ -23,7 +24,7 @@ from engines.training.dataset import load_sets
 from engines.training.hyper import SETS
 from engines.training.loop import Run
 from engines.training.request import parse_folder, recalled
-from engines.training.run import check_device, fit, report_left_out
+from engines.training.run import check_device, fit, report_left_out, report_start
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,11 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
     for folder, _ in folders if request.oracle else sources:
         if not has_labels(folder, "train"):
             raise DataError(f"{folder}: the split train bears no labels, and {'--oracle' if request.oracle else '--source'} needs them")
-    taxonomy, hyper = read_taxonomy(request.taxonomy), SETS[request.hyper]
+    taxonomy = read_taxonomy(request.taxonomy)
+    start = last if last.exists() else request.initial
+    if request.taxonomy is None and start is not None:
+        taxonomy = checkpoint.load_any(start)[0].taxonomy  # what is adapted keeps its own
+    hyper = SETS[request.hyper]
     if request.learning_rate is not None:
         hyper = replace(hyper, lr0=request.learning_rate)
     torch.set_num_threads(request.threads)
@@ -77,6 +82,7 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
     trainer = AdaptTrainer(run, _adaptation(request), labelled + unlabelled if request.oracle else labelled, unlabelled, taxonomy)
     if last.exists() and (note := trainer.resume(last)):
         reporter.warning(note)
+    report_start(trainer, reporter)
     request.keep()
     fit(trainer, reporter, f"attridet adapt --out {request.out} --resume")
     reporter.message(f"written: {last}, and results.csv beside it")

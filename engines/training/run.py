@@ -111,6 +111,15 @@ def report_left_out(folder: Path, images: SplitData, reporter: Reporter) -> None
         reporter.warning(f"{folder}: {images.summary}")
 
 
+def report_start(trainer: Trainer, reporter: Reporter) -> None:
+    """What of the network that it starts from is not taken over, if anything is not."""
+    if trainer.begun_anew:
+        reporter.message(f"not in there, so at random: {', '.join(trainer.begun_anew)}")
+    if trainer.left_behind:
+        names = ", ".join(trainer.left_behind)
+        reporter.warning(f"in there, but not in the taxonomy of this run, so left behind: {names}; to keep it, name --taxonomy")
+
+
 def check_device(device: str) -> None:
     """DataError unless it is cpu or cuda."""
     if device != "cpu" and device.partition(":")[0] != "cuda":
@@ -217,8 +226,7 @@ def _announce(phase: Phase, trainer: Trainer, reporter: Reporter) -> None:
     else:
         words = f"{phase.epochs} epochs from " + (str(phase.initial) if phase.initial else "random weights")
     reporter.message(name + words)
-    if trainer.begun_anew:
-        reporter.message(f"not in there, so at random: {', '.join(trainer.begun_anew)}")
+    report_start(trainer, reporter)
     if trainer.anchors is not None:
         reporter.message(f"anchors {trainer.anchors}")
 

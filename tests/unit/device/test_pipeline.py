@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -199,6 +200,17 @@ def test_skipped_pictures_are_named_on_the_screen(tmp_path: Path) -> None:
     pipeline.round()
     view = pipeline.view()
     assert "broken.jpg" in view.message and view.message_level == "warn"
+
+
+def test_a_colour_cast_is_shown_when_nothing_else_is_to_be_said(tmp_path: Path) -> None:
+    source = Pictures([1, 1, 1])
+    tinted = (picture(1) * np.array([0.7, 1.0, 1.0])).astype(np.uint8)
+    source._frames = [replace(frame, image=tinted) for frame in source._frames]
+    pipeline = pipeline_of(tmp_path, source, OneNeutrophil())
+    pipeline.round()
+    assert pipeline.view().message.endswith("started.")
+    pipeline._message_until_s = 0.0
+    assert (pipeline.view().message, pipeline.view().message_level) == ("Yellow cast: set the white balance.", "warn")
 
 
 def test_the_view_carries_provenance_and_certainty(tmp_path: Path) -> None:
