@@ -26,6 +26,7 @@ RIGHT: Pen = (BLUE, "-")
 OTHER_TYPE: Pen = (ORANGE, "-")
 MISSED: Pen = (RED, (0, (3, 2)))
 INVENTED: Pen = (RED, (0, (1, 1.3)))
+IGNORED: Pen = (SOFT, (0, (5, 4)))
 KEY = (
     (RIGHT, "found, right type"),
     (OTHER_TYPE, "found, another type"),
@@ -112,6 +113,8 @@ def _draw(pair: Any, example: Example, image: Image, scale: float, names: Sequen
     left, right = pair
     for axes in pair:
         axes.imshow(image)
+        for region in example.ignored_px * scale:
+            _box(axes, region, "not counted", IGNORED, image)
     told = {int(d): int(t) for t, d in enumerate(example.partner) if d >= 0}
     for box, code, partner in zip(example.truth_boxes_px * scale, example.truth_classes, example.partner, strict=True):
         pen = MISSED if partner < 0 else RIGHT if example.classes[partner] == code else OTHER_TYPE
@@ -142,13 +145,17 @@ def _read(example: Example) -> tuple[Image, float]:
     return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8), scale
 
 
-def _box(axes: Any, box: Float32, words: str, pen: Pen, image: Image) -> None:
+def draw_box(axes: Any, box: Float32, pen: Pen, width: float, halo: float) -> None:
+    """The outline of a box x1 y1 x2 y2; halo: width of the white line beneath it, 0 for none."""
     x1, y1, x2, y2 = (float(v) for v in box)
-    colour, dash = pen
-    halo = [withStroke(linewidth=3.2, foreground="white")]
-    axes.add_patch(
-        Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.8, linestyle=dash, path_effects=halo)
-    )
+    white = [withStroke(linewidth=halo, foreground="white")] if halo else None
+    style = {"edgecolor": pen[0], "linestyle": pen[1], "linewidth": width, "path_effects": white}
+    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, **style))
+
+
+def _box(axes: Any, box: Float32, words: str, pen: Pen, image: Image) -> None:
+    draw_box(axes, box, pen, 1.8, 3.2)
+    x1, y1, x2, y2 = (float(v) for v in box)
     above = y1 > 0.05 * image.shape[0]
     # Kept inside the picture: near the right edge the words end where the box ends.
     right = x1 > 0.72 * image.shape[1]
