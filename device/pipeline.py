@@ -258,8 +258,9 @@ class Pipeline:
 
     @property
     def camera_reason(self) -> str:
-        """Why the camera gives no picture, and the next step; empty while all is well."""
-        return self._source.status.reason
+        """Why the camera gives no picture, and the next step; empty while all is well. Without what must not leave the device."""
+        status, source = self._source.status, self._provenance.source
+        return status.reason.replace(status.name, source.name) if source and status.name else status.reason
 
     def in_words(self) -> str:
         """One line for `systemctl status`."""

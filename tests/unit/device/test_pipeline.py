@@ -43,11 +43,12 @@ class Pictures:
     def __init__(self, shown: Sequence[int]) -> None:
         self._frames = [Frame(picture(n), i, CLOCK.monotonic_s(), CLOCK.now(), f"{n}.png") for i, n in enumerate(shown)]
         self.skipped: tuple[SkippedPicture, ...] = ()
+        self.name = "pictures"
 
     @property
     def status(self) -> CameraStatus:
-        state = CameraState.STREAMING if self._frames else CameraState.ENDED
-        return CameraStatus(state, "pictures", skipped=self.skipped)
+        state, reason = (CameraState.STREAMING, "") if self._frames else (CameraState.ENDED, f"{self.name}: its last picture was shown")
+        return CameraStatus(state, self.name, reason, skipped=self.skipped)
 
     def newest(self, timeout_s: float) -> Frame | None:
         return self._frames.pop(0) if self._frames else None
@@ -200,6 +201,13 @@ def test_skipped_pictures_are_named_on_the_screen(tmp_path: Path) -> None:
     pipeline.round()
     view = pipeline.view()
     assert "broken.jpg" in view.message and view.message_level == "warn"
+
+
+def test_the_camera_state_that_leaves_the_device_names_no_folder_above_the_pictures(tmp_path: Path) -> None:
+    source = Pictures([])
+    source.name = "/home/clinic/Jane Doe/film 3"
+    pipeline = pipeline_of(tmp_path, source, OneNeutrophil())
+    assert pipeline.camera_reason == "film 3: its last picture was shown"
 
 
 def test_a_colour_cast_is_shown_when_nothing_else_is_to_be_said(tmp_path: Path) -> None:
