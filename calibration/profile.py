@@ -9,13 +9,13 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from engines.errors import EnginesError
+
 _SHIPPED = Path(__file__).parent / "profiles"
 
 
-class ProfileError(Exception):
+class ProfileError(EnginesError):
     """A calibration profile is missing or malformed. Name a shipped one, or mend the file that the message names."""
-
-    exit_code = 2
 
 
 class ObjectiveScale(BaseModel):

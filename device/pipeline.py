@@ -258,8 +258,9 @@ class Pipeline:
 
     @property
     def camera_reason(self) -> str:
-        """Why the camera gives no picture, and the next step; empty while all is well."""
-        return self._source.status.reason
+        """Why the camera gives no picture, and the next step; empty while all is well. Without what must not leave the device."""
+        status, source = self._source.status, self._provenance.source
+        return status.reason.replace(status.name, source.name) if source and status.name else status.reason
 
     def in_words(self) -> str:
         """One line for `systemctl status`."""
@@ -304,7 +305,8 @@ class Pipeline:
             yield f"The engine fails: {self._failing}", "fail"
         if journal.reason:
             yield journal.reason, "warn"
-        if self._frame is not None and not (light := exposure(self._frame.image)).good:
+        light = None if self._frame is None else exposure(self._frame.image)
+        if light is not None and not light.good:
             yield f"{light.text[:1].upper()}{light.text[1:]}.", "warn"
         broker = self._broker()
         if broker.state in ("refused", "lost") and broker.reason:
@@ -313,6 +315,8 @@ class Pipeline:
             yield f"No frames are recorded, the count goes on: {reason}", "warn"
         if self._session.slide is not None:
             yield from ((sentence, "warn") for sentence in PictureState.of(self._session.slide).sentences(only_grave=True))
+        if light is not None and light.cast:
+            yield f"{light.cast[:1].upper()}{light.cast[1:]}.", "warn"
 
     def view(self) -> ScreenView:
         """All that the screen shows now."""

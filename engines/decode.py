@@ -105,7 +105,7 @@ def candidates(rows: Float32, thresholds: Thresholds, classes: Collection[int] |
     moved = boxes_px.astype(np.float64)
     if not thresholds.agnostic:
         moved += label[:, None] * float(CLASS_OFFSET_PX)
-    keep, limit_met = _greedy(moved, thresholds.iou, thresholds.max_detections)
+    keep, limit_met = suppress(moved, thresholds.iou, thresholds.max_detections)
     return Candidates(boxes_px[keep], score[keep], label[keep].astype(np.int64), limit_met)
 
 
@@ -133,7 +133,7 @@ def region_batches(boxes_px: Float32, capacity: int = REGION_CAPACITY) -> Iterat
         yield regions, len(part)
 
 
-def _greedy(boxes: NDArray[np.float64], iou_threshold: float, limit: int) -> tuple[Int64, bool]:
+def suppress(boxes: NDArray[np.float64], iou_threshold: float, limit: int) -> tuple[Int64, bool]:
     """Indices of the boxes (sorted by falling score) that no better kept box overlaps by more than the threshold.
 
     And whether the limit ended the search: at least one more box would have been kept.

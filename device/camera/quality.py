@@ -93,15 +93,34 @@ class FocusMeter:
 
 @dataclass(frozen=True)
 class Exposure:
-    """background: level of the bare glass, 0 to 255; clipped_share: share of pixels with a channel at its end; text: what to do."""
+    """Light and colour of a frame. glass_bgr: levels of the bare glass, 0 to 255, which should be neutral; text: what to do.
 
-    background: float
+    clipped_share: share of pixels with a channel at its end.
+    """
+
+    glass_bgr: tuple[float, float, float]
     clipped_share: float
     text: str
 
     @property
+    def background(self) -> float:
+        """Level of the bare glass, 0 to 255."""
+        return max(self.glass_bgr)
+
+    @property
     def good(self) -> bool:
         return self.text == "exposure good"
+
+    @property
+    def cast(self) -> str:
+        """The tint of the bare glass and what to do; empty where it is neutral."""
+        if max(self.glass_bgr) - min(self.glass_bgr) <= CAST_SHARE * sum(self.glass_bgr) / 3:
+            return ""
+        # Named after the two channels that stand out: the middle one sides with the end that it is nearer to.
+        low, middle, high = sorted(zip(self.glass_bgr, ("blue", "green", "red"), strict=True))
+        mixed = {frozenset(("blue", "green")): "cyan", frozenset(("blue", "red")): "magenta", frozenset(("green", "red")): "yellow"}
+        tint = high[1] if middle[0] - low[0] < high[0] - middle[0] else mixed[frozenset((middle[1], high[1]))]
+        return f"{tint} cast: set the white balance"
 
 
 class PictureFault(str, Enum):
@@ -124,19 +143,6 @@ def picture_faults(image: Image) -> tuple[PictureFault, ...]:
     return tuple(fault for fault, there in found if there)
 
 
-@dataclass(frozen=True)
-class ColourCast:
-    """Colour of the bare glass, which should be neutral. bgr: its levels; strength: spread of the channels over their mean."""
-
-    bgr: tuple[float, float, float]
-    strength: float
-    text: str
-
-    @property
-    def good(self) -> bool:
-        return self.text == "colour neutral"
-
-
 def _sampled(image: Image) -> NDArray[np.uint8]:
     """Every so many pixels of the frame, (N, 3)."""
     size = (128, max(1, round(image.shape[0] * 128 / image.shape[1])))
@@ -152,56 +158,17 @@ def _glass(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
 
 
 def exposure(image: Image) -> Exposure:
-    """Whether the light fits a BGR frame."""
+    """Whether light and white balance fit a BGR frame."""
     return _exposure(_sampled(image))
 
 
 def _exposure(pixels: NDArray[np.uint8]) -> Exposure:
-    background = max(_glass(pixels))
+    glass = _glass(pixels)
     clipped = float((pixels.max(axis=1) >= 250).mean())
-    if background < TOO_DARK:
+    if max(glass) < TOO_DARK:
         text = "too dark: turn the lamp up"
     elif clipped > CLIPPED_SHARE:
         text = "too bright: turn the lamp down"
     else:
         text = "exposure good"
-    return Exposure(background, clipped, text)
-
-
-def colour_cast(image: Image) -> ColourCast:
-    """Whether bare glass looks neutral in a BGR frame; names the tint if not."""
-    return _colour_cast(_sampled(image))
-
-
-def _colour_cast(pixels: NDArray[np.uint8]) -> ColourCast:
-    bgr = _glass(pixels)
-    blue, green, red = bgr
-    mean = max(1.0, sum(bgr) / 3)
-    strength = (max(bgr) - min(bgr)) / mean
-    if strength <= CAST_SHARE:
-        return ColourCast(bgr, strength, "colour neutral")
-    # Named after the two channels that stand out: the middle one sides with the end that it is nearer to.
-    order = sorted(zip(bgr, ("blue", "green", "red"), strict=True))
-    low, middle, high = order
-    mixed = {frozenset(("blue", "green")): "cyan", frozenset(("blue", "red")): "magenta", frozenset(("green", "red")): "yellow"}
-    tint = high[1] if middle[0] - low[0] < high[0] - middle[0] else mixed[frozenset((middle[1], high[1]))]
-    return ColourCast((blue, green, red), strength, f"{tint} cast: set the white balance")
-
-
-@dataclass(frozen=True)
-class Quality:
-    """All that is said of one frame; `advice` holds only what is to be mended."""
-
-    sharpness: float
-    exposure: Exposure
-    cast: ColourCast
-
-    @property
-    def advice(self) -> tuple[str, ...]:
-        return tuple(part.text for part in (self.exposure, self.cast) if not part.good)
-
-
-def assess(image: Image) -> Quality:
-    """Sharpness, exposure and colour cast of a BGR frame; about 3 ms at 1080p, half of it for the sharpness."""
-    pixels = _sampled(image)
-    return Quality(sharpness(image), _exposure(pixels), _colour_cast(pixels))
+    return Exposure(glass, clipped, text)

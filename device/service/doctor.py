@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from calibration.profile import ProfileError, load_profile
+from calibration.profile import load_profile
 from device.clock import SystemClock, time_trusted
 from device.errors import LeukoscopeError
 from device.settings.config import Config
@@ -53,7 +53,7 @@ def examine(config: Config) -> list[Finding]:
 def _examined(name: str, look: Callable[[Config], Finding], config: Config) -> Finding:
     try:
         return look(config)
-    except (LeukoscopeError, EnginesError, ProfileError) as error:
+    except (LeukoscopeError, EnginesError) as error:
         seen, _, advice = str(error).partition("; ")  # our messages name the thing first, then the next step
         return Finding(name, "fail", seen, advice)
     except Exception as error:  # the doctor must reach the last part

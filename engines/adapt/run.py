@@ -16,14 +16,16 @@ from engines.adapt.request import AdaptRequest
 from engines.adapt.trainer import Adaptation, AdaptTrainer, Method
 from engines.data.leukemiaattri import has_labels, read_split, read_unlabelled
 from engines.errors import DataError
+from engines.network import checkpoint
 from engines.progress import SILENT, Reporter
 from engines.taxonomy import read_taxonomy
 from engines.training.agreement import DataDigest
 from engines.training.dataset import load_sets
 from engines.training.hyper import SETS
 from engines.training.loop import Run
-from engines.training.request import parse_folder, recalled
-from engines.training.run import check_device, fit, report_left_out
+from engines.training.pictures import report_left_out
+from engines.training.request import Phase, parse_folder, recalled
+from engines.training.run import fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +46,17 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
     for option, given in (("--source", request.source), ("--target", request.target), ("--initial", request.initial)):
         if not given:
             raise DataError(f"{option}: name {'the network to start from' if option == '--initial' else 'a folder of pictures'}")
-    check_device(request.device)
+    request.check_device()
     folders = [parse_folder(text) for text in (*request.source, *request.target)]
     sources = folders[: len(request.source)]
     for folder, _ in folders if request.oracle else sources:
         if not has_labels(folder, "train"):
             raise DataError(f"{folder}: the split train bears no labels, and {'--oracle' if request.oracle else '--source'} needs them")
-    taxonomy, hyper = read_taxonomy(request.taxonomy), SETS[request.hyper]
+    taxonomy = read_taxonomy(request.taxonomy)
+    start = last if last.exists() else request.initial
+    if request.taxonomy is None and start is not None:
+        taxonomy = checkpoint.load_any(start)[0].taxonomy  # what is adapted keeps its own
+    hyper = SETS[request.hyper]
     if request.learning_rate is not None:
         hyper = replace(hyper, lr0=request.learning_rate)
     torch.set_num_threads(request.threads)
@@ -75,10 +81,8 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
         labels=DataDigest.of(image for one in images for image in one),
     )
     trainer = AdaptTrainer(run, _adaptation(request), labelled + unlabelled if request.oracle else labelled, unlabelled, taxonomy)
-    if last.exists() and (note := trainer.resume(last)):
-        reporter.warning(note)
     request.keep()
-    fit(trainer, reporter, f"attridet adapt --out {request.out} --resume")
+    fit(trainer, Phase(1, 1, request.epochs, request.out, request.initial), reporter, f"attridet adapt --out {request.out} --resume")
     reporter.message(f"written: {last}, and results.csv beside it")
     return AdaptResult(last, tuple(trainer.history))
 

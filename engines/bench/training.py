@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, List, Optional  # noqa: UP035  # typer on 3.10
+from typing import Annotated
 
-import typer
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -30,6 +31,7 @@ from engines.errors import DataError, EnginesError
 from engines.pictures import PICTURE_SUFFIXES
 
 SECTION = "training-speed"
+Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 _LOOK_S = 0.02
 _LONGEST_EPOCH_S = 1800.0
 
@@ -198,28 +200,36 @@ def _progress(console: Console | None, total: int) -> Iterator[Callable[[str], N
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Folder in the published layout with TXT labels; its split train is used.")],
-    peer_python: Annotated[Path, typer.Option(help="Python of the environment in which the others' programs are installed.")],
-    peer: Annotated[
-        Optional[List[str]],  # noqa: UP006, UP045  # typer on 3.10
-        typer.Option(help=f"Which: {', '.join(PEERS)}; repeat for several (default: ultralytics)."),
-    ] = None,
-    note: Annotated[
-        Optional[List[str]],  # noqa: UP006, UP045  # typer on 3.10
-        typer.Option(help="A remark for the section, on what else is not the same; repeat for several."),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="The Markdown file whose section is replaced; its other sections are kept.")] = Path(
-        "docs/benchmarks.md"
-    ),
-    pictures: Annotated[int, typer.Option(min=2, help="Pictures of an epoch, rounded down to whole batches.")] = 320,
-    rounds: Annotated[int, typer.Option(min=1, help="In each, every program trains once.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs counted of each training, after a first one.")] = 2,
-    imgsz: Annotated[int, typer.Option(min=64)] = 320,
-    batch: Annotated[int, typer.Option(min=1)] = 16,
-    threads: Annotated[int, typer.Option(min=1, help="Of the network, for every program.")] = 2,
-    section: Annotated[str, typer.Option(help="Name of the section, to keep several machines side by side.")] = SECTION,
-) -> None:
-    """Measure our training against others' on the same pictures, size, batch and threads of this machine."""
+    *,
+    data: Path,
+    peer_python: Path,
+    peer: list[str] | None = None,
+    note: list[str] | None = None,
+    out: Path = Path("docs/benchmarks.md"),
+    pictures: Annotated[int, Parameter(validator=Number(gte=2))] = 320,
+    rounds: Positive = 5,
+    epochs: Positive = 2,
+    imgsz: Annotated[int, Parameter(validator=Number(gte=64))] = 320,
+    batch: Positive = 16,
+    threads: Positive = 2,
+    section: str = SECTION,
+) -> int:
+    """Measure our training against others' on the same pictures, size, batch and threads of this machine.
+
+    Args:
+        data: Folder in the published layout with TXT labels; its split train is used.
+        peer_python: Python of the environment in which the others' programs are installed.
+        peer: Which: ultralytics, yolov5; repeat for both (default: ultralytics).
+        note: A remark for the section, on what else is not the same; repeat for several.
+        out: The Markdown page whose section is replaced; its other sections are kept.
+        pictures: Pictures of an epoch, rounded down to whole batches.
+        rounds: In each, every program trains once.
+        epochs: Epochs counted of each training, after a first one.
+        imgsz: Side of the network's picture, px.
+        batch: Pictures of a batch.
+        threads: Of the network, for every program.
+        section: Name of the section, to keep several machines side by side.
+    """
     console, names = Console(), peer or ["ultralytics"]
     # Not resolved: an environment's Python is a link to another one.
     python = peer_python.absolute()
@@ -238,11 +248,16 @@ def main(
         measured = replace(measured, notes=tuple(note or ()))
         put_section(out, section, training_text(measured, f"python -m engines.bench.training {' '.join(words)}"))
     except EnginesError as error:
-        typer.echo(f"bench: {error}", err=True)
-        raise typer.Exit(error.exit_code or 1) from None
+        sys.stderr.write(f"bench: {error}\n")
+        return error.exit_code
     print_training(measured, console)
     console.print(f"Written into {out}.", highlight=False)
+    return 0
 
+
+app = App(
+    name="python -m engines.bench.training", help_format="plaintext", default_command=main, default_parameter=Parameter(negative=())
+)
 
 if __name__ == "__main__":
-    typer.run(main)
+    sys.exit(app())

@@ -28,7 +28,7 @@ def tables(result: Evaluation) -> list[Table]:
 
 def _types(result: Evaluation) -> Table:
     headings = ("cells", "COCO\nAP", "COCO\nAP50", "YOLOv5\nAP", "YOLOv5\nAP50", "P", "R")
-    table = _table(f"{result.label}: {result.images} pictures", "type", headings)
+    table = _table("\n".join((f"{result.label}: scored: {result.scored.summary}", *result.notes)), "type", headings)
     coco, yolo = result.coco, result.yolo
     names = result.engine.taxonomy.classes
     for i, index in enumerate(yolo.classes):

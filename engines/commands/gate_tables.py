@@ -17,8 +17,8 @@ def gate_table(result: GateResult) -> Table:
     """What was measured, within 80 columns."""
     one, other = result.reference.evaluation, result.candidate.evaluation
     shown = table_of(
-        f"{other.engine.label} against {one.engine.label}",
-        f"{other.data}/{other.split}, {other.images} pictures",
+        "\n".join((f"{other.engine.label} against {one.engine.label}", f"scored: {other.scored.summary}", *other.notes)),
+        f"{other.data}/{other.split}",
         ("reference", "candidate", "lost", "allowed"),
         caption_justify="left",
         padding=(0, 1, 0, 0),

@@ -84,7 +84,7 @@ class SplitData(Sequence[LabelledImage]):
     def summary(self) -> str:
         """Such as "3 of 6 pictures; left out: 3 pictures without labels, 2 boxes without area"; only the number where all is used."""
         counts = Counter(fault.kind for fault in self.left_out)
-        used = f"{len(self)} pictures" if len(self) == self.pictures else f"{len(self)} of {self.pictures} pictures"
+        used = f"{'' if len(self) == self.pictures else f'{len(self)} of '}{self.pictures} picture{'s' * (self.pictures != 1)}"
         parts = [f"{number} {kind.plural if number > 1 else kind.title}" for kind, number in counts.items()]
         regions = f"; {self.regions} regions to ignore" if self.regions else ""
         return used + (f"; left out: {', '.join(parts)}" if parts else "") + regions

@@ -11,6 +11,7 @@ from engines.data.layout import Split
 from engines.data.pictures import Decoded
 from engines.pictures import folder_bits, list_folder, statement
 
+EXIF_TURN = "labels are read in the turned picture; if the labelling program ignored it, strip it"
 _KINDS = {"damaged": Kind.IMAGE_CORRUPT, "pages": Kind.IMAGE_PAGES}
 
 
@@ -27,8 +28,7 @@ def picture_findings(split: Split, decoded: Mapping[Path, Decoded]) -> Iterable[
             headers.append(one.header)
     turned = sum(header.turn != 1 for header in headers)
     if turned:
-        words = "labels are read in the turned picture; if the labelling program ignored it, strip it"
-        yield Fault(Kind.IMAGE_TURNED, Place(folder), f"{turned} pictures bear an EXIF turn; {words}")
+        yield Fault(Kind.IMAGE_TURNED, Place(folder), f"{turned} pictures bear an EXIF turn; {EXIF_TURN}")
     bits = folder_bits(folder) if any(header.stored_bits > 8 for header in headers) else 8
     if words := statement(folder.name, (replace(header, turn=1) for header in headers), bits):
         yield Fault(Kind.IMAGE_UNUSUAL, Place(folder), words)

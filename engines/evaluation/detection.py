@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.decode import AP_THRESHOLDS, box_iou
+from engines.decode import AP_THRESHOLDS, suppress
 from engines.detections import Int64
 from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Float64, Judged, Ranking, coco
 from engines.taxonomy import Taxonomy
@@ -116,13 +116,7 @@ def white_cells(judged: Judged, taxonomy: Taxonomy) -> Judged:
     told, labelled = (~np.isin(c, artefacts) for c in (judged.classes, judged.truth_classes))
     boxes_px, scores = judged.boxes_px[told], judged.scores[told]
     order = np.argsort(-scores, kind="stable")
-    overlapping = box_iou(boxes_px, boxes_px) > AP_THRESHOLDS.iou
-    alive, keep = np.ones(len(order), bool), []
-    for index in order:
-        if alive[index]:
-            keep.append(index)
-            alive &= ~overlapping[index]
-    kept = np.array(keep, np.int64)
+    kept = order[suppress(boxes_px[order].astype(np.float64), AP_THRESHOLDS.iou, len(order))[0]]
     truth_boxes_px = judged.truth_boxes_px[labelled]
     one, none = np.zeros(len(kept), np.int64), np.zeros(len(truth_boxes_px), np.int64)
     return Judged(boxes_px[kept], scores[kept], one, truth_boxes_px, none, judged.ignored_px)

@@ -14,6 +14,7 @@ from matplotlib.patheffects import withStroke
 
 from engines.detections import Float32, Image
 from engines.evaluation.picture import Example
+from engines.files import printable
 from engines.pictures import read_image
 from engines.plot_style import BLUE, INK, ORANGE, RED, SOFT, Dash, headline, style
 
@@ -25,6 +26,7 @@ RIGHT: Pen = (BLUE, "-")
 OTHER_TYPE: Pen = (ORANGE, "-")
 MISSED: Pen = (RED, (0, (3, 2)))
 INVENTED: Pen = (RED, (0, (1, 1.3)))
+IGNORED: Pen = (SOFT, (0, (5, 4)))
 KEY = (
     (RIGHT, "found, right type"),
     (OTHER_TYPE, "found, another type"),
@@ -82,7 +84,7 @@ def examples(chosen: Sequence[tuple[str, Example]], names: Sequence[str], label:
             axes.set_axis_off()
         for pair, (word, example), (image, scale) in zip(panels.reshape(-1, 2), chosen, read, strict=False):
             _draw(pair, example, image, scale, names)
-            pair[0].set_title(f"{word}: {example.path.name}", fontsize=9)
+            pair[0].set_title(f"{word}: {printable(example.path.name)}", fontsize=9)
             pair[1].set_title(f"{summary(example)} (F1 {example.agreement:.2f})", fontsize=9, fontweight="normal", color=SOFT)
         lines = [Line2D([], [], color=colour, linestyle=dash, linewidth=2.4) for (colour, dash), _ in KEY]
         figure.legend(lines, [words for _, words in KEY], loc="outside lower left", ncols=4, fontsize=9)
@@ -111,6 +113,8 @@ def _draw(pair: Any, example: Example, image: Image, scale: float, names: Sequen
     left, right = pair
     for axes in pair:
         axes.imshow(image)
+        for region in example.ignored_px * scale:
+            _box(axes, region, "not counted", IGNORED, image)
     told = {int(d): int(t) for t, d in enumerate(example.partner) if d >= 0}
     for box, code, partner in zip(example.truth_boxes_px * scale, example.truth_classes, example.partner, strict=True):
         pen = MISSED if partner < 0 else RIGHT if example.classes[partner] == code else OTHER_TYPE
@@ -141,13 +145,17 @@ def _read(example: Example) -> tuple[Image, float]:
     return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8), scale
 
 
-def _box(axes: Any, box: Float32, words: str, pen: Pen, image: Image) -> None:
+def draw_box(axes: Any, box: Float32, pen: Pen, width: float, halo: float) -> None:
+    """The outline of a box x1 y1 x2 y2; halo: width of the white line beneath it, 0 for none."""
     x1, y1, x2, y2 = (float(v) for v in box)
-    colour, dash = pen
-    halo = [withStroke(linewidth=3.2, foreground="white")]
-    axes.add_patch(
-        Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.8, linestyle=dash, path_effects=halo)
-    )
+    white = [withStroke(linewidth=halo, foreground="white")] if halo else None
+    style = {"edgecolor": pen[0], "linestyle": pen[1], "linewidth": width, "path_effects": white}
+    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, **style))
+
+
+def _box(axes: Any, box: Float32, words: str, pen: Pen, image: Image) -> None:
+    draw_box(axes, box, pen, 1.8, 3.2)
+    x1, y1, x2, y2 = (float(v) for v in box)
     above = y1 > 0.05 * image.shape[0]
     # Kept inside the picture: near the right edge the words end where the box ends.
     right = x1 > 0.72 * image.shape[1]

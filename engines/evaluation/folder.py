@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from engines.data.leukemiaattri import LabelledImage, has_labels, read_split
+from engines.data.leukemiaattri import LabelledImage, SplitData, has_labels, read_split
+from engines.data.look_alikes import field_units
+from engines.data.picture_check import EXIF_TURN
 from engines.errors import DataError
 from engines.evaluation.attributes import confusion, published_scores, score_attributes, two_valued
 from engines.evaluation.detection import BothRules, coco_ap, frequent_types, white_cells, yolo_ap
@@ -16,10 +19,13 @@ from engines.evaluation.intervals import RESAMPLES, bootstrap
 from engines.evaluation.picture import PictureResult, judge_picture
 from engines.evaluation.result import Evaluation, Published, Use
 from engines.evaluation.working_point import BoxLimits, WorkingPoint, coco_boxes, type_confusion
+from engines.pictures import inspect_picture
 from engines.runtime.engine import NetworkEngine
 
 Progress = Callable[[int, int], None]
 """Called with (pictures done, pictures in all)."""
+NEAR_ZERO = 0.05
+"""mAP50 below which labels and pictures hardly lie on each other."""
 
 
 def evaluate_folder(
@@ -45,7 +51,10 @@ def evaluate_pictures(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Evaluation:
-    """Scores an open engine on labelled pictures, one or more; data, split: what they are called. The rest as `evaluate_folder`."""
+    """Scores an open engine on labelled pictures, one or more; data, split: what they are called. The rest as `evaluate_folder`.
+
+    A `SplitData` brings what was left out with it.
+    """
     if not pictures:
         raise DataError(f"{data}/{split}: no picture to score on. Name another folder or split.")
     results = []
@@ -53,16 +62,26 @@ def evaluate_pictures(
         results.append(judge_picture(engine, picture))
         if progress is not None:
             progress(done, len(pictures))
-    return score(engine, results, data, split, resamples, seed)
+    result = score(engine, results, data, split, resamples, seed, pictures)
+    if result.coco.map50 < NEAR_ZERO and all(inspect_picture(picture.path).turn != 1 for picture in pictures):
+        return replace(result, notes=(*result.notes, f"All {len(pictures)} pictures bear an EXIF turn; {EXIF_TURN}."))
+    return result
 
 
 def score(
-    engine: NetworkEngine, results: Sequence[PictureResult], data: str, split: str, resamples: int = RESAMPLES, seed: int = 0
+    engine: NetworkEngine,
+    results: Sequence[PictureResult],
+    data: str,
+    split: str,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    pictures: Sequence[LabelledImage] = (),
 ) -> Evaluation:
-    """The evaluation of what an engine said of pictures; needs the engine only for what it tells of itself."""
+    """The evaluation of what an engine said of `pictures`; needs the engine only for what it tells of itself."""
     taxonomy = engine.info.taxonomy
     judged = [r.judged for r in results]
     white = [white_cells(j, taxonomy) for j in judged]
+    limits = BoxLimits.of(results, white, engine.thresholds)
     yolo, boxes = yolo_ap(judged), coco_boxes(engine.thresholds)
     names, patients_known = films_of([r.shown.path.name for r in results])
     films = score_films(names, [r.shown.truth_classes for r in results], [r.shown.classes for r in results], taxonomy)
@@ -73,8 +92,8 @@ def score(
     keys = [taxonomy.attributes[i].key for i in two_valued(taxonomy)]
     intervals = None
     if resamples:
-        # Each picture is a unit of its own where no name gives a patient.
-        units = names if patients_known else [str(i) for i in range(len(results))]
+        # Each field is a unit of its own where no name gives a patient, with all its copies.
+        units = names if patients_known else field_units([r.shown.path for r in results], by_patient=False)
         often = frequent_types(yolo, taxonomy)
         intervals = bootstrap(results, white, units, films if patients_known else None, often, taxonomy, resamples, seed, boxes)
     return Evaluation(
@@ -93,7 +112,9 @@ def score(
             found=sum(int((r.shown.partner >= 0).sum()) for r in results),
             right_type=sum(r.shown.right for r in results),
         ),
-        box_limits=BoxLimits.of(results, white, engine.thresholds),
+        box_limits=limits,
+        scored=pictures if isinstance(pictures, SplitData) else SplitData(tuple(pictures), len(results)),
+        notes=(limits.words,) if limits.words else (),
         confusion=type_confusion(results, taxonomy),
         attributes=score_attributes(labels, probabilities, taxonomy),
         attribute_confusions={

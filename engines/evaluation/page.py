@@ -17,7 +17,7 @@ from engines.evaluation.intervals import IN_WORDS, LEVEL, Interval
 from engines.evaluation.picture import ap_thresholds
 from engines.evaluation.plots import rendered
 from engines.evaluation.result import Evaluation
-from engines.files import make_folder, write_result
+from engines.files import make_folder, printable, write_result
 from engines.pages import data_uri, page_template
 from engines.plot_style import DPI, jpeg
 
@@ -32,36 +32,6 @@ _KINDS = {
     "typical": "Around the middle",
     "worst": "The worst",
 }
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One of the large figures at the top of the page: a score, what it is called, and its interval where there is one."""
-
-    name: str
-    value: str
-    small: str
-    interval: str
-
-
-@dataclass(frozen=True)
-class Bar:
-    """An interval as drawn: score, its ends, and where they lie on the 0 to 100 per cent of a line from 0 to 1."""
-
-    words: str
-    interval: Interval
-    left: float
-    width: float
-    at: float
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One example picture: its name, what is said of it, and the pair of pictures as data."""
-
-    name: str
-    words: str
-    uri: str
 
 
 @dataclass(frozen=True)
@@ -124,7 +94,8 @@ def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.1f}"
 
 
-def _figures(result: Evaluation) -> list[Figure]:
+def _figures(result: Evaluation) -> list[tuple[str, str, str, str]]:
+    """The large figures at the top: a score's name, the score, what is said of it, and its interval where there is one."""
     point, each = result.working_point, {} if result.intervals is None else result.intervals.each
 
     def between(key: str) -> str:
@@ -132,26 +103,23 @@ def _figures(result: Evaluation) -> list[Figure]:
         return "" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
 
     figures = [
-        Figure("mAP50-95, COCO", number(result.coco.map5095), f"mAP50 {number(result.coco.map50)}", between("coco_map5095")),
-        Figure("mAP50-95, YOLOv5", number(result.yolo.map5095), f"mAP50 {number(result.yolo.map50)}", between("yolov5_map5095")),
-        Figure("White cell or background", number(result.wbc.coco.map50), "AP50, COCO", between("wbc_coco_ap50")),
-        Figure("Cells found", number(point.recall), f"{point.found} of {point.cells}", between("recall")),
-        Figure("Right type, of these", number(point.type_accuracy), f"{point.right_type} of {point.found}", between("type_accuracy")),
+        ("mAP50-95, COCO", number(result.coco.map5095), f"mAP50 {number(result.coco.map50)}", between("coco_map5095")),
+        ("mAP50-95, YOLOv5", number(result.yolo.map5095), f"mAP50 {number(result.yolo.map50)}", between("yolov5_map5095")),
+        ("White cell or background", number(result.wbc.coco.map50), "AP50, COCO", between("wbc_coco_ap50")),
+        ("Cells found", number(point.recall), f"{point.found} of {point.cells}", between("recall")),
+        ("Right type, of these", number(point.type_accuracy), f"{point.right_type} of {point.found}", between("type_accuracy")),
     ]
     mean = mean_scores(result.attributes)
     if not math.isnan(mean["f1"]):
         chance = f"chance {number(mean['chance_f1'])}"
-        figures.append(Figure("Attributes: mean F1", number(mean["f1"]), chance, between("attribute_f1")))
+        figures.append(("Attributes: mean F1", number(mean["f1"]), chance, between("attribute_f1")))
     return figures
 
 
-def _bars(result: Evaluation) -> list[Bar]:
+def _bars(result: Evaluation) -> list[tuple[str, Interval]]:
+    """Intervals as drawn on a line from 0 to 1, in the order of reading."""
     each = {} if result.intervals is None else result.intervals.each
-    return [
-        Bar(words, each[key], 100 * each[key].low, 100 * (each[key].high - each[key].low), 100 * each[key].value)
-        for key, words in IN_WORDS.items()
-        if key in each and not math.isnan(each[key].low)
-    ]
+    return [(words, each[key]) for key, words in IN_WORDS.items() if key in each and not math.isnan(each[key].low)]
 
 
 def _film_words(result: Evaluation, film: FilmScore) -> dict[str, str]:
@@ -165,14 +133,14 @@ def _film_words(result: Evaluation, film: FilmScore) -> dict[str, str]:
     }
 
 
-def _examples(result: Evaluation) -> tuple[list[tuple[str, list[Shown]]], bool]:
-    """Headings with their pictures, and whether the pictures are small enough for two pairs a row."""
+def _examples(result: Evaluation) -> tuple[list[tuple[str, list[tuple[str, str, str]]]], bool]:
+    """Headings with their pictures (name, words, the pair as data), and whether they are small enough for two pairs a row."""
     chosen = choose(result.examples)
     names = result.engine.taxonomy.classes
     small = all(max(image_size_hw(example.path)) <= _SMALL_PX for _, example in chosen)
-    groups: dict[str, list[Shown]] = {}
+    groups: dict[str, list[tuple[str, str, str]]] = {}
     for kind, example in chosen:
         figure = example_pair(example, names, _PAIR_INCHES[small])
-        shown = Shown(example.path.name, f"{summary(example)}, F1 {example.agreement:.2f}", data_uri(jpeg(figure)))
+        shown = (printable(example.path.name), f"{summary(example)}, F1 {example.agreement:.2f}", data_uri(jpeg(figure)))
         groups.setdefault(_KINDS[kind], []).append(shown)
     return list(groups.items()), small

@@ -4,22 +4,19 @@ single cells that the two tell differently."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 
 from engines.decode import box_iou
 from engines.detections import Float32, Image, Int64
-from engines.evaluation.examples import short
-from engines.evaluation.pairs import Agreement, Disagreement, PicturePairs
+from engines.evaluation.examples import Pen, draw_box, short
+from engines.evaluation.pairs import Agreement, Disagreement
+from engines.evaluation.plots import matrix
 from engines.pictures import read_image
-from engines.plot_style import BLUE, BLUES, FAINT, GREEN, INK, LINE, RED, SOFT, Dash, headline, style
+from engines.plot_style import BLUE, GREEN, INK, RED, headline, style
 
-Pen = tuple[str, Dash]
 REFERENCE: Pen = (BLUE, "-")
 CANDIDATE: Pen = (RED, (0, (3, 2)))
 TRUTH: Pen = (GREEN, (0, (1, 1.3)))
@@ -51,8 +48,8 @@ def confusions(reference: Int64, candidate: Int64, names: Sequence[str], label: 
         side = _CELL_INCHES * len(rows)
         figure = Figure(figsize=(1.9 + 2 * side, 0.95 + side), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
-        _matrix(left, one, None, labels, words)
-        _matrix(right, other, other - one, labels, words)
+        matrix(left, one, labels, words, corner=True)
+        matrix(right, other, labels, words, corner=True, more=other - one)
         left.set_xlabel("told by the reference", color=INK)
         right.set_xlabel("told by the candidate", color=INK)
         note = f"{label}\nRows: labelled (cells). Shade: share of the row. Signed: cells more or fewer than by the reference."
@@ -90,7 +87,7 @@ def crop(shown: Disagreement, names: Sequence[str]) -> Figure:
     Raises DataError naming a picture that cannot be read any more.
     """
     pairs = shown.pairs
-    image = _read(pairs)
+    image = np.ascontiguousarray(read_image(pairs.told.path)[:, :, ::-1])
     mine, its, truth = _boxes(shown)
     x, y, side = _window(np.concatenate([b[None] for b in (mine, its, truth) if b is not None]), image)
     with style():
@@ -107,7 +104,8 @@ def crop(shown: Disagreement, names: Sequence[str]) -> Figure:
             (other.boxes_px, its, CANDIDATE),
         ):
             for box in boxes:
-                _draw(axes, box, pen, chosen is not None and np.array_equal(box, chosen))
+                thick = chosen is not None and np.array_equal(box, chosen)
+                draw_box(axes, box, pen, 2 if thick else 0.9, 3.4 if thick else 0)
         for row, ((pen, who), words) in enumerate(zip(KEY, _words(shown, names, truth), strict=True)):
             at = (_LINES_INCHES - 0.13 - 0.19 * row) / height
             figure.add_artist(Line2D([0.02, 0.13], [at, at], color=pen[0], linestyle=pen[1], linewidth=2.2))
@@ -147,60 +145,3 @@ def _window(boxes_px: Float32, image: Image) -> tuple[float, float, float]:
         at = (float(start) + float(end) - side) / 2
         corner.append((room - side) / 2 if side >= room else min(max(at, 0.0), room - side))
     return corner[0], corner[1], side
-
-
-def _draw(axes: Any, box: Float32, pen: Pen, chosen: bool) -> None:
-    x1, y1, x2, y2 = (float(v) for v in box)
-    colour, dash = pen
-    axes.add_patch(
-        Rectangle(
-            (x1, y1),
-            x2 - x1,
-            y2 - y1,
-            fill=False,
-            edgecolor=colour,
-            linewidth=2 if chosen else 0.9,
-            linestyle=dash,
-            path_effects=[withStroke(linewidth=3.4, foreground="white")] if chosen else None,
-        )
-    )
-
-
-def _matrix(axes: Any, counts: Int64, more: Int64 | None, rows: Sequence[str], columns: Sequence[str]) -> None:
-    """Counts in cells shaded by their share of the row, with what changed; nobody counts background told of background."""
-    total = counts.sum(1, keepdims=True)
-    share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
-    last = len(columns) - 1
-    axes.imshow(share, cmap=BLUES, vmin=0, vmax=1, aspect="equal")
-    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(len(rows)), rows)
-    axes.xaxis.tick_top()
-    axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_xticks(np.arange(-0.5, len(columns)), minor=True)
-    axes.set_yticks(np.arange(-0.5, len(rows)), minor=True)
-    axes.grid(which="minor", color=LINE, linewidth=0.6)
-    axes.tick_params(which="minor", length=0)
-    for i, j in np.ndindex(counts.shape):
-        changed = 0 if more is None else int(more[i, j])
-        dark = share[i, j] > 0.55
-        if i == j == last:
-            axes.text(j, i, "-", ha="center", va="center", color=FAINT)
-        elif counts[i, j] or changed:
-            axes.text(
-                j, i - (0.14 if changed else 0), str(counts[i, j]), ha="center", va="center", fontsize=8, color="white" if dark else INK
-            )
-        if changed:
-            axes.text(
-                j, i + 0.24, f"{changed:+d}", ha="center", va="center", fontsize=7, fontweight="bold", color="white" if dark else INK
-            )
-    for i in range(last):
-        axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=SOFT, linewidth=1.1, zorder=3))
-    for line in (axes.axhline, axes.axvline):
-        line(last - 0.5, color=SOFT, linewidth=1.1)
-
-
-def _read(pairs: PicturePairs) -> Image:
-    """The picture in RGB."""
-    return np.ascontiguousarray(read_image(pairs.told.path)[:, :, ::-1])

@@ -93,7 +93,7 @@ def confusion(counts: Int64, names: Sequence[str], label: str) -> Figure:
         title = f"{label}\nRows: labelled (cells). Columns: told. Shade: share of the row. Background: not found, or no cell."
         if absent:
             title += "\n" + textwrap.fill("Neither labelled nor told: " + ", ".join(absent), 100)
-        _matrix(axes, shown, rows_words, words, corner=True)
+        matrix(axes, shown, rows_words, words, corner=True)
         headline(figure, "Types: labelled and told", title)
         return figure
 
@@ -107,7 +107,7 @@ def attribute_confusions(attributes: Mapping[str, tuple[Sequence[str], Int64]], 
         figure = Figure(figsize=(2.75 * columns + 0.3, 2.6 * rows + 0.8), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, (name, (words, counts)) in zip(panels, stated.items(), strict=False):
-            _matrix(axes, counts, words, words, large=True)
+            matrix(axes, counts, words, words, large=True)
             axes.set_title(name)
         for axes in panels[len(stated) :]:
             axes.set_axis_off()
@@ -238,8 +238,19 @@ def _legend(axes: Any, title: str) -> None:
     )
 
 
-def _matrix(axes: Any, counts: Int64, rows: Sequence[str], columns: Sequence[str], corner: bool = False, large: bool = False) -> None:
-    """Counts in cells shaded by their share of the row. corner: the last cell cannot hold a count, since nobody counts background."""
+def matrix(
+    axes: Any,
+    counts: Int64,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    corner: bool = False,
+    large: bool = False,
+    more: Int64 | None = None,
+) -> None:
+    """Counts in cells shaded by their share of the row. corner: the last cell cannot hold a count, since nobody counts background.
+
+    more: how much each count differs from another's, written beneath it where it does.
+    """
     total = counts.sum(1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
     axes.imshow(share, cmap=BLUES, vmin=0, vmax=1, aspect="equal" if corner else "auto")
@@ -256,11 +267,15 @@ def _matrix(axes: Any, counts: Int64, rows: Sequence[str], columns: Sequence[str
     axes.grid(which="minor", color="white" if large else LINE, linewidth=2 if large else 0.6)
     axes.tick_params(which="minor", length=0)
     for i, j in np.ndindex(counts.shape):
+        changed, colour = 0 if more is None else int(more[i, j]), "white" if share[i, j] > 0.55 else INK
         if corner and i == j == len(rows) - 1:
             axes.text(j, i, "-", ha="center", va="center", color=FAINT)
-        elif counts[i, j] or large:
+        elif counts[i, j] or large or changed:
             words = f"{counts[i, j]}\n{share[i, j]:.0%}" if large else str(counts[i, j])
-            axes.text(j, i, words, ha="center", va="center", fontsize=9 if large else 8, color="white" if share[i, j] > 0.55 else INK)
+            up = 0.14 if changed else 0
+            axes.text(j, i - up, words, ha="center", va="center", fontsize=9 if large else 8, color=colour)
+        if changed:
+            axes.text(j, i + 0.24, f"{changed:+d}", ha="center", va="center", fontsize=7, fontweight="bold", color=colour)
     if corner:
         for i in range(len(rows) - 1):
             axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=SOFT, linewidth=1.1, zorder=3))

@@ -23,6 +23,7 @@ class EvaluateRequest(Request):
     resamples: Annotated[int, Option("Draws for the 95 % intervals; 0 for none.", low=0)] = 1000
     seed: Annotated[int, Option("Of these draws.", low=0)] = 0
     confidence: Annotated[float | None, Option("Working point; else the bundle's, or 0.25.")] = None
+    max_boxes: Annotated[int | None, Option("Boxes a picture; else the bundle's, or 300. More than 300 hold for AP too.", low=1)] = None
     side_px: Annotated[int | None, Option("Side of the network's input, px; for weights. [default: 640]", name="--input")] = None
     scale_up: Annotated[bool | None, Option("Enlarge small pictures to the input; for weights.")] = None
     device: Annotated[str | None, Option("cpu or cuda; for weights. [default: cpu]")] = None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.data.leukemiaattri import SplitData
 from engines.detections import Int64
 from engines.evaluation.attributes import MIN_IOU, AttributeScore, PublishedScore, mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS, AveragePrecision, BothRules, YoloResult, frequent_types
@@ -48,7 +49,8 @@ class Evaluation:
 
     yolo, coco: AP of each type. wbc: white cell against background, all types as one. films: a score each; patients_known: whether
     films are patients, or all pictures one film. confusion: (C + 1, C + 1) int64 at the working point, rows labelled, columns told, the
-    last of each background. attribute_confusions: by key, (V, V). intervals: None where none were asked for. median_ms: milliseconds of
+    last of each background. box_limits: which were reached. scored: the pictures, and what was left out of them. notes: what must be
+    read before the scores. attribute_confusions: by key, (V, V). intervals: None where none were asked for. median_ms: milliseconds of
     each stage, medians over the pictures, on this machine.
     """
 
@@ -62,6 +64,8 @@ class Evaluation:
     wbc_cells: int
     working_point: WorkingPoint
     box_limits: BoxLimits
+    scored: SplitData
+    notes: tuple[str, ...]
     confusion: Int64
     attributes: dict[str, AttributeScore]
     attribute_confusions: Mapping[str, Int64]
@@ -131,7 +135,15 @@ class Evaluation:
             {
                 "notice": NOTICE,
                 "engine": self._engine(),
-                "data": {"name": self.data, "split": self.split, "images": self.images, "cells": point.cells},
+                "data": {
+                    "name": self.data,
+                    "split": self.split,
+                    "images": self.images,
+                    "cells": point.cells,
+                    "notes": self.notes,
+                    "scored": self.scored.summary,
+                    **self.scored.to_dict(),
+                },
                 "detection": self._detection(),
                 "working_point": {
                     **asdict(point),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from engines.data.leukemiaattri import LabelledImage
 from engines.decode import Thresholds
 from engines.errors import DataError
-from engines.evaluation.folder import evaluate_folder
+from engines.evaluation.folder import evaluate_folder, evaluate_pictures
 from engines.evaluation.request import EvaluateRequest
 from engines.evaluation.result import Evaluation
 from engines.files import write_json
@@ -36,7 +38,10 @@ def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateR
     for folder in (request.csv, request.page):
         if folder is not None and folder.exists() and not folder.is_dir():
             raise DataError(f"{folder}: a file of that name is there already. Name a folder.")
-    with _open(request) as engine:
+    engine = _open(request)
+    if request.max_boxes is not None:
+        engine.thresholds = replace(engine.thresholds, max_detections=request.max_boxes)
+    with engine:
         if request.taxonomy is not None and read_taxonomy(request.taxonomy).meaning != engine.info.taxonomy.meaning:
             raise DataError(f"--taxonomy {request.taxonomy}: {request.model} was trained with other types or attributes; leave it out")
         progress = reporter.counter(f"{engine.info.label} on {request.data.name}/{request.split}")
@@ -54,6 +59,20 @@ def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateR
 
         written.append(write_page(result, request.page, created))
     return EvaluateResult(result, tuple(written))
+
+
+def write_pages(
+    engine: NetworkEngine, sets: Mapping[str, Sequence[LabelledImage]], folder: Path, reporter: Reporter = SILENT
+) -> tuple[Path, ...]:
+    """Score an open engine on each val split, by the name of its data, and write a page of it into `folder`/NAME."""
+    from engines.evaluation.page import write_page
+
+    pages = []
+    for name, images in sets.items():
+        result = evaluate_pictures(engine, images, name, "val", reporter.counter(f"judging {engine.info.name} on {name}"))
+        pages.append(write_page(result, folder / name.replace("/", "-"), datetime.now(timezone.utc)))
+        reporter.message(f"written: {pages[-1]}")
+    return tuple(pages)
 
 
 def _open(request: EvaluateRequest) -> NetworkEngine:

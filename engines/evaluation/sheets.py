@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,8 @@ from engines.files import make_folder, write_result
 from engines.pages import NOTICE
 
 Row = dict[str, Any]
+Plain = dict[str, Any]
+"""An evaluation as `Evaluation.to_dict` gives it."""
 
 
 def write_sheets(result: Evaluation, folder: Path) -> list[Path]:
@@ -24,17 +24,18 @@ def write_sheets(result: Evaluation, folder: Path) -> list[Path]:
     films.csv has one row for each film and type, and one of type "all" for the film as a whole. Raises DataError naming the file.
     """
     make_folder(folder)
+    plain = result.to_dict()
     sheets: Mapping[str, Iterator[Row]] = {
-        "types.csv": _types(result),
-        "attributes.csv": _attributes(result),
-        "films.csv": _films(result),
-        "intervals.csv": _intervals(result),
+        "types.csv": _types(plain),
+        "attributes.csv": _attributes(plain),
+        "films.csv": _films(plain),
+        "intervals.csv": _intervals(plain),
     }
     written = []
     for name, rows in sheets.items():
         text = _text(result, list(rows))
         if text:
-            write_result(folder / name, text.encode())
+            write_result(folder / name, text)
             written.append(folder / name)
     return written
 
@@ -58,78 +59,50 @@ def _text(result: Evaluation, rows: list[Row]) -> str:
     return buffer.getvalue()
 
 
-def _types(result: Evaluation) -> Iterator[Row]:
+def _types(plain: Plain) -> Iterator[Row]:
     """Types, then three means; precision, recall and F1 are those of YOLOv5's rule at its one best confidence."""
-    yolo, coco, names = result.yolo, result.coco, result.engine.taxonomy.classes
-    for i, code in enumerate(yolo.classes):
-        yield {
-            "type": names[code],
-            "cells": int(yolo.truths[i]),
-            "coco_ap5095": coco.ap5095[i],
-            "coco_ap50": coco.ap50[i],
-            "yolov5_ap5095": yolo.ap5095[i],
-            "yolov5_ap50": yolo.ap50[i],
-            "yolov5_precision": yolo.precision[i],
-            "yolov5_recall": yolo.recall[i],
-            "yolov5_f1": yolo.f1[i],
-        }
-    cells = {int(code): int(n) for code, n in zip(yolo.classes, yolo.truths, strict=True)}
-    frequent = result.frequent
-    for name, count, of_yolo, of_coco in (
-        ("mean", sum(cells.values()), yolo, coco),
-        (f"frequent (at least {FREQUENT_CELLS} cells)", sum(cells[c] for c in result.frequent_types), frequent.yolo, frequent.coco),
-        ("wbc (white cell against background)", result.wbc_cells, result.wbc.yolo, result.wbc.coco),
+    scores, others = ("coco_ap5095", "coco_ap50", "yolov5_ap5095", "yolov5_ap50"), ("precision", "recall", "f1")
+    detection = plain["detection"]
+    for name, one in detection["classes"].items():
+        yield {"type": name, "cells": one["cells"], **{k: one[k] for k in scores}, **{f"yolov5_{k}": one[k] for k in others}}
+    cells = {name: one["cells"] for name, one in detection["classes"].items()}
+    frequent, wbc = detection["frequent"], detection["wbc"]
+    for name, count, of, prefix in (
+        ("mean", sum(cells.values()), detection, "m"),
+        (f"frequent (at least {FREQUENT_CELLS} cells)", sum(cells[t] for t in frequent["types"]), frequent, "m"),
+        ("wbc (white cell against background)", wbc["cells"], wbc, ""),
     ):
-        yield {
-            "type": name,
-            "cells": count,
-            "coco_ap5095": of_coco.map5095,
-            "coco_ap50": of_coco.map50,
-            "yolov5_ap5095": of_yolo.map5095,
-            "yolov5_ap50": of_yolo.map50,
-            **dict.fromkeys(("yolov5_precision", "yolov5_recall", "yolov5_f1"), math.nan),
-        }
+        means = {k: of[k.split("_")[0]][prefix + k.split("_")[1]] for k in scores}
+        yield {"type": name, "cells": count, **means, **dict.fromkeys((f"yolov5_{k}" for k in others), None)}
 
 
-def _attributes(result: Evaluation) -> Iterator[Row]:
-    for attribute in result.engine.taxonomy.attributes:
-        published = result.published.scores.get(attribute.key)
-        fields = ("accuracy", "precision", "recall", "f1")
-        given = dict.fromkeys(fields, math.nan) if published is None else asdict(published)
-        yield {
-            "attribute": attribute.key,
-            **asdict(result.attributes[attribute.key]),
-            **{f"published_rule_{field}": given[field] for field in fields},
-        }
+def _attributes(plain: Plain) -> Iterator[Row]:
+    published = plain["attributes"]["published_rule"]["each"]
+    for key, one in plain["attributes"]["each"].items():
+        given = published.get(key, {})
+        yield {"attribute": key, **one, **{f"published_rule_{k}": given.get(k) for k in ("accuracy", "precision", "recall", "f1")}}
 
 
-def _films(result: Evaluation) -> Iterator[Row]:
-    names = result.engine.taxonomy.classes
-    for film in result.films:
-        told, labelled = (int(side.sum()) for side in (film.told, film.labelled))
+def _films(plain: Plain) -> Iterator[Row]:
+    for film in plain["films"]["each"]:
         whole = {
-            "most_labelled": " / ".join(names[i] for i in film.most_labelled),
-            "most_told": " / ".join(names[i] for i in film.most_told),
-            "most_right": "" if film.most_right is None else str(film.most_right).lower(),
-            "total_variation": film.total_variation,
-            "l1": film.l1,
+            "most_labelled": " / ".join(film["most_labelled"]),
+            "most_told": " / ".join(film["most_told"]),
+            "most_right": "" if film["most_right"] is None else str(film["most_right"]).lower(),
+            "total_variation": film["total_variation"],
+            "l1": film["l1"],
         }
-        head = {"film": film.film, "pictures": film.pictures}
-        yield {**head, "type": "all", "labelled": labelled, "told": told, "difference_pp": math.nan, **whole}
-        for i, name in enumerate(names):
-            if film.labelled[i] or film.told[i]:
-                numbers = {"labelled": int(film.labelled[i]), "told": int(film.told[i]), "difference_pp": film.difference_pp[i]}
-                yield {**head, "type": name, **numbers, **dict.fromkeys(whole, "")}
+        head = {"film": film["film"], "pictures": film["pictures"]}
+        yield {**head, "type": "all", "labelled": film["labelled"], "told": film["told"], "difference_pp": None, **whole}
+        for name, numbers in film["types"].items():
+            yield {**head, "type": name, **numbers, **dict.fromkeys(whole, "")}
 
 
-def _intervals(result: Evaluation) -> Iterator[Row]:
-    if result.intervals is None:
-        return
-    for name, interval in result.intervals.each.items():
-        yield {"score": name, **asdict(interval), "unit": result.intervals.unit, "units": result.intervals.units}
+def _intervals(plain: Plain) -> Iterator[Row]:
+    intervals = plain["intervals"] or {"each": {}}
+    for name, interval in intervals["each"].items():
+        yield {"score": name, **interval, "unit": intervals["unit"], "units": intervals["units"]}
 
 
 def _field(value: Any) -> Any:
-    if isinstance(value, float) and not isinstance(value, bool):  # numpy's float64 is one
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return value
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value

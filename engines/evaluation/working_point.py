@@ -144,23 +144,20 @@ class BoxLimits:
     @property
     def words(self) -> str:
         """What must be said of the limits that were reached, and the way out; "" where none was."""
+        shown, looked, coco, white = self.working_point, self.yolov5, self.coco, self.coco_wbc
         said = []
-        if self.working_point.pictures:
-            said.append(f"{_reached(self.working_point)} at the working point")
-        if self.yolov5.pictures:
-            said.append(f"{_reached(self.yolov5)} of AP")
-        for limit, of in ((self.coco, "a type"), (self.coco_wbc, "white cells")):
-            if limit.pictures:
-                words = f"COCO's rule looks at {limit.boxes} boxes of {of} a picture"
-                said.append(f"{words}: recall can be at most {limit.recall_at_most:.3f}")
-        return "; ".join(said) + ". Raise it: --max-boxes." if said else ""
+        if shown.pictures:
+            pictures = "1 picture" if shown.pictures == 1 else f"{shown.pictures} pictures"
+            cost = f"recall can be at most {shown.recall_at_most:.3f}" if shown.recall_at_most < 1 else "the weakest are not counted"
+            said.append(f"{pictures} reached the limit of {shown.boxes} boxes at the working point: {cost}.")
+        if looked.pictures:
+            said.append(f"AP is over {looked.boxes} boxes a picture: recall at most {looked.recall_at_most:.3f} there.")
+        if coco.pictures or white.pictures:
+            most = f"{coco.recall_at_most:.3f} there ({white.recall_at_most:.3f} with all types as one)"
+            said.append(f"COCO's rule looks at {coco.boxes} boxes of a type and picture: recall at most {most}.")
+        return " ".join([*said, "Raise the limit: --max-boxes."]) if said else ""
 
 
 def coco_boxes(working: Thresholds) -> int:
     """Boxes of a type and picture that COCO's rule looks at: its own 100, or as many as the engine shows where that was raised."""
     return COCO_BOXES if working.max_detections <= AP_THRESHOLDS.max_detections else working.max_detections
-
-
-def _reached(limit: BoxLimit) -> str:
-    pictures = "1 picture" if limit.pictures == 1 else f"{limit.pictures} pictures"
-    return f"{pictures} reached the limit of {limit.boxes} boxes: recall can be at most {limit.recall_at_most:.3f}"

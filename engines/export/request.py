@@ -22,6 +22,7 @@ class ExportRequest(Request):
     side_px: Annotated[int, Option("Side of the network's input in px, a multiple of 32.", name="--input", low=32)] = 640
     confidence: Annotated[float, Option(low=0.001, high=0.999)] = 0.25
     iou: Annotated[float, Option(low=0.01, high=0.99)] = 0.45
+    max_boxes: Annotated[int, Option("Boxes that the engine returns of one picture at most.", low=1)] = 300
     scale_up: Annotated[bool, Option("Enlarge pictures that are smaller than the input.", off="--no-scale-up")] = True
     keep_weights: Annotated[bool, Option("Lay the weights beside the graphs.")] = False
     plain_scores: Annotated[bool, Option("Leave the variances of an adapted network out of its scores (and out of the graph).")] = False

@@ -35,7 +35,7 @@ def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
         read_card(request.card) if request.card else _card_of(request.out, state),
         (request.side_px, request.side_px),
         check_images(request.images, request.golden),
-        thresholds=Thresholds(confidence=request.confidence, iou=request.iou),
+        thresholds=Thresholds(request.confidence, request.iou, request.max_boxes),
         scale_up=request.scale_up,
         keep_weights=request.keep_weights,
         replace=request.replace,

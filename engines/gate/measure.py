@@ -180,7 +180,7 @@ def measure(
             unsound.append(picture.path.name)
         if progress is not None:
             progress(done, len(pictures))
-    return Measured(score(engine, results, data, split, resamples=0), tuple(unsound), golden_fault(engine))
+    return Measured(score(engine, results, data, split, resamples=0, pictures=pictures), tuple(unsound), golden_fault(engine))
 
 
 def map_points(engine: NetworkEngine, pictures: Sequence[LabelledImage], progress: Progress | None = None) -> float:

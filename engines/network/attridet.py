@@ -65,9 +65,8 @@ def copy_fitting(model: AttriDet, other: AttriDet) -> list[str]:
     and without variances the rows of boxes, objectness and classes fit each other.
     """
     given, left = other.state_dict(), []
-    rows = {"model.24.m": _class_rows, "attribute_head.fc3": _value_rows}
     for name, value in model.state_dict().items():
-        start, named = given.get(name), next((rows[layer] for layer in rows if name.startswith(f"{layer}.")), None)
+        start, named = given.get(name), next((_ROWS[layer] for layer in _ROWS if name.startswith(f"{layer}.")), None)
         if start is None or start.shape[1:] != value.shape[1:] or (named is None and start.shape != value.shape):
             left.append(name)
         elif named is None:
@@ -78,10 +77,7 @@ def copy_fitting(model: AttriDet, other: AttriDet) -> list[str]:
             found = dict(zip(named(other.taxonomy), theirs, strict=False))  # a layer may lack the last names: the variances
             for row, word in zip(ours, named(model.taxonomy), strict=False):
                 row.copy_(found.get(word, row))
-    for layer, named in rows.items():
-        known = named(other.taxonomy)
-        left += [f"{layer}, {name}" for name in dict.fromkeys(word[0] for word in named(model.taxonomy) if word not in known)]
-    return left
+    return left + unknown_to(other.taxonomy, model.taxonomy)
 
 
 def _class_rows(taxonomy: Taxonomy) -> list[tuple[str, ...]]:
@@ -92,6 +88,18 @@ def _class_rows(taxonomy: Taxonomy) -> list[tuple[str, ...]]:
 
 def _value_rows(taxonomy: Taxonomy) -> list[tuple[str, ...]]:
     return [(f"attribute {a.name}", a.key, value) for a in taxonomy.attributes for value in a.values]
+
+
+_ROWS = {"model.24.m": _class_rows, "attribute_head.fc3": _value_rows}
+
+
+def unknown_to(one: Taxonomy, other: Taxonomy) -> list[str]:
+    """Classes and attributes of `other` that `one` has not, or not with the same values, each behind the layer that tells them."""
+    found: list[str] = []
+    for layer, named in _ROWS.items():
+        known = named(one)
+        found += [f"{layer}, {name}" for name in dict.fromkeys(row[0] for row in named(other) if row not in known)]
+    return found
 
 
 def without_variances(model: AttriDet) -> AttriDet:

@@ -9,7 +9,7 @@ import torch
 
 from engines.errors import DataError
 from engines.files import atomic_write
-from engines.network import AttriDet, copy_fitting
+from engines.network import AttriDet
 from engines.network.weights import has_variances, load_weights
 from engines.taxonomy import Taxonomy
 
@@ -47,12 +47,3 @@ def load_network(path: Path) -> tuple[AttriDet, dict[str, Any]]:
 def load_any(path: Path) -> tuple[AttriDet, dict[str, Any]]:
     """The network of a checkpoint (.pt, the averaged one) or of weights (.safetensors), in eval mode, and what the file says of it."""
     return load_weights(path) if path.suffix == ".safetensors" else load_network(path)
-
-
-def load_start(model: AttriDet, path: Path) -> list[str]:
-    """Copy into `model` what fits of a checkpoint (.pt) or weights (.safetensors); returns the names of what did not.
-
-    Detection layers with and without variances fit each other: the rows of boxes, objectness and classes are copied, those of
-    the variances begin anew. Raises DataError or BundleError naming the file.
-    """
-    return copy_fitting(model, load_any(path)[0])

@@ -13,7 +13,7 @@ import numpy as np
 from engines.data.augment import Sample
 from engines.data.leukemiaattri import LabelledImage
 from engines.errors import DataError
-from engines.network import AttriDet, checkpoint
+from engines.network import AttriDet, checkpoint, copy_fitting, unknown_to
 from engines.network.yolov5 import STRIDES
 from engines.taxonomy import Taxonomy
 from engines.training.hyper import Hyper
@@ -117,13 +117,14 @@ def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) ->
     return ""
 
 
-def start_from(model: AttriDet, path: Path) -> list[str]:
-    """Take the network of `path` (.pt or .safetensors) as the start; returns the names of what begins anew instead.
+def start_from(model: AttriDet, path: Path) -> tuple[list[str], list[str]]:
+    """Take the network of `path` (.pt or .safetensors) as the start; returns the names of what begins anew, and of what is left behind.
 
     Raises DataError or BundleError naming the file, also if it is of another size.
     """
-    left = checkpoint.load_start(model, path)
+    start = checkpoint.load_any(path)[0]
+    left = copy_fitting(model, start)
     misfits = [name for name in left if not name.startswith(("model.24.", "attribute_head."))]
     if misfits:
         raise DataError(f"{path}: is of another size than {model.size} ({len(misfits)} parameters do not fit); name its --size")
-    return left
+    return left, unknown_to(model.taxonomy, start.taxonomy)

@@ -108,8 +108,8 @@ class Trainer:
         self.batches = len(self.data) // run.batch
         self.device = torch.device(run.device)
         model = AttriDet(run.size, taxonomy, detach_features=run.detach, variances=run.variances)
-        self.begun_anew = [] if run.initial is None else start_from(model, run.initial)
-        """Names of parameters that `run.initial` has not."""
+        self.begun_anew, self.left_behind = ([], []) if run.initial is None else start_from(model, run.initial)
+        """Names of parameters, classes and attributes that `run.initial` has not; and of those that it has and the taxonomy has not."""
         self.anchors: AnchorChoice | None = self._fit_anchors(model, samples) if run.autoanchor else None
         self.model: AttriDet = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch stub
         parallel.start_alike(self.model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -40,8 +41,13 @@ def test_pictures_of_ones_own_and_a_second_run_into_the_same_folder(tmp_path: Pa
     for number in range(4):
         image, _ = film.view((100.0 + 110.0 * number, 150.0), scope, size_px=(960, 720), noise_seed=number)
         cv2.imwrite(str(pictures / f"field {number}.png"), image)
+    cv2.imwrite(str(pictures / "black.png"), np.zeros((720, 960, 3), np.uint8))
+    (pictures / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
     for _ in range(2):
         assert run_demo(report=report, source=pictures, console=Console(quiet=True))
         summary = read(report)
+        assert summary.pictures is not None
+        assert (summary.pictures.judged, summary.pictures.blank_views, summary.pictures.dark) == (4, 1, 0)
+        assert [(left_out.kind, left_out.count) for left_out in summary.pictures.skipped] == [("HEIC", 1)]
         assert summary.fields_counted == 4 and not summary.source.simulated
         assert summary.source.name == "pictures"

@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,6 +39,8 @@ from engines.film import write_dataset
 from engines.manifest import Card, Training
 from engines.network import AttriDet
 from engines.network.checkpoint import load_network
+from engines.network.weights import save_weights
+from engines.progress import Reporter
 from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy, TxtLayout, read_taxonomy
 from engines.taxonomy.model import SHIPPED
 from engines.training import TrainRequest, train
@@ -45,6 +48,7 @@ from engines.training import TrainRequest, train
 pytestmark = pytest.mark.integration
 
 SIDE = 224
+SMALL: dict[str, Any] = {"imgsz": 64, "batch": 4, "epochs": 1, "workers": 0, "threads": 1, "judge": False, "pictures": False}
 PUBLISHED = (1, 0, 1, 1, 0, 1, 0)
 """The attributes of the published line `1 .5 .5 .1 .1 1 0 1 1 0 1 0`."""
 
@@ -120,20 +124,7 @@ def bundle(data: Path, file: Path, own: Taxonomy, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("run")
     threads = torch.get_num_threads()
     try:
-        train(
-            TrainRequest(
-                out=folder / "out",
-                data=(str(data / "own"),),
-                taxonomy=file,
-                imgsz=64,
-                batch=4,
-                epochs=1,
-                workers=0,
-                threads=1,
-                judge=False,
-                pictures=False,
-            )
-        )
+        train(TrainRequest(out=folder / "out", data=(str(data / "own"),), taxonomy=file, **SMALL))
     finally:
         torch.set_num_threads(threads)
     model, state = load_network(folder / "out" / "last.pt")
@@ -144,6 +135,26 @@ def bundle(data: Path, file: Path, own: Taxonomy, tmp_path_factory: pytest.TempP
     return export_bundle(
         model, folder / "bundle", card, (64, 64), [np.asarray(image, np.uint8)], thresholds=Thresholds(max_detections=4)
     )
+
+
+class Heard(Reporter):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_a_run_without_the_file_says_what_of_its_start_is_left_behind(data: Path, own: Taxonomy, tmp_path: Path) -> None:
+    start, heard = tmp_path / "start.safetensors", Heard()
+    save_weights(AttriDet("n", own), start, {})
+    threads = torch.get_num_threads()
+    try:
+        train(TrainRequest(out=tmp_path / "out", data=(str(data / "film"),), initial=start, **(SMALL | {"batch": 3})), heard)
+    finally:
+        torch.set_num_threads(threads)
+    assert any("left behind: model.24.m, class Plasma cell, attribute_head.fc3, attribute Auer Rods" in line for line in heard.said)
+    assert load_network(tmp_path / "out" / "last.pt")[0].taxonomy == LEUKEMIA_ATTRI
 
 
 def _see_plasma_cells(model: AttriDet) -> None:

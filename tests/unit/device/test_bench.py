@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 from gallery import add_cell, film
 from rich.console import Console
-from typer.testing import CliRunner
 
 from device.bench.page import Measured, print_measured, section_text
 from device.bench.run import Settings, run_bench
 from device.bench.way import FramesInMemory, SlideReading, frames_of, hand_over_ms
-from device.cli import app
+from device.cli import call
 from device.errors import CameraError
 from engines.bench.machine import Machine
 from engines.bench.spread import Spread
@@ -141,11 +140,10 @@ def test_the_hand_over_takes_time_and_the_frame_arrives() -> None:
     assert hand_over_ms(film(640, 360)) > 0
 
 
-def test_an_unknown_bundle_is_one_line(tmp_path: Path) -> None:
-    run = CliRunner().invoke(app, ["bench", "--engine", "zoo:attridet-q", "--out", str(tmp_path / "b.md")])
-    assert run.exit_code == 2
-    assert run.stderr.strip().startswith("leukoscope: zoo:attridet-q: no such bundle.")
-    assert len(run.stderr.strip().splitlines()) == 1
+def test_an_unknown_bundle_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["bench", "--engine", "zoo:attridet-q", "--out", str(tmp_path / "b.md")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("leukoscope: zoo:attridet-q: no such bundle.") and len(said.splitlines()) == 1
     assert not (tmp_path / "b.md").exists()
 
 

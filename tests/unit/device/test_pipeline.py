@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -42,11 +43,12 @@ class Pictures:
     def __init__(self, shown: Sequence[int]) -> None:
         self._frames = [Frame(picture(n), i, CLOCK.monotonic_s(), CLOCK.now(), f"{n}.png") for i, n in enumerate(shown)]
         self.skipped: tuple[SkippedPicture, ...] = ()
+        self.name = "pictures"
 
     @property
     def status(self) -> CameraStatus:
-        state = CameraState.STREAMING if self._frames else CameraState.ENDED
-        return CameraStatus(state, "pictures", skipped=self.skipped)
+        state, reason = (CameraState.STREAMING, "") if self._frames else (CameraState.ENDED, f"{self.name}: its last picture was shown")
+        return CameraStatus(state, self.name, reason, skipped=self.skipped)
 
     def newest(self, timeout_s: float) -> Frame | None:
         return self._frames.pop(0) if self._frames else None
@@ -199,6 +201,24 @@ def test_skipped_pictures_are_named_on_the_screen(tmp_path: Path) -> None:
     pipeline.round()
     view = pipeline.view()
     assert "broken.jpg" in view.message and view.message_level == "warn"
+
+
+def test_the_camera_state_that_leaves_the_device_names_no_folder_above_the_pictures(tmp_path: Path) -> None:
+    source = Pictures([])
+    source.name = "/home/clinic/Jane Doe/film 3"
+    pipeline = pipeline_of(tmp_path, source, OneNeutrophil())
+    assert pipeline.camera_reason == "film 3: its last picture was shown"
+
+
+def test_a_colour_cast_is_shown_when_nothing_else_is_to_be_said(tmp_path: Path) -> None:
+    source = Pictures([1, 1, 1])
+    tinted = (picture(1) * np.array([0.7, 1.0, 1.0])).astype(np.uint8)
+    source._frames = [replace(frame, image=tinted) for frame in source._frames]
+    pipeline = pipeline_of(tmp_path, source, OneNeutrophil())
+    pipeline.round()
+    assert pipeline.view().message.endswith("started.")
+    pipeline._message_until_s = 0.0
+    assert (pipeline.view().message, pipeline.view().message_level) == ("Yellow cast: set the white balance.", "warn")
 
 
 def test_the_view_carries_provenance_and_certainty(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from engines.data.augment import Sample
 from engines.errors import DataError
 from engines.export.bundle import export_bundle
 from engines.manifest import Card, Training
-from engines.network import AttriDet, checkpoint, without_variances
+from engines.network import AttriDet, checkpoint, copy_fitting, without_variances
 from engines.network.weights import load_weights, save_weights
 from engines.training import record
 from engines.training.hyper import FILM
@@ -185,7 +185,7 @@ def test_an_adaptation_does_not_go_on_as_another(start: Path, tmp_path: Path) ->
 def test_start_weights_fit_with_and_without_variances(start: Path) -> None:
     plain = load_weights(start)[0]
     uncertain = AttriDet("n", variances=True)
-    assert checkpoint.load_start(uncertain, start) == []
+    assert copy_fitting(uncertain, checkpoint.load_any(start)[0]) == []
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         before, _ = plain.forward_levels(image)
@@ -197,7 +197,7 @@ def test_start_weights_fit_with_and_without_variances(start: Path) -> None:
 def test_a_network_with_variances_is_exported_as_it_is(start: Path, tmp_path: Path, model: AttriDet) -> None:
     """`export_bundle` itself refuses graphs that differ from torch; here that the network behind is really the one with variances."""
     uncertain = AttriDet("n", variances=True)
-    checkpoint.load_start(uncertain, start)
+    copy_fitting(uncertain, checkpoint.load_any(start)[0])
     with torch.no_grad():
         for layer in uncertain.detect.m:
             assert isinstance(layer, torch.nn.Conv2d) and layer.bias is not None

@@ -11,12 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from engines.bench.machine import Machine
 from engines.bench.spread import Spread
-from engines.bench.training import lay_out, main, measure, train_once
+from engines.bench.training import app, lay_out, measure, train_once
 from engines.bench.training_page import TrainingMeasured, rows_of, training_text
 from engines.bench.training_programs import OURS, PeerError, Pictures, Program, Settings, printed_size, versions
 from engines.errors import DataError
@@ -170,11 +168,11 @@ def test_environments_that_lack_the_program_are_named(tmp_path: Path) -> None:
         ((), "its environment has no ultralytics"),
     ],
 )
-def test_mistakes_are_one_line(tmp_path: Path, data: Path, arguments: tuple[str, ...], words: str) -> None:
-    app = typer.Typer()
-    app.command()(main)
+def test_mistakes_are_one_line(
+    tmp_path: Path, data: Path, arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     common = ("--data", str(data), "--peer-python", sys.executable, "--out", str(tmp_path / "b.md"))
-    done = CliRunner().invoke(app, [*common, *arguments])
-    assert done.exit_code == 2
-    assert words in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert app([*common, *arguments], result_action="return_value") == 2
+    said = capsys.readouterr().err
+    assert words in said and len(said.strip().splitlines()) == 1
     assert not (tmp_path / "b.md").exists()

@@ -60,7 +60,7 @@ def test_evaluate_prints_a_table_and_writes_every_number(
     out = tmp_path / "scores.json"
     assert attridet(monkeypatch, "evaluate", bundle.path, "--data", split, "--split", "val", "--json", out, "--threads", "1") == 0
     scores = json.loads(out.read_text())
-    assert scores["data"] == {"name": "film", "split": "val", "images": 2, "cells": 2}
+    assert scores["data"].items() >= {"name": "film", "split": "val", "images": 2, "cells": 2}.items()
     assert scores["engine"]["digest"] == bundle.digest
     assert set(scores["detection"]["classes"]) == {"Myeloblast"}
     printed = capsys.readouterr().out

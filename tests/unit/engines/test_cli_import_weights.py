@@ -12,8 +12,8 @@ import torch
 from published import save, save_checkpoint
 
 from engines.cli import main
-from engines.network import AttributeHead, AttriDet, YOLOv5
-from engines.network.checkpoint import load_start
+from engines.network import AttributeHead, AttriDet, YOLOv5, copy_fitting
+from engines.network.checkpoint import load_any
 from engines.network.weights import load_weights
 from engines.taxonomy import LEUKEMIA_ATTRI
 
@@ -67,7 +67,7 @@ def test_the_account_is_printed_and_written_and_training_starts_from_it(
     model, record = load_weights(out)
     assert record["imported"]["size"] == "n" and record["imported"]["attributes_at_start"] == [a.key for a in LEUKEMIA_ATTRI.attributes]
     fresh = AttriDet("n")
-    assert load_start(fresh, out) == []
+    assert copy_fitting(fresh, load_any(out)[0]) == []
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in fresh.state_dict().items())
 
 

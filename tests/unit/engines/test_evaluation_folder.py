@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from truthful import TruthfulGraphs, truthful_engine, write_split
 
 from engines.bundle import Bundle
+from engines.commands.evaluate_tables import tables
 from engines.data.leukemiaattri import read_split
-from engines.decode import AP_THRESHOLDS, candidates
+from engines.decode import AP_THRESHOLDS, Thresholds, candidates
 from engines.errors import DataError
+from engines.evaluation.average_precision import Judged
 from engines.evaluation.folder import evaluate_folder, evaluate_pictures
-from engines.evaluation.working_point import Blasts
+from engines.evaluation.page import write_page
+from engines.evaluation.picture import Example, PictureResult
+from engines.evaluation.working_point import Blasts, BoxLimits
 from engines.runtime.engine import BundleEngine
 from engines.runtime.onnx import OnnxEngine
 from engines.taxonomy import LEUKEMIA_ATTRI
@@ -42,7 +48,20 @@ def test_a_perfect_engine_scores_perfectly(bundle: Bundle, folder: Path) -> None
     assert all(s.n == 6 and s.coverage == s.accuracy == s.f1 == s.ap == 1 for s in result.attributes.values())
     assert result.published.rows == 6 and result.published.mean_f1 == 1 and len(result.published.scores) == 6
     plain = result.to_dict()
-    assert plain["data"] == {"name": "film", "split": "val", "images": 3, "cells": 9}
+    assert plain["data"] == {
+        "name": "film",
+        "split": "val",
+        "images": 3,
+        "cells": 9,
+        "notes": [],
+        "scored": "3 pictures",
+        "pictures": 3,
+        "used": 3,
+        "regions_to_ignore": 0,
+        "left_out": {},
+        "passed": {},
+    }
+    assert [limit["pictures"] for limit in plain["detection"]["box_limits"].values() if limit] == [0, 0, 0, 0]
     assert plain["engine"]["digest"] == bundle.digest and plain["engine"]["runtime"] == "stand-in"
     assert set(plain["detection"]["classes"]) == {"None", "Myeloblast", "Lymphocyte"}
     json.dumps(plain, allow_nan=False)
@@ -178,3 +197,78 @@ def test_a_detection_in_a_region_to_ignore_is_neither_right_nor_wrong(tmp_path: 
     assert sum(film.told.sum() for film in with_regions.films) == (3 if not misses else 0)
     assert with_regions.wbc.coco.map50 == pytest.approx(0 if misses else 1)
     assert with_regions.intervals is not None and with_regions.intervals.each["precision"].value == 1
+
+
+def test_a_limit_that_is_met_is_said_with_the_recall_that_it_leaves(tmp_path: Path) -> None:
+    write_split(tmp_path / "film")
+    with truthful_engine() as engine:
+        engine.thresholds = replace(engine.thresholds, max_detections=2)
+        result = evaluate_folder(engine, tmp_path / "film", "val", resamples=0)
+        engine.thresholds = replace(engine.thresholds, max_detections=3)
+        raised = evaluate_folder(engine, tmp_path / "film", "val", resamples=0)
+    assert result.notes == (
+        "3 pictures reached the limit of 2 boxes at the working point: recall can be at most 0.667. Raise the limit: --max-boxes.",
+    )
+    assert result.working_point.recall == pytest.approx(2 / 3) and raised.working_point.recall == 1 and raised.notes == ()
+    assert result.to_dict()["detection"]["box_limits"]["working_point"] == {
+        "boxes": 2, "pictures": 3, "recall_at_most": pytest.approx(2 / 3),
+    }  # fmt: skip
+    table = tables(result)[0]
+    assert "3 pictures reached the limit of 2 boxes" in str(table.title)
+    write_page(result, tmp_path / "page", datetime.now(timezone.utc))
+    assert "recall can be at most 0.667" in (tmp_path / "page/index.html").read_text()
+
+
+def test_the_limits_of_both_rules_are_said_and_rise_with_the_engines() -> None:
+    """400 cells of two types on one picture, 140 on another: what the rules look at, and the recall that leaves."""
+    boxes = np.zeros((540, 4), np.float32)
+    results = []
+    for cells, met in ((slice(0, 400), True), (slice(400, 540), False)):
+        types = np.arange(540)[cells] % 2 + 1
+        judged = Judged(boxes[:0], np.zeros(0, np.float32), np.zeros(0, np.int64), boxes[cells], types)
+        shown = Example(Path("a.png"), *(judged.boxes_px, judged.scores, judged.classes, boxes[cells], types, types * 0 - 1))
+        none = np.zeros((0, 6), np.int64)
+        results.append(PictureResult(judged, shown, none, np.zeros((0, 15), np.float32), none, none, {}, met))
+    white = [replace(r.judged, truth_classes=r.judged.truth_classes * 0) for r in results]
+    limits = BoxLimits.of(results, white, Thresholds())
+    assert (limits.coco.boxes, limits.coco.pictures, limits.yolov5.boxes) == (100, 2, 300)
+    assert limits.coco.recall_at_most == pytest.approx((100 + 100 + 140) / 540)
+    assert limits.words == (
+        "1 picture reached the limit of 300 boxes at the working point: recall can be at most 0.815. "
+        "AP is over 300 boxes a picture: recall at most 0.815 there. "
+        "COCO's rule looks at 100 boxes of a type and picture: recall at most 0.630 there (0.370 with all types as one). "
+        "Raise the limit: --max-boxes."
+    )
+    unmet = [replace(r, limit_met=False) for r in results]
+    assert BoxLimits.of(unmet, white, Thresholds(max_detections=500)).words == ""
+
+
+def test_what_is_left_out_of_a_split_stands_before_its_scores(tmp_path: Path) -> None:
+    write_split(tmp_path / "film")
+    file = tmp_path / "film/json_labels/val.json"
+    labels = json.loads(file.read_text())
+    labels["images"] = labels["images"][1:]
+    labels["annotations"] = [a for a in labels["annotations"] if a["image_id"]]
+    file.write_text(json.dumps(labels))
+    with truthful_engine() as engine:
+        result = evaluate_folder(engine, tmp_path / "film", "val", resamples=0)
+    words = "2 of 3 pictures; left out: 1 picture without label"
+    assert f"scored: {words}" in str(tables(result)[0].title) and result.coco.map50 == pytest.approx(1)
+    plain = result.to_dict()["data"]
+    assert (plain["scored"], plain["used"], plain["left_out"]["image-unlabelled"]["count"]) == (words, 2, 1)
+    write_page(result, tmp_path / "page", datetime.now(timezone.utc))
+    assert words in (tmp_path / "page/index.html").read_text()
+
+
+@pytest.mark.parametrize("misses", [0, 3])
+def test_an_exif_turn_is_named_where_nothing_is_found(tmp_path: Path, misses: int) -> None:
+    write_split(tmp_path / "film", names=["0.jpg", "1.jpg"])
+    for path in (tmp_path / "film/Images/val").iterdir():
+        with PIL.Image.open(path) as picture:
+            exif = picture.getexif()
+            exif[0x0112] = 3
+            picture.save(path, exif=exif)
+    with truthful_engine(TruthfulGraphs(misses=misses)) as engine:
+        result = evaluate_folder(engine, tmp_path / "film", "val", resamples=0)
+    words = "All 2 pictures bear an EXIF turn; labels are read in the turned picture; if the labelling program ignored it, strip it."
+    assert result.notes == ((words,) if misses else ())
