@@ -23,8 +23,9 @@ from engines.training.agreement import DataDigest
 from engines.training.dataset import load_sets
 from engines.training.hyper import SETS
 from engines.training.loop import Run
-from engines.training.request import parse_folder, recalled
-from engines.training.run import check_device, fit, report_left_out, report_start
+from engines.training.pictures import report_left_out
+from engines.training.request import Phase, parse_folder, recalled
+from engines.training.run import fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
     for option, given in (("--source", request.source), ("--target", request.target), ("--initial", request.initial)):
         if not given:
             raise DataError(f"{option}: name {'the network to start from' if option == '--initial' else 'a folder of pictures'}")
-    check_device(request.device)
+    request.check_device()
     folders = [parse_folder(text) for text in (*request.source, *request.target)]
     sources = folders[: len(request.source)]
     for folder, _ in folders if request.oracle else sources:
@@ -80,11 +81,8 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
         labels=DataDigest.of(image for one in images for image in one),
     )
     trainer = AdaptTrainer(run, _adaptation(request), labelled + unlabelled if request.oracle else labelled, unlabelled, taxonomy)
-    if last.exists() and (note := trainer.resume(last)):
-        reporter.warning(note)
-    report_start(trainer, reporter)
     request.keep()
-    fit(trainer, reporter, f"attridet adapt --out {request.out} --resume")
+    fit(trainer, Phase(1, 1, request.epochs, request.out, request.initial), reporter, f"attridet adapt --out {request.out} --resume")
     reporter.message(f"written: {last}, and results.csv beside it")
     return AdaptResult(last, tuple(trainer.history))
 

@@ -81,7 +81,7 @@ def warnings(planned: Plan) -> list[str]:
         where = ", ".join(alone) or "some pictures"
         found.append(
             f"file names give no patient in {where}: divided by PICTURE. Pictures of one person may be on both sides, so scores on val "
-            "flatter; identical files stay together."
+            "flatter; copies of one field stay together."
         )
     found += _on_one_side(planned)
     found += [

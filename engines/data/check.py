@@ -16,6 +16,7 @@ from engines.data.census import Census, count, in_order, together
 from engines.data.class_lists import ClassNumbers
 from engines.data.faults import Fault, Kind, Level, Place
 from engines.data.layout import FLAT, Split, Subset, film_name, find_subsets
+from engines.data.look_alikes import look_alikes
 from engines.data.origin import source_name
 from engines.data.picture_check import picture_findings
 from engines.data.pictures import Decoded, decode
@@ -95,7 +96,7 @@ def check(root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | 
         for archive in subset.packed:
             findings.append(Fault(Kind.LABELS_PACKED, Place(archive), f"{subset.name} has no labels but this archive; unpack it there"))
     findings += _pictures_twice(splits, pictures, decoded)
-    findings += _copies(splits, pictures)
+    findings += _copies(splits, pictures, decoded)
     findings += _patients(splits, pictures)
     if not any(census.labelled for census in censuses):
         findings.append(Fault(Kind.NO_LABELS, Place(root), f"not one label was read; {_unread_labels(root)}"))
@@ -128,16 +129,24 @@ def _pictures_twice(splits: Iterable[Split], pictures: dict[str, list[Path]], de
                 yield Fault(Kind.IMAGE_TWICE, Place(path), f"the same picture as {before}{sides}; keep one of them")
 
 
-def _copies(splits: Iterable[Split], pictures: dict[str, list[Path]]) -> Iterable[Fault]:
-    """Copies of one field on two sides, by their names before an exporter added to them."""
-    first: dict[str, tuple[Path, Split]] = {}
-    for split in splits:
-        for path in pictures[split.label]:
-            source = source_name(path.name)
-            before, where = first.setdefault(PurePath(source).stem.casefold(), (path, split))
-            if where.side != split.side and {source} != {path.name, before.name}:
-                words = f"a copy of {before} by its name ({source}), which is on another side ({where.label}); keep copies together"
-                yield Fault(Kind.COPY_BOTH_SIDES, Place(path), words)
+def _copies(splits: Iterable[Split], pictures: dict[str, list[Path]], decoded: dict[Path, Decoded]) -> Iterable[Fault]:
+    """Copies of one field on two sides: by their names before an exporter added to them, else by their looks."""
+    placed = [(path, split) for split in splits for path in pictures[split.label] if not decoded[path].fault]
+    first: dict[str, int] = {}
+    pairs: dict[tuple[int, int], str] = {}
+    for position, (path, _) in enumerate(placed):
+        source = source_name(path.name)
+        earlier = first.setdefault(PurePath(source).stem.casefold(), position)
+        if {source} != {path.name, placed[earlier][0].name}:
+            pairs[earlier, position] = f"by its name ({source})"
+    for pair in look_alikes([small for path, _ in placed if (small := decoded[path].small) is not None]):
+        if decoded[placed[pair[0]][0]].digest != decoded[placed[pair[1]][0]].digest:  # else told already
+            pairs.setdefault(pair, "by its looks")
+    for (one, other), how in sorted(pairs.items()):
+        (before, where), (path, split) = placed[one], placed[other]
+        if where.side != split.side:
+            words = f"a copy of {before} {how}, which is on another side ({where.label}); keep copies together"
+            yield Fault(Kind.COPY_BOTH_SIDES, Place(path), words)
 
 
 def _patients(splits: Sequence[Split], pictures: dict[str, list[Path]]) -> Iterable[Fault]:

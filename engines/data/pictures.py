@@ -6,21 +6,23 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.data.look_alikes import Thumbnail, thumbnail
 from engines.picture_header import PictureHeader
-from engines.pictures import PictureError, check_pixels, inspect_picture, parse_sound, read_bytes
+from engines.pictures import PictureError, decode_picture, inspect_picture, parse_sound, read_bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decoded:
     """What reading a picture whole gave. header: None where it could not be read. fault: empty where it is sound.
 
-    kind: of the fault, as `PictureError` has it ("damaged", "pages", "HEIC", …).
+    kind: of the fault, as `PictureError` has it ("damaged", "pages", "HEIC", …). small: as `look_alikes` compares it, of a sound one.
     """
 
     header: PictureHeader | None
     digest: bytes
     fault: str = ""
     kind: str = ""
+    small: Thumbnail | None = None
 
     @property
     def size_hw(self) -> tuple[int, int] | None:
@@ -42,13 +44,13 @@ def look(path: Path) -> Decoded:
 
 
 def decode(path: Path) -> Decoded:
-    """Read a picture whole, without keeping its pixels: whether it is sound, what its header says, a digest of its bytes."""
+    """Read a picture whole: whether it is sound, what its header says, a digest of its bytes, a small copy of its pixels."""
     header, digest = None, b""
     try:
         data = read_bytes(path)
         digest = hashlib.blake2b(data, digest_size=16).digest()
         header = parse_sound(data, path)
-        check_pixels(data, header, path)
+        picture = decode_picture(data, path)
     except PictureError as error:
         return Decoded(header or error.header, digest, error.reason, error.kind)
-    return Decoded(header, digest)
+    return Decoded(header, digest, small=thumbnail(picture.image))

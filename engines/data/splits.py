@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from engines.data.export import left_out, subset_root
 from engines.data.labels import Picture
 from engines.data.layout import UNLABELLED, Split, find_subsets, patient_of
 from engines.data.leukemiaattri import admit
+from engines.data.look_alikes import field_units
 from engines.data.reading import SplitLabels
 from engines.data.writing import Bring, bring, write_json, write_txt
 from engines.errors import DataError
@@ -165,7 +165,7 @@ class Plan:
 def plan(root: Path, shares: Mapping[str, float], seed: int, pooled: Sequence[str] = (), taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> Plan:
     """Divide the pictures of the splits `pooled` (default: all but `test`) into sides, each patient whole, over all subsets at once.
 
-    Pictures whose names give no patient are divided one by one, identical files together. Pictures without labels follow their patient
+    Pictures whose names give no patient are divided one by one, copies of one field together. Those without labels follow their patient
     into `<side>_unlabelled`, those without a patient into the first side's. Raises DataError.
     """
     splits = [split for subset in find_subsets(root) for split in subset.splits if split.pictures()]
@@ -182,11 +182,12 @@ def plan(root: Path, shares: Mapping[str, float], seed: int, pooled: Sequence[st
         raise DataError(f"{root}: has a split '{taken[0]}' already, which would be mixed with the new; add --from {taken[0]}")
     labelled: dict[str, list[tuple[SplitLabels, Picture]]] = defaultdict(list)
     unlabelled: dict[str, list[tuple[SplitLabels, Picture]]] = defaultdict(list)
+    unit_of = dict(zip(paths := [p.path for one in pool for p in one.pictures], field_units(paths), strict=True))
     for one in pool:
         bears_labels = any(picture.cells for picture in one.pictures)
         for picture in one.pictures:
             group = labelled if bears_labels and picture.labels is not None else unlabelled
-            group[_unit(picture)].append((one, picture))
+            group[unit_of[picture.path]].append((one, picture))
     if not labelled:
         raise DataError(f"{root}: no label in {', '.join(pooled) or 'any split'}; there is nothing to balance")
     _refuse_shared_patients(root, labelled.keys() | unlabelled.keys(), kept)
@@ -210,11 +211,6 @@ def plan(root: Path, shares: Mapping[str, float], seed: int, pooled: Sequence[st
     ways = {"patient" if _patient(unit) else "picture" for unit in (*units, *unlabelled)}
     by = " and ".join(sorted(ways))
     return Plan(root, taxonomy, seed, dict(shares), by, pooled, sides, kept, patients, tuple(left_out(faults)))
-
-
-def _unit(picture: Picture) -> str:
-    """What stays together: a patient's name, or the digest of a picture without one."""
-    return patient_of(picture.path.name) or f"file:{hashlib.blake2b(picture.path.read_bytes(), digest_size=16).hexdigest()}"
 
 
 def _patient(unit: str) -> str | None:

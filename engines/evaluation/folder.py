@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.data.leukemiaattri import LabelledImage, SplitData, has_labels, read_split
+from engines.data.look_alikes import field_units
 from engines.data.picture_check import EXIF_TURN
 from engines.errors import DataError
 from engines.evaluation.attributes import confusion, published_scores, score_attributes, two_valued
@@ -91,8 +92,8 @@ def score(
     keys = [taxonomy.attributes[i].key for i in two_valued(taxonomy)]
     intervals = None
     if resamples:
-        # Each picture is a unit of its own where no name gives a patient.
-        units = names if patients_known else [str(i) for i in range(len(results))]
+        # Each field is a unit of its own where no name gives a patient, with all its copies.
+        units = names if patients_known else field_units([r.shown.path for r in results], by_patient=False)
         often = frequent_types(yolo, taxonomy)
         intervals = bootstrap(results, white, units, films if patients_known else None, often, taxonomy, resamples, seed, boxes)
     return Evaluation(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from engines.data.leukemiaattri import LabelledImage
 from engines.decode import Thresholds
 from engines.errors import DataError
-from engines.evaluation.folder import evaluate_folder
+from engines.evaluation.folder import evaluate_folder, evaluate_pictures
 from engines.evaluation.request import EvaluateRequest
 from engines.evaluation.result import Evaluation
 from engines.files import write_json
@@ -57,6 +59,20 @@ def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateR
 
         written.append(write_page(result, request.page, created))
     return EvaluateResult(result, tuple(written))
+
+
+def write_pages(
+    engine: NetworkEngine, sets: Mapping[str, Sequence[LabelledImage]], folder: Path, reporter: Reporter = SILENT
+) -> tuple[Path, ...]:
+    """Score an open engine on each val split, by the name of its data, and write a page of it into `folder`/NAME."""
+    from engines.evaluation.page import write_page
+
+    pages = []
+    for name, images in sets.items():
+        result = evaluate_pictures(engine, images, name, "val", reporter.counter(f"judging {engine.info.name} on {name}"))
+        pages.append(write_page(result, folder / name.replace("/", "-"), datetime.now(timezone.utc)))
+        reporter.message(f"written: {pages[-1]}")
+    return tuple(pages)
 
 
 def _open(request: EvaluateRequest) -> NetworkEngine:

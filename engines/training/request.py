@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_origin
@@ -12,8 +13,29 @@ from engines.files import make_folder, write_result
 from engines.options import TAXONOMY, Option, Request, option_name, options_of
 
 LEARN, NETWORK, COURSE, JUDGING, MACHINE = "What it learns from", "Network and loss", "Course", "Judging", "Machine"
+CHECKPOINT = "last.pt"
 SIZES = ("n", "s", "m", "l", "x")
 HYPERS = ("low", "med", "high", "film", "adapt")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of `of`; number counts from 1. initial: the weights it starts from, None for random ones."""
+
+    number: int
+    of: int
+    epochs: int
+    folder: Path
+    initial: Path | None
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / CHECKPOINT
+
+    @property
+    def begun(self) -> bool:
+        """Whether at least one of its epochs is done."""
+        return self.checkpoint.exists()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +46,7 @@ class RunRequest(Request):
     MAY_CHANGE: ClassVar[frozenset[str]]
     out: Path
     resume: bool = False
+    device: str = "cpu"
 
     def keep(self) -> None:
         """Write the settings into the run's folder; paths in full, so that it can be resumed from anywhere."""
@@ -40,6 +63,11 @@ class RunRequest(Request):
             raise DataError(f"{self.out}: nothing to resume; leave out --resume")
         if begun and not self.resume:
             raise DataError(f"{self.out}: holds a run already; go on with --resume, or name another --out")
+
+    def check_device(self) -> None:
+        """DataError unless it is cpu or cuda."""
+        if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
+            raise DataError(f"--device {self.device}: there are cpu and cuda")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,14 +162,30 @@ class TrainRequest(RunRequest):
         None
     )
 
-    def epochs_by_phase(self) -> list[int]:
-        """Epochs of each phase; DataError if --phases is no list of such."""
-        if self.phases is None:
-            return [self.epochs]
-        parts = self.phases.split(",")
+    def planned(self, asked: Collection[str]) -> Sequence[Phase]:
+        """The phases to train: from the latest that has begun, which may be complete, to the last; all of them if none has begun.
+
+        Each begins with the last weights of the one before, head included; optimiser and schedule are new. `out` holds the last phase,
+        those before it lie in `out`/phase-1 ... asked: options that were given. Raises DataError for what needs no picture to be seen
+        as wrong.
+        """
+        if not self.data:
+            raise DataError("--data: name a folder to learn from" + (f"; {self.out} holds no run to resume" if self.resume else ""))
+        self.check_device()
+        if {"epochs", "phases"} <= set(asked):
+            raise DataError("--epochs and --phases: give one of them; --phases E1,E2 names the epochs of both phases")
+        parts = [str(self.epochs)] if self.phases is None else self.phases.split(",")
         if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
             raise DataError(f"--phases {self.phases}: name the epochs of each phase, as in --phases 100,200")
-        return [int(part) for part in parts]
+        planned: list[Phase] = []
+        for number, epochs in enumerate(map(int, parts), 1):
+            folder = self.out if number == len(parts) else self.out / f"phase-{number}"
+            planned.append(Phase(number, len(parts), epochs, folder, planned[-1].checkpoint if planned else self.initial))
+        begun = any(phase.begun for phase in planned) or any(self.out.glob(f"phase-*/{CHECKPOINT}"))
+        if self.initial is not None and not begun and not self.initial.is_file():
+            raise DataError(f"--initial {self.initial}: no such file; it takes a .pt or .safetensors of a training run")
+        self.check_folder(begun)
+        return planned[max((n for n, phase in enumerate(planned) if phase.begun), default=0) :]
 
 
 _Run = TypeVar("_Run", bound=RunRequest)

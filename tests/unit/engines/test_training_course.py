@@ -20,7 +20,7 @@ from engines.training.agreement import DataDigest
 from engines.training.hyper import FILM, HIGH, LOW
 from engines.training.loop import Progress, Run, Trainer
 from engines.training.optimiser import parameter_groups
-from engines.training.phases import phases, remaining
+from engines.training.request import TrainRequest
 
 
 @pytest.fixture(autouse=True)
@@ -183,15 +183,18 @@ def test_other_pictures_do_not_resume(tmp_path: Path) -> None:
 
 
 def test_phases_follow_each_other_and_the_files_say_which_is_in_work(tmp_path: Path) -> None:
-    planned = phases(tmp_path, [3, 5], Path("start.pt"))
+    start = tmp_path / "start.pt"
+    start.touch()
+    request = TrainRequest(data=("film",), out=tmp_path, phases="3,5", initial=start, resume=True)
+    (tmp_path / "train.json").touch()
+    planned = request.planned(())
     assert [(p.number, p.of, p.epochs, p.folder) for p in planned] == [(1, 2, 3, tmp_path / "phase-1"), (2, 2, 5, tmp_path)]
-    assert [p.initial for p in planned] == [Path("start.pt"), tmp_path / "phase-1" / "last.pt"]
-    assert list(remaining(planned)) == planned
+    assert [p.initial for p in planned] == [start, tmp_path / "phase-1" / "last.pt"]
     (tmp_path / "phase-1").mkdir()
     (tmp_path / "phase-1" / "last.pt").touch()
-    assert list(remaining(planned)) == planned  # it may not be complete
+    assert request.planned(()) == planned  # it may not be complete
     (tmp_path / "last.pt").touch()
-    assert list(remaining(planned)) == planned[1:]
+    assert request.planned(()) == planned[1:]
 
 
 def test_the_second_phase_keeps_detector_and_head_and_draws_other_pictures(tmp_path: Path) -> None:

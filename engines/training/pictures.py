@@ -1,0 +1,73 @@
+"""The pictures of a training in memory: those that are learnt from, and those that judge, with what was left out of each folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.data.augment import Sample
+from engines.data.leukemiaattri import SplitData, has_labels, read_split
+from engines.errors import DataError
+from engines.progress import Reporter
+from engines.taxonomy import Taxonomy
+from engines.training.agreement import DataDigest, whole_strides
+from engines.training.dataset import load_sets
+from engines.training.hyper import Hyper
+from engines.training.judge import FolderJudge
+from engines.training.request import TrainRequest, parse_folder
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """What is trained on and, each under a name of its own, the val splits that judge. labels: of what is trained on."""
+
+    samples: list[Sample]
+    labels: DataDigest
+    val: dict[str, SplitData]
+    judge: FolderJudge | None
+
+
+def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, reporter: Reporter) -> Pictures:
+    """Read the splits train and, to be judged on, val. Raises DataError."""
+    imgsz = whole_strides(request.imgsz)
+    if imgsz != request.imgsz:
+        reporter.message(f"pictures of {imgsz} px: the next multiple of 32 from {request.imgsz}")
+    folders = [parse_folder(text) for text in request.data]
+    train = [_split(folder, "train", taxonomy) for folder, _ in folders]
+    val = {}
+    for folder, _ in folders if request.judge else ():
+        name = folder.name if folder.name not in val else f"{folder.parent.name}/{folder.name}"
+        val[name] = _split(folder, "val", taxonomy)
+    for (folder, _), images in [*zip(folders, train), *zip(folders, val.values())]:  # noqa: B905  # val may be left out
+        report_left_out(folder, images, reporter)
+    # Windows are cut out of larger fields; without them no picture is ever seen larger than the input.
+    windows = hyper.cuts_windows
+    longest_px = max(2 * imgsz if windows else imgsz, request.judge_imgsz or 0)
+    read = load_sets([*train, *val.values()], longest_px, reporter.counter("reading pictures"))
+    samples = [sample for (_, times), part in zip(folders, read) for sample in part * times]  # noqa: B905  # val's come after train's
+    judged = ", ".join(f"{name} ({len(images)})" for name, images in val.items())
+    cells = sum(len(sample.boxes) for sample in samples)
+    reporter.message(
+        f"{len(samples)} pictures an epoch with {cells} cells; " + (f"judged on val of {judged}" if judged else "not judged")
+    )
+    sets = dict(zip(val, read[len(train) :], strict=True))
+    # Sets that cut windows have seen cells at their own scale; the published ones have seen every field enlarged to the input.
+    judge = FolderJudge(sets, request.judge_imgsz or imgsz * (2 if windows else 1), scale_up=not windows) if sets else None
+    return Pictures(samples, DataDigest.of(image for images in train for image in images), val, judge)
+
+
+def report_left_out(folder: Path, images: SplitData, reporter: Reporter) -> None:
+    """A line on what of a folder is not used, if anything is not."""
+    if images.left_out or images.regions:
+        reporter.warning(f"{folder}: {images.summary}")
+
+
+def _split(folder: Path, split: str, taxonomy: Taxonomy) -> SplitData:
+    way_out = "" if split == "train" else ", or leave judging out with --no-judge"
+    try:
+        images = read_split(folder, split, taxonomy)
+    except DataError as error:
+        raise DataError(f"{error}{way_out}") from error
+    if not has_labels(folder, split) or not any(len(image.classes) for image in images):
+        raise DataError(f"{folder}: the split {split} has no labelled cell; name a folder whose {split} is labelled{way_out}")
+    return images
