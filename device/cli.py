@@ -14,6 +14,7 @@ from cyclopts.validators import Number
 
 from device.errors import LeukoscopeError
 from engines.errors import EnginesError
+from engines.files import print_any_name
 
 HELP = "A second pair of eyes for leukaemia beside a microscope. For review by a person, never a diagnosis."
 DEFAULT_CONFIG = Path("/etc/leukoscope/device.yaml")
@@ -293,4 +294,5 @@ def call(words: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of `leukoscope`. Exit codes: 0 done, 1 it failed, 2 what was asked for cannot be done, 130 after Ctrl-C."""
+    print_any_name()
     sys.exit(call(sys.argv[1:]))

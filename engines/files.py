@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
@@ -105,6 +107,13 @@ def sha256_of(path: Path) -> str:
 def printable(name: Path | str) -> str:
     """A file's name for people, JSON and pages: bytes that are no UTF-8 are shown as \\xff."""
     return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def print_any_name() -> None:
+    """Let stdout and stderr show names that are not UTF-8, instead of failing on them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def make_folder(folder: Path) -> None:

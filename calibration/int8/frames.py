@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from calibration.int8.frame_statistics import NAMES, Float64, Image, embedded, spread, statistics
 from engines.errors import DataError
+from engines.files import printable
 from engines.pictures import decode_picture, folder_notes, list_folder, read_bytes
 
 _LOG = logging.getLogger(__name__)
@@ -239,7 +240,10 @@ def _notes(chosen: FrameSet, wanted: int, copies: int, varied: dict[str, float])
 
 def _from(folder: Path, path: Path) -> str:
     """The way from one to the other; folders that are links are followed, so that it holds wherever one stands."""
-    return Path(os.path.relpath(path.parent.resolve() / path.name, folder.resolve())).as_posix()
+    found = Path(os.path.relpath(path.parent.resolve() / path.name, folder.resolve())).as_posix()
+    if printable(found) != found:
+        raise DataError(f"{printable(path)}: its name is not UTF-8, so no list can hold it; rename it")
+    return found
 
 
 def _so_many(frames: int) -> str:

@@ -21,13 +21,13 @@ from device.camera.capture import Capture
 from device.camera.factory import open_camera
 from device.clock import SystemClock
 from device.display.base import ScreenView
+from device.display.null import NullDisplay
 from device.display.overlay import draw_on
 from device.display.sheet import Sheet
 from device.errors import CameraError, EndOfSourceError
 from device.line import Line, Openers
 from device.pipeline import Round
 from device.settings.config import BrokerSection, Config, EngineSection, RecordSection, ReplayCamera, SimulatorCamera, SlideSection
-from device.slide.commands import Command
 from device.slide.model import Slide
 from device.slide.session import FieldCounted
 from engines.bench.machine import peak_mib
@@ -108,7 +108,7 @@ class LiveFramesInMemory(FramesInMemory):
         return Frame(self._images[number % len(self._images)], number, self._clock.monotonic_s(), self._clock.now(), "memory")
 
 
-class Canvas:
+class Canvas(NullDisplay):
     """A display without a window: every view is drawn at full size over the one before, as the window's are."""
 
     def __init__(self) -> None:
@@ -118,15 +118,6 @@ class Canvas:
     def show(self, view: ScreenView) -> None:
         self.shown.append(0 if view.detections is None else len(view.detections))
         draw_on(self._sheet, view)
-
-    def commands(self) -> Sequence[Command]:
-        return ()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        return None
 
 
 def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> SlideReading:

@@ -12,7 +12,7 @@ from math import ceil, sin, sqrt
 import numpy as np
 import numpy.typing as npt
 
-from engines.film import FieldTruth, Film, Microscope
+from engines.film import Film, Microscope
 from engines.film.plane import MAX_REACH_UM
 
 Point = tuple[float, float]
@@ -133,19 +133,6 @@ class StagePath:
     def _corner(self, centre: Point) -> tuple[int, int]:
         p, (width, height) = self._scope.um_per_px, self._size_px
         return round(centre[0] / p - width / 2), round(centre[1] / p - height / 2)
-
-
-def field_truth(film: Film, scope: Microscope, corner_px: tuple[int, int], size_px: tuple[int, int]) -> FieldTruth:
-    """What a perfect counter finds in the frame at `corner_px`: cells and artefacts of which at least half the box is visible.
-
-    Boxes in pixels of the frame, clipped to it; see FieldTruth for the rest.
-    """
-    p, (i0, j0), (width, height) = scope.um_per_px, corner_px, size_px
-    truth = film.cells_in((i0 * p, j0 * p, (i0 + width) * p, (j0 + height) * p))
-    keep = truth.visible >= COUNTED_SHARE
-    boxes = (truth.boxes_px[keep].astype(np.float64) / p - np.array([i0, j0, i0, j0])).astype(np.float32)
-    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
-    return FieldTruth(truth.cell_ids[keep], boxes, truth.classes[keep], truth.attributes[keep], truth.visible[keep])
 
 
 def _eased(share: float) -> float:

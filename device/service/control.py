@@ -16,6 +16,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import TimeoutError as FutureTimeoutError  # the built-in one from Python 3.11 on
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -46,34 +48,26 @@ class CommandRequest:
 
     def __init__(self, command: Command) -> None:
         self.command = command
-        self._changed = threading.Condition()
-        self._taken = self._withdrawn = False
-        self._answer: tuple[bool, str] | None = None
+        self._answer: Future[tuple[bool, str]] = Future()
 
     def answer(self, text: str, ok: bool = True) -> None:
         """Say in one line what came of it; `ok` False where it was refused ("no slide is open"). Only the first answer counts."""
-        with self._changed:
-            self._answer = self._answer or (ok, text)
-            self._changed.notify_all()
+        with suppress(InvalidStateError):
+            self._answer.set_result((ok, text))
 
     def take(self) -> bool:
         """For the server: True if the pipeline may act on it, False where the person has already been told that nothing happened."""
-        with self._changed:
-            self._taken = not self._withdrawn
-            return self._taken
+        return self._answer.set_running_or_notify_cancel()
 
     def wait(self, seconds: float) -> tuple[bool, str]:
         """For the server: the answer. What nobody took within `seconds` is withdrawn; what was taken gets as long again."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._answer is not None, seconds)
-            if self._answer is None and self._taken:
-                self._changed.wait_for(lambda: self._answer is not None, seconds)
-            if self._answer is not None:
-                return self._answer
-            if self._taken:
-                return False, f"{self.command.value}: passed on, but no answer came; look at the screen before you ask again"
-            self._withdrawn = True
+        with suppress(FutureTimeoutError):
+            return self._answer.result(seconds)
+        if self._answer.cancel():
             return False, f"{self.command.value}: the daemon is busy and did not get to it, nothing was changed; ask again"
+        with suppress(FutureTimeoutError):
+            return self._answer.result(seconds)
+        return False, f"{self.command.value}: passed on, but no answer came; look at the screen before you ask again"
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):

@@ -54,45 +54,34 @@ class StoredSlide:
 
 def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -> None:
     """The header of a new slide; nothing happens if the slide is there already."""
-    db.execute(
-        "INSERT INTO slides (slide_id, device_id, boot_id, started_at, time_trusted, state, finished_at, abort_reason, review_state, "
-        "fields_undone, model_id, calibration, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (slide_id) DO NOTHING",
-        (
-            slide.slide_id,
-            provenance.device_id,
-            provenance.boot_id,
-            slide.started_at.isoformat(),
-            int(provenance.time_trusted),
-            slide.state.value,
-            None if slide.finished_at is None else slide.finished_at.isoformat(),
-            slide.abort_reason,
-            slide.review_state.value,
-            slide.fields_undone,
-            _model_id(db, provenance),
-            _part_text(provenance.calibration),
-            _part_text(provenance.source),
-        ),
-    )
+    row = {
+        "slide_id": slide.slide_id,
+        "device_id": provenance.device_id,
+        "boot_id": provenance.boot_id,
+        "started_at": slide.started_at.isoformat(),
+        "time_trusted": int(provenance.time_trusted),
+        "model_id": _model_id(db, provenance),
+        "calibration": _part_text(provenance.calibration),
+        "source": _part_text(provenance.source),
+    }
+    _insert(db, "slides", row | _state(slide), "ON CONFLICT (slide_id) DO NOTHING")
 
 
 def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
     """Insert a field with its cells, or put it whole in the place of the one with its index."""
     db.execute("DELETE FROM fields WHERE slide_id = ? AND field_index = ?", (slide_id, field.index))
-    db.execute(
-        "INSERT INTO fields (slide_id, field_index, captured_at, source, width_px, height_px, focus, limit_met, faults) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            slide_id,
-            field.index,
-            field.captured_at.isoformat(),
-            field.source,
-            *field.size_px,
-            field.focus,
-            int(field.limit_met),
-            None if field.faults is None else json.dumps([fault.value for fault in field.faults]),
-        ),
-    )
+    row = {
+        "slide_id": slide_id,
+        "field_index": field.index,
+        "captured_at": field.captured_at.isoformat(),
+        "source": field.source,
+        "width_px": field.size_px[0],
+        "height_px": field.size_px[1],
+        "focus": field.focus,
+        "limit_met": int(field.limit_met),
+        "faults": None if field.faults is None else json.dumps([fault.value for fault in field.faults]),
+    }
+    _insert(db, "fields", row)
     db.executemany(
         "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         ((slide_id, field.index, at, *_cell_values(cell)) for at, cell in enumerate(field.cells)),
@@ -124,20 +113,27 @@ def sync(db: sqlite3.Connection, slide: Slide) -> None:
             put_field(db, slide.slide_id, field)
     for index in stored:
         undo_field(db, slide.slide_id, index)
-    db.execute(
-        "UPDATE slides SET state = ?, finished_at = ?, abort_reason = ?, review_state = ?, fields_undone = ?, blank_views = ?, "
-        "skipped = ? WHERE slide_id = ?",
-        (
-            slide.state.value,
-            None if slide.finished_at is None else slide.finished_at.isoformat(),
-            slide.abort_reason,
-            slide.review_state.value,
-            slide.fields_undone,
-            slide.blank_views,
-            json.dumps(slide.skipped),
-            slide.slide_id,
-        ),
-    )
+    state = _state(slide)
+    columns = ", ".join(f"{column} = :{column}" for column in state)
+    db.execute(f"UPDATE slides SET {columns} WHERE slide_id = :slide_id", state | {"slide_id": slide.slide_id})
+
+
+def _state(slide: Slide) -> dict[str, object]:
+    """The columns of a slide that change while it is open."""
+    return {
+        "state": slide.state.value,
+        "finished_at": None if slide.finished_at is None else slide.finished_at.isoformat(),
+        "abort_reason": slide.abort_reason,
+        "review_state": slide.review_state.value,
+        "fields_undone": slide.fields_undone,
+        "blank_views": slide.blank_views,
+        "skipped": json.dumps(slide.skipped),
+    }
+
+
+def _insert(db: sqlite3.Connection, table: str, row: dict[str, object], conflict: str = "") -> None:
+    columns, marks = ", ".join(row), ", ".join(f":{column}" for column in row)
+    db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", row)
 
 
 def exists(db: sqlite3.Connection, slide_id: str) -> bool:
@@ -244,21 +240,21 @@ def _field(row: sqlite3.Row, cells: tuple[Cell, ...]) -> Field:
 
 def _model_id(db: sqlite3.Connection, provenance: Provenance) -> int:
     model = provenance.model
-    values = (
-        model.name,
-        model.version,
-        model.digest,
-        model.runtime,
-        model.precision,
-        *model.input_hw,
-        model.score_threshold,
-        provenance.identify_threshold,
-        json.dumps(model.taxonomy.to_dict()),
-    )
-    columns = "name, version, digest, runtime, precision, input_height, input_width, score_threshold, identify_threshold, taxonomy"
-    db.execute(f"INSERT INTO models ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
-    found = db.execute(f"SELECT model_id FROM models WHERE ({columns}) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values).fetchone()
-    return int(found[0])
+    row: dict[str, object] = {
+        "name": model.name,
+        "version": model.version,
+        "digest": model.digest,
+        "runtime": model.runtime,
+        "precision": model.precision,
+        "input_height": model.input_hw[0],
+        "input_width": model.input_hw[1],
+        "score_threshold": model.score_threshold,
+        "identify_threshold": provenance.identify_threshold,
+        "taxonomy": json.dumps(model.taxonomy.to_dict()),
+    }
+    _insert(db, "models", row, "ON CONFLICT DO NOTHING")
+    where = " AND ".join(f"{column} = :{column}" for column in row)
+    return int(db.execute(f"SELECT model_id FROM models WHERE {where}", row).fetchone()[0])
 
 
 def _cell_values(cell: Cell) -> tuple[int | float | str, ...]:

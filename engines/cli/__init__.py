@@ -27,6 +27,7 @@ from engines.commands.quantize import quantize
 from engines.commands.train import train
 from engines.commands.transfer import transfer
 from engines.errors import EnginesError
+from engines.files import print_any_name
 
 HELP = "From data to engine: train, score, export and make data for AttriDet. Figures on rendered film are about rendered film only."
 EXTRAS = {**dict.fromkeys(("torch", "onnx", "safetensors", "scipy"), "train"), "matplotlib": "evaluate"}
@@ -66,6 +67,7 @@ for command in (
 
 def main() -> None:
     """Entry of the program. Exit codes: 0 done, 1 it failed, 2 what was asked for cannot be done, 130 after Ctrl-C."""
+    print_any_name()
     sys.exit(run(sys.argv[1:]))
 
 

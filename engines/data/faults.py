@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import DataError
+from engines.files import printable
 
 
 class Level(Enum):
@@ -94,7 +95,7 @@ class Place:
     column: int = 0
 
     def __str__(self) -> str:
-        return ":".join([str(self.file), *(str(n) for n in (self.line, self.column) if n)])
+        return ":".join([printable(self.file), *(str(n) for n in (self.line, self.column) if n)])
 
 
 @dataclass(frozen=True)
@@ -106,17 +107,17 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}"
+        return f"{self.place}: {printable(self.message)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain form for machines."""
         return {
             "kind": self.kind.slug,
             "level": self.kind.level.value,
-            "file": str(self.place.file),
+            "file": printable(self.place.file),
             "line": self.place.line or None,
             "column": self.place.column or None,
-            "message": self.message,
+            "message": printable(self.message),
         }
 
 

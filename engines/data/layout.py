@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engines.data.origin import source_name
 from engines.errors import DataError
+from engines.files import printable
 from engines.pictures import PICTURE_SUFFIXES, is_hidden
 
 IMAGE_SUFFIXES = PICTURE_SUFFIXES
@@ -44,7 +45,7 @@ class FilmName:
 
 def film_name(name: str) -> FilmName | None:
     """The parts of a picture's file name, an exporter's additions undone; None where it is not of the published form."""
-    found = _FILM_NAME.fullmatch(Path(source_name(name)).stem.strip())
+    found = _FILM_NAME.fullmatch(Path(source_name(printable(name))).stem.strip())
     if found is None:
         return None
     return FilmName(found["patient"], found["field"], int(found["objective"]) // 10, found["diagnosis"].upper())

@@ -84,15 +84,17 @@ class Codes:
 def attribute_codes(values: Sequence[object], taxonomy: Taxonomy, *, lone_two_is_odd: bool, layout: TxtLayout | None = None) -> Codes:
     """Codes, in the taxonomy's order, of raw values in the order of the TXT `layout`, or of the taxonomy where there is none.
 
-    None is a value that is not stated. A 2 in every place means not applicable; a 2 alone, in an attribute of two values, likewise, and
-    it is odd in JSON, whose own code is 4. What does not apply in any column of a TXT line does not apply in those it lacks either.
+    None is a value that is not stated. A 2 in every place, or in as many as a layout has, means not applicable; a 2 alone, in an
+    attribute of two values, likewise, and it is odd in JSON, whose own code is 4. What does not apply in any column of a TXT line does
+    not apply in those that it lacks either.
     """
     found = Codes()
     keys = [a.key for a in taxonomy.attributes] if layout is None else layout.keys
     given = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
     stated = {a.key: _number(given[a.key], a) for a in taxonomy.attributes if a.key in given}
-    room_for_two = any(len(a.values) == 2 for a in taxonomy.attributes if a.key in stated)
-    if stated and room_for_two and all(n == TXT_NOT_APPLICABLE for n in stated.values()):
+    everywhere = layout is not None or len(stated) == len(keys) or any(0 < len(o.keys) <= len(stated) for o in taxonomy.txt_layouts)
+    room_for_two = everywhere and any(len(a.values) == 2 for a in taxonomy.attributes if a.key in stated)
+    if room_for_two and all(n == TXT_NOT_APPLICABLE for n in stated.values()):
         found.codes = [NOT_APPLICABLE] * len(taxonomy.attributes)
         return found
     nowhere = layout is not None and stated and all(n in (JSON_NOT_APPLICABLE, NOT_APPLICABLE) for n in stated.values())

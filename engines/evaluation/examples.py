@@ -14,6 +14,7 @@ from matplotlib.patheffects import withStroke
 
 from engines.detections import Float32, Image
 from engines.evaluation.picture import Example
+from engines.files import printable
 from engines.pictures import read_image
 from engines.plot_style import BLUE, INK, ORANGE, RED, SOFT, Dash, headline, style
 
@@ -83,7 +84,7 @@ def examples(chosen: Sequence[tuple[str, Example]], names: Sequence[str], label:
             axes.set_axis_off()
         for pair, (word, example), (image, scale) in zip(panels.reshape(-1, 2), chosen, read, strict=False):
             _draw(pair, example, image, scale, names)
-            pair[0].set_title(f"{word}: {example.path.name}", fontsize=9)
+            pair[0].set_title(f"{word}: {printable(example.path.name)}", fontsize=9)
             pair[1].set_title(f"{summary(example)} (F1 {example.agreement:.2f})", fontsize=9, fontweight="normal", color=SOFT)
         lines = [Line2D([], [], color=colour, linestyle=dash, linewidth=2.4) for (colour, dash), _ in KEY]
         figure.legend(lines, [words for _, words in KEY], loc="outside lower left", ncols=4, fontsize=9)

@@ -17,7 +17,7 @@ from engines.evaluation.intervals import IN_WORDS, LEVEL, Interval
 from engines.evaluation.picture import ap_thresholds
 from engines.evaluation.plots import rendered
 from engines.evaluation.result import Evaluation
-from engines.files import make_folder, write_result
+from engines.files import make_folder, printable, write_result
 from engines.pages import data_uri, page_template
 from engines.plot_style import DPI, jpeg
 
@@ -141,6 +141,6 @@ def _examples(result: Evaluation) -> tuple[list[tuple[str, list[tuple[str, str, 
     groups: dict[str, list[tuple[str, str, str]]] = {}
     for kind, example in chosen:
         figure = example_pair(example, names, _PAIR_INCHES[small])
-        shown = (example.path.name, f"{summary(example)}, F1 {example.agreement:.2f}", data_uri(jpeg(figure)))
+        shown = (printable(example.path.name), f"{summary(example)}, F1 {example.agreement:.2f}", data_uri(jpeg(figure)))
         groups.setdefault(_KINDS[kind], []).append(shown)
     return list(groups.items()), small

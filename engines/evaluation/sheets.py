@@ -35,7 +35,7 @@ def write_sheets(result: Evaluation, folder: Path) -> list[Path]:
     for name, rows in sheets.items():
         text = _text(result, list(rows))
         if text:
-            write_result(folder / name, text.encode())
+            write_result(folder / name, text)
             written.append(folder / name)
     return written
 

@@ -15,7 +15,7 @@ from engines.evaluation.attributes import MIN_IOU
 from engines.evaluation.page import Plot
 from engines.evaluation.pair_pictures import KEY, changes, confusions, crop
 from engines.evaluation.pairs import Disagreement, Kind, worst
-from engines.files import make_folder, write_result
+from engines.files import make_folder, printable, write_result
 from engines.gate.measure import GateResult
 from engines.gate.words import points, rows, sentence, verdict
 from engines.pages import data_uri, page_template
@@ -65,7 +65,7 @@ def write_page(result: GateResult, folder: Path, created: datetime, kept: Bundle
     for number, disagreement in enumerate(worst(result.agreement), 1):
         photograph = jpeg(crop(disagreement, names))
         write_result(pictures / f"disagreement-{number:02d}-{disagreement.kind.name.lower()}.jpg", photograph)
-        shown = (disagreement.pairs.told.path.name, _amount(disagreement), data_uri(photograph))
+        shown = (printable(disagreement.pairs.told.path.name), _amount(disagreement), data_uri(photograph))
         groups.setdefault(disagreement.kind, []).append(shown)
     page = folder / "index.html"
     write_result(page, html(result, drawn, groups, created, kept))

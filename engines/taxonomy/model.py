@@ -214,6 +214,7 @@ def _shipped() -> dict[str, Any]:
 
 def _parts(data: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of Taxonomy from a plain form."""
+    data = section(data, ())
     groups = {key: texts(members, ("groups", key)) for key, members in section(data.get("groups") or {}, ("groups",)).items()}
     where = "types" if "types" in data else "classes"
     types = tuple(_built(CellType, {"name": one} if isinstance(one, str) else one, path) for path, one in _entries(data, where))

@@ -6,10 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
-from truth_engine import TruthEngine
+from truth_engine import TruthEngine, TruthfulSimulator
 
 from device.camera.quality import sharpness
-from device.camera.simulator import SimulatorCamera
 from device.clock import SystemClock
 from device.errors import EndOfSourceError
 from device.settings.config import SimulatorCamera as SimulatorSection
@@ -31,7 +30,7 @@ def test_every_cell_of_the_visited_fields_is_counted_exactly_once() -> None:
     """Fields lie side by side; the stage shakes and is refocused while it rests, so each field is counted, then improved."""
     optics = {"domain": "H", "camera": "C1", "objective": 40, "width_px": 640, "height_px": 360}
     section = SimulatorSection(kind="simulator", case="CLL", fields=6, fps=120, **optics)
-    camera = SimulatorCamera(section, HastyClock())
+    camera = TruthfulSimulator(section, HastyClock())
     engine = TruthEngine(camera)
     session = SlideSession(engine.info.taxonomy, SlideSection(), 0.4, crops=False, jpeg_quality=90, clock=HastyClock())
     session.start()

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from truth_engine import TruthEngine
+from truth_engine import TruthEngine, TruthfulSimulator
 
 from device.app import run
-from device.camera.simulator import SimulatorCamera
 from device.clock import SystemClock
 from device.demo.broker import EmbeddedBroker
 from device.display.null import NullDisplay
@@ -48,10 +47,10 @@ def configuration(folder: Path, broker: BrokerSection, fields: int = FIELDS, loo
     )
 
 
-def parts(config: Config) -> tuple[Openers, SimulatorCamera]:
+def parts(config: Config) -> tuple[Openers, TruthfulSimulator]:
     clock = UnhurriedClock()
     assert isinstance(config.camera, SimulatorSection)
-    camera = SimulatorCamera(config.camera, clock)
+    camera = TruthfulSimulator(config.camera, clock)
     return Openers(clock, lambda: camera, lambda: TruthEngine(camera), NullDisplay), camera
 
 

@@ -1,19 +1,85 @@
-"""A perfect stand-in for the engine: the simulator's truth. It shows what the line does apart from the network's errors."""
+"""The simulator's truth, and a perfect stand-in for the engine that answers with it: the line apart from the network's errors."""
 
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import OrderedDict
 from types import TracebackType
 
 import numpy as np
 from typing_extensions import Self
 
+from device.camera.base import Frame
 from device.camera.simulator import SimulatorCamera
+from device.camera.stage import COUNTED_SHARE, StagePath
+from device.clock import Clock
+from device.settings.config import SimulatorCamera as SimulatorSection
 from engines.detections import Detections, Image
 from engines.errors import InferenceError
-from engines.film import FieldTruth, labels
+from engines.film import FieldTruth, Film, Microscope, labels
 from engines.runtime.base import EngineInfo, Inference
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
+
+_REMEMBERED = 64  # frames whose truth is kept for whoever asks by the picture
+
+
+class TruthfulSimulator(SimulatorCamera):
+    """The simulated camera that also says what it showed. `truth_of_picture` may be asked from another thread."""
+
+    def __init__(self, section: SimulatorSection, clock: Clock) -> None:
+        super().__init__(section, clock)
+        self._recent: OrderedDict[bytes, FieldTruth] = OrderedDict()
+        self._guard = threading.Lock()
+
+    @property
+    def path(self) -> StagePath:
+        """Where the stage is at every frame number."""
+        return self._on_stage()[1]
+
+    def read(self) -> Frame:
+        frame = super().read()
+        truth = self.truth(frame.sequence)
+        with self._guard:
+            self._recent[picture_key(frame.image)] = truth
+            while len(self._recent) > _REMEMBERED:
+                self._recent.popitem(last=False)
+        return frame
+
+    def truth(self, frame_sequence: int) -> FieldTruth:
+        """What a perfect counter finds in that frame: everything of which at least half the box is visible. IndexError past the end."""
+        film, path = self._on_stage()
+        return field_truth(film, self._scope, path.at(frame_sequence).corner_px, self._size_px)
+
+    def truth_of_picture(self, image: Image) -> FieldTruth | None:
+        """The same for one of the last 64 pictures, known by its bytes; None for any other."""
+        with self._guard:
+            return self._recent.get(picture_key(image))
+
+    def truth_of_path(self) -> tuple[FieldTruth, ...]:
+        """What a perfect counter finds on the whole path, one entry a field in the order of visit; no cell is in two of them.
+
+        At the last resting frame of each; the vibration of the others changes no cell's belonging (see `stage.plan_fields`).
+        """
+        return tuple(self.truth(self.path.field_frames(field)[-1]) for field in range(self._section.fields))
+
+
+def field_truth(film: Film, scope: Microscope, corner_px: tuple[int, int], size_px: tuple[int, int]) -> FieldTruth:
+    """What a perfect counter finds in the frame at `corner_px`: cells and artefacts of which at least half the box is visible.
+
+    Boxes in pixels of the frame, clipped to it; see FieldTruth for the rest.
+    """
+    p, (i0, j0), (width, height) = scope.um_per_px, corner_px, size_px
+    truth = film.cells_in((i0 * p, j0 * p, (i0 + width) * p, (j0 + height) * p))
+    keep = truth.visible >= COUNTED_SHARE
+    boxes = (truth.boxes_px[keep].astype(np.float64) / p - np.array([i0, j0, i0, j0])).astype(np.float32)
+    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    return FieldTruth(truth.cell_ids[keep], boxes, truth.classes[keep], truth.attributes[keep], truth.visible[keep])
+
+
+def picture_key(image: Image) -> bytes:
+    """Digest of a picture's bytes and shape."""
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, salt=str(image.shape[:2]).encode()[:16]).digest()
 
 
 class TruthEngine:
@@ -22,7 +88,9 @@ class TruthEngine:
     Scores are 1, attributes one-hot, and NaN where the film states none (class None).
     """
 
-    def __init__(self, simulator: SimulatorCamera, taxonomy: Taxonomy = LEUKEMIA_ATTRI, input_hw: tuple[int, int] = (640, 640)) -> None:
+    def __init__(
+        self, simulator: TruthfulSimulator, taxonomy: Taxonomy = LEUKEMIA_ATTRI, input_hw: tuple[int, int] = (640, 640)
+    ) -> None:
         self._simulator = simulator
         self._info = EngineInfo(
             name="truth of the rendered film (stand-in, no network)",

@@ -9,12 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from truth_engine import TruthEngine, as_detections
+from truth_engine import TruthEngine, TruthfulSimulator, as_detections
 
 from device.camera.base import CameraState, Frame
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
-from device.camera.simulator import SimulatorCamera
 from device.errors import EndOfSourceError
 from device.settings.config import SimulatorCamera as SimulatorSection
 from engines.errors import InferenceError
@@ -44,9 +43,9 @@ def _section(**keys: Any) -> SimulatorSection:
 
 
 @pytest.fixture(scope="module")
-def shown() -> tuple[SimulatorCamera, list[Frame]]:
+def shown() -> tuple[TruthfulSimulator, list[Frame]]:
     """A whole path of three small fields; the camera is closed, its truth can still be asked."""
-    camera = SimulatorCamera(_section(), HandClock())
+    camera = TruthfulSimulator(_section(), HandClock())
     frames = []
     with camera:
         while True:
@@ -57,7 +56,7 @@ def shown() -> tuple[SimulatorCamera, list[Frame]]:
     return camera, frames
 
 
-def test_the_path_is_shown_once_and_then_ends(shown: tuple[SimulatorCamera, list[Frame]]) -> None:
+def test_the_path_is_shown_once_and_then_ends(shown: tuple[TruthfulSimulator, list[Frame]]) -> None:
     camera, frames = shown
     assert [f.sequence for f in frames] == list(range(camera.path.frames))
     assert all(f.image.shape == (360, 480, 3) and f.image.dtype == np.uint8 for f in frames)
@@ -65,12 +64,12 @@ def test_the_path_is_shown_once_and_then_ends(shown: tuple[SimulatorCamera, list
     assert not camera.live
 
 
-def test_every_frame_differs_even_at_rest(shown: tuple[SimulatorCamera, list[Frame]]) -> None:
+def test_every_frame_differs_even_at_rest(shown: tuple[TruthfulSimulator, list[Frame]]) -> None:
     _, frames = shown
     assert len({f.image.tobytes() for f in frames}) == len(frames)
 
 
-def test_moving_frames_differ_far_more_than_resting_ones(shown: tuple[SimulatorCamera, list[Frame]]) -> None:
+def test_moving_frames_differ_far_more_than_resting_ones(shown: tuple[TruthfulSimulator, list[Frame]]) -> None:
     camera, frames = shown
     small = [cv2.blur(f.image, (5, 5)).astype(float) for f in frames]
     change = [np.abs(b - a).mean() for a, b in pairwise(small)]
@@ -80,7 +79,7 @@ def test_moving_frames_differ_far_more_than_resting_ones(shown: tuple[SimulatorC
     assert max(at_rest) * 2 < min(moving)
 
 
-def test_focus_rises_as_the_field_is_focused(shown: tuple[SimulatorCamera, list[Frame]]) -> None:
+def test_focus_rises_as_the_field_is_focused(shown: tuple[TruthfulSimulator, list[Frame]]) -> None:
     camera, frames = shown
     for index in range(3):
         numbers = camera.path.field_frames(index)
@@ -88,24 +87,19 @@ def test_focus_rises_as_the_field_is_focused(shown: tuple[SimulatorCamera, list[
         assert sharpness[0] < 0.7 * sharpness[-1]
 
 
-def test_frames_keep_the_configured_pace(shown: tuple[SimulatorCamera, list[Frame]]) -> None:
+def test_frames_keep_the_configured_pace(shown: tuple[TruthfulSimulator, list[Frame]]) -> None:
     _, frames = shown
     assert np.allclose(np.diff([f.captured_s for f in frames]), 0.1)
 
 
-def test_the_same_section_gives_the_same_frames_and_visited_fields_grow(shown: tuple[SimulatorCamera, list[Frame]]) -> None:
+def test_the_same_section_gives_the_same_frames(shown: tuple[TruthfulSimulator, list[Frame]]) -> None:
     _, frames = shown
-    again = SimulatorCamera(_section(), HandClock())
-    assert again.visited_fields() == ()
+    again = TruthfulSimulator(_section(), HandClock())
     with again:
         assert all(np.array_equal(again.read().image, frames[n].image) for n in range(3))
-        assert len(again.visited_fields()) == 1
-        while again.path.at(again.read().sequence).field != 1:
-            pass
-        assert len(again.visited_fields()) == 2
 
 
-def test_truth_lies_on_dark_cells(shown: tuple[SimulatorCamera, list[Frame]]) -> None:
+def test_truth_lies_on_dark_cells(shown: tuple[TruthfulSimulator, list[Frame]]) -> None:
     camera, frames = shown
     checked = 0
     for index in range(3):
@@ -123,18 +117,17 @@ def test_truth_lies_on_dark_cells(shown: tuple[SimulatorCamera, list[Frame]]) ->
     assert checked >= 3
 
 
-def test_what_a_perfect_counter_finds(shown: tuple[SimulatorCamera, list[Frame]]) -> None:
+def test_what_a_perfect_counter_finds(shown: tuple[TruthfulSimulator, list[Frame]]) -> None:
     camera, frames = shown
     fields = camera.truth_of_path()
     assert len(fields) == 3
     ids = np.concatenate([f.cell_ids for f in fields])
     assert len(set(ids.tolist())) == len(ids) > 0
     assert all((f.visible >= 0.5).all() for f in fields)
-    assert [f.cell_ids.tolist() for f in camera.visited_fields()] == [f.cell_ids.tolist() for f in fields]
     assert len(frames) == camera.path.frames
 
 
-def test_the_stand_in_engine_answers_with_the_truth_of_that_very_picture(shown: tuple[SimulatorCamera, list[Frame]]) -> None:
+def test_the_stand_in_engine_answers_with_the_truth_of_that_very_picture(shown: tuple[TruthfulSimulator, list[Frame]]) -> None:
     camera, frames = shown
     engine: Engine = TruthEngine(camera)
     with engine:
@@ -151,12 +144,12 @@ def test_the_stand_in_engine_answers_with_the_truth_of_that_very_picture(shown: 
 
 
 def test_the_stand_in_says_openly_what_it_is() -> None:
-    info = TruthEngine(SimulatorCamera(_section(), HandClock())).info
+    info = TruthEngine(TruthfulSimulator(_section(), HandClock())).info
     assert "stand-in" in info.label and "no network" in info.name
     assert info.taxonomy is LEUKEMIA_ATTRI
 
 
-def test_truth_as_detections_is_one_hot_and_unknown_for_artefacts(shown: tuple[SimulatorCamera, list[Frame]]) -> None:
+def test_truth_as_detections_is_one_hot_and_unknown_for_artefacts(shown: tuple[TruthfulSimulator, list[Frame]]) -> None:
     camera, _ = shown
     for truth in camera.truth_of_path():
         found = as_detections(truth, LEUKEMIA_ATTRI)
@@ -170,7 +163,7 @@ def test_truth_as_detections_is_one_hot_and_unknown_for_artefacts(shown: tuple[S
 
 def test_through_the_capture_thread_no_frame_is_lost_and_every_cell_is_found_once() -> None:
     """A slow consumer that looks at the last resting frame of each field counts exactly the truth of the path."""
-    camera = SimulatorCamera(_section(), HandClock())
+    camera = TruthfulSimulator(_section(), HandClock())
     engine = TruthEngine(camera)
     counted: dict[int, list[int]] = {}
     sequences = []
@@ -186,11 +179,10 @@ def test_through_the_capture_thread_no_frame_is_lost_and_every_cell_is_found_onc
 
 
 def test_a_loop_goes_on_past_the_last_field() -> None:
-    camera = SimulatorCamera(_section(objective=100, fields=1, width_px=320, height_px=240, loop=True), HandClock())
+    camera = TruthfulSimulator(_section(objective=100, fields=1, width_px=320, height_px=240, loop=True), HandClock())
     with camera:
         numbers = [camera.read().sequence for _ in range(camera.path.frames + 2)]
     assert numbers == list(range(camera.path.frames + 2))
-    assert len(camera.visited_fields()) == 1
 
 
 def test_the_factory_gives_the_simulator_live_where_asked() -> None:

@@ -6,8 +6,9 @@ from math import ceil
 
 import numpy as np
 import pytest
+from truth_engine import field_truth
 
-from device.camera.stage import COUNTED_SHARE, StagePath, field_truth, film_size_um, plan_fields
+from device.camera.stage import COUNTED_SHARE, StagePath, film_size_um, plan_fields
 from engines.film import Film, Microscope
 
 FULL = (1920, 1080)

@@ -186,6 +186,14 @@ def test_attributes_of_three_values_have_no_room_for_a_code_of_two() -> None:
     assert attribute_codes([2, 2], taxonomy, lone_two_is_odd=True).codes == [2, 2]
 
 
+def test_a_json_of_twos_means_not_applicable_also_with_an_attribute_more() -> None:
+    more = replace(LEUKEMIA_ATTRI, attributes=(*LEUKEMIA_ATTRI.attributes, Attribute("auer_rods", "Auer Rods", ("absent", "present"))))
+    assert attribute_codes([2] * 7 + [None], more, lone_two_is_odd=True).codes == [NA] * 8
+    lone = attribute_codes([None, 2, *[None] * 6], more, lone_two_is_odd=True)
+    assert lone.codes == [UNKNOWN, NA, *[UNKNOWN] * 6] and len(lone.odd) == 1
+    assert attribute_codes([2, 0, *[None] * 6], more, lone_two_is_odd=True).codes == [2, 0, *[UNKNOWN] * 6]
+
+
 def test_an_attribute_more_shifts_no_column(tmp_path: Path) -> None:
     more = replace(LEUKEMIA_ATTRI, attributes=(*LEUKEMIA_ATTRI.attributes, Attribute("auer_rods", "Auer Rods", ("absent", "present"))))
     first = replace(more, attributes=more.attributes[::-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zlib
 from io import BytesIO
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
+from engines.data.faults import Fault, Kind, Place
 from engines.data.pictures import decode
+from engines.files import atomic_write
 from engines.picture_header import jpeg_is_complete
 from engines.pictures import (
     PictureError,
@@ -272,6 +275,10 @@ def test_a_name_that_is_not_utf8_is_read_and_shown(tmp_path: Path) -> None:
     path.write_bytes(b"text")
     with pytest.raises(PictureError, match=r"field_\\xff\.png: cannot be decoded"):
         read_picture(path)
+    fault = Fault(Kind.IMAGE_CORRUPT, Place(path), f"{path.name} is damaged")
+    assert json.dumps([str(fault), fault.to_dict()], ensure_ascii=False).encode().count(rb"field_\\xff.png") == 4
+    atomic_write(tmp_path / "page.html", f"<p>{path.name}</p>")
+    assert (tmp_path / "page.html").read_text() == r"<p>field_\udcff.png</p>"
 
 
 def test_transparency_is_laid_on_white_however_a_file_stores_it() -> None:
