@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 
-from calibration.int8.frame_pictures import contact_sheet
 from calibration.int8.frames import Frame, FrameSet, Survey, cover, pictures_in, survey
 from calibration.int8.request import FramesRequest
 from engines.data.layout import find_splits, patient_of
@@ -52,6 +51,8 @@ def choose_frames(request: FramesRequest, reporter: Reporter = SILENT) -> Frames
     make_folder(request.out.parent)
     write_result(request.out, chosen.to_json(request.out.parent).encode())
     if request.page is not None:
+        from calibration.int8.frame_pictures import contact_sheet  # matplotlib, which only the page needs
+
         make_folder(request.page.parent)
         _, png = cv2.imencode(".png", contact_sheet(seen, chosen, reporter.counter("drawing")))
         write_result(request.page, png.tobytes())

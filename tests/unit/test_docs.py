@@ -145,6 +145,15 @@ def test_every_link_and_file_name_leads_somewhere(page: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_units_name_pages_that_an_installation_brings() -> None:
+    installed = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert '"share/doc/leukoscope" = ["README.md", "CHANGELOG.md", "docs/*.md"]' in installed
+    for unit in ("leukoscope.service", "leukoscope-plans.service"):
+        (named,) = re.findall(r"^Documentation=file:/opt/leukoscope/share/doc/leukoscope/(\S+)$", read(f"systemd/{unit}"), re.M)
+        assert (ROOT / "docs" / named).is_file()
+        assert f"systemd/{unit}" in read("docs/field-team.md")
+
+
 def blocks() -> list[Any]:
     return [
         pytest.param(body, id=f"{page}-{number}")

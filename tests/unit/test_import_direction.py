@@ -60,7 +60,14 @@ ONLY_IN = {
     "PySide6": ("device.display.window",),
     "amqtt": ("device.demo.broker",),
     "paho": ("device.mqtt",),
-    "matplotlib": ("engines.training", "engines.evaluation", "engines.plot_style", "engines.data.plots", "engines.bench.plot"),
+    "matplotlib": (
+        "engines.training",
+        "engines.evaluation",
+        "engines.plot_style",
+        "engines.data.plots",
+        "engines.bench.plot",
+        "calibration.int8.frame_pictures",
+    ),
     "ultralytics": (),
 }
 """Heavy or platform-bound libraries, and the only modules that may name them."""
