@@ -192,7 +192,7 @@ def _unlabelled(split: Split, pictures: Sequence[Picture], other: Sequence[Pictu
     cells = sum(len(p.cells) for source in (pictures, other or ()) for p in source)
     if not pictures:
         return
-    if split.name == FLAT:
+    if split.name == FLAT and not cells:
         words = f"{len(pictures)} pictures lie flat, without Images/<split> and without labels; only the pictures were looked at"
         report(Fault(Kind.NO_LAYOUT, Place(split.images or split.root), words))
     elif not cells:
