@@ -57,8 +57,8 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
 
 
 def report_left_out(folder: Path, images: SplitData, reporter: Reporter) -> None:
-    """A line on what of a folder is not used, if anything is not."""
-    if images.left_out or images.regions:
+    """A line on what of a folder is not used or not plain 8-bit colour, if there is anything."""
+    if images.left_out or images.regions or images.files:
         reporter.warning(f"{folder}: {images.summary}")
 
 
