@@ -13,6 +13,7 @@ from rich.table import Table
 
 from engines.progress import Reporter
 
+
 def progress_bar(quiet: bool = False) -> Progress:
     """A bar on stderr with the task's words, how many of how many, and the time left; it leaves nothing behind."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
