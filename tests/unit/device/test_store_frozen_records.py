@@ -62,6 +62,7 @@ def assert_complete(store: Store, stored: dict[str, Any]) -> None:
 def assert_page_complete(read: StoredSlide) -> None:
     text = page(read)
     assert all(field.source in text for field in read.slide.fields)
+    assert ("were not judged</b>" in text) == any(field.faults is None for field in read.slide.fields)
     if read.summary is not None:
         summary = read_summary(read.summary).payload
         assert f"of {summary.target_cells} wanted" in text

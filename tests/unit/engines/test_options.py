@@ -15,22 +15,7 @@ from calibration.int8.request import QuantizeRequest
 from engines.adapt.request import METHODS as WAYS_TO_ADAPT
 from engines.adapt.trainer import METHODS as KNOWN_WAYS
 from engines.cli import app
-from engines.commands import (
-    adapt,
-    bench,
-    build,
-    data,
-    evaluate,
-    experiment,
-    export,
-    film,
-    frames,
-    gate,
-    import_weights,
-    quantize,
-    train,
-    transfer,
-)
+from engines.commands import bench, build, data, film, import_weights, int8, learning, transfer
 from engines.errors import DataError
 from engines.network.yolov5 import VARIANTS
 from engines.options import Option, Request, option_name, options_of
@@ -38,10 +23,10 @@ from engines.training.hyper import SETS
 from engines.training.request import HYPERS, SIZES
 
 COMMANDS: dict[str, Callable[..., object]] = {
-    "adapt": adapt.adapt, "bench": bench.bench, "build": build.build, "data check": data.check, "data export": data.export,
-    "data plot": data.plot, "data split": data.split, "evaluate": evaluate.evaluate, "experiment": experiment.experiment,
-    "export": export.export, "film": film.film, "frames": frames.frames, "gate": gate.gate,
-    "import-weights": import_weights.import_weights, "quantize": quantize.quantize, "train": train.train, "transfer": transfer.transfer,
+    "adapt": learning.adapt, "bench": bench.bench, "build": build.build, "data check": data.check, "data export": data.export,
+    "data plot": data.plot, "data split": data.split, "evaluate": learning.evaluate, "experiment": learning.experiment,
+    "export": learning.export, "film": film.film, "frames": int8.frames, "gate": int8.gate,
+    "import-weights": import_weights.import_weights, "quantize": int8.quantize, "train": learning.train, "transfer": transfer.transfer,
 }  # fmt: skip
 
 
