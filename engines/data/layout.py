@@ -13,7 +13,7 @@ from pathlib import Path
 from engines.data.origin import source_name
 from engines.errors import DataError
 from engines.files import printable
-from engines.pictures import PICTURE_SUFFIXES, is_hidden
+from engines.pictures import PICTURE_SUFFIXES, is_hidden, not_read
 
 IMAGE_SUFFIXES = PICTURE_SUFFIXES
 
@@ -114,7 +114,8 @@ def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
     except OSError as error:
         raise DataError(f"{error.filename}: {error.strerror}; make the folder readable") from error
     if not found:
-        raise DataError(f"{root}: no data set; it or its folders must hold Images/<split>/<picture> (labels: json_labels, txt_labels)")
+        layout = "Images/<split>/<picture> (labels: json_labels, txt_labels)"
+        raise DataError(f"{root}: no data set; it or its folders must hold {layout}{not_read(root)}")
     return found
 
 
