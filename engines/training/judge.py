@@ -29,7 +29,7 @@ _BATCH = {"cpu": 4, "cuda": 32}
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class JudgedSample:
     """What the network says of one picture, in px of the picture, beside its labels.
 
     judged: detections for AP. shown: detections at `WORKING_POINT`. partner (M,): which of them found the labelled cell, -1 none.
@@ -58,7 +58,7 @@ class FolderJudge:
         scores: dict[str, float] = {}
         fitness = []
         for name, samples in self.sets.items():
-            seen = look(model, samples, self.imgsz, self.scale_up)
+            seen = judge_samples(model, samples, self.imgsz, self.scale_up)
             ap = yolo_ap([one.judged for one in seen])
             labels = np.concatenate([sample.labels[:, 1:] for sample in samples])
             told = np.concatenate([one.attributes for one in seen])
@@ -68,12 +68,12 @@ class FolderJudge:
         return {**scores, "fitness": float(np.mean(fitness))}
 
 
-def look(model: AttriDet, samples: Sequence[Sample], imgsz: int, scale_up: bool) -> list[Look]:
+def judge_samples(model: AttriDet, samples: Sequence[Sample], imgsz: int, scale_up: bool) -> list[JudgedSample]:
     """What `model`, in evaluation mode, says of each picture; those of one shape go through it together, without a square border."""
-    seen: list[Look | None] = [None] * len(samples)
+    seen: list[JudgedSample | None] = [None] * len(samples)
     batch = _BATCH[next(model.parameters()).device.type]
     for numbers, geometries in _alike([sample.image.shape[:2] for sample in samples], imgsz, scale_up, batch):
-        for number, one in zip(numbers, _look(model, [samples[n] for n in numbers], geometries), strict=True):
+        for number, one in zip(numbers, _judge_batch(model, [samples[n] for n in numbers], geometries), strict=True):
             seen[number] = one
     return [one for one in seen if one is not None]
 
@@ -100,7 +100,7 @@ def _on_canvas(geometry: Letterbox) -> Letterbox:
 
 
 @torch.no_grad()
-def _look(model: AttriDet, samples: Sequence[Sample], geometries: Sequence[Letterbox]) -> list[Look]:
+def _judge_batch(model: AttriDet, samples: Sequence[Sample], geometries: Sequence[Letterbox]) -> list[JudgedSample]:
     own = next(model.parameters())
     device, exact = own.device, own.dtype
     pixels = np.stack([to_planes(letterbox(sample.image, geometry)) for sample, geometry in zip(samples, geometries, strict=True)])
@@ -112,7 +112,7 @@ def _look(model: AttriDet, samples: Sequence[Sample], geometries: Sequence[Lette
         framed = Candidates(geometry.to_frame(shown.boxes_px), shown.scores, shown.classes)
         partner = pair_with_truth(framed.boxes_px, sample.boxes)
         told = np.full((len(partner), model.taxonomy.n_logits), np.nan, np.float32)
-        seen.append(Look(judged, framed, partner, told))
+        seen.append(JudgedSample(judged, framed, partner, told))
         boxes = shown.boxes_px[partner[partner >= 0]]
         regions.append(np.concatenate([np.full((len(boxes), 1), number, np.float32), boxes], 1))
     rois = torch.from_numpy(np.concatenate(regions)).to(device, exact)
