@@ -17,7 +17,7 @@ from engines.decode import AP_THRESHOLDS, candidates
 from engines.evaluation.average_precision import Judged
 from engines.evaluation.detection import yolo_ap
 from engines.preprocess import prepare
-from engines.training.judge import FolderJudge, look
+from engines.training.judge import FolderJudge, judge_samples
 from engines.training.record import ATTRIBUTE_LOSS, LOSSES, Record, panel_of, read
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def fields(model: AttriDet) -> list[Sample]:
             centre = (int(rng.integers(hw[1])), int(rng.integers(hw[0])))
             cv2.circle(image, centre, int(rng.integers(8, 20)), tuple(int(v) for v in rng.integers(20, 120, 3)), -1)
         blank = Sample(image, np.zeros((0, 4), np.float32), np.zeros((0, 8), np.int64))
-        (one,) = look(model, [blank], 128, scale_up=True)
+        (one,) = judge_samples(model, [blank], 128, scale_up=True)
         cells = one.shown.select(np.arange(len(one.shown)) < 3)
         labels = np.concatenate([cells.classes[:, None], np.ones((len(cells), 7), np.int64)], axis=1)
         samples.append(Sample(image, cells.boxes_px, labels))
@@ -46,9 +46,9 @@ def test_pictures_judged_together_are_judged_as_alone(model: AttriDet) -> None:
     # weights makes hundredths of a pixel of it.
     model = copy.deepcopy(model).double()
     samples = fields(model)
-    together = look(model, samples, 128, scale_up=True)
+    together = judge_samples(model, samples, 128, scale_up=True)
     for sample, one in zip(samples, together, strict=True):
-        (alone,) = look(model, [sample], 128, scale_up=True)
+        (alone,) = judge_samples(model, [sample], 128, scale_up=True)
         assert len(one.shown) == len(alone.shown) > 0
         np.testing.assert_array_equal(one.shown.classes, alone.shown.classes)
         np.testing.assert_allclose(one.shown.boxes_px, alone.shown.boxes_px, rtol=0, atol=1e-4)
@@ -81,8 +81,8 @@ def test_square_pictures_are_judged_as_an_engine_prepares_and_scores_them(model:
 
 def test_a_small_picture_is_enlarged_only_where_asked(model: AttriDet) -> None:
     sample = fields(model)[2]
-    (kept,) = look(model, [sample], 320, scale_up=False)
-    (enlarged,) = look(model, [sample], 320, scale_up=True)
+    (kept,) = judge_samples(model, [sample], 320, scale_up=False)
+    (enlarged,) = judge_samples(model, [sample], 320, scale_up=True)
     assert not np.array_equal(kept.judged.boxes_px[:5], enlarged.judged.boxes_px[:5])
     for one in (kept, enlarged):
         assert one.judged.boxes_px.max() <= 96
