@@ -1,4 +1,4 @@
-"""Opens what the configuration names, runs the pipeline until it is told to stop, and closes everything in reverse."""
+"""Opens what the configuration names, runs the pipeline until it is asked to stop, and closes everything in reverse."""
 
 from __future__ import annotations
 

@@ -45,7 +45,8 @@ class PictureHeader:
     """kind: JPEG, PNG, BMP, TIFF or WebP. stored_hw: height and width in px as stored. stored_bits: of a sample in the file.
 
     stated_bits: how many of them the file says it uses, 0 where it does not. pages: fields in the file; previews and masks are none.
-    page_indices: where they are among all pictures in the file. turn: EXIF orientation, 1 to 8. cut: what is missing or damaged.
+    page_indices: where they are among all pictures in the file. turn: EXIF orientation, 1 to 8. clear_grey: the grey value that is
+    transparent in a PNG without an alpha channel, or -1. cut: what is missing or damaged.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class PictureHeader:
     turn: int = 1
     grey: bool = False
     alpha: bool = False
+    clear_grey: int = -1
     premultiplied: bool = False
     cmyk: bool = False
     cut: str = ""
@@ -157,7 +159,7 @@ def _multi_frames(index: bytes) -> int:
 
 def _png(data: Data) -> PictureHeader:
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
-    stated, pages, turn, alpha, position, cut = 0, 1, 1, colour in (4, 6), 8, "the PNG is cut short"
+    stated, pages, turn, alpha, clear, position, cut = 0, 1, 1, colour in (4, 6), -1, 8, "the PNG is cut short"
     while position + 12 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")
         name, at = bytes(data[position + 4 : position + 8]), position + 8
@@ -178,9 +180,12 @@ def _png(data: Data) -> PictureHeader:
             pages = max(1, int.from_bytes(data[at : at + 4], "big"))
         elif name == b"eXIf":
             turn = _exif_turn(data[at : at + length])
-        alpha = alpha or name == b"tRNS"
+        elif name == b"tRNS":
+            alpha = True
+            if colour == 0:
+                clear = int.from_bytes(data[at : at + 2], "big") * (255 // (2**depth - 1) if depth < 8 else 1)
     stated = stated if depth == 16 and stated < 16 else 0  # all 16 bits say no more than the format does
-    return PictureHeader("PNG", (height, width), max(depth, 8), stated, pages, (0,), turn, colour in (0, 4), alpha, cut=cut)
+    return PictureHeader("PNG", (height, width), max(depth, 8), stated, pages, (0,), turn, colour in (0, 4), alpha, clear, cut=cut)
 
 
 def _webp(data: Data) -> PictureHeader:

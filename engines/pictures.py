@@ -30,7 +30,7 @@ from engines.picture_header import HeaderError, PictureHeader, parse_header
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp"})
 
-_NOT_READ = {
+NOT_READ = {
     ".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".avif": "AVIF", ".jp2": "JPEG 2000", ".j2k": "JPEG 2000", ".jpx": "JPEG 2000",
     ".jxl": "JPEG XL", ".gif": "GIF", ".psd": "Photoshop", ".dng": "raw", ".cr2": "raw", ".cr3": "raw", ".nef": "raw", ".arw": "raw",
     ".raf": "raw", ".orf": "raw", ".rw2": "raw", ".czi": "CZI", ".lif": "LIF", ".nd2": "ND2", ".vsi": "VSI", ".svs": "SVS",
@@ -98,6 +98,8 @@ def decode_picture(data: bytes, path: Path | None = None, page: int | None = Non
     """`read_picture` for content that was read already. The folder of `path` decides the scale of more than 8 bits."""
     header = parse_sound(data, path, page)
     pixels = _decode(data, header, path, page)
+    if header.clear_grey >= 0 and pixels.ndim == 2:  # OpenCV leaves that out
+        pixels = np.where(pixels == header.clear_grey, np.iinfo(pixels.dtype).max, pixels)
     bits = 8
     if pixels.dtype == np.uint16:
         stated, highest = _highest_value(path.parent) if path else (0, -1)
@@ -168,7 +170,10 @@ def parse_sound(data: bytes | mmap.mmap, path: Path | None, page: int | None = N
     """The header of a file's content; PictureError as `read_picture`, but not for damaged pixels."""
     if not len(data):
         raise PictureError(path, "damaged", "the file is empty; copy it again from its source")
+    kind = NOT_READ.get(path.suffix.lower()) if path else None
     try:
+        if kind:
+            raise HeaderError(kind, f"{kind} pictures are not read: convert it to JPEG or PNG")
         header = parse_header(data)
     except HeaderError as error:
         raise PictureError(path, error.kind, str(error)) from error
@@ -326,6 +331,12 @@ class FolderListing:
         return "; ".join(parts)
 
 
+def not_read(folder: Path) -> str:
+    """What a folder without pictures holds instead, to end a message with: "; 3 HEIC pictures are not read: …", or nothing."""
+    words = list_folder(folder).words
+    return f"; {words}" if words else ""
+
+
 def list_folder(folder: Path) -> FolderListing:
     """The pictures directly in `folder`, and those that are not read. Hidden files are left out. Raises OSError."""
     visible = sorted((p for p in folder.iterdir() if not is_hidden(p)), key=natural_key)
@@ -333,8 +344,8 @@ def list_folder(folder: Path) -> FolderListing:
     inside = [p for folder in folders for p in sorted(folder.iterdir(), key=natural_key)]
     return FolderListing(
         tuple(p for p in visible if p.suffix.lower() in PICTURE_SUFFIXES and not p.is_dir()),
-        tuple((p, _NOT_READ[p.suffix.lower()]) for p in visible if p.suffix.lower() in _NOT_READ and not p.is_dir()),
-        tuple(p for p in inside if p.suffix.lower() in PICTURE_SUFFIXES | _NOT_READ.keys() and not is_hidden(p) and not p.is_dir()),
+        tuple((p, NOT_READ[p.suffix.lower()]) for p in visible if p.suffix.lower() in NOT_READ and not p.is_dir()),
+        tuple(p for p in inside if p.suffix.lower() in PICTURE_SUFFIXES | NOT_READ.keys() and not is_hidden(p) and not p.is_dir()),
         folders,
     )
 

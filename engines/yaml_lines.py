@@ -42,8 +42,8 @@ class Fault:
     text: str
 
     def __str__(self) -> str:
-        told = f"{self.key}: {self.text}" if self.key else self.text
-        return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in told)  # one line, whatever was written
+        words = f"{self.key}: {self.text}" if self.key else self.text
+        return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in words)  # one line, whatever was written
 
 
 @dataclass(frozen=True)

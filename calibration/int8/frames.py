@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from calibration.int8.frame_statistics import NAMES, Float64, Image, embedded, spread, statistics
 from engines.errors import DataError
 from engines.files import printable
-from engines.pictures import decode_picture, folder_notes, list_folder, read_bytes
+from engines.pictures import decode_picture, folder_notes, list_folder, not_read, read_bytes
 
 _LOG = logging.getLogger(__name__)
 
@@ -109,14 +109,14 @@ def pictures_in(folder: Path) -> list[Path]:
     Raises DataError where there is no such folder or no picture in it.
     """
     try:
-        listing, notes = list_folder(folder), folder_notes(folder)
+        found, notes, instead = sorted(list_folder(folder).pictures), folder_notes(folder), not_read(folder)
     except OSError as error:
         raise DataError(f"{folder}: {error.strerror}; name a folder of frames, as `leukoscope run --record DIR` leaves it") from error
+    if not found:
+        raise DataError(f"{folder}: holds no picture; name a folder of frames, as `leukoscope run --record DIR` leaves it{instead}")
     for words in notes:
         _LOG.warning("%s", words)
-    if not listing.pictures:
-        raise DataError(f"{folder}: holds no picture; name a folder of frames, as `leukoscope run --record DIR` leaves it")
-    return sorted(listing.pictures)
+    return found
 
 
 def survey(paths: Iterable[Path], *, excluded_sha256: frozenset[str] = frozenset(), progress: Progress | None = None) -> Survey:

@@ -6,9 +6,8 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Literal
 
 import cv2
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from device.bench.page import Measured, print_measured, section_text
 from device.bench.way import (
@@ -94,7 +92,7 @@ def run_bench(settings: Settings, out: Path | None = None, section: str = SECTIO
     return measured
 
 
-def measure(settings: Settings, console: Console | None = None) -> Measured:
+def measure(settings: Settings, console: Console) -> Measured:
     """Raises BundleError, RuntimeUnavailableError, CameraError, StoreError."""
     reference, runtime, threads, frames = settings.engine, settings.runtime, settings.threads, settings.frames
     source, objective = settings.source, settings.objective
@@ -106,11 +104,9 @@ def measure(settings: Settings, console: Console | None = None) -> Measured:
     else:
         camera = ReplayCamera(kind="replay", source=str(source))
     config = config_of(camera, reference, threads)
-    with _progress(console) as (progress, task), open_engine(reference, runtime, threads, ungated=True) as engine:
-        progress.update(task, description="Laying in frames", total=frames)
-        images = frames_of(open_camera(camera, SystemClock()), frames, lambda n: progress.update(task, completed=n))
+    with console.status("Opening the engine") as status, open_engine(reference, runtime, threads, ungated=True) as engine:
+        images = frames_of(open_camera(camera, SystemClock()), frames, lambda n: status.update(f"Laying in frame {n} of {frames}"))
         jpegs = [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes() for image in images]
-        progress.update(task, description="Reading them the whole way", total=settings.repeats, completed=0)
         inputs = network_inputs(engine, images)
         network_alone(engine.graphs, inputs[:2], engine.thresholds.confidence)
         read_slide(engine, lambda: FramesInMemory(images[:_WARM_UP_FRAMES]), config)
@@ -118,13 +114,13 @@ def measure(settings: Settings, console: Console | None = None) -> Measured:
         alone, decoding, handing = [], [], []
         began = time.monotonic()
         while len(runs) < settings.repeats and (len(runs) < LEAST_REPEATS or time.monotonic() - began < settings.seconds):
+            status.update(f"Reading them the whole way: {len(runs) + 1} of {settings.repeats}")
             alone.append(network_alone(engine.graphs, inputs, engine.thresholds.confidence))
             runs.append(read_slide(engine, lambda: FramesInMemory(images), config))
             decoding.append(decode_ms(jpegs))
             handing.append(hand_over_ms(images[0]))
-            progress.update(task, completed=len(runs))
         info = engine.info
-        progress.update(task, description="Reading them from JPEG, for the memory", total=None)
+        status.update("Reading them from JPEG, for the memory")
         jpeg_fps, peak = _from_jpegs_in_own_process(reference, runtime, threads, jpegs)
     stages = {name: Spread.of([fmean(run.stages_ms[name]) for run in runs]) for name in runs[0].stages_ms}
     counting = [ms for run in runs for ms in run.counting_ms]
@@ -161,10 +157,3 @@ def _from_jpegs_in_own_process(reference: str, runtime: str, threads: int, jpegs
             (Path(folder) / f"{number:05}.jpg").write_bytes(jpeg)
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             return pool.submit(from_jpegs, reference, runtime, threads, Path(folder)).result()
-
-
-@contextmanager
-def _progress(console: Console | None) -> Iterator[tuple[Progress, TaskID]]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield progress, progress.add_task("Opening the engine", total=None)

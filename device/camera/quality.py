@@ -1,4 +1,4 @@
-"""What the technician is told about a frame: focus, exposure, colour cast. Whether the stage moves is device.slide.motion's."""
+"""What is shown to the technician about a frame: focus, exposure, colour cast. Whether the stage moves is device.slide.motion's."""
 
 from __future__ import annotations
 

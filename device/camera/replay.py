@@ -24,7 +24,7 @@ from device.settings.config import ReplayCamera as ReplaySection
 from engines.detections import Image
 from engines.files import printable
 from engines.picture_header import PictureHeader
-from engines.pictures import PICTURE_SUFFIXES, FolderListing, PictureError, list_folder, read_picture, statement
+from engines.pictures import NOT_READ, PICTURE_SUFFIXES, FolderListing, PictureError, list_folder, read_picture, statement
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class ReplayCamera:
             if path.is_dir():
                 return _PictureFiles(list_folder(path), self.name, loop)
             if path.is_file():
-                if path.suffix.lower() in PICTURE_SUFFIXES:
+                if path.suffix.lower() in PICTURE_SUFFIXES | (NOT_READ.keys() - {".gif"}):  # OpenCV reads a GIF as a video
                     return _PictureFiles(FolderListing((path,)), self.name, loop)
                 return _VideoFile(path, self.name, loop)
         except OSError as error:

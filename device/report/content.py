@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 
@@ -115,23 +114,6 @@ class Bank:
     tile_um: float | None
 
 
-@dataclass(frozen=True)
-class FieldRow:
-    """One counted field."""
-
-    index: int
-    captured_at: datetime
-    source: str
-    size_px: tuple[int, int]
-    focus: float
-    faults: str
-    limit_met: bool
-    white_cells: int
-    blasts: int
-    unidentified: int
-    artefacts: int
-
-
 def wilson_percent(count: int, total: int) -> tuple[float, float]:
     """The 95 % score interval of a share, in per cent (Wilson 1927): what counting so few cells leaves open; 0 to 100 of nothing."""
     if not total:
@@ -193,9 +175,10 @@ def bank(slide: Slide, taxonomy: Taxonomy, um_per_px: float | None) -> Bank:
     return Bank(tuple(groups), tile * slide.fields[0].size_px[0] * um_per_px)
 
 
-def fields(slide: Slide, taxonomy: Taxonomy) -> tuple[FieldRow, ...]:
-    """The fields that count, in the order of counting."""
-    return tuple(_field(field, shown_faults(faults), taxonomy) for field, faults in zip(slide.fields, field_faults(slide), strict=True))
+def fields(slide: Slide, taxonomy: Taxonomy) -> list[tuple[Field, str, Differential]]:
+    """The fields that count, in the order of counting, each with the faults of its picture in words and what was counted in it."""
+    faults = map(shown_faults, field_faults(slide))
+    return [(field, words, differential(field.cells, taxonomy)) for field, words in zip(slide.fields, faults, strict=True)]
 
 
 def _hex(colour: Colour) -> str:
@@ -240,21 +223,4 @@ def _tile(
         field_index=shown.field_index,
         words=tuple(Word(phrase.words, other) for phrase, other in zip(phrases, differs, strict=True)),
         closest=taxonomy.classes[cell.class_index] if unidentified else "",
-    )
-
-
-def _field(field: Field, faults: str, taxonomy: Taxonomy) -> FieldRow:
-    tally = differential(field.cells, taxonomy)
-    return FieldRow(
-        field.index,
-        field.captured_at,
-        field.source,
-        field.size_px,
-        field.focus,
-        faults,
-        field.limit_met,
-        tally.white_cells,
-        tally.blasts,
-        tally.unidentified,
-        tally.artefacts,
     )

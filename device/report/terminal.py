@@ -43,7 +43,7 @@ def print_slides(record_path: Path, limit: int, console: Console | None = None) 
     doubtful = any(not header.time_trusted for header in headers[:limit])
     console.print(Text(f"{'* the clock of the device was not synchronised. ' if doubtful else ''}{NOTICE}", style="dim"))
     if poor:
-        console.print(Text("! poor pictures, or more cells than could be counted: see the slide's page.", style="yellow"))
+        console.print(Text("! poor, blank or unread pictures, or more cells than counted: see its page.", style="yellow"))
     if len(headers) > limit:
         console.print(Text(f"There are older ones: `leukoscope slides --limit {2 * limit}`.", style="dim"))
 

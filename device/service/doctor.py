@@ -23,7 +23,6 @@ from engines.errors import EnginesError
 
 Level = Literal["ok", "warn", "fail"]
 _TRIES = 3
-_CONNECT_S = 5.0
 
 
 @dataclass(frozen=True)

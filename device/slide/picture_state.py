@@ -51,6 +51,11 @@ class PictureState:
         )
 
     @property
+    def counts(self) -> str:
+        """All faults with their counts, also those of no field."""
+        return ", ".join(f"{self.faults[fault]} {words}" for fault, words in _SHOWN.items())
+
+    @property
     def at_least(self) -> str:
         """What stands before a count of this slide's cells: "at least " where a limit was met, else nothing."""
         return "at least " if self.at_limit else ""

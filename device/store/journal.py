@@ -1,6 +1,6 @@
 """Writes to the record in order, and keeps what could not be written until it can be: nothing counted is dropped.
 
-What is written is the store's business; that the disk may be full, and what the person is told then, is this file's.
+What is written is the store's business; retrying while the disk is full, and what the person reads then, is this file's.
 """
 
 from __future__ import annotations

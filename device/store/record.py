@@ -33,7 +33,7 @@ class Store:
     """The record of one appliance. `with Store.open(path) as store:`; used by the thread that opened it.
 
     A write that returns is on the disk, also after a power cut. A write that raises StoreError has changed nothing and may be
-    tried again: `close_slide` makes up for all that was missed.
+    retried: writes are idempotent, and `close_slide` makes up for all that was missed.
     """
 
     def __init__(self, path: Path, db: sqlite3.Connection, lock: int | None = None, aside: Path | None = None) -> None:
@@ -112,7 +112,7 @@ class Store:
             slides.insert_slide(db, slide, provenance)
 
     def put_field(self, slide_id: str, field: Field) -> None:
-        """Write a field with its cells and crops, or put it whole in the place of the one with its index."""
+        """Write a field with its cells and crops, or replace the one with its index. Idempotent."""
         with self._transaction(f"keep field {field.index} of slide {slide_id}") as db:
             self._require(db, slide_id)
             slides.put_field(db, slide_id, field)

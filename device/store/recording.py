@@ -55,7 +55,7 @@ class RecordingStatus:
 
 
 @dataclass(frozen=True, eq=False)
-class _Due:
+class _PendingFrame:
     """A frame on its way to the disk. field: its index on the slide where it was counted, else None."""
 
     image: Image
@@ -76,7 +76,7 @@ class FrameRecorder:
         self, section: FramesSection, folder: Path, provenance: Provenance, clock: Clock, free: Callable[[Path], float] = free_mb
     ) -> None:
         self._section, self._folder, self._provenance, self._clock, self._free = section, folder, provenance, clock, free
-        self._waiting: Queue[_Due | None] = Queue(_WAITING)
+        self._waiting: Queue[_PendingFrame | None] = Queue(_WAITING)
         self._writer = Thread(target=self._write_all, name="frame-writer", daemon=True)
         self._due_s = float("-inf")
         self._number = self._there = 0
@@ -120,7 +120,7 @@ class FrameRecorder:
             return
         self._due_s = now + self._section.every_s
         try:
-            self._waiting.put_nowait(_Due(frame.image, slide_id, field, frame.captured_at, sharpness))
+            self._waiting.put_nowait(_PendingFrame(frame.image, slide_id, field, frame.captured_at, sharpness))
         except Full:
             self._not_queued += 1
 
@@ -138,7 +138,7 @@ class FrameRecorder:
                 log.warning("frames are recorded again in %s", self._folder)
             self._reason = reason
 
-    def _try_to_write(self, due: _Due) -> str:
+    def _try_to_write(self, due: _PendingFrame) -> str:
         """Write a frame and its line; empty, or why it could not be."""
         try:
             free = self._free(self._folder)
@@ -154,7 +154,7 @@ class FrameRecorder:
         self._not_written += 1
         return reason
 
-    def _write(self, due: _Due) -> None:
+    def _write(self, due: _PendingFrame) -> None:
         """The picture first, by an atomic write, then its line, so that no line names a frame that is not there."""
         self._number += 1
         why = "rest" if due.field is None else "counted"
@@ -179,7 +179,7 @@ class FrameRecorder:
                 file.truncate(whole)
                 raise
 
-    def _about(self, due: _Due) -> dict[str, object]:
+    def _about(self, due: _PendingFrame) -> dict[str, object]:
         """What is known of a frame. Nothing of a patient: a stored picture's own name stays out."""
         made, source, calibration = self._provenance, self._provenance.source, self._provenance.calibration
         height, width = due.image.shape[:2]

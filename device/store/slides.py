@@ -68,7 +68,7 @@ def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -
 
 
 def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
-    """Insert a field with its cells, or put it whole in the place of the one with its index."""
+    """Insert a field with its cells, or replace the one with its index. Idempotent."""
     db.execute("DELETE FROM fields WHERE slide_id = ? AND field_index = ?", (slide_id, field.index))
     row = {
         "slide_id": slide_id,

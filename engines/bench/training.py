@@ -11,8 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +19,6 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from engines.bench.machine import Machine
 from engines.bench.peers import PeerError, last_words
@@ -156,15 +154,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def measure(
-    programs: Sequence[Program], data: Path, *, pictures: int, settings: Settings, rounds: int, console: Console | None = None
+    programs: Sequence[Program], data: Path, *, pictures: int, settings: Settings, rounds: int, console: Console
 ) -> TrainingMeasured:
     """Train with every program in turn, `rounds` times, the order turned round each time. Raises DataError, PeerError."""
     load, readings = os.getloadavg()[0], {program.key: Readings(program) for program in programs}
-    with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as place, _progress(console, rounds * len(programs)) as tell:
+    with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as place, console.status("Laying out pictures") as status:
         laid = lay_out(data, pictures, settings.batch, Path(place))
         for number in range(rounds):
             for program in programs if number % 2 == 0 else reversed(programs):
-                tell(f"round {number + 1}: {program.label}, {program.arithmetic}")
+                status.update(f"Round {number + 1} of {rounds}: {program.label}, {program.arithmetic}")
                 with tempfile.TemporaryDirectory(prefix=f"{program.key}-", dir=place) as folder:
                     per_s, processor_ms, size = train_once(program, settings, laid, Path(folder))
                 reading = readings[program.key]
@@ -182,21 +180,6 @@ def measure(
         rounds=rounds,
         rows=rows_of([(r.program, r.size, r.per_s, r.processor_ms) for r in readings.values()]),
     )
-
-
-@contextmanager
-def _progress(console: Console | None, total: int) -> Iterator[Callable[[str], None]]:
-    """Called with what is begun."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task, begun = progress.add_task("Laying out pictures", total=total), -1
-
-        def tell(words: str) -> None:
-            nonlocal begun
-            begun += 1
-            progress.update(task, description=words, completed=begun)
-
-        yield tell
 
 
 def main(

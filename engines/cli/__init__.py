@@ -13,18 +13,12 @@ from cyclopts import App, CycloptsError
 
 from engines.cli.options import add_command
 from engines.commands import data
-from engines.commands.adapt import adapt
 from engines.commands.bench import bench
 from engines.commands.build import build
-from engines.commands.evaluate import evaluate
-from engines.commands.experiment import experiment
-from engines.commands.export import export
 from engines.commands.film import film
-from engines.commands.frames import frames
-from engines.commands.gate import gate
 from engines.commands.import_weights import import_weights
-from engines.commands.quantize import quantize
-from engines.commands.train import train
+from engines.commands.int8 import frames, gate, quantize
+from engines.commands.learning import adapt, evaluate, experiment, export, train
 from engines.commands.transfer import transfer
 from engines.errors import EnginesError
 from engines.files import print_any_name
@@ -47,21 +41,7 @@ _data = App(name="data", help=data.__doc__)
 app.command(_data)
 for of_data in (data.check, data.split, data.export, data.plot):
     add_command(_data, of_data)
-for command in (
-    adapt,
-    bench,
-    build,
-    evaluate,
-    experiment,
-    export,
-    film,
-    frames,
-    gate,
-    import_weights,
-    quantize,
-    train,
-    transfer,
-):
+for command in (adapt, bench, build, evaluate, experiment, export, film, frames, gate, import_weights, quantize, train, transfer):
     add_command(app, command)
 
 

@@ -10,7 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from engines.taxonomy import LEUKEMIA_ATTRI
+from engines.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from engines.network.foreign import Entry, Transfer
@@ -68,8 +68,8 @@ def _note(entry: Entry) -> str:
     return entry.note if entry.note.startswith("no ") else f"{layer} {entry.note}"
 
 
-def remarks(transfer: Transfer) -> Iterator[str]:
-    """What the table does not say, in rich's markup."""
+def remarks(transfer: Transfer, taxonomy: Taxonomy) -> Iterator[str]:
+    """What the table does not say, in rich's markup. taxonomy: the one that was asked for, with all attributes."""
     classes = "another kind of detection layer" if transfer.classes is None else f"{transfer.classes} classes"
     where = f"its {transfer.where!r}" if transfer.where else "the file itself"
     yield f"Read: {escape(where)}, {classes}."
@@ -77,7 +77,7 @@ def remarks(transfer: Transfer) -> Iterator[str]:
         yield f"Classes taken: {', '.join(transfer.classes_taken)}. At random: {', '.join(transfer.classes_at_start)}."
     else:
         yield f"Classes: {'all of ours taken' if transfer.classes_taken else 'every one of ours starts at random'}."
-    names = {a.key: a.name for a in LEUKEMIA_ATTRI.attributes}
+    names = {a.key: a.name for a in taxonomy.attributes}
     taken, start = ([names.pop(key) for key in keys] for keys in (transfer.attributes_taken, transfer.attributes_at_start))
     absent = f" Not covered, so the network has no {', '.join(names.values())}." if names else ""
     yield f"Attributes taken: {', '.join(taken) or 'none'}. Not covered, at random: {', '.join(start) or 'none'}.{absent}"

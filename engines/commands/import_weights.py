@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from engines.errors import DataError
-from engines.options import Option, Request
+from engines.options import TAXONOMY, Option, Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,7 @@ class ImportRequest(Request):
     file: Annotated[Path, Option("A published YOLOv5 checkpoint, n to x, or AttriDet's detector (.pt).", argument=True)]
     attribute_cnn: Annotated[Path | None, Option("AttriDet's attribute CNN (last_weights.pth).", argument=True)] = None
     out: Annotated[Path, Option("The .safetensors to write: for train --initial, or export.")]
+    taxonomy: Annotated[Path | None, TAXONOMY] = None
     json: Annotated[Path | None, Option("Also write the account of every entry here.")] = None
     seed: Annotated[int, Option("Of the random start of what is not taken.", low=0)] = 0
     covered_only: Annotated[bool, Option("Without the attributes that the CNN does not tell: for use without training.")] = False
@@ -31,14 +32,15 @@ def import_weights(request: ImportRequest) -> None:
     from engines.files import sha256_of, write_json
     from engines.network.foreign import import_weights as take
     from engines.network.weights import save_weights
-    from engines.taxonomy import LEUKEMIA_ATTRI
+    from engines.taxonomy import read_taxonomy
 
-    model, transfer = take(request.file, request.attribute_cnn, seed=request.seed)
+    taxonomy = read_taxonomy(request.taxonomy)
+    model, transfer = take(request.file, request.attribute_cnn, taxonomy, request.seed)
     if request.covered_only:
-        attributes = tuple(a for a in LEUKEMIA_ATTRI.attributes if a.key in transfer.attributes_taken)
+        attributes = tuple(a for a in taxonomy.attributes if a.key in transfer.attributes_taken)
         if not attributes:
             raise DataError(f"{request.attribute_cnn}: no attribute of it was taken, so --covered-only would leave none; leave it out")
-        model, transfer = take(request.file, request.attribute_cnn, replace(LEUKEMIA_ATTRI, attributes=attributes), request.seed)
+        model, transfer = take(request.file, request.attribute_cnn, replace(taxonomy, attributes=attributes), request.seed)
     files = {path.name: sha256_of(path) for path in (request.file, request.attribute_cnn) if path is not None}
     told = {"files": files, "seed": request.seed, "licence": LICENCE}
     summary = {k: v for k, v in transfer.to_dict().items() if k not in ("entries", "left_out", "replaced")}
@@ -47,7 +49,7 @@ def import_weights(request: ImportRequest) -> None:
         write_json(request.json, {**told, **transfer.to_dict()})
     terminal = Terminal()
     terminal.console.print(table(transfer, request.file.name))
-    for line in remarks(transfer):
+    for line in remarks(transfer, taxonomy):
         terminal.console.print(line, soft_wrap=True)
     terminal.message(f"written: {request.out}")
 

@@ -75,6 +75,7 @@ class _Reading:
         self.text, self.taxonomy, self._report = text, taxonomy, report
         self.categories: dict[int, str] = {}
         self.boxed_outlines: list[int] = []
+        self.misread: set[object] = set()
 
     def report(self, kind: Kind, offset: int, message: str) -> None:
         self._report(Fault(kind, self.text.place(offset), message))
@@ -149,6 +150,7 @@ class _Reading:
             except KeyError as error:
                 self.report(Kind.NOT_COCO, offset, f"an image needs id and file_name; here is no {error.args[0]}")
             except (TypeError, ValueError) as error:
+                self.misread.add(value.get("id") if isinstance(value, dict) else None)
                 self.report(Kind.NOT_COCO, offset, f"an image is not as it should be: {error}")
             else:
                 (again if (image.key, name) in known else images).append(image)
@@ -195,7 +197,7 @@ class _Reading:
         except (KeyError, TypeError, ValueError, AttributeError):
             self.report(Kind.NOT_COCO, offset, "an annotation needs image_id and bbox (x, y, width, height)")
             return None
-        if key not in images:
+        if key not in images and value["image_id"] not in self.misread:
             self.report(Kind.ORPHAN, offset, f"annotation {value.get('id', '?')}: image_id {key} is no image of this file")
         return images.get(key)
 

@@ -53,7 +53,7 @@ def box_convention(pictures: Sequence[Picture], by_json: bool, report: Report) -
     read = np.array([cell.xywh_px for cell, _ in cells], np.float64)
     raw = read if by_json else np.hstack([read[:, :2] + read[:, 2:] / 2, read[:, 2:]]) / sides
     own = 2 if by_json else 1
-    wrong = ~_sound(raw / (sides if by_json else np.ones(4)), own)[0]
+    wrong = ~_sound(raw / (sides if by_json else np.ones(4)), own)[0] | (read[:, 2:] <= 1).any(1)
     # A cell cut by the edge has its middle within the picture; a corner taken for the middle lies on the edge.
     on_edge = wrong & (not by_json) & (raw[:, :2] <= _TOLERANCE).any(1)
     if (wrong.sum() < 2 and not wrong.all()) or (wrong.mean() < _SOME and on_edge.sum() < 2):
@@ -65,7 +65,8 @@ def box_convention(pictures: Sequence[Picture], by_json: bool, report: Report) -
         for order, name in enumerate(_ORDERS):
             sound, reach = _sound(raw / scale, order)
             share = float(sound.mean())
-            guesses.append((share >= enough and reach >= _MOST, round(reach, 1), share, order == own, f"{name} in {unit}"))
+            if (order, unit) != (own, "px" if by_json else "shares"):
+                guesses.append((share >= enough and reach >= _MOST, round(reach, 1), share, order == own, f"{name} in {unit}"))
     explained, *_, convention = max(guesses)
     if not explained:
         return False

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from engines.data.faults import Fault, Kind, Level
-from engines.data.layout import Split, find_subsets
+from engines.data.layout import FLAT, Split, find_subsets
 from engines.data.leukemiaattri import admit
 from engines.data.reading import SplitLabels
 from engines.data.vocabulary import NOT_APPLICABLE
@@ -71,6 +71,8 @@ def export(
     splits = [split for subset in find_subsets(root) for split in subset.splits if split.pictures()]
     if not splits:
         raise DataError(f"{root}: no split holds a picture")
+    if any(split.name == FLAT for split in splits):
+        raise DataError(f"{root}: is not divided into splits; attridet data split writes both formats")
     read, faults = admit(splits, root, taxonomy)
     total = sum(len(one.pictures) for one in read)
     linked = copied = done = 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from engines.data.origin import source_name
 from engines.errors import DataError
 from engines.files import printable
-from engines.pictures import PICTURE_SUFFIXES, is_hidden
+from engines.pictures import PICTURE_SUFFIXES, is_hidden, not_read
 
 IMAGE_SUFFIXES = PICTURE_SUFFIXES
 
@@ -114,7 +114,8 @@ def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
     except OSError as error:
         raise DataError(f"{error.filename}: {error.strerror}; make the folder readable") from error
     if not found:
-        raise DataError(f"{root}: no data set; it or its folders must hold Images/<split>/<picture> (labels: json_labels, txt_labels)")
+        layout = "Images/<split>/<picture> (labels: json_labels, txt_labels)"
+        raise DataError(f"{root}: no data set; it or its folders must hold {layout}{not_read(root)}")
     return found
 
 
@@ -125,6 +126,8 @@ def find_splits(root: Path, name: str) -> list[Split]:
         name = _SYNONYMS.get(name.casefold(), name)
     found = [split for subset in subsets for split in subset.splits if split.name == name and split.images is not None]
     if not found:
+        if any(split.name == FLAT for subset in subsets for split in subset.splits):
+            raise DataError(f"{root}: is not divided into splits; attridet data split {root} --out NEW makes train and val of it")
         present = sorted({split.name for subset in subsets for split in subset.splits if split.images is not None})
         hint = f"splits there: {', '.join(present)}" if present else "the layout is Images/<split>/<picture>"
         raise DataError(f"{root}: no Images/{name}; {hint}")
@@ -159,12 +162,21 @@ def _published(folder: Path, root: Path) -> Subset | None:
     images = {_split_name(name, images): path for name, path in images.items()}
     json_files, txt_folders = _label_files(folder, {name.casefold(): name for name in images})
     names = sorted({*images, *json_files, *txt_folders})
-    if not names:
-        return None
     name = _name(folder, root)
+    if not names:
+        return _flat(folder, parents[0], name)
     splits = tuple(Split(name, folder, n, images.get(n), json_files.get(n), txt_folders.get(n)) for n in names)
     packed = () if json_files or txt_folders else tuple(sorted(folder.glob("*.zip")))
     return Subset(name, folder, splits, packed)
+
+
+def _flat(folder: Path, images: Path, name: str) -> Subset | None:
+    """Pictures in `images` and labels in `labels` or one JSON, not divided into splits, as Label Studio writes."""
+    txt = next((place for place in _spelled(folder, ("labels",)) if _has(place, {".txt"})), None)
+    files = [p for p in visible_files(folder) if p.suffix.lower() == ".json" and p.name.casefold() != "notes.json"]
+    if not _has(images, IMAGE_SUFFIXES) or not (txt or len(files) == 1):
+        return None
+    return Subset(name, folder, (Split(name, folder, FLAT, images, files[0] if len(files) == 1 else None, txt),))
 
 
 def _by_split(folder: Path, root: Path) -> Subset | None:

@@ -19,6 +19,7 @@ from engines.data.layout import FLAT, IMAGE_SUFFIXES, Split
 from engines.data.origin import composed, source_name
 from engines.data.txt import outlines, read_cells, txt_rows
 from engines.errors import DataError
+from engines.pictures import not_read
 from engines.taxonomy import Taxonomy
 
 SizeOf = Callable[[Path], tuple[int, int] | None]
@@ -49,7 +50,7 @@ def read_labels(split: Split, taxonomy: Taxonomy, report: Report, size_of: SizeO
         found = split.json or split.txt or split.root
         report(Fault(Kind.IMAGE_MISSING, Place(found), f"labels of a split '{split.name}', but there is no folder Images/{split.name}"))
     elif not paths and not both:
-        raise DataError(f"{split.images}: holds no picture; supported: {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError(f"{split.images}: holds no picture; supported: {', '.join(sorted(IMAGE_SUFFIXES))}{not_read(split.images)}")
     sizes = {path: size_of(path) for path in paths}
     numbers = None
     from_json: list[Picture] | None = None
@@ -191,7 +192,7 @@ def _unlabelled(split: Split, pictures: Sequence[Picture], other: Sequence[Pictu
     cells = sum(len(p.cells) for source in (pictures, other or ()) for p in source)
     if not pictures:
         return
-    if split.name == FLAT:
+    if split.name == FLAT and not cells:
         words = f"{len(pictures)} pictures lie flat, without Images/<split> and without labels; only the pictures were looked at"
         report(Fault(Kind.NO_LAYOUT, Place(split.images or split.root), words))
     elif not cells:

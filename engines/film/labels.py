@@ -21,7 +21,7 @@ def require_drawable(taxonomy: Taxonomy) -> None:
     lacking = [f"'{name}'" for name in TYPES if name not in taxonomy.classes]
     if never or lacking:
         words = [f"cannot draw {_list(never)}" if never else "", f"draws {_list(lacking)}, which the taxonomy lacks" if lacking else ""]
-        advice = "render without a taxonomy of your own, whose readers find what they know by name"
+        advice = "render without --taxonomy: its labels are read with a taxonomy of your own by name"
         raise DataError(f"rendered film {' and '.join(filter(None, words))}; {advice}")
 
 

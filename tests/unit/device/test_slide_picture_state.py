@@ -183,8 +183,9 @@ def test_poor_pictures_are_said_wherever_the_counts_are(tmp_path: Path) -> None:
         assert "Poor pictures" not in good[place]
     assert '<div class="warning">Poor pictures' in poor["page"]
     assert "<b>too dark</b>" in poor["page"]
+    assert "2 too dark, 0 too bright, 1 out of focus, 1 without colour of 4 fields</dd>" in poor["page"]
     assert " 4 ! " in poor["list"]
-    assert "! poor pictures" in poor["list"]
+    assert "! poor, blank or unread pictures" in poor["list"]
     assert "!" not in good["list"]
 
 

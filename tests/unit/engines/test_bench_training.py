@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rich.console import Console
 
 from engines.bench.machine import Machine
 from engines.bench.spread import Spread
@@ -108,7 +109,7 @@ def test_a_program_that_ends_too_soon_is_told_with_its_last_words(tmp_path: Path
 def test_ours_trains_beside_another(data: Path, tmp_path: Path) -> None:
     """The real `attridet train` of the first row, tiny."""
     pytest.importorskip("torch", reason="needs torch, which `pip install leukoscope[train]` brings")
-    measured = measure((stand_in(tmp_path, 0.05), OURS[0]), data, pictures=2, settings=SETTINGS, rounds=1)
+    measured = measure((stand_in(tmp_path, 0.05), OURS[0]), data, pictures=2, settings=SETTINGS, rounds=1, console=Console(quiet=True))
     theirs, ours = measured.rows
     assert (measured.pictures, measured.rounds, measured.data) == (2, 1, "film")
     assert ours.per_s.median > 0 and ours.processor_ms.median > 0

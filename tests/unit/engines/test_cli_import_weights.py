@@ -71,6 +71,16 @@ def test_the_account_is_printed_and_written_and_training_starts_from_it(
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in fresh.state_dict().items())
 
 
+def test_a_taxonomy_of_ones_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], coco: Path, tmp_path: Path
+) -> None:
+    own, out = tmp_path / "own.yaml", tmp_path / "start.safetensors"
+    own.write_text("classes: [None, Plasma cell]\nattributes: [{key: auer_rods, name: Auer Rods, values: [absent, present]}]\n")
+    assert attridet(monkeypatch, "import-weights", coco, "--out", out, "--taxonomy", own) == 0
+    assert "Not covered, at random: Auer Rods." in capsys.readouterr().out
+    assert load_weights(out)[0].taxonomy.classes == ("None", "Plasma cell")
+
+
 def test_a_pair_without_what_it_does_not_cover(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

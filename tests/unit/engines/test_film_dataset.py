@@ -113,8 +113,8 @@ def test_a_taxonomy_that_cannot_be_drawn_is_refused_in_one_sentence(tmp_path: Pa
     with pytest.raises(DataError) as caught:
         write_dataset(tmp_path / "new", fields_train=1, fields_val=0, workers=1, taxonomy=LARGER)
     assert str(caught.value) == (
-        "rendered film cannot draw 'Plasma cell' and 'Auer Rods'; render without a taxonomy of your own, whose readers find what they "
-        "know by name"
+        "rendered film cannot draw 'Plasma cell' and 'Auer Rods'; render without --taxonomy: its labels are read with a taxonomy "
+        "of your own by name"
     )
     assert caught.value.exit_code == 2 and not (tmp_path / "new").exists()
     for fewer, words in (

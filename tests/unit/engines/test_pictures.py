@@ -266,6 +266,9 @@ def test_kinds_that_are_not_read_are_named_by_suffix_and_by_signature(tmp_path: 
         with pytest.raises(PictureError, match=f"{kind} pictures are not read") as refused:
             decode_picture(data)
         assert refused.value.kind == kind
+    (tmp_path / "raw.NEF").write_bytes(_saved("TIFF"))
+    with pytest.raises(PictureError, match=r"raw\.NEF: raw pictures are not read"):
+        read_picture(tmp_path / "raw.NEF")
 
 
 def test_a_name_that_is_not_utf8_is_read_and_shown(tmp_path: Path) -> None:
@@ -290,6 +293,9 @@ def test_transparency_is_laid_on_white_however_a_file_stores_it() -> None:
         Image.fromarray(rgba).save(packed, kind, **options)
         picture = decode_picture(packed.getvalue())
         assert picture.header.alpha and np.abs(picture.image - right).max() <= 1, kind
+    grey, packed = np.arange(64, dtype=np.uint8).reshape(8, 8), BytesIO()
+    Image.fromarray(grey).save(packed, "PNG", transparency=9)
+    assert np.array_equal(decode_picture(packed.getvalue()).image[..., 0], np.where(grey == 9, 255, grey))
     opaque = b"BM" + (54 + 16).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little") + (40).to_bytes(4, "little")
     opaque += (2).to_bytes(4, "little") * 2 + b"\1\0\x20\0" + bytes(24) + bytes([10, 20, 30, 0]) * 4
     assert decode_picture(opaque).image.tolist() == [[[10, 20, 30]] * 2] * 2, "a BMP's fourth byte is no alpha"

@@ -1,0 +1,101 @@
+"""Options described once: limits hold from Python and from a shell, and every field of a request is on its help page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import pytest
+from commands import attridet
+
+from calibration.int8.qdq import METHODS
+from calibration.int8.request import QuantizeRequest
+from engines.adapt.request import METHODS as WAYS_TO_ADAPT
+from engines.adapt.trainer import METHODS as KNOWN_WAYS
+from engines.cli import app
+from engines.commands import bench, build, data, film, import_weights, int8, learning, transfer
+from engines.errors import DataError
+from engines.network.yolov5 import VARIANTS
+from engines.options import Option, Request, option_name, options_of
+from engines.training.hyper import SETS
+from engines.training.request import HYPERS, SIZES
+
+COMMANDS: dict[str, Callable[..., object]] = {
+    "adapt": learning.adapt, "bench": bench.bench, "build": build.build, "data check": data.check, "data export": data.export,
+    "data plot": data.plot, "data split": data.split, "evaluate": learning.evaluate, "experiment": learning.experiment,
+    "export": learning.export, "film": film.film, "frames": int8.frames, "gate": int8.gate,
+    "import-weights": import_weights.import_weights, "quantize": int8.quantize, "train": learning.train, "transfer": transfer.transfer,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tea(Request):
+    cups: Annotated[int, Option("How many.", low=1, high=6)] = 2
+    leaves: Annotated[tuple[str, ...], Option("Kinds.", choices=("green", "black"))] = ()
+    with_milk: Annotated[bool | None, Option("Whether with milk.", off="--plain")] = None
+    note: str = ""
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cups": 0}, r"--cups 0: must be at least 1"),
+        ({"cups": 7}, r"--cups 7: must be at most 6"),
+        ({"leaves": ("green", "mint")}, r"--leaves mint: there are green, black"),
+        ({"cups": float("nan")}, r"--cups nan: must be at least 1"),
+    ],
+)
+def test_limits_hold_from_python(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Tea(**given)
+
+
+def test_a_request_knows_what_was_given() -> None:
+    assert Tea(cups=2).given == {"cups"} and Tea().given == set()
+    assert Tea(cups=2) == Tea()  # what was given is no part of what is asked for
+    with pytest.raises(DataError, match="at most 6"):
+        replace(Tea(), cups=9)
+    assert [(field.name, option_name(field.name, option)) for field, option, _ in options_of(Tea)][2] == ("with_milk", "--with-milk")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_page_has_every_option(name: str) -> None:
+    printed = attridet(*name.split(), "--help", columns=300)
+    request = get_type_hints(COMMANDS[name])["request"]
+    found = list(options_of(request))
+    assert len(found) >= 3
+    for field, option, _ in found:
+        shown = option_name(field.name, option)
+        assert shown in printed.out, shown
+        assert not option.help or option.help.split(".")[0] in printed.out, option.help
+        assert not option.off or option.off in printed.out
+    assert "[default: None]" not in printed.out and "[default: ()]" not in printed.out
+
+
+def test_every_command_is_in_the_program() -> None:
+    listed = {name for name in app if not name.startswith("-")} - {"data"}
+    assert listed == {name for name in COMMANDS if " " not in name}
+
+
+def test_choices_are_what_there_is() -> None:
+    assert tuple(SETS) == HYPERS and tuple(VARIANTS) == SIZES and WAYS_TO_ADAPT == KNOWN_WAYS
+    ((_, method, _),) = [entry for entry in options_of(QuantizeRequest) if entry[0].name == "method"]
+    assert set(method.choices) == set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("trian",), 'Unknown command "trian". Did you mean "train"?'),
+        (("train", "--out", "x", "--no-resume"), "Unknown option: --no-resume"),
+        (("train", "--out", "x", "--epochs", "1", "--epochs", "2"), "--epochs specified multiple times"),
+        (("train", "--out", "x", "more"), "more"),
+        (("export", "a.pt"), "OUT requires an argument"),
+    ],
+)
+def test_wrong_words_are_one_line_and_exit_code_2(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    called = attridet(*words)
+    assert called.code == 2 and not called.out and called.err.startswith("attridet: ") and message in called.err
+    assert called.err.endswith(" --help")
