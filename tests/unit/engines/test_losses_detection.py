@@ -183,7 +183,8 @@ def test_a_region_to_ignore_bears_no_objectness_loss_and_changes_no_other(gamma:
         x = level[0, :, n // 2 :, n // 4 : -(-n // 2), 4]
         each = functional.softplus(x) * (1 if gamma == 0 else 0.75 * x.sigmoid() ** gamma)
         penalty = penalty + 2 * loss.gain_obj * balance * each.sum() / level[..., 4].numel()
-    assert float(loss(levels, targets[:0])[0] - loss(levels, targets[:0], region)[0]) == pytest.approx(float(penalty), rel=1e-4)
+    saved = loss(levels, targets[:0])[0] - loss(levels, targets[:0], region)[0]
+    assert saved.item() == pytest.approx(penalty.item(), rel=1e-4)
     plain = torch.autograd.grad(loss(levels, targets)[0], levels)
     masked = torch.autograd.grad(loss(levels, targets, region)[0], levels)
     none = torch.autograd.grad(loss(levels, targets, region[:0])[0], levels)
