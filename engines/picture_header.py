@@ -170,7 +170,7 @@ def _png(data: Data) -> PictureHeader:
             cut = ""
             break
         if isinstance(data, bytes) and zlib.crc32(memoryview(data)[at - 4 : at + length]) != int.from_bytes(
-            data[position - 4 : position]
+            data[position - 4 : position], "big"
         ):
             cut = f"the checksum of its part {name.decode('ascii', 'replace')} is wrong"
             break

@@ -17,7 +17,7 @@ from calibration.transfer.carry import Carried, Merged, ignore_regions, merge
 from calibration.transfer.homography import Float64
 from calibration.transfer.registration import Limits
 from calibration.transfer.sides import Alone, SidePicture
-from calibration.transfer.work import Outcome, position_error_px
+from calibration.transfer.work import PairOutcome, position_error_px
 from engines.data.faults import Place
 from engines.data.labels import CellLabel, Picture, PictureLabels
 from engines.data.layout import FLAT
@@ -42,7 +42,7 @@ class Labelled:
     """A target with what was carried to it: outcomes that carried, their labels merged, what nobody labelled; the split to write in."""
 
     target: SidePicture
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[PairOutcome, ...]
     merged: tuple[Merged, ...]
     ignored: tuple[Float64, ...]
     split: str
@@ -51,16 +51,16 @@ class Labelled:
     def carried(self) -> list[Carried]:
         return [o.carried for o in self.outcomes if o.carried is not None]
 
-    def label(self, one: Merged) -> tuple[Outcome, Carried, int, CellLabel]:
-        """Outcome, carried labels, place among these, and source label of a merged one."""
+    def label(self, one: Merged) -> tuple[PairOutcome, Carried, int, CellLabel]:
+        """PairOutcome, carried labels, place among these, and source label of a merged one."""
         outcome = self.outcomes[one.source]
         carried = self.carried[one.source]
         return outcome, carried, int(np.flatnonzero(carried.rows == one.row)[0]), outcome.source.picture.cells[one.row]
 
 
-def gather(outcomes: Iterable[Outcome]) -> list[Labelled]:
+def gather(outcomes: Iterable[PairOutcome]) -> list[Labelled]:
     """Targets that got labels, each with all its sources, sorted by name. DataError where the split to write in is not plain."""
-    by_target: dict[Path, list[Outcome]] = defaultdict(list)
+    by_target: dict[Path, list[PairOutcome]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.accepted and outcome.carried is not None:
             by_target[outcome.target.path].append(outcome)
@@ -74,7 +74,7 @@ def gather(outcomes: Iterable[Outcome]) -> list[Labelled]:
     return sorted(found, key=lambda one: one.target.name)
 
 
-def _split(target: SidePicture, outcomes: Sequence[Outcome]) -> str:
+def _split(target: SidePicture, outcomes: Sequence[PairOutcome]) -> str:
     if target.split != FLAT:
         return target.split
     splits = sorted({o.source.split for o in outcomes})
@@ -153,7 +153,7 @@ def notes_of(one: Labelled, merged: Merged) -> list[str]:
     return notes
 
 
-def _registration(number: int, outcome: Outcome) -> dict[str, Any]:
+def _registration(number: int, outcome: PairOutcome) -> dict[str, Any]:
     found = outcome.registration.fit
     return {
         "id": number,
@@ -186,7 +186,7 @@ def _write_greyed(one: Labelled, place: Path) -> None:
         raise DataError(f"{place}: cannot be written; is the disk full?")
 
 
-def write_tables(out: Path, outcomes: Sequence[Outcome], alone: Sequence[Alone]) -> None:
+def write_tables(out: Path, outcomes: Sequence[PairOutcome], alone: Sequence[Alone]) -> None:
     """status.csv, one line a pair; manual.csv, what is left for people: refused pairs and pictures without a partner."""
     _write_csv(out / STATUS, _COLUMNS, [_status(o) for o in outcomes])
     rows = [{"source": o.source.name, "target": o.target.name, "reason": "; ".join(o.reasons)} for o in outcomes if not o.accepted]
@@ -194,7 +194,7 @@ def write_tables(out: Path, outcomes: Sequence[Outcome], alone: Sequence[Alone])
     _write_csv(out / MANUAL, ("source", "target", "reason"), rows)
 
 
-def _status(outcome: Outcome) -> dict[str, Any]:
+def _status(outcome: PairOutcome) -> dict[str, Any]:
     carried = outcome.carried
     return {
         "source": outcome.source.name,
@@ -212,7 +212,7 @@ def _status(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _numbers(outcome: Outcome) -> dict[str, Any]:
+def _numbers(outcome: PairOutcome) -> dict[str, Any]:
     found = outcome.registration.fit
     numbers: dict[str, Any] = {"model": found.model, "matches": found.matches, "inliers": found.inliers}
     numbers["inlier_ratio"] = round(found.inlier_ratio, 4)

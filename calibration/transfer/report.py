@@ -16,7 +16,7 @@ from calibration.transfer.page import Content, Pair, Panel, ShownLabel, rows_of,
 from calibration.transfer.pictures import Image, Mark
 from calibration.transfer.registration import Limits
 from calibration.transfer.sides import Alone, SidePicture
-from calibration.transfer.work import Outcome
+from calibration.transfer.work import PairOutcome
 from engines.errors import DataError
 from engines.taxonomy import Taxonomy
 
@@ -38,7 +38,7 @@ class Drawing:
 def write_report(
     out: Path,
     about: Drawing,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[PairOutcome],
     labelled: Sequence[Labelled],
     alone: Sequence[Alone],
     done: Callable[[], None] = lambda: None,
@@ -64,7 +64,7 @@ def write_report(
     return write_page(folder, content)
 
 
-def _pair(outcome: Outcome, by_target: Mapping[Path, Labelled], about: Drawing, folder: Path | None, number: int) -> Pair:
+def _pair(outcome: PairOutcome, by_target: Mapping[Path, Labelled], about: Drawing, folder: Path | None, number: int) -> Pair:
     taxonomy = about.taxonomy
     one = by_target.get(outcome.target.path) if outcome.carried is not None else None
     labels, marks = _labels(outcome, one, taxonomy)
@@ -84,7 +84,7 @@ def _pair(outcome: Outcome, by_target: Mapping[Path, Labelled], about: Drawing, 
     )
 
 
-def _labels(outcome: Outcome, one: Labelled | None, taxonomy: Taxonomy) -> tuple[list[ShownLabel], list[Mark]]:
+def _labels(outcome: PairOutcome, one: Labelled | None, taxonomy: Taxonomy) -> tuple[list[ShownLabel], list[Mark]]:
     """What of the target's labels this pair brought, numbered as in its picture, and their marks."""
     labels: list[ShownLabel] = []
     marks: list[Mark] = []
@@ -103,7 +103,7 @@ def _labels(outcome: Outcome, one: Labelled | None, taxonomy: Taxonomy) -> tuple
     return labels, marks
 
 
-def _merged_away(outcome: Outcome, one: Labelled | None) -> list[str]:
+def _merged_away(outcome: PairOutcome, one: Labelled | None) -> list[str]:
     """A sentence where cells of this source came from another one."""
     if one is None:
         return []
@@ -112,7 +112,9 @@ def _merged_away(outcome: Outcome, one: Labelled | None) -> list[str]:
     return [f"{away} of its labels are cells that another source brings"] if away else []
 
 
-def _panels(outcome: Outcome, one: Labelled | None, marks: list[Mark], taxonomy: Taxonomy, folder: Path, number: int) -> list[Panel]:
+def _panels(
+    outcome: PairOutcome, one: Labelled | None, marks: list[Mark], taxonomy: Taxonomy, folder: Path, number: int
+) -> list[Panel]:
     source, target = outcome.source.read(), outcome.target.read()
     lost = {row for row, _ in outcome.carried.lost} if outcome.carried is not None else set()
     on_source = []

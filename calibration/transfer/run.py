@@ -13,7 +13,7 @@ from calibration.transfer.registration import nominal_scale
 from calibration.transfer.report import Drawing, write_report
 from calibration.transfer.request import TransferRequest
 from calibration.transfer.sides import Pairing, SidePicture, pair_all, pair_by_file, pair_by_name, read_side
-from calibration.transfer.work import FeatureCache, LabelKeeper, Outcome, Wishes, carry_labels, register_pairs
+from calibration.transfer.work import FeatureCache, LabelChecks, PairOutcome, TransferSettings, carry_labels, register_pairs
 from engines.data.writing import Bring
 from engines.errors import DataError
 from engines.files import atomic_folder
@@ -28,14 +28,14 @@ class TransferResult:
     scale_note: which nominal scale pairs were held to, in a sentence.
     """
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[PairOutcome, ...]
     pairing: Pairing
     labels: int
     targets: int
     scale_note: str
 
     @property
-    def refused(self) -> list[Outcome]:
+    def refused(self) -> list[PairOutcome]:
         return [o for o in self.outcomes if not o.accepted]
 
 
@@ -49,15 +49,15 @@ def transfer_labels(request: TransferRequest, reporter: Reporter = SILENT) -> Tr
     )
     between = read_side(request.via, taxonomy=taxonomy) if request.via is not None else []
     pairing = _pairing(request, sources, targets)
-    cache, keeper = FeatureCache(), LabelKeeper(taxonomy)
-    wishes = Wishes(request.scale, request.rotation_deg, request.label_check)
+    cache, checks = FeatureCache(), LabelChecks(taxonomy)
+    settings = TransferSettings(request.scale, request.rotation_deg, request.label_check)
     pairs = len(pairing.pairs)
     # The folder first: a name that is taken must not be found out after the work.
     with atomic_folder(request.out) as folder:
-        judged, scale = register_pairs(pairing.pairs, between, wishes, cache, _counting(reporter, "registering", pairs))
+        judged, scale = register_pairs(pairing.pairs, between, settings, cache, _counting(reporter, "registering", pairs))
         outcomes, carried = [], _counting(reporter, "carrying labels", pairs)
         for (source, target), registration in zip(pairing.pairs, judged, strict=True):
-            outcomes.append(carry_labels(source, target, registration, wishes, cache, keeper, taxonomy))
+            outcomes.append(carry_labels(source, target, registration, settings, cache, checks, taxonomy))
             carried()
         now = datetime.now(timezone.utc).replace(microsecond=0)
         labelled = gather(outcomes)
@@ -66,7 +66,7 @@ def transfer_labels(request: TransferRequest, reporter: Reporter = SILENT) -> Tr
         write_tables(folder, outcomes, pairing.alone)
         note = _scale_note(request, scale, outcomes)
         title = (request.source.resolve().name, request.target.resolve().name)
-        drawing = Drawing(title, taxonomy, wishes.limits, note, now, request.pictures)
+        drawing = Drawing(title, taxonomy, settings.limits, note, now, request.pictures)
         write_report(folder, drawing, outcomes, labelled, pairing.alone, _counting(reporter, "drawing", pairs))
     return TransferResult(tuple(outcomes), pairing, sum(len(one.merged) for one in labelled), len(labelled), note)
 
@@ -93,12 +93,12 @@ def _about(request: TransferRequest, scale: float | None, now: datetime) -> dict
         "nominal_scale": scale,
         "rotation_deg": request.rotation_deg,
         "labels_checked": request.label_check,
-        "limits": limits_of(Wishes().limits),
+        "limits": limits_of(TransferSettings().limits),
         "ignored_painted_grey": request.grey_out,
     }
 
 
-def _scale_note(request: TransferRequest, scale: float | None, outcomes: Sequence[Outcome]) -> str:
+def _scale_note(request: TransferRequest, scale: float | None, outcomes: Sequence[PairOutcome]) -> str:
     if request.scale is not None:
         return f"Nominal scale {request.scale:g}, as given."
     if scale is None:

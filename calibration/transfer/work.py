@@ -25,7 +25,7 @@ CACHE_BYTES = 600 * 2**20
 
 
 @dataclass(frozen=True)
-class Wishes:
+class TransferSettings:
     """What the person asks of a run. scale: None to learn it from the pairs. rotation_deg: None for any."""
 
     scale: float | None = None
@@ -35,7 +35,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class PairOutcome:
     """One pair, done with. reasons: why nothing was carried, from the registration or from the labels; notes: what to know."""
 
     source: SidePicture
@@ -80,7 +80,7 @@ def boxes_of(picture: SidePicture, taxonomy: Taxonomy, artefacts: bool = True) -
 def register_pairs(
     pairs: Sequence[tuple[SidePicture, SidePicture]],
     between: Sequence[SidePicture],
-    wishes: Wishes,
+    settings: TransferSettings,
     cache: FeatureCache,
     done: Callable[[], None] = lambda: None,
 ) -> tuple[list[Registration], float | None]:
@@ -91,15 +91,15 @@ def register_pairs(
     """
     fits = []
     for source, target in pairs:
-        fits.append(reg.fit(cache.of(source), cache.of(target), wishes.limits))
+        fits.append(reg.fit(cache.of(source), cache.of(target), settings.limits))
         done()
-    blind = Expected(wishes.scale, wishes.rotation_deg)
-    scale = wishes.scale or reg.nominal_scale(reg.judge(f, blind, wishes.limits) for f in fits)
-    expected = Expected(scale, wishes.rotation_deg)
-    judged = [reg.judge(f, expected, wishes.limits) for f in fits]
+    blind = Expected(settings.scale, settings.rotation_deg)
+    scale = settings.scale or reg.nominal_scale(reg.judge(f, blind, settings.limits) for f in fits)
+    expected = Expected(scale, settings.rotation_deg)
+    judged = [reg.judge(f, expected, settings.limits) for f in fits]
     for n, (source, target) in enumerate(pairs):
         if not judged[n].accepted and between:
-            judged[n] = _by_way_of(source, target, between, judged[n], wishes, cache)
+            judged[n] = _by_way_of(source, target, between, judged[n], settings, cache)
     return judged, scale
 
 
@@ -108,7 +108,7 @@ def _by_way_of(
     target: SidePicture,
     between: Sequence[SidePicture],
     direct: Registration,
-    wishes: Wishes,
+    settings: TransferSettings,
     cache: FeatureCache,
 ) -> Registration:
     """The accepted chain with the most matches behind its weakest link; else the direct judgement and what the chains said."""
@@ -119,10 +119,10 @@ def _by_way_of(
         if middle.key is None or middle.key not in (source.key, target.key) or middle.path in (source.path, target.path):
             continue
         b = cache.of(middle)
-        links = [reg.register(a, b, Expected(None, None), wishes.limits), reg.register(b, c, Expected(None, None), wishes.limits)]
+        links = [reg.register(a, b, Expected(None, None), settings.limits), reg.register(b, c, Expected(None, None), settings.limits)]
         refused = next((link for link in links if not link.accepted), None)
         if refused is None:
-            whole = reg.judge(reg.chain(a, c, links, [middle.name], direct.expected), direct.expected, wishes.limits)
+            whole = reg.judge(reg.chain(a, c, links, [middle.name], direct.expected), direct.expected, settings.limits)
             if whole.accepted:
                 found.append(whole)
                 continue
@@ -133,7 +133,7 @@ def _by_way_of(
     return replace(direct, reasons=(*direct.reasons, *(said or ["no picture between them bears the field's name"])))
 
 
-class LabelKeeper:
+class LabelChecks:
     """Checks of labels against their pictures, each picture's once."""
 
     def __init__(self, taxonomy: Taxonomy) -> None:
@@ -157,33 +157,35 @@ def carry_labels(
     source: SidePicture,
     target: SidePicture,
     registration: Registration,
-    wishes: Wishes,
+    settings: TransferSettings,
     cache: FeatureCache,
-    keeper: LabelKeeper,
+    checks: LabelChecks,
     taxonomy: Taxonomy,
-) -> Outcome:
+) -> PairOutcome:
     """One pair's labels carried, or the reasons why not."""
     notes: list[str] = []
-    if target.picture.cells and wishes.check_labels and not (own := keeper.of(target)).sound:
+    if target.picture.cells and settings.check_labels and not (own := checks.of(target)).sound:
         notes.append(f"labels that the target has already: {own.words}")
     if not registration.accepted:
-        return Outcome(source, target, registration, registration.reasons, notes=tuple(notes))
+        return PairOutcome(source, target, registration, registration.reasons, notes=tuple(notes))
     if source.picture.labels is None:
-        return Outcome(source, target, registration, (), notes=(UNLABELLED, *notes))
-    if wishes.check_labels and not (before := keeper.of(source)).sound:
+        return PairOutcome(source, target, registration, (), notes=(UNLABELLED, *notes))
+    if settings.check_labels and not (before := checks.of(source)).sound:
         reason = f"the source's own labels are not sound: {before.words}"
-        return Outcome(source, target, registration, (reason,), notes=tuple(notes), label_check=before.words)
+        return PairOutcome(source, target, registration, (reason,), notes=tuple(notes), label_check=before.words)
     boxes = boxes_of(source, taxonomy)
     carried = carry(registration.fit, boxes, cache.of(source), cache.of(target))
     said = ""
-    if wishes.check_labels:
-        after = keeper.carried(source, target, carried)
+    if settings.check_labels:
+        after = checks.carried(source, target, carried)
         said = f"{after.on_nucleus} of {after.boxes} on a nucleus" if after.boxes else ""
         if not after.sound:
-            return Outcome(source, target, registration, (f"once carried, {after.words}",), notes=tuple(notes), label_check=after.words)
+            return PairOutcome(
+                source, target, registration, (f"once carried, {after.words}",), notes=tuple(notes), label_check=after.words
+            )
     if target.picture.cells:
         notes.append(_compared(carried, boxes_of(target, taxonomy)))
-    return Outcome(source, target, registration, (), carried, tuple(notes), said)
+    return PairOutcome(source, target, registration, (), carried, tuple(notes), said)
 
 
 def _compared(carried: Carried, there: Float64) -> str:

@@ -47,9 +47,10 @@ def _parameter(name: str, option: Option, annotation: Any, group: Group, default
     words = " ".join(filter(None, (option.help, f"[{', '.join(limits)}]" if limits else "")))
     shown = not several and "bool" not in str(annotation) and default is not None
     panel: dict[str, Any] = {} if option.argument else {"group": group, "name": option_name(name, option)}
+    if option.metavar and "metavar" in inspect.signature(Parameter).parameters:  # cyclopts 5, which needs Python 3.11
+        panel["metavar"] = option.metavar
     return Parameter(
         help=words,
-        metavar=option.metavar or None,
         negative=option.off or (),
         show_default=shown,
         required=default is MISSING,

@@ -22,7 +22,7 @@ def tables(result: Evaluation) -> list[Table]:
     """All tables; those of attributes only where any label states one."""
     shown = [_types(result), _films(result)]
     if result.attributes_stated:
-        shown += [_attributes(result), _beside(result)]
+        shown += [_attributes(result), _chance_and_published(result)]
     return shown if result.intervals is None else [*shown, _intervals(result.intervals)]
 
 
@@ -96,7 +96,7 @@ def _attributes(result: Evaluation) -> Table:
     return table
 
 
-def _beside(result: Evaluation) -> Table:
+def _chance_and_published(result: Evaluation) -> Table:
     """Chance and the published rule, to hold beside the attributes."""
     headings = ("chance\nacc.", "chance\nF1", "publ.\nacc.", "publ.\nP", "publ.\nR", "publ.\nF1")
     table = _table("Beside them: the best constant answer, and the published rule", "attribute", headings)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -14,33 +13,11 @@ from rich.table import Table
 
 from engines.progress import Reporter
 
-if TYPE_CHECKING:
-    from engines.training.loop import Progress as Report
 
-
-def progress_bar(transient: bool = True, quiet: bool = False) -> Progress:
-    """A bar on stderr with the task's words, how many of how many, and the time left. transient: it leaves nothing behind."""
+def progress_bar(quiet: bool = False) -> Progress:
+    """A bar on stderr with the task's words, how many of how many, and the time left; it leaves nothing behind."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=transient)
-
-
-@contextmanager
-def one_task(words: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar of one task; what it gives is called with how many are done and how many there are."""
-    with progress_bar() as bar:
-        task = bar.add_task(words, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def follow(bar: Progress, task: TaskID) -> Callable[[Report], None]:
-    """What a `Trainer.fit` reports to: epoch, losses and speed on the bar."""
-
-    def report(now: Report) -> None:
-        parts = "  ".join(f"{name} {value:.4f}" for name, value in now.losses.items())
-        words = f"epoch {now.epoch}/{now.epochs}  {parts}  {now.images_per_s:.1f} pictures/s"
-        bar.update(task, description=words, completed=now.batch, total=now.batches)
-
-    return report
+    return Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True)
 
 
 class Terminal(Reporter):

@@ -35,7 +35,7 @@ def lattice(seed: int, ix0: int, iy0: int, nx: int, ny: int) -> Array:
         h ^= h >> np.uint64(29)
         h *= _MIX
         h ^= h >> np.uint64(32)
-    return ((h >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23)) - np.float32(1.0)
+    return np.asarray((h >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23) - np.float32(1.0), np.float32)
 
 
 def plane_noise(seed: int, i0: int, j0: int, shape: tuple[int, int], *, um_per_px: float, wavelength_um: float) -> Array:

@@ -29,7 +29,7 @@ _BATCH = {"cpu": 4, "cuda": 32}
 
 
 @dataclass(frozen=True, eq=False)
-class SampleResult:
+class JudgedSample:
     """What the network says of one picture, in px of the picture, beside its labels.
 
     judged: detections for AP. shown: detections at `WORKING_POINT`. partner (M,): which of them found the labelled cell, -1 none.
@@ -58,24 +58,24 @@ class FolderJudge:
         scores: dict[str, float] = {}
         fitness = []
         for name, samples in self.sets.items():
-            results = judge_samples(model, samples, self.imgsz, self.scale_up)
-            ap = yolo_ap([one.judged for one in results])
+            seen = judge_samples(model, samples, self.imgsz, self.scale_up)
+            ap = yolo_ap([one.judged for one in seen])
             labels = np.concatenate([sample.labels[:, 1:] for sample in samples])
-            told = np.concatenate([one.attributes for one in results])
+            told = np.concatenate([one.attributes for one in seen])
             attributes = mean_scores(score_attributes(labels, told, model.taxonomy))
             scores |= {f"{name}_map50": ap.map50, f"{name}_map": ap.map5095, f"{name}_attr_f1": attributes["f1"]}
             fitness.append(0.1 * ap.map50 + 0.9 * ap.map5095)
         return {**scores, "fitness": float(np.mean(fitness))}
 
 
-def judge_samples(model: AttriDet, samples: Sequence[Sample], imgsz: int, scale_up: bool) -> list[SampleResult]:
+def judge_samples(model: AttriDet, samples: Sequence[Sample], imgsz: int, scale_up: bool) -> list[JudgedSample]:
     """What `model`, in evaluation mode, says of each picture; those of one shape go through it together, without a square border."""
-    results: list[SampleResult | None] = [None] * len(samples)
+    seen: list[JudgedSample | None] = [None] * len(samples)
     batch = _BATCH[next(model.parameters()).device.type]
     for numbers, geometries in _alike([sample.image.shape[:2] for sample in samples], imgsz, scale_up, batch):
         for number, one in zip(numbers, _judge_batch(model, [samples[n] for n in numbers], geometries), strict=True):
-            results[number] = one
-    return [one for one in results if one is not None]
+            seen[number] = one
+    return [one for one in seen if one is not None]
 
 
 def _alike(sizes_hw: Sequence[tuple[int, int]], imgsz: int, scale_up: bool, batch: int) -> Iterator[tuple[list[int], list[Letterbox]]]:
@@ -100,26 +100,25 @@ def _on_canvas(geometry: Letterbox) -> Letterbox:
 
 
 @torch.no_grad()
-def _judge_batch(model: AttriDet, samples: Sequence[Sample], geometries: Sequence[Letterbox]) -> list[SampleResult]:
+def _judge_batch(model: AttriDet, samples: Sequence[Sample], geometries: Sequence[Letterbox]) -> list[JudgedSample]:
     own = next(model.parameters())
     device, exact = own.device, own.dtype
     pixels = np.stack([to_planes(letterbox(sample.image, geometry)) for sample, geometry in zip(samples, geometries, strict=True)])
     levels, taps = model.forward_train(torch.from_numpy(pixels).to(device, exact, memory_format=torch.channels_last))
-    results, regions = [], []
+    seen, regions = [], []
     for number, (rows, sample, geometry) in enumerate(zip(model.decode(levels).cpu().numpy(), samples, geometries, strict=True)):
         every, shown = candidates(rows, AP_THRESHOLDS), candidates(rows, WORKING_POINT)
-        judged = Judged(
-            geometry.to_frame(every.boxes_px), every.scores, every.classes, sample.boxes, sample.labels[:, 0], sample.ignored
-        )
+        truth = sample.boxes, sample.labels[:, 0], sample.ignored
+        judged = Judged(geometry.to_frame(every.boxes_px), every.scores, every.classes, *truth)
         framed = Candidates(geometry.to_frame(shown.boxes_px), shown.scores, shown.classes)
         partner = pair_with_truth(framed.boxes_px, sample.boxes)
         told = np.full((len(partner), model.taxonomy.n_logits), np.nan, np.float32)
-        results.append(SampleResult(judged, framed, partner, told))
+        seen.append(JudgedSample(judged, framed, partner, told))
         boxes = shown.boxes_px[partner[partner >= 0]]
         regions.append(np.concatenate([np.full((len(boxes), 1), number, np.float32), boxes], 1))
     rois = torch.from_numpy(np.concatenate(regions)).to(device, exact)
     if len(rois):
         told = model.attribute_probabilities(model.attribute_logits(taps, rois)).cpu().numpy()
-        for one, part in zip(results, np.split(told, np.cumsum([len(r) for r in regions])[:-1]), strict=True):
+        for one, part in zip(seen, np.split(told, np.cumsum([len(r) for r in regions])[:-1]), strict=True):
             one.attributes[one.partner >= 0] = part
-    return results
+    return seen

@@ -220,7 +220,7 @@ class Trainer:
             return
         self.save(self.run.folder / "last.pt")
         if improved:
-            also_as(self.run.folder / "last.pt", self.run.folder / "best.pt")
+            hard_link(self.run.folder / "last.pt", self.run.folder / "best.pt")
         self.record.write(self.history, last=self.finished)
 
     def _loader(self) -> DataLoader[Any]:
@@ -327,7 +327,7 @@ class Trainer:
         return note
 
 
-def also_as(written: Path, name: Path) -> None:
+def hard_link(written: Path, name: Path) -> None:
     """Give a checkpoint a second name, whole or not at all; it is copied only where the file system knows no links.
 
     Sound because checkpoints are never written into: the next one takes the place of its name.
