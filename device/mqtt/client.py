@@ -1,6 +1,6 @@
 """One MQTT connection, serviced by the thread that opened it: protocol, refusals, acknowledgements, loss. No retrying, no outbox.
 
-paho-mqtt speaks the protocol; its own threads and reconnects are not used, so that the state told here is the connection's true one.
+paho-mqtt speaks the protocol; its own threads and reconnects are not used, so that the state reported here is the connection's own.
 """
 
 from __future__ import annotations
@@ -356,6 +356,6 @@ def _unreachable(error: Exception, section: BrokerSection) -> BrokerError:
         (TimeoutError, BrokerLostError, f"no answer from {where} in {_CONNECT_TIMEOUT_S:.0f} s; check host, port and firewall"),
         (Exception, BrokerLostError, f"{where} cannot be reached: {{}}" + (f"; {tls_port}" if section.tls else "")),
     ]
-    kind, text = next((told, text) for seen, told, text in advice if isinstance(error, seen))
+    kind, text = next((raised, text) for caught, raised, text in advice if isinstance(error, caught))
     said = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error
     return kind(text.replace("{}", str(said)))

@@ -45,14 +45,14 @@ class Outbox(Protocol):
 
 
 class Spool:
-    """An outbox whose faults are told once and waited out: it is opened when needed, and anew after a fault.
+    """An outbox with retry: a fault is reported once, and the outbox is opened again when it is next needed.
 
-    taken: ids that the broker has acknowledged and that could not be removed yet; they are not sent again.
+    acknowledged: ids that the broker has acknowledged and that could not be removed yet; they are not sent again.
     fault: one line on what the record could not do; empty while it answers.
     """
 
     def __init__(self, open_outbox: Callable[[], Outbox], clock: Clock) -> None:
-        self.taken: set[str] = set()
+        self.acknowledged: set[str] = set()
         self.fault = ""
         self._open_outbox, self._clock = open_outbox, clock
         self._outbox: Outbox | None = None
@@ -78,21 +78,21 @@ class Spool:
 
     def take(self, message_id: str) -> None:
         """The broker has acknowledged this row; `remove_taken` takes it out."""
-        self.taken.add(message_id)
+        self.acknowledged.add(message_id)
 
     def remove_taken(self) -> bool:
         """Remove the rows that were acknowledged; whether any was. What cannot be removed now is tried again later."""
         removed = False
         if self._clock.monotonic_s() < self._clear_again_s:
             return removed
-        for message_id in sorted(self.taken):
+        for message_id in sorted(self.acknowledged):
             try:
                 self._opened().acknowledge(message_id)
             except Exception as error:
                 self._failed("cleared", error)
                 self._clear_again_s = self._clock.monotonic_s() + _CLEAR_AGAIN_S
                 break
-            self.taken.discard(message_id)
+            self.acknowledged.discard(message_id)
             removed = True
         return removed
 

@@ -272,7 +272,7 @@ class Publisher:
         self._held = {message_id: at_s for message_id, at_s in self._held.items() if at_s > now_s}
         if not self._held:
             self._complaint = ""
-        passed_over = under_way | self._spool.taken | set(self._held)
+        passed_over = under_way | self._spool.acknowledged | set(self._held)
         rows = [m for m in self._spool.rows(room + len(passed_over)) if m.message_id not in passed_over]
         for row in rows[:room]:
             try:

@@ -47,10 +47,10 @@ class Screenshot:
 
 
 def write_page(record_path: Path, slide_id: str, out: Path, screens: Sequence[Path] = ()) -> None:
-    """Write slide `slide_id` of the record as the HTML file `out`, whole or not at all; a former one is replaced.
+    """Write slide `slide_id` of the record as the HTML file `out` (atomic write); a former one is replaced.
 
-    screens: screenshots to show; those beside or below `out` are linked, others become part of the page. Raises StoreError (no
-    record, no such slide, no such screenshot, `out` cannot be written); the record may be in use by a running daemon.
+    screens: screenshots to show; those in or below the folder of `out` are linked, others become part of the page. Raises StoreError
+    (no record, no such slide, no such screenshot, `out` cannot be written); the record may be in use by a running daemon.
     """
     stored = read_slide(record_path, slide_id)
     html = page(stored, _screenshots(screens, out))
@@ -166,8 +166,8 @@ def _screenshots(screens: Sequence[Path], out: Path) -> tuple[Screenshot, ...]:
         except OSError as error:
             raise StoreError(f"{path}: this screenshot cannot be read: {error.strerror}; leave it out") from error
         with suppress(ValueError):
-            beside = path.absolute().relative_to(folder)
-            shown.append(Screenshot(path.name, quote(beside.as_posix())))
+            relative = path.absolute().relative_to(folder)
+            shown.append(Screenshot(path.name, quote(relative.as_posix())))
             continue
         shown.append(Screenshot(path.name, data_uri(picture)))
     return tuple(shown)

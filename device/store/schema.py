@@ -170,7 +170,7 @@ def prepare(path: Path) -> Path | None:
 
 
 def suspect(path: Path) -> Path:
-    """A mark beside a record that gave a damage error while running: it is read through at the next start, however large."""
+    """Marks a record in which damage was met while running: it is read through at the next start, however large."""
     return Path(f"{path}.suspect")
 
 

@@ -110,12 +110,12 @@ def test_a_row_that_cannot_be_removed_is_removed_later_and_told_once(caplog: pyt
         clock.now_s += 2
         assert not spool.remove_taken()
     assert [r.message for r in caplog.records] == ["the outbox cannot be cleared: record.sqlite: disk is full"]
-    assert spool.taken == {"a"}
+    assert spool.acknowledged == {"a"}
     record.broken = False
     assert not spool.remove_taken()  # not pressed: a second has not passed
     clock.now_s += 2
     assert spool.remove_taken()
-    assert (spool.taken, [row.message_id for row in record.waiting]) == (set(), ["b"])
+    assert (spool.acknowledged, [row.message_id for row in record.waiting]) == (set(), ["b"])
     assert spool.count() == 1
     spool.close()
     assert record.opened == record.closed == 3  # anew after each fault
