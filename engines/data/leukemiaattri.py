@@ -29,6 +29,7 @@ __all__ = ["IMAGE_SUFFIXES", "LabelledImage", "SplitData", "admit", "has_labels"
 _EXAMPLES = 3
 _FLAWS = {Kind.SPLIT_UNLABELLED, Kind.NO_LAYOUT}
 """Notes that say nothing to those who asked for the split."""
+_READINGS = {Kind.CLASS_ORDER, Kind.OUTLINES, Kind.FILES_JOINED}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,11 @@ class SplitData(Sequence[LabelledImage]):
         parts = [f"{number} {kind.plural if number > 1 else kind.title}" for kind, number in counts.items()]
         regions = f"; {self.regions} regions to ignore" if self.regions else ""
         return used + (f"; left out: {', '.join(parts)}" if parts else "") + regions
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """What was assumed of labels that do not say it all: the order of class numbers, outlines as boxes, files as joined."""
+        return tuple(str(fault) for fault in self.passed if fault.kind in _READINGS)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain form for machines: counts, and by kind how many were left out or passed, with the first places."""

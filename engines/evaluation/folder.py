@@ -63,6 +63,8 @@ def evaluate_pictures(
         if progress is not None:
             progress(done, len(pictures))
     result = score(engine, results, data, split, resamples, seed, pictures)
+    if isinstance(pictures, SplitData):
+        result = replace(result, notes=(*result.notes, *pictures.readings))
     if result.coco.map50 < NEAR_ZERO and all(inspect_picture(picture.path).turn != 1 for picture in pictures):
         return replace(result, notes=(*result.notes, f"All {len(pictures)} pictures bear an EXIF turn; {EXIF_TURN}."))
     return result

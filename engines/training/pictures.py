@@ -57,9 +57,9 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
 
 
 def report_left_out(folder: Path, images: SplitData, reporter: Reporter) -> None:
-    """A line on what of a folder is not used, if anything is not."""
-    if images.left_out or images.regions:
-        reporter.warning(f"{folder}: {images.summary}")
+    """Lines on what of a folder is not used, and what was assumed of its labels, if anything."""
+    for words in (*((images.summary,) if images.left_out or images.regions else ()), *images.readings):
+        reporter.warning(f"{folder}: {words}")
 
 
 def _split(folder: Path, split: str, taxonomy: Taxonomy) -> SplitData:

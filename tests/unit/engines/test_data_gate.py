@@ -16,7 +16,7 @@ from labelled import CLASSES, SIZE_WH, Cell, coco, picture, write_json, write_su
 
 from engines.data.check import check
 from engines.data.export import Format, export
-from engines.data.faults import Kind
+from engines.data.faults import Kind, Level
 from engines.data.leukemiaattri import SplitData, read_split
 from engines.data.masks import segmentation_box
 from engines.data.splits import plan
@@ -336,3 +336,17 @@ def test_a_check_that_saw_no_label_is_not_clean(tmp_path: Path) -> None:
     (tmp_path / "a/1_1_1000_ALL.xml").write_text("<annotation/>")
     (fault,) = check(tmp_path).faults
     assert fault.kind is Kind.NO_LABELS and f"{tmp_path / 'a'} holds 1 .xml files that belong to no layout" in fault.message
+
+
+def test_the_table_in_the_documentation_says_what_commands_do() -> None:
+    table = (Path(__file__).parents[3] / "docs/data.md").read_text().partition("## One gate")[2].partition("## Commands")[0]
+    said: dict[str, str] = {}
+    for line in table.splitlines():
+        if line.startswith("| `"):
+            slugs, _, verdict, commands = line.strip("| ").split(" | ")
+            assert verdict.startswith("note") or "fault" in verdict
+            said |= {slug.strip("` "): "note" if verdict == "note" else commands for slug in slugs.split(",")}
+    for kind in Kind:
+        words = {Level.REFUSED: "stop", Level.LEFT_OUT: "count", Level.FAULT: "", Level.NOTE: "note"}[kind.level]
+        assert words in said.pop(kind.slug), kind.slug
+    assert not said

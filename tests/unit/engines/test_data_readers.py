@@ -276,7 +276,7 @@ def test_what_is_left_out_is_counted_with_its_place(tmp_path: Path) -> None:
     assert [len(p.classes) for p in data] == [1, 0] and data[0].ignored_px.tolist() == [[30, 10, 45, 26]] * 2
     assert data.summary == (
         "2 of 3 pictures; left out: 1 labelled picture that is missing, 1 box without area, 1 box too small for a cell, "
-        "1 identical label twice, 1 one box, two classes, 1 picture without label; 2 regions to ignore"
+        "1 label that stands there twice, 1 box of two classes, 1 picture without label; 2 regions to ignore"
     )
     told = data.to_dict()
     assert (told["pictures"], told["used"]) == (3, 2) and told["left_out"]["image-unlabelled"]["count"] == 1
