@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from device.cli import call
 from device.errors import ConfigError
 from device.settings.config import SIMULATED_CASES, Config, ReplayCamera, SimulatorCamera, V4l2Camera
 from device.settings.config_file import EXAMPLE, describe, load_config, parse_config, write_example
@@ -130,6 +131,20 @@ def test_wrong_keys_and_values(text: str, words: str) -> None:
 def test_a_broker_is_a_host_name_alone(host: str) -> None:
     words = "device.yaml:3: broker.host: a host name only; the port stands in broker.port, TLS in broker.tls"
     assert fault(SIMULATOR + f'broker:\n  host: "{host}"\n') == words
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--host", "mqtt://broker"), "--host: a host name only; the port stands in --port, TLS in --tls"),
+        (("--ca-file", "x"), "'ca_file' is given but 'tls' is false"),
+        (("--topic-root", "a/#"), "--topic-root: must be a topic without"),
+    ],
+)
+def test_watch_says_wrong_options_in_one_line(options: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["watch", *options]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"leukoscope: {words}") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from device.camera.base import CameraState, CameraStatus, Frame, SkippedPicture
 from device.clock import SystemClock
@@ -219,6 +220,18 @@ def test_a_colour_cast_is_shown_when_nothing_else_is_to_be_said(tmp_path: Path) 
     assert pipeline.view().message.endswith("started.")
     pipeline._message_until_s = 0.0
     assert (pipeline.view().message, pipeline.view().message_level) == ("Yellow cast: set the white balance.", "warn")
+
+
+def test_a_slide_left_open_by_another_version_is_closed_without_a_summary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine = OneNeutrophil()
+    with Store.open(tmp_path / "record.sqlite") as store:
+        for slide_id, made in (("theirs", provenance(engine.info, calibration=None)), ("ours", provenance(engine.info))):
+            store.start_slide(Slide(slide_id, CLOCK.now()), made)
+        pipeline_of(tmp_path, Pictures([]), engine, store=store)
+        assert {header.slide_id: header.state for header in store.slides()} == dict.fromkeys(("ours", "theirs"), SlideState.ABORTED)
+        (message,) = store.pending()
+    assert b'"slide_id":"ours"' in message.payload
+    assert "no summary is sent: slide theirs: another version wrote" in caplog.text
 
 
 def test_the_view_carries_provenance_and_certainty(tmp_path: Path) -> None:
