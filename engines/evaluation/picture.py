@@ -53,7 +53,7 @@ class PictureResult:
     judged: every candidate that AP looks at. shown: what the technician would see, at the working point. labels: (K, A) int64 of the
     labelled cells that state an attribute, probabilities: (K, logits) of them, NaN rows where the cell was not found. published_labels,
     published_told: (Q, A') int64 by the published rule (spec 2.4), two-valued attributes only. timings_ms: by stage. limit_met: more
-    cells were found at the working point than the engine shows.
+    cells were found at the working point than the engine shows. sound: all that the engine said were numbers, of background too.
     """
 
     judged: Judged
@@ -64,6 +64,7 @@ class PictureResult:
     published_told: Int64
     timings_ms: dict[str, float]
     limit_met: bool = False
+    sound: bool = True
 
 
 def ap_thresholds(working: Thresholds) -> Thresholds:
@@ -101,7 +102,8 @@ def judge_picture(engine: NetworkEngine, picture: LabelledImage) -> PictureResul
     wanted = (partner >= 0) & stated
     probabilities = np.full((len(partner), taxonomy.n_logits), np.nan, np.float32)
     probabilities[wanted] = engine.describe(shown.boxes_px[partner[wanted]])
-    labels, told = _as_published(engine, picture, every.boxes_px, every_px)
+    labels, told, sound = _as_published(engine, picture, every.boxes_px, every_px)
+    sound &= bool(np.isfinite(proposals.rows).all() and np.isfinite(probabilities[wanted]).all())
     truth = picture.boxes_px, picture.classes
     return PictureResult(
         judged=Judged(every_px, every.scores, every.classes, *truth, picture.ignored_px),
@@ -112,17 +114,20 @@ def judge_picture(engine: NetworkEngine, picture: LabelledImage) -> PictureResul
         published_told=told,
         timings_ms=timings_ms,
         limit_met=shown.limit_met,
+        sound=sound,
     )
 
 
-def _as_published(engine: NetworkEngine, picture: LabelledImage, boxes_px: Float32, frame_boxes_px: Float32) -> tuple[Int64, Int64]:
-    """Labels and answers of the cells that the published rule keeps; boxes in input px and the same in px of the picture."""
+def _as_published(
+    engine: NetworkEngine, picture: LabelledImage, boxes_px: Float32, frame_boxes_px: Float32
+) -> tuple[Int64, Int64, bool]:
+    """Labels and answers of the cells that the published rule keeps, and whether these are numbers; boxes in px of input and frame."""
     taxonomy = engine.info.taxonomy
     columns = two_valued(taxonomy)
     labels = picture.attributes[:, columns]
     whole = (labels >= 0).all(1)
     if not len(boxes_px) or not whole.any():
-        return labels[:0], labels[:0]
+        return labels[:0], labels[:0], True
     probabilities = engine.describe(boxes_px[published_pairs(frame_boxes_px, picture.boxes_px)[whole]])
     told = np.stack([probabilities[:, taxonomy.groups[i]].argmax(1) for i in columns], 1).astype(np.int64)
-    return labels[whole], told
+    return labels[whole], told, bool(np.isfinite(probabilities).all())

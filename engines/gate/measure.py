@@ -16,7 +16,6 @@ import numpy as np
 
 from engines.data.leukemiaattri import LabelledImage
 from engines.decode import AP_THRESHOLDS, candidates
-from engines.detections import Float32, Image
 from engines.errors import BundleError, DataError
 from engines.evaluation.average_precision import Judged
 from engines.evaluation.detection import coco_ap
@@ -25,7 +24,7 @@ from engines.evaluation.pairs import Agreement
 from engines.evaluation.picture import judge_picture
 from engines.evaluation.result import Evaluation
 from engines.manifest import GateLimits, GateRecord
-from engines.runtime.engine import BundleEngine, NetworkEngine, Proposals, golden_difference
+from engines.runtime.engine import BundleEngine, NetworkEngine, golden_difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,15 +171,13 @@ def measure(
 ) -> Measured:
     """One open engine on labelled pictures and on its golden picture; raises as `compare_engines`."""
     check_pictures(pictures, data, split)
-    results, unsound = [], []
+    results = []
     for done, picture in enumerate(pictures, 1):
-        watched = _Watched(engine)
-        results.append(judge_picture(watched, picture))
-        if not watched.sound:
-            unsound.append(picture.path.name)
+        results.append(judge_picture(engine, picture))
         if progress is not None:
             progress(done, len(pictures))
-    return Measured(score(engine, results, data, split, resamples=0, pictures=pictures), tuple(unsound), golden_fault(engine))
+    unsound = tuple(result.shown.path.name for result in results if not result.sound)
+    return Measured(score(engine, results, data, split, resamples=0, pictures=pictures), unsound, golden_fault(engine))
 
 
 def map_points(engine: NetworkEngine, pictures: Sequence[LabelledImage], progress: Progress | None = None) -> float:
@@ -242,25 +239,6 @@ def check_pictures(pictures: Sequence[LabelledImage], data: str, split: str) -> 
             f"{data}/{split}: no label states an attribute, so what is lost of them cannot be measured. Name a set whose labels do, "
             "such as pbc."
         )
-
-
-class _Watched(NetworkEngine):
-    """An open engine for one picture, its answers handed on as they are. sound: whether all that it said so far were numbers."""
-
-    def __init__(self, engine: NetworkEngine) -> None:
-        self.info, self.thresholds = engine.info, engine.thresholds
-        self._engine = engine
-        self.sound = True
-
-    def propose(self, image: Image, timings_ms: dict[str, float] | None = None, confidence: float = 0.0) -> Proposals:
-        proposals = self._engine.propose(image, timings_ms)  # every row, also those of background: none may be NaN
-        self.sound &= bool(np.isfinite(proposals.rows).all())
-        return proposals
-
-    def describe(self, boxes_px: Float32) -> Float32:
-        probabilities = self._engine.describe(boxes_px)
-        self.sound &= bool(np.isfinite(probabilities).all())
-        return probabilities
 
 
 def _graph_of(engine: NetworkEngine) -> str:

@@ -50,9 +50,10 @@ def must_fit(samples: Sequence[Sample], taxonomy: Taxonomy, imgsz: int, batch: i
 
 @dataclass(frozen=True)
 class DataDigest:
-    """What a run learns from. digest: SHA-256, hex, of names, sizes, boxes, types, attributes and regions to ignore, sorted by name.
+    """What a run learns from.
 
-    Neither the pictures' content nor where they lie is in it.
+    digest: SHA-256, hex, over the pictures sorted by name: name, length of the file, size in px, boxes, types, attributes and regions
+    to ignore. Where they lie is not in it.
     """
 
     pictures: int
@@ -65,7 +66,7 @@ class DataDigest:
         entries, cells = [], 0
         for image in images:
             arrays = (np.asarray(image.size_hw), image.boxes_px, image.classes, image.attributes, image.ignored_px)
-            entries.append(repr((image.path.name, [(a.shape, a.tobytes()) for a in arrays])))
+            entries.append(repr((image.path.name, image.path.stat().st_size, [(a.shape, a.tobytes()) for a in arrays])))
             cells += len(image.classes)
         return cls(len(entries), cells, hashlib.sha256("\n".join(sorted(entries)).encode()).hexdigest())
 
@@ -92,7 +93,7 @@ def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) ->
             change = (
                 f"now there are {counts[1]}"
                 if counts[0] != counts[1]
-                else "and so it is now, but names, boxes or what is labelled differ"
+                else "and so it is now, but pictures, boxes or what is labelled differ"
             )
             raise DataError(
                 f"{path}: was trained on {counts[0]}, {change}: the labels have changed. "

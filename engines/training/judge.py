@@ -108,7 +108,8 @@ def _judge_batch(model: AttriDet, samples: Sequence[Sample], geometries: Sequenc
     seen, regions = [], []
     for number, (rows, sample, geometry) in enumerate(zip(model.decode(levels).cpu().numpy(), samples, geometries, strict=True)):
         every, shown = candidates(rows, AP_THRESHOLDS), candidates(rows, WORKING_POINT)
-        judged = Judged(geometry.to_frame(every.boxes_px), every.scores, every.classes, sample.boxes, sample.labels[:, 0])
+        truth = sample.boxes, sample.labels[:, 0], sample.ignored
+        judged = Judged(geometry.to_frame(every.boxes_px), every.scores, every.classes, *truth)
         framed = Candidates(geometry.to_frame(shown.boxes_px), shown.scores, shown.classes)
         partner = pair_with_truth(framed.boxes_px, sample.boxes)
         told = np.full((len(partner), model.taxonomy.n_logits), np.nan, np.float32)

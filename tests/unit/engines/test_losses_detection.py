@@ -177,6 +177,14 @@ def test_a_region_to_ignore_bears_no_objectness_loss_and_changes_no_other(gamma:
     targets = torch.tensor([[0, 1, 0.4, 0.6, 0.2, 0.3], [0, 2, 0.1, 0.1, 0.2, 0.2]])
     region = torch.tensor([[0, 0.26, 0.5, 0.49, 0.99]])  # columns 2 and 3, rows 4 to 7 of eight
     loss = DetectionLoss(ANCHORS, LossWeights(fl_gamma=gamma), classes=3)
+    penalty = torch.zeros(())
+    for level, balance in zip(levels, (4.0, 1.0, 0.4), strict=True):
+        n = level.shape[2]
+        x = level[0, :, n // 2 :, n // 4 : -(-n // 2), 4]
+        each = functional.softplus(x) * (1 if gamma == 0 else 0.75 * x.sigmoid() ** gamma)
+        penalty = penalty + 2 * loss.gain_obj * balance * each.sum() / level[..., 4].numel()
+    saved = loss(levels, targets[:0])[0] - loss(levels, targets[:0], region)[0]
+    assert saved.item() == pytest.approx(penalty.item(), rel=1e-4)
     plain = torch.autograd.grad(loss(levels, targets)[0], levels)
     masked = torch.autograd.grad(loss(levels, targets, region)[0], levels)
     none = torch.autograd.grad(loss(levels, targets, region[:0])[0], levels)

@@ -215,20 +215,23 @@ def test_decay_is_for_a_nominal_batch_of_64(tmp_path: Path) -> None:
     assert parameter_groups(model, FILM, 128)[1]["weight_decay"] == FILM.weight_decay
 
 
-def labelled(name: str = "a.png", **changes: Any) -> LabelledImage:
+def labelled(path: Path, content: str = "pixels", **changes: Any) -> LabelledImage:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
     boxes = np.array([[10, 10, 30, 30], [40, 10, 60, 30]], np.float32)
-    return replace(LabelledImage(Path("one") / name, (96, 96), boxes, np.array([1, 3]), np.full((2, 7), -1)), **changes)
+    return replace(LabelledImage(path, (96, 96), boxes, np.array([1, 3]), np.full((2, 7), -1)), **changes)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"classes": np.array([3, 3])}, "and so it is now, but names, boxes or what is labelled differ: the labels have changed"),
+        ({"classes": np.array([3, 3])}, "and so it is now, but pictures, boxes or what is labelled differ: the labels have changed"),
         ({"boxes_px": np.array([[10, 10, 30, 30], [40, 11, 60, 30]], np.float32)}, "the labels have changed"),
         ({"attributes": np.full((2, 7), 0)}, "the labels have changed"),
         ({"ignored_px": np.array([[0, 0, 9, 9]], np.float32)}, "the labels have changed"),
         ({"size_hw": (96, 97)}, "the labels have changed"),
-        ({"path": Path("one/c.png")}, "the labels have changed"),
+        ({"content": "other pixels"}, "the labels have changed"),
+        ({"name": "c.png"}, "the labels have changed"),
         (
             {"boxes_px": np.zeros((0, 4), np.float32), "classes": np.zeros(0, np.int64), "attributes": np.zeros((0, 7), np.int64)},
             "2 pictures with 4 labelled cells, now there are 2 pictures with 2 labelled cells: the labels have changed",
@@ -237,12 +240,13 @@ def labelled(name: str = "a.png", **changes: Any) -> LabelledImage:
     ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",
 )
 def test_changed_labels_do_not_resume(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
-    path, first = tmp_path / "last.pt", labelled("b.png")
-    Trainer(short(tmp_path, labels=DataDigest.of([first, labelled()])), discs()).save(path)
-    same = DataDigest.of([labelled(path=Path("moved/a.png")), first])
+    path, first = tmp_path / "last.pt", labelled(tmp_path / "b.png")
+    Trainer(short(tmp_path, labels=DataDigest.of([first, labelled(tmp_path / "a.png")])), discs()).save(path)
+    same = DataDigest.of([labelled(tmp_path / "moved/a.png"), first])
     assert Trainer(short(tmp_path, labels=same), discs()).resume(path) == "", "neither order nor folder is part of the labels"
+    changed = DataDigest.of([first, labelled(tmp_path / changes.pop("name", "a.png"), **changes)])
     with pytest.raises(DataError, match=words):
-        Trainer(short(tmp_path, labels=DataDigest.of([first, labelled(**changes)])), discs()).resume(path)
+        Trainer(short(tmp_path, labels=changed), discs()).resume(path)
 
 
 def test_a_checkpoint_without_a_digest_of_its_labels_resumes_with_a_note(tmp_path: Path) -> None:
@@ -250,5 +254,5 @@ def test_a_checkpoint_without_a_digest_of_its_labels_resumes_with_a_note(tmp_pat
     state = trainer.state()
     del state["labels"]
     checkpoint.save(path, state)
-    note = Trainer(short(tmp_path, labels=DataDigest.of([labelled()])), discs()).resume(path)
+    note = Trainer(short(tmp_path, labels=DataDigest.of([labelled(tmp_path / "a.png")])), discs()).resume(path)
     assert "kept no digest of the labels" in note
