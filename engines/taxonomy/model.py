@@ -182,6 +182,7 @@ class Taxonomy:
 Words = TypeVar("Words", CellType, Attribute)
 
 
+@lru_cache(maxsize=4096)
 def plain(word: str) -> str:
     """Letters and digits of a name, in lower case: what is left when spelling habits are taken away."""
     return "".join(c for c in word.casefold() if c.isalnum())
