@@ -27,6 +27,7 @@ from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy
 __all__ = ["IMAGE_SUFFIXES", "LabelledImage", "SplitData", "admit", "has_labels", "image_size_hw", "read_split", "read_unlabelled"]
 
 _EXAMPLES = 3
+_OF_FILES = {Kind.IMAGE_UNUSUAL, Kind.FILES_NOT_READ}
 _FLAWS = {Kind.SPLIT_UNLABELLED, Kind.NO_LAYOUT}
 """Notes that say nothing to those who asked for the split."""
 _READINGS = {Kind.CLASS_ORDER, Kind.OUTLINES, Kind.FILES_JOINED}
@@ -82,13 +83,18 @@ class SplitData(Sequence[LabelledImage]):
         return sum(len(image.ignored_px) for image in self.images)
 
     @property
+    def files(self) -> str:
+        """What of the picture files is not read or not plain 8-bit colour, said once a folder; empty where there is nothing to say."""
+        return "".join(f"; {fault.message}" for fault in self.passed if fault.kind in _OF_FILES)
+
+    @property
     def summary(self) -> str:
         """Such as "3 of 6 pictures; left out: 3 pictures without labels, 2 boxes without area"; only the number where all is used."""
         counts = Counter(fault.kind for fault in self.left_out)
         used = f"{'' if len(self) == self.pictures else f'{len(self)} of '}{self.pictures} picture{'s' * (self.pictures != 1)}"
         parts = [f"{number} {kind.plural if number > 1 else kind.title}" for kind, number in counts.items()]
         regions = f"; {self.regions} regions to ignore" if self.regions else ""
-        return used + (f"; left out: {', '.join(parts)}" if parts else "") + regions
+        return used + (f"; left out: {', '.join(parts)}" if parts else "") + regions + self.files
 
     @property
     def readings(self) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from engines.errors import BundleError
+from engines.files import atomic_write
 from engines.network.attridet import AttriDet
 from engines.network.yolov5 import VARIANCES
 from engines.taxonomy import Taxonomy
@@ -26,12 +27,7 @@ def save_weights(model: AttriDet, path: Path, record: Mapping[str, Any]) -> None
     if not any(k.endswith("running_mean") for k in state):
         raise ValueError("a fused model has no weights of its own any more; save the one it was made from")
     metadata = {"size": model.size, "taxonomy": json.dumps(model.taxonomy.to_dict()), "record": json.dumps(dict(record))}
-    staging = path.with_name(f".{path.name}.part")
-    try:
-        save_file(state, staging, metadata)
-        staging.replace(path)
-    finally:
-        staging.unlink(missing_ok=True)
+    atomic_write(path, save(state, metadata))
 
 
 def has_variances(state: Mapping[str, Tensor], taxonomy: Taxonomy) -> bool:

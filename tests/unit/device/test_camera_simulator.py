@@ -17,6 +17,7 @@ from device.camera.factory import open_camera
 from device.errors import EndOfSourceError
 from device.settings.config import SimulatorCamera as SimulatorSection
 from engines.errors import InferenceError
+from engines.film.morphology import ATTRIBUTES
 from engines.runtime.base import Engine
 from engines.taxonomy import LEUKEMIA_ATTRI
 
@@ -157,7 +158,9 @@ def test_truth_as_detections_is_one_hot_and_unknown_for_artefacts(shown: tuple[T
             if code == 0:
                 assert np.isnan(row).all()
                 continue
-            for group, value in zip(LEUKEMIA_ATTRI.groups, codes, strict=True):
+            groups = {a.key: group for a, group in zip(LEUKEMIA_ATTRI.attributes, LEUKEMIA_ATTRI.groups, strict=True)}
+            for (key, _), value in zip(ATTRIBUTES, codes, strict=True):
+                group = groups[key]
                 assert row[group].sum() == 1.0 and row[group].argmax() == value
 
 

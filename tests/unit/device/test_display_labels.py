@@ -180,7 +180,7 @@ def test_attributes_in_words() -> None:
 def test_unknown_attributes_are_left_out_and_doubtful_ones_questioned() -> None:
     some = gallery.probabilities([UNKNOWN, 0, UNKNOWN, 1, UNKNOWN, UNKNOWN, UNKNOWN], sure=DOUBT_BELOW - 0.05)
     assert [p.words for p in attribute_phrases(some, LEUKEMIA_ATTRI)] == ["open chromatin?", "prominent nucleolus?"]
-    assert attribute_phrases(np.full(15, np.nan, np.float32), LEUKEMIA_ATTRI) == ()
+    assert attribute_phrases(np.full(LEUKEMIA_ATTRI.n_logits, np.nan, np.float32), LEUKEMIA_ATTRI) == ()
 
 
 def test_all_cells_at_once_say_what_each_says() -> None:

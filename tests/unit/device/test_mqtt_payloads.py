@@ -74,7 +74,7 @@ def test_counts_of_the_slide_become_counts_of_the_summary() -> None:
     assert (sent.white_cells, sent.artefacts, sent.fields_counted, sent.fields_undone) == (6, 1, 2, 1)
     assert (sent.unidentified.count, sent.unidentified.percent) == (1, 16.67)
     assert (sent.blasts.count, sent.blasts.percent, sent.blasts.preliminary) == (3, 50.0, True)
-    assert len(sent.differential) == 13  # all types of the taxonomy, also those not seen; not the artefact
+    assert len(sent.differential) == len(TAXONOMY.classes) - 1  # all types of the taxonomy, also those not seen; not the artefact
     assert sent.review_state == "unreviewed"
     assert sent.notice == "For review, not a diagnosis."
     assert sent.source.simulated

@@ -15,13 +15,16 @@ from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
 from engines.taxonomy import Attribute, Taxonomy
 
 NOW = datetime(2026, 11, 23, tzinfo=timezone.utc)
+PUBLISHED = next(one.keys for one in TAXONOMY.txt_layouts if one.name == "published-12")
 BLAST_LOOKS = ("large", "open", "irregular", "prominent", "scanty", "moderate", "absent")
 CYTE_LOOKS = ("small", "coarse", "regular", "inconspicuous", "scanty", "slight", "absent")
 
 
 def cells(name: str, count: int, looks: Sequence[str | None] | None = None, identified: bool = True) -> list[Cell]:
     vector = np.full(TAXONOMY.n_logits, np.nan, np.float32)
-    for attribute, group, word in zip(TAXONOMY.attributes, TAXONOMY.groups, looks or [None] * 7, strict=True):
+    known = dict(zip(PUBLISHED, looks or [None] * 7, strict=True))
+    for attribute, group in zip(TAXONOMY.attributes, TAXONOMY.groups, strict=True):
+        word = known.get(attribute.key)
         if word is not None:
             vector[group] = [0.9 if value == word else 0.05 for value in attribute.values]
     return [Cell(TAXONOMY.classes.index(name), 0.8, identified, (0, 0, 9, 9), vector) for _ in range(count)]

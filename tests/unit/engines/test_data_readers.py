@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -306,6 +307,20 @@ def test_what_makes_figures_wrong_stops_with_its_first_places(tmp_path: Path) ->
     words = str(caught.value)
     assert words.count("is said to be 128 x 96 px; the picture is 64 x 48") == 3
     assert words.endswith(f"; 2 more (attridet data check {root} names each)")
+
+
+def test_pictures_of_other_kinds_are_said_once_and_read_as_the_appliance_reads_them(tmp_path: Path) -> None:
+    root = write_subset(tmp_path, {"train": FIELDS})
+    plain = [image.read() for image in read_split(root, "train")]
+    assert read_split(root, "train").files == ""
+    for image in read_split(root, "train"):
+        cv2.imwrite(str(image.path), image.read().astype(np.uint16) * 16)
+    (root / "Images/train/IMG_1.HEIC").write_bytes(b"heic")
+    found = read_split(root, "train")
+    assert found.summary == (
+        f"{len(plain)} pictures; train: {len(plain)} pictures of 12 bits; 1 HEIC picture is not read: convert to JPEG or PNG"
+    )
+    assert all(np.array_equal(image.read(), before) for image, before in zip(found, plain, strict=True))
 
 
 def test_a_picture_that_is_none_and_two_pictures_of_one_label_file_stop(tmp_path: Path) -> None:

@@ -105,15 +105,15 @@ def test_unknown_words_are_refused_before_anything_is_written(tmp_path: Path, wr
     assert not (tmp_path / "new").exists()
 
 
-RODS = Attribute("auer_rods", "Auer Rods", ("absent", "present"))
-LARGER = replace(LEUKEMIA_ATTRI, classes=(*LEUKEMIA_ATTRI.classes, "Plasma cell"), attributes=(*LEUKEMIA_ATTRI.attributes, RODS))
+RODS = Attribute("granules", "Granules", ("few", "many"))
+LARGER = replace(LEUKEMIA_ATTRI, classes=(*LEUKEMIA_ATTRI.classes, "Mast cell"), attributes=(*LEUKEMIA_ATTRI.attributes, RODS))
 
 
 def test_a_taxonomy_that_cannot_be_drawn_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         write_dataset(tmp_path / "new", fields_train=1, fields_val=0, workers=1, taxonomy=LARGER)
     assert str(caught.value) == (
-        "rendered film cannot draw 'Plasma cell' and 'Auer Rods'; render without --taxonomy: its labels are read with a taxonomy "
+        "rendered film cannot draw 'Mast cell' and 'Granules'; render without --taxonomy: its labels are read with a taxonomy "
         "of your own by name"
     )
     assert caught.value.exit_code == 2 and not (tmp_path / "new").exists()
@@ -137,7 +137,7 @@ def test_the_film_goes_by_names_and_not_by_numbers() -> None:
     assert len(truth) > 50 and set(plain[0].tolist()) > {0, 1, 13}
     assert [LEUKEMIA_ATTRI.classes[c] for c in plain[0]] == [turned.classes[c] for c in other[0]]
     for column, attribute in enumerate(turned.attributes):
-        if attribute.key == "auer_rods":
+        if attribute.key == "granules":
             assert (other[1][:, column] == UNKNOWN).all()
             continue
         place = [a.key for a in LEUKEMIA_ATTRI.attributes].index(attribute.key)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from engines.film import CASES, Film, Microscope, slide
-from engines.taxonomy import LEUKEMIA_ATTRI
+from engines.film.morphology import ATTRIBUTES
 
 SCOPE = Microscope("L", "C2", 100)
 SIZE = (200, 150)
@@ -105,10 +105,10 @@ def test_density_types_and_labels_of_a_case(case: str) -> None:
     assert len(np.unique(truth.cell_ids)) == len(truth)
     artefact = truth.classes == 0
     assert (truth.attributes[artefact] == -1).all()
-    for column, attribute in enumerate(LEUKEMIA_ATTRI.attributes):
+    for column, (_, words) in enumerate(ATTRIBUTES):
         values = truth.attributes[~artefact, column]
         assert values.min() >= 0
-        assert values.max() < len(attribute.values)
+        assert values.max() < len(words)
     leading = {"AML": 1, "ALL": 2, "APML": 9, "CLL": 7, "CML": 3, "normal": 3}
     if case == "mixed":
         assert set(truth.classes.tolist()) == set(range(14))
