@@ -61,7 +61,7 @@ class PictureState:
         return "at least " if self.at_limit else ""
 
     def sentences(self, only_grave: bool = False) -> tuple[str, ...]:
-        """What a reader of the counts must know; nothing where all is well. only_grave: without what only bleaches the glass."""
+        """What a reader of the counts must know; nothing where all is well. only_grave: without bleached glass and rare blank views."""
         said = []
         if self.faults.total() > (self.faults[PictureFault.BRIGHT] if only_grave else 0):
             named = ", ".join(f"{self.faults[fault]} {words}" for fault, words in _SHOWN.items() if self.faults[fault])
@@ -70,7 +70,7 @@ class PictureState:
             said.append(
                 f"In {_number(self.at_limit, 'field')} more cells were found than the network may give: counts are at least so many."
             )
-        if self.blank_views:
+        if self.blank_views and (4 * self.blank_views >= self.fields or not only_grave):  # a live stage rests off the film now and then
             said.append(
                 f"In {_number(self.blank_views, 'view')} nothing of the film was to be seen (dark, or bare glass): not counted."
             )

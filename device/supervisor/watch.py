@@ -212,7 +212,7 @@ def _header(summary: SlideSummary) -> Text:
     text = Text(f"{summary.started_at:%Y-%m-%d %H:%M %Z}, {minutes} min {seconds:02d} s")
     if not summary.time_trusted:
         text.append(" (the device's clock was not set: check the date)", style="yellow")
-    text.append(f" · {summary.fields_counted} fields")
+    text.append(f" · {summary.fields_counted} {'field' if summary.fields_counted == 1 else 'fields'}")
     if summary.fields_undone:
         text.append(f" ({summary.fields_undone} undone)")
     at_least = _picture_state(summary).at_least

@@ -93,6 +93,9 @@ def test_the_state_counts_fields_and_says_nothing_where_all_is_well() -> None:
     bright = PictureState.of(slide(field(1, faults=(BRIGHT,)), field(2)))
     assert bright.sentences()[0].startswith("Poor pictures: of 2 fields 1 too bright;")
     assert bright.sentences(only_grave=True) == ()
+    rarely_blank = PictureState.of(slide(*(field(i) for i in range(9)), blank_views=2))
+    assert rarely_blank.sentences() == ("In 2 views nothing of the film was to be seen (dark, or bare glass): not counted.",)
+    assert rarely_blank.sentences(only_grave=True) == ()
 
 
 def test_a_field_is_judged_when_it_is_counted(film: Image) -> None:
