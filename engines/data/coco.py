@@ -76,6 +76,7 @@ class _Reading:
         self.categories: dict[int, str] = {}
         self.boxed_outlines: list[int] = []
         self.misread: set[object] = set()
+        self._codes: dict[object, int | None] = {}
 
     def report(self, kind: Kind, offset: int, message: str) -> None:
         self._report(Fault(kind, self.text.place(offset), message))
@@ -242,7 +243,7 @@ class _Reading:
         except (KeyError, TypeError, ValueError):
             by_id = None
         name = value.get("category_name") or by_id
-        code = class_code(name, self.taxonomy)
+        code = self._code(name)
         if code is None:
             words = (
                 f"unknown class '{name}'{nearest_class(name, self.taxonomy)}"
@@ -250,10 +251,18 @@ class _Reading:
                 else "neither category_name nor a known category_id"
             )
             self.report(Kind.UNKNOWN_CLASS, offset, f"{who}: {words}")
-        elif by_id is not None and class_code(by_id, self.taxonomy) != code:
+        elif by_id is not None and self._code(by_id) != code:
             message = f"{who}: category_name is '{name}', category_id {value['category_id']} is '{by_id}'; the name is taken"
             self.report(Kind.CLASS_DISAGREES, offset, message)
         return code
+
+    def _code(self, name: object) -> int | None:
+        """`class_code`, asked once for each spelling: a file has few names and very many annotations."""
+        if not isinstance(name, str):
+            return None
+        if name not in self._codes:
+            self._codes[name] = class_code(name, self.taxonomy)
+        return self._codes[name]
 
 
 def _size_hw(image: Mapping[str, Any]) -> tuple[int, int] | None:
