@@ -49,7 +49,8 @@ class Option:
 class Request:
     """Base of every frozen dataclass of options. Raises DataError naming the option whose value is out of its limits.
 
-    given: names of the fields that the caller set, which a resumed run compares with what it was begun with.
+    given: names of the fields that the caller set, which a resumed run compares with what it was begun with; after
+    `dataclasses.replace`, which sets all of them, those that differ from their defaults.
     """
 
     given: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -60,6 +61,10 @@ class Request:
         return self
 
     def __post_init__(self) -> None:
+        settable = [each for each in fields(self) if each.init]
+        if len(self.given) == len(settable):
+            changed = frozenset(each.name for each in settable if getattr(self, each.name) != each.default)
+            object.__setattr__(self, "given", changed)
         for each, option, _ in options_of(type(self)):
             values = getattr(self, each.name)
             for value in values if isinstance(values, tuple) else (values,):

@@ -45,9 +45,10 @@ def transfer_labels(request: TransferRequest, reporter: Reporter = SILENT) -> Tr
         raise DataError("--every-pair and --pairs exclude each other; give one")
     taxonomy = read_taxonomy(request.taxonomy)
     sources, targets = (
-        read_side(root, split, taxonomy) for root, split in ((request.source, request.from_split), (request.target, request.to_split))
+        read_side(root, split, taxonomy, reporter)
+        for root, split in ((request.source, request.from_split), (request.target, request.to_split))
     )
-    between = read_side(request.via, taxonomy=taxonomy) if request.via is not None else []
+    between = read_side(request.via, taxonomy=taxonomy, reporter=reporter) if request.via is not None else []
     pairing = _pairing(request, sources, targets)
     cache, checks = FeatureCache(), LabelChecks(taxonomy)
     settings = TransferSettings(request.scale, request.rotation_deg, request.label_check)

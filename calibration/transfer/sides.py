@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.data.export import left_out
 from engines.data.labels import Picture
 from engines.data.layout import FLAT, find_subsets
 from engines.data.leukemiaattri import admit
 from engines.detections import Image
 from engines.errors import DataError
 from engines.pictures import read_image
+from engines.progress import SILENT, Reporter
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 _FIELD = re.compile(r"([^_]+)_(\d+)(?:_|$)")
@@ -64,8 +66,13 @@ def field_of(name: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def read_side(root: Path, split: str | None = None, taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> list[SidePicture]:
-    """Pictures and labels of a data set (all its subsets and splits, or one split) or of a plain folder. Raises DataError."""
+def read_side(
+    root: Path, split: str | None = None, taxonomy: Taxonomy = LEUKEMIA_ATTRI, reporter: Reporter = SILENT
+) -> list[SidePicture]:
+    """Pictures and labels of a data set (all its subsets and splits, or one split) or of a plain folder; warns of what is left out.
+
+    Raises DataError.
+    """
     found = []
     present = set()
     for subset in find_subsets(root, flat=True):
@@ -74,7 +81,9 @@ def read_side(root: Path, split: str | None = None, taxonomy: Taxonomy = LEUKEMI
                 continue
             present.add(one.name)
             if split is None or one.name == split:
-                ((read,), _) = admit([one], root, taxonomy)
+                ((read,), faults) = admit([one], root, taxonomy)
+                for words in left_out(faults):
+                    reporter.warning(f"{root}: left out: {words}")
                 found += [SidePicture(p, one.name, field_of(p.path.name)) for p in read.pictures]
     if not found:
         splits = ", ".join(sorted(present - {FLAT})) or "none, its pictures lie flat"

@@ -74,38 +74,30 @@ class SlideReading:
 
 
 class FramesInMemory:
-    """Frames in memory as a camera that waits for whoever looks at them, as a stored source does."""
+    """Frames in memory as a camera that waits for whoever looks at them, as a stored source does.
 
-    live = False
+    live: they pass over and over instead, one every 15 ms, stamped the moment the driver returns.
+    """
+
+    name, notice = "frames in memory", ""
     skipped: tuple[SkippedPicture, ...] = ()
-    notice = ""
 
-    def __init__(self, images: Sequence[Image]) -> None:
-        self._images, self._clock, self._next = images, SystemClock(), 0
-        self.name = "frames in memory"
+    def __init__(self, images: Sequence[Image], live: bool = False) -> None:
+        self._images, self.live, self._clock, self._next = images, live, SystemClock(), 0
 
     def read(self) -> Frame:
-        if self._next == len(self._images):
+        if self.live:
+            time.sleep(0.015)
+        elif self._next == len(self._images):
             raise EndOfSourceError(f"{self.name}: the last was shown")
         number, self._next = self._next, self._next + 1
-        return Frame(self._images[number], number, self._clock.monotonic_s(), self._clock.now(), "memory")
+        return Frame(self._images[number % len(self._images)], number, self._clock.monotonic_s(), self._clock.now(), "memory")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
-
-
-class LiveFramesInMemory(FramesInMemory):
-    """The same frames as a live camera that gives one every 15 ms and stamps it the moment its driver returns."""
-
-    live = True
-
-    def read(self) -> Frame:
-        time.sleep(0.015)
-        number, self._next = self._next, self._next + 1
-        return Frame(self._images[number % len(self._images)], number, self._clock.monotonic_s(), self._clock.now(), "memory")
 
 
 class Canvas(NullDisplay):
@@ -190,7 +182,7 @@ def hand_over_ms(image: Image) -> float:
     """Median milliseconds from the driver's return in the capture thread to the frame in the thread that waits for it."""
     clock, spent = SystemClock(), list[float]()
     two = (image, image[::-1].copy())  # a live camera that repeats one picture is taken for frozen
-    with Capture(lambda: LiveFramesInMemory(two), clock) as capture:
+    with Capture(lambda: FramesInMemory(two, live=True), clock) as capture:
         while len(spent) < _HANDED_OVER:
             frame = capture.newest(1.0)
             if frame is not None:

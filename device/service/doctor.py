@@ -19,6 +19,7 @@ from calibration.profile import load_profile
 from device.clock import SystemClock, time_trusted
 from device.errors import LeukoscopeError
 from device.settings.config import Config
+from device.store import free_mb
 from engines.errors import EnginesError
 
 Level = Literal["ok", "warn", "fail"]
@@ -133,10 +134,9 @@ def _disk(config: Config) -> Finding:
         file.flush()
         os.fsync(file.fileno())
         seconds = time.monotonic() - started
-    space = os.statvfs(folder)
-    free_mb = space.f_bavail * space.f_frsize / 1e6
-    seen = f"{folder}: {free_mb:,.0f} MB free, a durable write in {seconds * 1000:.0f} ms, SQLite {sqlite3.sqlite_version}"
-    if free_mb < config.record.min_free_mb:
+    free = free_mb(folder)
+    seen = f"{folder}: {free:,} MB free, a durable write in {seconds * 1000:.0f} ms, SQLite {sqlite3.sqlite_version}"
+    if free < config.record.min_free_mb:
         return Finding("Disk", "fail", seen, f"make room: at least {config.record.min_free_mb} MB are wanted")
     return Finding("Disk", "ok", seen)
 

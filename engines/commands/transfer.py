@@ -49,7 +49,7 @@ def _print(terminal: Terminal, request: TransferRequest, result: TransferResult)
     console.print(table)
     if len(outcomes) > len(shown):
         console.print(f"and {len(outcomes) - len(shown)} more pairs, all in {STATUS}")
-    refused = [o for o in outcomes if not o.accepted]
+    refused = result.refused
     with_map = [o for o in refused if o.registration.fit.h is not None]
     for o in with_map[:_MOST_PRINTED]:
         console.print(f"[red]refused[/red] {o.source.path.stem} → {o.target.path.stem}: {'; '.join(o.reasons)}", soft_wrap=True)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from engines.data.faults import Fault, Kind, Report
 from engines.data.labels import UNSIZED, CellLabel, Picture
+from engines.decode import box_iou
 from engines.taxonomy import Taxonomy
 
 OVERHANG_PX = 1.0
@@ -44,12 +47,11 @@ def sound_boxes(picture: Picture, taxonomy: Taxonomy, report: Report, attributes
                 f"{picture.path.name}: class {taxonomy.artefact} with {', '.join(stated)}; attributes of an artefact are not applicable"
             )
             report(Fault(Kind.ARTEFACT_ATTRIBUTES, cell.place, words))
-    for n, second in enumerate(cells):
-        for m, first in enumerate(cells[:n]):
-            kind = _twice(first, second, picture, taxonomy, report) if not {m, n} & dropped else None
-            if kind is Kind.BOX_TWO_CLASSES:
+    for n, m in _same_cell(cells):
+        if not {m, n} & dropped:
+            if _twice(cells[m], cells[n], picture, taxonomy, report) is Kind.BOX_TWO_CLASSES:
                 doubtful |= {m, n}
-            elif kind is not None:
+            else:
                 dropped.add(n)
     if picture.labels is None or not dropped | doubtful:
         return picture
@@ -80,11 +82,19 @@ def _inside(cell: CellLabel, picture: Picture, report: Report) -> bool:
     return True
 
 
-def _twice(first: CellLabel, second: CellLabel, picture: Picture, taxonomy: Taxonomy, report: Report) -> Kind | None:
-    """What it is, reported, where two labels are of one and the same cell."""
+def _same_cell(cells: Sequence[CellLabel]) -> list[tuple[int, int]]:
+    """Positions, the later one first, of labels that are of one and the same cell."""
+    if len(cells) < 2:
+        return []
+    boxes = np.array([cell.xyxy_px for cell in cells], np.float64)
+    same_edges = np.abs(boxes[:, None] - boxes).max(-1) <= SAME_BOX_PX
+    found = np.argwhere(np.tril(same_edges | (box_iou(boxes, boxes) >= SAME_CELL_IOU), -1))
+    return [(int(n), int(m)) for n, m in found]
+
+
+def _twice(first: CellLabel, second: CellLabel, picture: Picture, taxonomy: Taxonomy, report: Report) -> Kind:
+    """What two labels of one and the same cell are, reported."""
     same_edges = edges_apart(first, second) <= SAME_BOX_PX
-    if not same_edges and _iou(first, second) < SAME_CELL_IOU:
-        return None
     where = f"{picture.path.name}: {_words(second)}"
     at = f"line {first.place.line}" if first.place.line != second.place.line else f"column {first.place.column} of this line"
     if first.code != second.code:
@@ -169,14 +179,6 @@ def _states(cell: CellLabel, key: str, taxonomy: Taxonomy) -> bool:
 def edges_apart(a: CellLabel, b: CellLabel) -> float:
     """The largest distance in px between the same edges of two boxes."""
     return max(abs(p - q) for p, q in zip(a.xyxy_px, b.xyxy_px, strict=True))
-
-
-def _iou(a: CellLabel, b: CellLabel) -> float:
-    ax0, ay0, ax1, ay1 = a.xyxy_px
-    bx0, by0, bx1, by1 = b.xyxy_px
-    shared = max(0.0, min(ax1, bx1) - max(ax0, bx0)) * max(0.0, min(ay1, by1) - max(ay0, by0))
-    union = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - shared
-    return shared / union if union > 0 else 0.0
 
 
 def _words(cell: CellLabel) -> str:

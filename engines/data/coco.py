@@ -76,6 +76,7 @@ class _Reading:
         self.categories: dict[int, str] = {}
         self.boxed_outlines: list[int] = []
         self.misread: set[object] = set()
+        self._codes: dict[object, int | None] = {}
 
     def report(self, kind: Kind, offset: int, message: str) -> None:
         self._report(Fault(kind, self.text.place(offset), message))
@@ -165,13 +166,13 @@ class _Reading:
 
         Files were joined where ids start again among images and annotations alike, and each annotation finds its image within its part.
         """
-        whole: dict[int | str, _Listed] = {}
+        by_id: dict[int | str, _Listed] = {}
         doubles = []
         for image in listed:
-            if whole.setdefault(image.key, image) is not image:
+            if by_id.setdefault(image.key, image) is not image:
                 doubles.append(image)
         if not doubles:
-            return [whole], []
+            return [by_id], []
         ids, owners = ([entry.get(key) if isinstance(entry, dict) else None for entry, _ in annotations] for key in ("id", "image_id"))
         for falls in (False, True):
             cut = _cut([image.key for image in listed], falls)
@@ -186,10 +187,10 @@ class _Reading:
                     return parts, part_of
         for image in doubles:
             message = (
-                f"image id {image.key} is given to {image.name} and to {whole[image.key].name}; whose the annotations are is not known"
+                f"image id {image.key} is given to {image.name} and to {by_id[image.key].name}; whose the annotations are is not known"
             )
             self.report(Kind.IMAGE_ID_TWICE, image.offset, message)
-        return [whole], []
+        return [by_id], []
 
     def _image_of(self, value: Any, offset: int, images: Mapping[int | str, _Listed]) -> _Listed | None:
         try:
@@ -242,7 +243,7 @@ class _Reading:
         except (KeyError, TypeError, ValueError):
             by_id = None
         name = value.get("category_name") or by_id
-        code = class_code(name, self.taxonomy)
+        code = self._code(name)
         if code is None:
             words = (
                 f"unknown class '{name}'{nearest_class(name, self.taxonomy)}"
@@ -250,19 +251,27 @@ class _Reading:
                 else "neither category_name nor a known category_id"
             )
             self.report(Kind.UNKNOWN_CLASS, offset, f"{who}: {words}")
-        elif by_id is not None and class_code(by_id, self.taxonomy) != code:
+        elif by_id is not None and self._code(by_id) != code:
             message = f"{who}: category_name is '{name}', category_id {value['category_id']} is '{by_id}'; the name is taken"
             self.report(Kind.CLASS_DISAGREES, offset, message)
         return code
+
+    def _code(self, name: object) -> int | None:
+        """`class_code`, asked once for each spelling: a file has few names and very many annotations."""
+        if not isinstance(name, str):
+            return None
+        if name not in self._codes:
+            self._codes[name] = class_code(name, self.taxonomy)
+        return self._codes[name]
 
 
 def _size_hw(image: Mapping[str, Any]) -> tuple[int, int] | None:
     """Height and width as stated; None where they are not."""
     height, width = image.get("height"), image.get("width")
-    return None if height is None or width is None else (_whole(height, "height"), _whole(width, "width"))
+    return None if height is None or width is None else (_whole_number(height, "height"), _whole_number(width, "width"))
 
 
-def _whole(value: object, what: str) -> int:
+def _whole_number(value: object, what: str) -> int:
     """A whole number, also as "480.0"."""
     number = float(value) if isinstance(value, int | float | str) else float("nan")
     if not number.is_integer():
@@ -274,7 +283,7 @@ def _key(value: object, what: str) -> int | str:
     """An id: a whole number, or a text such as a UUID."""
     if isinstance(value, str) and value and not value.strip().isdecimal():
         return value
-    return _whole(value, what)
+    return _whole_number(value, what)
 
 
 def _cut(ids: Sequence[Any], falls: bool, again: bool = True) -> list[int]:

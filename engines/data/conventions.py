@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.data.boxes import edges_apart, same_within
+from engines.data.boxes import same_within
 from engines.data.faults import Fault, Kind, Report
 from engines.data.labels import UNSIZED, CellLabel, Picture
 from engines.data.vocabulary import NOT_APPLICABLE
@@ -124,10 +124,10 @@ def renumbered(first: Sequence[Picture], second: Sequence[Picture], taxonomy: Ta
     """
     pairs: Counter[tuple[int, int]] = Counter()
     for one, other in zip(first, second, strict=True):
-        for cell in one.cells:
-            for twin in other.cells:
-                if edges_apart(cell, twin) <= same_within(one):
-                    pairs[twin.code, cell.code] += 1
+        if one.cells and other.cells:
+            left, right = (np.array([cell.xyxy_px for cell in some.cells]) for some in (one, other))
+            for i, j in np.argwhere(np.abs(left[:, None] - right).max(-1) <= same_within(one)):
+                pairs[other.cells[j].code, one.cells[i].code] += 1
     meant = {code: max((n, to) for (this, to), n in pairs.items() if this == code) for code, _ in pairs}
     agree = sum(n for n, _ in meant.values())
     moved = {code: to for code, (_, to) in meant.items() if code != to}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from engines.data.boxes import disagreements, sound_boxes
 from engines.data.census import sources_of
 from engines.data.class_lists import ClassNumbers, class_numbers, is_class_list
-from engines.data.coco import read_coco
+from engines.data.coco import CocoLabels, read_coco
 from engines.data.conventions import box_convention, class_order, renumbered
 from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.labels import UNSIZED, Picture, PictureLabels
@@ -45,51 +45,59 @@ def read_labels(split: Split, taxonomy: Taxonomy, report: Report, size_of: SizeO
 
     What is wrong goes to `report`. With `both`, TXT beside a JSON is read too and compared, and a folder without pictures is no error.
     """
-    paths = split.pictures()
     if split.images is None:
         found = split.json or split.txt or split.root
         report(Fault(Kind.IMAGE_MISSING, Place(found), f"labels of a split '{split.name}', but there is no folder Images/{split.name}"))
-    elif not paths and not both:
+        return SplitLabels(split, ())
+    paths = split.pictures()
+    if not paths and not both:
         raise DataError(f"{split.images}: holds no picture; supported: {', '.join(sorted(IMAGE_SUFFIXES))}{not_read(split.images)}")
     sizes = {path: size_of(path) for path in paths}
-    numbers = None
-    from_json: list[Picture] | None = None
-    from_txt: list[Picture] | None = None
-    extra: Mapping[str, Any] = {}
-    if split.images is not None and split.json is not None:
-        coco = read_coco(split.json, taxonomy, report)
-        if coco.readable:
-            named = match_names(paths, {labels: labels.name for labels in coco.pictures.values()}, report)
-            found_sizes = {path: sizes[path] or labels.size_hw for path, labels in named.items()}
-            sizes |= found_sizes
-            from_json = _sized([Picture(path, sizes[path] or UNSIZED, named.get(path)) for path in paths], report)
-            extra = coco.extra
-    if split.images is not None and split.txt is not None and (both or from_json is None):
+    coco = CocoLabels({}, readable=False) if split.json is None else read_coco(split.json, taxonomy, report)
+    by_json = _json_pictures(paths, sizes, coco, report) if coco.readable else None
+    by_txt, numbers = None, None
+    if split.txt is not None and (both or by_json is None):
         numbers = class_numbers(split.txt, split.top or split.root, taxonomy, report)
-        from_txt = _txt_pictures(split, paths, numbers, report, sizes)
-    sound_json = None if from_json is None else _judged(from_json, True, taxonomy, report)
-    sound_txt = None if from_txt is None else _judged(from_txt, False, taxonomy, report, described=from_json is None)
-    if sound_json and sound_txt and from_json is not None and from_txt is not None:
-        meant = renumbered(from_json, from_txt, taxonomy, report)
-        for first, second in zip(from_json, from_txt, strict=True):
+        by_txt = _txt_pictures(split, paths, numbers, report, sizes)
+    convention = {id(p): not box_convention(p, p is by_json, report) for p in (by_json, by_txt) if p is not None}
+    if by_json is not None and by_txt is not None and all(convention.values()):
+        meant = renumbered(by_json, by_txt, taxonomy, report)
+        for first, second in zip(by_json, by_txt, strict=True):
             disagreements(first, second, taxonomy, report, meant)
-    preferred = from_json and (sound_json or from_json) if from_json is not None else from_txt and (sound_txt or from_txt)
-    pictures = preferred if preferred is not None else [Picture(path, sizes[path] or UNSIZED, None) for path in paths]
-    if split.json is None or from_json is not None:
-        _unlabelled(split, pictures, from_txt, report)
-    txt_cells = None if from_txt is None else [cell for picture in from_txt for cell in picture.cells]
-    return SplitLabels(split, tuple(pictures), extra, sources_of(from_json is not None, txt_cells), numbers)
+    sources = sources_of(by_json is not None, None if by_txt is None else [cell for picture in by_txt for cell in picture.cells])
+    # Attributes tell of another order of numbers where no JSON does.
+    other_order = by_json is None and by_txt is not None and class_order(by_txt, taxonomy, report)
+    by_json, by_txt = (
+        [sound_boxes(p, taxonomy, report, not other_order) for p in some] if some and convention[id(some)] else some
+        for some in (by_json, by_txt)
+    )
+    first_choice = by_json if by_json is not None else by_txt
+    pictures = [Picture(path, sizes[path] or UNSIZED, None) for path in paths] if first_choice is None else first_choice
+    if split.json is None or coco.readable:
+        _unlabelled(split, pictures, by_txt, report)
+    return SplitLabels(split, tuple(pictures), coco.extra, sources, numbers)
 
 
-def _judged(pictures: list[Picture], by_json: bool, taxonomy: Taxonomy, report: Report, described: bool = True) -> list[Picture]:
-    """Pictures without boxes that are left out; empty where boxes are of another convention, and nothing can be said of each.
+def _json_pictures(paths: Sequence[Path], sizes: dict[Path, tuple[int, int] | None], coco: CocoLabels, report: Report) -> list[Picture]:
+    """Pictures with the labels of a JSON; a size that only the labels state is added to `sizes`.
 
-    described: whether attributes may tell that class numbers are of another order, as nothing else does.
+    Those of another size than their labels say are reported and bear no size, so that no box of theirs is judged.
     """
-    if box_convention(pictures, by_json, report):
-        return []
-    other_order = not by_json and described and class_order(pictures, taxonomy, report)
-    return [sound_boxes(picture, taxonomy, report, attributes=not other_order) for picture in pictures]
+    named = match_names(paths, {labels: labels.name for labels in coco.pictures.values()}, report)
+    found = []
+    for path in paths:
+        labels = named.get(path)
+        stated = labels.size_hw if labels else None
+        sizes[path] = real = sizes[path] or stated
+        if labels and stated and real and real != stated:
+            words = (
+                f"{path.name} is said to be {stated[1]} x {stated[0]} px; the picture is {real[1]} x {real[0]}: label the "
+                "pictures as they are now, or bring those that were labelled"
+            )
+            report(Fault(Kind.IMAGE_SIZE, labels.place, words))
+            real = None
+        found.append(Picture(path, real or UNSIZED, labels))
+    return found
 
 
 def _txt_pictures(
@@ -167,22 +175,6 @@ def match_names(paths: Sequence[Path], names: Mapping[_Entry, str], report: Repo
         else:
             words = f"{entry.name} is not in {folder} ({len(entry.cells)} labels); bring the picture or take its labels out"
             report(Fault(Kind.IMAGE_MISSING, entry.place, words))
-    return found
-
-
-def _sized(pictures: list[Picture], report: Report) -> list[Picture]:
-    """The pictures; those of another size than their labels say are reported and bear no size, so that no box of theirs is judged."""
-    found = []
-    for picture in pictures:
-        real, stated = picture.size_hw, picture.labels.size_hw if picture.labels else None
-        wrong = picture.labels is not None and stated is not None and real != stated
-        if picture.labels and stated and wrong:
-            words = (
-                f"{picture.path.name} is said to be {stated[1]} x {stated[0]} px; the picture is {real[1]} x {real[0]}: label the "
-                "pictures as they are now, or bring those that were labelled"
-            )
-            report(Fault(Kind.IMAGE_SIZE, picture.labels.place, words))
-        found.append(picture if not wrong else replace(picture, size_hw=UNSIZED))
     return found
 
 

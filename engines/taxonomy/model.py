@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from engines.yaml_lines import KeyPath
+
 UNKNOWN = -1
 """Label value of an attribute that the source does not state, or that does not apply (class None)."""
 
@@ -18,9 +20,6 @@ SKIP = "skip"
 """In a TXT layout: a column that is not read."""
 MIXED = "mixed"
 """In phrases: what is said where the cells of a type do not agree."""
-
-
-KeyPath = tuple[str, ...]
 
 
 class TaxonomyError(ValueError):
@@ -183,6 +182,7 @@ class Taxonomy:
 Words = TypeVar("Words", CellType, Attribute)
 
 
+@lru_cache(maxsize=4096)
 def plain(word: str) -> str:
     """Letters and digits of a name, in lower case: what is left when spelling habits are taken away."""
     return "".join(c for c in word.casefold() if c.isalnum())

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import DataError
-from engines.taxonomy.model import LEUKEMIA_ATTRI, MIXED, SHIPPED, SKIP, Attribute, CellType, KeyPath, Taxonomy, TaxonomyError, plain
-from engines.yaml_lines import read_document
+from engines.taxonomy.model import LEUKEMIA_ATTRI, MIXED, SHIPPED, SKIP, Attribute, CellType, Taxonomy, TaxonomyError, plain
+from engines.yaml_lines import KeyPath, read_document
 
 MARKERS = ("diamond", "disc", "square", "triangle", "cross")
 PARTS = ("cells", "feature", "cytoplasm", "cytoplasm-end")

@@ -55,6 +55,7 @@ def test_limits_hold_from_python(given: dict[str, Any], message: str) -> None:
 def test_a_request_knows_what_was_given() -> None:
     assert Tea(cups=2).given == {"cups"} and Tea().given == set()
     assert Tea(cups=2) == Tea()  # what was given is no part of what is asked for
+    assert replace(Tea(cups=3), note="warm").given == {"cups", "note"}
     with pytest.raises(DataError, match="at most 6"):
         replace(Tea(), cups=9)
     assert [(field.name, option_name(field.name, option)) for field, option, _ in options_of(Tea)][2] == ("with_milk", "--with-milk")
