@@ -57,13 +57,11 @@ class AveragePrecision:
 class Curves:
     """What a confidence threshold trades at IoU .5, a row for each class that the labels hold.
 
-    grid: (1000,) from 0 to 1: the confidences of `precision`, `recall` and `f1`, each (C, 1000), and the recalls of `envelope`
-    (C, 1000), the highest precision at that recall or a larger one.
+    grid: (1000,) from 0 to 1: the confidences of `f1` (C, 1000), and the recalls of `envelope` (C, 1000), the highest precision at that
+    recall or a larger one.
     """
 
     grid: Float64
-    precision: Float64
-    recall: Float64
     f1: Float64
     envelope: Float64
 
@@ -72,15 +70,13 @@ class Curves:
 class YoloResult(AveragePrecision):
     """By YOLOv5's rule, with precision, recall and F1 of each class at the one confidence where the mean F1 is highest.
 
-    true_positives and false_positives: (C,) counts there, rounded, as the reference derives them. `curves` are at IoU .5.
+    `curves` are at IoU .5.
     """
 
     truths: Int64
     precision: Float64
     recall: Float64
     f1: Float64
-    true_positives: Float64
-    false_positives: Float64
     best_confidence: float
     curves: Curves
 
@@ -146,7 +142,6 @@ def yolo_ap(images: Sequence[Judged]) -> YoloResult:
     f1_at = 2 * precision_at * recall_at / (precision_at + recall_at + _EPS)
     best = int(_smooth(f1_at.mean(0), 0.1).argmax()) if len(classes) else 0
     precision, recall = precision_at[:, best], recall_at[:, best]
-    true_positives = (recall * truths).round()
     return YoloResult(
         classes=classes,
         ap=ap[:, 0],
@@ -154,10 +149,8 @@ def yolo_ap(images: Sequence[Judged]) -> YoloResult:
         precision=precision,
         recall=recall,
         f1=f1_at[:, best],
-        true_positives=true_positives,
-        false_positives=(true_positives / (precision + _EPS) - true_positives).round(),
         best_confidence=float(grid[best]),
-        curves=Curves(grid, precision_at, recall_at, f1_at, envelope),
+        curves=Curves(grid, f1_at, envelope),
     )
 
 

@@ -166,16 +166,9 @@ class Evaluation:
         return cleaned
 
     def _engine(self) -> dict[str, Any]:
-        return {
-            "name": self.engine.name,
-            "version": self.engine.version,
-            "digest": self.engine.digest,
-            "runtime": self.engine.runtime,
-            "precision": self.engine.precision,
-            "input_hw": list(self.engine.input_hw),
-            "intended_use": self.use.intended,
-            "must_not_be_used_for": list(self.use.never_for),
-        }
+        names = ("name", "version", "digest", "runtime", "precision", "input_hw")
+        use = {"intended_use": self.use.intended, "must_not_be_used_for": self.use.never_for}
+        return {**{name: getattr(self.engine, name) for name in names}, **use}
 
     def _detection(self) -> dict[str, Any]:
         names, yolo, coco = self.engine.taxonomy.classes, self.yolo, self.coco
@@ -187,14 +180,12 @@ class Evaluation:
             "frequent": {
                 "rule": f"mean over the types of white cell with at least {FREQUENT_CELLS} labelled cells",
                 "types": [names[c] for c in self.frequent_types],
-                "yolov5": {"map50": self.frequent.yolo.map50, "map5095": self.frequent.yolo.map5095},
-                "coco": {"map50": self.frequent.coco.map50, "map5095": self.frequent.coco.map5095},
+                **_means(self.frequent, "map"),
             },
             "wbc": {
                 "rule": "white cell against background: all types as one, artefacts left out on both sides",
                 "cells": self.wbc_cells,
-                "yolov5": {"ap50": self.wbc.yolo.map50, "ap5095": self.wbc.yolo.map5095},
-                "coco": {"ap50": self.wbc.coco.map50, "ap5095": self.wbc.coco.map5095},
+                **_means(self.wbc, "ap"),
             },
             "classes": {
                 names[c]: {
@@ -264,16 +255,13 @@ class Evaluation:
 
     @staticmethod
     def _intervals(intervals: Intervals) -> dict[str, Any]:
-        return {
-            "rule": intervals.rule,
-            "caution": intervals.caution,
-            "unit": intervals.unit,
-            "units": intervals.units,
-            "resamples": intervals.resamples,
-            "seed": intervals.seed,
-            "level": LEVEL,
-            "each": {name: asdict(interval) for name, interval in intervals.each.items()},
-        }
+        head = {name: getattr(intervals, name) for name in ("rule", "caution", "unit", "units", "resamples", "seed")}
+        return {**head, "level": LEVEL, "each": {name: asdict(interval) for name, interval in intervals.each.items()}}
+
+
+def _means(rules: BothRules, name: str) -> dict[str, dict[str, float]]:
+    both = {"yolov5": rules.yolo, "coco": rules.coco}
+    return {rule: {f"{name}50": ap.map50, f"{name}5095": ap.map5095} for rule, ap in both.items()}
 
 
 def _plain(value: Any) -> Any:

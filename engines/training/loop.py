@@ -29,7 +29,7 @@ from engines.training.autoanchor import AnchorChoice, choose_anchors
 from engines.training.dataset import Batch, TrainingSet, collate
 from engines.training.ema import ModelEma
 from engines.training.hyper import FILM, Hyper
-from engines.training.losses import DetectionLoss, LossWeights, attribute_loss
+from engines.training.losses import DetectionLoss, attribute_loss
 from engines.training.optimiser import apply_step, build_optimiser
 from engines.training.schedule import Schedule
 from engines.training.sync_norm import synchronise
@@ -119,9 +119,7 @@ class Trainer:
             synchronise(self.model)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.amp and self.device.type == "cuda")
         self.schedule = Schedule(run.hyper, run.epochs, self.batches, run.batch, run.cosine)
-        hyper = run.hyper
-        weights = LossWeights(hyper.box, hyper.cls, hyper.obj, 1.0, 1.0, hyper.anchor_t, hyper.fl_gamma, hyper.label_smoothing)
-        self.detection_loss = DetectionLoss(self.model, weights, imgsz=run.imgsz)
+        self.detection_loss = DetectionLoss(self.model, run.hyper, imgsz=run.imgsz)
         self.record = record.Record(run.folder, run.pictures)
         self.epoch = 0
         self.iteration = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -13,21 +12,8 @@ from torch.nn import functional
 
 from engines.network.yolov5 import YOLOv5
 from engines.training.assign import Assignment, assign_targets
+from engines.training.hyper import LOW, Hyper
 from engines.training.parallel import shares
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """The loss's share of a hyper-parameter set, before it is scaled to classes, levels and image size. Defaults: "low"."""
-
-    box: float = 0.05
-    cls: float = 0.5
-    obj: float = 1.0
-    cls_pw: float = 1.0
-    obj_pw: float = 1.0
-    anchor_t: float = 4.0
-    fl_gamma: float = 0.0
-    label_smoothing: float = 0.0
 
 
 class LossParts(NamedTuple):
@@ -39,9 +25,9 @@ class LossParts(NamedTuple):
 
 
 class DetectionLoss(nn.Module):
-    """YOLOv5's loss: `DetectionLoss(model, weights, imgsz=640)(levels, targets)` -> `(total, LossParts)`.
+    """YOLOv5's loss: `DetectionLoss(model, hyper, imgsz=640)(levels, targets)` -> `(total, LossParts)`.
 
-    model_or_anchors: a `YOLOv5`, or its anchors (3, A, 2) in cells (then `classes` must be given). weights: gains as written in a hyp
+    model_or_anchors: a `YOLOv5`, or its anchors (3, A, 2) in cells (then `classes` must be given). hyper: gains as written in a hyp
     set; scaled here by 3/levels, classes/80 and (imgsz/640)^2. imgsz: longer side of the training images in px.
 
     levels: raw levels (B, A, ny, nx, 5+classes), or 4 more where the network has variances: the box loss is then
@@ -59,7 +45,7 @@ class DetectionLoss(nn.Module):
     def __init__(
         self,
         model_or_anchors: YOLOv5 | Tensor,
-        weights: LossWeights | None = None,
+        hyper: Hyper = LOW,
         imgsz: int = 640,
         classes: int | None = None,
     ) -> None:
@@ -73,13 +59,13 @@ class DetectionLoss(nn.Module):
         levels = len(anchors)
         self.register_buffer("anchors", anchors.detach().clone(), persistent=False)
         self.classes = classes
-        self.weights = weights = weights or LossWeights()
-        self.gain_box = weights.box * 3 / levels
-        self.gain_cls = weights.cls * classes / 80 * 3 / levels
-        self.gain_obj = weights.obj * (imgsz / 640) ** 2 * 3 / levels
+        self.hyper = hyper
+        self.gain_box = hyper.box * 3 / levels
+        self.gain_cls = hyper.cls * classes / 80 * 3 / levels
+        self.gain_obj = hyper.obj * (imgsz / 640) ** 2 * 3 / levels
         self.balance = (4.0, 1.0, 0.4) if levels == 3 else (4.0, 1.0, 0.25, 0.06, 0.02)[:levels]
-        self.positive = 1.0 - 0.5 * weights.label_smoothing
-        self.negative = 0.5 * weights.label_smoothing
+        self.positive = 1.0 - 0.5 * hyper.label_smoothing
+        self.negative = 0.5 * hyper.label_smoothing
 
     def forward(self, levels: Sequence[Tensor], targets: Tensor, ignored: Tensor | None = None) -> tuple[Tensor, LossParts]:
         """Total loss (scalar, times batch size) and its parts; see the class."""
@@ -87,7 +73,7 @@ class DetectionLoss(nn.Module):
         device = levels[0].device
         targets = targets.to(device, dtype)
         grids = [(level.shape[2], level.shape[3]) for level in levels]
-        matches = assign_targets(targets, self.anchors.to(device), grids, self.weights.anchor_t)
+        matches = assign_targets(targets, self.anchors.to(device), grids, self.hyper.anchor_t)
         box, obj, cls = (torch.zeros((), device=device, dtype=dtype) for _ in range(3))
         *rows, images = shares([*(len(match.image) for match in matches), len(levels[0])])
         with torch.autocast(device.type, enabled=False):
@@ -103,22 +89,21 @@ class DetectionLoss(nn.Module):
                     if self.classes > 1:
                         one_hot = torch.full_like(picked[:, 5:end], self.negative)
                         one_hot[torch.arange(len(picked), device=device), match.cls] = self.positive
-                        cls = cls + part * self._bce(picked[:, 5:end], one_hot, self.weights.cls_pw)
+                        cls = cls + part * self._bce(picked[:, 5:end], one_hot)
                 counted = None if ignored is None or not len(ignored) else _counted(ignored, match, wanted)
-                obj = obj + images * self._bce(level[..., 4].to(dtype), wanted, self.weights.obj_pw, counted) * balance
+                obj = obj + images * self._bce(level[..., 4].to(dtype), wanted, counted) * balance
         box, obj, cls = box * self.gain_box, obj * self.gain_obj, cls * self.gain_cls
         return (box + obj + cls) * (len(levels[0]) / images), LossParts(box.detach(), obj.detach(), cls.detach())
 
-    def _bce(self, logits: Tensor, wanted: Tensor, positive_weight: float, counted: Tensor | None = None) -> Tensor:
+    def _bce(self, logits: Tensor, wanted: Tensor, counted: Tensor | None = None) -> Tensor:
         """Mean binary cross-entropy, with the focal factor (alpha 0.25) where fl_gamma > 0 (Lin et al. 2017).
 
         counted: 0 for what bears no loss; the mean is over all, so that the others weigh what they always do.
         """
-        weight = logits.new_tensor(positive_weight) if positive_weight != 1.0 else None
-        gamma = self.weights.fl_gamma
+        gamma = self.hyper.fl_gamma
         if gamma <= 0:
-            return functional.binary_cross_entropy_with_logits(logits, wanted, counted, pos_weight=weight)
-        loss = functional.binary_cross_entropy_with_logits(logits, wanted, counted, pos_weight=weight, reduction="none")
+            return functional.binary_cross_entropy_with_logits(logits, wanted, counted)
+        loss = functional.binary_cross_entropy_with_logits(logits, wanted, counted, reduction="none")
         p = logits.sigmoid()
         hit = wanted * p + (1 - wanted) * (1 - p)
         return (loss * (wanted * 0.25 + (1 - wanted) * 0.75) * (1 - hit) ** gamma).mean()
@@ -183,51 +168,33 @@ def gaussian_box(boxes: Tensor, wanted: Tensor, variances: Tensor) -> Tensor:
     return (1 - density).mean()
 
 
-class AsymmetricLoss(nn.Module):
-    """Asymmetric loss over independent logits (Ben-Baruch et al. 2020): `AsymmetricLoss()(logits, targets)` -> scalar sum.
+def asymmetric_loss(
+    logits: Tensor,
+    targets: Tensor,
+    gamma_neg: float = 4.0,
+    gamma_pos: float = 1.0,
+    clip: float = 0.08,
+    eps: float = 1e-8,
+    detach_focal_weight: bool = True,
+) -> Tensor:
+    """Asymmetric loss over independent logits, summed (Ben-Baruch et al. 2020), in float32 at least.
 
     Of one element, with p = sigmoid(x) and q = min(1 - p + clip, 1):
     -y ln(max(p, eps)) (1-p)^gamma_pos - (1-y) ln(max(q, eps)) (1-q)^gamma_neg.
     detach_focal_weight: the powers carry no gradient. logits and targets: equal shapes; targets 0 or 1.
     """
-
-    def __init__(
-        self,
-        gamma_neg: float = 4.0,
-        gamma_pos: float = 1.0,
-        clip: float = 0.08,
-        eps: float = 1e-8,
-        detach_focal_weight: bool = True,
-    ) -> None:
-        super().__init__()
-        self.gamma_neg = gamma_neg
-        self.gamma_pos = gamma_pos
-        self.clip = clip
-        self.eps = eps
-        self.detach_focal_weight = detach_focal_weight
-
-    def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each logit, in the logits' shape, float32 at least."""
-        x = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-        y = targets.to(x.dtype)
-        p = x.sigmoid()
-        q = 1 - p
-        if self.clip > 0:
-            q = (q + self.clip).clamp(max=1)
-        loss = y * torch.log(p.clamp(min=self.eps)) + (1 - y) * torch.log(q.clamp(min=self.eps))
-        if self.gamma_neg > 0 or self.gamma_pos > 0:
-            hit = p * y + q * (1 - y)
-            gamma = self.gamma_pos * y + self.gamma_neg * (1 - y)
-            weight = torch.pow(1 - (hit.detach() if self.detach_focal_weight else hit), gamma)
-            loss = loss * weight
-        return -loss
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Sum over all elements."""
-        return self.elementwise(logits, targets).sum()
+    x = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    y, p = targets.to(x.dtype), x.sigmoid()
+    q = (1 - p + clip).clamp(max=1) if clip > 0 else 1 - p
+    loss = y * torch.log(p.clamp(min=eps)) + (1 - y) * torch.log(q.clamp(min=eps))
+    if gamma_neg > 0 or gamma_pos > 0:
+        hit = p * y + q * (1 - y)
+        gamma = gamma_pos * y + gamma_neg * (1 - y)
+        loss = loss * torch.pow(1 - (hit.detach() if detach_focal_weight else hit), gamma)
+    return -loss.sum()
 
 
-def attribute_loss(logits: Tensor, labels: Tensor, groups: Sequence[int | slice], asl: AsymmetricLoss | None = None) -> Tensor:
+def attribute_loss(logits: Tensor, labels: Tensor, groups: Sequence[int | slice]) -> Tensor:
     """Attribute loss: asymmetric loss over the logits of known attributes / number of cells with any known attribute.
 
     logits: (K, sum of groups). labels: (K, attributes) integers, the value's code, below 0 = unknown. groups: number of values of each
@@ -247,5 +214,4 @@ def attribute_loss(logits: Tensor, labels: Tensor, groups: Sequence[int | slice]
     targets = labels.repeat_interleave(labels.new_tensor(sizes), 1) == codes
     cells = (labels >= 0).any(1).sum().clamp(min=1)
     # Selecting before the arithmetic, not multiplying after it: a NaN under the mask then stays without effect.
-    total: Tensor = (asl or AsymmetricLoss())(logits[known], targets[known])
-    return total / cells
+    return asymmetric_loss(logits[known], targets[known]) / cells

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from engines.adapt.pseudo import NOTHING, Found, delta, divide, targets
 from engines.adapt.quadrant import Quadrant
 from engines.adapt.recolour import recolour
 from engines.network import YOLOv5
-from engines.training.losses import DetectionLoss, LossWeights, gaussian_box
+from engines.training.hyper import LOW
+from engines.training.losses import DetectionLoss, gaussian_box
 
 MIRRORED = {0: 2, 1: 3, 2: 0, 3: 1}
 
@@ -78,7 +80,9 @@ def test_the_detection_layer_with_variances(parity: Path, reference: dict[str, A
 def test_the_gaussian_loss_and_its_gradients(parity: Path, reference: dict[str, Any]) -> None:
     gains = json.loads((parity / "confmix" / "meta.json").read_text())["gloss"]["gains"]
     levels = [torch.cat([torch.from_numpy(reference[f"gloss.{k}{i}"]) for k in "pv"], -1).requires_grad_() for i in range(3)]
-    loss = DetectionLoss(YOLOv5("n", 14, variances=True), LossWeights(gains["box"], gains["cls"] * 80 / 14, gains["obj"]), imgsz=640)
+    loss = DetectionLoss(
+        YOLOv5("n", 14, variances=True), replace(LOW, box=gains["box"], cls=gains["cls"] * 80 / 14, obj=gains["obj"]), imgsz=640
+    )
     total, parts = loss(levels, torch.from_numpy(reference["gloss.targets"]))
     total.backward()
     assert float(total.detach()) == pytest.approx(float(reference["gloss.total"]), rel=1e-5)

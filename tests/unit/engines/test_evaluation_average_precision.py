@@ -202,5 +202,5 @@ def test_yolos_rule_leaves_out_what_lies_in_a_region() -> None:
     assert yolo_ap([wrong_first]).map50 < 0.7 and without.map50 == pytest.approx(0.995)
     with_region = yolo_ap([marked])
     np.testing.assert_array_equal(with_region.ap, without.ap)
-    np.testing.assert_array_equal(with_region.curves.precision, without.curves.precision)
-    assert with_region.false_positives.tolist() == [0]
+    np.testing.assert_array_equal(with_region.curves.f1, without.curves.f1)
+    assert with_region.precision.tolist() == [1]

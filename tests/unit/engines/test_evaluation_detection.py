@@ -50,8 +50,9 @@ def test_the_yolo_rule_is_the_references(reference: tuple[dict[str, np.ndarray],
     np.testing.assert_allclose(result.precision, arrays["p"], rtol=0, atol=1e-9)
     np.testing.assert_allclose(result.recall, arrays["r"], rtol=0, atol=1e-9)
     np.testing.assert_allclose(result.f1, arrays["f1"], rtol=0, atol=1e-9)
-    np.testing.assert_array_equal(result.true_positives, arrays["tp"])
-    np.testing.assert_array_equal(result.false_positives, arrays["fp"])
+    right = (result.recall * result.truths).round()
+    np.testing.assert_array_equal(right, arrays["tp"])
+    np.testing.assert_array_equal((right / (result.precision + 1e-16) - right).round(), arrays["fp"])
     assert result.map50 == pytest.approx(float(arrays["map50"]), abs=1e-9)
     assert result.map5095 == pytest.approx(float(arrays["map5095"]), abs=1e-9)
     assert 0.1 * result.map50 + 0.9 * result.map5095 == pytest.approx(float(arrays["fitness"][0]), abs=1e-9)
@@ -105,7 +106,7 @@ def test_a_class_that_is_never_found_pulls_the_mean_down() -> None:
 def test_of_two_boxes_on_one_cell_the_first_is_right() -> None:
     image = judged([BOXES[0], BOXES[0]], [0.9, 0.8], [1, 1], BOXES[:1], [1])
     assert match_yolo(image)[1][:, 0].tolist() == [True, False]
-    assert yolo_ap([image]).false_positives.tolist() == [0]  # at the best confidence the second is left out
+    assert (1 / yolo_ap([image]).precision - 1).round().tolist() == [0]  # at the best confidence the second is left out
 
 
 def test_another_type_is_no_match() -> None:

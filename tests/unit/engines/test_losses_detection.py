@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from torch.nn import functional
 
 from engines.network import YOLOv5
 from engines.training.assign import assign_targets
-from engines.training.hyper import SETS
-from engines.training.losses import DetectionLoss, LossWeights, ciou
+from engines.training.hyper import LOW, SETS
+from engines.training.losses import DetectionLoss, ciou
 
 ANCHORS = YOLOv5("n", classes=1).detect.anchors
 
@@ -36,15 +37,8 @@ class Case:
         return f"{self.name}.{key}" in self.arrays
 
     def loss(self) -> DetectionLoss:
-        weights = SETS[self.meta["hyp_file"].removeprefix("hyp.scratch-")]
-        own = LossWeights(
-            weights.box,
-            weights.cls,
-            weights.obj,
-            anchor_t=self.meta["anchor_t"],
-            fl_gamma=self.meta["fl_gamma"],
-            label_smoothing=self.meta["label_smoothing"],
-        )
+        hyper = SETS[self.meta["hyp_file"].removeprefix("hyp.scratch-")]
+        own = replace(hyper, **{name: self.meta[name] for name in ("anchor_t", "fl_gamma", "label_smoothing")})
         return DetectionLoss(ANCHORS, own, imgsz=self.meta["imgsz_for_obj_gain"], classes=self.meta["nc"])
 
 
@@ -132,7 +126,7 @@ def test_the_last_of_two_labels_in_one_cell_is_the_objectness_target() -> None:
     exact, poor = [*middle, 16 / 64, 30 / 64], [*middle, 30 / 64, 16 / 64]
     levels = zeros()
     for order, wanted in (((poor, exact), "high"), ((exact, poor), "low")):
-        loss = DetectionLoss(ANCHORS, LossWeights(box=0.0, cls=0.0), classes=3)
+        loss = DetectionLoss(ANCHORS, replace(LOW, box=0.0, cls=0.0), classes=3)
         grad = torch.autograd.grad(loss(levels, torch.tensor(order))[0], levels)[0]
         cell = grad[0, 1, 4, 4, 4] * grad[..., 4].numel() / 4  # sigmoid(0) - target
         target = 0.5 - cell.item()
@@ -144,7 +138,7 @@ def test_label_smoothing_and_focal_factor_follow_their_formulas() -> None:
     levels = [torch.randn(1, 3, n, n, 8, generator=generator) for n in (8, 4, 2)]
     targets = torch.tensor([[0, 1, 0.4, 0.6, 0.2, 0.3], [0, 2, 0.7, 0.3, 0.5, 0.4]])
     eps, gamma = 0.1, 1.5
-    weights = LossWeights(box=0.0, obj=0.0, fl_gamma=gamma, label_smoothing=eps)
+    weights = replace(LOW, box=0.0, obj=0.0, fl_gamma=gamma, label_smoothing=eps)
     loss = DetectionLoss(ANCHORS, weights, classes=3)
     total, _ = loss(levels, targets)
     expected = torch.zeros(())
@@ -176,7 +170,7 @@ def test_a_region_to_ignore_bears_no_objectness_loss_and_changes_no_other(gamma:
     levels = [torch.randn(2, 3, n, n, 8, generator=generator, requires_grad=True) for n in (8, 4, 2)]
     targets = torch.tensor([[0, 1, 0.4, 0.6, 0.2, 0.3], [0, 2, 0.1, 0.1, 0.2, 0.2]])
     region = torch.tensor([[0, 0.26, 0.5, 0.49, 0.99]])  # columns 2 and 3, rows 4 to 7 of eight
-    loss = DetectionLoss(ANCHORS, LossWeights(fl_gamma=gamma), classes=3)
+    loss = DetectionLoss(ANCHORS, replace(LOW, fl_gamma=gamma), classes=3)
     penalty = torch.zeros(())
     for level, balance in zip(levels, (4.0, 1.0, 0.4), strict=True):
         n = level.shape[2]
