@@ -45,7 +45,9 @@ LARGEST_ASPECT = 20
 """A longer strip is no field of film."""
 
 _CAMERA_BITS = (10, 12, 14, 16)
-_DECODER = re.compile(r"JPEG|libpng|TIFF|grfmt_|loadsave|^\[ *(?:WARN|ERROR|INFO)\b|webp|imdecode")
+_DECODER = re.compile(
+    r"(?:Corrupt JPEG|Premature end|Inconsistent prog|Invalid SOS|Warning: unknown JFIF|Unknown Adobe|OpenCV TIFF|\[ *[A-Z]+:\d+@)"
+)
 _NOT_WHOLE = re.compile(r"corrupt|premature|_Error|decoding error|not enough data|inconsistent progression|invalid SOS", re.IGNORECASE)
 _stderr_lock = threading.Lock()
 _folder_lock = threading.Lock()
@@ -240,8 +242,8 @@ def _decoders_words() -> Iterator[list[str]]:
                 lines = os.pread(caught, length, 0).decode(errors="replace").splitlines(keepends=True)
                 os.ftruncate(caught, 0)
                 os.lseek(caught, 0, os.SEEK_SET)
-                words += [line.strip() for line in lines if _DECODER.search(line)]
-                os.write(2, "".join(line for line in lines if line.strip() and not _DECODER.search(line)).encode())
+                words += [line.strip() for line in lines if _DECODER.match(line)]
+                os.write(2, "".join(line for line in lines if line.strip() and not _DECODER.match(line)).encode())
 
 
 @lru_cache(1)
