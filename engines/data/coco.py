@@ -166,13 +166,13 @@ class _Reading:
 
         Files were joined where ids start again among images and annotations alike, and each annotation finds its image within its part.
         """
-        whole: dict[int | str, _Listed] = {}
+        by_id: dict[int | str, _Listed] = {}
         doubles = []
         for image in listed:
-            if whole.setdefault(image.key, image) is not image:
+            if by_id.setdefault(image.key, image) is not image:
                 doubles.append(image)
         if not doubles:
-            return [whole], []
+            return [by_id], []
         ids, owners = ([entry.get(key) if isinstance(entry, dict) else None for entry, _ in annotations] for key in ("id", "image_id"))
         for falls in (False, True):
             cut = _cut([image.key for image in listed], falls)
@@ -187,10 +187,10 @@ class _Reading:
                     return parts, part_of
         for image in doubles:
             message = (
-                f"image id {image.key} is given to {image.name} and to {whole[image.key].name}; whose the annotations are is not known"
+                f"image id {image.key} is given to {image.name} and to {by_id[image.key].name}; whose the annotations are is not known"
             )
             self.report(Kind.IMAGE_ID_TWICE, image.offset, message)
-        return [whole], []
+        return [by_id], []
 
     def _image_of(self, value: Any, offset: int, images: Mapping[int | str, _Listed]) -> _Listed | None:
         try:
@@ -268,10 +268,10 @@ class _Reading:
 def _size_hw(image: Mapping[str, Any]) -> tuple[int, int] | None:
     """Height and width as stated; None where they are not."""
     height, width = image.get("height"), image.get("width")
-    return None if height is None or width is None else (_whole(height, "height"), _whole(width, "width"))
+    return None if height is None or width is None else (_whole_number(height, "height"), _whole_number(width, "width"))
 
 
-def _whole(value: object, what: str) -> int:
+def _whole_number(value: object, what: str) -> int:
     """A whole number, also as "480.0"."""
     number = float(value) if isinstance(value, int | float | str) else float("nan")
     if not number.is_integer():
@@ -283,7 +283,7 @@ def _key(value: object, what: str) -> int | str:
     """An id: a whole number, or a text such as a UUID."""
     if isinstance(value, str) and value and not value.strip().isdecimal():
         return value
-    return _whole(value, what)
+    return _whole_number(value, what)
 
 
 def _cut(ids: Sequence[Any], falls: bool, again: bool = True) -> list[int]:
