@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,9 +100,7 @@ def _glyph(char: str, size_px: int) -> _Glyph:
     alpha = np.asarray(canvas)
     inked = np.flatnonzero(alpha.any(axis=0))
     begin, end = (int(inked[0]), int(inked[-1]) + 1) if inked.size else (room, room)
-    alpha = alpha[:, begin:end].copy()
-    alpha.setflags(write=False)
-    return _Glyph(alpha, begin - room, advance)
+    return _Glyph(finished(alpha[:, begin:end].copy()), begin - room, advance)
 
 
 @lru_cache(maxsize=4096)
@@ -143,8 +141,7 @@ def _alpha(text: str, size_px: int, bold: bool) -> NDArray[np.uint8]:
         for shift in range(1, _bold_px(size_px) + 1):
             np.maximum(heavy[:, shift:], alpha[:, :-shift], out=heavy[:, shift:])
         alpha = heavy
-    alpha.setflags(write=False)
-    return alpha
+    return finished(alpha)
 
 
 def _composed(line: str, size_px: int, long: int) -> NDArray[np.uint8]:
@@ -185,11 +182,18 @@ def _with_dashes(line: str, size_px: int, long: int) -> NDArray[np.uint8]:
     return np.asarray(canvas)
 
 
+_Array = TypeVar("_Array", bound=np.ndarray[Any, Any])
+
+
+def finished(picture: _Array) -> _Array:
+    """`picture`, read-only from now on, as a cache must hand it out."""
+    picture.setflags(write=False)
+    return picture
+
+
 def blend(alpha: NDArray[np.uint8], colour: Colour, ground: Colour) -> Image:
     """(h, w, 3) picture of `colour` over `ground` where `alpha` (h, w) says how much; read-only, for caches."""
-    out: Image = _shades(colour, ground).take(alpha, axis=0)
-    out.setflags(write=False)
-    return out
+    return finished(_shades(colour, ground).take(alpha, axis=0))
 
 
 @lru_cache(maxsize=256)
@@ -225,20 +229,7 @@ def paste(canvas: Image, picture: Image, x: int, y: int) -> None:
 def _ink(text: str, size_px: int, colour: Colour, bold: bool) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     """What `text` leaves of its ground and what it adds to it, each (line_height, width, 3) in 255ths, read-only."""
     share = np.repeat(_alpha(text, size_px, bold)[..., None], 3, axis=2).astype(np.uint16)
-    left, added = 255 - share, np.array(colour, np.uint16) * share + 127
-    left.setflags(write=False)
-    added.setflags(write=False)
-    return left, added
-
-
-def _blend_over(canvas: Image, ink: tuple[NDArray[np.uint16], NDArray[np.uint16]], x: int, y: int) -> None:
-    left, added = ink
-    height, width_ = canvas.shape[:2]
-    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + left.shape[1], width_), min(y + left.shape[0], height)
-    if x0 < x1 and y0 < y1:
-        part = slice(y0 - y, y1 - y), slice(x0 - x, x1 - x)
-        under = canvas[y0:y1, x0:x1]
-        under[:] = (under * left[part] + added[part]) // 255
+    return finished(255 - share), finished(np.array(colour, np.uint16) * share + 127)
 
 
 def put(
@@ -265,7 +256,12 @@ def put(
     long, tall = width(text, size_px, bold), line_height(size_px)
     x = xy[0] - {"left": 0, "centre": long // 2, "right": long}[align]
     if ground is None:
-        _blend_over(canvas, _ink(text, size_px, colour, bold), x, xy[1])
+        left, added = _ink(text, size_px, colour, bold)
+        x0, y0, x1, y1 = max(x, 0), max(xy[1], 0), min(x + long, canvas.shape[1]), min(xy[1] + tall, canvas.shape[0])
+        if x0 < x1 and y0 < y1:
+            part = slice(y0 - xy[1], y1 - xy[1]), slice(x0 - x, x1 - x)
+            under = canvas[y0:y1, x0:x1]
+            under[:] = (under * left[part] + added[part]) // 255
     else:
         paste(canvas, sprite(text, size_px, colour, ground, bold), x, xy[1])
     return Rect(x, xy[1], x + long, xy[1] + tall)

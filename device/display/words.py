@@ -16,7 +16,6 @@ from engines.taxonomy import Taxonomy
 NOTICE = "UNREVIEWED — for review, not a diagnosis"
 REVIEWED_NOTICE = "REVIEWED — an aid to review, not a diagnosis"
 BLAST_MARK = "blast?"
-UNIDENTIFIED_WORD = "unidentified"
 SIMULATOR_NOTICE = "SIMULATOR — rendered film, not a patient"
 
 DOUBT_BELOW = 0.65

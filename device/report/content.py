@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from device.display.palette import UNIDENTIFIED as UNIDENTIFIED_COLOUR
-from device.display.palette import TypeStyle, type_styles
+from device.display.palette import TEXT, TypeStyle, type_styles
 from device.display.words import attribute_phrases
 from device.mqtt.payloads import AttributeShares
 from device.slide.bank import MARGIN_SHARE, UNIDENTIFIED, BankCell, morphology_bank
@@ -27,7 +26,7 @@ _SCALE_AT = 0.95
 """Crops share one scale at which so many of them fit their tile; the few larger ones are reduced, and say so."""
 
 
-UNIDENTIFIED_STYLE = TypeStyle(UNIDENTIFIED, UNIDENTIFIED_COLOUR, "ring", "?", blast=False, artefact=False)
+UNIDENTIFIED_STYLE = TypeStyle(UNIDENTIFIED, TEXT, "ring", "?", blast=False, artefact=False)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
 
 
 def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), written_at: datetime | None = None) -> str:
-    """The page's HTML. screenshots: name and address (relative, or the picture as data); written_at: the moment it bears, now if None."""
+    """The page's HTML. screenshots: name and address (relative or as data). written_at: the moment it bears, now if None."""
     slide, made = stored.slide, stored.provenance
     taxonomy = made.model.taxonomy
     tally, pictures = differential(slide.cells, taxonomy), PictureState.of(slide)
