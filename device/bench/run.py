@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -33,7 +31,7 @@ from device.bench.way import (
 from device.camera.factory import open_camera
 from device.clock import SystemClock
 from device.settings.config import ReplayCamera, SimulatorCamera
-from engines.bench.machine import Machine
+from engines.bench.machine import Machine, in_own_process
 from engines.bench.section import put_section
 from engines.bench.spread import Spread
 from engines.runtime.factory import AUTO, open_engine
@@ -155,5 +153,4 @@ def _from_jpegs_in_own_process(reference: str, runtime: str, threads: int, jpegs
     with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder:
         for number, jpeg in enumerate(jpegs):
             (Path(folder) / f"{number:05}.jpg").write_bytes(jpeg)
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(from_jpegs, reference, runtime, threads, Path(folder)).result()
+        return in_own_process(from_jpegs, reference, runtime, threads, Path(folder))

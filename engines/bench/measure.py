@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy as np
 
 from engines.bench.agreement import Agreement, agreement
 from engines.bench.energy import Meter, open_meter
-from engines.bench.machine import Machine, held_to, peak_mib
+from engines.bench.machine import Machine, held_to, in_own_process, peak_mib
 from engines.bench.peers import Peer, PeerProgram, Round, lay_out
 from engines.bench.spread import Percentiles, Spread
 from engines.decode import candidates, detections, region_batches
@@ -237,7 +235,7 @@ def measure(
     with ExitStack() as opened:
         opened.enter_context(held_to(settings.threads))
         report("memory", 0, 1)
-        peak = _in_a_process_of_its_own(settings, images[0])
+        peak = in_own_process(_peak_of_one_frame, settings, images[0])
         engine = opened.enter_context(settings.engine())
         report("comparing with the reference", 0, 1)
         compared = _agreement(settings, engine, images[:_COMPARED])
@@ -309,11 +307,6 @@ def _agreement(settings: Settings, engine: BundleEngine, images: Sequence[Image]
     margin = engine.bundle.manifest.golden_tolerance.probability
     found = [engine.infer(image).detections for image in images]
     return agreement(expected, found, engine.thresholds.confidence, margin)
-
-
-def _in_a_process_of_its_own(settings: Settings, image: Image) -> float:
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_peak_of_one_frame, settings, image).result()
 
 
 def _peak_of_one_frame(settings: Settings, image: Image) -> float:
