@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
@@ -54,11 +53,8 @@ def read_boot_id() -> str:
         return "unknown"
 
 
-@dataclass(frozen=True)
 class SystemClock:
     """The machine's own clock. `now` is UTC."""
-
-    boot_id: str = field(default_factory=read_boot_id)
 
     def monotonic_s(self) -> float:
         return time.monotonic()

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -36,7 +36,7 @@ ALIKE = 0.2
 moved by some pixels and lit 2 % otherwise nearly always within 0.17; of real folders' fields 95 % have none within 0.2."""
 
 FLAT = 0.25
-"""A group of statistics that varies less than this share of what it does in a real folder is told."""
+"""A group of statistics that varies less than this share of what it does in a real folder is said."""
 
 _SMALLEST_SIDE_PX = 64
 
@@ -154,9 +154,8 @@ def cover(seen: Survey, count: int = COUNT, *, seed: int = 0, fewest: int = FEWE
         )
     chosen, gains, radius = _farthest_points(embedded(seen.statistics), min(count, candidates), seed)
     distinct = 1 + sum(gain >= ALIKE for gain in gains)
-    whole = FrameSet(tuple(seen.frames[i] for i in chosen), seed, candidates, distinct, radius)
-    notes = _notes(whole, count, seen.copies, spread(seen.statistics[chosen]))
-    return FrameSet(whole.frames, seed, candidates, distinct, radius, tuple(notes))
+    found = FrameSet(tuple(seen.frames[i] for i in chosen), seed, candidates, distinct, radius)
+    return replace(found, notes=tuple(_notes(found, count, seen.copies, spread(seen.statistics[chosen]))))
 
 
 def choose(
@@ -175,7 +174,7 @@ def choose(
 def read_set(path: Path) -> FrameSet:
     """A list that `attridet frames` wrote. Raises DataError naming file and fault; frames are checked when they are read."""
     try:
-        listed = _List.model_validate_json(_bytes_of(path))
+        listed = _List.model_validate_json(read_bytes(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -248,13 +247,6 @@ def _from(folder: Path, path: Path) -> str:
 
 def _so_many(frames: int) -> str:
     return "one shows something of its own" if frames == 1 else f"{frames} show something of their own"
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); bring it back or leave it out") from error
 
 
 def _decoded(path: Path, data: bytes) -> Image:

@@ -71,7 +71,7 @@ def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
         except StoreError as error:
             if error.__cause__ is not None:  # the record cannot be read, whatever the id
                 raise
-            newest = ", ".join(header.slide_id for header in store.slides(_NAMED))
+            newest = ", ".join(store.slide_ids(_NAMED))
             there = f"the newest are {newest}" if newest else "it holds no slides yet"
             raise StoreError(f"record {record_path}: no slide '{one_line(slide_id)}'; {there}") from error
 

@@ -4,6 +4,6 @@ from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
 from device.store.faults import free_mb
 from device.store.record import Store
-from device.store.slides import SlideHeader, StoredSlide
+from device.store.slides import StoredSlide
 
-__all__ = ["OutboxMessage", "Provenance", "SlideHeader", "Store", "StoredSlide", "free_mb"]
+__all__ = ["OutboxMessage", "Provenance", "Store", "StoredSlide", "free_mb"]

@@ -27,12 +27,6 @@ class JournalStatus:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class _Write:
-    what: str
-    act: Callable[[], None]
-
-
 class Journal:
     """An ordered queue of writes. `add` tries at once; a write that fails stays at the head and is tried again every 2 s.
 
@@ -41,7 +35,7 @@ class Journal:
 
     def __init__(self, path: Path, clock: Clock, free_mb: Callable[[Path], float], min_free_mb: int) -> None:
         self._path, self._clock, self._free_mb, self._min_free_mb = path, clock, free_mb, min_free_mb
-        self._writes: deque[_Write] = deque()
+        self._writes: deque[tuple[str, Callable[[], None]]] = deque()
         self._reason = ""
         self._retry_at_s = 0.0
         self._look_at_s = float("-inf")
@@ -49,7 +43,7 @@ class Journal:
 
     def add(self, what: str, act: Callable[[], None]) -> None:
         """Put a write at the end of the queue; `what` names it in the log."""
-        self._writes.append(_Write(what, act))
+        self._writes.append((what, act))
         if len(self._writes) == 1 or self._clock.monotonic_s() >= self._retry_at_s:
             self.flush()
 
@@ -61,12 +55,12 @@ class Journal:
     def flush(self) -> bool:
         """Write what waits, oldest first; True when nothing is left."""
         while self._writes:
-            write = self._writes[0]
+            what, act = self._writes[0]
             try:
-                write.act()
+                act()
             except StoreError as error:
                 if str(error) != self._reason:
-                    log.error("not saved (%s, %d waiting): %s", write.what, len(self._writes), error)
+                    log.error("not saved (%s, %d waiting): %s", what, len(self._writes), error)
                 self._reason = str(error)
                 self._retry_at_s = self._clock.monotonic_s() + _RETRY_S
                 return False

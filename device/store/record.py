@@ -21,7 +21,7 @@ from device.mqtt.provenance import Provenance
 from device.slide.model import Field, Slide, SlideState
 from device.store import schema, slides
 from device.store.faults import DamagedRecordError, sqlite_errors
-from device.store.slides import SlideHeader, StoredSlide
+from device.store.slides import StoredSlide
 
 log = logging.getLogger(__name__)
 
@@ -137,10 +137,14 @@ class Store:
                     (message.message_id, message.topic, message.payload, message.created_at.isoformat()),
                 )
 
-    def slides(self, limit: int = 50) -> tuple[SlideHeader, ...]:
-        """The newest slides, newest first."""
+    def slide_ids(self, limit: int = 50) -> list[str]:
+        """Ids of the newest slides, newest first."""
         with self._reading("list the slides"):
-            return slides.headers(self._db, limit)
+            return slides.newest(self._db, limit)
+
+    def slides(self, limit: int = 50) -> tuple[StoredSlide, ...]:
+        """The newest slides, newest first, without crops."""
+        return tuple(map(self.slide, self.slide_ids(limit)))
 
     def slide(self, slide_id: str, with_crops: bool = False) -> StoredSlide:
         """A slide with all that counts on it. StoreError if there is none of that id."""
@@ -150,10 +154,11 @@ class Store:
             raise StoreError(f"record {self.path}: no slide {slide_id}; `leukoscope slides` lists them")
         return stored
 
-    def unfinished(self) -> tuple[SlideHeader, ...]:
+    def unfinished(self) -> tuple[StoredSlide, ...]:
         """Slides that are open. Before the first one is started: those that a crash or power cut left so."""
         with self._reading("look for open slides"):
-            return slides.headers(self._db, -1, only_open=True)
+            open_ids = slides.newest(self._db, -1, only_open=True)
+        return tuple(map(self.slide, open_ids))
 
     def abort_unfinished(self, build_summary: Callable[[StoredSlide], OutboxMessage | None]) -> tuple[StoredSlide, ...]:
         """Close every open slide as aborted, with its outbox row; returns them as they were closed. To be called before any is started.
@@ -161,8 +166,7 @@ class Store:
         They end with the last that is known of them: their last field, or their start.
         """
         closed = []
-        for header in self.unfinished():
-            stored = self.slide(header.slide_id)
+        for stored in self.unfinished():
             slide = stored.slide
             end = slide.fields[-1].captured_at if slide.fields else slide.started_at
             aborted = replace(stored, slide=replace(slide, state=SlideState.ABORTED, finished_at=end, abort_reason=STOPPED))

@@ -26,23 +26,6 @@ _OLD_LIMIT = 300
 """Boxes a frame in every network whose slides are in records that do not say whether the limit was met."""
 
 
-@dataclass(frozen=True)
-class SlideHeader:
-    """One line of the list of slides. fields and cells: those that count, artefacts included; model: as on the screen."""
-
-    slide_id: str
-    device_id: str
-    started_at: datetime
-    time_trusted: bool
-    finished_at: datetime | None
-    state: SlideState
-    abort_reason: str
-    review_state: ReviewState
-    fields: int
-    cells: int
-    model: str
-
-
 @dataclass(frozen=True, eq=False)
 class StoredSlide:
     """A slide as it was recorded. summary: the payload that was written to the outbox when it was closed, None while open."""
@@ -140,35 +123,13 @@ def exists(db: sqlite3.Connection, slide_id: str) -> bool:
     return db.execute("SELECT 1 FROM slides WHERE slide_id = ?", (slide_id,)).fetchone() is not None
 
 
-def headers(db: sqlite3.Connection, limit: int, only_open: bool = False) -> tuple[SlideHeader, ...]:
-    """The newest `limit` slides, newest first."""
-    marks = ", ".join("?" for _ in OPEN_STATES)
-    where = f"WHERE slides.state IN ({marks})" if only_open else ""
-    rows = db.execute(
-        f"""SELECT slide_id, device_id, started_at, time_trusted, finished_at, state, abort_reason, review_state,
-            (SELECT count(*) FROM fields f WHERE f.slide_id = slides.slide_id AND undone = 0) AS fields,
-            (SELECT count(*) FROM cells c JOIN fields USING (slide_id, field_index) WHERE c.slide_id = slides.slide_id AND undone = 0)
-            AS cells,
-            name, version, precision, digest
-            FROM slides JOIN models USING (model_id) {where} ORDER BY sequence DESC LIMIT ?""",
-        (*((s.value for s in OPEN_STATES) if only_open else ()), limit),
-    )
-    return tuple(
-        SlideHeader(
-            slide_id=row["slide_id"],
-            device_id=row["device_id"],
-            started_at=datetime.fromisoformat(row["started_at"]),
-            time_trusted=bool(row["time_trusted"]),
-            finished_at=_moment(row["finished_at"]),
-            state=SlideState(row["state"]),
-            abort_reason=row["abort_reason"],
-            review_state=ReviewState(row["review_state"]),
-            fields=row["fields"],
-            cells=row["cells"],
-            model=f"{row['name']} {row['version']} {row['precision']} {row['digest'][:8]}",
-        )
-        for row in rows
-    )
+def newest(db: sqlite3.Connection, limit: int, only_open: bool = False) -> list[str]:
+    """The ids of the newest `limit` slides (-1: of all), newest first."""
+    states = [state.value for state in (OPEN_STATES if only_open else SlideState)]
+    where = f"WHERE state IN ({', '.join('?' * len(states))})"
+    return [
+        row["slide_id"] for row in db.execute(f"SELECT slide_id FROM slides {where} ORDER BY sequence DESC LIMIT ?", (*states, limit))
+    ]
 
 
 def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide | None:

@@ -13,11 +13,11 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 
-_Answer = TypeVar("_Answer")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,12 @@ def held_to(cores: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def in_own_process(function: Callable[..., T], *arguments: object) -> T:
+    """What `function` gives in a fresh process, whose memory holds nothing of ours."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
 def peak_mib() -> float:
     """Most memory this process has had resident. From /proc: getrusage also counts what was there before the program was started."""
     status = Path("/proc/self/status")
@@ -62,12 +68,6 @@ def peak_mib() -> float:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-
-
-def in_own_process(function: Callable[..., _Answer], *arguments: Any) -> _Answer:
-    """What a module's function gives in a new process, so that what this one holds in memory is not counted there."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def _cores() -> set[int]:

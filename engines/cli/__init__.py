@@ -58,7 +58,8 @@ def run(words: Sequence[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)
-        return command(*bound.args, **bound.kwargs) or 0
+        code = command(*bound.args, **bound.kwargs) or 0
+        return code if list(words) not in ([], ["data"]) else 2  # help was printed, for want of a command
     except CycloptsError as error:
         return _fail(f"{' '.join(str(error).split())} See: {' '.join(('attridet', *(error.command_chain or ())))} --help", 2)
     except EnginesError as error:

@@ -95,7 +95,6 @@ def check(root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | 
     for subset in subsets:
         for archive in subset.packed:
             findings.append(Fault(Kind.LABELS_PACKED, Place(archive), f"{subset.name} has no labels but this archive; unpack it there"))
-    findings += _pictures_twice(splits, pictures, decoded)
     findings += _copies(splits, pictures, decoded)
     findings += _patients(splits, pictures)
     if not any(census.labelled for census in censuses):
@@ -115,37 +114,29 @@ def _unread_labels(root: Path) -> str:
     return f"{folder} holds {number} {suffix} files that belong to no layout (see docs/data.md), so they were not read"
 
 
-def _pictures_twice(splits: Iterable[Split], pictures: dict[str, list[Path]], decoded: dict[Path, Decoded]) -> Iterable[Fault]:
-    """The same bytes under two names, also in two splits."""
-    first: dict[bytes, tuple[Path, Split]] = {}
-    for split in splits:
-        for path in pictures[split.label]:
-            digest = decoded[path].digest
-            if not digest or decoded[path].fault:
-                continue
-            before, where = first.setdefault(digest, (path, split))
-            if before != path:
-                sides = f", which is on another side ({where.label})" if where.side != split.side else ""
-                yield Fault(Kind.IMAGE_TWICE, Place(path), f"the same picture as {before}{sides}; keep one of them")
-
-
 def _copies(splits: Iterable[Split], pictures: dict[str, list[Path]], decoded: dict[Path, Decoded]) -> Iterable[Fault]:
-    """Copies of one field on two sides: by their names before an exporter added to them, else by their looks."""
+    """The same bytes under two names; copies on two sides by their names before an exporter added to them, else by their looks."""
     placed = [(path, split) for split in splits for path in pictures[split.label] if not decoded[path].fault]
-    first: dict[str, int] = {}
-    pairs: dict[tuple[int, int], str] = {}
+    first: dict[bytes | str, int] = {}
+    same: dict[int, int] = {}
+    copies: dict[tuple[int, int], str] = {}
     for position, (path, _) in enumerate(placed):
         source = source_name(path.name)
-        earlier = first.setdefault(PurePath(source).stem.casefold(), position)
-        if {source} != {path.name, placed[earlier][0].name}:
-            pairs[earlier, position] = f"by its name ({source})"
+        if (before := first.setdefault(decoded[path].digest, position)) != position:
+            same[position] = before
+        named = first.setdefault(PurePath(source).stem.casefold(), position)
+        if {source} != {path.name, placed[named][0].name}:
+            copies[named, position] = f"by its name ({source})"
     for pair in look_alikes([small for path, _ in placed if (small := decoded[path].small) is not None]):
-        if decoded[placed[pair[0]][0]].digest != decoded[placed[pair[1]][0]].digest:  # else told already
-            pairs.setdefault(pair, "by its looks")
-    for (one, other), how in sorted(pairs.items()):
-        (before, where), (path, split) = placed[one], placed[other]
-        if where.side != split.side:
-            words = f"a copy of {before} {how}, which is on another side ({where.label}); keep copies together"
+        copies.setdefault(pair, "by its looks")
+    for position, before in same.items():
+        (earlier, where), (path, split) = placed[before], placed[position]
+        sides = f", which is on another side ({where.label})" if where.side != split.side else ""
+        yield Fault(Kind.IMAGE_TWICE, Place(path), f"the same picture as {earlier}{sides}; keep one of them")
+    for (one, other), how in sorted(copies.items()):
+        (earlier, where), (path, split) = placed[one], placed[other]
+        if where.side != split.side and other not in same:
+            words = f"a copy of {earlier} {how}, which is on another side ({where.label}); keep copies together"
             yield Fault(Kind.COPY_BOTH_SIDES, Place(path), words)
 
 

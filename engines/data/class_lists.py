@@ -1,4 +1,4 @@
-"""Lists of class names beside TXT labels, which say what the numbers in them mean: data.yaml, classes.txt, obj.names, notes.json.
+"""Lists of class names near TXT labels, which say what the numbers in them mean: data.yaml, classes.txt, obj.names, notes.json.
 
 Numbers are mapped to the taxonomy by name. Nothing of the labels themselves is read here.
 """

@@ -124,7 +124,7 @@ def _by_kind(faults: Iterable[Fault]) -> dict[str, Any]:
 def admit(splits: Iterable[Split], root: Path, taxonomy: Taxonomy) -> tuple[list[SplitLabels], list[Fault]]:
     """The gate: splits read by the rules of `attridet data check`, and all that is wrong with them but does not stop.
 
-    Pictures are opened only for their sizes; who reads one whole is told there if it is cut. Raises DataError with the first places of
+    Of pictures only the headers are read; damaged pixels are found when a picture is decoded. Raises DataError with the first places of
     what makes figures wrong. root: the folder that was asked for.
     """
     faults: list[Fault] = []

@@ -1,4 +1,4 @@
-"""Copies of one field told by the picture: saved anew, resized, slightly recoloured, turned or mirrored. Names are looked at first.
+"""Copies of one field found by their pixels: saved anew, resized, slightly recoloured, turned or mirrored. Names are looked at first.
 
 Compared are small grey pictures without their slow changes. Copies correlate with 0.96 and more; of distinct fields of all open sets
 and of rendered film none does with more than 0.6, of single cells cut out on black none of two patients with more than 0.86.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,8 @@ _TEMPLATE = "gate.html.j2"
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A large figure at the top of the page: what it is, its value, what that is made of, its limit and whether it is kept."""
-
-    name: str
-    value: str
-    small: str
-    limit: str
-    within: bool
-
-
+Figure = tuple[str, str, str, str, bool]
+"""A large figure at the top of the page: what it is, its value, what that is made of, its limit and whether it is kept."""
 Shown = tuple[str, str, str]
 """One disagreement: the picture's name, by how much, and the crop as data."""
 
@@ -109,28 +99,28 @@ def _figures(result: GateResult) -> list[Figure]:
     one, other, limits = result.reference, result.candidate, result.limits
     golden = other.golden_fault
     return [
-        Figure(
+        (
             "mAP50-95 lost, COCO",
             points(result.map_loss_points),
             f"{points(one.map_points)} → {points(other.map_points)}",
             _at_most(limits.map_points, "point"),
             result.map_loss_points <= limits.map_points,
         ),
-        Figure(
+        (
             "Attributes, mean F1 lost",
             points(result.f1_loss_points),
             f"{points(one.f1_points)} → {points(other.f1_points)}",
             _at_most(limits.f1_points, "point"),
             result.f1_loss_points <= limits.f1_points,
         ),
-        Figure(
+        (
             "Boxes moved, median",
             points(result.shift_px) + ("" if math.isnan(result.shift_px) else " px"),
             f"{result.agreement.paired} pairs",
             f"at most {limits.shift_px:g} px",
             result.shift_px <= limits.shift_px,
         ),
-        Figure(
+        (
             "Golden picture",
             "as stored" if golden is None else "differs",
             golden or "",

@@ -32,7 +32,7 @@ def rows(result: GateResult) -> list[Row]:
         Row("attributes: mean F1", points(one.f1_points), points(other.f1_points), *_limited(lost[1], limits.f1_points)),
         Row("boxes moved, median px", "", "", *_limited(result.shift_px, limits.shift_px)),
     ]
-    for (name, mine), (_, its) in zip(_beside(one.evaluation), _beside(other.evaluation), strict=True):
+    for (name, mine), (_, its) in zip(_unlimited_scores(one.evaluation), _unlimited_scores(other.evaluation), strict=True):
         shown.append(Row(name, points(100 * mine), points(100 * its), points(100 * (mine - its))))
     return shown
 
@@ -69,7 +69,7 @@ def _limited(lost: float, limit: float) -> tuple[str, str, bool]:
     return points(lost), f"{limit:g}", lost <= limit
 
 
-def _beside(told: Evaluation) -> list[tuple[str, float]]:
+def _unlimited_scores(told: Evaluation) -> list[tuple[str, float]]:
     point = told.working_point
     return [
         ("mAP50, COCO", told.coco.map50),

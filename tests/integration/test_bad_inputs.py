@@ -78,9 +78,9 @@ def test_unreadable_pictures_are_skipped_named_and_counted(tmp_path: Path, pictu
     # The broker is not there either: the run ends well, the summary waits.
     assert ended.code == 0, ended.lines
     with Store.read(tmp_path / "state" / "record.sqlite") as store:
-        (header,) = store.slides(5)
+        (stored,) = store.slides(5)
         waiting = store.pending(5)
-    assert header.fields == 2
+    assert len(stored.slide.fields) == 2
     summary = SlideSummary.model_validate_json(waiting[0].payload)
     assert summary.skipped_pictures == 2
     assert summary.source.name == pictures.name, "no path may leave the device"

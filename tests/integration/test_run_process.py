@@ -55,7 +55,7 @@ def fields_counted(record: Path) -> int:
     if not record.exists():
         return 0
     with Store.read(record) as store:
-        return sum(header.fields for header in store.slides(5))
+        return sum(len(stored.slide.fields) for stored in store.slides(5))
 
 
 def peak_bytes(pid: int) -> int:
@@ -83,8 +83,7 @@ def test_memory_commands_and_sigterm(tmp_path: Path) -> None:
         assert process.wait() == 0
     assert peak < GIB, f"peak {peak / 2**20:.0f} MiB"
     with Store.read(record) as store:
-        (header,) = store.slides(5)
-        slide = store.slide(header.slide_id).slide
+        slide = store.slides(5)[0].slide
     assert slide.state is SlideState.ABORTED and slide.abort_reason == "stopped by SIGTERM"
     assert slide.fields_undone == 1 and len(slide.fields) >= 1
     assert list((tmp_path / "screens").glob("screen-*.png"))
@@ -99,7 +98,7 @@ def test_a_slide_cut_off_without_warning_is_closed_at_the_next_start(tmp_path: P
         process.send_signal(signal.SIGKILL)
         process.wait()
     with Store.read(record) as store:
-        assert [header.state for header in store.unfinished()] == [SlideState.COUNTING]
+        assert [stored.slide.state for stored in store.unfinished()] == [SlideState.COUNTING]
     with daemon(config) as process:
         until(lambda: len(_states(record)) == 2, "a second slide")
         process.send_signal(signal.SIGTERM)
@@ -107,10 +106,10 @@ def test_a_slide_cut_off_without_warning_is_closed_at_the_next_start(tmp_path: P
     newest, cut_off = _states(record)
     assert newest is SlideState.ABORTED and cut_off is SlideState.ABORTED
     with Store.read(record) as store:
-        slide = store.slide(store.slides(5)[1].slide_id).slide
+        slide = store.slides(5)[1].slide
     assert slide.abort_reason == "the appliance stopped" and len(slide.fields) >= before
 
 
 def _states(record: Path) -> list[SlideState]:
     with Store.read(record) as store:
-        return [header.state for header in store.slides(5)]
+        return [stored.slide.state for stored in store.slides(5)]

@@ -101,7 +101,7 @@ def test_every_acknowledged_field_outlives_a_kill(tmp_path: Path) -> None:
     assert len(acknowledged) >= 2
     with Store.open(path) as store:
         assert store.put_aside is None
-        assert [h.slide_id for h in store.unfinished()] == ["s"]
+        assert [each.slide.slide_id for each in store.unfinished()] == ["s"]
         slide = store.slide("s", with_crops=True).slide
         indices = [f.index for f in slide.fields]
         assert indices[: len(acknowledged)] == acknowledged

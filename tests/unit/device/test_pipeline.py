@@ -228,7 +228,9 @@ def test_a_slide_left_open_by_another_version_is_closed_without_a_summary(tmp_pa
         for slide_id, made in (("theirs", provenance(engine.info, calibration=None)), ("ours", provenance(engine.info))):
             store.start_slide(Slide(slide_id, CLOCK.now()), made)
         pipeline_of(tmp_path, Pictures([]), engine, store=store)
-        assert {header.slide_id: header.state for header in store.slides()} == dict.fromkeys(("ours", "theirs"), SlideState.ABORTED)
+        assert {stored.slide.slide_id: stored.slide.state for stored in store.slides()} == dict.fromkeys(
+            ("ours", "theirs"), SlideState.ABORTED
+        )
         (message,) = store.pending()
     assert b'"slide_id":"ours"' in message.payload
     assert "no summary is sent: slide theirs: another version wrote" in caplog.text

@@ -35,7 +35,7 @@ def rows(record: Path, query: str) -> list[dict[str, Any]]:
 
 def assert_complete(store: Store, stored: dict[str, Any]) -> None:
     """All of `stored`, plain rows read before by SQLite alone, is in the slides that the store gives."""
-    assert [header.slide_id for header in store.slides()] == [row["slide_id"] for row in reversed(stored["slides"])]
+    assert store.slide_ids() == [row["slide_id"] for row in reversed(stored["slides"])]
     for row in stored["slides"]:
         slide_id = row["slide_id"]
         read = store.slide(slide_id, with_crops=True)
@@ -103,7 +103,7 @@ def test_a_record_is_migrated_once_and_keeps_everything(record: Path) -> None:
         assert_complete(store, stored)
         (unfinished,) = store.unfinished()
         (closed,) = store.abort_unfinished(lambda _: None)
-        assert (closed.slide.slide_id, closed.slide.state) == (unfinished.slide_id, SlideState.ABORTED)
+        assert (closed.slide.slide_id, closed.slide.state) == (unfinished.slide.slide_id, SlideState.ABORTED)
         if closed.provenance.source is not None:
             summary = build_summary(closed.slide, closed.provenance, message_id=uuid4(), target_cells=200)
             assert summary.pictures is not None

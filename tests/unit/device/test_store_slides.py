@@ -120,8 +120,8 @@ def test_an_undone_field_is_kept_and_does_not_count(store: Store) -> None:
     slide = store.slide(slide_of().slide_id).slide
     assert ([f.index for f in slide.fields], slide.fields_undone) == ([1], 1)
     assert crops_of(store) == [b"\xff\xd8" + bytes([1, at]) for at in range(3)]
-    (header,) = store.slides()
-    assert (header.fields, header.cells) == (1, 3)
+    (listed,) = store.slides()
+    assert len(listed.slide.cells) == 3
     with sqlite3.connect(store.path) as db:
         assert db.execute("SELECT count(*) FROM cells WHERE field_index = 2").fetchone() == (3,)
         assert db.execute("SELECT count(*) FROM crops WHERE field_index = 2").fetchone() == (3,)
@@ -131,9 +131,9 @@ def test_an_undone_field_is_kept_and_does_not_count(store: Store) -> None:
 def test_headers_list_the_newest_slide_first_even_if_the_clock_was_wrong(store: Store) -> None:
     for slide_id, day in (("20261123-181512-aaaaaa", 23), ("19700101-000010-bbbbbb", 1), ("20261124-090000-cccccc", 24)):
         begin(store, replace(slide_of(slide_id=slide_id), started_at=NOW.replace(day=day)))
-    assert [h.slide_id[-6:] for h in store.slides()] == ["cccccc", "bbbbbb", "aaaaaa"]
-    assert [h.slide_id[-6:] for h in store.slides(limit=1)] == ["cccccc"]
-    assert store.slides()[0].model == MODEL.label
+    assert [slide_id[-6:] for slide_id in store.slide_ids()] == ["cccccc", "bbbbbb", "aaaaaa"]
+    assert [slide_id[-6:] for slide_id in store.slide_ids(limit=1)] == ["cccccc"]
+    assert store.slides()[0].provenance.model.label == MODEL.label
 
 
 def test_closing_writes_state_summary_and_outbox_together(store: Store) -> None:
@@ -185,7 +185,7 @@ def test_what_a_crash_left_open_is_closed_as_aborted(store: Store) -> None:
     store.put_field(counted.slide_id, field(4))
     store.close_slide(replace(empty, state=SlideState.PAUSED), None)
     store.close_slide(replace(done, state=SlideState.REVIEW, finished_at=NOW), None)
-    assert [h.slide_id for h in store.unfinished()] == [empty.slide_id, counted.slide_id]
+    assert [each.slide.slide_id for each in store.unfinished()] == [empty.slide_id, counted.slide_id]
     seen: list[StoredSlide] = []
 
     def summary(stored: StoredSlide) -> OutboxMessage | None:

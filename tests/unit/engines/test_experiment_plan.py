@@ -88,7 +88,7 @@ def test_a_small_plan_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
             {"name": "start", "command": f"train --data {{film}} --no-judge {small}"},
             {
                 "name": "next",
-                "command": f"adapt --source {{film}} --target {{film}} --initial {{start}} {small}",
+                "command": f"adapt --source {{film}} --target {{film}} --initial {{start}} --method source-only {small}",
                 "score": ["film"],
             },
         ],

@@ -16,9 +16,11 @@ from engines.adapt.request import METHODS as WAYS_TO_ADAPT
 from engines.adapt.trainer import METHODS as KNOWN_WAYS
 from engines.cli import app
 from engines.commands import bench, build, data, film, import_weights, int8, learning, transfer
+from engines.commands.terminal import Terminal
 from engines.errors import DataError
 from engines.network.yolov5 import VARIANTS
 from engines.options import Option, Request, option_name, options_of
+from engines.progress import Reporter
 from engines.training.hyper import SETS
 from engines.training.request import HYPERS, SIZES
 
@@ -80,6 +82,12 @@ def test_every_command_is_in_the_program() -> None:
     assert listed == {name for name in COMMANDS if " " not in name}
 
 
+@pytest.mark.parametrize("words", [(), ("data",)])
+def test_without_a_command_there_is_help_and_exit_code_2(words: tuple[str, ...]) -> None:
+    called = attridet(*words)
+    assert called.code == 2 and called.out.startswith(f"Usage: {' '.join(('attridet', *words))} COMMAND") and not called.err
+
+
 def test_choices_are_what_there_is() -> None:
     assert tuple(SETS) == HYPERS and tuple(VARIANTS) == SIZES and WAYS_TO_ADAPT == KNOWN_WAYS
     ((_, method, _),) = [entry for entry in options_of(QuantizeRequest) if entry[0].name == "method"]
@@ -100,3 +108,17 @@ def test_wrong_words_are_one_line_and_exit_code_2(words: tuple[str, ...], messag
     called = attridet(*words)
     assert called.code == 2 and not called.out and called.err.startswith("attridet: ") and message in called.err
     assert called.err.endswith(" --help")
+
+
+def test_the_terminal_shows_messages_as_they_are_and_a_bar_for_each_task(capsys: pytest.CaptureFixture[str]) -> None:
+    with Terminal() as terminal:
+        counter = terminal.counter("reading")
+        counter(1, 2)
+        counter(2, 2)
+        terminal.message("[red]not a colour[/red] but a name")
+        terminal.warning("mind [this]")
+        terminal.progress("scoring", 1, None)
+    printed = capsys.readouterr()
+    assert printed.out == "[red]not a colour[/red] but a name\nMind: mind [this]\n"
+    assert "red" not in printed.err
+    Reporter().progress("nobody hears", 1, 2)
