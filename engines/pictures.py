@@ -123,11 +123,6 @@ def inspect_picture(path: Path) -> PictureHeader:
         raise PictureError(path, "damaged", f"cannot be read: {error.strerror}; bring it back or leave it out") from error
 
 
-def check_pixels(data: bytes, header: PictureHeader, path: Path | None = None) -> None:
-    """Raise PictureError unless the pixels can be decoded whole; they are not kept."""
-    _as_bgr(_decode(data, header, path, None)[:1, :1], header, path)
-
-
 def statement(name: str, headers: Iterable[PictureHeader], bits: int = 8) -> str:
     """One line on pictures that are not plain 8-bit colour: "images/val: 6 pictures of 12 bits, 1 turned by EXIF", or empty.
 

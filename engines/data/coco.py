@@ -75,7 +75,7 @@ class _Reading:
         self.text, self.taxonomy, self._report = text, taxonomy, report
         self.categories: dict[int, str] = {}
         self.boxed_outlines: list[int] = []
-        self.misread: set[object] = set()
+        self.misread: set[str] = set()
         self._codes: dict[object, int | None] = {}
 
     def report(self, kind: Kind, offset: int, message: str) -> None:
@@ -84,7 +84,7 @@ class _Reading:
     def labels(self, lists: dict[str, list[Entry]], extra: dict[str, Any]) -> CocoLabels:
         for value, offset in lists.get("categories", ()):
             try:
-                self.categories[int(value["id"])] = str(value["name"])
+                self.categories[_whole_number(value["id"], "id")] = str(value["name"])
             except (KeyError, TypeError, ValueError):
                 self.report(Kind.NOT_COCO, offset, "a category needs id (a number) and name")
         listed = self._images(lists["images"])
@@ -131,7 +131,12 @@ class _Reading:
                 self.report(Kind.IMAGE_LISTED_TWICE, image.offset, message)
             place = before.place if before else self.text.place(image.offset)
             rest = {k: v for k, v in image.value.items() if k not in _IMAGE_KEYS}
-            marked = [IgnoredRegion(place, box) for outline in rest.pop("ignore_regions", ()) if (box := segmentation_box(outline))]
+            outlines = rest.pop("ignore_regions", ())
+            try:
+                marked = [IgnoredRegion(place, box) for outline in outlines if (box := segmentation_box(outline))]
+            except (TypeError, ValueError) as error:
+                self.report(Kind.NOT_COCO, image.offset, f"{image.name}: ignore_regions is no list of outlines: {error}")
+                marked = []
             together = (*(before.cells if before else ()), *cells.get(image.offset, ()))
             ignored = (*(before.ignored if before else ()), *regions.get(image.offset, ()), *marked)
             pictures[image.name] = PictureLabels(image.name, place, image.size_hw, together, rest, ignored)
@@ -151,7 +156,7 @@ class _Reading:
             except KeyError as error:
                 self.report(Kind.NOT_COCO, offset, f"an image needs id and file_name; here is no {error.args[0]}")
             except (TypeError, ValueError) as error:
-                self.misread.add(value.get("id") if isinstance(value, dict) else None)
+                self.misread.add(str(value.get("id")) if isinstance(value, dict) else "")
                 self.report(Kind.NOT_COCO, offset, f"an image is not as it should be: {error}")
             else:
                 (again if (image.key, name) in known else images).append(image)
@@ -198,7 +203,7 @@ class _Reading:
         except (KeyError, TypeError, ValueError, AttributeError):
             self.report(Kind.NOT_COCO, offset, "an annotation needs image_id and bbox (x, y, width, height)")
             return None
-        if key not in images and value["image_id"] not in self.misread:
+        if key not in images and str(value["image_id"]) not in self.misread:
             self.report(Kind.ORPHAN, offset, f"annotation {value.get('id', '?')}: image_id {key} is no image of this file")
         return images.get(key)
 
@@ -231,17 +236,14 @@ class _Reading:
         if len(box) != 4 or not sound_box(box, place, who, self._report):
             return None
         extra = {k: v for k, v in value.items() if k not in _ANNOTATION_KEYS}
-        code = class_code(value.get("category_name") or self.categories.get(value.get("category_id", -1)), self.taxonomy)
+        code = self._code(value.get("category_name") or self._named_by_id(value))
         if code is not None:
             extra |= {"category_id": code, "category_name": self.taxonomy.classes[code]}
         return IgnoredRegion(place, (box[0], box[1], box[2], box[3]), extra)
 
     def _class(self, value: dict[str, Any], offset: int, who: str) -> int | None:
         """The class by name; by the category's id where the annotation bears no name."""
-        try:
-            by_id = self.categories.get(int(value["category_id"]))
-        except (KeyError, TypeError, ValueError):
-            by_id = None
+        by_id = self._named_by_id(value)
         name = value.get("category_name") or by_id
         code = self._code(name)
         if code is None:
@@ -255,6 +257,12 @@ class _Reading:
             message = f"{who}: category_name is '{name}', category_id {value['category_id']} is '{by_id}'; the name is taken"
             self.report(Kind.CLASS_DISAGREES, offset, message)
         return code
+
+    def _named_by_id(self, value: dict[str, Any]) -> str | None:
+        try:
+            return self.categories.get(_whole_number(value["category_id"], "category_id"))
+        except (KeyError, TypeError, ValueError):
+            return None
 
     def _code(self, name: object) -> int | None:
         """`class_code`, asked once for each spelling: a file has few names and very many annotations."""

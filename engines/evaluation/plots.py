@@ -1,23 +1,13 @@
-"""The pictures of an evaluation, drawn by matplotlib into files or memory, without a screen. What they show comes as plain arrays.
+"""The pictures of an evaluation, drawn by matplotlib without a screen: `figures` and `rendered` make all of them.
 
-    precision_recall(names, ap50, recall, envelope, label)      curves of the types at IoU .5
-    f1_confidence(names, confidence, f1, best_confidence, label)
-    confusion(counts, names, label)                             types, with background
-    attribute_confusions({attribute: (values, counts)}, label)
-    differentials({title: FilmScore}, names, label)             labelled beside told, a film a panel
-    training_curves({panel: {line: (epochs, values)}}, label)   losses and scores over the epochs
-    examples([Example], names, label)                           in `engines.evaluation.examples`: truth beside predictions
-
-each give a `matplotlib.figure.Figure`; `plot_style.png(figure)` its bytes; `write_pictures(evaluation, folder)` writes all of
-them and returns name -> path. Colours: Okabe and Ito's set (jfly.uni-koeln.de/color), readable with colour blindness; lines differ by
-dash as well.
+Colours: Okabe and Ito's set (jfly.uni-koeln.de/color), readable with colour blindness; lines differ by dash as well. Truth beside
+predictions is in `engines.evaluation.examples`.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +19,6 @@ from engines.detections import Int64
 from engines.evaluation.examples import choose, examples
 from engines.evaluation.films import FilmScore
 from engines.evaluation.result import Evaluation
-from engines.files import make_folder, write_result
 from engines.plot_style import BLUES, FAINT, INK, LINE, ORANGE, SOFT, headline, jpeg, pens, png, style
 
 _PANELS = 12
@@ -169,22 +158,12 @@ def training_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Seq
         return figure
 
 
-def write_pictures(result: Evaluation, folder: Path) -> dict[str, Path]:
-    """Draws an evaluation into PNG files (examples: JPEG) of `folder` (made if absent); returns name -> path.
+def rendered(result: Evaluation) -> dict[str, tuple[str, bytes]]:
+    """All pictures of an evaluation as files in memory, in the order of a page: name -> suffix and content.
 
     Names: precision-recall, f1-confidence, confusion, attributes, differential (differential-2 ... beyond 12 films), examples. Raises
-    DataError naming what cannot be read or written.
+    DataError naming a picture that cannot be read.
     """
-    make_folder(folder)
-    written = {}
-    for name, (suffix, content) in rendered(result).items():
-        written[name] = folder / f"{name}.{suffix}"
-        write_result(written[name], content)
-    return written
-
-
-def rendered(result: Evaluation) -> dict[str, tuple[str, bytes]]:
-    """The files of `write_pictures` in memory: name -> suffix and content."""
     return {
         name: ("jpg", jpeg(figure)) if name == "examples" else ("png", png(figure))  # photographs as JPEG
         for name, figure in figures(result).items()
@@ -192,7 +171,7 @@ def rendered(result: Evaluation) -> dict[str, tuple[str, bytes]]:
 
 
 def figures(result: Evaluation) -> dict[str, Figure]:
-    """The figures of `write_pictures`, by name, in the order of a page."""
+    """The same as figures."""
     taxonomy, label, yolo = result.engine.taxonomy, result.label, result.yolo
     names, curves = [taxonomy.classes[c] for c in yolo.classes], yolo.curves
     drawn = {
