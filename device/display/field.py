@@ -116,8 +116,8 @@ def draw_over(place: Image, view: ScreenView, cells: Cells | None, unit: Unit) -
     if view.frame is None:
         if banner is None or view.camera.state is CameraState.OPENING:
             state = "Waiting for the first picture" if banner is None else "Opening the camera"
-            start = _start_picture(state, view.camera.name, view.camera.reason, unit, place.shape[1], place.shape[0])
-            text.paste(place, start, 0, 0)
+            calm = _start_picture(state, view.camera.name, view.camera.reason, unit, place.shape[1], place.shape[0])
+            text.paste(place, calm, 0, 0)
         else:
             _banner(place, banner, unit)
         return

@@ -27,7 +27,6 @@ from typing_extensions import Self
 from device.display.base import ScreenView
 from device.display.overlay import draw_on
 from device.display.sheet import Sheet
-from device.display.words import is_open
 from device.errors import DisplayError
 from device.settings.config import DisplaySection
 from device.slide.commands import Command
@@ -142,8 +141,7 @@ class Screen:
             return
         view, self._pending = self._pending, None
         if now - self._quit_asked_s <= QUIT_AGAIN_S:
-            state = None if view.slide is None else view.slide.state
-            still = "; the slide is still open" if is_open(state) else ""
+            still = "; the slide is still open" if view.slide is not None and view.slide.is_open else ""
             view = replace(view, message=f"Press Q again to quit{still}", message_level="warn")
         slot = self._free.pop(0)
         width, height = self._canvas_size()

@@ -91,11 +91,6 @@ def slide_words(state: SlideState | None) -> tuple[str, str]:
     }[state]
 
 
-def is_open(state: SlideState | None) -> bool:
-    """Whether a slide is being counted now, or could go on being."""
-    return state in (SlideState.COUNTING, SlideState.PAUSED)
-
-
 def stage_words(state: SlideState | None, resting: bool, counted: bool) -> tuple[str, str]:
     """Level and words on what becomes of the field that is seen now."""
     if state is SlideState.PAUSED:

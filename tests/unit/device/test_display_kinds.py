@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from device.display import file, screen
+from device.display.base import NullDisplay
 from device.display.factory import open_display, parse_display
 from device.display.file import FileDisplay
-from device.display.null import NullDisplay
 from device.display.overlay import draw
 from device.display.screen import Screen
 from device.errors import ConfigError, DisplayError
