@@ -34,6 +34,7 @@ from device.display.placing import nearest
 from device.display.text import Piece
 from device.display.words import camera_words, phrases_of_cells
 from device.slide.model import SlideState
+from device.slide.picture_state import count_of
 from engines.detections import Detections, Image
 
 
@@ -90,7 +91,9 @@ def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
             tags.append(Tag(box, style if view.identified[i] else UNIDENTIFIED, round(score, 2), phrases[i]))
     inside = Rect(unit(6), unit(6), area.width - unit(6), area.height - unit(6))
     planned = plan(tuple(tags), tuple(box for box, _ in artefacts), inside, unit)
-    words = ("at least " if found.limit_met else "") + _seen_words(len(tags), len(artefacts))
+    words = ("at least " if found.limit_met else "") + count_of(len(tags), "white cell")
+    if artefacts:
+        words += f", {count_of(len(artefacts), 'artefact')} (grey)"
     words = f"{words} · {planned.caption}" if planned.caption else words
     leaders = []
     labels: list[Piece] = []
@@ -103,11 +106,6 @@ def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
     surest_last = ((tag.box, tag.style) for tag in reversed(tags))  # on top
     drawn = tuple(piece for box, style in (*artefacts, *surest_last) for piece in box_pieces(box, style, unit))
     return Cells(drawn, tuple(leaders), tuple(labels), words)
-
-
-def _seen_words(cells: int, artefacts: int) -> str:
-    seen = f"{cells} white {'cell' if cells == 1 else 'cells'}"
-    return seen + (f", {artefacts} {'artefact' if artefacts == 1 else 'artefacts'} (grey)" if artefacts else "")
 
 
 def draw_over(place: Image, view: ScreenView, cells: Cells | None, unit: Unit) -> None:

@@ -11,7 +11,7 @@ from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, LINE, OK, PA
 from device.display.sheet import Sheet
 from device.display.words import BLAST_MARK, notice, slide_words
 from device.slide.model import SlideState
-from device.slide.picture_state import PictureState
+from device.slide.picture_state import PictureState, count_of
 from device.slide.tally import Differential
 from engines.detections import Image
 
@@ -97,7 +97,7 @@ def _header(
     if not slide_id:
         text.put(picture, "Press S to start a slide", (left, unit(61)), px, SOFT, PANEL)
         return text.finished(picture)
-    said = aborted if state is SlideState.ABORTED and aborted else f"{fields} {'field' if fields == 1 else 'fields'}"
+    said = aborted if state is SlideState.ABORTED and aborted else count_of(fields, "field")
     if undone and state is not SlideState.ABORTED:
         said += f", {undone} undone"
     if poor:

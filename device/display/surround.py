@@ -15,9 +15,9 @@ from device.display.layout import Rect, Unit
 from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, LINE, OK, PANEL, SOFT, TEXT, WARN, ink_on, mix
 from device.display.sheet import Sheet
 from device.display.words import SIMULATOR_NOTICE, stage_words
-from device.slide.description import NOTICE as DESCRIPTION_NOTICE
 from device.slide.model import OPEN_STATES, SlideState
 from engines.detections import Image
+from engines.pages import NOTICE as DESCRIPTION_NOTICE
 
 _DESCRIPTION_PX = (23, 22, 21, 20)
 _FOCUS_PARTS = 20

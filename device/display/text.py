@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from bisect import bisect_right
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,28 +26,30 @@ MIN_SIZE_PX = 6
 _DASHES = {"\N{EN DASH}": 0.55, "\N{EM DASH}": 0.95}
 """Not in the font; drawn as lines of this many em."""
 _DASH = re.compile("([\N{EN DASH}\N{EM DASH}])")
-_SPELT = {
-    "\N{MULTIPLICATION SIGN}": "x",
-    "\N{MINUS SIGN}": "-",
-    "\N{HYPHEN}": "-",
-    "\N{NON-BREAKING HYPHEN}": "-",
-    "\N{RIGHTWARDS ARROW}": ">",
-    "\N{GREATER-THAN OR EQUAL TO}": ">=",
-    "\N{LESS-THAN OR EQUAL TO}": "<=",
-    "\N{ALMOST EQUAL TO}": "~",
-    "\N{MICRO SIGN}": "u",
-    "\N{GREEK SMALL LETTER MU}": "u",
-    "ß": "ss",
-    "ø": "o",
-    "Ø": "O",
-    "æ": "ae",
-    "Æ": "AE",
-    "œ": "oe",
-    "ł": "l",
-    "Ł": "L",
-    "đ": "d",
-    "\N{LATIN SMALL LETTER DOTLESS I}": "i",
-}
+_SPELT = str.maketrans(
+    {
+        "\N{MULTIPLICATION SIGN}": "x",
+        "\N{MINUS SIGN}": "-",
+        "\N{HYPHEN}": "-",
+        "\N{NON-BREAKING HYPHEN}": "-",
+        "\N{RIGHTWARDS ARROW}": ">",
+        "\N{GREATER-THAN OR EQUAL TO}": ">=",
+        "\N{LESS-THAN OR EQUAL TO}": "<=",
+        "\N{ALMOST EQUAL TO}": "~",
+        "\N{MICRO SIGN}": "u",
+        "\N{GREEK SMALL LETTER MU}": "u",
+        "ß": "ss",
+        "ø": "o",
+        "Ø": "O",
+        "æ": "ae",
+        "Æ": "AE",
+        "œ": "oe",
+        "ł": "l",
+        "Ł": "L",
+        "đ": "d",
+        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+    }
+)
 _DRAWN = frozenset(map(chr, range(32, 127))) | frozenset("©«°±·»“”…™\u00b4\u2018\u2019\u2039\u203a\u2044") | frozenset(_DASHES)
 """What the font holds (a test asks it)."""
 
@@ -60,11 +63,9 @@ def drawable(text: str) -> str:
     if _DRAWN.issuperset(text):
         return text
     out = []
-    for char in text:
+    for char in text.translate(_SPELT):
         if char in _DRAWN:
             out.append(char)
-        elif char in _SPELT:
-            out.append(_SPELT[char])
         elif char.isspace() or unicodedata.category(char) == "Cc":
             out.append(" ")
         else:
@@ -272,43 +273,33 @@ def fit(text: str, size_px: int, max_px: int, bold: bool = False) -> str:
     """`text`, or as much of its beginning as goes into `max_px` with "…" behind; empty where not even that does."""
     if width(text, size_px, bold) <= max_px:
         return text
-    low, high = 0, len(text)
-    while low < high:  # the longest beginning that still fits
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if width(text[:middle].rstrip() + "…", size_px, bold) <= max_px else (low, middle - 1)
-    return text[:low].rstrip() + "…" if low else ""
+    fitting = _fitting(text, size_px, max_px, bold)
+    return text[:fitting].rstrip() + "…" if fitting else ""
+
+
+def _fitting(text: str, size_px: int, max_px: int, bold: bool = False) -> int:
+    """The number of letters of the longest beginning that goes into `max_px` with "…" behind."""
+    return bisect_right(range(1, len(text) + 1), max_px, key=lambda n: width(text[:n].rstrip() + "…", size_px, bold))
 
 
 @lru_cache(maxsize=256)
 def wrap(text: str, size_px: int, max_px: int, max_lines: int) -> tuple[str, ...]:
     """`text` in at most `max_lines` lines of at most `max_px`, broken at blanks where there are any; the last ends in "…" if cut."""
-    lines: list[str] = []
-    line = ""
-    words = text.split()
-    for index, word in enumerate(words):
-        longer = f"{line} {word}" if line else word
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
         if width(longer, size_px) <= max_px:
-            line = longer
+            lines[-1] = longer
             continue
-        if line:
-            lines.append(line)
-        if len(lines) >= max_lines:
-            return _cut(lines, size_px, max_px)
-        line = word
-        while width(line, size_px) > max_px:  # one word longer than a line: an id, a path
-            at = max(1, len(fit(line, size_px, max_px)) - 1)
-            lines.append(line[:at])
-            line = line[at:]
-            if len(lines) >= max_lines:
-                more = bool(line) or index + 1 < len(words)
-                return _cut(lines, size_px, max_px) if more else tuple(lines)
-    if line:
-        lines.append(line)
-    return tuple(lines) if len(lines) <= max_lines else _cut(lines[:max_lines], size_px, max_px)
-
-
-def _cut(lines: list[str], size_px: int, max_px: int) -> tuple[str, ...]:
-    last = lines[-1].rstrip(" ,;.")
-    while last and width(last + "…", size_px) > max_px:
-        last = last[:-1].rstrip()
-    return (*lines[:-1], last + "…")
+        if lines[-1]:
+            lines.append("")
+        rest = word
+        while width(rest, size_px) > max_px and len(lines) <= max_lines:  # one word longer than a line: an id, a path
+            at = max(1, _fitting(rest, size_px, max_px))
+            lines[-1], rest = rest[:at], rest[at:]
+            lines.append("")
+        lines[-1] = rest
+        if len(lines) > max_lines:
+            last = lines[max_lines - 1].rstrip(" ,;.")
+            return (*lines[: max_lines - 1], last[: _fitting(last, size_px, max_px)].rstrip() + "…")
+    return tuple(lines) if lines[0] else ()

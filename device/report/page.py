@@ -16,13 +16,13 @@ from device.mqtt.message import one_line
 from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
 from device.mqtt.summary import morphology
 from device.report import content
-from device.slide.description import CLEAR_MAJORITY, NOTICE, describe
+from device.slide.description import CLEAR_MAJORITY, describe
 from device.slide.model import Slide, SlideState
 from device.slide.picture_state import PictureState
 from device.slide.tally import differential
 from device.store import Store, StoredSlide
 from engines.files import atomic_write
-from engines.pages import data_uri, page_template
+from engines.pages import NOTICE, data_uri, page_template
 
 _TEMPLATE = "slide.html.j2"
 _NAMED = 5  # newest slides that are named where the wanted one is not there
