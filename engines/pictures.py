@@ -116,7 +116,7 @@ def inspect_picture(path: Path) -> PictureHeader:
     try:
         with path.open("rb") as file:
             if not os.fstat(file.fileno()).st_size:
-                raise PictureError(path, "damaged", "the file is empty; copy it again from its source")
+                return parse_sound(b"", path)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return parse_sound(data, path)
     except OSError as error:
@@ -294,12 +294,9 @@ def _as_bgr(pixels: NDArray[Any], header: PictureHeader, path: Path | None) -> I
 
 
 def _turned(image: Image, turn: int) -> Image:
-    if turn in (5, 7):
+    if turn > 4:
         image = np.asarray(cv2.transpose(image), np.uint8)
-    rotation = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 7: cv2.ROTATE_180, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(turn)
-    flip = {2: 1, 4: 0}.get(turn)
-    if rotation is not None:
-        return np.asarray(cv2.rotate(image, rotation), np.uint8)
+    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(turn)  # as cv2 counts: 1 left and right, 0 top and bottom, -1 both
     return image if flip is None else np.asarray(cv2.flip(image, flip), np.uint8)
 
 

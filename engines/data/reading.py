@@ -53,8 +53,8 @@ def read_labels(split: Split, taxonomy: Taxonomy, report: Report, size_of: SizeO
     if not paths and not both:
         raise DataError(f"{split.images}: holds no picture; supported: {', '.join(sorted(IMAGE_SUFFIXES))}{not_read(split.images)}")
     sizes = {path: size_of(path) for path in paths}
-    coco = CocoLabels({}, readable=False) if split.json is None else read_coco(split.json, taxonomy, report)
-    by_json = _json_pictures(paths, sizes, coco, report) if coco.readable else None
+    coco = read_coco(split.json, taxonomy, report) if split.json else None
+    by_json = _json_pictures(paths, sizes, coco, report) if coco else None
     by_txt, numbers = None, None
     if split.txt is not None and (both or by_json is None):
         numbers = class_numbers(split.txt, split.top or split.root, taxonomy, report)
@@ -73,9 +73,9 @@ def read_labels(split: Split, taxonomy: Taxonomy, report: Report, size_of: SizeO
     )
     first_choice = by_json if by_json is not None else by_txt
     pictures = [Picture(path, sizes[path] or UNSIZED, None) for path in paths] if first_choice is None else first_choice
-    if split.json is None or coco.readable:
+    if split.json is None or coco:
         _unlabelled(split, pictures, by_txt, report)
-    return SplitLabels(split, tuple(pictures), coco.extra, sources, numbers)
+    return SplitLabels(split, tuple(pictures), coco.extra if coco else {}, sources, numbers)
 
 
 def _json_pictures(paths: Sequence[Path], sizes: dict[Path, tuple[int, int] | None], coco: CocoLabels, report: Report) -> list[Picture]:
