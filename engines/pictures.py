@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from engines.detections import Image
 from engines.errors import DataError
 from engines.files import printable
-from engines.picture_header import HeaderError, PictureHeader, parse_header
+from engines.picture_header import PictureError, PictureHeader, format_not_read, parse_header
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -51,18 +51,6 @@ _DECODER = re.compile(
 _NOT_WHOLE = re.compile(r"corrupt|premature|_Error|decoding error|not enough data|inconsistent progression|invalid SOS", re.IGNORECASE)
 _stderr_lock = threading.Lock()
 _folder_lock = threading.Lock()
-
-
-class PictureError(DataError):
-    """A picture file is not read.
-
-    kind: "damaged", "pages", "too large", "pixels", or the format that is not read ("HEIC"). reason: why, and the way out, without
-    the file's name, which the message has. header: what could be read of it.
-    """
-
-    def __init__(self, path: Path | None, kind: str, reason: str, header: PictureHeader | None = None) -> None:
-        super().__init__(f"{printable(path)}: {reason}" if path else reason)
-        self.kind, self.reason, self.header = kind, reason, header
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,12 +156,9 @@ def parse_sound(data: bytes | mmap.mmap, path: Path | None, page: int | None = N
     if not len(data):
         raise PictureError(path, "damaged", "the file is empty; copy it again from its source")
     kind = NOT_READ.get(path.suffix.lower()) if path else None
-    try:
-        if kind:
-            raise HeaderError(kind, f"{kind} pictures are not read: convert it to JPEG or PNG")
-        header = parse_header(data)
-    except HeaderError as error:
-        raise PictureError(path, error.kind, str(error)) from error
+    if kind:
+        raise format_not_read(path, kind)
+    header = parse_header(data, path)
     if header.cut:
         raise _damaged(path, header.cut, header)
     height, width = header.stored_hw

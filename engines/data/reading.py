@@ -17,13 +17,12 @@ from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.labels import UNSIZED, Picture, PictureLabels
 from engines.data.layout import FLAT, IMAGE_SUFFIXES, Split
 from engines.data.origin import composed, source_name
+from engines.data.picture_check import picture_findings
+from engines.data.pictures import Decoded
 from engines.data.txt import outlines, read_cells, txt_rows
 from engines.errors import DataError
 from engines.pictures import not_read
 from engines.taxonomy import Taxonomy
-
-SizeOf = Callable[[Path], tuple[int, int] | None]
-"""Height and width of a picture as decoded; None where it cannot be, which is then reported already."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,19 +39,22 @@ class SplitLabels:
     numbers: ClassNumbers | None = None
 
 
-def read_labels(split: Split, taxonomy: Taxonomy, report: Report, size_of: SizeOf, both: bool = False) -> SplitLabels:
-    """Pictures of one split with their labels in full precision, from the JSON where there is one, else from TXT.
+def read_labels(split: Split, taxonomy: Taxonomy, report: Report, decoded: Mapping[Path, Decoded], both: bool = False) -> SplitLabels:
+    """Pictures of one split, `decoded` or their headers read, with their labels in full precision: from the JSON, else from TXT.
 
-    What is wrong goes to `report`. With `both`, TXT beside a JSON is read too and compared, and a folder without pictures is no error.
+    What is wrong with either goes to `report`. With `both`, TXT beside a JSON is read too and compared, and a folder without pictures
+    is no error.
     """
     if split.images is None:
         found = split.json or split.txt or split.root
         report(Fault(Kind.IMAGE_MISSING, Place(found), f"labels of a split '{split.name}', but there is no folder Images/{split.name}"))
         return SplitLabels(split, ())
+    for fault in picture_findings(split, decoded):
+        report(fault)
     paths = split.pictures()
     if not paths and not both:
         raise DataError(f"{split.images}: holds no picture; supported: {', '.join(sorted(IMAGE_SUFFIXES))}{not_read(split.images)}")
-    sizes = {path: size_of(path) for path in paths}
+    sizes = {path: decoded[path].size_hw for path in paths}
     coco = read_coco(split.json, taxonomy, report) if split.json else None
     by_json = _json_pictures(paths, sizes, coco, report) if coco else None
     by_txt, numbers = None, None

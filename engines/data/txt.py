@@ -77,12 +77,6 @@ def read_cells(
     return tuple(cell for cell in cells if cell is not None)
 
 
-def read_txt(file: Path, size_hw: tuple[int, int], taxonomy: Taxonomy, report: Report) -> tuple[CellLabel, ...]:
-    """The cells of one file by itself, its numbers in the taxonomy's order."""
-    rows = txt_rows(file, report)
-    return read_cells(rows, size_hw, ClassNumbers(taxonomy), outlines(rows, taxonomy), report)
-
-
 def _cell(row: Row, size_hw: tuple[int, int], numbers: ClassNumbers, outlined: Collection[int], report: Report) -> CellLabel | None:
     place, values, taxonomy = row.place, row.values, numbers.taxonomy
     if len(values) in outlined:
