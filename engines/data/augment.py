@@ -38,7 +38,8 @@ def _cut(boxes: _Boxes, x1: float, y1: float, x2: float, y2: float) -> _Boxes:
 
 
 def _areas(boxes: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    areas: NDArray[np.floating] = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return areas
 
 
 def _shown(regions: Sequence[Float32]) -> Float32:

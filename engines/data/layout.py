@@ -118,14 +118,14 @@ def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
 
 def find_splits(root: Path, name: str) -> list[Split]:
     """The split `name` of every subset that has pictures for it; DataError names the splits that there are."""
-    subsets = find_subsets(root)
-    if not any(split.name == name for subset in subsets for split in subset.splits):
+    splits = [split for subset in find_subsets(root) for split in subset.splits]
+    if not any(split.name == name for split in splits):
         name = _SYNONYMS.get(name.casefold(), name)
-    found = [split for subset in subsets for split in subset.splits if split.name == name and split.images is not None]
+    found = [split for split in splits if split.name == name and split.images is not None]
     if not found:
-        if any(split.name == FLAT for subset in subsets for split in subset.splits):
+        if any(split.name == FLAT for split in splits):
             raise DataError(f"{root}: is not divided into splits; attridet data split {root} --out NEW makes train and val of it")
-        present = sorted({split.name for subset in subsets for split in subset.splits if split.images is not None})
+        present = sorted({split.name for split in splits if split.images is not None})
         hint = f"splits there: {', '.join(present)}" if present else "the layout is Images/<split>/<picture>"
         raise DataError(f"{root}: no Images/{name}; {hint}")
     return found

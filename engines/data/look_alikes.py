@@ -104,6 +104,7 @@ def field_units(paths: Sequence[Path], by_patient: bool = True) -> list[str]:
         low, high = sorted((groups[one], groups[other]))
         groups[groups == high] = low
     known: dict[int, list[str]] = defaultdict(list)
-    for position, patient in enumerate(patients):
-        known[groups[position]] += [patient] if patient else []
-    return [patient or next(iter(known[group]), f"file:{paths[group]}") for group, patient in zip(groups, patients, strict=True)]
+    owners = list(zip(groups.tolist(), patients, strict=True))
+    for group, patient in owners:
+        known[group] += [patient] if patient else []
+    return [patient or next(iter(known[group]), f"file:{paths[group]}") for group, patient in owners]
