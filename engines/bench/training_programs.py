@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.bench.peers import VERSIONS, PeerError
@@ -36,9 +36,6 @@ class Pictures:
     count: int
 
 
-Command = Callable[[Settings, Pictures, Path], Sequence[str]]
-
-
 @dataclass(frozen=True)
 class Program:
     """One training. command: what runs it into a new folder; results: its results.csv in there, one row for each epoch done.
@@ -50,51 +47,44 @@ class Program:
     label: str
     arithmetic: str
     workers: int
-    command: Command
+    command: Callable[[Settings, Pictures, Path], Sequence[str]]
     results: str
     environment: Mapping[str, str] = field(default_factory=dict)
     peer: bool = False
     software: str = ""
 
 
-_OURS = """-m engines train --data {published} --out {folder}/run --size n --hyper low --linear --no-judge --no-pictures --no-autoanchor
-    --imgsz {imgsz} --batch {batch} --threads {threads} --epochs {epochs}"""
-_ULTRALYTICS = """detect train model=yolov5n.yaml data={yolo} project={folder} name=run exist_ok=True cache=ram
-    imgsz={imgsz} batch={batch} epochs={epochs} workers=0 device=cpu
-    pretrained=False optimizer=SGD close_mosaic=0 amp=False deterministic=False val=False plots=False"""
-_YOLOV5 = """-m yolov5.train --data {yolo} --project {folder} --name run --exist-ok --cache ram
-    --imgsz={imgsz} --batch-size={batch} --epochs={epochs} --workers=0
-    --cfg yolov5n.yaml --weights= --noautoanchor --noplots --device cpu"""
-
-
-def _command(program: Path | str, words: str) -> Command:
-    """Runs the program with these words, their fields filled in."""
+def ours(key: str, label: str, arithmetic: str, workers: int, *options: str) -> Program:
+    """`attridet train` by its published recipe, set low, with `options`."""
 
     def command(settings: Settings, pictures: Pictures, folder: Path) -> Sequence[str]:
-        fields = {**asdict(settings), **asdict(pictures), "folder": folder}
-        return [str(program), *(word.format(**fields) for word in words.split())]
+        same = ("--size", "n", "--hyper", "low", "--linear", "--no-judge", "--no-pictures", "--no-autoanchor")
+        numbers = {"imgsz": settings.imgsz, "batch": settings.batch, "threads": settings.threads, "epochs": settings.epochs}
+        sizes = [text for name, value in numbers.items() for text in (f"--{name}", str(value))]
+        places = ("--data", str(pictures.published), "--out", str(folder / "run"))
+        return [sys.executable, "-m", "engines", "train", *places, *same, *sizes, "--workers", str(workers), *options]
 
-    return command
-
-
-def ours(key: str, label: str, arithmetic: str, workers: int, options: str) -> Program:
-    """`attridet train` by its published recipe, set low, with `options`."""
-    return Program(
-        key, label, arithmetic, workers, _command(sys.executable, f"{_OURS} --workers {workers} {options}"), "run/results.csv"
-    )
+    return Program(key, label, arithmetic, workers, command, "run/results.csv")
 
 
 OURS = (
-    ours("ours-32", "our YOLOv5n", "32 bits", 0, "--attribute-weight 0 --no-amp"),
-    ours("ours-bf16", "our YOLOv5n", "bfloat16", 0, "--attribute-weight 0"),
-    ours("attridet", "our AttriDet-n", "bfloat16", 1, ""),
+    ours("ours-32", "our YOLOv5n", "32 bits", 0, "--attribute-weight", "0", "--no-amp"),
+    ours("ours-bf16", "our YOLOv5n", "bfloat16", 0, "--attribute-weight", "0"),
+    ours("attridet", "our AttriDet-n", "bfloat16", 1),
 )
 """The first two do what the others do; the third is what is used here."""
 
 
 def ultralytics(python: Path) -> Program:
     """Ultralytics' training of its yolov5n.yaml from random weights, in the environment of `python`."""
-    command = _command(python.with_name("yolo"), _ULTRALYTICS)
+
+    def command(settings: Settings, pictures: Pictures, folder: Path) -> Sequence[str]:
+        places = (f"data={pictures.yolo}", f"project={folder}", "name=run", "exist_ok=True", "cache=ram")
+        sizes = (f"imgsz={settings.imgsz}", f"batch={settings.batch}", f"epochs={settings.epochs}", "workers=0", "device=cpu")
+        recipe = ("pretrained=False", "optimizer=SGD", "close_mosaic=0", "amp=False", "deterministic=False")
+        silent = ("val=False", "plots=False")
+        return [str(python.with_name("yolo")), "detect", "train", "model=yolov5n.yaml", *places, *sizes, *recipe, *silent]
+
     version = versions(python, "ultralytics", "torch")
     software = f"Ultralytics {version[0]} with torch {version[1]}"
     return Program("ultralytics", "Ultralytics", "32 bits", 0, command, "run/results.csv", {"YOLO_OFFLINE": "true"}, True, software)
@@ -108,7 +98,10 @@ def yolov5(python: Path) -> Program:
 
     def command(settings: Settings, pictures: Pictures, folder: Path) -> Sequence[str]:
         (folder / "Arial.ttf").touch()  # it would fetch a font otherwise; nothing is drawn
-        return _command(python, _YOLOV5)(settings, pictures, folder)
+        places = ("--data", str(pictures.yolo), "--project", str(folder), "--name", "run", "--exist-ok", "--cache", "ram")
+        sizes = (f"--imgsz={settings.imgsz}", f"--batch-size={settings.batch}", f"--epochs={settings.epochs}", "--workers=0")
+        recipe = ("--cfg", "yolov5n.yaml", "--weights", "", "--noautoanchor", "--noplots", "--device", "cpu")
+        return [str(python), "-m", "yolov5.train", *places, *sizes, *recipe]
 
     version = versions(python, "yolov5", "torch")
     software = f"package yolov5 {version[0]} with torch {version[1]}"
