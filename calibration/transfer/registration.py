@@ -98,6 +98,20 @@ class Fit:
         return self.inliers / self.matches if self.matches else 0.0
 
 
+@dataclass(frozen=True)
+class Criterion:
+    """One measured quantity of a fit: what it is, what is asked of it, and the sentence for people where that is not met.
+
+    met: None where nothing is asked.
+    """
+
+    name: str
+    value: str
+    asked: str = ""
+    met: bool | None = None
+    reason: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Registration:
     """A fit and the judgement of it: accepted, or the reasons why not, the weightiest first, each a sentence for people."""
@@ -157,7 +171,86 @@ def measured(source: Features, target: Features, h: Float64, found: Fit) -> Fit:
 
 def judge(found: Fit, expected: Expected, limits: Limits = LIMITS) -> Registration:
     """Accept a fit, or say why not. Tests of spec 5; those of a map's shape count only where enough matches stand behind it."""
-    return Registration(found, expected, tuple(_reasons(found, expected, limits)))
+    shape, (_, agree, share, *others) = found.shape, criteria(found, expected, limits)
+    if found.h is None or shape is None or not agree.met or not share.met:
+        reasons = [agree.reason]
+    elif not shape.convex:
+        reasons = ["the map folds the field: its corners do not stay a convex quad"]
+    else:
+        reasons = ["the target is a mirror image of the source; turn one of the pictures over"] if shape.mirrored else []
+        reasons += [one.reason for one in others if one.met is False]
+    return Registration(found, expected, tuple(reasons))
+
+
+def criteria(found: Fit, expected: Expected, limits: Limits = LIMITS) -> list[Criterion]:
+    """The numbers behind a judgement, the weightiest first; of a map that folds or is none only the three that count matches."""
+    shape, inlier_ratio = found.shape, limits.min_inlier_ratio
+    needed = limits.min_inliers if found.model == HOMOGRAPHY else limits.min_inliers_similarity
+    few = (
+        f"no common field found: {found.inliers} of {found.matches} matching places agree on one map, {needed} places and "
+        f"{inlier_ratio:.0%} must"
+    )
+    counted = [
+        Criterion("matching places", str(found.matches)),
+        Criterion("that agree", str(found.inliers), f"≥ {needed}", found.inliers >= needed, few),
+        Criterion("share", f"{found.inlier_ratio:.2f}", f"≥ {inlier_ratio:g}", found.inlier_ratio >= inlier_ratio, few),
+    ]
+    if shape is None or not shape.convex:
+        return counted
+    misfit = "" if found.model == HOMOGRAPHY else f" ({found.model})"
+    turn, turn_asked, turn_met = shape.rotation_deg, "any", None
+    if expected.rotation_deg is not None:
+        turn_asked = f"{expected.rotation_deg:.0f} ± {limits.rotation_tolerance_deg:.0f}°"
+        turn_met = abs((turn - expected.rotation_deg + 180) % 360 - 180) <= limits.rotation_tolerance_deg
+    turned = (
+        f"the same field, but turned by {turn:.1f}° ({turn_asked} is allowed): labels copied without the turn would miss their cells; "
+        f"if the turn is meant, --rotation {turn:.0f} takes it"
+    )
+    scale_asked, scale_met, resized = "not known", None, ""
+    if expected.scale is not None:
+        nominal, tolerance = f"{expected.scale:.3f}", f"± {limits.scale_tolerance:.0%}"
+        scale_asked, scale_met = f"{nominal} {tolerance}", abs(shape.scale / expected.scale - 1) <= limits.scale_tolerance
+        resized = f"the field comes out {shape.scale:.3f} times as large, the pairs of these cameras {nominal} times ({tolerance})"
+    rows = [
+        *counted,
+        Criterion("misfit of these, px", f"{found.residual_px:.2f}{misfit}"),
+        Criterion("turn", f"{round(turn, 1) + 0.0:.1f}°", turn_asked, turn_met, turned),  # no minus zero
+        Criterion("scale", f"{shape.scale:.3f}", scale_asked, scale_met, resized),
+    ]
+    for name, value, form, bound, limit, words in (
+        (
+            "unequal sides",
+            shape.side_ratio,
+            ".3f",
+            "≤",
+            limits.side_ratio,
+            "the field is stretched: its sides grow unequally by {:.2f} ({})",
+        ),
+        ("tilt", shape.perspective, ".3f", "≤", limits.perspective, "the map tilts the field by {:.2f} ({}); film is flat"),
+        ("common field", found.overlap, ".0%", "≥", limits.overlap, "the fields share {:.0%} of the smaller one ({})"),
+        (
+            "spanned by matches",
+            found.cover,
+            ".0%",
+            "≥",
+            limits.cover,
+            "matches that agree span {:.0%} of what both fields show ({}); the rest is a guess",
+        ),
+        (
+            "likeness",
+            found.likeness,
+            ".2f",
+            "≥",
+            limits.likeness,
+            "laid on each other the pictures are not alike: correlation {:.2f} ({})",
+        ),
+    ):
+        asked = format(limit, ".0%" if form == ".0%" else "g")
+        reason = words.format(value, f"at {'most' if bound == '≤' else 'least'} {asked}")
+        rows.append(
+            Criterion(name, format(value, form), f"{bound} {asked}", value <= limit if bound == "≤" else value >= limit, reason)
+        )
+    return rows
 
 
 def chain(source: Features, target: Features, links: Sequence[Registration], names: Sequence[str], expected: Expected) -> Fit:
@@ -208,40 +301,3 @@ def _checked(h: np.ndarray | None, mask: np.ndarray | None, n: int) -> tuple[Flo
 def _places(p: Float64, q: Float64) -> int:
     """How many different places agree: SIFT gives one place several keypoints where it sees several orientations."""
     return min(len(np.unique(np.round(points), axis=0)) for points in (p, q)) if len(p) else 0
-
-
-def _reasons(found: Fit, expected: Expected, limits: Limits) -> Iterable[str]:
-    needed = limits.min_inliers if found.model == HOMOGRAPHY else limits.min_inliers_similarity
-    if found.h is None or found.shape is None or found.inliers < needed or found.inlier_ratio < limits.min_inlier_ratio:
-        needs = f"{needed} places and {limits.min_inlier_ratio:.0%} must"
-        yield f"no common field found: {found.inliers} of {found.matches} matching places agree on one map, {needs}"
-        return
-    shape = found.shape
-    if not shape.convex:
-        yield "the map folds the field: its corners do not stay a convex quad"
-        return
-    if shape.mirrored:
-        yield "the target is a mirror image of the source; turn one of the pictures over"
-    if expected.rotation_deg is not None:
-        off = (shape.rotation_deg - expected.rotation_deg + 180) % 360 - 180
-        if abs(off) > limits.rotation_tolerance_deg:
-            allowed = f"{expected.rotation_deg:.0f} ± {limits.rotation_tolerance_deg:.0f}°"
-            yield (
-                f"the same field, but turned by {shape.rotation_deg:.1f}° ({allowed} is allowed): labels copied without the turn "
-                f"would miss their cells; if the turn is meant, --rotation {shape.rotation_deg:.0f} takes it"
-            )
-    if expected.scale is not None and abs(shape.scale / expected.scale - 1) > limits.scale_tolerance:
-        yield (
-            f"the field comes out {shape.scale:.3f} times as large, the pairs of these cameras {expected.scale:.3f} times "
-            f"(± {limits.scale_tolerance:.0%})"
-        )
-    if shape.side_ratio > limits.side_ratio:
-        yield f"the field is stretched: its sides grow unequally by {shape.side_ratio:.2f} (at most {limits.side_ratio:g})"
-    if shape.perspective > limits.perspective:
-        yield f"the map tilts the field by {shape.perspective:.2f} (at most {limits.perspective:g}); film is flat"
-    if found.overlap < limits.overlap:
-        yield f"the fields share {found.overlap:.0%} of the smaller one (at least {limits.overlap:.0%})"
-    if found.cover < limits.cover:
-        yield f"matches that agree span {found.cover:.0%} of what both fields show (at least {limits.cover:.0%}); the rest is a guess"
-    if not found.likeness >= limits.likeness:
-        yield f"laid on each other the pictures are not alike: correlation {found.likeness:.2f} (at least {limits.likeness:g})"
