@@ -18,7 +18,7 @@ from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, write_bundle
 from engines.decode import Thresholds, candidates, region_batches
 from engines.detections import Float32
 from engines.errors import BundleError
-from engines.manifest import CalibrationFrame, GateRecord, GoldenTolerance, Manifest, Quantization
+from engines.manifest import CalibrationFrame, GateRecord, GoldenTolerance, Quantization
 from engines.preprocess import prepare
 from engines.runtime.graphs import IMAGE, P2, P3, ROIS, ROWS
 from engines.runtime.onnx import open_session, session_options
@@ -96,28 +96,15 @@ class Quantiser:
         graphs |= {name: made(graph, self._attribute_ranges) for name, graph in self._attributes.items()}
         # What the float engine says of the golden picture is what this one must say of it, wherever it is opened.
         graphs |= {name: self.source.path / name for name in (GOLDEN_IMAGE, GOLDEN_ANSWER) if name in source.files}
-        manifest = self._manifest(float_blocks, half, sensitivity or {}, gate, graphs)
-        return write_bundle(folder, manifest, graphs, replace, files)
-
-    def _manifest(
-        self,
-        float_blocks: Collection[str],
-        half: bool,
-        sensitivity: dict[str, float],
-        gate: GateRecord | None,
-        graphs: dict[str, bytes | Path],
-    ) -> Manifest:
-        source = self.source.manifest
         record = Quantization(
             method=f"onnxruntime Q/DQ, symmetric S8, weights by channel, {self.method}",
             source=self.source.digest,
             frames=tuple(CalibrationFrame(name=frame.path.name, sha256=frame.sha256) for frame in self._frames),
             float_blocks=tuple(b for b in self.blocks if b in float_blocks),
-            sensitivity=sensitivity,
+            sensitivity=sensitivity or {},
             half=half,
         )
-        blank = next(iter(source.files.values()))
-        return source.model_copy(
+        manifest = source.model_copy(
             update={
                 "schema_version": type(source).model_fields["schema_version"].default,
                 "precision": "int8-fp16" if half else "int8",
@@ -128,9 +115,10 @@ class Quantiser:
                 "quantization": record,
                 "gate": gate,
                 "golden_tolerance": GOLDEN_TOLERANCE,
-                "files": dict.fromkeys(graphs, blank),
+                "files": dict.fromkeys(graphs, next(iter(source.files.values()))),
             }
         )
+        return write_bundle(folder, manifest, graphs, replace, files)
 
     def _pictures(self, step: Callable[[], None]) -> Iterator[dict[str, Float32]]:
         takes = self.source.manifest.input
