@@ -169,13 +169,13 @@ def ignore_regions(target: Size, carried: Sequence[Carried]) -> list[Float64]:
     return regions
 
 
-def agreement(carried: npt.ArrayLike, there: npt.ArrayLike, at: float = 0.5) -> Agreement:
+def agreement(carried: npt.ArrayLike, there: npt.ArrayLike) -> Agreement:
     """Compare carried boxes (N, 4) with labels (M, 4) that the target had already, each used once, best overlaps first."""
     iou = box_iou(carried, there)
     pairs: list[tuple[int, int]] = []
     for flat in np.argsort(-iou, axis=None, kind="stable"):
         n, m = divmod(int(flat), iou.shape[1])
-        if iou[n, m] < at:
+        if iou[n, m] < 0.5:
             break
         if all(n != a and m != b for a, b in pairs):
             pairs.append((n, m))

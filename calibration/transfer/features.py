@@ -93,23 +93,22 @@ def match(source: Features, target: Features, ratio: float) -> tuple[Int64, Int6
 class Overlay:
     """Source and target on one grid, that of the target made smaller: what they have in common, for comparing.
 
-    source, target: (h, w) float32; covered: (h, w) bool, where the source reaches; to_target: map from the grid's px to the target's.
+    source, target: (h, w) float32; covered: (h, w) bool, where the source reaches.
     """
 
     source: Float32
     target: Float32
     covered: npt.NDArray[np.bool_]
-    to_target: Float64
 
     def likeness(self) -> float:
         """Normalised cross-correlation where both are, -1 to 1; NaN where too little overlaps."""
         return _correlation(self.source[self.covered], self.target[self.covered])
 
-    def likeness_at(self, boxes: npt.ArrayLike, size: Size, margin: float = 0.25) -> Float64:
-        """The same at each box (N, 4) of the target, with this share of its sides around it; NaN where too little overlaps."""
+    def likeness_at(self, boxes: npt.ArrayLike, size: Size) -> Float64:
+        """The same at each box (N, 4) of the target of this size, with a margin around it; NaN where too little overlaps."""
         b = np.asarray(boxes, np.float64).reshape(-1, 4)
         sides = b[:, 2:] - b[:, :2]
-        grown = np.concatenate([b[:, :2] - margin * sides, b[:, 2:] + margin * sides], axis=1)
+        grown = np.concatenate([b[:, :2] - sides / 4, b[:, 2:] + sides / 4], axis=1)
         height, width = self.target.shape
         on_grid = np.round(grown * np.tile([width / size[0], height / size[1]], 2)).astype(int)
         found = []
@@ -120,10 +119,10 @@ class Overlay:
         return np.array(found, np.float64)
 
 
-def overlay(source: Features, target: Features, h: Float64, longest_px: int = _COMPARED_PX) -> Overlay:
+def overlay(source: Features, target: Features, h: Float64) -> Overlay:
     """Lay the source on the target by `h` (source to target px), both without the detail that only one of them has."""
     height, width = target.grey.shape
-    factor = min(1.0, longest_px / max(height, width))
+    factor = min(1.0, _COMPARED_PX / max(height, width))
     grid = (max(1, round(width * factor)), max(1, round(height * factor)))
     below = cv2.resize(target.grey, grid, interpolation=cv2.INTER_AREA)
     to_target = target.from_grey @ np.linalg.inv(resized(grid[0] / width, grid[1] / height))
@@ -138,7 +137,7 @@ def overlay(source: Features, target: Features, h: Float64, longest_px: int = _C
     full = np.full(above.shape, 255, np.uint8)
     covered = cv2.warpPerspective(full, whole, grid, flags=cv2.INTER_NEAREST) > 0
     softened = [cv2.GaussianBlur(picture, (0, 0), 1.0).astype(np.float32) for picture in (warped, below)]
-    return Overlay(softened[0], softened[1], covered, to_target)
+    return Overlay(softened[0], softened[1], covered)
 
 
 def _correlation(a: Float32, b: Float32, fewest: int = _FEWEST_COMPARED) -> float:

@@ -73,13 +73,6 @@ def for_box_edges(h: Float64) -> Float64:
     return shifted(0.5, 0.5) @ h @ shifted(-0.5, -0.5)
 
 
-def normalised(h: Float64) -> Float64:
-    """The map with its last element 1; ValueError where it has none or is not finite."""
-    if not np.isfinite(h).all() or abs(h[2, 2]) < 1e-12:
-        raise ValueError("not a map between pictures")
-    return np.asarray(h / h[2, 2], np.float64)
-
-
 def field_corners(size: Size) -> Float64:
     """The outer corners (4, 2) of a picture, clockwise from the top left, in pixel-middle positions."""
     width, height = size
@@ -174,11 +167,11 @@ def rectangle(size: Size) -> Float64:
 
 
 def compose(maps: Sequence[Float64]) -> Float64:
-    """One map for several, the first applied first."""
-    whole = np.eye(3)
+    """One map for several, the first applied first; its last element is 1."""
+    whole: Float64 = np.eye(3)
     for h in maps:
         whole = h @ whole
-    return normalised(whole)
+    return np.asarray(whole / whole[2, 2], np.float64)
 
 
 def _signed_area(polygon: Float64) -> float:

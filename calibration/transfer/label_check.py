@@ -5,7 +5,7 @@ It asks the picture alone, so that it also sees labels that were wrong before th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -97,7 +97,7 @@ def check_labels(image: npt.NDArray[np.uint8], boxes: npt.ArrayLike) -> LabelChe
         "mirrored left to right": (np.stack([width - b[:, 2], b[:, 1], width - b[:, 0], b[:, 3]], axis=1), _TURN_SEARCH),
         "mirrored top to bottom": (np.stack([b[:, 0], height - b[:, 3], b[:, 2], height - b[:, 1]], axis=1), _TURN_SEARCH),
     }
-    best, best_fit = LabelCheck(len(b), held, on_nucleus_then=held), -1.0
+    found: list[tuple[float, LabelCheck]] = []
     for name, (placed, search) in turns.items():
         shifts = _shifts(whole, search)
         fits = _fits(sums, placed, shifts)
@@ -105,10 +105,9 @@ def check_labels(image: npt.NDArray[np.uint8], boxes: npt.ArrayLike) -> LabelChe
         then = int(_held(sums, placed, shift[None]).sum())
         # A turn is the simpler story only if it needs less of a shift and explains as much.
         fit = float(fits.max()) - 0.1 * float(np.hypot(*shift) / np.hypot(*whole))
-        if fit > best_fit:
-            best_fit = fit
-            best = LabelCheck(len(b), held, (float(shift[0]), float(shift[1])), name, then)
-    return LabelCheck(len(b), held, best.shift_px, best.turned, best.on_nucleus_then, _words(best))
+        found.append((fit, LabelCheck(len(b), held, (float(shift[0]), float(shift[1])), name, then)))
+    best = max(found, key=lambda one: one[0])[1]
+    return replace(best, words=_words(best))
 
 
 def _words(found: LabelCheck) -> str:

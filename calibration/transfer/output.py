@@ -95,7 +95,7 @@ def write_labels(
             place = out / "Images" / split / one.target.name
             if grey_out and one.ignored:
                 _write_greyed(one, place)
-            elif how is not Bring.NONE:
+            else:
                 bring(one.target.path, place, how)
 
 
@@ -210,17 +210,11 @@ def _numbers(outcome: PairOutcome) -> dict[str, Any]:
     found = outcome.registration.fit
     numbers: dict[str, Any] = {"model": found.model, "matches": found.matches, "inliers": found.inliers}
     numbers["inlier_ratio"] = round(found.inlier_ratio, 4)
-    numbers["residual_px"] = _rounded(found.residual_px)
-    shape = found.shape
-    for key in ("scale", "rotation_deg", "side_ratio", "perspective"):
-        numbers[key] = "" if shape is None else _rounded(getattr(shape, key))
-    for key in ("cover", "overlap", "likeness"):
-        numbers[key] = "" if shape is None else _rounded(getattr(found, key))
+    measured = {} if found.shape is None else vars(found) | vars(found.shape)
+    for key in ("residual_px", "scale", "rotation_deg", "side_ratio", "perspective", "cover", "overlap", "likeness"):
+        value = float(measured.get(key, math.nan))
+        numbers[key] = round(value, 4) if math.isfinite(value) else ""
     return numbers
-
-
-def _rounded(value: float) -> float | str:
-    return round(float(value), 4) if math.isfinite(value) else ""
 
 
 def _write_csv(file: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:

@@ -60,8 +60,6 @@ def matches_panel(source: Image, target: Image, fit: Fit) -> Image:
     panel = np.full((height, left.shape[1] + gap + right.shape[1], 3), 255, np.uint8)
     panel[: left.shape[0], : left.shape[1]] = left
     panel[: right.shape[0], left.shape[1] + gap :] = right
-    if fit.source_points is None or fit.target_points is None or not len(fit.source_points):
-        return panel
     chosen = np.unique(np.linspace(0, len(fit.source_points) - 1, _MOST_LINES).round().astype(int))
     colours = cv2.applyColorMap(np.linspace(20, 235, len(chosen)).astype(np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0]
     for p, q, colour in zip(fit.source_points[chosen], fit.target_points[chosen], colours, strict=True):

@@ -6,7 +6,7 @@ Paper: homography by SIFT and RANSAC, checked by hand; it gives no thresholds. O
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -19,7 +19,6 @@ from calibration.transfer.homography import (
     compose,
     field_corners,
     map_points,
-    normalised,
     polygon_area,
     shape_of,
 )
@@ -89,8 +88,8 @@ class Fit:
     cover: float = 0.0
     overlap: float = 0.0
     likeness: float = float("nan")
-    source_points: Float64 | None = None
-    target_points: Float64 | None = None
+    source_points: Float64 = field(default_factory=lambda: np.zeros((0, 2)))
+    target_points: Float64 = field(default_factory=lambda: np.zeros((0, 2)))
     via: tuple[str, ...] = ()
 
     @property
@@ -110,6 +109,21 @@ class Criterion:
     asked: str = ""
     met: bool | None = None
     reason: str = ""
+
+
+_TESTS = (
+    ("side_ratio", "unequal sides", ".3f", "the field is stretched: its sides grow unequally by {:.2f} (at most {:g})"),
+    ("perspective", "tilt", ".3f", "the map tilts the field by {:.2f} (at most {:g}); film is flat"),
+    ("overlap", "common field", ".0%", "the fields share {:.0%} of the smaller one (at least {:.0%})"),
+    (
+        "cover",
+        "spanned by matches",
+        ".0%",
+        "matches that agree span {:.0%} of what both fields show (at least {:.0%}); the rest is a guess",
+    ),
+    ("likeness", "likeness", ".2f", "laid on each other the pictures are not alike: correlation {:.2f} (at least {:g})"),
+)
+"""Fields of Fit or Shape that have a limit of the same name: each one's name on the page, its format there, and the refusal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,29 +151,28 @@ def fit(source: Features, target: Features, limits: Limits = LIMITS) -> Fit:
     matches = _places(p, q)
     if matches < max(4, limits.few_inliers):
         return Fit(None, matches, 0)
-    h, inside = _homography(p, q, limits.band_px, limits)
-    model, agreeing = HOMOGRAPHY, _places(p[inside], q[inside])
-    if h is not None and agreeing >= limits.few_inliers and shape_of(h, source.size).scale < LOW_POWER_SCALE:
-        h, inside = _homography(p, q, limits.band_low_power_px, limits)
-        agreeing = _places(p[inside], q[inside])
-    if limits.few_inliers <= agreeing < limits.min_inliers:
-        h, inside = _similarity(p, q, limits)
-        model, agreeing = SIMILARITY, _places(p[inside], q[inside])
-    if h is None or agreeing < limits.few_inliers:
-        return Fit(None, matches, agreeing, model)
-    return measured(source, target, h, Fit(h, matches, agreeing, model, source_points=p[inside], target_points=q[inside]))
+    found = _estimated(p, q, HOMOGRAPHY, limits.band_px, limits)
+    if found.h is not None and found.inliers >= limits.few_inliers and shape_of(found.h, source.size).scale < LOW_POWER_SCALE:
+        found = _estimated(p, q, HOMOGRAPHY, limits.band_low_power_px, limits)
+    if limits.few_inliers <= found.inliers < limits.min_inliers:
+        found = _estimated(p, q, SIMILARITY, limits.band_px, limits)
+    if found.h is None or found.inliers < limits.few_inliers:
+        return Fit(None, matches, found.inliers, found.model)
+    return _measured(source, target, replace(found, matches=matches))
 
 
-def measured(source: Features, target: Features, h: Float64, found: Fit) -> Fit:
-    """`found` with what the map `h` does to the field and how well the two pictures agree under it."""
+def _measured(source: Features, target: Features, found: Fit) -> Fit:
+    """`found` with what its map does to the field and how well the two pictures agree under it."""
+    h = found.h
+    assert h is not None
     shape = shape_of(h, source.size)
     residual, cover, overlap, likeness = found.residual_px, found.cover, 0.0, float("nan")
     if shape.convex:
-        common = clip_polygon(map_points(h, field_corners(source.size)), field_corners(target.size))
-        common_px2 = polygon_area(common)
-        whole_px2 = min(polygon_area(map_points(h, field_corners(source.size))), float(target.size[0] * target.size[1]))
+        seen = map_points(h, field_corners(source.size))
+        common_px2 = polygon_area(clip_polygon(seen, field_corners(target.size)))
+        whole_px2 = min(polygon_area(seen), float(target.size[0] * target.size[1]))
         overlap = common_px2 / whole_px2 if whole_px2 > 0 else 0.0
-        if found.source_points is not None and found.target_points is not None and len(found.source_points):
+        if len(found.source_points):
             misfit = map_points(h, found.source_points) - found.target_points
             residual = float(np.sqrt((misfit**2).sum(axis=1).mean()))
             hull = cv2.convexHull(found.target_points.astype(np.float32)).reshape(-1, 2)
@@ -217,39 +230,12 @@ def criteria(found: Fit, expected: Expected, limits: Limits = LIMITS) -> list[Cr
         Criterion("turn", f"{round(turn, 1) + 0.0:.1f}°", turn_asked, turn_met, turned),  # no minus zero
         Criterion("scale", f"{shape.scale:.3f}", scale_asked, scale_met, resized),
     ]
-    for name, value, form, bound, limit, words in (
-        (
-            "unequal sides",
-            shape.side_ratio,
-            ".3f",
-            "≤",
-            limits.side_ratio,
-            "the field is stretched: its sides grow unequally by {:.2f} ({})",
-        ),
-        ("tilt", shape.perspective, ".3f", "≤", limits.perspective, "the map tilts the field by {:.2f} ({}); film is flat"),
-        ("common field", found.overlap, ".0%", "≥", limits.overlap, "the fields share {:.0%} of the smaller one ({})"),
-        (
-            "spanned by matches",
-            found.cover,
-            ".0%",
-            "≥",
-            limits.cover,
-            "matches that agree span {:.0%} of what both fields show ({}); the rest is a guess",
-        ),
-        (
-            "likeness",
-            found.likeness,
-            ".2f",
-            "≥",
-            limits.likeness,
-            "laid on each other the pictures are not alike: correlation {:.2f} ({})",
-        ),
-    ):
-        asked = format(limit, ".0%" if form == ".0%" else "g")
-        reason = words.format(value, f"at {'most' if bound == '≤' else 'least'} {asked}")
-        rows.append(
-            Criterion(name, format(value, form), f"{bound} {asked}", value <= limit if bound == "≤" else value >= limit, reason)
-        )
+    measured = vars(found) | vars(shape)
+    for key, name, form, words in _TESTS:
+        value, limit, at_least = measured[key], getattr(limits, key), "at least" in words
+        asked = f"{'≥' if at_least else '≤'} {format(limit, '.0%' if form == '.0%' else 'g')}"
+        met = bool(value >= limit if at_least else value <= limit)
+        rows.append(Criterion(name, format(value, form), asked, met, words.format(value, limit)))
     return rows
 
 
@@ -266,9 +252,9 @@ def chain(source: Features, target: Features, links: Sequence[Registration], nam
     for link in links:
         scale = link.fit.shape.scale if link.fit.shape else 1.0
         misfit = float(np.hypot(misfit * scale, link.fit.residual_px))
-    h = compose(maps)
-    whole = Fit(h, weakest.matches, weakest.inliers, weakest.model, misfit, cover=min(link.fit.cover for link in links))
-    return replace(measured(source, target, h, whole), via=tuple(names))
+    cover = min(link.fit.cover for link in links)
+    whole = Fit(compose(maps), weakest.matches, weakest.inliers, weakest.model, misfit, cover=cover, via=tuple(names))
+    return _measured(source, target, whole)
 
 
 def nominal_scale(registrations: Iterable[Registration], fewest: int = 3) -> float | None:
@@ -277,25 +263,20 @@ def nominal_scale(registrations: Iterable[Registration], fewest: int = 3) -> flo
     return float(np.median(scales)) if len(scales) >= fewest else None
 
 
-def _homography(p: Float64, q: Float64, band_px: float, limits: Limits) -> tuple[Float64 | None, np.ndarray]:
-    h, mask = cv2.findHomography(p, q, cv2.RANSAC, band_px, maxIters=limits.iterations, confidence=limits.confidence)
-    return _checked(h, mask, len(p))
-
-
-def _similarity(p: Float64, q: Float64, limits: Limits) -> tuple[Float64 | None, np.ndarray]:
-    h, mask = cv2.estimateAffinePartial2D(
-        p, q, method=cv2.RANSAC, ransacReprojThreshold=limits.band_px, maxIters=limits.iterations, confidence=limits.confidence
-    )
-    return _checked(None if h is None else np.vstack([h, [0, 0, 1]]), mask, len(p))
-
-
-def _checked(h: np.ndarray | None, mask: np.ndarray | None, n: int) -> tuple[Float64 | None, np.ndarray]:
-    if h is None or mask is None:
-        return None, np.zeros(n, bool)
-    try:
-        return normalised(np.asarray(h, np.float64)), mask.ravel().astype(bool)
-    except ValueError:
-        return None, np.zeros(n, bool)
+def _estimated(p: Float64, q: Float64, model: str, band_px: float, limits: Limits) -> Fit:
+    """The map by which most of the points (N, 2) agree, found by RANSAC, and those that do."""
+    if model == HOMOGRAPHY:
+        h, mask = cv2.findHomography(p, q, cv2.RANSAC, band_px, maxIters=limits.iterations, confidence=limits.confidence)
+    else:
+        h, mask = cv2.estimateAffinePartial2D(
+            p, q, method=cv2.RANSAC, ransacReprojThreshold=band_px, maxIters=limits.iterations, confidence=limits.confidence
+        )
+        h = None if h is None else np.vstack([h, [0, 0, 1]])
+    if h is None or not np.isfinite(h).all() or abs(h[2, 2]) < 1e-12:
+        return Fit(None, len(p), 0, model)
+    inside = mask.ravel().astype(bool)
+    p, q = p[inside], q[inside]
+    return Fit(np.asarray(h / h[2, 2], np.float64), len(inside), _places(p, q), model, source_points=p, target_points=q)
 
 
 def _places(p: Float64, q: Float64) -> int:

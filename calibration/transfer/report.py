@@ -129,7 +129,7 @@ def _panels(
     caption = "target, its carried labels, the source's field" if one is not None else "target and the source's field as fitted"
     save("target", draw.labels_panel(target, marks, outline, ignored), caption)
     save("laid", draw.laid_panel(source, target, found.h), "the source laid on the target, in every other square")
-    if found.source_points is not None:
+    if len(found.source_points):
         n = len(np.unique(np.round(found.source_points), axis=0))
         save("matches", draw.matches_panel(source, target, found), f"matches that agree, at most 60 of {n} drawn", wide=True)
     return panels
