@@ -23,8 +23,8 @@ from device.errors import CameraError, CameraLostError, EndOfSourceError
 from device.settings.config import ReplayCamera as ReplaySection
 from engines.detections import Image
 from engines.files import printable
-from engines.picture_header import PictureHeader
-from engines.pictures import NOT_READ, PICTURE_SUFFIXES, FolderListing, PictureError, list_folder, read_picture, statement
+from engines.picture_header import PictureError, PictureHeader
+from engines.pictures import NOT_READ, PICTURE_SUFFIXES, FolderListing, list_folder, read_picture, statement
 
 log = logging.getLogger(__name__)
 

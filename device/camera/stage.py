@@ -94,10 +94,6 @@ class StagePath:
         """Length of the path, or of one round where it loops."""
         return int(self._starts[-1])
 
-    def field_frames(self, field: int) -> range:
-        """The frame numbers at which the stage rests on `field` (in the first round)."""
-        return range(int(self._starts[field]), int(self._starts[field]) + int(self._dwell[field]))
-
     def at(self, frame: int) -> Moment:
         """The stage at a frame number from 0; IndexError after the end of a path that does not loop."""
         if frame < 0 or (frame >= self.frames and not self._loop):

@@ -39,7 +39,7 @@ class SlideRecord:
         clock: Clock,
         sent: Callable[[], None],
     ) -> None:
-        self._store, self._journal, self._clock, self._sent = store, journal, clock, sent
+        self._store, self.journal, self._clock, self._sent = store, journal, clock, sent
         self._config, self._profile, self._provenance = config, profile, provenance
         self._topic = Topics(config.device.id, config.broker.topic_root).summary
 
@@ -50,15 +50,15 @@ class SlideRecord:
     def started(self, slide: Slide, width_px: int) -> None:
         """A slide was opened; frames are `width_px` wide."""
         provenance = self._provenance_of(slide, width_px)
-        self._journal.add(f"slide {slide.slide_id}", lambda: self._store.start_slide(slide, provenance))
+        self.journal.add(f"slide {slide.slide_id}", lambda: self._store.start_slide(slide, provenance))
 
     def counted(self, slide: Slide, field: Field) -> None:
         """A field was counted, or a sharper frame took its place."""
-        self._journal.add(f"field {field.index} of {slide.slide_id}", lambda: self._store.put_field(slide.slide_id, field))
+        self.journal.add(f"field {field.index} of {slide.slide_id}", lambda: self._store.put_field(slide.slide_id, field))
 
     def undone(self, slide: Slide, field: Field) -> None:
         """A field was taken back; it stays in the record, marked."""
-        self._journal.add(f"undo of field {field.index}", lambda: self._store.undo_field(slide.slide_id, field.index))
+        self.journal.add(f"undo of field {field.index}", lambda: self._store.undo_field(slide.slide_id, field.index))
 
     def closed(self, slide: Slide, width_px: int) -> None:
         """The slide was finished or aborted: its state and the summary's outbox row are one transaction."""
@@ -68,7 +68,7 @@ class SlideRecord:
             self._store.close_slide(slide, message)
             self._sent()
 
-        self._journal.add(f"end of {slide.slide_id}", close)
+        self.journal.add(f"end of {slide.slide_id}", close)
 
     def close_left_open(self) -> None:
         """Close slides that a crash or power cut left open as aborted; their summaries name the model that counted them."""
@@ -89,7 +89,3 @@ class SlideRecord:
         target_cells = self._config.slide.target_cells
         summary = build_summary(slide, provenance, message_id=message_id, target_cells=target_cells)
         return OutboxMessage(str(message_id), self._topic, summary.to_bytes(), self._clock.now())
-
-    @property
-    def journal(self) -> Journal:
-        return self._journal

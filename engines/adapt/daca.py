@@ -34,18 +34,12 @@ def surest(found: Found, hw: tuple[int, int], unsure: Found = NOTHING) -> Quadra
     return None if best is None else CORNERS[best]
 
 
-def cut(found: Found, corner: Quadrant, hw: tuple[int, int], published: bool = False) -> Found:
-    """The boxes whose centre lies in `corner`, cut to it, in px from its corner.
-
-    published: with the program's rounding, which the reference numbers were made with: a box that leaves the quadrant towards the
-    middle line gets a centre and sides in whole pixels, one that leaves at the far side is shrunk about its centre.
-    """
+def cut(found: Found, corner: Quadrant, hw: tuple[int, int]) -> Found:
+    """The boxes whose centre lies in `corner`, cut to it, in px from its corner."""
     rows, columns = corner.slices(hw)
     kept = found.select(_inside(found, corner, hw))
     start = np.array([columns.start, rows.start], np.float64)
     size = np.array([columns.stop, rows.stop], np.float64) - start
-    if published:
-        return Found(_published_boxes(kept.boxes, start, size), kept.classes, kept.scores)
     return Found((kept.boxes - np.tile(start, 2)).clip(0, np.tile(size, 2)), kept.classes, kept.scores)
 
 
@@ -55,18 +49,6 @@ def _inside(found: Found, corner: Quadrant, hw: tuple[int, int]) -> NDArray[np.b
     middle_y, middle_x = hw[0] / 2, hw[1] / 2
     inside: NDArray[np.bool_] = (x > middle_x if corner.right else x < middle_x) & (y < middle_y if corner.top else y > middle_y)
     return inside
-
-
-def _published_boxes(boxes: Float64, start: Float64, size: Float64) -> Float64:
-    low, high = boxes[:, :2], boxes[:, 2:]
-    inner_low = (low < start) & (start > 0)
-    inner_high = (high > start + size) & (start == 0)
-    clipped = inner_low | inner_high
-    new_low, new_high = np.where(inner_low, start, low), np.where(inner_high, start + size, high)
-    centre = np.where(clipped, np.floor((new_low + new_high) / 2), (low + high) / 2) - start
-    side = np.where(clipped, np.floor(new_high - new_low), high - low)
-    side = np.minimum(side, 2 * np.minimum(centre, size - centre))
-    return np.concatenate([centre - side / 2, centre + side / 2], axis=1)
 
 
 def augmented(rng: np.random.Generator, tile: Image, found: Found) -> tuple[Image, Found]:

@@ -6,7 +6,7 @@ The loop, its schedule, checkpoints and resume are those of `engines.training.lo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from engines.errors import EnginesError
 from engines.network import AttriDet
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from engines.training.dataset import Batch, Item, TrainingSet, collate
-from engines.training.loop import Judge, Progress, Run, Trainer
+from engines.training.loop import Run, Trainer
 
 Method = Literal["source-only", "confmix", "daca"]
 METHODS: tuple[Method, ...] = ("source-only", "confmix", "daca")
@@ -147,14 +147,8 @@ class AdaptTrainer(Trainer):
     def _settings(self) -> dict[str, Any]:
         return {**super()._settings(), "adaptation": asdict(self.adaptation)}
 
-    def fit(
-        self,
-        report: Callable[[Progress], None] = lambda _: None,
-        judge: Judge | None = None,
-        after_epoch: Callable[[Mapping[str, float]], None] = lambda _: None,
-    ) -> float:
-        """As `Trainer.fit`; also raises NotTaughtError at the end of a run in which the target hardly taught."""
-        best = super().fit(report, judge, after_epoch)
+    def conclude(self) -> None:
+        """Raises NotTaughtError where the target hardly taught."""
         rows = [row for row in self.history if "target_steps" in row]
         steps, taught = len(rows) * self.batches, int(sum(row["target_steps"] for row in rows))
         if taught < LEAST_TAUGHT * steps:
@@ -165,7 +159,6 @@ class AdaptTrainer(Trainer):
                 f"{what} passed {self.confidence:g}: this run learnt {alone}. Lower --confidence, or start from a network that "
                 f"finds cells on the target (attridet evaluate shows it); {self.run.folder}/last.pt is kept"
             )
-        return best
 
     @property
     def confidence(self) -> float:

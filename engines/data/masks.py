@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,10 +11,18 @@ Box = tuple[float, float, float, float]
 
 
 def segmentation_box(segmentation: Any) -> Box | None:
-    """The box around a segmentation; None where there is none or nothing in it. Raises ValueError, TypeError or KeyError."""
-    if isinstance(segmentation, dict):
-        return _mask_box(segmentation)
-    outlines = segmentation if segmentation and isinstance(segmentation[0], list) else [segmentation or []]
+    """The box around a segmentation; None where there is none or nothing in it. Raises ValueError for what is no segmentation."""
+    try:
+        box = _mask_box(segmentation) if isinstance(segmentation, dict) else _outline_box(segmentation or [])
+    except (KeyError, TypeError, IndexError, ZeroDivisionError, OverflowError) as error:
+        raise ValueError(f"no outline and no mask: {error}") from error
+    if box is not None and not all(map(math.isfinite, box)):
+        raise ValueError("an outline that is not finite")
+    return box
+
+
+def _outline_box(segmentation: list[Any]) -> Box | None:
+    outlines = segmentation if segmentation and isinstance(segmentation[0], list) else [segmentation]
     xs, ys = ([float(v) for outline in outlines for v in outline[start::2]] for start in (0, 1))
     return (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)) if xs and ys else None
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
+from engines.data.coco import write_json
 from engines.data.faults import Place
 from engines.data.labels import CellLabel, Picture, PictureLabels
 from engines.data.vocabulary import NOT_APPLICABLE
-from engines.data.writing import write_json, write_txt
+from engines.data.writing import write_txt
 from engines.errors import DataError
 from engines.files import atomic_folder
 from engines.film.labels import labels, require_drawable
@@ -96,11 +98,12 @@ def write_dataset(
                 jobs.append(_Job(str(folder), split, film_seed, case, camera, objective, size_px, count, zoom, squeezed, taxonomy))
         done, total = 0, fields_train + fields_val
         written: dict[str, list[Picture]] = {"train": [], "val": []}
-        for job, pictures in _run(jobs, workers):
-            written[job.split].extend(pictures)
-            done += len(pictures)
-            if progress is not None:
-                progress(done, total)
+        with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+            for job, pictures in zip(jobs, (pool.map if pool else map)(_write_film, jobs), strict=True):
+                written[job.split].extend(pictures)
+                done += len(pictures)
+                if progress is not None:
+                    progress(done, total)
         for split, rendered in written.items():
             ordered = sorted(rendered, key=lambda picture: picture.path.name)
             write_json(folder, split, ordered, taxonomy, {"info": _INFO})
@@ -112,22 +115,11 @@ def _check(domains: Sequence[str], objectives: Sequence[int], cases: Sequence[st
     for case in cases:
         if case not in CASES:
             raise DataError(f"no case {case!r} of rendered film; cases are {', '.join(CASES)}")
-    for domain in domains:
-        for objective in objectives:
-            try:
-                Microscope(domain.partition("_")[0], domain.partition("_")[2] or "C1", objective)
-            except ValueError as error:
-                raise DataError(f"rendered film: {error}") from None
-
-
-def _run(jobs: list[_Job], workers: int) -> Any:
-    """Each job with its fields, in the order of the jobs."""
-    if workers <= 1:
-        for job in jobs:
-            yield job, _write_film(job)
-        return
-    with ProcessPoolExecutor(max_workers=workers) as pool:
-        yield from zip(jobs, pool.map(_write_film, jobs), strict=True)
+    for domain, objective in product(domains, objectives):
+        try:
+            Microscope(domain.partition("_")[0], domain.partition("_")[2] or "C1", objective)
+        except ValueError as error:
+            raise DataError(f"rendered film: {error}") from None
 
 
 def _write_film(job: _Job) -> list[Picture]:
@@ -135,8 +127,7 @@ def _write_film(job: _Job) -> list[Picture]:
     cv2.setNumThreads(1)
     rng = rng_of(job.film_seed, 502)
     domain, camera = job.domain.split("_")
-    low, high = job.zoom
-    low = low if job.objective == 100 else max(low, 0.8)
+    low, high = job.zoom if job.objective == 100 else (max(job.zoom[0], 0.8), job.zoom[1])
     zoom = float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
     scope = Microscope(domain, camera, job.objective, unit=int(rng.integers(1, 10_000)), width_px=round(1920 * zoom))
     width, height = job.size_px
@@ -153,14 +144,11 @@ def _write_film(job: _Job) -> list[Picture]:
         if taken != job.size_px:
             image = np.asarray(cv2.resize(image, job.size_px, interpolation=cv2.INTER_AREA), dtype=np.uint8)
             truth.boxes_px[:, ::2] *= width / taken[0]
-        dx = job.case.upper()
         number = "1000" if job.objective == 100 else f"{k + 1}_{job.objective}0"
-        name = f"{job.film_seed}_{k + 1}_{number}_{dx}.jpg"
-        path = Path(job.root) / "Images" / job.split / name
+        path = Path(job.root) / "Images" / job.split / f"{job.film_seed}_{k + 1}_{number}_{job.case.upper()}.jpg"
         if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 92]):
             raise DataError(f"{path}: cannot be written; check the disk and the rights of the folder")
-        keep = truth.visible >= MIN_VISIBLE
-        truth = FieldTruth(*(getattr(truth, f)[keep] for f in ("cell_ids", "boxes_px", "classes", "attributes", "visible")))
+        truth = FieldTruth(*(numbers[truth.visible >= MIN_VISIBLE] for numbers in vars(truth).values()))
         out.append(_labelled(path, truth, job.size_px, job.taxonomy))
     return out
 

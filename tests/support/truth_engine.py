@@ -24,6 +24,12 @@ from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 _REMEMBERED = 64  # frames whose truth is kept for whoever asks by the picture
 
 
+def field_frames(path: StagePath, field: int) -> range:
+    """The frame numbers at which the stage rests on `field` (in the first round)."""
+    numbers = [number for number in range(path.frames) if path.at(number).field == field]
+    return range(numbers[0], numbers[-1] + 1)
+
+
 class TruthfulSimulator(SimulatorCamera):
     """The simulated camera that also says what it showed. `truth_of_picture` may be asked from another thread."""
 
@@ -61,7 +67,7 @@ class TruthfulSimulator(SimulatorCamera):
 
         At the last resting frame of each; the vibration of the others changes no cell's belonging (see `stage.plan_fields`).
         """
-        return tuple(self.truth(self.path.field_frames(field)[-1]) for field in range(self._section.fields))
+        return tuple(self.truth(field_frames(self.path, field)[-1]) for field in range(self._section.fields))
 
 
 def field_truth(film: Film, scope: Microscope, corner_px: tuple[int, int], size_px: tuple[int, int]) -> FieldTruth:

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from truth_engine import TruthEngine, TruthfulSimulator, as_detections
+from truth_engine import TruthEngine, TruthfulSimulator, as_detections, field_frames
 
 from device.camera.base import CameraState, Frame
 from device.camera.capture import Capture
@@ -75,7 +75,7 @@ def test_moving_frames_differ_far_more_than_resting_ones(shown: tuple[TruthfulSi
     small = [cv2.blur(f.image, (5, 5)).astype(float) for f in frames]
     change = [np.abs(b - a).mean() for a, b in pairwise(small)]
     path = camera.path
-    at_rest = [change[n] for i in range(3) for n in path.field_frames(i)[6:-1]]
+    at_rest = [change[n] for i in range(3) for n in field_frames(path, i)[6:-1]]
     moving = [change[n] for n in range(1, path.frames - 2) if path.at(n).field is None and path.at(n + 1).field is None]
     assert max(at_rest) * 2 < min(moving)
 
@@ -83,7 +83,7 @@ def test_moving_frames_differ_far_more_than_resting_ones(shown: tuple[TruthfulSi
 def test_focus_rises_as_the_field_is_focused(shown: tuple[TruthfulSimulator, list[Frame]]) -> None:
     camera, frames = shown
     for index in range(3):
-        numbers = camera.path.field_frames(index)
+        numbers = field_frames(camera.path, index)
         sharpness = [float(cv2.Laplacian(cv2.GaussianBlur(frames[n].image, (5, 5), 1.2), cv2.CV_64F).var()) for n in numbers]
         assert sharpness[0] < 0.7 * sharpness[-1]
 
@@ -104,7 +104,7 @@ def test_truth_lies_on_dark_cells(shown: tuple[TruthfulSimulator, list[Frame]]) 
     camera, frames = shown
     checked = 0
     for index in range(3):
-        number = camera.path.field_frames(index)[-1]
+        number = field_frames(camera.path, index)[-1]
         truth = camera.truth(number)
         image = frames[number].image
         background = np.median(image[..., 1])

@@ -6,7 +6,7 @@ from math import ceil
 
 import numpy as np
 import pytest
-from truth_engine import field_truth
+from truth_engine import field_frames, field_truth
 
 from device.camera.stage import COUNTED_SHARE, StagePath, film_size_um, plan_fields
 from engines.film import Film, Microscope
@@ -30,7 +30,7 @@ def test_no_cell_is_in_two_fields_and_belonging_is_beyond_doubt(case: str, objec
     seen: set[int] = set()
     doubts = []
     for index in range(count):
-        at_rest = [path.at(n) for n in path.field_frames(index)]
+        at_rest = [path.at(n) for n in field_frames(path, index)]
         assert {moment.field for moment in at_rest} == {index}
         members = [set(field_truth(film, scope, m.corner_px, FULL).cell_ids.tolist()) for m in at_rest]
         assert all(m == members[0] for m in members), "the bench's vibration changes no cell's belonging"
@@ -48,7 +48,7 @@ def test_a_demonstration_of_24_fields_at_ten_frames_a_second_takes_about_forty_s
     _, _, path = _path(24)
     assert 34.0 < path.frames / 10.0 < 46.0
     for index in range(24):
-        assert 8 <= len(path.field_frames(index)) <= 14
+        assert 8 <= len(field_frames(path, index)) <= 14
     moving = [n for n in range(path.frames) if path.at(n).field is None]
     assert 23 * 4 <= len(moving) <= 23 * 6
 
@@ -57,7 +57,7 @@ def test_each_field_is_reached_out_of_focus_and_then_sharp_for_most_of_its_frame
     for objective in (100, 40):
         _, scope, path = _path(6, objective)
         for index in range(6):
-            blur = [scope.blur_px(path.at(n).defocus_um) - scope.blur_px(0.0) for n in path.field_frames(index)]
+            blur = [scope.blur_px(path.at(n).defocus_um) - scope.blur_px(0.0) for n in field_frames(path, index)]
             assert blur[0] > 3.0
             assert blur[0] > blur[1]
             assert sum(b < 0.05 for b in blur) >= 5
@@ -67,7 +67,7 @@ def test_each_field_is_reached_out_of_focus_and_then_sharp_for_most_of_its_frame
 def test_between_fields_the_stage_moves_smeared_and_never_backwards() -> None:
     _, _, path = _path(6)
     for index in range(5):
-        start, end = path.field_frames(index)[-1], path.field_frames(index + 1).start
+        start, end = field_frames(path, index)[-1], field_frames(path, index + 1).start
         ways = np.array([path.at(n).corner_px for n in range(start, end + 1)], float)
         towards = ways[-1] - ways[0]
         progress = (ways - ways[0]) @ towards / (towards @ towards)
@@ -78,7 +78,7 @@ def test_between_fields_the_stage_moves_smeared_and_never_backwards() -> None:
 def test_at_rest_the_picture_trembles_by_a_pixel_or_two() -> None:
     _, _, path = _path(6)
     for index in range(6):
-        corners = np.array([path.at(n).corner_px for n in path.field_frames(index)])
+        corners = np.array([path.at(n).corner_px for n in field_frames(path, index)])
         spread = corners.max(axis=0) - corners.min(axis=0)
         assert 1 <= spread.max() <= 4
 
@@ -104,7 +104,7 @@ def test_the_path_ends_or_goes_round() -> None:
 def test_a_serpentine_never_crosses_the_film_without_need() -> None:
     film, scope, path = _path(24)
     p = scope.um_per_px
-    places = np.array([path.at(path.field_frames(i)[-1]).corner_px for i in range(24)], float) * p
+    places = np.array([path.at(field_frames(path, i)[-1]).corner_px for i in range(24)], float) * p
     steps = np.abs(np.diff(places, axis=0)).sum(axis=1)
     assert steps.max() < FULL[0] * p + 61.0 + 2 * 16.0 + 1.0
     assert (places > 100).all() and (places[:, 0] < film.size_um[0]).all() and (places[:, 1] < film.size_um[1]).all()

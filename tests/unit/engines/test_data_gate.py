@@ -323,6 +323,32 @@ def test_ids_that_are_no_numbers_and_numbers_in_quotes(tmp_path: Path) -> None:
         changed(tmp_path, lambda d: d["images"][0].update(height="48.5"))
 
 
+ODD: list[tuple[str, str, Any]] = [
+    ("images", "id", [1]),
+    ("images", "id", {"a": 1}),
+    ("images", "file_name", None),
+    ("images", "ignore_regions", [3]),
+    ("images", "ignore_regions", [{"counts": [1], "size": ["a", 2]}]),
+    ("annotations", "bbox", {"a": 1}),
+    ("annotations", "image_id", [[1]]),
+    ("categories", "id", float("inf")),
+]
+
+
+@pytest.mark.parametrize(("part", "key", "value"), ODD, ids=[f"{part}-{key}-{value}" for part, key, value in ODD])
+def test_what_no_program_should_write_is_refused_with_its_line(tmp_path: Path, part: str, key: str, value: Any) -> None:
+    with pytest.raises(DataError, match=r"val\.json:\d+:1: "):
+        changed(tmp_path, lambda d: d[part][0].update({key: value}))
+
+
+@pytest.mark.parametrize(
+    "segmentation", ["zz", {"counts": "zz"}, {"counts": [5, 3, 1], "size": [0, 0]}, [[float("nan")] * 6], [[1, "x"]]]
+)
+def test_what_is_no_segmentation(segmentation: Any) -> None:
+    with pytest.raises(ValueError, match=r"outline|could not convert"):
+        segmentation_box(segmentation)
+
+
 def test_numbers_of_another_order_are_one_diagnosis(tmp_path: Path) -> None:
     root = write_subset(tmp_path, {"val": FIELDS}, txt=0)
     moved = {name: [Cell((c.code + 3) % 14, c.box, c.values) for c in cells] for name, cells in FIELDS.items()}
