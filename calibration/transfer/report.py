@@ -40,7 +40,7 @@ def write_report(
     taxonomy: Taxonomy,
     outcomes: Sequence[PairOutcome],
     labelled: Sequence[Labelled],
-    done: Callable[[], None],
+    progress: Callable[[int, int], None],
 ) -> None:
     """Draw the pairs, those with a map first, at most `most`, and write the page.
 
@@ -53,7 +53,7 @@ def write_report(
     for number, outcome in enumerate(sorted(outcomes, key=lambda o: o.registration.fit.h is None), start=1):
         one = by_target[outcome.target.path] if outcome.carried is not None else None
         pairs.append(_pair(outcome, one, taxonomy, folder if number <= most else None, number))
-        done()
+        progress(number, len(outcomes))
     content = {"pairs": pairs, "without_pictures": max(0, len(outcomes) - most), **about}
     write_result(folder / PAGE, page_template(Path(__file__).with_name(TEMPLATE)).render(content))
 

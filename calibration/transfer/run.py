@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from itertools import count
 from typing import Any
 
 from calibration.transfer.output import gather, write_labels, write_tables
@@ -51,14 +50,13 @@ def transfer_labels(request: TransferRequest, reporter: Reporter = SILENT) -> Tr
     between = read_side(request.via, taxonomy=taxonomy, reporter=reporter) if request.via is not None else []
     pairing = _pairing(request, sources, targets)
     work = Transfer(request, taxonomy)
-    pairs = len(pairing.pairs)
     # The folder first: a name that is taken must not be found out after the work.
     with atomic_folder(request.out) as folder:
-        judged, scale = work.register(pairing.pairs, between, _counting(reporter, "registering", pairs))
-        outcomes, carried = [], _counting(reporter, "carrying labels", pairs)
+        judged, scale = work.register(pairing.pairs, between, reporter.counter("registering"))
+        outcomes = []
         for (source, target), registration in zip(pairing.pairs, judged, strict=True):
             outcomes.append(work.carry(source, target, registration))
-            carried()
+            reporter.progress("carrying labels", len(outcomes), len(judged))
         now = datetime.now(timezone.utc).replace(microsecond=0)
         labelled = gather(outcomes)
         about = _about(request, scale, now)
@@ -66,14 +64,8 @@ def transfer_labels(request: TransferRequest, reporter: Reporter = SILENT) -> Tr
         write_tables(folder, outcomes, pairing.alone)
         note = _scale_note(request, scale, outcomes)
         said = {"source": about["from"], "target": about["to"], "written_at": now, "scale": note, "alone": pairing.alone}
-        write_report(folder, said, request.pictures, taxonomy, outcomes, labelled, _counting(reporter, "drawing", pairs))
+        write_report(folder, said, request.pictures, taxonomy, outcomes, labelled, reporter.counter("drawing"))
     return TransferResult(tuple(outcomes), pairing, sum(len(one.merged) for one in labelled), len(labelled), note)
-
-
-def _counting(reporter: Reporter, task: str, total: int) -> Callable[[], None]:
-    """What is called after each of `total` steps of a task."""
-    steps = count(1)
-    return lambda: reporter.progress(task, next(steps), total)
 
 
 def _pairing(request: TransferRequest, sources: list[SidePicture], targets: list[SidePicture]) -> Pairing:

@@ -51,9 +51,9 @@ class Transfer:
         self._checked: Callable[[SidePicture], LabelCheck] = lru_cache(None)(self._check)
 
     def register(
-        self, pairs: Sequence[tuple[SidePicture, SidePicture]], between: Sequence[SidePicture], done: Callable[[], None]
+        self, pairs: Sequence[tuple[SidePicture, SidePicture]], between: Sequence[SidePicture], progress: Callable[[int, int], None]
     ) -> tuple[list[Registration], float | None]:
-        """A judgement for each pair, and the nominal scale by which it was judged; `done` is called after each.
+        """A judgement for each pair, and the nominal scale by which it was judged; `progress` after each fit.
 
         Unless given, that scale is the median of the pairs that pass without it. `between` are pictures by way of which refused pairs
         are tried again, those of the same patient and field first of all and only.
@@ -61,7 +61,7 @@ class Transfer:
         fits = []
         for source, target in pairs:
             fits.append(reg.fit(self._features(source.path), self._features(target.path)))
-            done()
+            progress(len(fits), len(pairs))
         blind = Expected(self._request.scale, self._request.rotation_deg)
         scale = blind.scale or reg.nominal_scale(reg.judge(f, blind) for f in fits)
         judged = [reg.judge(f, replace(blind, scale=scale)) for f in fits]
