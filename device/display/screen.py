@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from typing_extensions import Self
@@ -84,14 +83,13 @@ class Screen:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def show(self, view: ScreenView) -> None:
         """Draw `view` if the last picture is old enough and the window has taken it; raises DisplayError when the window went away."""
         self._pending = view
-        alive = self._listen()
-        if not alive:
+        if not self._listen():
             raise self._gone("the window went away")
         self._draw_pending()
 
@@ -104,8 +102,8 @@ class Screen:
         return asked
 
     def _start(self, environment: dict[str, str]) -> None:
-        slot_bytes = self._section.width_px * self._section.height_px * 3
         section = self._section
+        slot_bytes = section.width_px * section.height_px * 3
         descriptor = _shared_memory(slot_bytes * _SLOTS)
         try:
             self._map = mmap.mmap(descriptor, slot_bytes * _SLOTS)
