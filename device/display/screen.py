@@ -190,18 +190,15 @@ class Screen:
                 self._wishes.append(Command.QUIT)
 
     def _press(self, name: str) -> None:
-        if name in _COMMANDS:
-            self._wishes.append(_COMMANDS[name])
+        wish = _COMMANDS.get(name)
+        if name in ("Q", "ESCAPE"):
+            if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
+                self._quit_asked_s = self._now()
+                return
+            wish = Command.QUIT
+        if wish is not None:
+            self._wishes.append(wish)
             self._quit_asked_s = float("-inf")  # whoever goes on working has thought better of it
-            return
-        if name not in ("Q", "ESCAPE"):
-            return
-        now = self._now()
-        if now - self._quit_asked_s <= QUIT_AGAIN_S:
-            self._wishes.append(Command.QUIT)
-            self._quit_asked_s = float("-inf")
-        else:
-            self._quit_asked_s = now
 
     def _note(self, said: bytes) -> None:
         """Keep and log what Qt complains of."""
