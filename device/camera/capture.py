@@ -11,7 +11,6 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from types import TracebackType
 
 from typing_extensions import Self
 
@@ -117,7 +116,7 @@ class Capture:
                 raise self._first_error
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
