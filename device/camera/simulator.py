@@ -5,7 +5,6 @@ For demonstration and tests; the name says so wherever it is shown. What is meas
 
 from __future__ import annotations
 
-
 from functools import cached_property
 
 import cv2

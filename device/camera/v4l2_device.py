@@ -137,7 +137,7 @@ def _pixel_formats(descriptor: int) -> Iterator[int]:
 
 def _sizes(descriptor: int, pixel_format: int) -> Iterator[tuple[int, int, bool]]:
     for answer in _listed(descriptor, _ENUM_FRAMESIZES, 44, pixel_format):
-        if struct.unpack_from("I", answer, 8)[0] != _DISCRETE:  # stepwise or continuous: min, max, step of the width, then of the height
+        if struct.unpack_from("I", answer, 8)[0] != _DISCRETE:  # a range: min, max, step of the width, then of the height
             _, width, _, _, height, _ = struct.unpack_from("6I", answer, 12)
             yield width, height, True
             return

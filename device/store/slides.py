@@ -216,4 +216,3 @@ def _part(kind: type[_P], text: str) -> _P | None:
         return kind.read(text)
     except ValidationError:
         return None
-
