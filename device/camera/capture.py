@@ -228,8 +228,7 @@ class Capture:
         with self._changed:  # not logged: whoever opened us tells it
             failures = self._status.failures + 1
             self._status = replace(self._status, state=CameraState.LOST, reason=self._words(error), failures=failures)
-        first = error if isinstance(error, LeukoscopeError) else CameraError(self._words(error))
-        self._first_error = first
+        self._first_error = error if isinstance(error, LeukoscopeError) else CameraError(self._words(error))
         return True
 
     def _failed(self, error: Exception) -> None:

@@ -103,8 +103,9 @@ def open_link(
         last = position == len(versions) - 1
         try:
             link.open(cancelled, _LAST_ANSWER_S if last else _FIRST_ANSWER_S)
-        except (ProtocolRefusedError, NoAnswerError) as error:
-            if last:
+        except BaseException as error:
+            link.drop()
+            if last or not isinstance(error, (ProtocolRefusedError, NoAnswerError)):
                 raise
             log.info("%s; trying MQTT %s", error, versions[position + 1])
         else:
@@ -155,18 +156,8 @@ class Link:
 
     # ---- opening and closing
 
-    def open(self, cancelled: Callable[[], bool] = lambda: False, answer_s: float = _LAST_ANSWER_S) -> None:
-        """Connect and wait up to `answer_s` for the broker's yes.
-
-        Raises BrokerRefusedError or BrokerLostError; the socket is then closed.
-        """
-        try:
-            self._open(cancelled, answer_s)
-        except BaseException:
-            self.drop()
-            raise
-
-    def _open(self, cancelled: Callable[[], bool], answer_s: float) -> None:
+    def open(self, cancelled: Callable[[], bool], answer_s: float) -> None:
+        """Connect and wait up to `answer_s` for the broker's yes. Raises BrokerRefusedError or BrokerLostError."""
         self._authenticate()
         options: dict[str, Any] = {}
         if self.version == "5":

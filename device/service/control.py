@@ -117,13 +117,8 @@ class ControlServer:
 
     def requests(self) -> list[CommandRequest]:
         """What was asked since the last call, oldest first. Each must be answered."""
-        requests = []
-        with suppress(IndexError):
-            while True:
-                request = self._waiting.popleft()
-                if request.take():
-                    requests.append(request)
-        return requests
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        return [request for request in waiting if request.take()]
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
