@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from rich.console import Console
 from rich.table import Table
@@ -57,6 +57,8 @@ def section_text(measured: Measured, command: str) -> str:
     """The section in Markdown, ending in a newline. command: what reproduces it."""
     m = measured
     counting = [] if m.counting_ms is None else [f"| slide and record, on a frame that counts a field | {_ms(m.counting_ms)} |"]
+    speeds = {"the two graphs alone, on the same letterboxed pictures": (m.network_fps, ".2f")}
+    speeds["whole way / graphs alone, in the same reading"] = (m.path_over_network, ".0%")
     lines = [
         *section_head("The whole way of a frame", command, m.machine, m.load),
         *engine_lines(m.engine, m.threads, m.machine),
@@ -69,18 +71,15 @@ def section_text(measured: Measured, command: str) -> str:
         "| | median | smallest to largest |",
         "|---|---:|---:|",
         f"| **whole way, frames a second** (camera thread, engine, slide, record, screen) | **{m.path_fps.median:.2f}** | "
-        f"{m.path_fps.low:.2f} to {m.path_fps.high:.2f} |",
-        f"| the two graphs alone, on the same letterboxed pictures | {m.network_fps.median:.2f} | "
-        f"{m.network_fps.low:.2f} to {m.network_fps.high:.2f} |",
-        f"| whole way / graphs alone, in the same reading | {m.path_over_network.median:.0%} | "
-        f"{m.path_over_network.low:.0%} to {m.path_over_network.high:.0%} |",
+        f"{m.path_fps.range()} |",
+        *(f"| {words} | {spread.median:{form}} | {spread.range(form)} |" for words, (spread, form) in speeds.items()),
         f"| whole way from JPEG files, decoded in the camera thread (one reading) | {m.jpeg_fps:.2f} | |",
         f"| peak resident memory of that reading, in a process of its own | {m.peak_mib:.0f} MiB | |",
         "",
         "| Stage of a frame | ms | smallest to largest | share |",
         "|---|---:|---:|---:|",
         *(f"| {row} |" for row in _stage_rows(m)),
-        f"| **whole frame** | **{m.frame_ms.median:.1f}** | {m.frame_ms.low:.1f} to {m.frame_ms.high:.1f} | 100% |",
+        f"| **whole frame** | **{m.frame_ms.median:.1f}** | {m.frame_ms.range('.1f')} | 100% |",
         "",
         "| Beside it | ms | smallest to largest |",
         "|---|---:|---:|",
@@ -100,21 +99,18 @@ def print_measured(measured: Measured, console: Console) -> None:
     table.add_column("")
     for name in ("median", "smallest", "largest"):
         table.add_column(name, justify="right")
-    per_second = {"whole way, frames a second": m.path_fps, "graphs alone, frames a second": m.network_fps}
-    for name, spread in per_second.items():
-        table.add_row(name, *(f"{v:.2f}" for v in (spread.median, spread.low, spread.high)), style="bold")
-    ratio = m.path_over_network
-    table.add_row("whole way / graphs alone", *(f"{v:.0%}" for v in (ratio.median, ratio.low, ratio.high)))
-    stages = {_STAGES.get(name, name): spread for name, spread in m.stages_ms.items()}
-    for name, spread in {
-        **stages,
-        "whole frame": m.frame_ms,
-        "around the network": m.around_ms,
-        "processor time": m.processor_ms,
-        "hand-over": m.hand_over_ms,
-        "JPEG decode": m.decode_ms,
-    }.items():
-        table.add_row(f"{name}, ms", *(f"{v:.1f}" for v in (spread.median, spread.low, spread.high)))
+    rows = {
+        "whole way, frames a second": (m.path_fps, ".2f"),
+        "graphs alone, frames a second": (m.network_fps, ".2f"),
+        "whole way / graphs alone": (m.path_over_network, ".0%"),
+    }
+    times = {_STAGES.get(name, name): spread for name, spread in m.stages_ms.items()}
+    times |= {"whole frame": m.frame_ms, "around the network": m.around_ms, "processor time": m.processor_ms}
+    times |= {"hand-over": m.hand_over_ms, "JPEG decode": m.decode_ms}
+    rows |= {f"{name}, ms": (spread, ".1f") for name, spread in times.items()}
+    for name, (spread, form) in rows.items():
+        style = "bold" if name.endswith("a second") else None
+        table.add_row(name, *(f"{v:{form}}" for v in astuple(spread)), style=style)
     table.add_row("peak resident memory, MiB", f"{m.peak_mib:.0f}")
     console.print(table)
 
@@ -128,5 +124,5 @@ def _stage_rows(measured: Measured) -> list[str]:
 
 
 def _ms(spread: Spread) -> str:
-    digits = 2 if spread.median < 1 else 1
-    return f"{spread.median:.{digits}f} | {spread.low:.{digits}f} to {spread.high:.{digits}f}"
+    form = ".2f" if spread.median < 1 else ".1f"
+    return f"{spread.median:{form}} | {spread.range(form)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -32,12 +31,12 @@ from device.camera.factory import open_camera
 from device.clock import SystemClock
 from device.settings.config import ReplayCamera, SimulatorCamera
 from engines.bench.machine import Machine, in_own_process
-from engines.bench.section import put_section
+from engines.bench.section import put_section, shown_command, shown_engine
 from engines.bench.spread import Spread
 from engines.runtime.factory import AUTO, open_engine
 
-LEAST_REPEATS = 3
-"""So many are done even when they take longer than the time allowed."""
+LEAST_REPEATS, ENOUGH_S = 3, 75.0
+"""So many are done even when they take longer than so many seconds."""
 SECTION = "whole-path"
 _SEED, _CASE = 7, "AML"
 _FEWEST_FRAMES_A_FIELD = 12  # of the simulated technician: 8 to rest, 4 on the way
@@ -51,7 +50,7 @@ class Settings:
 
     engine: a bundle (zoo:NAME or a folder), run by `runtime`; whether it passed a gate is not asked. frames: of a rendered slide under
     the simulated stage and `objective` (at 40x a field has six times as many cells as at 100x), or the first of the pictures in
-    `source`. repeats: whole readings of them, fewer (at least 3) once they have taken `seconds`.
+    `source`. repeats: whole readings of them, fewer (at least 3) once they have taken 75 s.
     """
 
     engine: str = "zoo:attridet-n"
@@ -61,17 +60,18 @@ class Settings:
     repeats: int = 5
     source: Path | None = None
     objective: Literal[40, 100] = 100
-    seconds: float = 75.0
 
     def command(self, section: str) -> str:
         """The command that measures this again, without names of folders."""
-        options: dict[str, object] = {"--engine": self.engine if self.engine.startswith("zoo:") else Path(self.engine).name}
-        options |= {"--runtime": self.runtime} if self.runtime != AUTO else {}
+        options: dict[str, object] = {"--engine": shown_engine(self.engine)}
+        options |= {"--runtime": self.runtime if self.runtime != AUTO else None}
         options |= {"--frames": self.frames, "--repeats": self.repeats, "--threads": self.threads}
-        options |= {"--source": self.source.name} if self.source else {}
-        options |= {"--objective": self.objective} if self.objective != 100 else {}
-        options |= {"--section": section} if section != SECTION else {}
-        return "leukoscope bench " + " ".join(f"{name} {value}" for name, value in options.items())
+        options |= {"--source": self.source.name if self.source else None}
+        options |= {
+            "--objective": self.objective if self.objective != 100 else None,
+            "--section": section if section != SECTION else None,
+        }
+        return shown_command("leukoscope bench", options)
 
 
 def run_bench(settings: Settings, out: Path | None = None, section: str = SECTION, console: Console | None = None) -> Measured:
@@ -111,21 +111,22 @@ def measure(settings: Settings, console: Console) -> Measured:
         runs: list[SlideReading] = []
         alone, decoding, handing = [], [], []
         began = time.monotonic()
-        while len(runs) < settings.repeats and (len(runs) < LEAST_REPEATS or time.monotonic() - began < settings.seconds):
+        while len(runs) < settings.repeats and (len(runs) < LEAST_REPEATS or time.monotonic() - began < ENOUGH_S):
             status.update(f"Reading them the whole way: {len(runs) + 1} of {settings.repeats}")
             alone.append(network_alone(engine.graphs, inputs, engine.thresholds.confidence))
             runs.append(read_slide(engine, lambda: FramesInMemory(images), config))
             decoding.append(decode_ms(jpegs))
             handing.append(hand_over_ms(images[0]))
-        info = engine.info
         status.update("Reading them from JPEG, for the memory")
-        jpeg_fps, peak = _from_jpegs_in_own_process(reference, runtime, threads, jpegs)
-    stages = {name: Spread.of([fmean(run.stages_ms[name]) for run in runs]) for name in runs[0].stages_ms}
+        with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder:
+            for number, jpeg in enumerate(jpegs):
+                (Path(folder) / f"{number:05}.jpg").write_bytes(jpeg)
+            jpeg_fps, peak = in_own_process(from_jpegs, reference, runtime, threads, Path(folder))
     counting = [ms for run in runs for ms in run.counting_ms]
     return Measured(
         machine=Machine.this(),
         load=load,
-        engine=info,
+        engine=engine.info,
         threads=threads,
         source=f"rendered film, case {_CASE}, seed {_SEED}, {objective}x" if source is None else f"pictures of {source.name}",
         size_px=(images[0].shape[1], images[0].shape[0]),
@@ -141,16 +142,9 @@ def measure(settings: Settings, console: Console) -> Measured:
         peak_mib=peak,
         frame_ms=Spread.of([1e3 / run.fps for run in runs]),
         processor_ms=Spread.of([1e3 * run.processor_s / run.frames for run in runs]),
-        stages_ms=stages,
+        stages_ms={name: Spread.of([fmean(run.stages_ms[name]) for run in runs]) for name in runs[0].stages_ms},
         around_ms=Spread.of([run.around_ms for run in runs]),
         counting_ms=Spread.of(counting) if counting else None,
         decode_ms=Spread.of(decoding),
         hand_over_ms=Spread.of(handing),
     )
-
-
-def _from_jpegs_in_own_process(reference: str, runtime: str, threads: int, jpegs: Sequence[bytes]) -> tuple[float, float]:
-    with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder:
-        for number, jpeg in enumerate(jpegs):
-            (Path(folder) / f"{number:05}.jpg").write_bytes(jpeg)
-        return in_own_process(from_jpegs, reference, runtime, threads, Path(folder))

@@ -28,7 +28,6 @@ from device.errors import CameraError, EndOfSourceError
 from device.line import Line, Openers
 from device.pipeline import Round
 from device.settings.config import BrokerSection, Config, EngineSection, RecordSection, ReplayCamera, SimulatorCamera, SlideSection
-from device.slide.model import Slide
 from device.slide.session import FieldCounted
 from engines.bench.machine import peak_mib
 from engines.decode import candidates, region_batches
@@ -131,20 +130,15 @@ def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> 
                     rounds.append(done)
                     shown.append(canvas.shown[-1])
             pipeline.close()
-            return _reading_of(rounds, shown, ended - started, spent - spent_before, pipeline.slide)
-
-
-def _reading_of(rounds: Sequence[Round], shown: list[int], seconds: float, processor_s: float, slide: Slide | None) -> SlideReading:
+            fields = pipeline.slide.fields if pipeline.slide is not None else ()
     stages: dict[str, list[float]] = {}
-    counting = []
     for done in rounds:
         for stage, ms in done.timings_ms.items():
             stages.setdefault(stage, []).append(ms)
-        if done.observation is not None and isinstance(done.observation.event, FieldCounted):
-            counting.append(done.timings_ms[_COUNTING])
-    fields = slide.fields if slide is not None else ()
+    counted = [done for done in rounds if done.observation is not None and isinstance(done.observation.event, FieldCounted)]
+    counting = [done.timings_ms[_COUNTING] for done in counted]
     cells = sum(len(field.cells) for field in fields)
-    return SlideReading(len(rounds), seconds, processor_s, stages, counting, len(fields), cells, shown)
+    return SlideReading(len(rounds), ended - started, spent - spent_before, stages, counting, len(fields), cells, shown)
 
 
 def network_alone(graphs: Graphs, inputs: Sequence[tuple[Image, Float32]], confidence: float) -> float:

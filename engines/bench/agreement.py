@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engines.decode import box_iou
 from engines.detections import Detections
+from engines.runtime.engine import nearest_pairs
 
 MIN_IOU = 0.9
 """Boxes of two runtimes that overlap by as much are the same box."""
@@ -42,27 +42,15 @@ def agreement(first: Sequence[Detections], second: Sequence[Detections], confide
     boxes = matched = 0
     corner_px = score = 0.0
     for one, other in zip(first, second, strict=True):
-        pairs = _pairs(one, other)
-        alone = [np.setdiff1d(np.arange(len(detections)), pairs[:, side]) for side, detections in enumerate((one, other))]
-        matched += 2 * len(pairs)
-        boxes += 2 * len(pairs)
-        for detections, rest in zip((one, other), alone, strict=True):
+        iou = np.where(one.classes[:, None] == other.classes[None], box_iou(one.boxes_px, other.boxes_px), 0.0)
+        pairs = nearest_pairs(-iou, -MIN_IOU)
+        matched += 2 * len(pairs[0])
+        boxes += 2 * len(pairs[0])
+        for detections, paired in zip((one, other), pairs, strict=True):
             # Written so that a NaN counts.
-            boxes += int((~(detections.scores[rest] <= confidence + margin)).sum())
-        if len(pairs):
-            mine, partner = one.select(pairs[:, 0]), other.select(pairs[:, 1])
+            boxes += int((~(np.delete(detections.scores, paired) <= confidence + margin)).sum())
+        if len(pairs[0]):
+            mine, partner = one.select(pairs[0]), other.select(pairs[1])
             corner_px = max(corner_px, float(np.abs(mine.boxes_px - partner.boxes_px).max()))
             score = max(score, float(np.abs(mine.scores - partner.scores).max()))
     return Agreement(boxes, matched, corner_px, score)
-
-
-def _pairs(one: Detections, other: Detections) -> NDArray[np.int64]:
-    """(P, 2) indices into both."""
-    iou = np.where(one.classes[:, None] == other.classes[None], box_iou(one.boxes_px, other.boxes_px), 0.0)
-    rows, columns = np.nonzero(iou >= MIN_IOU)
-    found: dict[int, int] = {}
-    for at in np.argsort(-iou[rows, columns], kind="stable"):
-        row, column = int(rows[at]), int(columns[at])
-        if row not in found and column not in found.values():
-            found[row] = column
-    return np.array(sorted(found.items()), np.int64).reshape(-1, 2)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -87,20 +87,16 @@ def open_meter(powercap: Path = POWERCAP) -> Iterator[Meter | None]:
 @contextmanager
 def _tegrastats() -> Iterator[Tegrastats]:
     meter = Tegrastats()
-    process = subprocess.Popen(["tegrastats", "--interval", str(_EVERY_MS)], stdout=subprocess.PIPE, text=True)
 
-    def listen() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
+    def listen(lines: Iterable[str]) -> None:
+        for line in lines:
             meter.add_line(line, time.monotonic())
 
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        yield meter
-    finally:
-        process.terminate()
-        process.wait(5)
-        listener.join(5)
-        if process.stdout is not None:
-            process.stdout.close()
+    with subprocess.Popen(["tegrastats", "--interval", str(_EVERY_MS)], stdout=subprocess.PIPE, text=True) as process:
+        listener = threading.Thread(target=listen, args=(process.stdout,), daemon=True)
+        listener.start()
+        try:
+            yield meter
+        finally:
+            process.terminate()
+            listener.join(5)

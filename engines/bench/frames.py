@@ -26,23 +26,20 @@ def frames_of(source: str, count: int, progress: Callable[[int, int], None] | No
 
     Fewer where the folder has fewer. Raises DataError naming the folder, or the picture that cannot be read.
     """
-    images: list[Image] = []
     if source == RENDERED:
         film, scope = Film(seed=_SEED, case=_CASE), Microscope("L", "C2", 100)
-        for number in range(count):
-            row, column = divmod(number, _COLUMNS)
-            image, _ = film.view((300 + column * _STEP_UM[0], 300 + row * _STEP_UM[1]), scope, noise_seed=number)
-            images.append(image)
-            if progress is not None:
-                progress(number + 1, count)
-        return images
-    folder = Path(source)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES) if folder.is_dir() else []
-    if not paths:
-        raise DataError(f"{folder}: holds no picture. Name a folder of pictures, or `{RENDERED}`.")
-    chosen = [paths[i * len(paths) // min(count, len(paths))] for i in range(min(count, len(paths)))]
-    for number, path in enumerate(chosen, 1):
-        images.append(read_image(path))
+        places = [(300 + n % _COLUMNS * _STEP_UM[0], 300 + n // _COLUMNS * _STEP_UM[1]) for n in range(count)]
+        pictures = (film.view(place, scope, noise_seed=number)[0] for number, place in enumerate(places))
+    else:
+        folder = Path(source)
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES) if folder.is_dir() else []
+        if not paths:
+            raise DataError(f"{folder}: holds no picture. Name a folder of pictures, or `{RENDERED}`.")
+        count = min(count, len(paths))
+        pictures = (read_image(paths[i * len(paths) // count]) for i in range(count))
+    images: list[Image] = []
+    for image in pictures:
+        images.append(image)
         if progress is not None:
-            progress(number, len(chosen))
+            progress(len(images), count)
     return images

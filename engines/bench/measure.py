@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from engines.bench.agreement import Agreement, agreement
-from engines.bench.energy import Meter, open_meter
+from engines.bench.energy import open_meter
 from engines.bench.machine import Machine, held_to, in_own_process, peak_mib
 from engines.bench.peers import Peer, PeerProgram, Round, lay_out
 from engines.bench.spread import Percentiles, Spread
@@ -54,101 +54,76 @@ class Settings:
         return open_engine(self.reference, runtime or self.runtime, self.threads, self.score_threshold, ungated=True, plans=self.plans)
 
 
-class Contender(Protocol):
-    """Something that looks at every picture once, when it is its turn."""
+class Contender:
+    """Something of ours that looks at every picture once, when it is its turn.
 
-    key: str
-    label: str
-
-    def round(self) -> Round:
-        """Looks at every picture once, in order."""
-        ...
-
-
-class WholePath:
-    """A frame in, detections with attributes out. stages_ms: of every frame so far. joules: of all its rounds, if counted."""
-
-    key, label = WHOLE, "the whole path"
-
-    def __init__(self, engine: BundleEngine, images: Sequence[Image], meter: Meter | None) -> None:
-        self._engine, self._images, self._meter = engine, images, meter
-        self.stages_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
-        self.joules: float | None = None
-
-    def round(self) -> Round:
-        spent, processor_s = [], process_time()
-        before = self._meter.joules() if self._meter else 0.0
-        for image in self._images:
-            started = perf_counter()
-            inference = self._engine.infer(image)
-            spent.append(1e3 * (perf_counter() - started))
-            for stage in STAGES:
-                self.stages_ms[stage].append(inference.timings_ms[stage])
-        if self._meter:
-            self.joules = (self.joules or 0.0) + self._meter.joules() - before
-        return Round(tuple(spent), 1e3 * (process_time() - processor_s))
-
-
-class Detection:
-    """A frame in, boxes with types out and no attributes: as much as a detector without an attribute head does."""
-
-    key, label = DETECTION, "detection alone, no attributes"
-
-    def __init__(self, engine: BundleEngine, images: Sequence[Image]) -> None:
-        self._engine, self._images = engine, images
-
-    def round(self) -> Round:
-        spent, processor_s = [], process_time()
-        n_logits = self._engine.info.taxonomy.n_logits
-        for image in self._images:
-            started = perf_counter()
-            proposals = self._engine.propose(image, confidence=self._engine.thresholds.confidence)
-            detections(candidates(proposals.rows, self._engine.thresholds), proposals.letterbox, n_logits)
-            spent.append(1e3 * (perf_counter() - started))
-        return Round(tuple(spent), 1e3 * (process_time() - processor_s))
-
-
-class Alone:
-    """Two graphs on pictures and regions that are ready: nothing before, between or after is on the clock.
-
-    boxes_px: of each picture, those that the whole path describes. regions: that one run of `describe` takes. ready: what `detect`
-    takes of a picture. runs: of the attribute graph in a round.
+    pictures: what it is given of each. ready: what becomes of that before it is on the clock. look: what is measured.
     """
 
     def __init__(
         self,
         key: str,
         label: str,
-        images: Sequence[Image],
-        boxes_px: Sequence[Float32],
-        regions: int,
-        ready: Callable[[Image], Any],
-        detect: Callable[[Any], object],
-        describe: Callable[[Float32], object],
+        pictures: Sequence[Any],
+        look: Callable[[Any], object],
+        ready: Callable[[Any], Any] = lambda picture: picture,
     ) -> None:
         self.key, self.label = key, label
-        self._images, self._ready, self._detect, self._describe = images, ready, detect, describe
-        self._regions = [[rois for rois, _ in region_batches(boxes, regions)] for boxes in boxes_px]
-        self.runs = sum(len(regions) for regions in self._regions)
+        self._pictures, self._look, self._ready = pictures, look, ready
 
     def round(self) -> Round:
+        """Looks at every picture once, in order."""
         spent, processor_s = [], 0.0
-        for image, regions in zip(self._images, self._regions, strict=True):
-            given = self._ready(image)
+        for picture in self._pictures:
+            given = self._ready(picture)
             busy, started = process_time(), perf_counter()
-            self._detect(given)
-            for rois in regions:
-                self._describe(rois)
+            self._look(given)
             spent.append(1e3 * (perf_counter() - started))
             processor_s += process_time() - busy
         return Round(tuple(spent), 1e3 * processor_s)
 
 
-def _alone(engine: BundleEngine, images: Sequence[Image], threads: int) -> list[Alone]:
-    """The engine's own graphs; then, where they are not the runtime's as it is, the runtime on the bundle's files: no code of ours."""
-    recipe, graphs, confidence = engine.bundle.manifest.input, engine.graphs, engine.thresholds.confidence
-    boxes_px = [candidates(engine.propose(image).rows, engine.thresholds).boxes_px for image in images]
+def _alone(
+    key: str,
+    label: str,
+    pictures: Sequence[tuple[Image, list[Float32]]],
+    ready: Callable[[Image], Any],
+    detect: Callable[[Any], object],
+    describe: Callable[[Float32], object],
+) -> Contender:
+    """Two graphs on pictures and regions that are ready: nothing before, between or after is on the clock."""
+
+    def look(given: tuple[Any, list[Float32]]) -> None:
+        detect(given[0])
+        for rois in given[1]:
+            describe(rois)
+
+    return Contender(key, label, pictures, look, lambda given: (ready(given[0]), given[1]))
+
+
+def _ours(
+    engine: BundleEngine, images: Sequence[Image], threads: int, stages_ms: dict[str, list[float]]
+) -> tuple[list[Contender], int]:
+    """Our contenders, and the runs of our attribute graph in a round. stages_ms: receives those of every frame of the whole path.
+
+    The whole path; detection without attributes, as much as a detector without an attribute head does; the engine's own graphs; then,
+    where they are not the runtime's as it is, the runtime on the bundle's files: no code of ours.
+    """
+    recipe, graphs, thresholds = engine.bundle.manifest.input, engine.graphs, engine.thresholds
+    boxes_px = [candidates(engine.propose(image).rows, thresholds).boxes_px for image in images]
     buffer = np.empty((*recipe.hw, 3), np.uint8)
+
+    def given(regions: int) -> list[tuple[Image, list[Float32]]]:
+        return [(image, [rois for rois, _ in region_batches(boxes, regions)]) for image, boxes in zip(images, boxes_px, strict=True)]
+
+    def whole(image: Image) -> None:
+        timings_ms = engine.infer(image).timings_ms
+        for stage, spent in stages_ms.items():
+            spent.append(timings_ms[stage])
+
+    def detection(image: Image) -> None:
+        proposals = engine.propose(image, confidence=thresholds.confidence)
+        detections(candidates(proposals.rows, thresholds), proposals.letterbox, engine.info.taxonomy.n_logits)
 
     def placed(image: Image) -> Image:
         return place(image, recipe.hw, recipe.scale_up, buffer)[0]
@@ -157,14 +132,19 @@ def _alone(engine: BundleEngine, images: Sequence[Image], threads: int) -> list[
         return prepare(image, recipe.hw, recipe.scale_up)[0]
 
     def detect(picture: Image) -> Float32:
-        return graphs.detect(picture, confidence)
+        return graphs.detect(picture, thresholds.confidence)
 
-    found = [Alone(BARE, "our graphs alone", images, boxes_px, graphs.regions, placed, detect, graphs.describe)]
+    pictures = given(graphs.regions)
+    found = [
+        Contender(WHOLE, "the whole path", images, whole),
+        Contender(DETECTION, "detection alone, no attributes", images, detection),
+    ]
+    found.append(_alone(BARE, "our graphs alone", pictures, placed, detect, graphs.describe))
     if isinstance(graphs, OpenvinoGraphs):
         bare = BareOpenvino(engine.bundle, threads)
         label = "the bare runtime on the bundle's files"
-        found.append(Alone(RUNTIME, label, images, boxes_px, bare.regions, planes, bare.detect, bare.describe))
-    return found
+        found.append(_alone(RUNTIME, label, given(bare.regions), planes, bare.detect, bare.describe))
+    return found, sum(len(regions) for _, regions in pictures)
 
 
 @dataclass(frozen=True)
@@ -240,8 +220,9 @@ def measure(
         report("comparing with the reference", 0, 1)
         compared = _agreement(settings, engine, images[:_COMPARED])
         meter = opened.enter_context(open_meter())
-        whole, alone = WholePath(engine, images, meter), _alone(engine, images, settings.threads)
-        contenders: list[Contender] = [whole, Detection(engine, images), *alone]
+        stages_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
+        ours, attribute_runs = _ours(engine, images, settings.threads, stages_ms)
+        contenders: list[Contender | PeerProgram] = [*ours]
         software = dict.fromkeys(OURS, engine.info.runtime)
         if peers and peer_python is not None:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="attridet-bench-")))
@@ -255,10 +236,14 @@ def measure(
         for image in images[:_WARM_UP]:
             engine.infer(image)
         rounds: dict[str, list[Round]] = {contender.key: [] for contender in contenders}
+        joules = 0.0
         for number in range(settings.rounds):
             report("rounds", number, settings.rounds)
             for contender in contenders if number % 2 == 0 else reversed(contenders):
+                before = meter.joules() if meter else 0.0
                 rounds[contender.key].append(contender.round())
+                if meter and contender.key == WHOLE:
+                    joules += meter.joules() - before
         report("rounds", settings.rounds, settings.rounds)
         cells = sum(len(engine.infer(image).detections) for image in images)
     return Measured(
@@ -269,12 +254,12 @@ def measure(
         frames=len(images),
         sizes_px=tuple(sorted({(image.shape[1], image.shape[0]) for image in images})),
         cells=cells,
-        attribute_runs=alone[0].runs,
+        attribute_runs=attribute_runs,
         rows=tuple(_row(c.key, c.label, software[c.key], rounds) for c in contenders),
-        stages_ms={stage: Percentiles.of(spent) for stage, spent in whole.stages_ms.items()},
+        stages_ms={stage: Percentiles.of(spent) for stage, spent in stages_ms.items()},
         peak_mib=peak,
         meter=meter.name if meter else "",
-        joules_a_frame=None if whole.joules is None else whole.joules / (settings.rounds * len(images)),
+        joules_a_frame=joules / (settings.rounds * len(images)) if meter else None,
         agreement=compared,
     )
 

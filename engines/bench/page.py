@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from engines.bench.measure import OURS, RUNTIME, WHOLE, Measured, Row
 from engines.bench.section import STAGE_WORDS, engine_lines, section_head
-from engines.bench.spread import Percentiles, Spread
+from engines.bench.spread import Percentiles
+
+_DIFFERENCES = (
+    "- Ultralytics' network is the YOLOv5n that its package builds (no anchors, its newer head) with as many classes and random "
+    "weights; ours is the original YOLOv5n with anchors. Theirs is somewhat heavier, but finds next to nothing, so that its "
+    "suppression has less to do.",
+    "- It reads no attributes; our whole path does, for every cell, and the row of detection alone does not. Its INT8 is of its "
+    "own export (NNCF), calibrated on these pictures.",
+    "- It is driven by its own command line (`yolo predict`), and the times are those that it prints: preparing, computing, "
+    "suppressing. Starting, reading pictures and what lies between its clocks are not counted, in its favour; of single pictures "
+    "it prints the computing alone, the other two as means.",
+    "- It reads the next picture on the same cores while it computes, which slows it, in our favour; the pictures are BMP, so that "
+    "this costs least. Every round is a new process, whose first five pictures do not count. It has no option for threads: "
+    "`OMP_NUM_THREADS` is set, and its libraries take the cores that they are held to. Its processor time cannot be measured.",
+    "- Its OpenVINO computes in bfloat16, where the processor can, what is not INT8; ours in 32 bits.",
+)
 
 
 def section_text(measured: Measured, frames: str, command: str) -> str:
@@ -39,22 +54,17 @@ def section_text(measured: Measured, frames: str, command: str) -> str:
             "alone are the same files rewritten for it, with pooling and decoding in numpy, on letterboxed pictures.",
         ]
     if others:
-        lines += ["", *_what_differs()]
+        lines += ["", "What is not the same:", "", *_DIFFERENCES]
     return "\n".join(lines) + "\n"
 
 
 def row_text(row: Row) -> str:
     """One contender as a row's cells: name, frames a second, their range, two quotients, processor time, percentiles."""
-    whole = "" if row.key == WHOLE else quotient(row.times)
-    detection = "" if row.key in OURS else quotient(row.detection_times)
-    fps = f"**{row.fps.median:.2f}** | {row.fps.low:.2f} to {row.fps.high:.2f}"
+    whole = "" if row.key == WHOLE else f"{row.times:.2f}"
+    detection = "" if row.key in OURS else f"{row.detection_times:.2f}"
+    fps = f"**{row.fps.median:.2f}** | {row.fps.range()}"
     processor = "" if row.processor_ms is None else f"{row.processor_ms.median:.1f}"
     return f"{row.label} | {fps} | {whole} | {detection} | {processor} | {milliseconds(row.frame_ms)}"
-
-
-def quotient(times: Spread) -> str:
-    """Median and range of a quotient."""
-    return f"{times.median:.2f} ({times.low:.2f} to {times.high:.2f})"
 
 
 def milliseconds(p: Percentiles) -> str:
@@ -79,22 +89,3 @@ def energy_words(measured: Measured) -> str:
     if measured.joules_a_frame is None:
         return "Energy: this machine does not tell."
     return f"Energy: {measured.joules_a_frame:.2f} J a frame of the whole path ({measured.meter})."
-
-
-def _what_differs() -> list[str]:
-    return [
-        "What is not the same:",
-        "",
-        "- Ultralytics' network is the YOLOv5n that its package builds (no anchors, its newer head) with as many classes and random "
-        "weights; ours is the original YOLOv5n with anchors. Theirs is somewhat heavier, but finds next to nothing, so that its "
-        "suppression has less to do.",
-        "- It reads no attributes; our whole path does, for every cell, and the row of detection alone does not. Its INT8 is of its "
-        "own export (NNCF), calibrated on these pictures.",
-        "- It is driven by its own command line (`yolo predict`), and the times are those that it prints: preparing, computing, "
-        "suppressing. Starting, reading pictures and what lies between its clocks are not counted, in its favour; of single pictures "
-        "it prints the computing alone, the other two as means.",
-        "- It reads the next picture on the same cores while it computes, which slows it, in our favour; the pictures are BMP, so that "
-        "this costs least. Every round is a new process, whose first five pictures do not count. It has no option for threads: "
-        "`OMP_NUM_THREADS` is set, and its libraries take the cores that they are held to. Its processor time cannot be measured.",
-        "- Its OpenVINO computes in bfloat16, where the processor can, what is not INT8; ours in 32 bits.",
-    ]

@@ -27,14 +27,3 @@ class BenchRequest(Request):
     plot: Annotated[Path | None, Option("Also draw it (PNG).")] = None
     page: Annotated[Path | None, Option("Also put it into this Markdown page, as the section --section.")] = None
     section: Annotated[str, Option("Name of that section; other sections are kept.")] = "engine"
-
-    @property
-    def command(self) -> str:
-        """What reproduces the measurement, without this machine's paths."""
-        engine = self.engine if self.engine.startswith("zoo:") else Path(self.engine).name
-        parts = [f"attridet bench {engine} --runtime {self.runtime} --threads {self.threads}"]
-        parts += [f"--frames {self.frames if self.frames == 'rendered' else Path(self.frames).name}"]
-        parts += [f"--count {self.count}", f"--rounds {self.rounds}"]
-        parts += [f"--plans {self.plans.name}"] if self.plans else []
-        parts += [f"--peer {name}" for name in self.peer] + (["--peer-python PYTHON"] if self.peer else [])
-        return " ".join(parts)

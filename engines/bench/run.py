@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from engines.bench.frames import frames_of, words
+from engines.bench.frames import RENDERED, frames_of, words
 from engines.bench.measure import Measured, Settings, measure
 from engines.bench.page import section_text
 from engines.bench.peers import PEERS
 from engines.bench.request import BenchRequest
-from engines.bench.section import put_section
+from engines.bench.section import put_section, shown_command, shown_engine
 from engines.errors import DataError
 from engines.files import write_json, write_result
 from engines.progress import SILENT, Reporter
@@ -33,25 +33,24 @@ def bench(request: BenchRequest, reporter: Reporter = SILENT) -> BenchResult:
     python = request.peer_python.absolute() if request.peer_python else None
     settings = Settings(request.engine, request.runtime, request.threads, request.rounds, request.confidence, request.plans)
     measured = measure(settings, images, [peer for name in request.peer for peer in PEERS[name]], python, reporter.progress)
-    now = datetime.now(timezone.utc)
+    source = words(request.frames)
     if request.json is not None:
-        write_json(
-            request.json, {"created": now.isoformat(timespec="seconds"), "frames_of": words(request.frames), **measured.to_dict()}
-        )
+        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        write_json(request.json, {"created": created, "frames_of": source, **measured.to_dict()})
     if request.plot is not None:
         from engines.bench.plot import frame_times
         from engines.plot_style import png
 
-        write_result(request.plot, png(frame_times(measured, words(request.frames))))
+        write_result(request.plot, png(frame_times(measured, source)))
     if request.page is not None:
-        put_section(request.page, request.section, section_text(measured, words(request.frames), request.command))
-    return BenchResult(measured, tuple(path for path in (request.json, request.plot, request.page) if path is not None))
+        put_section(request.page, request.section, section_text(measured, source, _command(request)))
+    return BenchResult(measured, tuple(filter(None, (request.json, request.plot, request.page))))
 
 
 def _check(request: BenchRequest) -> None:
     """What can be found now rather than after minutes."""
-    for path in (request.json, request.plot, request.page):
-        if path is not None and not path.absolute().parent.is_dir():
+    for path in filter(None, (request.json, request.plot, request.page)):
+        if not path.absolute().parent.is_dir():
             raise DataError(f"{path}: its folder does not exist. Make it, or name another file.")
     if unknown := [name for name in request.peer if name not in PEERS]:
         raise DataError(f"--peer {unknown[0]}: there are {', '.join(PEERS)}.")
@@ -61,3 +60,12 @@ def _check(request: BenchRequest) -> None:
         raise DataError(f"--peer-python {request.peer_python}: there is no such program.")
     if request.page is not None:
         put_section(request.page, request.section, None)
+
+
+def _command(request: BenchRequest) -> str:
+    """What reproduces the measurement, without this machine's paths."""
+    options: dict[str, object] = {"--runtime": request.runtime, "--threads": request.threads}
+    options["--frames"] = request.frames if request.frames == RENDERED else Path(request.frames).name
+    options |= {"--count": request.count, "--rounds": request.rounds, "--plans": request.plans.name if request.plans else None}
+    options |= {"--peer": request.peer, "--peer-python": "PYTHON" if request.peer else None}
+    return shown_command(f"attridet bench {shown_engine(request.engine)}", options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -33,11 +33,10 @@ def section_head(title: str, command: str, host: Machine, load: float) -> list[s
     mode = f", power mode {host.power_mode}" if host.power_mode else ""
     busy = ": **the machine was busy, so times are longer than they need be**" if load > 0.5 * host.cores else ""
     machine = f"{host.processor}, {count(host.cores, 'core')}{memory}, {host.system}{mode}"
-    day = f"{datetime.now(timezone.utc):%Y-%m-%d}"
     return [
         f"## {title}",
         "",
-        f"`{command}`, {day}.",
+        f"`{command}`, {datetime.now(timezone.utc):%Y-%m-%d}.",
         "",
         f"- Machine: {machine}; load average {load:.1f} before the run{busy}.",
     ]
@@ -52,6 +51,20 @@ def engine_lines(engine: EngineInfo, threads: int, host: Machine, others: Sequen
         f"- Engine: {engine.name} {engine.version}, {engine.precision}, input {engine.input_hw[1]} x {engine.input_hw[0]} px, "
         f"digest `{engine.digest}`{ungated}.",
     ]
+
+
+def shown_command(words: str, options: Mapping[str, object]) -> str:
+    """A command as a section shows it: options without a value (None, "") are left out, those with several are repeated."""
+    parts = [words]
+    for name, value in options.items():
+        given = value if isinstance(value, (list, tuple)) else () if value in (None, "") else (value,)
+        parts += [f"{name} {each}" for each in given]
+    return " ".join(parts)
+
+
+def shown_engine(reference: str) -> str:
+    """An engine's reference without this machine's folders."""
+    return reference if reference.startswith("zoo:") else Path(reference).name
 
 
 def count(n: int, what: str) -> str:
@@ -73,10 +86,7 @@ def put_section(path: Path, name: str, text: str | None) -> None:
     if text is None:
         return
     block = f"{begin}\n\n{text.strip()}\n\n{end}"
-    if begin in before:
-        head, _, rest = before.partition(begin)
-        after = head + block + rest.partition(end)[2]
-    else:
-        after = f"{before.rstrip()}\n\n{block}\n"
+    head, _, rest = before.partition(begin)
+    after = head + block + rest.partition(end)[2] if rest else f"{before.rstrip()}\n\n{block}\n"
     make_folder(path.absolute().parent)
     write_result(path, after.encode())

@@ -22,6 +22,14 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Self:
         return cls(median(values), min(values), max(values))
 
+    def range(self, form: str = ".2f") -> str:
+        """ "8.00 to 11.50"; form: of each number."""
+        return f"{self.low:{form}} to {self.high:{form}}"
+
+    def __format__(self, form: str) -> str:
+        """Median and range: "1.50 (1.10 to 2.00)"."""
+        return f"{self.median:{form}} ({self.range(form)})"
+
 
 @dataclass(frozen=True)
 class Percentiles:

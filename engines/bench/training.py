@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,26 +22,16 @@ from rich.console import Console
 
 from engines.bench.machine import Machine
 from engines.bench.peers import PeerError, last_words
-from engines.bench.section import put_section
+from engines.bench.section import put_section, shown_command
 from engines.bench.training_page import TrainingMeasured, print_training, rows_of, training_text
 from engines.bench.training_programs import CLASSES, OURS, PEERS, Pictures, Program, Settings, printed_size, versions
 from engines.errors import DataError, EnginesError
 from engines.pictures import PICTURE_SUFFIXES
 
-SECTION = "training-speed"
+SECTION, PAGE = "training-speed", Path("docs/benchmarks.md")
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 _LOOK_S = 0.02
 _LONGEST_EPOCH_S = 1800.0
-
-
-@dataclass
-class Readings:
-    """One program's: pictures a second and processor ms a picture, a number for each round."""
-
-    program: Program
-    per_s: list[float] = field(default_factory=list)
-    processor_ms: list[float] = field(default_factory=list)
-    size: str = ""
 
 
 def lay_out(data: Path, count: int, batch: int, folder: Path) -> Pictures:
@@ -94,16 +84,12 @@ def train_once(program: Program, settings: Settings, pictures: Pictures, folder:
         try:
             first, first_processor = _after(process, results, 1), _processor_s(process.pid)
             last, last_processor = _after(process, results, settings.epochs - 1), _processor_s(process.pid)
-        except _EndedError as error:
+        except PeerError as error:
             raise PeerError(f"{program.label}: {error}. {last_words(log.read_text(errors='replace'))}") from error
         finally:
             _end(process)
     seen = pictures.count * (settings.epochs - 2)
     return seen / (last - first), 1e3 * (last_processor - first_processor) / seen, printed_size(log.read_text(errors="replace"))
-
-
-class _EndedError(Exception):
-    """The program ended, or stood still."""
 
 
 def _after(process: subprocess.Popen[bytes], results: Path, epochs: int) -> float:
@@ -113,9 +99,9 @@ def _after(process: subprocess.Popen[bytes], results: Path, epochs: int) -> floa
         if _rows(results) >= epochs:
             return time.monotonic()
         if process.poll() is not None:
-            raise _EndedError(f"it ended by itself with code {process.returncode} before its epoch {epochs} was done")
+            raise PeerError(f"it ended by itself with code {process.returncode} before its epoch {epochs} was done")
         time.sleep(_LOOK_S)
-    raise _EndedError(f"epoch {epochs} was not done after {_LONGEST_EPOCH_S * epochs / 60:.0f} minutes")
+    raise PeerError(f"epoch {epochs} was not done after {_LONGEST_EPOCH_S * epochs / 60:.0f} minutes")
 
 
 def _rows(results: Path) -> int:
@@ -157,18 +143,16 @@ def measure(
     programs: Sequence[Program], data: Path, *, pictures: int, settings: Settings, rounds: int, console: Console
 ) -> TrainingMeasured:
     """Train with every program in turn, `rounds` times, the order turned round each time. Raises DataError, PeerError."""
-    load, readings = os.getloadavg()[0], {program.key: Readings(program) for program in programs}
+    load = os.getloadavg()[0]
+    results: dict[str, list[tuple[float, float, str]]] = {program.key: [] for program in programs}
     with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as place, console.status("Laying out pictures") as status:
         laid = lay_out(data, pictures, settings.batch, Path(place))
         for number in range(rounds):
             for program in programs if number % 2 == 0 else reversed(programs):
                 status.update(f"Round {number + 1} of {rounds}: {program.label}, {program.arithmetic}")
                 with tempfile.TemporaryDirectory(prefix=f"{program.key}-", dir=place) as folder:
-                    per_s, processor_ms, size = train_once(program, settings, laid, Path(folder))
-                reading = readings[program.key]
-                reading.per_s.append(per_s)
-                reading.processor_ms.append(processor_ms)
-                reading.size = size
+                    results[program.key].append(train_once(program, settings, laid, Path(folder)))
+    columns = [(program, tuple(zip(*results[program.key], strict=True))) for program in programs]
     return TrainingMeasured(
         machine=Machine.this(),
         load=load,
@@ -178,41 +162,28 @@ def measure(
         epochs=settings.epochs - 2,
         settings=settings,
         rounds=rounds,
-        rows=rows_of([(r.program, r.size, r.per_s, r.processor_ms) for r in readings.values()]),
+        rows=rows_of([(program, size[-1], per_s, processor_ms) for program, (per_s, processor_ms, size) in columns]),
     )
 
 
 def main(
     *,
-    data: Path,
-    peer_python: Path,
-    peer: list[str] | None = None,
-    note: list[str] | None = None,
-    out: Path = Path("docs/benchmarks.md"),
-    pictures: Annotated[int, Parameter(validator=Number(gte=2))] = 320,
-    rounds: Positive = 5,
-    epochs: Positive = 2,
-    imgsz: Annotated[int, Parameter(validator=Number(gte=64))] = 320,
-    batch: Positive = 16,
-    threads: Positive = 2,
-    section: str = SECTION,
+    data: Annotated[Path, Parameter(help="Folder in the published layout with TXT labels; its split train is used.")],
+    peer_python: Annotated[Path, Parameter(help="Python of the environment in which the others' programs are installed.")],
+    peer: Annotated[list[str] | None, Parameter(help="Which: ultralytics, yolov5; repeat for both (default: ultralytics).")] = None,
+    note: Annotated[
+        list[str] | None, Parameter(help="A remark for the section, on what else is not the same; repeat for several.")
+    ] = None,
+    out: Annotated[Path, Parameter(help="The Markdown page whose section is replaced; its other sections are kept.")] = PAGE,
+    pictures: Annotated[int, Parameter(validator=Number(gte=2), help="Pictures of an epoch, rounded down to whole batches.")] = 320,
+    rounds: Annotated[Positive, Parameter(help="In each, every program trains once.")] = 5,
+    epochs: Annotated[Positive, Parameter(help="Epochs counted of each training, after a first one.")] = 2,
+    imgsz: Annotated[int, Parameter(validator=Number(gte=64), help="Side of the network's picture, px.")] = 320,
+    batch: Annotated[Positive, Parameter(help="Pictures of a batch.")] = 16,
+    threads: Annotated[Positive, Parameter(help="Of the network, for every program.")] = 2,
+    section: Annotated[str, Parameter(help="Name of the section, to keep several machines side by side.")] = SECTION,
 ) -> int:
-    """Measure our training against others' on the same pictures, size, batch and threads of this machine.
-
-    Args:
-        data: Folder in the published layout with TXT labels; its split train is used.
-        peer_python: Python of the environment in which the others' programs are installed.
-        peer: Which: ultralytics, yolov5; repeat for both (default: ultralytics).
-        note: A remark for the section, on what else is not the same; repeat for several.
-        out: The Markdown page whose section is replaced; its other sections are kept.
-        pictures: Pictures of an epoch, rounded down to whole batches.
-        rounds: In each, every program trains once.
-        epochs: Epochs counted of each training, after a first one.
-        imgsz: Side of the network's picture, px.
-        batch: Pictures of a batch.
-        threads: Of the network, for every program.
-        section: Name of the section, to keep several machines side by side.
-    """
+    """Measure our training against others' on the same pictures, size, batch and threads of this machine."""
     console, names = Console(), peer or ["ultralytics"]
     # Not resolved: an environment's Python is a link to another one.
     python = peer_python.absolute()
@@ -226,10 +197,9 @@ def main(
         place = data.resolve().name if data.is_absolute() else str(data)
         options: dict[str, object] = {"--data": place, "--peer-python": "PYTHON", "--pictures": pictures, "--rounds": rounds}
         options |= {"--epochs": epochs, "--imgsz": imgsz, "--batch": batch, "--threads": threads}
-        options |= {"--section": section} if section != SECTION else {}
-        words = [f"{name} {value}" for name, value in options.items()] + [f"--peer {name}" for name in names]
+        options |= {"--section": section if section != SECTION else None, "--peer": names}
         measured = replace(measured, notes=tuple(note or ()))
-        put_section(out, section, training_text(measured, f"python -m engines.bench.training {' '.join(words)}"))
+        put_section(out, section, training_text(measured, shown_command("python -m engines.bench.training", options)))
     except EnginesError as error:
         sys.stderr.write(f"bench: {error}\n")
         return error.exit_code

@@ -49,16 +49,13 @@ class TrainingMeasured:
 def rows_of(readings: Sequence[tuple[Program, str, Sequence[float], Sequence[float]]]) -> tuple[Row, ...]:
     """Rows from (program, its size in words, pictures a second, processor ms) with a number for each round."""
     peers = {program.key: per_s for program, _, per_s, _ in readings if program.peer}
+
+    def times(program: Program, per_s: Sequence[float]) -> dict[str, Spread]:
+        others = {} if program.peer else peers
+        return {key: Spread.of([own / other for own, other in zip(per_s, theirs, strict=True)]) for key, theirs in others.items()}
+
     return tuple(
-        Row(
-            program,
-            size,
-            Spread.of(per_s),
-            Spread.of(processor_ms),
-            {}
-            if program.peer
-            else {key: Spread.of([own / other for own, other in zip(per_s, theirs, strict=True)]) for key, theirs in peers.items()},
-        )
+        Row(program, size, Spread.of(per_s), Spread.of(processor_ms), times(program, per_s))
         for program, size, per_s, processor_ms in readings
     )
 
@@ -90,21 +87,11 @@ def training_text(measured: TrainingMeasured, command: str) -> str:
 
 
 def _line(row: Row, peers: Sequence[Program]) -> str:
-    times = (f"{row.times[p.key].median:.2f} ({_range(row.times[p.key])})" if p.key in row.times else "" for p in peers)
-    cells = (
-        row.program.label,
-        row.program.arithmetic,
-        str(row.program.workers),
-        f"**{row.per_s.median:.2f}**",
-        _range(row.per_s),
-        *times,
-        f"{row.processor_ms.median:.1f}",
+    times = (f"{row.times[p.key]:.2f}" if p.key in row.times else "" for p in peers)
+    program, speed = row.program, (f"**{row.per_s.median:.2f}**", row.per_s.range())
+    return (
+        f"| {' | '.join((program.label, program.arithmetic, str(program.workers), *speed, *times, f'{row.processor_ms.median:.1f}'))} |"
     )
-    return f"| {' | '.join(cells)} |"
-
-
-def _range(spread: Spread) -> str:
-    return f"{spread.low:.2f} to {spread.high:.2f}"
 
 
 def _differences(measured: TrainingMeasured) -> list[str]:

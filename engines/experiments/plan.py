@@ -63,6 +63,11 @@ class Plan(_Part):
     details: dict[str, str] = {}
     bars: tuple[Bar, ...] = ()
 
+    @property
+    def scored(self) -> list[tuple[PlannedRun, str]]:
+        """Each run with each data set that it is scored on."""
+        return [(planned, score) for planned in self.runs for score in planned.score]
+
 
 def read_plan(path: Path) -> Plan:
     """The plan in a YAML file; DataError naming the file and the key that is wrong."""
@@ -87,10 +92,10 @@ def _fault(plan: Plan) -> str | None:
         return "two runs bear one name"
     if clash := set(names) & set(plan.prepare):
         return f"{', '.join(clash)} is both a run and a data set"
+    for planned, score in plan.scored:
+        if score not in plan.scores:
+            return f"run {planned.name} is to be scored on {score}, which scores does not hold"
     for number, planned in enumerate(plan.runs):
-        for score in planned.score:
-            if score not in plan.scores:
-                return f"run {planned.name} is to be scored on {score}, which scores does not hold"
         for wanted in starts_from(planned, names):
             if wanted not in names[:number]:
                 return f"run {planned.name} starts from {wanted}, which must stand before it"

@@ -119,7 +119,9 @@ class _Experiment:
                 words.append("--resume")
             self.reporter.message(f"{planned.name}, seed {seed}: started")
             seconds = self._attridet(words, folder / "run.log")
-            done = {"command": said, "seconds": round(seconds), "machine": machine(self.request.device)}
+            device = self.request.device
+            machine = f"{os.cpu_count()} cores, {processor()}" if device == "cpu" else device
+            done = {"command": said, "seconds": round(seconds), "machine": machine}
             write_result(record, json.dumps(done, indent=2).encode())
             self.reporter.message(f"{planned.name}, seed {seed}: {seconds / 60:.1f} min")
         for name in planned.score:
@@ -145,10 +147,3 @@ class _Experiment:
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
             raise RunFailedError(f"{log}: attridet {words[0]} ended with {ended.returncode}: {''.join(said)}")
         return time.monotonic() - began
-
-
-def machine(device: str) -> str:
-    """The processor or GPU that did it, in words for a table."""
-    if device != "cpu":
-        return device
-    return f"{os.cpu_count()} cores, {processor()}"

@@ -20,14 +20,13 @@ def number_at(content: Any, path: str) -> float:
 def results(plan: Plan, out: Path) -> dict[tuple[str, str, str], dict[int, float]]:
     """(run, score, measure) -> seed -> value, of what has been scored so far."""
     found: dict[tuple[str, str, str], dict[int, float]] = {}
-    for planned in plan.runs:
-        for score in planned.score:
-            for seed in plan.seeds:
-                file = out / f"{planned.name}-{seed}" / f"score-{score}.json"
-                if file.exists():
-                    content = json.loads(file.read_text(encoding="utf-8"))
-                    for measure, path in {**plan.details, **plan.measures}.items():
-                        found.setdefault((planned.name, score, measure), {})[seed] = number_at(content, path)
+    for planned, score in plan.scored:
+        for seed in plan.seeds:
+            file = out / f"{planned.name}-{seed}" / f"score-{score}.json"
+            if file.exists():
+                content = json.loads(file.read_text(encoding="utf-8"))
+                for measure, path in {**plan.details, **plan.measures}.items():
+                    found.setdefault((planned.name, score, measure), {})[seed] = number_at(content, path)
     return found
 
 
@@ -38,10 +37,9 @@ def markdown(plan: Plan, out: Path) -> str:
     if plan.note:
         lines += [plan.note.strip(), ""]
     lines += [f"| run | scored on | {' | '.join(plan.measures)} | minutes |", "|---|---|" + "---|" * (len(plan.measures) + 1)]
-    for planned in plan.runs:
-        for score in planned.score:
-            cells = [_cell(found.get((planned.name, score, measure), {})) for measure in plan.measures]
-            lines.append(f"| {planned.name} | {score} | {' | '.join(cells)} | {_minutes(plan, planned, out)} |")
+    for planned, score in plan.scored:
+        cells = [_cell(found.get((planned.name, score, measure), {})) for measure in plan.measures]
+        lines.append(f"| {planned.name} | {score} | {' | '.join(cells)} | {_minutes(plan, planned, out)} |")
     machines = sorted({json.loads(file.read_text())["machine"] for file in out.glob("*/run.json")})
     done = sorted({seed for values in found.values() for seed in values})
     missing = [seed for seed in plan.seeds if seed not in done]
@@ -58,7 +56,7 @@ def markdown(plan: Plan, out: Path) -> str:
 
 def _details(plan: Plan, found: dict[tuple[str, str, str], dict[int, float]]) -> list[str]:
     """The second table: one row for each detail, one column for each run on each data set; values are means over the seeds."""
-    columns = [(planned.name, score) for planned in plan.runs for score in planned.score]
+    columns = [(planned.name, score) for planned, score in plan.scored]
     lines = [
         f"| mean over the seeds | {' | '.join(f'{name} on {score}' for name, score in columns)} |",
         "|---|" + "---|" * len(columns),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -58,13 +58,20 @@ def export_bundle(
             model, detector, [(g, n) for n, g in attributes.items()], check_images, input_hw=input_hw, scale_up=scale_up
         )
         with tempfile.TemporaryDirectory() as scratch:
-            files: dict[str, bytes | Path] = {DETECTOR: detector, _attributes_file(REGION_CAPACITY): attributes[REGION_CAPACITY]}
-            files[_attributes_file(SMALL_CAPACITY)] = attributes[SMALL_CAPACITY]
+            files: dict[str, bytes | Path] = {DETECTOR: detector, **{_attributes_file(n): g for n, g in attributes.items()}}
             if keep_weights:
                 save_weights(model, Path(scratch) / WEIGHTS, card.training.model_dump(mode="json"))
                 files[WEIGHTS] = Path(scratch) / WEIGHTS
-            manifest = _manifest(card, model, Input(hw=input_hw, scale_up=scale_up), thresholds, files)
-            manifest = manifest.model_copy(update={"export_check": check})
+            manifest = Manifest(
+                **card.model_dump(),
+                created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                input=Input(hw=input_hw, scale_up=scale_up),
+                thresholds=ThresholdsRecord.model_validate(thresholds, from_attributes=True),
+                taxonomy=model.taxonomy.to_dict(),
+                attribute_graphs=tuple(AttributeGraph(file=_attributes_file(n), regions=n) for n in attributes),
+                files={name: FileRecord(bytes=0, sha256="0" * 64) for name in files},
+                export_check=check,
+            )
             # The golden answer comes from the graphs themselves, as the daemon will run them.
             draft = write_bundle(Path(scratch) / card.name, manifest, files)
             with OnnxEngine(draft) as engine:
@@ -80,20 +87,3 @@ def export_bundle(
 
 def _attributes_file(regions: int) -> str:
     return "attributes.onnx" if regions == REGION_CAPACITY else f"attributes-{regions}.onnx"
-
-
-def _manifest(card: Card, model: AttriDet, takes: Input, thresholds: Thresholds, files: Mapping[str, bytes | Path]) -> Manifest:
-    return Manifest(
-        **card.model_dump(),
-        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        input=takes,
-        thresholds=ThresholdsRecord(
-            confidence=thresholds.confidence,
-            iou=thresholds.iou,
-            max_detections=thresholds.max_detections,
-            agnostic=thresholds.agnostic,
-        ),
-        taxonomy=model.taxonomy.to_dict(),
-        attribute_graphs=tuple(AttributeGraph(file=_attributes_file(n), regions=n) for n in (REGION_CAPACITY, SMALL_CAPACITY)),
-        files={name: FileRecord(bytes=0, sha256="0" * 64) for name in files},
-    )

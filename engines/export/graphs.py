@@ -20,16 +20,13 @@ from torch import Tensor, nn
 from engines.network.attribute_head import ROI_SIZE, TAP_SCALES
 from engines.network.attridet import AttriDet
 from engines.network.layers import C3, CBS, SPPF, Bottleneck, Concat, fuse_conv_bn
-from engines.network.yolov5 import STRIDES, Detect
+from engines.network.yolov5 import SOURCES, STRIDES, TAP_P2, TAP_P3, Detect
 from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
 
 OPSET = 17
 IR_VERSION = 8
 """Old enough for the ONNX Runtime and TensorRT of every supported board."""
-_TAP_LAYERS = {1: P2, 4: P3}
-# Which layers an input is taken from, where it is not the layer before (spec 1.2).
-_JOINED_WITH = {12: 6, 16: 4, 19: 14, 22: 10}
-_DETECT_FROM = (17, 20, 23)
+_TAP_LAYERS = {TAP_P2: P2, TAP_P3: P3}
 
 
 class _Graph:
@@ -133,9 +130,9 @@ def detector_graph(model: AttriDet, input_hw: tuple[int, int]) -> onnx.ModelProt
         elif isinstance(layer, nn.Upsample):
             x = graph.upsample(x, name)
         elif isinstance(layer, Concat):
-            x = graph.add("Concat", [x, outputs[_JOINED_WITH[i]]], name, axis=1)
+            x = graph.add("Concat", [outputs[j] for j in SOURCES[i]], name, axis=1)
         elif isinstance(layer, Detect):
-            _decode(graph, layer, [outputs[j] for j in _DETECT_FROM], input_hw, name)
+            _decode(graph, layer, [outputs[j] for j in SOURCES[i]], input_hw, name)
         else:
             raise TypeError(f"{name} is a {type(layer).__name__}, which has no form in ONNX here")
         outputs[i] = x

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -96,11 +97,12 @@ def write_dataset(
                 jobs.append(_Job(str(folder), split, film_seed, case, camera, objective, size_px, count, zoom, squeezed, taxonomy))
         done, total = 0, fields_train + fields_val
         written: dict[str, list[Picture]] = {"train": [], "val": []}
-        for job, pictures in _run(jobs, workers):
-            written[job.split].extend(pictures)
-            done += len(pictures)
-            if progress is not None:
-                progress(done, total)
+        with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+            for job, pictures in zip(jobs, (pool.map if pool else map)(_write_film, jobs), strict=True):
+                written[job.split].extend(pictures)
+                done += len(pictures)
+                if progress is not None:
+                    progress(done, total)
         for split, rendered in written.items():
             ordered = sorted(rendered, key=lambda picture: picture.path.name)
             write_json(folder, split, ordered, taxonomy, {"info": _INFO})
@@ -112,22 +114,11 @@ def _check(domains: Sequence[str], objectives: Sequence[int], cases: Sequence[st
     for case in cases:
         if case not in CASES:
             raise DataError(f"no case {case!r} of rendered film; cases are {', '.join(CASES)}")
-    for domain in domains:
-        for objective in objectives:
-            try:
-                Microscope(domain.partition("_")[0], domain.partition("_")[2] or "C1", objective)
-            except ValueError as error:
-                raise DataError(f"rendered film: {error}") from None
-
-
-def _run(jobs: list[_Job], workers: int) -> Any:
-    """Each job with its fields, in the order of the jobs."""
-    if workers <= 1:
-        for job in jobs:
-            yield job, _write_film(job)
-        return
-    with ProcessPoolExecutor(max_workers=workers) as pool:
-        yield from zip(jobs, pool.map(_write_film, jobs), strict=True)
+    for domain, objective in product(domains, objectives):
+        try:
+            Microscope(domain.partition("_")[0], domain.partition("_")[2] or "C1", objective)
+        except ValueError as error:
+            raise DataError(f"rendered film: {error}") from None
 
 
 def _write_film(job: _Job) -> list[Picture]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from engines.film.outline import blob
 from engines.film.stain import Stain
-from engines.film.texture import Array, Grid, rng_of, smoothstep
+from engines.film.texture import Array, Grid, averaged, rng_of, smoothstep
 
 BLOCK_UM = 120.0
 _REACH_UM = 14.0
@@ -69,7 +69,4 @@ def paint_debris(thing: Debris, stain: Stain, um_per_px: float) -> tuple[Array, 
         )
         colour = stain.platelet * 1.2 if rng.random() < 0.6 else stain.basophil_granule
         density = grains[..., None] * colour
-    if finer > 1:
-        h, w = density.shape[0] // finer, density.shape[1] // finer
-        density = density.reshape(h, finer, w, finer, 3).mean(axis=(1, 3))
-    return np.asarray(density, dtype=np.float32), grid.i0, grid.j0
+    return averaged(density, finer), grid.i0, grid.j0

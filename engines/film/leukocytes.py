@@ -9,7 +9,7 @@ from engines.film.artefacts import paint_artefact
 from engines.film.cells import Leukocyte, Sprite
 from engines.film.nucleus import Nucleus, chromatin, make_nucleus, nucleoli
 from engines.film.stain import Stain
-from engines.film.texture import Array, Grid, blur, rng_of, smoothstep
+from engines.film.texture import Array, Grid, averaged, blur, finer_pixels, rng_of, smoothstep
 
 EDGE_UM = 0.17
 """Half-width of the soft edge of cell and nucleus, about what an oil objective resolves."""
@@ -20,21 +20,13 @@ _ECCENTRIC = {
 }  # fmt: skip
 
 
-def finer_grid(um_per_px: float) -> int:
-    """How many times finer than the level a cell is painted before it is averaged, so that texture does not alias."""
-    return 1 if um_per_px <= 0.12 else (2 if um_per_px <= 0.3 else 4)
-
-
 def paint(cell: Leukocyte, stain: Stain, um_per_px: float) -> Sprite:
     """Optical density of one cell on the pixels of a level."""
-    finer = finer_grid(um_per_px)
+    finer = finer_pixels(um_per_px)
     grid = Grid.around(cell.centre_um, cell.reach_um + 1.6, um_per_px, finer)
     rng = rng_of(*cell.seed, 5)
     density = paint_artefact(cell, stain, grid, rng) if cell.code == m.NONE else _paint_cell(cell, stain, grid, rng)
-    if finer > 1:
-        h, w = density.shape[0] // finer, density.shape[1] // finer
-        density = density.reshape(h, finer, w, finer, 3).mean(axis=(1, 3), dtype=np.float32)
-    return Sprite(grid.i0, grid.j0, density)
+    return Sprite(grid.i0, grid.j0, averaged(density, finer))
 
 
 def nucleus_of(cell: Leukocyte) -> Nucleus:

@@ -5,11 +5,15 @@ The label comes first and the drawing obeys it. The priors are plain haematology
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from engines.taxonomy import UNKNOWN
+
+_Key = TypeVar("_Key")
 
 SIZE, CHROMATIN, SHAPE, NUCLEOLUS, CYTOPLASM, BASOPHILIA, VACUOLES = range(7)
 """Columns of the attributes that are drawn."""
@@ -122,8 +126,7 @@ def case_of(name: str) -> Case:
 
 def draw_class(rng: np.random.Generator, case: Case) -> int:
     """Class code drawn from the case's mix."""
-    weights = np.array(list(case.mix.values()))
-    return int(list(case.mix)[int(rng.choice(len(weights), p=weights / weights.sum()))])
+    return _drawn(rng, case.mix)
 
 
 def draw_attributes(rng: np.random.Generator, code: int) -> tuple[int, ...]:
@@ -151,6 +154,10 @@ def draw_nuclear_share(rng: np.random.Generator, code: int, abundant: int) -> fl
 
 def draw_form(rng: np.random.Generator, code: int, irregular: int) -> str:
     """Form of the nucleus, as `nucleus` names it, obeying the Nuclear Shape label."""
-    forms = KINDS[code].irregular if irregular else KINDS[code].regular
-    weights = np.array(list(forms.values()))
-    return list(forms)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+    return _drawn(rng, KINDS[code].irregular if irregular else KINDS[code].regular)
+
+
+def _drawn(rng: np.random.Generator, mix: Mapping[_Key, float]) -> _Key:
+    """A key of the mix, as often as its weight says."""
+    weights = np.array(list(mix.values()))
+    return list(mix)[int(rng.choice(len(weights), p=weights / weights.sum()))]

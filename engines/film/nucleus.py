@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Nucleus:
     scale: float
     outline: Outline | None = None
     parts: tuple[Lobe | Strand, ...] = ()
-    creases: tuple[Strand, ...] = field(default=())
+    creases: tuple[Strand, ...] = ()
 
     def distance(self, x: Array, y: Array) -> Array:
         """About the signed distance in um to the nucleus's edge, negative inside; x, y from the cell's centre."""
@@ -82,14 +82,11 @@ def make_nucleus(rng: np.random.Generator, form: str, area_um2: float, body: Out
 
     Forms: round, irregular, cleft, flattened, kidney, folded, band, lobed, bilobed; ValueError names an unknown one.
     """
-    outline: Outline | None = None
-    parts: tuple[Lobe | Strand, ...] = ()
-    creases: tuple[Strand, ...] = ()
     if form in ("band", "lobed", "bilobed"):
-        parts = _chain(rng, form)
+        unit = Nucleus(form, 0.0, 0.0, 1.0, parts=_chain(rng, form))
     else:
         outline, creases = _single(rng, form)
-    unit = Nucleus(form, 0.0, 0.0, 1.0, outline, parts, creases)
+        unit = Nucleus(form, 0.0, 0.0, 1.0, outline, creases=creases)
     axis = np.arange(-3.0, 3.0, 0.06, dtype=np.float32)
     gx, gy = np.meshgrid(axis, axis)
     inside = unit.distance(gx, gy) < 0
@@ -103,7 +100,7 @@ def make_nucleus(rng: np.random.Generator, form: str, area_um2: float, body: Out
         room = 0.15
     shift = eccentric * room * (0.6 + 0.4 * rng.random())
     x, y = shift * np.cos(towards) - x_mid * scale, shift * np.sin(towards) - y_mid * scale
-    return Nucleus(form, float(x), float(y), scale, outline, parts, creases)
+    return replace(unit, x=float(x), y=float(y), scale=scale)
 
 
 def _single(rng: np.random.Generator, form: str) -> tuple[Outline, tuple[Strand, ...]]:
@@ -123,11 +120,9 @@ def _single(rng: np.random.Generator, form: str) -> tuple[Outline, tuple[Strand,
         if rng.random() < 0.4:
             out = notched(out, turn + rng.uniform(1.5, 4.5), 0.15 + 0.2 * rng.random(), 0.10 + 0.10 * rng.random())
     elif form == "flattened":
-        out = blob(rng, 1.0, 0.03, 1.1 + 0.25 * rng.random())
-        out = notched(out, turn, 0.40 + 0.14 * rng.random(), 0.45 + 0.15 * rng.random())
+        out = notched(blob(rng, 1.0, 0.03, 1.1 + 0.25 * rng.random()), turn, 0.40 + 0.14 * rng.random(), 0.45 + 0.15 * rng.random())
     elif form == "kidney":
-        out = blob(rng, 1.0, 0.035, 1.05 + 0.25 * rng.random())
-        out = notched(out, turn, 0.42 + 0.25 * rng.random(), 0.38 + 0.25 * rng.random())
+        out = notched(blob(rng, 1.0, 0.035, 1.05 + 0.25 * rng.random()), turn, 0.42 + 0.25 * rng.random(), 0.38 + 0.25 * rng.random())
     elif form == "folded":
         out = blob(rng, 1.0, 0.06, 1.0 + 0.3 * rng.random(), orders=(2, 8), decay=0.8)
         out = notched(out, turn, 0.25 + 0.25 * rng.random(), 0.25 + 0.25 * rng.random())
@@ -210,11 +205,11 @@ def nucleoli(
     grid: Grid, rng: np.random.Generator, nucleus: Nucleus, *, reach_um: float, prominent: int, large: bool
 ) -> tuple[Array, Array]:
     """Masks 0 to 1 of nucleoli and of the chromatin that rings them: (height, width) float32 each, zero where inconspicuous."""
-    count = (int(rng.integers(1, 3)) if large else int(rng.integers(1, 4))) if prominent else 0
-    if count == 0:
-        return np.zeros_like(grid.x), np.zeros_like(grid.x)
-    reach = reach_um
-    x, y = (rng.uniform(-reach, reach, 240).astype(np.float32) for _ in range(2))
+    core, ring = np.zeros_like(grid.x), np.zeros_like(grid.x)
+    if not prominent:
+        return core, ring
+    count = int(rng.integers(1, 3 if large else 4))
+    x, y = (rng.uniform(-reach_um, reach_um, 240).astype(np.float32) for _ in range(2))
     radius = rng.uniform(0.85, 1.25, 240) if large else rng.uniform(0.6, 0.95, 240)
     inside = nucleus.distance(x, y)
     chosen: list[int] = []
@@ -225,8 +220,6 @@ def nucleoli(
                 chosen.append(k)
         if chosen:
             break
-    core = np.zeros_like(grid.x)
-    ring = np.zeros_like(grid.x)
     wobble = 1 + 0.22 * grid.noise(rng, 1.1)
     for k in chosen:
         d = np.hypot(grid.x - x[k], grid.y - y[k]) * wobble

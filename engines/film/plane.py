@@ -6,9 +6,8 @@ block can be worked out at any time, in any order, in any process. Nothing is pa
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +18,6 @@ from engines.film.redcells import BANK, PLATELETS, RedCells
 from engines.film.stain import Stain
 from engines.film.texture import Array, lattice, rng_of
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 Ints = npt.NDArray[np.int64]
 Rect = tuple[float, float, float, float]
 """x0, y0, x1, y1 in um."""
@@ -55,11 +52,10 @@ class Plane:
         self.red_cover = float(rng.uniform(*case.red_cover))
         self.platelets_per_mm2 = float(rng.uniform(400, 2200))
         self._red_diameters = np.array([2 * float(np.sqrt(o.area_um2 / np.pi)) for o in self.red.outlines], dtype=np.float32)
-        self._white: OrderedDict[tuple[int, int], list[Leukocyte]] = OrderedDict()
-        self._guesses: OrderedDict[tuple[int, int], list[tuple[float, Leukocyte]]] = OrderedDict()
-        self._red_guesses: OrderedDict[tuple[int, int], tuple[Array, Ints, Ints]] = OrderedDict()
-        self._platelets: OrderedDict[tuple[int, int], Loose] = OrderedDict()
-        self._reds: OrderedDict[tuple[int, int], Loose] = OrderedDict()
+        # What a block depends on lies in its neighbours, so each is asked for many times.
+        self._guesses, self._white = lru_cache(1024)(self._guess_block), lru_cache(1024)(self._white_block)
+        self._red_guesses, self._reds = lru_cache(1024)(self._red_guess), lru_cache(768)(self._red_block)
+        self._platelets = lru_cache(768)(self._platelet_block)
 
     def thickness(self, x_um: float, y_um: float) -> float:
         """Crowding at a place, about 0.4 to 1.6: films are thick here and thin there."""
@@ -78,7 +74,7 @@ class Plane:
         x0, y0, x1, y1 = rect
         found = []
         for key in _blocks((x0 - MAX_REACH_UM, y0 - MAX_REACH_UM, x1 + MAX_REACH_UM, y1 + MAX_REACH_UM), WHITE_BLOCK_UM):
-            for cell in self._white_block(key):
+            for cell in self._white(key):
                 a0, b0, a1, b1 = cell.box_um
                 if a1 > x0 and a0 < x1 and b1 > y0 and b0 < y1:
                     found.append(cell)
@@ -89,9 +85,6 @@ class Plane:
 
     def _guess_block(self, key: tuple[int, int]) -> list[tuple[float, Leukocyte]]:
         """Candidates of a block with their ranks; of two that lie too close the higher rank stays."""
-        if key in self._guesses:
-            self._guesses.move_to_end(key)
-            return self._guesses[key]
         bx, by = key
         out: list[tuple[float, Leukocyte]] = []
         rows = int(np.ceil(self.size_um[1] / WHITE_BLOCK_UM))
@@ -108,15 +101,11 @@ class Plane:
                 if x < self.size_um[0] and y < self.size_um[1]:
                     cell_id = (by * self._columns() + bx) * _IDS_PER_BLOCK + k + 1
                     out.append((float(ranks[k]), make_leukocyte(self.seed, cell_id, (x, y), self.case)))
-        _remember(self._guesses, key, out, 1024)
         return out
 
     def _white_block(self, key: tuple[int, int]) -> list[Leukocyte]:
-        if key in self._white:
-            self._white.move_to_end(key)
-            return self._white[key]
-        around = [g for dx in (-1, 0, 1) for dy in (-1, 0, 1) for g in self._guess_block((key[0] + dx, key[1] + dy))]
-        own = self._guess_block(key)
+        around = [g for dx in (-1, 0, 1) for dy in (-1, 0, 1) for g in self._guesses((key[0] + dx, key[1] + dy))]
+        own = self._guesses(key)
         out: list[Leukocyte] = []
         if own:
             xy = np.array([g[1].centre_um for g in around])
@@ -127,20 +116,16 @@ class Plane:
                 near = (apart < 0.98 * (reach + cell.reach_um)) & (rank > r)
                 if not near.any():
                     out.append(cell)
-        _remember(self._white, key, out, 1024)
         return out
 
     def red_cells(self, rect: Rect) -> list[Loose]:
         """Red cells of every block that can reach into an area."""
         x0, y0, x1, y1 = rect
         m = _MARGIN_UM + 6.0
-        return [self._red_block(key) for key in _blocks((x0 - m, y0 - m, x1 + m, y1 + m), RED_BLOCK_UM)]
+        return [self._reds(key) for key in _blocks((x0 - m, y0 - m, x1 + m, y1 + m), RED_BLOCK_UM)]
 
     def _red_guess(self, key: tuple[int, int]) -> tuple[Array, Ints, Ints]:
         """First places (n, 2), bank indices and chain numbers of a block's red cells; chains are rouleaux."""
-        if key in self._red_guesses:
-            self._red_guesses.move_to_end(key)
-            return self._red_guesses[key]
         bx, by = key
         rng = rng_of(self.seed, 303, bx, by)
         x0, y0 = bx * RED_BLOCK_UM, by * RED_BLOCK_UM
@@ -165,38 +150,27 @@ class Plane:
         n = len(places)
         where = np.array(places, dtype=np.float64).reshape(n, 2)
         chains = np.array(chain, dtype=np.int64) + (np.sign(chain) * 100_000 * (1 + (bx % 50) * 50 + by % 50)).astype(np.int64)
-        out = (where.astype(np.float32), rng.integers(0, BANK, n), chains)
-        _remember(self._red_guesses, key, out, 1024)
-        return out
+        return (where.astype(np.float32), rng.integers(0, BANK, n), chains)
 
     def _red_block(self, key: tuple[int, int]) -> Loose:
-        if key in self._reds:
-            self._reds.move_to_end(key)
-            return self._reds[key]
         x0, y0 = key[0] * RED_BLOCK_UM, key[1] * RED_BLOCK_UM
         x1, y1 = x0 + RED_BLOCK_UM, y0 + RED_BLOCK_UM
-        parts = [self._red_guess(key)]
+        parts, m = [self._red_guesses(key)], _MARGIN_UM
         own = len(parts[0][0])
-        for dx in (-1, 0, 1):
-            for dy in (-1, 0, 1):
-                if dx or dy:
-                    xy, index, chain = self._red_guess((key[0] + dx, key[1] + dy))
-                    m = _MARGIN_UM
-                    keep = (xy[:, 0] > x0 - m) & (xy[:, 0] < x1 + m) & (xy[:, 1] > y0 - m) & (xy[:, 1] < y1 + m)
-                    parts.append((xy[keep], index[keep], chain[keep]))
-        xy = np.concatenate([p[0] for p in parts])
-        index = np.concatenate([p[1] for p in parts])
-        chain = np.concatenate([p[2] for p in parts])
-        whites = self.leukocytes((x0 - _MARGIN_UM, y0 - _MARGIN_UM, x1 + _MARGIN_UM, y1 + _MARGIN_UM))
+        for dx, dy in ((dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy):
+            part = self._red_guesses((key[0] + dx, key[1] + dy))
+            x, y = part[0].T
+            keep = (x > x0 - m) & (x < x1 + m) & (y > y0 - m) & (y < y1 + m)
+            parts.append((part[0][keep], part[1][keep], part[2][keep]))
+        xy, index, chain = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        whites = self.leukocytes((x0 - m, y0 - m, x1 + m, y1 + m))
         xy, keep = self._settle(xy, index, chain, whites)
         rng = rng_of(self.seed, 304, *key)
         turn = rng.integers(0, 8, own)
         strength = np.exp(rng.normal(0, 0.11, own)).astype(np.float32)
         tint = np.where(rng.random(own) < 0.03, rng.uniform(0.2, 0.7, own), rng.uniform(0, 0.12, own)).astype(np.float32)
         live = keep[:own] & (xy[:own] > 0).all(axis=1) & (xy[:own] < np.array(self.size_um)).all(axis=1)
-        out = Loose(xy[:own][live], index[:own][live], turn[live], strength[live], tint[live])
-        _remember(self._reds, key, out, 768)
-        return out
+        return Loose(xy[:own][live], index[:own][live], turn[live], strength[live], tint[live])
 
     def _settle(self, xy: Array, index: Ints, chain: Ints, whites: list[Leukocyte]) -> tuple[Array, npt.NDArray[np.bool_]]:
         """Red cells pushed apart (but within a chain) and off the leukocytes; True for those that found room."""
@@ -237,16 +211,13 @@ class Plane:
     def platelets(self, rect: Rect) -> list[Loose]:
         """Platelets of every block that can reach into an area."""
         x0, y0, x1, y1 = rect
-        return [self._platelet_block(key) for key in _blocks((x0 - 12, y0 - 12, x1 + 12, y1 + 12), RED_BLOCK_UM)]
+        return [self._platelets(key) for key in _blocks((x0 - 12, y0 - 12, x1 + 12, y1 + 12), RED_BLOCK_UM)]
 
     def _platelet_block(self, key: tuple[int, int]) -> Loose:
         """Platelets of a block, alone or in clumps, mostly between the red cells."""
-        if key in self._platelets:
-            self._platelets.move_to_end(key)
-            return self._platelets[key]
         bx, by = key
         rng = rng_of(self.seed, 305, bx, by)
-        reds = self._red_block(key)
+        reds = self._reds(key)
         radius = self._red_diameters[reds.index] / 2
         at: list[tuple[float, float]] = []
         for _ in range(int(rng.poisson(self.platelets_per_mm2 * RED_BLOCK_UM**2 * 1.8e-6))):
@@ -261,15 +232,13 @@ class Plane:
                     at.append((x, y))
                 x, y = x + dx, y + dy
         n = len(at)
-        out = Loose(
+        return Loose(
             np.array(at, dtype=np.float32).reshape(n, 2),
             rng.integers(0, PLATELETS, n),
             rng.integers(0, 8, n),
             np.exp(rng.normal(0, 0.15, n)).astype(np.float32),
             np.zeros(n, dtype=np.float32),
         )
-        _remember(self._platelets, key, out, 768)
-        return out
 
 
 def _blocks(rect: Rect, side: float) -> list[tuple[int, int]]:
@@ -280,10 +249,3 @@ def _blocks(rect: Rect, side: float) -> list[tuple[int, int]]:
         for by in range(int(np.floor(y0 / side)), int(np.floor(y1 / side)) + 1)
         for bx in range(int(np.floor(x0 / side)), int(np.floor(x1 / side)) + 1)
     ]
-
-
-def _remember(cache: OrderedDict[_K, _V], key: _K, value: _V, most: int) -> None:
-    """Keep a value, dropping the longest unused ones beyond `most`."""
-    cache[key] = value
-    while len(cache) > most:
-        cache.popitem(last=False)

@@ -8,7 +8,7 @@ import numpy as np
 
 from engines.film.outline import Outline, blob, notched
 from engines.film.stain import Stain
-from engines.film.texture import Array, Grid, rng_of, smoothstep
+from engines.film.texture import Array, Grid, averaged, finer_pixels, rng_of, smoothstep
 
 BANK = 192
 """Different red cells of a film; each also in eight turns and in any strength, so that none is seen twice."""
@@ -76,7 +76,7 @@ class RedCells:
             thick = thick + 0.45 * np.exp(-np.square((away - 0.1) / 0.25)) - 0.45 * smoothstep(0.1, -0.2, away)
         rim = 0.16 * stain.halo * np.exp(-np.square((d + 0.18) / 0.22))
         halo = 0.14 * stain.halo * np.exp(-np.square((d - 0.50) / 0.32))
-        return _averaged(np.asarray(body * (thick + rim) - halo, dtype=np.float32), finer)
+        return averaged(np.asarray(body * (thick + rim) - halo, dtype=np.float32), finer)
 
 
 def paint_platelet(seed: int, index: int, stain: Stain, um_per_px: float) -> Array:
@@ -94,24 +94,16 @@ def paint_platelet(seed: int, index: int, stain: Stain, um_per_px: float) -> Arr
     )
     amount = body * rng.uniform(0.35, 0.6) + 0.75 * np.clip(grains, 0, 1.1) * body
     density = np.asarray(amount[..., None] * stain.platelet * rng.uniform(0.7, 1.15), dtype=np.float32)
-    return _averaged(density, finer)
+    return averaged(density, finer)
 
 
 def _square(half_um: float, um_per_px: float) -> tuple[Grid, int]:
     """Grid of an odd number of pixels a side, so that every turn of the picture has the same centre."""
-    finer = 1 if um_per_px <= 0.12 else (2 if um_per_px <= 0.3 else 4)
+    finer = finer_pixels(um_per_px)
     n = int(np.ceil(half_um / um_per_px)) * 2 + 1
     middle = 0.5 * um_per_px
     half = (n / 2 - 1e-3) * um_per_px
     return Grid.around((middle, middle), half, um_per_px, finer), finer
-
-
-def _averaged(density: Array, finer: int) -> Array:
-    if finer == 1:
-        return density
-    h, w = density.shape[0] // finer, density.shape[1] // finer
-    out = density.reshape(h, finer, w, finer, -1).mean(axis=(1, 3), dtype=np.float32)
-    return np.asarray(out[..., 0] if density.ndim == 2 else out, dtype=np.float32)
 
 
 def turned(image: Array, turn: int) -> Array:

@@ -6,6 +6,7 @@ A rendering for development and demonstration; nothing that is measured on it is
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from engines.film.debris import debris_in, paint_debris
 from engines.film.leukocytes import paint
 from engines.film.morphology import case_of
 from engines.film.optics import CLEAR, Image, Microscope, capture
-from engines.film.plane import Plane, Rect
+from engines.film.plane import Loose, Plane, Rect
 from engines.film.redcells import paint_platelet, turned
 from engines.film.stain import stain_of
 from engines.film.texture import Array, plane_noise
@@ -64,7 +65,6 @@ class Film:
         self._tiles: OrderedDict[tuple[float, int, int], Image] = OrderedDict()
         self._sprites: OrderedDict[tuple[float, int], Sprite] = OrderedDict()
         self._banks: dict[tuple[str, float, int], Array] = {}
-        self._bytes = 0
 
     def view(
         self,
@@ -97,7 +97,7 @@ class Film:
     @property
     def cached_bytes(self) -> int:
         """Bytes of painted tiles and sprites that are kept just now, at most `CACHE_BYTES`."""
-        return self._bytes
+        return sum(tile.nbytes for tile in self._tiles.values()) + sum(sprite.density.nbytes for sprite in self._sprites.values())
 
     def clear(self, i0: int, j0: int, size_px: tuple[int, int], um_per_px: float) -> Image:
         """Film before any optics: pixels (i0.., j0..) of the level with this pixel size, uint8, `optics.CLEAR` = nothing there."""
@@ -118,21 +118,12 @@ class Film:
         if key in self._tiles:
             self._tiles.move_to_end(key)
             return self._tiles[key]
-        tile = self._paint_tile(p, ti, tj)
-        self._tiles[key] = tile
-        self._bytes += tile.nbytes
-        self._forget()
-        return tile
-
-    def _forget(self) -> None:
-        """Drop the longest unused tiles and sprites beyond the limit; sprites first, tiles need them no more."""
-        while self._bytes > CACHE_BYTES and (len(self._sprites) > 1 or len(self._tiles) > 1):
-            if self._sprites and len(self._sprites) > 64:
-                self._bytes -= self._sprites.popitem(last=False)[1].density.nbytes
-            elif len(self._tiles) > 1:
-                self._bytes -= self._tiles.popitem(last=False)[1].nbytes
-            else:
-                self._bytes -= self._sprites.popitem(last=False)[1].density.nbytes
+        self._tiles[key] = self._paint_tile(p, ti, tj)
+        # The longest unused go beyond the limit; sprites first, tiles need them no more.
+        while self.cached_bytes > CACHE_BYTES and (len(self._sprites) > 1 or len(self._tiles) > 1):
+            unused = self._sprites if len(self._sprites) > 64 or len(self._tiles) < 2 else self._tiles
+            unused.popitem(last=False)
+        return self._tiles[key]
 
     def _paint_tile(self, p: float, ti: int, tj: int) -> Image:
         i0, j0 = ti * TILE_PX, tj * TILE_PX
@@ -141,20 +132,14 @@ class Film:
         most = np.zeros_like(density)
         total = np.zeros_like(density)
         for loose in self.plane.red_cells(rect):
-            for (x, y), index, turn, strength, tint in zip(
-                loose.centres_um, loose.index, loose.turn, loose.strength, loose.tint, strict=True
-            ):
-                picture = turned(self._bank("red", p, int(index)), int(turn))
-                n = picture.shape[0] // 2
+            for picture, i, j, strength, tint in self._placed("red", loose, p):
                 colour = (self.stain.red_cell * (1 - tint) + self.stain.polychrome * tint) * strength
-                _add(density, picture, round(float(x) / p - 0.5) - n - i0, round(float(y) / p - 0.5) - n - j0, colour, (most, total))
+                _add(density, picture, i - i0, j - j0, colour, (most, total))
         # where cells overlap light is lost again, but less than twice: they press each other flat
         density += most + self.stain.overlap * (total - most)
         for loose in self.plane.platelets(rect):
-            for (x, y), index, turn, strength in zip(loose.centres_um, loose.index, loose.turn, loose.strength, strict=True):
-                picture = turned(self._bank("platelet", p, int(index)), int(turn))
-                n = picture.shape[0] // 2
-                _add(density, picture, round(float(x) / p - 0.5) - n - i0, round(float(y) / p - 0.5) - n - j0, strength)
+            for picture, i, j, strength, _ in self._placed("platelet", loose, p):
+                _add(density, picture, i - i0, j - j0, strength)
         for thing in debris_in(self.seed, rect, self.size_um):
             picture, i, j = paint_debris(thing, self.stain, p)
             _add(density, picture, i - i0, j - j0, None)
@@ -163,6 +148,13 @@ class Film:
             sprite = self._sprite(cell, p)
             _add(density, sprite.density, sprite.i0 - i0, sprite.j0 - j0, None)
         return np.asarray(np.clip(np.rint(np.exp(-density) * CLEAR), 0, 255), dtype=np.uint8)
+
+    def _placed(self, what: str, loose: Loose, p: float) -> Iterator[tuple[Array, int, int, np.float32, np.float32]]:
+        """Each of a block's things: its picture, the level's pixel of its first one, strength and tint."""
+        for (x, y), index, turn, *looks in zip(loose.centres_um, loose.index, loose.turn, loose.strength, loose.tint, strict=True):
+            picture = turned(self._bank(what, p, int(index)), int(turn))
+            n = picture.shape[0] // 2
+            yield picture, round(float(x) / p - 0.5) - n, round(float(y) / p - 0.5) - n, *looks
 
     def _ground(self, p: float, i0: int, j0: int) -> Array:
         """Plasma and glass under everything: (TILE_PX, TILE_PX, 3) float32 density."""
@@ -178,10 +170,8 @@ class Film:
         if key not in self._banks:
             if len({k[1] for k in self._banks} | {p}) > 2:  # two levels at most: microscopes change seldom
                 self._banks.clear()
-            if what == "red":
-                self._banks[key] = self.plane.red.paint(index, self.stain, p)
-            else:
-                self._banks[key] = paint_platelet(self.seed, index, self.stain, p)
+            red = what == "red"
+            self._banks[key] = self.plane.red.paint(index, self.stain, p) if red else paint_platelet(self.seed, index, self.stain, p)
         return self._banks[key]
 
     def _sprite(self, cell: Leukocyte, p: float) -> Sprite:
@@ -189,12 +179,10 @@ class Film:
         if key in self._sprites:
             self._sprites.move_to_end(key)
             return self._sprites[key]
-        sprite = paint(cell, self.stain, p)
-        self._sprites[key] = sprite
-        self._bytes += sprite.density.nbytes
-        while len(self._sprites) > 96:
-            self._bytes -= self._sprites.popitem(last=False)[1].density.nbytes
-        return sprite
+        self._sprites[key] = paint(cell, self.stain, p)
+        if len(self._sprites) > 96:
+            self._sprites.popitem(last=False)
+        return self._sprites[key]
 
 
 def _add(
@@ -209,10 +197,8 @@ def _add(
     if a0 >= a1 or b0 >= b1:
         return
     part = picture[b0 - j : b1 - j, a0 - i : a1 - i]
-    if part.ndim == 2:
-        part = part[..., None]
     if colour is not None:
-        part = part * colour
+        part = (part[..., None] if part.ndim == 2 else part) * colour
     if layers is None:
         density[b0:b1, a0:a1] += part
         return

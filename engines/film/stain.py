@@ -6,7 +6,7 @@ things that lie over each other darken each other as they do under a microscope.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -42,8 +42,7 @@ class Stain:
     drying: float
 
 
-# name: (red cell, polychromatic red cell, dark and light chromatin, blue and pale cytoplasm,
-#        granules of neutrophil, eosinophil, basophil, azurophil, platelet, plasma), then pallor and rouleaux of the batch.
+# name: (the colours in the order of `Stain`'s fields, red cell to plasma), then pallor, rouleaux and halo of the batch.
 _BATCHES: dict[str, tuple[tuple[Passing, ...], float, float, float]] = {
     "warm": (
         (
@@ -112,9 +111,8 @@ def stain_of(seed: int, batch: str | None = None) -> Stain:
     strength = float(np.exp(rng.normal(0, 0.10)))
     hue = np.exp(rng.normal(0, 0.04, 3)).astype(np.float32)
     own = np.exp(rng.normal(0, 0.05, (len(colours), 3)) + rng.normal(0, 0.09, (len(colours), 1))).astype(np.float32)
-    fields = ("red_cell", "polychrome", "nucleus_dark", "nucleus_light", "cytoplasm_blue", "cytoplasm_pale", "neutrophil_granule",
-              "eosinophil_granule", "basophil_granule", "azurophil_granule", "platelet", "plasma")  # fmt: skip
-    densities = {f: _density(c) * np.float32(strength) * hue * own[k] for k, (f, c) in enumerate(zip(fields, colours, strict=True))}
+    names = [field.name for field in fields(Stain)][1 : 1 + len(colours)]
+    densities = {f: _density(c) * np.float32(strength) * hue * own[k] for k, (f, c) in enumerate(zip(names, colours, strict=True))}
     return Stain(
         name=name,
         pallor=float(np.clip(pallor + rng.normal(0, 0.12), 0.1, 0.95)),

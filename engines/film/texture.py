@@ -126,6 +126,18 @@ class Grid:
         return blur(out, sigma) if sigma > 0.3 else out
 
 
+def finer_pixels(um_per_px: float) -> int:
+    """How many times finer than the level a thing is painted before it is averaged, so that texture does not alias."""
+    return 1 if um_per_px <= 0.12 else (2 if um_per_px <= 0.3 else 4)
+
+
+def averaged(density: Array, finer: int) -> Array:
+    """Means of blocks of `finer` x `finer` pixels of (height, width) or (height, width, 3), float32."""
+    h, w, *colours = density.shape
+    blocks = density.reshape(h // finer, finer, w // finer, finer, *colours)
+    return np.asarray(blocks.mean(axis=(1, 3)) if finer > 1 else density, dtype=np.float32)
+
+
 def blur(image: Array, sigma_px: float) -> Array:
     """Gaussian blur of a float image, cheap for large sigma (edges repeat)."""
     size = int(np.ceil(sigma_px * 3)) * 2 + 1

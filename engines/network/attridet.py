@@ -40,10 +40,7 @@ class AttriDet(YOLOv5):
         self.detach_features = detach_features
         self.attribute_head = AttributeHead(sum(self.tap_channels), tuple(len(a.values) for a in taxonomy.attributes))
 
-    def forward_train(self, images: Tensor) -> tuple[list[Tensor], Taps]:
-        """Raw levels and taps of one pass, whatever the mode; see the class."""
-        self.check_images(images)
-        return self.forward_levels(images)
+    forward_train = YOLOv5.forward_levels
 
     def attribute_logits(self, taps: Taps, rois: Tensor) -> Tensor:
         """Attribute logits (K, n_logits) of the boxes `rois` (K, 5) in input px; see the class."""

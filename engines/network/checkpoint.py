@@ -10,8 +10,7 @@ import torch
 from engines.errors import DataError
 from engines.files import atomic_write
 from engines.network import AttriDet
-from engines.network.weights import has_variances, load_weights
-from engines.taxonomy import Taxonomy
+from engines.network.weights import load_weights, restored
 
 FORMAT = 1
 
@@ -38,10 +37,7 @@ def read(path: Path) -> dict[str, Any]:
 def load_network(path: Path) -> tuple[AttriDet, dict[str, Any]]:
     """The averaged network of a checkpoint, in eval mode, and the rest of its state."""
     state = read(path)
-    taxonomy = Taxonomy.from_dict(state["taxonomy"])
-    model = AttriDet(state["size"], taxonomy, variances=has_variances(state["ema"], taxonomy))
-    model.load_state_dict(state["ema"])
-    return model.eval(), state
+    return restored(state["size"], state["taxonomy"], state["ema"]), state
 
 
 def load_any(path: Path) -> tuple[AttriDet, dict[str, Any]]:

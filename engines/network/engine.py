@@ -6,7 +6,6 @@ import copy
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -134,12 +133,9 @@ def open_checkpoint(
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise RuntimeUnavailableError(f"--device {device}: torch cannot use it ({str(error).splitlines()[0]}). Try cpu.") from error
     name = f"{path.resolve().parent.name}/{path.name}"
-    return engine_of(model, name, _version(record), side_px, scale_up, thresholds, sha256_of(path))
-
-
-def _version(record: dict[str, Any]) -> str:
     epoch = record.get("epoch", record.get("epochs"))
-    return f"epoch {epoch}" if epoch is not None else "epoch not recorded"
+    version = f"epoch {epoch}" if epoch is not None else "epoch not recorded"
+    return engine_of(model, name, version, side_px, scale_up, thresholds, sha256_of(path))
 
 
 def _state_digest(model: AttriDet) -> str:

@@ -5,6 +5,7 @@ Names of sub-modules follow the published state dict (`conv`, `bn`, `cv1` ...), 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -42,23 +43,10 @@ def fuse_conv_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
     """
     if bn.running_mean is None or bn.running_var is None:
         raise ValueError("a batch normalisation without running statistics cannot be fused")
-    fused = nn.Conv2d(
-        conv.in_channels,
-        conv.out_channels,
-        (conv.kernel_size[0], conv.kernel_size[1]),
-        (conv.stride[0], conv.stride[1]),
-        conv.padding if isinstance(conv.padding, str) else (conv.padding[0], conv.padding[1]),
-        (conv.dilation[0], conv.dilation[1]),
-        conv.groups,
-        bias=True,
-        device=conv.weight.device,
-        dtype=conv.weight.dtype,
-    )
-    assert fused.bias is not None
     scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
     bias = -bn.running_mean if conv.bias is None else conv.bias - bn.running_mean
-    fused.weight.copy_(conv.weight * scale[:, None, None, None])
-    fused.bias.copy_(bn.bias + bias * scale)
+    fused = copy.deepcopy(conv)
+    fused.weight, fused.bias = nn.Parameter(conv.weight * scale[:, None, None, None]), nn.Parameter(bn.bias + bias * scale)
     return fused.requires_grad_(False)
 
 

@@ -30,9 +30,13 @@ def save_weights(model: AttriDet, path: Path, record: Mapping[str, Any]) -> None
     atomic_write(path, save(state, metadata))
 
 
-def has_variances(state: Mapping[str, Tensor], taxonomy: Taxonomy) -> bool:
-    """Whether a state dict is of a network with variances, told by the rows of its detection layer."""
-    return len(state["model.24.m.0.bias"]) == 3 * (len(taxonomy.classes) + 5 + VARIANCES)
+def restored(size: str, taxonomy: Any, state: Mapping[str, Tensor]) -> AttriDet:
+    """The network of a state dict, in evaluation mode. taxonomy: its plain form. Variances are told by the detection layer's rows."""
+    known = Taxonomy.from_dict(taxonomy)
+    variances = len(state["model.24.m.0.bias"]) == 3 * (len(known.classes) + 5 + VARIANCES)
+    model = AttriDet(size, known, variances=variances)
+    model.load_state_dict(state)
+    return model.eval()
 
 
 def load_weights(path: Path) -> tuple[AttriDet, dict[str, Any]]:
@@ -41,9 +45,7 @@ def load_weights(path: Path) -> tuple[AttriDet, dict[str, Any]]:
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata() or {}
             state = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118  # not a dict: it has no iterator
-        taxonomy = Taxonomy.from_dict(json.loads(metadata["taxonomy"]))
-        model = AttriDet(metadata["size"], taxonomy, variances=has_variances(state, taxonomy))
-        model.load_state_dict(state)
+        model = restored(metadata["size"], json.loads(metadata["taxonomy"]), state)
         record: dict[str, Any] = json.loads(metadata["record"])
     except FileNotFoundError as error:
         raise BundleError(f"{path}: no such file of weights. Give the .safetensors that training wrote.") from error
@@ -52,4 +54,4 @@ def load_weights(path: Path) -> tuple[AttriDet, dict[str, Any]]:
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BundleError(f"{path}: not the weights of an AttriDet ({reason}). Give the .safetensors that training wrote.") from error
-    return model.eval(), record
+    return model, record

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,15 +22,13 @@ class Variant(NamedTuple):
     width: float
 
 
-VARIANTS = MappingProxyType(
-    {
-        "n": Variant(0.33, 0.25),
-        "s": Variant(0.33, 0.50),
-        "m": Variant(0.67, 0.75),
-        "l": Variant(1.0, 1.0),
-        "x": Variant(1.33, 1.25),
-    }
-)
+VARIANTS = {
+    "n": Variant(0.33, 0.25),
+    "s": Variant(0.33, 0.50),
+    "m": Variant(0.67, 0.75),
+    "l": Variant(1.0, 1.0),
+    "x": Variant(1.33, 1.25),
+}
 """The five sizes by letter."""
 
 STRIDES = (8, 16, 32)
@@ -47,9 +44,11 @@ ANCHORS_PX: tuple[tuple[tuple[float, float], ...], ...] = (
 VARIANCES = 4
 """Logits an anchor that a detection layer with variances has more than one without."""
 
-_TAP_P2, _TAP_P3 = 1, 4
-_SOURCES: dict[int, tuple[int, ...]] = {12: (-1, 6), 16: (-1, 4), 19: (-1, 14), 22: (-1, 10), 24: (17, 20, 23)}
-"""Layers that read others than the one before them."""
+TAP_P2, TAP_P3 = 1, 4
+"""Layers whose outputs are the taps."""
+SOURCES = {12: (11, 6), 16: (15, 4), 19: (18, 14), 22: (21, 10), 24: (17, 20, 23)}
+"""Layers that read others than the one before them, and which."""
+_KEPT = {TAP_P2, TAP_P3}.union(*SOURCES.values())
 
 
 class Taps(NamedTuple):
@@ -86,23 +85,22 @@ class Detect(nn.Module):
         classes: int,
         channels: Sequence[int],
         anchors_px: Sequence[Sequence[Sequence[float]]] = ANCHORS_PX,
-        strides: Sequence[int] = STRIDES,
         variances: bool = False,
     ) -> None:
         super().__init__()
         self.classes = classes
         self.variances = variances
         self.outputs = classes + 5 + (VARIANCES if variances else 0)
-        self.register_buffer("stride", torch.tensor(strides, dtype=torch.float32), persistent=False)
-        anchors = torch.tensor(_in_stride_order(anchors_px, strides), dtype=torch.float32)
+        self.register_buffer("stride", torch.tensor(STRIDES, dtype=torch.float32), persistent=False)
+        anchors = torch.tensor(_in_stride_order(anchors_px), dtype=torch.float32)
         self.register_buffer("anchors", anchors / self.stride.view(-1, 1, 1))
         self.m = nn.ModuleList(nn.Conv2d(c, 3 * self.outputs, 1) for c in channels)
-        self._init_biases(strides)
+        self._init_biases()
 
     @torch.no_grad()
-    def _init_biases(self, strides: Sequence[int]) -> None:
+    def _init_biases(self) -> None:
         """Priors: 8 objects on a field of 640 px, and a class probability of 0.6 shared out."""
-        for layer, stride in zip(self.m, strides, strict=True):
+        for layer, stride in zip(self.m, STRIDES, strict=True):
             assert isinstance(layer, nn.Conv2d) and layer.bias is not None
             bias = layer.bias.view(3, -1)
             bias[:, 4] += math.log(8 / (640 / stride) ** 2)
@@ -139,13 +137,13 @@ class Detect(nn.Module):
         return torch.cat(rows, 1)
 
 
-def _in_stride_order(anchors_px: Sequence[Sequence[Sequence[float]]], strides: Sequence[int]) -> list[list[tuple[float, float]]]:
+def _in_stride_order(anchors_px: Sequence[Sequence[Sequence[float]]]) -> list[list[tuple[float, float]]]:
     """Anchors checked, and turned round if the large ones stand at the fine level; ValueError if they cannot be anchors."""
     levels = [[(float(w), float(h)) for w, h in level] for level in anchors_px]
-    if [len(level) for level in levels] != [3] * len(strides) or min(min(wh) for level in levels for wh in level) <= 0:
-        raise ValueError(f"anchors need the shape ({len(strides)}, 3, 2), positive widths and heights in px; got {anchors_px}")
-    area = [sum(w * h for w, h in level) / len(level) for level in levels]
-    return levels[::-1] if (area[-1] - area[0]) * (strides[-1] - strides[0]) < 0 else levels
+    if [len(level) for level in levels] != [3] * len(STRIDES) or min(min(wh) for level in levels for wh in level) <= 0:
+        raise ValueError(f"anchors need the shape ({len(STRIDES)}, 3, 2), positive widths and heights in px; got {anchors_px}")
+    first, last = (sum(w * h for w, h in level) for level in (levels[0], levels[-1]))
+    return levels[::-1] if last < first else levels
 
 
 class YOLOv5(nn.Module):
@@ -240,30 +238,20 @@ class YOLOv5(nn.Module):
 
     def forward_with_taps(self, images: Tensor) -> tuple[list[Tensor] | Prediction, Taps]:
         """What `forward` returns, and the two early maps, from one pass."""
-        self.check_images(images)
         levels, taps = self.forward_levels(images)
         return (levels if self.training else Prediction(self.decode(levels), levels)), taps
 
-    @staticmethod
-    def check_images(images: Tensor) -> None:
-        """Raises ValueError unless images are (B, 3, H, W) with H, W multiples of 32."""
+    def forward_levels(self, images: Tensor) -> tuple[list[Tensor], Taps]:
+        """Raw levels and taps of one pass in either mode: what a loss needs. Raises ValueError for another shape of images."""
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % 32 or images.shape[3] % 32:
             raise ValueError(f"images need the shape (B, 3, H, W) with H, W multiples of 32; got {tuple(images.shape)}")
-
-    def forward_levels(self, images: Tensor) -> tuple[list[Tensor], Taps]:
-        """Raw levels and taps in either mode: what a loss needs. Checks nothing; `check_images` does."""
         kept: dict[int, Tensor] = {}
-        wanted = {s for sources in _SOURCES.values() for s in sources} | {_TAP_P2, _TAP_P3}
-        x: Tensor = images
-        last = len(self.model) - 1
+        x: Any = images
         for i, layer in enumerate(self.model):
-            if i == last:
-                break
-            x = layer(x if i not in _SOURCES else [x if s < 0 else kept[s] for s in _SOURCES[i]])
-            if i in wanted:
+            x = layer([kept[source] for source in SOURCES[i]] if i in SOURCES else x)
+            if i in _KEPT:
                 kept[i] = x
-        levels: list[Tensor] = self.detect([kept[s] for s in _SOURCES[last]])
-        return levels, Taps(kept[_TAP_P2], kept[_TAP_P3])
+        return x, Taps(kept[TAP_P2], kept[TAP_P3])
 
     def decode(self, levels: Sequence[Tensor], delta: float = 1.0) -> Tensor:
         """Decoded rows (B, N, 5+classes) from raw levels; see the class. delta: share of the variances in the objectness."""

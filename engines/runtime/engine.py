@@ -182,10 +182,10 @@ def golden_difference(
     on another runtime it may fall just below.
     """
     distance_px = np.abs(expected.boxes_px[:, None] - found.boxes_px[None]).max(2)
-    first, second = _nearest_pairs(distance_px, corner_px)
-    alone = (expected.select(_others(first, len(expected))), found.select(_others(second, len(found))))
+    first, second = nearest_pairs(distance_px, corner_px)
+    alone = (np.delete(expected.scores, first), np.delete(found.scores, second))
     # Here and below written so that a NaN is a difference.
-    if any(not (single.scores <= confidence + tolerance).all() for single in alone):
+    if any(not (scores <= confidence + tolerance).all() for scores in alone):
         if len(found) != len(expected):
             return f"{len(found)} detections, expected {len(expected)}"
         return f"a box lies elsewhere, by {distance_px.min(1).max():.1f} px"
@@ -198,7 +198,7 @@ def golden_difference(
     return None if worst <= tolerance else f"a score or attribute differs by {worst:.3f}"
 
 
-def _nearest_pairs(distance: NDArray[np.floating], limit: float) -> tuple[Int64, Int64]:
+def nearest_pairs(distance: NDArray[np.floating], limit: float) -> tuple[Int64, Int64]:
     """Rows and columns of a matrix (N, M) as pairs, the nearest first, each row and column once, none further than `limit`."""
     rows, columns = np.nonzero(distance <= limit)
     order = np.argsort(distance[rows, columns], kind="stable")
@@ -207,7 +207,3 @@ def _nearest_pairs(distance: NDArray[np.floating], limit: float) -> tuple[Int64,
         if row not in pairs and column not in pairs.values():
             pairs[row] = column
     return np.array(list(pairs), np.int64), np.array(list(pairs.values()), np.int64)
-
-
-def _others(taken: Int64, count: int) -> Int64:
-    return np.setdiff1d(np.arange(count), taken).astype(np.int64)

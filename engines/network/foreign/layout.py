@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from engines.network.foreign.archive import ForeignWeightsError, StoredTensor
@@ -24,30 +23,21 @@ _MASK_COEFFICIENTS = 32
 class Layout:
     """One way in which YOLOv5 has been published.
 
-    name: for people. moved: our layer number -> theirs, where they differ. first: the name of their first convolution, and what makes
-    it ours. differs: what is not the same network even where everything fits; "" when nothing is.
+    name: for people. kernel: of the first convolution, without its output channels. differs: what is not the same network even where
+    everything fits; "" when nothing is.
     """
 
     name: str
-    moved: Mapping[int, int]
-    first: str
-    first_as_ours: Callable[[Tensor], Tensor]
+    kernel: tuple[int, int, int]
     differs: str = ""
 
     def source(self, key: str) -> str:
         """Their name of our entry `key`."""
-        if key == "model.0.conv.weight":
-            return self.first
-        if key.startswith("model.0.bn."):
-            return self.first.removesuffix("conv.weight") + key.removeprefix("model.0.")
-        match = re.match(r"model\.(\d+)(\..*)", key)
-        return key if match is None else f"model.{self.moved.get(int(match[1]), int(match[1]))}{match[2]}"
-
-    def source_shape(self, key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape that their entry needs to become ours of `shape`."""
-        if key != "model.0.conv.weight" or self.first == key:
-            return shape
-        return shape[0], 4 * shape[1], shape[2] // 2, shape[3] // 2
+        if self is V6:
+            return key
+        # v5.0 begins with Focus, which holds a block of its own, and its layers 8 and 9 stand the other way round.
+        key = re.sub(r"^model\.0\.", "model.0.conv.", key)
+        return re.sub(r"^model\.([89])\.", lambda layer: f"model.{17 - int(layer[1])}.", key)
 
 
 def focus_as_convolution(weight: Tensor) -> Tensor:
@@ -56,22 +46,15 @@ def focus_as_convolution(weight: Tensor) -> Tensor:
     Focus stacks the pixels of even and odd rows and columns, rows changing first: (0,0), (1,0), (0,1), (1,1). The result is exact.
     """
     channels, stacked, high, wide = weight.shape
-    made = weight.new_empty((channels, stacked // 4, 2 * high, 2 * wide))
-    for number, (row, column) in enumerate(((0, 0), (1, 0), (0, 1), (1, 1))):
-        made[:, :, row::2, column::2] = weight[:, number * (stacked // 4) : (number + 1) * (stacked // 4)]
-    return made
+    parts = weight.reshape(channels, 2, 2, stacked // 4, high, wide)  # by column, by row, then the picture's own channels
+    return parts.permute(0, 3, 4, 2, 5, 1).reshape(channels, stacked // 4, 2 * high, 2 * wide)
 
 
-def _as_it_is(weight: Tensor) -> Tensor:
-    return weight
-
-
-V6 = Layout("YOLOv5 v6.0 to v7.0", {}, "model.0.conv.weight", _as_it_is)
+FIRST = "model.0.conv.weight"
+V6 = Layout("YOLOv5 v6.0 to v7.0", (3, 6, 6))
 V5 = Layout(
     "YOLOv5 v5.0",
-    {8: 9, 9: 8},
-    "model.0.conv.conv.weight",
-    focus_as_convolution,
+    (12, 3, 3),
     "v5.0 is another network than v6.0 and later: more blocks in layer 4, pooling before the last blocks of the backbone, and no "
     "shortcut in these. What fits is a start for training; it does not detect as it is.",
 )
@@ -80,15 +63,15 @@ V5 = Layout(
 def layout_of(network: Network, file: str) -> Layout:
     """Which layer list the network has. Raises ForeignWeightsError saying what it is instead."""
     layers = [int(match[1]) for key in network.tensors if (match := re.match(r"model\.(\d{1,4})\.", key))]
-    for layout, kernel in ((V6, (3, 6, 6)), (V5, (12, 3, 3))):
-        tensor = network.tensors.get(layout.first)
-        if tensor is not None and tensor.shape[1:] == kernel:
+    for layout in (V6, V5):
+        tensor = network.tensors.get(layout.source(FIRST))
+        if tensor is not None and tensor.shape[1:] == layout.kernel:
             if max(layers) + 1 != _LAYERS:
                 raise ForeignWeightsError(
                     f"{file}: has {max(layers) + 1} layers, and YOLOv5 n to x has {_LAYERS}. Checkpoints with a fourth "
                     "level (n6 to x6) and classifiers are other networks; give one named as yolov5n.pt or yolov5x.pt is."
                 )
-            if f"{layout.first.removesuffix('conv.weight')}bn.weight" not in network.tensors:
+            if layout.source("model.0.bn.weight") not in network.tensors:
                 raise ForeignWeightsError(
                     f"{file}: its normalisations are folded into the convolutions, so nothing can be trained from it. "
                     "Give the checkpoint that it was exported from."
@@ -100,7 +83,7 @@ def layout_of(network: Network, file: str) -> Layout:
 
 def size_of(network: Network, layout: Layout, file: str) -> str:
     """The size n to x by channels of the first layer and blocks of the third. Raises ForeignWeightsError."""
-    channels = network.tensors[layout.first].shape[0]
+    channels = network.tensors[layout.source(FIRST)].shape[0]
     blocks = len({match[1] for key in network.tensors if (match := re.match(r"model\.2\.m\.(\d+)\.cv1\.conv\.weight$", key))})
     for size, (depth, width) in VARIANTS.items():
         if (channels, blocks) == (math.ceil(64 * width / 8) * 8, max(round(3 * depth), 1)):
@@ -122,15 +105,15 @@ def classes_of(tensors: Mapping[str, StoredTensor]) -> int | None:
     return classes if classes >= 1 else None
 
 
-@torch.no_grad()
-def detection_rows(own: Tensor, given: Tensor, classes: Mapping[int, int]) -> Tensor:
-    """Weight or bias of a detection level: box and objectness rows of `given`, and the class rows named in `classes` (ours -> theirs).
+def detection_rows(classes: Mapping[int, int]) -> dict[int, int]:
+    """Rows of one anchor, ours -> theirs, that a detection layer takes over: box, objectness, and the `classes` (ours -> theirs)."""
+    own = {row: row for row in range(_BOX_AND_OBJECTNESS)}
+    return own | {_BOX_AND_OBJECTNESS + ours: _BOX_AND_OBJECTNESS + theirs for ours, theirs in classes.items()}
 
-    own: (3 * ours, ...); given: (3 * theirs, ...), the same behind. Returns a new tensor of `own`'s shape; the other rows are own's.
-    """
+
+def with_rows(own: Tensor, rows: Mapping[int, int], anchors: int, given: Tensor) -> Tensor:
+    """A copy of `own`, a layer's weight or bias, with `rows` (ours -> theirs) of each of its `anchors` taken from `given`."""
     made = own.clone()
-    rows, source = made.view(3, -1, *own.shape[1:]), given.to(own.dtype).reshape(3, -1, *own.shape[1:])
-    rows[:, :_BOX_AND_OBJECTNESS] = source[:, :_BOX_AND_OBJECTNESS]
-    for ours, theirs in classes.items():
-        rows[:, _BOX_AND_OBJECTNESS + ours] = source[:, _BOX_AND_OBJECTNESS + theirs]
+    ours, theirs = made.view(anchors, -1, *own.shape[1:]), given.reshape(anchors, -1, *own.shape[1:])
+    ours[:, list(rows)] = theirs[:, list(rows.values())]
     return made

@@ -36,10 +36,6 @@ class Network:
     tensors: dict[str, StoredTensor] = field(default_factory=dict)
     modules: dict[str, Module] = field(default_factory=dict)
 
-    def kinds(self) -> set[str]:
-        """Last parts of the modules' class names: {"Conv", "C3", "SiLU", ...}."""
-        return {module.kind.rpartition(".")[2] for module in self.modules.values()}
-
     def attribute(self, name: str) -> Any:
         """An attribute of the whole network, or None."""
         whole = self.modules.get("")
@@ -56,10 +52,11 @@ def find_network(file: TorchFile) -> Network:
         network = Network(where)
         if isinstance(value, Inert):
             _collect(network, value, file)
-        elif isinstance(value, dict):
-            network.tensors = {str(k): v for k, v in value.items() if isinstance(k, str) and isinstance(v, StoredTensor)}
+        else:
+            network.tensors = {k: v for k, v in _entries(value) if isinstance(v, StoredTensor)}
         if network.tensors:
-            network.tensors = dict(_without_wrapper(network.tensors))
+            if all(name.startswith("module.") for name in network.tensors):  # so training on several GPUs calls them
+                network.tensors = {name.removeprefix("module."): tensor for name, tensor in network.tensors.items()}
             return network
     raise ForeignWeightsError(f"{file.path}: holds no network, but {_described(root)}. Give a checkpoint as YOLOv5 writes it.")
 
@@ -112,21 +109,13 @@ def _attributes(thing: Inert) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for state in thing.state:
         for part in state if isinstance(state, tuple) else (state,):  # (attributes, slots) where a class has slots
-            if isinstance(part, dict):
-                found.update((k, v) for k, v in part.items() if isinstance(k, str))
+            found.update(_entries(part))
     return found
 
 
 def _entries(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         yield from ((k, v) for k, v in value.items() if isinstance(k, str))
-
-
-def _without_wrapper(tensors: Mapping[str, StoredTensor]) -> Iterator[tuple[str, StoredTensor]]:
-    """Names without the "module." that training on several GPUs puts before them."""
-    wrapped = all(name.startswith("module.") for name in tensors)
-    for name, tensor in tensors.items():
-        yield name.removeprefix("module.") if wrapped else name, tensor
 
 
 def _described(value: Any) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,13 +18,24 @@ from engines.network.attridet import AttriDet
 from engines.network.foreign.account import Entry, LeftOut, Transfer, replaced_names, unusual_names
 from engines.network.foreign.archive import ForeignWeightsError, StoredTensor, TorchFile
 from engines.network.foreign.inert_pickle import Name
-from engines.network.foreign.layout import DETECT, Layout, classes_of, detection_rows, layout_of, size_of
+from engines.network.foreign.layout import (
+    DETECT,
+    FIRST,
+    V5,
+    Layout,
+    classes_of,
+    detection_rows,
+    focus_as_convolution,
+    layout_of,
+    size_of,
+    with_rows,
+)
 from engines.network.foreign.modules import Network, class_names, find_network, printable
 from engines.network.layers import BN_EPS
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 HEAD = "attribute_head."
-_FIRST, _ANCHORS = "model.0.conv.weight", f"{DETECT}.anchors"
+_ANCHORS = f"{DETECT}.anchors"
 _BACKBONE = tuple(f"model.{i}." for i in range(10))
 _ABSENT = "is not in the file"
 
@@ -62,7 +74,7 @@ class _Assignment:
 
     model: AttriDet
     decided: dict[str, Entry] = field(default_factory=dict)
-    reading: dict[str, tuple[TorchFile, StoredTensor, Conversion]] = field(default_factory=dict)
+    reading: dict[str, tuple[TorchFile, StoredTensor, Conversion | None]] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
     classes: Mapping[int, int] = field(default_factory=dict)
     attributes: tuple[str, ...] = ()
@@ -71,13 +83,29 @@ class _Assignment:
     def __post_init__(self) -> None:
         self.own: dict[str, Tensor] = self.model.state_dict()
 
-    def take(self, key: str, source: str, file: TorchFile, tensor: StoredTensor, as_ours: Conversion, note: str = "") -> None:
-        """Take all of `tensor` for the entry `key`, or a part of it where `note` says why."""
-        self.decided[key] = Entry(key, tuple(self.own[key].shape), "part" if note else "taken", source, note)
-        self.reading[key] = (file, tensor, as_ours)
+    def offer(
+        self,
+        key: str,
+        source: str,
+        file: TorchFile,
+        network: Network,
+        needed: tuple[int, ...] | None = None,
+        as_ours: Conversion | None = None,
+        note: str = "",
+    ) -> None:
+        """Take their entry `source` for ours where it has the shape `needed` (ours unless given), a part of it where `note` says why.
 
-    def leave(self, key: str, source: str, note: str) -> None:
-        self.decided[key] = Entry(key, tuple(self.own[key].shape), "start", source, note)
+        as_ours: makes its numbers ours. Else our entry stays at its random start.
+        """
+        shape, tensor = tuple(self.own[key].shape), network.tensors.get(source)
+        if tensor is None:
+            self.decided[key] = Entry(key, shape, "start", "", _ABSENT)
+        elif tensor.shape == (shape if needed is None else needed):
+            self.decided[key] = Entry(key, shape, "part" if note else "taken", source, note)
+            self.reading[key] = (file, tensor, as_ours)
+        else:
+            theirs, ours = ("x".join(map(str, sides)) or "()" for sides in (tensor.shape, shape))
+            self.decided[key] = Entry(key, shape, "start", source, f"has the shape {theirs} there, needed is {ours}")
 
     def leave_the_rest(self, network: Network) -> None:
         used = {entry.source for entry in self.decided.values() if entry.outcome != "start"}
@@ -94,30 +122,27 @@ class _Assignment:
                 )
             if key == _ANCHORS and not (numbers > 0).all():
                 raise ForeignWeightsError(f"{file.path}: its anchors are not all positive; the file is damaged.")
-            self.own[key].copy_(as_ours(numbers.to(self.own[key].dtype)))
+            numbers = numbers.to(self.own[key].dtype)
+            self.own[key].copy_(numbers if as_ours is None else as_ours(numbers))
 
 
 def _take_detector(assigned: _Assignment, file: TorchFile, network: Network, layout: Layout) -> None:
     classes = classes_of(network.tensors)
     assigned.classes, how = _class_map(class_names(network), classes, assigned.model.taxonomy)
-    complete = len(assigned.classes) == assigned.model.classes
+    note = "" if len(assigned.classes) == assigned.model.classes else how
+    their_rows = network.tensors[f"{DETECT}.m.0.bias"].shape if classes is not None else (-1,)
+    our_rows = detection_rows(assigned.classes)
     for key, value in assigned.own.items():
         if key.startswith(HEAD):
             continue
-        source, shape = layout.source(key), tuple(value.shape)
-        tensor = network.tensors.get(source)
-        if tensor is None:
-            assigned.leave(key, "", _ABSENT)
-        elif key.startswith(f"{DETECT}.m."):
-            rows = network.tensors[f"{DETECT}.m.0.bias"].shape if classes is not None else ()
-            if tensor.shape == (*rows, *shape[1:]):
-                assigned.take(key, source, file, tensor, _rows_into(value, assigned.classes), "" if complete else how)
-            else:
-                assigned.leave(key, source, _other_shape(tensor, shape))
-        elif tensor.shape == layout.source_shape(key, shape):
-            assigned.take(key, source, file, tensor, layout.first_as_ours if key == _FIRST else _as_it_is)
+        source = layout.source(key)
+        if key.startswith(f"{DETECT}.m."):
+            needed = (*their_rows, *value.shape[1:])
+            assigned.offer(key, source, file, network, needed, partial(with_rows, value, our_rows, 3), note)
+        elif key == FIRST and layout is V5:
+            assigned.offer(key, source, file, network, (value.shape[0], *layout.kernel), focus_as_convolution)
         else:
-            assigned.leave(key, source, _other_shape(tensor, layout.source_shape(key, shape)))
+            assigned.offer(key, source, file, network)
     assigned.leave_the_rest(network)
     backbone = [entry for key, entry in assigned.decided.items() if key.startswith(_BACKBONE)]
     fitting = sum(entry.outcome == "taken" for entry in backbone)
@@ -127,18 +152,6 @@ def _take_detector(assigned: _Assignment, file: TorchFile, network: Network, lay
             "Give a checkpoint of YOLOv5 v5.0 to v7.0."
         )
     assigned.warnings += _differences(network, layout, classes)
-
-
-def _rows_into(own: Tensor, classes: Mapping[int, int]) -> Conversion:
-    return lambda given: detection_rows(own, given, classes)
-
-
-def _as_it_is(numbers: Tensor) -> Tensor:
-    return numbers
-
-
-def _other_shape(theirs: StoredTensor, needed: tuple[int, ...]) -> str:
-    return f"has the shape {'x'.join(map(str, theirs.shape)) or '()'} there, needed is {'x'.join(map(str, needed)) or '()'}"
 
 
 def _class_map(names: tuple[str, ...], classes: int | None, taxonomy: Taxonomy) -> tuple[dict[int, int], str]:
@@ -183,32 +196,26 @@ def _take_attributes(assigned: _Assignment, file: TorchFile, network: Network) -
             "the second file."
         )
     prefix, taxonomy = first[0].removesuffix("conv1.weight"), assigned.model.taxonomy
-    keys = [a.key for a in taxonomy.attributes]
     published = 2 * len(taxonomy.attribute_cnn)
     groups = {a.key: g for a, g in zip(taxonomy.attributes, taxonomy.groups, strict=True) if len(a.values) == 2}
-    rows = {key: (groups[key], 2 * i) for i, key in enumerate(taxonomy.attribute_cnn) if key in groups}
-    attributes: tuple[str, ...] = ()
+    told = {key: 2 * i for i, key in enumerate(taxonomy.attribute_cnn) if key in groups}
+    rows = {groups[key].start + value: row + value for key, row in told.items() for value in (0, 1)}
+    in_pairs = network.tensors[f"{prefix}fc3.weight"].shape[:1] == (published,)
+    taken = [a for a in taxonomy.attributes if not in_pairs or a.key in told]
+    rest = ", ".join(a.name for a in taxonomy.attributes if a not in taken)
+    note = f"rows of {len(taken)} attributes taken, not of {rest}" if rest else ""
     for key, value in assigned.own.items():
         if not key.startswith(HEAD):
             continue
-        source, shape = prefix + key.removeprefix(HEAD), tuple(value.shape)
-        tensor = network.tensors.get(source)
-        if tensor is None:
-            assigned.leave(key, "", _ABSENT)
-        elif ".fc3." in key and tensor.shape == (published, *shape[1:]):
-            attributes = tuple(k for k in keys if k in rows)
-            rest = [a.name for a in taxonomy.attributes if a.key not in rows]
-            note = f"rows of {len(attributes)} attributes taken, not of {', '.join(rest)}" if rest else ""
-            assigned.take(key, source, file, tensor, _groups_into(value, list(rows.values())), note)
-        elif tensor.shape == shape:
-            attributes = attributes or tuple(keys)
-            assigned.take(key, source, file, tensor, _as_it_is)
+        source = prefix + key.removeprefix(HEAD)
+        if in_pairs and ".fc3." in key:
+            assigned.offer(key, source, file, network, (published, *value.shape[1:]), partial(with_rows, value, rows, 1), note)
         else:
-            assigned.leave(key, source, _other_shape(tensor, shape))
+            assigned.offer(key, source, file, network)
     assigned.leave_the_rest(network)
     left = [key for key, entry in assigned.decided.items() if key.startswith(HEAD) and entry.outcome == "start"]
     if not left:
-        assigned.attributes = attributes
+        assigned.attributes = tuple(a.key for a in taken)
         return
     reads = network.tensors[first[0]].shape[1:2]
     size, gives = assigned.model.size, sum(assigned.model.tap_channels)
@@ -219,26 +226,15 @@ def _take_attributes(assigned: _Assignment, file: TorchFile, network: Network) -
     )
 
 
-def _groups_into(own: Tensor, rows: list[tuple[slice, int]]) -> Conversion:
-    def conversion(given: Tensor) -> Tensor:
-        made = own.clone()
-        for group, begin in rows:
-            made[group] = given[begin : begin + 2]
-        return made
-
-    return conversion
-
-
 def _account(assigned: _Assignment, layout: Layout, network: Network, names: Mapping[Name, int], with_attributes: bool) -> Transfer:
     taxonomy = assigned.model.taxonomy
     missing = _ABSENT if with_attributes else "no attribute CNN was given"
     replaced = replaced_names(names)
     unusual = unusual_names(replaced)
-    warnings = list(assigned.warnings)
+    warnings = assigned.warnings
     if unusual:
         shown = ", ".join(unusual[:6]) + (" and others" if len(unusual) > 6 else "")
         warnings.insert(0, f"It names {shown}, which no detector needs. Nothing of it was run here; other programs may run it.")
-    at_start = [a.key for a in taxonomy.attributes if a.key not in assigned.attributes]
     anchors = (assigned.own[_ANCHORS] * assigned.model.detect.stride.view(-1, 1, 1)).tolist()
     return Transfer(
         layout=layout.name,
@@ -249,7 +245,7 @@ def _account(assigned: _Assignment, layout: Layout, network: Network, names: Map
         classes_taken=tuple(name for i, name in enumerate(taxonomy.classes) if i in assigned.classes),
         classes_at_start=tuple(name for i, name in enumerate(taxonomy.classes) if i not in assigned.classes),
         attributes_taken=assigned.attributes,
-        attributes_at_start=tuple(at_start),
+        attributes_at_start=tuple(a.key for a in taxonomy.attributes if a.key not in assigned.attributes),
         entries=tuple(assigned.decided.get(key, Entry(key, tuple(v.shape), "start", "", missing)) for key, v in assigned.own.items()),
         left_out=tuple(assigned.left_out),
         anchors_px=tuple(tuple((float(w), float(h)) for w, h in level) for level in anchors),
