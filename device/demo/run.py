@@ -68,7 +68,7 @@ def run_demo(
         console.print(f"Broker: {broker.name} on port {broker.port}, for this demo only.")
         console.print(_slide_words(camera))
         console.print(_by_slide_words(config.engine))
-        with _supervisor(broker, console) as received:
+        with _supervisor(config.broker, console) as received:
             outcome = _run_with_progress(config, console)
             _wait_for_summary(received, outcome)
     _write_report(config, report, outcome, received)
@@ -130,11 +130,10 @@ def _by_slide_words(engine: EngineSection) -> str:
 
 
 @contextmanager
-def _supervisor(broker: LocalBroker, console: Console) -> Iterator[list[SlideSummary]]:
+def _supervisor(section: BrokerSection, console: Console) -> Iterator[list[SlideSummary]]:
     """A supervisor's watch in a thread of its own; the list fills when the summary has come back from the broker."""
     received: list[SlideSummary] = []
     ready, stop = threading.Event(), threading.Event()
-    section = BrokerSection(host=broker.host, port=broker.port, protocol=broker.protocol)
 
     def listen() -> None:
         received.extend(watch(section, device=DEVICE_ID, count=1, console=console, ready=ready, stop=stop))
