@@ -53,13 +53,9 @@ class Capture:
         reads_before_reopen: int = 5,
         backoff: Backoff | None = None,
     ) -> None:
-        self._open_camera = open_camera
-        self._clock = clock
-        self._fail_fast = fail_fast
-        self._wait_for_device = wait_for_device
-        self._stall_s = stall_s
-        self._silence_s = silence_s
-        self._reads_before_reopen = reads_before_reopen
+        self._open_camera, self._clock = open_camera, clock
+        self._fail_fast, self._wait_for_device = fail_fast, wait_for_device
+        self._stall_s, self._silence_s, self._reads_before_reopen = stall_s, silence_s, reads_before_reopen
         # Short pauses: a camera that is plugged in again should be back while the technician is still looking.
         self._backoff = backoff or Backoff(first_s=0.1, cap_s=5.0, jitter=0.25)
         self._thread: threading.Thread | None = None

@@ -16,9 +16,8 @@ import numpy as np
 from typing_extensions import Self
 
 from device.camera.base import Frame, SkippedPicture
-from device.camera.pacing import Pacer
 from device.camera.quiet import quiet_opencv
-from device.clock import Clock
+from device.clock import Clock, Pacer
 from device.errors import CameraError, CameraLostError, EndOfSourceError
 from device.settings.config import ReplayCamera as ReplaySection
 from engines.detections import Image

@@ -12,9 +12,8 @@ import numpy as np
 from typing_extensions import Self
 
 from device.camera.base import Frame, SkippedPicture
-from device.camera.pacing import Pacer
 from device.camera.stage import Moment, StagePath, film_size_um, plan_fields
-from device.clock import Clock
+from device.clock import Clock, Pacer
 from device.errors import CameraLostError, EndOfSourceError
 from device.settings.config import SimulatorCamera as SimulatorSection
 from engines.detections import Image

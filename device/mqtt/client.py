@@ -99,7 +99,7 @@ def open_link(
     Raises BrokerRefusedError or BrokerLostError, each with the reason and the next step.
     """
     for position, version in enumerate(versions):
-        link = Link(section, version, client_id, will=will, resume=resume, on_message=on_message)
+        link = Link(section, version, client_id, will, resume, on_message)
         last = position == len(versions) - 1
         try:
             link.open(cancelled, _LAST_ANSWER_S if last else _FIRST_ANSWER_S)
@@ -117,14 +117,7 @@ class Link:
     """One connection. Used by one thread; when it is gone, it is gone: open another."""
 
     def __init__(
-        self,
-        section: BrokerSection,
-        version: Version,
-        client_id: str,
-        *,
-        will: Will | None = None,
-        resume: bool = False,
-        on_message: OnMessage | None = None,
+        self, section: BrokerSection, version: Version, client_id: str, will: Will | None, resume: bool, on_message: OnMessage | None
     ) -> None:
         self.version: Version = version
         self.max_packet_bytes: int | None = None

@@ -27,10 +27,9 @@ def without_credentials(address: str) -> str:
 
 def section_models() -> dict[str, tuple[type[BaseModel], ...]]:
     """The models that a section of the file may have, by the section's key."""
-    sections = {name: info.annotation for name, info in Config.model_fields.items()}
-    models: dict[str, tuple[type[BaseModel], ...]] = {"camera": tuple(CAMERAS.values())}
-    models |= {name: (kind,) for name, kind in sections.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
-    return models
+    kinds = {name: info.annotation for name, info in Config.model_fields.items()}
+    sections = {name: (kind,) for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+    return {"camera": tuple(CAMERAS.values()), **sections}
 
 
 def expected(model: type[BaseModel], key: str) -> str:
