@@ -104,9 +104,12 @@ class Picamera2Camera:
 
         Never one that it does not offer: libcamera's pipelines are not all safe against that.
         """
+        from libcamera import StreamRole
+
         wanted = self._section
         size = (wanted.width_px, wanted.height_px)
-        offered = self._offered_formats()
+        offers = self._device.camera.generate_configuration([StreamRole.VideoRecording]).at(0)
+        offered = [str(pixel_format) for pixel_format in offers.formats.pixel_formats]
         usable = [name for name in _FORMATS if name in offered]
         if not usable:
             raise CameraError(f"{self.name} offers {', '.join(offered) or 'no formats'}; understood are {', '.join(_FORMATS)}")
@@ -126,12 +129,6 @@ class Picamera2Camera:
         self.notice = "; ".join(refused)
         if self.notice:
             log.warning("%s: %s", self.name, self.notice)
-
-    def _offered_formats(self) -> list[str]:
-        from libcamera import StreamRole
-
-        configuration = self._device.camera.generate_configuration([StreamRole.VideoRecording])
-        return [str(pixel_format) for pixel_format in configuration.at(0).formats.pixel_formats]
 
     def _bgr(self, pixels: NDArray[Any]) -> Image:
         conversion = _FORMATS[self._format]

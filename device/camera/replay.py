@@ -22,8 +22,13 @@ from device.errors import CameraError, CameraLostError, EndOfSourceError
 from device.settings.config import ReplayCamera as ReplaySection
 from engines.detections import Image
 from engines.files import printable
+<<<<<<< HEAD
 from engines.picture_header import PictureHeader
 from engines.pictures import NOT_READ, PICTURE_SUFFIXES, FolderListing, Picture, PictureError, list_folder, read_picture, statement
+=======
+from engines.picture_header import PictureError, PictureHeader
+from engines.pictures import NOT_READ, PICTURE_SUFFIXES, FolderListing, list_folder, read_picture, statement
+>>>>>>> main
 
 log = logging.getLogger(__name__)
 

@@ -98,9 +98,10 @@ def capability(descriptor: int) -> Capability:
 
 def modes(descriptor: int) -> tuple[Mode, ...]:
     """Every pixel format and size that the device lists, in its own order, each with its fastest rate."""
+    pixel_formats = [struct.unpack_from("I", answer, 44)[0] for answer in _listed(descriptor, _ENUM_FMT, 64, _BUF_TYPE_VIDEO_CAPTURE)]
     return tuple(
         Mode(fourcc_text(pixel_format), width, height, _fastest(descriptor, pixel_format, width, height), is_largest)
-        for pixel_format in _pixel_formats(descriptor)
+        for pixel_format in pixel_formats
         for width, height, is_largest in _sizes(descriptor, pixel_format)
     )
 
@@ -128,11 +129,6 @@ def fourcc_text(code: int) -> str:
     """The four letters of a pixel format; what cannot be printed becomes a question mark."""
     letters = (chr((code & 0x7FFFFFFF) >> shift & 0xFF) for shift in (0, 8, 16, 24))
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in letters).strip()
-
-
-def _pixel_formats(descriptor: int) -> Iterator[int]:
-    for answer in _listed(descriptor, _ENUM_FMT, 64, _BUF_TYPE_VIDEO_CAPTURE):
-        yield struct.unpack_from("I", answer, 44)[0]
 
 
 def _sizes(descriptor: int, pixel_format: int) -> Iterator[tuple[int, int, bool]]:

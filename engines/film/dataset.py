@@ -15,10 +15,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from engines.data.coco import write_json
 from engines.data.faults import Place
 from engines.data.labels import CellLabel, Picture, PictureLabels
 from engines.data.vocabulary import NOT_APPLICABLE
-from engines.data.writing import write_json, write_txt
+from engines.data.writing import write_txt
 from engines.errors import DataError
 from engines.files import atomic_folder
 from engines.film.labels import labels, require_drawable
