@@ -40,6 +40,7 @@ class Picamera2Camera:
     skipped: tuple[SkippedPicture, ...] = ()
 
     def __init__(self, section: Picamera2Section, clock: Clock) -> None:
+        self.name = f"libcamera camera {section.camera}"
         self._section = section
         self._clock = clock
         self._device: Any = None  # picamera2 ships no types
@@ -47,10 +48,6 @@ class Picamera2Camera:
         self._size_px = (0, 0)
         self._sequence = 0
         self.notice = ""
-
-    @property
-    def name(self) -> str:
-        return f"libcamera camera {self._section.camera}"
 
     def read(self) -> Frame:
         """The next frame. Raises CameraLostError when none came within 3 s."""

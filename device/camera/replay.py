@@ -22,13 +22,8 @@ from device.errors import CameraError, CameraLostError, EndOfSourceError
 from device.settings.config import ReplayCamera as ReplaySection
 from engines.detections import Image
 from engines.files import printable
-<<<<<<< HEAD
-from engines.picture_header import PictureHeader
-from engines.pictures import NOT_READ, PICTURE_SUFFIXES, FolderListing, Picture, PictureError, list_folder, read_picture, statement
-=======
 from engines.picture_header import PictureError, PictureHeader
-from engines.pictures import NOT_READ, PICTURE_SUFFIXES, FolderListing, list_folder, read_picture, statement
->>>>>>> main
+from engines.pictures import NOT_READ, PICTURE_SUFFIXES, FolderListing, Picture, list_folder, read_picture, statement
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +46,8 @@ class ReplayCamera:
     notice = ""
 
     def __init__(self, section: ReplaySection, clock: Clock) -> None:
+        self.name = _CREDENTIALS.sub("//", section.source)
+        self.live = _ADDRESS.match(section.source) is not None
         self._section = section
         self._clock = clock
         self._capture = cv2.VideoCapture()  # of a video or a stream
@@ -59,15 +56,6 @@ class ReplayCamera:
         self._pacer: Pacer | None = None
         self._sequence = 0
         self._skipped: dict[str, SkippedPicture] = {}  # in the order met, each once however often the folder is shown
-
-    @property
-    def name(self) -> str:
-        """The source as given, without the credentials an address may carry."""
-        return _CREDENTIALS.sub("//", self._section.source)
-
-    @property
-    def live(self) -> bool:
-        return _ADDRESS.match(self._section.source) is not None
 
     @property
     def skipped(self) -> tuple[SkippedPicture, ...]:

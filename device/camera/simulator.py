@@ -32,20 +32,14 @@ class SimulatorCamera:
     notice = ""
 
     def __init__(self, section: SimulatorSection, clock: Clock) -> None:
+        self.name = f"simulator (rendered {section.case} film, seed {section.seed})"
+        self.live = section.live
         self._section = section
         self._clock = clock
         self._size_px = (section.width_px, section.height_px)
         self._scope = Microscope(section.domain, section.camera, section.objective)
         self._pacer: Pacer | None = None
         self._sequence = 0
-
-    @property
-    def name(self) -> str:
-        return f"simulator (rendered {self._section.case} film, seed {self._section.seed})"
-
-    @property
-    def live(self) -> bool:
-        return self._section.live
 
     def read(self) -> Frame:
         """The next frame. Raises EndOfSourceError after the last field, unless the section says `loop`."""

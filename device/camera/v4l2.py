@@ -43,6 +43,7 @@ class V4l2Camera:
     skipped: tuple[SkippedPicture, ...] = ()
 
     def __init__(self, section: V4l2Section, clock: Clock) -> None:
+        self.name = section.device
         self._section = section
         self._clock = clock
         self._device = Path(section.device)
@@ -52,10 +53,6 @@ class V4l2Camera:
         self._sequence = 0
         self.damaged = 0  # frames that arrived incomplete and were not used
         self.notice = ""
-
-    @property
-    def name(self) -> str:
-        return self._section.device
 
     def read(self) -> Frame:
         """The next whole frame. Raises CameraLostError when the device went away or fell silent, CameraError on damaged frames."""
