@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,10 @@ from engines.film.debris import debris_in, paint_debris
 from engines.film.leukocytes import paint
 from engines.film.morphology import case_of
 from engines.film.optics import CLEAR, Image, Microscope, capture
-from engines.film.plane import Loose, Plane, Rect
+from engines.film.plane import Loose, Plane
 from engines.film.redcells import paint_platelet, turned
 from engines.film.stain import stain_of
-from engines.film.texture import Array, plane_noise
+from engines.film.texture import Array, Rect, plane_noise
 
 TILE_PX = 512
 CACHE_BYTES = 72 * 2**20
@@ -88,7 +88,7 @@ class Film:
         truth = _truth(self.plane.leukocytes(rect), rect)
         boxes = ((truth.boxes_px - np.array([rect[0], rect[1]] * 2)) / p).astype(np.float32)
         boxes = np.clip(boxes, 0, np.array([width, height] * 2, dtype=np.float32))
-        return image, FieldTruth(truth.cell_ids, boxes, truth.classes, truth.attributes, truth.visible)
+        return image, replace(truth, boxes_px=boxes)
 
     def cells_in(self, rect_um: Rect) -> FieldTruth:
         """Truth of an area (x0, y0, x1, y1 in um) without painting it; its boxes are in um of the film, clipped to the area."""

@@ -44,23 +44,18 @@ class NetworkEngine:
     def __init__(self, graphs: Graphs, info: EngineInfo, scale_up: bool, thresholds: Thresholds) -> None:
         self.info = info
         self.thresholds = thresholds
-        self._graphs = graphs
+        self.graphs = graphs
         self._scale_up = scale_up
         self._n_logits = info.taxonomy.n_logits
         self._placed: Image | None = None
 
-    @property
-    def graphs(self) -> Graphs:
-        """What runs, open while the engine is: for a benchmark of it alone."""
-        return self._graphs
-
     def __enter__(self) -> Self:
         try:
-            self._graphs.open()
+            self.graphs.open()
             self._placed = np.empty((*self.info.input_hw, 3), np.uint8)
             # Unlike the later ones, the first run sets up buffers; here it does so before a frame waits for it.
             self.infer(np.zeros((*self.info.input_hw, 3), np.uint8))
-            self._graphs.describe(np.zeros((self._graphs.regions, 4), np.float32))
+            self.graphs.describe(np.zeros((self.graphs.regions, 4), np.float32))
             self._opened()
         except BaseException:
             self.__exit__(None, None, None)
@@ -69,11 +64,23 @@ class NetworkEngine:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._placed = None
-        self._graphs.close()
+        self.graphs.close()
 
-    def infer(self, image: Image) -> Inference:
-        """Detections on a BGR frame of any size, (h, w, 3) uint8. Raises `InferenceError` with the runtime's words."""
-        return self._infer(image, self.thresholds)
+    def infer(self, image: Image, thresholds: Thresholds | None = None) -> Inference:
+        """Detections on a BGR frame of any size, (h, w, 3) uint8. Raises `InferenceError` with the runtime's words.
+
+        thresholds: in place of the engine's own.
+        """
+        thresholds = thresholds or self.thresholds
+        timings_ms: dict[str, float] = {}
+        proposals = self.propose(image, timings_ms, thresholds.confidence)
+        start = perf_counter()
+        kept = candidates(proposals.rows, thresholds)
+        suppressed = perf_counter()
+        attributes = self.describe(kept.boxes_px)
+        timings_ms["nms"] = 1e3 * (suppressed - start)
+        timings_ms["attributes"] = 1e3 * (perf_counter() - suppressed)
+        return Inference(detections(kept, proposals.letterbox, self._n_logits, attributes), timings_ms)
 
     def propose(self, image: Image, timings_ms: dict[str, float] | None = None, confidence: float = 0.0) -> Proposals:
         """The detector's half of `infer`, for an evaluation with thresholds of its own. Raises `InferenceError`.
@@ -89,7 +96,7 @@ class NetworkEngine:
         except ValueError as error:
             raise InferenceError(f"the frame cannot be prepared: {error}") from error
         ready = perf_counter()
-        rows = self._graphs.detect(placed, confidence)
+        rows = self.graphs.detect(placed, confidence)
         if timings_ms is not None:
             timings_ms["preprocess"] = 1e3 * (ready - start)
             timings_ms["detector"] = 1e3 * (perf_counter() - ready)
@@ -99,21 +106,10 @@ class NetworkEngine:
         """Attribute probabilities (N, logits) of boxes in *input* px on the picture proposed last; any N."""
         out = np.empty((len(boxes_px), self._n_logits), np.float32)
         done = 0
-        for rois, count in region_batches(boxes_px, self._graphs.regions):
-            out[done : done + count] = self._graphs.describe(rois)[:count]
+        for rois, count in region_batches(boxes_px, self.graphs.regions):
+            out[done : done + count] = self.graphs.describe(rois)[:count]
             done += count
         return out
-
-    def _infer(self, image: Image, thresholds: Thresholds) -> Inference:
-        timings_ms: dict[str, float] = {}
-        proposals = self.propose(image, timings_ms, thresholds.confidence)
-        start = perf_counter()
-        kept = candidates(proposals.rows, thresholds)
-        suppressed = perf_counter()
-        attributes = self.describe(kept.boxes_px)
-        timings_ms["nms"] = 1e3 * (suppressed - start)
-        timings_ms["attributes"] = 1e3 * (perf_counter() - suppressed)
-        return Inference(detections(kept, proposals.letterbox, self._n_logits, attributes), timings_ms)
 
     def _opened(self) -> None:
         """What is checked once everything runs."""
@@ -133,8 +129,7 @@ class BundleEngine(NetworkEngine):
             raise BundleError(f"a score threshold lies between 0 and 1, not {score_threshold}")
         manifest = bundle.manifest
         thresholds = manifest.decode_thresholds
-        if score_threshold is not None:
-            thresholds = replace(thresholds, confidence=score_threshold)
+        thresholds = replace(thresholds, confidence=thresholds.confidence if score_threshold is None else score_threshold)
         info = EngineInfo(
             name=manifest.name,
             version=manifest.version,
@@ -159,7 +154,7 @@ class BundleEngine(NetworkEngine):
             raise BundleError(f"{self.bundle.path}: has no golden picture to check against. Export the bundle again.")
         image, expected = golden
         thresholds, allowed = self.bundle.manifest.decode_thresholds, self.bundle.manifest.golden_tolerance
-        found = self._infer(image, thresholds).detections
+        found = self.infer(image, thresholds).detections
         fault = golden_difference(found, expected, allowed.corner_px, allowed.probability, thresholds.confidence)
         if fault:
             raise BundleError(
