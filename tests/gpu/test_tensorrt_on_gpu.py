@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from engines import build_kernel
-from engines.build_kernel import compile_kernel
+from engines import build
+from engines.build import compile_kernel
 from engines.build_plans import build_plans
 from engines.bundle import ZOO, Bundle
 from engines.detections import Image
@@ -35,7 +35,7 @@ def why_not() -> str:
         return str(error)
     if importlib.util.find_spec("pycuda") is None:
         return "needs pycuda (extra gpu)"
-    if shutil.which("nvcc") is None and not build_kernel.USUAL_PLACE.is_file():
+    if shutil.which("nvcc") is None and not build.NVCC.is_file():
         return "needs nvcc (CUDA's compiler)"
     return ""
 

@@ -64,7 +64,13 @@ class Gpu:
         self._event: Any = None
 
     def __enter__(self) -> Self:
-        self._cuda = cuda = _pycuda()
+        try:
+            self._cuda = cuda = import_module("pycuda.driver")
+        except ImportError as error:
+            raise RuntimeUnavailableError(
+                f"pycuda cannot be imported ({error}). Run: pip install 'leukoscope[gpu]' (it builds where CUDA's headers are, on a "
+                "Jetson those of JetPack), and see that the NVIDIA driver is loaded; or use the runtime onnx or openvino."
+            ) from error
         with ExitStack() as made:
             try:
                 cuda.init()
@@ -147,14 +153,3 @@ class Gpu:
         self._made.pop_all()
         with suppress(self.errors):
             self._cuda.Context.pop()
-
-
-def _pycuda() -> Any:
-    """pycuda's driver module, imported when a GPU is opened."""
-    try:
-        return import_module("pycuda.driver")
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"pycuda cannot be imported ({error}). Run: pip install 'leukoscope[gpu]' (it builds where CUDA's headers are, on a Jetson "
-            "those of JetPack), and see that the NVIDIA driver is loaded; or use the runtime onnx or openvino."
-        ) from error

@@ -126,9 +126,11 @@ def sidecar(folder: Path, bundle: str, key: PlanKey) -> Path:
     return folder / f"{bundle}-{key.digest[:16]}.json"
 
 
-def file_name(bundle: str, key: PlanKey, role: str, content_sha256: str) -> str:
-    """The name of a plan's file. Its content is in the name: a new one never takes an old one's place before its sidecar does."""
-    return f"{bundle}-{key.digest[:16]}.{role}-{content_sha256[:8]}.{'cubin' if role == KERNEL else 'plan'}"
+def file_of(bundle: str, key: PlanKey, role: str, content: bytes) -> PlanFile:
+    """A file of a plan. Its content is in the name: a new one never takes an old one's place before its sidecar does."""
+    digest = sha256(content)
+    name = f"{bundle}-{key.digest[:16]}.{role}-{digest[:8]}.{'cubin' if role == KERNEL else 'plan'}"
+    return PlanFile(name=name, bytes=len(content), sha256=digest)
 
 
 def read_plan(folder: Path, bundle: Bundle, key: PlanKey) -> Plan:
