@@ -27,11 +27,6 @@ class Replay:
         self._ran = False
         self._captures = True
 
-    @property
-    def captured(self) -> bool:
-        """Does the next run of the same key launch a graph?"""
-        return self._graph is not None
-
     def run(self, key: Hashable, enqueue: Callable[[], None]) -> None:
         """Puts the work on the stream. Raises what `enqueue` raises, and DriverError."""
         if key != self._key:
