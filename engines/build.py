@@ -77,7 +77,9 @@ def build_plan(library: Library, onnx: Path, workspace: int, timings: bytes = b"
     builder = trt.Builder(words.logger)
     if builder is None:
         raise BuildError(f"{library.title} gives no builder.{words.last()}")
-    network = builder.create_network(_strongly_typed(trt))
+    # A TensorRT without this flag knows no other kind of network.
+    strongly_typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if strongly_typed is None else 1 << int(strongly_typed))
     parser = trt.OnnxParser(network, words.logger)
     if not parser.parse_from_file(str(onnx)):
         raise _refused(library, onnx, parser, words)
@@ -94,12 +96,6 @@ def build_plan(library: Library, onnx: Path, workspace: int, timings: bytes = b"
         raise BuildError(f"{onnx}: {library.title} cannot compile it.{words.last()}")
     kept = bytes(config.get_timing_cache().serialize()) if cache is not None else b""
     return Built(bytes(plan), kept, perf_counter() - start)
-
-
-def _strongly_typed(trt: Any) -> int:
-    """The flag of `create_network`. A TensorRT without it knows no other kind of network."""
-    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    return 0 if flag is None else 1 << int(flag)
 
 
 def _refused(library: Library, onnx: Path, parser: Any, words: Words) -> GraphRefusedError:

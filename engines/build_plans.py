@@ -116,10 +116,13 @@ def check(bundle: Bundle, library: str = "tensorrt_rtx", phases: Callable[[str],
 
     Without a driver the attribute graph cannot be parsed, because RoiAlign's plugin asks for the device; nothing is raised then.
     """
-    trt = load(library)
-    there = _has_gpu()
-    if not there and library == "tensorrt":
-        Driver()  # raises with the reason: full TensorRT does nothing without a driver
+    trt, there = load(library), True
+    try:
+        Driver()
+    except RuntimeUnavailableError:
+        if library == "tensorrt":  # full TensorRT does nothing without a driver
+            raise
+        there = False
     results = []
     for onnx in (bundle.detector_path, bundle.attribute_graph(largest=True)[0]):
         try:
@@ -131,14 +134,6 @@ def check(bundle: Bundle, library: str = "tensorrt_rtx", phases: Callable[[str],
         else:
             results.append(Checked(onnx.name, len(made.plan), made.seconds))
     return results
-
-
-def _has_gpu() -> bool:
-    try:
-        Driver()
-    except RuntimeUnavailableError:
-        return False
-    return True
 
 
 def _still_good(bundle: Bundle, folder: Path, key: PlanKey) -> PlanRecord | None:

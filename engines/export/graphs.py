@@ -52,12 +52,7 @@ class _Graph:
             inputs.append(self.weight(f"{name}.bias", conv.bias))
         pad_h, pad_w = (int(p) for p in conv.padding)
         return self.add(
-            "Conv",
-            inputs,
-            name,
-            kernel_shape=list(conv.kernel_size),
-            strides=list(conv.stride),
-            pads=[pad_h, pad_w, pad_h, pad_w],
+            "Conv", inputs, name, kernel_shape=list(conv.kernel_size), strides=list(conv.stride), pads=[pad_h, pad_w, pad_h, pad_w]
         )
 
     def cbs(self, x: str, block: CBS, name: str, out: str | None = None) -> str:

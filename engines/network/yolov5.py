@@ -172,11 +172,7 @@ class YOLOv5(nn.Module):
     """
 
     def __init__(
-        self,
-        size: str,
-        classes: int = 80,
-        anchors_px: Sequence[Sequence[Sequence[float]]] = ANCHORS_PX,
-        variances: bool = False,
+        self, size: str, classes: int = 80, anchors_px: Sequence[Sequence[Sequence[float]]] = ANCHORS_PX, variances: bool = False
     ) -> None:
         super().__init__()
         if size not in VARIANTS:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from engines.detections import Float32, Image
+from engines.errors import BundleError
 
 IMAGE, ROWS, P2, P3, ROIS, PROBABILITIES = "image", "rows", "p2", "p3", "rois", "probabilities"
 """Names of the graphs' inputs and outputs.
@@ -44,3 +46,12 @@ class Graphs(Protocol):
     def close(self) -> None:
         """Frees everything; also when `open` failed half-way."""
         ...
+
+
+def check_names(path: Path, found: tuple[set[str], set[str]], expected: tuple[set[str], set[str]]) -> None:
+    """BundleError unless a graph's inputs and outputs have the names that they must have."""
+    if found != expected:
+        raise BundleError(
+            f"{path}: has inputs {sorted(found[0])} and outputs {sorted(found[1])}, expected {sorted(expected[0])} and "
+            f"{sorted(expected[1])}. Export the bundle again."
+        )

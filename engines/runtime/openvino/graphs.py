@@ -1,4 +1,4 @@
-"""A bundle's graphs on OpenVINO's CPU plugin, rewritten to what it does quickly, with numpy for what it does not."""
+"""A bundle on OpenVINO's CPU plugin, its graphs rewritten to what it does quickly, with numpy for what it does not."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 from engines.bundle import Bundle
 from engines.detections import Float32, Image
 from engines.errors import BundleError, InferenceError
-from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
+from engines.runtime.engine import BundleEngine
+from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, check_names
 from engines.runtime.logits import Level, decode
-from engines.runtime.openvino.library import import_openvino, options, words
+from engines.runtime.openvino.library import import_openvino, options, version, words
 from engines.runtime.openvino.rewrite import (
     POOLED,
     Pool,
@@ -88,7 +89,7 @@ class OpenvinoGraphs:
 
     def _open_detector(self, openvino: Any, core: Any) -> None:
         path = self._bundle.detector_path
-        model = self._read(core, path, (IMAGE,), (ROWS, P2, P3))
+        model = self._read(core, path, {IMAGE}, {ROWS, P2, P3})
         try:
             model = with_unsigned_maps(with_levels_for_input(openvino, model))
             steps = with_maps_as_computed(model)
@@ -104,7 +105,7 @@ class OpenvinoGraphs:
 
     def _open_describers(self, openvino: Any, core: Any) -> None:
         path, _ = self._bundle.attribute_graph()
-        model = self._read(core, path, (P2, P3, ROIS), (PROBABILITIES,))
+        model = self._read(core, path, {P2, P3, ROIS}, {PROBABILITIES})
         try:
             model, self._pools = without_roi_align(openvino, model)
         except BundleError as error:
@@ -124,17 +125,13 @@ class OpenvinoGraphs:
         self._describers = describers
 
     @staticmethod
-    def _read(core: Any, path: Path, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
+    def _read(core: Any, path: Path, inputs: set[str], outputs: set[str]) -> Any:
         try:
             model = core.read_model(str(path))
         except RuntimeError as error:
             raise BundleError(f"{path}: OpenVINO cannot load it ({words(error)}). Export the bundle again.") from error
         found = {i.any_name for i in model.inputs}, {o.any_name for o in model.outputs}
-        if found != (set(inputs), set(outputs)):
-            raise BundleError(
-                f"{path}: has inputs {sorted(found[0])} and outputs {sorted(found[1])}, expected {sorted(inputs)} and "
-                f"{sorted(outputs)}. Export the bundle again."
-            )
+        check_names(path, found, (inputs, outputs))
         return model
 
     def _request(self, core: Any, path: Path, model: Any) -> Any:
@@ -143,3 +140,10 @@ class OpenvinoGraphs:
             return core.compile_model(model, "CPU", options(self._threads)).create_infer_request()
         except RuntimeError as error:
             raise BundleError(f"{path}: OpenVINO cannot compile it ({words(error)}). Export the bundle again.") from error
+
+
+class OpenvinoEngine(BundleEngine):
+    """A bundle on OpenVINO, CPU. threads: how many the graphs may use; the rest as in `BundleEngine`."""
+
+    def __init__(self, bundle: Bundle, threads: int = 2, score_threshold: float | None = None, verify: bool = False) -> None:
+        super().__init__(bundle, OpenvinoGraphs(bundle, threads), f"openvino {version()} CPU", score_threshold, verify)

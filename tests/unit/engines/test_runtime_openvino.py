@@ -18,8 +18,7 @@ from engines.preprocess import place
 from engines.runtime.engine import golden_difference
 from engines.runtime.factory import open_engine, runtime_for
 from engines.runtime.onnx import OnnxEngine, OnnxGraphs
-from engines.runtime.openvino.engine import OpenvinoEngine
-from engines.runtime.openvino.graphs import OpenvinoGraphs
+from engines.runtime.openvino.graphs import OpenvinoEngine, OpenvinoGraphs
 from engines.runtime.openvino.library import import_openvino, options, suits_int8
 from engines.runtime.openvino.rewrite import with_levels_for_input, with_unsigned_maps
 from engines.runtime.roi_align import FeatureMap, roi_align
