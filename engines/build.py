@@ -77,9 +77,7 @@ def build_plan(library: Library, onnx: Path, workspace: int, timings: bytes = b"
     builder = trt.Builder(words.logger)
     if builder is None:
         raise BuildError(f"{library.title} gives no builder.{words.last()}")
-    # A TensorRT without this flag knows no other kind of network.
-    strongly_typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    network = builder.create_network(0 if strongly_typed is None else 1 << int(strongly_typed))
+    network = builder.create_network(_strongly_typed(trt))
     parser = trt.OnnxParser(network, words.logger)
     if not parser.parse_from_file(str(onnx)):
         raise _refused(library, onnx, parser, words)
@@ -96,6 +94,12 @@ def build_plan(library: Library, onnx: Path, workspace: int, timings: bytes = b"
         raise BuildError(f"{onnx}: {library.title} cannot compile it.{words.last()}")
     kept = bytes(config.get_timing_cache().serialize()) if cache is not None else b""
     return Built(bytes(plan), kept, perf_counter() - start)
+
+
+def _strongly_typed(trt: Any) -> int:
+    """The flag of `create_network`. A TensorRT without it knows no other kind of network."""
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
 
 
 def _refused(library: Library, onnx: Path, parser: Any, words: Words) -> GraphRefusedError:
@@ -126,14 +130,14 @@ def _monitor(trt: Any, phases: Phases | None) -> Any:
             self.interrupted: BaseException | None = None
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self._tell(lambda following: following.start(phase_name, parent_phase, num_steps))
+            self._tell(lambda to: to.start(phase_name, parent_phase, num_steps))
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            self._tell(lambda following: following.step(phase_name, step + 1))
+            self._tell(lambda to: to.step(phase_name, step + 1))
             return self.interrupted is None
 
         def phase_finish(self, phase_name: str) -> None:
-            self._tell(lambda following: following.finish(phase_name))
+            self._tell(lambda to: to.finish(phase_name))
 
         def _tell(self, tell: Callable[[Phases], None]) -> None:
             try:

@@ -88,13 +88,16 @@ def build_plans(
         if made.timings:
             write_result(timings_path, made.timings)
         contents[role] = made.plan
+    digests = {role: sha256(content) for role, content in contents.items()}
+    names = {role: file_name(bundle.manifest.name, key, role, digest) for role, digest in digests.items()}
+    files = {role: PlanFile(name=names[role], bytes=len(contents[role]), sha256=digest) for role, digest in digests.items()}
     record = PlanRecord(
         bundle=bundle.manifest.name,
         bundle_version=bundle.manifest.version,
         bundle_digest=bundle.digest,
         key=key,
         digest=key.digest,
-        files={role: _file(bundle, key, role, content) for role, content in contents.items()},
+        files=files,
         built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         seconds=round(perf_counter() - start, 1),
         built_by=f"leukoscope {version()} on {platform.node()}",
@@ -144,11 +147,6 @@ def _still_good(bundle: Bundle, folder: Path, key: PlanKey) -> PlanRecord | None
             return plan.record
     except (RuntimeUnavailableError, BundleError, InferenceError):
         return None
-
-
-def _file(bundle: Bundle, key: PlanKey, role: str, content: bytes) -> PlanFile:
-    digest = sha256(content)
-    return PlanFile(name=file_name(bundle.manifest.name, key, role, digest), bytes=len(content), sha256=digest)
 
 
 def _prove(bundle: Bundle, folder: Path, library: Library, record: PlanRecord, contents: dict[str, bytes]) -> None:

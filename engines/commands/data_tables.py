@@ -149,8 +149,7 @@ def tables(found: Checked, width: int) -> list[Table]:
 
 def class_lists(found: Checked) -> list[str]:
     """What the lists of class names beside TXT labels say, one line each that differs."""
-    said = dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers)
-    return [*said]
+    return [*dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers)]
 
 
 def _class_list(numbers: ClassNumbers) -> str:

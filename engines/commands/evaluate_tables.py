@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 from rich.table import Table
@@ -11,7 +10,7 @@ from engines.commands.terminal import table_of
 from engines.evaluation.attributes import mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.films import largest_difference, most, number
-from engines.evaluation.intervals import IN_WORDS, LEVEL, Intervals
+from engines.evaluation.intervals import IN_WORDS, Intervals
 from engines.evaluation.result import Evaluation
 from engines.pages import NOTICE
 
@@ -36,11 +35,10 @@ def _types(result: Evaluation) -> Table:
         table.add_row(names[index], str(yolo.truths[i]), *map(number, numbers))
     table.add_section()
     point, frequent, wbc = result.working_point, result.frequent, result.wbc
-    means = (coco.map5095, coco.map50, yolo.map5095, yolo.map50, _mean(yolo.precision), _mean(yolo.recall))
+    means = (coco.map5095, coco.map50, yolo.map5095, yolo.map50, yolo.precision.mean(), yolo.recall.mean())
     table.add_row("mean", str(point.cells), *map(number, means))
     often = (frequent.coco.map5095, frequent.coco.map50, frequent.yolo.map5095, frequent.yolo.map50)
-    cells = sum(int(n) for c, n in zip(yolo.classes, yolo.truths, strict=True) if c in result.frequent_types)
-    table.add_row(f"mean, {FREQUENT_CELLS} cells or more", str(cells), *map(number, often), "", "")
+    table.add_row(f"mean, {FREQUENT_CELLS} cells or more", str(result.frequent_cells), *map(number, often), "", "")
     white = (wbc.coco.map5095, wbc.coco.map50, wbc.yolo.map5095, wbc.yolo.map50)
     table.add_row("white / background", str(result.wbc_cells), *map(number, white), "", "")
     table.caption = (
@@ -117,17 +115,10 @@ def _chance_and_published(result: Evaluation) -> Table:
 
 
 def _intervals(intervals: Intervals) -> Table:
-    table = _table("How sure these are", "score", ("value", f"{LEVEL:.0%}\nfrom", "to"))
+    table = _table("How sure these are", "score", ("value", f"{intervals.level:.0%}\nfrom", "to"))
     for name, words in IN_WORDS.items():
         interval = intervals.each.get(name)
         if interval is not None:
             table.add_row(words, number(interval.value), number(interval.low), number(interval.high))
     table.caption = f"{intervals.rule}. {intervals.caution}".strip()
     return table
-
-
-def _mean(values: object) -> float:
-    import numpy as np
-
-    array = np.asarray(values)
-    return float(array.mean()) if array.size else math.nan

@@ -41,12 +41,10 @@ def sound_boxes(picture: Picture, taxonomy: Taxonomy, report: Report, attributes
     for n, cell in enumerate(cells):
         if not _inside(cell, picture, report):
             dropped.add(n)
-        if attributes and taxonomy.is_artefact(cell.code) and any(code >= 0 for code in cell.attributes):
-            stated = [a.name for a, code in zip(taxonomy.attributes, cell.attributes, strict=True) if code >= 0]
-            words = (
-                f"{picture.path.name}: class {taxonomy.artefact} with {', '.join(stated)}; attributes of an artefact are not applicable"
-            )
-            report(Fault(Kind.ARTEFACT_ATTRIBUTES, cell.place, words))
+        stated = [a.name for a, code in zip(taxonomy.attributes, cell.attributes, strict=True) if code >= 0]
+        if attributes and taxonomy.is_artefact(cell.code) and stated:
+            words = f"class {taxonomy.artefact} with {', '.join(stated)}; attributes of an artefact are not applicable"
+            report(Fault(Kind.ARTEFACT_ATTRIBUTES, cell.place, f"{picture.path.name}: {words}"))
     for n, m in _same_cell(cells):
         if not {m, n} & dropped:
             if _twice(cells[m], cells[n], picture, taxonomy, report) is Kind.BOX_TWO_CLASSES:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.data.look_alikes import Thumbnail, thumbnail
-from engines.picture_header import PictureHeader
-from engines.pictures import PictureError, decode_picture, inspect_picture, parse_sound, read_bytes
+from engines.picture_header import PictureError, PictureHeader
+from engines.pictures import decode_picture, inspect_picture, parse_sound, read_bytes
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,6 +104,11 @@ def example_pair(example: Example, names: Sequence[str], panel_inches: float = 5
         return figure
 
 
+def css_key(key: Sequence[tuple[Pen, str]]) -> list[tuple[str, str, str]]:
+    """Colour, CSS's word for the line, and meaning of each pen, for a page."""
+    return [(colour, "solid" if dash == "-" else "dashed" if dash[1][0] > 2 else "dotted", words) for (colour, dash), words in key]
+
+
 def summary(example: Example) -> str:
     """In words: how many cells are right, of how many labelled, and how many were told."""
     return f"{example.right} of {len(example.truth_classes)} right, {len(example.classes)} told"
@@ -147,7 +152,7 @@ def _read(example: Example) -> tuple[Image, float]:
 
 def draw_box(axes: Any, box: Float32, pen: Pen, width: float, halo: float) -> None:
     """The outline of a box x1 y1 x2 y2; halo: width of the white line beneath it, 0 for none."""
-    x1, y1, x2, y2 = (float(v) for v in box)
+    x1, y1, x2, y2 = box.tolist()
     white = [withStroke(linewidth=halo, foreground="white")] if halo else None
     style = {"edgecolor": pen[0], "linestyle": pen[1], "linewidth": width, "path_effects": white}
     axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, **style))
@@ -155,7 +160,7 @@ def draw_box(axes: Any, box: Float32, pen: Pen, width: float, halo: float) -> No
 
 def _box(axes: Any, box: Float32, words: str, pen: Pen, image: Image) -> None:
     draw_box(axes, box, pen, 1.8, 3.2)
-    x1, y1, x2, y2 = (float(v) for v in box)
+    x1, y1, x2, y2 = box.tolist()
     above = y1 > 0.05 * image.shape[0]
     # Kept inside the picture: near the right edge the words end where the box ends.
     right = x1 > 0.72 * image.shape[1]

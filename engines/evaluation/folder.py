@@ -17,7 +17,7 @@ from engines.evaluation.detection import BothRules, coco_ap, frequent_types, whi
 from engines.evaluation.films import films_of, score_films
 from engines.evaluation.intervals import RESAMPLES, bootstrap
 from engines.evaluation.picture import PictureResult, judge_picture
-from engines.evaluation.result import Evaluation, Published, Use
+from engines.evaluation.result import Evaluation, Published
 from engines.evaluation.working_point import BoxLimits, WorkingPoint, coco_boxes, type_confusion
 from engines.pictures import inspect_picture
 from engines.runtime.engine import NetworkEngine
@@ -57,17 +57,22 @@ def evaluate_pictures(
     """
     if not pictures:
         raise DataError(f"{data}/{split}: no picture to score on. Name another folder or split.")
-    results = []
-    for done, picture in enumerate(pictures, 1):
-        results.append(judge_picture(engine, picture))
-        if progress is not None:
-            progress(done, len(pictures))
-    result = score(engine, results, data, split, resamples, seed, pictures)
+    result = score(engine, judge_pictures(engine, pictures, progress), data, split, resamples, seed, pictures)
     if isinstance(pictures, SplitData):
         result = replace(result, notes=(*result.notes, *pictures.readings))
     if result.coco.map50 < NEAR_ZERO and all(inspect_picture(picture.path).turn != 1 for picture in pictures):
         return replace(result, notes=(*result.notes, f"All {len(pictures)} pictures bear an EXIF turn; {EXIF_TURN}."))
     return result
+
+
+def judge_pictures(engine: NetworkEngine, pictures: Sequence[LabelledImage], progress: Progress | None) -> list[PictureResult]:
+    """Asks an open engine about one picture after the other; raises as `judge_picture`."""
+    results = []
+    for done, picture in enumerate(pictures, 1):
+        results.append(judge_picture(engine, picture))
+        if progress is not None:
+            progress(done, len(pictures))
+    return results
 
 
 def score(
@@ -84,7 +89,7 @@ def score(
     judged = [r.judged for r in results]
     white = [white_cells(j, taxonomy) for j in judged]
     limits = BoxLimits.of(results, white, engine.thresholds)
-    yolo, boxes = yolo_ap(judged), coco_boxes(engine.thresholds)
+    yolo, boxes, types = yolo_ap(judged), coco_boxes(engine.thresholds), type_confusion(results, taxonomy)
     names, patients_known = films_of([r.shown.path.name for r in results])
     films = score_films(names, [r.shown.truth_classes for r in results], [r.shown.classes for r in results], taxonomy)
     labels, probabilities = (np.concatenate([getattr(r, f) for r in results]) for f in ("labels", "probabilities"))
@@ -100,24 +105,19 @@ def score(
         intervals = bootstrap(results, white, units, films if patients_known else None, often, taxonomy, resamples, seed, boxes)
     return Evaluation(
         engine=engine.info,
-        use=Use(engine.intended_use, engine.must_not_be_used_for),
+        intended_use=engine.intended_use,
+        must_not_be_used_for=engine.must_not_be_used_for,
         data=data,
         split=split,
         yolo=yolo,
         coco=coco_ap(judged, boxes),
         wbc=BothRules(yolo_ap(white), coco_ap(white, boxes)),
         wbc_cells=sum(j.n_truths for j in white),
-        working_point=WorkingPoint(
-            engine.thresholds,
-            detections=sum(len(r.shown.classes) for r in results),
-            cells=sum(len(r.shown.truth_classes) for r in results),
-            found=sum(int((r.shown.partner >= 0).sum()) for r in results),
-            right_type=sum(r.shown.right for r in results),
-        ),
+        working_point=WorkingPoint.of(engine.thresholds, types),
         box_limits=limits,
         scored=pictures if isinstance(pictures, SplitData) else SplitData(tuple(pictures), len(results)),
         notes=(limits.words,) if limits.words else (),
-        confusion=type_confusion(results, taxonomy),
+        confusion=types,
         attributes=score_attributes(labels, probabilities, taxonomy),
         attribute_confusions={
             a.key: confusion(labels[:, column], probabilities[:, group])

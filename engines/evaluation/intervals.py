@@ -23,8 +23,6 @@ RESAMPLES = 1000
 LEVEL = 0.95
 FEW_UNITS = 2
 """So many patients or fewer: their interval says next to nothing about another patient."""
-
-
 IN_WORDS = {
     "coco_map50": "mAP50, COCO's rule",
     "coco_map5095": "mAP50-95, COCO's rule",
@@ -62,18 +60,19 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of the scores `each` (names as in the JSON), over `units` of the kind `unit` ("patient" or "picture")."""
+    """Intervals at `level` of the scores `each` (names as in the JSON), over `units` of the kind `unit` ("patient" or "picture")."""
 
     unit: str
     units: int
     resamples: int
     seed: int
+    level: float
     each: dict[str, Interval]
 
     @property
     def rule(self) -> str:
         """In words, how they were made."""
-        return f"{LEVEL:.0%} percentile bootstrap over {self.units} {self.unit}s, {self.resamples} resamples, seed {self.seed}"
+        return f"{self.level:.0%} percentile bootstrap over {self.units} {self.unit}s, {self.resamples} resamples, seed {self.seed}"
 
     @property
     def caution(self) -> str:
@@ -112,7 +111,7 @@ def bootstrap(
     if films is not None:
         scores |= _films(films, weights)
     each = {name: _interval(values) for name, values in scores.items() if not np.isnan(values[0])}
-    return Intervals("picture" if films is None else "patient", len(names), resamples, seed, each)
+    return Intervals("picture" if films is None else "patient", len(names), resamples, seed, LEVEL, each)
 
 
 def _interval(values: Float64) -> Interval:

@@ -11,7 +11,7 @@ from pathlib import Path
 from engines.data.pictures import image_size_hw
 from engines.evaluation.attributes import MIN_IOU, mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS
-from engines.evaluation.examples import KEY, choose, example_pair, summary
+from engines.evaluation.examples import KEY, choose, css_key, example_pair, summary
 from engines.evaluation.films import FilmScore, largest_difference, most, number, signed_pp
 from engines.evaluation.intervals import IN_WORDS, LEVEL, Interval
 from engines.evaluation.picture import ap_thresholds
@@ -27,11 +27,7 @@ _SMALL_PX = 420
 _CSS_PX_PER_INCH = 98
 _PAIR_INCHES = {False: 5.4, True: 2.75}
 """Width of each side of a pair, so that its words have the same size on the page whether pairs stand one or two a row."""
-_KINDS = {
-    "best": "The best",
-    "typical": "Around the middle",
-    "worst": "The worst",
-}
+_KINDS = {"best": "The best", "typical": "Around the middle", "worst": "The worst"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,6 @@ def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) ->
         names=taxonomy.classes,
         figures=_figures(result),
         frequent_cells=FREQUENT_CELLS,
-        frequent_count=sum(int(n) for c, n in zip(result.yolo.classes, result.yolo.truths, strict=True) if c in result.frequent_types),
         ap_thresholds=ap_thresholds(result.working_point.thresholds),
         min_iou=MIN_IOU,
         level_percent=round(100 * LEVEL),
@@ -83,7 +78,7 @@ def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) ->
         attribute_means=mean_scores(result.attributes),
         groups=groups,
         small=small,
-        key=[(colour, "solid" if dash == "-" else "dashed" if dash[1][0] > 2 else "dotted", words) for (colour, dash), words in KEY],
+        key=css_key(KEY),
         pictures=pictures,
         differentials=[plot for name, plot in pictures.items() if name.startswith("differential")],
         created=created.astimezone(timezone.utc),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,57 +69,50 @@ def corner_shift_px(boxes_px: Float32, others_px: Float32) -> Float64:
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """The boxes of two engines over all pictures; `each` is one picture's."""
+    """The boxes of two engines over all pictures; `each` is one picture's.
+
+    same_type: pairs of the same type. shift_px, score_change (candidate minus reference): of every pair, (P,).
+    """
 
     each: tuple[PicturePairs, ...]
+    reference_boxes: int
+    candidate_boxes: int
+    same_type: int
+    shift_px: Float64
+    score_change: Float64
 
     @classmethod
     def of(cls, reference: Sequence[Example], candidate: Sequence[Example]) -> Agreement:
         """Of the same pictures in the same order, at each engine's working point."""
-        return cls(tuple(pair_boxes(mine, other) for mine, other in zip(reference, candidate, strict=True)))
-
-    @property
-    def reference_boxes(self) -> int:
-        return sum(len(p.told.classes) for p in self.each)
-
-    @property
-    def candidate_boxes(self) -> int:
-        return sum(len(p.told_by_candidate.classes) for p in self.each)
+        each = tuple(pair_boxes(mine, other) for mine, other in zip(reference, candidate, strict=True))
+        return cls(
+            each,
+            reference_boxes=sum(len(p.told.classes) for p in each),
+            candidate_boxes=sum(len(p.told_by_candidate.classes) for p in each),
+            same_type=sum(int(p.same_type.sum()) for p in each),
+            shift_px=np.concatenate([np.zeros(0), *(p.shift_px for p in each)]),
+            score_change=np.concatenate([np.zeros(0), *(p.score_change for p in each)]),
+        )
 
     @property
     def paired(self) -> int:
-        return sum(len(p.reference) for p in self.each)
-
-    @property
-    def same_type(self) -> int:
-        """Pairs of the same type."""
-        return sum(int(p.same_type.sum()) for p in self.each)
+        return len(self.shift_px)
 
     @property
     def paired_share(self) -> float:
         """Boxes with a partner, of all boxes of both engines; NaN without a box."""
         boxes = self.reference_boxes + self.candidate_boxes
-        return 2 * self.paired / boxes if boxes else float("nan")
+        return 2 * self.paired / boxes if boxes else math.nan
 
     @property
     def same_type_share(self) -> float:
         """Pairs of the same type, of all pairs; NaN without a pair."""
-        return self.same_type / self.paired if self.paired else float("nan")
-
-    @property
-    def shift_px(self) -> Float64:
-        """Of every pair, (P,)."""
-        return np.concatenate([np.zeros(0), *(p.shift_px for p in self.each)])
-
-    @property
-    def score_change(self) -> Float64:
-        """Of every pair, candidate minus reference, (P,)."""
-        return np.concatenate([np.zeros(0), *(p.score_change for p in self.each)])
+        return self.same_type / self.paired if self.paired else math.nan
 
     @property
     def median_shift_px(self) -> float:
         """NaN without a pair."""
-        return float(np.median(self.shift_px)) if self.paired else float("nan")
+        return float(np.median(self.shift_px)) if self.paired else math.nan
 
 
 class Kind(Enum):
@@ -158,12 +153,8 @@ def worst(agreement: Agreement, each: int = EACH) -> list[Disagreement]:
                 found[Kind.TYPE].append(Disagreement(Kind.TYPE, pairs, i, j, float(min(scores[i], others[j]))))
             found[Kind.SHIFT].append(Disagreement(Kind.SHIFT, pairs, i, j, float(pairs.shift_px[row])))
             found[Kind.SCORE].append(Disagreement(Kind.SCORE, pairs, i, j, abs(float(pairs.score_change[row]))))
-    shown: list[Disagreement] = []
+    shown: dict[tuple[int, int | None, int | None], Disagreement] = {}  # by the cell that each is about
     for ranked in found.values():
-        new = (d for d in sorted(ranked, key=lambda d: -d.amount) if d.amount > 0 and not any(_same_cell(d, s) for s in shown))
-        shown += [d for d, _ in zip(new, range(each), strict=False)]
-    return shown
-
-
-def _same_cell(one: Disagreement, other: Disagreement) -> bool:
-    return one.pairs is other.pairs and (one.reference, one.candidate) == (other.reference, other.candidate)
+        new = {(id(d.pairs), d.reference, d.candidate): d for d in sorted(ranked, key=lambda d: -d.amount) if d.amount > 0}
+        shown |= islice(((cell, d) for cell, d in new.items() if cell not in shown), each)
+    return list(shown.values())

@@ -30,12 +30,7 @@ def precision_recall(names: Sequence[str], ap50: Float64, recall: Float64, envel
     """Precision over recall at IoU .5. ap50 (C,) by YOLOv5's rule, recall (n,), envelope (C, n): precision's envelope there."""
     with style():
         figure, axes = _one("Precision and recall at IoU 0.5", label, "recall", "precision")
-        order = np.argsort(-ap50, kind="stable")
-        for row, (colour, dash) in zip(order, pens(), strict=False):
-            axes.plot(recall, envelope[row], color=colour, linestyle=dash, label=f"{names[row]}  {ap50[row]:.3f}")
-        if len(ap50):
-            axes.plot(recall, envelope.mean(0), color=INK, linewidth=3, label=f"mean  {ap50.mean():.3f}")
-        _legend(axes, "AP50, YOLOv5's rule")
+        _curves(axes, names, recall, envelope, ap50, ap50.mean() if len(ap50) else 0, "AP50, YOLOv5's rule")
         return figure
 
 
@@ -43,12 +38,8 @@ def f1_confidence(names: Sequence[str], confidence: Float64, f1: Float64, best_c
     """F1 over the confidence that a detection must exceed, at IoU .5. confidence (n,), f1 (C, n)."""
     with style():
         figure, axes = _one("F1 over confidence at IoU 0.5", label, "confidence", "F1")
-        order = np.argsort(-f1.max(1, initial=0), kind="stable")
-        for row, (colour, dash) in zip(order, pens(), strict=False):
-            axes.plot(confidence, f1[row], color=colour, linestyle=dash, label=f"{names[row]}  {f1[row].max():.3f}")
+        _curves(axes, names, confidence, f1, f1.max(1, initial=0), f1.mean(0).max() if len(f1) else 0, "highest F1")
         if len(f1):
-            mean = f1.mean(0)
-            axes.plot(confidence, mean, color=INK, linewidth=3, label=f"mean  {mean.max():.3f}")
             axes.axvline(best_confidence, color=SOFT, linewidth=0.9, linestyle=(0, (3, 3)))
             axes.annotate(
                 f"mean F1 highest at {best_confidence:.3f}",
@@ -60,7 +51,6 @@ def f1_confidence(names: Sequence[str], confidence: Float64, f1: Float64, best_c
                 color=SOFT,
                 fontsize=8,
             )
-        _legend(axes, "highest F1")
         return figure
 
 
@@ -91,15 +81,10 @@ def attribute_confusions(attributes: Mapping[str, tuple[Sequence[str], Int64]], 
     """One small matrix for each attribute. counts (V, V) of the cells found: rows labelled, columns told; nothing stated: not drawn."""
     stated = {name: (words, counts) for name, (words, counts) in attributes.items() if counts.sum()}
     with style():
-        columns = min(len(stated), 4) or 1
-        rows = -(-len(stated) // columns) or 1
-        figure = Figure(figsize=(2.75 * columns + 0.3, 2.6 * rows + 0.8), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        figure, panels = _panels(len(stated), 4, (2.75, 2.6), (0.3, 0.8))
         for axes, (name, (words, counts)) in zip(panels, stated.items(), strict=False):
-            matrix(axes, counts, words, words, large=True)
+            matrix(axes, counts, words, words)
             axes.set_title(name)
-        for axes in panels[len(stated) :]:
-            axes.set_axis_off()
         unstated = [name for name in attributes if name not in stated]
         note = f"{label}\nRows: labelled. Columns: told. Shade: share of the row. Cells found at the working point."
         if unstated:
@@ -114,17 +99,12 @@ def differentials(films: Mapping[str, FilmScore], names: Sequence[str], label: s
         raise ValueError(f"{len(films)} films do not fit one picture; give at most {_PANELS}")
     with style():
         present = [i for i in range(len(names)) if any(f.labelled[i] or f.told[i] for f in films.values())]
-        columns = min(len(films), 3) or 1
-        rows = -(-len(films) // columns) or 1
-        figure = Figure(figsize=(1.9 + 3.1 * columns, 1.25 + rows * (0.75 + 0.23 * len(present))), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        figure, panels = _panels(len(films), 3, (3.1, 0.75 + 0.23 * len(present)), (1.9, 1.25), share=True)
         for axes, (title, film) in zip(panels, films.items(), strict=False):
             axes.set_title(title)
             _dumbbells(axes, film, present, names)
         shares = [100 * side.max() / max(side.sum(), 1) for film in films.values() for side in (film.labelled, film.told)]
         panels[0].set_xlim(-3, max([10.0, *shares]) + 3)
-        for axes in panels[len(films) :]:
-            axes.set_axis_off()
         if films:
             handles, words = panels[0].get_legend_handles_labels()
             figure.legend(handles, words, loc="outside lower left", ncols=2, fontsize=9)
@@ -139,10 +119,7 @@ def differentials(films: Mapping[str, FilmScore], names: Sequence[str], label: s
 def training_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]], label: str) -> Figure:
     """Numbers over the epochs. panels: title -> line's name -> (epochs, values); gaps (NaN) stay gaps."""
     with style():
-        columns = min(len(panels), 3) or 1
-        rows = -(-len(panels) // columns) or 1
-        figure = Figure(figsize=(3.6 * columns, 2.7 * rows + 0.6), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        figure, grid = _panels(len(panels), 3, (3.6, 2.7), (0, 0.6))
         for axes, (title, lines) in zip(grid, panels.items(), strict=False):
             for (name, (epochs, values)), (colour, dash) in zip(lines.items(), pens(), strict=False):
                 marker = "o" if len(epochs) < 3 else None  # a line through one epoch would not be seen
@@ -152,8 +129,6 @@ def training_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Seq
             axes.xaxis.get_major_locator().set_params(integer=True)
             if lines:
                 axes.legend(loc="best")
-        for axes in grid[len(panels) :]:
-            axes.set_axis_off()
         headline(figure, "Training", label)
         return figure
 
@@ -202,14 +177,18 @@ def _one(title: str, label: str, x: str, y: str) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _legend(axes: Any, title: str) -> None:
-    if not axes.get_legend_handles_labels()[0]:
+def _curves(axes: Any, names: Sequence[str], x: Float64, y: Float64, scores: Float64, mean: float, legend: str) -> None:
+    """A line of y (C, n) for each type, the best by its score (C,) first, and their mean."""
+    for row, (colour, dash) in zip(np.argsort(-scores, kind="stable"), pens(), strict=False):
+        axes.plot(x, y[row], color=colour, linestyle=dash, label=f"{names[row]}  {scores[row]:.3f}")
+    if not len(scores):
         axes.text(0.5, 0.5, "no labelled cell", color=SOFT, ha="center")
         return
+    axes.plot(x, y.mean(0), color=INK, linewidth=3, label=f"mean  {mean:.3f}")
     axes.legend(
         loc="center left",
         bbox_to_anchor=(1.01, 0.5),
-        title=title,
+        title=legend,
         title_fontsize=8,
         alignment="left",
         handlelength=2.2,
@@ -217,42 +196,48 @@ def _legend(axes: Any, title: str) -> None:
     )
 
 
+def _panels(
+    count: int, most: int, panel: tuple[float, float], around: tuple[float, float], share: bool = False
+) -> tuple[Figure, NDArray[Any]]:
+    """A figure of `count` panels, `most` a row; width and height in inches of one and of what is around all. share: their axes."""
+    columns = min(count, most) or 1
+    rows = -(-count // columns) or 1
+    figure = Figure(figsize=(panel[0] * columns + around[0], panel[1] * rows + around[1]), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share).ravel()
+    for axes in panels[count:]:
+        axes.set_axis_off()
+    return figure, panels
+
+
 def matrix(
-    axes: Any,
-    counts: Int64,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    corner: bool = False,
-    large: bool = False,
-    more: Int64 | None = None,
+    axes: Any, counts: Int64, rows: Sequence[str], columns: Sequence[str], corner: bool = False, more: Int64 | None = None
 ) -> None:
-    """Counts in cells shaded by their share of the row. corner: the last cell cannot hold a count, since nobody counts background.
+    """Counts in cells shaded by their share of the row. corner: the last cell cannot hold a count, since nobody counts background;
+    without it the matrix is a small one in large cells, which have their share in words.
 
     more: how much each count differs from another's, written beneath it where it does.
     """
     total = counts.sum(1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
     axes.imshow(share, cmap=BLUES, vmin=0, vmax=1, aspect="equal" if corner else "auto")
-    axes.set_xticks(
-        range(len(columns)), columns, rotation=45 if corner else 0, ha="left" if corner else "center", rotation_mode="anchor"
-    )
+    slant = {"rotation": 45, "ha": "left"} if corner else {"rotation": 0, "ha": "center"}
+    axes.set_xticks(range(len(columns)), columns, rotation_mode="anchor", **slant)
     axes.set_yticks(range(len(rows)), rows)
     axes.xaxis.tick_top() if corner else axes.xaxis.tick_bottom()
     axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
     axes.set_xticks(np.arange(-0.5, len(columns)), minor=True)
     axes.set_yticks(np.arange(-0.5, len(rows)), minor=True)
-    axes.grid(which="minor", color="white" if large else LINE, linewidth=2 if large else 0.6)
+    axes.grid(which="minor", color=LINE if corner else "white", linewidth=0.6 if corner else 2)
     axes.tick_params(which="minor", length=0)
     for i, j in np.ndindex(counts.shape):
         changed, colour = 0 if more is None else int(more[i, j]), "white" if share[i, j] > 0.55 else INK
         if corner and i == j == len(rows) - 1:
             axes.text(j, i, "-", ha="center", va="center", color=FAINT)
-        elif counts[i, j] or large or changed:
-            words = f"{counts[i, j]}\n{share[i, j]:.0%}" if large else str(counts[i, j])
+        elif counts[i, j] or changed or not corner:
+            words = str(counts[i, j]) if corner else f"{counts[i, j]}\n{share[i, j]:.0%}"
             up = 0.14 if changed else 0
-            axes.text(j, i - up, words, ha="center", va="center", fontsize=9 if large else 8, color=colour)
+            axes.text(j, i - up, words, ha="center", va="center", fontsize=8 if corner else 9, color=colour)
         if changed:
             axes.text(j, i + 0.24, f"{changed:+d}", ha="center", va="center", fontsize=7, fontweight="bold", color=colour)
     if corner:

@@ -14,13 +14,11 @@ from engines.detections import Int64
 from engines.evaluation.attributes import MIN_IOU, AttributeScore, PublishedScore, mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS, AveragePrecision, BothRules, YoloResult, frequent_types
 from engines.evaluation.films import FilmScore
-from engines.evaluation.intervals import LEVEL, Intervals
+from engines.evaluation.intervals import Intervals
 from engines.evaluation.picture import Example, ap_thresholds
 from engines.evaluation.working_point import Blasts, BoxLimits, WorkingPoint
 from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
-
-"""Stands on every page and in every file."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,9 @@ class Published:
         return float(np.mean([s.f1 for s in self.scores.values()])) if self.scores else math.nan
 
 
-@dataclass(frozen=True)
-class Use:
-    """What the model is meant for and must not be used for, as its card says."""
-
-    intended: str
-    never_for: tuple[str, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores of one engine on one split.
+    """Scores of one engine on one split; intended_use and must_not_be_used_for as its card has them.
 
     yolo, coco: AP of each type. wbc: white cell against background, all types as one. films: a score each; patients_known: whether
     films are patients, or all pictures one film. confusion: (C + 1, C + 1) int64 at the working point, rows labelled, columns told, the
@@ -55,7 +45,8 @@ class Evaluation:
     """
 
     engine: EngineInfo
-    use: Use
+    intended_use: str
+    must_not_be_used_for: tuple[str, ...]
     data: str
     split: str
     yolo: YoloResult
@@ -101,6 +92,11 @@ class Evaluation:
         return BothRules(self.yolo, self.coco).of(self.frequent_types)
 
     @property
+    def frequent_cells(self) -> int:
+        """Labelled cells of the frequent types."""
+        return int(self.yolo.truths[np.isin(self.yolo.classes, self.frequent_types)].sum())
+
+    @property
     def film_note(self) -> str:
         """Which films were judged, in words."""
         if self.patients_known:
@@ -130,11 +126,15 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain form for JSON: NaN as null, every number beside the rule that made it."""
-        point = self.working_point
+        point, intervals = self.working_point, self.intervals
         cleaned: dict[str, Any] = _plain(
             {
                 "notice": NOTICE,
-                "engine": self._engine(),
+                "engine": {
+                    **{name: getattr(self.engine, name) for name in ("name", "version", "digest", "runtime", "precision", "input_hw")},
+                    "intended_use": self.intended_use,
+                    "must_not_be_used_for": self.must_not_be_used_for,
+                },
                 "data": {
                     "name": self.data,
                     "split": self.split,
@@ -159,16 +159,11 @@ class Evaluation:
                 },
                 "attributes": self._attributes(),
                 "films": self._films(),
-                "intervals": None if self.intervals is None else self._intervals(self.intervals),
+                "intervals": None if intervals is None else {"rule": intervals.rule, "caution": intervals.caution, **asdict(intervals)},
                 "median_ms": self.median_ms,
             }
         )
         return cleaned
-
-    def _engine(self) -> dict[str, Any]:
-        names = ("name", "version", "digest", "runtime", "precision", "input_hw")
-        use = {"intended_use": self.use.intended, "must_not_be_used_for": self.use.never_for}
-        return {**{name: getattr(self.engine, name) for name in names}, **use}
 
     def _detection(self) -> dict[str, Any]:
         names, yolo, coco = self.engine.taxonomy.classes, self.yolo, self.coco
@@ -220,9 +215,7 @@ class Evaluation:
         }
 
     def _films(self) -> dict[str, Any]:
-        taxonomy = self.engine.taxonomy
-        names = taxonomy.classes
-        blasts = taxonomy.blast_codes
+        names = self.engine.taxonomy.classes
         right, judged = self.films_right
         return {
             "rule": "white cells at the working point, artefacts left out; differences are told minus labelled, in percentage points",
@@ -242,7 +235,7 @@ class Evaluation:
                     "most_right": film.most_right,
                     "l1": film.l1,
                     "total_variation": film.total_variation,
-                    "blast_percent": dict(zip(("labelled", "told"), film.share_pp(blasts), strict=True)),
+                    "blast_percent": dict(zip(("labelled", "told"), film.share_pp(self.engine.taxonomy.blast_codes), strict=True)),
                     "types": {
                         names[i]: {"labelled": film.labelled[i], "told": film.told[i], "difference_pp": film.difference_pp[i]}
                         for i in range(len(names))
@@ -252,11 +245,6 @@ class Evaluation:
                 for film in self.films
             ],
         }
-
-    @staticmethod
-    def _intervals(intervals: Intervals) -> dict[str, Any]:
-        head = {name: getattr(intervals, name) for name in ("rule", "caution", "unit", "units", "resamples", "seed")}
-        return {**head, "level": LEVEL, "each": {name: asdict(interval) for name, interval in intervals.each.items()}}
 
 
 def _means(rules: BothRules, name: str) -> dict[str, dict[str, float]]:

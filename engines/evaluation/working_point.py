@@ -29,6 +29,12 @@ class WorkingPoint:
     found: int
     right_type: int
 
+    @classmethod
+    def of(cls, thresholds: Thresholds, confusion: Int64) -> WorkingPoint:
+        """From the confusion of types, rows labelled, columns told, the last of each background."""
+        found = confusion[:-1, :-1]
+        return cls(thresholds, *(int(n) for n in (confusion[:, :-1].sum(), confusion[:-1].sum(), found.sum(), found.trace())))
+
     @property
     def recall(self) -> float:
         return self.found / self.cells if self.cells else math.nan

@@ -19,9 +19,8 @@ from engines.decode import AP_THRESHOLDS, candidates
 from engines.errors import BundleError, DataError
 from engines.evaluation.average_precision import Judged
 from engines.evaluation.detection import coco_ap
-from engines.evaluation.folder import Progress, score
+from engines.evaluation.folder import Progress, judge_pictures, score
 from engines.evaluation.pairs import Agreement
-from engines.evaluation.picture import judge_picture
 from engines.evaluation.result import Evaluation
 from engines.manifest import GateLimits, GateRecord
 from engines.runtime.engine import BundleEngine, NetworkEngine, golden_difference
@@ -143,7 +142,6 @@ def compare_engines(
     or cannot be read, BundleError for engines that cannot be compared, InferenceError.
     """
     check_comparable(reference, candidate)
-    check_pictures(pictures, data, split)
     total = 2 * len(pictures)
     first = measure(reference, pictures, data, split, None if progress is None else lambda done, _: progress(done, total))
     second = measure(
@@ -171,11 +169,7 @@ def measure(
 ) -> Measured:
     """One open engine on labelled pictures and on its golden picture; raises as `compare_engines`."""
     check_pictures(pictures, data, split)
-    results = []
-    for done, picture in enumerate(pictures, 1):
-        results.append(judge_picture(engine, picture))
-        if progress is not None:
-            progress(done, len(pictures))
+    results = judge_pictures(engine, pictures, progress)
     unsound = tuple(result.shown.path.name for result in results if not result.sound)
     return Measured(score(engine, results, data, split, resamples=0, pictures=pictures), unsound, golden_fault(engine))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,19 @@ import numpy as np
 
 from engines.bundle import Bundle
 from engines.evaluation.attributes import MIN_IOU
+from engines.evaluation.examples import css_key
 from engines.evaluation.page import Plot
 from engines.evaluation.pair_pictures import KEY, changes, confusions, crop
 from engines.evaluation.pairs import Disagreement, Kind, worst
 from engines.files import make_folder, printable, write_result
 from engines.gate.measure import GateResult
-from engines.gate.words import points, rows, sentence, verdict
+from engines.gate.words import Row, points, rows, sentence, verdict
 from engines.pages import data_uri, page_template
 from engines.plot_style import jpeg, png
 
 _TEMPLATE = "gate.html.j2"
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)
-
-
-Figure = tuple[str, str, str, str, bool]
+Figure = tuple[str, str, str, str, bool | None]
 """A large figure at the top of the page: what it is, its value, what that is made of, its limit and whether it is kept."""
 Shown = tuple[str, str, str]
 """One disagreement: the picture's name, by how much, and the crop as data."""
@@ -67,66 +67,43 @@ def html(
 ) -> str:
     """The page's text. plots: "confusion" and "pairs"; created: the moment that it bears; the rest as `write_page`."""
     one, other = result.reference.evaluation, result.candidate.evaluation
+    scores = rows(result)
     return page_template(Path(__file__).with_name(_TEMPLATE), points=points, sentence=sentence, percent=_percent).render(
         result=result,
         one=one,
         other=other,
         agreement=result.agreement,
         verdict=verdict(result),
-        figures=_figures(result),
-        rows=rows(result),
+        figures=_figures(result, scores[:3]),
+        rows=scores,
         types=_types(result),
         attributes=_attributes(result),
         quantiles=_quantiles(result),
         plots=plots,
         groups=[(kind.value, groups[kind]) for kind in Kind if kind in groups],
-        key=[(colour, _BORDERS[who], who) for (colour, _), who in KEY],
+        key=css_key(KEY),
         min_iou=MIN_IOU,
         kept=kept,
         created=created.astimezone(timezone.utc),
     )
 
 
-_BORDERS = {"reference": "solid", "candidate": "dashed", "labelled": "dotted"}
-"""The pens of `pictures.KEY` as CSS draws them."""
-
-
 def _percent(share: float) -> str:
     return "-" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
-def _figures(result: GateResult) -> list[Figure]:
-    one, other, limits = result.reference, result.candidate, result.limits
-    golden = other.golden_fault
+def _figures(result: GateResult, limited: Sequence[Row]) -> list[Figure]:
+    """limited: the rows of the three quantities that have a limit."""
+    score, f1, shift = limited
+    moved = shift.lost if shift.lost == "-" else f"{shift.lost} px"
+    golden = result.candidate.golden_fault
     return [
-        (
-            "mAP50-95 lost, COCO",
-            points(result.map_loss_points),
-            f"{points(one.map_points)} → {points(other.map_points)}",
-            _at_most(limits.map_points, "point"),
-            result.map_loss_points <= limits.map_points,
-        ),
-        (
-            "Attributes, mean F1 lost",
-            points(result.f1_loss_points),
-            f"{points(one.f1_points)} → {points(other.f1_points)}",
-            _at_most(limits.f1_points, "point"),
-            result.f1_loss_points <= limits.f1_points,
-        ),
-        (
-            "Boxes moved, median",
-            points(result.shift_px) + ("" if math.isnan(result.shift_px) else " px"),
-            f"{result.agreement.paired} pairs",
-            f"at most {limits.shift_px:g} px",
-            result.shift_px <= limits.shift_px,
-        ),
-        (
-            "Golden picture",
-            "as stored" if golden is None else "differs",
-            golden or "",
-            f"{'within' if golden is None else 'beyond'} the bundle's tolerance",
-            golden is None,
-        ),
+        ("mAP50-95 lost, COCO", score.lost, f"{score.reference} → {score.candidate}", _at_most(score), score.within),
+        ("Attributes, mean F1 lost", f1.lost, f"{f1.reference} → {f1.candidate}", _at_most(f1), f1.within),
+        ("Boxes moved, median", moved, f"{result.agreement.paired} pairs", f"at most {shift.allowed} px", shift.within),
+        ("Golden picture", "as stored", "", "within the bundle's tolerance", True)
+        if golden is None
+        else ("Golden picture", "differs", golden, "beyond the bundle's tolerance", False),
     ]
 
 
@@ -174,8 +151,8 @@ def _amount(shown: Disagreement) -> str:
     return f"by {shown.amount:.2f}" if shown.kind is Kind.SCORE else f"score {shown.amount:.2f}"
 
 
-def _at_most(limit: float, unit: str) -> str:
-    return f"at most {limit:g} {unit}{'' if limit == 1 else 's'}"
+def _at_most(row: Row) -> str:
+    return f"at most {row.allowed} point{'' if row.allowed == '1' else 's'}"
 
 
 def _share(quantile: float) -> str:

@@ -17,6 +17,15 @@ attributes*.onnx: `p2`, `p3`, `rois` (n, 4) float32 x1 y1 x2 y2 in input px -> `
 """
 
 
+def check_names(path: Path, found: tuple[set[str], set[str]], inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+    """Raises BundleError naming the file whose inputs and outputs are others than these."""
+    if found != (set(inputs), set(outputs)):
+        raise BundleError(
+            f"{path}: has inputs {sorted(found[0])} and outputs {sorted(found[1])}, expected {sorted(inputs)} and "
+            f"{sorted(outputs)}. Export the bundle again."
+        )
+
+
 class Graphs(Protocol):
     """Runs a bundle's two graphs; used by one thread, between `open` and `close`.
 
@@ -46,12 +55,3 @@ class Graphs(Protocol):
     def close(self) -> None:
         """Frees everything; also when `open` failed half-way."""
         ...
-
-
-def check_names(path: Path, found: tuple[set[str], set[str]], expected: tuple[set[str], set[str]]) -> None:
-    """BundleError unless a graph's inputs and outputs have the names that they must have."""
-    if found != expected:
-        raise BundleError(
-            f"{path}: has inputs {sorted(found[0])} and outputs {sorted(found[1])}, expected {sorted(expected[0])} and "
-            f"{sorted(expected[1])}. Export the bundle again."
-        )

@@ -35,8 +35,8 @@ class OnnxGraphs:
     def open(self) -> None:
         """Loads both graphs. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
         options = session_options(self._threads)
-        self._detector = self._session(self._bundle.detector_path, options, {IMAGE}, {ROWS, P2, P3})
-        self._describer = self._session(self._attributes_path, options, {P2, P3, ROIS}, {PROBABILITIES})
+        self._detector = self._session(self._bundle.detector_path, options, (IMAGE,), (ROWS, P2, P3))
+        self._describer = self._session(self._attributes_path, options, (P2, P3, ROIS), (PROBABILITIES,))
 
     def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
         shape = (3, *picture.shape[:2])
@@ -56,13 +56,13 @@ class OnnxGraphs:
         self._maps = {}
 
     @staticmethod
-    def _session(path: Path, options: Any, inputs: set[str], outputs: set[str]) -> Any:
+    def _session(path: Path, options: Any, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
         try:
             session = open_session(path, options)
         except Exception as error:  # the runtime's exceptions share no base of their own
             raise BundleError(f"{path}: ONNX Runtime cannot load it ({_first_line(error)}). Export the bundle again.") from error
         found = {i.name for i in session.get_inputs()}, {o.name for o in session.get_outputs()}
-        check_names(path, found, (inputs, outputs))
+        check_names(path, found, inputs, outputs)
         return session
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""A bundle on OpenVINO's CPU plugin, its graphs rewritten to what it does quickly, with numpy for what it does not."""
+"""A bundle's graphs on OpenVINO's CPU plugin, rewritten to what it does quickly, with numpy for what it does not."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class OpenvinoGraphs:
 
     def _open_detector(self, openvino: Any, core: Any) -> None:
         path = self._bundle.detector_path
-        model = self._read(core, path, {IMAGE}, {ROWS, P2, P3})
+        model = self._read(core, path, (IMAGE,), (ROWS, P2, P3))
         try:
             model = with_unsigned_maps(with_levels_for_input(openvino, model))
             steps = with_maps_as_computed(model)
@@ -105,7 +105,7 @@ class OpenvinoGraphs:
 
     def _open_describers(self, openvino: Any, core: Any) -> None:
         path, _ = self._bundle.attribute_graph()
-        model = self._read(core, path, {P2, P3, ROIS}, {PROBABILITIES})
+        model = self._read(core, path, (P2, P3, ROIS), (PROBABILITIES,))
         try:
             model, self._pools = without_roi_align(openvino, model)
         except BundleError as error:
@@ -125,13 +125,13 @@ class OpenvinoGraphs:
         self._describers = describers
 
     @staticmethod
-    def _read(core: Any, path: Path, inputs: set[str], outputs: set[str]) -> Any:
+    def _read(core: Any, path: Path, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
         try:
             model = core.read_model(str(path))
         except RuntimeError as error:
             raise BundleError(f"{path}: OpenVINO cannot load it ({words(error)}). Export the bundle again.") from error
         found = {i.any_name for i in model.inputs}, {o.any_name for o in model.outputs}
-        check_names(path, found, (inputs, outputs))
+        check_names(path, found, inputs, outputs)
         return model
 
     def _request(self, core: Any, path: Path, model: Any) -> Any:
