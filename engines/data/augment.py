@@ -206,7 +206,8 @@ def random_window(rng: np.random.Generator, sample: Sample, least: float = 0.55,
         window, share = _window(rng, sample, int(width * rng.uniform(least, 1)), int(height * rng.uniform(least, 1)))
         # Neither halves that nobody could name nor slivers that would be taught as background.
         if ((share >= visible) | (share <= 0)).all():
-            return _only(window, share > 0)
+            keep = share > 0
+            return Sample(np.ascontiguousarray(window.image), window.boxes[keep], window.labels[keep], window.ignored)
     return sample
 
 
@@ -214,7 +215,8 @@ def cut_square(rng: np.random.Generator, sample: Sample, size: int, visible: flo
     """A random window of `size` px a side out of a larger field, at its own scale; cells with less than `visible` left are dropped."""
     height, width = sample.image.shape[:2]
     window, share = _window(rng, sample, min(width, size), min(height, size))
-    return _only(window, share > visible)
+    keep = share > visible
+    return Sample(np.ascontiguousarray(window.image), window.boxes[keep], window.labels[keep], window.ignored)
 
 
 def _window(rng: np.random.Generator, sample: Sample, width: int, height: int) -> tuple[Sample, NDArray[np.floating]]:
@@ -225,10 +227,6 @@ def _window(rng: np.random.Generator, sample: Sample, width: int, height: int) -
     boxes, ignored = (_cut(some, 0, 0, width, height) for some in (whole, ignored))
     window = Sample(sample.image[y : y + height, x : x + width], boxes, sample.labels, _shown([ignored]))
     return window, _areas(boxes) / np.maximum(_areas(whole), 1e-6)
-
-
-def _only(window: Sample, keep: NDArray[np.bool_]) -> Sample:
-    return Sample(np.ascontiguousarray(window.image), window.boxes[keep], window.labels[keep], window.ignored)
 
 
 def quarter_turn(sample: Sample, turns: int) -> Sample:

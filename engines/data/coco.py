@@ -13,7 +13,7 @@ from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.json_text import Entry, JsonText, walk
 from engines.data.labels import CellLabel, IgnoredRegion, Picture, PictureLabels, sound_box
 from engines.data.masks import segmentation_box
-from engines.data.vocabulary import attribute_codes, class_code, json_code, json_key, json_values, nearest_class
+from engines.data.vocabulary import attribute_codes, class_code, json_code, json_values, nearest_class
 from engines.taxonomy import Taxonomy
 
 _LISTS = ("images", "annotations", "categories")
@@ -314,7 +314,7 @@ def write_json(root: Path, split: str, pictures: Iterable[Picture], taxonomy: Ta
                 "bbox": list(cell.xywh_px),
                 "area": round(cell.xywh_px[2] * cell.xywh_px[3], 2),
                 "iscrowd": 0,
-                **{json_key(a): json_code(code) for a, code in zip(taxonomy.attributes, cell.attributes, strict=True)},
+                **{(*a.json, a.key)[0]: json_code(code) for a, code in zip(taxonomy.attributes, cell.attributes, strict=True)},
             }
             annotations.append({**annotation, **cell.extra})
         for region in picture.ignored:
