@@ -90,8 +90,8 @@ class _Graph:
         )
 
     def model(self, name: str, inputs: dict[str, tuple[int, ...]], outputs: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
-        ends = ([helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in some.items()] for some in (inputs, outputs))
-        graph = helper.make_graph(self.nodes, name, *ends, self.weights)
+        ends = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in some.items()] for some in (inputs, outputs)]
+        graph = helper.make_graph(self.nodes, name, ends[0], ends[1], self.weights)
         made = helper.make_model(
             graph, producer_name="leukoscope", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
         )
