@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -108,18 +108,16 @@ def _on_one_side(planned: Plan) -> list[str]:
 
 def _sides(planned: Plan) -> Table:
     """Classes by side, in numbers and as shares of all that was divided."""
-    new = [c for c in planned.census() if c.label in planned.shares]
-    rest = [c for c in planned.census() if c.label not in planned.shares]
+    counted = planned.census()
+    new, rest = ([c for c in counted if (c.label in planned.shares) is divided] for divided in (True, False))
     table = _wide("Cells of each class", "", [f"{c.label}\nwanted {100 * planned.shares[c.label]:.0f} %" for c in new])
     for census in rest:
         table.add_column(escape(census.label).replace(" (", "\n("), justify="right")
-    rows: list[tuple[str, Callable[[Census], int]]] = [("pictures", lambda c: c.images), ("cells", lambda c: c.cells)]
-    for name, of in rows:
-        table.add_row(name, *_shares([of(c) for c in new]), *(str(of(c)) for c in rest))
-    table.add_section()
-    for code, name in enumerate(planned.taxonomy.classes):
-        if any(c.classes[code] for c in (*new, *rest)):
-            table.add_row(escape(name), *_shares([c.classes[code] for c in new]), *(str(c.classes[code]) for c in rest))
+    rows = [("pictures", [c.images for c in (*new, *rest)]), ("cells", [c.cells for c in (*new, *rest)])]
+    rows += [(escape(name), [c.classes[code] for c in (*new, *rest)]) for code, name in enumerate(planned.taxonomy.classes)]
+    for row, (name, numbers) in enumerate(rows):
+        if row < 2 or any(numbers):
+            table.add_row(name, *_shares(numbers[: len(new)]), *map(str, numbers[len(new) :]), end_section=row == 1)
     return table
 
 
@@ -139,18 +137,18 @@ def tables(found: Checked, width: int) -> list[Table]:
     if len(found.subsets) == 1:  # its name stands above already
         columns = [replace(census, label=census.label.rpartition("/")[2]) for census in columns]
     cells = [census for census in columns if census.cells]
+    of_patients = [census for census in columns if census.patients and census.label != "all"]
     return [
         _splits(columns),
         *_by_column("Classes", _class_rows(cells, found.taxonomy), cells, width),
         *_by_column("Attributes", _attribute_rows(cells, found.taxonomy), cells, width),
-        *_patients([census for census in columns if census.patients and census.label != "all"]),
+        *([_patients(of_patients)] if of_patients else []),
     ]
 
 
 def class_lists(found: Checked) -> list[str]:
     """What the lists of class names beside TXT labels say, one line each that differs."""
-    said = dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers)
-    return [*said]
+    return list(dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers))
 
 
 def _class_list(numbers: ClassNumbers) -> str:
@@ -225,9 +223,7 @@ def _heading(label: str) -> str:
     return escape(f"{subset}\n{split}" if subset else split)
 
 
-def _patients(censuses: Sequence[Census]) -> list[Table]:
-    if not censuses:
-        return []
+def _patients(censuses: Sequence[Census]) -> Table:
     table = _table("Patients (pictures of each)", "split", ())
     table.add_column("patients")
     table.add_column("pictures by diagnosis")
@@ -235,7 +231,7 @@ def _patients(censuses: Sequence[Census]) -> list[Table]:
         patients = ", ".join(f"{name} ({census.patients[name]})" for name in sorted(census.patients, key=in_order))
         diagnoses = ", ".join(f"{name} {n}" for name, n in sorted(census.diagnoses.items()))
         table.add_row(escape(census.label), escape(patients), escape(diagnoses))
-    return [table]
+    return table
 
 
 def _print_findings(console: Console, title: str, findings: Sequence[Fault], colour: str, every: bool, first: int) -> None:
