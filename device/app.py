@@ -141,28 +141,22 @@ class _CurrentStatus:
         """Take in how the pipeline stands; the new status."""
         camera, engine, _, record = pipeline.lamps
         why_not_gated = self._provenance.model.gate_fault if engine.level == "warn" else ""
-        self.value = self._of(
-            part_status(camera, pipeline.camera_reason),
-            part_status(engine, why_not_gated),
-            part_status(record),
-            self._progress(pipeline.slide, pipeline.white_cells),
-        )
+        progress = None
+        if (slide := pipeline.slide) is not None and slide.is_open:
+            progress = SlideProgress(
+                slide_id=slide.slide_id,
+                state=slide.state.value,
+                fields=len(slide.fields),
+                white_cells=pipeline.white_cells,
+                target_cells=self._config.slide.target_cells,
+            )
+        parts = part_status(camera, pipeline.camera_reason), part_status(engine, why_not_gated), part_status(record)
+        self.value = self._of(*parts, progress)
         return self.value
 
     def as_json(self) -> dict[str, Any]:
         """The status as plain JSON; may be called by any thread."""
         return self.value.model_dump(mode="json", by_alias=True)
-
-    def _progress(self, slide: Slide | None, white_cells: int) -> SlideProgress | None:
-        if slide is None or not slide.is_open:
-            return None
-        return SlideProgress(
-            slide_id=slide.slide_id,
-            state=slide.state.value,
-            fields=len(slide.fields),
-            white_cells=white_cells,
-            target_cells=self._config.slide.target_cells,
-        )
 
     def _of(self, camera: PartStatus, engine: PartStatus, record: PartStatus, slide: SlideProgress | None) -> DeviceStatus:
         now, made = self.clock.now(), self._provenance

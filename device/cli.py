@@ -279,7 +279,8 @@ def call(words: Sequence[str]) -> int:
     """The exit code of one call; an error that a person can do something about is one line on stderr."""
     try:
         command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)
-        return command(*bound.args, **bound.kwargs) or 0
+        code: int = command(*bound.args, **bound.kwargs) or 0
+        return code if list(words) not in ([], ["slide"]) else 2  # help was printed, for want of a command
     except CycloptsError as error:
         return _fail(f"{' '.join(str(error).split())} See: {' '.join(('leukoscope', *(error.command_chain or ())))} --help", 2)
     except (LeukoscopeError, EnginesError) as error:

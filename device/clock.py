@@ -1,4 +1,4 @@
-"""Time: monotonic for logic, wall time for people with a word on whether it can be trusted, pauses between attempts, the boot's id."""
+"""Time: monotonic for logic, wall time for people with a word on its trust, pauses between attempts, an even pace, the boot's id."""
 
 from __future__ import annotations
 
@@ -43,6 +43,23 @@ class Backoff:
     def reset(self) -> None:
         """An attempt succeeded: the next pause is the first again."""
         self._attempts = 0
+
+
+class Pacer:
+    """An even frame rate for sources that have none. A slower consumer is not made to wait again, and lost time is not made up."""
+
+    def __init__(self, clock: Clock, fps: float) -> None:
+        self._clock = clock
+        self._period_s = 1.0 / fps
+        self._due_s: float | None = None
+
+    def wait(self) -> None:
+        """Sleeps until the next frame is due."""
+        now = self._clock.monotonic_s()
+        due = now if self._due_s is None else self._due_s
+        if now < due:
+            self._clock.sleep(due - now)
+        self._due_s = max(now, due) + self._period_s
 
 
 def read_boot_id() -> str:

@@ -101,7 +101,7 @@ class Pipeline:
         self._failures, self._failing = 0, ""
         self._frames = 0
         self._display_works = True
-        self._stop_reason = ""
+        self.stopped = ""  # why the loop shall end; empty while it goes on
         self._skipped_shown = 0
 
     # ---- one round
@@ -173,10 +173,10 @@ class Pipeline:
         if len(status.skipped) > self._skipped_shown:
             self._skipped_shown = len(status.skipped)
             self._say(f"Skipped, cannot be read: {skipped_words(status.skipped)}", "warn")
-        if status.state is CameraState.ENDED and not self._stop_reason:
+        if status.state is CameraState.ENDED and not self.stopped:
             if self._session.is_open and self._config.slide.finish_at_end:
                 self.obey(Command.FINISH)
-            self._stop_reason = "the source has ended"
+            self.stopped = "the source has ended"
 
     # ---- what a person asks
 
@@ -216,17 +216,12 @@ class Pipeline:
 
     def stop(self, reason: str) -> None:
         """Ask the loop to end after this round; safe from a signal handler."""
-        self._stop_reason = self._stop_reason or reason
-
-    @property
-    def stopped(self) -> str:
-        """Why the loop shall end; empty while it goes on."""
-        return self._stop_reason
+        self.stopped = self.stopped or reason
 
     def close(self) -> bool:
         """Put down a slide that is still open as aborted, and write all that waits. False if something could not be written."""
         if self._session.is_open:
-            slide = self._session.abort(self._stop_reason or "the appliance stopped", self._source.status.skipped)
+            slide = self._session.abort(self.stopped or "the appliance stopped", self._source.status.skipped)
             self._record.closed(slide, self._width_px)
             log.warning("slide %s aborted: %s", slide.slide_id, slide.abort_reason)
         return self._record.journal.flush()

@@ -12,13 +12,19 @@ from device.mqtt.payloads import PartStatus
 from device.mqtt.publisher import BrokerStatus
 from device.store.journal import JournalStatus
 
-_CAMERA_LEVEL = {
-    CameraState.OPENING: "busy",
-    CameraState.STREAMING: "ok",
-    CameraState.STALLED: "fail",
-    CameraState.LOST: "fail",
-    CameraState.ENDED: "ok",
+_CAMERA = {
+    CameraState.OPENING: ("busy", "opening"),
+    CameraState.STALLED: ("fail", "picture stands still"),
+    CameraState.LOST: ("fail", "no picture, trying again"),
+    CameraState.ENDED: ("ok", "all pictures shown"),
 }
+_BROKER = {
+    "connecting": ("busy", "connecting"),
+    "disabled": ("ok", "switched off"),
+    "refused": ("warn", "refuses us"),
+    "lost": ("warn", "not reached"),
+}
+"""Level and text of each state but the good one."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,7 @@ def camera_lamp(status: CameraStatus) -> PartState:
         if status.skipped:
             text = f"{len(status.skipped)} pictures unreadable, skipped"
         return PartState("Camera", level, text)
-    words = {"opening": "opening", "stalled": "picture stands still", "lost": "no picture, trying again", "ended": "all pictures shown"}
-    return PartState("Camera", _CAMERA_LEVEL[status.state], words[status.state.value])
+    return PartState("Camera", *_CAMERA[status.state])
 
 
 def engine_lamp(status: EngineStatus) -> PartState:
@@ -63,17 +68,8 @@ def engine_lamp(status: EngineStatus) -> PartState:
 def broker_lamp(status: BrokerStatus) -> PartState:
     """The broker in one short line."""
     waiting = f", {status.pending} {'summary waits' if status.pending == 1 else 'summaries wait'}" if status.pending else ""
-    match status.state:
-        case "connected":
-            return PartState("Broker", "ok" if not status.pending else "busy", f"connected{waiting}")
-        case "connecting":
-            return PartState("Broker", "busy", f"connecting{waiting}")
-        case "disabled":
-            return PartState("Broker", "ok", f"switched off{waiting}")
-        case "refused":
-            return PartState("Broker", "warn", f"refuses us{waiting}")
-        case _:
-            return PartState("Broker", "warn", f"not reached{waiting}")
+    level, text = _BROKER.get(status.state, ("busy" if status.pending else "ok", "connected"))
+    return PartState("Broker", level, f"{text}{waiting}")
 
 
 def record_lamp(status: JournalStatus) -> PartState:

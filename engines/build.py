@@ -122,8 +122,6 @@ def _give_timings(library: Library, config: Any, timings: bytes) -> Any:
 
 
 def _monitor(trt: Any, phases: Phases | None) -> Any:
-    tell_of = phases or _Untold()
-
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # its base is known at run time only
         """TensorRT calls these from C++, where an exception would end the process; Ctrl-C, too, arrives here as one."""
 
@@ -132,32 +130,20 @@ def _monitor(trt: Any, phases: Phases | None) -> Any:
             self.interrupted: BaseException | None = None
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self._tell(lambda: tell_of.start(phase_name, parent_phase, num_steps))
+            self._tell(lambda to: to.start(phase_name, parent_phase, num_steps))
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            self._tell(lambda: tell_of.step(phase_name, step + 1))
+            self._tell(lambda to: to.step(phase_name, step + 1))
             return self.interrupted is None
 
         def phase_finish(self, phase_name: str) -> None:
-            self._tell(lambda: tell_of.finish(phase_name))
+            self._tell(lambda to: to.finish(phase_name))
 
-        def _tell(self, tell: Callable[[], None]) -> None:
+        def _tell(self, tell: Callable[[Phases], None]) -> None:
             try:
-                tell()
+                if phases is not None:
+                    tell(phases)
             except BaseException as error:
                 self.interrupted = error
 
     return Monitor()
-
-
-class _Untold:
-    """Phases of a build that nobody follows."""
-
-    def start(self, name: str, parent: str | None, steps: int) -> None:
-        pass
-
-    def step(self, name: str, done: int) -> None:
-        pass
-
-    def finish(self, name: str) -> None:
-        pass

@@ -90,13 +90,16 @@ def build_plans(
         if made.timings:
             write_result(timings_path, made.timings)
         contents[role] = made.plan
+    digests = {role: sha256(content) for role, content in contents.items()}
+    names = {role: file_name(bundle.manifest.name, key, role, digest) for role, digest in digests.items()}
+    files = {role: PlanFile(name=names[role], bytes=len(contents[role]), sha256=digest) for role, digest in digests.items()}
     record = PlanRecord(
         bundle=bundle.manifest.name,
         bundle_version=bundle.manifest.version,
         bundle_digest=bundle.digest,
         key=key,
         digest=key.digest,
-        files={role: _file(bundle, key, role, content) for role, content in contents.items()},
+        files=files,
         built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         seconds=round(perf_counter() - start, 1),
         built_by=f"leukoscope {version()} on {platform.node()}",
@@ -118,10 +121,13 @@ def check(bundle: Bundle, library: str = "tensorrt_rtx", phases: Callable[[str],
 
     Without a driver the attribute graph cannot be parsed, because RoiAlign's plugin asks for the device; nothing is raised then.
     """
-    trt = load(library)
-    there = _has_gpu()
-    if not there and library == "tensorrt":
-        Driver()  # raises with the reason: full TensorRT does nothing without a driver
+    trt, there = load(library), True
+    try:
+        Driver()
+    except RuntimeUnavailableError:
+        if library == "tensorrt":  # full TensorRT does nothing without a driver
+            raise
+        there = False
     results = []
     for onnx in (bundle.detector_path, bundle.attribute_graph(largest=True)[0]):
         try:
@@ -135,14 +141,6 @@ def check(bundle: Bundle, library: str = "tensorrt_rtx", phases: Callable[[str],
     return results
 
 
-def _has_gpu() -> bool:
-    try:
-        Driver()
-    except RuntimeUnavailableError:
-        return False
-    return True
-
-
 def _still_good(bundle: Bundle, folder: Path, key: PlanKey) -> PlanRecord | None:
     """The record of a plan that fits and answers the golden picture, or None where one has to be built."""
     try:
@@ -151,11 +149,6 @@ def _still_good(bundle: Bundle, folder: Path, key: PlanKey) -> PlanRecord | None
             return plan.record
     except (RuntimeUnavailableError, BundleError, InferenceError):
         return None
-
-
-def _file(bundle: Bundle, key: PlanKey, role: str, content: bytes) -> PlanFile:
-    digest = sha256(content)
-    return PlanFile(name=file_name(bundle.manifest.name, key, role, digest), bytes=len(content), sha256=digest)
 
 
 def _prove(bundle: Bundle, folder: Path, library: Library, record: PlanRecord, contents: dict[str, bytes]) -> None:

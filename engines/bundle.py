@@ -23,7 +23,8 @@ from engines.detections import Detections, Image
 from engines.errors import BundleError, DataError
 from engines.files import atomic_folder, sha256_of
 from engines.manifest import FileRecord, Manifest, parse_manifest
-from engines.pictures import PictureError, read_image
+from engines.picture_header import PictureError
+from engines.pictures import read_image
 from engines.taxonomy import Taxonomy
 
 MANIFEST = "manifest.json"

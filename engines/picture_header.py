@@ -11,7 +11,11 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from engines.errors import DataError
+from engines.files import printable
 
 Data = bytes | mmap.mmap
 
@@ -30,14 +34,6 @@ _OTHER_KINDS = {
     b"GIF8": "GIF", b"\0\0\0\x0cjP  ": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000", b"\0\0\0\x0cJXL ": "JPEG XL",
     b"\xff\x0a": "JPEG XL", b"8BPS": "Photoshop", b"%PDF": "PDF", b"P5": "Netpbm", b"P6": "Netpbm", b"ZISRAWFILE": "CZI",
 }  # fmt: skip
-
-
-class HeaderError(Exception):
-    """The file is no readable picture. kind: "damaged", or the format by name if it is one that is not read ("HEIC")."""
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -70,25 +66,38 @@ class PictureHeader:
         return (width, height) if self.turn in _ON_ITS_SIDE else (height, width)
 
 
-def parse_header(data: Data) -> PictureHeader:
-    """The header of a picture file. Raises HeaderError for what is no picture, or one of a kind that is not read."""
+class PictureError(DataError):
+    """A picture file is not read.
+
+    kind: "damaged", "pages", "too large", "pixels", or the format that is not read ("HEIC"). reason: why, and the way out, without
+    the file's name, which the message has. header: what could be read of it.
+    """
+
+    def __init__(self, path: Path | None, kind: str, reason: str, header: PictureHeader | None = None) -> None:
+        super().__init__(f"{printable(path)}: {reason}" if path else reason)
+        self.kind, self.reason, self.header = kind, reason, header
+
+
+def format_not_read(path: Path | None, kind: str) -> PictureError:
+    return PictureError(path, kind, f"{kind} pictures are not read: convert it to JPEG or PNG")
+
+
+def parse_header(data: Data, path: Path | None) -> PictureHeader:
+    """The header of a picture file. Raises PictureError, naming `path`, for what is no picture, or one of a kind that is not read."""
     start = bytes(data[:32])
     reader = next((read for magic, read in _READERS if start.startswith(magic)), None)
     if reader is None or (start[:4] == b"RIFF" and start[8:12] != b"WEBP"):
-        other = _other_kind(start)
+        other = next((kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)), "")
+        if start[4:8] == b"ftyp":
+            other = "AVIF" if b"avif" in start or b"avis" in start else "HEIC" if start[8:12] in _HEIC_BRANDS else ""
         if other:
-            raise HeaderError(other, f"{other} pictures are not read: convert it to JPEG or PNG")
-        raise HeaderError("damaged", "cannot be decoded: it is no picture of a known kind; replace or remove it")
+            raise format_not_read(path, other)
+        raise PictureError(path, "damaged", "cannot be decoded: it is no picture of a known kind; replace or remove it")
     try:
         return reader(data)
     except (struct.error, IndexError, ValueError, KeyError) as error:
-        raise HeaderError("damaged", "cannot be decoded: its header is cut short or damaged; copy it again from its source") from error
-
-
-def _other_kind(start: bytes) -> str:
-    if start[4:8] == b"ftyp":
-        return "AVIF" if b"avif" in start or b"avis" in start else "HEIC" if start[8:12] in _HEIC_BRANDS else ""
-    return next((kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)), "")
+        words = "cannot be decoded: its header is cut short or damaged; copy it again from its source"
+        raise PictureError(path, "damaged", words) from error
 
 
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
@@ -99,10 +108,7 @@ def jpeg_is_complete(data: Data) -> bool:
 
     Inside a scan 0xFF is always followed by a stuffed zero or a restart marker (ITU T.81, B.1.1.5), so a search finds the true end.
     """
-    for marker, at, _ in _jpeg_segments(data):
-        if marker == 0xDA:
-            return data.find(b"\xff\xd9", at) >= 0
-    return False
+    return any(marker == 0xDA and data.find(b"\xff\xd9", at) >= 0 for marker, at, _ in _jpeg_segments(data))
 
 
 def _jpeg_segments(data: Data) -> Iterator[tuple[int, int, int]]:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from engines.detections import Image
 from engines.errors import DataError
 from engines.files import printable
-from engines.picture_header import HeaderError, PictureHeader, parse_header
+from engines.picture_header import PictureError, PictureHeader, format_not_read, parse_header
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -51,18 +51,6 @@ _DECODER = re.compile(
 _NOT_WHOLE = re.compile(r"corrupt|premature|_Error|decoding error|not enough data|inconsistent progression|invalid SOS", re.IGNORECASE)
 _stderr_lock = threading.Lock()
 _folder_lock = threading.Lock()
-
-
-class PictureError(DataError):
-    """A picture file is not read.
-
-    kind: "damaged", "pages", "too large", "pixels", or the format that is not read ("HEIC"). reason: why, and the way out, without
-    the file's name, which the message has. header: what could be read of it.
-    """
-
-    def __init__(self, path: Path | None, kind: str, reason: str, header: PictureHeader | None = None) -> None:
-        super().__init__(f"{printable(path)}: {reason}" if path else reason)
-        self.kind, self.reason, self.header = kind, reason, header
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +104,7 @@ def inspect_picture(path: Path) -> PictureHeader:
     try:
         with path.open("rb") as file:
             if not os.fstat(file.fileno()).st_size:
-                raise PictureError(path, "damaged", "the file is empty; copy it again from its source")
+                return parse_sound(b"", path)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return parse_sound(data, path)
     except OSError as error:
@@ -168,12 +156,9 @@ def parse_sound(data: bytes | mmap.mmap, path: Path | None, page: int | None = N
     if not len(data):
         raise PictureError(path, "damaged", "the file is empty; copy it again from its source")
     kind = NOT_READ.get(path.suffix.lower()) if path else None
-    try:
-        if kind:
-            raise HeaderError(kind, f"{kind} pictures are not read: convert it to JPEG or PNG")
-        header = parse_header(data)
-    except HeaderError as error:
-        raise PictureError(path, error.kind, str(error)) from error
+    if kind:
+        raise format_not_read(path, kind)
+    header = parse_header(data, path)
     if header.cut:
         raise _damaged(path, header.cut, header)
     height, width = header.stored_hw
@@ -294,12 +279,9 @@ def _as_bgr(pixels: NDArray[Any], header: PictureHeader, path: Path | None) -> I
 
 
 def _turned(image: Image, turn: int) -> Image:
-    if turn in (5, 7):
+    if turn > 4:
         image = np.asarray(cv2.transpose(image), np.uint8)
-    rotation = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 7: cv2.ROTATE_180, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(turn)
-    flip = {2: 1, 4: 0}.get(turn)
-    if rotation is not None:
-        return np.asarray(cv2.rotate(image, rotation), np.uint8)
+    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(turn)  # as cv2 counts: 1 left and right, 0 top and bottom, -1 both
     return image if flip is None else np.asarray(cv2.flip(image, flip), np.uint8)
 
 

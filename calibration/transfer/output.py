@@ -18,10 +18,11 @@ from calibration.transfer.homography import Float64
 from calibration.transfer.registration import Limits
 from calibration.transfer.sides import Alone, SidePicture
 from calibration.transfer.work import PairOutcome, position_error_px
+from engines.data.coco import write_json
 from engines.data.faults import Place
 from engines.data.labels import CellLabel, Picture, PictureLabels
 from engines.data.layout import FLAT
-from engines.data.writing import Bring, bring, write_json, write_txt
+from engines.data.writing import Bring, bring, write_txt
 from engines.errors import DataError
 from engines.preprocess import PAD_VALUE
 from engines.taxonomy import Taxonomy

@@ -20,8 +20,7 @@ from device.camera.base import Camera, Frame, SkippedPicture
 from device.camera.capture import Capture
 from device.camera.factory import open_camera
 from device.clock import SystemClock
-from device.display.base import ScreenView
-from device.display.null import NullDisplay
+from device.display.base import NullDisplay, ScreenView
 from device.display.overlay import draw_on
 from device.display.sheet import Sheet
 from device.errors import CameraError, EndOfSourceError

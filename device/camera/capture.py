@@ -11,7 +11,6 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from types import TracebackType
 
 from typing_extensions import Self
 
@@ -54,13 +53,9 @@ class Capture:
         reads_before_reopen: int = 5,
         backoff: Backoff | None = None,
     ) -> None:
-        self._open_camera = open_camera
-        self._clock = clock
-        self._fail_fast = fail_fast
-        self._wait_for_device = wait_for_device
-        self._stall_s = stall_s
-        self._silence_s = silence_s
-        self._reads_before_reopen = reads_before_reopen
+        self._open_camera, self._clock = open_camera, clock
+        self._fail_fast, self._wait_for_device = fail_fast, wait_for_device
+        self._stall_s, self._silence_s, self._reads_before_reopen = stall_s, silence_s, reads_before_reopen
         # Short pauses: a camera that is plugged in again should be back while the technician is still looking.
         self._backoff = backoff or Backoff(first_s=0.1, cap_s=5.0, jitter=0.25)
         self._thread: threading.Thread | None = None
@@ -117,7 +112,7 @@ class Capture:
                 raise self._first_error
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
@@ -229,8 +224,7 @@ class Capture:
         with self._changed:  # not logged: whoever opened us tells it
             failures = self._status.failures + 1
             self._status = replace(self._status, state=CameraState.LOST, reason=self._words(error), failures=failures)
-        first = error if isinstance(error, LeukoscopeError) else CameraError(self._words(error))
-        self._first_error = first
+        self._first_error = error if isinstance(error, LeukoscopeError) else CameraError(self._words(error))
         return True
 
     def _failed(self, error: Exception) -> None:

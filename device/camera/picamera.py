@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -41,6 +40,7 @@ class Picamera2Camera:
     skipped: tuple[SkippedPicture, ...] = ()
 
     def __init__(self, section: Picamera2Section, clock: Clock) -> None:
+        self.name = f"libcamera camera {section.camera}"
         self._section = section
         self._clock = clock
         self._device: Any = None  # picamera2 ships no types
@@ -48,10 +48,6 @@ class Picamera2Camera:
         self._size_px = (0, 0)
         self._sequence = 0
         self.notice = ""
-
-    @property
-    def name(self) -> str:
-        return f"libcamera camera {self._section.camera}"
 
     def read(self) -> Frame:
         """The next frame. Raises CameraLostError when none came within 3 s."""
@@ -91,7 +87,7 @@ class Picamera2Camera:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._close()
 
     def _refuse_what_is_not_there(self, picamera2: Any) -> None:
@@ -105,9 +101,12 @@ class Picamera2Camera:
 
         Never one that it does not offer: libcamera's pipelines are not all safe against that.
         """
+        from libcamera import StreamRole
+
         wanted = self._section
         size = (wanted.width_px, wanted.height_px)
-        offered = self._offered_formats()
+        offers = self._device.camera.generate_configuration([StreamRole.VideoRecording]).at(0)
+        offered = [str(pixel_format) for pixel_format in offers.formats.pixel_formats]
         usable = [name for name in _FORMATS if name in offered]
         if not usable:
             raise CameraError(f"{self.name} offers {', '.join(offered) or 'no formats'}; understood are {', '.join(_FORMATS)}")
@@ -127,12 +126,6 @@ class Picamera2Camera:
         self.notice = "; ".join(refused)
         if self.notice:
             log.warning("%s: %s", self.name, self.notice)
-
-    def _offered_formats(self) -> list[str]:
-        from libcamera import StreamRole
-
-        configuration = self._device.camera.generate_configuration([StreamRole.VideoRecording])
-        return [str(pixel_format) for pixel_format in configuration.at(0).formats.pixel_formats]
 
     def _bgr(self, pixels: NDArray[Any]) -> Image:
         conversion = _FORMATS[self._format]

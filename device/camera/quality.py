@@ -149,21 +149,16 @@ def _sampled(image: Image) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST).reshape(-1, 3), np.uint8)
 
 
-def _glass(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
-    """Median colour of the quarter of the pixels whose darkest channel is brightest: on a blood film, glass and plasma."""
-    darkest = pixels.min(axis=1)
-    bright = pixels[darkest >= np.percentile(darkest, 75)]
-    blue, green, red = np.median(bright, axis=0)
-    return float(blue), float(green), float(red)
-
-
 def exposure(image: Image) -> Exposure:
     """Whether light and white balance fit a BGR frame."""
     return _exposure(_sampled(image))
 
 
 def _exposure(pixels: NDArray[np.uint8]) -> Exposure:
-    glass = _glass(pixels)
+    # Glass and plasma of a blood film: the median colour of the quarter of the pixels whose darkest channel is brightest.
+    darkest = pixels.min(axis=1)
+    blue, green, red = np.median(pixels[darkest >= np.percentile(darkest, 75)], axis=0)
+    glass = float(blue), float(green), float(red)
     clipped = float((pixels.max(axis=1) >= 250).mean())
     if max(glass) < TOO_DARK:
         text = "too dark: turn the lamp up"

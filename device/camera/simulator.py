@@ -5,16 +5,15 @@ For demonstration and tests; the name says so wherever it is shown. What is meas
 
 from __future__ import annotations
 
-from types import TracebackType
+from functools import cached_property
 
 import cv2
 import numpy as np
 from typing_extensions import Self
 
 from device.camera.base import Frame, SkippedPicture
-from device.camera.pacing import Pacer
 from device.camera.stage import Moment, StagePath, film_size_um, plan_fields
-from device.clock import Clock
+from device.clock import Clock, Pacer
 from device.errors import CameraLostError, EndOfSourceError
 from device.settings.config import SimulatorCamera as SimulatorSection
 from engines.detections import Image
@@ -33,28 +32,21 @@ class SimulatorCamera:
     notice = ""
 
     def __init__(self, section: SimulatorSection, clock: Clock) -> None:
+        self.name = f"simulator (rendered {section.case} film, seed {section.seed})"
+        self.live = section.live
         self._section = section
         self._clock = clock
         self._size_px = (section.width_px, section.height_px)
         self._scope = Microscope(section.domain, section.camera, section.objective)
-        self._laid: tuple[Film, StagePath] | None = None
         self._pacer: Pacer | None = None
         self._sequence = 0
-
-    @property
-    def name(self) -> str:
-        return f"simulator (rendered {self._section.case} film, seed {self._section.seed})"
-
-    @property
-    def live(self) -> bool:
-        return self._section.live
 
     def read(self) -> Frame:
         """The next frame. Raises EndOfSourceError after the last field, unless the section says `loop`."""
         if self._pacer is None:
             raise CameraLostError(f"{self.name} is not open")
         number = self._sequence
-        film, path = self._on_stage()
+        film, path = self._on_stage
         if number >= path.frames and not self._section.loop:
             raise EndOfSourceError(f"{self.name}: the last of its {self._section.fields} fields was shown")
         image = self._render(film, path.at(number), number)
@@ -64,21 +56,20 @@ class SimulatorCamera:
 
     def __enter__(self) -> Self:
         self._pacer = Pacer(self._clock, self._section.fps)
-        self._on_stage()
+        _ = self._on_stage  # made here, so that the first frame does not wait for it
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._pacer = None
 
+    @cached_property
     def _on_stage(self) -> tuple[Film, StagePath]:
         """Film and path, made when first needed."""
-        if self._laid is None:
-            section = self._section
-            needed = film_size_um(self._scope, self._size_px, section.fields)
-            film = Film(section.seed, section.case, (max(4000.0, needed[0]), max(3000.0, needed[1])))
-            centres = plan_fields(film, self._scope, self._size_px, section.fields)
-            self._laid = film, StagePath(centres, self._scope, self._size_px, section.seed, section.loop)
-        return self._laid
+        section = self._section
+        needed = film_size_um(self._scope, self._size_px, section.fields)
+        film = Film(section.seed, section.case, (max(4000.0, needed[0]), max(3000.0, needed[1])))
+        centres = plan_fields(film, self._scope, self._size_px, section.fields)
+        return film, StagePath(centres, self._scope, self._size_px, section.seed, section.loop)
 
     def _render(self, film: Film, moment: Moment, number: int) -> Image:
         clear = film.clear(*moment.corner_px, self._size_px, self._scope.um_per_px)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -44,6 +43,7 @@ class V4l2Camera:
     skipped: tuple[SkippedPicture, ...] = ()
 
     def __init__(self, section: V4l2Section, clock: Clock) -> None:
+        self.name = section.device
         self._section = section
         self._clock = clock
         self._device = Path(section.device)
@@ -53,10 +53,6 @@ class V4l2Camera:
         self._sequence = 0
         self.damaged = 0  # frames that arrived incomplete and were not used
         self.notice = ""
-
-    @property
-    def name(self) -> str:
-        return self._section.device
 
     def read(self) -> Frame:
         """The next whole frame. Raises CameraLostError when the device went away or fell silent, CameraError on damaged frames."""
@@ -82,7 +78,7 @@ class V4l2Camera:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._close()
 
     def _refuse_what_cannot_work(self) -> None:
@@ -110,22 +106,18 @@ class V4l2Camera:
             capture = self._capture = cv2.VideoCapture(self.name, cv2.CAP_V4L2)
         if not capture.isOpened():
             raise CameraError(f"{self.name} cannot be opened; another program may be using it: see `fuser -v {self.name}`")
-        self._ask_for_mode(capture)
+        wanted = self._section  # the pixel format first: sizes and rates belong to it. `_mode_notice` reads back what comes of it
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*wanted.fourcc))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, wanted.width_px)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wanted.height_px)
+        capture.set(cv2.CAP_PROP_FPS, wanted.fps)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # drivers may keep two; Capture drains the camera all the time
         fourcc = v4l2_device.fourcc_text(int(capture.get(cv2.CAP_PROP_FOURCC)))
         self._compressed = fourcc in _JPEG_FOURCCS and bool(capture.set(cv2.CAP_PROP_CONVERT_RGB, 0))
         self._find_out_whether_jpegs_end()
         self.notice = "; ".join(part for part in (self._mode_notice(capture, fourcc), *self._set_controls()) if part)
         if self.notice:
             log.warning("%s: %s", self.name, self.notice)
-
-    def _ask_for_mode(self, capture: cv2.VideoCapture) -> None:
-        """The pixel format first: sizes and rates belong to it. What comes of it is read back by `_mode_notice`."""
-        wanted = self._section
-        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*wanted.fourcc))
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, wanted.width_px)
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wanted.height_px)
-        capture.set(cv2.CAP_PROP_FPS, wanted.fps)
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # drivers may keep two; Capture drains the camera all the time
 
     def _mode_notice(self, capture: cv2.VideoCapture, fourcc: str) -> str:
         wanted = self._section

@@ -64,19 +64,16 @@ class Mode:
 class Capability:
     """What a node says of itself."""
 
-    driver: str
     card: str  # the name on the box, as the maker wrote it
     captures: bool  # gives pictures; a camera's second node (…-index1) gives metadata only
 
 
 @dataclass(frozen=True)
 class Control:
-    """A control's name and range, in the device's own units."""
+    """A control's range, in the device's own units."""
 
-    name: str
     minimum: int
     maximum: int
-    step: int
 
 
 @contextmanager
@@ -93,16 +90,18 @@ def capability(descriptor: int) -> Capability:
     """Raises OSError when the node is no V4L2 device (ENOTTY) or the device has gone (ENODEV)."""
     answer = bytearray(104)
     fcntl.ioctl(descriptor, _QUERYCAP, answer)
-    driver, card, _bus, _version, whole, node_only = struct.unpack_from("16s32s32sIII", answer)
+    _driver, card, _bus, _version, whole, node_only = struct.unpack_from("16s32s32sIII", answer)
     flags = node_only if whole & CAP_DEVICE_CAPS else whole
-    return Capability(_text(driver), _text(card), bool(flags & CAP_VIDEO_CAPTURE and flags & CAP_STREAMING))
+    name = card.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+    return Capability(name, bool(flags & CAP_VIDEO_CAPTURE and flags & CAP_STREAMING))
 
 
 def modes(descriptor: int) -> tuple[Mode, ...]:
     """Every pixel format and size that the device lists, in its own order, each with its fastest rate."""
+    pixel_formats = [struct.unpack_from("I", answer, 44)[0] for answer in _listed(descriptor, _ENUM_FMT, 64, _BUF_TYPE_VIDEO_CAPTURE)]
     return tuple(
         Mode(fourcc_text(pixel_format), width, height, _fastest(descriptor, pixel_format, width, height), is_largest)
-        for pixel_format in _pixel_formats(descriptor)
+        for pixel_format in pixel_formats
         for width, height, is_largest in _sizes(descriptor, pixel_format)
     )
 
@@ -113,8 +112,8 @@ def control(descriptor: int, cid: int) -> Control | None:
     struct.pack_into("I", answer, 0, cid)
     if not _asked(descriptor, _QUERYCTRL, answer):
         return None
-    _cid, _kind, name, minimum, maximum, step, _default, flags = struct.unpack_from("II32siiiiI", answer)
-    return None if flags & _CTRL_FLAG_DISABLED else Control(_text(name), minimum, maximum, step)
+    _cid, _kind, _name, minimum, maximum, _step, _default, flags = struct.unpack_from("II32siiiiI", answer)
+    return None if flags & _CTRL_FLAG_DISABLED else Control(minimum, maximum)
 
 
 def set_control(descriptor: int, cid: int, value: int) -> int | None:
@@ -132,43 +131,35 @@ def fourcc_text(code: int) -> str:
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in letters).strip()
 
 
-def _pixel_formats(descriptor: int) -> Iterator[int]:
-    for index in range(_MAX_LISTED):
-        answer = bytearray(64)
-        struct.pack_into("II", answer, 0, index, _BUF_TYPE_VIDEO_CAPTURE)
-        if not _asked(descriptor, _ENUM_FMT, answer):
-            return
-        yield struct.unpack_from("I", answer, 44)[0]
-
-
 def _sizes(descriptor: int, pixel_format: int) -> Iterator[tuple[int, int, bool]]:
-    for index in range(_MAX_LISTED):
-        answer = bytearray(44)
-        struct.pack_into("II", answer, 0, index, pixel_format)
-        if not _asked(descriptor, _ENUM_FRAMESIZES, answer):
-            return
-        if struct.unpack_from("I", answer, 8)[0] == _DISCRETE:
-            width, height = struct.unpack_from("II", answer, 12)
-            yield width, height, False
-        else:  # stepwise or continuous: min, max, step of the width, then of the height
+    for answer in _listed(descriptor, _ENUM_FRAMESIZES, 44, pixel_format):
+        if struct.unpack_from("I", answer, 8)[0] != _DISCRETE:  # a range: min, max, step of the width, then of the height
             _, width, _, _, height, _ = struct.unpack_from("6I", answer, 12)
             yield width, height, True
             return
+        width, height = struct.unpack_from("II", answer, 12)
+        yield width, height, False
 
 
 def _fastest(descriptor: int, pixel_format: int, width: int, height: int) -> float | None:
     rates = []
-    for index in range(_MAX_LISTED):
-        answer = bytearray(52)
-        struct.pack_into("IIII", answer, 0, index, pixel_format, width, height)
-        if not _asked(descriptor, _ENUM_FRAMEINTERVALS, answer):
-            break
+    for answer in _listed(descriptor, _ENUM_FRAMEINTERVALS, 52, pixel_format, width, height):
         numerator, denominator = struct.unpack_from("II", answer, 20)  # of a discrete interval, or the shortest of a range
         if numerator:
             rates.append(denominator / numerator)
         if struct.unpack_from("I", answer, 16)[0] != _DISCRETE:
             break
     return max(rates, default=None)
+
+
+def _listed(descriptor: int, number: int, size: int, *of: int) -> Iterator[bytearray]:
+    """The answers of one enumeration, `size` bytes each, until the device has no more. of: what stands after the index."""
+    for index in range(_MAX_LISTED):
+        answer = bytearray(size)
+        struct.pack_into(f"{1 + len(of)}I", answer, 0, index, *of)
+        if not _asked(descriptor, number, answer):
+            return
+        yield answer
 
 
 def _asked(descriptor: int, number: int, buffer: bytearray) -> bool:
@@ -180,10 +171,6 @@ def _asked(descriptor: int, number: int, buffer: bytearray) -> bool:
             raise
         return False
     return True
-
-
-def _text(raw: bytes) -> str:
-    return raw.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
 
 
 def index_in_name(device: Path) -> int | None:

@@ -15,8 +15,8 @@ import subprocess
 import tempfile
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 from typing_extensions import Self
@@ -76,7 +76,7 @@ class LocalBroker:
                     raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._end()
 
     def _start(self) -> None:
@@ -100,8 +100,6 @@ class EmbeddedBroker(LocalBroker):
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._started = threading.Event()
-        self._failure: BaseException | None = None
 
     def _start(self) -> None:
         try:
@@ -111,12 +109,14 @@ class EmbeddedBroker(LocalBroker):
         # amqtt reports every connection and each client that leaves; here that is noise beside the summary.
         for noisy in ("amqtt", "transitions", "passlib"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
-        self._started.clear()
-        self._failure = None
-        self._thread = threading.Thread(target=self._run, name="embedded-broker", daemon=True)
+        started: Future[None] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)), name="embedded-broker", daemon=True)
         self._thread.start()
-        if not self._started.wait(_START_S) or self._failure is not None:
-            raise BrokerError(f"the embedded broker did not start on {self.host}:{self.port}: {self._failure or 'no answer'}")
+        try:
+            started.result(_START_S)
+        except Exception as error:
+            why = str(error) or "no answer"
+            raise BrokerError(f"the embedded broker did not start on {self.host}:{self.port}: {why}") from error
 
     def _end(self) -> None:
         if self._loop is not None and self._stop is not None:
@@ -128,17 +128,7 @@ class EmbeddedBroker(LocalBroker):
                 log.warning("the embedded broker did not stop in %.0f s; it ends with the process", _STOP_S)
         self._thread = self._loop = self._stop = None
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except Exception as error:  # raised by _start, or logged where it already runs
-            if self._started.is_set():
-                log.error("the embedded broker ended: %s", error)
-            self._failure = error
-        finally:
-            self._started.set()
-
-    async def _serve(self) -> None:
+    async def _serve(self, started: Future[None]) -> None:
         from amqtt.broker import Broker
 
         class ClosingBroker(Broker):  # type: ignore[misc]  # amqtt is imported without types
@@ -151,18 +141,21 @@ class EmbeddedBroker(LocalBroker):
                     writer.close()
 
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        broker = ClosingBroker(
-            {
-                "listeners": {"default": {"type": "tcp", "bind": f"{self.host}:{self.port}"}},
-                "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": self._allow_anonymous}},
-            }
-        )
-        await broker.start()
-        self._started.set()
+        options = {
+            "listeners": {"default": {"type": "tcp", "bind": f"{self.host}:{self.port}"}},
+            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": self._allow_anonymous}},
+        }
         try:
+            broker = ClosingBroker(options)
+            await broker.start()
+            started.set_result(None)
             await self._stop.wait()
-        finally:
             await broker.shutdown()
+        except Exception as error:
+            if started.done():
+                log.error("the embedded broker ended: %s", error)
+            else:
+                started.set_exception(error)
 
 
 class MosquittoBroker(LocalBroker):

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from device.app import Outcome, run
-from device.demo.broker import LocalBroker, local_broker
+from device.demo.broker import local_broker
 from device.display.factory import parse_display
 from device.errors import ConfigError
 from device.mqtt.payloads import SlideSummary
@@ -61,48 +61,51 @@ def run_demo(
     """
     console = console or Console()
     started = time.monotonic()
-    camera = _camera(source, fields, seed, case)
+    camera: SimulatorCamera | ReplayCamera
+    if source is None:
+        camera = SimulatorCamera(kind="simulator", seed=seed, case=case, fields=fields)
+        slide = f"rendered film, case {case}, seed {seed}, {fields} fields. No patient's blood."
+    else:
+        camera = ReplayCamera(kind="replay", source=str(source))
+        slide = f"pictures of {source}, each taken as one field."
+    engine, how = _engine()
     _prepare(report)
     with local_broker() as broker:
-        config = _config(report, camera, broker, display)
+        shots = DisplaySection(kind="file", directory=report / "screens", period_s=1.0)
+        config = Config(
+            camera=camera,
+            device=DeviceSection(id=DEVICE_ID, state_dir=report / "state"),
+            microscope=MicroscopeSection(profile="zzcat-5mp", objective=100),
+            engine=engine,
+            slide=SlideSection(auto_start=True),
+            display=shots if display is None else parse_display(display, shots),
+            record=RecordSection(path=report / "record.sqlite"),
+            broker=BrokerSection(host=broker.host, port=broker.port, protocol=broker.protocol),
+        )
         console.print(f"Broker: {broker.name} on port {broker.port}, for this demo only.")
-        console.print(_slide_words(camera))
-        console.print(_by_slide_words(config.engine))
-        with _supervisor(broker, console) as received:
+        console.print(f"Slide: {slide}")
+        console.print(f"Engine: {engine.bundle}, {how}")
+        with _supervisor(config.broker, console) as received:
             outcome = _run_with_progress(config, console)
-            _wait_for_summary(received, outcome)
+            until = time.monotonic() + _SUMMARY_WITHIN_S
+            while outcome.sent and not received and time.monotonic() < until:
+                time.sleep(0.05)
     _write_report(config, report, outcome, received)
     if not received:
         console.print("[bold red]No summary came back from the broker.[/] The record is kept.")
-    _print_result(console, report, outcome, time.monotonic() - started)
+    for picture in outcome.skipped:
+        console.print(f"[yellow]Skipped:[/] {escape(picture.name)}: {picture.reason}", highlight=False, soft_wrap=True)
+    page, screens, seconds = report / "slide.html", report / "screens", time.monotonic() - started
+    console.print(f"Done in {seconds:.0f} s. Look at [bold]{page}[/] and the pictures in [bold]{screens}[/].")
     return outcome.saved and outcome.sent and bool(received)
 
 
-def _camera(source: Path | None, fields: int, seed: int, case: str) -> ReplayCamera | SimulatorCamera:
-    if source is None:
-        return SimulatorCamera(kind="simulator", seed=seed, case=case, fields=fields)
-    return ReplayCamera(kind="replay", source=str(source))
-
-
-def _config(report: Path, camera: ReplayCamera | SimulatorCamera, broker: LocalBroker, display: str | None) -> Config:
-    shots = DisplaySection(kind="file", directory=report / "screens", period_s=1.0)
-    return Config(
-        camera=camera,
-        device=DeviceSection(id=DEVICE_ID, state_dir=report / "state"),
-        microscope=MicroscopeSection(profile="zzcat-5mp", objective=100),
-        engine=_engine(),
-        slide=SlideSection(auto_start=True),
-        display=shots if display is None else parse_display(display, shots),
-        record=RecordSection(path=report / "record.sqlite"),
-        broker=BrokerSection(host=broker.host, port=broker.port, protocol=broker.protocol),
-    )
-
-
-def _engine() -> EngineSection:
+def _engine() -> tuple[EngineSection, str]:
     """The shipped network in INT8 where the runtime that is quick with it is installed, otherwise in float on ONNX Runtime."""
     if suits_int8():
-        return EngineSection(bundle="zoo:attridet-n-int8", runtime="openvino")
-    return EngineSection(bundle="zoo:attridet-n", runtime="onnx")
+        return EngineSection(bundle="zoo:attridet-n-int8", runtime="openvino"), "INT8 on OpenVINO."
+    how = "float on ONNX Runtime. (In INT8 on OpenVINO it is quicker: pip install 'leukoscope\\[openvino]'.)"
+    return EngineSection(bundle="zoo:attridet-n", runtime="onnx"), how
 
 
 def _prepare(report: Path) -> None:
@@ -117,24 +120,11 @@ def _prepare(report: Path) -> None:
     (report / MARKER).write_text("This folder is cleared by the next `leukoscope demo` that reports into it.\n")
 
 
-def _slide_words(camera: ReplayCamera | SimulatorCamera) -> str:
-    if isinstance(camera, SimulatorCamera):
-        return f"Slide: rendered film, case {camera.case}, seed {camera.seed}, {camera.fields} fields. No patient's blood."
-    return f"Slide: pictures of {camera.source}, each taken as one field."
-
-
-def _by_slide_words(engine: EngineSection) -> str:
-    if engine.runtime == "openvino":
-        return f"Engine: {engine.bundle}, INT8 on OpenVINO."
-    return f"Engine: {engine.bundle}, float on ONNX Runtime. (In INT8 on OpenVINO it is quicker: pip install 'leukoscope\\[openvino]'.)"
-
-
 @contextmanager
-def _supervisor(broker: LocalBroker, console: Console) -> Iterator[list[SlideSummary]]:
+def _supervisor(section: BrokerSection, console: Console) -> Iterator[list[SlideSummary]]:
     """A supervisor's watch in a thread of its own; the list fills when the summary has come back from the broker."""
     received: list[SlideSummary] = []
     ready, stop = threading.Event(), threading.Event()
-    section = BrokerSection(host=broker.host, port=broker.port, protocol=broker.protocol)
 
     def listen() -> None:
         received.extend(watch(section, device=DEVICE_ID, count=1, console=console, ready=ready, stop=stop))
@@ -172,12 +162,6 @@ def _fields(config: Config) -> int | None:
     return len(list_folder(folder).pictures) if folder.is_dir() else None
 
 
-def _wait_for_summary(received: list[SlideSummary], outcome: Outcome) -> None:
-    until = time.monotonic() + _SUMMARY_WITHIN_S
-    while outcome.sent and not received and time.monotonic() < until:
-        time.sleep(0.05)
-
-
 def _write_report(config: Config, report: Path, outcome: Outcome, received: list[SlideSummary]) -> None:
     if received:
         (report / "summary.json").write_bytes(received[0].to_bytes())
@@ -187,11 +171,3 @@ def _write_report(config: Config, report: Path, outcome: Outcome, received: list
         write_page(config.record_path, outcome.slide.slide_id, report / "slide.html", some)
     if screens:
         shutil.copyfile(screens[-1], report / "last-screen.png")
-
-
-def _print_result(console: Console, report: Path, outcome: Outcome, seconds: float) -> None:
-    for picture in outcome.skipped:
-        console.print(f"[yellow]Skipped:[/] {escape(picture.name)}: {picture.reason}", highlight=False, soft_wrap=True)
-    console.print(
-        f"Done in {seconds:.0f} s. Look at [bold]{report / 'slide.html'}[/] and the pictures in [bold]{report / 'screens'}[/]."
-    )

@@ -63,3 +63,20 @@ class Display(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+class NullDisplay:
+    """No display: the count goes on without anybody watching."""
+
+    def show(self, view: ScreenView) -> None:
+        """Nothing to do."""
+
+    def commands(self) -> Sequence[Command]:
+        """Always empty."""
+        return ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Nothing to close."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from device.display.base import Display
+from device.display.base import Display, NullDisplay
 from device.errors import ConfigError
 from device.settings.config import DisplaySection
 
@@ -14,8 +14,6 @@ FORMS = "none, screen or file:DIR"
 
 def open_display(section: DisplaySection) -> Display:
     """The display that `section` names, to be opened by `with`; that raises DisplayError where it cannot be had."""
-    from device.display.null import NullDisplay
-
     if section.kind == "none":
         return NullDisplay()
     if section.kind == "file":

@@ -24,6 +24,7 @@ from device.display.palette import (
     PANEL,
     SOFT,
     TEXT,
+    UNIDENTIFIED,
     Colour,
     TypeStyle,
     mix,
@@ -33,6 +34,7 @@ from device.display.placing import nearest
 from device.display.text import Piece
 from device.display.words import camera_words, phrases_of_cells
 from device.slide.model import SlideState
+from device.slide.picture_state import count_of
 from engines.detections import Detections, Image
 
 
@@ -55,7 +57,8 @@ def draw_picture(place: Image, frame: Frame | None) -> None:
         marks.fill(place, Rect(0, 0, width, height), GROUND)
         return
     at = letterbox(*frame.size_px, width, height)
-    _surround(place, at)
+    for edge in (Rect(0, 0, width, at.y0), Rect(0, at.y1, width, height), at._replace(x0=0, x1=at.x0), at._replace(x0=at.x1, x1=width)):
+        marks.fill(place, edge, GROUND)
     # OpenCV writes through `dst` when it is a view with whole rows of pixels; the test of the overlay holds it to that.
     out, size = at.view(place), (at.width, at.height)
     if at.width > frame.size_px[0]:
@@ -67,14 +70,6 @@ def draw_picture(place: Image, frame: Frame | None) -> None:
         cv2.resize(frame.image, size, dst=out, interpolation=cv2.INTER_LINEAR)
     finally:
         cv2.ipp.setUseIPP_NotExact(not exact)
-
-
-def _surround(place: Image, at: Rect) -> None:
-    height, width = place.shape[:2]
-    marks.fill(place, Rect(0, 0, width, at.y0), GROUND)
-    marks.fill(place, Rect(0, at.y1, width, height), GROUND)
-    marks.fill(place, Rect(0, at.y0, at.x0, at.y1), GROUND)
-    marks.fill(place, Rect(at.x1, at.y0, width, at.y1), GROUND)
 
 
 def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
@@ -93,10 +88,12 @@ def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
         if style.artefact:
             artefacts.append((box, style))
         else:
-            tags.append(Tag(box, style if view.identified[i] else None, round(score, 2), phrases[i]))
+            tags.append(Tag(box, style if view.identified[i] else UNIDENTIFIED, round(score, 2), phrases[i]))
     inside = Rect(unit(6), unit(6), area.width - unit(6), area.height - unit(6))
     planned = plan(tuple(tags), tuple(box for box, _ in artefacts), inside, unit)
-    words = ("at least " if found.limit_met else "") + _seen_words(len(tags), len(artefacts))
+    words = ("at least " if found.limit_met else "") + count_of(len(tags), "white cell")
+    if artefacts:
+        words += f", {count_of(len(artefacts), 'artefact')} (grey)"
     words = f"{words} · {planned.caption}" if planned.caption else words
     leaders = []
     labels: list[Piece] = []
@@ -105,15 +102,10 @@ def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
             labels += label_pieces(label, where, unit)
             start, end = nearest(where, label.tag.box)
             if math.dist(start, end) > unit(28):  # a label that lies at its box needs no line
-                leaders.append((start, end, label.tag.colour))
+                leaders.append((start, end, label.tag.style.colour))
     surest_last = ((tag.box, tag.style) for tag in reversed(tags))  # on top
     drawn = tuple(piece for box, style in (*artefacts, *surest_last) for piece in box_pieces(box, style, unit))
     return Cells(drawn, tuple(leaders), tuple(labels), words)
-
-
-def _seen_words(cells: int, artefacts: int) -> str:
-    seen = f"{cells} white {'cell' if cells == 1 else 'cells'}"
-    return seen + (f", {artefacts} {'artefact' if artefacts == 1 else 'artefacts'} (grey)" if artefacts else "")
 
 
 def draw_over(place: Image, view: ScreenView, cells: Cells | None, unit: Unit) -> None:
@@ -121,7 +113,9 @@ def draw_over(place: Image, view: ScreenView, cells: Cells | None, unit: Unit) -
     banner = camera_words(view.camera)
     if view.frame is None:
         if banner is None or view.camera.state is CameraState.OPENING:
-            _start(place, view, unit)
+            state = "Waiting for the first picture" if banner is None else "Opening the camera"
+            calm = _start_picture(state, view.camera.name, view.camera.reason, unit, place.shape[1], place.shape[0])
+            text.paste(place, calm, 0, 0)
         else:
             _banner(place, banner, unit)
         return
@@ -138,7 +132,8 @@ def draw_over(place: Image, view: ScreenView, cells: Cells | None, unit: Unit) -
     for piece in cells.boxes:
         text.paste(place, *piece)
     for start, end, colour in cells.leaders:
-        marks.leader(place, start, end, unit(3), colour, HALO)
+        cv2.line(place, start, end, HALO, unit(3) + 3, cv2.LINE_AA)
+        cv2.line(place, start, end, colour, unit(3), cv2.LINE_AA)
     for piece in cells.labels:
         text.paste(place, *piece)
 
@@ -177,18 +172,10 @@ def _banner(place: Image, words: tuple[str, str, str, str], unit: Unit) -> None:
         y += text.line_height(unit(28))
 
 
-def _start(place: Image, view: ScreenView, unit: Unit) -> None:
-    """The calm screen before the first picture."""
-    opening = view.camera.state is CameraState.OPENING
-    state = "Opening the camera" if opening else "Waiting for the first picture"
-    picture = _start_picture(state, view.camera.name, view.camera.reason, unit, place.shape[1], place.shape[0])
-    text.paste(place, picture, 0, 0)
-
-
 @lru_cache(maxsize=2)
 def _start_picture(state: str, name: str, reason: str, unit: Unit, width: int, height: int) -> Image:
-    picture = np.empty((height, width, 3), np.uint8)
-    picture[:] = GROUND
+    """The calm screen before the first picture."""
+    picture = marks.blank(width, height, GROUND)
     lens, middle = unit(260), width // 2
     y = max(0, height // 2 - unit(330))
     text.paste(picture, marks.marker("lens", lens, mix(SOFT, GROUND, 0.8), GROUND), middle - lens // 2, y)
@@ -202,5 +189,4 @@ def _start_picture(state: str, name: str, reason: str, unit: Unit, width: int, h
     ):
         at = text.put(picture, words, (middle, y), unit(size), colour, GROUND, bold=bold, align="centre", max_px=width - 2 * unit(60))
         y = at.y1 + unit(gap)
-    picture.setflags(write=False)
-    return picture
+    return text.finished(picture)

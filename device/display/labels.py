@@ -5,14 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-
 from device.display import marks, text
 from device.display.layout import Rect, Unit
-from device.display.palette import CARD, HALO, SOFT, TEXT, UNIDENTIFIED, WARN, Colour, TypeStyle, mix
-from device.display.placing import Placement, place
+from device.display.palette import CARD, HALO, SOFT, TEXT, UNIDENTIFIED, WARN, TypeStyle, mix
+from device.display.placing import place
 from device.display.text import Piece
-from device.display.words import BLAST_MARK, UNIDENTIFIED_WORD, Phrase, most_telling
+from device.display.words import BLAST_MARK, Phrase, most_telling
 from engines.detections import Image
 
 PLATE = mix(CARD, HALO, 0.45)
@@ -26,17 +24,9 @@ class Tag(NamedTuple):
     """What can be said about one cell."""
 
     box: Rect
-    style: TypeStyle | None  # None: unidentified
+    style: TypeStyle
     score: float
     phrases: tuple[Phrase, ...]
-
-    @property
-    def title(self) -> str:
-        return UNIDENTIFIED_WORD if self.style is None else self.style.name
-
-    @property
-    def colour(self) -> Colour:
-        return UNIDENTIFIED if self.style is None else self.style.colour
 
 
 class Label(NamedTuple):
@@ -68,8 +58,8 @@ def plan(tags: tuple[Tag, ...], others: tuple[Rect, ...], area: Rect, unit: Unit
     stages = _stages(tags)
     for number, stage in enumerate(stages):
         sayings = tuple(tuple(_label(t, k, unit) for k in steps) for t, steps in zip(tags, stage, strict=True))
-        sizes = tuple(tuple(size(label, unit) for label in labels) for labels in sayings)
-        placed: Placement = place(sizes, boxes, others, area, unit(8))
+        sizes = tuple(tuple(_size(label.tag.style, label.lines, label.short, unit) for label in labels) for labels in sayings)
+        placed = place(sizes, boxes, others, area, unit(8))
         labels = tuple(said[chosen] for said, chosen in zip(sayings, placed.chosen, strict=True))
         codes = sum(label.short for label in labels)
         if placed.good and (codes <= n // 3 or number + 1 == len(stages)):
@@ -90,7 +80,7 @@ def _caption(labels: tuple[Label, ...]) -> str:
         words.append(f"attributes of {len(shown)} of {len(worded)} cells")
     elif any(not label.whole for label in shown):
         words.append("the most telling attributes")
-    named = [label for label in labels if label.tag.style is not None]
+    named = [label for label in labels if label.tag.style is not UNIDENTIFIED]
     coded = sum(label.short for label in named)
     if coded:
         words.append(f"{'types' if coded == len(named) else 'some types'} as codes, see the list")
@@ -117,7 +107,7 @@ def _stages(tags: tuple[Tag, ...]) -> list[list[tuple[int, ...]]]:
 
 def _steady(tag: Tag, unit: Unit) -> Rect:
     """The box on a coarse grid, so that a label does not tremble with its box from frame to frame; with room for a blast's edge."""
-    grid, edge = unit(6), unit(8) if tag.style is not None and tag.style.blast else 0
+    grid, edge = unit(6), unit(8) if tag.style.blast else 0
     x0, y0, x1, y1 = tag.box
     return Rect((x0 - edge) // grid * grid, (y0 - edge) // grid * grid, -(-(x1 + edge) // grid) * grid, -(-(y1 + edge) // grid) * grid)
 
@@ -140,29 +130,19 @@ def join(phrases: tuple[str, ...], unit: Unit) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def size(label: Label, unit: Unit) -> tuple[int, int]:
-    """Width and height of the label's plate in px."""
-    style = label.tag.style
-    code, blast = (None, False) if style is None else (style.code, style.blast)
-    return _size(label.tag.title, code, blast, label.lines, label.short, unit)
-
-
 @lru_cache(maxsize=1024)
-def _size(title: str, code: str | None, blast: bool, lines: tuple[str, ...], short: bool, unit: Unit) -> tuple[int, int]:
+def _size(style: TypeStyle, lines: tuple[str, ...], short: bool, unit: Unit) -> tuple[int, int]:
+    """Width and height of the label's plate in px."""
     edge, pad = unit(_EDGE), unit(_PAD_X)
     marker = unit(24) + unit(8)
     height = text.line_height(unit(TYPE_PX)) + 2 * unit(_PAD_Y) - unit(2)
     if short:
-        return edge + 2 * unit(8) + marker + (text.width(code, unit(TYPE_PX), True) if code else 0) - (0 if code else unit(8)), height
-    row = marker + text.width(title, unit(TYPE_PX), True) + unit(10) + text.width("0.00", unit(SCORE_PX))
-    if blast:
+        return edge + 2 * unit(8) + marker + (text.width(style.code, unit(TYPE_PX), True) if style.code else -unit(8)), height
+    row = marker + text.width(style.name, unit(TYPE_PX), True) + unit(10) + text.width("0.00", unit(SCORE_PX))
+    if style.blast:
         row += unit(12) + _chip_width(unit)
     widest = max([row, *(text.width(line, unit(ATTRIBUTE_PX)) for line in lines)])
-    return edge + 2 * pad + widest, height + len(lines) * _pitch(unit) + (unit(4) if lines else 0)
-
-
-def _pitch(unit: Unit) -> int:
-    return text.line_height(unit(ATTRIBUTE_PX))
+    return edge + 2 * pad + widest, height + len(lines) * text.line_height(unit(ATTRIBUTE_PX)) + (unit(4) if lines else 0)
 
 
 def _chip_width(unit: Unit) -> int:
@@ -170,29 +150,22 @@ def _chip_width(unit: Unit) -> int:
 
 
 @lru_cache(maxsize=64)
-def _plate(title: str, style: TypeStyle | None, lines: tuple[str, ...], short: bool, unit: Unit) -> tuple[Image, tuple[int, int]]:
+def _plate(style: TypeStyle, lines: tuple[str, ...], short: bool, unit: Unit) -> tuple[Image, tuple[int, int]]:
     """The label without its score (read-only), and where in it the score begins (x and y in px)."""
-    colour = UNIDENTIFIED if style is None else style.colour
-    code = None if style is None else style.code
-    blast = style is not None and style.blast
-    w, h = _size(title, code, blast, lines, short, unit)
-    picture = np.empty((h, w, 3), np.uint8)
-    picture[:] = PLATE
+    w, h = _size(style, lines, short, unit)
+    picture = marks.blank(w, h, PLATE)
     edge, pad = unit(_EDGE), unit(8 if short else _PAD_X)
-    marks.fill(picture, Rect(0, 0, edge, h), colour)
+    marks.fill(picture, Rect(0, 0, edge, h), style.colour)
     top, row = unit(_PAD_Y) - unit(1), text.line_height(unit(TYPE_PX))
     x = edge + pad
-    kind = "question" if style is None else style.marker
-    text.paste(picture, marks.marker(kind, unit(24), colour, PLATE), x, top + (row - unit(24)) // 2 + unit(1))
+    text.paste(picture, marks.marker(style.marker, unit(24), style.colour, PLATE), x, top + (row - unit(24)) // 2 + unit(1))
     x += unit(24) + unit(8)
     if short:
-        if code:
-            text.put(picture, code, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True)
-        picture.setflags(write=False)
-        return picture, (0, 0)
-    x = text.put(picture, title, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True).x1 + unit(10)
+        text.put(picture, style.code, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True)
+        return text.finished(picture), (0, 0)
+    x = text.put(picture, style.name, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True).x1 + unit(10)
     score_at = x, top + row - text.line_height(unit(SCORE_PX)) - unit(1)
-    if blast:
+    if style.blast:
         x += text.width("0.00", unit(SCORE_PX)) + unit(12)
         chip = Rect(x, top + unit(4), x + _chip_width(unit), top + row - unit(3))
         marks.outline(picture, chip, unit(2), WARN)
@@ -201,18 +174,16 @@ def _plate(title: str, style: TypeStyle | None, lines: tuple[str, ...], short: b
     y = top + row + unit(2)
     for line in lines:
         text.put(picture, line, (edge + pad, y), unit(ATTRIBUTE_PX), SOFT, PLATE)
-        y += _pitch(unit)
-    picture.setflags(write=False)
-    return picture, score_at
+        y += text.line_height(unit(ATTRIBUTE_PX))
+    return text.finished(picture), score_at
 
 
 def label_pieces(label: Label, at: Rect, unit: Unit) -> list[Piece]:
     """The label at its place: its plate, then its score, which changes more often."""
-    tag = label.tag
-    picture, (x, y) = _plate(tag.title, tag.style, label.lines, label.short, unit)
+    picture, (x, y) = _plate(label.tag.style, label.lines, label.short, unit)
     if label.short:
         return [(picture, at.x0, at.y0)]
-    score = text.sprite(score_words(tag.score), unit(SCORE_PX), SOFT, PLATE)
+    score = text.sprite(score_words(label.tag.score), unit(SCORE_PX), SOFT, PLATE)
     return [(picture, at.x0, at.y0), (score, at.x0 + x, at.y0 + y)]
 
 

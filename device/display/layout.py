@@ -24,6 +24,10 @@ class Rect(NamedTuple):
     def height(self) -> int:
         return self.y1 - self.y0
 
+    def grow(self, px: int) -> Rect:
+        """The rectangle with `px` more on every side (fewer if negative)."""
+        return Rect(self.x0 - px, self.y0 - px, self.x1 + px, self.y1 + px)
+
     def view(self, canvas: Image) -> Image:
         """The part of `canvas` under the rectangle, sharing its memory."""
         return canvas[self.y0 : self.y1, self.x0 : self.x1]

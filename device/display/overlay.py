@@ -8,11 +8,10 @@ import numpy as np
 
 from device.display.base import ScreenView
 from device.display.field import draw_over, draw_picture, plan_cells
-from device.display.footer import draw_footer
 from device.display.layout import layout
 from device.display.panel import draw_panel
 from device.display.sheet import Sheet
-from device.display.strip import draw_strip
+from device.display.surround import draw_footer, draw_strip
 from engines.detections import Image
 from engines.second_thread import in_second_thread
 

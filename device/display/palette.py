@@ -35,8 +35,6 @@ WARN = bgr("F7BC45")
 FAIL = bgr("FF7466")
 LEVELS: dict[str, Colour] = {"ok": OK, "busy": BUSY, "warn": WARN, "fail": FAIL}
 
-UNIDENTIFIED = bgr("F3F6F9")
-
 
 @dataclass(frozen=True)
 class TypeStyle:
@@ -50,6 +48,8 @@ class TypeStyle:
     artefact: bool
 
 
+UNIDENTIFIED = TypeStyle("unidentified", TEXT, "question", "", blast=False, artefact=False)
+"""Of a cell too uncertain to be named."""
 _SPARE = ("36DAFF", "EF8B24", "C4B1E5", "A4CC88", "F75032", "847AFF", "FED939", "DA6293")
 _SPARE_MARKERS = ("disc", "square", "triangle")
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import numpy as np
-
 from device.display import marks, text
 from device.display.base import PartState, ScreenView
 from device.display.layout import Rect, Unit
@@ -13,7 +11,7 @@ from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, LINE, OK, PA
 from device.display.sheet import Sheet
 from device.display.words import BLAST_MARK, notice, slide_words
 from device.slide.model import SlideState
-from device.slide.picture_state import PictureState
+from device.slide.picture_state import PictureState, count_of
 from device.slide.tally import Differential
 from engines.detections import Image
 
@@ -68,8 +66,7 @@ def draw_panel(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
 
 
 def _blank(width: int, height: int, unit: Unit, rule: bool = False) -> Image:
-    picture = np.empty((height, width, 3), np.uint8)
-    marks.fill(picture, Rect(0, 0, width, height), PANEL)
+    picture = marks.blank(width, height, PANEL)
     marks.fill(picture, Rect(0, 0, unit(1), height), LINE)
     if rule:
         marks.fill(picture, Rect(unit(_MARGIN), 0, width - unit(_MARGIN), unit(1)), LINE)
@@ -78,12 +75,7 @@ def _blank(width: int, height: int, unit: Unit, rule: bool = False) -> Image:
 
 @lru_cache(maxsize=16)
 def _empty(width: int, height: int, unit: Unit, rule: bool = False) -> Image:
-    return _done(_blank(width, height, unit, rule))
-
-
-def _done(picture: Image) -> Image:
-    picture.setflags(write=False)
-    return picture
+    return text.finished(_blank(width, height, unit, rule))
 
 
 @lru_cache(maxsize=4)
@@ -104,8 +96,8 @@ def _header(
     px = unit(22)
     if not slide_id:
         text.put(picture, "Press S to start a slide", (left, unit(61)), px, SOFT, PANEL)
-        return _done(picture)
-    said = aborted if state is SlideState.ABORTED and aborted else f"{fields} {'field' if fields == 1 else 'fields'}"
+        return text.finished(picture)
+    said = aborted if state is SlideState.ABORTED and aborted else count_of(fields, "field")
     if undone and state is not SlideState.ABORTED:
         said += f", {undone} undone"
     if poor:
@@ -113,7 +105,7 @@ def _header(
     said_w = min(text.width(said, px), (right - left) // 2)
     text.put(picture, said, (right, unit(61)), px, WARN if poor else SOFT, PANEL, align="right", max_px=said_w)
     text.put(picture, slide_id, (left, unit(61)), px, TEXT, PANEL, max_px=right - left - said_w - unit(16))
-    return _done(picture)
+    return text.finished(picture)
 
 
 @lru_cache(maxsize=4)
@@ -137,7 +129,7 @@ def _count(cells: int, at_least: str, target: int, has_slide: bool, width: int, 
         full = marks.plate(w, h, h // 2, OK if done else BUSY, PANEL)
         bar[:, :filled] = full[:, :filled]
     text.paste(picture, bar, left, unit(84))
-    return _done(picture)
+    return text.finished(picture)
 
 
 @lru_cache(maxsize=4)
@@ -166,7 +158,7 @@ def _rows(tally: Differential | None, styles: tuple[TypeStyle, ...], width: int,
     _sum_row(picture, y, "diamond", f"{BLAST_MARK} types together", blasts, share, unit)
     _sum_row(picture, y + pitch, "question", "unidentified", unknown, unknown_share, unit)
     _sum_row(picture, y + 2 * pitch, "cross", "artefacts, not counted", artefacts, None, unit)
-    return _done(picture)
+    return text.finished(picture)
 
 
 def _row(picture: Image, y: int, style: TypeStyle, count: int, percent: float, unit: Unit) -> None:
@@ -220,7 +212,7 @@ def _lamp(part: PartState, width: int, unit: Unit) -> Image:
     text.put(picture, part.name, (left + unit(28), top), px, SOFT, PANEL, max_px=unit(_WORDS_X - 34))
     ink = TEXT if part.level in ("ok", "busy") else LEVELS[part.level]
     text.put(picture, part.text, (x, top), px, ink, PANEL, max_px=right - x)
-    return _done(picture)
+    return text.finished(picture)
 
 
 @lru_cache(maxsize=4)
@@ -240,4 +232,4 @@ def _foot(model: str, calibration: str, words: str, width: int, unit: Unit) -> I
         px -= 1
     y = box.y0 + (box.height - text.line_height(px)) // 2
     text.put(picture, words, ((box.x0 + box.x1) // 2, y), px, WARN, mix(WARN, PANEL, 0.16), bold=True, align="centre", max_px=box.width)
-    return _done(picture)
+    return text.finished(picture)

@@ -37,17 +37,13 @@ _SIDES = (
 _DIAGONALS = tuple((x, y, 1.0) for x in (_AFTER, _BEFORE) for y in (_AFTER, _BEFORE))
 
 
-def _table() -> tuple[Numbers, Numbers, Numbers]:
-    """Weights of all candidates: (4, K) for x, (4, K) for y, and (K,) how little each is liked."""
-    rows = [
-        (x, y, far, dislike + 4.0 * step) for step, far in enumerate(_FAR) for x, y, dislike in (*_SIDES, *(_DIAGONALS if step else ()))
-    ]
-    x = np.array([[*r[0][:3], r[0][3] * r[2]] for r in rows], np.float32)
-    y = np.array([[*r[1][:3], r[1][3] * r[2]] for r in rows], np.float32)
-    return x.T.copy(), y.T.copy(), np.array([r[3] for r in rows], np.float32)
-
-
-_WEIGHTS_X, _WEIGHTS_Y, _DISLIKE = _table()
+_CANDIDATES = [
+    (x, y, far, dislike + 4.0 * step) for step, far in enumerate(_FAR) for x, y, dislike in (*_SIDES, *(_DIAGONALS if step else ()))
+]
+_WEIGHTS_X = np.array([[*x[:3], x[3] * far] for x, _, far, _ in _CANDIDATES], np.float32).T.copy()
+_WEIGHTS_Y = np.array([[*y[:3], y[3] * far] for _, y, far, _ in _CANDIDATES], np.float32).T.copy()
+"""Weights of all K candidates, (4, K)."""
+_DISLIKE = np.array([dislike for _, _, _, dislike in _CANDIDATES], np.float32)
 _NEAR = _DISLIKE < 8.0
 """The two nearest distances; a label with fewer words close by is better than a longer one far off."""
 
@@ -58,25 +54,6 @@ class Placement(NamedTuple):
     places: tuple[Rect | None, ...]
     chosen: tuple[int, ...]
     good: bool
-
-
-class _Survey(NamedTuple):
-    """Candidates of each (label, size) pair.
-
-    places: (8, P, K), the label's rectangle and the one that the line to its box spans. possible, good: (P, K). order: (P, K), indices
-    of the candidates, the most liked first.
-    """
-
-    places: Numbers
-    possible: Flags
-    good: Flags
-    order: NDArray[np.int64]
-
-    def ranked(self, pair: int, allowed: Flags) -> list[list[int]]:
-        """The candidates of a pair that are `allowed` (P, K), the most liked first, each as its two rectangles."""
-        order = self.order[pair]
-        rows: list[list[int]] = self.places[:, pair, order[allowed[pair, order]]].T.astype(np.int64).tolist()
-        return rows
 
 
 @lru_cache(maxsize=32)
@@ -95,7 +72,13 @@ def place(
     if not boxes:
         return Placement((), (), True)
     pairs = [(i, size) for i, some in enumerate(sizes) for size in some]
-    survey = _survey(pairs, boxes, others, area, gap)
+    spots, possible, good, order = _survey(pairs, boxes, others, area, gap)
+
+    def ranked(pair: int, allowed: Flags) -> list[list[int]]:
+        """The candidates of a pair that are `allowed` (P, K), the most liked first, each as its two rectangles."""
+        rows: list[list[int]] = spots[:, pair, order[pair][allowed[pair, order[pair]]]].T.astype(np.int64).tolist()
+        return rows
+
     first = np.cumsum([0, *(len(some) for some in sizes)])
     used: list[tuple[int, ...]] = []
     lines: list[tuple[int, ...]] = []
@@ -106,13 +89,13 @@ def place(
         found: list[int] | None = None
         pair = int(first[i])
         for number in range(len(sizes[i])):
-            found = _free(survey.ranked(pair + number, survey.good), used, lines)
+            found = _free(ranked(pair + number, good), used, lines)
             chosen[i] = number
             if found is not None:
                 break
         if found is None:
             all_good = False
-            found = _free(survey.ranked(pair + number, survey.possible), used, None)
+            found = _free(ranked(pair + number, possible), used, None)
         if found is not None:
             places[i] = Rect(*found[:4])
             used.append(tuple(found[:4]))
@@ -136,8 +119,12 @@ def _overlap(a: Sequence[int], b: Sequence[int]) -> bool:
 
 def _survey(
     pairs: list[tuple[int, tuple[int, int]]], boxes: tuple[Rect, ...], others: tuple[Rect, ...], area: Rect, gap: int
-) -> _Survey:
-    """What can be said of every candidate before any label is placed; all pairs at once."""
+) -> tuple[Numbers, Flags, Flags, NDArray[np.int64]]:
+    """What can be said of every candidate of each (label, size) pair before any label is placed.
+
+    Returns (8, P, K), the label's rectangle and the one that the line to its box spans; which are possible and which good, (P, K);
+    and (P, K) indices of the candidates, the most liked first.
+    """
     cells = np.array([*boxes, *others], np.float32).reshape(-1, 4)
     own = np.array([i for i, _ in pairs])
     last = np.append(own[1:] != own[:-1], True)
@@ -176,7 +163,7 @@ def _survey(
     order = np.argsort(cost, axis=1, kind="stable")
     places = np.stack([x, y, right, below, x0 - 3, y0 - 3, x1 + 3, y1 + 3])
     np.copyto(places[4:], -1, where=~lined)
-    return _Survey(places, possible, good, order)
+    return places, possible, good, order
 
 
 def _shared(low: Numbers, high: Numbers, cell_low: Numbers, cell_high: Numbers) -> Numbers:

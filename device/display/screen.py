@@ -27,7 +27,6 @@ from typing_extensions import Self
 from device.display.base import ScreenView
 from device.display.overlay import draw_on
 from device.display.sheet import Sheet
-from device.display.words import is_open
 from device.errors import DisplayError
 from device.settings.config import DisplaySection
 from device.slide.commands import Command
@@ -55,8 +54,8 @@ class Screen:
         self._reset()
 
     def _reset(self) -> None:
-        self._size_px = (self._section.width_px, self._section.height_px)
-        self._platform = ""
+        self.size_px = (self._section.width_px, self._section.height_px)  # of the window
+        self.platform = ""  # Qt's name of what it draws on ("xcb", "wayland"); empty before the window is open
         self._free = list(range(_SLOTS))
         self._sheets: dict[int, Sheet] = {}
         self._wishes: list[Command] = []
@@ -67,16 +66,6 @@ class Screen:
         self._complaints: deque[str] = deque(maxlen=40)
         self._complaint = b""
 
-    @property
-    def platform(self) -> str:
-        """Qt's name of what it draws on ("xcb", "wayland"); empty before the window is open."""
-        return self._platform
-
-    @property
-    def size_px(self) -> tuple[int, int]:
-        """Width and height of the window in pixels."""
-        return self._size_px
-
     def __enter__(self) -> Self:
         """Open the window; returns when it is on the screen. Raises DisplayError with the way out."""
         environment = _environment()
@@ -84,7 +73,7 @@ class Screen:
         try:
             self._start(environment)
             deadline = time.monotonic() + _OPEN_TIMEOUT_S
-            while not self._platform:
+            while not self.platform:
                 if not self._listen(max(0.0, deadline - time.monotonic())):
                     raise self._gone("the window cannot be opened")
                 if time.monotonic() >= deadline:
@@ -142,18 +131,22 @@ class Screen:
             return
         view, self._pending = self._pending, None
         if now - self._quit_asked_s <= QUIT_AGAIN_S:
-            state = None if view.slide is None else view.slide.state
-            still = "; the slide is still open" if is_open(state) else ""
+            still = "; the slide is still open" if view.slide is not None and view.slide.is_open else ""
             view = replace(view, message=f"Press Q again to quit{still}", message_level="warn")
         slot = self._free.pop(0)
         width, height = self._canvas_size()
         draw_on(self._sheet(slot, width, height), view)
         self._drawn_s = now
-        self._say(f"draw {slot} {width} {height}\n")
+        assert self._child is not None
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(f"draw {slot} {width} {height}\n".encode())
+        except BrokenPipeError:
+            raise self._gone("the window went away") from None
 
     def _canvas_size(self) -> tuple[int, int]:
         """The window's size, but not beyond the configured one: a larger window gets its picture enlarged."""
-        width, height = self._size_px
+        width, height = self.size_px
         share = min(1.0, self._section.width_px / width, self._section.height_px / height)
         return max(320, round(width * share)), max(180, round(height * share))
 
@@ -166,14 +159,6 @@ class Screen:
             flat = np.frombuffer(self._map, np.uint8, width * height * 3, start)
             sheet = self._sheets[slot] = Sheet(flat.reshape(height, width, 3))
         return sheet
-
-    def _say(self, line: str) -> None:
-        assert self._child is not None
-        assert self._child.stdin is not None
-        try:
-            self._child.stdin.write(line.encode())
-        except BrokenPipeError:
-            raise self._gone("the window went away") from None
 
     def _listen(self, wait_s: float = 0.0) -> bool:
         """Hear what the window says, waiting at most `wait_s` for its first word; False when it has ended."""
@@ -196,9 +181,9 @@ class Screen:
     def _heed(self, words: list[str]) -> None:
         match words:
             case ["open", platform, width, height]:
-                self._platform, self._size_px = platform, (int(width), int(height))
+                self.platform, self.size_px = platform, (int(width), int(height))
             case ["size", width, height]:
-                self._size_px = (max(1, int(width)), max(1, int(height)))
+                self.size_px = (max(1, int(width)), max(1, int(height)))
             case ["free", slot]:
                 self._free.append(int(slot))
             case ["key", name]:

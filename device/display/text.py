@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from bisect import bisect_right
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,28 +26,30 @@ MIN_SIZE_PX = 6
 _DASHES = {"\N{EN DASH}": 0.55, "\N{EM DASH}": 0.95}
 """Not in the font; drawn as lines of this many em."""
 _DASH = re.compile("([\N{EN DASH}\N{EM DASH}])")
-_SPELT = {
-    "\N{MULTIPLICATION SIGN}": "x",
-    "\N{MINUS SIGN}": "-",
-    "\N{HYPHEN}": "-",
-    "\N{NON-BREAKING HYPHEN}": "-",
-    "\N{RIGHTWARDS ARROW}": ">",
-    "\N{GREATER-THAN OR EQUAL TO}": ">=",
-    "\N{LESS-THAN OR EQUAL TO}": "<=",
-    "\N{ALMOST EQUAL TO}": "~",
-    "\N{MICRO SIGN}": "u",
-    "\N{GREEK SMALL LETTER MU}": "u",
-    "ß": "ss",
-    "ø": "o",
-    "Ø": "O",
-    "æ": "ae",
-    "Æ": "AE",
-    "œ": "oe",
-    "ł": "l",
-    "Ł": "L",
-    "đ": "d",
-    "\N{LATIN SMALL LETTER DOTLESS I}": "i",
-}
+_SPELT = str.maketrans(
+    {
+        "\N{MULTIPLICATION SIGN}": "x",
+        "\N{MINUS SIGN}": "-",
+        "\N{HYPHEN}": "-",
+        "\N{NON-BREAKING HYPHEN}": "-",
+        "\N{RIGHTWARDS ARROW}": ">",
+        "\N{GREATER-THAN OR EQUAL TO}": ">=",
+        "\N{LESS-THAN OR EQUAL TO}": "<=",
+        "\N{ALMOST EQUAL TO}": "~",
+        "\N{MICRO SIGN}": "u",
+        "\N{GREEK SMALL LETTER MU}": "u",
+        "ß": "ss",
+        "ø": "o",
+        "Ø": "O",
+        "æ": "ae",
+        "Æ": "AE",
+        "œ": "oe",
+        "ł": "l",
+        "Ł": "L",
+        "đ": "d",
+        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+    }
+)
 _DRAWN = frozenset(map(chr, range(32, 127))) | frozenset("©«°±·»“”…™\u00b4\u2018\u2019\u2039\u203a\u2044") | frozenset(_DASHES)
 """What the font holds (a test asks it)."""
 
@@ -60,11 +63,9 @@ def drawable(text: str) -> str:
     if _DRAWN.issuperset(text):
         return text
     out = []
-    for char in text:
+    for char in text.translate(_SPELT):
         if char in _DRAWN:
             out.append(char)
-        elif char in _SPELT:
-            out.append(_SPELT[char])
         elif char.isspace() or unicodedata.category(char) == "Cc":
             out.append(" ")
         else:
@@ -100,9 +101,7 @@ def _glyph(char: str, size_px: int) -> _Glyph:
     alpha = np.asarray(canvas)
     inked = np.flatnonzero(alpha.any(axis=0))
     begin, end = (int(inked[0]), int(inked[-1]) + 1) if inked.size else (room, room)
-    alpha = alpha[:, begin:end].copy()
-    alpha.setflags(write=False)
-    return _Glyph(alpha, begin - room, advance)
+    return _Glyph(finished(alpha[:, begin:end].copy()), begin - room, advance)
 
 
 @lru_cache(maxsize=4096)
@@ -143,8 +142,7 @@ def _alpha(text: str, size_px: int, bold: bool) -> NDArray[np.uint8]:
         for shift in range(1, _bold_px(size_px) + 1):
             np.maximum(heavy[:, shift:], alpha[:, :-shift], out=heavy[:, shift:])
         alpha = heavy
-    alpha.setflags(write=False)
-    return alpha
+    return finished(alpha)
 
 
 def _composed(line: str, size_px: int, long: int) -> NDArray[np.uint8]:
@@ -185,11 +183,18 @@ def _with_dashes(line: str, size_px: int, long: int) -> NDArray[np.uint8]:
     return np.asarray(canvas)
 
 
+_Array = TypeVar("_Array", bound=np.ndarray[Any, Any])
+
+
+def finished(picture: _Array) -> _Array:
+    """`picture`, read-only from now on, as a cache must hand it out."""
+    picture.setflags(write=False)
+    return picture
+
+
 def blend(alpha: NDArray[np.uint8], colour: Colour, ground: Colour) -> Image:
     """(h, w, 3) picture of `colour` over `ground` where `alpha` (h, w) says how much; read-only, for caches."""
-    out: Image = _shades(colour, ground).take(alpha, axis=0)
-    out.setflags(write=False)
-    return out
+    return finished(_shades(colour, ground).take(alpha, axis=0))
 
 
 @lru_cache(maxsize=256)
@@ -225,20 +230,7 @@ def paste(canvas: Image, picture: Image, x: int, y: int) -> None:
 def _ink(text: str, size_px: int, colour: Colour, bold: bool) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     """What `text` leaves of its ground and what it adds to it, each (line_height, width, 3) in 255ths, read-only."""
     share = np.repeat(_alpha(text, size_px, bold)[..., None], 3, axis=2).astype(np.uint16)
-    left, added = 255 - share, np.array(colour, np.uint16) * share + 127
-    left.setflags(write=False)
-    added.setflags(write=False)
-    return left, added
-
-
-def _blend_over(canvas: Image, ink: tuple[NDArray[np.uint16], NDArray[np.uint16]], x: int, y: int) -> None:
-    left, added = ink
-    height, width_ = canvas.shape[:2]
-    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + left.shape[1], width_), min(y + left.shape[0], height)
-    if x0 < x1 and y0 < y1:
-        part = slice(y0 - y, y1 - y), slice(x0 - x, x1 - x)
-        under = canvas[y0:y1, x0:x1]
-        under[:] = (under * left[part] + added[part]) // 255
+    return finished(255 - share), finished(np.array(colour, np.uint16) * share + 127)
 
 
 def put(
@@ -265,7 +257,12 @@ def put(
     long, tall = width(text, size_px, bold), line_height(size_px)
     x = xy[0] - {"left": 0, "centre": long // 2, "right": long}[align]
     if ground is None:
-        _blend_over(canvas, _ink(text, size_px, colour, bold), x, xy[1])
+        left, added = _ink(text, size_px, colour, bold)
+        x0, y0, x1, y1 = max(x, 0), max(xy[1], 0), min(x + long, canvas.shape[1]), min(xy[1] + tall, canvas.shape[0])
+        if x0 < x1 and y0 < y1:
+            part = slice(y0 - xy[1], y1 - xy[1]), slice(x0 - x, x1 - x)
+            under = canvas[y0:y1, x0:x1]
+            under[:] = (under * left[part] + added[part]) // 255
     else:
         paste(canvas, sprite(text, size_px, colour, ground, bold), x, xy[1])
     return Rect(x, xy[1], x + long, xy[1] + tall)
@@ -276,43 +273,33 @@ def fit(text: str, size_px: int, max_px: int, bold: bool = False) -> str:
     """`text`, or as much of its beginning as goes into `max_px` with "…" behind; empty where not even that does."""
     if width(text, size_px, bold) <= max_px:
         return text
-    low, high = 0, len(text)
-    while low < high:  # the longest beginning that still fits
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if width(text[:middle].rstrip() + "…", size_px, bold) <= max_px else (low, middle - 1)
-    return text[:low].rstrip() + "…" if low else ""
+    fitting = _fitting(text, size_px, max_px, bold)
+    return text[:fitting].rstrip() + "…" if fitting else ""
+
+
+def _fitting(text: str, size_px: int, max_px: int, bold: bool = False) -> int:
+    """The number of letters of the longest beginning that goes into `max_px` with "…" behind."""
+    return bisect_right(range(1, len(text) + 1), max_px, key=lambda n: width(text[:n].rstrip() + "…", size_px, bold))
 
 
 @lru_cache(maxsize=256)
 def wrap(text: str, size_px: int, max_px: int, max_lines: int) -> tuple[str, ...]:
     """`text` in at most `max_lines` lines of at most `max_px`, broken at blanks where there are any; the last ends in "…" if cut."""
-    lines: list[str] = []
-    line = ""
-    words = text.split()
-    for index, word in enumerate(words):
-        longer = f"{line} {word}" if line else word
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
         if width(longer, size_px) <= max_px:
-            line = longer
+            lines[-1] = longer
             continue
-        if line:
-            lines.append(line)
-        if len(lines) >= max_lines:
-            return _cut(lines, size_px, max_px)
-        line = word
-        while width(line, size_px) > max_px:  # one word longer than a line: an id, a path
-            at = max(1, len(fit(line, size_px, max_px)) - 1)
-            lines.append(line[:at])
-            line = line[at:]
-            if len(lines) >= max_lines:
-                more = bool(line) or index + 1 < len(words)
-                return _cut(lines, size_px, max_px) if more else tuple(lines)
-    if line:
-        lines.append(line)
-    return tuple(lines) if len(lines) <= max_lines else _cut(lines[:max_lines], size_px, max_px)
-
-
-def _cut(lines: list[str], size_px: int, max_px: int) -> tuple[str, ...]:
-    last = lines[-1].rstrip(" ,;.")
-    while last and width(last + "…", size_px) > max_px:
-        last = last[:-1].rstrip()
-    return (*lines[:-1], last + "…")
+        if lines[-1]:
+            lines.append("")
+        rest = word
+        while width(rest, size_px) > max_px and len(lines) <= max_lines:  # one word longer than a line: an id, a path
+            at = max(1, _fitting(rest, size_px, max_px))
+            lines[-1], rest = rest[:at], rest[at:]
+            lines.append("")
+        lines[-1] = rest
+        if len(lines) > max_lines:
+            last = lines[max_lines - 1].rstrip(" ,;.")
+            return (*lines[: max_lines - 1], last[: _fitting(last, size_px, max_px)].rstrip() + "…")
+    return tuple(lines) if lines[0] else ()

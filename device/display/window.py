@@ -23,14 +23,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QEvent, QRect, QSize, QSocketNotifier, Qt
 from PySide6.QtGui import QColor, QExposeEvent, QGuiApplication, QImage, QKeyEvent, QPainter, QPaintEvent, QRasterWindow, QResizeEvent
 
-_KEYS = {
-    Qt.Key.Key_S: "S",
-    Qt.Key.Key_F: "F",
-    Qt.Key.Key_U: "U",
-    Qt.Key.Key_P: "P",
-    Qt.Key.Key_Q: "Q",
-    Qt.Key.Key_Escape: "ESCAPE",
-}
+_KEYS = {Qt.Key[f"Key_{letter}"]: letter for letter in "SFUPQ"} | {Qt.Key.Key_Escape: "ESCAPE"}
 _PLACES = {39: "S", 41: "F", 30: "U", 33: "P", 24: "Q"}
 """The same letters by their place on the keyboard (X11 key codes), for layouts without Latin letters."""
 _LATIN = 0x7F

@@ -16,7 +16,6 @@ from engines.taxonomy import Taxonomy
 NOTICE = "UNREVIEWED — for review, not a diagnosis"
 REVIEWED_NOTICE = "REVIEWED — an aid to review, not a diagnosis"
 BLAST_MARK = "blast?"
-UNIDENTIFIED_WORD = "unidentified"
 SIMULATOR_NOTICE = "SIMULATOR — rendered film, not a patient"
 
 DOUBT_BELOW = 0.65
@@ -90,11 +89,6 @@ def slide_words(state: SlideState | None) -> tuple[str, str]:
         SlideState.SIGNED: ("ok", "signed"),
         SlideState.ABORTED: ("fail", "aborted"),
     }[state]
-
-
-def is_open(state: SlideState | None) -> bool:
-    """Whether a slide is being counted now, or could go on being."""
-    return state in (SlideState.COUNTING, SlideState.PAUSED)
 
 
 def stage_words(state: SlideState | None, resting: bool, counted: bool) -> tuple[str, str]:

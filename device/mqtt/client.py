@@ -99,12 +99,13 @@ def open_link(
     Raises BrokerRefusedError or BrokerLostError, each with the reason and the next step.
     """
     for position, version in enumerate(versions):
-        link = Link(section, version, client_id, will=will, resume=resume, on_message=on_message)
+        link = Link(section, version, client_id, will, resume, on_message)
         last = position == len(versions) - 1
         try:
             link.open(cancelled, _LAST_ANSWER_S if last else _FIRST_ANSWER_S)
-        except (ProtocolRefusedError, NoAnswerError) as error:
-            if last:
+        except BaseException as error:
+            link.drop()
+            if last or not isinstance(error, (ProtocolRefusedError, NoAnswerError)):
                 raise
             log.info("%s; trying MQTT %s", error, versions[position + 1])
         else:
@@ -116,14 +117,7 @@ class Link:
     """One connection. Used by one thread; when it is gone, it is gone: open another."""
 
     def __init__(
-        self,
-        section: BrokerSection,
-        version: Version,
-        client_id: str,
-        *,
-        will: Will | None = None,
-        resume: bool = False,
-        on_message: OnMessage | None = None,
+        self, section: BrokerSection, version: Version, client_id: str, will: Will | None, resume: bool, on_message: OnMessage | None
     ) -> None:
         self.version: Version = version
         self.max_packet_bytes: int | None = None
@@ -155,18 +149,8 @@ class Link:
 
     # ---- opening and closing
 
-    def open(self, cancelled: Callable[[], bool] = lambda: False, answer_s: float = _LAST_ANSWER_S) -> None:
-        """Connect and wait up to `answer_s` for the broker's yes.
-
-        Raises BrokerRefusedError or BrokerLostError; the socket is then closed.
-        """
-        try:
-            self._open(cancelled, answer_s)
-        except BaseException:
-            self.drop()
-            raise
-
-    def _open(self, cancelled: Callable[[], bool], answer_s: float) -> None:
+    def open(self, cancelled: Callable[[], bool], answer_s: float) -> None:
+        """Connect and wait up to `answer_s` for the broker's yes. Raises BrokerRefusedError or BrokerLostError."""
         self._authenticate()
         options: dict[str, Any] = {}
         if self.version == "5":

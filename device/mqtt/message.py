@@ -6,9 +6,10 @@ A message's form changes by fields that are added, declared with `later`; nothin
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import pydantic_core
@@ -23,6 +24,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
@@ -117,28 +119,22 @@ def read(kind: type[_P], data: bytes) -> Received[_P]:
         document = pydantic_core.from_json(data, allow_inf_nan=False)
     except ValueError as error:
         raise PayloadError(f"not JSON: {error}") from error
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         raise PayloadError("not a JSON object")
-    try:
-        return Received(kind.read(pydantic_core.to_json(document)))
-    except ValidationError as error:
-        if any(e["type"] != "extra_forbidden" for e in error.errors()):
-            raise PayloadError(_first(error)) from error
-        unknown = [e["loc"] for e in error.errors()]
-    known = copy.deepcopy(dict(document))
-    for *parents, name in unknown:
-        at: Any = known
-        for step in parents:
-            at = at[step]
-        del at[name]
-    try:
-        return Received(kind.read(pydantic_core.to_json(known)), tuple(".".join(map(str, path)) for path in unknown))
-    except ValidationError as error:  # what a validator of the whole object finds shows only now
-        raise PayloadError(_first(error)) from error
+    ignored: tuple[str, ...] = ()
+    while True:
+        try:
+            return Received(kind.read(pydantic_core.to_json(document)), ignored)
+        except ValidationError as error:  # what a validator of the whole object finds shows only once the unknown fields are out
+            details = error.errors()
+            if ignored or any(e["type"] != "extra_forbidden" for e in details):
+                raise PayloadError(_first(details)) from error
+        for *parents, name in (e["loc"] for e in details):
+            del reduce(getitem, parents, document)[name]
+        ignored = tuple(".".join(map(str, e["loc"])) for e in details)
 
 
-def _first(error: ValidationError) -> str:
-    details = error.errors()
+def _first(details: Sequence[ErrorDetails]) -> str:
     known = [e for e in details if e["type"] != "extra_forbidden"] or details
     path = ".".join(str(step) for step in known[0]["loc"]) or "the whole"
     more = f" (and {len(known) - 1} more)" if len(known) > 1 else ""

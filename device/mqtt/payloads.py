@@ -96,11 +96,8 @@ class ModelProvenance(Part):
     @classmethod
     def of(cls, engine: EngineInfo, identify_threshold: float) -> Self:
         return cls(
-            name=one_line(engine.name),
-            version=one_line(engine.version),
+            **{key: one_line(getattr(engine, key)) for key in ("name", "version", "runtime", "precision")},
             digest=engine.digest,
-            runtime=one_line(engine.runtime),
-            precision=one_line(engine.precision),
             score_threshold=engine.score_threshold,
             identify_threshold=identify_threshold,
         )

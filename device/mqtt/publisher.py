@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from types import TracebackType
 from typing import Final, Literal
 
 from typing_extensions import Self
@@ -104,8 +103,7 @@ class Publisher:
         self._version: Version | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._wake_read: socket.socket | None = None
-        self._wake_write: socket.socket | None = None
+        self._wake_line: tuple[socket.socket, socket.socket] | None = None  # its reading and its writing end
 
     # ---- for everybody
 
@@ -146,14 +144,14 @@ class Publisher:
             if self._section.username is not None and not self._section.tls and self._section.host not in _LOOPBACK:
                 log.warning("username and password go to %s in clear; set broker.tls", self._section.host)
             self._stop.clear()
-            self._wake_read, self._wake_write = socket.socketpair()
-            for end in (self._wake_read, self._wake_write):
+            self._wake_line = socket.socketpair()
+            for end in self._wake_line:
                 end.setblocking(False)
             self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
             self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -163,18 +161,14 @@ class Publisher:
         if thread.is_alive():  # in the resolver or in a connect that nothing can interrupt; the outbox loses nothing by it
             log.warning("the publisher did not stop in %.0f s; it ends with the process", _STOP_S)
             return
-        for end in (self._wake_read, self._wake_write):
-            if end is not None:
-                end.close()
-        self._wake_read = self._wake_write = None
+        for end in self._wake_line or ():
+            end.close()
+        self._wake_line = None
 
     def _wake(self) -> None:
-        wake = self._wake_write
-        if wake is not None:
-            try:
-                wake.send(b"\0")
-            except OSError:  # full: it will wake anyway; closed: nobody is left to wake
-                log.debug("publisher already awake")
+        if line := self._wake_line:
+            with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody is left to wake
+                line[1].send(b"\0")
 
     # ---- the thread
 
@@ -332,13 +326,13 @@ class Publisher:
     # ---- waiting and telling
 
     def _wake_fd(self) -> int | None:
-        return self._wake_read.fileno() if self._wake_read is not None else None
+        return self._wake_line[0].fileno() if self._wake_line else None
 
     def _hear(self) -> None:
         """Empty the wake-up line; what was wished for stands in `_asked` and `_device_status`."""
-        if self._wake_read is not None:
+        if self._wake_line:
             with contextlib.suppress(BlockingIOError):
-                self._wake_read.recv(4096)
+                self._wake_line[0].recv(4096)
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next attempt; a `notify` only makes the outbox be counted, not the broker be pressed."""

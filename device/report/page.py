@@ -6,23 +6,23 @@ What it says is `content`'s, how it looks is in slide.html.j2; the record stays 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
 
+from device.display.palette import type_styles
 from device.errors import StoreError
 from device.mqtt.message import one_line
 from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
+from device.mqtt.summary import morphology
 from device.report import content
-from device.slide.description import CLEAR_MAJORITY, NOTICE, describe
+from device.slide.description import CLEAR_MAJORITY, describe
 from device.slide.model import Slide, SlideState
 from device.slide.picture_state import PictureState
 from device.slide.tally import differential
 from device.store import Store, StoredSlide
 from engines.files import atomic_write
-from engines.pages import data_uri, page_template
+from engines.pages import NOTICE, data_uri, page_template
 
 _TEMPLATE = "slide.html.j2"
 _NAMED = 5  # newest slides that are named where the wanted one is not there
@@ -36,14 +36,6 @@ _STATES = {
     SlideState.SIGNED: "signed",
     SlideState.ABORTED: "aborted",
 }
-
-
-@dataclass(frozen=True)
-class Screenshot:
-    """A picture of the screen: its name, and where the page finds it (a relative address, or the picture as data)."""
-
-    name: str
-    address: str
 
 
 def write_page(record_path: Path, slide_id: str, out: Path, screens: Sequence[Path] = ()) -> None:
@@ -76,8 +68,8 @@ def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
             raise StoreError(f"record {record_path}: no slide '{one_line(slide_id)}'; {there}") from error
 
 
-def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at: datetime | None = None) -> str:
-    """The page's HTML. written_at: the moment that it bears; now where None."""
+def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), written_at: datetime | None = None) -> str:
+    """The page's HTML. screenshots: name and address (relative or as data). written_at: the moment it bears, now if None."""
     slide, made = stored.slide, stored.provenance
     taxonomy = made.model.taxonomy
     tally, pictures = differential(slide.cells, taxonomy), PictureState.of(slide)
@@ -86,7 +78,9 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
     calibration, source = made.calibration, made.source
     bank = content.bank(slide, taxonomy, None if calibration is None else calibration.um_per_px)
     bar_um = next((um for um in _SCALE_BARS_UM if bank.tile_um is not None and um <= 0.6 * bank.tile_um), None)
-    template = page_template(Path(__file__).with_name(_TEMPLATE), moment=_moment, clock=_clock, percent=_percent)
+    template = page_template(
+        Path(__file__).with_name(_TEMPLATE), moment=_moment, clock=_clock, percent="{:.1f}".format, colour=content.hex_colour
+    )
     return template.render(
         slide=slide,
         state=_STATES[slide.state],
@@ -104,15 +98,16 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
         tally=tally,
         pictures=pictures,
         warnings=warnings,
-        blasts=content.share("Blasts and blast equivalents", content.UNIDENTIFIED_MARK, True, tally.blasts, tally.white_cells),
-        unidentified=content.share("Unidentified", content.UNIDENTIFIED_MARK, False, tally.unidentified, tally.white_cells),
-        shares=content.shares(tally, taxonomy),
+        styles={style.name: style for style in type_styles(taxonomy)},
+        unidentified=content.UNIDENTIFIED_STYLE,
         sentences=[sentence for sentence in describe(slide, tally, taxonomy) if sentence not in (NOTICE, *warnings)],
         attributes=[attribute.name for attribute in taxonomy.attributes],
-        morphology=content.morphology_table(slide, taxonomy),
+        morphology=sorted(morphology(slide.cells, taxonomy), key=lambda kind: -kind.cells),
         clear_majority_percent=round(100 * CLEAR_MAJORITY),
         bank=bank,
         bar_um=bar_um,
+        range_of=content.wilson_percent,
+        majority=content.majority,
         per_type=content.PER_TYPE,
         fields=content.fields(slide, taxonomy),
         screenshots=screenshots,
@@ -129,10 +124,6 @@ def page(stored: StoredSlide, screenshots: Sequence[Screenshot] = (), written_at
 
 def _clock(at: datetime) -> str:
     return f"{at.astimezone(timezone.utc):%H:%M:%S}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.1f}"
 
 
 def _moment(at: datetime) -> str:
@@ -157,7 +148,7 @@ def _summary(stored: StoredSlide) -> tuple[SlideSummary | None, str]:
         return None, str(error)
 
 
-def _screenshots(screens: Sequence[Path], out: Path) -> tuple[Screenshot, ...]:
+def _screenshots(screens: Sequence[Path], out: Path) -> list[tuple[str, str]]:
     folder = out.absolute().parent
     shown = []
     for path in screens:
@@ -165,9 +156,6 @@ def _screenshots(screens: Sequence[Path], out: Path) -> tuple[Screenshot, ...]:
             picture = path.read_bytes()
         except OSError as error:
             raise StoreError(f"{path}: this screenshot cannot be read: {error.strerror}; leave it out") from error
-        with suppress(ValueError):
-            relative = path.absolute().relative_to(folder)
-            shown.append(Screenshot(path.name, quote(relative.as_posix())))
-            continue
-        shown.append(Screenshot(path.name, data_uri(picture)))
-    return tuple(shown)
+        inside = path.absolute().is_relative_to(folder)
+        shown.append((path.name, quote(path.absolute().relative_to(folder).as_posix()) if inside else data_uri(picture)))
+    return shown

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from device.slide.description import NOTICE
 from device.slide.model import ReviewState, SlideState
 from device.slide.picture_state import PictureState
 from device.slide.tally import differential
 from device.store import Store, StoredSlide
+from engines.pages import NOTICE
 
 _STATE_STYLES = {SlideState.ABORTED: "bold red", SlideState.COUNTING: "green", SlideState.PAUSED: "yellow"}
 

@@ -20,7 +20,6 @@ from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError  # the built-in one from Python 3.11 on
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from typing_extensions import Self
@@ -118,13 +117,8 @@ class ControlServer:
 
     def requests(self) -> list[CommandRequest]:
         """What was asked since the last call, oldest first. Each must be answered."""
-        requests = []
-        with suppress(IndexError):
-            while True:
-                request = self._waiting.popleft()
-                if request.take():
-                    requests.append(request)
-        return requests
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        return [request for request in waiting if request.take()]
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
@@ -148,7 +142,7 @@ class ControlServer:
             self._closer = opening.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._closer.close()
 
     def _refuse_waiting(self) -> None:

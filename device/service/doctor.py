@@ -38,19 +38,11 @@ class Finding:
 
 def examine(config: Config) -> list[Finding]:
     """One finding for each part, in the order of a frame's way. Nothing is changed; a window may flash up."""
-    parts: list[tuple[str, Callable[[Config], Finding]]] = [
-        ("Clock", _clock),
-        ("Camera", _camera),
-        ("Engine", _engine),
-        ("Calibration", _calibration),
-        ("Display", _display),
-        ("Disk", _disk),
-        ("Broker", _broker),
-    ]
-    return [_examined(name, look, config) for name, look in parts]
+    return [_examined(look, config) for look in (_clock, _camera, _engine, _calibration, _display, _disk, _broker)]
 
 
-def _examined(name: str, look: Callable[[Config], Finding], config: Config) -> Finding:
+def _examined(look: Callable[[Config], Finding], config: Config) -> Finding:
+    name = look.__name__.strip("_").capitalize()
     try:
         return look(config)
     except (LeukoscopeError, EnginesError) as error:
@@ -148,9 +140,8 @@ def _broker(config: Config) -> Finding:
     if not section.enabled:
         return Finding("Broker", "ok", "switched off by the configuration")
     link = open_link(section, f"leukoscope-doctor-{os.getpid()}")
-    version = getattr(link, "version", "")
     link.close()
-    return Finding("Broker", "ok", f"{section.host}:{section.port} accepts us{f', MQTT {version}' if version else ''}")
+    return Finding("Broker", "ok", f"{section.host}:{section.port} accepts us, MQTT {link.version}")
 
 
 def print_findings(findings: Sequence[Finding], console: Console | None = None) -> bool:

@@ -11,6 +11,8 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+from device.mqtt.message import one_line
+
 log = logging.getLogger(__name__)
 
 
@@ -42,12 +44,12 @@ class Notifier:
 
     def ready(self, status: str = "") -> None:
         """Start-up is over: everything that the configuration names is open."""
-        self._status = _one_line(status)
+        self._status = one_line(status)
         self._send("READY=1", *((f"STATUS={self._status}",) if status else ()))
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`; sent when it has changed."""
-        if (text := _one_line(text)) != self._status:
+        if (text := one_line(text)) != self._status:
             self._status = text
             self._send(f"STATUS={text}")
 
@@ -62,7 +64,7 @@ class Notifier:
 
     def stopping(self, status: str = "") -> None:
         """Closing has begun; the slide is being put down as aborted."""
-        self._send("STOPPING=1", *((f"STATUS={_one_line(status)}",) if status else ()))
+        self._send("STOPPING=1", *((f"STATUS={one_line(status)}",) if status else ()))
 
     def _send(self, *lines: str) -> None:
         if not self._address:
@@ -77,7 +79,3 @@ class Notifier:
             if not self._failed:  # once, not with every frame
                 log.warning("systemd was not told %s (%s); goes on", lines[0], error)
             self._failed = True
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from device.settings.config import CameraSection, Config
 from engines.yaml_lines import Place
@@ -30,30 +27,29 @@ def without_credentials(address: str) -> str:
 
 def section_models() -> dict[str, tuple[type[BaseModel], ...]]:
     """The models that a section of the file may have, by the section's key."""
-    sections = {name: info.annotation for name, info in Config.model_fields.items()}
-    models: dict[str, tuple[type[BaseModel], ...]] = {"camera": tuple(CAMERAS.values())}
-    models |= {name: (kind,) for name, kind in sections.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
-    return models
+    kinds = {name: info.annotation for name, info in Config.model_fields.items()}
+    sections = {name: (kind,) for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+    return {"camera": tuple(CAMERAS.values()), **sections}
 
 
 def expected(model: type[BaseModel], key: str) -> str:
     """What `key` takes, in plain words: "a whole number from 1 to 65535"."""
     if key == "kind" and model in CAMERAS.values():
         return f"one of {', '.join(CAMERAS)}"
-    field = model.model_fields.get(key)
-    if field is None:
+    if key not in model.model_fields:
         return "a value"
-    kind, limits, words = _unwrapped(field)
-    if get_origin(kind) is Literal:
-        words = words or f"one of {', '.join(str(choice) for choice in get_args(kind))}"
+    schema = _schema(model, key)
+    if "description" in schema:
+        return str(schema["description"])
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
     by_type = {
-        bool: "true or false",
-        int: f"a whole number{_range(limits)}",
-        float: f"a number{_range(limits)}",
-        Path: "a path",
-        str: f"text{_length(limits)}",
+        "boolean": "true or false",
+        "integer": f"a whole number{_range(schema)}",
+        "number": f"a number{_range(schema)}",
+        "string": "a path" if schema.get("format") == "path" else f"text{_length(schema)}",
     }
-    return words or by_type.get(kind, "a section of keys")
+    return by_type.get(schema.get("type", ""), "a section of keys")
 
 
 def shown(value: object, place: Place | None = None, *, secret: bool = False) -> str:
@@ -74,24 +70,22 @@ def shown(value: object, place: Place | None = None, *, secret: bool = False) ->
 
 def misread(model: type[BaseModel], key: str, value: object, place: Place | None) -> str:
     """The text to append to a fault, from "; " on, where a near value or YAML's own reading explains the mistake; else ""."""
-    field = model.model_fields.get(key)
-    if field is None or place is None or place.raw is None:
+    if key not in model.model_fields or place is None or place.raw is None:
         return ""
     if value is None:
-        return "" if field.is_required() else "; or remove the line for the default"
-    kind, _, _ = _unwrapped(field)
-    choices: list[object] = list(get_args(kind)) if get_origin(kind) is Literal else []
+        return "" if model.model_fields[key].is_required() else "; or remove the line for the default"
+    schema = _schema(model, key)
+    kind, choices = schema.get("type"), schema.get("enum", [])
     if key == "kind" and model in CAMERAS.values():
         choices = list(CAMERAS)
     if isinstance(value, str):
-        if choices or kind is bool:
+        if choices or kind == "boolean":
             return _nearest(value, [str(choice) for choice in choices] or ["true", "false"])
-        return _number_hint(value, place) if kind in (int, float) else ""
-    text_wanted = kind in (str, Path) or (bool(choices) and all(isinstance(choice, str) for choice in choices))
-    if text_wanted and isinstance(value, bool | int | float):
+        return _number_hint(value, place) if kind in ("integer", "number") else ""
+    if kind == "string" and isinstance(value, bool | int | float):
         read_as = str(value).lower() if isinstance(value, bool) else "a number"
         return f"; YAML reads {place.raw} as {read_as}: put text in quotes, '{place.raw}'"
-    return f"; write {value:.0f}" if kind is int and isinstance(value, float) and value.is_integer() else ""
+    return f"; write {value:.0f}" if kind == "integer" and not choices and isinstance(value, float) and value.is_integer() else ""
 
 
 def _nearest(value: str, choices: list[str]) -> str:
@@ -116,37 +110,23 @@ def _number_hint(value: str, place: Place) -> str:
     return ""
 
 
-def _unwrapped(field: FieldInfo) -> tuple[Any, dict[str, Any], str]:
-    """The field's type without Optional and Annotated, its limits by name, and its own words if it has any."""
-    kind: Any = field.annotation
-    metadata, words = [*field.metadata], field.description or ""
-    while get_origin(kind) in (Annotated, Union, UnionType):
-        if get_origin(kind) is Annotated:
-            for extra in kind.__metadata__:
-                metadata += extra.metadata if isinstance(extra, FieldInfo) else [extra]
-                words = words or (getattr(extra, "description", None) or "")
-            kind = get_args(kind)[0]
-            continue
-        members = [member for member in get_args(kind) if member is not NoneType]
-        if len(members) != 1:
-            break
-        kind = members[0]
-    names = ("ge", "gt", "le", "lt", "min_length", "max_length")
-    limits = {name: getattr(item, name) for item in metadata for name in names if getattr(item, name, None) is not None}
-    return kind, limits, words
+def _schema(model: type[BaseModel], key: str) -> dict[str, Any]:
+    """The key's JSON Schema without its "or null"; pydantic gathers type, limits and words in it."""
+    schema: dict[str, Any] = model.model_json_schema()["properties"][key]
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    return kinds[0] | schema if len(kinds) == 1 else schema
 
 
-def _range(limits: dict[str, Any]) -> str:
-    low = f"above {limits['gt']:g}" if "gt" in limits else f"at least {limits['ge']:g}" if "ge" in limits else ""
-    high = f"below {limits['lt']:g}" if "lt" in limits else f"at most {limits['le']:.15g}" if "le" in limits else ""
-    if low.startswith("at least") and high.startswith("at most"):
-        return f" from {limits['ge']:g} to {limits['le']:.15g}"
-    both = ", ".join(part for part in (low, high) if part)
-    return f" {both}" if both else ""
+def _range(schema: dict[str, Any]) -> str:
+    if "minimum" in schema and "maximum" in schema:
+        return f" from {schema['minimum']:g} to {schema['maximum']:.15g}"
+    words = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
+    limits = ", ".join(f"{word} {schema[limit]:.15g}" for limit, word in words.items() if limit in schema)
+    return f" {limits}" if limits else ""
 
 
-def _length(limits: dict[str, Any]) -> str:
-    low, high = limits.get("min_length"), limits.get("max_length")
+def _length(schema: dict[str, Any]) -> str:
+    low, high = schema.get("minLength"), schema.get("maxLength")
     if low is not None and low == high:
         return f" of {low} characters"
     return f" of at most {high} characters" if high is not None else ""

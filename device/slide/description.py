@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from device.slide.model import Cell, Slide, SlideState
-from device.slide.picture_state import PictureState
+from device.slide.picture_state import PictureState, count_of
 from device.slide.tally import Differential, DifferentialRow
 from engines.pages import NOTICE
 from engines.taxonomy import MIXED, Taxonomy
@@ -29,12 +29,12 @@ def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> tu
     if not slide.fields:
         return (*sentences, "No field was counted, so nothing can be said of this film.", NOTICE)
     if not differential.white_cells:
-        where = _number(len(slide.fields), "field")
+        where = count_of(len(slide.fields), "field")
         sentences += (f"No white blood cells were found in {where}.", "That does not mean that the film has none.")
         return (*sentences, *_left_out(differential), NOTICE)
     if differential.white_cells < FEW_CELLS:
         counted = "was counted" if differential.white_cells == 1 else "were counted"
-        sentences.append(f"Only {_number(differential.white_cells, 'white blood cell')} {counted}: per cents of so few are uncertain.")
+        sentences.append(f"Only {count_of(differential.white_cells, 'white blood cell')} {counted}: per cents of so few are uncertain.")
     sentences += _types(slide, differential, taxonomy, state.at_least)
     sentences.append(_blasts(slide, differential, taxonomy))
     return (*sentences, *_left_out(differential), NOTICE)
@@ -56,7 +56,7 @@ def attribute_majorities(cells: Sequence[Cell], taxonomy: Taxonomy) -> dict[str,
 
 def _types(slide: Slide, differential: Differential, taxonomy: Taxonomy, at_least: str) -> list[str]:
     rows = differential.by_count()
-    total = f"{at_least}{_number(differential.white_cells, 'white blood cell')} in {_number(len(slide.fields), 'field')}"
+    total = f"{at_least}{count_of(differential.white_cells, 'white blood cell')} in {count_of(len(slide.fields), 'field')}"
     if not rows:
         return [f"Of {total}, none could be named with confidence."]
     sentences = []
@@ -95,7 +95,7 @@ def _looks(words: Mapping[str, str], taxonomy: Taxonomy) -> str:
 
 def _blasts(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> str:
     if not differential.blasts:
-        where = _number(len(slide.fields), "field")
+        where = count_of(len(slide.fields), "field")
         return f"Of blasts and blast equivalents none were identified in {where}; that does not exclude them."
     rows = [r for r in differential.by_count() if r.blast]
     total = f"{differential.blasts} of {differential.white_cells}"
@@ -106,11 +106,11 @@ def _left_out(differential: Differential) -> list[str]:
     sentences = []
     unidentified = differential.unidentified
     if unidentified:
-        named = f"{_number(unidentified, 'cell')} ({_share(differential.unidentified_percent)}) could not be named with confidence"
+        named = f"{count_of(unidentified, 'cell')} ({_share(differential.unidentified_percent)}) could not be named with confidence"
         many = differential.unidentified_percent >= MANY_UNIDENTIFIED_PERCENT
         sentences.append(f"{named}{', which is many: look at them before relying on the per cents' if many else ''}.")
     if differential.artefacts:
-        sentences.append(f"Left out of the count: {_number(differential.artefacts, 'artefact')} (smudged cells, stain).")
+        sentences.append(f"Left out of the count: {count_of(differential.artefacts, 'artefact')} (smudged cells, stain).")
     return sentences
 
 
@@ -122,15 +122,8 @@ def _share(value: float) -> str:
     return "under 1 %" if value < 1 else f"{value:.0f} %"
 
 
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
 def _plural(name: str, taxonomy: Taxonomy) -> str:
     """Within a sentence, as a plural; names that begin with an abbreviation ("NK cell") keep their capitals."""
     given = taxonomy.types[taxonomy.classes.index(name)].plural
     lowered = name if name[1:2].isupper() else name[:1].lower() + name[1:]
     return given or (lowered if lowered.endswith("s") else lowered + "s")
-
-
-__all__ = ["CLEAR_MAJORITY", "FEW_CELLS", "NOTICE", "attribute_majorities", "describe"]

@@ -65,18 +65,18 @@ class PictureState:
         said = []
         if self.faults.total() > (self.faults[PictureFault.BRIGHT] if only_grave else 0):
             named = ", ".join(f"{self.faults[fault]} {words}" for fault, words in _SHOWN.items() if self.faults[fault])
-            said.append(f"Poor pictures: of {_number(self.fields, 'field')} {named}; counts of such fields are not to be relied on.")
+            said.append(f"Poor pictures: of {count_of(self.fields, 'field')} {named}; counts of such fields are not to be relied on.")
         if self.at_limit:
             said.append(
-                f"In {_number(self.at_limit, 'field')} more cells were found than the network may give: counts are at least so many."
+                f"In {count_of(self.at_limit, 'field')} more cells were found than the network may give: counts are at least so many."
             )
         if self.blank_views and (4 * self.blank_views >= self.fields or not only_grave):  # a live stage rests off the film now and then
             said.append(
-                f"In {_number(self.blank_views, 'view')} nothing of the film was to be seen (dark, or bare glass): not counted."
+                f"In {count_of(self.blank_views, 'view')} nothing of the film was to be seen (dark, or bare glass): not counted."
             )
         if self.skipped:
             kinds = ", ".join(f"{count} {_KINDS.get(kind, kind)}" for kind, count in self.skipped.items())
-            said.append(f"Not read and not counted: {_number(self.skipped.total(), 'picture')} ({kinds}).")
+            said.append(f"Not read and not counted: {count_of(self.skipped.total(), 'picture')} ({kinds}).")
         return tuple(said)
 
 
@@ -96,5 +96,6 @@ def shown_faults(faults: tuple[PictureFault, ...]) -> str:
     return ", ".join(_SHOWN[fault] for fault in faults)
 
 
-def _number(count: int, noun: str) -> str:
+def count_of(count: int, noun: str) -> str:
+    """A count in words: "1 field", "2 fields"."""
     return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -123,9 +123,14 @@ class SlideSession:
         event: FieldCounted | FieldImproved | None = None
         if self._slide is not None and self._slide.state is SlideState.COUNTING:
             if motion.new_field:
-                event = self._count(self._slide, frame, detections, sharpness)
+                self._last_index += 1
+                self._improvements = 0
+                self._marks.append(self._detector.mark())
+                event = FieldCounted(self._put(self._slide, self._last_index, frame, detections, sharpness))
             elif self._is_clearly_sharper(self._slide, motion, sharpness):
-                event = self._improve(self._slide, frame, detections, sharpness)
+                self._improvements += 1
+                self._marks[-1] = self._detector.mark()
+                event = FieldImproved(self._put(self._slide, self._slide.fields[-1].index, frame, detections, sharpness))
         self._sharpness_before = sharpness
         return Observation(motion.resting, motion.counted or event is not None, motion.blank, event)
 
@@ -195,22 +200,8 @@ class SlideSession:
             return False
         return sharpness > CLEARLY_SHARPER * slide.fields[-1].focus
 
-    def _count(self, slide: Slide, frame: Frame, detections: Detections, sharpness: float) -> FieldCounted:
-        self._last_index += 1
-        self._improvements = 0
-        self._marks.append(self._detector.mark())
-        field = self._field(self._last_index, frame, detections, sharpness)
-        self._slide = slide.with_field(field)
-        return FieldCounted(field)
-
-    def _improve(self, slide: Slide, frame: Frame, detections: Detections, sharpness: float) -> FieldImproved:
-        self._improvements += 1
-        self._marks[-1] = self._detector.mark()
-        field = self._field(slide.fields[-1].index, frame, detections, sharpness)
-        self._slide = slide.with_field(field)
-        return FieldImproved(field)
-
-    def _field(self, index: int, frame: Frame, detections: Detections, sharpness: float) -> Field:
+    def _put(self, slide: Slide, index: int, frame: Frame, detections: Detections, sharpness: float) -> Field:
+        """Put the frame's field into `slide`, as a new one or in the place of that with the same index."""
         cells = []
         for box, score, kind, attributes in zip(
             detections.boxes_px.tolist(), detections.scores.tolist(), detections.classes.tolist(), detections.attributes, strict=True
@@ -219,4 +210,6 @@ class SlideSession:
             crop = crop_jpeg(frame.image, box_px, self._jpeg_quality) if self._crops else b""
             cells.append(Cell(kind, score, score >= self._identify_threshold, box_px, attributes, crop))
         faults = picture_faults(frame.image)
-        return Field(index, frame.captured_at, frame.source, frame.size_px, sharpness, tuple(cells), detections.limit_met, faults)
+        field = Field(index, frame.captured_at, frame.source, frame.size_px, sharpness, tuple(cells), detections.limit_met, faults)
+        self._slide = slide.with_field(field)
+        return field

@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 
 from typing_extensions import Self
 
@@ -101,7 +100,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     # Slides
@@ -194,7 +193,7 @@ class Store:
             db.execute("DELETE FROM outbox WHERE message_id = ?", (message_id,))
 
     def _require(self, db: sqlite3.Connection, slide_id: str) -> None:
-        if not slides.exists(db, slide_id):
+        if not db.execute("SELECT 1 FROM slides WHERE slide_id = ?", (slide_id,)).fetchone():
             raise StoreError(f"record {self.path}: no slide {slide_id}; it must be started first")
 
     @contextmanager
@@ -209,15 +208,9 @@ class Store:
 
     @contextmanager
     def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
-        with self._reading(doing):
+        with self._reading(doing), self._db:  # which commits, or rolls back
             self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._db.rollback()
-                raise
+            yield self._db
 
 
 def _take_lock(path: Path) -> int:

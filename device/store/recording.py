@@ -16,7 +16,6 @@ from datetime import datetime
 from pathlib import Path
 from queue import Full, Queue
 from threading import Thread
-from types import TracebackType
 
 import cv2
 from typing_extensions import Self
@@ -98,7 +97,7 @@ class FrameRecorder:
         log.info("frames are recorded in %s, which holds %d", self._folder, self._there)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Write what waits, and say in the log what was kept and what was not."""
         try:
             self._waiting.put(None, timeout=_CLOSE_WITHIN_S)

@@ -6,6 +6,7 @@ import logging
 import sqlite3
 from contextlib import closing, suppress
 from datetime import datetime, timezone
+from itertools import chain, count
 from pathlib import Path
 
 from device.errors import StoreError
@@ -177,10 +178,8 @@ def suspect(path: Path) -> Path:
 def put_aside(path: Path) -> Path:
     """Rename a record with its log, so that nothing of it is lost; returns the new name."""
     stem = f"{path}.damaged-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
-    aside, number = Path(stem), 1
-    while aside.exists():
-        number += 1
-        aside = Path(f"{stem}-{number}")
+    numbered = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    aside = next(each for each in map(Path, numbered) if not each.exists())
     try:
         for tail in ("-wal", "-shm", ""):
             if Path(f"{path}{tail}").exists():
@@ -223,8 +222,8 @@ def _create_or_check(path: Path) -> None:
 
 
 def _upgrade(db: sqlite3.Connection, version: int) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with db:  # commits, or rolls back
+        db.execute("BEGIN IMMEDIATE")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         for number, statements in enumerate(SCHEMA[version:], version + 1):
             for statement in statements:
@@ -232,11 +231,6 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
             db.execute("INSERT INTO schema_version VALUES (?, ?)", (number, datetime.now(timezone.utc).isoformat()))
         for table, name, kind, value in _missing_columns(db):
             db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind} DEFAULT {value}")
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def _read_through(db: sqlite3.Connection, path: Path) -> None:

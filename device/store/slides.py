@@ -17,11 +17,11 @@ from device.mqtt.message import Part
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.provenance import Provenance
 from device.slide.model import OPEN_STATES, Cell, Field, ReviewState, Slide, SlideState
-from engines.detections import Float32
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import Taxonomy
 
 _P = TypeVar("_P", bound=Part)
+_MODEL_COLUMNS = ("name", "version", "digest", "runtime", "precision", "score_threshold")  # named as in EngineInfo
 _OLD_LIMIT = 300
 """Boxes a frame in every network whose slides are in records that do not say whether the limit was met."""
 
@@ -119,17 +119,11 @@ def _insert(db: sqlite3.Connection, table: str, row: dict[str, object], conflict
     db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", row)
 
 
-def exists(db: sqlite3.Connection, slide_id: str) -> bool:
-    return db.execute("SELECT 1 FROM slides WHERE slide_id = ?", (slide_id,)).fetchone() is not None
-
-
 def newest(db: sqlite3.Connection, limit: int, only_open: bool = False) -> list[str]:
     """The ids of the newest `limit` slides (-1: of all), newest first."""
     states = [state.value for state in (OPEN_STATES if only_open else SlideState)]
-    where = f"WHERE state IN ({', '.join('?' * len(states))})"
-    return [
-        row["slide_id"] for row in db.execute(f"SELECT slide_id FROM slides {where} ORDER BY sequence DESC LIMIT ?", (*states, limit))
-    ]
+    chosen = f"SELECT slide_id FROM slides WHERE state IN ({', '.join('?' * len(states))}) ORDER BY sequence DESC LIMIT ?"
+    return [slide_id for (slide_id,) in db.execute(chosen, (*states, limit))]
 
 
 def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide | None:
@@ -141,7 +135,7 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         slide_id=slide_id,
         started_at=datetime.fromisoformat(row["started_at"]),
         state=SlideState(row["state"]),
-        finished_at=_moment(row["finished_at"]),
+        finished_at=row["finished_at"] and datetime.fromisoformat(row["finished_at"]),
         abort_reason=row["abort_reason"],
         fields=_fields(db, slide_id, with_crops),
         fields_undone=row["fields_undone"],
@@ -149,16 +143,9 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         blank_views=row["blank_views"],
         skipped=tuple(SkippedPicture(*picture) for picture in json.loads(row["skipped"])),
     )
-    model = EngineInfo(
-        name=row["name"],
-        version=row["version"],
-        digest=row["digest"],
-        runtime=row["runtime"],
-        precision=row["precision"],
-        input_hw=(row["input_height"], row["input_width"]),
-        taxonomy=Taxonomy.from_dict(json.loads(row["taxonomy"])),
-        score_threshold=row["score_threshold"],
-    )
+    taxonomy = Taxonomy.from_dict(json.loads(row["taxonomy"]))
+    same = {column: row[column] for column in _MODEL_COLUMNS}
+    model = EngineInfo(input_hw=(row["input_height"], row["input_width"]), taxonomy=taxonomy, **same)
     provenance = Provenance(
         model,
         row["identify_threshold"],
@@ -179,7 +166,8 @@ def _fields(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> tuple[Fi
         FROM cells {join} WHERE slide_id = ? ORDER BY field_index, position""",
         (slide_id,),
     ):
-        cell = Cell(kind, score, bool(identified), (x1, y1, x2, y2), _attributes_array(attributes), crop or b"")
+        words = np.array(json.loads(attributes), np.float32)  # null becomes NaN
+        cell = Cell(kind, score, bool(identified), (x1, y1, x2, y2), words, crop or b"")
         cells.setdefault(index, []).append(cell)
     rows = db.execute("SELECT * FROM fields WHERE slide_id = ? AND undone = 0 ORDER BY field_index", (slide_id,))
     return tuple(_field(row, tuple(cells.get(row["field_index"], ()))) for row in rows)
@@ -201,15 +189,9 @@ def _field(row: sqlite3.Row, cells: tuple[Cell, ...]) -> Field:
 
 def _model_id(db: sqlite3.Connection, provenance: Provenance) -> int:
     model = provenance.model
-    row: dict[str, object] = {
-        "name": model.name,
-        "version": model.version,
-        "digest": model.digest,
-        "runtime": model.runtime,
-        "precision": model.precision,
+    row: dict[str, object] = {column: getattr(model, column) for column in _MODEL_COLUMNS} | {
         "input_height": model.input_hw[0],
         "input_width": model.input_hw[1],
-        "score_threshold": model.score_threshold,
         "identify_threshold": provenance.identify_threshold,
         "taxonomy": json.dumps(model.taxonomy.to_dict()),
     }
@@ -219,17 +201,9 @@ def _model_id(db: sqlite3.Connection, provenance: Provenance) -> int:
 
 
 def _cell_values(cell: Cell) -> tuple[int | float | str, ...]:
-    box = map(float, cell.box_px)
-    return int(cell.class_index), float(cell.score), int(cell.identified), *box, _attributes_text(cell.attributes)
-
-
-def _attributes_text(attributes: Float32) -> str:
-    """A JSON list; 9 significant digits give every float32 back exactly, null stands for unknown."""
-    return "[" + ", ".join("null" if np.isnan(value) else f"{value:.9g}" for value in attributes.tolist()) + "]"
-
-
-def _attributes_array(text: str) -> Float32:
-    return np.array([np.nan if value is None else value for value in json.loads(text)], np.float32)
+    """Attributes as a JSON list: 9 significant digits give every float32 back exactly, null stands for unknown."""
+    attributes = ", ".join("null" if np.isnan(value) else f"{value:.9g}" for value in cell.attributes.tolist())
+    return int(cell.class_index), float(cell.score), int(cell.identified), *map(float, cell.box_px), f"[{attributes}]"
 
 
 def _part_text(part: Part | None) -> str:
@@ -242,7 +216,3 @@ def _part(kind: type[_P], text: str) -> _P | None:
         return kind.read(text)
     except ValidationError:
         return None
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

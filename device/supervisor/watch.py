@@ -23,7 +23,7 @@ from device.mqtt.client import BrokerLostError, BrokerRefusedError, open_link, v
 from device.mqtt.payloads import DeviceStatus, PayloadError, SlideSummary, read_status, read_summary
 from device.mqtt.topics import ANY_DEVICE, Topics
 from device.settings.config import BrokerSection
-from device.slide.picture_state import PictureState
+from device.slide.picture_state import PictureState, count_of
 
 _LARGEST_BYTES = 1 << 20
 _BAR_COLUMNS = 32
@@ -212,7 +212,7 @@ def _header(summary: SlideSummary) -> Text:
     text = Text(f"{summary.started_at:%Y-%m-%d %H:%M %Z}, {minutes} min {seconds:02d} s")
     if not summary.time_trusted:
         text.append(" (the device's clock was not set: check the date)", style="yellow")
-    text.append(f" · {summary.fields_counted} {'field' if summary.fields_counted == 1 else 'fields'}")
+    text.append(f" · {count_of(summary.fields_counted, 'field')}")
     if summary.fields_undone:
         text.append(f" ({summary.fields_undone} undone)")
     at_least = _picture_state(summary).at_least

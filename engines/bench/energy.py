@@ -10,21 +10,10 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 POWERCAP = Path("/sys/class/powercap")
 _BOARD_POWER = re.compile(r"\b(?:VDD_IN|POM_5V_IN) (\d+)mW/")
 _EVERY_MS = 100
-
-
-class Meter(Protocol):
-    """Counts the energy of the whole processor package or board, whoever uses it."""
-
-    name: str
-
-    def joules(self) -> float:
-        """So far, since some moment before."""
-        ...
 
 
 class Rapl:
@@ -39,6 +28,7 @@ class Rapl:
         self._spent_uj = 0
 
     def joules(self) -> float:
+        """So far, since some moment before, whoever used them."""
         for at, package in enumerate(self._packages):
             now = int((package / "energy_uj").read_text())
             self._spent_uj += (now - self._last[at]) % (self._ranges[at] + 1)  # it begins again at 0 when it is full
@@ -65,20 +55,21 @@ class Tegrastats:
             self._watts, self._since_s = int(match[1]) / 1e3, now_s
 
     def joules(self) -> float:
+        """So far, since some moment before, whoever used them."""
         with self._lock:
             return self._joules + self._watts * max(0.0, time.monotonic() - self._since_s)
 
 
 @contextmanager
-def open_meter(powercap: Path = POWERCAP) -> Iterator[Meter | None]:
+def open_meter(powercap: Path = POWERCAP) -> Iterator[Rapl | Tegrastats | None]:
     """The meter that this machine has, or None."""
     if shutil.which("tegrastats"):
         with _tegrastats() as meter:
             yield meter
         return
-    packages = sorted(p for p in powercap.glob("*-rapl:*") if p.name.count(":") == 1) if powercap.is_dir() else []
+    packages = sorted(p for p in powercap.glob("*-rapl:*") if p.name.count(":") == 1)
     try:
-        rapl: Meter | None = Rapl(packages) if packages else None
+        rapl = Rapl(packages) if packages else None
     except (OSError, ValueError):  # since 2020 only root may read it
         rapl = None
     yield rapl

@@ -54,30 +54,26 @@ class Settings:
         return open_engine(self.reference, runtime or self.runtime, self.threads, self.score_threshold, ungated=True, plans=self.plans)
 
 
+@dataclass(frozen=True, eq=False)
 class Contender:
     """Something of ours that looks at every picture once, when it is its turn.
 
-    pictures: what it is given of each. ready: what becomes of that before it is on the clock. look: what is measured.
+    pictures: what it is given of each. look: what is measured. ready: what becomes of a picture before it is on the clock.
     """
 
-    def __init__(
-        self,
-        key: str,
-        label: str,
-        pictures: Sequence[Any],
-        look: Callable[[Any], object],
-        ready: Callable[[Any], Any] = lambda picture: picture,
-    ) -> None:
-        self.key, self.label = key, label
-        self._pictures, self._look, self._ready = pictures, look, ready
+    key: str
+    label: str
+    pictures: Sequence[Any]
+    look: Callable[[Any], object]
+    ready: Callable[[Any], Any] = lambda picture: picture
 
     def round(self) -> Round:
         """Looks at every picture once, in order."""
         spent, processor_s = [], 0.0
-        for picture in self._pictures:
-            given = self._ready(picture)
+        for picture in self.pictures:
+            given = self.ready(picture)
             busy, started = process_time(), perf_counter()
-            self._look(given)
+            self.look(given)
             spent.append(1e3 * (perf_counter() - started))
             processor_s += process_time() - busy
         return Round(tuple(spent), 1e3 * processor_s)
@@ -138,8 +134,8 @@ def _ours(
     found = [
         Contender(WHOLE, "the whole path", images, whole),
         Contender(DETECTION, "detection alone, no attributes", images, detection),
+        _alone(BARE, "our graphs alone", pictures, placed, detect, graphs.describe),
     ]
-    found.append(_alone(BARE, "our graphs alone", pictures, placed, detect, graphs.describe))
     if isinstance(graphs, OpenvinoGraphs):
         bare = BareOpenvino(engine.bundle, threads)
         label = "the bare runtime on the bundle's files"

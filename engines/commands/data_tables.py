@@ -108,16 +108,15 @@ def _on_one_side(planned: Plan) -> list[str]:
 
 def _sides(planned: Plan) -> Table:
     """Classes by side, in numbers and as shares of all that was divided."""
-    counted = planned.census()
-    new, rest = ([c for c in counted if (c.label in planned.shares) is divided] for divided in (True, False))
+    new = [c for c in planned.census() if c.label in planned.shares]
+    rest = [c for c in planned.census() if c.label not in planned.shares]
     table = _wide("Cells of each class", "", [f"{c.label}\nwanted {100 * planned.shares[c.label]:.0f} %" for c in new])
     for census in rest:
         table.add_column(escape(census.label).replace(" (", "\n("), justify="right")
-    rows = [("pictures", [c.images for c in (*new, *rest)]), ("cells", [c.cells for c in (*new, *rest)])]
-    rows += [(escape(name), [c.classes[code] for c in (*new, *rest)]) for code, name in enumerate(planned.taxonomy.classes)]
-    for row, (name, numbers) in enumerate(rows):
-        if row < 2 or any(numbers):
-            table.add_row(name, *_shares(numbers[: len(new)]), *map(str, numbers[len(new) :]), end_section=row == 1)
+    totals = [("pictures", [c.images for c in (*new, *rest)]), ("cells", [c.cells for c in (*new, *rest)])]
+    classes = [(escape(name), [c.classes[n] for c in (*new, *rest)]) for n, name in enumerate(planned.taxonomy.classes)]
+    for row, (name, numbers) in enumerate([*totals, *(one for one in classes if any(one[1]))], start=1):
+        table.add_row(name, *_shares(numbers[: len(new)]), *map(str, numbers[len(new) :]), end_section=row == len(totals))
     return table
 
 
@@ -137,18 +136,17 @@ def tables(found: Checked, width: int) -> list[Table]:
     if len(found.subsets) == 1:  # its name stands above already
         columns = [replace(census, label=census.label.rpartition("/")[2]) for census in columns]
     cells = [census for census in columns if census.cells]
-    of_patients = [census for census in columns if census.patients and census.label != "all"]
     return [
         _splits(columns),
         *_by_column("Classes", _class_rows(cells, found.taxonomy), cells, width),
         *_by_column("Attributes", _attribute_rows(cells, found.taxonomy), cells, width),
-        *([_patients(of_patients)] if of_patients else []),
+        *_patients([census for census in columns if census.patients and census.label != "all"]),
     ]
 
 
 def class_lists(found: Checked) -> list[str]:
     """What the lists of class names beside TXT labels say, one line each that differs."""
-    return list(dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers))
+    return [*dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers)]
 
 
 def _class_list(numbers: ClassNumbers) -> str:
@@ -223,7 +221,9 @@ def _heading(label: str) -> str:
     return escape(f"{subset}\n{split}" if subset else split)
 
 
-def _patients(censuses: Sequence[Census]) -> Table:
+def _patients(censuses: Sequence[Census]) -> list[Table]:
+    if not censuses:
+        return []
     table = _table("Patients (pictures of each)", "split", ())
     table.add_column("patients")
     table.add_column("pictures by diagnosis")
@@ -231,7 +231,7 @@ def _patients(censuses: Sequence[Census]) -> Table:
         patients = ", ".join(f"{name} ({census.patients[name]})" for name in sorted(census.patients, key=in_order))
         diagnoses = ", ".join(f"{name} {n}" for name, n in sorted(census.diagnoses.items()))
         table.add_row(escape(census.label), escape(patients), escape(diagnoses))
-    return table
+    return [table]
 
 
 def _print_findings(console: Console, title: str, findings: Sequence[Fault], colour: str, every: bool, first: int) -> None:

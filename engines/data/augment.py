@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from engines.detections import Float32, Image, Int64
 from engines.preprocess import PAD_VALUE
 
-"""Colour of what lies outside a picture, as in the letterbox."""
-
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -37,6 +35,11 @@ def _cut(boxes: _Boxes, x1: float, y1: float, x2: float, y2: float) -> _Boxes:
     """The boxes cut to a window; one outside it has no area then."""
     low, high = np.array([x1, y1] * 2, np.float32), np.array([x2, y2] * 2, np.float32)
     return boxes.clip(low, high)  # type: ignore[return-value]  # numpy's stub forgets the type of the elements
+
+
+def _areas(boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+    areas: NDArray[np.floating] = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return areas
 
 
 def _shown(regions: Sequence[Float32]) -> Float32:
@@ -137,9 +140,9 @@ def mosaic(rng: np.random.Generator, four: list[Sample], size: int) -> Sample:
         offset = np.array([x1 - from_x, y1 - from_y] * 2, np.float32)
         # A box may reach beyond the part of its picture that is shown: clip to that part, not to the canvas.
         moved = sample.boxes + offset
-        whole = np.maximum((moved[:, 2] - moved[:, 0]) * (moved[:, 3] - moved[:, 1]), 1e-6)
+        whole = np.maximum(_areas(moved), 1e-6)
         moved = _cut(moved, x1, y1, x2, y2)
-        seen = (moved[:, 2] - moved[:, 0]) * (moved[:, 3] - moved[:, 1]) / whole
+        seen = _areas(moved) / whole
         boxes.append(moved[seen > 0.1])
         labels.append(sample.labels[seen > 0.1])
         ignored.append(_cut(sample.ignored + offset, x1, y1, x2, y2))
@@ -153,17 +156,17 @@ def tile(rng: np.random.Generator, sample: Sample, width: int, height: int, cell
     """
     full_h, full_w = sample.image.shape[:2]
     least = max(width / full_w, height / full_h)
-    sides = np.sqrt(np.prod(sample.boxes[:, 2:] - sample.boxes[:, :2], axis=1)) if len(sample.boxes) else np.array([100.0])
+    sides = np.sqrt(_areas(sample.boxes)) if len(sample.boxes) else np.array([100.0])
     scale = max(cell_px / max(float(np.median(sides)), 1.0), least * float(rng.uniform(1.0, 1.3)))
     room_x, room_y = full_w - width / scale, full_h - height / scale
-    area = np.maximum(np.prod(sample.boxes[:, 2:] - sample.boxes[:, :2], axis=1), 1e-6)
+    area = np.maximum(_areas(sample.boxes), 1e-6)
     for attempt in range(10):
         x, y = rng.uniform(0, max(room_x, 0)), rng.uniform(0, max(room_y, 0))
         boxes, ignored = (
             _cut((some - np.array([x, y, x, y], np.float32)) * np.float32(scale), 0, 0, width, height)
             for some in (sample.boxes, sample.ignored)
         )
-        share = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) / (area * scale**2)
+        share = _areas(boxes) / (area * scale**2)
         if ((share >= visible) | (share <= 0.02)).all() or attempt == 9:
             break
     keep = share >= 0.25
@@ -200,31 +203,30 @@ def random_window(rng: np.random.Generator, sample: Sample, least: float = 0.55,
     """
     height, width = sample.image.shape[:2]
     for _ in range(10):
-        w, h = int(width * rng.uniform(least, 1)), int(height * rng.uniform(least, 1))
-        x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
-        corner = np.array([x, y, x, y], np.float32)
-        boxes = sample.boxes - corner
-        clipped = _cut(boxes, 0, 0, w, h)
-        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        share = (clipped[:, 2] - clipped[:, 0]) * (clipped[:, 3] - clipped[:, 1]) / np.maximum(area, 1e-6)
+        window, share = _window(rng, sample, int(width * rng.uniform(least, 1)), int(height * rng.uniform(least, 1)))
         # Neither halves that nobody could name nor slivers that would be taught as background.
         if ((share >= visible) | (share <= 0)).all():
-            image = np.ascontiguousarray(sample.image[y : y + h, x : x + w])
-            return Sample(image, clipped[share > 0], sample.labels[share > 0], _shown([_cut(sample.ignored - corner, 0, 0, w, h)]))
+            keep = share > 0
+            return Sample(np.ascontiguousarray(window.image), window.boxes[keep], window.labels[keep], window.ignored)
     return sample
 
 
 def cut_square(rng: np.random.Generator, sample: Sample, size: int, visible: float = 0.1) -> Sample:
     """A random window of `size` px a side out of a larger field, at its own scale; cells with less than `visible` left are dropped."""
     height, width = sample.image.shape[:2]
-    w, h = min(width, size), min(height, size)
-    x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
-    corner = np.array([x, y, x, y], np.float32)
-    boxes = sample.boxes - corner
-    area = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1e-6)
-    boxes, ignored = (_cut(some, 0, 0, w, h) for some in (boxes, sample.ignored - corner))
-    keep = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / area > visible
-    return Sample(np.ascontiguousarray(sample.image[y : y + h, x : x + w]), boxes[keep], sample.labels[keep], _shown([ignored]))
+    window, share = _window(rng, sample, min(width, size), min(height, size))
+    keep = share > visible
+    return Sample(np.ascontiguousarray(window.image), window.boxes[keep], window.labels[keep], window.ignored)
+
+
+def _window(rng: np.random.Generator, sample: Sample, width: int, height: int) -> tuple[Sample, NDArray[np.floating]]:
+    """A random window, not copied yet, and the share of each cell that it shows."""
+    full_h, full_w = sample.image.shape[:2]
+    x, y = int(rng.integers(0, full_w - width + 1)), int(rng.integers(0, full_h - height + 1))
+    whole, ignored = (some - np.array([x, y, x, y], np.float32) for some in (sample.boxes, sample.ignored))
+    boxes, ignored = (_cut(some, 0, 0, width, height) for some in (whole, ignored))
+    window = Sample(sample.image[y : y + height, x : x + width], boxes, sample.labels, _shown([ignored]))
+    return window, _areas(boxes) / np.maximum(_areas(whole), 1e-6)
 
 
 def quarter_turn(sample: Sample, turns: int) -> Sample:

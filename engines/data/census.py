@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from engines.data.labels import CellLabel, Picture
+from engines.data.labels import Picture
 from engines.data.layout import film_name
 from engines.data.vocabulary import NOT_APPLICABLE
 from engines.taxonomy import UNKNOWN, Taxonomy
@@ -17,24 +17,27 @@ from engines.taxonomy import UNKNOWN, Taxonomy
 class Census:
     """Counts of one split or of several together.
 
-    labelled: pictures that a label file mentions; empty: those of them without a cell. ignored: regions to
-    ignore. classes: cells by label code, all codes.
-    attributes: by attribute key, cells by code, UNKNOWN and NOT_APPLICABLE included. patients: pictures by patient; unnamed: pictures
-    whose names give none. diagnoses: pictures by diagnosis. sources: "JSON", "TXT 12" and so on.
+    labelled: pictures that a label file mentions; empty: those of them without a cell. ignored: regions to ignore. classes: cells by
+    label code, all codes. attributes: by attribute key, cells by code, UNKNOWN and NOT_APPLICABLE included. patients: pictures by
+    patient; unnamed: pictures whose names give none. diagnoses: pictures by diagnosis. sources: "JSON", "TXT 12" and so on.
     """
 
     label: str
     taxonomy: Taxonomy
-    images: int = 0
-    labelled: int = 0
-    empty: int = 0
-    ignored: int = 0
-    classes: tuple[int, ...] = ()
-    attributes: dict[str, Counter[int]] = field(default_factory=dict)
-    patients: Counter[str] = field(default_factory=Counter)
-    unnamed: int = 0
-    diagnoses: Counter[str] = field(default_factory=Counter)
-    sources: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...]
+    labelled: int
+    empty: int
+    ignored: int
+    classes: tuple[int, ...]
+    attributes: dict[str, Counter[int]]
+    patients: Counter[str]
+    unnamed: int
+    diagnoses: Counter[str]
+    sources: tuple[str, ...]
+
+    @property
+    def images(self) -> int:
+        return len(self.pictures)
 
     @property
     def cells(self) -> int:
@@ -67,58 +70,33 @@ class Census:
         }
 
 
-def count(label: str, pictures: Iterable[Picture], taxonomy: Taxonomy, sources: Sequence[str] = ()) -> Census:
+def count(label: str, pictures: Iterable[Picture], taxonomy: Taxonomy, sources: Iterable[str] = ()) -> Census:
     """The census of some pictures with their labels."""
-    classes = [0] * len(taxonomy.classes)
-    attributes: dict[str, Counter[int]] = {a.key: Counter() for a in taxonomy.attributes}
-    patients: Counter[str] = Counter()
-    diagnoses: Counter[str] = Counter()
-    images = labelled = empty = ignored = unnamed = 0
-    for picture in pictures:
-        images += 1
-        labelled += picture.labels is not None
-        ignored += len(picture.ignored)
-        empty += picture.labels is not None and not picture.cells
-        name = film_name(picture.path.name)
-        if name is None:
-            unnamed += 1
-        else:
-            patients[name.patient] += 1
-            diagnoses[name.diagnosis] += 1
-        for cell in picture.cells:
-            classes[cell.code] += 1
-            for attribute, code in zip(taxonomy.attributes, cell.attributes, strict=True):
-                attributes[attribute.key][code] += 1
+    pictures = tuple(pictures)
+    labelled = [picture for picture in pictures if picture.labels is not None]
+    cells = [cell for picture in pictures for cell in picture.cells]
+    classes = Counter(cell.code for cell in cells)
+    names = [film_name(picture.path.name) for picture in pictures]
     return Census(
-        label, taxonomy, images, labelled, empty, ignored, tuple(classes), attributes, patients, unnamed, diagnoses, tuple(sources)
+        label,
+        taxonomy,
+        pictures,
+        labelled=len(labelled),
+        empty=sum(not picture.cells for picture in labelled),
+        ignored=sum(len(picture.ignored) for picture in pictures),
+        classes=tuple(classes[code] for code in range(len(taxonomy.classes))),
+        attributes={a.key: Counter(cell.attributes[n] for cell in cells) for n, a in enumerate(taxonomy.attributes)},
+        patients=Counter(name.patient for name in names if name),
+        unnamed=names.count(None),
+        diagnoses=Counter(name.diagnosis for name in names if name),
+        sources=tuple(sources),
     )
 
 
 def together(label: str, parts: Sequence[Census], taxonomy: Taxonomy) -> Census:
     """The sum of several."""
-    return Census(
-        label,
-        taxonomy,
-        sum(p.images for p in parts),
-        sum(p.labelled for p in parts),
-        sum(p.empty for p in parts),
-        sum(p.ignored for p in parts),
-        tuple(sum(p.classes[code] for p in parts) for code in range(len(taxonomy.classes))),
-        {a.key: sum((p.attributes[a.key] for p in parts), Counter()) for a in taxonomy.attributes},
-        sum((p.patients for p in parts), Counter()),
-        sum(p.unnamed for p in parts),
-        sum((p.diagnoses for p in parts), Counter()),
-        tuple(dict.fromkeys(s for p in parts for s in p.sources)),
-    )
-
-
-def sources_of(json_cells: bool, txt_cells: Iterable[CellLabel] | None) -> tuple[str, ...]:
-    """Names of the label sources of a split: "JSON", "TXT 12"; several where lines differ in columns."""
-    found = ["JSON"] if json_cells else []
-    if txt_cells is not None:
-        columns = sorted({cell.columns for cell in txt_cells})
-        found += [f"TXT {n}" for n in columns] or ["TXT"]
-    return tuple(found)
+    pictures = (picture for part in parts for picture in part.pictures)
+    return count(label, pictures, taxonomy, dict.fromkeys(source for part in parts for source in part.sources))
 
 
 def in_order(name: str) -> tuple[int, int, str]:

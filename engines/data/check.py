@@ -18,7 +18,6 @@ from engines.data.faults import Fault, Kind, Level, Place
 from engines.data.layout import FLAT, Split, Subset, film_name, find_subsets
 from engines.data.look_alikes import look_alikes
 from engines.data.origin import source_name
-from engines.data.picture_check import picture_findings
 from engines.data.pictures import Decoded, decode
 from engines.data.reading import read_labels
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
@@ -88,8 +87,7 @@ def check(root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | 
     censuses = []
     numbers: list[tuple[str, ClassNumbers]] = []
     for split in splits:
-        findings += picture_findings(split, decoded)
-        read = read_labels(split, taxonomy, findings.append, lambda path: decoded[path].size_hw, both=True)
+        read = read_labels(split, taxonomy, findings.append, decoded, both=True)
         censuses.append(count(split.label, read.pictures, taxonomy, read.sources))
         numbers += [(split.label, read.numbers)] if read.numbers and read.numbers.files else []
     for subset in subsets:

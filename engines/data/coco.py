@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -13,7 +13,7 @@ from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.json_text import Entry, JsonText, walk
 from engines.data.labels import CellLabel, IgnoredRegion, Picture, PictureLabels, sound_box
 from engines.data.masks import segmentation_box
-from engines.data.vocabulary import attribute_codes, class_code, json_code, json_key, json_values, nearest_class
+from engines.data.vocabulary import attribute_codes, class_code, json_code, json_values, nearest_class
 from engines.taxonomy import Taxonomy
 
 _LISTS = ("images", "annotations", "categories")
@@ -23,38 +23,34 @@ _ANNOTATION_KEYS = {"id", "image_id", "category_id", "category_name", "bbox"}
 
 @dataclass(frozen=True, eq=False)
 class CocoLabels:
-    """A JSON file as labels. pictures: by file name as it stands there. extra: what is at the top besides the three lists.
-
-    readable: False where the file as a whole was not understood.
-    """
+    """A JSON file as labels. pictures: by file name as it stands there. extra: what is at the top besides the three lists."""
 
     pictures: dict[str, PictureLabels]
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    readable: bool = True
+    extra: Mapping[str, Any]
 
 
-def read_coco(file: Path, taxonomy: Taxonomy, report: Report) -> CocoLabels:
+def read_coco(file: Path, taxonomy: Taxonomy, report: Report) -> CocoLabels | None:
     """The labels of a JSON file; what cannot be understood goes to `report` with line and column and is left out.
 
-    Where the file as a whole cannot be understood, the result is empty.
+    None where the file as a whole cannot be understood.
     """
     try:
         text = JsonText(file, file.read_bytes().decode("utf-8-sig"))
         lists, extra = walk(text, _LISTS)
     except json.JSONDecodeError as error:
-        report(Fault(Kind.MALFORMED_JSON, Place(file, error.lineno, error.colno), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}"))
-        return CocoLabels({}, readable=False)
+        words = f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        fault = Fault(Kind.MALFORMED_JSON, Place(file, error.lineno, error.colno), words)
     except UnicodeDecodeError as error:
-        report(Fault(Kind.MALFORMED_JSON, Place(file), f"not UTF-8 at byte {error.start}; write the file again as UTF-8"))
-        return CocoLabels({}, readable=False)
+        fault = Fault(Kind.MALFORMED_JSON, Place(file), f"not UTF-8 at byte {error.start}; write the file again as UTF-8")
     except (OSError, RecursionError) as error:
-        report(Fault(Kind.MALFORMED_JSON, Place(file), f"cannot be read: {error}"))
-        return CocoLabels({}, readable=False)
-    absent = [key for key in ("images", "annotations") if key not in lists]
-    if absent:
-        report(Fault(Kind.NOT_COCO, Place(file), f"not a COCO detection file: no list {' and no list '.join(absent)}"))
-        return CocoLabels({}, readable=False)
-    return _Reading(text, taxonomy, report).labels(lists, extra)
+        fault = Fault(Kind.MALFORMED_JSON, Place(file), f"cannot be read: {error}")
+    else:
+        absent = [key for key in ("images", "annotations") if key not in lists]
+        if not absent:
+            return _Reading(text, taxonomy, report).labels(lists, extra)
+        fault = Fault(Kind.NOT_COCO, Place(file), f"not a COCO detection file: no list {' and no list '.join(absent)}")
+    report(fault)
+    return None
 
 
 @dataclass(frozen=True)
@@ -152,7 +148,7 @@ class _Reading:
                 name = value["file_name"]
                 if not isinstance(name, str) or not name:
                     raise TypeError(f"file_name is {name!r}; text is needed")
-                image = _Listed(_key(value["id"], "id"), picture_name(name), value, offset, _size_hw(value))
+                image = _Listed(_key(value["id"], "id"), PureWindowsPath(name).name, value, offset, _size_hw(value))
             except KeyError as error:
                 self.report(Kind.NOT_COCO, offset, f"an image needs id and file_name; here is no {error.args[0]}")
             except (TypeError, ValueError) as error:
@@ -172,10 +168,7 @@ class _Reading:
         Files were joined where ids start again among images and annotations alike, and each annotation finds its image within its part.
         """
         by_id: dict[int | str, _Listed] = {}
-        doubles = []
-        for image in listed:
-            if by_id.setdefault(image.key, image) is not image:
-                doubles.append(image)
+        doubles = [image for image in listed if by_id.setdefault(image.key, image) is not image]
         if not doubles:
             return [by_id], []
         ids, owners = ([entry.get(key) if isinstance(entry, dict) else None for entry, _ in annotations] for key in ("id", "image_id"))
@@ -191,10 +184,9 @@ class _Reading:
                     self.report(Kind.FILES_JOINED, second.offset, words)
                     return parts, part_of
         for image in doubles:
-            message = (
-                f"image id {image.key} is given to {image.name} and to {by_id[image.key].name}; whose the annotations are is not known"
-            )
-            self.report(Kind.IMAGE_ID_TWICE, image.offset, message)
+            both = f"{image.name} and to {by_id[image.key].name}"
+            words = f"image id {image.key} is given to {both}; whose the annotations are is not known"
+            self.report(Kind.IMAGE_ID_TWICE, image.offset, words)
         return [by_id], []
 
     def _image_of(self, value: Any, offset: int, images: Mapping[int | str, _Listed]) -> _Listed | None:
@@ -218,28 +210,22 @@ class _Reading:
             return None
         if len(box) != 4:
             self.report(Kind.BOX_IMPOSSIBLE, offset, f"{who}: the box has {len(box)} numbers; it needs x, y, width, height")
-        if value.get("iscrowd") in (1, True, "1"):
-            return self._region(value, box, place, who)
-        code = self._class(value, offset, who)
-        if code is None or len(box) != 4 or not sound_box(box, place, who, self._report):
+        crowd = value.get("iscrowd") in (1, True, "1")
+        code = self._code(value.get("category_name") or self._named_by_id(value)) if crowd else self._class(value, offset, who)
+        if (code is None and not crowd) or len(box) != 4 or not sound_box(box, place, who, self._report):
             return None
+        xywh_px = (box[0], box[1], box[2], box[3])
+        extra = {k: v for k, v in value.items() if k not in _ANNOTATION_KEYS}
+        if crowd or code is None:
+            named = {} if code is None else {"category_id": code, "category_name": self.taxonomy.classes[code]}
+            return IgnoredRegion(place, xywh_px, extra | named)
         self.boxed_outlines += [] if value.get("bbox") else [offset]
         raw, read = json_values(value, self.taxonomy)
         found = attribute_codes(raw, self.taxonomy, lone_two_is_odd=True)
         for kind, messages in ((Kind.UNKNOWN_VALUE, found.wrong), (Kind.ODD_VALUE, found.odd)):
             for message in messages:
                 self.report(kind, offset, f"{who}: {message}")
-        extra = {k: v for k, v in value.items() if k not in _ANNOTATION_KEYS and k not in read}
-        return CellLabel(place, code, (box[0], box[1], box[2], box[3]), tuple(found.codes), 0, extra)
-
-    def _region(self, value: dict[str, Any], box: tuple[float, ...], place: Place, who: str) -> IgnoredRegion | None:
-        if len(box) != 4 or not sound_box(box, place, who, self._report):
-            return None
-        extra = {k: v for k, v in value.items() if k not in _ANNOTATION_KEYS}
-        code = self._code(value.get("category_name") or self._named_by_id(value))
-        if code is not None:
-            extra |= {"category_id": code, "category_name": self.taxonomy.classes[code]}
-        return IgnoredRegion(place, (box[0], box[1], box[2], box[3]), extra)
+        return CellLabel(place, code, xywh_px, tuple(found.codes), 0, {k: v for k, v in extra.items() if k not in read})
 
     def _class(self, value: dict[str, Any], offset: int, who: str) -> int | None:
         """The class by name; by the category's id where the annotation bears no name."""
@@ -247,12 +233,8 @@ class _Reading:
         name = value.get("category_name") or by_id
         code = self._code(name)
         if code is None:
-            words = (
-                f"unknown class '{name}'{nearest_class(name, self.taxonomy)}"
-                if name
-                else "neither category_name nor a known category_id"
-            )
-            self.report(Kind.UNKNOWN_CLASS, offset, f"{who}: {words}")
+            unknown = f"unknown class '{name}'{nearest_class(name, self.taxonomy)}"
+            self.report(Kind.UNKNOWN_CLASS, offset, f"{who}: {unknown if name else 'neither category_name nor a known category_id'}")
         elif by_id is not None and self._code(by_id) != code:
             message = f"{who}: category_name is '{name}', category_id {value['category_id']} is '{by_id}'; the name is taken"
             self.report(Kind.CLASS_DISAGREES, offset, message)
@@ -309,13 +291,8 @@ def _cut(ids: Sequence[Any], falls: bool, again: bool = True) -> list[int]:
     return parts
 
 
-def picture_name(file_name: str) -> str:
-    """The last part of a `file_name`, which may bear folders and either kind of slash."""
-    return PureWindowsPath(file_name).name
-
-
-def write_coco(file: Path, pictures: Iterable[Picture], taxonomy: Taxonomy, extra: Mapping[str, Any] | None = None) -> None:
-    """Write the labelled among `pictures` as the published JSON does, but one annotation a line.
+def write_json(root: Path, split: str, pictures: Iterable[Picture], taxonomy: Taxonomy, extra: Mapping[str, Any] | None = None) -> None:
+    """Write the labelled among `pictures` to `json_labels/{split}.json` as the published JSON does, but one annotation a line.
 
     Category ids are the taxonomy's codes, the others count from 1. Keys that the source had besides (of the file, the pictures, the
     annotations) are kept. Regions to ignore are written as `iscrowd` 1, of class None where they had no class.
@@ -337,7 +314,7 @@ def write_coco(file: Path, pictures: Iterable[Picture], taxonomy: Taxonomy, extr
                 "bbox": list(cell.xywh_px),
                 "area": round(cell.xywh_px[2] * cell.xywh_px[3], 2),
                 "iscrowd": 0,
-                **{json_key(a): json_code(code) for a, code in zip(taxonomy.attributes, cell.attributes, strict=True)},
+                **{(*a.json, a.key)[0]: json_code(code) for a, code in zip(taxonomy.attributes, cell.attributes, strict=True)},
             }
             annotations.append({**annotation, **cell.extra})
         for region in picture.ignored:
@@ -349,5 +326,6 @@ def write_coco(file: Path, pictures: Iterable[Picture], taxonomy: Taxonomy, extr
     for key, values in (("images", images), ("annotations", annotations), ("categories", categories)):
         lines = ",\n".join(json.dumps(value) for value in values)
         parts.append(f"{json.dumps(key)}: [\n{lines}\n]" if lines else f"{json.dumps(key)}: []")
+    file = root / "json_labels" / f"{split}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")

@@ -41,12 +41,8 @@ def box_convention(pictures: Sequence[Picture], by_json: bool, report: Report) -
     TXT has centre and size as shares. Another convention is named where the format's own fails on many boxes, or puts the middle of two
     on the left or upper edge, and the other one explains (nearly) all. Of several, the one whose boxes fill the picture is named.
     """
-    cells = [
-        (cell, picture.size_hw)
-        for picture in pictures
-        for cell in picture.cells
-        if picture.size_hw != UNSIZED and min(cell.xywh_px[2:]) > 0
-    ]
+    sized = [picture for picture in pictures if picture.size_hw != UNSIZED]
+    cells = [(cell, picture.size_hw) for picture in sized for cell in picture.cells if min(cell.xywh_px[2:]) > 0]
     if not cells:
         return False
     sides = np.array([(w, h, w, h) for _, (h, w) in cells], np.float64)
@@ -72,11 +68,8 @@ def box_convention(pictures: Sequence[Picture], by_json: bool, report: Report) -
         return False
     first = cells[int(np.flatnonzero(wrong)[0])][0]
     usual = "left, top, width, height in px" if by_json else "centre x, centre y, width, height in shares of the picture"
-    words = (
-        f"{int(wrong.sum())} of {len(cells)} boxes make no sense as {usual}; they look like {convention}. "
-        "Convert them, or export them anew"
-    )
-    report(Fault(Kind.BOX_CONVENTION, first.place, words))
+    words = f"{int(wrong.sum())} of {len(cells)} boxes make no sense as {usual}; they look like {convention}"
+    report(Fault(Kind.BOX_CONVENTION, first.place, f"{words}. Convert them, or export them anew"))
     return True
 
 
@@ -92,13 +85,11 @@ def _sound(shares: _Boxes, order: int) -> tuple[NDArray[np.bool_], float]:
 def class_order(pictures: Sequence[Picture], taxonomy: Taxonomy, report: Report) -> bool:
     """Whether class numbers of TXT belong to another order, by the attributes: they apply to all types but not to artefacts."""
     cells = [cell for picture in pictures for cell in picture.cells if cell.columns > 5]
-    if taxonomy.artefact not in taxonomy.classes:
-        return False
-    bare: Counter[int] = Counter(cell.code for cell in cells if _bare(cell))
     every: Counter[int] = Counter(cell.code for cell in cells)
-    none = taxonomy.classes.index(taxonomy.artefact)
-    if not bare:
+    bare: Counter[int] = Counter(cell.code for cell in cells if _bare(cell))
+    if taxonomy.artefact not in taxonomy.classes or not bare:
         return False
+    none = taxonomy.classes.index(taxonomy.artefact)
     code, number = bare.most_common(1)[0]
     artefacts_described = every[none] - bare[none]
     if code == none or number < 3 or number < _FEW * every[code] or bare[none] > (1 - _FEW) * every[none]:
@@ -134,10 +125,7 @@ def renumbered(first: Sequence[Picture], second: Sequence[Picture], taxonomy: Ta
     if len(moved) < 2 or agree < _FEW * pairs.total() or sum(meant[code][0] for code in moved) < _MOST * agree:
         return {}
     place = next(cell.place for picture in second for cell in picture.cells if cell.code in moved)
-    words = ", ".join(f"{code} is {taxonomy.classes[to]}" for code, to in sorted(moved.items()))
-    report(
-        Fault(
-            Kind.CLASS_NUMBERS, place, f"the class numbers of TXT are of another order than the JSON's names: {words}; write them anew"
-        )
-    )
+    changed = ", ".join(f"{code} is {taxonomy.classes[to]}" for code, to in sorted(moved.items()))
+    words = f"the class numbers of TXT are of another order than the JSON's names: {changed}; write them anew"
+    report(Fault(Kind.CLASS_NUMBERS, place, words))
     return {code: to for code, (_, to) in meant.items()}

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from engines.data.coco import write_json
 from engines.data.faults import Fault, Kind, Level
 from engines.data.layout import FLAT, Split, find_subsets
 from engines.data.leukemiaattri import admit
 from engines.data.reading import SplitLabels
 from engines.data.vocabulary import NOT_APPLICABLE
-from engines.data.writing import Bring, bring, write_json, write_txt
+from engines.data.writing import Bring, bring_all, write_txt
 from engines.errors import DataError
 from engines.files import atomic_folder
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy, TxtLayout
@@ -74,8 +75,7 @@ def export(
     if any(split.name == FLAT for split in splits):
         raise DataError(f"{root}: is not divided into splits; attridet data split writes both formats")
     read, faults = admit(splits, root, taxonomy)
-    total = sum(len(one.pictures) for one in read)
-    linked = copied = done = 0
+    jobs: list[tuple[Path, Path]] = []
     rows = []
     with atomic_folder(out) as folder:
         for one in read:
@@ -85,15 +85,11 @@ def export(
                     write_json(where, one.split.name, one.pictures, taxonomy, one.extra)
                 else:
                     write_txt(where, one.split.name, one.pictures, taxonomy, to.layout(taxonomy))
-            for picture in one.pictures:
-                if how is not Bring.NONE:
-                    by_link = bring(picture.path, where / "Images" / one.split.name / picture.path.name, how)
-                    linked, copied = linked + by_link, copied + (not by_link)
-                done += 1
-                if progress is not None:
-                    progress(done, total)
+            jobs += [(picture.path, where / "Images" / one.split.name / picture.path.name) for picture in one.pictures]
             labelled = sum(picture.labels is not None for picture in one.pictures)
             rows.append((one.split.label, len(one.pictures), labelled, sum(len(p.cells) for p in one.pictures)))
+        linked = bring_all(jobs, how, progress)
+    copied = 0 if how is Bring.NONE else len(jobs) - linked
     return Exported(out, tuple(rows), (*left_out(faults), *losses(read, to, taxonomy)), linked, copied)
 
 

@@ -18,8 +18,18 @@ UNSIZED = (1, 1)
 """Size of a picture that cannot be read: boxes from TXT then stay shares, and nothing is said about their place."""
 
 
+class _Boxed:
+    xywh_px: tuple[float, float, float, float]
+
+    @property
+    def xyxy_px(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        x, y, w, h = self.xywh_px
+        return x, y, x + w, y + h
+
+
 @dataclass(frozen=True, eq=False)
-class CellLabel:
+class CellLabel(_Boxed):
     """One labelled object.
 
     xywh_px: left, top, width, height, double precision. attributes: one code each, UNKNOWN or NOT_APPLICABLE where nothing is said.
@@ -35,14 +45,9 @@ class CellLabel:
     extra: Mapping[str, Any] = field(default_factory=dict)
     doubtful: bool = False
 
-    @property
-    def xyxy_px(self) -> tuple[float, float, float, float]:
-        x, y, w, h = self.xywh_px
-        return x, y, x + w, y + h
-
 
 @dataclass(frozen=True, eq=False)
-class IgnoredRegion:
+class IgnoredRegion(_Boxed):
     """Ground in which nothing is learnt or scored: a clump (`iscrowd`), ground that nobody labelled.
 
     xywh_px: its bounding box: left, top, width, height. extra: what else the JSON says of it, its outline and category among it.
@@ -51,11 +56,6 @@ class IgnoredRegion:
     place: Place
     xywh_px: tuple[float, float, float, float]
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def xyxy_px(self) -> tuple[float, float, float, float]:
-        x, y, w, h = self.xywh_px
-        return x, y, x + w, y + h
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,6 @@ FLAT = "."
 UNLABELLED = "_unlabelled"
 """Ends the name of a split that holds the pictures of a side that bear no label."""
 
-_IMAGE_FOLDERS = ("images",)
 _JSON_FOLDERS = (("json_labels",), ("json_labels", "wbc_detection"), ("wbc_detection",), ("annotations",))
 _TXT_FOLDERS = (("txt_labels", "attridet"), ("txt_labels",), ("labels",))
 _DEPTH = 3
@@ -81,13 +80,11 @@ class Split:
 
     def pictures(self) -> list[Path]:
         """Its pictures, sorted by name."""
-        if self.images is None:
-            return []
-        return [p for p in visible_files(self.images) if p.suffix.lower() in IMAGE_SUFFIXES]
+        return files_of_kind(self.images, IMAGE_SUFFIXES) if self.images else []
 
     def label_files(self) -> list[Path]:
         """TXT files of its label folder, sorted by name."""
-        return [p for p in visible_files(self.txt) if p.suffix.lower() == ".txt"] if self.txt else []
+        return files_of_kind(self.txt, {".txt"}) if self.txt else []
 
 
 @dataclass(frozen=True)
@@ -121,14 +118,14 @@ def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
 
 def find_splits(root: Path, name: str) -> list[Split]:
     """The split `name` of every subset that has pictures for it; DataError names the splits that there are."""
-    subsets = find_subsets(root)
-    if not any(split.name == name for subset in subsets for split in subset.splits):
+    splits = [split for subset in find_subsets(root) for split in subset.splits]
+    if not any(split.name == name for split in splits):
         name = _SYNONYMS.get(name.casefold(), name)
-    found = [split for subset in subsets for split in subset.splits if split.name == name and split.images is not None]
+    found = [split for split in splits if split.name == name and split.images is not None]
     if not found:
-        if any(split.name == FLAT for subset in subsets for split in subset.splits):
+        if any(split.name == FLAT for split in splits):
             raise DataError(f"{root}: is not divided into splits; attridet data split {root} --out NEW makes train and val of it")
-        present = sorted({split.name for subset in subsets for split in subset.splits if split.images is not None})
+        present = sorted({split.name for split in splits if split.images is not None})
         hint = f"splits there: {', '.join(present)}" if present else "the layout is Images/<split>/<picture>"
         raise DataError(f"{root}: no Images/{name}; {hint}")
     return found
@@ -139,23 +136,31 @@ def visible_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not is_hidden(p) and p.is_file())
 
 
+def files_of_kind(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Visible files of a folder with one of `suffixes` in any case, sorted by name."""
+    return [p for p in visible_files(folder) if p.suffix.lower() in suffixes]
+
+
+def _json_files(folder: Path) -> list[Path]:
+    """JSON files that may hold labels; notes.json of Label Studio only names the classes."""
+    return [p for p in files_of_kind(folder, {".json"}) if p.name.casefold() != "notes.json"]
+
+
 def _subsets_under(folder: Path, root: Path, flat: bool, depth: int) -> Iterable[Subset]:
     subset = _published(folder, root) or _by_split(folder, root)
     if subset is not None:
         yield subset
-        return
-    if flat and _has(folder, IMAGE_SUFFIXES):
+    elif flat and files_of_kind(folder, IMAGE_SUFFIXES):
         name = _name(folder, root)
         yield Subset(name, folder, (Split(name, folder, FLAT, images=folder),))
-        return
-    if depth:
+    elif depth:
         for child in _folders(folder):
             yield from _subsets_under(child, root, flat, depth - 1)
 
 
 def _published(folder: Path, root: Path) -> Subset | None:
     """What `folder` holds if it has a folder Images with splits in it, or one without but labels beside it."""
-    parents = _spelled(folder, _IMAGE_FOLDERS)
+    parents = _spelled(folder, ("images",))
     if not parents:
         return None
     images = {p.name: p for parent in parents for p in _folders(parent)}
@@ -172,9 +177,9 @@ def _published(folder: Path, root: Path) -> Subset | None:
 
 def _flat(folder: Path, images: Path, name: str) -> Subset | None:
     """Pictures in `images` and labels in `labels` or one JSON, not divided into splits, as Label Studio writes."""
-    txt = next((place for place in _spelled(folder, ("labels",)) if _has(place, {".txt"})), None)
-    files = [p for p in visible_files(folder) if p.suffix.lower() == ".json" and p.name.casefold() != "notes.json"]
-    if not _has(images, IMAGE_SUFFIXES) or not (txt or len(files) == 1):
+    txt = next((place for place in _spelled(folder, ("labels",)) if files_of_kind(place, {".txt"})), None)
+    files = _json_files(folder)
+    if not files_of_kind(images, IMAGE_SUFFIXES) or not (txt or len(files) == 1):
         return None
     return Subset(name, folder, (Split(name, folder, FLAT, images, files[0] if len(files) == 1 else None, txt),))
 
@@ -186,10 +191,10 @@ def _by_split(folder: Path, root: Path) -> Subset | None:
     children = {p.name: p for p in _folders(folder) if p.name.casefold() in _SPLITS}
     for child in children.values():
         images, labels = (next(iter(_spelled(child, (kind,))), child) for kind in ("images", "labels"))
-        if _has(images, IMAGE_SUFFIXES):
-            files = [p for p in visible_files(child) if p.suffix.lower() == ".json" and p.name.casefold() != "notes.json"]
+        if files_of_kind(images, IMAGE_SUFFIXES):
+            files = _json_files(child)
             file = next((p for p in files if "annotations" in p.name.casefold() or len(files) == 1), None)
-            txt = labels if _has(labels, {".txt"}) else None
+            txt = labels if files_of_kind(labels, {".txt"}) else None
             splits.append(Split(name, folder, _split_name(child.name, children), images, file, txt))
     return Subset(name, folder, tuple(sorted(splits, key=lambda split: split.name))) if splits else None
 
@@ -211,14 +216,14 @@ def _label_files(folder: Path, spelled: Mapping[str, str]) -> tuple[dict[str, Pa
 
     for place in _JSON_FOLDERS:
         for parent in _spelled(folder, place):
-            for file in (p for p in visible_files(parent) if p.suffix.lower() == ".json"):
+            for file in files_of_kind(parent, {".json"}):
                 json_files.setdefault(split_of(file.stem.removeprefix("instances_")), file)
     for place in _TXT_FOLDERS:
         for parent in _spelled(folder, place):
             for child in _folders(parent):
                 # txt_labels may hold other networks' labels: txt_labels/<network>/<split>
                 for candidate in (child, *(_folders(child) if place == ("txt_labels",) else ())):
-                    if _has(candidate, {".txt"}):
+                    if files_of_kind(candidate, {".txt"}):
                         txt_folders.setdefault(split_of(candidate.name), candidate)
     return json_files, txt_folders
 
@@ -233,10 +238,6 @@ def _spelled(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 def _folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not is_hidden(p) and p.is_dir())
-
-
-def _has(folder: Path, suffixes: Collection[str]) -> bool:
-    return any(p.suffix.lower() in suffixes for p in visible_files(folder))
 
 
 def _name(folder: Path, root: Path) -> str:

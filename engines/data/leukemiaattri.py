@@ -17,7 +17,6 @@ import numpy as np
 from engines.data.faults import Fault, Kind, Level, refuse
 from engines.data.labels import Picture
 from engines.data.layout import FLAT, IMAGE_SUFFIXES, Split, find_splits
-from engines.data.picture_check import picture_findings
 from engines.data.pictures import image_size_hw, look
 from engines.data.reading import SplitLabels, read_labels
 from engines.detections import Float32, Image, Int64
@@ -131,9 +130,7 @@ def admit(splits: Iterable[Split], root: Path, taxonomy: Taxonomy) -> tuple[list
     read: list[SplitLabels] = []
     for split in splits:
         if split.images is not None:
-            looked = {path: look(path) for path in split.pictures()}
-            faults += picture_findings(split, looked)
-            read.append(read_labels(split, taxonomy, faults.append, lambda path, looked=looked: looked[path].size_hw))  # type: ignore[misc]
+            read.append(read_labels(split, taxonomy, faults.append, {path: look(path) for path in split.pictures()}))
     faults = list(dict.fromkeys(faults))  # lists of class names are read anew for each split
     refuse(faults, root)
     return read, faults

@@ -85,7 +85,7 @@ def _read_thumbnail(path: Path) -> Thumbnail:
         return np.zeros((SIDE, SIDE), np.uint8)  # blank: it resembles nothing
 
 
-def field_units(paths: Sequence[Path], by_patient: bool = True, threads: int = 2) -> list[str]:
+def field_units(paths: Sequence[Path], by_patient: bool = True) -> list[str]:
     """For each picture what stays together: its patient by its name, else a name that all copies of one field share ("file:...").
 
     Copies are those of one source name and look-alikes; one of a picture whose name gives a patient belongs to that patient. Pictures
@@ -94,25 +94,17 @@ def field_units(paths: Sequence[Path], by_patient: bool = True, threads: int = 2
     patients = [patient_of(path.name) if by_patient else None for path in paths]
     if None not in patients:
         return [patient or "" for patient in patients]
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(2) as pool:
         pairs = list(look_alikes(list(pool.map(_read_thumbnail, paths))))
-    groups = list(range(len(paths)))
-
-    def group_of(position: int) -> int:
-        while groups[position] != position:
-            position = groups[position] = groups[groups[position]]
-        return position
-
     first: dict[str, int] = {}
     for position, path in enumerate(paths):
         pairs.append((first.setdefault(PurePath(source_name(path.name)).stem.casefold(), position), position))
+    groups = np.arange(len(paths))
     for one, other in pairs:
-        low, high = sorted((group_of(one), group_of(other)))
-        groups[high] = low
+        low, high = sorted((groups[one], groups[other]))
+        groups[groups == high] = low
     known: dict[int, list[str]] = defaultdict(list)
-    for position, patient in enumerate(patients):
-        known[group_of(position)] += [patient] if patient else []
-    return [
-        patient or next(iter(known[group_of(position)]), f"file:{paths[group_of(position)]}")
-        for position, patient in enumerate(patients)
-    ]
+    owners = list(zip(groups.tolist(), patients, strict=True))
+    for group, patient in owners:
+        known[group] += [patient] if patient else []
+    return [patient or next(iter(known[group]), f"file:{paths[group]}") for group, patient in owners]

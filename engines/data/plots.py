@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ def _classes(axes: Axes, by_side: dict[str, Census], taxonomy: Taxonomy) -> None
     order = sorted(range(len(sums)), key=lambda code: (taxonomy.is_artefact(code), -sums[code], code))
     names = [taxonomy.classes[code] for code in order]
     left = [0] * len(order)
-    for (side, census), colour in zip(by_side.items(), _cycle(SPLIT_COLOURS), strict=False):
+    for (side, census), colour in zip(by_side.items(), cycle(SPLIT_COLOURS), strict=False):
         widths = [census.classes[code] for code in order]
         bars = _stack(axes, names, widths, left, colour, 0.68, f"{side}, {_n(census.cells)} cells")
         for bar, code in zip(bars, order, strict=True):
@@ -93,14 +94,10 @@ def _classes(axes: Axes, by_side: dict[str, Census], taxonomy: Taxonomy) -> None
         words = f"{_n(sums[code])}  {100 * sums[code] / cells:.1f} %" if sums[code] else "none"
         axes.text(sums[code] + most * 0.015, row, words, va="center", fontsize=9, color=INK if sums[code] else FAINT)
     _plain(axes, "Cells of each class")
-    axes.set_xlim(0, most * 1.22)
-    axes.invert_yaxis()
+    _numbered(axes, most * 1.22)
     for label, code in zip(axes.get_yticklabels(), order, strict=True):
         label.set_fontweight("bold" if taxonomy.is_blast(code) else "normal")
         label.set_color(FAINT if taxonomy.is_artefact(code) else INK)
-    axes.xaxis.grid(True, color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.xaxis.set_major_formatter(lambda value, _: _n(round(value)))
     if len(by_side) > 1:
         axes.legend(
             loc="lower right", bbox_to_anchor=(1.0, 0.995), ncols=3, frameon=False, fontsize=9.5, labelcolor=INK, handlelength=1.2,
@@ -116,8 +113,8 @@ def _attributes(axes: Axes, total: Census, taxonomy: Taxonomy) -> None:
         counts = total.attributes[attribute.key]
         applies = sum(counts.values()) - counts[NOT_APPLICABLE]
         left, unsaid = 0.0, []
-        colours = VALUE_COLOURS.get(len(attribute.values)) or tuple(_cycle(VALUE_COLOURS[3])[: len(attribute.values)])
-        parts = [(word, counts[code], colour) for code, (word, colour) in enumerate(zip(attribute.values, colours, strict=True))]
+        colours = cycle(VALUE_COLOURS.get(len(attribute.values), VALUE_COLOURS[3]))
+        parts = [(word, counts[code], colour) for code, (word, colour) in enumerate(zip(attribute.values, colours, strict=False))]
         for word, n, colour in (*parts, ("not stated", counts[UNKNOWN], NOT_STATED)):
             share = n / applies if applies else 0.0
             _stack(axes, [row], [share], [left], colour, 0.46)
@@ -165,7 +162,7 @@ def _stack(
 def _subsets(axes: Axes, splits: Sequence[Census], subsets: Sequence[str], sides: Sequence[str]) -> None:
     """Cells of each subset, stacked by split."""
     left = [0] * len(subsets)
-    for side, colour in zip(sides, _cycle(SPLIT_COLOURS), strict=False):
+    for side, colour in zip(sides, cycle(SPLIT_COLOURS), strict=False):
         widths = [sum(c.cells for c in splits if subset_name(c) == subset and split_name(c) == side) for subset in subsets]
         _stack(axes, list(subsets), widths, left, colour, 0.66)
         left = [a + b for a, b in zip(left, widths, strict=True)]
@@ -173,7 +170,12 @@ def _subsets(axes: Axes, splits: Sequence[Census], subsets: Sequence[str], sides
     for row, (cells, pictures) in enumerate(zip(left, images, strict=True)):
         axes.text(cells + max(left) * 0.006, row, f"{_n(cells)} cells, {_n(pictures)} pictures", va="center", fontsize=9, color=INK)
     _plain(axes, "Cells of each subset")
-    axes.set_xlim(0, max(left) * 1.15)
+    _numbered(axes, max(left) * 1.15)
+
+
+def _numbered(axes: Axes, most: float) -> None:
+    """Bars from top to bottom over a grid of numbers of cells, 0 to `most`."""
+    axes.set_xlim(0, most)
     axes.invert_yaxis()
     axes.xaxis.grid(True, color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -186,10 +188,6 @@ def _plain(axes: Axes, title: str) -> None:
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0, labelsize=9.5, colors=INK)
     axes.tick_params(axis="x", labelsize=9, colors=FAINT)
-
-
-def _cycle(colours: Sequence[str]) -> list[Any]:
-    return list(colours) * 8
 
 
 def _n(number: int) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from engines.data.boxes import disagreements, sound_boxes
-from engines.data.census import sources_of
 from engines.data.class_lists import ClassNumbers, class_numbers, is_class_list
 from engines.data.coco import CocoLabels, read_coco
 from engines.data.conventions import box_convention, class_order, renumbered
@@ -17,13 +16,11 @@ from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.labels import UNSIZED, Picture, PictureLabels
 from engines.data.layout import FLAT, IMAGE_SUFFIXES, Split
 from engines.data.origin import composed, source_name
+from engines.data.pictures import Decoded, picture_findings
 from engines.data.txt import outlines, read_cells, txt_rows
 from engines.errors import DataError
 from engines.pictures import not_read
 from engines.taxonomy import Taxonomy
-
-SizeOf = Callable[[Path], tuple[int, int] | None]
-"""Height and width of a picture as decoded; None where it cannot be, which is then reported already."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,21 +37,24 @@ class SplitLabels:
     numbers: ClassNumbers | None = None
 
 
-def read_labels(split: Split, taxonomy: Taxonomy, report: Report, size_of: SizeOf, both: bool = False) -> SplitLabels:
-    """Pictures of one split with their labels in full precision, from the JSON where there is one, else from TXT.
+def read_labels(split: Split, taxonomy: Taxonomy, report: Report, decoded: Mapping[Path, Decoded], both: bool = False) -> SplitLabels:
+    """Pictures of one split, `decoded` or their headers read, with their labels in full precision: from the JSON, else from TXT.
 
-    What is wrong goes to `report`. With `both`, TXT beside a JSON is read too and compared, and a folder without pictures is no error.
+    What is wrong with either goes to `report`. With `both`, TXT beside a JSON is read too and compared, and a folder without pictures
+    is no error.
     """
     if split.images is None:
         found = split.json or split.txt or split.root
         report(Fault(Kind.IMAGE_MISSING, Place(found), f"labels of a split '{split.name}', but there is no folder Images/{split.name}"))
         return SplitLabels(split, ())
+    for fault in picture_findings(split, decoded):
+        report(fault)
     paths = split.pictures()
     if not paths and not both:
         raise DataError(f"{split.images}: holds no picture; supported: {', '.join(sorted(IMAGE_SUFFIXES))}{not_read(split.images)}")
-    sizes = {path: size_of(path) for path in paths}
-    coco = CocoLabels({}, readable=False) if split.json is None else read_coco(split.json, taxonomy, report)
-    by_json = _json_pictures(paths, sizes, coco, report) if coco.readable else None
+    sizes = {path: decoded[path].size_hw for path in paths}
+    coco = read_coco(split.json, taxonomy, report) if split.json else None
+    by_json = _json_pictures(paths, sizes, coco, report) if coco else None
     by_txt, numbers = None, None
     if split.txt is not None and (both or by_json is None):
         numbers = class_numbers(split.txt, split.top or split.root, taxonomy, report)
@@ -64,7 +64,10 @@ def read_labels(split: Split, taxonomy: Taxonomy, report: Report, size_of: SizeO
         meant = renumbered(by_json, by_txt, taxonomy, report)
         for first, second in zip(by_json, by_txt, strict=True):
             disagreements(first, second, taxonomy, report, meant)
-    sources = sources_of(by_json is not None, None if by_txt is None else [cell for picture in by_txt for cell in picture.cells])
+    sources = [] if by_json is None else ["JSON"]
+    if by_txt is not None:
+        columns = sorted({cell.columns for picture in by_txt for cell in picture.cells})
+        sources += [f"TXT {n}" for n in columns] or ["TXT"]
     # Attributes tell of another order of numbers where no JSON does.
     other_order = by_json is None and by_txt is not None and class_order(by_txt, taxonomy, report)
     by_json, by_txt = (
@@ -73,9 +76,9 @@ def read_labels(split: Split, taxonomy: Taxonomy, report: Report, size_of: SizeO
     )
     first_choice = by_json if by_json is not None else by_txt
     pictures = [Picture(path, sizes[path] or UNSIZED, None) for path in paths] if first_choice is None else first_choice
-    if split.json is None or coco.readable:
+    if split.json is None or coco:
         _unlabelled(split, pictures, by_txt, report)
-    return SplitLabels(split, tuple(pictures), coco.extra, sources, numbers)
+    return SplitLabels(split, tuple(pictures), coco.extra if coco else {}, tuple(sources), numbers)
 
 
 def _json_pictures(paths: Sequence[Path], sizes: dict[Path, tuple[int, int] | None], coco: CocoLabels, report: Report) -> list[Picture]:

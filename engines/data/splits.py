@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.data.census import Census, count, in_order
+from engines.data.coco import write_json
 from engines.data.export import left_out, subset_root
 from engines.data.labels import Picture
-from engines.data.layout import UNLABELLED, Split, find_subsets, patient_of
+from engines.data.layout import UNLABELLED, find_subsets, patient_of
 from engines.data.leukemiaattri import admit
 from engines.data.look_alikes import field_units
 from engines.data.reading import SplitLabels
-from engines.data.writing import Bring, bring, write_json, write_txt
+from engines.data.writing import Bring, bring_all, write_txt
 from engines.errors import DataError
 from engines.files import atomic_folder
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
@@ -72,8 +73,8 @@ def divide(counts: NDArray[np.float64], shares: Sequence[float], seed: int) -> N
             rich = np.flatnonzero(np.bincount(chosen, minlength=sides)[chosen] > 1)
             chosen[rich[np.argmin(parts[rich].sum(1))]] = side
     for _ in range(_ROUNDS):
-        moved = _move(chosen, parts, sides, cost)
-        swapped = units <= _SWAPS_UP_TO and _swap(chosen, parts, sides, cost)
+        moved = _improve(chosen, parts, sides, cost, swap=False)
+        swapped = units <= _SWAPS_UP_TO and _improve(chosen, parts, sides, cost, swap=True)
         if not (moved or swapped):
             break
     return chosen
@@ -82,46 +83,26 @@ def divide(counts: NDArray[np.float64], shares: Sequence[float], seed: int) -> N
 _Cost = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-def _held(chosen: NDArray[np.int64], parts: NDArray[np.float64], sides: int) -> NDArray[np.float64]:
-    return np.stack([parts[chosen == side].sum(0) for side in range(sides)])
-
-
-def _move(chosen: NDArray[np.int64], parts: NDArray[np.float64], sides: int, cost: _Cost) -> bool:
-    """Give single units to another side where that costs less; whether any was."""
+def _improve(chosen: NDArray[np.int64], parts: NDArray[np.float64], sides: int, cost: _Cost, swap: bool) -> bool:
+    """Give units to another side, or exchange (`swap`) two of different sides, where that costs less; whether any were."""
     better = False
-    held = _held(chosen, parts, sides)
+    held = np.stack([parts[chosen == side].sum(0) for side in range(sides)])
     for unit, part in enumerate(parts):
-        here = int(chosen[unit])
-        if (chosen == here).sum() == 1:
+        here = chosen[unit]
+        others = np.flatnonzero((chosen if swap else np.arange(sides)) != here)  # units to exchange it with, or sides to give it to
+        if not len(others) or not (swap or (chosen == here).sum() > 1):
             continue
-        after = np.repeat(held[None], sides, 0)
-        after[:, here] -= part
-        after[np.arange(sides), np.arange(sides)] += part
-        costs = cost(after)
-        best = int(np.argmin(costs))
-        if costs[best] < costs[here] - 1e-9:
-            chosen[unit], held, better = best, after[best], True
-    return better
-
-
-def _swap(chosen: NDArray[np.int64], parts: NDArray[np.float64], sides: int, cost: _Cost) -> bool:
-    """Exchange two units of different sides where that costs less; whether any were."""
-    better = False
-    held = _held(chosen, parts, sides)
-    for unit, part in enumerate(parts):
-        others = np.flatnonzero(chosen != chosen[unit])
-        if not len(others):
-            continue
-        difference = parts[others] - part
+        there = chosen[others] if swap else others
+        gain = parts[others] - part if swap else -part
         after = np.repeat(held[None], len(others), 0)
-        after[:, chosen[unit]] += difference
-        after[np.arange(len(others)), chosen[others]] -= difference
+        after[:, here] += gain
+        after[np.arange(len(others)), there] -= gain
         costs = cost(after)
         best = int(np.argmin(costs))
         if costs[best] < cost(held) - 1e-9:
-            other = others[best]
-            chosen[unit], chosen[other] = chosen[other], chosen[unit]
-            held, better = after[best], True
+            if swap:
+                chosen[others[best]] = here
+            chosen[unit], held, better = there[best], after[best], True
     return better
 
 
@@ -219,13 +200,9 @@ def _patient(unit: str) -> str | None:
 
 def _counts(pictures: Sequence[tuple[SplitLabels, Picture]], taxonomy: Taxonomy) -> NDArray[np.float64]:
     """Cells of each class; pictures and cells in all, which count double so that the sides get their sizes too."""
-    found = np.zeros(len(taxonomy.classes) + 4)
-    for _, picture in pictures:
-        for cell in picture.cells:
-            found[cell.code] += 1
-    found[-4:-2] = len(pictures)
-    found[-2:] = found[:-4].sum()
-    return found
+    codes = np.array([cell.code for _, picture in pictures for cell in picture.cells], np.int64)
+    counts = np.bincount(codes, minlength=len(taxonomy.classes))
+    return np.concatenate([counts, [len(pictures)] * 2, [len(codes)] * 2]).astype(np.float64)
 
 
 def _refuse_shared_patients(root: Path, units: set[str], kept: Sequence[SplitLabels]) -> None:
@@ -241,27 +218,21 @@ def _refuse_shared_patients(root: Path, units: set[str], kept: Sequence[SplitLab
 
 def write_plan(plan: Plan, out: Path, how: Bring = Bring.LINK, progress: Callable[[int, int], None] | None = None) -> tuple[int, int]:
     """Write the sides in the published layout with JSON and TXT labels, and `split.json`; returns (pictures linked, copied)."""
-    jobs: list[tuple[Split, str, Mapping[str, Any], list[Picture]]] = []
+    parts: list[tuple[Path, str, Mapping[str, Any], Sequence[Picture]]] = []
     for name, placed in plan.sides.items():
         by_subset: dict[str, list[tuple[SplitLabels, Picture]]] = defaultdict(list)
         for one, picture in placed:
             by_subset[one.split.subset].append((one, picture))
-        for parts in by_subset.values():
-            source = parts[0][0]
-            jobs.append((source.split, name, source.extra, [picture for _, picture in parts]))
-    jobs += [(one.split, one.split.name, one.extra, list(one.pictures)) for one in plan.kept]
-    total = sum(len(pictures) for *_, pictures in jobs)
-    linked = done = 0
+        for some in by_subset.values():
+            source = some[0][0]
+            parts.append((subset_root(Path(), source.split, plan.root), name, source.extra, [picture for _, picture in some]))
+    parts += [(subset_root(Path(), one.split, plan.root), one.split.name, one.extra, one.pictures) for one in plan.kept]
     with atomic_folder(out) as folder:
-        for split, name, extra, pictures in jobs:
-            where = subset_root(folder, split, plan.root)
-            for picture in pictures:
-                linked += bring(picture.path, where / "Images" / name / picture.path.name, how)
-                done += 1
-                if progress is not None:
-                    progress(done, total)
+        jobs = [(p.path, folder / where / "Images" / name / p.path.name) for where, name, _, pictures in parts for p in pictures]
+        linked = bring_all(jobs, how, progress)
+        for where, name, extra, pictures in parts:
             if not name.endswith(UNLABELLED) and any(picture.labels is not None for picture in pictures):
-                write_json(where, name, pictures, plan.taxonomy, extra)
-                write_txt(where, name, pictures, plan.taxonomy)
+                write_json(folder / where, name, pictures, plan.taxonomy, extra)
+                write_txt(folder / where, name, pictures, plan.taxonomy)
         (folder / "split.json").write_text(json.dumps(plan.to_dict(), indent=1) + "\n", encoding="utf-8")
-    return linked, total - linked
+    return linked, len(jobs) - linked

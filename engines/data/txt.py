@@ -77,24 +77,12 @@ def read_cells(
     return tuple(cell for cell in cells if cell is not None)
 
 
-def read_txt(file: Path, size_hw: tuple[int, int], taxonomy: Taxonomy, report: Report) -> tuple[CellLabel, ...]:
-    """The cells of one file by itself, its numbers in the taxonomy's order."""
-    rows = txt_rows(file, report)
-    return read_cells(rows, size_hw, ClassNumbers(taxonomy), outlines(rows, taxonomy), report)
-
-
 def _cell(row: Row, size_hw: tuple[int, int], numbers: ClassNumbers, outlined: Collection[int], report: Report) -> CellLabel | None:
     place, values, taxonomy = row.place, row.values, numbers.taxonomy
     if len(values) in outlined:
         xs, ys = values[1::2], values[2::2]
-        corners = min(xs), min(ys), max(xs), max(ys)
-        values = (
-            values[0],
-            (corners[0] + corners[2]) / 2,
-            (corners[1] + corners[3]) / 2,
-            corners[2] - corners[0],
-            corners[3] - corners[1],
-        )
+        left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+        values = (values[0], (left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
     layout = taxonomy.layout(len(values))
     if layout is None:
         *others, widest = [str(n) for n in sorted(one.columns for one in taxonomy.txt_layouts)]

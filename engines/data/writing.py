@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
-from engines.data.coco import write_coco
 from engines.data.labels import Picture
 from engines.data.pictures import image_size_hw
 from engines.data.txt import txt_line
@@ -44,11 +42,14 @@ def bring(source: Path, target: Path, how: Bring) -> bool:
     return False
 
 
-def write_json(root: Path, split: str, pictures: Sequence[Picture], taxonomy: Taxonomy, extra: Mapping[str, Any] | None = None) -> Path:
-    """`json_labels/{split}.json` of the labelled among the pictures; returns the file."""
-    file = root / "json_labels" / f"{split}.json"
-    write_coco(file, pictures, taxonomy, extra)
-    return file
+def bring_all(jobs: Sequence[tuple[Path, Path]], how: Bring, progress: Callable[[int, int], None] | None) -> int:
+    """`bring` for pairs of source and target; returns how many are hard links. `progress` gets (pictures done, in all)."""
+    linked = 0
+    for done, (source, target) in enumerate(jobs, start=1):
+        linked += how is not Bring.NONE and bring(source, target, how)
+        if progress is not None:
+            progress(done, len(jobs))
+    return linked
 
 
 def write_txt(root: Path, split: str, pictures: Sequence[Picture], taxonomy: Taxonomy, layout: TxtLayout | None = None) -> Path:

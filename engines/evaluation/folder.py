@@ -10,7 +10,7 @@ import numpy as np
 
 from engines.data.leukemiaattri import LabelledImage, SplitData, has_labels, read_split
 from engines.data.look_alikes import field_units
-from engines.data.picture_check import EXIF_TURN
+from engines.data.pictures import EXIF_TURN
 from engines.errors import DataError
 from engines.evaluation.attributes import confusion, published_scores, score_attributes, two_valued
 from engines.evaluation.detection import BothRules, coco_ap, frequent_types, white_cells, yolo_ap

@@ -8,7 +8,7 @@ import numpy as np
 
 from engines.film.outline import blob
 from engines.film.stain import Stain
-from engines.film.texture import Array, Grid, averaged, rng_of, smoothstep
+from engines.film.texture import Array, Grid, Rect, averaged, blocks, rng_of, smoothstep
 
 BLOCK_UM = 120.0
 _REACH_UM = 14.0
@@ -23,21 +23,19 @@ class Debris:
     seed: tuple[int, ...]
 
 
-def debris_in(film_seed: int, rect: tuple[float, float, float, float], size_um: tuple[float, float]) -> list[Debris]:
+def debris_in(film_seed: int, rect: Rect, size_um: tuple[float, float]) -> list[Debris]:
     """Debris that can reach into an area; how dirty a film is belongs to the film."""
     film = rng_of(film_seed, 701)
     dirt = float(film.gamma(1.5, 0.7))
     shares = film.dirichlet([6.0, 3.0, 1.2, 0.25])
-    x0, y0, x1, y1 = rect
     out: list[Debris] = []
-    for by in range(int((y0 - _REACH_UM) // BLOCK_UM), int((y1 + _REACH_UM) // BLOCK_UM) + 1):
-        for bx in range(int((x0 - _REACH_UM) // BLOCK_UM), int((x1 + _REACH_UM) // BLOCK_UM) + 1):
-            rng = rng_of(film_seed, 702, bx, by)
-            for k in range(int(rng.poisson(2.6 * dirt))):
-                x, y = (bx + rng.random()) * BLOCK_UM, (by + rng.random()) * BLOCK_UM
-                kind = str(rng.choice(["grain", "crumbs", "bubble", "scratch"], p=shares))
-                if 0 <= x < size_um[0] and 0 <= y < size_um[1]:
-                    out.append(Debris(kind, (x, y), (film_seed, 703, bx, by, k)))
+    for bx, by in blocks(rect, BLOCK_UM, _REACH_UM):
+        rng = rng_of(film_seed, 702, bx, by)
+        for k in range(int(rng.poisson(2.6 * dirt))):
+            x, y = (bx + rng.random()) * BLOCK_UM, (by + rng.random()) * BLOCK_UM
+            kind = str(rng.choice(["grain", "crumbs", "bubble", "scratch"], p=shares))
+            if 0 <= x < size_um[0] and 0 <= y < size_um[1]:
+                out.append(Debris(kind, (x, y), (film_seed, 703, bx, by, k)))
     return out
 
 

@@ -48,7 +48,6 @@ class Strand:
 class Nucleus:
     """A nucleus around (x, y) um from the cell's centre: either one outline or lobes joined by strands, and its creases."""
 
-    form: str
     x: float
     y: float
     scale: float
@@ -83,10 +82,10 @@ def make_nucleus(rng: np.random.Generator, form: str, area_um2: float, body: Out
     Forms: round, irregular, cleft, flattened, kidney, folded, band, lobed, bilobed; ValueError names an unknown one.
     """
     if form in ("band", "lobed", "bilobed"):
-        unit = Nucleus(form, 0.0, 0.0, 1.0, parts=_chain(rng, form))
+        unit = Nucleus(0.0, 0.0, 1.0, parts=_chain(rng, form))
     else:
         outline, creases = _single(rng, form)
-        unit = Nucleus(form, 0.0, 0.0, 1.0, outline, creases=creases)
+        unit = Nucleus(0.0, 0.0, 1.0, outline, creases=creases)
     axis = np.arange(-3.0, 3.0, 0.06, dtype=np.float32)
     gx, gy = np.meshgrid(axis, axis)
     inside = unit.distance(gx, gy) < 0

@@ -110,34 +110,28 @@ def capture(clear: Image, scope: Microscope, defocus_um: float = 0.0, noise_seed
         image = cv2.addWeighted(image, 1.0 - kind.flare, piece, 1.0, veil - 128.0)
     else:
         image = cv2.convertScaleAbs(image, alpha=1.0 - kind.flare, beta=veil)
-    if kind.sharpen:
-        a = kind.sharpen / 4
-        kernel = np.array([[0, -a, 0], [-a, 1 + 4 * a, -a], [0, -a, 0]], dtype=np.float32)
-        image = cv2.filter2D(image, -1, kernel)
+    a = kind.sharpen / 4
+    image = cv2.filter2D(image, -1, np.array([[0, -a, 0], [-a, 1 + 4 * a, -a], [0, -a, 0]], dtype=np.float32))
     if noise_seed is not None:
         packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, kind.jpeg])[1]
         image = np.asarray(cv2.imdecode(np.asarray(packed), cv2.IMREAD_COLOR))
     return np.asarray(image, dtype=np.uint8)
 
 
-def _blurred(image: Image, sigma: float) -> Image:
+def _blurred(image: _Pixels, sigma: float) -> _Pixels:
     """Gaussian blur; strong ones on a smaller picture, where they cost less and look the same."""
     height, width = image.shape[:2]
     shrink = 1
     while sigma / shrink > 3.5 and min(height, width) // (shrink * 2) >= 16:
         shrink *= 2
     if shrink > 1:
-        small = cv2.resize(image, (max(1, width // shrink), max(1, height // shrink)), interpolation=cv2.INTER_AREA)
-        small = _gauss(small, sigma / shrink)
-        return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    return _gauss(image, sigma)
-
-
-def _gauss(image: _Pixels, sigma: float) -> Image:
-    if sigma < 0.3:
-        return np.asarray(image, dtype=np.uint8)
-    size = 2 * int(np.ceil(2.2 * sigma)) + 1
-    return np.asarray(cv2.GaussianBlur(image, (size, size), sigma, borderType=cv2.BORDER_REFLECT_101), dtype=np.uint8)
+        image = cv2.resize(image, (max(1, width // shrink), max(1, height // shrink)), interpolation=cv2.INTER_AREA)
+    if sigma >= 0.3:
+        size = 2 * int(np.ceil(2.2 * sigma / shrink)) + 1
+        image = cv2.GaussianBlur(image, (size, size), sigma / shrink, borderType=cv2.BORDER_REFLECT_101)
+    if shrink > 1:
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return image
 
 
 @lru_cache(maxsize=3)

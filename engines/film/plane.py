@@ -16,11 +16,9 @@ from engines.film.cells import Leukocyte, make_leukocyte
 from engines.film.morphology import Case
 from engines.film.redcells import BANK, PLATELETS, RedCells
 from engines.film.stain import Stain
-from engines.film.texture import Array, lattice, rng_of
+from engines.film.texture import Array, Rect, blocks, lattice, rng_of
 
 Ints = npt.NDArray[np.int64]
-Rect = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in um."""
 
 WHITE_BLOCK_UM = 160.0
 RED_BLOCK_UM = 80.0
@@ -71,9 +69,8 @@ class Plane:
 
     def leukocytes(self, rect: Rect) -> list[Leukocyte]:
         """Leukocytes and artefacts whose box touches an area, by id."""
-        x0, y0, x1, y1 = rect
-        found = []
-        for key in _blocks((x0 - MAX_REACH_UM, y0 - MAX_REACH_UM, x1 + MAX_REACH_UM, y1 + MAX_REACH_UM), WHITE_BLOCK_UM):
+        (x0, y0, x1, y1), found = rect, []
+        for key in blocks(rect, WHITE_BLOCK_UM, MAX_REACH_UM):
             for cell in self._white(key):
                 a0, b0, a1, b1 = cell.box_um
                 if a1 > x0 and a0 < x1 and b1 > y0 and b0 < y1:
@@ -105,24 +102,17 @@ class Plane:
 
     def _white_block(self, key: tuple[int, int]) -> list[Leukocyte]:
         around = [g for dx in (-1, 0, 1) for dy in (-1, 0, 1) for g in self._guesses((key[0] + dx, key[1] + dy))]
-        own = self._guesses(key)
+        x, y, rank, reach = np.array([(*cell.centre_um, r, cell.reach_um) for r, cell in around]).reshape(-1, 4).T
         out: list[Leukocyte] = []
-        if own:
-            xy = np.array([g[1].centre_um for g in around])
-            rank = np.array([g[0] for g in around])
-            reach = np.array([g[1].reach_um for g in around])
-            for r, cell in own:
-                apart = np.hypot(xy[:, 0] - cell.centre_um[0], xy[:, 1] - cell.centre_um[1])
-                near = (apart < 0.98 * (reach + cell.reach_um)) & (rank > r)
-                if not near.any():
-                    out.append(cell)
+        for r, cell in self._guesses(key):
+            near = np.hypot(x - cell.centre_um[0], y - cell.centre_um[1]) < 0.98 * (reach + cell.reach_um)
+            if not (near & (rank > r)).any():
+                out.append(cell)
         return out
 
     def red_cells(self, rect: Rect) -> list[Loose]:
         """Red cells of every block that can reach into an area."""
-        x0, y0, x1, y1 = rect
-        m = _MARGIN_UM + 6.0
-        return [self._reds(key) for key in _blocks((x0 - m, y0 - m, x1 + m, y1 + m), RED_BLOCK_UM)]
+        return [self._reds(key) for key in blocks(rect, RED_BLOCK_UM, _MARGIN_UM + 6.0)]
 
     def _red_guess(self, key: tuple[int, int]) -> tuple[Array, Ints, Ints]:
         """First places (n, 2), bank indices and chain numbers of a block's red cells; chains are rouleaux."""
@@ -210,8 +200,7 @@ class Plane:
 
     def platelets(self, rect: Rect) -> list[Loose]:
         """Platelets of every block that can reach into an area."""
-        x0, y0, x1, y1 = rect
-        return [self._platelets(key) for key in _blocks((x0 - 12, y0 - 12, x1 + 12, y1 + 12), RED_BLOCK_UM)]
+        return [self._platelets(key) for key in blocks(rect, RED_BLOCK_UM, 12)]
 
     def _platelet_block(self, key: tuple[int, int]) -> Loose:
         """Platelets of a block, alone or in clumps, mostly between the red cells."""
@@ -239,13 +228,3 @@ class Plane:
             np.exp(rng.normal(0, 0.15, n)).astype(np.float32),
             np.zeros(n, dtype=np.float32),
         )
-
-
-def _blocks(rect: Rect, side: float) -> list[tuple[int, int]]:
-    """Blocks that an area touches, row by row."""
-    x0, y0, x1, y1 = rect
-    return [
-        (bx, by)
-        for by in range(int(np.floor(y0 / side)), int(np.floor(y1 / side)) + 1)
-        for bx in range(int(np.floor(x0 / side)), int(np.floor(x1 / side)) + 1)
-    ]

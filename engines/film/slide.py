@@ -17,10 +17,10 @@ from engines.film.debris import debris_in, paint_debris
 from engines.film.leukocytes import paint
 from engines.film.morphology import case_of
 from engines.film.optics import CLEAR, Image, Microscope, capture
-from engines.film.plane import Loose, Plane, Rect
+from engines.film.plane import Loose, Plane
 from engines.film.redcells import paint_platelet, turned
 from engines.film.stain import stain_of
-from engines.film.texture import Array, plane_noise
+from engines.film.texture import Array, Rect, plane_noise
 
 TILE_PX = 512
 CACHE_BYTES = 72 * 2**20

@@ -16,6 +16,9 @@ import numpy.typing as npt
 Array = npt.NDArray[np.floating[Any]]
 """Array of floats, float32 where it is large; its axes are stated where it is used."""
 
+Rect = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in um."""
+
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -57,6 +60,16 @@ def plane_noise(seed: int, i0: int, j0: int, shape: tuple[int, int], *, um_per_p
     return np.asarray(across[ky] * (1 - wy) + across[ky + 1] * wy, dtype=np.float32)
 
 
+def blocks(rect: Rect, side_um: float, margin_um: float) -> list[tuple[int, int]]:
+    """Square blocks (column, row) of the plane that an area and so much around it touch, row by row."""
+    x0, y0, x1, y1 = rect
+    columns, rows = (
+        range(int(np.floor((low - margin_um) / side_um)), int(np.floor((high + margin_um) / side_um)) + 1)
+        for low, high in ((x0, x1), (y0, y1))
+    )
+    return [(column, row) for row in rows for column in columns]
+
+
 @dataclass(frozen=True)
 class Grid:
     """Pixel grid of one sprite: pixels (i0.., j0..) of the level and the places of their centres from the cell's centre.
@@ -68,7 +81,6 @@ class Grid:
     j0: int
     um_per_px: float
     half_um: float
-    centre_um: tuple[float, float]
     x: Array
     y: Array
 
@@ -82,7 +94,7 @@ class Grid:
         xs = ((np.arange((i1 - i0) * finer) + 0.5) * q + (i0 * p - cx)).astype(np.float32)
         ys = ((np.arange((j1 - j0) * finer) + 0.5) * q + (j0 * p - cy)).astype(np.float32)
         x, y = np.meshgrid(xs, ys)
-        return cls(i0, j0, q, half_um, centre_um, x, y)
+        return cls(i0, j0, q, half_um, x, y)
 
     def noise(self, rng: np.random.Generator, wavelength_um: float) -> Array:
         """Smooth noise over the sprite, standard deviation about 0.6; the draw depends on `half_um` only, not on pixels."""

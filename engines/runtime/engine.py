@@ -44,23 +44,18 @@ class NetworkEngine:
     def __init__(self, graphs: Graphs, info: EngineInfo, scale_up: bool, thresholds: Thresholds) -> None:
         self.info = info
         self.thresholds = thresholds
-        self._graphs = graphs
+        self.graphs = graphs
         self._scale_up = scale_up
         self._n_logits = info.taxonomy.n_logits
         self._placed: Image | None = None
 
-    @property
-    def graphs(self) -> Graphs:
-        """What runs, open while the engine is: for a benchmark of it alone."""
-        return self._graphs
-
     def __enter__(self) -> Self:
         try:
-            self._graphs.open()
+            self.graphs.open()
             self._placed = np.empty((*self.info.input_hw, 3), np.uint8)
             # Unlike the later ones, the first run sets up buffers; here it does so before a frame waits for it.
             self.infer(np.zeros((*self.info.input_hw, 3), np.uint8))
-            self._graphs.describe(np.zeros((self._graphs.regions, 4), np.float32))
+            self.graphs.describe(np.zeros((self.graphs.regions, 4), np.float32))
             self._opened()
         except BaseException:
             self.__exit__(None, None, None)
@@ -69,7 +64,7 @@ class NetworkEngine:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._placed = None
-        self._graphs.close()
+        self.graphs.close()
 
     def infer(self, image: Image) -> Inference:
         """Detections on a BGR frame of any size, (h, w, 3) uint8. Raises `InferenceError` with the runtime's words."""
@@ -89,7 +84,7 @@ class NetworkEngine:
         except ValueError as error:
             raise InferenceError(f"the frame cannot be prepared: {error}") from error
         ready = perf_counter()
-        rows = self._graphs.detect(placed, confidence)
+        rows = self.graphs.detect(placed, confidence)
         if timings_ms is not None:
             timings_ms["preprocess"] = 1e3 * (ready - start)
             timings_ms["detector"] = 1e3 * (perf_counter() - ready)
@@ -99,8 +94,8 @@ class NetworkEngine:
         """Attribute probabilities (N, logits) of boxes in *input* px on the picture proposed last; any N."""
         out = np.empty((len(boxes_px), self._n_logits), np.float32)
         done = 0
-        for rois, count in region_batches(boxes_px, self._graphs.regions):
-            out[done : done + count] = self._graphs.describe(rois)[:count]
+        for rois, count in region_batches(boxes_px, self.graphs.regions):
+            out[done : done + count] = self.graphs.describe(rois)[:count]
             done += count
         return out
 

@@ -50,7 +50,7 @@ def open_engine(
     verify = verify and bundle.golden() is not None
     name = runtime_for(bundle, runtime)
     if name == "openvino":
-        from engines.runtime.openvino.engine import OpenvinoEngine
+        from engines.runtime.openvino.graphs import OpenvinoEngine
 
         return OpenvinoEngine(bundle, threads, score_threshold, verify)
     if name in ("tensorrt", "tensorrt_rtx"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from engines.detections import Float32, Image
+from engines.errors import BundleError
 
 IMAGE, ROWS, P2, P3, ROIS, PROBABILITIES = "image", "rows", "p2", "p3", "rois", "probabilities"
 """Names of the graphs' inputs and outputs.
@@ -13,6 +15,15 @@ detector.onnx: `image` (1, 3, H, W) float32 RGB 0 to 1 -> `rows` (1, N, 5 + clas
 px, objectness, class probabilities; `p2` (1, C1, H/4, W/4) and `p3` (1, C4, H/8, W/8), the early maps.
 attributes*.onnx: `p2`, `p3`, `rois` (n, 4) float32 x1 y1 x2 y2 in input px -> `probabilities` (n, logits), each attribute sums to 1.
 """
+
+
+def check_names(path: Path, found: tuple[set[str], set[str]], inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+    """Raises BundleError naming the file whose inputs and outputs are others than these."""
+    if found != (set(inputs), set(outputs)):
+        raise BundleError(
+            f"{path}: has inputs {sorted(found[0])} and outputs {sorted(found[1])}, expected {sorted(inputs)} and "
+            f"{sorted(outputs)}. Export the bundle again."
+        )
 
 
 class Graphs(Protocol):

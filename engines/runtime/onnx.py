@@ -14,7 +14,7 @@ from engines.detections import Float32, Image
 from engines.errors import BundleError, InferenceError, RuntimeUnavailableError
 from engines.preprocess import to_planes
 from engines.runtime.engine import BundleEngine
-from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
+from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, check_names
 
 
 class OnnxGraphs:
@@ -62,11 +62,7 @@ class OnnxGraphs:
         except Exception as error:  # the runtime's exceptions share no base of their own
             raise BundleError(f"{path}: ONNX Runtime cannot load it ({_first_line(error)}). Export the bundle again.") from error
         found = {i.name for i in session.get_inputs()}, {o.name for o in session.get_outputs()}
-        if found != (set(inputs), set(outputs)):
-            raise BundleError(
-                f"{path}: has inputs {sorted(found[0])} and outputs {sorted(found[1])}, expected {sorted(inputs)} and "
-                f"{sorted(outputs)}. Export the bundle again."
-            )
+        check_names(path, found, inputs, outputs)
         return session
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import lru_cache, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -128,11 +129,8 @@ class Taxonomy:
     @property
     def groups(self) -> tuple[slice, ...]:
         """One slice of the attribute vector for each attribute, in order."""
-        out, start = [], 0
-        for attribute in self.attributes:
-            out.append(slice(start, start + len(attribute.values)))
-            start += len(attribute.values)
-        return tuple(out)
+        ends = list(accumulate(len(a.values) for a in self.attributes))
+        return tuple(map(slice, [0, *ends], ends))
 
     @property
     def blast_codes(self) -> tuple[int, ...]:

@@ -27,11 +27,12 @@ from device.settings.config import BrokerSection, Config, DeviceSection, Display
 from device.store import Store
 from engines.bundle import Bundle
 from engines.data.check import check
+from engines.data.coco import write_json
 from engines.data.faults import Place
 from engines.data.labels import CellLabel, Picture, PictureLabels
 from engines.data.layout import find_splits
 from engines.data.leukemiaattri import admit, read_split
-from engines.data.writing import write_json, write_txt
+from engines.data.writing import write_txt
 from engines.decode import Thresholds
 from engines.errors import DataError
 from engines.export.bundle import export_bundle

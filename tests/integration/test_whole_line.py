@@ -14,7 +14,7 @@ from truth_engine import TruthEngine, TruthfulSimulator
 from device.app import run
 from device.clock import SystemClock
 from device.demo.broker import EmbeddedBroker
-from device.display.null import NullDisplay
+from device.display.base import NullDisplay
 from device.line import Openers
 from device.mqtt.payloads import SlideSummary
 from device.pipeline import Pipeline, Round

@@ -41,7 +41,7 @@ class TruthfulSimulator(SimulatorCamera):
     @property
     def path(self) -> StagePath:
         """Where the stage is at every frame number."""
-        return self._on_stage()[1]
+        return self._on_stage[1]
 
     def read(self) -> Frame:
         frame = super().read()
@@ -54,7 +54,7 @@ class TruthfulSimulator(SimulatorCamera):
 
     def truth(self, frame_sequence: int) -> FieldTruth:
         """What a perfect counter finds in that frame: everything of which at least half the box is visible. IndexError past the end."""
-        film, path = self._on_stage()
+        film, path = self._on_stage
         return field_truth(film, self._scope, path.at(frame_sequence).corner_px, self._size_px)
 
     def truth_of_picture(self, image: Image) -> FieldTruth | None:

@@ -10,9 +10,10 @@ import numpy as np
 from engines.bundle import Bundle
 from engines.detections import Float32, Image
 from engines.errors import BundleError, InferenceError
-from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
+from engines.runtime.engine import BundleEngine
+from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, check_names
 from engines.runtime.logits import Level, decode
-from engines.runtime.openvino.library import import_openvino, options, words
+from engines.runtime.openvino.library import import_openvino, options, version, words
 from engines.runtime.openvino.rewrite import (
     POOLED,
     Pool,
@@ -130,11 +131,7 @@ class OpenvinoGraphs:
         except RuntimeError as error:
             raise BundleError(f"{path}: OpenVINO cannot load it ({words(error)}). Export the bundle again.") from error
         found = {i.any_name for i in model.inputs}, {o.any_name for o in model.outputs}
-        if found != (set(inputs), set(outputs)):
-            raise BundleError(
-                f"{path}: has inputs {sorted(found[0])} and outputs {sorted(found[1])}, expected {sorted(inputs)} and "
-                f"{sorted(outputs)}. Export the bundle again."
-            )
+        check_names(path, found, inputs, outputs)
         return model
 
     def _request(self, core: Any, path: Path, model: Any) -> Any:
@@ -143,3 +140,10 @@ class OpenvinoGraphs:
             return core.compile_model(model, "CPU", options(self._threads)).create_infer_request()
         except RuntimeError as error:
             raise BundleError(f"{path}: OpenVINO cannot compile it ({words(error)}). Export the bundle again.") from error
+
+
+class OpenvinoEngine(BundleEngine):
+    """A bundle on OpenVINO, CPU. threads: how many the graphs may use; the rest as in `BundleEngine`."""
+
+    def __init__(self, bundle: Bundle, threads: int = 2, score_threshold: float | None = None, verify: bool = False) -> None:
+        super().__init__(bundle, OpenvinoGraphs(bundle, threads), f"openvino {version()} CPU", score_threshold, verify)

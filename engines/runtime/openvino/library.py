@@ -29,22 +29,14 @@ def suits_int8() -> bool:
 
     The golden picture shows that (13 cells for 7), so that such an engine is refused; this only spares the attempt.
     """
-    if not available():
-        return False
     try:
+        version()
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except RuntimeUnavailableError:
+        return False
     except OSError:
         return True
     return "vnni" in flags or not re.search(r"^flags\s*:", flags, re.MULTILINE)  # only x86 calls them flags
-
-
-def available() -> bool:
-    """Whether OpenVINO is installed; it is not imported for that."""
-    try:
-        importlib.metadata.version("openvino")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def version() -> str:

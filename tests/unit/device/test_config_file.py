@@ -133,6 +133,13 @@ def test_a_broker_is_a_host_name_alone(host: str) -> None:
     assert fault(SIMULATOR + f'broker:\n  host: "{host}"\n') == words
 
 
+@pytest.mark.parametrize("words", [[], ["slide"]])
+def test_without_a_command_the_help_is_printed_and_the_exit_code_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(words) == 2
+    assert capsys.readouterr().out.startswith(f"Usage: {' '.join(['leukoscope', *words])} COMMAND")
+    assert call([*words, "--help"]) == 0
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

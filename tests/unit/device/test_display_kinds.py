@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from device.display import file, screen
+from device.display.base import NullDisplay
 from device.display.factory import open_display, parse_display
 from device.display.file import FileDisplay
-from device.display.null import NullDisplay
 from device.display.overlay import draw
 from device.display.screen import Screen
 from device.errors import ConfigError, DisplayError
@@ -221,7 +221,7 @@ def test_working_on_takes_the_wish_to_quit_back() -> None:
 def test_pictures_are_made_no_larger_than_configured() -> None:
     window = Screen(DisplaySection(width_px=1280, height_px=720))
     for size, canvas in (((3840, 2160), (1280, 720)), ((1024, 768), (960, 720)), ((800, 600), (800, 600)), ((1, 1), (320, 180))):
-        window._size_px = size
+        window.size_px = size
         assert window._canvas_size() == canvas
         assert np.prod(window._canvas_size()) <= 1280 * 720
 

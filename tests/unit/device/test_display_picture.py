@@ -10,11 +10,11 @@ from drawing import PLACE
 
 from device.display import boxes, field, text
 from device.display.layout import Rect, Unit, letterbox
-from device.display.palette import TypeStyle, type_styles
+from device.display.palette import UNIDENTIFIED, TypeStyle, type_styles
 from engines.detections import Image
 from engines.taxonomy import LEUKEMIA_ATTRI
 
-STYLES = [None, *type_styles(LEUKEMIA_ATTRI)]
+STYLES = [UNIDENTIFIED, *type_styles(LEUKEMIA_ATTRI)]
 FRAMES = [(1920, 1080), (1280, 960), (2592, 1944), (1921, 1081), (3840, 2160), (1360, 765), (640, 480), (800, 333)]
 
 
@@ -52,8 +52,8 @@ def test_how_this_thread_rounds_elsewhere_is_left_as_it_was(faster: bool) -> Non
 
 
 @pytest.mark.parametrize("scale", [2 / 3, 0.75, 1.0, 4 / 3, 2.0])
-@pytest.mark.parametrize("style", STYLES, ids=lambda style: "unidentified" if style is None else style.code)
-def test_a_box_put_together_is_the_box_painted_line_by_line(style: TypeStyle | None, scale: float) -> None:
+@pytest.mark.parametrize("style", STYLES, ids=lambda style: style.code or style.name)
+def test_a_box_put_together_is_the_box_painted_line_by_line(style: TypeStyle, scale: float) -> None:
     unit = Unit(scale)
     for width, height in ((1, 1), (7, 30), (13, 13), (24, 25), (31, 90), (57, 41), (88, 89), (91, 89), (90, 90), (140, 111), (260, 61)):
         for x, y in ((60, 60), (-20, 40), (170, 130)):

@@ -7,8 +7,7 @@ from datetime import datetime, timezone
 import gallery
 import pytest
 
-from device.display.base import ScreenView
-from device.display.null import NullDisplay
+from device.display.base import NullDisplay, ScreenView
 from device.display.reopening import ReopeningDisplay
 from device.errors import DisplayError
 

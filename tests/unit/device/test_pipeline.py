@@ -12,8 +12,7 @@ import pytest
 
 from device.camera.base import CameraState, CameraStatus, Frame, SkippedPicture
 from device.clock import SystemClock
-from device.display.base import ScreenView
-from device.display.null import NullDisplay
+from device.display.base import NullDisplay, ScreenView
 from device.errors import DisplayError, StoreError
 from device.line import Line
 from device.mqtt.publisher import BrokerStatus

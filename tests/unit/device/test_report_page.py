@@ -30,9 +30,9 @@ from device.mqtt.summary import build_summary
 from device.report.content import wilson_percent
 from device.report.page import page, read_slide, write_page
 from device.slide.bank import crop_jpeg
-from device.slide.description import NOTICE
 from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
 from device.store import OutboxMessage, Store
+from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from tests.support.provenance import provenance

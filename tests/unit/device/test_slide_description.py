@@ -8,9 +8,10 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
-from device.slide.description import NOTICE, attribute_majorities, describe
+from device.slide.description import attribute_majorities, describe
 from device.slide.model import Cell, Field, Slide, SlideState
 from device.slide.tally import differential
+from engines.pages import NOTICE
 from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
 from engines.taxonomy import Attribute, Taxonomy
 

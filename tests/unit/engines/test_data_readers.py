@@ -15,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labelled import ARTEFACT, BLAST, KEYS, NEUTROPHIL, Cell, coco, line_of, picture, write_json, write_subset, write_txt
 
+from engines.data.class_lists import ClassNumbers
 from engines.data.faults import Fault
+from engines.data.labels import CellLabel
 from engines.data.layout import film_name, find_subsets, patient_of
 from engines.data.leukemiaattri import LabelledImage, has_labels, image_size_hw, read_split, read_unlabelled
-from engines.data.txt import read_txt, txt_line
+from engines.data.txt import outlines, read_cells, txt_line, txt_rows
 from engines.data.vocabulary import NOT_APPLICABLE, attribute_codes, class_code, txt_codes
 from engines.errors import DataError
 from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Attribute, Taxonomy, TxtLayout
@@ -204,8 +206,13 @@ def test_an_attribute_more_shifts_no_column(tmp_path: Path) -> None:
     published = [(1, 0, 1, 1, 0, 1, 0), (UNKNOWN, 0, 1, 1, 0, 1, 0), (UNKNOWN,) * 7, (NA,) * 7]
     rods = (UNKNOWN, UNKNOWN, UNKNOWN, NA)
     faults: list[Fault] = []
+
+    def cells_of(taxonomy: Taxonomy) -> tuple[CellLabel, ...]:
+        rows = txt_rows(file, faults.append)
+        return read_cells(rows, (100, 100), ClassNumbers(taxonomy), outlines(rows, taxonomy), faults.append)
+
     for taxonomy in (more, first):
-        cells = read_txt(file, (100, 100), taxonomy, faults.append)
+        cells = cells_of(taxonomy)
         by_key = [dict(zip((a.key for a in taxonomy.attributes), cell.attributes, strict=True)) for cell in cells]
         assert [tuple(codes[a.key] for a in LEUKEMIA_ATTRI.attributes) for codes in by_key] == published
         assert tuple(codes["auer_rods"] for codes in by_key) == rods
@@ -213,10 +220,10 @@ def test_an_attribute_more_shifts_no_column(tmp_path: Path) -> None:
         assert [tuple(map(int, words[5:])) for words in written] == [*published[:3], (2,) * 7]
     assert faults == []
     file.write_text("1 .5 .5 .1 .1 1 0 1 1 0 1 0 1\n")
-    assert read_txt(file, (100, 100), more, faults.append) == ()
+    assert cells_of(more) == ()
     assert [str(fault) for fault in faults] == [f"{file}:1: 13 columns; expected 5, 11 or 12"]
     own = replace(more, txt_layouts=(*more.txt_layouts, TxtLayout("own-13", (*more.txt_layouts[-1].keys, "auer_rods"))))
-    assert read_txt(file, (100, 100), own, faults.append)[0].attributes == (1, 0, 1, 1, 0, 1, 0, 1)
+    assert cells_of(own)[0].attributes == (1, 0, 1, 1, 0, 1, 0, 1)
 
 
 @given(st.tuples(st.sampled_from([0, 1, 2, UNKNOWN, NA]), *[st.sampled_from([0, 1, UNKNOWN, NA])] * 6))

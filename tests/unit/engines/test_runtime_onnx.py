@@ -166,7 +166,7 @@ def test_a_graph_that_is_none_is_named_and_nothing_stays_open(bundle: Bundle, tm
 
 def test_a_runtimes_own_words_reach_the_reader(bundle: Bundle) -> None:
     with OnnxEngine(bundle, threads=1) as engine, pytest.raises(InferenceError, match=r"ONNX Runtime: .*[Ii]nvalid"):
-        engine._graphs.detect(np.zeros((64, 64, 3), np.uint8))
+        engine.graphs.detect(np.zeros((64, 64, 3), np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,9 @@ def test_a_prepared_picture_gives_the_same_rows(machine: Machine, bundle: Bundle
         by_kernel = on_gpu.propose(frame).rows.copy()
         placed, _ = place(frame, (320, 320), True)
         for _ in range(3):
-            np.testing.assert_array_equal(on_gpu._graphs.detect(placed), by_kernel)
+            np.testing.assert_array_equal(on_gpu.graphs.detect(placed), by_kernel)
         with pytest.raises(InferenceError, match=r"a letterboxed picture is \(320, 320, 3\), this one is \(32, 32, 3\)"):
-            on_gpu._graphs.detect(placed[:32, :32])
+            on_gpu.graphs.detect(placed[:32, :32])
 
 
 def test_without_graphs_it_goes_call_by_call_and_says_so(

@@ -100,7 +100,7 @@ def test_regions_without_extent_are_padding(frame: Image) -> None:
         boxes = np.array([[0, 0, 30, 30], [10, 10, 40, 50]], np.float32)
         out = engine.describe(boxes)
         assert out.shape == (2, 15) and out.sum(1) == pytest.approx(7, abs=1e-4)
-        assert engine._graphs.describe(np.zeros((64, 4), np.float32)).sum() == 0
+        assert engine.graphs.describe(np.zeros((64, 4), np.float32)).sum() == 0
 
 
 def opened(path: Path, **options: object) -> NetworkEngine:

@@ -1,27 +1,56 @@
-"""Under the picture: message, film in words, stage, focus and keys. Each part is drawn anew only when it changes."""
+"""Above the picture its source and what is in it, under it message, film in words, stage, focus and keys.
+
+Each part is drawn anew only when it changes.
+"""
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
 
-import numpy as np
-
 from device.camera.base import CameraState
 from device.display import marks, text
 from device.display.base import ScreenView
 from device.display.layout import Rect, Unit
-from device.display.palette import BUSY, CARD, DIM, LEVELS, LINE, OK, PANEL, SOFT, TEXT, WARN, ink_on, mix
+from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, LINE, OK, PANEL, SOFT, TEXT, WARN, ink_on, mix
 from device.display.sheet import Sheet
-from device.display.words import is_open, stage_words
-from device.slide.description import NOTICE as DESCRIPTION_NOTICE
-from device.slide.model import SlideState
+from device.display.words import SIMULATOR_NOTICE, stage_words
+from device.slide.model import OPEN_STATES, SlideState
 from engines.detections import Image
+from engines.pages import NOTICE as DESCRIPTION_NOTICE
 
 _DESCRIPTION_PX = (23, 22, 21, 20)
 _FOCUS_PARTS = 20
 _SHARP, _SOFT_FOCUS = 0.66, 0.33
 """Colours of the meter only; the words come from device.camera.quality."""
+
+
+def draw_strip(sheet: Sheet, place: Rect, view: ScreenView, seen: str, unit: Unit) -> None:
+    """Lay the strip on `place`, which it covers whole. seen: what is in the field, in a few words."""
+    source = "" if view.frame is None else view.frame.source
+    sheet.lay(_strip(source, seen, place.width, place.height, unit), place.x0, place.y0)
+
+
+@lru_cache(maxsize=8)
+def _strip(source: str, seen: str, width: int, height: int, unit: Unit) -> Image:
+    """A simulator says so here, where no cell can hide it."""
+    picture = marks.blank(width, height, GROUND)
+    x, px = unit(24), unit(21)
+    top = (height - text.line_height(px)) // 2
+    if source.lower().startswith("simulator"):
+        loud = unit(23)
+        words_x = x + loud + unit(10)
+        left = words_x + text.width(SIMULATOR_NOTICE, loud, True) + unit(16)
+        marks.fill(picture, Rect(0, 0, left, height), WARN)
+        text.paste(picture, marks.marker("alert", loud, GROUND, WARN), x, (height - loud) // 2)
+        text.put(picture, SIMULATOR_NOTICE, (words_x, (height - text.line_height(loud)) // 2), loud, GROUND, WARN, bold=True)
+    else:
+        name = source.rstrip("/").rsplit("/", 1)[-1]
+        left = text.put(picture, name, (x, top), px, DIM, GROUND, max_px=width // 2 - x).x1
+    room = width - left - 2 * unit(24)
+    if room > 0:
+        text.put(picture, seen, (width - unit(24), top), px, SOFT, GROUND, align="right", max_px=room)
+    return text.finished(picture)
 
 
 def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
@@ -41,15 +70,11 @@ def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None
     sheet.lay(_keys(state, width - stage_w - focus_w, lower_h, unit), left + stage_w + focus_w, lower_y)
 
 
-def _blank(width: int, height: int, unit: Unit) -> Image:
-    picture = np.empty((height, max(1, width), 3), np.uint8)
-    marks.fill(picture, Rect(0, 0, width, height), PANEL)
+def _blank(width: int, height: int, unit: Unit, divided: bool = False) -> Image:
+    picture = marks.blank(max(1, width), height, PANEL)
     marks.fill(picture, Rect(0, 0, width, unit(1)), LINE)
-    return picture
-
-
-def _done(picture: Image) -> Image:
-    picture.setflags(write=False)
+    if divided:
+        marks.fill(picture, Rect(0, unit(16), unit(1), height - unit(16)), LINE)
     return picture
 
 
@@ -60,7 +85,7 @@ def _message(words: str, level: str, width: int, height: int, unit: Unit) -> Ima
     ground = colour if words and level in ("warn", "fail") else PANEL
     picture = _blank(width, height, unit)
     if not words:
-        return _done(picture)
+        return text.finished(picture)
     marks.fill(picture, Rect(0, 0, width, height), ground)
     loud, px = ground != PANEL, unit(31)
     ink = ink_on(ground) if loud else TEXT
@@ -68,7 +93,7 @@ def _message(words: str, level: str, width: int, height: int, unit: Unit) -> Ima
     text.paste(picture, marks.marker(icon, px, ink if loud else colour, ground), unit(24), (height - px) // 2)
     y = (height - text.line_height(px)) // 2 + unit(1)
     text.put(picture, words, (unit(24) + px + unit(14), y), px, ink, ground, bold=loud, max_px=width - px - unit(62))
-    return _done(picture)
+    return text.finished(picture)
 
 
 @lru_cache(maxsize=4)
@@ -81,14 +106,14 @@ def _description(sentences: tuple[str, ...], height: int, width: int, unit: Unit
     said = [s for s in sentences if s != DESCRIPTION_NOTICE]  # it stands in a frame of its own below
     if not said:
         text.put(picture, "Nothing to describe yet", (words_x, y), px, DIM, PANEL)
-        return _done(picture)
+        return text.finished(picture)
     lines, size, left_out = _as_many_as_fit(tuple(said), height - y - unit(6), right - words_x, unit)
     if left_out:
         text.put(picture, "more in", (left, y + text.line_height(px)), unit(20), DIM, PANEL)
         text.put(picture, "the report", (left, y + text.line_height(px) + text.line_height(unit(20))), unit(20), DIM, PANEL)
     for number, line in enumerate(lines):
         text.put(picture, line, (words_x, y + number * text.line_height(size)), size, TEXT, PANEL)
-    return _done(picture)
+    return text.finished(picture)
 
 
 def _as_many_as_fit(sentences: tuple[str, ...], height: int, width: int, unit: Unit) -> tuple[tuple[str, ...], int, bool]:
@@ -110,7 +135,7 @@ def _stage(state: SlideState | None, resting: bool, counted: bool, live: bool, w
     x, px = unit(24), unit(30)
     if not live:
         text.put(picture, "No live picture", (x, unit(26)), px, DIM, PANEL)
-        return _done(picture)
+        return text.finished(picture)
     icon, words = ("disc", "Stage at rest") if resting else ("arrows", "Stage moving")
     text.paste(picture, marks.marker(icon, px, TEXT if resting else BUSY, PANEL), x, unit(13))
     text.put(picture, words, (x + px + unit(12), unit(10)), px, TEXT, PANEL, bold=True)
@@ -119,14 +144,13 @@ def _stage(state: SlideState | None, resting: bool, counted: bool, live: bool, w
     kind = {"ok": "tick", "busy": "ring", "warn": "alert"}[level]
     text.paste(picture, marks.marker(kind, px, LEVELS[level], PANEL), x + unit(3), unit(54))
     text.put(picture, what, (x + unit(42), unit(50)), px, LEVELS[level], PANEL, max_px=width - x - unit(46))
-    return _done(picture)
+    return text.finished(picture)
 
 
 @lru_cache(maxsize=48)
 def _focus(parts: int, words: str, live: bool, width: int, height: int, unit: Unit) -> Image:
     """The focus meter in twenty parts, with words."""
-    picture = _blank(width, height, unit)
-    marks.fill(picture, Rect(0, unit(16), unit(1), height - unit(16)), LINE)
+    picture = _blank(width, height, unit, divided=True)
     x, y = unit(24), unit(10)
     after = text.put(picture, "Focus", (x, y), unit(30), TEXT if live else DIM, PANEL, bold=True).x1 + unit(14)
     share = parts / _FOCUS_PARTS
@@ -138,15 +162,14 @@ def _focus(parts: int, words: str, live: bool, width: int, height: int, unit: Un
         left = x + round(i * pitch)
         bar = Rect(left, unit(56), left + max(1, round(pitch) - unit(3)), unit(76))
         marks.fill(picture, bar, colour if live and i < parts else CARD)
-    return _done(picture)
+    return text.finished(picture)
 
 
 @lru_cache(maxsize=8)
 def _keys(state: SlideState | None, width: int, height: int, unit: Unit) -> Image:
     """The keys as caps with their words; those that do nothing now are dim."""
-    picture = _blank(width, height, unit)
-    marks.fill(picture, Rect(0, unit(16), unit(1), height - unit(16)), LINE)
-    open_now = is_open(state)
+    picture = _blank(width, height, unit, divided=True)
+    open_now = state in OPEN_STATES
     keys = (
         ("S", "start", not open_now),
         ("F", "finish", open_now),
@@ -167,4 +190,4 @@ def _keys(state: SlideState | None, width: int, height: int, unit: Unit) -> Imag
         text.put(picture, letter, (x + cap // 2, top), unit(26), ink, ground, bold=True, align="centre")
         text.put(picture, word, (x + cap + unit(9), (height - text.line_height(px)) // 2), px, SOFT if usable else DIM, PANEL)
         x += length + gap
-    return _done(picture)
+    return text.finished(picture)
