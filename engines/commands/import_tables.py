@@ -14,10 +14,11 @@ from engines.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from engines.network.foreign import Entry, Transfer
+    from engines.network.foreign.account import Outcome
 
 LICENCE = "The weights stay under their own licence (YOLOv5's is AGPL-3.0): look at it before you pass them on."
 _MOST_NOTES = 3
-_OUTCOMES = ("taken", "part", "start")
+_OUTCOMES: tuple[Outcome, ...] = ("taken", "part", "start")
 
 
 def table(transfer: Transfer, name: str) -> Table:
@@ -30,7 +31,7 @@ def table(transfer: Transfer, name: str) -> Table:
         shown = [*notes[:_MOST_NOTES], f"and {len(notes) - _MOST_NOTES} more"] if len(notes) > _MOST_NOTES else notes
         made.add_row(label, *(str(c) if c else "" for c in counts), escape("; ".join(shown)))
     made.add_section()
-    made.add_row("all", *(str(sum(e.outcome == outcome for e in transfer.entries)) for outcome in _OUTCOMES), "")
+    made.add_row("all", *(str(transfer.count(outcome)) for outcome in _OUTCOMES), "")
     return made
 
 
