@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from engines.data.export import left_out
 from engines.data.labels import Picture
@@ -24,28 +25,27 @@ _COLUMNS = ("source", "target")
 
 
 @dataclass(frozen=True, eq=False)
-class SidePicture:
-    """A picture of one side. split: where it lies, FLAT in a folder without the layout. key: patient and field by its name, or None."""
+class SidePicture(Picture):
+    """A picture of one side. split: where it lies, FLAT in a folder without the layout."""
 
-    picture: Picture
     split: str
-    key: tuple[str, str] | None
-
-    @property
-    def path(self) -> Path:
-        return self.picture.path
 
     @property
     def name(self) -> str:
-        return self.picture.path.name
+        return self.path.name
+
+    @property
+    def key(self) -> tuple[str, str] | None:
+        """Patient and field, the first two parts of a name such as 4_15_1000_ALL.png or 4_15_23_400_ALL.png; None without them."""
+        found = _FIELD.match(self.path.stem)
+        return (found[1], found[2]) if found else None
 
     def read(self) -> Image:
         """The picture as BGR; DataError if it cannot be decoded."""
         return read_image(self.path)
 
 
-@dataclass(frozen=True)
-class Alone:
+class Alone(NamedTuple):
     """A picture that no pair takes up, and why."""
 
     name: str
@@ -58,12 +58,6 @@ class Pairing:
 
     pairs: tuple[tuple[SidePicture, SidePicture], ...]
     alone: tuple[Alone, ...] = ()
-
-
-def field_of(name: str) -> tuple[str, str] | None:
-    """Patient and field, the first two parts of a name such as 4_15_1000_ALL.png or 4_15_23_400_ALL.png; None where it has none."""
-    found = _FIELD.match(Path(name).stem)
-    return (found[1], found[2]) if found else None
 
 
 def read_side(
@@ -84,7 +78,7 @@ def read_side(
                 ((read,), faults) = admit([one], root, taxonomy)
                 for words in left_out(faults):
                     reporter.warning(f"{root}: left out: {words}")
-                found += [SidePicture(p, one.name, field_of(p.path.name)) for p in read.pictures]
+                found += [SidePicture(p.path, p.size_hw, p.labels, one.name) for p in read.pictures]
     if not found:
         splits = ", ".join(sorted(present - {FLAT})) or "none, its pictures lie flat"
         raise DataError(f"{root}: no picture in split {split}; splits there: {splits}" if split else f"{root}: holds no picture")

@@ -15,21 +15,7 @@ from device.display.base import ScreenView
 from device.display.boxes import box_pieces
 from device.display.labels import Tag, label_pieces, plan
 from device.display.layout import Rect, Unit, letterbox
-from device.display.palette import (
-    DIM,
-    GROUND,
-    HALO,
-    LEVELS,
-    OK,
-    PANEL,
-    SOFT,
-    TEXT,
-    UNIDENTIFIED,
-    Colour,
-    TypeStyle,
-    mix,
-    type_styles,
-)
+from device.display.palette import DIM, GROUND, HALO, LEVELS, OK, PANEL, SOFT, TEXT, UNIDENTIFIED, Colour, TypeStyle, mix, type_styles
 from device.display.placing import nearest
 from device.display.text import Piece
 from device.display.words import camera_words, phrases_of_cells

@@ -187,11 +187,6 @@ def label_pieces(label: Label, at: Rect, unit: Unit) -> list[Piece]:
     return [(picture, at.x0, at.y0), (score, at.x0 + x, at.y0 + y)]
 
 
-@lru_cache(maxsize=256)
-def _two_digits(hundredths: int) -> str:
-    return f"{hundredths / 100:.2f}"
-
-
 def score_words(score: float) -> str:
     """Score with two digits; never rounded up to 1.00."""
-    return _two_digits(min(99, round(score * 100))) if score < 1 else "1.00"
+    return f"{min(99, round(score * 100)) / 100:.2f}" if score < 1 else "1.00"

@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from contextlib import closing
 
 from rich.bar import Bar
 from rich.console import Console, Group, RenderableType
@@ -64,7 +65,7 @@ def watch(
     try:
         while not done():
             try:
-                link = open_link(
+                opened = open_link(
                     section,
                     client_id or f"leukoscope-watch-{uuid.uuid4().hex[:12]}",
                     versions=versions_to_try(section.protocol, version),
@@ -72,7 +73,7 @@ def watch(
                     on_message=inbox.take,
                     cancelled=done,
                 )
-                try:
+                with closing(opened) as link:
                     link.subscribe([inbox.topics.summary, inbox.topics.status], done)
                     version, reported = link.version, ""
                     inbox.note(f"watching {inbox.topics.summary} on {section.host}:{section.port} (MQTT {version})")
@@ -81,8 +82,6 @@ def watch(
                         ready.set()
                     while not done():
                         link.service(0.2)
-                finally:
-                    link.close()
             except BrokerRefusedError as error:
                 if version is None:
                     raise
