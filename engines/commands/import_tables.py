@@ -13,8 +13,7 @@ from engines.commands.terminal import table_of
 from engines.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
-    from engines.network.foreign import Entry, Transfer
-    from engines.network.foreign.account import Outcome
+    from engines.network.foreign import Entry, Outcome, Transfer
 
 LICENCE = "The weights stay under their own licence (YOLOv5's is AGPL-3.0): look at it before you pass them on."
 _MOST_NOTES = 3
