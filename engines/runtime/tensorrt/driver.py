@@ -100,8 +100,8 @@ class Driver:
         code = self._cuda.cuStreamQuery(ctypes.c_void_p(stream))
         return "" if code in (0, _NOT_READY) else self._words(code)
 
-    def capture(self, stream: int, enqueue: Callable[[], None]) -> CapturedGraph:
-        """What `enqueue` puts on the stream as a graph that can be launched again and again; nothing of it runs now.
+    def capture(self, stream: int, enqueue: Callable[[], None]) -> ctypes.c_void_p:
+        """What `enqueue` puts on the stream as a graph to `launch` again and again and to `destroy`; nothing of it runs now.
 
         Raises DriverError where something cannot be captured, and what `enqueue` raises; the stream is free again either way.
         """
@@ -118,7 +118,15 @@ class Driver:
             self._call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
         finally:
             self._cuda.cuGraphDestroy(graph)
-        return CapturedGraph(self, executable, handle)
+        return executable
+
+    def launch(self, graph: ctypes.c_void_p, stream: int) -> None:
+        """Puts a whole graph on a stream. Raises DriverError."""
+        self._call("cuGraphLaunch", graph, ctypes.c_void_p(stream))
+
+    def destroy(self, graph: ctypes.c_void_p) -> None:
+        """Frees a graph, once."""
+        self._cuda.cuGraphExecDestroy(graph)
 
     def _attribute(self, number: int) -> int:
         value = ctypes.c_int()
@@ -134,22 +142,3 @@ class Driver:
         text = ctypes.c_char_p()
         self._cuda.cuGetErrorString(code, ctypes.byref(text))
         return (text.value or b"").decode(errors="replace") or f"CUDA error {code}"
-
-
-class CapturedGraph:
-    """Work captured from a stream, launched on it as a whole. Closed by `close`; made by `Driver.capture`."""
-
-    def __init__(self, driver: Driver, executable: ctypes.c_void_p, stream: ctypes.c_void_p) -> None:
-        self._driver = driver
-        self._executable: ctypes.c_void_p | None = executable
-        self._stream = stream
-
-    def launch(self) -> None:
-        """Puts the whole graph on its stream. Raises DriverError."""
-        self._driver._call("cuGraphLaunch", self._executable, self._stream)
-
-    def close(self) -> None:
-        """Frees it; a second time does nothing."""
-        if self._executable is not None:
-            self._driver._cuda.cuGraphExecDestroy(self._executable)
-            self._executable = None

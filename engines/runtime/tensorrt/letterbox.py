@@ -54,10 +54,7 @@ def tables(letterbox: Letterbox) -> Tables:
         make = _area_whole if whole else _area
         columns, rows = make(frame_w, w, scale_x), make(frame_h, h, scale_y)
         area_scale = 1 / (round(scale_x) * round(scale_y)) if whole else 0.0
-    geometry = np.array(
-        [(mode, frame_h, frame_w, h, w, *letterbox.out_hw, letterbox.top, letterbox.left, area_scale)],
-        GEOMETRY,
-    )
+    geometry = np.array([(mode, frame_h, frame_w, h, w, *letterbox.out_hw, letterbox.top, letterbox.left, area_scale)], GEOMETRY)
     return Tables(columns, rows, geometry)
 
 

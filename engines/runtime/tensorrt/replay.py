@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Callable, Hashable
 
 from engines.errors import InferenceError
-from engines.runtime.tensorrt.driver import CapturedGraph, Driver, DriverError
+from engines.runtime.tensorrt.driver import Driver, DriverError
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +24,9 @@ class Replay:
         self._stream = stream
         self._errors = errors
         self._key: Hashable = None
-        self._graph: CapturedGraph | None = None
+        self._graph: ctypes.c_void_p | None = None
         self._ran = False
         self._captures = True
-
-    @property
-    def captured(self) -> bool:
-        """Does the next run of the same key launch a graph?"""
-        return self._graph is not None
 
     def run(self, key: Hashable, enqueue: Callable[[], None]) -> None:
         """Puts the work on the stream. Raises what `enqueue` raises, and DriverError."""
@@ -40,7 +36,7 @@ class Replay:
         if self._graph is None and self._ran and self._captures:
             self._capture(enqueue)
         if self._graph is not None:
-            self._graph.launch()
+            self._driver.launch(self._graph, self._stream)
         else:
             enqueue()
             self._ran = True
@@ -48,7 +44,7 @@ class Replay:
     def forget(self) -> None:
         """Frees the graph; the next run goes call by call."""
         if self._graph is not None:
-            self._graph.close()
+            self._driver.destroy(self._graph)
         self._graph, self._key, self._ran = None, None, False
 
     def _capture(self, enqueue: Callable[[], None]) -> None:
