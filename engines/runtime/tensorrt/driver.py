@@ -6,16 +6,20 @@ Everything that allocates or copies is in `engines.runtime.tensorrt.memory`.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Hashable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from engines.errors import RuntimeUnavailableError
+from engines.errors import InferenceError, RuntimeUnavailableError
 
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR, _INTEGRATED = 75, 76, 18  # CUdevice_attribute
 _NOT_READY = 600
 _CAPTURE_THREAD_LOCAL = 1
 """What other threads ask CUDA for meanwhile does not disturb a capture."""
+
+log = logging.getLogger(__name__)
 
 
 class DriverError(Exception):
@@ -74,15 +78,12 @@ class Driver:
     def free_bytes(self) -> int:
         """Free memory of the GPU, which takes a context for as long as it asks."""
         context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
-        try:
+        with ExitStack() as undo:
+            self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
+            undo.callback(self._call, "cuDevicePrimaryCtxRelease_v2", self._device)
             self._call("cuCtxPushCurrent_v2", context)
-            try:
-                self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
-            finally:
-                self.pop_context()
-        finally:
-            self._call("cuDevicePrimaryCtxRelease_v2", self._device)
+            undo.callback(self.pop_context)
+            self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
         return free.value
 
     def current_context(self) -> int | None:
@@ -142,3 +143,40 @@ class Driver:
         text = ctypes.c_char_p()
         self._cuda.cuGetErrorString(code, ctypes.byref(text))
         return (text.value or b"").decode(errors="replace") or f"CUDA error {code}"
+
+
+class Replay:
+    """Work that is the same for each frame. errors: what else than InferenceError and DriverError a capture that fails may raise.
+
+    The first run of a key goes call by call, which sets up what a capture may not; the second captures; all later ones launch the
+    graph. A capture holds the addresses and sizes of its moment, so another key (another size of frame) starts over.
+    """
+
+    def __init__(self, driver: Driver, stream: int, errors: type[Exception]) -> None:
+        self._driver, self._stream, self._errors = driver, stream, errors
+        self._key: Hashable = None
+        self._graph: ctypes.c_void_p | None = None
+        self._captures = True
+
+    def run(self, key: Hashable, enqueue: Callable[[], None]) -> None:
+        """Puts the work on the stream. Raises what `enqueue` raises, and DriverError."""
+        if key != self._key:
+            self.forget()
+        elif self._graph is None and self._captures:
+            try:
+                self._graph = self._driver.capture(self._stream, enqueue)
+            except (DriverError, InferenceError, self._errors) as error:
+                # The same calls in the same order without a graph: the same numbers, a little later.
+                log.warning("no CUDA graph could be captured (%s); every frame goes call by call", error)
+                self._captures = False
+        if self._graph is not None:
+            self._driver.launch(self._graph, self._stream)
+        else:
+            enqueue()
+            self._key = key
+
+    def forget(self) -> None:
+        """Frees the graph; the next run goes call by call."""
+        if self._graph is not None:
+            self._driver.destroy(self._graph)
+        self._graph = self._key = None

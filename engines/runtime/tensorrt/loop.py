@@ -21,12 +21,11 @@ from engines.detections import Float32, Image
 from engines.errors import DeviceLostError, InferenceError, RuntimeUnavailableError
 from engines.preprocess import Letterbox, to_planes
 from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
-from engines.runtime.tensorrt.driver import Driver, DriverError
+from engines.runtime.tensorrt.driver import Driver, DriverError, Replay
 from engines.runtime.tensorrt.letterbox import BLOCK, GEOMETRY, SPAN, grid, tables
 from engines.runtime.tensorrt.library import Library, Words, load
 from engines.runtime.tensorrt.memory import Buffer, Gpu
 from engines.runtime.tensorrt.plan import ATTRIBUTES, DETECTOR, KERNEL, key_of, read_plan
-from engines.runtime.tensorrt.replay import Replay
 
 FRAME_BYTES = 3 * 2592 * 1944
 """Room for a frame of the larger of the known cameras; a larger one is made room for when it comes, once."""
