@@ -12,10 +12,9 @@ import io
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +31,8 @@ PERCENTILE = 99.999
 """Share of a tensor's values, in per cent, that its scale must reach with the method percentile; what lies beyond is clipped."""
 
 
-@dataclass(frozen=True)
-class Ranges:
-    """Smallest and largest value of each tensor of one graph, as ONNX Runtime keeps them. Made by `measure`."""
-
-    tensors: Any  # onnxruntime's TensorsData, which has no stub
+Ranges: TypeAlias = Any
+"""Smallest and largest value of each tensor of one graph, made by `measure`: ONNX Runtime's TensorsData, which has no stub."""
 
 
 def block_of(node: str) -> str:
@@ -77,7 +73,7 @@ def measure(graph: bytes, feeds: Iterable[Mapping[str, Float32]], method: Method
         if feed is None:
             raise ValueError("ranges are measured on at least one frame")
         with redirect_stdout(io.StringIO()):
-            return Ranges(calibrator.compute_data())
+            return calibrator.compute_data()
 
 
 def quantise(graph: bytes, ranges: Ranges, float_blocks: Collection[str] = (), only: Collection[str] | None = None) -> bytes:
@@ -99,7 +95,7 @@ def quantise(graph: bytes, ranges: Ranges, float_blocks: Collection[str] = (), o
         reduce_range=False,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QInt8,
-        tensors_range=ranges.tensors,
+        tensors_range=ranges,
         nodes_to_quantize=nodes,
         nodes_to_exclude=[],
         op_types_to_quantize=list(OPERATORS),

@@ -45,14 +45,11 @@ class Labelled:
     ignored: tuple[Float64, ...]
     split: str
 
-    @property
-    def carried(self) -> list[Carried]:
-        return [o.carried for o in self.outcomes if o.carried is not None]
+    carried: tuple[Carried, ...]
 
     def label(self, one: Merged) -> tuple[PairOutcome, Carried, int, CellLabel]:
         """PairOutcome, carried labels, place among these, and source label of a merged one."""
-        outcome = self.outcomes[one.source]
-        carried = self.carried[one.source]
+        outcome, carried = self.outcomes[one.source], self.carried[one.source]
         return outcome, carried, int(np.flatnonzero(carried.rows == one.row)[0]), outcome.source.cells[one.row]
 
 
@@ -65,10 +62,10 @@ def gather(outcomes: Iterable[PairOutcome]) -> list[Labelled]:
     found = []
     for several in by_target.values():
         target = several[0].target
-        carried = [o.carried for o in several if o.carried is not None]
+        carried = tuple(o.carried for o in several if o.carried is not None)
         merged = merge(carried, [o.registration.fit.inliers for o in several])
         ignored = ignore_regions(target.size_hw[::-1], carried)
-        found.append(Labelled(target, tuple(several), tuple(merged), tuple(ignored), _split(target, several)))
+        found.append(Labelled(target, tuple(several), tuple(merged), tuple(ignored), _split(target, several), carried))
     return sorted(found, key=lambda one: one.target.name)
 
 

@@ -191,12 +191,13 @@ def judge(found: Fit, expected: Expected, limits: Limits = LIMITS) -> Registrati
         reasons = ["the map folds the field: its corners do not stay a convex quad"]
     else:
         reasons = ["the target is a mirror image of the source; turn one of the pictures over"] if shape.mirrored else []
-        reasons += [one.reason for one in others if one.met is False]
+        turn_first = sorted(others, key=lambda one: one.name != "turn")
+        reasons += [one.reason for one in turn_first if one.met is False]
     return Registration(found, expected, tuple(reasons))
 
 
 def criteria(found: Fit, expected: Expected, limits: Limits = LIMITS) -> list[Criterion]:
-    """The numbers behind a judgement, the weightiest first; of a map that folds or is none only the three that count matches."""
+    """The numbers behind a judgement as the page lists them; of a map that folds or is none only the three that count matches."""
     shape, inlier_ratio = found.shape, limits.min_inlier_ratio
     needed = limits.min_inliers if found.model == HOMOGRAPHY else limits.min_inliers_similarity
     few = (
@@ -227,8 +228,8 @@ def criteria(found: Fit, expected: Expected, limits: Limits = LIMITS) -> list[Cr
     rows = [
         *counted,
         Criterion("misfit of these, px", f"{found.residual_px:.2f}{misfit}"),
-        Criterion("turn", f"{round(turn, 1) + 0.0:.1f}°", turn_asked, turn_met, turned),  # no minus zero
         Criterion("scale", f"{shape.scale:.3f}", scale_asked, scale_met, resized),
+        Criterion("turn", f"{round(turn, 1) + 0.0:.1f}°", turn_asked, turn_met, turned),  # no minus zero
     ]
     measured = vars(found) | vars(shape)
     for key, name, form, words in _TESTS:

@@ -11,7 +11,7 @@ from calibration.transfer.output import gather, write_labels, write_tables
 from calibration.transfer.registration import LIMITS, nominal_scale
 from calibration.transfer.report import write_report
 from calibration.transfer.request import TransferRequest
-from calibration.transfer.sides import Pairing, SidePicture, pair_all, pair_by_file, pair_by_name, read_side
+from calibration.transfer.sides import Pairing, pair_all, pair_by_file, pair_by_name, read_side
 from calibration.transfer.work import PairOutcome, Transfer
 from engines.data.writing import Bring
 from engines.errors import DataError
@@ -47,8 +47,11 @@ def transfer_labels(request: TransferRequest, reporter: Reporter = SILENT) -> Tr
         read_side(root, split, taxonomy, reporter)
         for root, split in ((request.source, request.from_split), (request.target, request.to_split))
     )
-    between = read_side(request.via, taxonomy=taxonomy, reporter=reporter) if request.via is not None else []
-    pairing = _pairing(request, sources, targets)
+    between = read_side(request.via, None, taxonomy, reporter) if request.via is not None else []
+    if request.pairs is not None:
+        pairing = pair_by_file(request.pairs, sources, targets)
+    else:
+        pairing = pair_all(sources, targets) if request.every_pair else pair_by_name(sources, targets)
     work = Transfer(request, taxonomy)
     # The folder first: a name that is taken must not be found out after the work.
     with atomic_folder(request.out) as folder:
@@ -66,12 +69,6 @@ def transfer_labels(request: TransferRequest, reporter: Reporter = SILENT) -> Tr
         said = {"source": about["from"], "target": about["to"], "written_at": now, "scale": note, "alone": pairing.alone}
         write_report(folder, said, request.pictures, taxonomy, outcomes, labelled, reporter.counter("drawing"))
     return TransferResult(tuple(outcomes), pairing, sum(len(one.merged) for one in labelled), len(labelled), note)
-
-
-def _pairing(request: TransferRequest, sources: list[SidePicture], targets: list[SidePicture]) -> Pairing:
-    if request.pairs is not None:
-        return pair_by_file(request.pairs, sources, targets)
-    return pair_all(sources, targets) if request.every_pair else pair_by_name(sources, targets)
 
 
 def _about(request: TransferRequest, scale: float | None, now: datetime) -> dict[str, Any]:

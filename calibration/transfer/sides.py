@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +16,10 @@ from engines.data.leukemiaattri import admit
 from engines.detections import Image
 from engines.errors import DataError
 from engines.pictures import read_image
-from engines.progress import SILENT, Reporter
-from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
+from engines.progress import Reporter
+from engines.taxonomy import Taxonomy
 
 _FIELD = re.compile(r"([^_]+)_(\d+)(?:_|$)")
-_COLUMNS = ("source", "target")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +58,7 @@ class Pairing:
     alone: tuple[Alone, ...] = ()
 
 
-def read_side(
-    root: Path, split: str | None = None, taxonomy: Taxonomy = LEUKEMIA_ATTRI, reporter: Reporter = SILENT
-) -> list[SidePicture]:
+def read_side(root: Path, split: str | None, taxonomy: Taxonomy, reporter: Reporter) -> list[SidePicture]:
     """Pictures and labels of a data set (all its subsets and splits, or one split) or of a plain folder; warns of what is left out.
 
     Raises DataError.
@@ -113,9 +109,22 @@ def pair_all(sources: list[SidePicture], targets: list[SidePicture]) -> Pairing:
 
 def pair_by_file(file: Path, sources: list[SidePicture], targets: list[SidePicture]) -> Pairing:
     """The pairs of a CSV file with the columns source and target, which hold file names or stems. DataError names file and line."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); name a CSV file with the columns source,target") from error
+    rows = csv.reader(lines)
+    heading = [cell.strip().casefold() for cell in next(rows, [])]
+    if "source" not in heading or "target" not in heading:
+        raise DataError(f"{file}:1: the first line must name the columns source,target")
     pairs = []
-    for line, left, right in _rows(file):
-        pairs.append((_named(left, sources, f"{file}:{line}", "--from"), _named(right, targets, f"{file}:{line}", "--to")))
+    for row in rows:
+        where, cells = f"{file}:{rows.line_num}", [cell.strip() for cell in row] + [""] * len(heading)
+        source, target = (cells[heading.index(column)] for column in ("source", "target"))
+        if source and target:
+            pairs.append((_named(source, sources, where, "--from"), _named(target, targets, where, "--to")))
+        elif any(cells):
+            raise DataError(f"{where}: a pair needs a source and a target")
     if not pairs:
         raise DataError(f"{file}: names no pair")
     taken = {id(picture) for pair in pairs for picture in pair}
@@ -127,24 +136,6 @@ def _alone(picture: SidePicture, missing: str) -> Alone:
     if picture.key is None:
         return Alone(picture.name, "its name does not begin with a patient and a field number")
     return Alone(picture.name, f"no {missing} of field {picture.key[1]} of patient {picture.key[0]}")
-
-
-def _rows(file: Path) -> Iterator[tuple[int, str, str]]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read ({error}); name a CSV file with the columns source,target") from error
-    rows = csv.reader(lines)
-    heading = [cell.strip().casefold() for cell in next(rows, [])]
-    if any(column not in heading for column in _COLUMNS):
-        raise DataError(f"{file}:1: the first line must name the columns source,target")
-    at = [heading.index(column) for column in _COLUMNS]
-    for row in rows:
-        if not any(cell.strip() for cell in row):
-            continue
-        if len(row) <= max(at) or not all(row[k].strip() for k in at):
-            raise DataError(f"{file}:{rows.line_num}: a pair needs a source and a target")
-        yield rows.line_num, row[at[0]].strip(), row[at[1]].strip()
 
 
 def _named(name: str, pictures: list[SidePicture], where: str, option: str) -> SidePicture:
