@@ -72,11 +72,10 @@ def bank(slide: Slide, taxonomy: Taxonomy, um_per_px: float | None) -> tuple[lis
     tile = float(np.quantile(sizes, _SCALE_AT, method="higher")) if sizes else 1.0
     groups = []
     for row in rows:
-        unidentified = row.class_index is None
         style = UNIDENTIFIED_STYLE if row.class_index is None else type_styles(taxonomy)[row.class_index]
         alike = [cell for cell in slide.cells if cell.identified and cell.class_index == row.class_index]
         usual = attribute_majorities(alike, taxonomy)
-        tiles = [_tile(cell, frames[cell.field_index], tile, taxonomy, usual, unidentified) for cell in row.cells]
+        tiles = [_tile(cell, frames[cell.field_index], tile, taxonomy, usual, style is UNIDENTIFIED_STYLE) for cell in row.cells]
         groups.append((style, row.count, tiles))
     one_size = len({size[0] for size in frames.values()}) == 1
     if not sizes or not one_size or um_per_px is None:

@@ -248,9 +248,8 @@ def _differential(summary: SlideSummary) -> Table:
 
 def _blasts(summary: SlideSummary) -> Text:
     blasts = summary.blasts
-    number = f"{_BLAST_MARK} Blasts: {blasts.count} ({blasts.percent:.1f} %). " + (
-        "" if blasts.count else "That does not exclude them. "
-    )
+    none = "" if blasts.count else "That does not exclude them. "
+    number = f"{_BLAST_MARK} Blasts: {blasts.count} ({blasts.percent:.1f} %). {none}"
     return Text.assemble((number, "bold red" if blasts.count else "bold"), _plain(blasts.note))
 
 
