@@ -36,7 +36,7 @@ def print_check(found: Checked, root: Path, json_file: Path | None, every: bool)
     console = Console()
     for table in tables(found, console.width):
         console.print(table)
-    for words in class_lists(found):
+    for words in dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers):
         console.print(words, highlight=False, soft_wrap=True)
     if found.total.ignored:
         console.print(f"{_many(found.total.ignored, 'region')} to ignore: nothing in them is learnt or scored")
@@ -144,12 +144,8 @@ def tables(found: Checked, width: int) -> list[Table]:
     ]
 
 
-def class_lists(found: Checked) -> list[str]:
-    """What the lists of class names beside TXT labels say, one line each that differs."""
-    return [*dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers)]
-
-
 def _class_list(numbers: ClassNumbers) -> str:
+    """What a list of class names beside TXT labels says."""
     files = " and ".join(escape(str(file)) for file in numbers.files)
     if numbers.in_order:
         return f"Class numbers by {files}: in the taxonomy's order"

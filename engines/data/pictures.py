@@ -11,7 +11,7 @@ from engines.data.faults import Fault, Kind, Place
 from engines.data.layout import Split
 from engines.data.look_alikes import Thumbnail, thumbnail
 from engines.picture_header import PictureError, PictureHeader
-from engines.pictures import decode_picture, folder_bits, inspect_picture, list_folder, parse_sound, read_bytes, statement
+from engines.pictures import decode_picture, folder_bits, inspect_picture, list_folder, read_bytes, statement
 
 EXIF_TURN = "labels are read in the turned picture; if the labelling program ignored it, strip it"
 _KINDS = {"damaged": Kind.IMAGE_CORRUPT, "pages": Kind.IMAGE_PAGES}
@@ -51,15 +51,14 @@ def look(path: Path) -> Decoded:
 
 def decode(path: Path) -> Decoded:
     """Read a picture whole: whether it is sound, what its header says, a digest of its bytes, a small copy of its pixels."""
-    header, digest = None, b""
+    digest = b""
     try:
         data = read_bytes(path)
         digest = hashlib.blake2b(data, digest_size=16).digest()
-        header = parse_sound(data, path)
         picture = decode_picture(data, path)
     except PictureError as error:
-        return Decoded(header or error.header, digest, error.reason, error.kind)
-    return Decoded(header, digest, small=thumbnail(picture.image))
+        return Decoded(error.header, digest, error.reason, error.kind)
+    return Decoded(picture.header, digest, small=thumbnail(picture.image))
 
 
 def picture_findings(split: Split, decoded: Mapping[Path, Decoded]) -> Iterable[Fault]:

@@ -92,6 +92,11 @@ class BothRules:
         """The part of it that concerns `classes`."""
         return BothRules(self.yolo.of(classes), self.coco.of(classes))
 
+    @property
+    def means(self) -> tuple[float, float, float, float]:
+        """AP50-95 and AP50 by COCO's rule, then by YOLOv5's."""
+        return self.coco.map5095, self.coco.map50, self.yolo.map5095, self.yolo.map50
+
 
 FREQUENT_CELLS = 5
 """Labelled cells from which a type counts as frequent: AP over fewer is hardly a number."""

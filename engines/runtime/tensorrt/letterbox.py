@@ -7,8 +7,7 @@ processor.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,7 @@ BLOCK = (32, 8, 1)
 Records = NDArray[np.void]
 
 
-@dataclass(frozen=True, eq=False)
-class Tables:
+class Tables(NamedTuple):
     """The kernel's tables for one size of frame: `columns` (resized_w,), `rows` (resized_h,) of SPAN, `geometry` (1,) of GEOMETRY."""
 
     columns: Records

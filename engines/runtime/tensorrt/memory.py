@@ -21,34 +21,32 @@ _KERNEL_ARGUMENTS = "PPPPP"
 """frame, out, columns, rows, geometry: five addresses."""
 
 
-class Buffer:
-    """Memory of the GPU: its address and size in bytes."""
-
-    def __init__(self, allocation: Any, nbytes: int) -> None:
-        self.address = int(allocation)
-        self.nbytes = nbytes
+class _Memory:
+    def __init__(self, allocation: Any) -> None:
         self._allocation = allocation
 
     def free(self) -> None:
-        """Gives it back; a second time does nothing."""
+        """Gives it back, after which it must not be used; a second time does nothing."""
         if self._allocation is not None:
             self._allocation.free()
             self._allocation = None
 
 
-class Pinned:
+class Buffer(_Memory):
+    """Memory of the GPU: its address and size in bytes."""
+
+    def __init__(self, allocation: Any, nbytes: int) -> None:
+        super().__init__(allocation)
+        self.address = int(allocation)
+        self.nbytes = nbytes
+
+
+class Pinned(_Memory):
     """Memory of the processor that the GPU copies from and to by itself; `array` is a view of it."""
 
     def __init__(self, array: NDArray[Any]) -> None:
+        super().__init__(array.base)
         self.array = array
-        self._allocation: Any = array.base
-
-    def free(self) -> None:
-        """Gives it back; `array` must not be used any more. A second time does nothing."""
-        if self._allocation is not None:
-            self.array = self.array[:0]
-            self._allocation.free()
-            self._allocation = None
 
 
 class Gpu:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from engines.errors import InferenceError, RuntimeUnavailableError
 from engines.runtime.tensorrt.library import Library, Words
+from engines.runtime.tensorrt.memory import Buffer
 
 Tensor = tuple[tuple[int, ...], np.dtype[Any]]
 """Shape and type of one of a graph's inputs or outputs."""
@@ -22,7 +24,6 @@ class Network:
     def __init__(self, library: Library, runtime: Any, words: Words, plan: bytes, what: str, names: tuple[str, ...]) -> None:
         self._what = what
         self._words = words
-        self._unbound = set(names)
         self._engine = runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise self._unusable("cannot be deserialised")
@@ -41,21 +42,14 @@ class Network:
         if set(self.tensors) != set(names):
             raise self._unusable(f"has {', '.join(sorted(self.tensors))}, expected {', '.join(sorted(names))}")
 
-    def bytes_of(self, name: str) -> int:
-        """Size of a tensor in bytes."""
-        shape, dtype = self.tensors[name]
-        return int(np.prod(shape)) * dtype.itemsize
-
-    def bind(self, name: str, address: int) -> None:
-        """Says where a tensor lies, once. Raises RuntimeUnavailableError."""
-        if not self._context.set_tensor_address(name, address):
-            raise self._unusable(f"takes no address for {name}")
-        self._unbound.discard(name)
+    def bind(self, buffers: Mapping[str, Buffer]) -> None:
+        """Says where each tensor lies, once, before the first `enqueue`. Raises RuntimeUnavailableError."""
+        for name in self.tensors:
+            if not self._context.set_tensor_address(name, buffers[name].address):
+                raise self._unusable(f"takes no address for {name}")
 
     def enqueue(self, stream: int) -> None:
         """Puts the whole graph on a stream. Raises InferenceError with TensorRT's own lines."""
-        if self._unbound:
-            raise InferenceError(f"TensorRT: {', '.join(sorted(self._unbound))} of the {self._what} has no address")
         if not self._context.execute_async_v3(stream):
             raise InferenceError(f"TensorRT refused to run the {self._what}{self._words.last() or '; it said nothing about it'}")
 
