@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -169,15 +168,14 @@ def _prove(bundle: Bundle, folder: Path, library: Library, record: PlanRecord, c
 @contextmanager
 def _trial(folder: Path) -> Iterator[Path]:
     try:
-        trial = Path(tempfile.mkdtemp(prefix=".trial-", dir=folder))
+        trial = tempfile.TemporaryDirectory(prefix=".trial-", dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
         raise BuildError(f"{folder}: cannot be written ({error.strerror}). Check its owner and the disk's space.") from error
-    try:
-        yield trial
-    except OSError as error:
-        raise BuildError(f"{trial}: cannot be written ({error.strerror}). Check the disk's space.") from error
-    finally:
-        shutil.rmtree(trial, ignore_errors=True)
+    with trial as name:
+        try:
+            yield Path(name)
+        except OSError as error:
+            raise BuildError(f"{name}: cannot be written ({error.strerror}). Check the disk's space.") from error
 
 
 def _remove_older(folder: Path, record: PlanRecord) -> int:
