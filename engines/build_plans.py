@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -144,21 +145,31 @@ def _still_good(bundle: Bundle, folder: Path, key: PlanKey) -> PlanRecord | None
 
 
 def _prove(bundle: Bundle, folder: Path, library: Library, record: PlanRecord, contents: dict[str, bytes]) -> None:
-    """Opens the new plan from a folder of its own and asks it the golden picture. Raises BuildError where it answers wrongly."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=".trial-", dir=folder, ignore_cleanup_errors=True) as name:
-            trial = Path(name)
-            for role, file in record.files.items():
-                (trial / file.name).write_bytes(contents[role])
-            sidecar(trial, record.bundle, record.key).write_bytes(record.to_json())
+    """Opens the new plan from a folder of its own and asks it the golden picture. Raises BundleError where it answers wrongly."""
+    with _trial(folder) as trial:
+        for role, file in record.files.items():
+            (trial / file.name).write_bytes(contents[role])
+        sidecar(trial, record.bundle, record.key).write_bytes(record.to_json())
+        try:
             with TensorrtEngine(bundle, trial, verify=True, library=library.name):
                 pass
+        except (InferenceError, DeviceLostError, RuntimeUnavailableError) as error:
+            raise BuildError(f"{bundle.path}: the new plan does not run, and nothing was changed: {error}") from error
+        except BundleError as error:
+            raise BuildError(f"{error} Nothing was changed: the plan that was there, if any, is still there.") from error
+
+
+@contextmanager
+def _trial(folder: Path) -> Iterator[Path]:
+    try:
+        trial = tempfile.TemporaryDirectory(prefix=".trial-", dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
         raise BuildError(f"{folder}: cannot be written ({error.strerror}). Check its owner and the disk's space.") from error
-    except (InferenceError, DeviceLostError, RuntimeUnavailableError) as error:
-        raise BuildError(f"{bundle.path}: the new plan does not run, and nothing was changed: {error}") from error
-    except BundleError as error:
-        raise BuildError(f"{error} Nothing was changed: the plan that was there, if any, is still there.") from error
+    with trial as name:
+        try:
+            yield Path(name)
+        except OSError as error:
+            raise BuildError(f"{name}: cannot be written ({error.strerror}). Check the disk's space.") from error
 
 
 def _remove_older(folder: Path, record: PlanRecord) -> int:

@@ -52,8 +52,6 @@ def plan(tags: tuple[Tag, ...], others: tuple[Rect, ...], area: Rect, unit: Unit
     others: boxes without a label. area: where labels may lie.
     """
     n = len(tags)
-    if not n:
-        return Plan((), (), "")
     boxes = tuple(_steady(t, unit) for t in tags)
     stages = _stages(tags)
     for number, stage in enumerate(stages):

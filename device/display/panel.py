@@ -93,7 +93,6 @@ def _header(
     text.paste(picture, marks.plate(chip.width, chip.height, chip.height // 2, colour, PANEL), chip.x0, chip.y0)
     y = chip.y0 + (chip.height - text.line_height(px)) // 2
     text.put(picture, word, (chip.x0 + unit(14), y), px, GROUND, colour, bold=True)
-    px = unit(22)
     if not slide_id:
         text.put(picture, "Press S to start a slide", (left, unit(61)), px, SOFT, PANEL)
         return text.finished(picture)

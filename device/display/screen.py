@@ -278,8 +278,6 @@ def _read(descriptor: int) -> bytes:
 
 def _reason(complaints: Sequence[str]) -> str:
     """The line of Qt's or Python's complaints that says most."""
-    for mark in ("could not connect", "connection broke", "connection was broken", "is needed to load", "Error:"):
-        for line in complaints:
-            if mark in line:
-                return line
-    return complaints[0] if complaints else ""
+    marks = ("could not connect", "connection broke", "connection was broken", "is needed to load", "Error:")
+    telling = (line for mark in marks for line in complaints if mark in line)
+    return next(telling, complaints[0] if complaints else "")

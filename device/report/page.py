@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
 
-from device.display.palette import type_styles
+from device.display.palette import TypeStyle, type_styles
 from device.errors import StoreError
 from device.mqtt.message import one_line
 from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
@@ -18,7 +18,7 @@ from device.mqtt.summary import morphology
 from device.report import content
 from device.slide.description import describe
 from device.slide.model import Slide, SlideState
-from device.slide.picture_state import PictureState
+from device.slide.picture_state import PictureState, field_faults, shown_faults
 from device.slide.tally import differential
 from device.store import Store, StoredSlide
 from engines.files import atomic_write
@@ -73,10 +73,11 @@ def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), writt
     taxonomy = made.model.taxonomy
     tally, pictures = differential(slide.cells, taxonomy), PictureState.of(slide)
     warnings = pictures.sentences(only_grave=True)
+    in_fields = [differential(field.cells, taxonomy) for field in slide.fields]
     summary, summary_fault = _summary(stored)
     bank, tile_um = content.bank(slide, taxonomy, None if made.calibration is None else made.calibration.um_per_px)
     template = page_template(
-        Path(__file__).with_name("slide.html.j2"), moment=_moment, clock=_clock, percent="{:.1f}".format, colour=content.hex_colour
+        Path(__file__).with_name("slide.html.j2"), moment=_moment, clock=_clock, percent="{:.1f}".format, colour=_colour
     )
     return template.render(
         content=content,
@@ -99,13 +100,17 @@ def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), writt
         bank=bank,
         tile_um=tile_um,
         bar_um=next((um for um in _SCALE_BARS_UM if tile_um is not None and um <= 0.6 * tile_um), None),
-        fields=content.fields(slide, taxonomy),
+        fields=list(zip(slide.fields, map(shown_faults, field_faults(slide)), in_fields, strict=True)),
         screenshots=screenshots,
         sources=sorted({field.source for field in slide.fields}),
         summary=summary,
         summary_fault=summary_fault,
         written_at=written_at or datetime.now(timezone.utc),
     )
+
+
+def _colour(style: TypeStyle) -> str:
+    return "#{2:02x}{1:02x}{0:02x}".format(*style.colour)
 
 
 def _clock(at: datetime) -> str:

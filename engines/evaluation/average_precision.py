@@ -19,20 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.decode import box_iou
-from engines.detections import Float32, Int64
+from engines.detections import Float32, Float64, Int64
 
 IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 """What a match must reach: .5, .55 ... .95."""
 COCO_BOXES = 100
 """Detections of one class on one picture that COCO's rule looks at."""
 Bool = NDArray[np.bool_]
-Float64 = NDArray[np.float64]
 _GRID: Float64 = np.linspace(0.0, 1.0, 101)
-
-
-def no_boxes() -> Float32:
-    """(0, 4) float32."""
-    return np.zeros((0, 4), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +42,7 @@ class Judged:
     classes: Int64
     truth_boxes_px: Float32
     truth_classes: Int64
-    ignored_px: Float32 = field(default_factory=no_boxes)
+    ignored_px: Float32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
     @property
     def n_truths(self) -> int:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.decode import AP_THRESHOLDS, suppress
-from engines.detections import Int64
-from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Float64, Judged, Ranking, coco
+from engines.detections import Float64, Int64
+from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Judged, Ranking, coco
 from engines.taxonomy import Taxonomy
 
 _EPS = 1e-16
@@ -168,6 +168,4 @@ def coco_ap(images: Sequence[Judged], boxes: int = COCO_BOXES) -> AveragePrecisi
 def _smooth(curve: Float64, share: float) -> Float64:
     """Box filter over `share` of the curve, the ends held."""
     width = round(len(curve) * share * 2) // 2 + 1
-    pad = np.ones(width // 2)
-    padded = np.concatenate((pad * curve[0], curve, pad * curve[-1]))
-    return np.convolve(padded, np.ones(width) / width, "valid")
+    return np.convolve(np.pad(curve, width // 2, mode="edge"), np.ones(width) / width, "valid")

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.data.layout import patient_of
-from engines.detections import Int64
-from engines.evaluation.average_precision import Float64
+from engines.detections import Float64, Int64
 from engines.taxonomy import Taxonomy
 
 ALL_PICTURES = "all pictures"

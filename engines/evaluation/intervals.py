@@ -12,9 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from engines.detections import Int64
+from engines.detections import Float64, Int64
 from engines.evaluation.attributes import confusion
-from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Float64, Judged, Ranking, coco, ratio, sample_weights
+from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Judged, Ranking, coco, ratio, sample_weights
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.films import FilmScore
 from engines.evaluation.picture import PictureResult

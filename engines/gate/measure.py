@@ -143,12 +143,12 @@ def compare_engines(
     or cannot be read, BundleError for engines that cannot be compared, InferenceError.
     """
     check_comparable(reference, candidate)
-    total = 2 * len(pictures)
-    first = measure(reference, pictures, data, split, None if progress is None else lambda done, _: progress(done, total))
-    second = measure(
-        candidate, pictures, data, split, None if progress is None else lambda done, _: progress(len(pictures) + done, total)
-    )
-    return compare(first, second, limits)
+
+    def after(before: int) -> Progress | None:
+        return None if progress is None else lambda done, _: progress(before + done, 2 * len(pictures))
+
+    first = measure(reference, pictures, data, split, after(0))
+    return compare(first, measure(candidate, pictures, data, split, after(len(pictures))), limits)
 
 
 def compare(reference: Measured, candidate: Measured, limits: GateLimits | None = None) -> GateResult:
