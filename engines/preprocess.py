@@ -88,7 +88,20 @@ def letterbox(image: Image, geometry: Letterbox, interpolation: int | None = Non
     columns = slice(geometry.left, geometry.left + geometry.resized_hw[1])
     out[: rows.start] = out[rows.stop :] = PAD_VALUE
     out[rows, : columns.start] = out[rows, columns.stop :] = PAD_VALUE
-    _resize(image, geometry, interpolation, out[rows, columns])
+    inner = out[rows, columns]
+    height, width = geometry.resized_hw
+    if interpolation is None:
+        interpolation = cv2.INTER_AREA if geometry.ratio < 1 else cv2.INTER_LINEAR
+    if geometry.resized_hw == geometry.frame_hw:
+        inner[:] = image
+    elif interpolation == cv2.INTER_AREA and geometry.frame_hw == (3 * height, 3 * width):
+        half = height // 2
+        with in_second_thread(partial(_third, image[3 * half :], inner[half:])):
+            _third(image[: 3 * half], inner[:half])
+    elif inner.flags.c_contiguous:
+        cv2.resize(image, (width, height), inner, interpolation=interpolation)
+    else:
+        inner[:] = cv2.resize(image, (width, height), interpolation=interpolation)
     return out
 
 
@@ -123,24 +136,6 @@ def prepare(image: Image, input_hw: tuple[int, int], scale_up: bool) -> tuple[Fl
     """A BGR frame of any size as a graph's input, (1, 3, H, W) float32 RGB 0 to 1, and how it lies there. Raises as `place`."""
     placed, geometry = place(image, input_hw, scale_up)
     return to_planes(placed)[None], geometry
-
-
-def _resize(image: Image, geometry: Letterbox, interpolation: int | None, out: Image) -> None:
-    """Fills `out` (resized_h, resized_w, 3), which may be a part of a picture, with the frame."""
-    if geometry.resized_hw == geometry.frame_hw:
-        out[:] = image
-        return
-    if interpolation is None:
-        interpolation = cv2.INTER_AREA if geometry.ratio < 1 else cv2.INTER_LINEAR
-    height, width = geometry.resized_hw
-    if interpolation == cv2.INTER_AREA and geometry.frame_hw == (3 * height, 3 * width):
-        half = height // 2
-        with in_second_thread(partial(_third, image[3 * half :], out[half:])):
-            _third(image[: 3 * half], out[:half])
-    elif out.flags.c_contiguous:
-        cv2.resize(image, (width, height), out, interpolation=interpolation)
-    else:
-        out[:] = cv2.resize(image, (width, height), interpolation=interpolation)
 
 
 def _third(image: Image, out: Image) -> None:

@@ -72,7 +72,10 @@ class Driver:
         """Name, capability and kind of the first GPU."""
         name = ctypes.create_string_buffer(128)
         self._call("cuDeviceGetName", name, 128, self._device)
-        major, minor, integrated = (self._attribute(number) for number in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR, _INTEGRATED))
+        values = {number: ctypes.c_int() for number in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR, _INTEGRATED)}
+        for number, value in values.items():
+            self._call("cuDeviceGetAttribute", ctypes.byref(value), number, self._device)
+        major, minor, integrated = (value.value for value in values.values())
         return Device(name.value.decode(errors="replace"), (major, minor), bool(integrated))
 
     def free_bytes(self) -> int:
@@ -128,11 +131,6 @@ class Driver:
     def destroy(self, graph: ctypes.c_void_p) -> None:
         """Frees a graph, once."""
         self._cuda.cuGraphExecDestroy(graph)
-
-    def _attribute(self, number: int) -> int:
-        value = ctypes.c_int()
-        self._call("cuDeviceGetAttribute", ctypes.byref(value), number, self._device)
-        return value.value
 
     def _call(self, function: str, *arguments: object) -> None:
         code = getattr(self._cuda, function)(*arguments)
