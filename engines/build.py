@@ -1,21 +1,27 @@
-"""One ONNX graph into one TensorRT plan: parsed, compiled for the GPU that is here, with everything TensorRT said kept for the error.
+"""What is compiled for the GPU that is here: one ONNX graph into one TensorRT plan, and by nvcc the letterbox kernel.
 
 `engines.build_plans` makes a bundle's plans of it and proves them. Nothing of it runs in the daemon.
 """
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
-from engines.errors import BuildError
+from engines.errors import BuildError, RuntimeUnavailableError
 from engines.runtime.tensorrt.library import Library, Words
+from engines.runtime.tensorrt.plan import KERNEL_SOURCE
 
 MIB = 1 << 20
 LEAST_WORKSPACE, MOST_WORKSPACE = 256 * MIB, 4096 * MIB
+NVCC = Path("/usr/local/cuda/bin/nvcc")
+"""Where JetPack and CUDA's installers put it, which no service has in its PATH."""
 
 
 class Phases(Protocol):
@@ -84,7 +90,10 @@ def build_plan(library: Library, onnx: Path, workspace: int, timings: bytes = b"
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     config.clear_flag(trt.BuilderFlag.TF32)  # its 10 bits of mantissa move boxes by more than a runtime may
-    cache = _give_timings(library, config, timings)
+    cache = None if library.name == "tensorrt_rtx" else config.create_timing_cache(timings)  # TensorRT for RTX times nothing
+    if cache is not None and not config.set_timing_cache(cache, False):  # another GPU's or version's: refused, and a fresh one taken
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
     monitor = _monitor(trt, phases)
     config.progress_monitor = monitor
     plan = builder.build_serialized_network(network, config)
@@ -102,23 +111,30 @@ def _strongly_typed(trt: Any) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
+def compile_kernel(arch: str) -> bytes:
+    """kernel.cu as a cubin for `arch`, e.g. "sm_87". Raises RuntimeUnavailableError without nvcc, BuildError with nvcc's words."""
+    nvcc = shutil.which("nvcc") or (str(NVCC) if NVCC.is_file() else None)
+    if nvcc is None:
+        raise RuntimeUnavailableError(
+            f"nvcc is neither in PATH nor in {NVCC.parent}, and the kernel that prepares pixels is compiled here. "
+            "Install CUDA's compiler; on a Jetson: apt install nvidia-jetpack (or cuda-nvcc-12-6 of JetPack 6)."
+        )
+    with tempfile.TemporaryDirectory(prefix="leukoscope-") as folder:
+        out = Path(folder) / "letterbox.cubin"
+        command = [nvcc, "-cubin", f"-arch={arch}", "-O3", "-o", str(out), str(KERNEL_SOURCE)]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        if run.returncode:
+            words = (run.stderr or run.stdout).strip().splitlines()[-5:]
+            raise BuildError(f"{KERNEL_SOURCE}: nvcc cannot compile it for {arch}." + "".join(f"\n  nvcc: {line}" for line in words))
+        return out.read_bytes()
+
+
 def _refused(library: Library, onnx: Path, parser: Any, words: Words) -> GraphRefusedError:
     errors = [parser.get_error(i) for i in range(parser.num_errors)]
     reasons = "; ".join(f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors) or "no reason given"
     return GraphRefusedError(
         f"{onnx}: {library.title} does not accept it ({reasons}).{words.last()}", errors[0].node_operator() if errors else ""
     )
-
-
-def _give_timings(library: Library, config: Any, timings: bytes) -> Any:
-    """A timing cache in the configuration, from an earlier build's where it fits; None for TensorRT for RTX, which times nothing."""
-    if library.name == "tensorrt_rtx":
-        return None
-    cache = config.create_timing_cache(timings)
-    if not config.set_timing_cache(cache, False):  # another GPU's or version's: refused, and a fresh one taken
-        cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, False)
-    return cache
 
 
 def _monitor(trt: Any, phases: Phases | None) -> Any:

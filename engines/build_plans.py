@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter
 
-from engines.build import MIB, Built, GraphRefusedError, Phases, build_plan, workspace_bytes
-from engines.build_kernel import compile_kernel
+from engines.build import MIB, Built, GraphRefusedError, Phases, build_plan, compile_kernel, workspace_bytes
 from engines.bundle import Bundle
 from engines.errors import BuildError, BundleError, DeviceLostError, InferenceError, RuntimeUnavailableError
 from engines.files import make_folder, write_result
@@ -25,13 +23,11 @@ from engines.runtime.tensorrt.plan import (
     ATTRIBUTES,
     DETECTOR,
     KERNEL,
-    PlanFile,
     PlanKey,
     PlanRecord,
-    file_name,
+    file_of,
     key_of,
     read_plan,
-    sha256,
     sidecar,
     sidecars,
 )
@@ -90,16 +86,13 @@ def build_plans(
         if made.timings:
             write_result(timings_path, made.timings)
         contents[role] = made.plan
-    digests = {role: sha256(content) for role, content in contents.items()}
-    names = {role: file_name(bundle.manifest.name, key, role, digest) for role, digest in digests.items()}
-    files = {role: PlanFile(name=names[role], bytes=len(contents[role]), sha256=digest) for role, digest in digests.items()}
     record = PlanRecord(
         bundle=bundle.manifest.name,
         bundle_version=bundle.manifest.version,
         bundle_digest=bundle.digest,
         key=key,
         digest=key.digest,
-        files=files,
+        files={role: file_of(bundle.manifest.name, key, role, content) for role, content in contents.items()},
         built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         seconds=round(perf_counter() - start, 1),
         built_by=f"leukoscope {version()} on {platform.node()}",
@@ -169,15 +162,14 @@ def _prove(bundle: Bundle, folder: Path, library: Library, record: PlanRecord, c
 @contextmanager
 def _trial(folder: Path) -> Iterator[Path]:
     try:
-        trial = Path(tempfile.mkdtemp(prefix=".trial-", dir=folder))
+        trial = tempfile.TemporaryDirectory(prefix=".trial-", dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
         raise BuildError(f"{folder}: cannot be written ({error.strerror}). Check its owner and the disk's space.") from error
-    try:
-        yield trial
-    except OSError as error:
-        raise BuildError(f"{trial}: cannot be written ({error.strerror}). Check the disk's space.") from error
-    finally:
-        shutil.rmtree(trial, ignore_errors=True)
+    with trial as name:
+        try:
+            yield Path(name)
+        except OSError as error:
+            raise BuildError(f"{name}: cannot be written ({error.strerror}). Check the disk's space.") from error
 
 
 def _remove_older(folder: Path, record: PlanRecord) -> int:

@@ -56,8 +56,7 @@ class Bundle:
             raw = manifest_path.read_bytes()
             text = raw.decode()
         except FileNotFoundError as error:
-            advice = "so this is not an engine folder. Copy the whole folder again."
-            raise BundleError(f"{manifest_path}: missing, {advice}") from error
+            raise BundleError(f"{manifest_path}: missing, so this is not an engine folder. Copy the whole folder again.") from error
         except (OSError, UnicodeDecodeError) as error:
             raise BundleError(f"{manifest_path}: cannot be read ({error}). Copy the folder again.") from error
         manifest = parse_manifest(text, str(manifest_path))
@@ -93,12 +92,12 @@ class Bundle:
             raise BundleError(f"{self.path / GOLDEN_IMAGE}: not a picture ({error.reason}). Copy the folder again.") from error
         try:
             answer = json.loads((self.path / GOLDEN_ANSWER).read_text())
-            n, logits = len(answer["scores"]), self.taxonomy.n_logits
+            n = len(answer["scores"])
             expected = Detections(
                 np.array(answer["boxes_px"], np.float32).reshape(n, 4),
                 np.array(answer["scores"], np.float32),
                 np.array(answer["classes"], np.int64),
-                np.array(answer["attributes"], np.float32).reshape(n, logits),
+                np.array(answer["attributes"], np.float32).reshape(n, self.taxonomy.n_logits),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{self.path / GOLDEN_ANSWER}: malformed ({error}). Copy the folder again.") from error

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 Image = NDArray[np.uint8]
 """A BGR picture, (height, width, 3), as OpenCV reads it."""

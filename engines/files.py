@@ -116,6 +116,18 @@ def print_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def check_file(path: Path | None) -> None:
+    """DataError, before any work, for a file that could not be written since it has no folder."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise DataError(f"{path}: its folder does not exist. Make it, or name another file.")
+
+
+def check_folder(folder: Path | None) -> None:
+    """DataError, before any work, for a folder that could not be made since a file is there."""
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: a file of that name is there already. Name a folder.")
+
+
 def make_folder(folder: Path) -> None:
     """The folder, and those above it, if they are not there yet; DataError naming it when the disk refuses."""
     try:

@@ -20,11 +20,13 @@ SCHEMA_VERSION = 2
 """Raised when a manifest changes so that an older reader would misread it. 2: `quantization`, `gate` and `golden_tolerance`."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+class Record(BaseModel):
+    """Base of what is stored: frozen; an unknown key is an error, and so is a value of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Input(_Model):
+class Input(Record):
     """The network's input: `hw` height and width in px (multiples of 32), `scale_up`: small frames are enlarged to fill it."""
 
     hw: tuple[int, int] = Field(strict=False)
@@ -38,7 +40,7 @@ class Input(_Model):
         return hw
 
 
-class ThresholdsRecord(_Model):
+class ThresholdsRecord(Record):
     """`engines.decode.Thresholds` as stored; see there."""
 
     confidence: float = Field(gt=0, lt=1)
@@ -47,14 +49,14 @@ class ThresholdsRecord(_Model):
     agnostic: bool = True
 
 
-class AttributeGraph(_Model):
+class AttributeGraph(Record):
     """One static attribute graph: its file and how many regions one run of it takes."""
 
     file: str
     regions: int = Field(gt=0)
 
 
-class DataSeen(_Model):
+class DataSeen(Record):
     """One source of pictures that the weights were trained on: its name, licence and number of pictures."""
 
     name: str
@@ -63,7 +65,7 @@ class DataSeen(_Model):
     note: str = ""
 
 
-class Training(_Model):
+class Training(Record):
     """Where the weights come from. `command` is what was typed; `data` empty and `command` empty: not trained."""
 
     data: tuple[DataSeen, ...] = Field(strict=False)
@@ -81,7 +83,7 @@ NEVER_FOR = (
 """The uses that a bundle refuses unless its card says more."""
 
 
-class Card(_Model):
+class Card(Record):
     """What a person must say about the weights; it goes into the manifest word by word."""
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
@@ -93,7 +95,7 @@ class Card(_Model):
     metrics: dict[str, Any] = Field(default_factory=dict)
 
 
-class ExportCheck(_Model):
+class ExportCheck(Record):
     """How far the graphs were from torch when they were written, as the largest differences on `images` pictures.
 
     boxes_px: box coordinates in input px. scores: objectness and class probabilities. attributes: probabilities.
@@ -105,14 +107,14 @@ class ExportCheck(_Model):
     attributes: float
 
 
-class CalibrationFrame(_Model):
+class CalibrationFrame(Record):
     """One picture that the scales of an INT8 bundle were measured on: its file's name and sha256, hex."""
 
     name: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
-class Quantization(_Model):
+class Quantization(Record):
     """How an INT8 bundle was made. source: digest of the float bundle. float_blocks: blocks that were left in float.
 
     sensitivity: loss of mAP50-95 in points with this block alone in INT8, by block; empty where it was not measured.
@@ -126,7 +128,7 @@ class Quantization(_Model):
     half: bool = False
 
 
-class GateLimits(_Model):
+class GateLimits(Record):
     """What an engine may lose against its float reference: points of mAP50-95 and of mean attribute F1, px of the frame."""
 
     map_points: float = Field(default=1.0, ge=0)
@@ -134,7 +136,7 @@ class GateLimits(_Model):
     shift_px: float = Field(default=1.0, ge=0)
 
 
-class GateRecord(_Model):
+class GateRecord(Record):
     """What `engines.gate` measured: a bundle in INT8 against `reference` (digest) on labelled pictures. Lost: reference minus this.
 
     shift_px: median over paired boxes of the largest distance of a corner, in frame px; None where no box paired. fault: why it was not
@@ -155,14 +157,14 @@ class GateRecord(_Model):
     shift_px: float | None
 
 
-class GoldenTolerance(_Model):
+class GoldenTolerance(Record):
     """How far an answer to the golden picture may be from the one stored: px of a corner; score and attribute probabilities."""
 
     corner_px: float = Field(default=1.0, gt=0)
     probability: float = Field(default=0.01, gt=0)
 
 
-class FileRecord(_Model):
+class FileRecord(Record):
     """One file of the bundle: its size in bytes and its sha256, hex."""
 
     bytes: int = Field(ge=0)
@@ -216,8 +218,7 @@ class Manifest(Card):
     @property
     def decode_thresholds(self) -> Thresholds:
         """The thresholds as `engines.decode` takes them."""
-        t = self.thresholds
-        return Thresholds(t.confidence, t.iou, t.max_detections, t.agnostic)
+        return Thresholds(**self.thresholds.model_dump())
 
     def to_json(self) -> str:
         """The text of `manifest.json`, ending in a newline; the same manifest always gives the same text."""

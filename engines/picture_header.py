@@ -87,7 +87,9 @@ def parse_header(data: Data, path: Path | None) -> PictureHeader:
     start = bytes(data[:32])
     reader = next((read for magic, read in _READERS if start.startswith(magic)), None)
     if reader is None or (start[:4] == b"RIFF" and start[8:12] != b"WEBP"):
-        other = _other_kind(start)
+        other = next((kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)), "")
+        if start[4:8] == b"ftyp":
+            other = "AVIF" if b"avif" in start or b"avis" in start else "HEIC" if start[8:12] in _HEIC_BRANDS else ""
         if other:
             raise format_not_read(path, other)
         raise PictureError(path, "damaged", "cannot be decoded: it is no picture of a known kind; replace or remove it")
@@ -96,12 +98,6 @@ def parse_header(data: Data, path: Path | None) -> PictureHeader:
     except (struct.error, IndexError, ValueError, KeyError) as error:
         words = "cannot be decoded: its header is cut short or damaged; copy it again from its source"
         raise PictureError(path, "damaged", words) from error
-
-
-def _other_kind(start: bytes) -> str:
-    if start[4:8] == b"ftyp":
-        return "AVIF" if b"avif" in start or b"avis" in start else "HEIC" if start[8:12] in _HEIC_BRANDS else ""
-    return next((kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)), "")
 
 
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")

@@ -264,11 +264,12 @@ def _read_highest_value(folder: Path, changed_ns: int) -> tuple[int, int]:
 def _as_bgr(pixels: NDArray[Any], header: PictureHeader, path: Path | None) -> Image:
     """Grey, colour or colour with alpha as BGR u8. Transparent parts become white, as clear glass is."""
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise PictureError(path, "pixels", f"pixels of type {pixels.dtype} are not supported (8 to 16 bits are); convert it")
+        words = f"pixels of type {pixels.dtype} are not supported (8 to 16 bits are); convert it"
+        raise PictureError(path, "pixels", words, header)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if channels not in (1, 3, 4) or (header.cmyk and header.stored_bits > 8):
         words = "CMYK of 16 bits is" if header.cmyk else f"{channels} channels are"
-        raise PictureError(path, "pixels", f"{words} not supported (grey, colour, colour with alpha are); convert it")
+        raise PictureError(path, "pixels", f"{words} not supported (grey, colour, colour with alpha are); convert it", header)
     if channels == 1:
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR), np.uint8)
     if channels == 3 or header.kind == "BMP" or pixels[..., 3].min() == 255:  # a BMP's fourth byte is mostly no alpha

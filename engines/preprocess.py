@@ -42,21 +42,8 @@ class Letterbox:
 
     def to_frame(self, boxes_px: NDArray[np.floating]) -> Float32:
         """Boxes of the network's input, (N, 4) x1 y1 x2 y2 in px, as boxes of the frame, float32, clipped to it."""
-        return self._clip((np.asarray(boxes_px, np.float32) - self._pad) / np.float32(self.ratio), self.frame_hw)
-
-    def to_input(self, boxes_px: NDArray[np.floating]) -> Float32:
-        """Boxes of the frame, (N, 4) x1 y1 x2 y2 in px, as boxes of the network's input, float32, clipped to it."""
-        return self._clip(np.asarray(boxes_px, np.float32) * np.float32(self.ratio) + self._pad, self.out_hw)
-
-    @property
-    def _pad(self) -> Float32:
-        return np.array([*self.pad_xy, *self.pad_xy], np.float32)
-
-    @staticmethod
-    def _clip(boxes_px: Float32, hw: tuple[int, int]) -> Float32:
-        boxes_px[..., 0::2] = boxes_px[..., 0::2].clip(0, hw[1])
-        boxes_px[..., 1::2] = boxes_px[..., 1::2].clip(0, hw[0])
-        return boxes_px
+        boxes: Float32 = (np.asarray(boxes_px, np.float32) - np.array(2 * self.pad_xy, np.float32)) / np.float32(self.ratio)
+        return boxes.clip(0, np.array(2 * self.frame_hw[::-1], np.float32))
 
 
 def letterbox_geometry(
@@ -97,7 +84,8 @@ def letterbox(image: Image, geometry: Letterbox, interpolation: int | None = Non
         raise ValueError(f"the picture is {image.shape[:2]}, the letterbox was made for {geometry.frame_hw}")
     if out is None:
         out = np.empty((*geometry.out_hw, 3), np.uint8)
-    rows, columns = _inner(geometry)
+    rows = slice(geometry.top, geometry.top + geometry.resized_hw[0])
+    columns = slice(geometry.left, geometry.left + geometry.resized_hw[1])
     out[: rows.start] = out[rows.stop :] = PAD_VALUE
     out[rows, : columns.start] = out[rows, columns.stop :] = PAD_VALUE
     _resize(image, geometry, interpolation, out[rows, columns])
@@ -135,13 +123,6 @@ def prepare(image: Image, input_hw: tuple[int, int], scale_up: bool) -> tuple[Fl
     """A BGR frame of any size as a graph's input, (1, 3, H, W) float32 RGB 0 to 1, and how it lies there. Raises as `place`."""
     placed, geometry = place(image, input_hw, scale_up)
     return to_planes(placed)[None], geometry
-
-
-def _inner(geometry: Letterbox) -> tuple[slice, slice]:
-    return (
-        slice(geometry.top, geometry.top + geometry.resized_hw[0]),
-        slice(geometry.left, geometry.left + geometry.resized_hw[1]),
-    )
 
 
 def _resize(image: Image, geometry: Letterbox, interpolation: int | None, out: Image) -> None:

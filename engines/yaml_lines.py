@@ -11,7 +11,7 @@ KeyPath = tuple[str, ...]
 
 _OCTAL = re.compile(r"[-+]?0[0-7_]+")
 _TAG = "tag:yaml.org,2002:"
-_SCALARS = ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")
+_TAGS = {_TAG + kind for kind in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge", "map", "seq")}
 
 # PyYAML's words for what people do wrong most often, and ours.
 _PLAIN_WORDS = (
@@ -22,9 +22,7 @@ _PLAIN_WORDS = (
     ("mapping values are not allowed here", "a ':' stands where none may be; check the indentation, and put text with ': ' in quotes"),
     ("could not find expected ':'", "a key without ':'; write 'key: value', with a space after the colon"),
     ("expected ',' or", "inside { } and [ ] entries are parted by ', '; put text with ': ' in quotes"),
-    ("but found '<block mapping start>'", "the indentation does not fit the lines above"),
-    ("but found '<block sequence start>'", "the indentation does not fit the lines above"),
-    ("but found '<block end>'", "the indentation does not fit the lines above"),
+    ("but found '<block ", "the indentation does not fit the lines above"),
     ("but found '<scalar>'", "text that fits nothing; put the whole value in quotes"),
     ("but found another document", "a second document ('---'); one file holds one document"),
     ("found unexpected end of stream", "a quotation mark is opened and never closed"),
@@ -102,10 +100,9 @@ def _value(node: yaml.Node, path: KeyPath, document: Document, seen: set[int]) -
         document.faults.append(Fault(document.line(path), ".".join(path), "'&name' and '*name' are not used here; write the value out"))
         return None
     seen.add(id(node))
-    if not node.tag.startswith(_TAG) or node.tag[len(_TAG) :] not in (*_SCALARS, "map", "seq"):
-        document.faults.append(
-            Fault(node.start_mark.line + 1, ".".join(path), f"tags are not used here; remove '{_written(node.tag)}'")
-        )
+    if node.tag not in _TAGS:
+        written = node.tag.replace(_TAG, "!!")
+        document.faults.append(Fault(node.start_mark.line + 1, ".".join(path), f"tags are not used here; remove '{written}'"))
         return None
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, document, seen)
@@ -138,26 +135,14 @@ def _scalar(node: yaml.Node, path: KeyPath, document: Document) -> object:
     """The scalar's value by YAML 1.1's rules, except that dates stay text and numbers with a second meaning are faults."""
     raw, kind = str(node.value), node.tag[len(_TAG) :]
     try:
-        if kind == "null":
-            return None
-        if kind == "bool":
-            return raw.lower() in ("yes", "true", "on")
         if kind in ("int", "float") and ":" in raw:
             text = f"YAML reads {raw} as a number to the base of sixty; put it in quotes if it is text: '{raw}'"
         elif kind == "int" and _OCTAL.fullmatch(raw):
             octal = int(raw.replace("_", ""), 8)
             text = f"YAML reads {raw} as octal, that is {octal}; write a number without a 0 before it, text in quotes"
-        elif kind == "int":
-            return int(raw.replace("_", ""), 0)
-        elif kind == "float":
-            return float(raw.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
         else:
-            return raw
-    except ValueError:
+            return yaml.SafeLoader("").construct_object(node) if kind in ("null", "bool", "int", "float") else raw
+    except (ValueError, KeyError, IndexError):  # a tag such as !!int before what is none
         text = f"{raw[:40]!r} cannot be read as {'a number' if kind in ('int', 'float') else kind}"
     document.faults.append(Fault(node.start_mark.line + 1, ".".join(path), text))
     return None
-
-
-def _written(tag: str) -> str:
-    return tag.replace(_TAG, "!!")

@@ -18,7 +18,7 @@ from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, write_bundle
 from engines.decode import Thresholds, candidates, region_batches
 from engines.detections import Float32
 from engines.errors import BundleError
-from engines.manifest import CalibrationFrame, GateRecord, GoldenTolerance, Manifest, Quantization
+from engines.manifest import CalibrationFrame, GateRecord, GoldenTolerance, Quantization
 from engines.preprocess import prepare
 from engines.runtime.graphs import IMAGE, P2, P3, ROIS, ROWS
 from engines.runtime.onnx import open_session, session_options
@@ -45,30 +45,20 @@ class Quantiser:
         self,
         source: Bundle,
         frames: Sequence[Frame],
-        method: Method = "percentile",
-        threads: int = 2,
-        progress: Callable[[int, int], None] | None = None,
+        method: Method,
+        threads: int,
+        progress: Callable[[int, int], None],
     ) -> None:
         if source.manifest.precision != "fp32":
             raise BundleError(f"{source.path}: is {source.manifest.precision} already. Name the float bundle that it was made from.")
         self.source, self.method = source, method
         self.blocks = blocks_of_bundle(source)
-        self._frames = frames
-        self._threads = threads
+        self._frames, self._threads, self._progress = frames, threads, progress
         self._detector = source.detector_path.read_bytes()
         self._attributes = {g.file: (source.path / g.file).read_bytes() for g in source.manifest.attribute_graphs}
         smallest = min(source.manifest.attribute_graphs, key=lambda g: g.regions)
-        done = 0
-
-        def step() -> None:
-            nonlocal done
-            done += 1
-            if progress is not None:
-                progress(done, 2 * len(frames))
-
-        self._detector_ranges = measure(self._detector, self._pictures(step), method)
-        regions = self._regions(smallest.regions, step)
-        self._attribute_ranges = measure(self._attributes[smallest.file], regions, method)
+        self._detector_ranges = measure(self._detector, self._pictures(0), method)
+        self._attribute_ranges = measure(self._attributes[smallest.file], self._regions(smallest.regions), method)
 
     def write(
         self,
@@ -96,28 +86,15 @@ class Quantiser:
         graphs |= {name: made(graph, self._attribute_ranges) for name, graph in self._attributes.items()}
         # What the float engine says of the golden picture is what this one must say of it, wherever it is opened.
         graphs |= {name: self.source.path / name for name in (GOLDEN_IMAGE, GOLDEN_ANSWER) if name in source.files}
-        manifest = self._manifest(float_blocks, half, sensitivity or {}, gate, graphs)
-        return write_bundle(folder, manifest, graphs, replace, files)
-
-    def _manifest(
-        self,
-        float_blocks: Collection[str],
-        half: bool,
-        sensitivity: dict[str, float],
-        gate: GateRecord | None,
-        graphs: dict[str, bytes | Path],
-    ) -> Manifest:
-        source = self.source.manifest
         record = Quantization(
             method=f"onnxruntime Q/DQ, symmetric S8, weights by channel, {self.method}",
             source=self.source.digest,
             frames=tuple(CalibrationFrame(name=frame.path.name, sha256=frame.sha256) for frame in self._frames),
             float_blocks=tuple(b for b in self.blocks if b in float_blocks),
-            sensitivity=sensitivity,
+            sensitivity=sensitivity or {},
             half=half,
         )
-        blank = next(iter(source.files.values()))
-        return source.model_copy(
+        manifest = source.model_copy(
             update={
                 "schema_version": type(source).model_fields["schema_version"].default,
                 "precision": "int8-fp16" if half else "int8",
@@ -128,22 +105,24 @@ class Quantiser:
                 "quantization": record,
                 "gate": gate,
                 "golden_tolerance": GOLDEN_TOLERANCE,
-                "files": dict.fromkeys(graphs, blank),
+                "files": dict.fromkeys(graphs, next(iter(source.files.values()))),
             }
         )
+        return write_bundle(folder, manifest, graphs, replace, files)
 
-    def _pictures(self, step: Callable[[], None]) -> Iterator[dict[str, Float32]]:
+    def _pictures(self, read: int) -> Iterator[dict[str, Float32]]:
+        """Each frame as the detector takes it; `read` frames were read before these."""
         takes = self.source.manifest.input
-        for frame in self._frames:
+        for done, frame in enumerate(self._frames, start=read + 1):
             yield {IMAGE: prepare(frame.read(), takes.hw, takes.scale_up)[0]}
-            step()
+            self._progress(done, 2 * len(self._frames))
 
-    def _regions(self, capacity: int, step: Callable[[], None]) -> Iterator[dict[str, Float32]]:
+    def _regions(self, capacity: int) -> Iterator[dict[str, Float32]]:
         """Feature maps and cells of each frame; a frame without a cell gives its middle, so that no set leaves the head unmeasured."""
         session = open_session(self._detector, session_options(self._threads))
         height, width = self.source.manifest.input.hw
         middle = np.array([[0.4 * width, 0.4 * height, 0.6 * width, 0.6 * height]], np.float32)
-        for feed in self._pictures(step):
+        for feed in self._pictures(len(self._frames)):
             rows, p2, p3 = session.run([ROWS, P2, P3], feed)
             boxes_px = candidates(rows[0], CELLS).boxes_px
             if not len(boxes_px):

@@ -31,8 +31,7 @@ _HEAD_PX, _NOTE_PX = 592, 24
 def contact_sheet(seen: Survey, chosen: FrameSet, progress: Callable[[int, int], None] | None = None) -> Image:
     """The set as a BGR picture, 1640 px wide. Raises DataError naming a frame that can no longer be read or was changed."""
     points = embedded(seen.statistics)
-    row_of = {frame.sha256: row for row, frame in enumerate(seen.frames)}
-    rows = [row_of[frame.sha256] for frame in chosen.frames]
+    rows = [seen.frames.index(frame) for frame in chosen.frames]
     gains = _gains(points[rows])
     shown = len(rows[:MOST_SHOWN])
     thumbnails = []
@@ -91,7 +90,8 @@ def _scatter(axes: Any, points: Float64, rows: list[int], colours: Float64) -> N
     flat, share, words = np.zeros((len(points), 2)), sizes**2 / max(float((sizes**2).sum()), 1e-12), []
     for k, direction in enumerate(directions[:2]):  # a single frame has one
         flat[:, k] = middle @ (direction * np.sign(direction[np.abs(direction).argmax()]))  # its sign is the algebra's whim
-        words.append(f"{('across', 'down')[k]}: {share[k]:.0%} of the differences, mostly {_meaning(direction)}")
+        most = " and ".join(NAMES[n] for n in np.abs(direction).argsort()[::-1][:2])
+        words.append(f"{('across', 'down')[k]}: {share[k]:.0%} of the differences, mostly {most}")
     others = sorted(set(range(len(points))) - set(rows))
     axes.scatter(*flat[others].T, s=40, color=GREY, edgecolors="white", linewidths=0.5)
     axes.scatter(*flat[rows[::-1]].T, s=40, c=colours[::-1], edgecolors="white", linewidths=0.5)  # the first chosen on top
@@ -118,13 +118,9 @@ def _curve(axes: Any, gains: Float64, colours: Float64) -> None:
 def _bars(axes: Any, there: dict[str, float], taken: dict[str, float]) -> None:
     """How much the frames differ within each group, against a real folder: candidates in grey, chosen in colour."""
     places = np.arange(len(STATISTICS))
-    drawn = (
-        axes.barh(places - 0.19, [there[group] for group in STATISTICS], 0.34, color=GREY),
-        axes.barh(
-            places + 0.19, [taken[group] for group in STATISTICS], 0.34, color=[_AMBER if taken[g] < FLAT else BLUE for g in STATISTICS]
-        ),
-    )
-    for bars in drawn:
+    colours = [_AMBER if taken[group] < FLAT else BLUE for group in STATISTICS]
+    for offset, shares, colour in ((-0.19, there, GREY), (0.19, taken, colours)):
+        bars = axes.barh(places + offset, [shares[group] for group in STATISTICS], 0.34, color=colour)
         axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=7, color=SOFT)
     axes.set(yticks=places, yticklabels=list(STATISTICS), xlim=(0, 1.1 * max(2.0, *there.values(), *taken.values())), xticks=[])
     axes.set_title("Spread; 1.0: as in one real folder", fontsize=8.5)
@@ -147,11 +143,6 @@ def _thumbnail(
     cv2.rectangle(grid, (x, y), (x + 10 + 9 * len(number), y + 19), colour, -1)
     ink = (255, 255, 255) if np.dot(colour, (0.11, 0.59, 0.30)) < 145 else (43, 33, 23)
     cv2.putText(grid, number, (x + 5, y + 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, ink, 1, cv2.LINE_AA)
-
-
-def _meaning(direction: Float64) -> str:
-    """The two statistics that a direction is made of most."""
-    return " and ".join(NAMES[k] for k in np.abs(direction).argsort()[::-1][:2])
 
 
 def _gains(points: Float64) -> Float64:

@@ -90,17 +90,7 @@ class FrameSet:
     def to_json(self, folder: Path) -> str:
         """The list as text, its files named relative to `folder`, so that frames and list may move together."""
         listed = [_ListedFrame(name=frame.path.name, sha256=frame.sha256, file=_from(folder, frame.path)) for frame in self.frames]
-        return (
-            _List(
-                seed=self.seed,
-                candidates=self.candidates,
-                distinct=self.distinct,
-                radius=round(self.radius, 4),
-                notes=self.notes,
-                frames=tuple(listed),
-            ).model_dump_json(indent=1)
-            + "\n"
-        )
+        return _List.model_validate(vars(self) | {"radius": round(self.radius, 4), "frames": listed}).model_dump_json(indent=1) + "\n"
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -226,10 +216,9 @@ def _notes(chosen: FrameSet, wanted: int, copies: int, varied: dict[str, float])
     if taken < wanted:
         yield f"too few: {wanted} were asked for, there are {taken}, and all were taken"
     if chosen.alike:
-        yield (
-            f"too alike: of {taken} frames only {_so_many(chosen.distinct)}; record other fields, of several slides, "
-            "and turn focus and lamp as in daily work"
-        )
+        own = "one shows something of its own" if chosen.distinct == 1 else f"{chosen.distinct} show something of their own"
+        record = "record other fields, of several slides, and turn focus and lamp as in daily work"
+        yield f"too alike: of {taken} frames only {own}; {record}"
     elif chosen.distinct < taken:
         yield f"{taken - chosen.distinct} of {taken} are much like a frame chosen before"
     flat = [name for name, share in varied.items() if share < FLAT]
@@ -243,10 +232,6 @@ def _from(folder: Path, path: Path) -> str:
     if printable(found) != found:
         raise DataError(f"{printable(path)}: its name is not UTF-8, so no list can hold it; rename it")
     return found
-
-
-def _so_many(frames: int) -> str:
-    return "one shows something of its own" if frames == 1 else f"{frames} show something of their own"
 
 
 def _decoded(path: Path, data: bytes) -> Image:

@@ -30,8 +30,7 @@ def in_half(graph: bytes) -> bytes:
     model = version_converter.convert_version(onnx.load_model_from_string(graph), OPSET)
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     model.ir_version = IR_VERSION
-    made = _Halved(model.graph)
-    made.convert()
+    _convert(model.graph)
     del model.graph.value_info[:]  # their types are not true any more
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     onnx.checker.check_model(model, full_check=True)
@@ -39,58 +38,50 @@ def in_half(graph: bytes) -> bytes:
     return serialised
 
 
-class _Halved:
-    """The conversion of one graph, in place."""
+def _convert(graph: onnx.GraphProto) -> None:
+    """The conversion, in place."""
+    weights = {w.name: w for w in graph.initializer}
+    values: Iterable[onnx.ValueInfoProto] = (*graph.input, *graph.value_info, *graph.output)
+    floats = {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT}
+    floats |= {w.name for w in graph.initializer if w.data_type == TensorProto.FLOAT}
+    made_in_half = {name for n in graph.node if _is_halved(n) for name in n.output if name in floats}
+    outputs = {o.name for o in graph.output}
+    added: set[str] = set()  # tensors that were cast or converted, by the name they are known as
+    nodes: list[onnx.NodeProto] = []
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self._graph = graph
-        self._weights = {w.name: w for w in graph.initializer}
-        values: Iterable[onnx.ValueInfoProto] = (*graph.input, *graph.value_info, *graph.output)
-        self._floats = {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT}
-        self._floats |= {w.name for w in graph.initializer if w.data_type == TensorProto.FLOAT}
-        halved = [n for n in graph.node if _is_halved(n)]
-        self._made_in_half = {name for n in halved for name in n.output if name in self._floats}
-        self._added: set[str] = set()  # tensors that were cast or converted, by the name they are known as
-        self._nodes: list[onnx.NodeProto] = []
-
-    def convert(self) -> None:
-        outputs = {o.name for o in self._graph.output}
-        for node in self._graph.node:
-            halved, skipped = _is_halved(node), _NOT_VALUES.get(node.op_type, ())
-            for i, name in enumerate(node.input):
-                if name in self._floats and i not in skipped:
-                    node.input[i] = self._half(name) if halved else self._exact(name)
-            self._nodes.append(node)
-            for i, name in enumerate(node.output):
-                if halved and name in self._made_in_half:
-                    node.output[i] = _half_name(name)
-                    if name in outputs:
-                        self._exact(name)
-        used = {name for node in self._nodes for name in node.input}
-        weights = [w for w in self._weights.values() if w.name in used]
-        del self._graph.node[:], self._graph.initializer[:]
-        self._graph.node.extend(self._nodes)
-        self._graph.initializer.extend(weights)
-
-    def _half(self, name: str) -> str:
+    def half_of(name: str) -> str:
         """What a halved node reads in place of `name`."""
         half = _half_name(name)
-        if name in self._made_in_half or half in self._added:
-            return half
-        self._added.add(half)
-        weight = self._weights.get(name)
-        if weight is None:
-            self._nodes.append(helper.make_node("Cast", [name], [half], name=f"{name}.to_half", to=TensorProto.FLOAT16))
-        else:
-            self._weights[half] = numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), half)
+        if name not in made_in_half and half not in added:
+            added.add(half)
+            if name in weights:
+                weights[half] = numpy_helper.from_array(numpy_helper.to_array(weights[name]).astype(np.float16), half)
+            else:
+                nodes.append(helper.make_node("Cast", [name], [half], name=f"{name}.to_half", to=TensorProto.FLOAT16))
         return half
 
-    def _exact(self, name: str) -> str:
+    def exact(name: str) -> str:
         """What a node that stays FP32 reads in place of `name`."""
-        if name in self._made_in_half and name not in self._added:
-            self._added.add(name)
-            self._nodes.append(helper.make_node("Cast", [_half_name(name)], [name], name=f"{name}.to_float", to=TensorProto.FLOAT))
+        if name in made_in_half and name not in added:
+            added.add(name)
+            nodes.append(helper.make_node("Cast", [_half_name(name)], [name], name=f"{name}.to_float", to=TensorProto.FLOAT))
         return name
+
+    for node in graph.node:
+        halved, skipped = _is_halved(node), _NOT_VALUES.get(node.op_type, ())
+        for i, name in enumerate(node.input):
+            if name in floats and i not in skipped:
+                node.input[i] = half_of(name) if halved else exact(name)
+        nodes.append(node)
+        for i, name in enumerate(node.output):
+            if halved and name in made_in_half:
+                node.output[i] = _half_name(name)
+                if name in outputs:
+                    exact(name)
+    used = {name for node in nodes for name in node.input}
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(w for w in weights.values() if w.name in used)
 
 
 def _is_halved(node: onnx.NodeProto) -> bool:

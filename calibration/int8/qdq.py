@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from types import SimpleNamespace
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,23 +29,10 @@ FLOAT_BLOCKS = ("model.24", "decode")
 """The detection layer and what follows it; the attribute head's last layers are no convolutions and stay float by that."""
 PERCENTILE = 99.999
 """Share of a tensor's values, in per cent, that its scale must reach with the method percentile; what lies beyond is clipped."""
-_RECIPE = {
-    "ActivationSymmetric": True,
-    "WeightSymmetric": True,
-    "QuantizeBias": False,
-    "OpTypesToExcludeOutputQuantization": list(OPERATORS),
-}
 
 
-@dataclass(frozen=True)
-class Ranges:
-    """Smallest and largest value of each tensor of one graph, as ONNX Runtime keeps them. Made by `measure`."""
-
-    method: Method
-    tensors: Any  # onnxruntime's TensorsData, which has no stub
-
-    def __len__(self) -> int:
-        return len(self.tensors.keys())
+Ranges: TypeAlias = Any
+"""Smallest and largest value of each tensor of one graph, made by `measure`: ONNX Runtime's TensorsData, which has no stub."""
 
 
 def block_of(node: str) -> str:
@@ -60,20 +47,14 @@ def blocks_of(graph: bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys(b for n in nodes if n.op_type in OPERATORS and (b := block_of(n.name)) not in FLOAT_BLOCKS))
 
 
-def measure(
-    graph: bytes, feeds: Iterable[Mapping[str, Float32]], method: Method = "percentile", progress: Callable[[], None] | None = None
-) -> Ranges:
-    """Runs a serialised float graph on inputs (name -> array) and keeps how far its tensors reach; `progress` after each input.
+def measure(graph: bytes, feeds: Iterable[Mapping[str, Float32]], method: Method = "percentile") -> Ranges:
+    """Runs a serialised float graph on inputs (name -> array) and keeps how far its tensors reach.
 
     percentile: all values but the outermost 0.001 % fit, so that one bright speck does not make every step coarser. minmax: all fit.
     Raises ValueError if there is no input.
     """
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
 
-    kinds = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}
-    options: dict[str, Any] = {"symmetric": True}
-    if method == "percentile":
-        options["percentile"] = PERCENTILE
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "float.onnx"
         path.write_bytes(graph)
@@ -81,21 +62,18 @@ def measure(
             path,
             list(OPERATORS),
             augmented_model_path=str(Path(scratch) / "watched.onnx"),
-            calibrate_method=kinds[method],
-            extra_options=options,
+            calibrate_method=CalibrationMethod.MinMax if method == "minmax" else CalibrationMethod.Percentile,
+            extra_options={"symmetric": True, "percentile": PERCENTILE},
         )
-        seen = 0
+        feed = None
         for feed in feeds:
             # One at a time: the calibrator holds the tensors of all inputs of a call at once. It prints a line at each call.
             with redirect_stdout(io.StringIO()):
-                calibrator.collect_data(_Once(feed))
-            seen += 1
-            if progress is not None:
-                progress()
-        if not seen:
+                calibrator.collect_data(SimpleNamespace(get_next=iter((feed, None)).__next__))
+        if feed is None:
             raise ValueError("ranges are measured on at least one frame")
         with redirect_stdout(io.StringIO()):
-            return Ranges(method, calibrator.compute_data())
+            return calibrator.compute_data()
 
 
 def quantise(graph: bytes, ranges: Ranges, float_blocks: Collection[str] = (), only: Collection[str] | None = None) -> bytes:
@@ -117,11 +95,16 @@ def quantise(graph: bytes, ranges: Ranges, float_blocks: Collection[str] = (), o
         reduce_range=False,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QInt8,
-        tensors_range=ranges.tensors,
+        tensors_range=ranges,
         nodes_to_quantize=nodes,
         nodes_to_exclude=[],
         op_types_to_quantize=list(OPERATORS),
-        extra_options=dict(_RECIPE),
+        extra_options={
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "QuantizeBias": False,
+            "OpTypesToExcludeOutputQuantization": list(OPERATORS),
+        },
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
@@ -134,16 +117,3 @@ def quantise(graph: bytes, ranges: Ranges, float_blocks: Collection[str] = (), o
     onnx.checker.check_model(made, full_check=True)
     serialised: bytes = made.SerializeToString()
     return serialised
-
-
-class _Once:
-    """One input as the calibrator wants to read it."""
-
-    def __init__(self, feed: Mapping[str, Float32]) -> None:
-        self._feeds: Iterator[Mapping[str, Float32]] = iter([feed])
-
-    def get_next(self) -> Mapping[str, Float32] | None:
-        return next(self._feeds, None)
-
-    def __iter__(self) -> Iterator[Mapping[str, Float32]]:
-        return self._feeds

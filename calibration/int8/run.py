@@ -10,7 +10,7 @@ from pathlib import Path
 from calibration.int8.bundles import Quantiser, blocks_of_bundle
 from calibration.int8.frames import FrameSet, choose, pictures_in, read_set
 from calibration.int8.request import QuantizeRequest
-from calibration.int8.search import BlockChoice, BlockJudge, choose_blocks, own_cost
+from calibration.int8.search import BlockChoice, BlockSearch
 from engines.bundle import Bundle, resolve
 from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.errors import BundleError, DataError
@@ -48,12 +48,12 @@ def quantize(request: QuantizeRequest, reporter: Reporter = SILENT) -> QuantizeR
     for note in frames.notes:
         reporter.warning(note)
     quantiser = Quantiser(source, frames.frames, request.method, request.threads, reporter.counter("measuring ranges"))  # type: ignore[arg-type]  # one of its choices
-    chosen = choose_blocks(request, quantiser, BlockJudge(request, source, pictures, data, split, reporter), reporter)
+    chosen = BlockSearch(request, quantiser, pictures, data, split, reporter).run()
     made = quantiser.write(
         request.out,
         chosen.float_blocks,
         half=request.half,
-        sensitivity={block: round(own_cost(block, cost), 2) for block, cost in chosen.costs.items()},
+        sensitivity={block: round(cost, 2) for block, cost in chosen.costs.items()},
         gate=chosen.result.record(),
         files={"README.md": request.readme.read_bytes()} if request.readme else None,
         replace=request.replace,

@@ -21,14 +21,6 @@ INDEX = "frames.jsonl"
 """What `leukoscope run --record` writes beside its frames."""
 
 
-@dataclass(frozen=True)
-class JudgingSide:
-    """What must not be calibrated on: the pictures that judge, by their bytes, and the patients they are of."""
-
-    sha256: frozenset[str] = frozenset()
-    patients: frozenset[str] = frozenset()
-
-
 @dataclass(frozen=True, eq=False)
 class FramesResult:
     """The chosen set and what it was chosen from. left_out: frames that judge, by whose they are. notes: what a person must know."""
@@ -43,10 +35,10 @@ def choose_frames(request: FramesRequest, reporter: Reporter = SILENT) -> Frames
     """Choose, list and draw as `attridet frames` does. Raises DataError, also for a damaged frame, which is named."""
     if request.page is not None and request.page.suffix.lower() != ".png":
         raise DataError(f"{request.page}: the page is a PNG; give --page a name that ends in .png")
-    judged = judging_side(request.exclude_split)
+    judging_sha256, patients = judging_side(request.exclude_split)
     paths = [path for folder in dict.fromkeys(request.folders) for path in pictures_in(folder)]
-    kept, left_out = _without(paths, judged, request.exclude_slide)
-    seen = survey(kept, excluded_sha256=judged.sha256, progress=reporter.counter("looking at frames"))
+    kept, left_out = _without(paths, patients, request.exclude_slide)
+    seen = survey(kept, excluded_sha256=judging_sha256, progress=reporter.counter("looking at frames"))
     chosen = cover(seen, request.count, seed=request.seed, fewest=request.fewest)
     make_folder(request.out.parent)
     write_result(request.out, chosen.to_json(request.out.parent).encode())
@@ -57,7 +49,7 @@ def choose_frames(request: FramesRequest, reporter: Reporter = SILENT) -> Frames
         _, png = cv2.imencode(".png", contact_sheet(seen, chosen, reporter.counter("drawing")))
         write_result(request.page, png.tobytes())
     notes = list(chosen.notes)
-    if request.exclude_split and not judged.patients:
+    if request.exclude_split and not patients:
         notes.append(
             "the names of the test side give no patient: only its pictures themselves were kept out, not others of these patients"
         )
@@ -66,29 +58,31 @@ def choose_frames(request: FramesRequest, reporter: Reporter = SILENT) -> Frames
     return FramesResult(chosen, seen, left_out, tuple(notes))
 
 
-def judging_side(splits: Sequence[str]) -> JudgingSide:
-    """Pictures and patients of splits named DATA:SPLIT. Raises DataError for a split that is not there or cannot be read."""
+def judging_side(splits: Sequence[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """What must not be calibrated on, of splits named DATA:SPLIT: the sha256 of their pictures, and the patients they are of.
+
+    Raises DataError for a split that is not there or cannot be read.
+    """
     pictures = []
     for words in splits:
         root, colon, name = words.rpartition(":")
         if not colon or not root or not name:
             raise DataError(f"--exclude-split {words}: name the data set's folder and its split, such as data/H_100X_C2:test")
         pictures += [path for split in find_splits(Path(root), name) for path in split.pictures()]
-    patients = {patient for path in pictures if (patient := patient_of(path.name))}
     try:
-        digests = {sha256_of(path) for path in pictures}
+        digests = frozenset(sha256_of(path) for path in pictures)
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); bring it back or leave it out") from error
-    return JudgingSide(frozenset(digests), frozenset(patients))
+    return digests, frozenset(patient for path in pictures if (patient := patient_of(path.name)))
 
 
-def _without(paths: Sequence[Path], judged: JudgingSide, slides: Sequence[str]) -> tuple[list[Path], Counter[str]]:
+def _without(paths: Sequence[Path], patients: frozenset[str], slides: Sequence[str]) -> tuple[list[Path], Counter[str]]:
     """Frames of neither the test side's patients nor the slides named, and how many were left out because of which."""
     kept, left_out = [], Counter[str]()
     for path in paths:
         patient = patient_of(path.name)
         slide = next((slide for slide in slides if path.name.startswith(f"{slide}_")), None)
-        if patient in judged.patients:
+        if patient in patients:
             left_out[f"patient {patient}"] += 1
         elif slide is not None:
             left_out[f"slide {slide}"] += 1
@@ -102,16 +96,13 @@ def _without(paths: Sequence[Path], judged: JudgingSide, slides: Sequence[str]) 
 
 def _rendered(frames: Sequence[Frame]) -> int:
     """How many of the frames were recorded from rendered film, by the index beside them."""
-    of_folder: dict[Path, set[str]] = {}
-    for frame in frames:
-        of_folder.setdefault(frame.path.parent, set()).add(frame.path.name)
-    found = 0
-    for folder, names in of_folder.items():
+    found, chosen = 0, {frame.path for frame in frames}
+    for folder in {path.parent for path in chosen}:
         index = folder / INDEX
         for line in index.read_text(encoding="utf-8").splitlines() if index.is_file() else ():
             try:
                 entry = json.loads(line)
-                found += bool(entry["simulated"]) and entry["name"] in names
+                found += bool(entry["simulated"]) and folder / entry["name"] in chosen
             except (ValueError, KeyError, TypeError):
                 continue  # half a line after a power cut; the frame itself was read
     return found

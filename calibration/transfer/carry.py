@@ -17,6 +17,7 @@ from calibration.transfer.homography import (
     Float64,
     Size,
     areas,
+    box_corners,
     clip_polygon,
     for_box_edges,
     map_points,
@@ -42,24 +43,16 @@ FLAGS = {
 """Marks of a carried label that a person should look at, and what each means."""
 
 
-@dataclass(frozen=True)
-class Rules:
-    """When a carried box is kept, and when it is marked.
-
-    visible: share of the box that the target must show. side_px: least side. small_px: below this it is marked small (cells at 10x are
-    8 to 15 px). same_iou: boxes from different fields that overlap more are one cell. likeness: a label less sure than this is marked.
-    edge_px: a source box so near its picture's edge is cut by it.
-    """
-
-    visible: float = 0.5
-    side_px: float = 4.0
-    small_px: float = 8.0
-    same_iou: float = 0.6
-    likeness: float = 0.4
-    edge_px: float = 1.5
-
-
-RULES = Rules()
+VISIBLE = 0.5
+"""A box is kept if the target shows at least this share of it."""
+SIDE_PX, SMALL_PX = 4.0, 8.0
+"""Least side of a kept box, and of one that is not marked small (cells at 10x are 8 to 15 px)."""
+SAME_IOU = 0.6
+"""Boxes from different fields that overlap more are one cell."""
+LIKENESS = 0.4
+"""A label less sure than this is marked."""
+EDGE_PX = 1.5
+"""A source box so near its picture's edge is cut by it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +98,7 @@ class Agreement:
     pairs: tuple[tuple[int, int], ...] = ()
 
 
-def carry(fit: Fit, boxes: npt.ArrayLike, source: Features, target: Features, rules: Rules = RULES) -> Carried:
+def carry(fit: Fit, boxes: npt.ArrayLike, source: Features, target: Features) -> Carried:
     """Map boxes (N, 4) of the source into the target by an accepted fit. ValueError if the fit has no map."""
     if fit.h is None:
         raise ValueError("this fit has no map")
@@ -114,20 +107,20 @@ def carry(fit: Fit, boxes: npt.ArrayLike, source: Features, target: Features, ru
     mapped = project_boxes(h, original, target.size)
     sides = mapped.clipped[:, 2:] - mapped.clipped[:, :2]
     least = sides.min(axis=1, initial=np.inf)
-    keep = (mapped.visible >= rules.visible) & (least >= rules.side_px)
-    lost = tuple((int(n), _why(mapped.visible[n], least[n], rules)) for n in np.flatnonzero(~keep))
+    keep = (mapped.visible >= VISIBLE) & (least >= SIDE_PX)
+    lost = tuple((int(n), _why(mapped.visible[n], least[n])) for n in np.flatnonzero(~keep))
     rows = np.flatnonzero(keep)
     kept = mapped.clipped[rows]
     likeness = overlay(source, target, fit.h).likeness_at(kept, target.size) if len(rows) else np.zeros(0)
     confidence = np.nan_to_num(np.clip(likeness, 0, 1), nan=0.0)
-    cut = _touches(original, source.size, rules.edge_px)
+    cut = _touches(original, source.size)
     flags = []
     for n, row in enumerate(rows):
         found = (
-            (SMALL, least[row] < rules.small_px),
+            (SMALL, least[row] < SMALL_PX),
             (CUT_BY_TARGET, mapped.visible[row] < 1 - 1e-6),
-            (CUT_BY_SOURCE, cut[row] and not _touches(kept[n : n + 1], target.size, rules.edge_px)[0]),
-            (UNLIKE, confidence[n] < rules.likeness),
+            (CUT_BY_SOURCE, cut[row] and not _touches(kept[n : n + 1], target.size)[0]),
+            (UNLIKE, confidence[n] < LIKENESS),
         )
         flags.append(tuple(name for name, is_so in found if is_so))
     remains = mapped.clipped[~keep]
@@ -143,7 +136,7 @@ def carry(fit: Fit, boxes: npt.ArrayLike, source: Features, target: Features, ru
     )
 
 
-def merge(carried: Sequence[Carried], inliers: Sequence[int], rules: Rules = RULES) -> list[Merged]:
+def merge(carried: Sequence[Carried], inliers: Sequence[int]) -> list[Merged]:
     """One label a cell where fields overlap, whatever the classes say: whole cells before cut ones, then the field with more inliers.
 
     A cell that its field's edge cuts is also the same as a whole one that holds most of it. Boxes of one field are never merged.
@@ -156,7 +149,7 @@ def merge(carried: Sequence[Carried], inliers: Sequence[int], rules: Rules = RUL
         box = carried[s].boxes[n]
         for t, m, doubles in kept:
             other = carried[t].boxes[m]
-            if t != s and all(d != s for d, _ in doubles) and _same(box, other, is_cut, rules):
+            if t != s and all(d != s for d, _ in doubles) and _same(box, other, is_cut):
                 doubles.append((s, int(carried[s].rows[n])))
                 break
         else:
@@ -172,17 +165,17 @@ def ignore_regions(target: Size, carried: Sequence[Carried]) -> list[Float64]:
     fields = [one.field for one in carried if polygon_area(one.field) > 0]
     regions = outside(rectangle(target), fields)
     for one in carried:
-        regions += [np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float64) for x1, y1, x2, y2 in one.lost_boxes]
+        regions += list(box_corners(one.lost_boxes))
     return regions
 
 
-def agreement(carried: npt.ArrayLike, there: npt.ArrayLike, at: float = 0.5) -> Agreement:
+def agreement(carried: npt.ArrayLike, there: npt.ArrayLike) -> Agreement:
     """Compare carried boxes (N, 4) with labels (M, 4) that the target had already, each used once, best overlaps first."""
     iou = box_iou(carried, there)
     pairs: list[tuple[int, int]] = []
     for flat in np.argsort(-iou, axis=None, kind="stable"):
         n, m = divmod(int(flat), iou.shape[1])
-        if iou[n, m] < at:
+        if iou[n, m] < 0.5:
             break
         if all(n != a and m != b for a, b in pairs):
             pairs.append((n, m))
@@ -190,24 +183,24 @@ def agreement(carried: npt.ArrayLike, there: npt.ArrayLike, at: float = 0.5) -> 
     return Agreement(len(pairs), mean, iou.shape[0] - len(pairs), iou.shape[1] - len(pairs), tuple(pairs))
 
 
-def _why(visible: float, side_px: float, rules: Rules) -> str:
+def _why(visible: float, side_px: float) -> str:
     if visible <= 0:
         return "outside the target"
-    if visible < rules.visible:
-        return f"the target shows {visible:.0%} of it (at least {rules.visible:.0%})"
-    return f"{side_px:.1f} px wide in the target (at least {rules.side_px:g})"
+    if visible < VISIBLE:
+        return f"the target shows {visible:.0%} of it (at least {VISIBLE:.0%})"
+    return f"{side_px:.1f} px wide in the target (at least {SIDE_PX:g})"
 
 
-def _touches(boxes: Float64, size: Size, within_px: float) -> npt.NDArray[np.bool_]:
+def _touches(boxes: Float64, size: Size) -> npt.NDArray[np.bool_]:
     limit = np.array(size, np.float64)
-    return np.asarray((boxes[:, :2] <= within_px).any(axis=1) | (boxes[:, 2:] >= limit - within_px).any(axis=1), np.bool_)
+    return np.asarray((boxes[:, :2] <= EDGE_PX).any(axis=1) | (boxes[:, 2:] >= limit - EDGE_PX).any(axis=1), np.bool_)
 
 
-def _same(box: Float64, other: Float64, is_cut: bool, rules: Rules) -> bool:
-    if box_iou(box, other)[0, 0] > rules.same_iou:
+def _same(box: Float64, other: Float64, is_cut: bool) -> bool:
+    if box_iou(box, other)[0, 0] > SAME_IOU:
         return True
     if not is_cut:
         return False
     shared = areas(np.concatenate([np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])]))
     area = areas(box)
-    return bool(area > 0 and shared / area > rules.same_iou)
+    return bool(area > 0 and shared / area > SAME_IOU)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from calibration.transfer.homography import Float64, Size, inverse, map_points, resized, shape_of
+from calibration.transfer.homography import Float64, Size, map_points, resized, shape_of
 
 Image = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
@@ -24,7 +24,6 @@ MOST_KEYPOINTS = 8000
 CONTRAST = 0.02
 """Half of OpenCV's default: stained film has soft edges, above all at 10x."""
 
-_BLOCK = 1024
 _COMPARED_PX = 480
 """Pictures are compared at no more than this, where one pixel more or less of misfit does not count."""
 _FEWEST_COMPARED = 200
@@ -56,7 +55,7 @@ def detect(image: Image, longest_px: int = LONGEST_PX) -> Features:
     if factor < 1:
         small = (max(1, round(width * factor)), max(1, round(height * factor)))
         grey = cv2.resize(grey, small, interpolation=cv2.INTER_AREA)
-        from_grey = inverse(resized(small[0] / width, small[1] / height))
+        from_grey = resized(width / small[0], height / small[1])
     sift = cv2.SIFT_create(  # type: ignore[attr-defined]  # missing from cv2's stub
         nfeatures=MOST_KEYPOINTS, contrastThreshold=CONTRAST, enable_precise_upscale=True
     )
@@ -76,28 +75,17 @@ def match(source: Features, target: Features, ratio: float) -> tuple[Int64, Int6
     field to that point would fit them all.
     """
     a, b = source.descriptors, target.descriptors
-    nobody = np.zeros(0, np.int64)
     if len(a) < 2 or len(b) < 2:
-        return nobody, nobody
-    length_b = np.einsum("ij,ij->i", b, b)
-    nearest = np.empty(len(a), np.int64)
-    passes = np.empty(len(a), bool)
-    back_distance = np.full(len(b), np.inf, np.float32)
-    back = np.zeros(len(b), np.int64)
-    for start in range(0, len(a), _BLOCK):
-        rows = a[start : start + _BLOCK]
-        squared = np.einsum("ij,ij->i", rows, rows)[:, None] + length_b - 2 * (rows @ b.T)
-        lowest = squared.min(axis=0)
-        nearer = lowest < back_distance
-        back[nearer] = start + squared[:, nearer].argmin(axis=0)
-        back_distance[nearer] = lowest[nearer]
-        index = np.arange(len(rows))
-        first = squared.argmin(axis=1)
-        best = squared[index, first]
-        squared[index, first] = np.inf
-        nearest[start : start + len(rows)] = first
-        passes[start : start + len(rows)] = best < ratio**2 * squared.min(axis=1)
-    chosen = np.flatnonzero(passes & (back[nearest] == np.arange(len(a))))
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    # Squared distances, written over in place: 256 MB with the most keypoints. SIFT's numbers are whole, so that they are exact.
+    squared = a @ b.T
+    squared *= -2
+    squared += np.einsum("ij,ij->i", a, a)[:, None]
+    squared += np.einsum("ij,ij->i", b, b)
+    rows, nearest, back = np.arange(len(a)), squared.argmin(axis=1), squared.argmin(axis=0)
+    best = squared[rows, nearest]
+    squared[rows, nearest] = np.inf
+    chosen = np.flatnonzero((best < ratio**2 * squared.min(axis=1)) & (back[nearest] == rows))
     return chosen, nearest[chosen]
 
 
@@ -105,23 +93,22 @@ def match(source: Features, target: Features, ratio: float) -> tuple[Int64, Int6
 class Overlay:
     """Source and target on one grid, that of the target made smaller: what they have in common, for comparing.
 
-    source, target: (h, w) float32; covered: (h, w) bool, where the source reaches; to_target: map from the grid's px to the target's.
+    source, target: (h, w) float32; covered: (h, w) bool, where the source reaches.
     """
 
     source: Float32
     target: Float32
     covered: npt.NDArray[np.bool_]
-    to_target: Float64
 
     def likeness(self) -> float:
         """Normalised cross-correlation where both are, -1 to 1; NaN where too little overlaps."""
         return _correlation(self.source[self.covered], self.target[self.covered])
 
-    def likeness_at(self, boxes: npt.ArrayLike, size: Size, margin: float = 0.25) -> Float64:
-        """The same at each box (N, 4) of the target, with this share of its sides around it; NaN where too little overlaps."""
+    def likeness_at(self, boxes: npt.ArrayLike, size: Size) -> Float64:
+        """The same at each box (N, 4) of the target of this size, with a margin around it; NaN where too little overlaps."""
         b = np.asarray(boxes, np.float64).reshape(-1, 4)
         sides = b[:, 2:] - b[:, :2]
-        grown = np.concatenate([b[:, :2] - margin * sides, b[:, 2:] + margin * sides], axis=1)
+        grown = np.concatenate([b[:, :2] - sides / 4, b[:, 2:] + sides / 4], axis=1)
         height, width = self.target.shape
         on_grid = np.round(grown * np.tile([width / size[0], height / size[1]], 2)).astype(int)
         found = []
@@ -132,25 +119,25 @@ class Overlay:
         return np.array(found, np.float64)
 
 
-def overlay(source: Features, target: Features, h: Float64, longest_px: int = _COMPARED_PX) -> Overlay:
+def overlay(source: Features, target: Features, h: Float64) -> Overlay:
     """Lay the source on the target by `h` (source to target px), both without the detail that only one of them has."""
     height, width = target.grey.shape
-    factor = min(1.0, longest_px / max(height, width))
+    factor = min(1.0, _COMPARED_PX / max(height, width))
     grid = (max(1, round(width * factor)), max(1, round(height * factor)))
     below = cv2.resize(target.grey, grid, interpolation=cv2.INTER_AREA)
-    to_target = target.from_grey @ inverse(resized(grid[0] / width, grid[1] / height))
-    whole = inverse(to_target) @ h @ source.from_grey
+    to_target = target.from_grey @ np.linalg.inv(resized(grid[0] / width, grid[1] / height))
+    whole = np.linalg.inv(to_target) @ h @ source.from_grey
     above, shrink = source.grey, shape_of(whole, (source.grey.shape[1], source.grey.shape[0])).scale
     if 0 < shrink < 1:  # warping alone would pick single pixels
         small = (max(1, round(above.shape[1] * shrink)), max(1, round(above.shape[0] * shrink)))
-        whole = whole @ inverse(resized(small[0] / above.shape[1], small[1] / above.shape[0]))
+        whole = whole @ np.linalg.inv(resized(small[0] / above.shape[1], small[1] / above.shape[0]))
         above = np.asarray(cv2.resize(above, small, interpolation=cv2.INTER_AREA), np.uint8)
     # Beyond its edge the source goes on as it ends, so that softening does not darken the last cells.
     warped = cv2.warpPerspective(above, whole, grid, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     full = np.full(above.shape, 255, np.uint8)
     covered = cv2.warpPerspective(full, whole, grid, flags=cv2.INTER_NEAREST) > 0
     softened = [cv2.GaussianBlur(picture, (0, 0), 1.0).astype(np.float32) for picture in (warped, below)]
-    return Overlay(softened[0], softened[1], covered, to_target)
+    return Overlay(softened[0], softened[1], covered)
 
 
 def _correlation(a: Float32, b: Float32, fewest: int = _FEWEST_COMPARED) -> float:

@@ -73,13 +73,6 @@ def for_box_edges(h: Float64) -> Float64:
     return shifted(0.5, 0.5) @ h @ shifted(-0.5, -0.5)
 
 
-def normalised(h: Float64) -> Float64:
-    """The map with its last element 1; ValueError where it has none or is not finite."""
-    if not np.isfinite(h).all() or abs(h[2, 2]) < 1e-12:
-        raise ValueError("not a map between pictures")
-    return np.asarray(h / h[2, 2], np.float64)
-
-
 def field_corners(size: Size) -> Float64:
     """The outer corners (4, 2) of a picture, clockwise from the top left, in pixel-middle positions."""
     width, height = size
@@ -140,31 +133,24 @@ def shape_of(h: Float64, size: Size) -> Shape:
 
 def polygon_area(polygon: npt.ArrayLike) -> float:
     """Area of a simple polygon (N, 2)."""
-    p = np.asarray(polygon, np.float64).reshape(-1, 2)
-    if len(p) < 3:
-        return 0.0
-    q = np.roll(p, -1, axis=0)
-    return float(abs(np.sum(p[:, 0] * q[:, 1] - q[:, 0] * p[:, 1])) / 2)
+    return abs(_signed_area(np.asarray(polygon, np.float64).reshape(-1, 2)))
 
 
 def clip_polygon(polygon: Float64, window: Float64) -> Float64:
     """The part of a convex polygon (N, 2) within the convex polygon `window`; (0, 2) where there is none."""
-    window = _clockwise(window)
-    for a, b in zip(window, np.roll(window, -1, axis=0), strict=True):
+    for a, b in _edges(window):
         polygon = _half(polygon, a, b)
     return polygon
 
 
 def outside(window: Float64, holes: Iterable[Float64]) -> list[Float64]:
     """What convex `holes` leave of the convex polygon `window`, as convex polygons that do not overlap."""
-    pieces = [np.asarray(window, np.float64)]
+    pieces = [window]
     for hole in holes:
-        clockwise = _clockwise(np.asarray(hole, np.float64))
-        edges = list(zip(clockwise, np.roll(clockwise, -1, axis=0), strict=True))
         left: list[Float64] = []
         for piece in pieces:
             rest = piece
-            for a, b in edges:
+            for a, b in _edges(hole):
                 left.append(_half(rest, b, a))
                 rest = _half(rest, a, b)
         pieces = [piece for piece in left if polygon_area(piece) > _SLIVER_PX2]
@@ -180,34 +166,32 @@ def rectangle(size: Size) -> Float64:
     return field_corners(size) + 0.5
 
 
-def inverse(h: Float64) -> Float64:
-    """The map back."""
-    return np.asarray(np.linalg.inv(h), np.float64)
-
-
 def compose(maps: Sequence[Float64]) -> Float64:
-    """One map for several, the first applied first."""
-    whole = np.eye(3)
+    """One map for several, the first applied first; its last element is 1."""
+    whole: Float64 = np.eye(3)
     for h in maps:
         whole = h @ whole
-    return normalised(whole)
+    return np.asarray(whole / whole[2, 2], np.float64)
 
 
-def _clockwise(polygon: Float64) -> Float64:
+def _signed_area(polygon: Float64) -> float:
+    """Positive where the corners go clockwise as the picture is seen."""
     q = np.roll(polygon, -1, axis=0)
-    return polygon if np.sum(polygon[:, 0] * q[:, 1] - q[:, 0] * polygon[:, 1]) >= 0 else polygon[::-1]
+    return float(np.sum(polygon[:, 0] * q[:, 1] - q[:, 0] * polygon[:, 1]) / 2)
+
+
+def _edges(polygon: Float64) -> list[tuple[Float64, Float64]]:
+    """Start and end of each edge, clockwise."""
+    clockwise = polygon if _signed_area(polygon) >= 0 else polygon[::-1]
+    return list(zip(clockwise, np.roll(clockwise, -1, axis=0), strict=True))
 
 
 def _half(polygon: Float64, a: Float64, b: Float64) -> Float64:
     """The part of a convex polygon on the right of the line from a to b as the picture is seen, its inside for a clockwise edge."""
-    if len(polygon) < 3:
-        return np.zeros((0, 2))
     side = (b[0] - a[0]) * (polygon[:, 1] - a[1]) - (b[1] - a[1]) * (polygon[:, 0] - a[0])
-    kept: list[Float64] = []
-    for i, (p, s) in enumerate(zip(polygon, side, strict=True)):
-        q, t = polygon[(i + 1) % len(polygon)], side[(i + 1) % len(polygon)]
-        if s >= 0:
-            kept.append(p)
-        if s * t < 0:
-            kept.append(p + (q - p) * (s / (s - t)))
-    return np.asarray(kept, np.float64).reshape(-1, 2) if len(kept) >= 3 else np.zeros((0, 2))
+    next_corner, next_side = np.roll(polygon, -1, axis=0), np.roll(side, -1)
+    crosses = side * next_side < 0
+    share = np.divide(side, side - next_side, out=np.zeros_like(side), where=crosses)
+    candidates = np.stack([polygon, polygon + (next_corner - polygon) * share[:, None]], axis=1)
+    kept: Float64 = candidates[np.stack([side >= 0, crosses], axis=1)]
+    return kept if len(kept) >= 3 else kept[:0]

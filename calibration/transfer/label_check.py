@@ -37,7 +37,7 @@ class LabelCheck:
     """What the picture says of its boxes.
 
     boxes: how many were looked at (artefacts are not). on_nucleus: how many hold one. shift_px: the shift (dx, dy) that fits best.
-    turned: how the picture would have to be turned first. on_nucleus_then: how many would hold one. words: empty where all is well.
+    turned: how the picture would have to be turned first. on_nucleus_then: how many would hold one.
     """
 
     boxes: int
@@ -45,11 +45,22 @@ class LabelCheck:
     shift_px: tuple[float, float] = (0.0, 0.0)
     turned: str = _NOT_TURNED
     on_nucleus_then: int = 0
-    words: str = ""
 
     @property
     def sound(self) -> bool:
-        return not self.words
+        return not self.boxes or self.on_nucleus / self.boxes >= MISPLACED_BELOW
+
+    @property
+    def words(self) -> str:
+        """What is wrong; empty where all is well."""
+        if self.sound:
+            return ""
+        said = f"{self.on_nucleus} of {self.boxes} boxes hold a stained nucleus"
+        if (self.on_nucleus_then - self.on_nucleus) / self.boxes < GAIN:
+            return f"{said}, and no shift would help: check the labels by eye"
+        move = f"moved by {self.shift_px[0]:+.0f}, {self.shift_px[1]:+.0f} px"
+        how = move if self.turned == _NOT_TURNED else f"{self.turned} and {move}"
+        return f"{said}, but {self.on_nucleus_then} would if {how}: the labels are misplaced"
 
 
 def nuclear_stain(image: npt.NDArray[np.uint8]) -> Mask:
@@ -86,10 +97,10 @@ def check_labels(image: npt.NDArray[np.uint8], boxes: npt.ArrayLike) -> LabelChe
         return LabelCheck(0, 0)
     height, width = mask.shape
     sums = np.asarray(cv2.integral(mask.astype(np.uint8)), np.int32)
-    nowhere = np.zeros((1, 2))
-    held = int(_held(sums, b, nowhere).sum())
-    if held / len(b) >= MISPLACED_BELOW:
-        return LabelCheck(len(b), held, on_nucleus_then=held)
+    held = int(_held(sums, b, np.zeros((1, 2))).sum())
+    as_it_is = LabelCheck(len(b), held, on_nucleus_then=held)
+    if as_it_is.sound:
+        return as_it_is
     whole = np.array([width, height], np.float64)
     turns = {
         _NOT_TURNED: (b, _SEARCH),
@@ -97,7 +108,7 @@ def check_labels(image: npt.NDArray[np.uint8], boxes: npt.ArrayLike) -> LabelChe
         "mirrored left to right": (np.stack([width - b[:, 2], b[:, 1], width - b[:, 0], b[:, 3]], axis=1), _TURN_SEARCH),
         "mirrored top to bottom": (np.stack([b[:, 0], height - b[:, 3], b[:, 2], height - b[:, 1]], axis=1), _TURN_SEARCH),
     }
-    best, best_fit = LabelCheck(len(b), held, on_nucleus_then=held), -1.0
+    found: list[tuple[float, LabelCheck]] = []
     for name, (placed, search) in turns.items():
         shifts = _shifts(whole, search)
         fits = _fits(sums, placed, shifts)
@@ -105,19 +116,8 @@ def check_labels(image: npt.NDArray[np.uint8], boxes: npt.ArrayLike) -> LabelChe
         then = int(_held(sums, placed, shift[None]).sum())
         # A turn is the simpler story only if it needs less of a shift and explains as much.
         fit = float(fits.max()) - 0.1 * float(np.hypot(*shift) / np.hypot(*whole))
-        if fit > best_fit:
-            best_fit = fit
-            best = LabelCheck(len(b), held, (float(shift[0]), float(shift[1])), name, then)
-    return LabelCheck(len(b), held, best.shift_px, best.turned, best.on_nucleus_then, _words(best))
-
-
-def _words(found: LabelCheck) -> str:
-    said = f"{found.on_nucleus} of {found.boxes} boxes hold a stained nucleus"
-    if (found.on_nucleus_then - found.on_nucleus) / found.boxes < GAIN:
-        return f"{said}, and no shift would help: check the labels by eye"
-    move = f"moved by {found.shift_px[0]:+.0f}, {found.shift_px[1]:+.0f} px"
-    how = move if found.turned == _NOT_TURNED else f"{found.turned} and {move}"
-    return f"{said}, but {found.on_nucleus_then} would if {how}: the labels are misplaced"
+        found.append((fit, LabelCheck(len(b), held, (float(shift[0]), float(shift[1])), name, then)))
+    return max(found, key=lambda one: one[0])[1]
 
 
 def _shifts(whole: Float64, search: float) -> Float64:

@@ -6,7 +6,7 @@ import csv
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ import numpy as np
 
 from calibration.transfer.carry import Carried, Merged, ignore_regions, merge
 from calibration.transfer.homography import Float64
-from calibration.transfer.registration import Limits
 from calibration.transfer.sides import Alone, SidePicture
-from calibration.transfer.work import PairOutcome, position_error_px
+from calibration.transfer.work import PairOutcome
 from engines.data.coco import write_json
 from engines.data.faults import Place
 from engines.data.labels import CellLabel, Picture, PictureLabels
@@ -28,8 +27,6 @@ from engines.preprocess import PAD_VALUE
 from engines.taxonomy import Taxonomy
 
 STATUS, MANUAL = "status.csv", "manual.csv"
-
-"""What unlabelled parts are painted with on request: the letterbox's grey, which networks learn to pass over."""
 
 _NOT_CARRIED = {"area", "iscrowd", "segmentation", "provenance", "confidence", "flags"}
 _COLUMNS = (
@@ -48,30 +45,27 @@ class Labelled:
     ignored: tuple[Float64, ...]
     split: str
 
-    @property
-    def carried(self) -> list[Carried]:
-        return [o.carried for o in self.outcomes if o.carried is not None]
+    carried: tuple[Carried, ...]
 
     def label(self, one: Merged) -> tuple[PairOutcome, Carried, int, CellLabel]:
         """PairOutcome, carried labels, place among these, and source label of a merged one."""
-        outcome = self.outcomes[one.source]
-        carried = self.carried[one.source]
-        return outcome, carried, int(np.flatnonzero(carried.rows == one.row)[0]), outcome.source.picture.cells[one.row]
+        outcome, carried = self.outcomes[one.source], self.carried[one.source]
+        return outcome, carried, int(np.flatnonzero(carried.rows == one.row)[0]), outcome.source.cells[one.row]
 
 
 def gather(outcomes: Iterable[PairOutcome]) -> list[Labelled]:
     """Targets that got labels, each with all its sources, sorted by name. DataError where the split to write in is not plain."""
     by_target: dict[Path, list[PairOutcome]] = defaultdict(list)
     for outcome in outcomes:
-        if outcome.accepted and outcome.carried is not None:
+        if outcome.carried is not None:
             by_target[outcome.target.path].append(outcome)
     found = []
     for several in by_target.values():
         target = several[0].target
-        carried = [o.carried for o in several if o.carried is not None]
+        carried = tuple(o.carried for o in several if o.carried is not None)
         merged = merge(carried, [o.registration.fit.inliers for o in several])
-        ignored = ignore_regions((target.picture.size_hw[1], target.picture.size_hw[0]), carried)
-        found.append(Labelled(target, tuple(several), tuple(merged), tuple(ignored), _split(target, several)))
+        ignored = ignore_regions(target.size_hw[::-1], carried)
+        found.append(Labelled(target, tuple(several), tuple(merged), tuple(ignored), _split(target, several), carried))
     return sorted(found, key=lambda one: one.target.name)
 
 
@@ -99,7 +93,7 @@ def write_labels(
             place = out / "Images" / split / one.target.name
             if grey_out and one.ignored:
                 _write_greyed(one, place)
-            elif how is not Bring.NONE:
+            else:
                 bring(one.target.path, place, how)
 
 
@@ -115,22 +109,24 @@ def _picture(one: Labelled, registrations: list[dict[str, Any]], taxonomy: Taxon
         "ignore_regions": [_flat(region) for region in one.ignored],
     }
     place = Place(one.target.path)
-    labels = PictureLabels(one.target.name, place, one.target.picture.size_hw, tuple(cells), extra)
-    return Picture(one.target.path, one.target.picture.size_hw, labels)
+    labels = PictureLabels(one.target.name, place, one.target.size_hw, tuple(cells), extra)
+    return Picture(one.target.path, one.target.size_hw, labels)
 
 
 def _cell(one: Labelled, merged: Merged, ids: Sequence[int], taxonomy: Taxonomy) -> CellLabel:
     outcome, carried, n, label = one.label(merged)
+    misfit_px = outcome.registration.fit.residual_px
     x1, y1, x2, y2 = (round(float(v), 3) for v in carried.boxes[n])
     provenance: dict[str, Any] = {
         "source": outcome.source.name,
         "source_bbox": [round(v, 3) for v in label.xywh_px],
         "registration": ids[merged.source],
         "visible": round(float(carried.visible[n]), 4),
-        "position_error_px": position_error_px(outcome.registration.fit),
+        "position_error_px": round(misfit_px, 3) if math.isfinite(misfit_px) else None,
     }
     if merged.doubles:
-        provenance["also_in"] = [_double(one, s, row, taxonomy) for s, row in merged.doubles]
+        others = [(one.outcomes[s].source, row) for s, row in merged.doubles]
+        provenance["also_in"] = [{"source": p.name, "category_name": taxonomy.classes[p.cells[row].code]} for p, row in others]
     if "provenance" in label.extra:
         provenance["earlier"] = label.extra["provenance"]
     extra = {k: v for k, v in label.extra.items() if k not in _NOT_CARRIED}
@@ -139,16 +135,11 @@ def _cell(one: Labelled, merged: Merged, ids: Sequence[int], taxonomy: Taxonomy)
     return CellLabel(Place(one.target.path), label.code, box, label.attributes, extra=extra)
 
 
-def _double(one: Labelled, source: int, row: int, taxonomy: Taxonomy) -> dict[str, str]:
-    outcome = one.outcomes[source]
-    return {"source": outcome.source.name, "category_name": taxonomy.classes[outcome.source.picture.cells[row].code]}
-
-
 def notes_of(one: Labelled, merged: Merged) -> list[str]:
     """Why a carried label wants a person's eye: its own marks, and sources that call the cell differently."""
     _, carried, n, label = one.label(merged)
     notes = list(carried.flags[n])
-    codes = {one.outcomes[s].source.picture.cells[row].code for s, row in merged.doubles}
+    codes = {one.outcomes[s].source.cells[row].code for s, row in merged.doubles}
     if codes - {label.code}:
         notes.append("sources disagree on the type")
     return notes
@@ -205,7 +196,7 @@ def _status(outcome: PairOutcome) -> dict[str, Any]:
         "reason": "; ".join(outcome.reasons),
         "notes": "; ".join(outcome.notes),
         **_numbers(outcome),
-        "labels": len(outcome.source.picture.cells),
+        "labels": len(outcome.source.cells),
         "carried": "" if carried is None else len(carried),
         "lost": "" if carried is None else len(carried.lost),
         "marked": "" if carried is None else sum(map(bool, carried.flags)),
@@ -217,17 +208,11 @@ def _numbers(outcome: PairOutcome) -> dict[str, Any]:
     found = outcome.registration.fit
     numbers: dict[str, Any] = {"model": found.model, "matches": found.matches, "inliers": found.inliers}
     numbers["inlier_ratio"] = round(found.inlier_ratio, 4)
-    numbers["residual_px"] = _rounded(found.residual_px)
-    shape = found.shape
-    for key in ("scale", "rotation_deg", "side_ratio", "perspective"):
-        numbers[key] = "" if shape is None else _rounded(getattr(shape, key))
-    for key in ("cover", "overlap", "likeness"):
-        numbers[key] = "" if shape is None else _rounded(getattr(found, key))
+    measured = {} if found.shape is None else vars(found) | vars(found.shape)
+    for key in ("residual_px", "scale", "rotation_deg", "side_ratio", "perspective", "cover", "overlap", "likeness"):
+        value = float(measured.get(key, math.nan))
+        numbers[key] = round(value, 4) if math.isfinite(value) else ""
     return numbers
-
-
-def _rounded(value: float) -> float | str:
-    return round(float(value), 4) if math.isfinite(value) else ""
 
 
 def _write_csv(file: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
@@ -235,8 +220,3 @@ def _write_csv(file: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]
         writer = csv.DictWriter(opened, columns)
         writer.writeheader()
         writer.writerows(rows)
-
-
-def limits_of(limits: Limits) -> dict[str, float]:
-    """The limits by name, for the record."""
-    return asdict(limits)

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from calibration.transfer.homography import Float64, map_points, rectangle, resized
+from calibration.transfer.homography import Float64, resized
 from calibration.transfer.registration import Fit
+from engines.detections import Image
 
-Image = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 PANEL_PX = 480
@@ -37,15 +36,8 @@ class Mark:
     colour: Colour = GREEN
 
 
-def source_panel(image: Image, marks: Sequence[Mark]) -> Image:
-    """The source with its labels."""
-    panel, scale = _fitted(image)
-    _draw_marks(panel, marks, scale)
-    return panel
-
-
-def target_panel(image: Image, marks: Sequence[Mark], fields: Sequence[Float64], ignored: Sequence[Float64] = ()) -> Image:
-    """The target: outlines of the fields laid on it, what nobody labelled in grey, and the boxes. All in px of the picture."""
+def labels_panel(image: Image, marks: Sequence[Mark], field: Float64 | None = None, ignored: Sequence[Float64] = ()) -> Image:
+    """A picture with boxes; of a target also the outline of the field laid on it and in grey what nobody labelled. All in its px."""
     panel, scale = _fitted(image)
     if len(ignored):
         mask = np.zeros(panel.shape[:2], np.uint8)
@@ -53,9 +45,8 @@ def target_panel(image: Image, marks: Sequence[Mark], fields: Sequence[Float64],
             cv2.fillPoly(mask, [np.round(region * scale).astype(np.int32)], 1)
         dull = (panel.astype(np.float32).mean(axis=2, keepdims=True) * 0.35 + 120).astype(np.uint8)
         panel = np.where(mask[..., None] > 0, dull, panel)
-    for outline in fields:
-        if len(outline) >= 3 and np.isfinite(outline).all() and np.abs(outline).max() < 1e5:
-            cv2.polylines(panel, [np.round(outline * scale * 8).astype(np.int32)], True, BLUE, 2, cv2.LINE_AA, shift=3)
+    if field is not None and np.isfinite(field).all() and np.abs(field).max() < 1e5:
+        cv2.polylines(panel, [np.round(field * scale * 8).astype(np.int32)], True, BLUE, 2, cv2.LINE_AA, shift=3)
     _draw_marks(panel, marks, scale)
     return panel
 
@@ -69,8 +60,6 @@ def matches_panel(source: Image, target: Image, fit: Fit) -> Image:
     panel = np.full((height, left.shape[1] + gap + right.shape[1], 3), 255, np.uint8)
     panel[: left.shape[0], : left.shape[1]] = left
     panel[: right.shape[0], left.shape[1] + gap :] = right
-    if fit.source_points is None or fit.target_points is None or not len(fit.source_points):
-        return panel
     chosen = np.unique(np.linspace(0, len(fit.source_points) - 1, _MOST_LINES).round().astype(int))
     colours = cv2.applyColorMap(np.linspace(20, 235, len(chosen)).astype(np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0]
     for p, q, colour in zip(fit.source_points[chosen], fit.target_points[chosen], colours, strict=True):
@@ -86,22 +75,21 @@ def matches_panel(source: Image, target: Image, fit: Fit) -> Image:
 def laid_panel(source: Image, target: Image, h: Float64) -> Image:
     """The source laid on the target by `h`, in the squares of a chessboard: where the map is right, cells run on across the lines."""
     panel, scale = _fitted(target)
-    warped, covered = _warped(source, h, panel, scale)
     height, width = panel.shape[:2]
+    small, factor = _fitted(source)
+    whole = resized(scale) @ h @ np.linalg.inv(resized(factor))
+    warped = cv2.warpPerspective(small, whole, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    full = np.full(small.shape[:2], 255, np.uint8)
+    covered = cv2.warpPerspective(full, whole, (width, height), flags=cv2.INTER_NEAREST) > 0
     rows, columns = np.mgrid[:height, :width]
     side = max(height, width) / _SQUARES
     shown = (((rows // side + columns // side) % 2).astype(bool)) & covered
-    panel = np.where(shown[..., None], warped, panel)
+    panel = np.where(shown[..., None], np.asarray(warped, np.uint8), panel)
     for k in range(1, _SQUARES):
         at = round(k * side)
         for a, b in (((at, 0), (at, height)), ((0, at), (width, at))):
             cv2.line(panel, a, b, WHITE, 1)
     return panel
-
-
-def outline_of(h: Float64, size: tuple[int, int]) -> Float64:
-    """Outline (4, 2) of a source of this size in the target, not clipped; counted as `h` counts."""
-    return map_points(h, rectangle(size))
 
 
 def _fitted(image: Image) -> tuple[Image, float]:
@@ -111,15 +99,6 @@ def _fitted(image: Image) -> tuple[Image, float]:
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
     return np.array(cv2.resize(image, size, interpolation=how), np.uint8), factor
-
-
-def _warped(source: Image, h: Float64, panel: Image, scale: float) -> tuple[Image, npt.NDArray[np.bool_]]:
-    size = (panel.shape[1], panel.shape[0])
-    small, factor = _fitted(source)
-    whole = resized(scale) @ h @ np.linalg.inv(resized(factor))
-    warped = np.asarray(cv2.warpPerspective(small, whole, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    covered = cv2.warpPerspective(np.full(small.shape[:2], 255, np.uint8), whole, size, flags=cv2.INTER_NEAREST) > 0
-    return warped, np.asarray(covered, np.bool_)
 
 
 def _draw_marks(panel: Image, marks: Sequence[Mark], scale: float) -> None:

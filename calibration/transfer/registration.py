@@ -6,7 +6,7 @@ Paper: homography by SIFT and RANSAC, checked by hand; it gives no thresholds. O
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -19,7 +19,6 @@ from calibration.transfer.homography import (
     compose,
     field_corners,
     map_points,
-    normalised,
     polygon_area,
     shape_of,
 )
@@ -89,13 +88,42 @@ class Fit:
     cover: float = 0.0
     overlap: float = 0.0
     likeness: float = float("nan")
-    source_points: Float64 | None = None
-    target_points: Float64 | None = None
+    source_points: Float64 = field(default_factory=lambda: np.zeros((0, 2)))
+    target_points: Float64 = field(default_factory=lambda: np.zeros((0, 2)))
     via: tuple[str, ...] = ()
 
     @property
     def inlier_ratio(self) -> float:
         return self.inliers / self.matches if self.matches else 0.0
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One measured quantity of a fit: what it is, what is asked of it, and the sentence for people where that is not met.
+
+    met: None where nothing is asked.
+    """
+
+    name: str
+    value: str
+    asked: str = ""
+    met: bool | None = None
+    reason: str = ""
+
+
+_TESTS = (
+    ("side_ratio", "unequal sides", ".3f", "the field is stretched: its sides grow unequally by {:.2f} (at most {:g})"),
+    ("perspective", "tilt", ".3f", "the map tilts the field by {:.2f} (at most {:g}); film is flat"),
+    ("overlap", "common field", ".0%", "the fields share {:.0%} of the smaller one (at least {:.0%})"),
+    (
+        "cover",
+        "spanned by matches",
+        ".0%",
+        "matches that agree span {:.0%} of what both fields show (at least {:.0%}); the rest is a guess",
+    ),
+    ("likeness", "likeness", ".2f", "laid on each other the pictures are not alike: correlation {:.2f} (at least {:g})"),
+)
+"""Fields of Fit or Shape that have a limit of the same name: each one's name on the page, its format there, and the refusal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,29 +151,28 @@ def fit(source: Features, target: Features, limits: Limits = LIMITS) -> Fit:
     matches = _places(p, q)
     if matches < max(4, limits.few_inliers):
         return Fit(None, matches, 0)
-    h, inside = _homography(p, q, limits.band_px, limits)
-    model, agreeing = HOMOGRAPHY, _places(p[inside], q[inside])
-    if h is not None and agreeing >= limits.few_inliers and shape_of(h, source.size).scale < LOW_POWER_SCALE:
-        h, inside = _homography(p, q, limits.band_low_power_px, limits)
-        agreeing = _places(p[inside], q[inside])
-    if limits.few_inliers <= agreeing < limits.min_inliers:
-        h, inside = _similarity(p, q, limits)
-        model, agreeing = SIMILARITY, _places(p[inside], q[inside])
-    if h is None or agreeing < limits.few_inliers:
-        return Fit(None, matches, agreeing, model)
-    return measured(source, target, h, Fit(h, matches, agreeing, model, source_points=p[inside], target_points=q[inside]))
+    found = _estimated(p, q, HOMOGRAPHY, limits.band_px, limits)
+    if found.h is not None and found.inliers >= limits.few_inliers and shape_of(found.h, source.size).scale < LOW_POWER_SCALE:
+        found = _estimated(p, q, HOMOGRAPHY, limits.band_low_power_px, limits)
+    if limits.few_inliers <= found.inliers < limits.min_inliers:
+        found = _estimated(p, q, SIMILARITY, limits.band_px, limits)
+    if found.h is None or found.inliers < limits.few_inliers:
+        return Fit(None, matches, found.inliers, found.model)
+    return _measured(source, target, replace(found, matches=matches))
 
 
-def measured(source: Features, target: Features, h: Float64, found: Fit) -> Fit:
-    """`found` with what the map `h` does to the field and how well the two pictures agree under it."""
+def _measured(source: Features, target: Features, found: Fit) -> Fit:
+    """`found` with what its map does to the field and how well the two pictures agree under it."""
+    h = found.h
+    assert h is not None
     shape = shape_of(h, source.size)
     residual, cover, overlap, likeness = found.residual_px, found.cover, 0.0, float("nan")
     if shape.convex:
-        common = clip_polygon(map_points(h, field_corners(source.size)), field_corners(target.size))
-        common_px2 = polygon_area(common)
-        whole_px2 = min(polygon_area(map_points(h, field_corners(source.size))), float(target.size[0] * target.size[1]))
+        seen = map_points(h, field_corners(source.size))
+        common_px2 = polygon_area(clip_polygon(seen, field_corners(target.size)))
+        whole_px2 = min(polygon_area(seen), float(target.size[0] * target.size[1]))
         overlap = common_px2 / whole_px2 if whole_px2 > 0 else 0.0
-        if found.source_points is not None and found.target_points is not None and len(found.source_points):
+        if len(found.source_points):
             misfit = map_points(h, found.source_points) - found.target_points
             residual = float(np.sqrt((misfit**2).sum(axis=1).mean()))
             hull = cv2.convexHull(found.target_points.astype(np.float32)).reshape(-1, 2)
@@ -157,7 +184,60 @@ def measured(source: Features, target: Features, h: Float64, found: Fit) -> Fit:
 
 def judge(found: Fit, expected: Expected, limits: Limits = LIMITS) -> Registration:
     """Accept a fit, or say why not. Tests of spec 5; those of a map's shape count only where enough matches stand behind it."""
-    return Registration(found, expected, tuple(_reasons(found, expected, limits)))
+    shape, (_, agree, share, *others) = found.shape, criteria(found, expected, limits)
+    if found.h is None or shape is None or not agree.met or not share.met:
+        reasons = [agree.reason]
+    elif not shape.convex:
+        reasons = ["the map folds the field: its corners do not stay a convex quad"]
+    else:
+        reasons = ["the target is a mirror image of the source; turn one of the pictures over"] if shape.mirrored else []
+        turn_first = sorted(others, key=lambda one: one.name != "turn")
+        reasons += [one.reason for one in turn_first if one.met is False]
+    return Registration(found, expected, tuple(reasons))
+
+
+def criteria(found: Fit, expected: Expected, limits: Limits = LIMITS) -> list[Criterion]:
+    """The numbers behind a judgement as the page lists them; of a map that folds or is none only the three that count matches."""
+    shape, inlier_ratio = found.shape, limits.min_inlier_ratio
+    needed = limits.min_inliers if found.model == HOMOGRAPHY else limits.min_inliers_similarity
+    few = (
+        f"no common field found: {found.inliers} of {found.matches} matching places agree on one map, {needed} places and "
+        f"{inlier_ratio:.0%} must"
+    )
+    counted = [
+        Criterion("matching places", str(found.matches)),
+        Criterion("that agree", str(found.inliers), f"≥ {needed}", found.inliers >= needed, few),
+        Criterion("share", f"{found.inlier_ratio:.2f}", f"≥ {inlier_ratio:g}", found.inlier_ratio >= inlier_ratio, few),
+    ]
+    if shape is None or not shape.convex:
+        return counted
+    misfit = "" if found.model == HOMOGRAPHY else f" ({found.model})"
+    turn, turn_asked, turn_met = shape.rotation_deg, "any", None
+    if expected.rotation_deg is not None:
+        turn_asked = f"{expected.rotation_deg:.0f} ± {limits.rotation_tolerance_deg:.0f}°"
+        turn_met = abs((turn - expected.rotation_deg + 180) % 360 - 180) <= limits.rotation_tolerance_deg
+    turned = (
+        f"the same field, but turned by {turn:.1f}° ({turn_asked} is allowed): labels copied without the turn would miss their cells; "
+        f"if the turn is meant, --rotation {turn:.0f} takes it"
+    )
+    scale_asked, scale_met, resized = "not known", None, ""
+    if expected.scale is not None:
+        nominal, tolerance = f"{expected.scale:.3f}", f"± {limits.scale_tolerance:.0%}"
+        scale_asked, scale_met = f"{nominal} {tolerance}", abs(shape.scale / expected.scale - 1) <= limits.scale_tolerance
+        resized = f"the field comes out {shape.scale:.3f} times as large, the pairs of these cameras {nominal} times ({tolerance})"
+    rows = [
+        *counted,
+        Criterion("misfit of these, px", f"{found.residual_px:.2f}{misfit}"),
+        Criterion("scale", f"{shape.scale:.3f}", scale_asked, scale_met, resized),
+        Criterion("turn", f"{round(turn, 1) + 0.0:.1f}°", turn_asked, turn_met, turned),  # no minus zero
+    ]
+    measured = vars(found) | vars(shape)
+    for key, name, form, words in _TESTS:
+        value, limit, at_least = measured[key], getattr(limits, key), "at least" in words
+        asked = f"{'≥' if at_least else '≤'} {format(limit, '.0%' if form == '.0%' else 'g')}"
+        met = bool(value >= limit if at_least else value <= limit)
+        rows.append(Criterion(name, format(value, form), asked, met, words.format(value, limit)))
+    return rows
 
 
 def chain(source: Features, target: Features, links: Sequence[Registration], names: Sequence[str], expected: Expected) -> Fit:
@@ -173,9 +253,9 @@ def chain(source: Features, target: Features, links: Sequence[Registration], nam
     for link in links:
         scale = link.fit.shape.scale if link.fit.shape else 1.0
         misfit = float(np.hypot(misfit * scale, link.fit.residual_px))
-    h = compose(maps)
-    whole = Fit(h, weakest.matches, weakest.inliers, weakest.model, misfit, cover=min(link.fit.cover for link in links))
-    return replace(measured(source, target, h, whole), via=tuple(names))
+    cover = min(link.fit.cover for link in links)
+    whole = Fit(compose(maps), weakest.matches, weakest.inliers, weakest.model, misfit, cover=cover, via=tuple(names))
+    return _measured(source, target, whole)
 
 
 def nominal_scale(registrations: Iterable[Registration], fewest: int = 3) -> float | None:
@@ -184,64 +264,22 @@ def nominal_scale(registrations: Iterable[Registration], fewest: int = 3) -> flo
     return float(np.median(scales)) if len(scales) >= fewest else None
 
 
-def _homography(p: Float64, q: Float64, band_px: float, limits: Limits) -> tuple[Float64 | None, np.ndarray]:
-    h, mask = cv2.findHomography(p, q, cv2.RANSAC, band_px, maxIters=limits.iterations, confidence=limits.confidence)
-    return _checked(h, mask, len(p))
-
-
-def _similarity(p: Float64, q: Float64, limits: Limits) -> tuple[Float64 | None, np.ndarray]:
-    h, mask = cv2.estimateAffinePartial2D(
-        p, q, method=cv2.RANSAC, ransacReprojThreshold=limits.band_px, maxIters=limits.iterations, confidence=limits.confidence
-    )
-    return _checked(None if h is None else np.vstack([h, [0, 0, 1]]), mask, len(p))
-
-
-def _checked(h: np.ndarray | None, mask: np.ndarray | None, n: int) -> tuple[Float64 | None, np.ndarray]:
-    if h is None or mask is None:
-        return None, np.zeros(n, bool)
-    try:
-        return normalised(np.asarray(h, np.float64)), mask.ravel().astype(bool)
-    except ValueError:
-        return None, np.zeros(n, bool)
+def _estimated(p: Float64, q: Float64, model: str, band_px: float, limits: Limits) -> Fit:
+    """The map by which most of the points (N, 2) agree, found by RANSAC, and those that do."""
+    if model == HOMOGRAPHY:
+        h, mask = cv2.findHomography(p, q, cv2.RANSAC, band_px, maxIters=limits.iterations, confidence=limits.confidence)
+    else:
+        h, mask = cv2.estimateAffinePartial2D(
+            p, q, method=cv2.RANSAC, ransacReprojThreshold=band_px, maxIters=limits.iterations, confidence=limits.confidence
+        )
+        h = None if h is None else np.vstack([h, [0, 0, 1]])
+    if h is None or not np.isfinite(h).all() or abs(h[2, 2]) < 1e-12:
+        return Fit(None, len(p), 0, model)
+    inside = mask.ravel().astype(bool)
+    p, q = p[inside], q[inside]
+    return Fit(np.asarray(h / h[2, 2], np.float64), len(inside), _places(p, q), model, source_points=p, target_points=q)
 
 
 def _places(p: Float64, q: Float64) -> int:
     """How many different places agree: SIFT gives one place several keypoints where it sees several orientations."""
     return min(len(np.unique(np.round(points), axis=0)) for points in (p, q)) if len(p) else 0
-
-
-def _reasons(found: Fit, expected: Expected, limits: Limits) -> Iterable[str]:
-    needed = limits.min_inliers if found.model == HOMOGRAPHY else limits.min_inliers_similarity
-    if found.h is None or found.shape is None or found.inliers < needed or found.inlier_ratio < limits.min_inlier_ratio:
-        needs = f"{needed} places and {limits.min_inlier_ratio:.0%} must"
-        yield f"no common field found: {found.inliers} of {found.matches} matching places agree on one map, {needs}"
-        return
-    shape = found.shape
-    if not shape.convex:
-        yield "the map folds the field: its corners do not stay a convex quad"
-        return
-    if shape.mirrored:
-        yield "the target is a mirror image of the source; turn one of the pictures over"
-    if expected.rotation_deg is not None:
-        off = (shape.rotation_deg - expected.rotation_deg + 180) % 360 - 180
-        if abs(off) > limits.rotation_tolerance_deg:
-            allowed = f"{expected.rotation_deg:.0f} ± {limits.rotation_tolerance_deg:.0f}°"
-            yield (
-                f"the same field, but turned by {shape.rotation_deg:.1f}° ({allowed} is allowed): labels copied without the turn "
-                f"would miss their cells; if the turn is meant, --rotation {shape.rotation_deg:.0f} takes it"
-            )
-    if expected.scale is not None and abs(shape.scale / expected.scale - 1) > limits.scale_tolerance:
-        yield (
-            f"the field comes out {shape.scale:.3f} times as large, the pairs of these cameras {expected.scale:.3f} times "
-            f"(± {limits.scale_tolerance:.0%})"
-        )
-    if shape.side_ratio > limits.side_ratio:
-        yield f"the field is stretched: its sides grow unequally by {shape.side_ratio:.2f} (at most {limits.side_ratio:g})"
-    if shape.perspective > limits.perspective:
-        yield f"the map tilts the field by {shape.perspective:.2f} (at most {limits.perspective:g}); film is flat"
-    if found.overlap < limits.overlap:
-        yield f"the fields share {found.overlap:.0%} of the smaller one (at least {limits.overlap:.0%})"
-    if found.cover < limits.cover:
-        yield f"matches that agree span {found.cover:.0%} of what both fields show (at least {limits.cover:.0%}); the rest is a guess"
-    if not found.likeness >= limits.likeness:
-        yield f"laid on each other the pictures are not alike: correlation {found.likeness:.2f} (at least {limits.likeness:g})"

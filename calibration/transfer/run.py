@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from itertools import count
 from typing import Any
 
-from calibration.transfer.output import gather, limits_of, write_labels, write_tables
-from calibration.transfer.registration import nominal_scale
-from calibration.transfer.report import Drawing, write_report
+from calibration.transfer.output import gather, write_labels, write_tables
+from calibration.transfer.registration import LIMITS, nominal_scale
+from calibration.transfer.report import write_report
 from calibration.transfer.request import TransferRequest
-from calibration.transfer.sides import Pairing, SidePicture, pair_all, pair_by_file, pair_by_name, read_side
-from calibration.transfer.work import FeatureCache, LabelChecks, PairOutcome, TransferSettings, carry_labels, register_pairs
+from calibration.transfer.sides import Pairing, pair_all, pair_by_file, pair_by_name, read_side
+from calibration.transfer.work import PairOutcome, Transfer
 from engines.data.writing import Bring
 from engines.errors import DataError
 from engines.files import atomic_folder
@@ -48,40 +47,28 @@ def transfer_labels(request: TransferRequest, reporter: Reporter = SILENT) -> Tr
         read_side(root, split, taxonomy, reporter)
         for root, split in ((request.source, request.from_split), (request.target, request.to_split))
     )
-    between = read_side(request.via, taxonomy=taxonomy, reporter=reporter) if request.via is not None else []
-    pairing = _pairing(request, sources, targets)
-    cache, checks = FeatureCache(), LabelChecks(taxonomy)
-    settings = TransferSettings(request.scale, request.rotation_deg, request.label_check)
-    pairs = len(pairing.pairs)
+    between = read_side(request.via, None, taxonomy, reporter) if request.via is not None else []
+    if request.pairs is not None:
+        pairing = pair_by_file(request.pairs, sources, targets)
+    else:
+        pairing = pair_all(sources, targets) if request.every_pair else pair_by_name(sources, targets)
+    work = Transfer(request, taxonomy)
     # The folder first: a name that is taken must not be found out after the work.
     with atomic_folder(request.out) as folder:
-        judged, scale = register_pairs(pairing.pairs, between, settings, cache, _counting(reporter, "registering", pairs))
-        outcomes, carried = [], _counting(reporter, "carrying labels", pairs)
+        judged, scale = work.register(pairing.pairs, between, reporter.counter("registering"))
+        outcomes = []
         for (source, target), registration in zip(pairing.pairs, judged, strict=True):
-            outcomes.append(carry_labels(source, target, registration, settings, cache, checks, taxonomy))
-            carried()
+            outcomes.append(work.carry(source, target, registration))
+            reporter.progress("carrying labels", len(outcomes), len(judged))
         now = datetime.now(timezone.utc).replace(microsecond=0)
         labelled = gather(outcomes)
         about = _about(request, scale, now)
         write_labels(folder, labelled, taxonomy, Bring.COPY if request.copy else Bring.LINK, request.grey_out, about)
         write_tables(folder, outcomes, pairing.alone)
         note = _scale_note(request, scale, outcomes)
-        title = (request.source.resolve().name, request.target.resolve().name)
-        drawing = Drawing(title, taxonomy, settings.limits, note, now, request.pictures)
-        write_report(folder, drawing, outcomes, labelled, pairing.alone, _counting(reporter, "drawing", pairs))
+        said = {"source": about["from"], "target": about["to"], "written_at": now, "scale": note, "alone": pairing.alone}
+        write_report(folder, said, request.pictures, taxonomy, outcomes, labelled, reporter.counter("drawing"))
     return TransferResult(tuple(outcomes), pairing, sum(len(one.merged) for one in labelled), len(labelled), note)
-
-
-def _counting(reporter: Reporter, task: str, total: int) -> Callable[[], None]:
-    """What is called after each of `total` steps of a task."""
-    steps = count(1)
-    return lambda: reporter.progress(task, next(steps), total)
-
-
-def _pairing(request: TransferRequest, sources: list[SidePicture], targets: list[SidePicture]) -> Pairing:
-    if request.pairs is not None:
-        return pair_by_file(request.pairs, sources, targets)
-    return pair_all(sources, targets) if request.every_pair else pair_by_name(sources, targets)
 
 
 def _about(request: TransferRequest, scale: float | None, now: datetime) -> dict[str, Any]:
@@ -94,7 +81,7 @@ def _about(request: TransferRequest, scale: float | None, now: datetime) -> dict
         "nominal_scale": scale,
         "rotation_deg": request.rotation_deg,
         "labels_checked": request.label_check,
-        "limits": limits_of(TransferSettings().limits),
+        "limits": asdict(LIMITS),
         "ignored_painted_grey": request.grey_out,
     }
 

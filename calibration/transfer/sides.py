@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from engines.data.export import left_out
 from engines.data.labels import Picture
@@ -16,36 +16,34 @@ from engines.data.leukemiaattri import admit
 from engines.detections import Image
 from engines.errors import DataError
 from engines.pictures import read_image
-from engines.progress import SILENT, Reporter
-from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
+from engines.progress import Reporter
+from engines.taxonomy import Taxonomy
 
 _FIELD = re.compile(r"([^_]+)_(\d+)(?:_|$)")
-_COLUMNS = ("source", "target")
 
 
 @dataclass(frozen=True, eq=False)
-class SidePicture:
-    """A picture of one side. split: where it lies, FLAT in a folder without the layout. key: patient and field by its name, or None."""
+class SidePicture(Picture):
+    """A picture of one side. split: where it lies, FLAT in a folder without the layout."""
 
-    picture: Picture
     split: str
-    key: tuple[str, str] | None
-
-    @property
-    def path(self) -> Path:
-        return self.picture.path
 
     @property
     def name(self) -> str:
-        return self.picture.path.name
+        return self.path.name
+
+    @property
+    def key(self) -> tuple[str, str] | None:
+        """Patient and field, the first two parts of a name such as 4_15_1000_ALL.png or 4_15_23_400_ALL.png; None without them."""
+        found = _FIELD.match(self.path.stem)
+        return (found[1], found[2]) if found else None
 
     def read(self) -> Image:
         """The picture as BGR; DataError if it cannot be decoded."""
         return read_image(self.path)
 
 
-@dataclass(frozen=True)
-class Alone:
+class Alone(NamedTuple):
     """A picture that no pair takes up, and why."""
 
     name: str
@@ -60,15 +58,7 @@ class Pairing:
     alone: tuple[Alone, ...] = ()
 
 
-def field_of(name: str) -> tuple[str, str] | None:
-    """Patient and field, the first two parts of a name such as 4_15_1000_ALL.png or 4_15_23_400_ALL.png; None where it has none."""
-    found = _FIELD.match(Path(name).stem)
-    return (found[1], found[2]) if found else None
-
-
-def read_side(
-    root: Path, split: str | None = None, taxonomy: Taxonomy = LEUKEMIA_ATTRI, reporter: Reporter = SILENT
-) -> list[SidePicture]:
+def read_side(root: Path, split: str | None, taxonomy: Taxonomy, reporter: Reporter) -> list[SidePicture]:
     """Pictures and labels of a data set (all its subsets and splits, or one split) or of a plain folder; warns of what is left out.
 
     Raises DataError.
@@ -84,7 +74,7 @@ def read_side(
                 ((read,), faults) = admit([one], root, taxonomy)
                 for words in left_out(faults):
                     reporter.warning(f"{root}: left out: {words}")
-                found += [SidePicture(p, one.name, field_of(p.path.name)) for p in read.pictures]
+                found += [SidePicture(p.path, p.size_hw, p.labels, one.name) for p in read.pictures]
     if not found:
         splits = ", ".join(sorted(present - {FLAT})) or "none, its pictures lie flat"
         raise DataError(f"{root}: no picture in split {split}; splits there: {splits}" if split else f"{root}: holds no picture")
@@ -119,9 +109,22 @@ def pair_all(sources: list[SidePicture], targets: list[SidePicture]) -> Pairing:
 
 def pair_by_file(file: Path, sources: list[SidePicture], targets: list[SidePicture]) -> Pairing:
     """The pairs of a CSV file with the columns source and target, which hold file names or stems. DataError names file and line."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); name a CSV file with the columns source,target") from error
+    rows = csv.reader(lines)
+    heading = [cell.strip().casefold() for cell in next(rows, [])]
+    if "source" not in heading or "target" not in heading:
+        raise DataError(f"{file}:1: the first line must name the columns source,target")
     pairs = []
-    for line, left, right in _rows(file):
-        pairs.append((_named(left, sources, f"{file}:{line}", "--from"), _named(right, targets, f"{file}:{line}", "--to")))
+    for row in rows:
+        where, cells = f"{file}:{rows.line_num}", [cell.strip() for cell in row] + [""] * len(heading)
+        source, target = (cells[heading.index(column)] for column in ("source", "target"))
+        if source and target:
+            pairs.append((_named(source, sources, where, "--from"), _named(target, targets, where, "--to")))
+        elif any(cells):
+            raise DataError(f"{where}: a pair needs a source and a target")
     if not pairs:
         raise DataError(f"{file}: names no pair")
     taken = {id(picture) for pair in pairs for picture in pair}
@@ -133,24 +136,6 @@ def _alone(picture: SidePicture, missing: str) -> Alone:
     if picture.key is None:
         return Alone(picture.name, "its name does not begin with a patient and a field number")
     return Alone(picture.name, f"no {missing} of field {picture.key[1]} of patient {picture.key[0]}")
-
-
-def _rows(file: Path) -> Iterator[tuple[int, str, str]]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read ({error}); name a CSV file with the columns source,target") from error
-    rows = csv.reader(lines)
-    heading = [cell.strip().casefold() for cell in next(rows, [])]
-    if any(column not in heading for column in _COLUMNS):
-        raise DataError(f"{file}:1: the first line must name the columns source,target")
-    at = [heading.index(column) for column in _COLUMNS]
-    for row in rows:
-        if not any(cell.strip() for cell in row):
-            continue
-        if len(row) <= max(at) or not all(row[k].strip() for k in at):
-            raise DataError(f"{file}:{rows.line_num}: a pair needs a source and a target")
-        yield rows.line_num, row[at[0]].strip(), row[at[1]].strip()
 
 
 def _named(name: str, pictures: list[SidePicture], where: str, option: str) -> SidePicture:

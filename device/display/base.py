@@ -54,11 +54,9 @@ class Display(Protocol):
 
     def show(self, view: ScreenView) -> None:
         """Draw now if it is time to; returns quickly. Raises DisplayError when the screen went away (the count goes on)."""
-        ...
 
     def commands(self) -> Sequence[Command]:
         """What was asked since the last call; empty for displays without keys."""
-        ...
 
     def __enter__(self) -> Self: ...
 

@@ -9,8 +9,6 @@ from device.display.base import Display, NullDisplay
 from device.errors import ConfigError
 from device.settings.config import DisplaySection
 
-FORMS = "none, screen or file:DIR"
-
 
 def open_display(section: DisplaySection) -> Display:
     """The display that `section` names, to be opened by `with`; that raises DisplayError where it cannot be had."""
@@ -38,4 +36,4 @@ def parse_display(text: str, section: DisplaySection) -> DisplaySection:
         return section.model_copy(update={"kind": kind})
     near = difflib.get_close_matches(kind.lower(), ("none", "screen", "file"), 1)
     meant = f"; did you mean {'file:DIR' if near[0] == 'file' else near[0]}?" if near else ""
-    raise ConfigError(f"--display {text!r}: expected {FORMS}{meant}")
+    raise ConfigError(f"--display {text!r}: expected none, screen or file:DIR{meant}")

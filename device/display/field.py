@@ -15,21 +15,7 @@ from device.display.base import ScreenView
 from device.display.boxes import box_pieces
 from device.display.labels import Tag, label_pieces, plan
 from device.display.layout import Rect, Unit, letterbox
-from device.display.palette import (
-    DIM,
-    GROUND,
-    HALO,
-    LEVELS,
-    OK,
-    PANEL,
-    SOFT,
-    TEXT,
-    UNIDENTIFIED,
-    Colour,
-    TypeStyle,
-    mix,
-    type_styles,
-)
+from device.display.palette import DIM, GROUND, HALO, LEVELS, OK, PANEL, SOFT, TEXT, UNIDENTIFIED, Colour, TypeStyle, mix, type_styles
 from device.display.placing import nearest
 from device.display.text import Piece
 from device.display.words import camera_words, phrases_of_cells
@@ -163,13 +149,11 @@ def _banner(place: Image, words: tuple[str, str, str, str], unit: Unit) -> None:
     x += unit(110)
     text.put(place, title, (x, y), unit(54), TEXT, PANEL, bold=True, max_px=inner)
     y += text.line_height(unit(54)) + unit(10)
-    for line in reasons:
-        text.put(place, line, (x, y), unit(32), TEXT, PANEL)
-        y += text.line_height(unit(32))
-    y += unit(10)
-    for line in afters:
-        text.put(place, line, (x, y), unit(28), SOFT, PANEL)
-        y += text.line_height(unit(28))
+    for lines, px, colour in ((reasons, unit(32), TEXT), (afters, unit(28), SOFT)):
+        for line in lines:
+            text.put(place, line, (x, y), px, colour, PANEL)
+            y += text.line_height(px)
+        y += unit(10)
 
 
 @lru_cache(maxsize=2)

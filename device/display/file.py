@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
+from tempfile import TemporaryFile
 
 import cv2
 from typing_extensions import Self
@@ -56,9 +56,7 @@ class FileDisplay:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             numbers = [int(m[1]) for m in (_NAME.fullmatch(p.name) for p in self._directory.iterdir()) if m]
-            probe = self._directory / ".screen-probe"
-            probe.touch()
-            probe.unlink()
+            TemporaryFile(dir=self._directory).close()
         except OSError as error:
             raise DisplayError(_words(self._directory, error)) from error
         self._number = max(numbers, default=0)
@@ -66,7 +64,7 @@ class FileDisplay:
         self._writing, self._unwritten, self._due_s = None, None, float("-inf")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Write the last view too, so that the folder ends with how things stood; a failure here is logged."""
         writer, self._writer = self._writer, None
         if writer is None:
@@ -74,8 +72,7 @@ class FileDisplay:
         try:
             self._collect(wait=True)
             if self._unwritten is not None:
-                self._write(draw(self._unwritten, self._size_px), self._number + 1)
-                self._number += 1
+                self._write(draw(self._unwritten, self._size_px))
         except DisplayError as failure:
             _log.error("%s", failure)
         finally:
@@ -93,8 +90,7 @@ class FileDisplay:
             return
         self._due_s = now + self._period_s
         self._unwritten = None
-        self._number += 1
-        self._writing = self._writer.submit(self._write, draw(view, self._size_px), self._number)
+        self._writing = self._writer.submit(self._write, draw(view, self._size_px))
 
     def commands(self) -> Sequence[Command]:
         """Always empty: a folder has no keys."""
@@ -106,9 +102,10 @@ class FileDisplay:
             writing, self._writing = self._writing, None
             writing.result()
 
-    def _write(self, canvas: Image, number: int) -> None:
-        """Write one picture under its number and as the latest; runs in the writer's thread."""
-        path, latest = self._directory / f"screen-{number:06d}.png", self._directory / "latest.png"
+    def _write(self, canvas: Image) -> None:
+        """Write one picture under the next number and as the latest; runs in the writer's thread."""
+        self._number += 1
+        path, latest = self._directory / f"screen-{self._number:06d}.png", self._directory / "latest.png"
         unfinished = self._directory / ".screen-unfinished"
         done, data = cv2.imencode(".png", canvas, _PNG)
         if not done:

@@ -52,8 +52,6 @@ def plan(tags: tuple[Tag, ...], others: tuple[Rect, ...], area: Rect, unit: Unit
     others: boxes without a label. area: where labels may lie.
     """
     n = len(tags)
-    if not n:
-        return Plan((), (), "")
     boxes = tuple(_steady(t, unit) for t in tags)
     stages = _stages(tags)
     for number, stage in enumerate(stages):
@@ -187,11 +185,6 @@ def label_pieces(label: Label, at: Rect, unit: Unit) -> list[Piece]:
     return [(picture, at.x0, at.y0), (score, at.x0 + x, at.y0 + y)]
 
 
-@lru_cache(maxsize=256)
-def _two_digits(hundredths: int) -> str:
-    return f"{hundredths / 100:.2f}"
-
-
 def score_words(score: float) -> str:
     """Score with two digits; never rounded up to 1.00."""
-    return _two_digits(min(99, round(score * 100))) if score < 1 else "1.00"
+    return f"{min(99, round(score * 100)) / 100:.2f}" if score < 1 else "1.00"

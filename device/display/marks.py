@@ -42,25 +42,20 @@ def outline(canvas: Image, rect: Rect, thick: int, colour: Colour) -> None:
 
 def dashed(canvas: Image, rect: Rect, thick: int, dash_px: int, colour: Colour, ground: Colour) -> None:
     """Like `outline`, in dashes with gaps of the same length in `ground`; corners are always drawn."""
-    across = _dashes(rect.width, thick, dash_px, colour, ground)
-    down = _dashes(rect.height, thick, dash_px, colour, ground, True)
-    text.paste(canvas, across, rect.x0, rect.y0)
-    text.paste(canvas, across, rect.x0, rect.y1 - thick)
-    text.paste(canvas, down, rect.x0, rect.y0)
-    text.paste(canvas, down, rect.x1 - thick, rect.y0)
+    outline(canvas, rect, thick, ground)
+    for begin, end in _dashes(rect.x0, rect.width, dash_px):
+        fill(canvas, Rect(begin, rect.y0, end, rect.y0 + thick), colour)
+        fill(canvas, Rect(begin, rect.y1 - thick, end, rect.y1), colour)
+    for begin, end in _dashes(rect.y0, rect.height, dash_px):
+        fill(canvas, Rect(rect.x0, begin, rect.x0 + thick, end), colour)
+        fill(canvas, Rect(rect.x1 - thick, begin, rect.x1, end), colour)
 
 
-@lru_cache(maxsize=256)
-def _dashes(length: int, thick: int, dash_px: int, colour: Colour, ground: Colour, down: bool = False) -> Image:
-    """A line that begins and ends with a dash: an odd number of parts, nearly `dash_px` each. Read-only."""
-    picture = blank(length, thick, ground)
+def _dashes(start: int, length: int, dash_px: int) -> zip[tuple[int, int]]:
+    """Where the dashes of a line begin and end: it begins and ends with one, in an odd number of parts of nearly `dash_px` each."""
     parts = max(1, round(length / dash_px) // 2 * 2 + 1)
-    edges = [round(length * i / parts) for i in range(parts + 1)]
-    for i in range(0, parts, 2):
-        fill(picture, Rect(edges[i], 0, edges[i + 1], thick), colour)
-    if down:
-        picture = picture.transpose(1, 0, 2).copy()
-    return text.finished(picture)
+    edges = [start + round(length * i / parts) for i in range(parts + 1)]
+    return zip(edges[::2], edges[1::2], strict=True)
 
 
 def corners(canvas: Image, rect: Rect, thick: int, arm_px: int, colour: Colour) -> None:

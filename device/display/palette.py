@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, count
 
 from engines.taxonomy import Taxonomy
 
@@ -74,12 +75,8 @@ def type_styles(taxonomy: Taxonomy) -> tuple[TypeStyle, ...]:
 def _new_code(name: str, taken: set[str]) -> str:
     """Three letters of the name, or two and a number where those are taken."""
     letters = "".join(c for c in name.upper() if c.isalnum()) or "T"
-    code = letters[:3]
-    number = 2
-    while code in taken:
-        code = f"{letters[:2]}{number}"
-        number += 1
-    return code
+    codes = chain([letters[:3]], (f"{letters[:2]}{number}" for number in count(2)))
+    return next(code for code in codes if code not in taken)
 
 
 def mix(colour: Colour, ground: Colour, share: float) -> Colour:

@@ -93,7 +93,6 @@ def _header(
     text.paste(picture, marks.plate(chip.width, chip.height, chip.height // 2, colour, PANEL), chip.x0, chip.y0)
     y = chip.y0 + (chip.height - text.line_height(px)) // 2
     text.put(picture, word, (chip.x0 + unit(14), y), px, GROUND, colour, bold=True)
-    px = unit(22)
     if not slide_id:
         text.put(picture, "Press S to start a slide", (left, unit(61)), px, SOFT, PANEL)
         return text.finished(picture)
@@ -136,7 +135,8 @@ def _count(cells: int, at_least: str, target: int, has_slide: bool, width: int, 
 def _rows(tally: Differential | None, styles: tuple[TypeStyle, ...], width: int, unit: Unit) -> Image:
     """The differential: one row for each type with marker, code, name, bar, count and per cent; the apart ones under a rule."""
     types = [s for s in styles if not s.artefact][:_ROWS_AT_MOST]
-    counted = {} if tally is None else {row.name: row for row in tally.rows}
+    tally = tally or Differential((), 0, 0, 0.0, 0)
+    counted = {row.name: row for row in tally.rows}
     pitch, top = unit(_PITCH), unit(34)
     picture = _blank(width, top + (len(types) + 3) * pitch + unit(17), unit)
     left, right = unit(_MARGIN), width - unit(_MARGIN)
@@ -152,12 +152,9 @@ def _rows(tally: Differential | None, styles: tuple[TypeStyle, ...], width: int,
     y += unit(4)
     marks.fill(picture, Rect(left, y, right, y + unit(1)), LINE)
     y += unit(5)
-    blasts, share = (0, 0.0) if tally is None else (tally.blasts, tally.blast_percent)
-    unknown, unknown_share = (0, 0.0) if tally is None else (tally.unidentified, tally.unidentified_percent)
-    artefacts = 0 if tally is None else tally.artefacts
-    _sum_row(picture, y, "diamond", f"{BLAST_MARK} types together", blasts, share, unit)
-    _sum_row(picture, y + pitch, "question", "unidentified", unknown, unknown_share, unit)
-    _sum_row(picture, y + 2 * pitch, "cross", "artefacts, not counted", artefacts, None, unit)
+    _sum_row(picture, y, "diamond", f"{BLAST_MARK} types together", tally.blasts, tally.blast_percent, unit)
+    _sum_row(picture, y + pitch, "question", "unidentified", tally.unidentified, tally.unidentified_percent, unit)
+    _sum_row(picture, y + 2 * pitch, "cross", "artefacts, not counted", tally.artefacts, None, unit)
     return text.finished(picture)
 
 

@@ -35,8 +35,6 @@ _SIDES = (
     (_MIDDLE, _BEFORE, 2.2),
 )
 _DIAGONALS = tuple((x, y, 1.0) for x in (_AFTER, _BEFORE) for y in (_AFTER, _BEFORE))
-
-
 _CANDIDATES = [
     (x, y, far, dislike + 4.0 * step) for step, far in enumerate(_FAR) for x, y, dislike in (*_SIDES, *(_DIAGONALS if step else ()))
 ]
@@ -58,11 +56,7 @@ class Placement(NamedTuple):
 
 @lru_cache(maxsize=32)
 def place(
-    sizes: tuple[tuple[tuple[int, int], ...], ...],
-    boxes: tuple[Rect, ...],
-    others: tuple[Rect, ...],
-    area: Rect,
-    gap: int,
+    sizes: tuple[tuple[tuple[int, int], ...], ...], boxes: tuple[Rect, ...], others: tuple[Rect, ...], area: Rect, gap: int
 ) -> Placement:
     """Place one label beside each of `boxes`, from left to right, in the first of its `sizes` (width, height) with a good place.
 

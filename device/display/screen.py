@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from typing_extensions import Self
@@ -84,14 +83,13 @@ class Screen:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def show(self, view: ScreenView) -> None:
         """Draw `view` if the last picture is old enough and the window has taken it; raises DisplayError when the window went away."""
         self._pending = view
-        alive = self._listen()
-        if not alive:
+        if not self._listen():
             raise self._gone("the window went away")
         self._draw_pending()
 
@@ -104,8 +102,8 @@ class Screen:
         return asked
 
     def _start(self, environment: dict[str, str]) -> None:
-        slot_bytes = self._section.width_px * self._section.height_px * 3
         section = self._section
+        slot_bytes = section.width_px * section.height_px * 3
         descriptor = _shared_memory(slot_bytes * _SLOTS)
         try:
             self._map = mmap.mmap(descriptor, slot_bytes * _SLOTS)
@@ -192,18 +190,15 @@ class Screen:
                 self._wishes.append(Command.QUIT)
 
     def _press(self, name: str) -> None:
-        if name in _COMMANDS:
-            self._wishes.append(_COMMANDS[name])
+        wish = _COMMANDS.get(name)
+        if name in ("Q", "ESCAPE"):
+            if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
+                self._quit_asked_s = self._now()
+                return
+            wish = Command.QUIT
+        if wish is not None:
+            self._wishes.append(wish)
             self._quit_asked_s = float("-inf")  # whoever goes on working has thought better of it
-            return
-        if name not in ("Q", "ESCAPE"):
-            return
-        now = self._now()
-        if now - self._quit_asked_s <= QUIT_AGAIN_S:
-            self._wishes.append(Command.QUIT)
-            self._quit_asked_s = float("-inf")
-        else:
-            self._quit_asked_s = now
 
     def _note(self, said: bytes) -> None:
         """Keep and log what Qt complains of."""
@@ -283,8 +278,6 @@ def _read(descriptor: int) -> bytes:
 
 def _reason(complaints: Sequence[str]) -> str:
     """The line of Qt's or Python's complaints that says most."""
-    for mark in ("could not connect", "connection broke", "connection was broken", "is needed to load", "Error:"):
-        for line in complaints:
-            if mark in line:
-                return line
-    return complaints[0] if complaints else ""
+    marks = ("could not connect", "connection broke", "connection was broken", "is needed to load", "Error:")
+    telling = (line for mark in marks for line in complaints if mark in line)
+    return next(telling, complaints[0] if complaints else "")

@@ -29,15 +29,13 @@ _DASH = re.compile("([\N{EN DASH}\N{EM DASH}])")
 _SPELT = str.maketrans(
     {
         "\N{MULTIPLICATION SIGN}": "x",
-        "\N{MINUS SIGN}": "-",
-        "\N{HYPHEN}": "-",
-        "\N{NON-BREAKING HYPHEN}": "-",
         "\N{RIGHTWARDS ARROW}": ">",
         "\N{GREATER-THAN OR EQUAL TO}": ">=",
         "\N{LESS-THAN OR EQUAL TO}": "<=",
         "\N{ALMOST EQUAL TO}": "~",
-        "\N{MICRO SIGN}": "u",
-        "\N{GREEK SMALL LETTER MU}": "u",
+        **dict.fromkeys("\N{MINUS SIGN}\N{HYPHEN}\N{NON-BREAKING HYPHEN}", "-"),
+        **dict.fromkeys("\N{MICRO SIGN}\N{GREEK SMALL LETTER MU}", "u"),
+        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
         "ß": "ss",
         "ø": "o",
         "Ø": "O",
@@ -47,7 +45,6 @@ _SPELT = str.maketrans(
         "ł": "l",
         "Ł": "L",
         "đ": "d",
-        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
     }
 )
 _DRAWN = frozenset(map(chr, range(32, 127))) | frozenset("©«°±·»“”…™\u00b4\u2018\u2019\u2039\u203a\u2044") | frozenset(_DASHES)

@@ -13,7 +13,6 @@ the count must go on then. Run by `screen.Screen` as `python -m device.display.w
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import signal
@@ -31,17 +30,6 @@ _REPEAT_MS = 1
 """X11 repeats a held key as a release and a press at the same time; Qt knows it for a repeat only if both are there at once."""
 _OTHER_MODIFIERS = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.MetaModifier
 _GROUND = QColor(10, 14, 19)
-
-
-def hold_constants() -> None:
-    """Keep None, True and False alive whatever PySide6 does.
-
-    PySide6 6.12.0 gives back one reference too many to them with every call; before Python 3.12, where they became immortal, they are
-    thus freed after some thousand pictures, which ends the process. Measured; 6.11 and older are sound.
-    """
-    if sys.version_info < (3, 12):
-        for constant in (None, True, False):
-            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
 
 
 def tell(*words: object) -> None:
@@ -145,7 +133,6 @@ class Window(QRasterWindow):
 def main(arguments: Sequence[str]) -> int:
     """Show the window until the input ends. Arguments: descriptor of the memory, bytes of a slot, full-screen 0 or 1, width, height."""
     descriptor, slot_bytes, full, width, height = (int(a) for a in arguments)
-    hold_constants()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the daemon decides when to end, and says so by closing the input
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     app = QGuiApplication(["leukoscope"])

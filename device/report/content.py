@@ -12,9 +12,7 @@ from device.display.words import attribute_phrases
 from device.mqtt.payloads import AttributeShares
 from device.slide.bank import MARGIN_SHARE, UNIDENTIFIED, BankCell, morphology_bank
 from device.slide.description import CLEAR_MAJORITY, attribute_majorities
-from device.slide.model import Field, Slide
-from device.slide.picture_state import field_faults, shown_faults
-from device.slide.tally import Differential, differential
+from device.slide.model import Slide
 from engines.pages import data_uri
 from engines.taxonomy import MIXED, Taxonomy
 
@@ -24,8 +22,6 @@ _NORMAL_95 = 1.959964
 """Half width of the central 95 % of a normal distribution, in standard deviations."""
 _SCALE_AT = 0.95
 """Crops share one scale at which so many of them fit their tile; the few larger ones are reduced, and say so."""
-
-
 UNIDENTIFIED_STYLE = TypeStyle(UNIDENTIFIED, TEXT, "ring", "?", blast=False, artefact=False)
 
 
@@ -46,17 +42,6 @@ class Tile:
     closest: str  # for a cell that could not be named: the type that it looked most like
 
 
-@dataclass(frozen=True)
-class Bank:
-    """The morphology bank: of each type the style, the number of cells and its best ones.
-
-    tile_um: what the width of a tile measures on the film in micrometres; None where the scale is not known.
-    """
-
-    groups: tuple[tuple[TypeStyle, int, tuple[Tile, ...]], ...]
-    tile_um: float | None
-
-
 def wilson_percent(count: int, total: int) -> tuple[float, float]:
     """The 95 % score interval of a share, in per cent (Wilson 1927): what counting so few cells leaves open; 0 to 100 of nothing."""
     if not total:
@@ -75,9 +60,10 @@ def majority(attribute: AttributeShares, cells: int) -> tuple[str, str, float]:
     return "clear" if best.count >= CLEAR_MAJORITY * attribute.known else "mixed", best.value, best.percent
 
 
-def bank(slide: Slide, taxonomy: Taxonomy, um_per_px: float | None) -> Bank:
+def bank(slide: Slide, taxonomy: Taxonomy, um_per_px: float | None) -> tuple[list[tuple[TypeStyle, int, list[Tile]]], float | None]:
     """The slide's cells by type, all at one scale: the same share of the field's width is the same width on the page.
 
+    Returns of each type its style, the number of its cells and the best of them, and what the width of a tile measures in um (or None).
     um_per_px: of the slide's frames; the scale is given only where they are all of one size.
     """
     rows = morphology_bank(slide, taxonomy, PER_TYPE)
@@ -86,27 +72,15 @@ def bank(slide: Slide, taxonomy: Taxonomy, um_per_px: float | None) -> Bank:
     tile = float(np.quantile(sizes, _SCALE_AT, method="higher")) if sizes else 1.0
     groups = []
     for row in rows:
-        unidentified = row.class_index is None
         style = UNIDENTIFIED_STYLE if row.class_index is None else type_styles(taxonomy)[row.class_index]
         alike = [cell for cell in slide.cells if cell.identified and cell.class_index == row.class_index]
         usual = attribute_majorities(alike, taxonomy)
-        tiles = tuple(_tile(cell, frames[cell.field_index], tile, taxonomy, usual, unidentified) for cell in row.cells)
+        tiles = [_tile(cell, frames[cell.field_index], tile, taxonomy, usual, style is UNIDENTIFIED_STYLE) for cell in row.cells]
         groups.append((style, row.count, tiles))
     one_size = len({size[0] for size in frames.values()}) == 1
     if not sizes or not one_size or um_per_px is None:
-        return Bank(tuple(groups), None)
-    return Bank(tuple(groups), tile * slide.fields[0].size_px[0] * um_per_px)
-
-
-def fields(slide: Slide, taxonomy: Taxonomy) -> list[tuple[Field, str, Differential]]:
-    """The fields that count, in the order of counting, each with the faults of its picture in words and what was counted in it."""
-    faults = map(shown_faults, field_faults(slide))
-    return [(field, words, differential(field.cells, taxonomy)) for field, words in zip(slide.fields, faults, strict=True)]
-
-
-def hex_colour(style: TypeStyle) -> str:
-    """A type's colour as a page writes it."""
-    return "#{2:02x}{1:02x}{0:02x}".format(*style.colour)
+        return groups, None
+    return groups, tile * slide.fields[0].size_px[0] * um_per_px
 
 
 def _crop_size(shown: BankCell, frame_px: tuple[int, int]) -> tuple[float, float]:

@@ -10,21 +10,20 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
 
-from device.display.palette import type_styles
+from device.display.palette import TypeStyle, type_styles
 from device.errors import StoreError
 from device.mqtt.message import one_line
 from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
 from device.mqtt.summary import morphology
 from device.report import content
-from device.slide.description import CLEAR_MAJORITY, describe
+from device.slide.description import describe
 from device.slide.model import Slide, SlideState
-from device.slide.picture_state import PictureState
+from device.slide.picture_state import PictureState, field_faults, shown_faults
 from device.slide.tally import differential
 from device.store import Store, StoredSlide
 from engines.files import atomic_write
 from engines.pages import NOTICE, data_uri, page_template
 
-_TEMPLATE = "slide.html.j2"
 _NAMED = 5  # newest slides that are named where the wanted one is not there
 _SIMULATOR = "simulator"
 _SCALE_BARS_UM = (50, 20, 10, 5, 2, 1)
@@ -74,24 +73,21 @@ def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), writt
     taxonomy = made.model.taxonomy
     tally, pictures = differential(slide.cells, taxonomy), PictureState.of(slide)
     warnings = pictures.sentences(only_grave=True)
+    in_fields = [differential(field.cells, taxonomy) for field in slide.fields]
     summary, summary_fault = _summary(stored)
-    calibration, source = made.calibration, made.source
-    bank = content.bank(slide, taxonomy, None if calibration is None else calibration.um_per_px)
-    bar_um = next((um for um in _SCALE_BARS_UM if bank.tile_um is not None and um <= 0.6 * bank.tile_um), None)
+    bank, tile_um = content.bank(slide, taxonomy, None if made.calibration is None else made.calibration.um_per_px)
     template = page_template(
-        Path(__file__).with_name(_TEMPLATE), moment=_moment, clock=_clock, percent="{:.1f}".format, colour=content.hex_colour
+        Path(__file__).with_name("slide.html.j2"), moment=_moment, clock=_clock, percent="{:.1f}".format, colour=_colour
     )
     return template.render(
+        content=content,
         slide=slide,
+        made=made,
         state=_STATES[slide.state],
-        is_open=slide.is_open,
         aborted=slide.state is SlideState.ABORTED,
         review=slide.review_state.value.upper(),
         blast_note=BLAST_NOTE,
-        simulated=(source is not None and source.simulated) or any(field.source == _SIMULATOR for field in slide.fields),
-        device_id=made.device_id,
-        time_trusted=made.time_trusted,
-        boot_id=made.boot_id,
+        simulated=(made.source is not None and made.source.simulated) or any(field.source == _SIMULATOR for field in slide.fields),
         took=_took(slide),
         target=None if summary is None else summary.target_cells,
         skipped=len(slide.skipped) or (0 if summary is None else summary.skipped_pictures),
@@ -99,27 +95,22 @@ def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), writt
         pictures=pictures,
         warnings=warnings,
         styles={style.name: style for style in type_styles(taxonomy)},
-        unidentified=content.UNIDENTIFIED_STYLE,
         sentences=[sentence for sentence in describe(slide, tally, taxonomy) if sentence not in (NOTICE, *warnings)],
-        attributes=[attribute.name for attribute in taxonomy.attributes],
         morphology=sorted(morphology(slide.cells, taxonomy), key=lambda kind: -kind.cells),
-        clear_majority_percent=round(100 * CLEAR_MAJORITY),
         bank=bank,
-        bar_um=bar_um,
-        range_of=content.wilson_percent,
-        majority=content.majority,
-        per_type=content.PER_TYPE,
-        fields=content.fields(slide, taxonomy),
+        tile_um=tile_um,
+        bar_um=next((um for um in _SCALE_BARS_UM if tile_um is not None and um <= 0.6 * tile_um), None),
+        fields=list(zip(slide.fields, map(shown_faults, field_faults(slide)), in_fields, strict=True)),
         screenshots=screenshots,
-        model=made.model,
-        identify_threshold=made.identify_threshold,
-        calibration=calibration,
-        source=source,
         sources=sorted({field.source for field in slide.fields}),
         summary=summary,
         summary_fault=summary_fault,
         written_at=written_at or datetime.now(timezone.utc),
     )
+
+
+def _colour(style: TypeStyle) -> str:
+    return "#{2:02x}{1:02x}{0:02x}".format(*style.colour)
 
 
 def _clock(at: datetime) -> str:

@@ -106,10 +106,7 @@ def _read(path: Path) -> str:
 
 
 def _near_file(path: Path) -> str | None:
-    try:
-        names = [entry.name for entry in path.absolute().parent.iterdir() if entry.suffix in (".yaml", ".yml")]
-    except OSError:
-        return None
+    names = [entry.name for entry in path.absolute().parent.glob("*") if entry.suffix in (".yaml", ".yml")]
     near = difflib.get_close_matches(path.name, names, n=1)
     return str(path.with_name(near[0])) if near else None
 

@@ -141,15 +141,10 @@ class RestDetector:
         self._previous: FieldPicture | None = None
         self._anchor: FieldPicture | None = None  # the first picture of the present rest: slow drift shows against it
         self._alike = 0
-        self._reference: FieldPicture | None = None
+        self.reference: FieldPicture | None = None  # the field counted last, as `mark` left it
         self._relation: Shift | None = None  # of the present rest to the reference, found once; later refocusing cannot change it
         self._held: FieldPicture | None = None
         self._away = 0
-
-    @property
-    def reference(self) -> FieldPicture | None:
-        """The field counted last, as `mark` left it."""
-        return self._reference
 
     def observe(self, image: Image) -> Motion:
         """Take in the next processed frame (BGR)."""
@@ -163,16 +158,17 @@ class RestDetector:
         self._release_hold(picture, resting)
         if not resting or picture.blank:
             return Motion(resting, picture.blank, False, False, None)
-        shift = self._shift_from_reference(picture)
-        same = shift is not None and self._is_same(shift)
-        return Motion(True, False, not same and self._held is None, same, shift)
+        if self._relation is None and self.reference is not None:
+            self._relation = self._compare(self.reference, picture)
+        same = self._relation is not None and self._is_same(self._relation)
+        return Motion(True, False, not same and self._held is None, same, self._relation)
 
     def mark(self) -> FieldPicture | None:
         """The field now seen counts as counted; returns its picture, with which `unmark` can go back to it."""
-        self._reference = self._previous
+        self.reference = self._previous
         self._relation = Shift(0.0, 0.0, 1.0)
         self._held = None
-        return self._reference
+        return self.reference
 
     def unmark(self, before: FieldPicture | None) -> None:
         """The field counted last no longer counts; `before` (or none) is again the last one.
@@ -180,7 +176,7 @@ class RestDetector:
         What lies under the objective is not new until the stage has moved away from it, so that an undone field does not
         come back by itself; after that it is counted like any other.
         """
-        undone, self._reference = self._reference, before
+        undone, self.reference = self.reference, before
         if self._held is None and undone is not None and self._previous is not None:
             shift = self._relation or self._compare(undone, self._previous)
             if self._alike < self._rest_frames or self._is_same(shift):
@@ -189,7 +185,7 @@ class RestDetector:
 
     def forget(self) -> None:
         """Begin anew, as for another slide: whatever lies under the objective is new. Whether the stage rests is kept."""
-        self._reference = self._held = None
+        self.reference = self._held = None
         self._relation = None
 
     def _compare(self, before: FieldPicture, now: FieldPicture) -> Shift:
@@ -217,13 +213,6 @@ class RestDetector:
             return True
         return drift.share <= REST_SHARE
 
-    def _shift_from_reference(self, picture: FieldPicture) -> Shift | None:
-        if self._reference is None:
-            return None
-        if self._relation is None:
-            self._relation = self._compare(self._reference, picture)
-        return self._relation
-
     def _release_hold(self, picture: FieldPicture, resting: bool) -> None:
         """An undone field is held back until the stage has left it: measured, at rest elsewhere, or out of sight for several frames."""
         if self._held is None or picture.blank or self._alike > self._rest_frames:
@@ -248,7 +237,6 @@ def _vertex(scores: NDArray[Any], at: int) -> float:
 
 def _energy(band: Float32, top: Int64, bottom: Int64, left: Int64, right: Int64) -> NDArray[np.float64]:
     """Sum of squares over rows top[i]:bottom[i] and columns left[j]:right[j], for every i and j."""
-    summed = np.zeros((band.shape[0] + 1, band.shape[1] + 1))
-    summed[1:, 1:] = np.cumsum(np.cumsum(band.astype(np.float64) ** 2, axis=0), axis=1)
+    summed = np.asarray(cv2.integral(band.astype(np.float64) ** 2), np.float64)
     inside = summed[np.ix_(bottom, right)] - summed[np.ix_(top, right)] - summed[np.ix_(bottom, left)] + summed[np.ix_(top, left)]
     return np.asarray(inside, np.float64)

@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from contextlib import closing
 
 from rich.bar import Bar
 from rich.console import Console, Group, RenderableType
@@ -64,7 +65,7 @@ def watch(
     try:
         while not done():
             try:
-                link = open_link(
+                opened = open_link(
                     section,
                     client_id or f"leukoscope-watch-{uuid.uuid4().hex[:12]}",
                     versions=versions_to_try(section.protocol, version),
@@ -72,7 +73,7 @@ def watch(
                     on_message=inbox.take,
                     cancelled=done,
                 )
-                try:
+                with closing(opened) as link:
                     link.subscribe([inbox.topics.summary, inbox.topics.status], done)
                     version, reported = link.version, ""
                     inbox.note(f"watching {inbox.topics.summary} on {section.host}:{section.port} (MQTT {version})")
@@ -81,8 +82,6 @@ def watch(
                         ready.set()
                     while not done():
                         link.service(0.2)
-                finally:
-                    link.close()
             except BrokerRefusedError as error:
                 if version is None:
                     raise
@@ -113,49 +112,44 @@ class _Inbox:
         try:
             self._read(topic, payload, retained)
         except PayloadError as error:
-            self._warn(f"message on {topic} not understood: {error}")
+            self.note(f"message on {topic} not understood: {error}", "bold yellow")
         except Exception as error:
-            self._warn(f"message on {topic} could not be shown: {type(error).__name__}: {error}")
+            self.note(f"message on {topic} could not be shown: {type(error).__name__}: {error}", "bold yellow")
 
     def _read(self, topic: str, payload: bytes, retained: bool) -> None:
         device = self.topics.device_of(topic)
         if len(payload) > _LARGEST_BYTES:
             raise PayloadError(f"{len(payload)} bytes, more than any summary has")
-        if topic.endswith("/status"):
-            if not payload:
-                self.note(f"{device}: its status was removed from the broker")
+        is_status = topic.endswith("/status")
+        if is_status and not payload:
+            self.note(f"{device}: its status was removed from the broker")
+            return
+        message = read_status(payload) if is_status else read_summary(payload)
+        said = message.payload
+        if said.device_id != device:
+            raise PayloadError(f"device_id is {said.device_id}, but the topic belongs to {device or 'no device'}")
+        if isinstance(said, SlideSummary):
+            if said.message_id in self._seen:
+                self.note(f"{device}: summary of slide {said.slide_id} came once more; dropped")
                 return
-            status = read_status(payload)
-            _same_device(device, status.payload.device_id)
-            if self._last_lines.get(device) != (gist := _gist(status.payload)):
-                self._last_lines[device] = gist
-                self._console.print(render_status(status.payload, retained=retained))
-                self._note_ignored(topic, status.ignored)
+            self._seen.add(said.message_id)
+            self.summaries.append(said)
+            self._console.print(render_summary(said))
+        elif self._last_lines.get(device) == (gist := _gist(said)):
             return
-        summary = read_summary(payload)
-        _same_device(device, summary.payload.device_id)
-        if summary.payload.message_id in self._seen:
-            self.note(f"{device}: summary of slide {summary.payload.slide_id} came once more; dropped")
-            return
-        self._seen.add(summary.payload.message_id)
-        self.summaries.append(summary.payload)
-        self._console.print(render_summary(summary.payload))
-        self._note_ignored(topic, summary.ignored)
+        else:
+            self._last_lines[device] = gist
+            self._console.print(render_status(said, retained=retained))
+        if message.ignored:
+            self.note(f"{topic}: fields this watcher does not know (a newer device?): {', '.join(message.ignored)}")
 
-    def note(self, text: str) -> None:
-        self._console.print(Text(_plain(text), style="dim"))
+    def note(self, text: str, style: str = "dim") -> None:
+        self._console.print(Text(_plain(text), style=style))
 
     def note_once(self, reported: str, text: str) -> str:
         if text != reported:
             self.note(text)
         return text
-
-    def _warn(self, text: str) -> None:
-        self._console.print(Text(_plain(text), style="bold yellow"))
-
-    def _note_ignored(self, topic: str, ignored: tuple[str, ...]) -> None:
-        if ignored:
-            self.note(f"{topic}: fields this watcher does not know (a newer device?): {', '.join(ignored)}")
 
 
 def _gist(status: DeviceStatus) -> object:
@@ -254,9 +248,8 @@ def _differential(summary: SlideSummary) -> Table:
 
 def _blasts(summary: SlideSummary) -> Text:
     blasts = summary.blasts
-    number = f"{_BLAST_MARK} Blasts: {blasts.count} ({blasts.percent:.1f} %). " + (
-        "" if blasts.count else "That does not exclude them. "
-    )
+    none = "" if blasts.count else "That does not exclude them. "
+    number = f"{_BLAST_MARK} Blasts: {blasts.count} ({blasts.percent:.1f} %). {none}"
     return Text.assemble((number, "bold red" if blasts.count else "bold"), _plain(blasts.note))
 
 
@@ -285,11 +278,6 @@ def _provenance(summary: SlideSummary) -> Text:
         f"source {source.kind} {source.name}; message {summary.message_id}",
     )
     return Text(_plain("\n".join(parts), keep="\n"), style="dim")
-
-
-def _same_device(topic_device: str, payload_device: str) -> None:
-    if topic_device != payload_device:
-        raise PayloadError(f"device_id is {payload_device}, but the topic belongs to {topic_device or 'no device'}")
 
 
 def _plain(text: str, keep: str = "") -> str:

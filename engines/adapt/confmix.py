@@ -62,15 +62,9 @@ def mix(source: Found, target: Found, quadrant: Quadrant, hw: tuple[int, int]) -
         boxes[same_column, 3] = boxes[same_column, 3].clip(max=y)
     inside = target.select(quadrants(target, hw) == quadrant)
     rows, columns = quadrant.slices(hw)
-    pasted = inside.boxes.clip(
-        (columns.start, rows.start, columns.start, rows.start), (columns.stop, rows.stop, columns.stop, rows.stop)
-    )
-    mixed = join(
-        [
-            Found(boxes.clip(0, (width, height, width, height)), outside.classes, outside.scores),
-            Found(pasted, inside.classes, inside.scores),
-        ]
-    )
+    kept = Found(boxes.clip(0, (width, height) * 2), outside.classes, outside.scores)
+    pasted = inside.boxes.clip((columns.start, rows.start) * 2, (columns.stop, rows.stop) * 2)
+    mixed = join([kept, Found(pasted, inside.classes, inside.scores)])
     return mixed, float((mixed.scores > SURE).mean()) if len(mixed) else 0.0
 
 

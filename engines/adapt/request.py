@@ -54,8 +54,7 @@ class AdaptRequest(RunRequest):
         float, Option("Score from which a box becomes a pseudo-label (published: .25 confmix, .1 daca).", low=0.01, high=0.99)
     ] = 0.7
     unsure: Annotated[
-        float | None,
-        Option("Leave out quarters of the target with a box above this that is no pseudo-label.", low=0.01, high=0.99),
+        float | None, Option("Leave out quarters of the target with a box above this that is no pseudo-label.", low=0.01, high=0.99)
     ] = None
     weight: Annotated[float, Option("Weight of the target's loss.", low=0)] = 1.0
     recolour: Annotated[float, Option("Share of source pictures that take on colours of the target (published: 0).", low=0, high=1)] = (

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
 
 from engines.adapt.request import AdaptRequest
-from engines.adapt.trainer import Adaptation, AdaptTrainer, Method
+from engines.adapt.trainer import Adaptation, AdaptTrainer
 from engines.data.leukemiaattri import has_labels, read_split, read_unlabelled
 from engines.errors import DataError
 from engines.network import checkpoint
@@ -88,16 +88,7 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
 
 
 def _adaptation(request: AdaptRequest) -> Adaptation:
-    method: Method = "source-only" if request.oracle else request.method  # type: ignore[assignment]  # one of its choices
-    if request.published:
-        return Adaptation.published(method)
-    return Adaptation(
-        method=method,
-        teacher=request.teacher,  # type: ignore[arg-type]  # one of its choices
-        source_boxes=request.source_boxes,  # type: ignore[arg-type]  # one of its choices
-        confidence=request.confidence,
-        weight=request.weight,
-        recolour=0.0 if request.oracle else request.recolour,
-        target_crop=request.target_crop,
-        unsure=request.unsure,
-    )
+    asked = Adaptation(**{each.name: getattr(request, each.name) for each in fields(Adaptation)})
+    if request.oracle:
+        asked = replace(asked, method="source-only", recolour=0.0)
+    return Adaptation.published(asked.method) if request.published else asked

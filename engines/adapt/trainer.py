@@ -19,6 +19,7 @@ from engines.adapt import confmix, daca
 from engines.adapt.pseudo import Found, delta, divide, pseudo_labels, targets
 from engines.adapt.recolour import recolour
 from engines.data.augment import Sample
+from engines.decode import Thresholds
 from engines.detections import Image
 from engines.errors import EnginesError
 from engines.network import AttriDet
@@ -163,8 +164,11 @@ class AdaptTrainer(Trainer):
     @property
     def confidence(self) -> float:
         """Score from which a box becomes a pseudo-label."""
-        published = confmix.THRESHOLDS if self.adaptation.method == "confmix" else daca.THRESHOLDS
-        return published.confidence if self.adaptation.confidence is None else self.adaptation.confidence
+        return self._published.confidence if self.adaptation.confidence is None else self.adaptation.confidence
+
+    @property
+    def _published(self) -> Thresholds:
+        return confmix.THRESHOLDS if self.adaptation.method == "confmix" else daca.THRESHOLDS
 
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The source's joint loss, and weight x the loss of what was made of the target (part `target`)."""
@@ -188,7 +192,6 @@ class AdaptTrainer(Trainer):
     def _believed(self, images: Tensor) -> list[tuple[Found, Found]]:
         """For each picture of a batch the teacher's pseudo-labels, and the boxes of which it is unsure (see `Adaptation.unsure`)."""
         adaptation = self.adaptation
-        published = confmix.THRESHOLDS if adaptation.method == "confmix" else daca.THRESHOLDS
         lowest = min(self.confidence, adaptation.unsure or self.confidence)
         model = self.model if adaptation.teacher == "student" else self.ema.model
         assert isinstance(model, AttriDet)
@@ -196,7 +199,7 @@ class AdaptTrainer(Trainer):
             levels, _ = self.forward(model, images)
         trust = delta(self.iteration / max(self.total_iterations, 1))
         size = images.shape[3], images.shape[2]
-        found = pseudo_labels(model, levels, replace(published, confidence=lowest), trust)
+        found = pseudo_labels(model, levels, replace(self._published, confidence=lowest), trust)
         return [divide(Found(f.boxes.clip(0, (*size, *size)), f.classes, f.scores), self.confidence) for f in found]
 
     def _mixed(self, batch: PairedBatch, target: Sequence[tuple[Found, Found]]) -> Made | None:

@@ -13,7 +13,7 @@ from engines.bench.peers import PEERS
 from engines.bench.request import BenchRequest
 from engines.bench.section import put_section, shown_command, shown_engine
 from engines.errors import DataError
-from engines.files import write_json, write_result
+from engines.files import check_file, write_json, write_result
 from engines.progress import SILENT, Reporter
 
 
@@ -49,9 +49,8 @@ def bench(request: BenchRequest, reporter: Reporter = SILENT) -> BenchResult:
 
 def _check(request: BenchRequest) -> None:
     """What can be found now rather than after minutes."""
-    for path in filter(None, (request.json, request.plot, request.page)):
-        if not path.absolute().parent.is_dir():
-            raise DataError(f"{path}: its folder does not exist. Make it, or name another file.")
+    for path in (request.json, request.plot, request.page):
+        check_file(path)
     if unknown := [name for name in request.peer if name not in PEERS]:
         raise DataError(f"--peer {unknown[0]}: there are {', '.join(PEERS)}.")
     if request.peer and request.peer_python is None:

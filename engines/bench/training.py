@@ -96,20 +96,12 @@ def _after(process: subprocess.Popen[bytes], results: Path, epochs: int) -> floa
     """The time at which so many epochs are done."""
     deadline = time.monotonic() + _LONGEST_EPOCH_S * epochs
     while time.monotonic() < deadline:
-        if _rows(results) >= epochs:
+        if results.is_file() and results.read_bytes().count(b"\n") > epochs:  # whole rows, and its heading
             return time.monotonic()
         if process.poll() is not None:
             raise PeerError(f"it ended by itself with code {process.returncode} before its epoch {epochs} was done")
         time.sleep(_LOOK_S)
     raise PeerError(f"epoch {epochs} was not done after {_LONGEST_EPOCH_S * epochs / 60:.0f} minutes")
-
-
-def _rows(results: Path) -> int:
-    """Whole rows of a results.csv, without its heading."""
-    try:
-        return max(results.read_bytes().count(b"\n") - 1, 0)
-    except OSError:
-        return 0
 
 
 def _processor_s(session: int) -> float:

@@ -12,7 +12,7 @@ from cyclopts import App, Group, Parameter
 from engines.options import Option, Request, option_name, options_of
 
 
-def add_command(app: App, run: Callable[[Any], int | None], name: str | None = None) -> None:
+def add_command(app: App, run: Callable[[Any], int | None]) -> None:
     """Adds `run` as a command: its docstring is the help, the fields of its parameter `request` are the options.
 
     What `run` returns is the exit code, None counting as 0.
@@ -38,7 +38,7 @@ def add_command(app: App, run: Callable[[Any], int | None], name: str | None = N
         )
     command.__signature__ = inspect.Signature(sorted(parameters, key=lambda p: p.kind))  # type: ignore[attr-defined]
     command.__name__, command.__doc__ = run.__name__, run.__doc__
-    app.command(command, name=name or run.__name__.replace("_", "-"))
+    app.command(command, name=run.__name__.replace("_", "-"))
 
 
 def _parameter(name: str, option: Option, annotation: Any, group: Group, default: object) -> Parameter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -36,7 +36,7 @@ def print_check(found: Checked, root: Path, json_file: Path | None, every: bool)
     console = Console()
     for table in tables(found, console.width):
         console.print(table)
-    for words in class_lists(found):
+    for words in dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers):
         console.print(words, highlight=False, soft_wrap=True)
     if found.total.ignored:
         console.print(f"{_many(found.total.ignored, 'region')} to ignore: nothing in them is learnt or scored")
@@ -113,13 +113,10 @@ def _sides(planned: Plan) -> Table:
     table = _wide("Cells of each class", "", [f"{c.label}\nwanted {100 * planned.shares[c.label]:.0f} %" for c in new])
     for census in rest:
         table.add_column(escape(census.label).replace(" (", "\n("), justify="right")
-    rows: list[tuple[str, Callable[[Census], int]]] = [("pictures", lambda c: c.images), ("cells", lambda c: c.cells)]
-    for name, of in rows:
-        table.add_row(name, *_shares([of(c) for c in new]), *(str(of(c)) for c in rest))
-    table.add_section()
-    for code, name in enumerate(planned.taxonomy.classes):
-        if any(c.classes[code] for c in (*new, *rest)):
-            table.add_row(escape(name), *_shares([c.classes[code] for c in new]), *(str(c.classes[code]) for c in rest))
+    totals = [("pictures", [c.images for c in (*new, *rest)]), ("cells", [c.cells for c in (*new, *rest)])]
+    classes = [(escape(name), [c.classes[n] for c in (*new, *rest)]) for n, name in enumerate(planned.taxonomy.classes)]
+    for row, (name, numbers) in enumerate([*totals, *(one for one in classes if any(one[1]))], start=1):
+        table.add_row(name, *_shares(numbers[: len(new)]), *map(str, numbers[len(new) :]), end_section=row == len(totals))
     return table
 
 
@@ -147,12 +144,8 @@ def tables(found: Checked, width: int) -> list[Table]:
     ]
 
 
-def class_lists(found: Checked) -> list[str]:
-    """What the lists of class names beside TXT labels say, one line each that differs."""
-    return [*dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers)]
-
-
 def _class_list(numbers: ClassNumbers) -> str:
+    """What a list of class names beside TXT labels says."""
     files = " and ".join(escape(str(file)) for file in numbers.files)
     if numbers.in_order:
         return f"Class numbers by {files}: in the taxonomy's order"

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from engines.commands.terminal import table_of
 from engines.evaluation.attributes import mean_scores
-from engines.evaluation.detection import FREQUENT_CELLS
+from engines.evaluation.detection import FREQUENT_CELLS, BothRules
 from engines.evaluation.films import largest_difference, most, number
 from engines.evaluation.intervals import IN_WORDS, Intervals
 from engines.evaluation.result import Evaluation
@@ -34,13 +34,10 @@ def _types(result: Evaluation) -> Table:
         numbers = (coco.ap5095[i], coco.ap50[i], yolo.ap5095[i], yolo.ap50[i], yolo.precision[i], yolo.recall[i])
         table.add_row(names[index], str(yolo.truths[i]), *map(number, numbers))
     table.add_section()
-    point, frequent, wbc = result.working_point, result.frequent, result.wbc
-    means = (coco.map5095, coco.map50, yolo.map5095, yolo.map50, yolo.precision.mean(), yolo.recall.mean())
-    table.add_row("mean", str(point.cells), *map(number, means))
-    often = (frequent.coco.map5095, frequent.coco.map50, frequent.yolo.map5095, frequent.yolo.map50)
-    table.add_row(f"mean, {FREQUENT_CELLS} cells or more", str(result.frequent_cells), *map(number, often), "", "")
-    white = (wbc.coco.map5095, wbc.coco.map50, wbc.yolo.map5095, wbc.yolo.map50)
-    table.add_row("white / background", str(result.wbc_cells), *map(number, white), "", "")
+    point, overall = result.working_point, BothRules(yolo, coco)
+    table.add_row("mean", str(point.cells), *map(number, (*overall.means, yolo.precision.mean(), yolo.recall.mean())))
+    table.add_row(f"mean, {FREQUENT_CELLS} cells or more", str(result.frequent_cells), *map(number, result.frequent.means), "", "")
+    table.add_row("white / background", str(result.wbc_cells), *map(number, result.wbc.means), "", "")
     table.caption = (
         f"AP: IoU .5 to .95; AP50: IoU .5. P and R: by YOLOv5's rule at confidence {yolo.best_confidence:.3f}, where mean F1 peaks. "
         "White / background: all types as one, artefacts left out.\n"

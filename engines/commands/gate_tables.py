@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from rich.table import Table
 
-from calibration.int8.search import HEAD, own_cost
+from calibration.int8.search import HEAD
 from engines.commands.terminal import Terminal, table_of
 from engines.gate.measure import GateResult
 from engines.gate.words import rows, verdict
@@ -37,13 +37,13 @@ def gate_table(result: GateResult) -> Table:
     return shown
 
 
-def block_table(costs: dict[str, tuple[float, float]], float_blocks: Collection[str]) -> Table:
+def block_table(costs: dict[str, float], float_blocks: Collection[str]) -> Table:
     """The blocks, each alone in INT8, the costliest first."""
     shown = table_of(
         "Each block alone in INT8: what it costs", "block", ("mAP50-95", "attribute F1", "in the bundle"), padding=(0, 1, 0, 0)
     )
-    for block, cost in sorted(costs.items(), key=lambda item: -own_cost(*item)):
-        lost = f"{own_cost(block, cost):+.2f}"
+    for block, cost in sorted(costs.items(), key=lambda item: -item[1]):
+        lost = f"{cost:+.2f}"
         numbers = ("", lost) if block.startswith(HEAD) else (lost, "")
         shown.add_row(block, *numbers, "float" if block in float_blocks else "INT8")
     shown.caption = f"Points lost; a negative number is a gain. {NOTICE}"

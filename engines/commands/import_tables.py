@@ -6,33 +6,31 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from engines.commands.terminal import table_of
 from engines.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
-    from engines.network.foreign import Entry, Transfer
+    from engines.network.foreign import Entry, Outcome, Transfer
 
 LICENCE = "The weights stay under their own licence (YOLOv5's is AGPL-3.0): look at it before you pass them on."
 _MOST_NOTES = 3
+_OUTCOMES: tuple[Outcome, ...] = ("taken", "part", "start")
 
 
 def table(transfer: Transfer, name: str) -> Table:
     """One row for each layer of ours."""
-    made = Table(title=escape(f"{name}: {transfer.layout}, size {transfer.size}"), title_justify="left", box=box.SIMPLE_HEAD)
-    made.add_column("layer", no_wrap=True)
-    for heading in ("taken", "part", "start"):
-        made.add_column(heading, justify="right", no_wrap=True)
+    made = table_of(escape(f"{name}: {transfer.layout}, size {transfer.size}"), "layer", _OUTCOMES)
     made.add_column("what was not taken, and why")
     for label, entries in _rows(transfer):
-        counts = [sum(e.outcome == outcome for e in entries) for outcome in ("taken", "part", "start")]
+        counts = [sum(e.outcome == outcome for e in entries) for outcome in _OUTCOMES]
         notes = list(dict.fromkeys(_note(e) for e in entries if e.outcome != "taken"))
         shown = [*notes[:_MOST_NOTES], f"and {len(notes) - _MOST_NOTES} more"] if len(notes) > _MOST_NOTES else notes
         made.add_row(label, *(str(c) if c else "" for c in counts), escape("; ".join(shown)))
     made.add_section()
-    made.add_row("all", str(transfer.count("taken")), str(transfer.count("part")), str(transfer.count("start")), "")
+    made.add_row("all", *(str(transfer.count(outcome)) for outcome in _OUTCOMES), "")
     return made
 
 
@@ -43,22 +41,14 @@ def _rows(transfer: Transfer) -> Iterator[tuple[str, list[Entry]]]:
         first, second = entry.key.split(".")[:2]
         return f"{first}.{second}" if first == "model" else first
 
-    waiting: list[tuple[str, list[Entry]]] = []
-    for label, group in groupby(transfer.entries, layer):
-        entries = list(group)
-        if label.startswith("model.") and all(e.outcome == "taken" for e in entries):
-            waiting.append((label, entries))
+    layers = [(label, list(group)) for label, group in groupby(transfer.entries, layer)]
+    for whole, run in groupby(layers, lambda one: one[0].startswith("model.") and all(e.outcome == "taken" for e in one[1])):
+        if not whole:
+            yield from run
             continue
-        yield from _joined(waiting)
-        waiting = []
-        yield label, entries
-    yield from _joined(waiting)
-
-
-def _joined(layers: list[tuple[str, list[Entry]]]) -> Iterator[tuple[str, list[Entry]]]:
-    if layers:
-        first, last = layers[0][0], layers[-1][0]
-        yield first if first == last else f"{first} to {last.rpartition('.')[2]}", [e for _, entries in layers for e in entries]
+        labels, entries = zip(*run, strict=True)
+        name = labels[0] if len(labels) == 1 else f"{labels[0]} to {labels[-1].rpartition('.')[2]}"
+        yield name, [e for of_layer in entries for e in of_layer]
 
 
 def _note(entry: Entry) -> str:

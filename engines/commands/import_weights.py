@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from engines.errors import DataError
+from engines.files import check_file
 from engines.options import TAXONOMY, Option, Request
 
 
@@ -57,9 +58,8 @@ def import_weights(request: ImportRequest) -> None:
 def _check(request: ImportRequest) -> None:
     if request.out.suffix != ".safetensors":
         raise DataError(f"--out {request.out}: our weights are .safetensors; name it so")
-    for path in (request.out, request.json):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise DataError(f"{path}: its folder does not exist. Make it, or name another file.")
+    check_file(request.out)
+    check_file(request.json)
     if request.out.exists() and not request.replace:
         raise DataError(f"{request.out}: is there already; name another file, or give --replace")
     if request.covered_only and request.attribute_cnn is None:

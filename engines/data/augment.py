@@ -42,11 +42,15 @@ def _areas(boxes: NDArray[np.floating]) -> NDArray[np.floating]:
     return areas
 
 
-def _shown(regions: Sequence[Float32]) -> Float32:
-    """Those of the regions that have an area, in one array."""
-    every = np.concatenate(regions)
-    shown: Float32 = every[(every[:, 2:] > every[:, :2]).all(1)]
-    return shown
+def _shown(regions: Float32) -> Float32:
+    """Those of the regions that have an area."""
+    return regions[(regions[:, 2:] > regions[:, :2]).all(1)]
+
+
+def _joined(image: Image, parts: Sequence[Sample]) -> Sample:
+    """A picture with the labels of several."""
+    boxes, labels, ignored = (np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "labels", "ignored"))
+    return Sample(image, boxes, labels, ignored)
 
 
 def resize_longer_side(sample: Sample, size: int, augment: bool = True) -> Sample:
@@ -111,7 +115,7 @@ def warp(sample: Sample, matrix: NDArray[np.float64], scale: float, out_hw: tupl
         image = cv2.warpPerspective(sample.image, matrix, (width, height), borderValue=(PAD_VALUE,) * 3)
     boxes, ignored = (_cut(_hulls(some, matrix), 0, 0, width, height) for some in (sample.boxes, sample.ignored))
     keep = candidates(sample.boxes * scale, boxes)
-    regions = _shown([ignored.astype(np.float32)])
+    regions = _shown(ignored.astype(np.float32))
     return Sample(image, boxes[keep].astype(np.float32), sample.labels[keep], regions)  # type: ignore[arg-type]  # cv2 stub
 
 
@@ -128,7 +132,7 @@ def mosaic(rng: np.random.Generator, four: list[Sample], size: int) -> Sample:
     """Four pictures around a random centre on a canvas of 2 x `size` (spec 1.8); labels clipped to the canvas."""
     canvas = np.full((2 * size, 2 * size, 3), PAD_VALUE, np.uint8)
     xc, yc = (int(rng.uniform(size / 2, 3 * size / 2)) for _ in range(2))
-    boxes, labels, ignored = [], [], []
+    parts = []
     for position, sample in enumerate(four):
         h, w = sample.image.shape[:2]
         left, top = position % 2 == 0, position < 2
@@ -142,11 +146,9 @@ def mosaic(rng: np.random.Generator, four: list[Sample], size: int) -> Sample:
         moved = sample.boxes + offset
         whole = np.maximum(_areas(moved), 1e-6)
         moved = _cut(moved, x1, y1, x2, y2)
-        seen = _areas(moved) / whole
-        boxes.append(moved[seen > 0.1])
-        labels.append(sample.labels[seen > 0.1])
-        ignored.append(_cut(sample.ignored + offset, x1, y1, x2, y2))
-    return Sample(canvas, np.concatenate(boxes), np.concatenate(labels), _shown(ignored))
+        keep = _areas(moved) / whole > 0.1
+        parts.append(Sample(sample.image, moved[keep], sample.labels[keep], _shown(_cut(sample.ignored + offset, x1, y1, x2, y2))))
+    return _joined(canvas, parts)
 
 
 def tile(rng: np.random.Generator, sample: Sample, width: int, height: int, cell_px: float, visible: float = 0.6) -> Sample:
@@ -179,21 +181,19 @@ def tile(rng: np.random.Generator, sample: Sample, width: int, height: int, cell
     left = min(round((x - x0) * scale), new[0] - width)
     top = min(round((y - y0) * scale), new[1] - height)
     cut = image[top : top + height, left : left + width]
-    return Sample(cut, boxes[keep], sample.labels[keep], _shown([ignored]))  # type: ignore[arg-type]  # cv2 stub
+    return Sample(cut, boxes[keep], sample.labels[keep], _shown(ignored))  # type: ignore[arg-type]  # cv2 stub
 
 
 def patchwork(pieces: list[list[Sample]], columns: list[int], rows: list[int]) -> Sample:
     """Tiles side by side: `pieces[row][column]`, each of the size that the edges `columns` and `rows` (from 0 to the end) give."""
     canvas = np.empty((rows[-1], columns[-1], 3), np.uint8)
-    boxes, labels, ignored = [], [], []
+    parts = []
     for r, line in enumerate(pieces):
         for c, sample in enumerate(line):
             canvas[rows[r] : rows[r + 1], columns[c] : columns[c + 1]] = sample.image
             corner = np.array([columns[c], rows[r]] * 2, np.float32)
-            boxes.append(sample.boxes + corner)
-            ignored.append(sample.ignored + corner)
-            labels.append(sample.labels)
-    return Sample(canvas, np.concatenate(boxes), np.concatenate(labels), np.concatenate(ignored))
+            parts.append(Sample(sample.image, sample.boxes + corner, sample.labels, sample.ignored + corner))
+    return _joined(canvas, parts)
 
 
 def random_window(rng: np.random.Generator, sample: Sample, least: float = 0.55, visible: float = 0.6) -> Sample:
@@ -206,7 +206,8 @@ def random_window(rng: np.random.Generator, sample: Sample, least: float = 0.55,
         window, share = _window(rng, sample, int(width * rng.uniform(least, 1)), int(height * rng.uniform(least, 1)))
         # Neither halves that nobody could name nor slivers that would be taught as background.
         if ((share >= visible) | (share <= 0)).all():
-            return _only(window, share > 0)
+            keep = share > 0
+            return Sample(np.ascontiguousarray(window.image), window.boxes[keep], window.labels[keep], window.ignored)
     return sample
 
 
@@ -214,7 +215,8 @@ def cut_square(rng: np.random.Generator, sample: Sample, size: int, visible: flo
     """A random window of `size` px a side out of a larger field, at its own scale; cells with less than `visible` left are dropped."""
     height, width = sample.image.shape[:2]
     window, share = _window(rng, sample, min(width, size), min(height, size))
-    return _only(window, share > visible)
+    keep = share > visible
+    return Sample(np.ascontiguousarray(window.image), window.boxes[keep], window.labels[keep], window.ignored)
 
 
 def _window(rng: np.random.Generator, sample: Sample, width: int, height: int) -> tuple[Sample, NDArray[np.floating]]:
@@ -223,12 +225,8 @@ def _window(rng: np.random.Generator, sample: Sample, width: int, height: int) -
     x, y = int(rng.integers(0, full_w - width + 1)), int(rng.integers(0, full_h - height + 1))
     whole, ignored = (some - np.array([x, y, x, y], np.float32) for some in (sample.boxes, sample.ignored))
     boxes, ignored = (_cut(some, 0, 0, width, height) for some in (whole, ignored))
-    window = Sample(sample.image[y : y + height, x : x + width], boxes, sample.labels, _shown([ignored]))
+    window = Sample(sample.image[y : y + height, x : x + width], boxes, sample.labels, _shown(ignored))
     return window, _areas(boxes) / np.maximum(_areas(whole), 1e-6)
-
-
-def _only(window: Sample, keep: NDArray[np.bool_]) -> Sample:
-    return Sample(np.ascontiguousarray(window.image), window.boxes[keep], window.labels[keep], window.ignored)
 
 
 def quarter_turn(sample: Sample, turns: int) -> Sample:
@@ -265,6 +263,4 @@ def jitter_hsv(rng: np.random.Generator, image: Image, h: float, s: float, v: fl
 def mixup(rng: np.random.Generator, one: Sample, two: Sample) -> Sample:
     """Blend two pictures of one size with a Beta(32, 32) weight; both keep their labels."""
     weight = float(rng.beta(32.0, 32.0))
-    image = (one.image * weight + two.image * (1 - weight)).astype(np.uint8)
-    labels, ignored = np.concatenate([one.labels, two.labels]), np.concatenate([one.ignored, two.ignored])
-    return Sample(image, np.concatenate([one.boxes, two.boxes]), labels, ignored)
+    return _joined((one.image * weight + two.image * (1 - weight)).astype(np.uint8), (one, two))

@@ -154,11 +154,12 @@ def _differences(name: str, a: CellLabel, b: CellLabel, taxonomy: Taxonomy, repo
     if a.code != b.code:
         words = f"{name}: {_words(a)} is {taxonomy.classes[a.code]} here, {taxonomy.classes[b.code]} in {b.place}"
         report(Fault(Kind.SOURCES_DISAGREE, a.place, words))
+    layout = taxonomy.layout(b.columns)
     for attribute, one, other in zip(taxonomy.attributes, a.attributes, b.attributes, strict=True):
         if one >= 0 and other >= 0 and one != other:
             said = f"{attribute.name} {attribute.values[one]} here, {attribute.values[other]} in {b.place}"
             report(Fault(Kind.SOURCES_DISAGREE, a.place, f"{name}: {_words(a)} has {said}"))
-        elif (one >= 0) != (other >= 0) and b.columns > 0 and _states(b, attribute.key, taxonomy):
+        elif (one >= 0) != (other >= 0) and layout is not None and attribute.key in layout.keys:
             has = f"{attribute.name} {attribute.values[max(one, other)]} {'here' if one >= 0 else 'in the TXT'}"
             report(Fault(Kind.SOURCES_DISAGREE, a.place, f"{name}: {_words(a)} has {has}, the other ({b.place}) does not state it"))
 
@@ -166,12 +167,6 @@ def _differences(name: str, a: CellLabel, b: CellLabel, taxonomy: Taxonomy, repo
 def same_within(picture: Picture) -> float:
     """How far apart in px the edges of one and the same box may be in JSON and TXT, which has three decimals at least."""
     return max(1.0, max(picture.size_hw) / 1000)
-
-
-def _states(cell: CellLabel, key: str, taxonomy: Taxonomy) -> bool:
-    """Whether a TXT line has a column for the attribute `key`."""
-    layout = taxonomy.layout(cell.columns)
-    return layout is not None and key in layout.keys
 
 
 def edges_apart(a: CellLabel, b: CellLabel) -> float:

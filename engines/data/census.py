@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engines.data.labels import CellLabel, Picture
+from engines.data.labels import Picture
 from engines.data.layout import film_name
 from engines.data.vocabulary import NOT_APPLICABLE
 from engines.taxonomy import UNKNOWN, Taxonomy
@@ -97,15 +97,6 @@ def together(label: str, parts: Sequence[Census], taxonomy: Taxonomy) -> Census:
     """The sum of several."""
     pictures = (picture for part in parts for picture in part.pictures)
     return count(label, pictures, taxonomy, dict.fromkeys(source for part in parts for source in part.sources))
-
-
-def sources_of(json_cells: bool, txt_cells: Iterable[CellLabel] | None) -> tuple[str, ...]:
-    """Names of the label sources of a split: "JSON", "TXT 12"; several where lines differ in columns."""
-    found = ["JSON"] if json_cells else []
-    if txt_cells is not None:
-        columns = sorted({cell.columns for cell in txt_cells})
-        found += [f"TXT {n}" for n in columns] or ["TXT"]
-    return tuple(found)
 
 
 def in_order(name: str) -> tuple[int, int, str]:

@@ -66,7 +66,8 @@ def class_numbers(folder: Path, top: Path, taxonomy: Taxonomy, report: Report) -
     names: dict[int, str] = {}
     said_in: dict[int, Path] = {}
     files = []
-    for place in _folders(folder, top):
+    above = (parent for parent in folder.parents if parent == top or top in parent.parents)
+    for place in (folder, *above):
         for file in visible_files(place):
             found = _names(file, report)
             for number, name in found.items():
@@ -85,10 +86,6 @@ def class_numbers(folder: Path, top: Path, taxonomy: Taxonomy, report: Report) -
 def is_class_list(file: Path) -> bool:
     """Whether a file of one name a line, which may lie among TXT labels."""
     return file.name.casefold() in LINES or file.suffix.casefold() == ".names"
-
-
-def _folders(folder: Path, top: Path) -> list[Path]:
-    return [folder, *(parent for parent in folder.parents if parent == top or top in parent.parents)]
 
 
 def _names(file: Path, report: Report) -> dict[int, str]:

@@ -13,7 +13,7 @@ from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.json_text import Entry, JsonText, walk
 from engines.data.labels import CellLabel, IgnoredRegion, Picture, PictureLabels, sound_box
 from engines.data.masks import segmentation_box
-from engines.data.vocabulary import attribute_codes, class_code, json_code, json_key, json_values, nearest_class
+from engines.data.vocabulary import attribute_codes, class_code, json_code, json_values, nearest_class
 from engines.taxonomy import Taxonomy
 
 _LISTS = ("images", "annotations", "categories")
@@ -86,8 +86,7 @@ class _Reading:
         listed = self._images(lists["images"])
         annotations = lists["annotations"]
         images, part_of = self._parts(listed, annotations)
-        cells: dict[int, list[CellLabel]] = defaultdict(list)
-        regions: dict[int, list[IgnoredRegion]] = defaultdict(list)
+        found: dict[int, list[CellLabel | IgnoredRegion]] = defaultdict(list)
         seen: set[tuple[int, str]] = set()
         for number, (value, offset) in enumerate(annotations):
             part = part_of[number] if part_of else 0
@@ -100,18 +99,14 @@ class _Reading:
                 self.report(Kind.ANNOTATION_ID_TWICE, offset, f"{who}: this id is already taken")
             seen.add(key)
             label = self._annotation(value, offset, who)
-            if isinstance(label, CellLabel):
-                cells[image.offset].append(label)
-            elif label is not None:
-                regions[image.offset].append(label)
+            if label is not None:
+                found[image.offset].append(label)
         if self.boxed_outlines:
             words = f"{len(self.boxed_outlines)} annotations have an outline and no bbox; the boxes around the outlines are read"
             self.report(Kind.OUTLINES, self.boxed_outlines[0], words)
-        return CocoLabels(self._pictures([image for part in images for image in part.values()], cells, regions), extra)
+        return CocoLabels(self._pictures([image for part in images for image in part.values()], found), extra)
 
-    def _pictures(
-        self, images: Sequence[_Listed], cells: Mapping[int, list[CellLabel]], regions: Mapping[int, list[IgnoredRegion]]
-    ) -> dict[str, PictureLabels]:
+    def _pictures(self, images: Sequence[_Listed], found: Mapping[int, list[CellLabel | IgnoredRegion]]) -> dict[str, PictureLabels]:
         """Labels by file name, those of an image listed under two ids taken together."""
         pictures: dict[str, PictureLabels] = {}
         folders: dict[str, str] = {}
@@ -133,8 +128,9 @@ class _Reading:
             except (TypeError, ValueError) as error:
                 self.report(Kind.NOT_COCO, image.offset, f"{image.name}: ignore_regions is no list of outlines: {error}")
                 marked = []
-            together = (*(before.cells if before else ()), *cells.get(image.offset, ()))
-            ignored = (*(before.ignored if before else ()), *regions.get(image.offset, ()), *marked)
+            here = found.get(image.offset, ())
+            together = (*(before.cells if before else ()), *(one for one in here if isinstance(one, CellLabel)))
+            ignored = (*(before.ignored if before else ()), *(one for one in here if isinstance(one, IgnoredRegion)), *marked)
             pictures[image.name] = PictureLabels(image.name, place, image.size_hw, together, rest, ignored)
         return pictures
 
@@ -314,7 +310,7 @@ def write_json(root: Path, split: str, pictures: Iterable[Picture], taxonomy: Ta
                 "bbox": list(cell.xywh_px),
                 "area": round(cell.xywh_px[2] * cell.xywh_px[3], 2),
                 "iscrowd": 0,
-                **{json_key(a): json_code(code) for a, code in zip(taxonomy.attributes, cell.attributes, strict=True)},
+                **{(*a.json, a.key)[0]: json_code(code) for a, code in zip(taxonomy.attributes, cell.attributes, strict=True)},
             }
             annotations.append({**annotation, **cell.extra})
         for region in picture.ignored:

@@ -34,9 +34,8 @@ class Format(str, Enum):
         layout = taxonomy.layout(columns)
         if layout is None:
             named = ", ".join(f"{one.columns} ({one.name})" for one in taxonomy.txt_layouts)
-            raise DataError(
-                f"the taxonomy has no TXT layout of {columns} columns, but {named}; add one to its txt_layouts, or write json"
-            )
+            words = f"no TXT layout of {columns} columns, but {named}; add one to its txt_layouts, or write json"
+            raise DataError(f"the taxonomy has {words}")
         return layout
 
 

@@ -6,7 +6,7 @@ Nothing is augmented or resized here. Layout of a subset: `Images/{split}/…`, 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,12 +112,10 @@ class SplitData(Sequence[LabelledImage]):
 
 
 def _by_kind(faults: Iterable[Fault]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[str, list[str]] = defaultdict(list)
     for fault in faults:
-        entry = found.setdefault(fault.kind.slug, {"count": 0, "first": []})
-        entry["count"] += 1
-        entry["first"] += [str(fault)] if entry["count"] <= _EXAMPLES else []
-    return found
+        found[fault.kind.slug].append(str(fault))
+    return {slug: {"count": len(places), "first": places[:_EXAMPLES]} for slug, places in found.items()}
 
 
 def admit(splits: Iterable[Split], root: Path, taxonomy: Taxonomy) -> tuple[list[SplitLabels], list[Fault]]:

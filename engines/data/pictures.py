@@ -1,14 +1,20 @@
-"""Pictures of a data set as files: their size from the header, and whether they can be read whole."""
+"""Pictures of a data set as files: their size, whether they can be read whole, what is worth knowing of them. No label is read."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engines.data.faults import Fault, Kind, Place
+from engines.data.layout import Split
 from engines.data.look_alikes import Thumbnail, thumbnail
 from engines.picture_header import PictureError, PictureHeader
-from engines.pictures import decode_picture, inspect_picture, parse_sound, read_bytes
+from engines.pictures import decode_picture, folder_bits, inspect_picture, list_folder, read_bytes, statement
+
+EXIF_TURN = "labels are read in the turned picture; if the labelling program ignored it, strip it"
+_KINDS = {"damaged": Kind.IMAGE_CORRUPT, "pages": Kind.IMAGE_PAGES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +51,32 @@ def look(path: Path) -> Decoded:
 
 def decode(path: Path) -> Decoded:
     """Read a picture whole: whether it is sound, what its header says, a digest of its bytes, a small copy of its pixels."""
-    header, digest = None, b""
+    digest = b""
     try:
         data = read_bytes(path)
         digest = hashlib.blake2b(data, digest_size=16).digest()
-        header = parse_sound(data, path)
         picture = decode_picture(data, path)
     except PictureError as error:
-        return Decoded(header or error.header, digest, error.reason, error.kind)
-    return Decoded(header, digest, small=thumbnail(picture.image))
+        return Decoded(error.header, digest, error.reason, error.kind)
+    return Decoded(picture.header, digest, small=thumbnail(picture.image))
+
+
+def picture_findings(split: Split, decoded: Mapping[Path, Decoded]) -> Iterable[Fault]:
+    """A fault for each picture that is not read; notes for EXIF turns, for other than plain 8-bit colour, for what is left out."""
+    folder, headers = split.images, []
+    if folder is None:
+        return
+    for path in split.pictures():
+        one = decoded[path]
+        if one.fault:
+            yield Fault(_KINDS.get(one.kind, Kind.IMAGE_NOT_READ), Place(path), one.fault)
+        elif one.header:
+            headers.append(one.header)
+    turned = sum(header.turn != 1 for header in headers)
+    if turned:
+        yield Fault(Kind.IMAGE_TURNED, Place(folder), f"{turned} pictures bear an EXIF turn; {EXIF_TURN}")
+    bits = folder_bits(folder) if any(header.stored_bits > 8 for header in headers) else 8
+    if words := statement(folder.name, (replace(header, turn=1) for header in headers), bits):
+        yield Fault(Kind.IMAGE_UNUSUAL, Place(folder), words)
+    if words := list_folder(folder).words:
+        yield Fault(Kind.FILES_NOT_READ, Place(folder), words)

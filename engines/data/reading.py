@@ -9,7 +9,6 @@ from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from engines.data.boxes import disagreements, sound_boxes
-from engines.data.census import sources_of
 from engines.data.class_lists import ClassNumbers, class_numbers, is_class_list
 from engines.data.coco import CocoLabels, read_coco
 from engines.data.conventions import box_convention, class_order, renumbered
@@ -17,8 +16,7 @@ from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.labels import UNSIZED, Picture, PictureLabels
 from engines.data.layout import FLAT, IMAGE_SUFFIXES, Split
 from engines.data.origin import composed, source_name
-from engines.data.picture_check import picture_findings
-from engines.data.pictures import Decoded
+from engines.data.pictures import Decoded, picture_findings
 from engines.data.txt import outlines, read_cells, txt_rows
 from engines.errors import DataError
 from engines.pictures import not_read
@@ -66,7 +64,10 @@ def read_labels(split: Split, taxonomy: Taxonomy, report: Report, decoded: Mappi
         meant = renumbered(by_json, by_txt, taxonomy, report)
         for first, second in zip(by_json, by_txt, strict=True):
             disagreements(first, second, taxonomy, report, meant)
-    sources = sources_of(by_json is not None, None if by_txt is None else [cell for picture in by_txt for cell in picture.cells])
+    sources = [] if by_json is None else ["JSON"]
+    if by_txt is not None:
+        columns = sorted({cell.columns for picture in by_txt for cell in picture.cells})
+        sources += [f"TXT {n}" for n in columns] or ["TXT"]
     # Attributes tell of another order of numbers where no JSON does.
     other_order = by_json is None and by_txt is not None and class_order(by_txt, taxonomy, report)
     by_json, by_txt = (
@@ -77,7 +78,7 @@ def read_labels(split: Split, taxonomy: Taxonomy, report: Report, decoded: Mappi
     pictures = [Picture(path, sizes[path] or UNSIZED, None) for path in paths] if first_choice is None else first_choice
     if split.json is None or coco:
         _unlabelled(split, pictures, by_txt, report)
-    return SplitLabels(split, tuple(pictures), coco.extra if coco else {}, sources, numbers)
+    return SplitLabels(split, tuple(pictures), coco.extra if coco else {}, tuple(sources), numbers)
 
 
 def _json_pictures(paths: Sequence[Path], sizes: dict[Path, tuple[int, int] | None], coco: CocoLabels, report: Report) -> list[Picture]:

@@ -67,11 +67,6 @@ def json_values(annotation: Mapping[str, Any], taxonomy: Taxonomy) -> tuple[list
     return values, read
 
 
-def json_key(attribute: Attribute) -> str:
-    """The key under which label files hold this attribute."""
-    return attribute.json[0] if attribute.json else attribute.key
-
-
 @dataclass
 class Codes:
     """Attribute codes of one label: 0 to n-1, UNKNOWN or NOT_APPLICABLE; what could not be read; what is odd but was read."""

@@ -65,9 +65,8 @@ def write_txt(root: Path, split: str, pictures: Sequence[Picture], taxonomy: Tax
             continue
         file = folder / f"{picture.path.stem}.txt"
         if file.exists():
-            raise DataError(
-                f"{picture.path}: another picture of this split is called {picture.path.stem} too; TXT cannot tell them apart"
-            )
+            words = f"another picture of this split is called {picture.path.stem} too; TXT cannot tell them apart"
+            raise DataError(f"{picture.path}: {words}")
         real = image_size_hw(picture.path)
         if real != picture.size_hw:
             said, is_ = (f"{wide} x {high}" for high, wide in (picture.size_hw, real))

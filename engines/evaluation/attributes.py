@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.decode import box_iou
-from engines.detections import Float32, Int64
+from engines.detections import Float32, Float64, Int64
 from engines.taxonomy import UNKNOWN, Taxonomy
 
 MIN_IOU = 0.5
 """What a detection must overlap a labelled cell by, to be asked for its attributes."""
-Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -19,20 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.decode import box_iou
-from engines.detections import Float32, Int64
+from engines.detections import Float32, Float64, Int64
 
 IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 """What a match must reach: .5, .55 ... .95."""
 COCO_BOXES = 100
 """Detections of one class on one picture that COCO's rule looks at."""
 Bool = NDArray[np.bool_]
-Float64 = NDArray[np.float64]
 _GRID: Float64 = np.linspace(0.0, 1.0, 101)
-
-
-def no_boxes() -> Float32:
-    """(0, 4) float32."""
-    return np.zeros((0, 4), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +42,7 @@ class Judged:
     classes: Int64
     truth_boxes_px: Float32
     truth_classes: Int64
-    ignored_px: Float32 = field(default_factory=no_boxes)
+    ignored_px: Float32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
     @property
     def n_truths(self) -> int:
@@ -62,7 +56,7 @@ Matches = tuple[Int64, Bool, Bool]
 def ignored_share(boxes_px: Float32, ignored_px: Float32) -> Float64:
     """Share of each box's area in the region to ignore that holds most of it, (N,); boxes (N, 4), regions (K, 4), in one unit."""
     intersection, area, _ = _coco_overlaps(boxes_px, ignored_px)
-    share: Float64 = _over(intersection, area[:, None]).max(1, initial=0)
+    share: Float64 = ratio(intersection, area[:, None]).max(1, initial=0)
     return share
 
 
@@ -94,7 +88,7 @@ def match_coco(judged: Judged, boxes: int = COCO_BOXES) -> Matches:
         mine = mine[(judged.boxes_px[mine, 2:] - judged.boxes_px[mine, :2]).astype(np.float64).prod(1) >= 0]
         counts[mine] = True
         intersection, area, truth_area = _coco_overlaps(judged.boxes_px[mine], judged.truth_boxes_px[judged.truth_classes == cls])
-        iou = _over(intersection, area[:, None] + truth_area - intersection)
+        iou = ratio(intersection, area[:, None] + truth_area - intersection)
         near = np.flatnonzero(iou.max(1, initial=0) >= IOU_THRESHOLDS[0])  # the others are wrong at every threshold
         for column, threshold in enumerate(IOU_THRESHOLDS):
             left = iou[near].copy()
@@ -217,11 +211,11 @@ class _Curve:
 
     @property
     def recall(self) -> Float64:
-        return _over(self.right, self.truths[:, None])
+        return ratio(self.right, self.truths[:, None])
 
     @property
     def envelope(self) -> Float64:
-        precision = _over(self.right, self.told)
+        precision = ratio(self.right, self.told)
         peak: Float64 = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         return peak
 
@@ -239,20 +233,20 @@ def _yolo_area(curve: _Curve) -> Float64:
     n = len(curve.weight)
     recall, envelope = curve.recall, curve.envelope
     end_recall = recall[:, -1] if recall.shape[1] else np.zeros(n)
-    end_precision = _over(curve.right[:, -1] if recall.shape[1] else np.zeros(n), curve.found)
+    end_precision = ratio(curve.right[:, -1] if recall.shape[1] else np.zeros(n), curve.found)
     # Between two right detections the curve falls to the envelope of the last wrong one before the next, and rises from there in the
     # first of the copies of the next one. Before the first detection of all stands the rule's own (0, 1).
     before = curve.right - curve.weight
     wrong_before = curve.told - curve.weight
-    trough = np.where(wrong_before > 0, np.maximum(_over(before, wrong_before), envelope), 1.0)
-    start = _over(before, curve.truths[:, None])
-    rise = _over(np.ones(n), curve.truths)[:, None]
+    trough = np.where(wrong_before > 0, np.maximum(ratio(before, wrong_before), envelope), 1.0)
+    start = ratio(before, curve.truths[:, None])
+    rise = ratio(np.ones(n), curve.truths)[:, None]
     first = _first_at(recall, "left")
     padded = [np.concatenate((a, b[:, None]), 1) for a, b in ((start, end_recall), (trough, end_precision), (envelope, np.zeros(n)))]
     x0, y0, y1 = (np.take_along_axis(a, first, 1) for a in padded)
     beyond = first == recall.shape[1]
     run = np.where(beyond, 1 - end_recall[:, None], rise)
-    share = np.clip(_over(_GRID[None] - x0, run), 0, 1)
+    share = np.clip(ratio(_GRID[None] - x0, run), 0, 1)
     y = y0 + (y1 - y0) * share
     y[:, -1] = np.where(end_recall == 1, 0, y[:, -1])
     area: Float64 = ((y[:, 1:] + y[:, :-1]) / 2 * np.diff(_GRID)).sum(1)
@@ -274,10 +268,9 @@ def _first_at(recall: Float64, side: str) -> Int64:
     return np.minimum(first, width)
 
 
-def _over(a: Float64, b: Float64) -> Float64:
-    """a / b, 0 where b is 0."""
-    shape = np.broadcast_shapes(a.shape, b.shape)
-    quotient: Float64 = np.divide(a, b, out=np.zeros(shape), where=np.broadcast_to(b, shape) > 0)
+def ratio(a: Float64, b: Float64, otherwise: float = 0) -> Float64:
+    """a / b, `otherwise` where b is not above 0."""
+    quotient: Float64 = np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), otherwise, np.float64), where=b > 0)
     return quotient
 
 

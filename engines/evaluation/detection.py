@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.decode import AP_THRESHOLDS, suppress
-from engines.detections import Int64
-from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Float64, Judged, Ranking, coco
+from engines.detections import Float64, Int64
+from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Judged, Ranking, coco
 from engines.taxonomy import Taxonomy
 
 _EPS = 1e-16
@@ -92,6 +92,11 @@ class BothRules:
         """The part of it that concerns `classes`."""
         return BothRules(self.yolo.of(classes), self.coco.of(classes))
 
+    @property
+    def means(self) -> tuple[float, float, float, float]:
+        """AP50-95 and AP50 by COCO's rule, then by YOLOv5's."""
+        return self.coco.map5095, self.coco.map50, self.yolo.map5095, self.yolo.map50
+
 
 FREQUENT_CELLS = 5
 """Labelled cells from which a type counts as frequent: AP over fewer is hardly a number."""
@@ -163,6 +168,4 @@ def coco_ap(images: Sequence[Judged], boxes: int = COCO_BOXES) -> AveragePrecisi
 def _smooth(curve: Float64, share: float) -> Float64:
     """Box filter over `share` of the curve, the ends held."""
     width = round(len(curve) * share * 2) // 2 + 1
-    pad = np.ones(width // 2)
-    padded = np.concatenate((pad * curve[0], curve, pad * curve[-1]))
-    return np.convolve(padded, np.ones(width) / width, "valid")
+    return np.convolve(np.pad(curve, width // 2, mode="edge"), np.ones(width) / width, "valid")

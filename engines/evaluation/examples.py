@@ -46,9 +46,9 @@ def choose(pictures: Sequence[Example], each: int = EACH) -> list[tuple[str, Exa
     each = min(each, -(-len(pictures) // 3))
     rest = sorted(pictures, key=lambda e: (-e.agreement, -len(e.truth_classes), e.path.name))
     best = _varied(rest, each)
-    rest = [e for e in rest if not any(e is b for b in best)]
+    rest = [e for e in rest if e not in best]
     worst = _varied(sorted(rest, key=lambda e: (e.agreement, -len(e.truth_classes) - len(e.classes), e.path.name)), each)
-    rest = [e for e in rest if not any(e is w for w in worst)]
+    rest = [e for e in rest if e not in worst]
     middle = (len(rest) - 1) / 2
     near = sorted(range(len(rest)), key=lambda i: abs(i - middle))
     ordered = sorted(near, key=lambda i: abs(rest[i].agreement - rest[near[0]].agreement))  # stable: the nearest among equals first

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.data.layout import patient_of
-from engines.detections import Int64
-from engines.evaluation.average_precision import Float64
+from engines.detections import Float64, Int64
 from engines.taxonomy import Taxonomy
 
 ALL_PICTURES = "all pictures"
@@ -104,14 +103,9 @@ def _most(counts: Int64) -> tuple[int, ...]:
     return tuple(int(i) for i in np.flatnonzero(counts == counts.max())) if counts.sum() else ()
 
 
-def number(value: float) -> str:
-    """Three decimals, "-" for none."""
-    return "-" if math.isnan(value) else f"{value:.3f}"
-
-
-def signed_pp(value: float) -> str:
-    """Percentage points with a sign and one decimal, "-" for none."""
-    return "-" if math.isnan(value) else f"{value:+.1f}"
+def number(value: float, spec: str = ".3f") -> str:
+    """Three decimals, or as Python's format `spec` says; "-" for none."""
+    return "-" if math.isnan(value) else format(value, spec)
 
 
 def most(codes: Sequence[int], names: Sequence[str]) -> str:
@@ -127,4 +121,4 @@ def largest_difference(film: FilmScore, names: Sequence[str]) -> str:
     if not len(differences) or math.isnan(differences[0]):
         return "-"
     worst = int(abs(differences).argmax())
-    return f"{names[worst]} {signed_pp(differences[worst])}"
+    return f"{names[worst]} {differences[worst]:+.1f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from engines.data.leukemiaattri import LabelledImage, SplitData, has_labels, read_split
 from engines.data.look_alikes import field_units
-from engines.data.picture_check import EXIF_TURN
+from engines.data.pictures import EXIF_TURN
 from engines.errors import DataError
 from engines.evaluation.attributes import confusion, published_scores, score_attributes, two_valued
 from engines.evaluation.detection import BothRules, coco_ap, frequent_types, white_cells, yolo_ap
@@ -57,7 +57,8 @@ def evaluate_pictures(
     """
     if not pictures:
         raise DataError(f"{data}/{split}: no picture to score on. Name another folder or split.")
-    result = score(engine, judge_pictures(engine, pictures, progress), data, split, resamples, seed, pictures)
+    results = [judge_picture(engine, picture) for picture in counted(pictures, progress)]
+    result = score(engine, results, data, split, resamples, seed, pictures)
     if isinstance(pictures, SplitData):
         result = replace(result, notes=(*result.notes, *pictures.readings))
     if result.coco.map50 < NEAR_ZERO and all(inspect_picture(picture.path).turn != 1 for picture in pictures):
@@ -65,14 +66,12 @@ def evaluate_pictures(
     return result
 
 
-def judge_pictures(engine: NetworkEngine, pictures: Sequence[LabelledImage], progress: Progress | None) -> list[PictureResult]:
-    """Asks an open engine about one picture after the other; raises as `judge_picture`."""
-    results = []
+def counted(pictures: Sequence[LabelledImage], progress: Progress | None) -> Iterator[LabelledImage]:
+    """The pictures one after the other; `progress` hears when the caller is done with each."""
     for done, picture in enumerate(pictures, 1):
-        results.append(judge_picture(engine, picture))
+        yield picture
         if progress is not None:
             progress(done, len(pictures))
-    return results
 
 
 def score(

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from engines.detections import Int64
+from engines.detections import Float64, Int64
 from engines.evaluation.attributes import confusion
-from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Float64, Judged, Ranking, coco, sample_weights
+from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Judged, Ranking, coco, ratio, sample_weights
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.films import FilmScore
 from engines.evaluation.picture import PictureResult
 from engines.taxonomy import Taxonomy
 
+_ratio = partial(ratio, otherwise=np.nan)
 RESAMPLES = 1000
 LEVEL = 0.95
 FEW_UNITS = 2
@@ -167,9 +169,9 @@ def _attribute(counts: Float64) -> Float64:
     labelled, told = counts.sum(2), counts.sum(1)
     right = np.diagonal(counts, axis1=1, axis2=2)
     held = labelled > 0
-    f1 = np.where(held, np.divide(2 * right, labelled + told, out=np.zeros_like(right), where=held), np.nan)
+    f1 = np.where(held, ratio(2 * right, labelled + told), np.nan)
     accuracy = _ratio(right.sum(1), labelled.sum(1))
-    balanced = _mean(np.where(held, _ratio(right, labelled), np.nan), 1)
+    balanced = _mean(_ratio(right, labelled), 1)
     # Of two values the second is the positive one; without such a cell its F1 is 0, without any cell there is none.
     positive = np.where(held[:, 1], f1[:, 1], np.where(held[:, 0], 0.0, np.nan))
     return np.stack((accuracy, balanced, positive if counts.shape[1] == 2 else _mean(f1, 1)))
@@ -180,12 +182,6 @@ def _films(films: Sequence[FilmScore], weights: Float64) -> dict[str, Float64]:
     variation = np.array([film.total_variation for film in films])
     scores = {"film_most_frequent_right": right, "film_total_variation": variation}
     return {name: _ratio(weights @ np.nan_to_num(v), weights @ ~np.isnan(v)) for name, v in scores.items()}
-
-
-def _ratio(a: Float64, b: Float64) -> Float64:
-    """a / b, NaN where b is 0."""
-    out: Float64 = np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), np.nan), where=b > 0)
-    return out
 
 
 def _mean(values: Float64, axis: int) -> Float64:

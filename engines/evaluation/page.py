@@ -12,7 +12,7 @@ from engines.data.pictures import image_size_hw
 from engines.evaluation.attributes import MIN_IOU, mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.examples import KEY, choose, css_key, example_pair, summary
-from engines.evaluation.films import FilmScore, largest_difference, most, number, signed_pp
+from engines.evaluation.films import FilmScore, largest_difference, most, number
 from engines.evaluation.intervals import IN_WORDS, LEVEL, Interval
 from engines.evaluation.picture import ap_thresholds
 from engines.evaluation.plots import rendered
@@ -62,7 +62,7 @@ def write_page(result: Evaluation, folder: Path, created: datetime) -> Path:
 def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) -> str:
     """The page's text. pictures: by the names of `engines.evaluation.plots`; created: the moment that it bears."""
     taxonomy = result.engine.taxonomy
-    template = page_template(Path(__file__).with_name(_TEMPLATE), number=number, pp=signed_pp, percent=_percent)
+    template = page_template(Path(__file__).with_name(_TEMPLATE), number=number)
     groups, small = _examples(result)
     return template.render(
         result=result,
@@ -83,10 +83,6 @@ def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) ->
         differentials=[plot for name, plot in pictures.items() if name.startswith("differential")],
         created=created.astimezone(timezone.utc),
     )
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.1f}"
 
 
 def _figures(result: Evaluation) -> list[tuple[str, str, str, str]]:

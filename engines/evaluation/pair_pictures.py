@@ -86,10 +86,14 @@ def crop(shown: Disagreement, names: Sequence[str]) -> Figure:
 
     Raises DataError naming a picture that cannot be read any more.
     """
-    pairs = shown.pairs
-    image = np.ascontiguousarray(read_image(pairs.told.path)[:, :, ::-1])
-    mine, its, truth = _boxes(shown)
-    x, y, side = _window(np.concatenate([b[None] for b in (mine, its, truth) if b is not None]), image)
+    told, other, truth = shown.pairs.told, shown.pairs.told_by_candidate, _labelled(shown)
+    image = np.ascontiguousarray(read_image(told.path)[:, :, ::-1])
+    drawn = (
+        (TRUTH, told.truth_boxes_px, truth),
+        (REFERENCE, told.boxes_px, shown.reference),
+        (CANDIDATE, other.boxes_px, shown.candidate),
+    )
+    x, y, side = _window(np.stack([boxes[chosen] for _, boxes, chosen in drawn if chosen is not None]), image)
     with style():
         height = _CROP_INCHES + _LINES_INCHES
         figure = Figure(figsize=(_CROP_INCHES, height))
@@ -97,15 +101,9 @@ def crop(shown: Disagreement, names: Sequence[str]) -> Figure:
         axes.set_axis_off()
         axes.imshow(image, interpolation="bicubic")
         axes.set(xlim=(x, x + side), ylim=(y + side, y))
-        told, other = pairs.told, pairs.told_by_candidate
-        for boxes, chosen, pen in (
-            (told.truth_boxes_px, truth, TRUTH),
-            (told.boxes_px, mine, REFERENCE),
-            (other.boxes_px, its, CANDIDATE),
-        ):
-            for box in boxes:
-                thick = chosen is not None and np.array_equal(box, chosen)
-                draw_box(axes, box, pen, 2 if thick else 0.9, 3.4 if thick else 0)
+        for pen, boxes, chosen in drawn:
+            for i, box in enumerate(boxes):
+                draw_box(axes, box, pen, *((2, 3.4) if i == chosen else (0.9, 0)))
         for row, ((pen, who), words) in enumerate(zip(KEY, _words(shown, names, truth), strict=True)):
             at = (_LINES_INCHES - 0.13 - 0.19 * row) / height
             figure.add_artist(Line2D([0.02, 0.13], [at, at], color=pen[0], linestyle=pen[1], linewidth=2.2))
@@ -113,35 +111,28 @@ def crop(shown: Disagreement, names: Sequence[str]) -> Figure:
         return figure
 
 
-def _boxes(shown: Disagreement) -> tuple[Float32 | None, Float32 | None, Float32 | None]:
-    """The cell's box by the reference, by the candidate, and the label that overlaps them most; None for what is not there."""
+def _labelled(shown: Disagreement) -> int | None:
+    """The labelled cell that overlaps the boxes of both engines most; None where none is about there."""
     told, other = shown.pairs.told, shown.pairs.told_by_candidate
-    mine = None if shown.reference is None else told.boxes_px[shown.reference]
-    its = None if shown.candidate is None else other.boxes_px[shown.candidate]
-    given = np.stack([b for b in (mine, its) if b is not None])
+    given = np.stack([e.boxes_px[i] for e, i in ((told, shown.reference), (other, shown.candidate)) if i is not None])
     overlap = box_iou(given, told.truth_boxes_px).max(0)
-    truth = told.truth_boxes_px[int(overlap.argmax())] if len(overlap) and overlap.max() >= _SAME_PLACE else None
-    return mine, its, truth
+    return int(overlap.argmax()) if overlap.max(initial=0) >= _SAME_PLACE else None
 
 
-def _words(shown: Disagreement, names: Sequence[str], truth: Float32 | None) -> tuple[str, str, str]:
+def _words(shown: Disagreement, names: Sequence[str], truth: int | None) -> tuple[str, str, str]:
     told, other = shown.pairs.told, shown.pairs.told_by_candidate
     mine, its = (
         "nothing" if i is None else f"{short(names[e.classes[i]])} {e.scores[i]:.2f}"
         for e, i in ((told, shown.reference), (other, shown.candidate))
     )
-    if truth is None:
-        return mine, its, "no cell"
-    at = int(np.flatnonzero((told.truth_boxes_px == truth).all(1))[0])
-    return mine, its, short(names[told.truth_classes[at]])
+    return mine, its, "no cell" if truth is None else short(names[told.truth_classes[truth]])
 
 
 def _window(boxes_px: Float32, image: Image) -> tuple[float, float, float]:
     """Left, top and side of a square around the boxes, moved into the picture as far as it fits there."""
     low, high = boxes_px[:, :2].min(0), boxes_px[:, 2:].max(0)
     side = max(_LEAST_SIDE_PX, float((high - low).max()) * (1 + 2 * _AROUND))
-    corner = []
-    for start, end, room in ((low[0], high[0], image.shape[1]), (low[1], high[1], image.shape[0])):
-        at = (float(start) + float(end) - side) / 2
-        corner.append((room - side) / 2 if side >= room else min(max(at, 0.0), room - side))
-    return corner[0], corner[1], side
+    spare = np.array(image.shape[1::-1]) - side
+    middle = (low.astype(np.float64) + high - side) / 2
+    left, top = np.where(spare <= 0, spare / 2, np.clip(middle, 0, spare.clip(0))).tolist()
+    return left, top, side

@@ -11,13 +11,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.detections import Float32, Int64
+from engines.detections import Float32, Float64, Int64
 from engines.evaluation.attributes import MIN_IOU, pair_with_truth
 from engines.evaluation.picture import Example
 
 EACH = 4
 """Disagreements of each kind that are shown, at most."""
-Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +12,20 @@ from engines.data.leukemiaattri import LabelledImage
 from engines.decode import AP_THRESHOLDS, Thresholds, candidates
 from engines.detections import Float32, Int64
 from engines.evaluation.attributes import MIN_IOU, pair_with_truth, published_pairs, two_valued
-from engines.evaluation.average_precision import Judged, ignored_share, no_boxes
+from engines.evaluation.average_precision import Judged, ignored_share
 from engines.runtime.engine import NetworkEngine
 
 
-@dataclass(frozen=True, eq=False)
-class Example:
-    """One picture with what was labelled and what was told at the working point, boxes x1 y1 x2 y2 in px of the picture.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Example(Judged):
+    """One picture with what was labelled and what was told at the working point.
 
-    boxes_px (N, 4), scores (N,), classes (N,); truth_boxes_px (M, 4), truth_classes (M,); partner (M,) int64: which detection found the
-    labelled cell, -1 none. ignored_px (K, 4): regions to ignore; detections in them that found no cell are left out of the N.
+    partner (M,) int64: which detection found the labelled cell, -1 none. Detections in a region to ignore that found no cell are left
+    out of the N.
     """
 
     path: Path
-    boxes_px: Float32
-    scores: Float32
-    classes: Int64
-    truth_boxes_px: Float32
-    truth_classes: Int64
     partner: Int64
-    ignored_px: Float32 = field(default_factory=no_boxes)
 
     @property
     def right(self) -> int:
@@ -104,10 +98,10 @@ def judge_picture(engine: NetworkEngine, picture: LabelledImage) -> PictureResul
     probabilities[wanted] = engine.describe(shown.boxes_px[partner[wanted]])
     labels, told, sound = _as_published(engine, picture, every.boxes_px, every_px)
     sound &= bool(np.isfinite(proposals.rows).all() and np.isfinite(probabilities[wanted]).all())
-    truth = picture.boxes_px, picture.classes
+    truth = picture.boxes_px, picture.classes, picture.ignored_px
     return PictureResult(
-        judged=Judged(every_px, every.scores, every.classes, *truth, picture.ignored_px),
-        shown=Example(picture.path, shown_px, shown.scores, shown.classes, *truth, partner, picture.ignored_px),
+        judged=Judged(every_px, every.scores, every.classes, *truth),
+        shown=Example(shown_px, shown.scores, shown.classes, *truth, path=picture.path, partner=partner),
         labels=picture.attributes[stated],
         probabilities=probabilities[stated],
         published_labels=labels,

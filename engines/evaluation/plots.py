@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from engines.detections import Int64
+from engines.detections import Float64, Int64
 from engines.evaluation.examples import choose, examples
 from engines.evaluation.films import FilmScore
 from engines.evaluation.result import Evaluation
@@ -23,22 +23,23 @@ from engines.plot_style import BLUES, FAINT, INK, LINE, ORANGE, SOFT, headline, 
 
 _PANELS = 12
 """Films on one picture of differentials."""
-Float64 = NDArray[np.float64]
 
 
 def precision_recall(names: Sequence[str], ap50: Float64, recall: Float64, envelope: Float64, label: str) -> Figure:
     """Precision over recall at IoU .5. ap50 (C,) by YOLOv5's rule, recall (n,), envelope (C, n): precision's envelope there."""
     with style():
-        figure, axes = _one("Precision and recall at IoU 0.5", label, "recall", "precision")
-        _curves(axes, names, recall, envelope, ap50, ap50.mean() if len(ap50) else 0, "AP50, YOLOv5's rule")
+        figure, axes = _curves(names, recall, envelope, ap50, ap50.mean() if len(ap50) else 0, "AP50, YOLOv5's rule")
+        axes.set(xlabel="recall", ylabel="precision")
+        headline(figure, "Precision and recall at IoU 0.5", label)
         return figure
 
 
 def f1_confidence(names: Sequence[str], confidence: Float64, f1: Float64, best_confidence: float, label: str) -> Figure:
     """F1 over the confidence that a detection must exceed, at IoU .5. confidence (n,), f1 (C, n)."""
     with style():
-        figure, axes = _one("F1 over confidence at IoU 0.5", label, "confidence", "F1")
-        _curves(axes, names, confidence, f1, f1.max(1, initial=0), f1.mean(0).max() if len(f1) else 0, "highest F1")
+        figure, axes = _curves(names, confidence, f1, f1.max(1, initial=0), f1.mean(0).max() if len(f1) else 0, "highest F1")
+        axes.set(xlabel="confidence", ylabel="F1")
+        headline(figure, "F1 over confidence at IoU 0.5", label)
         if len(f1):
             axes.axvline(best_confidence, color=SOFT, linewidth=0.9, linestyle=(0, (3, 3)))
             axes.annotate(
@@ -166,34 +167,21 @@ def figures(result: Evaluation) -> dict[str, Figure]:
     return drawn
 
 
-def _one(title: str, label: str, x: str, y: str) -> tuple[Figure, Any]:
-    """A figure with one pair of axes from 0 to 1."""
+def _curves(names: Sequence[str], x: Float64, y: Float64, scores: Float64, mean: float, legend: str) -> tuple[Figure, Any]:
+    """Axes from 0 to 1 with a line of y (C, n) for each type, the best by its score (C,) first, and their mean."""
     figure = Figure(figsize=(5.9, 4.0), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=x, ylabel=y)
-    axes.set_xticks(np.linspace(0, 1, 6))
-    axes.set_yticks(np.linspace(0, 1, 6))
-    headline(figure, title, label)
-    return figure, axes
-
-
-def _curves(axes: Any, names: Sequence[str], x: Float64, y: Float64, scores: Float64, mean: float, legend: str) -> None:
-    """A line of y (C, n) for each type, the best by its score (C,) first, and their mean."""
+    ticks = np.linspace(0, 1, 6)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=ticks, yticks=ticks)
     for row, (colour, dash) in zip(np.argsort(-scores, kind="stable"), pens(), strict=False):
         axes.plot(x, y[row], color=colour, linestyle=dash, label=f"{names[row]}  {scores[row]:.3f}")
     if not len(scores):
         axes.text(0.5, 0.5, "no labelled cell", color=SOFT, ha="center")
-        return
+        return figure, axes
     axes.plot(x, y.mean(0), color=INK, linewidth=3, label=f"mean  {mean:.3f}")
-    axes.legend(
-        loc="center left",
-        bbox_to_anchor=(1.01, 0.5),
-        title=legend,
-        title_fontsize=8,
-        alignment="left",
-        handlelength=2.2,
-        borderaxespad=0.2,
-    )
+    beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "borderaxespad": 0.2}
+    axes.legend(title=legend, title_fontsize=8, alignment="left", handlelength=2.2, **beside)
+    return figure, axes
 
 
 def _panels(

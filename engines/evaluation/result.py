@@ -185,13 +185,9 @@ class Evaluation:
             "classes": {
                 names[c]: {
                     "cells": int(yolo.truths[i]),
-                    "yolov5_ap50": yolo.ap50[i],
-                    "yolov5_ap5095": yolo.ap5095[i],
-                    "coco_ap50": coco.ap50[i],
-                    "coco_ap5095": coco.ap5095[i],
-                    "precision": yolo.precision[i],
-                    "recall": yolo.recall[i],
-                    "f1": yolo.f1[i],
+                    **{f"yolov5_{name}": getattr(yolo, name)[i] for name in ("ap50", "ap5095")},
+                    **{f"coco_{name}": getattr(coco, name)[i] for name in ("ap50", "ap5095")},
+                    **{name: getattr(yolo, name)[i] for name in ("precision", "recall", "f1")},
                 }
                 for i, c in enumerate(yolo.classes)
             },

@@ -13,7 +13,7 @@ from engines.errors import DataError
 from engines.evaluation.folder import evaluate_folder, evaluate_pictures
 from engines.evaluation.request import EvaluateRequest
 from engines.evaluation.result import Evaluation
-from engines.files import write_json
+from engines.files import check_file, check_folder, write_json
 from engines.progress import SILENT, Reporter
 from engines.runtime.engine import NetworkEngine
 from engines.runtime.factory import open_engine
@@ -33,11 +33,9 @@ class EvaluateResult:
 
 def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateResult:
     """Score a model as `attridet evaluate` does. Raises EnginesError; each file is written whole or not at all."""
-    if request.json is not None and not request.json.absolute().parent.is_dir():
-        raise DataError(f"{request.json}: its folder does not exist. Make it, or name another file.")
-    for folder in (request.csv, request.page):
-        if folder is not None and folder.exists() and not folder.is_dir():
-            raise DataError(f"{folder}: a file of that name is there already. Name a folder.")
+    check_file(request.json)
+    check_folder(request.csv)
+    check_folder(request.page)
     engine = _open(request)
     if request.max_boxes is not None:
         engine.thresholds = replace(engine.thresholds, max_detections=request.max_boxes)

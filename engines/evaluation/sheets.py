@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,38 +25,19 @@ def write_sheets(result: Evaluation, folder: Path) -> list[Path]:
     """
     make_folder(folder)
     plain = result.to_dict()
-    sheets: Mapping[str, Iterator[Row]] = {
-        "types.csv": _types(plain),
-        "attributes.csv": _attributes(plain),
-        "films.csv": _films(plain),
-        "intervals.csv": _intervals(plain),
-    }
+    engine = {name: plain["engine"][name] for name in ("version", "digest")}
+    whose = {"model": result.engine.name, **engine, "data": result.data, "split": result.split, "notice": NOTICE}
     written = []
-    for name, rows in sheets.items():
-        text = _text(result, list(rows))
-        if text:
-            write_result(folder / name, text)
-            written.append(folder / name)
+    for name, sheet in (("types", _types), ("attributes", _attributes), ("films", _films), ("intervals", _intervals)):
+        rows = [{**{key: _field(value) for key, value in row.items()}, **whose} for row in sheet(plain)]
+        if rows:
+            buffer = io.StringIO()
+            writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+            written.append(folder / f"{name}.csv")
+            write_result(written[-1], buffer.getvalue())
     return written
-
-
-def _text(result: Evaluation, rows: list[Row]) -> str:
-    if not rows:
-        return ""
-    engine = result.engine
-    whose = {
-        "model": engine.name,
-        "version": engine.version,
-        "digest": engine.digest,
-        "data": result.data,
-        "split": result.split,
-        "notice": NOTICE,
-    }
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=[*rows[0], *whose], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**{key: _field(value) for key, value in row.items()}, **whose} for row in rows)
-    return buffer.getvalue()
 
 
 def _types(plain: Plain) -> Iterator[Row]:

@@ -23,6 +23,7 @@ from engines.runtime.onnx import OnnxEngine
 DETECTOR, WEIGHTS = "detector.onnx", "weights.safetensors"
 SMALL_CAPACITY = 4
 """Regions of the second, smaller attribute graph, for processors that pay for every region (about 1.3 ms each on two cores)."""
+_ATTRIBUTES = {REGION_CAPACITY: "attributes.onnx", SMALL_CAPACITY: f"attributes-{SMALL_CAPACITY}.onnx"}
 
 
 def export_bundle(
@@ -53,12 +54,12 @@ def export_bundle(
     model.eval()
     try:
         detector = detector_graph(model, input_hw).SerializeToString()
-        attributes = {n: attributes_graph(model, input_hw, n).SerializeToString() for n in (REGION_CAPACITY, SMALL_CAPACITY)}
+        attributes = {n: attributes_graph(model, input_hw, n).SerializeToString() for n in _ATTRIBUTES}
         check = verify_export(
             model, detector, [(g, n) for n, g in attributes.items()], check_images, input_hw=input_hw, scale_up=scale_up
         )
         with tempfile.TemporaryDirectory() as scratch:
-            files: dict[str, bytes | Path] = {DETECTOR: detector, **{_attributes_file(n): g for n, g in attributes.items()}}
+            files: dict[str, bytes | Path] = {DETECTOR: detector, **{_ATTRIBUTES[n]: g for n, g in attributes.items()}}
             if keep_weights:
                 save_weights(model, Path(scratch) / WEIGHTS, card.training.model_dump(mode="json"))
                 files[WEIGHTS] = Path(scratch) / WEIGHTS
@@ -68,7 +69,7 @@ def export_bundle(
                 input=Input(hw=input_hw, scale_up=scale_up),
                 thresholds=ThresholdsRecord.model_validate(thresholds, from_attributes=True),
                 taxonomy=model.taxonomy.to_dict(),
-                attribute_graphs=tuple(AttributeGraph(file=_attributes_file(n), regions=n) for n in attributes),
+                attribute_graphs=tuple(AttributeGraph(file=_ATTRIBUTES[n], regions=n) for n in attributes),
                 files={name: FileRecord(bytes=0, sha256="0" * 64) for name in files},
                 export_check=check,
             )
@@ -83,7 +84,3 @@ def export_bundle(
             return write_bundle(folder, manifest, files, replace, {"README.md": readme.encode()} if readme is not None else None)
     finally:
         model.train(was_training)
-
-
-def _attributes_file(regions: int) -> str:
-    return "attributes.onnx" if regions == REGION_CAPACITY else f"attributes-{regions}.onnx"

@@ -52,12 +52,7 @@ class _Graph:
             inputs.append(self.weight(f"{name}.bias", conv.bias))
         pad_h, pad_w = (int(p) for p in conv.padding)
         return self.add(
-            "Conv",
-            inputs,
-            name,
-            kernel_shape=list(conv.kernel_size),
-            strides=list(conv.stride),
-            pads=[pad_h, pad_w, pad_h, pad_w],
+            "Conv", inputs, name, kernel_shape=list(conv.kernel_size), strides=list(conv.stride), pads=[pad_h, pad_w, pad_h, pad_w]
         )
 
     def cbs(self, x: str, block: CBS, name: str, out: str | None = None) -> str:
@@ -95,13 +90,8 @@ class _Graph:
         )
 
     def model(self, name: str, inputs: dict[str, tuple[int, ...]], outputs: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
-        graph = helper.make_graph(
-            self.nodes,
-            name,
-            [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
-            [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in outputs.items()],
-            self.weights,
-        )
+        ends = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in some.items()] for some in (inputs, outputs)]
+        graph = helper.make_graph(self.nodes, name, ends[0], ends[1], self.weights)
         made = helper.make_model(
             graph, producer_name="leukoscope", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
         )

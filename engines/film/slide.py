@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +88,7 @@ class Film:
         truth = _truth(self.plane.leukocytes(rect), rect)
         boxes = ((truth.boxes_px - np.array([rect[0], rect[1]] * 2)) / p).astype(np.float32)
         boxes = np.clip(boxes, 0, np.array([width, height] * 2, dtype=np.float32))
-        return image, FieldTruth(truth.cell_ids, boxes, truth.classes, truth.attributes, truth.visible)
+        return image, replace(truth, boxes_px=boxes)
 
     def cells_in(self, rect_um: Rect) -> FieldTruth:
         """Truth of an area (x0, y0, x1, y1 in um) without painting it; its boxes are in um of the film, clipped to the area."""

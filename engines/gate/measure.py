@@ -19,8 +19,9 @@ from engines.decode import AP_THRESHOLDS, candidates
 from engines.errors import BundleError, DataError
 from engines.evaluation.average_precision import Judged
 from engines.evaluation.detection import coco_ap
-from engines.evaluation.folder import Progress, judge_pictures, score
+from engines.evaluation.folder import Progress, counted, score
 from engines.evaluation.pairs import Agreement
+from engines.evaluation.picture import judge_picture
 from engines.evaluation.result import Evaluation
 from engines.manifest import GateLimits, GateRecord
 from engines.runtime.engine import BundleEngine, NetworkEngine, golden_difference
@@ -142,12 +143,12 @@ def compare_engines(
     or cannot be read, BundleError for engines that cannot be compared, InferenceError.
     """
     check_comparable(reference, candidate)
-    total = 2 * len(pictures)
-    first = measure(reference, pictures, data, split, None if progress is None else lambda done, _: progress(done, total))
-    second = measure(
-        candidate, pictures, data, split, None if progress is None else lambda done, _: progress(len(pictures) + done, total)
-    )
-    return compare(first, second, limits)
+
+    def after(before: int) -> Progress | None:
+        return None if progress is None else lambda done, _: progress(before + done, 2 * len(pictures))
+
+    first = measure(reference, pictures, data, split, after(0))
+    return compare(first, measure(candidate, pictures, data, split, after(len(pictures))), limits)
 
 
 def compare(reference: Measured, candidate: Measured, limits: GateLimits | None = None) -> GateResult:
@@ -169,7 +170,7 @@ def measure(
 ) -> Measured:
     """One open engine on labelled pictures and on its golden picture; raises as `compare_engines`."""
     check_pictures(pictures, data, split)
-    results = judge_pictures(engine, pictures, progress)
+    results = [judge_picture(engine, picture) for picture in counted(pictures, progress)]
     unsound = tuple(result.shown.path.name for result in results if not result.sound)
     return Measured(score(engine, results, data, split, resamples=0, pictures=pictures), unsound, golden_fault(engine))
 
@@ -180,13 +181,11 @@ def map_points(engine: NetworkEngine, pictures: Sequence[LabelledImage], progres
     Raises DataError (a picture cannot be read) and InferenceError.
     """
     judged = []
-    for done, picture in enumerate(pictures, 1):
+    for picture in counted(pictures, progress):
         proposals = engine.propose(picture.read())
         every = candidates(proposals.rows, AP_THRESHOLDS)
         boxes_px = proposals.letterbox.to_frame(every.boxes_px)
         judged.append(Judged(boxes_px, every.scores, every.classes, picture.boxes_px, picture.classes, picture.ignored_px))
-        if progress is not None:
-            progress(done, len(pictures))
     return 100 * coco_ap(judged).map5095
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from engines.errors import DataError
+from engines.files import check_folder
 from engines.options import Option, Request
 
 if TYPE_CHECKING:
@@ -39,11 +40,8 @@ class JudgedRequest(Request):
 
     def check_page(self, bundle: Bundle) -> None:
         """DataError for a page that could not be written."""
-        if self.page is None:
-            return
-        if self.page.exists() and not self.page.is_dir():
-            raise DataError(f"{self.page}: a file of that name is there already. Name a folder.")
-        if self.page.resolve().is_relative_to(bundle.path.resolve()):
+        check_folder(self.page)
+        if self.page is not None and self.page.resolve().is_relative_to(bundle.path.resolve()):
             raise DataError(f"{self.page}: lies in the bundle, which holds no folders. Name a folder beside it.")
 
 

@@ -17,12 +17,6 @@ class AttriDet(YOLOv5):
     size: "n", "s", "m", "l" or "x". taxonomy: classes of the detector and attributes of the head (default: 14 classes, 7 attributes,
     15 logits). anchors_px and variances as in `YOLOv5`. detach_features: keep the attribute loss from reaching the detector's layers.
 
-    `model(images)`, `model.forward_with_taps(images)`, `model.decode`, `model.fuse`: as in `YOLOv5`.
-    `model.forward_train(images)`: `(levels, taps)` in either mode: raw levels for the detection loss, taps for the attributes' one.
-    `model.attribute_logits(taps, rois)`: logits (K, taxonomy.n_logits) of K boxes; rois (K, 5): index in the batch, x1, y1, x2, y2 in
-    pixels of the network's input. K = 0 is allowed.
-    `model.attribute_probabilities(logits)`: softmax within each attribute; its order is the taxonomy's.
-
     state_dict: the detector's published names (`model.0.conv.weight` ...) and `attribute_head.conv1.weight` ...
     `attribute_head.fc3.bias` (12 entries); a published YOLOv5 state dict loads with `strict=False`.
     """
@@ -41,16 +35,17 @@ class AttriDet(YOLOv5):
         self.attribute_head = AttributeHead(sum(self.tap_channels), tuple(len(a.values) for a in taxonomy.attributes))
 
     forward_train = YOLOv5.forward_levels
+    """Raw levels for the detection loss and taps for the attributes' one, in either mode."""
 
     def attribute_logits(self, taps: Taps, rois: Tensor) -> Tensor:
-        """Attribute logits (K, n_logits) of the boxes `rois` (K, 5) in input px; see the class."""
+        """Attribute logits (K, n_logits) of K boxes, 0 or more; rois (K, 5): index in the batch, x1, y1, x2, y2 in input px."""
         if self.detach_features:
             taps = Taps(taps.p2.detach(), taps.p3.detach())
         logits: Tensor = self.attribute_head(self.attribute_head.pool(taps, rois))
         return logits
 
     def attribute_probabilities(self, logits: Tensor) -> Tensor:
-        """Probabilities (K, n_logits) from logits, softmax within each attribute."""
+        """Probabilities (K, n_logits) from logits, softmax within each attribute, in the taxonomy's order."""
         return self.attribute_head.probabilities(logits)
 
 

@@ -159,13 +159,10 @@ class YOLOv5(nn.Module):
     `model(images)`
         training mode: a list of three **raw levels** P3, P4, P5: logits (B, 3, ny, nx, 5+classes) with ny = H/stride, stride 8, 16,
         32; the last axis is x, y, w, h, objectness, classes.
-        evaluation mode: `Prediction(rows, levels)`, a tuple: **decoded rows** (B, N, 5+classes) - centre x, centre y, width, height
-        in px, objectness and class probabilities - and the same raw levels. N runs over levels, then anchors, then y, then x.
+        evaluation mode: `Prediction(rows, levels)`, a tuple: **decoded rows** (B, N, 5+classes) and the same raw levels.
     `model.forward_with_taps(images)`
         `(output, Taps(p2, p3))`: what `model(images)` returns, and from the same single pass the outputs of layer 1 (B, C1, H/4, W/4)
         and layer 4 (B, C4, H/8, W/8). `model.tap_channels` is (C1, C4): n 32, 64; s 64, 128; m 96, 192; l 128, 256; x 160, 320.
-    `model.decode(levels)`
-        the decoded rows of given raw levels.
 
     state_dict: the published names, `model.0.conv.weight` ... `model.24.anchors` (3,3,2; anchors / stride), `model.24.m.0.weight` ...;
     349 entries for n and s, 481 m, 613 l, 745 x. Batch normalisation has eps 1e-3 and momentum 0.03. Weights published for another
@@ -175,11 +172,7 @@ class YOLOv5(nn.Module):
     """
 
     def __init__(
-        self,
-        size: str,
-        classes: int = 80,
-        anchors_px: Sequence[Sequence[Sequence[float]]] = ANCHORS_PX,
-        variances: bool = False,
+        self, size: str, classes: int = 80, anchors_px: Sequence[Sequence[Sequence[float]]] = ANCHORS_PX, variances: bool = False
     ) -> None:
         super().__init__()
         if size not in VARIANTS:
@@ -254,7 +247,7 @@ class YOLOv5(nn.Module):
         return x, Taps(kept[TAP_P2], kept[TAP_P3])
 
     def decode(self, levels: Sequence[Tensor], delta: float = 1.0) -> Tensor:
-        """Decoded rows (B, N, 5+classes) from raw levels; see the class. delta: share of the variances in the objectness."""
+        """Decoded rows (B, N, 5+classes) of `Prediction` from raw levels. delta: share of the variances in the objectness."""
         return self.detect.decode(levels, delta)
 
     def fuse(self) -> YOLOv5:

@@ -66,9 +66,21 @@ class NetworkEngine:
         self._placed = None
         self.graphs.close()
 
-    def infer(self, image: Image) -> Inference:
-        """Detections on a BGR frame of any size, (h, w, 3) uint8. Raises `InferenceError` with the runtime's words."""
-        return self._infer(image, self.thresholds)
+    def infer(self, image: Image, thresholds: Thresholds | None = None) -> Inference:
+        """Detections on a BGR frame of any size, (h, w, 3) uint8. Raises `InferenceError` with the runtime's words.
+
+        thresholds: in place of the engine's own.
+        """
+        thresholds = thresholds or self.thresholds
+        timings_ms: dict[str, float] = {}
+        proposals = self.propose(image, timings_ms, thresholds.confidence)
+        start = perf_counter()
+        kept = candidates(proposals.rows, thresholds)
+        suppressed = perf_counter()
+        attributes = self.describe(kept.boxes_px)
+        timings_ms["nms"] = 1e3 * (suppressed - start)
+        timings_ms["attributes"] = 1e3 * (perf_counter() - suppressed)
+        return Inference(detections(kept, proposals.letterbox, self._n_logits, attributes), timings_ms)
 
     def propose(self, image: Image, timings_ms: dict[str, float] | None = None, confidence: float = 0.0) -> Proposals:
         """The detector's half of `infer`, for an evaluation with thresholds of its own. Raises `InferenceError`.
@@ -99,17 +111,6 @@ class NetworkEngine:
             done += count
         return out
 
-    def _infer(self, image: Image, thresholds: Thresholds) -> Inference:
-        timings_ms: dict[str, float] = {}
-        proposals = self.propose(image, timings_ms, thresholds.confidence)
-        start = perf_counter()
-        kept = candidates(proposals.rows, thresholds)
-        suppressed = perf_counter()
-        attributes = self.describe(kept.boxes_px)
-        timings_ms["nms"] = 1e3 * (suppressed - start)
-        timings_ms["attributes"] = 1e3 * (perf_counter() - suppressed)
-        return Inference(detections(kept, proposals.letterbox, self._n_logits, attributes), timings_ms)
-
     def _opened(self) -> None:
         """What is checked once everything runs."""
 
@@ -128,8 +129,7 @@ class BundleEngine(NetworkEngine):
             raise BundleError(f"a score threshold lies between 0 and 1, not {score_threshold}")
         manifest = bundle.manifest
         thresholds = manifest.decode_thresholds
-        if score_threshold is not None:
-            thresholds = replace(thresholds, confidence=score_threshold)
+        thresholds = replace(thresholds, confidence=thresholds.confidence if score_threshold is None else score_threshold)
         info = EngineInfo(
             name=manifest.name,
             version=manifest.version,
@@ -154,7 +154,7 @@ class BundleEngine(NetworkEngine):
             raise BundleError(f"{self.bundle.path}: has no golden picture to check against. Export the bundle again.")
         image, expected = golden
         thresholds, allowed = self.bundle.manifest.decode_thresholds, self.bundle.manifest.golden_tolerance
-        found = self._infer(image, thresholds).detections
+        found = self.infer(image, thresholds).detections
         fault = golden_difference(found, expected, allowed.corner_px, allowed.probability, thresholds.confidence)
         if fault:
             raise BundleError(

@@ -95,15 +95,11 @@ def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) ->
                 if counts[0] != counts[1]
                 else "and so it is now, but pictures, boxes or what is labelled differ"
             )
-            raise DataError(
-                f"{path}: was trained on {counts[0]}, {change}: the labels have changed. "
-                "Bring them back, or start anew in another folder with this checkpoint as --initial"
-            )
+            what = f"was trained on {counts[0]}, {change}: the labels have changed"
         if name == "batches":
-            raise DataError(
-                f"{path}: an epoch had {was} batches, now it has {now}: the pictures have changed. "
-                "Bring them back, or start anew in another folder with this checkpoint as --initial"
-            )
+            what = f"an epoch had {was} batches, now it has {now}: the pictures have changed"
+        if name in ("labels", "batches"):
+            raise DataError(f"{path}: {what}. Bring them back, or start anew in another folder with this checkpoint as --initial")
         word = name
         if name in ("hyper", "adaptation"):
             key = next(key for key in now if now[key] != was.get(key))

@@ -77,19 +77,15 @@ def anchor_fit(wh_px: Float64, anchors_px: Float64, anchor_t: float = 4.0) -> An
     """
     if len(wh_px) == 0:
         raise ValueError("no labelled box: there is nothing to fit anchors to")
-    x = _ratios(wh_px, anchors_px.reshape(-1, 2))
+    r = wh_px[:, None] / anchors_px.reshape(-1, 2)
+    x = np.minimum(r, 1 / r).min(2)
     best = x.max(1)
     hit = best > 1 / anchor_t
     return AnchorFit(float(hit.mean()), float((x > 1 / anchor_t).sum(1).mean()), float((best * hit).mean()))
 
 
 def fit_anchors(
-    wh_px: Float64,
-    anchors_px: Float64,
-    rng: np.random.Generator,
-    *,
-    anchor_t: float = 4.0,
-    generations: int = 1000,
+    wh_px: Float64, anchors_px: Float64, rng: np.random.Generator, *, anchor_t: float = 4.0, generations: int = 1000
 ) -> tuple[Float64, AnchorFit]:
     """Anchors to train with, shape of `anchors_px` (levels, 3, 2), and their fit: the given ones if they reach `BPR_ENOUGH` or nothing
     better is found, else k-means over the sizes refined by mutation, in rising area.
@@ -106,12 +102,6 @@ def fit_anchors(
     found = found[np.argsort(found.prod(1))].reshape(anchors_px.shape)
     fit = anchor_fit(sizes, found, anchor_t)
     return (found, fit) if fit.bpr > given.bpr else (anchors_px, given)
-
-
-def _ratios(wh: Float64, anchors: Float64) -> Float64:
-    """(n, k): of each box and anchor the worse side's ratio, the smaller by the larger."""
-    r = wh[:, None] / anchors[None]
-    return np.asarray(np.minimum(r, 1 / r).min(2), dtype=np.float64)
 
 
 def _k_means(points: Float64, k: int, rng: np.random.Generator, restarts: int = 30) -> Float64:

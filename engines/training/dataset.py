@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import cv2
 import numpy as np
@@ -35,14 +36,8 @@ def load(images: Sequence[LabelledImage], longest_px: int, advance: Callable[[],
 
 def load_sets(sets: Sequence[Sequence[LabelledImage]], longest_px: int, progress: Callable[[int, int], None]) -> list[list[Sample]]:
     """`load` for several sets of pictures; progress is called with how many pictures of all sets are read, and how many there are."""
-    total, done = sum(map(len, sets)), 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        progress(done, total)
-
-    return [load(images, longest_px, advance) for images in sets]
+    total, numbers = sum(map(len, sets)), count(1)
+    return [load(images, longest_px, lambda: progress(next(numbers), total)) for images in sets]
 
 
 @dataclass(frozen=True, eq=False)

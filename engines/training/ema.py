@@ -12,9 +12,9 @@ from torch import nn
 class ModelEma:
     """Holds `model`, a copy whose floating-point state follows the original's with a decay that grows with the updates."""
 
-    def __init__(self, model: nn.Module, decay: float = 0.9999, tau: float = 2000.0, updates: int = 0) -> None:
+    def __init__(self, model: nn.Module, decay: float = 0.9999, tau: float = 2000.0) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.decay, self.tau, self.updates = decay, tau, updates
+        self.decay, self.tau, self.updates = decay, tau, 0
 
     def decay_at(self, updates: int) -> float:
         """decay x (1 - exp(-updates / tau))."""

@@ -70,12 +70,11 @@ class FolderJudge:
 
 def judge_samples(model: AttriDet, samples: Sequence[Sample], imgsz: int, scale_up: bool) -> list[JudgedSample]:
     """What `model`, in evaluation mode, says of each picture; those of one shape go through it together, without a square border."""
-    seen: list[JudgedSample | None] = [None] * len(samples)
+    seen: dict[int, JudgedSample] = {}
     batch = _BATCH[next(model.parameters()).device.type]
     for numbers, geometries in _alike([sample.image.shape[:2] for sample in samples], imgsz, scale_up, batch):
-        for number, one in zip(numbers, _judge_batch(model, [samples[n] for n in numbers], geometries), strict=True):
-            seen[number] = one
-    return [one for one in seen if one is not None]
+        seen.update(zip(numbers, _judge_batch(model, [samples[n] for n in numbers], geometries), strict=True))
+    return [seen[number] for number in range(len(samples))]
 
 
 def _alike(sizes_hw: Sequence[tuple[int, int]], imgsz: int, scale_up: bool, batch: int) -> Iterator[tuple[list[int], list[Letterbox]]]:

@@ -42,13 +42,7 @@ class DetectionLoss(nn.Module):
 
     anchors: Tensor
 
-    def __init__(
-        self,
-        model_or_anchors: YOLOv5 | Tensor,
-        hyper: Hyper = LOW,
-        imgsz: int = 640,
-        classes: int | None = None,
-    ) -> None:
+    def __init__(self, model_or_anchors: YOLOv5 | Tensor, hyper: Hyper = LOW, imgsz: int = 640, classes: int | None = None) -> None:
         super().__init__()
         if isinstance(model_or_anchors, YOLOv5):
             anchors, classes = model_or_anchors.detect.anchors, model_or_anchors.classes

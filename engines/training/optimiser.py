@@ -38,9 +38,7 @@ def build_optimiser(model: nn.Module, hyper: Hyper, batch: int = NOMINAL_BATCH) 
     groups = parameter_groups(model, hyper, batch)
     if hyper.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=hyper.lr0, momentum=hyper.momentum, nesterov=True)
-    if hyper.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=hyper.lr0, betas=(hyper.momentum, 0.999))
-    raise ValueError(f"unknown optimiser '{hyper.optimiser}'; there are 'sgd' and 'adamw'")
+    return torch.optim.AdamW(groups, lr=hyper.lr0, betas=(hyper.momentum, 0.999))
 
 
 def apply_step(optimiser: torch.optim.Optimizer, step: Step) -> None:

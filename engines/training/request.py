@@ -131,8 +131,7 @@ class TrainRequest(RunRequest):
     ] = None
     batch: Annotated[int, Option("Pictures in a step, over all processes together.", COURSE, "N", low=1)] = 16
     cosine: Annotated[
-        bool | None,
-        Option("Decay of the learning rate; without it cosine for film, else linear.", COURSE, off="--linear"),
+        bool | None, Option("Decay of the learning rate; without it cosine for film, else linear.", COURSE, off="--linear")
     ] = None
     patience: Annotated[int, Option("Stop after so many epochs without a better fitness on val; 0: never.", COURSE, "N", low=0)] = 100
     judge: Annotated[

@@ -43,16 +43,12 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight, mean, inverse, total = ctx.saved_tensors
         dy = _exact(gradients[0])
-
-        def column(values: Tensor) -> Tensor:
-            return values.view(1, -1, 1, 1)
-
-        standard = (_exact(x) - column(mean)) * column(inverse)
+        standard = (_exact(x) - mean[:, None, None]) * inverse[:, None, None]
         of_bias, of_weight = dy.sum((0, 2, 3)), (dy * standard).sum((0, 2, 3))
         both = torch.stack([of_bias, of_weight]).double()
         distributed.all_reduce(both)
-        mean_dy, mean_dy_standard = (both / total).to(dy.dtype)
-        dx = (dy - column(mean_dy) - standard * column(mean_dy_standard)) * column(weight * inverse)
+        mean_dy, mean_dy_standard = (both / total).to(dy.dtype)[:, :, None, None]
+        dx = (dy - mean_dy - standard * mean_dy_standard) * (weight * inverse)[:, None, None]
         # The gradients of weight and bias stay this process's own: they are added with all the others.
         return dx.to(x.dtype), of_weight.to(weight.dtype), of_bias.to(weight.dtype), None
 

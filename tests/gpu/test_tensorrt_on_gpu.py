@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from engines import build_kernel
-from engines.build_kernel import compile_kernel
+from engines import build
+from engines.build import compile_kernel
 from engines.build_plans import build_plans
 from engines.bundle import ZOO, Bundle
 from engines.detections import Image
@@ -35,7 +35,7 @@ def why_not() -> str:
         return str(error)
     if importlib.util.find_spec("pycuda") is None:
         return "needs pycuda (extra gpu)"
-    if shutil.which("nvcc") is None and not build_kernel.USUAL_PLACE.is_file():
+    if shutil.which("nvcc") is None and not build.NVCC.is_file():
         return "needs nvcc (CUDA's compiler)"
     return ""
 
@@ -130,11 +130,11 @@ def test_a_graph_of_copies_and_kernel_reads_the_frame_of_its_launch(gpu: Gpu) ->
     try:
         for seed in range(3):
             work.frame_up.array[:] = image = noise(hw, seed)
-            graph.launch()
+            driver.launch(graph, gpu.stream)
             wait(gpu)
             np.testing.assert_array_equal(work.image_down.array, prepare(image, (640, 640), True)[0])
     finally:
-        graph.close()
+        driver.destroy(graph)
     assert driver.stream_fault(gpu.stream) == ""
 
 
@@ -165,7 +165,7 @@ def test_tensorrt_says_what_onnx_runtime_says(plans: Path) -> None:
                 found, expected = engine.infer(turned).detections, reference.infer(turned).detections
                 assert len(expected) > 0
                 assert golden_difference(found, expected, 0.1 / min(640 / hw[0], 640 / hw[1], 1), 1e-3) is None
-        assert all(half.captured for half in engine._on_gpu._halves)  # neither half fell back to single calls
+        assert all(half._graph is not None for half in engine._on_gpu._halves)  # neither half fell back to single calls
 
 
 @needs_tensorrt

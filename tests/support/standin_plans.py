@@ -18,12 +18,10 @@ from engines.runtime.tensorrt.plan import (
     ATTRIBUTES,
     DETECTOR,
     KERNEL,
-    PlanFile,
     PlanKey,
     PlanRecord,
-    file_name,
+    file_of,
     key_of,
-    sha256,
     sidecar,
 )
 
@@ -53,9 +51,8 @@ def write_plans(folder: Path, bundle: Bundle, change: Callable[[dict[str, Any]],
     }
     files = {}
     for role, content in contents.items():
-        name = file_name(bundle.manifest.name, its_key, role, sha256(content))
-        (folder / name).write_bytes(content)
-        files[role] = PlanFile(name=name, bytes=len(content), sha256=sha256(content))
+        files[role] = file_of(bundle.manifest.name, its_key, role, content)
+        (folder / files[role].name).write_bytes(content)
     fields: dict[str, Any] = {
         "bundle": bundle.manifest.name,
         "bundle_version": bundle.manifest.version,

@@ -31,7 +31,7 @@ LAYERS = {
     "network": ("ground engine data", "network"),
     "judging": ("ground calls engine data network", "evaluation gate"),
     "learning": ("ground calls engine data network judging", "training adapt"),
-    "making": ("ground calls engine data network", "export bench build build_kernel build_plans experiments"),
+    "making": ("ground calls engine data network", "export bench build build_plans experiments"),
     "calibration": ("ground calls engine data judging", "calibration.transfer calibration.int8"),
     "commands": ("ground calls engine data network judging learning making calibration", "commands cli __main__"),
     # the daemon

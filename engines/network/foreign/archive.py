@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import IO, Any
@@ -242,10 +243,6 @@ def _tensor(arguments: tuple[Any, ...]) -> StoredTensor:
     return StoredTensor(storage, offset, shape, stride)
 
 
-def _first(arguments: tuple[Any, ...]) -> Any:
-    return arguments[0]
-
-
 def _ordered(arguments: tuple[Any, ...]) -> dict[Any, Any]:
     made: dict[Any, Any] = {}
     for key, value in _sequence(arguments):
@@ -271,9 +268,9 @@ _TENSORS: Mapping[str, Reader] = MappingProxyType(
     {
         "torch._utils._rebuild_tensor": _tensor,
         "torch._utils._rebuild_tensor_v2": _tensor,
-        "torch._utils._rebuild_parameter": _first,
-        "torch._utils._rebuild_parameter_with_state": _first,
-        "torch.nn.parameter.Parameter": _first,
+        "torch._utils._rebuild_parameter": itemgetter(0),
+        "torch._utils._rebuild_parameter_with_state": itemgetter(0),
+        "torch.nn.parameter.Parameter": itemgetter(0),
     }
 )
 READERS: Mapping[str, Reader] = MappingProxyType(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -24,12 +24,13 @@ class Layout:
     """One way in which YOLOv5 has been published.
 
     name: for people. kernel: of the first convolution, without its output channels. differs: what is not the same network even where
-    everything fits; "" when nothing is.
+    everything fits; "" when nothing is. first_as_ours: makes that convolution ours, where it is another.
     """
 
     name: str
     kernel: tuple[int, int, int]
     differs: str = ""
+    first_as_ours: Callable[[Tensor], Tensor] | None = None
 
     def source(self, key: str) -> str:
         """Their name of our entry `key`."""
@@ -57,6 +58,7 @@ V5 = Layout(
     (12, 3, 3),
     "v5.0 is another network than v6.0 and later: more blocks in layer 4, pooling before the last blocks of the backbone, and no "
     "shortcut in these. What fits is a start for training; it does not detect as it is.",
+    focus_as_convolution,
 )
 
 

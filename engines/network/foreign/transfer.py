@@ -6,30 +6,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from engines.data.vocabulary import class_code
 from engines.network.attridet import AttriDet
-from engines.network.foreign.account import Entry, LeftOut, Transfer, replaced_names, unusual_names
-from engines.network.foreign.archive import ForeignWeightsError, StoredTensor, TorchFile
+from engines.network.foreign.archive import DTYPES, READERS, ForeignWeightsError, StoredTensor, TorchFile
 from engines.network.foreign.inert_pickle import Name
-from engines.network.foreign.layout import (
-    DETECT,
-    FIRST,
-    V5,
-    Layout,
-    classes_of,
-    detection_rows,
-    focus_as_convolution,
-    layout_of,
-    size_of,
-    with_rows,
-)
+from engines.network.foreign.layout import DETECT, FIRST, Layout, classes_of, detection_rows, layout_of, size_of, with_rows
 from engines.network.foreign.modules import Network, class_names, find_network, printable
 from engines.network.layers import BN_EPS
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
@@ -40,6 +29,81 @@ _BACKBONE = tuple(f"model.{i}." for i in range(10))
 _ABSENT = "is not in the file"
 
 Conversion = Callable[[Tensor], Tensor]
+Outcome = Literal["taken", "part", "start"]
+OUTCOMES: tuple[Outcome, ...] = ("taken", "part", "start")
+
+_USUAL_ROOMS = ("models.", "utils.", "yolov5.", "ultralytics.nn.", "torch.nn.", "numpy.core.multiarray.", "numpy._core.multiarray.")
+_USUAL = frozenset(
+    (
+        *("argparse.Namespace", "pathlib.Path", "pathlib.PosixPath", "pathlib.WindowsPath", "datetime.datetime"),
+        *("numpy.dtype", "numpy.ndarray", "_codecs.encode", "collections.defaultdict"),
+        *("copyreg._reconstructor", "copy_reg._reconstructor"),
+        *("torch.device", "torch.dtype", "torch.float32", "torch.float16", "torch.int64"),
+        *("builtins.object", "builtins.slice", "builtins.dict", "builtins.list", "builtins.int", "builtins.frozenset"),
+        "__builtin__.object",
+    )
+)
+"""What checkpoints of YOLOv5 name besides networks: how they were trained, when, and by which options."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of our state dict: taken whole, in part, or left at its random start. source: their name of it, or ""."""
+
+    key: str
+    shape: tuple[int, ...]
+    outcome: Outcome
+    source: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One entry of theirs that nothing of ours takes."""
+
+    key: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What became of somebody else's weights.
+
+    layout, size, where: what the detector's file is, and which part of the checkpoint was read ("" for the file itself). classes: how
+    many it tells apart (None: its detection layer is another); class_names: their names there. classes_taken, classes_at_start: names
+    of ours; attributes_taken, attributes_at_start: keys of ours. entries: each of our state dict. left_out: the rest of theirs.
+    anchors_px: of P3, P4, P5, as now in the network. replaced: globals that the files name and nothing was made of, with counts;
+    unusual: those of them that a checkpoint has no need of. warnings: what a person should know before using the result.
+    """
+
+    layout: str
+    size: str
+    where: str
+    classes: int | None
+    class_names: tuple[str, ...]
+    classes_taken: tuple[str, ...]
+    classes_at_start: tuple[str, ...]
+    attributes_taken: tuple[str, ...]
+    attributes_at_start: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    left_out: tuple[LeftOut, ...]
+    anchors_px: tuple[tuple[tuple[float, float], ...], ...]
+    replaced: dict[str, int]
+    unusual: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def count(self, outcome: Outcome) -> int:
+        """Entries of ours with this outcome."""
+        return sum(e.outcome == outcome for e in self.entries)
+
+    @property
+    def anchors_taken(self) -> bool:
+        """Whether the anchors are those of the file; else they are COCO's."""
+        return any(e.key == "model.24.anchors" and e.outcome == "taken" for e in self.entries)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form for JSON."""
+        return {**asdict(self), "counts": {outcome: self.count(outcome) for outcome in OUTCOMES}}
 
 
 def import_weights(
@@ -139,8 +203,8 @@ def _take_detector(assigned: _Assignment, file: TorchFile, network: Network, lay
         if key.startswith(f"{DETECT}.m."):
             needed = (*their_rows, *value.shape[1:])
             assigned.offer(key, source, file, network, needed, partial(with_rows, value, our_rows, 3), note)
-        elif key == FIRST and layout is V5:
-            assigned.offer(key, source, file, network, (value.shape[0], *layout.kernel), focus_as_convolution)
+        elif key == FIRST:
+            assigned.offer(key, source, file, network, (value.shape[0], *layout.kernel), layout.first_as_ours)
         else:
             assigned.offer(key, source, file, network)
     assigned.leave_the_rest(network)
@@ -229,8 +293,9 @@ def _take_attributes(assigned: _Assignment, file: TorchFile, network: Network) -
 def _account(assigned: _Assignment, layout: Layout, network: Network, names: Mapping[Name, int], with_attributes: bool) -> Transfer:
     taxonomy = assigned.model.taxonomy
     missing = _ABSENT if with_attributes else "no attribute CNN was given"
-    replaced = replaced_names(names)
-    unusual = unusual_names(replaced)
+    counts = {str(name): count for name, count in names.items()}
+    replaced = {printable(name): counts[name] for name in sorted(counts) if name not in READERS and name not in DTYPES}
+    unusual = tuple(name for name in replaced if name not in _USUAL and not name.startswith(_USUAL_ROOMS))
     warnings = assigned.warnings
     if unusual:
         shown = ", ".join(unusual[:6]) + (" and others" if len(unusual) > 6 else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,33 +12,32 @@ MEMORY_FILE = Path("/proc/meminfo")
 
 def l4t_release(file: Path = L4T_FILE) -> str:
     """Jetson Linux's release such as "36.4.3", by its file or its package; "" on another machine."""
-    try:
-        found = re.search(r"R(\d+)\D+REVISION:\s*([\d.]+)", file.read_text(encoding="utf-8", errors="replace"))
-    except OSError:
-        found = None
-    if found:
+    if found := re.search(r"R(\d+)\D+REVISION:\s*([\d.]+)", _text(file)):
         return f"{found[1]}.{found[2]}"
-    return _said("dpkg-query", "-W", "-f=${Version}", "nvidia-l4t-core").partition("-")[0]
+    return _output("dpkg-query", "-W", "-f=${Version}", "nvidia-l4t-core").partition("-")[0]
 
 
 def power_mode() -> str:
     """What `nvpmodel -q` says in one line, e.g. "NV Power Mode: MAXN 0"; "" where there is none. A latency without it says little."""
-    return " ".join(_said("nvpmodel", "-q").split())
+    return " ".join(_output("nvpmodel", "-q").split())
 
 
 def available_bytes(file: Path = MEMORY_FILE) -> int | None:
     """Memory that programs may still take (MemAvailable), or None where the kernel does not tell."""
-    try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB", file.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
-    except OSError:
-        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(file), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
 
 
-def _said(*command: str) -> str:
-    """What a program prints, or "" where it is absent or fails."""
-    if shutil.which(command[0]) is None:
+def _text(file: Path) -> str:
+    """A file's text, or "" where it cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return ""
+
+
+def _output(*command: str) -> str:
+    """What a program prints, or "" where it is absent or fails."""
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -6,16 +6,20 @@ Everything that allocates or copies is in `engines.runtime.tensorrt.memory`.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Hashable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from engines.errors import RuntimeUnavailableError
+from engines.errors import InferenceError, RuntimeUnavailableError
 
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR, _INTEGRATED = 75, 76, 18  # CUdevice_attribute
 _NOT_READY = 600
 _CAPTURE_THREAD_LOCAL = 1
 """What other threads ask CUDA for meanwhile does not disturb a capture."""
+
+log = logging.getLogger(__name__)
 
 
 class DriverError(Exception):
@@ -74,15 +78,12 @@ class Driver:
     def free_bytes(self) -> int:
         """Free memory of the GPU, which takes a context for as long as it asks."""
         context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
-        try:
+        with ExitStack() as undo:
+            self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
+            undo.callback(self._call, "cuDevicePrimaryCtxRelease_v2", self._device)
             self._call("cuCtxPushCurrent_v2", context)
-            try:
-                self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
-            finally:
-                self.pop_context()
-        finally:
-            self._call("cuDevicePrimaryCtxRelease_v2", self._device)
+            undo.callback(self.pop_context)
+            self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
         return free.value
 
     def current_context(self) -> int | None:
@@ -100,8 +101,8 @@ class Driver:
         code = self._cuda.cuStreamQuery(ctypes.c_void_p(stream))
         return "" if code in (0, _NOT_READY) else self._words(code)
 
-    def capture(self, stream: int, enqueue: Callable[[], None]) -> CapturedGraph:
-        """What `enqueue` puts on the stream as a graph that can be launched again and again; nothing of it runs now.
+    def capture(self, stream: int, enqueue: Callable[[], None]) -> ctypes.c_void_p:
+        """What `enqueue` puts on the stream as a graph to `launch` again and again and to `destroy`; nothing of it runs now.
 
         Raises DriverError where something cannot be captured, and what `enqueue` raises; the stream is free again either way.
         """
@@ -118,7 +119,15 @@ class Driver:
             self._call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
         finally:
             self._cuda.cuGraphDestroy(graph)
-        return CapturedGraph(self, executable, handle)
+        return executable
+
+    def launch(self, graph: ctypes.c_void_p, stream: int) -> None:
+        """Puts a whole graph on a stream. Raises DriverError."""
+        self._call("cuGraphLaunch", graph, ctypes.c_void_p(stream))
+
+    def destroy(self, graph: ctypes.c_void_p) -> None:
+        """Frees a graph, once."""
+        self._cuda.cuGraphExecDestroy(graph)
 
     def _attribute(self, number: int) -> int:
         value = ctypes.c_int()
@@ -136,20 +145,38 @@ class Driver:
         return (text.value or b"").decode(errors="replace") or f"CUDA error {code}"
 
 
-class CapturedGraph:
-    """Work captured from a stream, launched on it as a whole. Closed by `close`; made by `Driver.capture`."""
+class Replay:
+    """Work that is the same for each frame. errors: what else than InferenceError and DriverError a capture that fails may raise.
 
-    def __init__(self, driver: Driver, executable: ctypes.c_void_p, stream: ctypes.c_void_p) -> None:
-        self._driver = driver
-        self._executable: ctypes.c_void_p | None = executable
-        self._stream = stream
+    The first run of a key goes call by call, which sets up what a capture may not; the second captures; all later ones launch the
+    graph. A capture holds the addresses and sizes of its moment, so another key (another size of frame) starts over.
+    """
 
-    def launch(self) -> None:
-        """Puts the whole graph on its stream. Raises DriverError."""
-        self._driver._call("cuGraphLaunch", self._executable, self._stream)
+    def __init__(self, driver: Driver, stream: int, errors: type[Exception]) -> None:
+        self._driver, self._stream, self._errors = driver, stream, errors
+        self._key: Hashable = None
+        self._graph: ctypes.c_void_p | None = None
+        self._captures = True
 
-    def close(self) -> None:
-        """Frees it; a second time does nothing."""
-        if self._executable is not None:
-            self._driver._cuda.cuGraphExecDestroy(self._executable)
-            self._executable = None
+    def run(self, key: Hashable, enqueue: Callable[[], None]) -> None:
+        """Puts the work on the stream. Raises what `enqueue` raises, and DriverError."""
+        if key != self._key:
+            self.forget()
+        elif self._graph is None and self._captures:
+            try:
+                self._graph = self._driver.capture(self._stream, enqueue)
+            except (DriverError, InferenceError, self._errors) as error:
+                # The same calls in the same order without a graph: the same numbers, a little later.
+                log.warning("no CUDA graph could be captured (%s); every frame goes call by call", error)
+                self._captures = False
+        if self._graph is not None:
+            self._driver.launch(self._graph, self._stream)
+        else:
+            enqueue()
+            self._key = key
+
+    def forget(self) -> None:
+        """Frees the graph; the next run goes call by call."""
+        if self._graph is not None:
+            self._driver.destroy(self._graph)
+        self._graph = self._key = None

@@ -7,8 +7,7 @@ processor.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,7 @@ BLOCK = (32, 8, 1)
 Records = NDArray[np.void]
 
 
-@dataclass(frozen=True, eq=False)
-class Tables:
+class Tables(NamedTuple):
     """The kernel's tables for one size of frame: `columns` (resized_w,), `rows` (resized_h,) of SPAN, `geometry` (1,) of GEOMETRY."""
 
     columns: Records
@@ -56,10 +54,7 @@ def tables(letterbox: Letterbox) -> Tables:
         make = _area_whole if whole else _area
         columns, rows = make(frame_w, w, scale_x), make(frame_h, h, scale_y)
         area_scale = 1 / (round(scale_x) * round(scale_y)) if whole else 0.0
-    geometry = np.array(
-        [(mode, frame_h, frame_w, h, w, *letterbox.out_hw, letterbox.top, letterbox.left, area_scale)],
-        GEOMETRY,
-    )
+    geometry = np.array([(mode, frame_h, frame_w, h, w, *letterbox.out_hw, letterbox.top, letterbox.left, area_scale)], GEOMETRY)
     return Tables(columns, rows, geometry)
 
 

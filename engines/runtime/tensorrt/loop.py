@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,11 @@ from engines.detections import Float32, Image
 from engines.errors import DeviceLostError, InferenceError, RuntimeUnavailableError
 from engines.preprocess import Letterbox, to_planes
 from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
-from engines.runtime.tensorrt.driver import Driver, DriverError
+from engines.runtime.tensorrt.driver import Driver, DriverError, Replay
 from engines.runtime.tensorrt.letterbox import BLOCK, GEOMETRY, SPAN, grid, tables
 from engines.runtime.tensorrt.library import Library, Words, load
-from engines.runtime.tensorrt.memory import Gpu
-from engines.runtime.tensorrt.network import Network
+from engines.runtime.tensorrt.memory import Buffer, Gpu
 from engines.runtime.tensorrt.plan import ATTRIBUTES, DETECTOR, KERNEL, key_of, read_plan
-from engines.runtime.tensorrt.replay import Replay
 
 FRAME_BYTES = 3 * 2592 * 1944
 """Room for a frame of the larger of the known cameras; a larger one is made room for when it comes, once."""
@@ -39,6 +37,56 @@ POLL_S = 50e-6
 """How often the GPU is asked whether it has done."""
 
 log = logging.getLogger(__name__)
+
+Tensor = tuple[tuple[int, ...], np.dtype[Any]]
+"""Shape and type of one of a graph's inputs or outputs."""
+
+
+class Network:
+    """A plan that runs. Raises RuntimeUnavailableError, with TensorRT's own lines, where the plan does not become an engine.
+
+    what: its name in messages. names: the inputs and outputs it must have, no more and no fewer.
+    """
+
+    def __init__(self, library: Library, runtime: Any, words: Words, plan: bytes, what: str, names: tuple[str, ...]) -> None:
+        self._what = what
+        self._words = words
+        self._engine = runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise self._unusable("cannot be deserialised")
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise self._unusable("gets no execution context (is the GPU's memory full?)")
+        trt = library.module
+        types: dict[Any, np.dtype[Any]] = {trt.DataType.FLOAT: np.dtype(np.float32), trt.DataType.HALF: np.dtype(np.float16)}
+        self.tensors: dict[str, Tensor] = {}
+        for i in range(self._engine.num_io_tensors):
+            name = self._engine.get_tensor_name(i)
+            shape, kind = tuple(self._engine.get_tensor_shape(name)), self._engine.get_tensor_dtype(name)
+            if kind not in types or min(shape, default=1) < 1:
+                raise self._unusable(f"has {name} as {kind} {shape}, expected float32 or float16 of a fixed shape")
+            self.tensors[name] = (shape, types[kind])
+        if set(self.tensors) != set(names):
+            raise self._unusable(f"has {', '.join(sorted(self.tensors))}, expected {', '.join(sorted(names))}")
+
+    def bind(self, buffers: Mapping[str, Buffer]) -> None:
+        """Says where each tensor lies, once, before the first `enqueue`. Raises RuntimeUnavailableError."""
+        for name in self.tensors:
+            if not self._context.set_tensor_address(name, buffers[name].address):
+                raise self._unusable(f"takes no address for {name}")
+
+    def enqueue(self, stream: int) -> None:
+        """Puts the whole graph on a stream. Raises InferenceError with TensorRT's own lines."""
+        if not self._context.execute_async_v3(stream):
+            raise InferenceError(f"TensorRT refused to run the {self._what}{self._words.last() or '; it said nothing about it'}")
+
+    def close(self) -> None:
+        """Frees context and engine, in this order."""
+        self._context = None
+        self._engine = None
+
+    def _unusable(self, fault: str) -> RuntimeUnavailableError:
+        return RuntimeUnavailableError(f"the plan of the {self._what} {fault}. Run attridet build --force.{self._words.last()}")
 
 
 class TensorrtGraphs:
@@ -72,8 +120,11 @@ class TensorrtGraphs:
             try:
                 self._runtime = self._library.module.Runtime(words.logger)
                 made.callback(self._drop_handles)
-                self._detector = self._network(words, plan.contents[DETECTOR], DETECTOR, (IMAGE, ROWS, P2, P3), made)
-                self._describer = self._network(words, plan.contents[ATTRIBUTES], ATTRIBUTES, (P2, P3, ROIS, PROBABILITIES), made)
+                networks = []
+                for role, names in ((DETECTOR, (IMAGE, ROWS, P2, P3)), (ATTRIBUTES, (P2, P3, ROIS, PROBABILITIES))):
+                    networks.append(Network(self._library, self._runtime, words, plan.contents[role], role, names))
+                    made.callback(networks[-1].close)
+                self._detector, self._describer = networks
                 self._make_buffers(plan.contents[KERNEL])
             except (self._gpu.errors, DriverError) as error:
                 raise RuntimeUnavailableError(f"{self.runtime}: the engine does not open ({error}).{words.last()}") from error
@@ -97,7 +148,7 @@ class TensorrtGraphs:
             shape, dtype = self._detector.tensors[IMAGE]
             if picture.shape != (*shape[2:], shape[1]):
                 raise InferenceError(f"a letterboxed picture is {(*shape[2:], shape[1])}, this one is {picture.shape}")
-            prepared = self._room(self._detector.bytes_of(IMAGE)).view(dtype)
+            prepared = self._room(self._buffers[IMAGE].nbytes).view(dtype)
             np.copyto(prepared.reshape(shape), to_planes(picture)[None], casting="same_kind")
             self._run(0, IMAGE, lambda: self._detect_prepared(prepared))
             return self._rows_answered()
@@ -131,9 +182,9 @@ class TensorrtGraphs:
     def describe(self, rois: Float32) -> Float32:
         """Attribute probabilities (regions, logits) of boxes (regions, 4) on the picture seen last. Raises as `detect_loaded`."""
         with self._turn():
-            np.copyto(self._rois_up.array, rois, casting="same_kind")
+            np.copyto(self._pinned[ROIS], rois, casting="same_kind")
             self._run(1, ROIS, self._describe)
-            probabilities: Float32 = self._probabilities_down.array.astype(np.float32, copy=False)
+            probabilities: Float32 = self._pinned[PROBABILITIES].astype(np.float32, copy=False)
             return probabilities
 
     def close(self) -> None:
@@ -146,30 +197,17 @@ class TensorrtGraphs:
     def _drop_handles(self) -> None:
         self._kernel = self._runtime = None
 
-    def _network(self, words: Words, plan: bytes, what: str, names: tuple[str, ...], made: ExitStack) -> Network:
-        network = Network(self._library, self._runtime, words, plan, what, names)
-        made.callback(network.close)
-        return network
-
     def _make_buffers(self, cubin: bytes) -> None:
         gpu, detector, describer = self._gpu, self._detector, self._describer
         for name in (P2, P3):
             if detector.tensors[name] != describer.tensors[name]:
                 raise RuntimeUnavailableError(f"detector and attribute graph disagree on {name}. Export the bundle again.")
-        self._image = gpu.buffer(detector.bytes_of(IMAGE))
-        self._rows = gpu.buffer(detector.bytes_of(ROWS))
-        maps = {name: gpu.buffer(detector.bytes_of(name)) for name in (P2, P3)}
-        self._rois = gpu.buffer(describer.bytes_of(ROIS))
-        self._probabilities = gpu.buffer(describer.bytes_of(PROBABILITIES))
-        for network, bound in (
-            (detector, {IMAGE: self._image, ROWS: self._rows, **maps}),
-            (describer, {**maps, ROIS: self._rois, PROBABILITIES: self._probabilities}),
-        ):
-            for name, buffer in bound.items():
-                network.bind(name, buffer.address)
-        self._rows_down = gpu.pinned(*detector.tensors[ROWS])
-        self._rois_up = gpu.pinned(*describer.tensors[ROIS])
-        self._probabilities_down = gpu.pinned(*describer.tensors[PROBABILITIES])
+        # By tensor: its memory on the GPU, and for three of them what it is copied from or to.
+        tensors = detector.tensors | describer.tensors
+        self._buffers = {name: gpu.buffer(int(np.prod(shape)) * dtype.itemsize) for name, (shape, dtype) in tensors.items()}
+        detector.bind(self._buffers)
+        describer.bind(self._buffers)
+        self._pinned = {name: gpu.pinned(*tensors[name]).array for name in (ROWS, ROIS, PROBABILITIES)}
         (_, _, h, w), dtype = detector.tensors[IMAGE]
         table_bytes = (h + w) * SPAN.itemsize + GEOMETRY.itemsize
         self._tables, self._tables_up = gpu.buffer(table_bytes), gpu.pinned((table_bytes,), np.uint8)
@@ -231,26 +269,27 @@ class TensorrtGraphs:
         columns = self._tables.address
         rows = columns + letterbox.resized_hw[1] * SPAN.itemsize
         geometry = rows + letterbox.resized_hw[0] * SPAN.itemsize
-        self._gpu.launch(self._kernel, grid(letterbox), BLOCK, (self._frame.address, self._image.address, columns, rows, geometry))
+        self._gpu.launch(
+            self._kernel, grid(letterbox), BLOCK, (self._frame.address, self._buffers[IMAGE].address, columns, rows, geometry)
+        )
         self._detect()
 
     def _detect_prepared(self, prepared: Float32) -> None:
-        self._gpu.up(self._image, prepared)
+        self._gpu.up(self._buffers[IMAGE], prepared)
         self._detect()
 
     def _detect(self) -> None:
         self._detector.enqueue(self._gpu.stream)
-        self._gpu.down(self._rows_down.array, self._rows)
+        self._gpu.down(self._pinned[ROWS], self._buffers[ROWS])
 
     def _describe(self) -> None:
-        self._gpu.up(self._rois, self._rois_up.array)
+        self._gpu.up(self._buffers[ROIS], self._pinned[ROIS])
         self._describer.enqueue(self._gpu.stream)
-        self._gpu.down(self._probabilities_down.array, self._probabilities)
+        self._gpu.down(self._pinned[PROBABILITIES], self._buffers[PROBABILITIES])
 
     def _send_tables(self, letterbox: Letterbox) -> None:
         """The kernel's tables for another size of frame; outside of every capture, since they change once."""
-        made = tables(letterbox)
-        content = np.concatenate([part.view(np.uint8) for part in (made.columns, made.rows, made.geometry)])
+        content = np.concatenate([part.view(np.uint8) for part in tables(letterbox)])
         self._tables_up.array[: len(content)] = content
         self._pending = True  # the next call waits until they are read, before it may write others
         self._gpu.up(self._tables, self._tables_up.array[: len(content)])
@@ -268,5 +307,5 @@ class TensorrtGraphs:
         return self._frame_up.array[:nbytes]
 
     def _rows_answered(self) -> Float32:
-        rows: Float32 = self._rows_down.array[0].astype(np.float32, copy=False)
+        rows: Float32 = self._pinned[ROWS][0].astype(np.float32, copy=False)
         return rows

@@ -21,34 +21,32 @@ _KERNEL_ARGUMENTS = "PPPPP"
 """frame, out, columns, rows, geometry: five addresses."""
 
 
-class Buffer:
-    """Memory of the GPU: its address and size in bytes."""
-
-    def __init__(self, allocation: Any, nbytes: int) -> None:
-        self.address = int(allocation)
-        self.nbytes = nbytes
+class _Memory:
+    def __init__(self, allocation: Any) -> None:
         self._allocation = allocation
 
     def free(self) -> None:
-        """Gives it back; a second time does nothing."""
+        """Gives it back, after which it must not be used; a second time does nothing."""
         if self._allocation is not None:
             self._allocation.free()
             self._allocation = None
 
 
-class Pinned:
+class Buffer(_Memory):
+    """Memory of the GPU: its address and size in bytes."""
+
+    def __init__(self, allocation: Any, nbytes: int) -> None:
+        super().__init__(allocation)
+        self.address = int(allocation)
+        self.nbytes = nbytes
+
+
+class Pinned(_Memory):
     """Memory of the processor that the GPU copies from and to by itself; `array` is a view of it."""
 
     def __init__(self, array: NDArray[Any]) -> None:
+        super().__init__(array.base)
         self.array = array
-        self._allocation: Any = array.base
-
-    def free(self) -> None:
-        """Gives it back; `array` must not be used any more. A second time does nothing."""
-        if self._allocation is not None:
-            self.array = self.array[:0]
-            self._allocation.free()
-            self._allocation = None
 
 
 class Gpu:
@@ -66,7 +64,13 @@ class Gpu:
         self._event: Any = None
 
     def __enter__(self) -> Self:
-        self._cuda = cuda = _pycuda()
+        try:
+            self._cuda = cuda = import_module("pycuda.driver")
+        except ImportError as error:
+            raise RuntimeUnavailableError(
+                f"pycuda cannot be imported ({error}). Run: pip install 'leukoscope[gpu]' (it builds where CUDA's headers are, on a "
+                "Jetson those of JetPack), and see that the NVIDIA driver is loaded; or use the runtime onnx or openvino."
+            ) from error
         with ExitStack() as made:
             try:
                 cuda.init()
@@ -149,14 +153,3 @@ class Gpu:
         self._made.pop_all()
         with suppress(self.errors):
             self._cuda.Context.pop()
-
-
-def _pycuda() -> Any:
-    """pycuda's driver module, imported when a GPU is opened."""
-    try:
-        return import_module("pycuda.driver")
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"pycuda cannot be imported ({error}). Run: pip install 'leukoscope[gpu]' (it builds where CUDA's headers are, on a Jetson "
-            "those of JetPack), and see that the NVIDIA driver is loaded; or use the runtime onnx or openvino."
-        ) from error

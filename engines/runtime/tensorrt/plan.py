@@ -12,11 +12,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from engines.bundle import Bundle
 from engines.errors import RuntimeUnavailableError
-from engines.manifest import FileRecord
+from engines.manifest import FileRecord, Record
 from engines.runtime.tensorrt.board import l4t_release
 from engines.runtime.tensorrt.driver import Device
 from engines.runtime.tensorrt.library import LIBRARIES, Library
@@ -29,11 +29,7 @@ FLAGS = {"network": "strongly typed", "tf32": "off"}
 KERNEL_SOURCE = Path(__file__).with_name("kernel.cu")
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class PlanKey(_Model):
+class PlanKey(Record):
     """Everything that a plan depends on; another value of any is another plan.
 
     detector, attributes, kernel: sha256 of the two ONNX files and of kernel.cu. library, version: TensorRT's. capability: of the GPU,
@@ -56,13 +52,14 @@ class PlanKey(_Model):
 
     def differences(self, other: PlanKey) -> str:
         """What is otherwise there, in words: "TensorRT 10.3.0, here 10.16.2"."""
+        library = LIBRARIES.get(other.library, other.library)
         words = {
             "detector": "another detector",
             "attributes": "another attribute graph",
             "kernel": "another version of leukoscope",
             "flags": "other settings",
-            "library": f"{LIBRARIES.get(other.library, other.library)}",
-            "version": f"{LIBRARIES.get(other.library, other.library)} {other.version}, here {self.version}",
+            "library": library,
+            "version": f"{library} {other.version}, here {self.version}",
             "capability": f"a GPU of compute capability {other.capability}, here {self.capability}",
             "l4t": f"Jetson Linux {other.l4t or 'none'}, here {self.l4t or 'none'}",
         }
@@ -75,7 +72,7 @@ class PlanFile(FileRecord):
     name: str = Field(pattern=r"^[\w.-]+$")
 
 
-class PlanRecord(_Model):
+class PlanRecord(Record):
     """The sidecar. bundle: the name of the engine folder; its version and digest as of the build. built: UTC. seconds: building took.
 
     built_by: program and machine. gpu: its name. power_mode: of a Jetson. golden: the golden picture was answered before this was kept.
@@ -111,9 +108,9 @@ class Plan:
 
 def key_of(bundle: Bundle, library: Library, device: Device, l4t: str | None = None) -> PlanKey:
     """What a plan of this bundle depends on here. l4t: instead of what the board says."""
-    files, manifest = bundle.manifest.files, bundle.manifest
+    files = bundle.manifest.files
     return PlanKey(
-        detector=files[manifest.detector_graph].sha256,
+        detector=files[bundle.manifest.detector_graph].sha256,
         attributes=files[bundle.attribute_graph(largest=True)[0].name].sha256,
         kernel=sha256(KERNEL_SOURCE.read_bytes()),
         library=library.name,
@@ -129,9 +126,11 @@ def sidecar(folder: Path, bundle: str, key: PlanKey) -> Path:
     return folder / f"{bundle}-{key.digest[:16]}.json"
 
 
-def file_name(bundle: str, key: PlanKey, role: str, content_sha256: str) -> str:
-    """The name of a plan's file. Its content is in the name: a new one never takes an old one's place before its sidecar does."""
-    return f"{bundle}-{key.digest[:16]}.{role}-{content_sha256[:8]}.{'cubin' if role == KERNEL else 'plan'}"
+def file_of(bundle: str, key: PlanKey, role: str, content: bytes) -> PlanFile:
+    """A file of a plan. Its content is in the name: a new one never takes an old one's place before its sidecar does."""
+    digest = sha256(content)
+    name = f"{bundle}-{key.digest[:16]}.{role}-{digest[:8]}.{'cubin' if role == KERNEL else 'plan'}"
+    return PlanFile(name=name, bytes=len(content), sha256=digest)
 
 
 def read_plan(folder: Path, bundle: Bundle, key: PlanKey) -> Plan:
@@ -140,6 +139,10 @@ def read_plan(folder: Path, bundle: Bundle, key: PlanKey) -> Plan:
     Sidecar, key, sizes and hashes are checked here, before anything is deserialised: TensorRT trusts a plan as it trusts code.
     """
     again = f"Run: attridet build {bundle.path} --plans {folder} --runtime {key.library}"
+
+    def refused(file: Path, fault: str) -> RuntimeUnavailableError:
+        return RuntimeUnavailableError(f"{file}: {fault}. {again} --force")
+
     path = sidecar(folder, bundle.manifest.name, key)
     if not path.is_file():
         others = [record for _, record in sidecars(folder) if record.bundle == bundle.manifest.name]
@@ -149,23 +152,20 @@ def read_plan(folder: Path, bundle: Bundle, key: PlanKey) -> Plan:
     try:
         record = PlanRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise RuntimeUnavailableError(f"{path}: cannot be read ({str(error).splitlines()[0]}). {again} --force") from error
+        raise refused(path, f"cannot be read ({str(error).splitlines()[0]})") from error
     if record.key != key or record.digest != key.digest:
         words = key.differences(record.key) or "its digest is not that of its key"
-        raise RuntimeUnavailableError(f"{path}: does not belong to its name ({words}). {again} --force")
+        raise refused(path, f"does not belong to its name ({words})")
     if set(record.files) != set(ROLES):
-        raise RuntimeUnavailableError(f"{path}: names {', '.join(record.files)}, expected {', '.join(ROLES)}. {again} --force")
+        raise refused(path, f"names {', '.join(record.files)}, expected {', '.join(ROLES)}")
     contents = {}
     for role, file in record.files.items():
         try:
-            content = (folder / file.name).read_bytes()
+            contents[role] = (folder / file.name).read_bytes()
         except OSError as error:
-            raise RuntimeUnavailableError(f"{folder / file.name}: cannot be read ({error.strerror}). {again} --force") from error
-        if sha256(content) != file.sha256:
-            raise RuntimeUnavailableError(
-                f"{folder / file.name}: altered or incomplete (its sha256 is not the sidecar's). {again} --force"
-            )
-        contents[role] = content
+            raise refused(folder / file.name, f"cannot be read ({error.strerror})") from error
+        if sha256(contents[role]) != file.sha256:
+            raise refused(folder / file.name, "altered or incomplete (its sha256 is not the sidecar's)")
     return Plan(record, contents)
 
 

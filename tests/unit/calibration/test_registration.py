@@ -287,13 +287,14 @@ def test_an_empty_field_has_nothing_to_match() -> None:
     assert "0 of 0" in found.reasons[0]
 
 
-def test_matching_in_blocks_is_matching_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_matches_are_those_of_brute_force() -> None:
     a, b = detect(spots(9)), detect(cv2.GaussianBlur(spots(9), (0, 0), 1.2))
-    whole = match(a, b, 0.75)
-    monkeypatch.setattr("calibration.transfer.features._BLOCK", 7)
-    for left, right in zip(whole, match(a, b, 0.75), strict=True):
-        np.testing.assert_array_equal(left, right)
-    assert len(whole[0]) > 20
+    matcher = cv2.BFMatcher(cv2.NORM_L2)
+    forth = [m for m, second in matcher.knnMatch(a.descriptors, b.descriptors, k=2) if m.distance < 0.75 * second.distance]
+    nearest = {m.queryIdx: m.trainIdx for m in matcher.match(b.descriptors, a.descriptors)}
+    expected = [(m.queryIdx, m.trainIdx) for m in forth if nearest[m.trainIdx] == m.queryIdx]
+    assert list(zip(*(rows.tolist() for rows in match(a, b, 0.75)), strict=True)) == expected
+    assert len(expected) > 20
 
 
 def test_the_nominal_scale_is_the_median_of_enough() -> None:

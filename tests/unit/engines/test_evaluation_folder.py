@@ -226,7 +226,7 @@ def test_the_limits_of_both_rules_are_said_and_rise_with_the_engines() -> None:
     for cells, met in ((slice(0, 400), True), (slice(400, 540), False)):
         types = np.arange(540)[cells] % 2 + 1
         judged = Judged(boxes[:0], np.zeros(0, np.float32), np.zeros(0, np.int64), boxes[cells], types)
-        shown = Example(Path("a.png"), *(judged.boxes_px, judged.scores, judged.classes, boxes[cells], types, types * 0 - 1))
+        shown = Example(judged.boxes_px, judged.scores, judged.classes, boxes[cells], types, path=Path("a.png"), partner=types * 0 - 1)
         none = np.zeros((0, 6), np.int64)
         results.append(PictureResult(judged, shown, none, np.zeros((0, 15), np.float32), none, none, {}, met))
     white = [replace(r.judged, truth_classes=r.judged.truth_classes * 0) for r in results]

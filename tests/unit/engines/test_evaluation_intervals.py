@@ -46,7 +46,7 @@ def results_of(pictures: int, seed: int = 0, names: list[str] | None = None, det
         ).astype(np.float32)
         probabilities[partner < 0] = np.nan
         path = Path(names[number] if names else f"{number}.png")
-        shown = Example(path, boxes[order], scores[order], told[order], truth, kinds, partner)
+        shown = Example(boxes[order], scores[order], told[order], truth, kinds, path=path, partner=partner)
         none = np.zeros((0, 6), np.int64)
         judged = Judged(boxes[order], scores[order], told[order], truth, kinds)
         seen.append(PictureResult(judged, shown, labels, probabilities, none, none, {"detector": 1.0}))

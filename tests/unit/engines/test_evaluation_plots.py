@@ -27,9 +27,8 @@ BOXES = np.array([[10, 20, 50, 60], [70, 20, 110, 60]], np.float32)
 def example(path: Path, told: tuple[int, ...], labelled: tuple[int, ...] = (1, 3)) -> Example:
     partner = np.array([i if i < len(told) else -1 for i in range(len(labelled))], np.int64)
     scores = np.linspace(0.9, 0.5, len(told)).astype(np.float32)
-    return Example(
-        path, BOXES[: len(told)], scores, np.array(told, np.int64), BOXES[: len(labelled)], np.array(labelled, np.int64), partner
-    )
+    found, truth = (np.array(told, np.int64), BOXES[: len(labelled)]), np.array(labelled, np.int64)
+    return Example(BOXES[: len(told)], scores, *found, truth, path=path, partner=partner)
 
 
 def evaluation_of(examples: tuple[Example, ...], labelled: bool = True) -> Evaluation:

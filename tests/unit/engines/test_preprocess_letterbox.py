@@ -81,7 +81,8 @@ def test_boxes_survive_the_way_there_and_back(h: int, w: int, side: int, scale_u
     boxes = np.array([[0, 0, w, h], [w * 0.25, h * 0.25, w * 0.5, h * 0.75]], np.float32)
     assert geometry.resized_hw[0] <= side and geometry.resized_hw[1] <= side
     assert geometry.out_hw == (side, side)
-    np.testing.assert_allclose(geometry.to_frame(geometry.to_input(boxes)), boxes, atol=2e-3 * max(h, w) / side + 1e-3)
+    in_input = boxes * geometry.ratio + np.array(2 * geometry.pad_xy)
+    np.testing.assert_allclose(geometry.to_frame(in_input), boxes, atol=2e-3 * max(h, w) / side + 1e-3)
 
 
 @pytest.mark.parametrize("hw", [(1080, 1920), (363, 360), (64, 64), (40, 100)])

@@ -13,16 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from letterbox_host import host_kernel, prepare_by_kernel
 
-from engines import build_kernel
-from engines.build_kernel import compile_kernel
+from engines import build
+from engines.build import compile_kernel
 from engines.detections import Image
 from engines.errors import BuildError, RuntimeUnavailableError
 from engines.preprocess import letterbox_geometry, prepare
 from engines.runtime.tensorrt.letterbox import AREA, AREA_WHOLE, COPY, GEOMETRY, LINEAR, SPAN, tables
 
-needs_nvcc = pytest.mark.skipif(
-    shutil.which("nvcc") is None and not build_kernel.USUAL_PLACE.is_file(), reason="needs nvcc (CUDA's compiler)"
-)
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None and not build.NVCC.is_file(), reason="needs nvcc (CUDA's compiler)")
 
 
 def noise(hw: tuple[int, int], seed: int = 0) -> Image:
@@ -106,6 +104,6 @@ def test_nvccs_words_reach_the_reader() -> None:
 
 def test_without_nvcc_it_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(build_kernel, "USUAL_PLACE", tmp_path / "bin/nvcc")
+    monkeypatch.setattr(build, "NVCC", tmp_path / "bin/nvcc")
     with pytest.raises(RuntimeUnavailableError, match=r"nvcc is neither in PATH nor in .*bin.*apt install"):
         compile_kernel("sm_87")
