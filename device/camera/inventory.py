@@ -62,10 +62,10 @@ def _stable_ids(dev: Path) -> dict[Path, Path]:
 def _describe(node: Path, stable_id: Path) -> VideoDevice | None:
     try:
         with v4l2_device.opened(node) as descriptor:
-            what = v4l2_device.capability(descriptor)
-            if not what.captures:
+            name, captures = v4l2_device.capability(descriptor)
+            if not captures:
                 return None
-            return VideoDevice(stable_id, node, what.card, v4l2_device.modes(descriptor))
+            return VideoDevice(stable_id, node, name, v4l2_device.modes(descriptor))
     except PermissionError:
         return VideoDevice(stable_id, node, "", problem="this user may not open it; add the user to the group 'video'")
     except OSError as error:

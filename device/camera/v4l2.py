@@ -90,7 +90,7 @@ class V4l2Camera:
             raise CameraError(f"there is no camera {self.name}; {what_is_there()}. Plug it in, or set camera.device to another")
         try:
             with v4l2_device.opened(self._device) as descriptor:
-                captures = v4l2_device.capability(descriptor).captures
+                _, captures = v4l2_device.capability(descriptor)
         except PermissionError as error:
             raise CameraError(f"this user may not open {self.name}; add the user to the group 'video' and log in again") from error
         except OSError as error:

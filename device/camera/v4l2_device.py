@@ -61,14 +61,6 @@ class Mode:
 
 
 @dataclass(frozen=True)
-class Capability:
-    """What a node says of itself."""
-
-    card: str  # the name on the box, as the maker wrote it
-    captures: bool  # gives pictures; a camera's second node (…-index1) gives metadata only
-
-
-@dataclass(frozen=True)
 class Control:
     """A control's range, in the device's own units."""
 
@@ -86,14 +78,17 @@ def opened(node: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def capability(descriptor: int) -> Capability:
-    """Raises OSError when the node is no V4L2 device (ENOTTY) or the device has gone (ENODEV)."""
+def capability(descriptor: int) -> tuple[str, bool]:
+    """The name on the box, and whether the node gives pictures (a camera's second node, …-index1, gives metadata only).
+
+    Raises OSError when the node is no V4L2 device (ENOTTY) or the device has gone (ENODEV).
+    """
     answer = bytearray(104)
     fcntl.ioctl(descriptor, _QUERYCAP, answer)
     _driver, card, _bus, _version, whole, node_only = struct.unpack_from("16s32s32sIII", answer)
     flags = node_only if whole & CAP_DEVICE_CAPS else whole
     name = card.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
-    return Capability(name, bool(flags & CAP_VIDEO_CAPTURE and flags & CAP_STREAMING))
+    return name, bool(flags & CAP_VIDEO_CAPTURE and flags & CAP_STREAMING)
 
 
 def modes(descriptor: int) -> tuple[Mode, ...]:

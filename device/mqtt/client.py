@@ -29,6 +29,8 @@ from device.settings.config import BrokerSection
 log = logging.getLogger(__name__)
 
 Version = Literal["5", "3.1.1"]
+Will = tuple[str, bytes]
+"""Topic and payload of the last will: published by the broker, retained, when the connection breaks without a farewell."""
 OnMessage = Callable[[str, bytes, bool], None]
 """Called with topic, payload and whether the broker had retained it; must not raise."""
 
@@ -66,14 +68,6 @@ class Ack:
     mid: int
     accepted: bool
     reason: str
-
-
-@dataclass(frozen=True)
-class Will:
-    """The last will: published by the broker, retained, when the connection breaks without a farewell."""
-
-    topic: str
-    payload: bytes
 
 
 def versions_to_try(protocol: Literal["auto", "5", "3.1.1"], last: Version | None = None) -> tuple[Version, ...]:
@@ -145,7 +139,7 @@ class Link:
         self._paho.on_subscribe = self._subscribed
         self._paho.on_message = self._arrived
         if will is not None:
-            self._paho.will_set(will.topic, will.payload, qos=1, retain=True)
+            self._paho.will_set(*will, qos=1, retain=True)
 
     # ---- opening and closing
 

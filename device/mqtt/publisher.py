@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from device.clock import Backoff, Clock, SystemClock
 from device.errors import BrokerError
-from device.mqtt.client import Ack, BrokerRefusedError, Link, Version, Will, open_link, versions_to_try
+from device.mqtt.client import Ack, BrokerRefusedError, Link, Version, open_link, versions_to_try
 from device.mqtt.outbox import Outbox, Spool
 from device.mqtt.payloads import DeviceStatus
 from device.mqtt.topics import Topics
@@ -212,7 +212,7 @@ class Publisher:
             self._section,
             f"leukoscope-{self.topics.device_id}",
             versions=versions_to_try(self._section.protocol, self._version),
-            will=Will(self.topics.status, will.to_bytes()),
+            will=(self.topics.status, will.to_bytes()),
             cancelled=self._stop.is_set,
         )
         self._version = link.version

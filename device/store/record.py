@@ -74,12 +74,16 @@ class Store:
 
     @classmethod
     def _existing(cls, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> Store:
+        none_yet = StoreError(f"record {path}: there is none yet; `leukoscope run` begins it, or name another record.path")
         if not path.exists():
-            raise StoreError(f"record {path}: there is none yet; `leukoscope run` begins it, or name another record.path")
+            raise none_yet
         with sqlite_errors(path, "open it"):
             db = connect(path)
             try:
-                older = schema.version_of(db, path) < len(schema.SCHEMA)
+                version = schema.version_of(db, path)
+                if not version:  # a daemon is just beginning it
+                    raise none_yet
+                older = version < len(schema.SCHEMA)
                 if older and connect is schema.connect_read_only:
                     schema.read_as_migrated(db)
                 elif older:

@@ -75,13 +75,11 @@ def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
     )
 
 
-def undo_field(db: sqlite3.Connection, slide_id: str, index: int) -> bool:
-    """Flag a field as undone; its cells and crops stay. False if there is no such field, or it is undone already."""
+def undo_field(db: sqlite3.Connection, slide_id: str, index: int) -> None:
+    """Flag a field as undone; its cells and crops stay. Nothing happens if there is no such field, or it is undone already."""
     where = "slide_id = ? AND field_index = ? AND undone = 0"
-    changed = db.execute(f"UPDATE fields SET undone = 1 WHERE {where}", (slide_id, index)).rowcount
-    if changed:
-        db.execute("UPDATE slides SET fields_undone = fields_undone + 1 WHERE slide_id = ?", (slide_id,))
-    return bool(changed)
+    undone = db.execute(f"UPDATE fields SET undone = 1 WHERE {where}", (slide_id, index)).rowcount
+    db.execute("UPDATE slides SET fields_undone = fields_undone + ? WHERE slide_id = ?", (undone, slide_id))
 
 
 def sync(db: sqlite3.Connection, slide: Slide) -> None:
