@@ -51,8 +51,7 @@ def tables(letterbox: Letterbox) -> Tables:
     else:
         whole = all(abs(scale - round(scale)) < np.finfo(np.float64).eps for scale in (scale_x, scale_y))
         mode = AREA_WHOLE if whole else AREA
-        make = _area_whole if whole else _area
-        columns, rows = make(frame_w, w, scale_x), make(frame_h, h, scale_y)
+        columns, rows = _area(frame_w, w, scale_x), _area(frame_h, h, scale_y)
         area_scale = 1 / (round(scale_x) * round(scale_y)) if whole else 0.0
     geometry = np.array([(mode, frame_h, frame_w, h, w, *letterbox.out_hw, letterbox.top, letterbox.left, area_scale)], GEOMETRY)
     return Tables(columns, rows, geometry)
@@ -75,16 +74,11 @@ def _spans(**fields: Any) -> Records:
     return spans
 
 
-def _area_whole(_source: int, target: int, scale: float) -> Records:
-    """Whole ratios: `count` pixels of equal weight."""
-    count = round(scale)
-    return _spans(first=count * np.arange(target), count=np.full(target, count))
-
-
 def _area(source: int, target: int, scale: float) -> Records:
     """OpenCV's computeResizeAreaTab: the pixels that a span of `scale` covers, the outer two by their covered share.
 
-    A share below a thousandth of a pixel is left out, which is OpenCV's way to forgive rounding.
+    A share below a thousandth of a pixel is left out, which is OpenCV's way to forgive rounding. Of whole ratios the kernel takes
+    `first` and `count` only.
     """
     start = np.arange(target) * scale
     end = start + scale
