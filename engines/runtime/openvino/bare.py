@@ -5,7 +5,7 @@ from __future__ import annotations
 from engines.bundle import Bundle
 from engines.detections import Float32
 from engines.runtime.graphs import IMAGE, P2, P3, ROIS
-from engines.runtime.openvino.library import import_openvino, options
+from engines.runtime.openvino.library import core, import_openvino, options
 
 
 class BareOpenvino:
@@ -15,11 +15,10 @@ class BareOpenvino:
     """
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
-        openvino = import_openvino()
-        core, self._tensor = openvino.Core(), openvino.Tensor
+        self._tensor = import_openvino().Tensor
         path, self.regions = bundle.attribute_graph()
         self._detector, self._describer = (
-            core.compile_model(core.read_model(str(graph)), "CPU", options(threads)).create_infer_request()
+            core().compile_model(core().read_model(str(graph)), "CPU", options(threads)).create_infer_request()
             for graph in (bundle.detector_path, path)
         )
         for name in (P2, P3):

@@ -13,7 +13,7 @@ from engines.errors import BundleError, InferenceError
 from engines.runtime.engine import BundleEngine
 from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, check_names
 from engines.runtime.logits import Level, decode
-from engines.runtime.openvino.library import import_openvino, options, version, words
+from engines.runtime.openvino.library import core, import_openvino, options, version, words
 from engines.runtime.openvino.rewrite import (
     POOLED,
     Pool,
@@ -53,9 +53,9 @@ class OpenvinoGraphs:
     def open(self) -> None:
         """Loads both graphs. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
         openvino = import_openvino()
-        core, self._tensor = openvino.Core(), openvino.Tensor
-        self._open_detector(openvino, core)
-        self._open_describers(openvino, core)
+        self._tensor = openvino.Tensor
+        self._open_detector(openvino, core())
+        self._open_describers(openvino, core())
 
     def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
         if self._detector is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,16 @@ def import_openvino() -> Any:
     except ImportError as error:
         raise RuntimeUnavailableError(f"OpenVINO cannot be imported ({error}). Run: {INSTALL}") from error
     return openvino
+
+
+@lru_cache(1)
+def core() -> Any:
+    """The one `openvino.Core` of this process, never let go of. Raises RuntimeUnavailableError.
+
+    The processor plugin of each core gives the thread a stack for signals. Of two cores that went in the order in which they came, it
+    left one registered that was freed: the next signal, such as the end of a training's worker, ended the whole process.
+    """
+    return import_openvino().Core()
 
 
 def words(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -336,3 +337,22 @@ def test_int8_is_left_to_another_runtime_where_the_processors_sums_overflow(
     monkeypatch.setattr("engines.runtime.openvino.library.version", lambda: "2026.4")
     monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: flags)
     assert suits_int8() is suited
+
+
+def test_engines_that_close_in_the_order_they_opened_leave_the_process_able_to_take_signals(bundle: Bundle) -> None:
+    """The second of two plugins once put back a freed stack for signals: the end of any child process then ended this one."""
+    code = """if True:
+        import gc, signal, subprocess, sys
+        from engines.runtime.factory import open_engine
+
+        opened = [open_engine(sys.argv[1], "openvino", 1, ungated=True) for _ in range(2)]
+        for engine in opened:
+            engine.__enter__()
+        while opened:
+            opened.pop(0).__exit__(None, None, None)
+        del engine
+        gc.collect()
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        subprocess.run([sys.executable, "-c", ""], check=True)
+    """
+    assert subprocess.run([sys.executable, "-c", code, str(bundle.path)], check=False).returncode == 0
