@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from calibration.transfer.features import Features, Int64, overlay
+from calibration.transfer.features import Features, overlay
 from calibration.transfer.homography import (
     Float64,
     Size,
@@ -28,6 +28,7 @@ from calibration.transfer.homography import (
 )
 from calibration.transfer.registration import Fit
 from engines.decode import box_iou
+from engines.detections import Int64
 
 SMALL = "small"
 CUT_BY_TARGET = "cut by the target's edge"

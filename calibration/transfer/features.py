@@ -12,10 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration.transfer.homography import Float64, Size, map_points, resized, shape_of
-
-Image = npt.NDArray[np.uint8]
-Float32 = npt.NDArray[np.float32]
-Int64 = npt.NDArray[np.int64]
+from engines.detections import Float32, Image, Int64
 
 LONGEST_PX = 1600
 """Larger pictures are looked at in a copy that long; positions are given in px of the picture itself."""
