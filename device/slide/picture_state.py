@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median
 
 from device.camera.quality import FocusMeter, PictureFault
@@ -38,8 +39,9 @@ class PictureState:
     skipped: Counter[str]
 
     @classmethod
+    @lru_cache(1)
     def of(cls, slide: Slide) -> PictureState:
-        """The state of `slide` as it stands."""
+        """The state of `slide` as it stands, kept for the one asked last: a screen asks with every frame; a change makes a new one."""
         each = field_faults(slide)
         return cls(
             fields=len(slide.fields),
