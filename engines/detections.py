@@ -15,6 +15,27 @@ Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
+class CellNames:
+    """What the second look says of N cells.
+
+    probabilities: (N, C) float32, calibrated, of the taxonomy's classes; a row sums to 1, the artefact included. types: (N,) int64, the
+    class that may be told, -1 where none is sure; the artefact where the box holds no white cell. groups: N keys of
+    `Taxonomy.told_groups`, "" where not even the group is sure; the group of a told type stands here too. distances: (N,) float32, how
+    far the cell is from all that the naming layer knows: beyond 1 it is unlike them; 0 where the layer cannot tell.
+    """
+
+    probabilities: Float32
+    types: Int64
+    groups: tuple[str, ...]
+    distances: Float32
+
+    def select(self, keep: NDArray[np.bool_] | Int64) -> CellNames:
+        """The rows that a mask or index array names."""
+        groups = tuple(np.array(self.groups, object)[keep].tolist())
+        return CellNames(self.probabilities[keep], self.types[keep], groups, self.distances[keep])
+
+
+@dataclass(frozen=True, eq=False)
 class Detections:
     """N detections of one frame, sorted by falling score.
 
@@ -23,6 +44,7 @@ class Detections:
     classes: (N,) int64, index into the taxonomy's classes.
     attributes: (N, A) float32, probabilities; each attribute's group sums to 1 (A = taxonomy.n_logits). NaN rows: not computed.
     limit_met: more cells were found than the engine returns of one frame (its `max_detections`): N is "at least N".
+    names: what the second look says, None before it; then `classes` are each cell's most probable ones, `scores` stay the detector's.
     """
 
     boxes_px: Float32
@@ -30,6 +52,7 @@ class Detections:
     classes: Int64
     attributes: Float32
     limit_met: bool = False
+    names: CellNames | None = None
 
     def __post_init__(self) -> None:
         n = len(self.boxes_px)
@@ -44,7 +67,8 @@ class Detections:
 
     def select(self, keep: NDArray[np.bool_] | Int64) -> Detections:
         """The rows that a mask or index array names."""
-        return Detections(self.boxes_px[keep], self.scores[keep], self.classes[keep], self.attributes[keep], self.limit_met)
+        names = None if self.names is None else self.names.select(keep)
+        return Detections(self.boxes_px[keep], self.scores[keep], self.classes[keep], self.attributes[keep], self.limit_met, names)
 
     @classmethod
     def empty(cls, n_logits: int) -> Detections:

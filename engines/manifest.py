@@ -56,6 +56,21 @@ class AttributeGraph(Record):
     regions: int = Field(gt=0)
 
 
+class SecondLook(Record):
+    """The graph that reads cells a second time: `tiles` of `side_px` px a run, a cell `cell_px` wide, `features` numbers a cell.
+
+    layer, open_cells: files of the naming layer that ships with it, and of the open cells that a site layer is mixed with.
+    """
+
+    graph: str = "cells.onnx"
+    tiles: int = Field(gt=0)
+    side_px: int = Field(gt=0, multiple_of=32)
+    cell_px: float = Field(gt=0)
+    features: int = Field(gt=0)
+    layer: str | None = None
+    open_cells: str | None = None
+
+
 class DataSeen(Record):
     """One source of pictures that the weights were trained on: its name, licence and number of pictures."""
 
@@ -182,6 +197,7 @@ class Manifest(Card):
     taxonomy: dict[str, Any]
     detector_graph: str = "detector.onnx"
     attribute_graphs: tuple[AttributeGraph, ...] = Field(strict=False, min_length=1)
+    second_look: SecondLook | None = None
     export_check: ExportCheck | None = None
     quantization: Quantization | None = None
     gate: GateRecord | None = None
@@ -196,9 +212,11 @@ class Manifest(Card):
 
     @model_validator(mode="after")
     def _graphs_are_listed(self) -> Self:
-        for file in (self.detector_graph, *(g.file for g in self.attribute_graphs)):
+        look = self.second_look
+        second = (look.graph, look.layer, look.open_cells) if look is not None else ()
+        for file in filter(None, (self.detector_graph, *(g.file for g in self.attribute_graphs), *second)):
             if file not in self.files:
-                raise ValueError(f"the graph {file} is not among the files")
+                raise ValueError(f"{file} is not among the files")
         return self
 
     @property

@@ -9,6 +9,7 @@ from typing import Protocol
 from typing_extensions import Self
 
 from engines.detections import Detections, Image
+from engines.naming import NamingInfo
 from engines.taxonomy import Taxonomy
 
 
@@ -24,6 +25,7 @@ class EngineInfo:
     input_hw: tuple[int, int]  # network input, height and width in px
     taxonomy: Taxonomy
     score_threshold: float
+    naming: NamingInfo | None = None  # the layer that names cells at the second look; None for a bundle without one
     gate_fault: str = ""  # why this engine should not count, in words that follow its name; empty for one that may
 
     @property
@@ -48,6 +50,14 @@ class Engine(Protocol):
 
     def infer(self, image: Image) -> Inference:
         """Detections on a BGR frame of any size. Raises `engines.errors.InferenceError` with the runtime's words."""
+        ...
+
+    def name_cells(self, image: Image, found: Detections, um_per_px: float | None = None) -> Detections:
+        """The second look: `found` on the frame `image` (BGR, full resolution), named; as it came for an engine without a naming layer.
+
+        Called when a field is counted, not on each frame. um_per_px: scale of the frame, None where it is unknown.
+        Raises `engines.errors.InferenceError`.
+        """
         ...
 
     def __enter__(self) -> Self: ...

@@ -18,6 +18,8 @@ from engines.decode import Thresholds, candidates, detections, region_batches
 from engines.detections import Detections, Float32, Image, Int64
 from engines.errors import BundleError, InferenceError
 from engines.manifest import NEVER_FOR, Card
+from engines.naming import NamingLayer
+from engines.naming.tiles import TileGeometry, cut_tiles
 from engines.preprocess import Letterbox, place
 from engines.runtime.base import EngineInfo, Inference
 from engines.runtime.graphs import Graphs
@@ -48,6 +50,8 @@ class NetworkEngine:
         self._scale_up = scale_up
         self._n_logits = info.taxonomy.n_logits
         self._placed: Image | None = None
+        self.naming: NamingLayer | None = None
+        self.tiles = TileGeometry()
 
     def __enter__(self) -> Self:
         try:
@@ -110,6 +114,20 @@ class NetworkEngine:
             out[done : done + count] = self.graphs.describe(rois)[:count]
             done += count
         return out
+
+    def name_cells(self, image: Image, found: Detections, um_per_px: float | None = None) -> Detections:
+        """As `engines.runtime.base.Engine.name_cells`."""
+        if self.naming is None or not len(found):
+            return found
+        features = self.look(cut_tiles(image, found.boxes_px, self.tiles))
+        sides_px = np.sqrt((found.boxes_px[:, 2:] - found.boxes_px[:, :2]).prod(1))
+        size_um = None if um_per_px is None else (sides_px * um_per_px).astype(np.float32)
+        names, attributes = self.naming.names(features, self.info.taxonomy, size_um)
+        return replace(found, classes=names.probabilities.argmax(1), attributes=attributes, names=names)
+
+    def look(self, tiles: Image) -> Float32:
+        """Features (N, F) of N tiles (N, side, side, 3) uint8 BGR; any N."""
+        raise InferenceError("this engine has no graph for a second look")
 
     def _opened(self) -> None:
         """What is checked once everything runs."""

@@ -67,6 +67,16 @@ class Attribute:
 
 
 @dataclass(frozen=True)
+class CellGroup:
+    """The words for a cell whose group is sure and whose type is not. key: "blasts", or "others" for white cells that are none."""
+
+    key: str
+    name: str
+    plural: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True)
 class TxtLayout:
     """The columns of a TXT line behind "class cx cy w h": attribute keys in order; SKIP, or a key that is no attribute, is not read."""
 
@@ -95,6 +105,7 @@ class Taxonomy:
     types: tuple[CellType, ...] = ()
     txt_layouts: tuple[TxtLayout, ...] = ()
     attribute_cnn: tuple[str, ...] = ()
+    told_groups: tuple[CellGroup, ...] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) != len(self.classes):
@@ -117,7 +128,8 @@ class Taxonomy:
             if twins:
                 why = f"{layout.columns} columns as in {twins[0]}; a line could be read in two ways, remove one of them"
                 raise TaxonomyError(("txt_layouts", layout.name), why)
-        given = {"types": types, "attributes": attributes, "txt_layouts": layouts}
+        given: dict[str, Any] = {"types": types, "attributes": attributes, "txt_layouts": layouts}
+        given["told_groups"] = self.told_groups or shipped["told_groups"]
         for name, value in {**given, "attribute_cnn": self.attribute_cnn or shipped["attribute_cnn"]}.items():
             object.__setattr__(self, name, value)
 
@@ -148,6 +160,14 @@ class Taxonomy:
     def is_blast(self, index: int) -> bool:
         return self.classes[index] in self.blasts
 
+    def group_of(self, index: int) -> str:
+        """Key of the group in `told_groups` that a class belongs to: "blasts" or "others"; "" for the artefact."""
+        return "" if self.is_artefact(index) else "blasts" if self.is_blast(index) else "others"
+
+    def group(self, key: str) -> CellGroup:
+        """The words of a group; KeyError if there is none of that key."""
+        return {group.key: group for group in self.told_groups}[key]
+
     def layout(self, columns: int) -> TxtLayout | None:
         """The TXT layout of lines of so many columns, if there is one."""
         return next((one for one in self.txt_layouts if one.columns == columns), None)
@@ -169,6 +189,7 @@ class Taxonomy:
             **({"groups": {key: list(members) for key, members in self.class_groups}} if self.class_groups else {}),
             "txt_layouts": {one.name: list(one.keys) for one in self.txt_layouts},
             "attribute_cnn": list(self.attribute_cnn),
+            "told_groups": [_plain(group) for group in self.told_groups],
         }
 
     @classmethod
@@ -177,7 +198,7 @@ class Taxonomy:
         return cls(**_parts(data))
 
 
-Words = TypeVar("Words", CellType, Attribute)
+Words = TypeVar("Words", CellType, Attribute, CellGroup)
 
 
 @lru_cache(maxsize=4096)
@@ -197,7 +218,7 @@ def _filled(own: Words, known: Words | None) -> Words:
     return replace(own, **given)
 
 
-def _plain(words: CellType | Attribute) -> dict[str, Any]:
+def _plain(words: CellType | Attribute | CellGroup) -> dict[str, Any]:
     data = {key: value for key, value in asdict(words).items() if value}
     for key, value in data.items():
         if isinstance(value, tuple):
@@ -225,6 +246,9 @@ def _parts(data: Mapping[str, Any]) -> dict[str, Any]:
         "types": types,
         "txt_layouts": tuple(TxtLayout(*one) for one in pairs(data.get("txt_layouts") or {}, ("txt_layouts",), texts)),
         "attribute_cnn": texts(data.get("attribute_cnn", ()), ("attribute_cnn",)),
+        "told_groups": tuple(_built(CellGroup, one, path) for path, one in _entries(data, "told_groups"))
+        if "told_groups" in data
+        else (),
     }
 
 

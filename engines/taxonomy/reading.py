@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import DataError
-from engines.taxonomy.model import LEUKEMIA_ATTRI, MIXED, SHIPPED, SKIP, Attribute, CellType, Taxonomy, TaxonomyError, plain
+from engines.taxonomy.model import LEUKEMIA_ATTRI, MIXED, SHIPPED, SKIP, Attribute, CellGroup, CellType, Taxonomy, TaxonomyError, plain
 from engines.yaml_lines import KeyPath, read_document
 
 MARKERS = ("diamond", "disc", "square", "triangle", "cross")
 PARTS = ("cells", "feature", "cytoplasm", "cytoplasm-end")
-_KEYS = ("classes", "artefact", "groups", "attributes", "txt_layouts", "attribute_cnn", "blasts", "types")
+_KEYS = ("classes", "artefact", "groups", "attributes", "txt_layouts", "attribute_cnn", "blasts", "types", "told_groups")
 _LARGEST_BYTES = 1 << 20
 
 
@@ -53,7 +53,7 @@ def read_taxonomy(path: Path | None = None) -> Taxonomy:
 
 def _known_keys(data: Mapping[str, Any]) -> None:
     _among(data, _KEYS, (), "key")
-    for where, kind in (("classes", CellType), ("types", CellType), ("attributes", Attribute)):
+    for where, kind in (("classes", CellType), ("types", CellType), ("attributes", Attribute), ("told_groups", CellGroup)):
         entries = data.get(where)
         for number, entry in enumerate(entries if isinstance(entries, list) else ()):
             if isinstance(entry, Mapping):

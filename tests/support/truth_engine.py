@@ -120,6 +120,9 @@ class TruthEngine:
             raise InferenceError("this picture is not one of the simulator's last frames; the stand-in engine knows no other")
         return Inference(as_detections(truth, self._info.taxonomy))
 
+    def name_cells(self, image: Image, found: Detections, um_per_px: float | None = None) -> Detections:
+        return found
+
     def __enter__(self) -> Self:
         return self
 

@@ -24,7 +24,7 @@ LAYERS = {
         "",
         "errors detections taxonomy spec files pictures picture_header preprocess decode pages second_thread version yaml_lines",
     ),
-    "engine": ("ground", "manifest bundle runtime"),
+    "engine": ("ground", "manifest bundle naming runtime"),
     # the laboratory
     "calls": ("ground", "options progress lazy"),
     "data": ("ground calls", "data film plot_style"),

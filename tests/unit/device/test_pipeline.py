@@ -70,6 +70,9 @@ class OneNeutrophil:
         box, score = np.array([[40, 40, 90, 90]], np.float32), np.array([0.9], np.float32)
         return Inference(Detections(box, score, np.array([3]), attributes))
 
+    def name_cells(self, image: Image, found: Detections, um_per_px: float | None = None) -> Detections:
+        return found
+
     def __enter__(self) -> OneNeutrophil:
         return self
 
