@@ -41,18 +41,18 @@ class Terminal(Reporter):
         self.console.print(f"[bold yellow]Mind:[/] {escape(text)}", highlight=False, soft_wrap=True)
 
     def progress(self, task: str, done: int, total: int | None) -> None:
-        begins = self._task is None or done < self._done
-        if begins:
+        drawn = self._bar.console.is_terminal
+        if self._task is None or done < self._done:
             self._end_task()
             self._lines.begin()
             self._task = self._bar.add_task(task, total=total)
+            if drawn:
+                self._bar.start()
         self._done = done
-        if not self._bar.console.is_terminal:
+        if not drawn:
             if (line := self._lines.due(task, done, total)) is not None:
                 say_line(line)
             return
-        if begins:
-            self._bar.start()
         self._bar.update(self._task, description=task, completed=done, total=total)
 
     def _end_task(self) -> None:
