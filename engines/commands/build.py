@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from engines.commands.terminal import say_line
 from engines.options import Option, Request
 from engines.progress import ProgressLines
 
@@ -80,6 +79,8 @@ class Bars:
             self._bar.update(task, completed=done)
             total = next((int(each.total) for each in self._bar.tasks if each.id == task and each.total), None)
             if depth == 0 and not self._bar.console.is_terminal:
+                from engines.commands.terminal import say_line
+
                 line = self._lines.due(f"{self._graph}: {name}", done, total)
                 if line is not None:
                     say_line(line)

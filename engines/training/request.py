@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_origin
 
-from engines.bundle import weights_of
 from engines.errors import DataError
 from engines.files import make_folder, write_result
 from engines.options import TAXONOMY, Option, Request, option_name, options_of
@@ -180,6 +179,8 @@ class TrainRequest(RunRequest):
         """
         if not self.data:
             raise DataError("--data: name a folder to learn from" + (f"; {self.out} holds no run to resume" if self.resume else ""))
+        from engines.bundle import weights_of  # loads numpy, which --help does not need
+
         self.check_device()
         if {"epochs", "phases"} <= set(asked):
             raise DataError("--epochs and --phases: give one of them; --phases E1,E2 names the epochs of both phases")
