@@ -206,6 +206,13 @@ class GoldenTolerance(Record):
     probability: float = Field(default=0.01, gt=0)
 
 
+PRECISION_TOLERANCES = {
+    "bfloat16": GoldenTolerance(corner_px=2.0, probability=0.05),
+    "float16": GoldenTolerance(corner_px=1.0, probability=0.02),
+}
+"""For what is computed in fewer bits than float32: several times what was measured on rendered and real fields."""
+
+
 class FileRecord(Record):
     """One file of the bundle: its size in bytes and its sha256, hex."""
 
@@ -229,6 +236,7 @@ class Manifest(Card):
     quantization: Quantization | None = None
     gate: GateRecord | None = None
     golden_tolerance: GoldenTolerance = GoldenTolerance()
+    precision_tolerances: dict[str, GoldenTolerance] = Field(default_factory=lambda: dict(PRECISION_TOLERANCES))
     files: dict[str, FileRecord]
 
     @field_validator("taxonomy")
