@@ -15,7 +15,7 @@ from typing_extensions import Self
 
 from engines.bundle import Bundle
 from engines.decode import Thresholds, candidates, detections, region_batches
-from engines.detections import Detections, Float32, Image, Int64
+from engines.detections import CellNames, Detections, Float32, Image, Int64
 from engines.errors import BundleError, InferenceError
 from engines.manifest import NEVER_FOR, Card
 from engines.naming import NamingLayer
@@ -23,6 +23,9 @@ from engines.naming.tiles import TileGeometry, cut_tiles
 from engines.preprocess import Letterbox, place
 from engines.runtime.base import EngineInfo, Inference
 from engines.runtime.graphs import Graphs
+
+NAMES_TOLERANCE = 0.01
+"""Of what the second look says of the golden picture: it is computed in float32 whatever the precision of the detector."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,7 @@ class Proposals:
 
 
 class NetworkEngine:
-    """The Protocol `Engine` for two graphs, wherever they come from.
+    """The Protocol `Engine` for graphs, wherever they come from.
 
     graphs: what runs. info: how it describes itself; its `input_hw` is the network's input. scale_up: small frames are enlarged to fill
     it. thresholds: what `infer` keeps.
@@ -126,8 +129,11 @@ class NetworkEngine:
         return replace(found, classes=names.probabilities.argmax(1), attributes=attributes, names=names)
 
     def look(self, tiles: Image) -> Float32:
-        """Features (N, F) of N tiles (N, side, side, 3) uint8 BGR; any N."""
-        raise InferenceError("this engine has no graph for a second look")
+        """Features (N, F) of N tiles (N, side, side, 3) uint8 BGR, as `cut_tiles` cuts them; any N. Raises `InferenceError`."""
+        side = self.tiles.side_px
+        if tiles.ndim != 4 or tiles.shape[1:] != (side, side, 3) or tiles.dtype != np.uint8:
+            raise InferenceError(f"tiles are (N, {side}, {side}, 3) uint8 BGR, these are {tiles.shape} {tiles.dtype}")
+        return self.graphs.look(tiles)
 
     def _opened(self) -> None:
         """What is checked once everything runs."""
@@ -148,6 +154,7 @@ class BundleEngine(NetworkEngine):
         manifest = bundle.manifest
         thresholds = manifest.decode_thresholds
         thresholds = replace(thresholds, confidence=thresholds.confidence if score_threshold is None else score_threshold)
+        layer = bundle.naming_layer()
         info = EngineInfo(
             name=manifest.name,
             version=manifest.version,
@@ -157,10 +164,14 @@ class BundleEngine(NetworkEngine):
             input_hw=manifest.input.hw,
             taxonomy=bundle.taxonomy,
             score_threshold=thresholds.confidence,
+            naming=layer.info if layer is not None else None,
             gate_fault=manifest.gate_fault or "",
         )
         super().__init__(graphs, info, manifest.input.scale_up, thresholds)
         self.bundle = bundle
+        self.naming = layer
+        if (look := manifest.second_look) is not None:
+            self.tiles = TileGeometry(look.side_px, look.cell_px)
         self.intended_use = manifest.intended_use
         self.must_not_be_used_for = manifest.must_not_be_used_for
         self._verify = verify
@@ -174,6 +185,9 @@ class BundleEngine(NetworkEngine):
         thresholds, allowed = self.bundle.manifest.decode_thresholds, self.bundle.manifest.golden_tolerance
         found = self.infer(image, thresholds).detections
         fault = golden_difference(found, expected, allowed.corner_px, allowed.probability, thresholds.confidence)
+        if not fault and expected.names is not None and (layer := self.bundle.naming_layer()) is not None:
+            features = self.look(cut_tiles(image, expected.boxes_px, self.tiles))
+            fault = names_difference(layer.names(features, self.info.taxonomy)[0], expected.names)
         if fault:
             raise BundleError(
                 f"{self.bundle.path}: {self.info.runtime} does not answer the golden picture as it should ({fault}). "
@@ -181,6 +195,8 @@ class BundleEngine(NetworkEngine):
             )
 
     def _opened(self) -> None:
+        if self.naming is not None:  # no field shall wait for the graph to be loaded
+            self.look(np.zeros((1, self.tiles.side_px, self.tiles.side_px, 3), np.uint8))
         if self._verify:
             self.check_golden()
 
@@ -209,6 +225,15 @@ def golden_difference(
         return "a cell has another type"
     worst = np.maximum(np.abs(matched.scores - wanted.scores).max(), np.abs(matched.attributes - wanted.attributes).max())
     return None if worst <= tolerance else f"a score or attribute differs by {worst:.3f}"
+
+
+def names_difference(found: CellNames, expected: CellNames, tolerance: float = NAMES_TOLERANCE) -> str | None:
+    """What differs between two second looks at the same cells, in words, or None. tolerance: of probabilities."""
+    if not (np.abs(found.probabilities - expected.probabilities) <= tolerance).all():  # a NaN is a difference
+        return f"a probability of the second look differs by {np.abs(found.probabilities - expected.probabilities).max():.3f}"
+    if found.groups != expected.groups:
+        return "the second look tells another group"
+    return None
 
 
 def nearest_pairs(distance: NDArray[np.floating], limit: float) -> tuple[Int64, Int64]:

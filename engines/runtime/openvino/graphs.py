@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ import numpy as np
 from engines.bundle import Bundle
 from engines.detections import Float32, Image
 from engines.errors import BundleError, InferenceError
+from engines.naming.tiles import tile_runs
 from engines.runtime.engine import BundleEngine
-from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, check_names
+from engines.runtime.graphs import FEATURES, IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, TILES, check_names
 from engines.runtime.logits import Level, decode
 from engines.runtime.openvino.library import core, import_openvino, options, version, words
 from engines.runtime.openvino.rewrite import (
@@ -27,6 +30,8 @@ from engines.runtime.roi_align import FeatureMap, roi_align
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
 """Numbers of regions for which the attribute graph is compiled: a CPU pays for every region of it, used or not."""
+_NAMES_IN = {"INFERENCE_PRECISION_HINT": "f32"}
+"""The second look is computed in 32 bits whatever the detector's precision: a naming layer was fitted to features in float."""
 _NOT_OPEN = "OpenVINO is not open. Use the engine inside `with`."
 
 
@@ -43,6 +48,7 @@ class OpenvinoGraphs:
         self._threads = threads
         self._tensor: Any = None
         self._detector: Any = None
+        self._cells: Any = None
         self._describers: dict[int, Any] = {}
         self._outputs: dict[str, Any] = {}
         self._levels: dict[str, Level] = {}
@@ -51,7 +57,7 @@ class OpenvinoGraphs:
         self._pooled = self._probabilities = np.empty(0, np.float32)
 
     def open(self) -> None:
-        """Loads both graphs. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
+        """Loads detector and attributes. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
         openvino = import_openvino()
         self._tensor = openvino.Tensor
         self._open_detector(openvino, core())
@@ -83,8 +89,26 @@ class OpenvinoGraphs:
             raise InferenceError(f"OpenVINO: {words(error)}") from error
         return self._probabilities
 
+    def look(self, tiles: Image) -> Float32:
+        if self._detector is None:
+            raise InferenceError(_NOT_OPEN)
+        path, second = self._bundle.second_look()
+        if self._cells is None:
+            self._cells = self._request(core(), path, self._read(core(), path, (TILES,), (FEATURES,)), _NAMES_IN)
+        features = np.empty((len(tiles), second.features), np.float32)
+        done = 0
+        for planes, count in tile_runs(tiles, second.tiles):
+            try:
+                self._cells.set_tensor(TILES, self._tensor(planes, shared_memory=True))
+                self._cells.infer(share_outputs=True)
+            except RuntimeError as error:
+                raise InferenceError(f"OpenVINO: {words(error)}") from error
+            features[done : done + count] = self._cells.get_tensor(FEATURES).data[:count]
+            done += count
+        return features
+
     def close(self) -> None:
-        self._tensor = self._detector = None
+        self._tensor = self._detector = self._cells = None
         self._describers, self._outputs, self._levels, self._maps, self._pools = {}, {}, {}, {}, ()
 
     def _open_detector(self, openvino: Any, core: Any) -> None:
@@ -134,10 +158,10 @@ class OpenvinoGraphs:
         check_names(path, found, inputs, outputs)
         return model
 
-    def _request(self, core: Any, path: Path, model: Any) -> Any:
-        """The compiled model, ready to run."""
+    def _request(self, core: Any, path: Path, model: Any, also: Mapping[str, str] = MappingProxyType({})) -> Any:
+        """The compiled model, ready to run. also: options in place of the engine's own."""
         try:
-            return core.compile_model(model, "CPU", options(self._threads)).create_infer_request()
+            return core.compile_model(model, "CPU", options(self._threads) | dict(also)).create_infer_request()
         except RuntimeError as error:
             raise BundleError(f"{path}: OpenVINO cannot compile it ({words(error)}). Export the bundle again.") from error
 
