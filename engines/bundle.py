@@ -21,11 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from engines.detections import CellNames, Detections, Image
+from engines.detections import CellNames, Detections, Float32, Image
 from engines.errors import BundleError, DataError
 from engines.files import atomic_folder, sha256_of
 from engines.manifest import FileRecord, Manifest, SecondLook, parse_manifest
-from engines.naming import NamingLayer
 from engines.picture_header import PictureError
 from engines.pictures import read_image
 from engines.taxonomy import Taxonomy
@@ -92,18 +91,6 @@ class Bundle:
             raise BundleError(f"{self.path}: has no graph for a second look at cells. Add one: attridet second-look {self.path} NEW")
         return self.path / look.graph, look
 
-    def naming_layer(self) -> NamingLayer | None:
-        """The naming layer that ships with the bundle, or None. Raises BundleError for one that does not belong to the bundle."""
-        look = self.manifest.second_look
-        if look is None or look.layer is None:
-            return None
-        path = self.path / look.layer
-        layer = NamingLayer.read(path)
-        fault = layer.misfit(self.manifest.files[look.graph].sha256, self.taxonomy, look.features)
-        if fault:
-            raise BundleError(f"{path}: {fault}. Fit a layer to this bundle with `attridet learn`, or copy the folder again.")
-        return layer
-
     def golden(self) -> tuple[Image, Detections] | None:
         """The golden picture and the detections its exporter got, or None where the bundle has none."""
         if GOLDEN_IMAGE not in self.manifest.files or GOLDEN_ANSWER not in self.manifest.files:
@@ -125,6 +112,16 @@ class Bundle:
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{self.path / GOLDEN_ANSWER}: malformed ({error}). Copy the folder again.") from error
         return image, expected
+
+    def golden_margins(self) -> Float32 | None:
+        """By how much the score of each golden cell's type exceeds that of its second type, (N,); None in bundles of before 1.3."""
+        if GOLDEN_ANSWER not in self.manifest.files:
+            return None
+        try:
+            margins = json.loads((self.path / GOLDEN_ANSWER).read_text()).get("margins")
+            return None if margins is None else np.array(margins, np.float32)
+        except (OSError, AttributeError, ValueError) as error:
+            raise BundleError(f"{self.path / GOLDEN_ANSWER}: malformed ({error}). Copy the folder again.") from error
 
     def _check(self, name: str, record: FileRecord, verify: bool) -> None:
         file = self.path / name
@@ -166,14 +163,19 @@ def resolve(reference: str | Path) -> Path:
     raise BundleError(f"{text}: no such bundle.{advice} There are: {', '.join(names) or 'none in this installation'}.")
 
 
-def golden_answer(found: Detections) -> bytes:
-    """The text of `golden.json` for detections on the golden picture, boxes to 3 decimals, the rest to 5; their names beside them."""
+def golden_answer(found: Detections, margins: Float32 | None = None) -> bytes:
+    """The text of `golden.json` for detections on the golden picture, boxes to 3 decimals, the rest to 5; their names beside them.
+
+    margins: see `Bundle.golden_margins`.
+    """
     answer: dict[str, Any] = {
         "boxes_px": found.boxes_px.astype(np.float64).round(3).tolist(),
         "scores": found.scores.astype(np.float64).round(5).tolist(),
         "classes": found.classes.tolist(),
         "attributes": found.attributes.astype(np.float64).round(5).tolist(),
     }
+    if margins is not None:
+        answer["margins"] = margins.astype(np.float64).round(5).tolist()
     if found.names is not None:
         answer["second_look"] = {
             "probabilities": found.names.probabilities.astype(np.float64).round(5).tolist(),

@@ -19,9 +19,10 @@ from engines.taxonomy import Taxonomy
 SCHEMA_VERSION = 3
 """The newest that is read; raised when a manifest changes so that an older reader would misread it.
 
-2: `quantization`, `gate` and `golden_tolerance`. 3: any of the keys `_SINCE_3`; a manifest without them is written as 2, as before.
+2: `quantization`, `gate` and `golden_tolerance`. 3: `second_look`, `precision_tolerances`; a manifest with nothing of its own in them
+is written without them and as 2, so that older programs read it.
 """
-_SINCE_3 = ("second_look",)
+_SINCE_3 = ("second_look", "precision_tolerances")
 
 
 class Record(BaseModel):
@@ -186,6 +187,13 @@ class GoldenTolerance(Record):
     probability: float = Field(default=0.01, gt=0)
 
 
+PRECISION_TOLERANCES = {
+    "bfloat16": GoldenTolerance(corner_px=2.0, probability=0.05),
+    "float16": GoldenTolerance(corner_px=1.0, probability=0.02),
+}
+"""For what is computed in fewer bits than float32: several times what was measured on rendered and real fields."""
+
+
 class FileRecord(Record):
     """One file of the bundle: its size in bytes and its sha256, hex."""
 
@@ -209,6 +217,7 @@ class Manifest(Card):
     quantization: Quantization | None = None
     gate: GateRecord | None = None
     golden_tolerance: GoldenTolerance = GoldenTolerance()
+    precision_tolerances: dict[str, GoldenTolerance] = Field(default_factory=lambda: dict(PRECISION_TOLERANCES))
     files: dict[str, FileRecord]
 
     @field_validator("taxonomy")
@@ -216,13 +225,6 @@ class Manifest(Card):
     def _taxonomy_can_be_read(cls, value: dict[str, Any]) -> dict[str, Any]:
         Taxonomy.from_dict(value)
         return value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _schema_of_its_keys(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and any(data.get(key) is not None for key in _SINCE_3):
-            return {**data, "schema_version": SCHEMA_VERSION}
-        return data
 
     @model_validator(mode="after")
     def _graphs_are_listed(self) -> Self:
@@ -259,9 +261,12 @@ class Manifest(Card):
     def to_json(self) -> str:
         """The text of `manifest.json`, ending in a newline; the same manifest always gives the same text."""
         fields = self.model_dump(mode="json")
-        for key in _SINCE_3:
-            if fields[key] is None:
+        usual = (None, PRECISION_TOLERANCES)
+        if all(getattr(self, key) == value for key, value in zip(_SINCE_3, usual, strict=True)):
+            for key in _SINCE_3:
                 del fields[key]
+        else:
+            fields["schema_version"] = SCHEMA_VERSION
         first = {key: fields.pop(key) for key in ("schema_version", "name", "version", "precision", "created", "licence")}
         return json.dumps({**first, **fields}, indent=2, ensure_ascii=False) + "\n"
 

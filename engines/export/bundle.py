@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -83,13 +82,15 @@ def export_bundle(
                 answer = engine.infer(check_images[0]).detections
                 tiles = tiles_of(engine, check_images)
             look, graph = graph_of(encoder or model, tiles)
-            look, beside = with_naming(look, hashlib.sha256(graph).hexdigest(), model.taxonomy, naming)
-            files |= {CELLS: graph, **beside}
+            files[CELLS] = graph
+            draft = write_bundle(Path(scratch) / f"{card.name}-looking", manifest.model_copy(update={"second_look": look}), files)
+            look, beside = with_naming(draft, naming)
+            files |= beside
             manifest = manifest.model_copy(update={"second_look": look})
             done, png = cv2.imencode(".png", check_images[0])
             if not done:
                 raise BundleError(f"{folder.name}: the first check picture cannot be written as PNG. Choose another.")
-            draft = write_bundle(Path(scratch) / f"{card.name}-looking", manifest, files)
+            draft = write_bundle(Path(scratch) / f"{card.name}-naming", manifest, files)
             files |= {GOLDEN_IMAGE: png.tobytes(), GOLDEN_ANSWER: named_golden(draft, check_images[0], answer)}
             return write_bundle(folder, manifest, files, replace, {"README.md": readme.encode()} if readme is not None else None)
     finally:

@@ -13,13 +13,12 @@ from engines.detections import Detections, Image
 from engines.errors import BundleError
 from engines.export.cells import TILES_A_RUN, cells_graph, verify_cells
 from engines.manifest import SecondLook
-from engines.naming import NamingLayer
+from engines.naming.choice import layer_of
 from engines.naming.tiles import TileGeometry, cut_tiles
 from engines.network.attridet import AttriDet
 from engines.network.cell_features import feature_count
 from engines.runtime.engine import NetworkEngine
 from engines.runtime.onnx import OnnxEngine
-from engines.taxonomy import Taxonomy
 
 CELLS, LAYER, OPEN_CELLS = "cells.onnx", "naming-layer.npz", "open-cells.npz"
 _CELLS_A_PICTURE = 4
@@ -52,23 +51,21 @@ def graph_of(encoder: AttriDet, tiles: Image) -> tuple[SecondLook, bytes]:
     return record, graph
 
 
-def with_naming(look: SecondLook, encoder: str, taxonomy: Taxonomy, naming: NamingFiles) -> tuple[SecondLook, dict[str, bytes | Path]]:
-    """The record with these naming files, and the files to lay beside the graph. encoder: sha256 of the graph.
+def with_naming(draft: Bundle, naming: NamingFiles) -> tuple[SecondLook, dict[str, bytes | Path]]:
+    """The record of a bundle's second look with these naming files, and the files to lay beside its graph.
 
     Raises BundleError, naming the file, for a layer that was fitted to another graph or other classes, or is no layer.
     """
     files: dict[str, bytes | Path] = {}
     if naming.layer is not None:
-        fault = NamingLayer.read(naming.layer).misfit(encoder, taxonomy, look.features)
-        if fault:
-            raise BundleError(f"{naming.layer}: {fault}. Fit one to this bundle: attridet learn")
+        layer_of(draft, naming.layer)
         files[LAYER] = naming.layer
     if naming.open_cells is not None:
         if not naming.open_cells.is_file():
             raise BundleError(f"{naming.open_cells}: no such file of open cells. Name the one that the layer was fitted on.")
         files[OPEN_CELLS] = naming.open_cells
     names = {key: name for key, name in (("layer", LAYER), ("open_cells", OPEN_CELLS)) if name in files}
-    return look.model_copy(update=names), files
+    return draft.second_look()[1].model_copy(update=names), files
 
 
 def tiles_of(engine: NetworkEngine, images: Iterable[Image]) -> Image:
@@ -85,7 +82,7 @@ def tiles_of(engine: NetworkEngine, images: Iterable[Image]) -> Image:
 
 def named_golden(draft: Bundle, image: Image, found: Detections) -> bytes:
     """`golden.json` for detections on the golden picture, and what the draft's second look says of them if it has a naming layer."""
-    if draft.naming_layer() is None:
+    if layer_of(draft) is None:
         return golden_answer(found)
     stored = replace(found, boxes_px=found.boxes_px.round(3))  # as the file has them
     with OnnxEngine(draft) as engine:

@@ -24,7 +24,7 @@ from engines.evaluation.pairs import Agreement
 from engines.evaluation.picture import judge_picture
 from engines.evaluation.result import Evaluation
 from engines.manifest import GateLimits, GateRecord
-from engines.runtime.engine import BundleEngine, NetworkEngine, golden_difference
+from engines.runtime.engine import BundleEngine, NetworkEngine
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,15 +194,7 @@ def golden_fault(engine: NetworkEngine) -> str | None:
 
     An engine without a bundle has no golden picture and no fault.
     """
-    if not isinstance(engine, BundleEngine):
-        return None
-    golden = engine.bundle.golden()
-    if golden is None:
-        return "the bundle has none"
-    image, expected = golden
-    allowed = engine.bundle.manifest.golden_tolerance
-    found = engine.infer(image).detections
-    return golden_difference(found, expected, allowed.corner_px, allowed.probability, engine.thresholds.confidence)
+    return engine.golden_fault() if isinstance(engine, BundleEngine) else None
 
 
 def check_comparable(reference: NetworkEngine, candidate: NetworkEngine) -> None:
@@ -210,7 +202,7 @@ def check_comparable(reference: NetworkEngine, candidate: NetworkEngine) -> None
     mine, other = reference.info, candidate.info
     if mine.precision != "fp32":
         raise BundleError(f"{mine.label}: is {mine.precision}, and a reference is fp32. Name the bundle that the other was made from.")
-    if other.precision != "fp32" and _graph_of(reference) == _graph_of(candidate):
+    if other.precision.startswith("int8") and _graph_of(reference) == _graph_of(candidate):
         raise BundleError(f"{other.label}: says {other.precision}, but its detector is the reference's own. Quantise it first.")
     for what, theirs, its in (
         ("taxonomy", mine.taxonomy.meaning, other.taxonomy.meaning),

@@ -82,19 +82,6 @@ class NamingLayer:
     def info(self) -> NamingInfo:
         return NamingInfo(self.name, self.version, self.digest, self.site, str(self.card.get("said", "")))
 
-    def misfit(self, encoder: str, taxonomy: Taxonomy, features: int) -> str:
-        """Why the layer does not belong to a second look, or "". encoder: sha256 of its graph; features: what that gives of a cell."""
-        if self.encoder != encoder:
-            return f"the layer was fitted to another encoder ({self.encoder[:8]}, the bundle's cells.onnx is {encoder[:8]})"
-        if self.classes != tuple(taxonomy.classes):
-            return f"the layer names {', '.join(self.classes)}; the bundle's classes are {', '.join(taxonomy.classes)}"
-        wide, outputs = features + self.uses_size, 2 + len(taxonomy.classes) + taxonomy.n_logits
-        if self.weights.shape != (wide + 1, outputs) or self.mean.shape != (wide,) or self.scale.shape != (wide,):
-            return f"the layer's weights are {self.weights.shape}, expected {(wide + 1, outputs)}"
-        if len(self.references) and self.projection.shape != (wide, self.references.shape[1]):
-            return f"the layer's projection is {self.projection.shape}, expected {(wide, self.references.shape[1])}"
-        return ""
-
     def names(self, features: Float32, taxonomy: Taxonomy, size_um: Float32 | None = None) -> tuple[CellNames, Float32]:
         """Names of N cells and their attribute probabilities (N, A). features: (N, F) of the second look, without the size."""
         x = self._standardised(features, size_um)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from engines.naming.tiles import tile_runs
 from engines.runtime.engine import BundleEngine
 from engines.runtime.graphs import FEATURES, IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, TILES, check_names
 from engines.runtime.logits import Level, decode
-from engines.runtime.openvino.library import core, import_openvino, options, version, words
+from engines.runtime.openvino.library import check_precision, core, import_openvino, options, version, words
 from engines.runtime.openvino.rewrite import (
     POOLED,
     Pool,
@@ -26,12 +24,11 @@ from engines.runtime.openvino.rewrite import (
     with_unsigned_maps,
     without_roi_align,
 )
+from engines.runtime.precision import FLOAT32
 from engines.runtime.roi_align import FeatureMap, roi_align
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
 """Numbers of regions for which the attribute graph is compiled: a CPU pays for every region of it, used or not."""
-_NAMES_IN = {"INFERENCE_PRECISION_HINT": "f32"}
-"""The second look is computed in 32 bits whatever the detector's precision: a naming layer was fitted to features in float."""
 _NOT_OPEN = "OpenVINO is not open. Use the engine inside `with`."
 
 
@@ -43,9 +40,10 @@ class OpenvinoGraphs:
 
     regions = _SIZES[-1]
 
-    def __init__(self, bundle: Bundle, threads: int = 2) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 2, precision: str = FLOAT32) -> None:
         self._bundle = bundle
         self._threads = threads
+        self._precision = precision
         self._tensor: Any = None
         self._detector: Any = None
         self._cells: Any = None
@@ -59,6 +57,7 @@ class OpenvinoGraphs:
     def open(self) -> None:
         """Loads detector and attributes. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
         openvino = import_openvino()
+        check_precision(self._precision)
         self._tensor = openvino.Tensor
         self._open_detector(openvino, core())
         self._open_describers(openvino, core())
@@ -94,7 +93,7 @@ class OpenvinoGraphs:
             raise InferenceError(_NOT_OPEN)
         path, second = self._bundle.second_look()
         if self._cells is None:
-            self._cells = self._request(core(), path, self._read(core(), path, (TILES,), (FEATURES,)), _NAMES_IN)
+            self._cells = self._request(core(), path, self._read(core(), path, (TILES,), (FEATURES,)), FLOAT32)
         features = np.empty((len(tiles), second.features), np.float32)
         done = 0
         for planes, count in tile_runs(tiles, second.tiles):
@@ -158,10 +157,10 @@ class OpenvinoGraphs:
         check_names(path, found, inputs, outputs)
         return model
 
-    def _request(self, core: Any, path: Path, model: Any, also: Mapping[str, str] = MappingProxyType({})) -> Any:
-        """The compiled model, ready to run. also: options in place of the engine's own."""
+    def _request(self, core: Any, path: Path, model: Any, precision: str = "") -> Any:
+        """The compiled model, ready to run. precision: in place of the engine's own."""
         try:
-            return core.compile_model(model, "CPU", options(self._threads) | dict(also)).create_infer_request()
+            return core.compile_model(model, "CPU", options(self._threads, precision or self._precision)).create_infer_request()
         except RuntimeError as error:
             raise BundleError(f"{path}: OpenVINO cannot compile it ({words(error)}). Export the bundle again.") from error
 
@@ -169,5 +168,13 @@ class OpenvinoGraphs:
 class OpenvinoEngine(BundleEngine):
     """A bundle on OpenVINO, CPU. threads: how many the graphs may use; the rest as in `BundleEngine`."""
 
-    def __init__(self, bundle: Bundle, threads: int = 2, score_threshold: float | None = None, verify: bool = False) -> None:
-        super().__init__(bundle, OpenvinoGraphs(bundle, threads), f"openvino {version()} CPU", score_threshold, verify)
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int = 2,
+        score_threshold: float | None = None,
+        verify: bool = False,
+        precision: str = FLOAT32,
+    ) -> None:
+        graphs = OpenvinoGraphs(bundle, threads, precision)
+        super().__init__(bundle, graphs, f"openvino {version()} CPU", score_threshold, verify, precision)

@@ -115,8 +115,8 @@ def test_cells_are_named_by_the_bundles_layer(bundle: Bundle, frame: Image, tmp_
     ("changed", "message"),
     [
         ({"encoder": "0" * 64}, "fitted to another encoder"),
-        ({"classes": ("Blast", "None")}, "the layer names Blast, None"),
-        ({"weights": np.zeros((5, 31), np.float32)}, r"weights are \(5, 31\), expected \(993, 31\)"),
+        ({"classes": ("Blast", "None")}, "names other types \\(Blast, None\\)"),
+        ({"weights": np.zeros((5, 31), np.float32)}, r"weights of 5 x 31 and not 993 x 31"),
     ],
 )
 def test_a_layer_that_does_not_belong_is_refused(changed: dict[str, object], message: str, bundle: Bundle, tmp_path: Path) -> None:
