@@ -49,7 +49,13 @@ class Openers:
             clock,
             lambda: open_camera(config.camera, clock),
             lambda: open_engine(
-                engine.bundle, engine.runtime, engine.threads, engine.score_threshold, ungated=engine.ungated, plans=engine.plans
+                engine.bundle,
+                engine.runtime,
+                engine.threads,
+                engine.score_threshold,
+                ungated=engine.ungated,
+                plans=engine.plans,
+                precision=engine.precision,
             ),
             lambda: open_display(config.display),
         )

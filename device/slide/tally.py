@@ -102,10 +102,11 @@ def differential(cells: Iterable[Cell], taxonomy: Taxonomy, groups_only: bool = 
         else:
             counts[cell.told(groups_only)] += 1
     total = sum(counts.values())
-    types = [(i, name, taxonomy.is_blast(i)) for i, name in enumerate(taxonomy.classes) if not taxonomy.is_artefact(i)]
-    groups = [(group.key, group.name, group.key == BLASTS) for group in taxonomy.told_groups]
-    rows = tuple(
-        DifferentialRow(name, counts[told], percent(counts[told], total), blast, told) for told, name, blast in (*types, *groups)
-    )
-    unidentified = total - sum(row.count for row in rows)
+
+    def row(told: int | str, name: str, blast: bool) -> DifferentialRow:
+        return DifferentialRow(name, counts[told], percent(counts[told], total), blast, told)
+
+    types = [row(i, name, taxonomy.is_blast(i)) for i, name in enumerate(taxonomy.classes) if not taxonomy.is_artefact(i)]
+    rows = (*types, *(row(group.key, group.name, group.key == BLASTS) for group in taxonomy.told_groups))
+    unidentified = total - sum(each.count for each in rows)
     return Differential(rows, total, unidentified, percent(unidentified, total), artefacts)
