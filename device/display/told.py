@@ -65,11 +65,12 @@ def _by_second_look(view: ScreenView, slide: Slide, field: Field, found: Detecti
     dx, dy = view.shift_px
     boxes = np.array([cell.box_px for cell in field.cells], np.float32).reshape(-1, 4) + np.array([dx, dy, dx, dy], np.float32)
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside = ((middle >= 0) & (middle < (width, height))).all(axis=1)
+    inside: NDArray[np.bool_] = np.all((middle >= 0) & (middle < (width, height)), axis=1)
     cells = [cell for cell, here in zip(field.cells, inside.tolist(), strict=True) if here]
     looks = [_look(cell, slide, taxonomy) for cell in cells]
     styles = tuple(style for style, _ in looks)
-    new = _unnamed(found.select(~_overlapping(found.boxes_px, boxes).any(axis=1)))
+    known: NDArray[np.bool_] = np.any(_overlapping(found.boxes_px, boxes), axis=1)
+    new = _unnamed(found.select(np.logical_not(known)))
     words = _words(styles, field.limit_met)
     if new.styles:
         words += f", {len(new.styles)} not counted"
