@@ -15,14 +15,19 @@ from typing_extensions import Self
 
 from engines.bundle import Bundle
 from engines.decode import Thresholds, candidates, detections, region_batches
-from engines.detections import Detections, Float32, Image, Int64
+from engines.detections import CellNames, Detections, Float32, Image, Int64
 from engines.errors import BundleError, InferenceError
 from engines.manifest import NEVER_FOR, Card
 from engines.naming import NamingLayer
+from engines.naming.choice import layer_of
 from engines.naming.tiles import TileGeometry, cut_tiles
 from engines.preprocess import Letterbox, place
 from engines.runtime.base import EngineInfo, Inference
 from engines.runtime.graphs import Graphs
+from engines.runtime.precision import FLOAT32, shown, tolerance_of
+
+NAMES_TOLERANCE = 0.01
+"""Of what the second look says of the golden picture: it is computed in float32 whatever the precision of the detector."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +39,7 @@ class Proposals:
 
 
 class NetworkEngine:
-    """The Protocol `Engine` for two graphs, wherever they come from.
+    """The Protocol `Engine` for graphs, wherever they come from.
 
     graphs: what runs. info: how it describes itself; its `input_hw` is the network's input. scale_up: small frames are enlarged to fill
     it. thresholds: what `infer` keeps.
@@ -126,8 +131,11 @@ class NetworkEngine:
         return replace(found, classes=names.probabilities.argmax(1), attributes=attributes, names=names)
 
     def look(self, tiles: Image) -> Float32:
-        """Features (N, F) of N tiles (N, side, side, 3) uint8 BGR; any N."""
-        raise InferenceError("this engine has no graph for a second look")
+        """Features (N, F) of N tiles (N, side, side, 3) uint8 BGR, as `cut_tiles` cuts them; any N. Raises `InferenceError`."""
+        side = self.tiles.side_px
+        if tiles.ndim != 4 or tiles.shape[1:] != (side, side, 3) or tiles.dtype != np.uint8:
+            raise InferenceError(f"tiles are (N, {side}, {side}, 3) uint8 BGR, these are {tiles.shape} {tiles.dtype}")
+        return self.graphs.look(tiles)
 
     def _opened(self) -> None:
         """What is checked once everything runs."""
@@ -137,62 +145,92 @@ class BundleEngine(NetworkEngine):
     """The engine of a bundle on any runtime.
 
     runtime: its name and version as shown. score_threshold: takes the place of the manifest's confidence. verify: on opening, the
-    golden picture must be answered as the bundle says, else BundleError.
+    golden picture must be answered as the bundle says, else BundleError. precision: of what the graphs leave in float.
     """
 
     def __init__(
-        self, bundle: Bundle, graphs: Graphs, runtime: str, score_threshold: float | None = None, verify: bool = False
+        self,
+        bundle: Bundle,
+        graphs: Graphs,
+        runtime: str,
+        score_threshold: float | None = None,
+        verify: bool = False,
+        precision: str = FLOAT32,
     ) -> None:
         if score_threshold is not None and not 0 < score_threshold < 1:
             raise BundleError(f"a score threshold lies between 0 and 1, not {score_threshold}")
         manifest = bundle.manifest
         thresholds = manifest.decode_thresholds
         thresholds = replace(thresholds, confidence=thresholds.confidence if score_threshold is None else score_threshold)
+        layer = layer_of(bundle)
         info = EngineInfo(
             name=manifest.name,
             version=manifest.version,
             digest=bundle.digest,
             runtime=runtime,
-            precision=manifest.precision,
+            precision=shown(manifest.precision, precision),
             input_hw=manifest.input.hw,
             taxonomy=bundle.taxonomy,
             score_threshold=thresholds.confidence,
+            naming=layer.info if layer is not None else None,
             gate_fault=manifest.gate_fault or "",
         )
         super().__init__(graphs, info, manifest.input.scale_up, thresholds)
         self.bundle = bundle
+        self.naming = layer
+        if (look := manifest.second_look) is not None:
+            self.tiles = TileGeometry(look.side_px, look.cell_px)
         self.intended_use = manifest.intended_use
         self.must_not_be_used_for = manifest.must_not_be_used_for
+        self.precision = precision
         self._verify = verify
 
     def check_golden(self) -> None:
         """Raises BundleError when the golden picture is not answered as the bundle says: this runtime or copy is broken."""
-        golden = self.bundle.golden()
-        if golden is None:
-            raise BundleError(f"{self.bundle.path}: has no golden picture to check against. Export the bundle again.")
-        image, expected = golden
-        thresholds, allowed = self.bundle.manifest.decode_thresholds, self.bundle.manifest.golden_tolerance
-        found = self.infer(image, thresholds).detections
-        fault = golden_difference(found, expected, allowed.corner_px, allowed.probability, thresholds.confidence)
+        fault = self.golden_fault()
         if fault:
             raise BundleError(
-                f"{self.bundle.path}: {self.info.runtime} does not answer the golden picture as it should ({fault}). "
-                "Do not count with it: export the bundle again, or choose another runtime."
+                f"{self.bundle.path}: {self.info.runtime} in {self.info.precision} does not answer the golden picture as it should "
+                f"({fault}). Do not count with it: export the bundle again, or choose another runtime or precision."
             )
 
+    def golden_fault(self) -> str | None:
+        """How the answer to the golden picture differs from the one stored, in words; None where it does not."""
+        golden = self.bundle.golden()
+        if golden is None:
+            return "the bundle has none"
+        image, expected = golden
+        thresholds, allowed = self.bundle.manifest.decode_thresholds, tolerance_of(self.bundle.manifest, self.precision)
+        found = self.infer(image, thresholds).detections
+        fault = golden_difference(
+            found, expected, allowed.corner_px, allowed.probability, thresholds.confidence, self.bundle.golden_margins()
+        )
+        if fault or expected.names is None or (layer := layer_of(self.bundle)) is None:
+            return fault
+        features = self.look(cut_tiles(image, expected.boxes_px, self.tiles))
+        return names_difference(layer.names(features, self.info.taxonomy)[0], expected.names)
+
     def _opened(self) -> None:
+        if self.naming is not None:  # no field shall wait for the graph to be loaded
+            self.look(np.zeros((1, self.tiles.side_px, self.tiles.side_px, 3), np.uint8))
         if self._verify:
             self.check_golden()
 
 
 def golden_difference(
-    found: Detections, expected: Detections, corner_px: float = 1.0, tolerance: float = 0.01, confidence: float = 0.0
+    found: Detections,
+    expected: Detections,
+    corner_px: float = 1.0,
+    tolerance: float = 0.01,
+    confidence: float = 0.0,
+    margins: Float32 | None = None,
 ) -> str | None:
     """What differs between two answers to one picture, in words, or None when every detection has its equal.
 
     Each detection needs one of its own in the other answer, with every corner within `corner_px`, the same class, and score and
     attribute probabilities within `tolerance`. Only one whose score is within `tolerance` of the threshold `confidence` may have none:
-    on another runtime it may fall just below.
+    on another runtime it may fall just below. margins (N,): by how much the score of each expected cell's type exceeds that of its
+    second type; a cell for which that is less than `tolerance` may have another type. None: they are not known, and none may.
     """
     distance_px = np.abs(expected.boxes_px[:, None] - found.boxes_px[None]).max(2)
     first, second = nearest_pairs(distance_px, corner_px)
@@ -205,10 +243,22 @@ def golden_difference(
     if not len(first):
         return None
     matched, wanted = found.select(second), expected.select(first)
-    if (matched.classes != wanted.classes).any():
+    other = matched.classes != wanted.classes
+    if margins is not None:
+        other &= ~(margins[first] <= tolerance)
+    if other.any():
         return "a cell has another type"
     worst = np.maximum(np.abs(matched.scores - wanted.scores).max(), np.abs(matched.attributes - wanted.attributes).max())
     return None if worst <= tolerance else f"a score or attribute differs by {worst:.3f}"
+
+
+def names_difference(found: CellNames, expected: CellNames, tolerance: float = NAMES_TOLERANCE) -> str | None:
+    """What differs between two second looks at the same cells, in words, or None. tolerance: of probabilities."""
+    if not (np.abs(found.probabilities - expected.probabilities) <= tolerance).all():  # a NaN is a difference
+        return f"a probability of the second look differs by {np.abs(found.probabilities - expected.probabilities).max():.3f}"
+    if found.groups != expected.groups:
+        return "the second look tells another group"
+    return None
 
 
 def nearest_pairs(distance: NDArray[np.floating], limit: float) -> tuple[Int64, Int64]:
