@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from calibration.profile import CalibrationProfile, load_profile
@@ -49,7 +49,13 @@ class Openers:
             clock,
             lambda: open_camera(config.camera, clock),
             lambda: open_engine(
-                engine.bundle, engine.runtime, engine.threads, engine.score_threshold, ungated=engine.ungated, plans=engine.plans
+                engine.bundle,
+                engine.runtime,
+                engine.threads,
+                engine.score_threshold,
+                ungated=engine.ungated,
+                plans=engine.plans,
+                precision=engine.precision,
             ),
             lambda: open_display(config.display),
         )
@@ -129,6 +135,7 @@ class Line:
             config.record.crops,
             config.record.jpeg_quality,
             clock,
+            self.engine.info.naming,
         )
         return Pipeline(
             self.source,
@@ -139,6 +146,7 @@ class Line:
             config,
             self.provenance,
             clock,
+            um_per_px=partial(self.profile.um_per_px, config.microscope.objective),
             broker=broker,
             requests=requests,
             recorder=recorder,

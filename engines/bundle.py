@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.detections import Detections, Image
+from engines.detections import Detections, Float32, Image
 from engines.errors import BundleError, DataError
 from engines.files import atomic_folder, sha256_of
 from engines.manifest import FileRecord, Manifest, parse_manifest
@@ -103,6 +103,16 @@ class Bundle:
             raise BundleError(f"{self.path / GOLDEN_ANSWER}: malformed ({error}). Copy the folder again.") from error
         return image, expected
 
+    def golden_margins(self) -> Float32 | None:
+        """By how much the score of each golden cell's type exceeds that of its second type, (N,); None in bundles of before 1.3."""
+        if GOLDEN_ANSWER not in self.manifest.files:
+            return None
+        try:
+            margins = json.loads((self.path / GOLDEN_ANSWER).read_text()).get("margins")
+            return None if margins is None else np.array(margins, np.float32)
+        except (OSError, AttributeError, ValueError) as error:
+            raise BundleError(f"{self.path / GOLDEN_ANSWER}: malformed ({error}). Copy the folder again.") from error
+
     def _check(self, name: str, record: FileRecord, verify: bool) -> None:
         file = self.path / name
         if Path(name).name != name:
@@ -143,14 +153,19 @@ def resolve(reference: str | Path) -> Path:
     raise BundleError(f"{text}: no such bundle.{advice} There are: {', '.join(names) or 'none in this installation'}.")
 
 
-def golden_answer(found: Detections) -> bytes:
-    """The text of `golden.json` for detections on the golden picture, boxes to 3 decimals, the rest to 5."""
+def golden_answer(found: Detections, margins: Float32 | None = None) -> bytes:
+    """The text of `golden.json` for detections on the golden picture, boxes to 3 decimals, the rest to 5.
+
+    margins: see `Bundle.golden_margins`.
+    """
     answer = {
         "boxes_px": found.boxes_px.astype(np.float64).round(3).tolist(),
         "scores": found.scores.astype(np.float64).round(5).tolist(),
         "classes": found.classes.tolist(),
         "attributes": found.attributes.astype(np.float64).round(5).tolist(),
     }
+    if margins is not None:
+        answer["margins"] = margins.astype(np.float64).round(5).tolist()
     return (json.dumps(answer, indent=1) + "\n").encode()
 
 

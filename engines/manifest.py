@@ -144,24 +144,44 @@ class Quantization(Record):
 
 
 class GateLimits(Record):
-    """What an engine may lose against its float reference: points of mAP50-95 and of mean attribute F1, px of the frame."""
+    """What an engine may lose against its float reference: points of mAP50-95, mean attribute F1 and Youden's J, px of the frame."""
 
     map_points: float = Field(default=1.0, ge=0)
     f1_points: float = Field(default=1.0, ge=0)
+    youden_points: float = Field(default=2.0, ge=0)
     shift_px: float = Field(default=1.0, ge=0)
+
+
+class GateFloors(Record):
+    """What the float reference itself must reach, shares: labelled cells found, blasts told as a blast, Youden's J of blasts."""
+
+    found: float = Field(default=0.5, ge=0, le=1)
+    sensitivity: float = Field(default=0.5, ge=0, le=1)
+    youden: float = Field(default=0.3, ge=0, le=1)
+
+
+class ReferenceScores(Record):
+    """What the float reference reached on the gate's pictures; None where no blast, or nothing else, is labelled there."""
+
+    found: float
+    sensitivity: float | None
+    youden: float | None
 
 
 class GateRecord(Record):
     """What `engines.gate` measured: a bundle in INT8 against `reference` (digest) on labelled pictures. Lost: reference minus this.
 
     shift_px: median over paired boxes of the largest distance of a corner, in frame px; None where no box paired. fault: why it was not
-    passed, empty if it was.
+    passed, empty if it was. caution: which floors the reference itself does not reach, empty where it reaches all. The verdict is one
+    on `runtime` in `precision` and no other. Records from before there were floors have no floors, scores, J and precision.
     """
 
     passed: bool
     fault: str = ""
+    caution: str = ""
     reference: str
     runtime: str
+    precision: str = ""
     data: str
     split: str
     images: int = Field(gt=0)
@@ -169,7 +189,14 @@ class GateRecord(Record):
     limits: GateLimits = GateLimits()
     map_loss_points: float
     f1_loss_points: float
+    youden_loss_points: float | None = None
     shift_px: float | None
+    floors: GateFloors | None = None
+    reference_scores: ReferenceScores | None = None
+
+    def covers(self, runtime: str, precision: str) -> bool:
+        """Whether the verdict is one on this runtime (the first word counts, its version not) in this precision."""
+        return self.runtime.split()[:1] == runtime.split()[:1] and self.precision in ("", precision)
 
 
 class GoldenTolerance(Record):
@@ -177,6 +204,13 @@ class GoldenTolerance(Record):
 
     corner_px: float = Field(default=1.0, gt=0)
     probability: float = Field(default=0.01, gt=0)
+
+
+PRECISION_TOLERANCES = {
+    "bfloat16": GoldenTolerance(corner_px=2.0, probability=0.05),
+    "float16": GoldenTolerance(corner_px=1.0, probability=0.02),
+}
+"""For what is computed in fewer bits than float32: several times what was measured on rendered and real fields."""
 
 
 class FileRecord(Record):
@@ -202,6 +236,7 @@ class Manifest(Card):
     quantization: Quantization | None = None
     gate: GateRecord | None = None
     golden_tolerance: GoldenTolerance = GoldenTolerance()
+    precision_tolerances: dict[str, GoldenTolerance] = Field(default_factory=lambda: dict(PRECISION_TOLERANCES))
     files: dict[str, FileRecord]
 
     @field_validator("taxonomy")
@@ -232,6 +267,11 @@ class Manifest(Card):
         if self.gate is None:
             return f"is {self.precision} and was never compared with the float engine it was made from"
         return None if self.gate.passed else f"did not pass its gate: {self.gate.fault or 'no reason given'}"
+
+    @property
+    def gate_caution(self) -> str:
+        """What is to be said of the reference that a passed gate was held against, where it is weak or unknown; else empty."""
+        return self.gate.caution if self.gate is not None and self.gate.passed else ""
 
     @property
     def decode_thresholds(self) -> Thresholds:

@@ -1,4 +1,7 @@
-"""Boxes around cells: one line, two and corner brackets for blasts, dashes for the unidentified, a thin grey one for artefacts."""
+"""Boxes around cells: one line, two and corner brackets for blasts, dashes for the unidentified, a thin grey one for artefacts.
+
+A group told without its type has long dashes (of a blast the inner line); a box that waits for its second look has corners only.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 
 from device.display import marks
 from device.display.layout import Rect, Unit
-from device.display.palette import HALO, UNIDENTIFIED, TypeStyle, mix
+from device.display.palette import HALO, NOT_LOOKED_AT, UNIDENTIFIED, TypeStyle, mix
 from device.display.text import Piece, finished
 from engines.detections import Image
 
@@ -19,6 +22,8 @@ def box_pieces(box: Rect, style: TypeStyle, unit: Unit) -> list[Piece]:
 
     Sides are painted once for each length: there are few lengths and many boxes, and to copy them takes half as long as to paint.
     """
+    if style is NOT_LOOKED_AT:
+        return _corner_pieces(box, unit)
     outside, thick = _ink(style, unit)
     outer = box.grow(outside)
     if min(outer.width, outer.height) <= 2 * thick:  # all of it is ink
@@ -37,6 +42,35 @@ def box_pieces(box: Rect, style: TypeStyle, unit: Unit) -> list[Piece]:
             height, width = picture.shape[:2]
             pieces.append((picture, outer.x1 - width if at_right else outer.x0, outer.y1 - height if at_bottom else outer.y0))
     return pieces
+
+
+def _corner_pieces(box: Rect, unit: Unit) -> list[Piece]:
+    """Four brackets with dark edges; they shrink with a small box."""
+    outer = box.grow(unit(2) + 2)
+    pieces = []
+    for picture, at_right, at_bottom in _corner_arms(min(unit(28), min(outer.width, outer.height) // 3), unit):
+        height, width = picture.shape[:2]
+        pieces.append((picture, outer.x1 - width if at_right else outer.x0, outer.y1 - height if at_bottom else outer.y0))
+    return pieces
+
+
+@lru_cache(maxsize=64)
+def _corner_arms(arm: int, unit: Unit) -> tuple[tuple[Image, bool, bool], ...]:
+    """The two arms of each bracket, `arm` px long, and whether it lies at the right and at the bottom. Read-only."""
+    deep, size = unit(4) + 4, 4 * max(arm, unit(4) + 4)
+    picture = marks.blank(size, size, HALO)
+    marks.corners(picture, Rect(2, 2, size - 2, size - 2), unit(4), max(1, arm - 4), NOT_LOOKED_AT.colour)
+    return _arms(picture, deep, max(arm, deep))
+
+
+def _arms(picture: Image, deep: int, arm: int) -> tuple[tuple[Image, bool, bool], ...]:
+    """The arms of the brackets at the corners of `picture`, `deep` px thick, and whether each lies at the right and at the bottom."""
+    arms = []
+    for (high, wide), at_bottom, at_right in product(((deep, arm), (arm, deep)), (False, True), (False, True)):
+        rows = slice(-high, None) if at_bottom else slice(high)
+        columns = slice(-wide, None) if at_right else slice(wide)
+        arms.append((finished(picture[rows, columns].copy()), at_right, at_bottom))
+    return tuple(arms)
 
 
 def _bracketed(box: Rect, style: TypeStyle, unit: Unit) -> bool:
@@ -92,12 +126,7 @@ def _brackets(style: TypeStyle, unit: Unit) -> tuple[tuple[Image, bool, bool], .
     deep = max(unit(9), thick + farther)
     size = 4 * arm + 2 * (outside + farther) + unit(90)
     picture = _box(size, size, style, unit, farther)
-    arms = []
-    for (high, wide), at_bottom, at_right in product(((deep, arm), (arm, deep)), (False, True), (False, True)):
-        rows = slice(-high, None) if at_bottom else slice(high)
-        columns = slice(-wide, None) if at_right else slice(wide)
-        arms.append((finished(picture[rows, columns].copy()), at_right, at_bottom))
-    return tuple(arms)
+    return _arms(picture, deep, arm)
 
 
 def _paint(place: Image, box: Rect, style: TypeStyle, unit: Unit) -> None:
@@ -115,6 +144,8 @@ def _paint(place: Image, box: Rect, style: TypeStyle, unit: Unit) -> None:
     marks.outline(place, box.grow(outside), inked, HALO)
     if style is UNIDENTIFIED:
         marks.dashed(place, edge, thick, unit(14), style.colour, HALO)
+    elif style.open:
+        marks.dashed(place, edge, thick, unit(36), style.colour, HALO)
     else:
         marks.outline(place, edge, thick, style.colour)
     if style.blast:

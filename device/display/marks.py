@@ -94,6 +94,14 @@ _SHAPES: dict[str, Sequence[_Stroke]] = {
         _Stroke([(0.5, 0.38), (0.62, 0.5), (0.5, 0.62), (0.38, 0.5)]),
     ],
     "triangle": [_TRIANGLE],
+    # Of groups: the type is open.
+    "open disc": [_Stroke(_MIDDLE, 0.13, 0.36)],
+    "open square": [_SQUARE, _Stroke([(0.27, 0.27), (0.73, 0.27), (0.73, 0.73), (0.27, 0.73)], ink=0)],
+    "open diamond": [
+        _Stroke([(0.5, 0), (1, 0.5), (0.5, 1), (0, 0.5)]),
+        _Stroke([(0.5, 0.2), (0.8, 0.5), (0.5, 0.8), (0.2, 0.5)], ink=0),
+    ],
+    "open triangle": [_TRIANGLE, _Stroke([(0.5, 0.36), (0.74, 0.78), (0.26, 0.78)], ink=0)],
     "cross": [_Stroke([(0.18, 0.18), (0.82, 0.82)], 0.13), _Stroke([(0.82, 0.18), (0.18, 0.82)], 0.13)],
     "failed": [_SQUARE, _Stroke([(0.3, 0.3), (0.7, 0.7)], 0.11, ink=0), _Stroke([(0.7, 0.3), (0.3, 0.7)], 0.11, ink=0)],
     "alert": [_TRIANGLE, _Stroke([(0.5, 0.4), (0.5, 0.62)], 0.1, ink=0), _Stroke([(0.5, 0.79)], radius=0.06, ink=0)],

@@ -1,6 +1,6 @@
-"""The screen's colours, and for each cell type of a taxonomy its colour, marker and code; `marks` and `field` draw them.
+"""The screen's colours, and for each cell type and told group of a taxonomy its colour, marker and code; `marks` and `field` draw them.
 
-A test holds that types that share a marker stay apart under simulated protanopia, deuteranopia and tritanopia.
+A test holds that what shares a marker stays apart under simulated protanopia, deuteranopia and tritanopia.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ LEVELS: dict[str, Colour] = {"ok": OK, "busy": BUSY, "warn": WARN, "fail": FAIL}
 
 @dataclass(frozen=True)
 class TypeStyle:
-    """How one type looks everywhere: colour, marker ("diamond", "disc", "square", "triangle", "cross") and a code of 2 to 4 letters."""
+    """How one type looks everywhere: colour, marker ("diamond", "disc", "square", "triangle", "cross") and a code of 2 to 4 letters.
+
+    note: what stands below the name on a label. open: of a group told without its type: hollow marker, and a box with gaps.
+    """
 
     name: str
     colour: Colour
@@ -47,10 +50,14 @@ class TypeStyle:
     code: str
     blast: bool
     artefact: bool
+    note: str = ""
+    open: bool = False
 
 
 UNIDENTIFIED = TypeStyle("unidentified", TEXT, "question", "", blast=False, artefact=False)
 """Of a cell too uncertain to be named."""
+NOT_LOOKED_AT = TypeStyle("not named yet", TEXT, "", "", blast=False, artefact=False)
+"""Of a box on a field that is not counted, where a second look will name it: corners only, no label."""
 _SPARE = ("36DAFF", "EF8B24", "C4B1E5", "A4CC88", "F75032", "847AFF", "FED939", "DA6293")
 _SPARE_MARKERS = ("disc", "square", "triangle")
 
@@ -70,6 +77,18 @@ def type_styles(taxonomy: Taxonomy) -> tuple[TypeStyle, ...]:
         codes.add(code)
         styles.append(TypeStyle(one.name, bgr(colour), marker, code, blast, taxonomy.is_artefact(index)))
     return tuple(styles)
+
+
+@lru_cache(maxsize=8)
+def group_styles(taxonomy: Taxonomy) -> dict[str, TypeStyle]:
+    """The style of each told group of `taxonomy`, by its key. Its name up to a comma is the label's, what follows the note below it."""
+    styles = {}
+    for one in taxonomy.told_groups:
+        name, _, note = one.name.partition(", ")
+        styles[one.key] = TypeStyle(
+            name, bgr(one.colour), f"open {one.marker}", one.code, one.key == "blasts", artefact=False, note=note, open=True
+        )
+    return styles
 
 
 def _new_code(name: str, taken: set[str]) -> str:

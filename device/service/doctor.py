@@ -79,7 +79,13 @@ def _engine(config: Config) -> Finding:
 
     section = config.engine
     with open_engine(
-        section.bundle, section.runtime, section.threads, section.score_threshold, ungated=section.ungated, plans=section.plans
+        section.bundle,
+        section.runtime,
+        section.threads,
+        section.score_threshold,
+        ungated=section.ungated,
+        plans=section.plans,
+        precision=section.precision,
     ) as engine:
         blank = np.full((1080, 1920, 3), 220, np.uint8)
         engine.infer(blank)

@@ -29,6 +29,11 @@ class GateVerdict:
     def passed(self) -> bool:
         return self.result.passed
 
+    @property
+    def level(self) -> str:
+        """green, amber or red; see `engines.gate.measure.GateResult.level`."""
+        return self.result.level
+
 
 def gate(request: GateRequest, reporter: Reporter = SILENT) -> GateVerdict:
     """Judge as `attridet gate` does: the verdict is kept in the candidate's manifest, also a bad one. Raises EnginesError."""
@@ -45,7 +50,7 @@ def gate(request: GateRequest, reporter: Reporter = SILENT) -> GateVerdict:
     pictures = read_split(root, split, reference.info.taxonomy)
     with reference, candidate:
         progress = reporter.counter(f"{candidate.info.label} against {reference.info.label} on {data}/{split}")
-        result = compare_engines(reference, candidate, pictures, data, split, request.limits, progress)
+        result = compare_engines(reference, candidate, pictures, data, split, request.limits, progress, request.floors)
     kept, page = write_record(bundle, result.record()), None
     if request.page is not None:
         from engines.gate.page import write_page

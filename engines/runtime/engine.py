@@ -23,6 +23,7 @@ from engines.naming.tiles import TileGeometry, cut_tiles
 from engines.preprocess import Letterbox, place
 from engines.runtime.base import EngineInfo, Inference
 from engines.runtime.graphs import Graphs
+from engines.runtime.precision import FLOAT32, shown, tolerance_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +138,17 @@ class BundleEngine(NetworkEngine):
     """The engine of a bundle on any runtime.
 
     runtime: its name and version as shown. score_threshold: takes the place of the manifest's confidence. verify: on opening, the
-    golden picture must be answered as the bundle says, else BundleError.
+    golden picture must be answered as the bundle says, else BundleError. precision: of what the graphs leave in float.
     """
 
     def __init__(
-        self, bundle: Bundle, graphs: Graphs, runtime: str, score_threshold: float | None = None, verify: bool = False
+        self,
+        bundle: Bundle,
+        graphs: Graphs,
+        runtime: str,
+        score_threshold: float | None = None,
+        verify: bool = False,
+        precision: str = FLOAT32,
     ) -> None:
         if score_threshold is not None and not 0 < score_threshold < 1:
             raise BundleError(f"a score threshold lies between 0 and 1, not {score_threshold}")
@@ -153,7 +160,7 @@ class BundleEngine(NetworkEngine):
             version=manifest.version,
             digest=bundle.digest,
             runtime=runtime,
-            precision=manifest.precision,
+            precision=shown(manifest.precision, precision),
             input_hw=manifest.input.hw,
             taxonomy=bundle.taxonomy,
             score_threshold=thresholds.confidence,
@@ -163,22 +170,29 @@ class BundleEngine(NetworkEngine):
         self.bundle = bundle
         self.intended_use = manifest.intended_use
         self.must_not_be_used_for = manifest.must_not_be_used_for
+        self.precision = precision
         self._verify = verify
 
     def check_golden(self) -> None:
         """Raises BundleError when the golden picture is not answered as the bundle says: this runtime or copy is broken."""
-        golden = self.bundle.golden()
-        if golden is None:
-            raise BundleError(f"{self.bundle.path}: has no golden picture to check against. Export the bundle again.")
-        image, expected = golden
-        thresholds, allowed = self.bundle.manifest.decode_thresholds, self.bundle.manifest.golden_tolerance
-        found = self.infer(image, thresholds).detections
-        fault = golden_difference(found, expected, allowed.corner_px, allowed.probability, thresholds.confidence)
+        fault = self.golden_fault()
         if fault:
             raise BundleError(
-                f"{self.bundle.path}: {self.info.runtime} does not answer the golden picture as it should ({fault}). "
-                "Do not count with it: export the bundle again, or choose another runtime."
+                f"{self.bundle.path}: {self.info.runtime} in {self.info.precision} does not answer the golden picture as it should "
+                f"({fault}). Do not count with it: export the bundle again, or choose another runtime or precision."
             )
+
+    def golden_fault(self) -> str | None:
+        """How the answer to the golden picture differs from the one stored, in words; None where it does not."""
+        golden = self.bundle.golden()
+        if golden is None:
+            return "the bundle has none"
+        image, expected = golden
+        thresholds, allowed = self.bundle.manifest.decode_thresholds, tolerance_of(self.bundle.manifest, self.precision)
+        found = self.infer(image, thresholds).detections
+        return golden_difference(
+            found, expected, allowed.corner_px, allowed.probability, thresholds.confidence, self.bundle.golden_margins()
+        )
 
     def _opened(self) -> None:
         if self._verify:
@@ -186,13 +200,19 @@ class BundleEngine(NetworkEngine):
 
 
 def golden_difference(
-    found: Detections, expected: Detections, corner_px: float = 1.0, tolerance: float = 0.01, confidence: float = 0.0
+    found: Detections,
+    expected: Detections,
+    corner_px: float = 1.0,
+    tolerance: float = 0.01,
+    confidence: float = 0.0,
+    margins: Float32 | None = None,
 ) -> str | None:
     """What differs between two answers to one picture, in words, or None when every detection has its equal.
 
     Each detection needs one of its own in the other answer, with every corner within `corner_px`, the same class, and score and
     attribute probabilities within `tolerance`. Only one whose score is within `tolerance` of the threshold `confidence` may have none:
-    on another runtime it may fall just below.
+    on another runtime it may fall just below. margins (N,): by how much the score of each expected cell's type exceeds that of its
+    second type; a cell for which that is less than `tolerance` may have another type. None: they are not known, and none may.
     """
     distance_px = np.abs(expected.boxes_px[:, None] - found.boxes_px[None]).max(2)
     first, second = nearest_pairs(distance_px, corner_px)
@@ -205,7 +225,10 @@ def golden_difference(
     if not len(first):
         return None
     matched, wanted = found.select(second), expected.select(first)
-    if (matched.classes != wanted.classes).any():
+    other = matched.classes != wanted.classes
+    if margins is not None:
+        other &= ~(margins[first] <= tolerance)
+    if other.any():
         return "a cell has another type"
     worst = np.maximum(np.abs(matched.scores - wanted.scores).max(), np.abs(matched.attributes - wanted.attributes).max())
     return None if worst <= tolerance else f"a score or attribute differs by {worst:.3f}"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from engines.bundle import Bundle, resolve
 from engines.errors import BundleError, RuntimeUnavailableError
+from engines.runtime import precision as precisions
 from engines.runtime.engine import BundleEngine
 
 AUTO = "auto"
-"""OpenVINO for a bundle in INT8 where it is installed and the processor suits it, otherwise ONNX Runtime.
+"""OpenVINO for a bundle in INT8 where it is installed and the processor suits it, and for less than float32; otherwise ONNX Runtime.
 
 `EngineInfo.runtime` says which it became.
 """
@@ -26,12 +27,14 @@ def open_engine(
     verify: bool = True,
     ungated: bool = False,
     plans: Path | None = None,
+    precision: str = precisions.AUTO,
 ) -> BundleEngine:
     """An engine, not yet opened (use `with`), for `zoo:NAME` or a folder.
 
     runtime: one of `RUNTIMES`, or `AUTO`. threads: of the processor; a GPU's runtime has no use for them. ungated: a bundle that is not
     float is opened although it passed no gate; for the laboratory, and for those who say so. plans: folder of the plans that
-    `attridet build` made on this device, for TensorRT.
+    `attridet build` made on this device, for TensorRT. precision: in what the float part is computed, one of `PRECISIONS`, or `AUTO`,
+    which is float32 here.
 
     Hashes are checked here; the golden picture on entering, unless `verify` is False. Raises BundleError (also for a bundle whose gate
     is not passed), or RuntimeUnavailableError for a runtime that is not there.
@@ -40,6 +43,11 @@ def open_engine(
         near = difflib.get_close_matches(runtime, [AUTO, *RUNTIMES], 1, 0.5)
         advice = f" Did you mean {near[0]!r}?" if near else ""
         raise RuntimeUnavailableError(f"there is no runtime {runtime!r}.{advice} Available: {', '.join((AUTO, *RUNTIMES))}.")
+    if precision not in (precisions.AUTO, *precisions.PRECISIONS):
+        near = difflib.get_close_matches(precision, [precisions.AUTO, *precisions.PRECISIONS], 1, 0.4)
+        advice = f" Did you mean {near[0]!r}?" if near else ""
+        words = ", ".join((precisions.AUTO, *precisions.PRECISIONS))
+        raise RuntimeUnavailableError(f"there is no precision {precision!r}.{advice} Available: {words}.")
     bundle = Bundle.open(resolve(reference))
     fault = bundle.manifest.gate_fault
     if fault is not None and not ungated:
@@ -48,11 +56,15 @@ def open_engine(
             "To count with it all the same, set engine.ungated: true in the appliance's configuration."
         )
     verify = verify and bundle.golden() is not None
-    name = runtime_for(bundle, runtime)
+    computed = precisions.FLOAT32 if precision == precisions.AUTO else precision
+    name = runtime_for(bundle, runtime, computed)
     if name == "openvino":
         from engines.runtime.openvino.graphs import OpenvinoEngine
 
-        return OpenvinoEngine(bundle, threads, score_threshold, verify)
+        return OpenvinoEngine(bundle, threads, score_threshold, verify, computed)
+    if computed != precisions.FLOAT32:
+        title = "ONNX Runtime computes" if name == "onnx" else "TensorRT's plans compute"
+        raise RuntimeUnavailableError(f"{title} in float32, not in {computed}. Set engine.precision to auto or float32.")
     if name in ("tensorrt", "tensorrt_rtx"):
         if plans is None:
             raise RuntimeUnavailableError(
@@ -67,10 +79,12 @@ def open_engine(
     return OnnxEngine(bundle, threads, score_threshold, verify)
 
 
-def runtime_for(bundle: Bundle, runtime: str) -> str:
+def runtime_for(bundle: Bundle, runtime: str, precision: str = precisions.FLOAT32) -> str:
     """The runtime that a word means for this bundle: `AUTO` becomes one of `RUNTIMES`, the others are themselves."""
     if runtime != AUTO:
         return runtime
+    if precision != precisions.FLOAT32:
+        return "openvino"
     if bundle.manifest.precision != "int8":
         return "onnx"
     from engines.runtime.openvino.library import suits_int8

@@ -68,12 +68,17 @@ class Attribute:
 
 @dataclass(frozen=True)
 class CellGroup:
-    """The words for a cell whose group is sure and whose type is not. key: "blasts", or "others" for white cells that are none."""
+    """The words and looks of a cell whose group is sure and whose type is not. key: "blasts", or "others" (white cells that are none).
+
+    colour, marker: as of a CellType; the marker is drawn hollow. code: 2 or 3 letters and a question mark.
+    """
 
     key: str
     name: str
     plural: str = ""
     code: str = ""
+    colour: str = ""
+    marker: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ class Taxonomy:
                 why = f"{layout.columns} columns as in {twins[0]}; a line could be read in two ways, remove one of them"
                 raise TaxonomyError(("txt_layouts", layout.name), why)
         given: dict[str, Any] = {"types": types, "attributes": attributes, "txt_layouts": layouts}
-        given["told_groups"] = self.told_groups or shipped["told_groups"]
+        given["told_groups"] = _told_groups(self.told_groups, shipped["told_groups"])
         for name, value in {**given, "attribute_cnn": self.attribute_cnn or shipped["attribute_cnn"]}.items():
             object.__setattr__(self, name, value)
 
@@ -216,6 +221,16 @@ def _filled(own: Words, known: Words | None) -> Words:
         said = (*own.values, MIXED)
         given |= {key: tuple(pair for pair in given[key] if pair[0] in said) for key in ("telling", "phrases") if key in given}
     return replace(own, **given)
+
+
+def _told_groups(own: tuple[CellGroup, ...], shipped: tuple[CellGroup, ...]) -> tuple[CellGroup, ...]:
+    """`own` with words and looks of the shipped ones where it says none, then those that it leaves out: always one of each key."""
+    known, left = {group.key: group for group in shipped}, {group.key: group for group in shipped}
+    for number, group in enumerate(own):
+        if left.pop(group.key, None) is None:
+            fault = f"'{group.key}' is none of {', '.join(known)}, or stands there twice"
+            raise TaxonomyError(("told_groups", str(number), "key"), fault)
+    return (*(_filled(group, known[group.key]) for group in own), *left.values())
 
 
 def _plain(words: CellType | Attribute | CellGroup) -> dict[str, Any]:

@@ -14,6 +14,12 @@ from engines.taxonomy.model import LEUKEMIA_ATTRI, MIXED, SHIPPED, SKIP, Attribu
 from engines.yaml_lines import KeyPath, read_document
 
 MARKERS = ("diamond", "disc", "square", "triangle", "cross")
+OPEN_MARKERS = MARKERS[:-1]
+"""Those that can be drawn hollow, for groups."""
+_CODES = {
+    "classes": ("[A-Z0-9]{2,4}", "2 to 4 capital letters or digits"),
+    "told_groups": ("[A-Z0-9]{2,3}[?]", "2 or 3 capital letters or digits and a question mark"),
+}
 PARTS = ("cells", "feature", "cytoplasm", "cytoplasm-end")
 _KEYS = ("classes", "artefact", "groups", "attributes", "txt_layouts", "attribute_cnn", "blasts", "types", "told_groups")
 _LARGEST_BYTES = 1 << 20
@@ -76,14 +82,17 @@ def _check(taxonomy: Taxonomy, data: Mapping[str, Any]) -> None:
         _among([taxonomy.artefact], taxonomy.classes, ("artefact",), "class")
     for group, members in (("blasts", taxonomy.blasts), *taxonomy.class_groups):
         _among(members, taxonomy.classes, ("groups", group), "class")
-    for number, one in enumerate(taxonomy.types):
-        path = ("classes", str(number))
+    looked: list[tuple[str, int, CellType | CellGroup]] = [("classes", number, one) for number, one in enumerate(taxonomy.types)]
+    looked += [("told_groups", number, one) for number, one in enumerate(taxonomy.told_groups)]
+    for where, number, one in looked:
+        code, wanted = _CODES[where]
+        path = (where, str(number))
         if one.colour and not re.fullmatch("[0-9A-Fa-f]{6}", one.colour):
             raise TaxonomyError((*path, "colour"), f"'{one.colour}' is no colour; write six hexadecimal digits RRGGBB in quotes")
-        if one.code and not re.fullmatch("[A-Z0-9]{2,4}", one.code):
-            raise TaxonomyError((*path, "code"), f"'{one.code}' is no code; write 2 to 4 capital letters or digits")
+        if one.code and not re.fullmatch(code, one.code):
+            raise TaxonomyError((*path, "code"), f"'{one.code}' is no code; write {wanted}")
         if one.marker:
-            _among([one.marker], MARKERS, (*path, "marker"), "marker")
+            _among([one.marker], MARKERS if where == "classes" else OPEN_MARKERS, (*path, "marker"), "marker")
     keys = [a.key for a in taxonomy.attributes]
     for number, attribute in enumerate(taxonomy.attributes):
         path = ("attributes", str(number))

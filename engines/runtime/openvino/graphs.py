@@ -13,7 +13,7 @@ from engines.errors import BundleError, InferenceError
 from engines.runtime.engine import BundleEngine
 from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, check_names
 from engines.runtime.logits import Level, decode
-from engines.runtime.openvino.library import core, import_openvino, options, version, words
+from engines.runtime.openvino.library import check_precision, core, import_openvino, options, version, words
 from engines.runtime.openvino.rewrite import (
     POOLED,
     Pool,
@@ -23,6 +23,7 @@ from engines.runtime.openvino.rewrite import (
     with_unsigned_maps,
     without_roi_align,
 )
+from engines.runtime.precision import FLOAT32
 from engines.runtime.roi_align import FeatureMap, roi_align
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -38,9 +39,10 @@ class OpenvinoGraphs:
 
     regions = _SIZES[-1]
 
-    def __init__(self, bundle: Bundle, threads: int = 2) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 2, precision: str = FLOAT32) -> None:
         self._bundle = bundle
         self._threads = threads
+        self._precision = precision
         self._tensor: Any = None
         self._detector: Any = None
         self._describers: dict[int, Any] = {}
@@ -53,6 +55,7 @@ class OpenvinoGraphs:
     def open(self) -> None:
         """Loads both graphs. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
         openvino = import_openvino()
+        check_precision(self._precision)
         self._tensor = openvino.Tensor
         self._open_detector(openvino, core())
         self._open_describers(openvino, core())
@@ -134,10 +137,10 @@ class OpenvinoGraphs:
         check_names(path, found, inputs, outputs)
         return model
 
-    def _request(self, core: Any, path: Path, model: Any) -> Any:
-        """The compiled model, ready to run."""
+    def _request(self, core: Any, path: Path, model: Any, precision: str = "") -> Any:
+        """The compiled model, ready to run. precision: in place of the engine's own."""
         try:
-            return core.compile_model(model, "CPU", options(self._threads)).create_infer_request()
+            return core.compile_model(model, "CPU", options(self._threads, precision or self._precision)).create_infer_request()
         except RuntimeError as error:
             raise BundleError(f"{path}: OpenVINO cannot compile it ({words(error)}). Export the bundle again.") from error
 
@@ -145,5 +148,13 @@ class OpenvinoGraphs:
 class OpenvinoEngine(BundleEngine):
     """A bundle on OpenVINO, CPU. threads: how many the graphs may use; the rest as in `BundleEngine`."""
 
-    def __init__(self, bundle: Bundle, threads: int = 2, score_threshold: float | None = None, verify: bool = False) -> None:
-        super().__init__(bundle, OpenvinoGraphs(bundle, threads), f"openvino {version()} CPU", score_threshold, verify)
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int = 2,
+        score_threshold: float | None = None,
+        verify: bool = False,
+        precision: str = FLOAT32,
+    ) -> None:
+        graphs = OpenvinoGraphs(bundle, threads, precision)
+        super().__init__(bundle, graphs, f"openvino {version()} CPU", score_threshold, verify, precision)

@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import RuntimeUnavailableError
+from engines.runtime.precision import BFLOAT16, FLOAT16, FLOAT32, lacking
 
 INSTALL = "pip install 'leukoscope[openvino]'"
 
 
-def options(threads: int) -> dict[str, str]:
-    """How a graph is compiled on a processor that also serves a camera and a screen."""
+_HINTS = {FLOAT32: "f32", BFLOAT16: "bf16", FLOAT16: "f16"}
+_CAPABILITIES = {BFLOAT16: "BF16", FLOAT16: "FP16"}
+
+
+def options(threads: int, precision: str = FLOAT32) -> dict[str, str]:
+    """How a graph is compiled on a processor that also serves a camera and a screen. precision: of what is not in 8 bits."""
     return {
-        # Left alone it computes in bfloat16 where the processor can: scores then differ from the reference's by some hundredths.
-        "INFERENCE_PRECISION_HINT": "f32",
+        # Left alone it computes in bfloat16 where the processor can: what is computed is chosen and told, never left to a library.
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": str(threads),
@@ -38,6 +43,21 @@ def suits_int8() -> bool:
     except OSError:
         return True
     return "vnni" in flags or not re.search(r"^flags\s*:", flags, re.MULTILINE)  # only x86 calls them flags
+
+
+def precisions() -> tuple[str, ...]:
+    """The precisions that this processor has instructions for, float32 first. Raises RuntimeUnavailableError."""
+    capabilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return (FLOAT32, *(word for word, capability in _CAPABILITIES.items() if capability in capabilities))
+
+
+def check_precision(precision: str) -> None:
+    """Raises RuntimeUnavailableError, naming what it lacks, where this processor has no instructions for a precision.
+
+    Asked to all the same, OpenVINO would emulate it, slowly, or compute in float32 and not say so.
+    """
+    if precision not in precisions():
+        raise lacking(precision)
 
 
 def version() -> str:
