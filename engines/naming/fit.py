@@ -152,7 +152,7 @@ class _Problem:
 
     def has_both(self, rows: Mask) -> bool:
         blast, other = (rows & self.blast).sum(), (rows & self.white & ~self.blast).sum()
-        return min(blast, other) >= _FEWEST
+        return bool(min(blast, other) >= _FEWEST)
 
     def balanced(self, rows: Mask, answers: Int64 | None = None) -> Float64:
         """Weights (rows,) of mean 1: each answer (the group, unless others are given) of each source by its number; parts alike."""
