@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Protocol
 
@@ -217,6 +217,7 @@ class Pipeline:
                 return f"Slide {slide.slide_id} finished: {at_least}{session.differential.white_cells} white cells, for review."
             case Command.UNDO:
                 field = session.undo()
+                self._observation = replace(self._observation, field_counted=False)  # until the next frame says what is seen now
                 if session.slide is not None:
                     self._record.undone(session.slide, field)
                 return f"Field {field.index} taken back."
@@ -330,6 +331,7 @@ class Pipeline:
         engine, slide = self._engine.info, self._session.slide
         found, certain = self._detections, self._config.engine.identify_threshold
         message, level = next(self._messages(), ("", "ok"))
+        shift_x, shift_y = self._observation.shift_share
         return ScreenView(
             frame=self._frame,
             detections=found,
@@ -348,6 +350,7 @@ class Pipeline:
             message=message,
             message_level=level,
             description=self._session.description,
+            shift_px=(0.0, 0.0) if self._frame is None else (shift_x * self._frame.size_px[0], shift_y * self._frame.size_px[0]),
         )
 
     def _show(self, timings: dict[str, float]) -> list[Command]:
