@@ -41,9 +41,22 @@ _data = App(name="data", help=data.__doc__)
 app.command(_data)
 for of_data in (data.check, data.split, data.export, data.plot):
     add_command(_data, of_data)
-for command in (adapt, bench, build, evaluate, experiment, export, film, frames, gate, import_weights):
-    add_command(app, command)
-for command in (quantize, second_look, train, transfer):
+for command in (
+    adapt,
+    bench,
+    build,
+    evaluate,
+    experiment,
+    export,
+    film,
+    frames,
+    gate,
+    import_weights,
+    quantize,
+    second_look,
+    train,
+    transfer,
+):
     add_command(app, command)
 
 
