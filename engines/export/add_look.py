@@ -7,10 +7,9 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from engines.bundle import GOLDEN_ANSWER, Bundle, resolve, write_bundle
+from engines.bundle import GOLDEN_ANSWER, WEIGHTS, Bundle, resolve, write_bundle
 from engines.detections import Image
 from engines.errors import BundleError
-from engines.export.bundle import WEIGHTS
 from engines.export.request import SecondLookRequest
 from engines.export.run import check_images
 from engines.export.second_look import CELLS, NamingFiles, graph_of, named_golden, tiles_of, with_naming
