@@ -111,24 +111,23 @@ def _row(source: Mapping[str, Any]) -> str:
 
 
 def _figures(found: Figures, before: Figures | None) -> list[str]:
-    rows = []
-    for title, read in (
-        ("AUC, blasts against other white cells", lambda f: _number(f.auc, ".3f")),
-        ("Youden's J", lambda f: _number(f.j, "+.2f")),
-        (
-            "blasts told as blasts",
-            lambda f: f"{_of(f.blasts_told, f.blasts)}, 95 % {100 * f.sensitivity[0]:.0f} to {100 * f.sensitivity[1]:.0f} %",
-        ),
-        ("other white cells told as blasts", lambda f: _of(f.others_told, f.others)),
-        ("told as a group, of these right", lambda f: _of(f.grouped_right, f.grouped)),
-        ("told as a type, of these right", lambda f: _of(f.typed_right, f.typed)),
-        ("white cells told as artefacts", lambda f: _of(f.cells_lost, f.blasts + f.others)),
-        ("artefacts told as white cells", lambda f: _of(f.artefacts_told, f.artefacts)),
-        ("blast per cent off by, mean of slides", lambda f: _number(f.percent_off, ".0f") + " points"),
-    ):
-        columns = [read(found), *([read(before)] if before else [])]
-        rows.append(f"| {title} | {' | '.join(columns)} |")
-    return rows
+    columns = [_column(each) for each in (found, before) if each is not None]
+    return [f"| {title} | {' | '.join(column[title] for column in columns)} |" for title in columns[0]]
+
+
+def _column(found: Figures) -> dict[str, str]:
+    low, high = (100 * limit for limit in found.sensitivity)
+    return {
+        "AUC, blasts against other white cells": _number(found.auc, ".3f"),
+        "Youden's J": _number(found.j, "+.2f"),
+        "blasts told as blasts": f"{_of(found.blasts_told, found.blasts)}, 95 % {low:.0f} to {high:.0f} %",
+        "other white cells told as blasts": _of(found.others_told, found.others),
+        "told as a group, of these right": _of(found.grouped_right, found.grouped),
+        "told as a type, of these right": _of(found.typed_right, found.typed),
+        "white cells told as artefacts": _of(found.cells_lost, found.blasts + found.others),
+        "artefacts told as white cells": _of(found.artefacts_told, found.artefacts),
+        "blast per cent off by, mean of slides": _number(found.percent_off, ".0f") + " points",
+    }
 
 
 def _slides(found: Figures) -> list[str]:

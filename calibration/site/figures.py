@@ -83,13 +83,25 @@ def figures(probabilities: Float32, classes: Int64, slides: Texts, thresholds: N
     named, grouped = white & ~gone & (types >= 0), white & ~gone & (groups != "")
     yes, no = white & blast, white & ~blast
     share = probabilities[:, blasts].sum(1) / np.maximum(1 - probabilities[:, artefact].sum(1), 1e-6)
+
+    def count(rows: NDArray[np.bool_]) -> int:
+        return int(rows.sum())
+
     return Figures(
-        auc(share[white].astype(np.float64), blast[white]),
-        float(as_blast[yes].mean() - as_blast[no].mean()) if yes.any() and no.any() else math.nan,
-        *(int(rows.sum()) for rows in (yes, yes & as_blast, no, no & as_blast)),
-        *(int(rows.sum()) for rows in (named, named & (types == classes), grouped, grouped & group_right)),
-        *(int(rows.sum()) for rows in (white & gone, ~white, ~white & ~gone)),
-        tuple(_slide(str(slide), slides == slide, white, blast, as_blast, gone) for slide in np.unique(slides[white])),
+        auc=auc(share[white].astype(np.float64), blast[white]),
+        j=float(as_blast[yes].mean() - as_blast[no].mean()) if yes.any() and no.any() else math.nan,
+        blasts=count(yes),
+        blasts_told=count(yes & as_blast),
+        others=count(no),
+        others_told=count(no & as_blast),
+        typed=count(named),
+        typed_right=count(named & (types == classes)),
+        grouped=count(grouped),
+        grouped_right=count(grouped & group_right),
+        cells_lost=count(white & gone),
+        artefacts=count(~white),
+        artefacts_told=count(~white & ~gone),
+        slides=tuple(_slide(str(slide), slides == slide, white, blast, as_blast, gone) for slide in np.unique(slides[white])),
     )
 
 
