@@ -19,7 +19,7 @@ from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Judged, Ran
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.films import FilmScore
 from engines.evaluation.picture import PictureResult
-from engines.evaluation.shares import clustered_interval
+from engines.evaluation.shares import clustered_interval, exact_limits
 from engines.taxonomy import Taxonomy
 
 _ratio = partial(ratio, otherwise=np.nan)
@@ -131,7 +131,7 @@ def bootstrap(
     if films is not None:
         scores |= _films(films, weights)
     each = {name: bootstrapped(values) for name, values in scores.items() if not np.isnan(values[0])}
-    each |= _shares(results, unit_of, len(names))
+    each |= _shares(results, unit_of, len(names)) | _films_right(films or ())
     return Intervals("picture" if films is None else "patient", len(names), resamples, seed, LEVEL, each)
 
 
@@ -217,10 +217,15 @@ def _attribute(counts: Float64) -> Float64:
 
 
 def _films(films: Sequence[FilmScore], weights: Float64) -> dict[str, Float64]:
-    right = np.array([np.nan if film.most_right is None else float(film.most_right) for film in films])
     variation = np.array([film.total_variation for film in films])
-    scores = {"film_most_frequent_right": right, "film_total_variation": variation}
-    return {name: _ratio(weights @ np.nan_to_num(v), weights @ ~np.isnan(v)) for name, v in scores.items()}
+    return {"film_total_variation": _ratio(weights @ np.nan_to_num(variation), weights @ ~np.isnan(variation))}
+
+
+def _films_right(films: Sequence[FilmScore]) -> dict[str, Interval]:
+    """The exact interval of a share of films, which are independent of each other."""
+    right = [film.most_right for film in films if film.most_right is not None]
+    share = sum(right) / len(right) if right else np.nan
+    return {"film_most_frequent_right": Interval(share, *exact_limits(share, len(right), LEVEL), 0, "exact")} if right else {}
 
 
 def _mean(values: Float64, axis: int) -> Float64:

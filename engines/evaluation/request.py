@@ -19,7 +19,7 @@ class EvaluateRequest(Request):
     taxonomy: Annotated[Path | None, TAXONOMY] = None
     pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     json: Annotated[Path | None, Option("Also write every number here.")] = None
-    csv: Annotated[Path | None, Option("Also write types, attributes, films, intervals into this folder.")] = None
+    csv: Annotated[Path | None, Option("Also write types, attributes, films, told, intervals into this folder.")] = None
     page: Annotated[Path | None, Option("Also write a page with pictures into this folder.")] = None
     resamples: Annotated[int, Option("Draws for the 95 % intervals; 0 for none.", low=0)] = 1000
     seed: Annotated[int, Option("Of these draws.", low=0)] = 0

@@ -7,15 +7,16 @@ where no cell is labelled is *invented*. Each look is scored by itself: the dete
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from typing_extensions import Self
 
 from engines.evaluation.calibration import Reliability
+from engines.evaluation.films import number
 from engines.evaluation.intervals import Interval
 from engines.evaluation.looks import Look
 from engines.intervals import exact_interval
@@ -290,6 +291,43 @@ class Told:
             ],
             "intervals": {"caution": self.caution, "each": {name: asdict(value) for name, value in self.intervals.items()}},
         }
+
+
+_SHOWN = ("named_right", "grouped_right", "told_right", "told_right_on_cells", "group_right", "found", "unidentified", "invented")
+
+
+def told_rows(looks: Sequence[Told]) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """The scores of each look beside each other: words, and value ("-" for none), lower and upper limit ("" for none) of each."""
+    rows: list[tuple[str, list[tuple[str, str, str]]]] = []
+
+    def add(words: str, name: str, value: Callable[[Told], float]) -> None:
+        rows.append((words, [(number(value(look)), *_limits(look, name)) for look in looks]))
+
+    add("Blasts against other white cells: AUC", "auc", lambda look: look.auc)
+    add("Blasts: sensitivity", "sensitivity", lambda look: look.sensitivity)
+    add("Blasts: specificity", "specificity", lambda look: look.specificity)
+    add("Blasts: Youden's J", "youden", lambda look: look.youden)
+    for name in _SHOWN:
+        words = SHARES[name][0]
+        add(words[:1].upper() + words[1:], name, partial(Told.share, name=name))
+    rows.append(("Cells named, told as a group, unidentified", [(_numbers(look), "", "") for look in looks]))
+    rows.append(
+        ("Blast per cent of a film, off by (points, mean)", [(number(look.blast_percent_off, ".1f"), "", "") for look in looks])
+    )
+    add("Type: expected calibration error", "", lambda look: look.types.error)
+    add("Blast: expected calibration error", "", lambda look: look.blasts.error)
+    add("Attributes: mean F1", "", lambda look: look.attributes_f1)
+    return rows
+
+
+def _numbers(look: Told) -> str:
+    counts = look.counts
+    return f"{counts.named}, {counts.grouped}, {counts.unidentified + counts.unsure_invented}"
+
+
+def _limits(look: Told, name: str) -> tuple[str, str]:
+    interval = look.intervals.get(name)
+    return ("", "") if interval is None else (number(interval.low), number(interval.high))
 
 
 def _share(count: int, total: int) -> float:
