@@ -37,7 +37,7 @@ class Published:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores of one engine on one split; intended_use and must_not_be_used_for as its card has them.
+    """Scores of one engine on one split; intended_use, must_not_be_used_for, pixel_aspect as its card has them.
 
     told: what each look tells of the cells, the detector alone first; the last is what the appliance shows. frame: what each
     picture was laid into, None: nothing. confidence_from: where the working point's confidence comes from, in words. yolo, coco: AP
@@ -51,6 +51,7 @@ class Evaluation:
     engine: EngineInfo
     intended_use: str
     must_not_be_used_for: tuple[str, ...]
+    pixel_aspect: float
     data: str
     split: str
     yolo: YoloResult
@@ -146,6 +147,7 @@ class Evaluation:
                     **{name: getattr(self.engine, name) for name in ("name", "version", "digest", "runtime", "precision", "input_hw")},
                     "intended_use": self.intended_use,
                     "must_not_be_used_for": self.must_not_be_used_for,
+                    "pixel_aspect": self.pixel_aspect,
                 },
                 "data": {
                     "name": self.data,
