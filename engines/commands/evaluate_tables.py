@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from functools import partial
 
 from rich.table import Table
@@ -53,13 +54,11 @@ def _types(result: Evaluation) -> Table:
 
 
 def _told(result: Evaluation) -> Table:
-    table = _table(
-        "What is told of the cells, by each look",
-        "score",
-        [h for look in result.told for h in (look.look.replace(" ", "\n"), "from", "to")],
-    )
+    headings = [heading for look in result.told for heading in (look.look.replace(" ", "\n"), "95%")]
+    table = _table("What is told of the cells, by each look", "score", headings)
     for words, values in told_rows(result.told):
-        table.add_row(words, *(part for triple in values for part in triple))
+        cells = [part for value, low, high in values for part in (value, f"{low} {high}".strip())]
+        table.add_row(textwrap.fill(words, 34), *cells)
     shown = result.appliance
     foreign, known = shown.foreign
     table.caption = (
