@@ -103,9 +103,16 @@ class TrainingSet(Dataset[Item]):
             sample = augment.flip(sample, horizontal=True)
         return self._tensors(sample)
 
+    def _sample(self, rng: np.random.Generator, index: int) -> Sample:
+        """One picture as it was read; squeezed, if the draw falls so."""
+        sample = self.samples[index]
+        if self.hyper.squeeze and rng.random() < self.hyper.squeeze:
+            return augment.squeeze(sample, float(rng.uniform(0.8, 1.0)))
+        return sample
+
     def _piece(self, rng: np.random.Generator, index: int) -> Sample:
         """One picture as it enters a mosaic: a field larger than the tile is cut at its own scale, a smaller one resized."""
-        sample, hyper = self.samples[index], self.hyper
+        sample, hyper = self._sample(rng, index), self.hyper
         if hyper.crop and rng.random() < hyper.crop:
             many = max(sample.image.shape[:2]) >= 1.5 * self.size
             sample = augment.cut_square(rng, sample, self.size) if many else augment.random_window(rng, sample)
@@ -146,7 +153,7 @@ class TrainingSet(Dataset[Item]):
             line = []
             for c in range(n):
                 width, height = edges[0][c + 1] - edges[0][c], edges[1][r + 1] - edges[1][r]
-                sample = self.samples[chosen[r * n + c]]
+                sample = self._sample(rng, chosen[r * n + c])
                 if self.hyper.quarter_turns:
                     sample = augment.quarter_turn(sample, int(rng.integers(4)))
                 cell_px = min(float(np.exp(rng.uniform(low, high))), 0.8 * min(width, height))

@@ -37,6 +37,7 @@ class Hyper:
     fliplr: float = 0.5
     quarter_turns: bool = False  # a film has no up: turn each picture by a multiple of 90 degrees
     crop: float = 0.0  # probability that a picture is cut to a random window first, so that a centred cell loses its place
+    squeeze: float = 0.0  # probability that a picture is narrowed by up to a fifth, as smears and cameras distort
     mosaic: float = 1.0
     patchwork: float = 0.0  # probability of n x n tiles, each at a scale of its own, in place of the published mosaic
     cell_px: tuple[float, float] = (26.0, 210.0)  # range of cell sides in a patchwork, in px of the network's input
@@ -85,6 +86,7 @@ FILM = Hyper(
     flipud=0.5,
     quarter_turns=True,
     crop=0.8,
+    squeeze=0.3,
     hsv_h=0.02,
     hsv_s=0.5,
     hsv_v=0.3,
