@@ -81,7 +81,7 @@ def test_counts_of_the_slide_become_counts_of_the_summary() -> None:
 
 
 def test_morphology_gives_shares_and_no_majority_on_a_tie() -> None:
-    blast, lymphocyte = morphology(MIXED.cells, TAXONOMY)
+    blast, lymphocyte = morphology(MIXED, TAXONOMY)
     assert (blast.name, blast.cells) == ("Myeloblast", 3)
     size = blast.attributes[0]
     assert (size.key, size.known, size.majority) == ("cell_size", 3, "large")
