@@ -16,8 +16,13 @@ from engines.decode import Thresholds
 from engines.errors import BundleError
 from engines.taxonomy import Taxonomy
 
-SCHEMA_VERSION = 2
-"""Raised when a manifest changes so that an older reader would misread it. 2: `quantization`, `gate` and `golden_tolerance`."""
+SCHEMA_VERSION = 3
+"""The newest that is read; raised when a manifest changes so that an older reader would misread it.
+
+2: `quantization`, `gate` and `golden_tolerance`. 3: `second_look`, `precision_tolerances`; a manifest with nothing of its own in them
+is written without them and as 2, so that older programs read it.
+"""
+_SINCE_3 = ("second_look", "precision_tolerances")
 
 
 class Record(BaseModel):
@@ -60,6 +65,7 @@ class SecondLook(Record):
     """The graph that reads cells a second time: `tiles` of `side_px` px a run, a cell `cell_px` wide, `features` numbers a cell.
 
     layer, open_cells: files of the naming layer that ships with it, and of the open cells that a site layer is mixed with.
+    export_difference: largest difference of a feature from torch's when the graph was written, on `export_tiles` cells.
     """
 
     graph: str = "cells.onnx"
@@ -67,6 +73,8 @@ class SecondLook(Record):
     side_px: int = Field(gt=0, multiple_of=32)
     cell_px: float = Field(gt=0)
     features: int = Field(gt=0)
+    export_difference: float
+    export_tiles: int = Field(gt=0)
     layer: str | None = None
     open_cells: str | None = None
 
@@ -223,7 +231,7 @@ class FileRecord(Record):
 class Manifest(Card):
     """`manifest.json`: the card and everything technical. Its own sha256 is the identity of model, thresholds and taxonomy together."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 2
     precision: str = "fp32"
     created: str
     input: Input
@@ -247,12 +255,16 @@ class Manifest(Card):
 
     @model_validator(mode="after")
     def _graphs_are_listed(self) -> Self:
-        look = self.second_look
-        second = (look.graph, look.layer, look.open_cells) if look is not None else ()
-        for file in filter(None, (self.detector_graph, *(g.file for g in self.attribute_graphs), *second)):
+        for file in (self.detector_graph, *(g.file for g in self.attribute_graphs), *self.second_look_files):
             if file not in self.files:
                 raise ValueError(f"{file} is not among the files")
         return self
+
+    @property
+    def second_look_files(self) -> tuple[str, ...]:
+        """The files that the second look has: its graph, naming layer and open cells; none without it."""
+        look = self.second_look
+        return () if look is None else tuple(name for name in (look.graph, look.layer, look.open_cells) if name is not None)
 
     @property
     def classes_and_attributes(self) -> Taxonomy:
@@ -281,6 +293,12 @@ class Manifest(Card):
     def to_json(self) -> str:
         """The text of `manifest.json`, ending in a newline; the same manifest always gives the same text."""
         fields = self.model_dump(mode="json")
+        usual = (None, PRECISION_TOLERANCES)
+        if all(getattr(self, key) == value for key, value in zip(_SINCE_3, usual, strict=True)):
+            for key in _SINCE_3:
+                del fields[key]
+        else:
+            fields["schema_version"] = SCHEMA_VERSION
         first = {key: fields.pop(key) for key in ("schema_version", "name", "version", "precision", "created", "licence")}
         return json.dumps({**first, **fields}, indent=2, ensure_ascii=False) + "\n"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from engines.options import TAXONOMY, Option
+from engines.options import PIXEL_ASPECT, TAXONOMY, Option
 from engines.training.request import HYPERS, SIZES, RunRequest
 
 METHODS = ("source-only", "confmix", "daca")
@@ -36,6 +36,7 @@ class AdaptRequest(RunRequest):
     ] = ()
     initial: Annotated[Path | None, Option("Network trained on the source: .pt or .safetensors. Required.", metavar="FILE")] = None
     taxonomy: Annotated[Path | None, TAXONOMY] = None
+    pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     method: Annotated[str, Option("confmix, daca, or source-only: the same steps without the target.", choices=METHODS)] = "confmix"
     oracle: Annotated[bool, Option("Learn from the target's labels too: what adaptation could reach.")] = False
     size: Annotated[str, Option("n, s, m, l or x.", choices=SIZES)] = "n"

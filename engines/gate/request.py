@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from engines.errors import DataError
 from engines.files import check_folder
-from engines.options import Option, Request
+from engines.options import PIXEL_ASPECT, Option, Request
 
 if TYPE_CHECKING:
     from engines.bundle import Bundle
@@ -23,6 +23,7 @@ class JudgedRequest(Request):
     """Options of what ends with the gate: the pictures that judge, what may be lost, and a page."""
 
     data: Annotated[str, Option("Labelled pictures that state attributes; SPLIT: val unless named.", metavar="DIR[:SPLIT]")]
+    pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     runtime: Annotated[str, Option("What runs the engine that is judged: auto, onnx, openvino. The float reference runs on onnx.")] = (
         "auto"
     )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_origin
 
 from engines.errors import DataError
 from engines.files import make_folder, write_result
-from engines.options import TAXONOMY, Option, Request, option_name, options_of
+from engines.options import PIXEL_ASPECT, TAXONOMY, Option, Request, option_name, options_of
 
 LEARN, NETWORK, COURSE, JUDGING, MACHINE = "What it learns from", "Network and loss", "Course", "Judging", "Machine"
 CHECKPOINT = "last.pt"
@@ -88,6 +88,7 @@ class TrainRequest(RunRequest):
         ),
     ] = ()
     taxonomy: Annotated[Path | None, TAXONOMY] = None
+    pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     imgsz: Annotated[int, Option("Side of a training picture, rounded up to a multiple of 32.", LEARN, "PX", low=64)] = 320
     hyper: Annotated[
         str,
@@ -231,6 +232,8 @@ def _full(name: str, value: Any, kind: Any) -> Any:
     """A setting as JSON keeps it; folders and files by their full path."""
     if isinstance(value, Path):
         return str(value.absolute())
+    if isinstance(value, tuple) and name == "pixel_aspect":
+        return [f"{Path(folder).absolute()}={x}" if of else x for folder, of, x in (text.rpartition("=") for text in value)]
     if isinstance(value, tuple) and name in ("data", "source", "target"):
         return [f"{folder.absolute()}:{times}" for folder, times in map(parse_folder, value)]
     return list(value) if get_origin(kind) is tuple else value

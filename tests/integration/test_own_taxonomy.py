@@ -77,7 +77,7 @@ def own(file: Path) -> Taxonomy:
 def data(tmp_path_factory: pytest.TempPathFactory, own: Taxonomy) -> Path:
     """Rendered fields with the film's own labels, read by name, and one with a plasma cell that has Auer rods."""
     folder = tmp_path_factory.mktemp("data")
-    size = {"size_px": (SIDE, SIDE), "zoom": (0.8, 0.8), "squeezed": 1.0}
+    size = {"size_px": (SIDE, SIDE), "zoom": (0.8, 0.8)}
     rendered = {"domains": ("L_C2", "H"), "objectives": (40,), "cases": ("mixed",), "workers": 1}
     write_dataset(folder / "film", fields_train=3, fields_val=1, seed=2, **size, **rendered)  # type: ignore[arg-type]  # by their names
     ((read,), _) = admit(find_splits(folder / "film", "train"), folder / "film", own)
