@@ -138,7 +138,7 @@ def test_every_number_is_on_the_page(tmp_path: Path) -> None:
         "Blasts: 14 of 17 (82.4 %, 95 % range 57 to 96 %). Preliminary: a person must confirm every blast.",
         "Only 17 white blood cells were counted: per cents of so few are uncertain.",
         "Myeloblast 14 large 100 % open 100 % irregular 100 % prominent 100 % scanty 100 % moderate 100 % absent 100 %",
-        "MYB Myeloblast blast? 14 cells, 12 shown",
+        "MYB Myeloblast blast? 14 cells",
         "0.89 · field 1 large cell open chromatin irregular nucleus prominent nucleolus scanty cytoplasm moderate basophilia no",
         "0.31 · field 3 most like Monocyte",
         "1 09:30:05 field_001.png 640 x 360 0.87 14 14 0 0",
