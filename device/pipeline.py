@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Protocol
 
@@ -25,13 +25,14 @@ from device.slide.commands import Command
 from device.slide.model import Field, Slide, SlideState
 from device.slide.picture_state import PictureState, shown_faults
 from device.slide.session import FieldCounted, FieldImproved, Observation, RefusedError, SlideSession
+from device.slide.tally import Differential
 from device.store import Provenance
 from device.store.events import SlideRecord
 from device.store.recording import FrameRecorder
 from device.view import EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
 from engines.detections import Detections
 from engines.errors import InferenceError
-from engines.runtime.base import Engine
+from engines.runtime.base import Engine, EngineInfo
 
 log = logging.getLogger(__name__)
 
@@ -217,6 +218,7 @@ class Pipeline:
                 return f"Slide {slide.slide_id} finished: {at_least}{session.differential.white_cells} white cells, for review."
             case Command.UNDO:
                 field = session.undo()
+                self._observation = replace(self._observation, field_counted=False)  # until the next frame says what is seen now
                 if session.slide is not None:
                     self._record.undone(session.slide, field)
                 return f"Field {field.index} taken back."
@@ -245,8 +247,10 @@ class Pipeline:
         span = self._done_s[-1] - self._done_s[0] if len(self._done_s) > 1 else 0.0
         fps = (len(self._done_s) - 1) / span if span > 0 else 0.0
         median_ms = median(self._times_ms) if self._times_ms else 0.0
-        ungated = bool(self._engine.info.gate_fault)
-        return EngineStatus(self._frames, self._failures, self._failing, median_ms, fps, ungated)
+        ungated, slide = bool(self._engine.info.gate_fault), self._session.slide
+        unnamed = slide is not None and bool(slide.fields) and bool(slide.fields[-1].naming_fault)
+        foreign = slide is not None and bool(slide.foreign)
+        return EngineStatus(self._frames, self._failures, self._failing, median_ms, fps, ungated, unnamed, foreign)
 
     @property
     def lamps(self) -> tuple[PartState, ...]:
@@ -286,9 +290,19 @@ class Pipeline:
         return self._session.slide
 
     @property
+    def differential(self) -> Differential:
+        """Of that slide."""
+        return self._session.differential
+
+    @property
     def white_cells(self) -> int:
         """White blood cells counted on it."""
-        return self._session.differential.white_cells
+        return self.differential.white_cells
+
+    @property
+    def engine_info(self) -> EngineInfo:
+        """The engine that looks, and the layer that names."""
+        return self._engine.info
 
     @property
     def _width_px(self) -> int:
@@ -330,6 +344,7 @@ class Pipeline:
         engine, slide = self._engine.info, self._session.slide
         found, certain = self._detections, self._config.engine.identify_threshold
         message, level = next(self._messages(), ("", "ok"))
+        shift_x, shift_y = self._observation.shift_share
         return ScreenView(
             frame=self._frame,
             detections=found,
@@ -348,6 +363,7 @@ class Pipeline:
             message=message,
             message_level=level,
             description=self._session.description,
+            shift_px=(0.0, 0.0) if self._frame is None else (shift_x * self._frame.size_px[0], shift_y * self._frame.size_px[0]),
         )
 
     def _show(self, timings: dict[str, float]) -> list[Command]:

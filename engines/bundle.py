@@ -31,6 +31,8 @@ from engines.taxonomy import Taxonomy
 
 MANIFEST = "manifest.json"
 GOLDEN_IMAGE, GOLDEN_ANSWER = "golden.png", "golden.json"
+WEIGHTS = "weights.safetensors"
+"""What a float bundle's graphs were made from: a training may begin with it."""
 ZOO = Path(__file__).parent / "zoo"
 """Where the bundles that ship with the package lie."""
 
@@ -161,6 +163,25 @@ def resolve(reference: str | Path) -> Path:
     near = difflib.get_close_matches(text, names, 1, 0.5)
     advice = f" Did you mean {near[0]}?" if near else ""
     raise BundleError(f"{text}: no such bundle.{advice} There are: {', '.join(names) or 'none in this installation'}.")
+
+
+def weights_of(reference: Path | str) -> Path:
+    """The file of weights that a reference means: that file, or `weights.safetensors` of a bundle (`zoo:NAME` or its folder).
+
+    Raises BundleError for a folder that is no bundle, is damaged, or holds graphs only. A file need not exist.
+    """
+    place = resolve(reference)
+    if not place.is_dir():
+        return place
+    if not (place / MANIFEST).is_file():
+        raise BundleError(f"{reference}: a folder without {MANIFEST} is no bundle; of a run's folder name the file, such as best.pt")
+    if WEIGHTS not in Bundle.open(place).manifest.files:
+        shipped = next((name for name in zoo_names() if (ZOO / name.removeprefix("zoo:") / WEIGHTS).is_file()), "one with weights")
+        raise BundleError(
+            f"{reference}: this bundle holds graphs only, no {WEIGHTS}, and nothing can be learnt from there. Name the float bundle "
+            f"that it was made from (of the shipped ones {shipped}), or a .pt or .safetensors of its training"
+        )
+    return place / WEIGHTS
 
 
 def golden_answer(found: Detections, margins: Float32 | None = None) -> bytes:

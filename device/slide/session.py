@@ -58,12 +58,16 @@ class FieldImproved:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What one frame did to the slide. field_counted: the field now seen, at rest, has been counted (now or before)."""
+    """What one frame did to the slide. field_counted: the field now seen, at rest, has been counted (now or before).
+
+    shift_share: how far a counted field lies from where it was counted, in x and y, in shares of the frame's width.
+    """
 
     resting: bool
     field_counted: bool
     blank: bool  # nothing of the film is to be seen: lamp off, cap on, no film
     event: FieldCounted | FieldImproved | None = None
+    shift_share: tuple[float, float] = (0.0, 0.0)
 
 
 def new_slide_id(now: datetime) -> str:
@@ -157,7 +161,9 @@ class SlideSession:
                 found = second_look(frame, detections)
                 event = FieldImproved(self._put(self._slide, self._slide.fields[-1].index, frame, *found, sharpness))
         self._sharpness_before = sharpness
-        return Observation(motion.resting, motion.counted or event is not None, motion.blank, event)
+        shift = motion.shift if motion.counted and event is None else None
+        shift_share = (0.0, 0.0) if shift is None else (shift.x_share, shift.y_share)
+        return Observation(motion.resting, motion.counted or event is not None, motion.blank, event, shift_share)
 
     def start(self) -> Slide:
         """Open a new slide; what lies under the objective is its first field once it rests. RefusedError if a slide is open."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, write_bundle
+from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, WEIGHTS, Bundle, write_bundle
 from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Image
 from engines.errors import BundleError
@@ -21,7 +21,7 @@ from engines.network.attridet import AttriDet
 from engines.network.weights import save_weights
 from engines.runtime.onnx import OnnxEngine
 
-DETECTOR, WEIGHTS = "detector.onnx", "weights.safetensors"
+DETECTOR = "detector.onnx"
 SMALL_CAPACITY = 4
 """Regions of the second, smaller attribute graph, for processors that pay for every region (about 1.3 ms each on two cores)."""
 _ATTRIBUTES = {REGION_CAPACITY: "attributes.onnx", SMALL_CAPACITY: f"attributes-{SMALL_CAPACITY}.onnx"}

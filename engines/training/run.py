@@ -47,8 +47,14 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
     asked, request = request.given, recalled(request)
     planned = request.planned(asked)
     taxonomy, hyper = read_taxonomy(request.taxonomy), SETS[request.hyper]
+    if request.learning_rate is not None:
+        hyper = hyper.at_rate(request.learning_rate)
     if request.attribute_weight is not None:
         hyper = replace(hyper, attribute=request.attribute_weight)
+    if request.class_weights is not None:
+        hyper = replace(hyper, class_weights=request.class_weights)
+    if request.balance_patients is not None:
+        hyper = replace(hyper, balance_patients=request.balance_patients)
     torch.set_num_threads(request.threads)
     pages: tuple[Path, ...] = ()
     with parallel.joined(request.device) as device:
@@ -67,7 +73,7 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
                 batch=request.batch,
                 seed=request.seed,
                 hyper=hyper,
-                cosine=hyper.name == "film" if request.cosine is None else request.cosine,
+                cosine=hyper.name in ("film", "finetune") if request.cosine is None else request.cosine,
                 amp=request.amp,
                 detach=request.detach,
                 autoanchor=request.autoanchor and phase.number == 1 and not phase.begun,
@@ -80,7 +86,7 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
                 labels=pictures.labels,
                 pictures=request.pictures,
             )
-            trainer = Trainer(run, pictures.samples, taxonomy)
+            trainer = Trainer(run, pictures.samples, taxonomy, pictures.draw)
             fit(trainer, phase, reporter, f"attridet train --out {request.out} --resume", pictures.judge)
         curves = ", results.png" if request.pictures else ""
         reporter.message(f"written: {request.out}: last.pt, best.pt, results.csv{curves}")
@@ -105,6 +111,14 @@ def fit(trainer: Trainer, phase: Phase, reporter: Reporter, to_resume: str, judg
     if trainer.left_behind:
         names = ", ".join(trainer.left_behind)
         reporter.warning(f"in there, but not in the taxonomy of this run, so left behind: {names}; to keep it, name --taxonomy")
+    if not trainer.schedule.leaves_warmup:
+        reporter.warning(
+            f"this run has {trainer.total_iterations} steps and its warm-up {trainer.schedule.warmup_iterations}: it ends before it "
+            "reaches its learning rate. Give it more --epochs or a smaller --batch, or --hyper finetune, whose warm-up is a tenth of it"
+        )
+    if trainer.class_weights is not None:
+        named = zip(trainer.taxonomy.classes, trainer.class_weights, strict=True)
+        reporter.message("a cell counts in the class loss: " + ", ".join(f"{name} {weight:.2f}" for name, weight in named))
     if trainer.anchors is not None:
         reporter.message(f"anchors {trainer.anchors}")
 

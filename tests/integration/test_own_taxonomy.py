@@ -18,7 +18,7 @@ from device.app import run
 from device.display.labels import PLATE, TYPE_PX
 from device.display.overlay import draw
 from device.display.palette import PANEL, TEXT, bgr, mix, type_styles
-from device.display.panel import _BAR_SHARE
+from device.display.rows import BAR_SHARE
 from device.line import Openers
 from device.mqtt.payloads import read_summary
 from device.pipeline import Pipeline, Round
@@ -201,7 +201,7 @@ def test_the_line_the_screen_the_page_and_the_summary_say_the_new_words(
 
     style = type_styles(own)[-1]
     assert (style.code, style.colour, style.marker) == ("PLC", bgr("E7298A"), "square")
-    assert has(panel(screens[0]), "PLC", 19, TEXT, mix(style.colour, PANEL, _BAR_SHARE))
+    assert has(panel(screens[0]), "PLC", 19, TEXT, mix(style.colour, PANEL, BAR_SHARE))
     assert has(screens[0], "Plasma cell", TYPE_PX, TEXT, PLATE, bold=True)
     with Store.read(config.record_path) as store:
         (message,) = store.pending()

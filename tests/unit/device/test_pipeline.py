@@ -216,6 +216,15 @@ def test_commands_are_answered_with_what_became_of_them(tmp_path: Path) -> None:
     assert len(run_out(pipeline).fields) == 1
 
 
+def test_a_field_that_is_undone_is_at_once_shown_as_not_counted(tmp_path: Path) -> None:
+    pipeline = pipeline_of(tmp_path, Pictures([1] * 9 + [2] * 9 + [3]), OneNeutrophil())
+    while pipeline.slide is None or len(pipeline.slide.fields) < 2:
+        pipeline.round()
+    assert pipeline.view().field_counted
+    pipeline.obey(Command.UNDO)  # the screen would put the cells of the field before over this picture
+    assert not pipeline.view().field_counted
+
+
 def test_quitting_puts_an_open_slide_down_as_aborted(tmp_path: Path) -> None:
     pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil())
     pipeline.round()
