@@ -142,9 +142,13 @@ def _ours(
     ]
     if engine.bundle.manifest.second_look is not None:
         cells = [(image, _nine(engine, image)) for image in images]
-        engine.look(cut_tiles(*cells[0], engine.tiles))  # loads its graph
+
+        def look(given: tuple[Image, Float32]) -> None:
+            engine.look(cut_tiles(given[0], given[1], engine.tiles))
+
+        look(cells[0])  # loads its graph
         label = f"the second look alone, at {LOOKED_AT} cells of a counted field"
-        found.insert(2, Contender(LOOK, label, cells, lambda given: engine.look(cut_tiles(*given, engine.tiles))))
+        found.insert(2, Contender(LOOK, label, cells, look))
     if isinstance(graphs, OpenvinoGraphs):
         bare = BareOpenvino(engine.bundle, threads)
         label = "the bare runtime on the bundle's files"
