@@ -12,13 +12,13 @@ import numpy as np
 from engines.data.aspect import given_for
 from engines.data.augment import jitter_hsv
 from engines.data.layout import patient_of
-from engines.data.leukemiaattri import LabelledImage, read_split
+from engines.data.leukemiaattri import LabelledImage, SplitData, read_split
 from engines.decode import box_iou
-from engines.detections import Float32, Image
+from engines.detections import Float32, Image, Int64
 from engines.errors import DataError
 from engines.evaluation.attributes import pair_with_truth
 from engines.evaluation.average_precision import ignored_share
-from engines.naming.cells import LabelledCells
+from engines.naming.cells import LabelledCells, Texts
 from engines.naming.choice import encoder_of
 from engines.naming.tiles import cut_tiles
 from engines.progress import Reporter
@@ -74,12 +74,27 @@ def read_patients(path: Path | None) -> Mapping[str, str] | None:
     return found
 
 
-def folder_cells(engine: BundleEngine, root: Path, source: str, reading: Reading, reporter: Reporter) -> FolderCells:
-    """The cells of a labelled folder, in any layout that `read_split` reads, with the features of an open engine.
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """A labelled folder before any look at its cells. source: its name among the cells. classes (N,), patients (N,): of each cell."""
 
-    Raises DataError for a folder without labelled cells, and what `read_split` raises.
-    """
-    data = read_split(root, reading.split, engine.info.taxonomy, given_for(root, reading.pixel_aspect))
+    root: Path
+    source: str
+    data: SplitData
+    classes: Int64
+    patients: Texts
+
+
+def read_folder(root: Path, source: str, reading: Reading, taxonomy: Taxonomy) -> Labels:
+    """The labels of a folder, in any layout that `read_split` reads. Raises what that raises."""
+    data = read_split(root, reading.split, taxonomy, given_for(root, reading.pixel_aspect))
+    patients = [f"{source}/{_patient(picture.path, reading)}" for picture in data for _ in picture.classes]
+    return Labels(root, source, data, np.concatenate([np.zeros(0, np.int64), *(p.classes for p in data)]), np.array(patients, np.str_))
+
+
+def folder_cells(engine: BundleEngine, labels: Labels, reading: Reading, reporter: Reporter) -> FolderCells:
+    """The cells of a labelled folder with the features of an open engine. Raises DataError for a folder without any cell."""
+    root, source, data = labels.root, labels.source, labels.data
     rng = np.random.default_rng(reading.seed)
     parts = []
     false_boxes = 0

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.site.alignment import aligned
+from calibration.site.alignment import aligned, check_confirmed
 from calibration.site.card import card, page
-from calibration.site.cells import FolderCells, Reading, folder_cells, read_patients
+from calibration.site.cells import FolderCells, Labels, Reading, folder_cells, read_folder, read_patients
 from calibration.site.figures import Figures, figures
 from calibration.site.record import is_record, refuse_unreviewed
 from calibration.site.request import LearnRequest
@@ -26,8 +26,10 @@ from engines.naming.fit import FitSettings, Fitted, cells_by_group, fit
 from engines.progress import SILENT, Reporter
 from engines.runtime.engine import BundleEngine
 from engines.runtime.factory import open_engine
+from engines.taxonomy import Taxonomy
 
-_MOST_FOLDS = 10
+_MOST_FOLDS, _CALIBRATION_FOLDS = 10, 5
+_FEW_SLIDES = 6
 _SITE = "site "
 """Begins the name of a site's source, so that no open source has it."""
 
@@ -61,6 +63,7 @@ def learn(request: LearnRequest, reporter: Reporter = SILENT) -> LearnResult:
     settings = FitSettings(
         ridge=request.ridge,
         blast_cost=request.blast_cost,
+        cell_cost=request.cell_cost,
         right=request.right,
         rendered=tuple(folder.name for folder in request.rendered),
         seed=request.seed,
@@ -110,7 +113,7 @@ class _Open(_Made):
         licences = licences_of(engine.bundle, self.request)
         parts = []
         for folder in (*self.request.data, *self.request.rendered):
-            found = folder_cells(engine, folder, folder.name, reading, reporter)
+            found = folder_cells(engine, read_folder(folder, folder.name, reading, engine.info.taxonomy), reading, reporter)
             self.tell(folder.name, found, reporter)
             parts.append(found.cells)
         self.cells = replace(LabelledCells.joined(parts), licences=licences)
@@ -132,25 +135,28 @@ class _Site(_Made):
         if request.confirmed_normal is not None:
             source = _SITE + request.confirmed_normal.name
             reader = replace(reading, nothing=False, copies=0)
-            found = folder_cells(engine, request.confirmed_normal, source, reader, reporter)
+            labels = read_folder(request.confirmed_normal, source, reader, taxonomy)
+            check_confirmed(source, labels.classes, taxonomy, request.fewest)
+            found = folder_cells(engine, labels, reader, reporter)
             self.tell(source, found, reporter)
             self.confirmed = found.cells
-            known = aligned(known, found.cells, taxonomy, request.fewest)
+            known = aligned(known, found.cells)
         self.open_count = len(known)
         self.cells = known
         if request.cells is not None:
             source = _SITE + request.cells.name
-            found = folder_cells(engine, request.cells, source, reading, reporter)
+            labels = read_folder(request.cells, source, reading, taxonomy)
+            self._refuse_too_few(labels, taxonomy)
+            found = folder_cells(engine, labels, reading, reporter)
             self.tell(source, found, reporter)
-            self._refuse_too_few(found.cells, engine)
             self.cells = LabelledCells.joined([known, found.cells])
         else:
             self.left_out = "source"
             self.notes.append("Aligned by confirmed normal cells alone: how it tells blasts of this microscope was not measured.")
 
-    def _refuse_too_few(self, cells: LabelledCells, engine: BundleEngine) -> None:
-        request, taxonomy = self.request, engine.info.taxonomy
-        groups = np.array([taxonomy.group_of(int(kind)) for kind in cells.classes], np.str_)
+    def _refuse_too_few(self, labels: Labels, taxonomy: Taxonomy) -> None:
+        request = self.request
+        groups = np.array([taxonomy.group_of(int(kind)) for kind in labels.classes], np.str_)
         where, white = request.cells, int((groups != "").sum())
         if white < request.fewest:
             raise DataError(f"{where}: {white} white cells are labelled, at least {request.fewest} are needed. Label more.")
@@ -162,7 +168,7 @@ class _Site(_Made):
                 f"{where}: no {missing[0]} is labelled, so the layer could not learn to tell the two groups apart on this microscope. "
                 "Add slides that have them."
             )
-        slides = np.unique(cells.patients[groups != ""])
+        slides = np.unique(labels.patients[groups != ""])
         if any(str(slide).endswith("/") for slide in slides):
             raise DataError(
                 f"{where}: names of pictures do not say whose slide they show, so no slide could be left out. Give --patients CSV with "
@@ -176,13 +182,22 @@ class _Site(_Made):
 
     def fitted(self, engine: BundleEngine, name: str, version: str) -> Fitted:
         own = np.arange(len(self.cells)) >= self.open_count
+        slides: Int64 | None = None
         if own.any():
-            folds = np.full(len(own), -1, np.int64)
-            folds[own] = np.unique(self.cells.patients[own], return_inverse=True)[1].reshape(-1) % _MOST_FOLDS
+            # Slides are few and often of one group: a fit without one leans to the other group and calibrates nothing. So cells are
+            # left out to calibrate, evenly over slides, and slides to judge.
+            slides, folds = np.full(len(own), -1, np.int64), np.full(len(own), -1, np.int64)
+            slides[own] = np.unique(self.cells.patients[own], return_inverse=True)[1].reshape(-1) % _MOST_FOLDS
+            folds[own] = np.argsort(np.argsort(slides[own], kind="stable")) % _CALIBRATION_FOLDS
+            if len(np.unique(slides[own])) < _FEW_SLIDES:
+                self.notes.append(
+                    "Few slides: figures of slides left out scatter widely, and are too bad where a slide is of one group."
+                )
         else:
             folds = np.unique(self.cells.sources, return_inverse=True)[1].reshape(-1).astype(np.int64)
         parts: Int64 = own.astype(np.int64)
-        return fit(self.cells, engine.info.taxonomy, folds, self.settings, parts, name, version, site=True, confirmed=self.confirmed)
+        given = (self.cells, engine.info.taxonomy, folds, self.settings, parts, name, version)
+        return fit(*given, site=True, confirmed=self.confirmed, judged=slides)
 
 
 def open_cells_of(bundle: Bundle) -> LabelledCells:

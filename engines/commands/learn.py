@@ -39,7 +39,7 @@ def learn(request: LearnRequest) -> None:
 def _table(result: LearnResult) -> Table:
     from engines.commands.terminal import table_of
 
-    shown = [("left out of the fit", result.found), *([("the bundle's own layer", result.before)] if result.before else [])]
+    shown = [("this layer, left out", result.found), *([("the bundle's own", result.before)] if result.before else [])]
     table = table_of(
         "Blasts against other white cells", "", ("cells", "AUC", "J", "blasts told", "others told", "types right", "% off")
     )

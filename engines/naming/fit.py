@@ -14,7 +14,7 @@ from engines.errors import DataError
 from engines.naming.calibrate import chosen_thresholds, platt, temperature
 from engines.naming.cells import LabelledCells
 from engines.naming.layer import NamingLayer, class_probabilities
-from engines.naming.references import find_references
+from engines.naming.references import Origins, find_references
 from engines.taxonomy import Taxonomy
 
 Mask = NDArray[np.bool_]
@@ -22,6 +22,8 @@ _NEVER = -1e4
 """Logit of a type that no cell of the fit shows: it is never told."""
 _ONLY_WHITE = 5.0
 """Logit of "a white cell" where there was no artefact to learn from: nothing speaks against it."""
+_LEAST_GAIN, _USUAL_GAIN = 0.5, 4.0
+"""Of a calibration: below the one the left-out cells say nothing, and the other is taken, with which a score of 1 is .98."""
 _FEWEST = 5
 """Cells of a group, and of each answer that a calibration is fitted on."""
 
@@ -41,7 +43,7 @@ class FitSettings:
     ridge: float = 4.0
     balance: float = 0.5
     blast_cost: float = 3.0
-    cell_cost: float = 2.0
+    cell_cost: float = 4.0
     right: float = 0.85
     references: int = 400
     dimensions: int = 256
@@ -71,12 +73,14 @@ def fit(
     site: bool = False,
     card: Mapping[str, Any] | None = None,
     confirmed: LabelledCells | None = None,
+    judged: Int64 | None = None,
 ) -> Fitted:
     """A layer of all cells, calibrated on what a fit without its fold says of each.
 
-    folds: (N,), such as the source or the slide of a cell; -1: never left out. parts: (N,), which of several sets that are to weigh
-    alike a cell belongs to, such as a site's own and the open ones. confirmed: further cells, of films that are to be known. The same
-    arguments always give the same layer. Raises DataError where blasts or other white cells are missing.
+    folds: (N,), such as the source or the slide of a cell; -1: never left out. parts: (N,), 1 for a site's own cells, 0 for the open
+    ones: the two weigh alike. confirmed: further cells, of films that are to be known.
+    judged: (N,), other folds for `left_out` alone, such as slides where they are too few to calibrate on. The same arguments always
+    give the same layer. Raises DataError where blasts or other white cells are missing.
     """
     problem = _Problem(cells, taxonomy, settings, np.zeros(len(cells), np.int64) if parts is None else parts)
     everyone = np.ones(len(cells), bool)
@@ -84,27 +88,23 @@ def fit(
         missing = "blasts or equivalents" if problem.blast.sum() < _FEWEST else "white cells that are no blasts"
         raise DataError(f"{cells_by_group(cells, taxonomy)}: at least {_FEWEST} {missing} are needed to tell the two apart. Add some.")
     mean, scale, weights = problem.solve(everyone)
-    raw = np.full((len(cells), 2 + len(taxonomy.classes)), np.nan)
-    known = np.zeros_like(raw, bool)
-    for fold in np.unique(folds[folds >= 0]):
-        out = folds == fold
-        if problem.has_both(~out):
-            m, s, w = problem.solve(~out, only_classes=True)
-            w = w[:, : raw.shape[1]]
-            raw[out] = (cells.features[out] - m) / s @ w[:-1] + w[-1]
-            known[out] = w[-1] > _NEVER
+    raw, known = problem.left_out(folds)
     seen = ~np.isnan(raw).any(1)
     gains, offsets, notes = problem.calibration(raw, seen, known)
-    weights[:, : raw.shape[1]] *= gains
-    weights[-1, : raw.shape[1]] += offsets
-    left_out = np.full((len(cells), len(taxonomy.classes)), np.nan, np.float32)
-    left_out[seen] = class_probabilities((raw[seen] * gains + offsets).astype(np.float32), taxonomy)
+    count = raw.shape[1]
+    weights[:, :count] *= gains
+    weights[-1, :count] += offsets
+    calibrated = class_probabilities((raw * gains + offsets).astype(np.float32), taxonomy)
+    left_out = calibrated
+    if judged is not None:
+        left_out = class_probabilities((problem.left_out(judged)[0] * gains + offsets).astype(np.float32), taxonomy)
     real = ~np.isin(cells.sources, settings.rendered) if settings.rendered else everyone
     real = real if real.any() else everyone
     shown = [cells.select(real), *([confirmed] if confirmed is not None else [])]
+    own = [problem.parts[real] > 0, *([np.ones(len(confirmed), bool)] if confirmed is not None else [])]
     like = find_references(
         (np.concatenate([part.features for part in shown]) - mean) / scale,
-        np.concatenate([part.sources for part in shown]),
+        Origins(*(np.concatenate([getattr(part, key) for part in shown]) for key in ("sources", "patients")), np.concatenate(own)),
         settings.references,
         settings.dimensions,
         settings.known_share,
@@ -126,7 +126,7 @@ def fit(
     )
     if seen.any():
         costs = settings.blast_cost, settings.cell_cost, settings.right
-        chosen = chosen_thresholds(left_out[seen], cells.classes[seen], problem.balanced(seen), taxonomy, *costs)
+        chosen = chosen_thresholds(calibrated[seen], cells.classes[seen], problem.balanced(seen), taxonomy, *costs)
         layer = replace(layer, thresholds=chosen)
     else:
         notes.append("No cell could be left out, so probabilities and thresholds are not calibrated.")
@@ -197,6 +197,19 @@ class _Problem:
                 weights[:, 2 + count + columns.start : 2 + count + columns.stop] = 2 * ridge(known, codes[known], answers)
         return mean, scale, weights
 
+    def left_out(self, folds: Int64) -> tuple[Float64, Mask]:
+        """Scores (N, 2 + C) of each cell by a fit without its fold, NaN where there is none; and which classes that fit had seen."""
+        raw = np.full((len(folds), 2 + len(self.taxonomy.classes)), np.nan)
+        known = np.zeros_like(raw, bool)
+        for fold in np.unique(folds[folds >= 0]):
+            out = folds == fold
+            if self.has_both(~out):
+                mean, scale, weights = self.solve(~out, only_classes=True)
+                weights = weights[:, : raw.shape[1]]
+                raw[out] = (self.x[out] - mean) / scale @ weights[:-1] + weights[-1]
+                known[out] = weights[-1] > _NEVER
+        return raw, known
+
     def calibration(self, raw: Float64, seen: Mask, known: Mask) -> tuple[Float64, Float64, list[str]]:
         """Gains and offsets (2 + C,) of left-out scores `raw` in the rows `seen`; known: which columns the fit without the fold had."""
         gains, offsets, notes = np.ones(raw.shape[1]), np.zeros(raw.shape[1]), []
@@ -207,12 +220,13 @@ class _Problem:
         for column, rows, yes, words in heads:
             if min((yes & rows).sum(), (~yes & rows).sum()) < _FEWEST:
                 notes.append(f"Telling {words} is not calibrated: too few of one of them could be left out.")
-                gains[column] = 4.0 if column or (~self.white).sum() >= _FEWEST else 1.0
+                gains[column] = _USUAL_GAIN if column or (~self.white).sum() >= _FEWEST else 1.0
                 continue
             weights = self.balanced(rows, yes[rows].astype(np.int64))
             gains[column], offsets[column] = platt(raw[rows, column], yes[rows], weights)
-            if gains[column] < 0.1:
-                notes.append(f"Cells left out do not tell {words} at all; the layer is of no use for it.")
+            if gains[column] < _LEAST_GAIN:
+                notes.append(f"Telling {words} could not be calibrated: by what was left out they can hardly be told apart.")
+                gains[column], offsets[column] = _USUAL_GAIN, 0.0
         for blasts in (True, False):
             members = np.array([i for i in np.unique(self.cells.classes[self.white]) if self.taxonomy.is_blast(int(i)) == blasts])
             rows = seen & self.white & (self.blast == blasts)

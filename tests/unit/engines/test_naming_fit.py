@@ -162,9 +162,22 @@ def test_thresholds_follow_costs_and_the_share_that_must_be_right() -> None:
 
     assert chosen(1.0)[0] == pytest.approx(0.45)  # 10 missed beat 20 told falsely
     assert chosen(3.0)[0] == pytest.approx(0.2)  # 20 told falsely beat 10 missed, which cost 30
-    assert chosen(3.0, 0.9)[0] == pytest.approx(0.5)  # below it only 100 of 120 told were right
-    assert chosen(3.0, 0.9)[1] == pytest.approx(0.1)  # "none" up to where 97 % of those told so are none
-    assert chosen(3.0, 0.9)[0] > chosen(3.0, 0.9)[1]
+    # 180 of 200 are told the right group at .2; at .4 the sign turns wrong for 20, which are the next to be left without a name
+    assert chosen(3.0, 0.9) == (pytest.approx(0.2, abs=1e-3), pytest.approx(0.2, abs=1e-3))
+    above, below = chosen(3.0, 0.93)
+    assert above == pytest.approx(0.5, abs=1e-3) and below < 0.1  # as sure to either side, in logits: .5 is 1.4 beyond .2
+
+
+def test_blasts_are_not_lost_among_artefacts() -> None:
+    """By cost alone the threshold would lie at .55; but 30 of 100 blasts are no surer than .3 to be cells."""
+    white = np.repeat([0.3, 0.9, 0.9, 0.5], [30, 70, 100, 100]).astype(np.float32)
+    classes = np.repeat([1, 1, 3, 0], [30, 70, 100, 100])
+    p = np.zeros((300, 14), np.float32)
+    p[np.arange(300), np.where(classes == 0, 3, classes)] = white
+    p[:, 0] = 1 - white
+    assert chosen_thresholds(p, classes, np.ones(300), LEUKEMIA_ATTRI, 3.0, 2.0, 0.5).cell == pytest.approx(0.3)
+    surer = np.where(classes[:, None] == 1, p[[40]], p)
+    assert 0.5 < chosen_thresholds(surer, classes, np.ones(300), LEUKEMIA_ATTRI, 3.0, 2.0, 0.5).cell < 0.9
 
 
 def test_the_file_of_open_cells_keeps_them_and_refuses_others(tmp_path: Path) -> None:
