@@ -10,7 +10,7 @@ import numpy as np
 
 from calibration.site.alignment import aligned, check_confirmed
 from calibration.site.card import card, page
-from calibration.site.cells import FolderCells, Labels, Reading, folder_cells, read_folder, read_patients
+from calibration.site.cells import SHAKEN, FolderCells, Labels, Reading, folder_cells, read_folder, read_patients
 from calibration.site.figures import Figures, figures
 from calibration.site.record import is_record, refuse_unreviewed
 from calibration.site.request import LearnRequest
@@ -65,7 +65,10 @@ def learn(request: LearnRequest, reporter: Reporter = SILENT) -> LearnResult:
         blast_cost=request.blast_cost,
         cell_cost=request.cell_cost,
         right=request.right,
-        rendered=tuple(folder.name for folder in request.rendered),
+        rendered=(
+            *(folder.name for folder in request.rendered),
+            *(folder.name + SHAKEN for folder in (*request.data, *request.rendered)),
+        ),
         seed=request.seed,
     )
     name = request.name or request.out.stem
@@ -119,10 +122,13 @@ class _Open(_Made):
         self.cells = replace(LabelledCells.joined(parts), licences=licences)
 
     def fitted(self, engine: BundleEngine, name: str, version: str) -> Fitted:
-        key = self.cells.sources if self.request.leave_out == "source" else self.cells.patients
+        shaken = np.char.endswith(self.cells.sources, SHAKEN)
+        names = np.char.replace(self.cells.sources, SHAKEN, "")
+        key = names if self.request.leave_out == "source" else self.cells.patients
         folds = np.unique(key, return_inverse=True)[1].reshape(-1).astype(np.int64)
         folds = folds if self.request.leave_out == "source" else folds % _MOST_FOLDS
-        return fit(self.cells, engine.info.taxonomy, folds, self.settings, name=name, version=version)
+        types = np.where(shaken, -1, np.random.default_rng(self.request.seed).integers(0, _CALIBRATION_FOLDS, len(shaken)))
+        return fit(self.cells, engine.info.taxonomy, folds, self.settings, name=name, version=version, types=types)
 
 
 class _Site(_Made):
@@ -267,7 +273,7 @@ def _write(request: LearnRequest, engine: BundleEngine, made: _Made, fitted: Fit
             written.append(aside)
         layer = replace(fitted.layer, card=about).write(request.out)
         if request.open_cells is not None:
-            cells.write(request.open_cells, taxonomy.classes)
+            cells.select(~np.char.endswith(cells.sources, SHAKEN)).write(request.open_cells, taxonomy.classes)
             written.append(request.open_cells)
     except OSError as error:
         raise DataError(f"{error.filename or request.out}: cannot be written ({error.strerror}). Name another place.") from error

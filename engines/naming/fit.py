@@ -74,11 +74,13 @@ def fit(
     card: Mapping[str, Any] | None = None,
     confirmed: LabelledCells | None = None,
     judged: Int64 | None = None,
+    types: Int64 | None = None,
 ) -> Fitted:
     """A layer of all cells, calibrated on what a fit without its fold says of each.
 
     folds: (N,), such as the source or the slide of a cell; -1: never left out. parts: (N,), 1 for a site's own cells, 0 for the open
     ones: the two weigh alike. confirmed: further cells, of films that are to be known.
+    types: (N,), folds of their own for the types, which are told on known films only: left out within the sources; -1: takes no part.
     judged: (N,), other folds for `left_out` alone, such as slides where they are too few to calibrate on. The same arguments always
     give the same layer. Raises DataError where blasts or other white cells are missing.
     """
@@ -89,6 +91,9 @@ def fit(
         raise DataError(f"{cells_by_group(cells, taxonomy)}: at least {_FEWEST} {missing} are needed to tell the two apart. Add some.")
     mean, scale, weights = problem.solve(everyone)
     raw, known = problem.left_out(folds)
+    if types is not None:
+        within, known = problem.left_out(types, types >= 0)
+        raw[:, 2:] = within[:, 2:]
     seen = ~np.isnan(raw).any(1)
     gains, offsets, notes = problem.calibration(raw, seen, known)
     count = raw.shape[1]
@@ -99,7 +104,7 @@ def fit(
     if judged is not None:
         left_out = class_probabilities((problem.left_out(judged)[0] * gains + offsets).astype(np.float32), taxonomy)
     real = ~np.isin(cells.sources, settings.rendered) if settings.rendered else everyone
-    real = real if real.any() else everyone
+    real = (real if real.any() else everyone) & problem.white
     shown = [cells.select(real), *([confirmed] if confirmed is not None else [])]
     own = [problem.parts[real] > 0, *([np.ones(len(confirmed), bool)] if confirmed is not None else [])]
     like = find_references(
@@ -197,14 +202,18 @@ class _Problem:
                 weights[:, 2 + count + columns.start : 2 + count + columns.stop] = 2 * ridge(known, codes[known], answers)
         return mean, scale, weights
 
-    def left_out(self, folds: Int64) -> tuple[Float64, Mask]:
-        """Scores (N, 2 + C) of each cell by a fit without its fold, NaN where there is none; and which classes that fit had seen."""
+    def left_out(self, folds: Int64, of: Mask | None = None) -> tuple[Float64, Mask]:
+        """Scores (N, 2 + C) of each cell by a fit without its fold, NaN where there is none; and which classes that fit had seen.
+
+        of: the cells that it may be fitted to, all by default.
+        """
+        of = np.ones(len(folds), bool) if of is None else of
         raw = np.full((len(folds), 2 + len(self.taxonomy.classes)), np.nan)
         known = np.zeros_like(raw, bool)
         for fold in np.unique(folds[folds >= 0]):
             out = folds == fold
-            if self.has_both(~out):
-                mean, scale, weights = self.solve(~out, only_classes=True)
+            if self.has_both(of & ~out):
+                mean, scale, weights = self.solve(of & ~out, only_classes=True)
                 weights = weights[:, : raw.shape[1]]
                 raw[out] = (self.x[out] - mean) / scale @ weights[:-1] + weights[-1]
                 known[out] = weights[-1] > _NEVER
