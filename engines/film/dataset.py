@@ -83,8 +83,8 @@ def write_dataset(
     0.8). Red cells are round on all of them, and `pictures.yaml` says so: training squeezes pictures where it wants them squeezed.
     `cut_outs` is a folder of labelled cells on black ground; those of its train lie on the films of train in place of half of the drawn
     white cells, those of val on val's, and the JSON's info says whose they are and under which `licence` (else what their folder says).
-    `progress` is called with (fields done, fields in all), `reading` so with the cut-outs of each split. Raises DataError for an unknown domain, objective or
-    case, for a taxonomy that cannot be drawn and for a folder that already holds something.
+    `progress` is called with (fields done, fields in all), `reading` so with the cut-outs of each split. Raises DataError for an
+    unknown domain, objective or case, for a taxonomy that cannot be drawn and for a folder that already holds something.
     """
     root = Path(root)
     for split in ("train", "val"):
