@@ -115,7 +115,9 @@ def _tile(
 
 
 def _certainty(cell: Cell, told: int | str) -> float:
-    """How probable what is told is: of a group the sum over its types; of an unidentified cell, of its most probable type."""
+    """How probable what is told is: a blast, no blast, or its most probable type; the score where no second look was had."""
     if cell.probability is None or cell.blast_probability is None:
         return cell.score
-    return cell.blast_probability if told == BLASTS else cell.probability
+    if isinstance(told, str) and told:
+        return cell.blast_probability if told == BLASTS else 1 - cell.blast_probability
+    return cell.probability
