@@ -20,6 +20,7 @@ from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import FrameSource, Pipeline
 from device.service.control import CommandRequest
+from device.service.layers import chosen_layer
 from device.settings.config import Config
 from device.slide.session import SlideSession
 from device.store import Provenance, Store, free_mb
@@ -56,6 +57,7 @@ class Openers:
                 ungated=engine.ungated,
                 plans=engine.plans,
                 precision=engine.precision,
+                layer=chosen_layer(config),
             ),
             lambda: open_display(config.display),
         )

@@ -18,6 +18,7 @@ from rich.table import Table
 from calibration.profile import load_profile
 from device.clock import SystemClock, time_trusted
 from device.errors import LeukoscopeError
+from device.service.layers import chosen_layer
 from device.settings.config import Config
 from device.store import free_mb
 from engines.errors import EnginesError
@@ -86,6 +87,7 @@ def _engine(config: Config) -> Finding:
         ungated=section.ungated,
         plans=section.plans,
         precision=section.precision,
+        layer=chosen_layer(config),
     ) as engine:
         blank = np.full((1080, 1920, 3), 220, np.uint8)
         engine.infer(blank)
