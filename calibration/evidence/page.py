@@ -46,7 +46,8 @@ def _head(results: Numbers, results_file: str) -> list[str]:
     return [
         "# What it finds, names and misses",
         "",
-        f"**{NOTICE}** {engine['name']} {engine['version']} ({engine['precision']}, digest `{engine['digest'][:8]}`), {layer}; measured "
+        f"**{NOTICE}** {engine['name']} {engine['version']} ({engine['precision']}, digest `{engine['digest'][:8]}`), {layer}; "
+        "measured "
         f"{results['created'][:10]} with leukoscope {results['leukoscope']}. This page is written by `attridet evidence` from "
         f"[{results_file}]({results_file}); no number on it was typed by hand.",
     ]
@@ -58,8 +59,10 @@ def _short(sets: Sequence[Numbers]) -> list[str]:
     patients = sum(one["patients"] or 0 for one in sets)
     unknown = sum(one["patients"] is None for one in sets)
     lines.append(
-        f"- **Films**: {len(sets)} sets, {sum(one['pictures'] for one in sets)} pictures, {sum(one['white'] for one in sets)} labelled white "
-        f"cells, {sum(one['blasts'] for one in sets)} of them blasts or equivalents. {patients} patients are known by name; of {unknown} "
+        f"- **Films**: {len(sets)} sets, {sum(one['pictures'] for one in sets)} pictures, {sum(one['white'] for one in sets)} "
+        "labelled white "
+        f"cells, {sum(one['blasts'] for one in sets)} of them blasts or equivalents. {patients} patients are known by name; of "
+        f"{unknown} "
         "sets nobody knows how many patients they show. What holds for so few says little of the next microscope."
     )
     for one in sets:
@@ -133,8 +136,10 @@ def _blasts(sets: Sequence[Numbers]) -> list[str]:
         f"- {_label(one)}: {shown(one)['intervals']['caution']}" for one in sets if shown(one)["intervals"]["caution"]
     )
     return [
-        "The first row of each set is what the appliance shows. Sensitivity is of all labelled blasts, also of those not found; specificity of all "
-        "labelled white cells that are no blasts; Youden's J is their sum less one. In brackets 95 % intervals with patients as clusters.",
+        "The first row of each set is what the appliance shows. Sensitivity is of all labelled blasts, also of those not found; "
+        "specificity of all "
+        "labelled white cells that are no blasts; Youden's J is their sum less one. In brackets 95 % intervals with patients as "
+        "clusters.",
         "",
         *_table(("set", "look", "AUC", "sensitivity", "specificity", "Youden's J"), rows),
         "",
@@ -174,7 +179,8 @@ def _named(sets: Sequence[Numbers]) -> list[str]:
         "films told as foreign",
     )
     return [
-        "As the appliance shows it. A cell is told as a type, as a group alone (blast or equivalent; other white cell), or as unidentified; on a film "
+        "As the appliance shows it. A cell is told as a type, as a group alone (blast or equivalent; other white cell), or as "
+        "unidentified; on a film "
         "that is unlike all that is known, as a group at most.",
         "",
         *_table(heads, rows),
@@ -251,7 +257,8 @@ def _calibration(sets: Sequence[Numbers]) -> list[str]:
             errors = (both[what]["expected_calibration_error"] for what in ("types", "blasts"))
             rows.append((_label(one), both["types"]["cells"], *(_number(error, ".3f") for error in errors)))
     return [
-        "Expected calibration error: the mean distance between the probability stated and the share that was so, over ten bins of the white cells "
+        "Expected calibration error: the mean distance between the probability stated and the share that was so, over ten bins of "
+        "the white cells "
         "found. Pages of `attridet evaluate --page` draw it.",
         "",
         *_table(("set", "cells", "of the type", "of a blast"), rows),
@@ -262,9 +269,12 @@ def _site(site: Numbers | None) -> list[str]:
     if site is None:
         return ["Not measured: the bundle has no naming layer, or the plan names no site."]
     lines = [
-        f"`attridet learn` was given so many labelled white cells of `{site['folder']}/{site['split']}` ({site['pool_cells']} white cells of "
-        f"{site['pool_patients']} patients), with as large a share of its artefacts, mixed half and half with the bundle's open cells; judged on "
-        "other patients, at the boxes that the detector finds, pictures at their own size. Mean of the draws, least and largest in brackets. These "
+        f"`attridet learn` was given so many labelled white cells of `{site['folder']}/{site['split']}` ({site['pool_cells']} "
+        "white cells of "
+        f"{site['pool_patients']} patients), with as large a share of its artefacts, mixed half and half with the bundle's open "
+        "cells; judged on "
+        "other patients, at the boxes that the detector finds, pictures at their own size. Mean of the draws, least and largest "
+        "in brackets. These "
         "layers are for measuring; none is shipped.",
         "",
     ]
@@ -302,7 +312,8 @@ def _site(site: Numbers | None) -> list[str]:
 
 def _pictures(rendered: Numbers | None) -> list[str]:
     said = (
-        "Pictures of patients' films are not in this repository: their sources forbid it, or say nothing. `attridet evidence … --pictures DIR` writes "
+        "Pictures of patients' films are not in this repository: their sources forbid it, or say nothing. `attridet evidence … "
+        "--pictures DIR` writes "
         "the worst of each set into a folder outside it."
     )
     if rendered is None or not rendered.get("pictures"):
@@ -314,8 +325,10 @@ def _pictures(rendered: Numbers | None) -> list[str]:
 def _method(results: Numbers) -> list[str]:
     frame = f" and laid into a grey frame of {results['frame']} px, as a camera would give it," if results["frame"] else ""
     return [
-        f"Each picture was judged at its own size{frame} with pixel aspect undone; a box counts as found at IoU one half. Working point: "
-        f"confidence {results['confidence']:g}, the bundle's. Ran on {results['engine']['runtime']}. Weights and naming layer were fitted to: "
+        f"Each picture was judged at its own size{frame} with pixel aspect undone; a box counts as found at IoU one half. Working "
+        "point: "
+        f"confidence {results['confidence']:g}, the bundle's. Ran on {results['engine']['runtime']}. Weights and naming layer "
+        "were fitted to: "
         f"{', '.join(results['trained_on']) or 'nothing named'}.",
         "",
         "```",

@@ -20,7 +20,7 @@ class JudgedSet(_Part):
 
     folder: str
     split: str = "val"
-    words: Annotated[str, Field(pattern=r"^\D*$|100x|40x")] = ""
+    words: Annotated[str, Field(pattern=r"^(\D|\d+x objective)*$")] = ""
 
     @property
     def label(self) -> str:

@@ -113,7 +113,9 @@ def _about(engine: BundleEngine, request: EvidenceRequest, plan: Plan) -> dict[s
 def _command(request: EvidenceRequest) -> str:
     """How to do it again, without a place of this machine in it."""
     rendered = "" if request.rendered is None else f" --rendered {request.rendered.name}"
-    return f"attridet evidence {Path(str(request.bundle)).name if '/' in str(request.bundle) else request.bundle} --root DATA{rendered} --seed {request.seed}"
+    bundle = str(request.bundle)
+    named = bundle if bundle.startswith("zoo:") else Path(bundle).name
+    return f"attridet evidence {named} --root DATA{rendered} --seed {request.seed}"
 
 
 def _missing(plan: Plan, root: Path) -> None:

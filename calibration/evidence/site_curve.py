@@ -1,5 +1,6 @@
-"""What a site's own labelled cells bring: so many of them, drawn several times, given to the fit of `attridet learn`, and judged on other
-patients. The layers stay in memory: the set they are fitted to may be for measuring only.
+"""What a site's own labelled cells bring: so many of them, drawn several times, given to the fit of `attridet learn`, judged on others.
+
+Those are other patients. The layers stay in memory: the set that they are fitted to may be for measuring only.
 """
 
 from __future__ import annotations
@@ -50,15 +51,15 @@ def site_curve(engine: BundleEngine, site: Site, root: Path, draws: int, seed: i
     for number in site.cells:
         found: dict[str, list[dict[str, Any]]] = {label: [] for label in judged}
         for _ in range(draws if number else 1):
-            layer = _layer(engine, known, pool, number, rng, taxonomy)
+            layer = draw_and_fit(engine.naming, known, pool, number, rng, taxonomy)
             done += 1
             reporter.progress("site layers fitted and judged", done, rounds)
             for label, cells in judged.items():
                 if layer is not None:
-                    found[label].append(_judge(layer, cells, taxonomy))
+                    found[label].append(judge(layer, cells, taxonomy))
         rows.append({"cells": number, "judged": found})
     patients = len({str(name) for name in pool.patients})
-    return plain_value(
+    numbers: dict[str, Any] = plain_value(
         {
             "folder": site.folder,
             "split": site.split,
@@ -75,14 +76,21 @@ def site_curve(engine: BundleEngine, site: Site, root: Path, draws: int, seed: i
             "rows": rows,
         }
     )
+    return numbers
 
 
-def _layer(
-    engine: BundleEngine, known: LabelledCells, pool: LabelledCells, number: int, rng: np.random.Generator, taxonomy: Taxonomy
+def draw_and_fit(
+    own_layer: NamingLayer | None,
+    known: LabelledCells,
+    pool: LabelledCells,
+    number: int,
+    rng: np.random.Generator,
+    taxonomy: Taxonomy,
 ) -> NamingLayer | None:
-    """The bundle's own layer for 0 cells (None without one), else one fitted to `number` white cells and as large a share of artefacts."""
+    """The bundle's own layer for 0 cells (None without one), else one fitted to `number` white cells and as large a share of "
+    "artefacts."""
     if not number:
-        return engine.naming
+        return own_layer
     white = np.flatnonzero(_white(pool, taxonomy))
     rest = np.flatnonzero(~_white(pool, taxonomy))
     if number > len(white):
@@ -97,7 +105,7 @@ def _layer(
     return fit(cells, taxonomy, folds, FitSettings(), own.astype(np.int64), name="site", site=True).layer
 
 
-def _judge(layer: NamingLayer, cells: LabelledCells, taxonomy: Taxonomy) -> dict[str, Any]:
+def judge(layer: NamingLayer, cells: LabelledCells, taxonomy: Taxonomy) -> dict[str, Any]:
     names, _ = layer.names(cells.features, taxonomy)
     found: Figures = figures(names.probabilities, cells.classes, cells.patients, layer.thresholds, taxonomy)
     told = found.typed + found.grouped

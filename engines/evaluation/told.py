@@ -196,7 +196,8 @@ class Told:
     """The scores of one look. look: which. rule: from when it names, in words. auc: blasts against other white cells among those found.
 
     types: reliability of the most probable type; blasts: of the probability of a blast. attributes_f1: mean, of this look's attributes.
-    answers: by what was labelled ("nothing here" too) how many were told as what. intervals: by the names of `SHARES`, and auc, youden, specificity, blast_percent_off.
+    answers: by what was labelled ("nothing here" too) how many were told as what. intervals: by the names of `SHARES`, and auc,
+    youden, specificity, blast_percent_off.
     """
 
     look: str
