@@ -94,6 +94,7 @@ def fit(
     if types is not None:
         within, known = problem.left_out(types, types >= 0)
         raw[:, 2:] = within[:, 2:]
+        raw[np.isnan(raw).any(1)] = np.nan
     seen = ~np.isnan(raw).any(1)
     gains, offsets, notes = problem.calibration(raw, seen, known)
     count = raw.shape[1]
