@@ -95,7 +95,7 @@ def fit(
         within, known = problem.left_out(types, types >= 0)
         raw[:, 2:] = within[:, 2:]
         raw[np.isnan(raw).any(1)] = np.nan
-    seen = ~np.isnan(raw).any(1)
+    seen: Mask = np.asarray(~np.isnan(raw).any(axis=1), np.bool_)
     gains, offsets, notes = problem.calibration(raw, seen, known)
     count = raw.shape[1]
     weights[:, :count] *= gains
