@@ -119,6 +119,8 @@ class _Open(_Made):
             found = folder_cells(engine, read_folder(folder, folder.name, reading, engine.info.taxonomy), reading, reporter)
             self.tell(folder.name, found, reporter)
             parts.append(found.cells)
+        if self.request.colour_copies:
+            licences |= {name + SHAKEN: words for name, words in licences.items()}
         self.cells = replace(LabelledCells.joined(parts), licences=licences)
 
     def fitted(self, engine: BundleEngine, name: str, version: str) -> Fitted:
