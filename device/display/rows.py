@@ -69,7 +69,7 @@ def blast_part(tally: Differential | None, sensitivity: str, width: int, unit: U
     picture = blank(width, unit(78) + len(lines) * text.line_height(small) + unit(6), unit, rule=True)
     icon, y = unit(22), unit(10)
     text.paste(picture, marks.marker("diamond", icon, WARN, PANEL), left, y + (text.line_height(px) - icon) // 2)
-    text.put(picture, "Blasts and equivalents", (left + unit(32), y), px, TEXT, PANEL, bold=True)
+    text.put(picture, "Blasts and blast equivalents", (left + unit(32), y), px, TEXT, PANEL, bold=True)
     y += text.line_height(px) + unit(2)
     if not tally.white_cells:
         text.put(picture, "no cell counted yet", (left + unit(32), y), px, DIM, PANEL)
