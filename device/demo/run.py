@@ -194,7 +194,10 @@ def _last_words(slide: Slide, read: _Read, camera: SimulatorConfig | ReplayCamer
         share = f"{counted.blast_percent:.0f} %, 95 % range {low:.0f} to {high:.0f} %"
         yield Text(f"Blasts and blast equivalents: {counted.blasts} of {counted.white_cells} white cells ({share}){uncertain}.")
     else:
-        yield Text(f"No blasts were told; that does not exclude them: {zero_limit(counted)}. {sensitivity(naming)}", style="yellow")
+        yield Text(
+            f"No blasts were told; that does not exclude them: {zero_limit(counted)}. {sensitivity(naming, slide.foreign)}",
+            style="yellow",
+        )
     if isinstance(camera, SimulatorConfig):
         yield Text(told_of_truth(SimulatorCamera(camera, SystemClock()), slide, read.frames, taxonomy).words)
 
