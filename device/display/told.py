@@ -67,7 +67,9 @@ def _by_second_look(view: ScreenView, slide: Slide, field: Field, found: Detecti
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside: NDArray[np.bool_] = np.all((middle >= 0) & (middle < (width, height)), axis=1)
     cells = [cell for cell, here in zip(field.cells, inside.tolist(), strict=True) if here]
-    known_looks: dict[int | str, TypeStyle] = {"": UNIDENTIFIED, **dict(enumerate(type_styles(taxonomy))), **group_styles(taxonomy)}
+    known_looks: dict[int | str, TypeStyle] = {"": UNIDENTIFIED}
+    known_looks.update(enumerate(type_styles(taxonomy)))
+    known_looks.update(group_styles(taxonomy))
     looks = [_look(cell, slide, known_looks) for cell in cells]
     styles = tuple(style for style, _ in looks)
     known: NDArray[np.bool_] = np.any(_overlapping(found.boxes_px, boxes), axis=1)
