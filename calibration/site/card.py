@@ -34,7 +34,7 @@ def card(
         "said": said(found, left_out),
         "bundle": {"name": bundle.manifest.name, "version": bundle.manifest.version, "digest": bundle.digest},
         "sources": [_source(cells, str(source), bundle.taxonomy) for source in np.unique(cells.sources)],
-        "settings": asdict(settings) | {"rendered": list(settings.rendered)},
+        "settings": asdict(settings),
         "left_out": left_out,
         "figures": found.to_dict(),
         "before": None if before is None else before.to_dict(),
@@ -101,6 +101,7 @@ def _source(cells: LabelledCells, source: str, taxonomy: Taxonomy) -> dict[str, 
         "artefacts": groups.count(""),
         "patients": len(np.unique(here.patients)),
         "types": {taxonomy.classes[int(kind)]: int(number) for kind, number in zip(kinds, counts, strict=True)},
+        "rendered": source in cells.rendered,
         "licence": cells.licences.get(source, ""),
     }
 

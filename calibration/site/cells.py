@@ -47,12 +47,11 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class FolderCells:
-    """Cells of one folder, and how many of them are false boxes of the detector ("nothing"), how many copies, of how many pictures."""
+    """Cells of one folder. picture: (N,), which of its pictures each is of. false_boxes: how many are the detector's on no cell."""
 
     cells: LabelledCells
-    pictures: int
+    picture: Int64
     false_boxes: int
-    copies: int
     summary: str
 
 
@@ -110,7 +109,7 @@ def folder_cells(engine: BundleEngine, labels: Labels, reading: Reading, reporte
             patient = _patient(picture.path, reading)
             owner = [f"{source}/{patient}"] * len(classes)
             features = engine.look(shown)
-            parts.append((features, classes, attributes, owner))
+            parts.append((features, classes, attributes, owner, np.full(len(classes), done)))
         false_boxes += len(nothing)
         count(done, len(data))
     total = sum(len(part[1]) for part in parts)
@@ -124,7 +123,7 @@ def folder_cells(engine: BundleEngine, labels: Labels, reading: Reading, reporte
         np.array([owner for part in parts for owner in part[3]], np.str_),
         encoder_of(engine.bundle),
     )
-    return FolderCells(cells, len(data), false_boxes, reading.copies, data.summary)
+    return FolderCells(cells, np.concatenate([part[4] for part in parts]), false_boxes, data.summary)
 
 
 def _boxes(engine: BundleEngine, image: Image, picture: LabelledImage, reading: Reading) -> tuple[Float32, Float32]:

@@ -40,6 +40,7 @@ class LearnRequest(Request):
         tuple[Path, ...],
         Option("A folder of rendered film: teaches names, and makes no film known. Repeatable.", "Open layer", "DIR"),
     ] = ()
+    rendered_share: Annotated[float, Option("What rendered film weighs among the open cells.", "Open layer", low=0.01, high=0.99)] = 0.3
     open_cells: Annotated[Path | None, Option("Also write the cells, for site layers to be mixed with.", "Open layer", "FILE")] = None
     licence: Annotated[
         tuple[str, ...],

@@ -36,8 +36,8 @@ class FitSettings:
     blast_cost: what a missed blast costs, in other cells told as blasts; cell_cost: a lost white cell, in artefacts told as cells.
     right: share of the cells named (as a type, as a group) that must be right among those left out. references, dimensions,
     known_share: how many cells stand for the known films, in a space of how many dimensions, and the share of each source's other
-    cells that lies within the limit. rendered: sources that stand for no microscope: they teach names, and make no film known (rendered
-    cells differ more among each other than films of all microscopes do). seed: draws the references.
+    cells that lies within the limit. rendered_share: what rendered sources weigh among the open ones, 0 to 1; they teach names and make
+    no film known: rendered cells differ more among each other than films of all microscopes do. seed: draws the references.
     """
 
     ridge: float = 4.0
@@ -48,7 +48,7 @@ class FitSettings:
     references: int = 400
     dimensions: int = 256
     known_share: float = 0.9
-    rendered: tuple[str, ...] = ()
+    rendered_share: float = 0.3
     seed: int = 0
 
 
@@ -74,11 +74,13 @@ def fit(
     card: Mapping[str, Any] | None = None,
     confirmed: LabelledCells | None = None,
     judged: Int64 | None = None,
+    type_folds: Int64 | None = None,
 ) -> Fitted:
     """A layer of all cells, calibrated on what a fit without its fold says of each.
 
     folds: (N,), such as the source or the slide of a cell; -1: never left out. parts: (N,), 1 for a site's own cells, 0 for the open
     ones: the two weigh alike. confirmed: further cells, of films that are to be known.
+    type_folds: (N,), other folds to calibrate types on, such as pictures: another source's types say little of a known one's.
     judged: (N,), other folds for `left_out` alone, such as slides where they are too few to calibrate on. The same arguments always
     give the same layer. Raises DataError where blasts or other white cells are missing.
     """
@@ -89,6 +91,11 @@ def fit(
         raise DataError(f"{cells_by_group(cells, taxonomy)}: at least {_FEWEST} {missing} are needed to tell the two apart. Add some.")
     mean, scale, weights = problem.solve(everyone)
     raw, known = problem.left_out(folds)
+    if type_folds is not None:
+        of_types, types_known = problem.left_out(type_folds)
+        there = ~np.isnan(of_types)
+        there[:, :2] = False
+        raw, known = np.where(there, of_types, raw), np.where(there, types_known, known)
     seen = ~np.isnan(raw).any(1)
     gains, offsets, notes = problem.calibration(raw, seen, known)
     count = raw.shape[1]
@@ -98,8 +105,7 @@ def fit(
     left_out = calibrated
     if judged is not None:
         left_out = class_probabilities((problem.left_out(judged)[0] * gains + offsets).astype(np.float32), taxonomy)
-    real = ~np.isin(cells.sources, settings.rendered) if settings.rendered else everyone
-    real = real if real.any() else everyone
+    real = everyone if problem.rendered.all() else ~problem.rendered
     shown = [cells.select(real), *([confirmed] if confirmed is not None else [])]
     own = [problem.parts[real] > 0, *([np.ones(len(confirmed), bool)] if confirmed is not None else [])]
     like = find_references(
@@ -150,6 +156,7 @@ class _Problem:
         self.white = ~np.array([taxonomy.is_artefact(i) for i in kinds])[cells.classes]
         self.blast = np.array([taxonomy.is_blast(i) for i in kinds])[cells.classes]
         self.group = np.where(self.white, 1 + self.blast, 0)
+        self.rendered = np.isin(cells.sources, np.array(cells.rendered, np.str_))
         self.source = np.unique(cells.sources, return_inverse=True)[1].reshape(-1)
 
     def has_both(self, rows: Mask) -> bool:
@@ -162,6 +169,10 @@ class _Problem:
         key = np.stack([self.source[rows], given, self.parts[rows]])
         inverse, counts = np.unique(key, axis=1, return_inverse=True, return_counts=True)[1:]
         weights = counts.astype(np.float64)[inverse.reshape(-1)] ** -self.settings.balance
+        film = self.rendered[rows]
+        if film.any() and not film.all():
+            for here, share in ((film, self.settings.rendered_share), (~film, 1 - self.settings.rendered_share)):
+                weights[here] *= share / weights[here].sum()
         for part in np.unique(self.parts[rows]):
             here = self.parts[rows] == part
             weights[here] /= weights[here].sum()
