@@ -112,11 +112,12 @@ def _row(source: Mapping[str, Any]) -> str:
 
 
 def _figures(found: Figures, before: Figures | None) -> list[str]:
-    columns = [_column(each) for each in (found, before) if each is not None]
+    columns = [figures_in_words(each) for each in (found, before) if each is not None]
     return [f"| {title} | {' | '.join(column[title] for column in columns)} |" for title in columns[0]]
 
 
-def _column(found: Figures) -> dict[str, str]:
+def figures_in_words(found: Figures) -> dict[str, str]:
+    """The figures as people read them, by what they are."""
     low, high = (100 * limit for limit in found.sensitivity)
     return {
         "AUC, blasts against other white cells": _number(found.auc, ".3f"),

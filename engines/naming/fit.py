@@ -96,7 +96,7 @@ def fit(
         there = ~np.isnan(of_types)
         there[:, :2] = False
         raw, known = np.where(there, of_types, raw), np.where(there, types_known, known)
-    seen = ~np.isnan(raw).any(1)
+    seen: Mask = np.asarray(~np.isnan(raw).any(1))
     gains, offsets, notes = problem.calibration(raw, seen, known)
     count = raw.shape[1]
     weights[:, :count] *= gains
@@ -108,9 +108,10 @@ def fit(
     real = everyone if problem.rendered.all() else ~problem.rendered
     shown = [cells.select(real), *([confirmed] if confirmed is not None else [])]
     own = [problem.parts[real] > 0, *([np.ones(len(confirmed), bool)] if confirmed is not None else [])]
+    sources, patients = (np.concatenate([getattr(part, key) for part in shown]) for key in ("sources", "patients"))
     like = find_references(
         (np.concatenate([part.features for part in shown]) - mean) / scale,
-        Origins(*(np.concatenate([getattr(part, key) for part in shown]) for key in ("sources", "patients")), np.concatenate(own)),
+        Origins(sources, patients, np.concatenate(own)),
         settings.references,
         settings.dimensions,
         settings.known_share,
