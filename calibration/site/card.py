@@ -122,13 +122,14 @@ def figures_in_words(found: Figures) -> dict[str, str]:
     return {
         "AUC, blasts against other white cells": _number(found.auc, ".3f"),
         "Youden's J": _number(found.j, "+.2f"),
-        "blasts told as blasts": f"{_of(found.blasts_told, found.blasts)}, 95 % {low:.0f} to {high:.0f} %",
+        "blasts told as blasts": _of(found.blasts_told, found.blasts),
+        "exact 95 % interval of that": f"{low:.0f} to {high:.0f} %",
         "other white cells told as blasts": _of(found.others_told, found.others),
         "told as a group, of these right": _of(found.grouped_right, found.grouped),
         "told as a type, of these right": _of(found.typed_right, found.typed),
         "white cells told as artefacts": _of(found.cells_lost, found.blasts + found.others),
         "artefacts told as white cells": _of(found.artefacts_told, found.artefacts),
-        "blast per cent off by, mean of slides": _number(found.percent_off, ".0f") + " points",
+        "blast per cent off by, mean of slides": _number(found.percent_off, ".0f"),
     }
 
 
