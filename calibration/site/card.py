@@ -79,7 +79,7 @@ def page(layer: NamingLayer, file: str, found: Figures, before: Figures | None) 
         "|---|---|" + ("---|" if before else ""),
         *_figures(found, before),
         "",
-        "Thresholds were chosen on these same cells, so the figures are rather too good; a few slides say little of the next.",
+        "Thresholds were chosen on cells of the same origin, so figures are rather too good; a few slides say little of the next.",
         "",
         *(_slides(found) if layer.site else []),
         "## Thresholds",

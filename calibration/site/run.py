@@ -64,6 +64,7 @@ def learn(request: LearnRequest, reporter: Reporter = SILENT) -> LearnResult:
         ridge=request.ridge,
         blast_cost=request.blast_cost,
         cell_cost=request.cell_cost,
+        lost_blasts=request.lost_blasts,
         right=request.right,
         rendered_share=request.rendered_share,
         seed=request.seed,

@@ -33,7 +33,8 @@ class FitSettings:
     """ridge: penalty on the weights, a multiple of the number of cells. balance: a group of n cells of one source weighs
     n^(1 - balance), so that neither a large source nor a common type drowns the rest.
 
-    blast_cost: what a missed blast costs, in other cells told as blasts; cell_cost: a lost white cell, in artefacts told as cells.
+    blast_cost: what a missed blast costs, in other cells told as blasts; cell_cost: a lost white cell, in artefacts told as cells;
+    lost_blasts: share of blasts that may be told as artefacts at most.
     right: share of the cells named (as a type, as a group) that must be right among those left out. references, dimensions,
     known_share: how many cells stand for the known films, in a space of how many dimensions, and the share of each source's other
     cells that lies within the limit. rendered_share: what rendered sources weigh among the open ones, 0 to 1; they teach names and make
@@ -44,6 +45,7 @@ class FitSettings:
     balance: float = 0.5
     blast_cost: float = 3.0
     cell_cost: float = 4.0
+    lost_blasts: float = 0.05
     right: float = 0.85
     references: int = 400
     dimensions: int = 256
@@ -132,7 +134,7 @@ def fit(
         card=dict(card or {}),
     )
     if seen.any():
-        costs = settings.blast_cost, settings.cell_cost, settings.right
+        costs = settings.blast_cost, settings.cell_cost, settings.right, settings.lost_blasts
         chosen = chosen_thresholds(calibrated[seen], cells.classes[seen], problem.balanced(seen), taxonomy, *costs)
         layer = replace(layer, thresholds=chosen)
     else:
