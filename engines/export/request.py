@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from engines.options import Option, Request
+from engines.options import PIXEL_ASPECT, Option, Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,7 @@ class ExportRequest(Request):
     out: Annotated[Path, Option("Engine folder to write.", argument=True)]
     images: Annotated[Path, Option("Folder of fields on which the graphs must equal torch.")]
     golden: Annotated[Path | None, Option("The golden picture (default: the first of --images). It ships with the bundle.")] = None
+    pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     card: Annotated[Path | None, Option("YAML: name, version, licence, training (data, seed, command), metrics.")] = None
     readme: Annotated[Path | None, Option("Model card to lay beside it as README.md.")] = None
     side_px: Annotated[int, Option("Side of the network's input in px, a multiple of 32.", name="--input", low=32)] = 640
