@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.data.aspect import given_for
 from engines.data.augment import jitter_hsv
@@ -47,10 +48,14 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class FolderCells:
-    """Cells of one folder. picture: (N,), which of its pictures each is of. false_boxes: how many are the detector's on no cell."""
+    """Cells of one folder. picture: (N,), which of its pictures each is of; copy: (N,), whether its colours were shaken.
+
+    false_boxes: how many are the detector's on no cell.
+    """
 
     cells: LabelledCells
     picture: Int64
+    copy: NDArray[np.bool_]
     false_boxes: int
     summary: str
 
@@ -105,11 +110,11 @@ def folder_cells(engine: BundleEngine, labels: Labels, reading: Reading, reporte
         attributes = np.concatenate([picture.attributes, np.full((len(nothing), picture.attributes.shape[1]), -1, np.int64)])
         tiles = cut_tiles(image, np.concatenate([boxes, nothing]), engine.tiles)
         for copy in range(1 + reading.copies):
-            shown = tiles if not copy else np.stack([_shaken(rng, tile) for tile in tiles]) if len(tiles) else tiles
+            shaken = tiles if not copy else np.stack([_shaken(rng, tile) for tile in tiles]) if len(tiles) else tiles
             patient = _patient(picture.path, reading)
             owner = [f"{source}/{patient}"] * len(classes)
-            features = engine.look(shown)
-            parts.append((features, classes, attributes, owner, np.full(len(classes), done)))
+            features = engine.look(shaken)
+            parts.append((features, classes, attributes, owner, np.full(len(classes), done), np.full(len(classes), copy > 0)))
         false_boxes += len(nothing)
         count(done, len(data))
     total = sum(len(part[1]) for part in parts)
@@ -123,7 +128,8 @@ def folder_cells(engine: BundleEngine, labels: Labels, reading: Reading, reporte
         np.array([owner for part in parts for owner in part[3]], np.str_),
         encoder_of(engine.bundle),
     )
-    return FolderCells(cells, np.concatenate([part[4] for part in parts]), false_boxes, data.summary)
+    shown, copied = (np.concatenate([part[at] for part in parts]) for at in (4, 5))
+    return FolderCells(cells, shown.astype(np.int64), copied.astype(bool), false_boxes, data.summary)
 
 
 def _boxes(engine: BundleEngine, image: Image, picture: LabelledImage, reading: Reading) -> tuple[Float32, Float32]:

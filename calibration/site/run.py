@@ -112,15 +112,16 @@ class _Open(_Made):
 
     def read(self, engine: BundleEngine, reading: Reading, reporter: Reporter) -> None:
         licences = licences_of(engine.bundle, self.request)
-        parts, pictures = [], []
+        parts, pictures, copies = [], [], []
         for folder in (*self.request.data, *self.request.rendered):
             found = folder_cells(engine, read_folder(folder, folder.name, reading, engine.info.taxonomy), reading, reporter)
             self.tell(folder.name, found, reporter)
             parts.append(found.cells)
             pictures.append(found.picture)
+            copies.append(found.copy)
         rendered = tuple(folder.name for folder in self.request.rendered)
         self.cells = replace(LabelledCells.joined(parts), licences=licences, rendered=rendered)
-        self.pictures = np.concatenate(pictures)
+        self.pictures, self.as_seen = np.concatenate(pictures), ~np.concatenate(copies)
 
     def fitted(self, engine: BundleEngine, name: str, version: str) -> Fitted:
         key = self.cells.sources if self.request.leave_out == "source" else self.cells.patients
@@ -129,7 +130,16 @@ class _Open(_Made):
         self.notes.append("Types were left out picture by picture: those of another source say little of a known one's.")
         # Types of one source say little of another's, and are told on films that are known: they are calibrated on pictures left out.
         by_picture: Int64 = self.pictures % _CALIBRATION_FOLDS
-        return fit(self.cells, engine.info.taxonomy, folds, self.settings, name=name, version=version, type_folds=by_picture)
+        return fit(
+            self.cells,
+            engine.info.taxonomy,
+            folds,
+            self.settings,
+            name=name,
+            version=version,
+            type_folds=by_picture,
+            as_seen=self.as_seen,
+        )
 
 
 class _Site(_Made):
@@ -287,7 +297,7 @@ def _write(request: LearnRequest, engine: BundleEngine, made: _Made, fitted: Fit
             written.append(aside)
         layer = replace(fitted.layer, card=about).write(request.out)
         if request.open_cells is not None:
-            cells.write(request.open_cells, taxonomy.classes)
+            (cells.select(made.as_seen) if isinstance(made, _Open) else cells).write(request.open_cells, taxonomy.classes)
             written.append(request.open_cells)
     except OSError as error:
         raise DataError(f"{error.filename or request.out}: cannot be written ({error.strerror}). Name another place.") from error

@@ -77,12 +77,14 @@ def fit(
     confirmed: LabelledCells | None = None,
     judged: Int64 | None = None,
     type_folds: Int64 | None = None,
+    as_seen: Mask | None = None,
 ) -> Fitted:
     """A layer of all cells, calibrated on what a fit without its fold says of each.
 
     folds: (N,), such as the source or the slide of a cell; -1: never left out. parts: (N,), 1 for a site's own cells, 0 for the open
     ones: the two weigh alike. confirmed: further cells, of films that are to be known.
     type_folds: (N,), other folds to calibrate types on, such as pictures: another source's types say little of a known one's.
+    as_seen: (N,), cells as a microscope showed them, in place of copies with shaken colours, which make no film known.
     judged: (N,), other folds for `left_out` alone, such as slides where they are too few to calibrate on. The same arguments always
     give the same layer. Raises DataError where blasts or other white cells are missing.
     """
@@ -108,6 +110,7 @@ def fit(
     if judged is not None:
         left_out = class_probabilities((problem.left_out(judged)[0] * gains + offsets).astype(np.float32), taxonomy)
     real = everyone if problem.rendered.all() else ~problem.rendered
+    real = real if as_seen is None else real & as_seen
     shown = [cells.select(real), *([confirmed] if confirmed is not None else [])]
     own = [problem.parts[real] > 0, *([np.ones(len(confirmed), bool)] if confirmed is not None else [])]
     sources, patients = (np.concatenate([getattr(part, key) for part in shown]) for key in ("sources", "patients"))
