@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engines.data.aspect import given_for
 from engines.data.augment import jitter_hsv
@@ -26,6 +25,9 @@ from engines.progress import Reporter
 from engines.runtime.engine import BundleEngine
 from engines.taxonomy import Taxonomy
 
+SHAKEN = " in other colours"
+"""Behind the name of a source: copies of its cells with shaken colours, which make no film known."""
+_BATCH = 90
 _TOUCHES = 0.1
 """IoU with a labelled cell, or share in a region to ignore, from which a box that found none is no artefact either: it shows a part."""
 
@@ -48,15 +50,12 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class FolderCells:
-    """Cells of one folder. picture: (N,), which of its pictures each is of; copy: (N,), whether its colours were shaken.
-
-    false_boxes: how many are the detector's on no cell.
-    """
+    """Cells of one folder, and how many of them are false boxes of the detector ("nothing"), how many copies, of how many pictures."""
 
     cells: LabelledCells
-    picture: Int64
-    copy: NDArray[np.bool_]
+    pictures: int
     false_boxes: int
+    copies: int
     summary: str
 
 
@@ -101,6 +100,7 @@ def folder_cells(engine: BundleEngine, labels: Labels, reading: Reading, reporte
     root, source, data = labels.root, labels.source, labels.data
     rng = np.random.default_rng(reading.seed)
     parts = []
+    second_look = _Batches(engine)
     false_boxes = 0
     count = reporter.counter(f"second look at {source}")
     for done, picture in enumerate(data, 1):
@@ -110,26 +110,49 @@ def folder_cells(engine: BundleEngine, labels: Labels, reading: Reading, reporte
         attributes = np.concatenate([picture.attributes, np.full((len(nothing), picture.attributes.shape[1]), -1, np.int64)])
         tiles = cut_tiles(image, np.concatenate([boxes, nothing]), engine.tiles)
         for copy in range(1 + reading.copies):
-            shaken = tiles if not copy else np.stack([_shaken(rng, tile) for tile in tiles]) if len(tiles) else tiles
+            shown = tiles if not copy else np.stack([_shaken(rng, tile) for tile in tiles]) if len(tiles) else tiles
             patient = _patient(picture.path, reading)
             owner = [f"{source}/{patient}"] * len(classes)
-            features = engine.look(shaken)
-            parts.append((features, classes, attributes, owner, np.full(len(classes), done), np.full(len(classes), copy > 0)))
+            second_look.add(shown)
+            parts.append((classes, attributes, owner, [source + SHAKEN * bool(copy)] * len(classes)))
         false_boxes += len(nothing)
         count(done, len(data))
-    total = sum(len(part[1]) for part in parts)
+    total = sum(len(part[0]) for part in parts)
     if not total:
         raise DataError(f"{root}: there is no labelled cell in split {reading.split!r}. Name a folder with labels, or another --split.")
     cells = LabelledCells(
+        second_look.features(),
         np.concatenate([part[0] for part in parts]),
         np.concatenate([part[1] for part in parts]),
-        np.concatenate([part[2] for part in parts]),
-        np.full(total, source),
-        np.array([owner for part in parts for owner in part[3]], np.str_),
+        np.array([name for part in parts for name in part[3]], np.str_),
+        np.array([owner for part in parts for owner in part[2]], np.str_),
         encoder_of(engine.bundle),
     )
-    shown, copied = (np.concatenate([part[at] for part in parts]) for at in (4, 5))
-    return FolderCells(cells, shown.astype(np.int64), copied.astype(bool), false_boxes, data.summary)
+    return FolderCells(cells, len(data), false_boxes, reading.copies, data.summary)
+
+
+class _Batches:
+    """Tiles of many pictures through the second look together: a run of the graph costs the same for one cell as for all its tiles."""
+
+    def __init__(self, engine: BundleEngine) -> None:
+        self._engine = engine
+        self._waiting: list[Image] = []
+        self._done: list[Float32] = []
+
+    def add(self, tiles: Image) -> None:
+        self._waiting.append(tiles)
+        if sum(map(len, self._waiting)) >= _BATCH:
+            self._run()
+
+    def features(self) -> Float32:
+        """Of all tiles that were added, in their order."""
+        self._run()
+        return np.concatenate(self._done)
+
+    def _run(self) -> None:
+        if self._waiting:
+            self._done.append(self._engine.look(np.concatenate(self._waiting)))
+            self._waiting = []
 
 
 def _boxes(engine: BundleEngine, image: Image, picture: LabelledImage, reading: Reading) -> tuple[Float32, Float32]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from calibration.site.alignment import aligned, check_confirmed
 from calibration.site.card import card, page
-from calibration.site.cells import FolderCells, Labels, Reading, folder_cells, read_folder, read_patients
+from calibration.site.cells import SHAKEN, FolderCells, Labels, Reading, folder_cells, read_folder, read_patients
 from calibration.site.figures import Figures, figures
 from calibration.site.record import is_record, refuse_unreviewed
 from calibration.site.request import LearnRequest
@@ -67,6 +67,7 @@ def learn(request: LearnRequest, reporter: Reporter = SILENT) -> LearnResult:
         lost_blasts=request.lost_blasts,
         right=request.right,
         rendered_share=request.rendered_share,
+        rendered=tuple(folder.name + SHAKEN for folder in request.data),
         seed=request.seed,
     )
     name = request.name or request.out.stem
@@ -112,34 +113,23 @@ class _Open(_Made):
 
     def read(self, engine: BundleEngine, reading: Reading, reporter: Reporter) -> None:
         licences = licences_of(engine.bundle, self.request)
-        parts, pictures, copies = [], [], []
+        parts = []
         for folder in (*self.request.data, *self.request.rendered):
             found = folder_cells(engine, read_folder(folder, folder.name, reading, engine.info.taxonomy), reading, reporter)
             self.tell(folder.name, found, reporter)
             parts.append(found.cells)
-            pictures.append(found.picture)
-            copies.append(found.copy)
-        rendered = tuple(folder.name for folder in self.request.rendered)
+        licences |= {name + SHAKEN: words for name, words in licences.items()}
+        rendered = tuple(folder.name + kind for folder in self.request.rendered for kind in ("", SHAKEN))
         self.cells = replace(LabelledCells.joined(parts), licences=licences, rendered=rendered)
-        self.pictures, self.as_seen = np.concatenate(pictures), ~np.concatenate(copies)
 
     def fitted(self, engine: BundleEngine, name: str, version: str) -> Fitted:
-        key = self.cells.sources if self.request.leave_out == "source" else self.cells.patients
+        shaken = np.char.endswith(self.cells.sources, SHAKEN)
+        names = np.char.replace(self.cells.sources, SHAKEN, "")
+        key = names if self.request.leave_out == "source" else self.cells.patients
         folds = np.unique(key, return_inverse=True)[1].reshape(-1).astype(np.int64)
         folds = folds if self.request.leave_out == "source" else folds % _MOST_FOLDS
-        self.notes.append("Types were left out picture by picture: those of another source say little of a known one's.")
-        # Types of one source say little of another's, and are told on films that are known: they are calibrated on pictures left out.
-        by_picture: Int64 = self.pictures % _CALIBRATION_FOLDS
-        return fit(
-            self.cells,
-            engine.info.taxonomy,
-            folds,
-            self.settings,
-            name=name,
-            version=version,
-            type_folds=by_picture,
-            as_seen=self.as_seen,
-        )
+        types = np.where(shaken, -1, np.random.default_rng(self.request.seed).integers(0, _CALIBRATION_FOLDS, len(shaken)))
+        return fit(self.cells, engine.info.taxonomy, folds, self.settings, name=name, version=version, types=types)
 
 
 class _Site(_Made):
@@ -297,7 +287,7 @@ def _write(request: LearnRequest, engine: BundleEngine, made: _Made, fitted: Fit
             written.append(aside)
         layer = replace(fitted.layer, card=about).write(request.out)
         if request.open_cells is not None:
-            (cells.select(made.as_seen) if isinstance(made, _Open) else cells).write(request.open_cells, taxonomy.classes)
+            cells.select(~np.char.endswith(cells.sources, SHAKEN)).write(request.open_cells, taxonomy.classes)
             written.append(request.open_cells)
     except OSError as error:
         raise DataError(f"{error.filename or request.out}: cannot be written ({error.strerror}). Name another place.") from error

@@ -63,7 +63,7 @@ def chosen_thresholds(
     blast_cost: float,
     cell_cost: float,
     right: float,
-    lost_blasts: float = 0.05,
+    lost_blasts: float = 0.02,
 ) -> NamingThresholds:
     """Thresholds from probabilities (N, C) of left-out cells.
 

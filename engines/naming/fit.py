@@ -38,19 +38,21 @@ class FitSettings:
     right: share of the cells named (as a type, as a group) that must be right among those left out. references, dimensions,
     known_share: how many cells stand for the known films, in a space of how many dimensions, and the share of each source's other
     cells that lies within the limit. rendered_share: what rendered sources weigh among the open ones, 0 to 1; they teach names and make
-    no film known: rendered cells differ more among each other than films of all microscopes do. seed: draws the references.
+    no film known: rendered cells differ more among each other than films of all microscopes do. rendered: sources beside the cells' own
+    that make no film known either, such as copies in other colours. seed: draws the references.
     """
 
     ridge: float = 4.0
     balance: float = 0.5
     blast_cost: float = 3.0
     cell_cost: float = 4.0
-    lost_blasts: float = 0.05
+    lost_blasts: float = 0.02
     right: float = 0.85
     references: int = 400
     dimensions: int = 256
     known_share: float = 0.9
     rendered_share: float = 0.3
+    rendered: tuple[str, ...] = ()
     seed: int = 0
 
 
@@ -76,15 +78,13 @@ def fit(
     card: Mapping[str, Any] | None = None,
     confirmed: LabelledCells | None = None,
     judged: Int64 | None = None,
-    type_folds: Int64 | None = None,
-    as_seen: Mask | None = None,
+    types: Int64 | None = None,
 ) -> Fitted:
     """A layer of all cells, calibrated on what a fit without its fold says of each.
 
     folds: (N,), such as the source or the slide of a cell; -1: never left out. parts: (N,), 1 for a site's own cells, 0 for the open
     ones: the two weigh alike. confirmed: further cells, of films that are to be known.
-    type_folds: (N,), other folds to calibrate types on, such as pictures: another source's types say little of a known one's.
-    as_seen: (N,), cells as a microscope showed them, in place of copies with shaken colours, which make no film known.
+    types: (N,), folds of their own for the types, which are told on known films only: left out within the sources; -1: takes no part.
     judged: (N,), other folds for `left_out` alone, such as slides where they are too few to calibrate on. The same arguments always
     give the same layer. Raises DataError where blasts or other white cells are missing.
     """
@@ -95,11 +95,10 @@ def fit(
         raise DataError(f"{cells_by_group(cells, taxonomy)}: at least {_FEWEST} {missing} are needed to tell the two apart. Add some.")
     mean, scale, weights = problem.solve(everyone)
     raw, known = problem.left_out(folds)
-    if type_folds is not None:
-        of_types, types_known = problem.left_out(type_folds)
-        there = ~np.isnan(of_types)
-        there[:, :2] = False
-        raw, known = np.where(there, of_types, raw), np.where(there, types_known, known)
+    if types is not None:
+        within, known = problem.left_out(types, types >= 0)
+        raw[:, 2:] = within[:, 2:]
+        raw[np.isnan(raw).any(1)] = np.nan
     seen: Mask = np.asarray(~np.isnan(raw).any(1))
     gains, offsets, notes = problem.calibration(raw, seen, known)
     count = raw.shape[1]
@@ -109,8 +108,8 @@ def fit(
     left_out = calibrated
     if judged is not None:
         left_out = class_probabilities((problem.left_out(judged)[0] * gains + offsets).astype(np.float32), taxonomy)
-    real = everyone if problem.rendered.all() else ~problem.rendered
-    real = real if as_seen is None else real & as_seen
+    real = ~np.isin(cells.sources, np.array((*settings.rendered, *cells.rendered), np.str_))
+    real = (real if real.any() else everyone) & problem.white
     shown = [cells.select(real), *([confirmed] if confirmed is not None else [])]
     own = [problem.parts[real] > 0, *([np.ones(len(confirmed), bool)] if confirmed is not None else [])]
     sources, patients = (np.concatenate([getattr(part, key) for part in shown]) for key in ("sources", "patients"))
@@ -214,14 +213,18 @@ class _Problem:
                 weights[:, 2 + count + columns.start : 2 + count + columns.stop] = 2 * ridge(known, codes[known], answers)
         return mean, scale, weights
 
-    def left_out(self, folds: Int64) -> tuple[Float64, Mask]:
-        """Scores (N, 2 + C) of each cell by a fit without its fold, NaN where there is none; and which classes that fit had seen."""
+    def left_out(self, folds: Int64, of: Mask | None = None) -> tuple[Float64, Mask]:
+        """Scores (N, 2 + C) of each cell by a fit without its fold, NaN where there is none; and which classes that fit had seen.
+
+        of: the cells that it may be fitted to, all by default.
+        """
+        of = np.ones(len(folds), bool) if of is None else of
         raw = np.full((len(folds), 2 + len(self.taxonomy.classes)), np.nan)
         known = np.zeros_like(raw, bool)
         for fold in np.unique(folds[folds >= 0]):
             out = folds == fold
-            if self.has_both(~out):
-                mean, scale, weights = self.solve(~out, only_classes=True)
+            if self.has_both(of & ~out):
+                mean, scale, weights = self.solve(of & ~out, only_classes=True)
                 weights = weights[:, : raw.shape[1]]
                 raw[out] = (self.x[out] - mean) / scale @ weights[:-1] + weights[-1]
                 known[out] = weights[-1] > _NEVER

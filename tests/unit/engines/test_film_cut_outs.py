@@ -126,6 +126,13 @@ def test_a_neighbours_tail_is_cut_off(tmp_path: Path, cut_outs: CutOuts) -> None
     assert reaches[0] == pytest.approx(reaches[1], rel=0.03) and reaches[1] == pytest.approx(6.0, rel=0.03)
 
 
+def test_squeezed_cut_outs_are_undone_by_what_their_folder_states(tmp_path: Path) -> None:
+    root = write_cut_outs(tmp_path / "squeezed")
+    (root / "pictures.yaml").write_text("pixel_aspect: 0.5")
+    found = read_cut_outs(root, "train", LEUKEMIA_ATTRI)
+    assert outline_of(LaidCutOut(found.cells[0], 0.1, 0.7, True)).reach_um == pytest.approx(12.0, rel=0.03)
+
+
 def test_what_is_no_cut_out_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cell_1\.png: no cell on black ground in its box; cut-outs have ground of value 0"):
         read_cut_outs(write_cut_outs(tmp_path / "grey", ground=200), "train", LEUKEMIA_ATTRI)

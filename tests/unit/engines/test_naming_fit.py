@@ -213,3 +213,23 @@ def test_the_file_of_open_cells_keeps_them_and_refuses_others(tmp_path: Path) ->
         LabelledCells.read(file, LEUKEMIA_ATTRI.classes)
     with pytest.raises(ValueError, match="one encoder"):
         LabelledCells.joined([cells, replace(cells, encoder="f" * 64)])
+
+
+def test_types_are_calibrated_within_the_sources_and_groups_across_them() -> None:
+    """Sources in which the same type looks quite different: across them types are hardly told, within them surely."""
+    rng = np.random.default_rng(3)
+    cells = sources(40)
+    features = cells.features.copy()
+    for name in SOURCES:  # each source shows the types of its other cells along directions of its own
+        here = np.flatnonzero((cells.sources == name) & (cells.classes > 2))
+        own = rng.normal(size=(len(LEUKEMIA_ATTRI.classes), FEATURES)).astype(np.float32)
+        features[here] += 2 * own[cells.classes[here]]
+    cells = replace(cells, features=features)
+    within = rng.integers(0, 4, len(cells))
+    across = fit(cells, LEUKEMIA_ATTRI, by_source(cells), SETTINGS).layer
+    known = fit(cells, LEUKEMIA_ATTRI, by_source(cells), SETTINGS, types=within).layer
+    typed = [(layer.names(cells.features, LEUKEMIA_ATTRI)[0].types > 0).mean() for layer in (across, known)]
+    assert typed[1] > typed[0]
+    some = np.where(np.arange(len(cells)) % 2 == 0, within, -1)
+    left_out = fit(cells, LEUKEMIA_ATTRI, by_source(cells), SETTINGS, types=some).left_out
+    assert np.isnan(left_out[some < 0]).all() and not np.isnan(left_out[some >= 0]).any()
