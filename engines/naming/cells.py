@@ -68,8 +68,8 @@ class LabelledCells:
             "classes": list(classes),
             "sources": sources.tolist(),
             "patients": patients.tolist(),
-            "licences": dict(self.licences),
-            "rendered": list(self.rendered),
+            "licences": {name: words for name, words in self.licences.items() if name in sources},
+            "rendered": [name for name in self.rendered if name in sources],
         }
         out = io.BytesIO()
         np.savez_compressed(
