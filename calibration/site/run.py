@@ -64,11 +64,10 @@ def learn(request: LearnRequest, reporter: Reporter = SILENT) -> LearnResult:
         ridge=request.ridge,
         blast_cost=request.blast_cost,
         cell_cost=request.cell_cost,
+        lost_blasts=request.lost_blasts,
         right=request.right,
-        rendered=(
-            *(folder.name for folder in request.rendered),
-            *(folder.name + SHAKEN for folder in (*request.data, *request.rendered)),
-        ),
+        rendered_share=request.rendered_share,
+        rendered=tuple(folder.name + SHAKEN for folder in request.data),
         seed=request.seed,
     )
     name = request.name or request.out.stem
@@ -119,9 +118,9 @@ class _Open(_Made):
             found = folder_cells(engine, read_folder(folder, folder.name, reading, engine.info.taxonomy), reading, reporter)
             self.tell(folder.name, found, reporter)
             parts.append(found.cells)
-        if self.request.colour_copies:
-            licences |= {name + SHAKEN: words for name, words in licences.items()}
-        self.cells = replace(LabelledCells.joined(parts), licences=licences)
+        licences |= {name + SHAKEN: words for name, words in licences.items()}
+        rendered = tuple(folder.name + kind for folder in self.request.rendered for kind in ("", SHAKEN))
+        self.cells = replace(LabelledCells.joined(parts), licences=licences, rendered=rendered)
 
     def fitted(self, engine: BundleEngine, name: str, version: str) -> Fitted:
         shaken = np.char.endswith(self.cells.sources, SHAKEN)
@@ -149,14 +148,15 @@ class _Site(_Made):
             self.tell(source, found, reporter)
             self.confirmed = found.cells
             known = aligned(known, found.cells)
-        self.open_count = len(known)
-        self.cells = known
+        self.known = self.cells = known
+        self.own: LabelledCells | None = None
         if request.cells is not None:
             source = _SITE + request.cells.name
             labels = read_folder(request.cells, source, reading, taxonomy)
             self._refuse_too_few(labels, taxonomy)
             found = folder_cells(engine, labels, reading, reporter)
             self.tell(source, found, reporter)
+            self.own = found.cells
             self.cells = LabelledCells.joined([known, found.cells])
         else:
             self.left_out = "source"
@@ -189,23 +189,35 @@ class _Site(_Made):
             )
 
     def fitted(self, engine: BundleEngine, name: str, version: str) -> Fitted:
-        own = np.arange(len(self.cells)) >= self.open_count
-        slides: Int64 | None = None
-        if own.any():
-            # Slides are few and often of one group: a fit without one leans to the other group and calibrates nothing. So cells are
-            # left out to calibrate, evenly over slides, and slides to judge.
-            slides, folds = np.full(len(own), -1, np.int64), np.full(len(own), -1, np.int64)
-            slides[own] = np.unique(self.cells.patients[own], return_inverse=True)[1].reshape(-1) % _MOST_FOLDS
-            folds[own] = np.argsort(np.argsort(slides[own], kind="stable")) % _CALIBRATION_FOLDS
-            if len(np.unique(slides[own])) < _FEW_SLIDES:
-                self.notes.append(
-                    "Few slides: figures of slides left out scatter widely, and are too bad where a slide is of one group."
-                )
-        else:
-            folds = np.unique(self.cells.sources, return_inverse=True)[1].reshape(-1).astype(np.int64)
-        parts: Int64 = own.astype(np.int64)
-        given = (self.cells, engine.info.taxonomy, folds, self.settings, parts, name, version)
-        return fit(*given, site=True, confirmed=self.confirmed, judged=slides)
+        if self.own is not None and len(np.unique(self.own.patients)) < _FEW_SLIDES:
+            self.notes.append("Few slides: figures of slides left out scatter widely, and are too bad where a slide is of one group.")
+        return fit_site(self.known, self.own, engine.info.taxonomy, self.settings, name, version, self.confirmed)
+
+
+def fit_site(
+    known: LabelledCells,
+    own: LabelledCells | None,
+    taxonomy: Taxonomy,
+    settings: FitSettings,
+    name: str,
+    version: str = "1",
+    confirmed: LabelledCells | None = None,
+) -> Fitted:
+    """A site layer of open cells and a site's own, half and half, or of open cells that were aligned to it (own None).
+
+    `left_out` of the result is in the order of `known`, then `own`. Slides are few and often of one group: a fit without one leans to
+    the other group and calibrates nothing. So cells are left out to calibrate, evenly over slides, and slides to judge.
+    """
+    if own is None:
+        sources = np.unique(known.sources, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        return fit(known, taxonomy, sources, settings, name=name, version=version, site=True, confirmed=confirmed)
+    cells = LabelledCells.joined([known, own])
+    parts: Int64 = (np.arange(len(cells)) >= len(known)).astype(np.int64)
+    slides, folds = np.full(len(cells), -1, np.int64), np.full(len(cells), -1, np.int64)
+    of_slide = np.unique(own.patients, return_inverse=True)[1].reshape(-1) % _MOST_FOLDS
+    slides[len(known) :] = of_slide
+    folds[len(known) :] = np.argsort(np.argsort(of_slide, kind="stable")) % _CALIBRATION_FOLDS
+    return fit(cells, taxonomy, folds, settings, parts, name, version, site=True, confirmed=confirmed, judged=slides)
 
 
 def open_cells_of(bundle: Bundle) -> LabelledCells:

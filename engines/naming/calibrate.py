@@ -14,8 +14,6 @@ _GAINS = np.geomspace(0.25, 64, 65)
 _STEEPEST = 40.0
 """Gain that a score may get at most: cells that are told apart without a fault would ask for an endless one."""
 _TYPE_FLOOR = 0.5
-_LOST_BLASTS = 0.02
-"""Share of left-out blasts that may be told as artefacts."""
 
 
 def platt(scores: Float64, yes: Mask, weights: Float64) -> tuple[float, float]:
@@ -65,11 +63,13 @@ def chosen_thresholds(
     blast_cost: float,
     cell_cost: float,
     right: float,
+    lost_blasts: float = 0.02,
 ) -> NamingThresholds:
     """Thresholds from probabilities (N, C) of left-out cells.
 
     Cell and blast by the least cost, where a missed blast costs `blast_cost` falsely told ones (rates of each group weigh alike). Where
     fewer than `right` of all would be told the right group, the least sure are told neither, to either side of that. Types by `right`.
+    Never are more than `lost_blasts` of the blasts told as artefacts, whatever that costs.
     """
     kinds = range(len(taxonomy.classes))
     artefact = np.array([taxonomy.is_artefact(i) for i in kinds])
@@ -78,7 +78,7 @@ def chosen_thresholds(
     is_white = ~artefact[classes]
     cell = _cheapest(white, is_white, weights, cell_cost) if (~is_white).sum() >= 10 else 0.5
     if (blasts[classes]).any():  # a blast that is told as an artefact leaves the count unseen
-        cell = min(cell, float(np.quantile(white[blasts[classes]], _LOST_BLASTS)))
+        cell = min(cell, float(np.quantile(white[blasts[classes]], lost_blasts)))
     seen = is_white & (white >= cell)
     share = (probabilities[:, blasts].sum(1) / np.maximum(white, 1e-6))[seen]
     truth, w = blasts[classes[seen]], weights[seen]

@@ -33,21 +33,25 @@ class FitSettings:
     """ridge: penalty on the weights, a multiple of the number of cells. balance: a group of n cells of one source weighs
     n^(1 - balance), so that neither a large source nor a common type drowns the rest.
 
-    blast_cost: what a missed blast costs, in other cells told as blasts; cell_cost: a lost white cell, in artefacts told as cells.
+    blast_cost: what a missed blast costs, in other cells told as blasts; cell_cost: a lost white cell, in artefacts told as cells;
+    lost_blasts: share of blasts that may be told as artefacts at most.
     right: share of the cells named (as a type, as a group) that must be right among those left out. references, dimensions,
     known_share: how many cells stand for the known films, in a space of how many dimensions, and the share of each source's other
-    cells that lies within the limit. rendered: sources that stand for no microscope: they teach names, and make no film known (rendered
-    cells differ more among each other than films of all microscopes do). seed: draws the references.
+    cells that lies within the limit. rendered_share: what rendered sources weigh among the open ones, 0 to 1; they teach names and make
+    no film known: rendered cells differ more among each other than films of all microscopes do. rendered: sources beside the cells' own
+    that make no film known either, such as copies in other colours. seed: draws the references.
     """
 
     ridge: float = 4.0
     balance: float = 0.5
     blast_cost: float = 3.0
     cell_cost: float = 4.0
+    lost_blasts: float = 0.02
     right: float = 0.85
     references: int = 400
     dimensions: int = 256
     known_share: float = 0.9
+    rendered_share: float = 0.3
     rendered: tuple[str, ...] = ()
     seed: int = 0
 
@@ -95,7 +99,7 @@ def fit(
         within, known = problem.left_out(types, types >= 0)
         raw[:, 2:] = within[:, 2:]
         raw[np.isnan(raw).any(1)] = np.nan
-    seen: Mask = np.asarray(~np.isnan(raw).any(axis=1), np.bool_)
+    seen: Mask = np.asarray(~np.isnan(raw).any(1))
     gains, offsets, notes = problem.calibration(raw, seen, known)
     count = raw.shape[1]
     weights[:, :count] *= gains
@@ -104,13 +108,14 @@ def fit(
     left_out = calibrated
     if judged is not None:
         left_out = class_probabilities((problem.left_out(judged)[0] * gains + offsets).astype(np.float32), taxonomy)
-    real = ~np.isin(cells.sources, settings.rendered) if settings.rendered else everyone
+    real = ~np.isin(cells.sources, np.array((*settings.rendered, *cells.rendered), np.str_))
     real = (real if real.any() else everyone) & problem.white
     shown = [cells.select(real), *([confirmed] if confirmed is not None else [])]
     own = [problem.parts[real] > 0, *([np.ones(len(confirmed), bool)] if confirmed is not None else [])]
+    sources, patients = (np.concatenate([getattr(part, key) for part in shown]) for key in ("sources", "patients"))
     like = find_references(
         (np.concatenate([part.features for part in shown]) - mean) / scale,
-        Origins(*(np.concatenate([getattr(part, key) for part in shown]) for key in ("sources", "patients")), np.concatenate(own)),
+        Origins(sources, patients, np.concatenate(own)),
         settings.references,
         settings.dimensions,
         settings.known_share,
@@ -131,7 +136,7 @@ def fit(
         card=dict(card or {}),
     )
     if seen.any():
-        costs = settings.blast_cost, settings.cell_cost, settings.right
+        costs = settings.blast_cost, settings.cell_cost, settings.right, settings.lost_blasts
         chosen = chosen_thresholds(calibrated[seen], cells.classes[seen], problem.balanced(seen), taxonomy, *costs)
         layer = replace(layer, thresholds=chosen)
     else:
@@ -156,6 +161,7 @@ class _Problem:
         self.white = ~np.array([taxonomy.is_artefact(i) for i in kinds])[cells.classes]
         self.blast = np.array([taxonomy.is_blast(i) for i in kinds])[cells.classes]
         self.group = np.where(self.white, 1 + self.blast, 0)
+        self.rendered = np.isin(cells.sources, np.array(cells.rendered, np.str_))
         self.source = np.unique(cells.sources, return_inverse=True)[1].reshape(-1)
 
     def has_both(self, rows: Mask) -> bool:
@@ -168,6 +174,10 @@ class _Problem:
         key = np.stack([self.source[rows], given, self.parts[rows]])
         inverse, counts = np.unique(key, axis=1, return_inverse=True, return_counts=True)[1:]
         weights = counts.astype(np.float64)[inverse.reshape(-1)] ** -self.settings.balance
+        film = self.rendered[rows]
+        if film.any() and not film.all():
+            for here, share in ((film, self.settings.rendered_share), (~film, 1 - self.settings.rendered_share)):
+                weights[here] *= share / weights[here].sum()
         for part in np.unique(self.parts[rows]):
             here = self.parts[rows] == part
             weights[here] /= weights[here].sum()

@@ -129,6 +129,17 @@ def test_the_detectors_false_boxes_are_artefacts_unless_labels_are_partial(bundl
     assert 0 < (every.classes == 0).sum() - (labelled.classes == 0).sum() <= boxes
 
 
+def test_copies_with_shaken_colours_teach_and_are_not_stored(bundle: Bundle, folder: Path, tmp_path: Path, opened: LearnResult) -> None:
+    given = {"open": True, "data": (folder / "alpha", folder / "beta"), "licence": ("alpha=CC0", "beta=MIT"), "colour_copies": 1}
+    made = learn(request(bundle, tmp_path / "copies.npz", open_cells=tmp_path / "cells.npz", **given))
+    assert sum(source["blasts"] for source in made.layer.card["sources"]) == 48
+    stored = LabelledCells.read(tmp_path / "cells.npz", LEUKEMIA_ATTRI.classes)
+    plain = LabelledCells.read(folder / "open-cells.npz", LEUKEMIA_ATTRI.classes)
+    assert len(stored) == 96 and np.array_equal(stored.features, plain.features)
+    assert len(made.layer.references) == len(opened.layer.references)
+    assert not np.array_equal(made.layer.weights, opened.layer.weights)
+
+
 def test_alignment_takes_confirmed_normal_cells_alone(looking: Bundle, folder: Path, tmp_path: Path) -> None:
     normal = write_stained(tmp_path / "normal", ("1", "2"), 5, kinds=(3, 7), tint=SITE_TINT)
     made = learn(request(looking, tmp_path / "aligned.npz", confirmed_normal=normal))
@@ -202,7 +213,7 @@ def test_the_command_prints_its_figures(looking: Bundle, folder: Path, tmp_path:
     words = ["learn", str(looking.path), "--cells", str(folder / "site"), "--out", str(out), "--fewest", "30", "--partly-labelled"]
     assert run([*words, "--boxes", "labelled", "--threads", "1"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert said.count("/18") == 2
+    assert "blasts told as blasts 18 of 18 (100 %)" in said and "exact 95 % interval of that" in said
     assert "the bundle's own" in said and "leukoscope layer use" in said and str(out) in said.replace(" ", "")
     assert run(["learn", str(looking.path), "--out", str(out)]) == 2
 

@@ -88,7 +88,7 @@ def test_what_was_never_seen_is_foreign_and_what_was_is_not(fitted: Fitted) -> N
 
 def test_rendered_cells_teach_names_and_make_no_film_known() -> None:
     cells = sources()
-    layer = fit(cells, LEUKEMIA_ATTRI, by_source(cells), replace(SETTINGS, rendered=("gamma",))).layer
+    layer = fit(replace(cells, rendered=("gamma",)), LEUKEMIA_ATTRI, by_source(cells), SETTINGS).layer
     distances = layer.names(planted_cells("gamma", 8, 70).features, LEUKEMIA_ATTRI)[0].distances
     assert film_likeness(distances).foreign
 
@@ -121,6 +121,23 @@ def test_half_and_half_gives_a_small_site_its_say() -> None:
         return float(share[truth].mean() - share[~truth].mean())
 
     assert gap(mixed.layer) > gap(plain.layer) + 0.1
+
+
+def test_rendered_cells_weigh_their_share() -> None:
+    """Rendered film that calls blasts what others call others: the more it weighs, the more the layer follows it."""
+    cells = sources()
+    flipped = cells.features * np.where((np.arange(FEATURES) == 1) & (cells.sources == "gamma")[:, None], -1, 1)
+    cells = replace(cells, features=flipped.astype(np.float32), rendered=("gamma",))
+    new = planted_cells("beta", 20, 5)
+    blast = np.isin(new.classes, (1, 2))
+
+    def told(share: float) -> float:
+        never = np.full(len(cells), -1)
+        layer = fit(cells, LEUKEMIA_ATTRI, never, replace(SETTINGS, rendered_share=share)).layer
+        probabilities = layer.names(new.features, LEUKEMIA_ATTRI)[0].probabilities
+        return float(probabilities[blast][:, [1, 2]].sum(1).mean())
+
+    assert told(0.02) > told(0.5) + 0.02 > told(0.98) + 0.04
 
 
 def test_one_group_alone_is_refused() -> None:
@@ -181,12 +198,13 @@ def test_blasts_are_not_lost_among_artefacts() -> None:
 
 
 def test_the_file_of_open_cells_keeps_them_and_refuses_others(tmp_path: Path) -> None:
-    cells, file = sources(5), tmp_path / "open.npz"
+    cells, file = replace(sources(5), rendered=("gamma",)), tmp_path / "open.npz"
     cells.write(file, LEUKEMIA_ATTRI.classes)
     read = LabelledCells.read(file, LEUKEMIA_ATTRI.classes)
     assert np.abs(read.features - cells.features).max() < 0.01
     for name in ("classes", "attributes", "sources", "patients"):
         assert (getattr(read, name) == getattr(cells, name)).all()
+    assert read.rendered == ("gamma",) == LabelledCells.joined([read, cells]).rendered
     assert read.licences == dict.fromkeys(SOURCES, "ours") and read.encoder == cells.encoder
     with pytest.raises(BundleError, match="cells of other types"):
         LabelledCells.read(file, ("None", "Blast"))
