@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,9 +28,36 @@ from device.store.events import SlideRecord
 from device.store.journal import Journal
 from device.store.recording import FrameRecorder
 from engines.runtime.base import Engine
-from engines.runtime.factory import open_engine
+from engines.runtime.choice import open_chosen
+from engines.runtime.engine import BundleEngine
+
+log = logging.getLogger(__name__)
 
 _DEFAULT_WIDTH_PX = 1920  # until the first frame has come from a camera whose section names no width
+
+
+def open_configured(config: Config) -> BundleEngine:
+    """The engine that the configuration names, not yet opened; what it leaves "auto" is chosen by measuring, at the first start.
+
+    Raises BundleError, RuntimeUnavailableError.
+    """
+    section = config.engine
+
+    def report(task: str, done: int, total: int) -> None:
+        if done == 0 or not task.startswith("measuring"):
+            log.info("choosing what runs the engine quickest here: %s (%d of %d)", task, done + 1, total)
+
+    return open_chosen(
+        section.bundle,
+        section.runtime,
+        section.precision,
+        section.threads,
+        section.score_threshold,
+        ungated=section.ungated,
+        plans=section.plans,
+        kept=config.engine_choice_path,
+        report=report,
+    )
 
 
 @dataclass(frozen=True)
@@ -44,19 +72,11 @@ class Openers:
     @classmethod
     def of(cls, config: Config) -> Openers:
         """The parts that the configuration names."""
-        clock, engine = SystemClock(), config.engine
+        clock = SystemClock()
         return cls(
             clock,
             lambda: open_camera(config.camera, clock),
-            lambda: open_engine(
-                engine.bundle,
-                engine.runtime,
-                engine.threads,
-                engine.score_threshold,
-                ungated=engine.ungated,
-                plans=engine.plans,
-                precision=engine.precision,
-            ),
+            lambda: open_configured(config),
             lambda: open_display(config.display),
         )
 

@@ -234,7 +234,7 @@ class Pipeline:
         fps = (len(self._done_s) - 1) / span if span > 0 else 0.0
         median_ms = median(self._times_ms) if self._times_ms else 0.0
         ungated = bool(self._engine.info.gate_fault)
-        return EngineStatus(self._frames, self._failures, self._failing, median_ms, fps, ungated)
+        return EngineStatus(self._frames, self._failures, self._failing, median_ms, fps, ungated, self._engine.info.precision)
 
     @property
     def lamps(self) -> tuple[PartState, ...]:

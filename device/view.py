@@ -31,7 +31,7 @@ _BROKER = {
 class EngineStatus:
     """How the network does. frames: processed since start; failures: frames that it failed on; median_ms: of the last frames.
 
-    ungated: it is not the float network and passed no gate, so its counts are for trials.
+    ungated: it is not the float network and passed no gate, so its counts are for trials. precision: as in `EngineInfo`.
     """
 
     frames: int = 0
@@ -40,6 +40,7 @@ class EngineStatus:
     median_ms: float = 0.0
     fps: float = 0.0
     ungated: bool = False
+    precision: str = ""
 
 
 def camera_lamp(status: CameraStatus) -> PartState:
@@ -62,7 +63,8 @@ def engine_lamp(status: EngineStatus) -> PartState:
         return PartState("Engine", "warn", "engine not gated, for trials only")
     if not status.frames:
         return PartState("Engine", "busy", "waits for a picture")
-    return PartState("Engine", "ok", f"{status.fps:.1f} fields/s, {status.median_ms:.0f} ms")
+    precision = f", {status.precision}" if status.precision else ""
+    return PartState("Engine", "ok", f"{status.fps:.1f} fields/s, {status.median_ms:.0f} ms{precision}")
 
 
 def broker_lamp(status: BrokerStatus) -> PartState:

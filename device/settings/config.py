@@ -277,5 +277,10 @@ class Config(Section):
         return self.record.path or self.device.state_dir / "record.sqlite"
 
     @property
+    def engine_choice_path(self) -> Path:
+        """Which runtime and precision were measured as the quickest here."""
+        return self.device.state_dir / "engine-choice.json"
+
+    @property
     def control_path(self) -> Path:
         return self.device.state_dir / "control.sock"
