@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from calibration.profile import CalibrationProfile, load_profile
@@ -155,6 +155,7 @@ class Line:
             config.record.crops,
             config.record.jpeg_quality,
             clock,
+            self.engine.info.naming,
         )
         return Pipeline(
             self.source,
@@ -165,6 +166,7 @@ class Line:
             config,
             self.provenance,
             clock,
+            um_per_px=partial(self.profile.um_per_px, config.microscope.objective),
             broker=broker,
             requests=requests,
             recorder=recorder,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Protocol
 
@@ -62,6 +62,8 @@ class Round:
 class Pipeline:
     """Runs rounds until it is asked to stop, the source ends or the technician quits. Hardware is opened and closed by `line`.
 
+    um_per_px: the scale of frames of a width in px, None where it is not known.
+
     A slide's states, and what leads from one to the next (`slide.session` keeps them, commands and the source's end change them):
 
                              pause
@@ -83,13 +85,14 @@ class Pipeline:
         provenance: Provenance,
         clock: Clock,
         *,
+        um_per_px: Callable[[int], float | None],
         broker: Callable[[], BrokerStatus],
         requests: Callable[[], list[CommandRequest]] = list,
         recorder: FrameRecorder | None = None,
     ) -> None:
         self._source, self._engine, self._session, self._record, self._display = source, engine, session, record, display
         self._config, self._provenance, self._clock = config, provenance, clock
-        self._broker, self._requests, self._recorder = broker, requests, recorder
+        self._um_per_px, self._broker, self._requests, self._recorder = um_per_px, broker, requests, recorder
         self._meter = FocusMeter()
         self._frame: Frame | None = None
         self._detections: Detections | None = None
@@ -138,7 +141,7 @@ class Pipeline:
         engine_done = self._clock.monotonic_s()
         sharp = sharpness(frame.image)
         self._focus = self._meter.observe(sharp)
-        observation = self._session.observe(frame, inference.detections, sharp)
+        observation = self._session.observe(frame, inference.detections, sharp, self._second_look)
         self._keep(observation)
         slide = self._session.slide
         if self._recorder is not None and slide is not None and slide.state is SlideState.COUNTING:
@@ -149,15 +152,24 @@ class Pipeline:
         self._done_s.append(now)
         return observation, {**inference.timings_ms, "slide and record": (now - engine_done) * 1000}
 
+    def _second_look(self, frame: Frame, found: Detections) -> tuple[Detections, str]:
+        """The cells of a field that is counted, named; where the engine fails, as the first look named them, and the reason."""
+        try:
+            return self._engine.name_cells(frame.image, found, self._um_per_px(frame.size_px[0])), ""
+        except InferenceError as error:
+            self._failures += 1
+            log.error("the second look failed on a frame: %s", error)
+            return found, str(error)
+
     def _keep(self, observation: Observation) -> None:
         slide = self._session.slide
         match observation.event:
             case FieldCounted(field=field) if slide is not None:
                 self._record.counted(slide, field)
-                self._say(f"Field {field.index} counted: {_cells(field)}.", "warn" if field.faults else "ok")
+                self._say(f"Field {field.index} counted: {_cells(field)}.", _level(field))
             case FieldImproved(field=field) if slide is not None:
                 self._record.counted(slide, field)
-                self._say(f"Field {field.index} counted again, sharper: {_cells(field)}.")
+                self._say(f"Field {field.index} counted again, sharper: {_cells(field)}.", _level(field))
 
     def _engine_failed(self, error: InferenceError) -> None:
         self._failures += 1
@@ -205,6 +217,7 @@ class Pipeline:
                 return f"Slide {slide.slide_id} finished: {at_least}{session.differential.white_cells} white cells, for review."
             case Command.UNDO:
                 field = session.undo()
+                self._observation = replace(self._observation, field_counted=False)  # until the next frame says what is seen now
                 if session.slide is not None:
                     self._record.undone(session.slide, field)
                 return f"Field {field.index} taken back."
@@ -318,6 +331,7 @@ class Pipeline:
         engine, slide = self._engine.info, self._session.slide
         found, certain = self._detections, self._config.engine.identify_threshold
         message, level = next(self._messages(), ("", "ok"))
+        shift_x, shift_y = self._observation.shift_share
         return ScreenView(
             frame=self._frame,
             detections=found,
@@ -336,6 +350,7 @@ class Pipeline:
             message=message,
             message_level=level,
             description=self._session.description,
+            shift_px=(0.0, 0.0) if self._frame is None else (shift_x * self._frame.size_px[0], shift_y * self._frame.size_px[0]),
         )
 
     def _show(self, timings: dict[str, float]) -> list[Command]:
@@ -356,4 +371,9 @@ class Pipeline:
 
 def _cells(field: Field) -> str:
     cells = f"{'at least ' if field.limit_met else ''}{len(field.cells)} {'cell' if len(field.cells) == 1 else 'cells'}"
-    return cells + (f"; the picture is {shown_faults(field.faults)}" if field.faults else "")
+    poor = f"; the picture is {shown_faults(field.faults)}" if field.faults else ""
+    return cells + poor + (f"; not named anew, the second look failed: {field.naming_fault}" if field.naming_fault else "")
+
+
+def _level(field: Field) -> str:
+    return "fail" if field.naming_fault else "warn" if field.faults else "ok"

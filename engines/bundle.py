@@ -2,6 +2,7 @@
 
     detector.onnx      image (1, 3, H, W) -> rows, p2, p3
     attributes*.onnx   p2, p3, regions (n, 4) -> probabilities (n, logits); one file for each n
+    cells.onnx         tiles (9, 3, side, side) -> features (9, F): the second look; with it a naming layer, where it has one
     manifest.json      what it is, what it was trained on, thresholds, sha256 of every file (`engines.manifest`)
     golden.png/.json   one picture and what this engine says about it: a runtime that answers differently is broken
 
@@ -16,19 +17,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from engines.detections import Detections, Float32, Image
+from engines.detections import CellNames, Detections, Float32, Image
 from engines.errors import BundleError, DataError
 from engines.files import atomic_folder, sha256_of
-from engines.manifest import FileRecord, Manifest, parse_manifest
+from engines.manifest import FileRecord, Manifest, SecondLook, parse_manifest
 from engines.picture_header import PictureError
 from engines.pictures import read_image
 from engines.taxonomy import Taxonomy
 
 MANIFEST = "manifest.json"
 GOLDEN_IMAGE, GOLDEN_ANSWER = "golden.png", "golden.json"
+WEIGHTS = "weights.safetensors"
+"""What a float bundle's graphs were made from: a training may begin with it."""
 ZOO = Path(__file__).parent / "zoo"
 """Where the bundles that ship with the package lie."""
 
@@ -82,6 +86,13 @@ class Bundle:
         graph = graphs[-1 if largest else 0]
         return self.path / graph.file, graph.regions
 
+    def second_look(self) -> tuple[Path, SecondLook]:
+        """File of the second look's graph and what it takes. Raises BundleError for a bundle without one."""
+        look = self.manifest.second_look
+        if look is None:
+            raise BundleError(f"{self.path}: has no graph for a second look at cells. Add one: attridet second-look {self.path} NEW")
+        return self.path / look.graph, look
+
     def golden(self) -> tuple[Image, Detections] | None:
         """The golden picture and the detections its exporter got, or None where the bundle has none."""
         if GOLDEN_IMAGE not in self.manifest.files or GOLDEN_ANSWER not in self.manifest.files:
@@ -98,6 +109,7 @@ class Bundle:
                 np.array(answer["scores"], np.float32),
                 np.array(answer["classes"], np.int64),
                 np.array(answer["attributes"], np.float32).reshape(n, self.taxonomy.n_logits),
+                names=_names_in(answer, (n, len(self.taxonomy.classes))),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{self.path / GOLDEN_ANSWER}: malformed ({error}). Copy the folder again.") from error
@@ -153,12 +165,31 @@ def resolve(reference: str | Path) -> Path:
     raise BundleError(f"{text}: no such bundle.{advice} There are: {', '.join(names) or 'none in this installation'}.")
 
 
+def weights_of(reference: Path | str) -> Path:
+    """The file of weights that a reference means: that file, or `weights.safetensors` of a bundle (`zoo:NAME` or its folder).
+
+    Raises BundleError for a folder that is no bundle, is damaged, or holds graphs only. A file need not exist.
+    """
+    place = resolve(reference)
+    if not place.is_dir():
+        return place
+    if not (place / MANIFEST).is_file():
+        raise BundleError(f"{reference}: a folder without {MANIFEST} is no bundle; of a run's folder name the file, such as best.pt")
+    if WEIGHTS not in Bundle.open(place).manifest.files:
+        shipped = next((name for name in zoo_names() if (ZOO / name.removeprefix("zoo:") / WEIGHTS).is_file()), "one with weights")
+        raise BundleError(
+            f"{reference}: this bundle holds graphs only, no {WEIGHTS}, and nothing can be learnt from there. Name the float bundle "
+            f"that it was made from (of the shipped ones {shipped}), or a .pt or .safetensors of its training"
+        )
+    return place / WEIGHTS
+
+
 def golden_answer(found: Detections, margins: Float32 | None = None) -> bytes:
-    """The text of `golden.json` for detections on the golden picture, boxes to 3 decimals, the rest to 5.
+    """The text of `golden.json` for detections on the golden picture, boxes to 3 decimals, the rest to 5; their names beside them.
 
     margins: see `Bundle.golden_margins`.
     """
-    answer = {
+    answer: dict[str, Any] = {
         "boxes_px": found.boxes_px.astype(np.float64).round(3).tolist(),
         "scores": found.scores.astype(np.float64).round(5).tolist(),
         "classes": found.classes.tolist(),
@@ -166,7 +197,30 @@ def golden_answer(found: Detections, margins: Float32 | None = None) -> bytes:
     }
     if margins is not None:
         answer["margins"] = margins.astype(np.float64).round(5).tolist()
+    if found.names is not None:
+        answer["second_look"] = {
+            "probabilities": found.names.probabilities.astype(np.float64).round(5).tolist(),
+            "types": found.names.types.tolist(),
+            "groups": list(found.names.groups),
+            "distances": found.names.distances.astype(np.float64).round(5).tolist(),
+        }
     return (json.dumps(answer, indent=1) + "\n").encode()
+
+
+def _names_in(answer: Mapping[str, Any], shape: tuple[int, int]) -> CellNames | None:
+    """What a golden answer says of the second look, None where it says nothing. shape: cells and classes."""
+    said = answer.get("second_look")
+    if said is None:
+        return None
+    names = CellNames(
+        np.array(said["probabilities"], np.float32).reshape(shape),
+        np.array(said["types"], np.int64),
+        tuple(map(str, said["groups"])),
+        np.array(said["distances"], np.float32),
+    )
+    if not len(names.types) == len(names.groups) == len(names.distances) == shape[0]:
+        raise ValueError("second_look speaks of another number of cells")
+    return names
 
 
 def write_bundle(

@@ -16,8 +16,13 @@ from engines.decode import Thresholds
 from engines.errors import BundleError
 from engines.taxonomy import Taxonomy
 
-SCHEMA_VERSION = 2
-"""Raised when a manifest changes so that an older reader would misread it. 2: `quantization`, `gate` and `golden_tolerance`."""
+SCHEMA_VERSION = 3
+"""The newest that is read; raised when a manifest changes so that an older reader would misread it.
+
+2: `quantization`, `gate` and `golden_tolerance`. 3: `second_look`, `precision_tolerances`; a manifest with nothing of its own in them
+is written without them and as 2, so that older programs read it.
+"""
+_SINCE_3 = ("second_look", "precision_tolerances")
 
 
 class Record(BaseModel):
@@ -60,6 +65,7 @@ class SecondLook(Record):
     """The graph that reads cells a second time: `tiles` of `side_px` px a run, a cell `cell_px` wide, `features` numbers a cell.
 
     layer, open_cells: files of the naming layer that ships with it, and of the open cells that a site layer is mixed with.
+    export_difference: largest difference of a feature from torch's when the graph was written, on `export_tiles` cells.
     """
 
     graph: str = "cells.onnx"
@@ -67,6 +73,8 @@ class SecondLook(Record):
     side_px: int = Field(gt=0, multiple_of=32)
     cell_px: float = Field(gt=0)
     features: int = Field(gt=0)
+    export_difference: float
+    export_tiles: int = Field(gt=0)
     layer: str | None = None
     open_cells: str | None = None
 
@@ -144,24 +152,44 @@ class Quantization(Record):
 
 
 class GateLimits(Record):
-    """What an engine may lose against its float reference: points of mAP50-95 and of mean attribute F1, px of the frame."""
+    """What an engine may lose against its float reference: points of mAP50-95, mean attribute F1 and Youden's J, px of the frame."""
 
     map_points: float = Field(default=1.0, ge=0)
     f1_points: float = Field(default=1.0, ge=0)
+    youden_points: float = Field(default=2.0, ge=0)
     shift_px: float = Field(default=1.0, ge=0)
+
+
+class GateFloors(Record):
+    """What the float reference itself must reach, shares: labelled cells found, blasts told as a blast, Youden's J of blasts."""
+
+    found: float = Field(default=0.5, ge=0, le=1)
+    sensitivity: float = Field(default=0.5, ge=0, le=1)
+    youden: float = Field(default=0.3, ge=0, le=1)
+
+
+class ReferenceScores(Record):
+    """What the float reference reached on the gate's pictures; None where no blast, or nothing else, is labelled there."""
+
+    found: float
+    sensitivity: float | None
+    youden: float | None
 
 
 class GateRecord(Record):
     """What `engines.gate` measured: a bundle in INT8 against `reference` (digest) on labelled pictures. Lost: reference minus this.
 
     shift_px: median over paired boxes of the largest distance of a corner, in frame px; None where no box paired. fault: why it was not
-    passed, empty if it was.
+    passed, empty if it was. caution: which floors the reference itself does not reach, empty where it reaches all. The verdict is one
+    on `runtime` in `precision` and no other. Records from before there were floors have no floors, scores, J and precision.
     """
 
     passed: bool
     fault: str = ""
+    caution: str = ""
     reference: str
     runtime: str
+    precision: str = ""
     data: str
     split: str
     images: int = Field(gt=0)
@@ -169,7 +197,14 @@ class GateRecord(Record):
     limits: GateLimits = GateLimits()
     map_loss_points: float
     f1_loss_points: float
+    youden_loss_points: float | None = None
     shift_px: float | None
+    floors: GateFloors | None = None
+    reference_scores: ReferenceScores | None = None
+
+    def covers(self, runtime: str, precision: str) -> bool:
+        """Whether the verdict is one on this runtime (the first word counts, its version not) in this precision."""
+        return self.runtime.split()[:1] == runtime.split()[:1] and self.precision in ("", precision)
 
 
 class GoldenTolerance(Record):
@@ -196,7 +231,7 @@ class FileRecord(Record):
 class Manifest(Card):
     """`manifest.json`: the card and everything technical. Its own sha256 is the identity of model, thresholds and taxonomy together."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 2
     precision: str = "fp32"
     created: str
     input: Input
@@ -220,12 +255,16 @@ class Manifest(Card):
 
     @model_validator(mode="after")
     def _graphs_are_listed(self) -> Self:
-        look = self.second_look
-        second = (look.graph, look.layer, look.open_cells) if look is not None else ()
-        for file in filter(None, (self.detector_graph, *(g.file for g in self.attribute_graphs), *second)):
+        for file in (self.detector_graph, *(g.file for g in self.attribute_graphs), *self.second_look_files):
             if file not in self.files:
                 raise ValueError(f"{file} is not among the files")
         return self
+
+    @property
+    def second_look_files(self) -> tuple[str, ...]:
+        """The files that the second look has: its graph, naming layer and open cells; none without it."""
+        look = self.second_look
+        return () if look is None else tuple(name for name in (look.graph, look.layer, look.open_cells) if name is not None)
 
     @property
     def classes_and_attributes(self) -> Taxonomy:
@@ -242,6 +281,11 @@ class Manifest(Card):
         return None if self.gate.passed else f"did not pass its gate: {self.gate.fault or 'no reason given'}"
 
     @property
+    def gate_caution(self) -> str:
+        """What is to be said of the reference that a passed gate was held against, where it is weak or unknown; else empty."""
+        return self.gate.caution if self.gate is not None and self.gate.passed else ""
+
+    @property
     def decode_thresholds(self) -> Thresholds:
         """The thresholds as `engines.decode` takes them."""
         return Thresholds(**self.thresholds.model_dump())
@@ -249,6 +293,12 @@ class Manifest(Card):
     def to_json(self) -> str:
         """The text of `manifest.json`, ending in a newline; the same manifest always gives the same text."""
         fields = self.model_dump(mode="json")
+        usual = (None, PRECISION_TOLERANCES)
+        if all(getattr(self, key) == value for key, value in zip(_SINCE_3, usual, strict=True)):
+            for key in _SINCE_3:
+                del fields[key]
+        else:
+            fields["schema_version"] = SCHEMA_VERSION
         first = {key: fields.pop(key) for key in ("schema_version", "name", "version", "precision", "created", "licence")}
         return json.dumps({**first, **fields}, indent=2, ensure_ascii=False) + "\n"
 

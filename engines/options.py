@@ -91,3 +91,10 @@ def options_of(request: type[Request]) -> Iterator[tuple[Field[Any], Option, Any
 
 TAXONOMY = Option("Types and attributes: a YAML file (docs/taxonomy.md); LeukemiaAttri's without it.", metavar="FILE")
 """Of every command that begins from data."""
+
+PIXEL_ASPECT = Option(
+    "Pixel aspect of the pictures, which is undone: how wide a round cell is over how high. Without it what pictures.yaml in the "
+    "folder states, or what its red cells leave no doubt of. DIR=X for one of several folders; repeat for several.",
+    metavar="[DIR=]X",
+)
+"""Of every command that reads labelled pictures."""

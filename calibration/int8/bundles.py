@@ -84,6 +84,8 @@ class Quantiser:
         source = self.source.manifest
         graphs: dict[str, bytes | Path] = {source.detector_graph: made(self._detector, self._detector_ranges)}
         graphs |= {name: made(graph, self._attribute_ranges) for name, graph in self._attributes.items()}
+        # The second look stays in float: its naming layer was fitted to float features.
+        graphs |= {name: self.source.path / name for name in source.second_look_files}
         # What the float engine says of the golden picture is what this one must say of it, wherever it is opened.
         graphs |= {name: self.source.path / name for name in (GOLDEN_IMAGE, GOLDEN_ANSWER) if name in source.files}
         record = Quantization(

@@ -12,6 +12,7 @@ from calibration.int8.frames import FrameSet, choose, pictures_in, read_set
 from calibration.int8.request import QuantizeRequest
 from calibration.int8.search import BlockChoice, BlockSearch
 from engines.bundle import Bundle, resolve
+from engines.data.aspect import check_given, given_for
 from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.errors import BundleError, DataError
 from engines.files import sha256_of
@@ -42,7 +43,9 @@ def quantize(request: QuantizeRequest, reporter: Reporter = SILENT) -> QuantizeR
     source = Bundle.open(resolve(request.bundle))
     _check(request, source)
     root, split = folder_and_split(request.data)
-    pictures, data = read_split(root, split, source.taxonomy), root.resolve().name
+    check_given(request.pixel_aspect, [root])
+    aspect = given_for(root, request.pixel_aspect)
+    pictures, data = read_split(root, split, source.taxonomy, aspect), root.resolve().name
     check_pictures(pictures, data, split)
     frames = _frames(request, pictures, reporter)
     for note in frames.notes:

@@ -60,7 +60,7 @@ class BlockSearch:
                 made = self._quantiser.write(Path(scratch) / f"with-{kept}", float_blocks, half=request.half)
                 counter = self._reporter.counter(f"judging {kept} of {len(blocks)} blocks in INT8")
                 with self._open(made) as engine:
-                    result = compare(self._reference, measure(engine, *self._measured, counter), request.limits)
+                    result = compare(self._reference, measure(engine, *self._measured, counter), request.limits, request.floors)
                 if (request.sensitivity or not result.passed) and not costs:
                     costs = self._costs([b for b in blocks if b not in float_blocks], Path(scratch))
                 left = {block: cost for block, cost in costs.items() if block not in float_blocks}

@@ -32,7 +32,7 @@ class ScreenView:
 
     frame: Frame | None
     detections: Detections | None
-    identified: tuple[bool, ...]  # one for each detection: certain enough to be named
+    identified: tuple[bool, ...]  # one for each detection: certain enough to be named, where no second look names the cells
     engine: EngineInfo
     camera: CameraStatus
     slide: Slide | None
@@ -47,6 +47,7 @@ class ScreenView:
     message: str = ""  # one line for the technician: what just happened or what to do
     message_level: str = "ok"
     description: Sequence[str] = field(default_factory=tuple)  # film-level words so far
+    shift_px: tuple[float, float] = (0.0, 0.0)  # how far the counted field now lies from where it was counted, in px of the frame
 
 
 class Display(Protocol):

@@ -15,13 +15,13 @@ from device.display.base import ScreenView
 from device.display.boxes import box_pieces
 from device.display.labels import Tag, label_pieces, plan
 from device.display.layout import Rect, Unit, letterbox
-from device.display.palette import DIM, GROUND, HALO, LEVELS, OK, PANEL, SOFT, TEXT, UNIDENTIFIED, Colour, TypeStyle, mix, type_styles
+from device.display.palette import DIM, GROUND, HALO, LEVELS, NOT_LOOKED_AT, OK, PANEL, SOFT, TEXT, Colour, TypeStyle, mix
 from device.display.placing import nearest
 from device.display.text import Piece
+from device.display.told import told_cells
 from device.display.words import camera_words, phrases_of_cells
 from device.slide.model import SlideState
-from device.slide.picture_state import count_of
-from engines.detections import Detections, Image
+from engines.detections import Float32, Image
 
 
 class Cells(NamedTuple):
@@ -63,24 +63,19 @@ def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
     found = view.detections
     if view.frame is None or found is None or camera_words(view.camera) is not None:
         return None
-    taxonomy = view.engine.taxonomy
-    styles = type_styles(taxonomy)
-    boxes = to_canvas(found, view.frame.size_px, letterbox(*view.frame.size_px, area.width, area.height))
-    phrases = phrases_of_cells(found.attributes, taxonomy)
+    told = told_cells(view, found)
+    boxes = to_canvas(told.boxes_px, view.frame.size_px, letterbox(*view.frame.size_px, area.width, area.height))
+    phrases = phrases_of_cells(told.attributes, view.engine.taxonomy)
     tags: list[Tag] = []
-    artefacts: list[tuple[Rect, TypeStyle]] = []
-    for i, (box, kind, score) in enumerate(zip(boxes, found.classes.tolist(), found.scores.tolist(), strict=True)):
-        style = styles[kind]
-        if style.artefact:
-            artefacts.append((box, style))
+    bare: list[tuple[Rect, TypeStyle]] = []
+    for box, style, score, said in zip(boxes, told.styles, told.scores, phrases, strict=True):
+        if style.artefact or style is NOT_LOOKED_AT:
+            bare.append((box, style))
         else:
-            tags.append(Tag(box, style if view.identified[i] else UNIDENTIFIED, round(score, 2), phrases[i]))
+            tags.append(Tag(box, style, score, said))
     inside = Rect(unit(6), unit(6), area.width - unit(6), area.height - unit(6))
-    planned = plan(tuple(tags), tuple(box for box, _ in artefacts), inside, unit)
-    words = ("at least " if found.limit_met else "") + count_of(len(tags), "white cell")
-    if artefacts:
-        words += f", {count_of(len(artefacts), 'artefact')} (grey)"
-    words = f"{words} · {planned.caption}" if planned.caption else words
+    planned = plan(tuple(tags), tuple(box for box, _ in bare), inside, unit)
+    words = f"{told.words} · {planned.caption}" if planned.caption else told.words
     leaders = []
     labels: list[Piece] = []
     for label, where in zip(planned.labels, planned.places, strict=True):
@@ -90,7 +85,7 @@ def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
             if math.dist(start, end) > unit(28):  # a label that lies at its box needs no line
                 leaders.append((start, end, label.tag.style.colour))
     surest_last = ((tag.box, tag.style) for tag in reversed(tags))  # on top
-    drawn = tuple(piece for box, style in (*artefacts, *surest_last) for piece in box_pieces(box, style, unit))
+    drawn = tuple(piece for box, style in (*bare, *surest_last) for piece in box_pieces(box, style, unit))
     return Cells(drawn, tuple(leaders), tuple(labels), words)
 
 
@@ -124,10 +119,10 @@ def draw_over(place: Image, view: ScreenView, cells: Cells | None, unit: Unit) -
         text.paste(place, *piece)
 
 
-def to_canvas(found: Detections, frame_size_px: tuple[int, int], at: Rect) -> tuple[Rect, ...]:
-    """The boxes of `found` where their cells lie in the picture drawn at `at`."""
+def to_canvas(boxes_px: Float32, frame_size_px: tuple[int, int], at: Rect) -> tuple[Rect, ...]:
+    """Boxes (N, 4) of the frame where their cells lie in the picture drawn at `at`."""
     factor = np.array([at.width / frame_size_px[0], at.height / frame_size_px[1]] * 2)
-    moved = np.rint(found.boxes_px * factor + np.array([at.x0, at.y0] * 2)).astype(np.int64)
+    moved = np.rint(boxes_px * factor + np.array([at.x0, at.y0] * 2)).astype(np.int64)
     return tuple(Rect(*row) for row in moved.tolist())
 
 

@@ -21,11 +21,11 @@ _LINE_PX = 376
 
 
 class Tag(NamedTuple):
-    """What can be said about one cell."""
+    """What can be said about one cell; score: None where there is no number to show."""
 
     box: Rect
     style: TypeStyle
-    score: float
+    score: float | None
     phrases: tuple[Phrase, ...]
 
 
@@ -56,7 +56,7 @@ def plan(tags: tuple[Tag, ...], others: tuple[Rect, ...], area: Rect, unit: Unit
     stages = _stages(tags)
     for number, stage in enumerate(stages):
         sayings = tuple(tuple(_label(t, k, unit) for k in steps) for t, steps in zip(tags, stage, strict=True))
-        sizes = tuple(tuple(_size(label.tag.style, label.lines, label.short, unit) for label in labels) for labels in sayings)
+        sizes = tuple(tuple(_label_size(label, unit) for label in labels) for labels in sayings)
         placed = place(sizes, boxes, others, area, unit(8))
         labels = tuple(said[chosen] for said, chosen in zip(sayings, placed.chosen, strict=True))
         codes = sum(label.short for label in labels)
@@ -98,7 +98,7 @@ def _stages(tags: tuple[Tag, ...]) -> list[list[tuple[int, ...]]]:
     elif n <= 12:
         stages.append([(3, _NAME, _CODE)] * n)
     elif n <= 32:
-        sure = set(sorted(range(n), key=lambda i: (-round(tags[i].score, 2), i))[:5])
+        sure = set(sorted(range(n), key=lambda i: (-round(tags[i].score or 0.0, 2), i))[:5])
         stages.append([(3, _NAME, _CODE) if i in sure else (_NAME, _CODE) for i in range(n)])
     return [*stages, [(_CODE,)] * n]
 
@@ -128,19 +128,27 @@ def join(phrases: tuple[str, ...], unit: Unit) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _label_size(label: Label, unit: Unit) -> tuple[int, int]:
+    return _size(label.tag.style, label.lines, label.short, label.tag.score is not None, unit)
+
+
 @lru_cache(maxsize=1024)
-def _size(style: TypeStyle, lines: tuple[str, ...], short: bool, unit: Unit) -> tuple[int, int]:
+def _size(style: TypeStyle, lines: tuple[str, ...], short: bool, scored: bool, unit: Unit) -> tuple[int, int]:
     """Width and height of the label's plate in px."""
     edge, pad = unit(_EDGE), unit(_PAD_X)
     marker = unit(24) + unit(8)
     height = text.line_height(unit(TYPE_PX)) + 2 * unit(_PAD_Y) - unit(2)
     if short:
         return edge + 2 * unit(8) + marker + (text.width(style.code, unit(TYPE_PX), True) if style.code else -unit(8)), height
-    row = marker + text.width(style.name, unit(TYPE_PX), True) + unit(10) + text.width("0.00", unit(SCORE_PX))
+    row = marker + text.width(style.name, unit(TYPE_PX), True) + _score_width(scored, unit)
     if style.blast:
         row += unit(12) + _chip_width(unit)
     widest = max([row, *(text.width(line, unit(ATTRIBUTE_PX)) for line in lines)])
     return edge + 2 * pad + widest, height + len(lines) * text.line_height(unit(ATTRIBUTE_PX)) + (unit(4) if lines else 0)
+
+
+def _score_width(scored: bool, unit: Unit) -> int:
+    return unit(10) + text.width("0.00", unit(SCORE_PX)) if scored else 0
 
 
 def _chip_width(unit: Unit) -> int:
@@ -148,9 +156,9 @@ def _chip_width(unit: Unit) -> int:
 
 
 @lru_cache(maxsize=64)
-def _plate(style: TypeStyle, lines: tuple[str, ...], short: bool, unit: Unit) -> tuple[Image, tuple[int, int]]:
+def _plate(style: TypeStyle, lines: tuple[str, ...], short: bool, scored: bool, unit: Unit) -> tuple[Image, tuple[int, int]]:
     """The label without its score (read-only), and where in it the score begins (x and y in px)."""
-    w, h = _size(style, lines, short, unit)
+    w, h = _size(style, lines, short, scored, unit)
     picture = marks.blank(w, h, PLATE)
     edge, pad = unit(_EDGE), unit(8 if short else _PAD_X)
     marks.fill(picture, Rect(0, 0, edge, h), style.colour)
@@ -161,10 +169,10 @@ def _plate(style: TypeStyle, lines: tuple[str, ...], short: bool, unit: Unit) ->
     if short:
         text.put(picture, style.code, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True)
         return text.finished(picture), (0, 0)
-    x = text.put(picture, style.name, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True).x1 + unit(10)
-    score_at = x, top + row - text.line_height(unit(SCORE_PX)) - unit(1)
+    x = text.put(picture, style.name, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True).x1
+    score_at = x + unit(10), top + row - text.line_height(unit(SCORE_PX)) - unit(1)
     if style.blast:
-        x += text.width("0.00", unit(SCORE_PX)) + unit(12)
+        x += _score_width(scored, unit) + unit(12)
         chip = Rect(x, top + unit(4), x + _chip_width(unit), top + row - unit(3))
         marks.outline(picture, chip, unit(2), WARN)
         middle = chip.y0 + (chip.height - text.line_height(unit(SMALL_PX))) // 2
@@ -178,10 +186,11 @@ def _plate(style: TypeStyle, lines: tuple[str, ...], short: bool, unit: Unit) ->
 
 def label_pieces(label: Label, at: Rect, unit: Unit) -> list[Piece]:
     """The label at its place: its plate, then its score, which changes more often."""
-    picture, (x, y) = _plate(label.tag.style, label.lines, label.short, unit)
-    if label.short:
+    said = label.tag.score
+    picture, (x, y) = _plate(label.tag.style, label.lines, label.short, said is not None, unit)
+    if label.short or said is None:
         return [(picture, at.x0, at.y0)]
-    score = text.sprite(score_words(label.tag.score), unit(SCORE_PX), SOFT, PLATE)
+    score = text.sprite(score_words(said), unit(SCORE_PX), SOFT, PLATE)
     return [(picture, at.x0, at.y0), (score, at.x0 + x, at.y0 + y)]
 
 

@@ -41,7 +41,7 @@ LEVELS: dict[str, Colour] = {"ok": OK, "busy": BUSY, "warn": WARN, "fail": FAIL}
 class TypeStyle:
     """How one type looks everywhere: colour, marker ("diamond", "disc", "square", "triangle", "cross") and a code of 2 to 4 letters.
 
-    note: what stands below the name on a label. open: of a group told without its type: hollow marker, and a box with gaps.
+    open: of a group told without its type: hollow marker, and a box with gaps.
     """
 
     name: str
@@ -50,7 +50,6 @@ class TypeStyle:
     code: str
     blast: bool
     artefact: bool
-    note: str = ""
     open: bool = False
 
 
@@ -81,14 +80,11 @@ def type_styles(taxonomy: Taxonomy) -> tuple[TypeStyle, ...]:
 
 @lru_cache(maxsize=8)
 def group_styles(taxonomy: Taxonomy) -> dict[str, TypeStyle]:
-    """The style of each told group of `taxonomy`, by its key. Its name up to a comma is the label's, what follows the note below it."""
-    styles = {}
-    for one in taxonomy.told_groups:
-        name, _, note = one.name.partition(", ")
-        styles[one.key] = TypeStyle(
-            name, bgr(one.colour), f"open {one.marker}", one.code, one.key == "blasts", artefact=False, note=note, open=True
-        )
-    return styles
+    """The style of each told group of `taxonomy`, by its key."""
+    return {
+        one.key: TypeStyle(one.short, bgr(one.colour), f"open {one.marker}", one.code, one.key == "blasts", artefact=False, open=True)
+        for one in taxonomy.told_groups
+    }
 
 
 def _new_code(name: str, taken: set[str]) -> str:

@@ -7,24 +7,19 @@ from functools import lru_cache
 from device.display import marks, text
 from device.display.base import PartState, ScreenView
 from device.display.layout import Rect, Unit
-from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, LINE, OK, PANEL, SOFT, TEXT, WARN, TypeStyle, mix, type_styles
+from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, OK, PANEL, SOFT, TEXT, WARN, mix, type_styles
+from device.display.rows import MARGIN, blank, blast_part, told_rows, type_rows
 from device.display.sheet import Sheet
-from device.display.words import BLAST_MARK, notice, slide_words
+from device.display.words import notice, slide_words
+from device.slide.doubt import FOREIGN, sensitivity
 from device.slide.model import SlideState
 from device.slide.picture_state import PictureState, count_of
-from device.slide.tally import Differential
 from engines.detections import Image
+from engines.naming import NamingInfo
 
-_MARGIN = 28
-_ROWS_AT_MOST = 14
-_PITCH = 35
 _LAMP_PITCH = 28
-_COUNT_X = 84
-"""Where counts end, from the right margin."""
 _WORDS_X = 132
 """Where the values of parts and provenance begin, from the margin."""
-_BAR_SHARE = 0.34
-"""Of the type's colour in its bar: dark enough for words on it."""
 
 
 def draw_panel(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
@@ -44,16 +39,24 @@ def draw_panel(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
     has_slide = slide is not None and state is not SlideState.IDLE
     at_least = "" if pictures is None else pictures.at_least
     count = _count(0 if tally is None else tally.white_cells, at_least, view.target_cells, has_slide, width, unit)
-    rows = _rows(tally, type_styles(view.engine.taxonomy), width, unit)
-    foot = _foot(view.engine.label, view.calibration_label, notice(slide), width, unit)
-    y = place.y0
-    for part in (head, count, rows):
-        sheet.lay(part, place.x0, y)
-        y += part.shape[0]
+    naming, taxonomy = view.engine.naming, view.engine.taxonomy
+    foot = _foot(view.engine.label, "" if naming is None else _naming_words(naming), view.calibration_label, notice(slide), width, unit)
     last = place.y1 - foot.shape[0]
     # Each lamp on its own: fields a second and milliseconds change with nearly every frame, the others stay for hours.
     margin, pitch = unit(8), unit(_LAMP_PITCH)
     below = last - unit(16) - max(1, len(view.parts)) * pitch
+    parts = [head, count]
+    if naming is None:
+        parts.append(type_rows(tally, type_styles(taxonomy), width, unit))
+    else:
+        if slide is not None and slide.foreign:
+            parts.insert(1, _foreign(FOREIGN, width, unit))
+        parts.append(blast_part(tally, sensitivity(naming), width, unit))
+        parts.append(told_rows(tally, taxonomy, below - place.y0 - sum(part.shape[0] for part in parts), width, unit))
+    y = place.y0
+    for part in parts:
+        sheet.lay(part, place.x0, y)
+        y += part.shape[0]
     if below > y:
         sheet.lay(_empty(width, below - y, unit), place.x0, y)
     sheet.lay(_empty(width, margin, unit, rule=True), place.x0, below)
@@ -65,17 +68,14 @@ def draw_panel(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
     sheet.lay(foot, place.x0, last)
 
 
-def _blank(width: int, height: int, unit: Unit, rule: bool = False) -> Image:
-    picture = marks.blank(width, height, PANEL)
-    marks.fill(picture, Rect(0, 0, unit(1), height), LINE)
-    if rule:
-        marks.fill(picture, Rect(unit(_MARGIN), 0, width - unit(_MARGIN), unit(1)), LINE)
-    return picture
+def _naming_words(naming: NamingInfo) -> str:
+    """What named the cells: a layer of this site, or the one that came with the engine."""
+    return f"site layer {naming.label}" if naming.site else naming.label
 
 
 @lru_cache(maxsize=16)
 def _empty(width: int, height: int, unit: Unit, rule: bool = False) -> Image:
-    return text.finished(_blank(width, height, unit, rule))
+    return text.finished(blank(width, height, unit, rule))
 
 
 @lru_cache(maxsize=4)
@@ -83,8 +83,8 @@ def _header(
     slide_id: str, fields: int, undone: int, aborted: str, state: SlideState | None, poor: bool, width: int, unit: Unit
 ) -> Image:
     """Title, the slide's state as a chip, its id and how many fields were counted."""
-    picture = _blank(width, unit(96), unit)
-    left, right = unit(_MARGIN), width - unit(_MARGIN)
+    picture = blank(width, unit(96), unit)
+    left, right = unit(MARGIN), width - unit(MARGIN)
     text.put(picture, "Leukoscope", (left, unit(15)), unit(36), TEXT, PANEL, bold=True)
     level, word = slide_words(state)
     px, colour = unit(22), LEVELS[level]
@@ -107,11 +107,26 @@ def _header(
     return text.finished(picture)
 
 
+@lru_cache(maxsize=2)
+def _foreign(words: str, width: int, unit: Unit) -> Image:
+    """That the film is foreign: a band that stays as long as the slide does."""
+    left, right, px, title = unit(MARGIN), width - unit(MARGIN), unit(21), unit(28)
+    lines = text.wrap(words, px, right - left, 4)
+    picture = marks.blank(width, unit(16) + text.line_height(title) + len(lines) * text.line_height(px) + unit(12), WARN)
+    text.paste(picture, marks.marker("alert", title, GROUND, WARN), left, unit(10) + (text.line_height(title) - title) // 2)
+    text.put(picture, "Foreign film", (left + title + unit(12), unit(10)), title, GROUND, WARN, bold=True)
+    y = unit(14) + text.line_height(title)
+    for line in lines:
+        text.put(picture, line, (left, y), px, GROUND, WARN)
+        y += text.line_height(px)
+    return text.finished(picture)
+
+
 @lru_cache(maxsize=4)
 def _count(cells: int, at_least: str, target: int, has_slide: bool, width: int, unit: Unit) -> Image:
     """White blood cells counted of the target, large, with a bar."""
-    picture = _blank(width, unit(112), unit, rule=True)
-    left, right = unit(_MARGIN), width - unit(_MARGIN)
+    picture = blank(width, unit(112), unit, rule=True)
+    left, right = unit(MARGIN), width - unit(MARGIN)
     ink = TEXT if has_slide else DIM
     x = text.put(picture, at_least, (left, unit(40)), unit(24), WARN, PANEL, bold=True).x1 + unit(8) if at_least else left
     number = text.put(picture, str(cells), (x, unit(5)), unit(66), ink, PANEL, bold=True)
@@ -131,79 +146,12 @@ def _count(cells: int, at_least: str, target: int, has_slide: bool, width: int, 
     return text.finished(picture)
 
 
-@lru_cache(maxsize=4)
-def _rows(tally: Differential | None, styles: tuple[TypeStyle, ...], width: int, unit: Unit) -> Image:
-    """The differential: one row for each type with marker, code, name, bar, count and per cent; the apart ones under a rule."""
-    types = [s for s in styles if not s.artefact][:_ROWS_AT_MOST]
-    tally = tally or Differential((), 0, 0, 0.0, 0)
-    counted = {row.name: row for row in tally.rows}
-    pitch, top = unit(_PITCH), unit(34)
-    picture = _blank(width, top + (len(types) + 3) * pitch + unit(17), unit)
-    left, right = unit(_MARGIN), width - unit(_MARGIN)
-    px = unit(20)
-    text.put(picture, "Differential", (left, unit(4)), px, DIM, PANEL)
-    text.put(picture, "cells", (right - unit(_COUNT_X), unit(4)), px, DIM, PANEL, align="right")
-    text.put(picture, "per cent", (right, unit(4)), px, DIM, PANEL, align="right")
-    y = top
-    for style in types:
-        row = counted.get(style.name)
-        _row(picture, y, style, 0 if row is None else row.count, 0.0 if row is None else row.percent, unit)
-        y += pitch
-    y += unit(4)
-    marks.fill(picture, Rect(left, y, right, y + unit(1)), LINE)
-    y += unit(5)
-    _sum_row(picture, y, "diamond", f"{BLAST_MARK} types together", tally.blasts, tally.blast_percent, unit)
-    _sum_row(picture, y + pitch, "question", "unidentified", tally.unidentified, tally.unidentified_percent, unit)
-    _sum_row(picture, y + 2 * pitch, "cross", "artefacts, not counted", tally.artefacts, None, unit)
-    return text.finished(picture)
-
-
-def _row(picture: Image, y: int, style: TypeStyle, count: int, percent: float, unit: Unit) -> None:
-    """One type. The bar lies behind the words; its full width is 100 per cent."""
-    left, right, height, px = unit(_MARGIN), picture.shape[1] - unit(_MARGIN), unit(_PITCH - 2), unit(24)
-    icon = unit(20)
-    seen = count > 0
-    faint = style.colour if seen else mix(style.colour, PANEL, 0.6)
-    text.paste(picture, marks.marker(style.marker, icon, faint, PANEL), left, y + (height - icon) // 2)
-    x = left + unit(30)
-    marks.fill(picture, Rect(x, y, right, y + height), mix(CARD, PANEL, 0.45))
-    if seen:
-        end = max(x + unit(4), x + round((right - x) * percent / 100))
-        marks.fill(picture, Rect(x, y, end, y + height), mix(style.colour, PANEL, _BAR_SHARE))
-        marks.fill(picture, Rect(x, y, x + unit(4), y + height), style.colour)
-    ink = TEXT if seen else DIM
-    top = y + (height - text.line_height(px)) // 2 - unit(1)
-    text.put(picture, style.code, (x + unit(12), top + unit(4)), unit(19), ink, None)
-    name_x = x + unit(70)
-    text.put(picture, style.name, (name_x, top), px, ink, None, max_px=right - unit(_COUNT_X + 38) - name_x)
-    text.put(picture, str(count), (right - unit(_COUNT_X), top), px, ink, None, bold=seen, align="right")
-    text.put(picture, percent_words(percent, count), (right - unit(6), top), px, ink, None, align="right")
-
-
-def _sum_row(picture: Image, y: int, kind: str, words: str, count: int, percent: float | None, unit: Unit) -> None:
-    """One of the lines under the types, without a bar."""
-    left, right, height, px = unit(_MARGIN), picture.shape[1] - unit(_MARGIN), unit(_PITCH - 2), unit(23)
-    icon, ink = unit(20), SOFT if count else DIM
-    colour = (WARN if kind == "diamond" else TEXT) if count else DIM
-    text.paste(picture, marks.marker(kind, icon, colour, PANEL), left, y + (height - icon) // 2)
-    top = y + (height - text.line_height(px)) // 2 - unit(1)
-    text.put(picture, words, (left + unit(42), top), px, ink, PANEL)
-    text.put(picture, str(count), (right - unit(_COUNT_X), top), px, ink, PANEL, bold=bool(count), align="right")
-    if percent is not None:
-        text.put(picture, percent_words(percent, count), (right - unit(6), top), px, ink, PANEL, align="right")
-
-
-def percent_words(percent: float, count: int) -> str:
-    """Per cent as on the screen: one digit behind the point below 10."""
-    return f"{percent:.1f} %" if count and percent < 9.95 else f"{percent:.0f} %"
-
-
 @lru_cache(maxsize=32)
 def _lamp(part: PartState, width: int, unit: Unit) -> Image:
     """State of one part by shape, colour and words."""
     pitch = unit(_LAMP_PITCH)
-    picture = _blank(width, pitch, unit)
-    left, right, px, icon = unit(_MARGIN), width - unit(_MARGIN), unit(21), unit(18)
+    picture = blank(width, pitch, unit)
+    left, right, px, icon = unit(MARGIN), width - unit(MARGIN), unit(21), unit(18)
     text.paste(picture, marks.lamp(part.level, icon, PANEL), left, (pitch - icon) // 2)
     top, x = (pitch - text.line_height(px)) // 2, left + unit(_WORDS_X)
     text.put(picture, part.name, (left + unit(28), top), px, SOFT, PANEL, max_px=unit(_WORDS_X - 34))
@@ -213,15 +161,16 @@ def _lamp(part: PartState, width: int, unit: Unit) -> Image:
 
 
 @lru_cache(maxsize=4)
-def _foot(model: str, calibration: str, words: str, width: int, unit: Unit) -> Image:
-    """What saw and how it was calibrated; and always that nobody has reviewed it."""
-    picture = _blank(width, unit(112), unit, rule=True)
-    left, right, px = unit(_MARGIN), width - unit(_MARGIN), unit(19)
-    for y, name, value in ((unit(7), "Model", model), (unit(31), "Calibration", calibration)):
-        x = left + unit(_WORDS_X)
+def _foot(model: str, naming: str, calibration: str, words: str, width: int, unit: Unit) -> Image:
+    """What saw, what named (if that is apart) and how it was calibrated; and always that nobody has reviewed it."""
+    values = [("Model", model), *([("Naming", naming)] if naming else []), ("Calibration", calibration)]
+    picture = blank(width, unit(64 + 24 * len(values)), unit, rule=True)
+    left, right, px = unit(MARGIN), width - unit(MARGIN), unit(19)
+    for line, (name, value) in enumerate(values):
+        x, y = left + unit(_WORDS_X), unit(7 + 24 * line)
         text.put(picture, name, (left, y), px, DIM, PANEL)
         text.put(picture, value, (x, y), px, SOFT, PANEL, max_px=right - x)
-    box = Rect(left, unit(62), right, unit(102))
+    box = Rect(left, picture.shape[0] - unit(50), right, picture.shape[0] - unit(10))
     marks.fill(picture, box, mix(WARN, PANEL, 0.16))
     marks.outline(picture, box, unit(2), WARN)
     px = unit(22)

@@ -15,6 +15,7 @@ from device.display.layout import Rect, Unit
 from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, LINE, OK, PANEL, SOFT, TEXT, WARN, ink_on, mix
 from device.display.sheet import Sheet
 from device.display.words import SIMULATOR_NOTICE, stage_words
+from device.slide.doubt import FOREIGN
 from device.slide.model import OPEN_STATES, SlideState
 from engines.detections import Image
 from engines.pages import NOTICE as DESCRIPTION_NOTICE
@@ -103,7 +104,7 @@ def _description(sentences: tuple[str, ...], height: int, width: int, unit: Unit
     left, right, y, px = unit(24), width - unit(24), unit(8), unit(22)
     words_x = left + unit(132)
     text.put(picture, "Film so far", (left, y), px, DIM, PANEL)
-    said = [s for s in sentences if s != DESCRIPTION_NOTICE]  # it stands in a frame of its own below
+    said = [s for s in sentences if s not in (DESCRIPTION_NOTICE, FOREIGN)]  # they stand in frames of their own in the panel
     if not said:
         text.put(picture, "Nothing to describe yet", (words_x, y), px, DIM, PANEL)
         return text.finished(picture)

@@ -26,7 +26,7 @@ from device.mqtt.provenance import Provenance
 from device.slide import picture_state
 from device.slide.description import describe
 from device.slide.model import Cell, Slide, SlideState
-from device.slide.tally import differential, percent
+from device.slide.tally import percent, tally
 from engines.taxonomy import Attribute, Taxonomy
 from engines.version import version
 
@@ -45,7 +45,7 @@ def build_summary(slide: Slide, provenance: Provenance, *, message_id: UUID, tar
     taxonomy, calibration, source = provenance.model.taxonomy, provenance.calibration, provenance.source
     if calibration is None or source is None:
         raise ValueError(f"slide {slide.slide_id}: another version wrote its calibration or its source, which this one cannot read")
-    counts = differential(slide.cells, taxonomy)
+    counts, naming = tally(slide, taxonomy), provenance.model.naming
     if slide.state not in _CLOSED or slide.finished_at is None:
         raise ValueError(f"slide {slide.slide_id} is {slide.state.value}: a summary is made of a finished or an aborted slide")
     state, pictures = _CLOSED[slide.state], picture_state.PictureState.of(slide)
@@ -67,12 +67,13 @@ def build_summary(slide: Slide, provenance: Provenance, *, message_id: UUID, tar
         differential=tuple(
             DifferentialShare(name=one_line(row.name), count=row.count, percent=round(row.percent, 2), blast=row.blast)
             for row in counts.rows
+            if naming or row.count or not row.is_group
         ),
         unidentified=Unidentified(count=counts.unidentified, percent=round(counts.unidentified_percent, 2)),
         artefacts=counts.artefacts,
         blasts=Blasts(count=counts.blasts, percent=round(counts.blast_percent, 2)),
         morphology=morphology(slide.cells, taxonomy),
-        description=tuple(one_line(sentence) for sentence in describe(slide, counts, taxonomy)),
+        description=tuple(one_line(sentence) for sentence in describe(slide, counts, taxonomy, naming)),
         model=ModelProvenance.of(provenance.model, provenance.identify_threshold),
         calibration=calibration,
         source=source,

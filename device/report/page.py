@@ -19,7 +19,7 @@ from device.report import content
 from device.slide.description import describe
 from device.slide.model import Slide, SlideState
 from device.slide.picture_state import PictureState, field_faults, shown_faults
-from device.slide.tally import differential
+from device.slide.tally import differential, tally
 from device.store import Store, StoredSlide
 from engines.files import atomic_write
 from engines.pages import NOTICE, data_uri, page_template
@@ -71,9 +71,9 @@ def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), writt
     """The page's HTML. screenshots: name and address (relative or as data). written_at: the moment it bears, now if None."""
     slide, made = stored.slide, stored.provenance
     taxonomy = made.model.taxonomy
-    tally, pictures = differential(slide.cells, taxonomy), PictureState.of(slide)
+    counted, pictures = tally(slide, taxonomy), PictureState.of(slide)
     warnings = pictures.sentences(only_grave=True)
-    in_fields = [differential(field.cells, taxonomy) for field in slide.fields]
+    in_fields = [differential(field.cells, taxonomy, bool(slide.foreign)) for field in slide.fields]
     summary, summary_fault = _summary(stored)
     bank, tile_um = content.bank(slide, taxonomy, None if made.calibration is None else made.calibration.um_per_px)
     template = page_template(
@@ -91,11 +91,13 @@ def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), writt
         took=_took(slide),
         target=None if summary is None else summary.target_cells,
         skipped=len(slide.skipped) or (0 if summary is None else summary.skipped_pictures),
-        tally=tally,
+        tally=counted,
         pictures=pictures,
         warnings=warnings,
         styles={style.name: style for style in type_styles(taxonomy)},
-        sentences=[sentence for sentence in describe(slide, tally, taxonomy) if sentence not in (NOTICE, *warnings)],
+        sentences=[
+            sentence for sentence in describe(slide, counted, taxonomy, made.model.naming) if sentence not in (NOTICE, *warnings)
+        ],
         morphology=sorted(morphology(slide.cells, taxonomy), key=lambda kind: -kind.cells),
         bank=bank,
         tile_um=tile_um,

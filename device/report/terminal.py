@@ -10,7 +10,7 @@ from rich.text import Text
 
 from device.slide.model import ReviewState, SlideState
 from device.slide.picture_state import PictureState
-from device.slide.tally import differential
+from device.slide.tally import tally
 from device.store import Store, StoredSlide
 from engines.pages import NOTICE
 
@@ -48,8 +48,8 @@ def print_slides(record_path: Path, limit: int, console: Console | None = None) 
 
 def _row(stored: StoredSlide, is_poor: bool) -> tuple[Text, ...]:
     slide, made = stored.slide, stored.provenance
-    tally = differential(slide.cells, made.model.taxonomy)
-    share = f"{tally.blast_percent:.1f} %" if tally.white_cells else "-"
+    counted = tally(slide, made.model.taxonomy)
+    share = f"{counted.blast_percent:.1f} %" if counted.white_cells else "-"
     reviewed = slide.review_state is ReviewState.REVIEWED
     started = f"{slide.started_at:%Y-%m-%d %H:%M}{'' if made.time_trusted else ' *'}"
     return (
@@ -59,8 +59,8 @@ def _row(stored: StoredSlide, is_poor: bool) -> tuple[Text, ...]:
             (slide.review_state.value.upper(), "" if reviewed else "yellow"),
         ),
         Text(f"{len(slide.fields)} !" if is_poor else str(len(slide.fields)), style="yellow" if is_poor else ""),
-        Text(f"{'≥ ' if PictureState.of(slide).at_limit else ''}{tally.white_cells}"),
-        Text(share, style="bold red" if tally.blasts else ""),
+        Text(f"{'≥ ' if PictureState.of(slide).at_limit else ''}{counted.white_cells}"),
+        Text(share, style="bold red" if counted.blasts else ""),
         Text(started, style="" if made.time_trusted else "yellow"),
         Text(made.model.label),
     )

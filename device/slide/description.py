@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from device.slide.doubt import FOREIGN, sensitivity, zero_limit
 from device.slide.model import Cell, Slide, SlideState
 from device.slide.picture_state import PictureState, count_of
 from device.slide.tally import Differential, DifferentialRow
+from engines.naming import NamingInfo
 from engines.pages import NOTICE
 from engines.taxonomy import MIXED, Taxonomy
 
@@ -19,13 +21,14 @@ MANY_UNIDENTIFIED_PERCENT = 10.0
 _MOST_TYPES, _LEAST_PERCENT, _LEAST_CELLS = 3, 5.0, 3  # types that are described; the others are only named
 
 
-def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> tuple[str, ...]:
-    """Sentences about the film, the last always NOTICE. `differential` is that of the slide's cells."""
+def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy, naming: NamingInfo | None = None) -> tuple[str, ...]:
+    """Sentences about the film, the last always NOTICE. `differential` is that of the slide's cells, `naming` the layer that named
+    them."""
     sentences = []
     if slide.state is SlideState.ABORTED:
         sentences.append(f"The slide was not finished ({slide.abort_reason or 'no reason was given'}).")
     state = PictureState.of(slide)
-    sentences += state.sentences()
+    sentences += [*([FOREIGN] if slide.foreign else []), *state.sentences()]
     if not slide.fields:
         return (*sentences, "No field was counted, so nothing can be said of this film.", NOTICE)
     if not differential.white_cells:
@@ -36,7 +39,7 @@ def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> tu
         counted = "was counted" if differential.white_cells == 1 else "were counted"
         sentences.append(f"Only {count_of(differential.white_cells, 'white blood cell')} {counted}: per cents of so few are uncertain.")
     sentences += _types(slide, differential, taxonomy, state.at_least)
-    sentences.append(_blasts(slide, differential, taxonomy))
+    sentences += _blasts(slide, differential, taxonomy, naming)
     return (*sentences, *_left_out(differential), NOTICE)
 
 
@@ -62,10 +65,9 @@ def _types(slide: Slide, differential: Differential, taxonomy: Taxonomy, at_leas
     sentences = []
     described = [rows[0], *(r for r in rows[1:_MOST_TYPES] if r.percent >= _LEAST_PERCENT and r.count >= _LEAST_CELLS)]
     for place, row in enumerate(described):
-        index = taxonomy.classes.index(row.name)
-        cells = [c for c in slide.cells if c.identified and c.class_index == index]
+        cells = [c for c in slide.cells if slide.told(c) == row.told]
         looks = _looks(attribute_majorities(cells, taxonomy), taxonomy) if row.count >= _LEAST_CELLS else ""
-        said = f"{_share(row.percent)} are {_plural(row.name, taxonomy)}" + (f" ({looks})" if looks else "")
+        said = f"{_share(row.percent)} are {_plural(row, taxonomy)}" + (f" ({looks})" if looks else "")
         sentences.append(f"Of {total}, {said}." if place == 0 else f"{said[0].upper()}{said[1:]}.")
     others = rows[len(described) :]
     if others:
@@ -93,13 +95,15 @@ def _looks(words: Mapping[str, str], taxonomy: Taxonomy) -> str:
     return "; ".join(part for part in (text, *parts["besides"]) if part)
 
 
-def _blasts(slide: Slide, differential: Differential, taxonomy: Taxonomy) -> str:
+def _blasts(slide: Slide, differential: Differential, taxonomy: Taxonomy, naming: NamingInfo | None) -> list[str]:
     if not differential.blasts:
         where = count_of(len(slide.fields), "field")
-        return f"Of blasts and blast equivalents none were identified in {where}; that does not exclude them."
+        none = f"Of blasts and blast equivalents none were identified in {where}; that does not exclude them"
+        return [f"{none}: {zero_limit(differential)}.", sensitivity(naming)]
     rows = [r for r in differential.by_count() if r.blast]
-    total = f"{differential.blasts} of {differential.white_cells}"
-    return f"Blasts and blast equivalents make up {_share(differential.blast_percent)} ({total}): {_list(rows, taxonomy)}."
+    low, high = differential.blast_range
+    total = f"{differential.blasts} of {differential.white_cells}, 95 % range {low:.0f} to {high:.0f} %"
+    return [f"Blasts and blast equivalents make up {_share(differential.blast_percent)} ({total}): {_list(rows, taxonomy)}."]
 
 
 def _left_out(differential: Differential) -> list[str]:
@@ -115,15 +119,16 @@ def _left_out(differential: Differential) -> list[str]:
 
 
 def _list(rows: Sequence[DifferentialRow], taxonomy: Taxonomy) -> str:
-    return ", ".join(f"{_plural(r.name, taxonomy)} {_share(r.percent)}" for r in rows)
+    return ", ".join(f"{_plural(r, taxonomy)} {_share(r.percent)}" for r in rows)
 
 
 def _share(value: float) -> str:
     return "under 1 %" if value < 1 else f"{value:.0f} %"
 
 
-def _plural(name: str, taxonomy: Taxonomy) -> str:
+def _plural(row: DifferentialRow, taxonomy: Taxonomy) -> str:
     """Within a sentence, as a plural; names that begin with an abbreviation ("NK cell") keep their capitals."""
-    given = taxonomy.types[taxonomy.classes.index(name)].plural
+    name = row.name
+    given = taxonomy.group(row.told).plural if isinstance(row.told, str) else taxonomy.types[row.told].plural
     lowered = name if name[1:2].isupper() else name[:1].lower() + name[1:]
     return given or (lowered if lowered.endswith("s") else lowered + "s")

@@ -36,8 +36,11 @@ class Cell:
     """One counted cell.
 
     box_px: (x1, y1, x2, y2) in the field's pixels. attributes: (A,) float32 probabilities (see engines.taxonomy), NaN if unknown.
-    identified: False where the score is too low to name a type; the cell is then counted as unidentified.
-    crop_jpeg: the cell with a margin, JPEG; empty where crops are switched off.
+    identified: whether its type is told; class_index is then that type, otherwise the white cell that it is most like. The artefact
+    is one whatever this says. crop_jpeg: the cell with a margin, JPEG; empty where crops are switched off.
+    What follows is the second look's; without one it is empty. group: key of `Taxonomy.told_groups`, "" where not even the group is
+    sure; a told type's group stands here too. probability: of its type; blast_probability: of being a blast or equivalent; distance:
+    to what the naming layer knows, beyond 1 unlike all of it, 0 where the layer cannot tell.
     """
 
     class_index: int
@@ -46,6 +49,17 @@ class Cell:
     box_px: tuple[float, float, float, float]
     attributes: Float32
     crop_jpeg: bytes = b""
+    group: str = ""
+    probability: float | None = None
+    blast_probability: float | None = None
+    distance: float | None = None
+
+    def told(self, groups_only: bool = False) -> int | str:
+        """What this cell is counted as, if it is no artefact: index of its type, or key of its group, or "" (unidentified).
+
+        groups_only: no type may be told, as on a foreign film.
+        """
+        return self.class_index if self.identified and not groups_only else self.group
 
     def attribute_words(self, taxonomy: Taxonomy) -> dict[str, str]:
         """Attribute key to the word of its most probable value; unknown ones are left out."""
@@ -62,7 +76,8 @@ class Field:
     """One field of view that was counted once, while the stage rested. `index` counts from 1 within the slide.
 
     limit_met: the network found more boxes than it may give, so there are at least so many cells. faults: of the picture's light and
-    colour; None in records of versions that did not judge them.
+    colour; None in records of versions that did not judge them. naming_fault: why the second look failed, in the engine's words; the
+    cells then bear the first look's names.
     """
 
     index: int
@@ -73,6 +88,7 @@ class Field:
     cells: tuple[Cell, ...]
     limit_met: bool = False
     faults: tuple[PictureFault, ...] | None = None
+    naming_fault: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +97,8 @@ class Slide:
 
     blank_views: how often the stage rested where nothing of the film was to be seen, so that nothing was counted.
     skipped: pictures of a stored source that were not read; known when the slide is closed.
+    foreign: its first cells are unlike all that the naming layer knows, so that groups only are counted; None: too few cells yet, or
+    the engine cannot tell.
     """
 
     slide_id: str
@@ -93,6 +111,7 @@ class Slide:
     review_state: ReviewState = ReviewState.UNREVIEWED
     blank_views: int = 0
     skipped: tuple[SkippedPicture, ...] = ()
+    foreign: bool | None = None
 
     @property
     def is_open(self) -> bool:
@@ -102,6 +121,10 @@ class Slide:
     @property
     def cells(self) -> tuple[Cell, ...]:
         return tuple(cell for field in self.fields for cell in field.cells)
+
+    def told(self, cell: Cell) -> int | str:
+        """What one of its cells is counted as: `Cell.told`, on a foreign film by groups only."""
+        return cell.told(bool(self.foreign))
 
     def with_field(self, field: Field) -> Slide:
         """The slide with `field` added, or put in the place of the one with the same index."""

@@ -28,7 +28,7 @@ class PictureState:
 
     fields: those that count; judged: those of them whose light and colour were looked at (not before version 0.2). A field may have
     several faults. at_limit: fields with as many boxes as the network may give, so that their cells are at least so many.
-    skipped: stored pictures that were not read, by kind.
+    skipped: stored pictures that were not read, by kind. first_look: fields whose second look failed.
     """
 
     fields: int
@@ -37,6 +37,7 @@ class PictureState:
     at_limit: int
     blank_views: int
     skipped: Counter[str]
+    first_look: int = 0
 
     @classmethod
     @lru_cache(1)
@@ -50,6 +51,7 @@ class PictureState:
             at_limit=sum(field.limit_met for field in slide.fields),
             blank_views=slide.blank_views,
             skipped=Counter(picture.kind for picture in slide.skipped),
+            first_look=sum(bool(field.naming_fault) for field in slide.fields),
         )
 
     @property
@@ -71,6 +73,11 @@ class PictureState:
         if self.at_limit:
             said.append(
                 f"In {count_of(self.at_limit, 'field')} more cells were found than the network may give: counts are at least so many."
+            )
+        if self.first_look:
+            said.append(
+                f"In {count_of(self.first_look, 'field')} the second look failed: the cells bear the first look's names, "
+                "which are not to be relied on."
             )
         if self.blank_views and (4 * self.blank_views >= self.fields or not only_grave):  # a live stage rests off the film now and then
             said.append(

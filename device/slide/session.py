@@ -6,6 +6,7 @@ Nothing is drawn, stored or sent here: the pipeline does that with what `observe
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,11 +16,13 @@ from device.clock import Clock
 from device.errors import LeukoscopeError
 from device.settings.config import SlideSection
 from device.slide.bank import crop_jpeg
+from device.slide.cells import is_foreign, read_cells
 from device.slide.description import describe
-from device.slide.model import Cell, Field, Slide, SlideState
+from device.slide.model import Field, Slide, SlideState
 from device.slide.motion import FieldPicture, Motion, RestDetector
-from device.slide.tally import Differential, differential
+from device.slide.tally import Differential, differential, tally
 from engines.detections import Detections
+from engines.naming import NamingInfo
 from engines.taxonomy import Taxonomy
 
 CLEARLY_SHARPER = 1.15
@@ -29,6 +32,10 @@ STILL_RISING = 1.05
 MOST_IMPROVEMENTS = 8
 """A field is replaced at most so often, so that a restless focus cannot keep the record busy for ever."""
 _SAME_PLACE_SHARE = 0.02  # of the width: displaced further, cells at the edge would come and go with the sharper frame
+
+
+SecondLook = Callable[[Frame, Detections], tuple[Detections, str]]
+"""A counted frame and what was found there → the same cells, named, and why they could not be ("" where they were)."""
 
 
 class RefusedError(LeukoscopeError):
@@ -51,12 +58,16 @@ class FieldImproved:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What one frame did to the slide. field_counted: the field now seen, at rest, has been counted (now or before)."""
+    """What one frame did to the slide. field_counted: the field now seen, at rest, has been counted (now or before).
+
+    shift_share: how far a counted field lies from where it was counted, in x and y, in shares of the frame's width.
+    """
 
     resting: bool
     field_counted: bool
     blank: bool  # nothing of the film is to be seen: lamp off, cap on, no film
     event: FieldCounted | FieldImproved | None = None
+    shift_share: tuple[float, float] = (0.0, 0.0)
 
 
 def new_slide_id(now: datetime) -> str:
@@ -67,14 +78,23 @@ def new_slide_id(now: datetime) -> str:
 class SlideSession:
     """Follows the processed frames and keeps the slide that is open. Used by one thread.
 
-    States: idle → counting ⇄ paused → review, or aborted; from idle, review and aborted a new slide can be started.
+    States: idle → counting ⇄ paused → review, or aborted; from idle, review and aborted a new slide can be started. naming: the layer
+    that names the cells of counted fields, for the words on them.
     Field indices count from 1 and are never given twice within a slide, also after an undo.
     """
 
     def __init__(
-        self, taxonomy: Taxonomy, config: SlideSection, identify_threshold: float, crops: bool, jpeg_quality: int, clock: Clock
+        self,
+        taxonomy: Taxonomy,
+        config: SlideSection,
+        identify_threshold: float,
+        crops: bool,
+        jpeg_quality: int,
+        clock: Clock,
+        naming: NamingInfo | None = None,
     ) -> None:
         self._taxonomy = taxonomy
+        self._naming = naming
         self._identify_threshold = identify_threshold
         self._crops = crops
         self._jpeg_quality = jpeg_quality
@@ -106,18 +126,25 @@ class SlideSession:
     def differential(self) -> Differential:
         """Of `slide` as it stands; counted anew only when the slide changed."""
         if self._tally[0] is not self._slide:
-            self._tally = (self._slide, differential(self._slide.cells if self._slide else (), self._taxonomy))
+            counted = tally(self._slide, self._taxonomy) if self._slide else differential((), self._taxonomy)
+            self._tally = (self._slide, counted)
         return self._tally[1]
 
     @property
     def description(self) -> tuple[str, ...]:
         """`slide` in words as it stands, none before the first; written anew only when the slide changed."""
         if self._words[0] is not self._slide:
-            self._words = (self._slide, describe(self._slide, self.differential, self._taxonomy) if self._slide else ())
+            words = describe(self._slide, self.differential, self._taxonomy, self._naming) if self._slide else ()
+            self._words = (self._slide, words)
         return self._words[1]
 
-    def observe(self, frame: Frame, detections: Detections, sharpness: float) -> Observation:
-        """Take in a processed frame with what was detected on it; counts the field when it has come to rest and is new."""
+    def observe(
+        self, frame: Frame, detections: Detections, sharpness: float, second_look: SecondLook = lambda _, found: (found, "")
+    ) -> Observation:
+        """Take in a processed frame with what was detected on it; counts the field when it has come to rest and is new.
+
+        second_look: asked only for a field that is counted, or counted again.
+        """
         motion = self._detector.observe(frame.image)
         self._note_blank(motion, frame.source)
         event: FieldCounted | FieldImproved | None = None
@@ -126,13 +153,17 @@ class SlideSession:
                 self._last_index += 1
                 self._improvements = 0
                 self._marks.append(self._detector.mark())
-                event = FieldCounted(self._put(self._slide, self._last_index, frame, detections, sharpness))
+                found = second_look(frame, detections)
+                event = FieldCounted(self._put(self._slide, self._last_index, frame, *found, sharpness))
             elif self._is_clearly_sharper(self._slide, motion, sharpness):
                 self._improvements += 1
                 self._marks[-1] = self._detector.mark()
-                event = FieldImproved(self._put(self._slide, self._slide.fields[-1].index, frame, detections, sharpness))
+                found = second_look(frame, detections)
+                event = FieldImproved(self._put(self._slide, self._slide.fields[-1].index, frame, *found, sharpness))
         self._sharpness_before = sharpness
-        return Observation(motion.resting, motion.counted or event is not None, motion.blank, event)
+        shift = motion.shift if motion.counted and event is None else None
+        shift_share = (0.0, 0.0) if shift is None else (shift.x_share, shift.y_share)
+        return Observation(motion.resting, motion.counted or event is not None, motion.blank, event, shift_share)
 
     def start(self) -> Slide:
         """Open a new slide; what lies under the objective is its first field once it rests. RefusedError if a slide is open."""
@@ -155,7 +186,8 @@ class SlideSession:
         if not slide.fields:
             raise RefusedError("nothing to undo: no field has been counted on this slide")
         undone = slide.fields[-1]
-        self._slide = replace(slide, fields=slide.fields[:-1], fields_undone=slide.fields_undone + 1)
+        kept = replace(slide, fields=slide.fields[:-1], fields_undone=slide.fields_undone + 1)
+        self._slide = replace(kept, foreign=is_foreign(kept.cells, self._taxonomy))
         self._marks.pop()
         self._detector.unmark(self._marks[-1] if self._marks else None)
         self._improvements = MOST_IMPROVEMENTS  # the field before was left; coming back to it does not replace it
@@ -200,16 +232,22 @@ class SlideSession:
             return False
         return sharpness > CLEARLY_SHARPER * slide.fields[-1].focus
 
-    def _put(self, slide: Slide, index: int, frame: Frame, detections: Detections, sharpness: float) -> Field:
+    def _put(self, slide: Slide, index: int, frame: Frame, detections: Detections, naming_fault: str, sharpness: float) -> Field:
         """Put the frame's field into `slide`, as a new one or in the place of that with the same index."""
-        cells = []
-        for box, score, kind, attributes in zip(
-            detections.boxes_px.tolist(), detections.scores.tolist(), detections.classes.tolist(), detections.attributes, strict=True
-        ):
-            box_px = (box[0], box[1], box[2], box[3])
-            crop = crop_jpeg(frame.image, box_px, self._jpeg_quality) if self._crops else b""
-            cells.append(Cell(kind, score, score >= self._identify_threshold, box_px, attributes, crop))
-        faults = picture_faults(frame.image)
-        field = Field(index, frame.captured_at, frame.source, frame.size_px, sharpness, tuple(cells), detections.limit_met, faults)
-        self._slide = slide.with_field(field)
+        cells = read_cells(detections, self._taxonomy, self._identify_threshold)
+        if self._crops:
+            cells = tuple(replace(cell, crop_jpeg=crop_jpeg(frame.image, cell.box_px, self._jpeg_quality)) for cell in cells)
+        field = Field(
+            index,
+            frame.captured_at,
+            frame.source,
+            frame.size_px,
+            sharpness,
+            cells,
+            detections.limit_met,
+            picture_faults(frame.image),
+            naming_fault,
+        )
+        changed = slide.with_field(field)
+        self._slide = replace(changed, foreign=is_foreign(changed.cells, self._taxonomy))
         return field

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from engines.options import TAXONOMY, Option
+from engines.options import PIXEL_ASPECT, TAXONOMY, Option
 from engines.training.request import HYPERS, SIZES, RunRequest
 
 METHODS = ("source-only", "confmix", "daca")
@@ -34,15 +34,19 @@ class AdaptRequest(RunRequest):
             "Folder of the new microscope; its labels, if any, are not looked at; :N and repeating as above. Required.", metavar="DIR"
         ),
     ] = ()
-    initial: Annotated[Path | None, Option("Network trained on the source: .pt or .safetensors. Required.", metavar="FILE")] = None
+    initial: Annotated[
+        Path | None,
+        Option("Network trained on the source: .pt, .safetensors, zoo:NAME or a bundle that has weights. Required.", metavar="FILE"),
+    ] = None
     taxonomy: Annotated[Path | None, TAXONOMY] = None
+    pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     method: Annotated[str, Option("confmix, daca, or source-only: the same steps without the target.", choices=METHODS)] = "confmix"
     oracle: Annotated[bool, Option("Learn from the target's labels too: what adaptation could reach.")] = False
     size: Annotated[str, Option("n, s, m, l or x.", choices=SIZES)] = "n"
     imgsz: Annotated[int, Option("Side of the training pictures in px.", low=64)] = 320
     epochs: Annotated[int, Option("Times through the source.", low=1)] = 4
     batch: Annotated[int, Option("Source pictures a step, and as many of the target.", low=1)] = 16
-    hyper: Annotated[str, Option("low (as published), med, high, film or adapt.", choices=HYPERS)] = "adapt"
+    hyper: Annotated[str, Option("low (as published), med, high, film, finetune or adapt.", choices=HYPERS)] = "adapt"
     learning_rate: Annotated[float | None, Option("In place of the set's.", low=0)] = None
     teacher: Annotated[
         str, Option("Who makes the pseudo-labels: ema, the average, or student (as published).", choices=("student", "ema"))

@@ -14,6 +14,7 @@ import torch
 
 from engines.adapt.request import AdaptRequest
 from engines.adapt.trainer import Adaptation, AdaptTrainer
+from engines.data.aspect import check_given, given_for
 from engines.data.leukemiaattri import has_labels, read_split, read_unlabelled
 from engines.errors import DataError
 from engines.network import checkpoint
@@ -61,7 +62,11 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
         hyper = replace(hyper, lr0=request.learning_rate)
     torch.set_num_threads(request.threads)
     readers = [read_split] * len(sources) + [read_split if request.oracle else read_unlabelled] * len(request.target)
-    images = [reader(folder, "train", taxonomy) for reader, (folder, _) in zip(readers, folders, strict=True)]
+    check_given(request.pixel_aspect, (folder for folder, _ in folders))
+    images = [
+        reader(folder, "train", taxonomy, given_for(folder, request.pixel_aspect))
+        for reader, (folder, _) in zip(readers, folders, strict=True)
+    ]
     for (folder, _), one in zip(folders, images, strict=True):
         report_left_out(folder, one, reporter)
     read = load_sets(images, 2 * request.imgsz, reporter.counter("reading pictures"))

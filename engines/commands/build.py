@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from engines.options import Option, Request
+from engines.progress import ProgressLines
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -63,15 +64,26 @@ class Bars:
         self._bar = bar
         self._graph = graph
         self._tasks: dict[str, tuple[TaskID, int]] = {}
+        self._lines = ProgressLines()
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
+        if not self._tasks:
+            self._lines.begin()
         depth = self._tasks[parent][1] + 1 if parent in self._tasks else 0
         words = f"{self._graph}: {name}" if depth == 0 else f"{'  ' * depth}{name}"
         self._tasks[name] = self._bar.add_task(words, total=steps), depth
 
     def step(self, name: str, done: int) -> None:
         if name in self._tasks:
-            self._bar.update(self._tasks[name][0], completed=done)
+            task, depth = self._tasks[name]
+            self._bar.update(task, completed=done)
+            total = next((int(each.total) for each in self._bar.tasks if each.id == task and each.total), None)
+            if depth == 0 and not self._bar.console.is_terminal:
+                from engines.commands.terminal import say_line
+
+                line = self._lines.due(f"{self._graph}: {name}", done, total)
+                if line is not None:
+                    say_line(line)
 
     def finish(self, name: str) -> None:
         if name in self._tasks:

@@ -14,12 +14,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from engines.commands.terminal import Terminal, table_of
+from engines.data.aspect import PixelAspect
 from engines.data.census import Census, in_order
 from engines.data.check import Checked
 from engines.data.class_lists import ClassNumbers
 from engines.data.export import Exported
 from engines.data.faults import Fault
 from engines.data.layout import patient_of
+from engines.data.red_cells import FEWEST
 from engines.data.splits import Plan
 from engines.data.vocabulary import NOT_APPLICABLE
 from engines.files import write_result
@@ -38,6 +40,8 @@ def print_check(found: Checked, root: Path, json_file: Path | None, every: bool)
         console.print(table)
     for words in dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers):
         console.print(words, highlight=False, soft_wrap=True)
+    for one in found.aspects:
+        console.print(_red_cells(one, len(found.aspects) > 1), highlight=False, soft_wrap=True)
     if found.total.ignored:
         console.print(f"{_many(found.total.ignored, 'region')} to ignore: nothing in them is learnt or scored")
     _print_findings(console, "Faults", found.faults, "red", every, FIRST)
@@ -142,6 +146,20 @@ def tables(found: Checked, width: int) -> list[Table]:
         *_by_column("Attributes", _attribute_rows(cells, found.taxonomy), cells, width),
         *_patients([census for census in columns if census.patients and census.label != "all"]),
     ]
+
+
+def _red_cells(one: PixelAspect, named: bool) -> str:
+    """Pixel aspect of a subset and what its red cells tell of the size of a pixel."""
+    cells, whose = one.measured, f" of {escape(one.subset)}" if named else ""
+    if cells is None or not cells.measured:
+        few = 0 if cells is None else cells.cells
+        told = f"not measured ({few} red cells stand alone; {FEWEST} are needed)"
+    else:
+        told = f"{cells.aspect:.2f} ({cells.low:.2f} to {cells.high:.2f}) by {cells.cells} red cells of {cells.pictures} pictures"
+        told += f"; a red cell is {cells.diameter_px:.0f} px: about {cells.um_per_px:.2g} um a px, an estimate"
+    stated = f"; stated by {escape(one.stated_by)}: {one.value:g}" if one.stated_by else "; stated nowhere"
+    done = f"; [bold yellow]commands undo {one.value:g}[/]" if one.value != 1 else ""
+    return f"Pixel aspect{whose}: {told}{stated}{done}"
 
 
 def _class_list(numbers: ClassNumbers) -> str:

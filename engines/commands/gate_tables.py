@@ -51,5 +51,10 @@ def block_table(costs: dict[str, float], float_blocks: Collection[str]) -> Table
 
 
 def print_verdict(result: GateResult, terminal: Terminal) -> None:
-    """The last line, green or red."""
-    terminal.console.print(verdict(result), style="bold green" if result.passed else "bold red", soft_wrap=True)
+    """The last line, in the colour of the verdict."""
+    colour = {"green": "green", "amber": "yellow", "red": "red"}[result.level]
+    terminal.console.print(verdict(result), style=f"bold {colour}", soft_wrap=True)
+
+
+EXIT_CODES = {"green": 0, "red": 1, "amber": 3}
+"""Of a verdict. 3: passed, but against a reference that does not reach its floors."""

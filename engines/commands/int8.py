@@ -42,10 +42,10 @@ def frames(request: FramesRequest) -> None:
 def quantize(request: QuantizeRequest) -> int:
     """Turn a float engine into INT8 (explicit Q/DQ), calibrated on frames of one microscope and judged by the gate.
 
-    Blocks that cost too much go back to float until the gate passes; exit code 1 if it never does.
+    Blocks that cost too much go back to float until the gate passes; exit code 1 if it never does, 3 where the float engine is weak.
     """
     from calibration.int8 import quantize as run
-    from engines.commands.gate_tables import block_table, gate_table, print_verdict
+    from engines.commands.gate_tables import EXIT_CODES, block_table, gate_table, print_verdict
     from engines.commands.terminal import Terminal
 
     with Terminal() as terminal:
@@ -62,12 +62,12 @@ def quantize(request: QuantizeRequest) -> int:
             f"on {len(made.frames.frames)} frames{in_float}"
         )
         print_verdict(made.blocks.result, terminal)
-    return 0 if made.passed else 1
+    return EXIT_CODES[made.blocks.result.level]
 
 
 def gate(request: GateRequest) -> int:
-    """Compare an INT8 engine with its float reference; exit code 0 if it loses little enough, 1 if not."""
-    from engines.commands.gate_tables import gate_table, print_verdict
+    """Compare an INT8 engine with its float reference: exit code 0 if it loses little enough, 1 if not, 3 if the reference is weak."""
+    from engines.commands.gate_tables import EXIT_CODES, gate_table, print_verdict
     from engines.commands.terminal import Terminal
     from engines.gate import gate as run
 
@@ -81,4 +81,4 @@ def gate(request: GateRequest) -> int:
         if judged.page is not None:
             terminal.message(f"written: {judged.page}")
         print_verdict(judged.result, terminal)
-    return 0 if judged.passed else 1
+    return EXIT_CODES[judged.level]

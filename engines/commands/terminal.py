@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from engines.progress import Reporter
+from engines.progress import ProgressLines, Reporter
 
 
 def progress_bar(quiet: bool = False) -> Progress:
@@ -21,11 +22,15 @@ def progress_bar(quiet: bool = False) -> Progress:
 
 
 class Terminal(Reporter):
-    """Messages on stdout as they come, progress as a bar on stderr; a bar is gone when its task is done or another has begun."""
+    """Messages on stdout as they come, and progress on stderr.
 
-    def __init__(self) -> None:
+    Progress is a bar, gone when its task is done or another has begun; where stderr is no terminal, it is a plain line now and then.
+    """
+
+    def __init__(self, lines: ProgressLines | None = None) -> None:
         self.console = Console()
         self._bar = progress_bar()
+        self._lines = lines or ProgressLines()
         self._task: TaskID | None = None
         self._done = 0
 
@@ -36,11 +41,18 @@ class Terminal(Reporter):
         self.console.print(f"[bold yellow]Mind:[/] {escape(text)}", highlight=False, soft_wrap=True)
 
     def progress(self, task: str, done: int, total: int | None) -> None:
+        drawn = self._bar.console.is_terminal
         if self._task is None or done < self._done:
             self._end_task()
-            self._bar.start()
+            self._lines.begin()
             self._task = self._bar.add_task(task, total=total)
+            if drawn:
+                self._bar.start()
         self._done = done
+        if not drawn:
+            if (line := self._lines.due(task, done, total)) is not None:
+                say_line(line)
+            return
         self._bar.update(self._task, description=task, completed=done, total=total)
 
     def _end_task(self) -> None:
@@ -53,7 +65,14 @@ class Terminal(Reporter):
 
     def __exit__(self, *_: object) -> None:
         self._end_task()
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
+
+
+def say_line(line: str) -> None:
+    """One line of progress on stderr, at once, without colour."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def table_of(title: str, first: str, headings: Sequence[str], **style: Any) -> Table:

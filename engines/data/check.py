@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from engines.data.aspect import PixelAspect, aspect_findings, pixel_aspect
 from engines.data.census import Census, count, in_order, together
 from engines.data.class_lists import ClassNumbers
 from engines.data.faults import Fault, Kind, Level, Place
@@ -31,7 +32,7 @@ Progress = Callable[[int, int], None]
 class Checked:
     """A data set as found. splits: one census each, in order; faults and notes in the order of their places.
 
-    numbers: splits whose TXT labels have a list of class names, and what it says.
+    numbers: splits whose TXT labels have a list of class names, and what it says. aspects: pixel aspect and red cells of each subset.
     """
 
     root: Path
@@ -39,6 +40,7 @@ class Checked:
     subsets: tuple[Subset, ...]
     splits: tuple[Census, ...]
     numbers: tuple[tuple[str, ClassNumbers], ...]
+    aspects: tuple[PixelAspect, ...]
     findings: tuple[Fault, ...]
 
     @property
@@ -63,6 +65,7 @@ class Checked:
             "splits": [census.to_dict() for census in self.splits],
             "class_lists": {split: numbers.to_dict() for split, numbers in self.numbers},
             "total": self.total.to_dict(),
+            "pixel_aspect": [one.to_dict() for one in self.aspects],
             "faults": [fault.to_dict() for fault in self.faults],
             "notes": [fault.to_dict() for fault in self.notes],
         }
@@ -93,6 +96,8 @@ def check(root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | 
     for subset in subsets:
         for archive in subset.packed:
             findings.append(Fault(Kind.LABELS_PACKED, Place(archive), f"{subset.name} has no labels but this archive; unpack it there"))
+    aspects = tuple(pixel_aspect(subset, always_measure=True) for subset in subsets)
+    findings += [fault for subset, one in zip(subsets, aspects, strict=True) for fault in aspect_findings(subset, one)]
     findings += _copies(splits, pictures, decoded)
     findings += _patients(splits, pictures)
     if not any(census.labelled for census in censuses):
@@ -100,7 +105,7 @@ def check(root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | 
     order = {kind: position for position, kind in enumerate(Kind)}
     findings = list(dict.fromkeys(findings))  # lists of class names are read anew for each split
     findings.sort(key=lambda f: (order[f.kind], f.place, f.message))
-    return Checked(root, taxonomy, tuple(subsets), tuple(censuses), tuple(numbers), tuple(findings))
+    return Checked(root, taxonomy, tuple(subsets), tuple(censuses), tuple(numbers), aspects, tuple(findings))
 
 
 def _unread_labels(root: Path) -> str:

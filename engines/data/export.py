@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from engines.data.aspect import carry_statement
 from engines.data.coco import write_json
 from engines.data.faults import Fault, Kind, Level
 from engines.data.layout import FLAT, Split, find_subsets
@@ -79,6 +80,7 @@ def export(
     with atomic_folder(out) as folder:
         for one in read:
             where = subset_root(folder, one.split, root)
+            carry_statement(one.split, where)
             if any(picture.labels is not None for picture in one.pictures):
                 if to is Format.JSON:
                     write_json(where, one.split.name, one.pictures, taxonomy, one.extra)

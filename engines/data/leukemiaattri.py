@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
+from engines.data.aspect import PixelAspect, pixel_aspect, read_undone, undone_hw
 from engines.data.faults import Fault, Kind, Level, refuse
 from engines.data.labels import Picture
-from engines.data.layout import FLAT, IMAGE_SUFFIXES, Split, find_splits
+from engines.data.layout import FLAT, IMAGE_SUFFIXES, Split, find_splits, find_subsets
 from engines.data.pictures import image_size_hw, look
 from engines.data.reading import SplitLabels, read_labels
 from engines.detections import Float32, Image, Int64
-from engines.pictures import read_image
 from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy
 
 __all__ = ["IMAGE_SUFFIXES", "LabelledImage", "SplitData", "admit", "has_labels", "image_size_hw", "read_split", "read_unlabelled"]
@@ -34,11 +35,12 @@ _READINGS = {Kind.CLASS_ORDER, Kind.OUTLINES, Kind.FILES_JOINED}
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """One picture and its truth.
+    """One picture and its truth, in square pixels: what squeezed it is undone, in `read` and in every number here.
 
     size_hw: height and width in px. boxes_px: (N, 4) float32, x1 y1 x2 y2. classes: (N,) int64.
     attributes: (N, A) int64, one column for each attribute of the taxonomy, -1 where unknown or not applicable.
     ignored_px: (M, 4) float32, x1 y1 x2 y2 of regions in which nothing is learnt or scored (a clump, unreviewed ground).
+    pixel_aspect: of the file (`engines.data.aspect`).
     """
 
     path: Path
@@ -47,10 +49,11 @@ class LabelledImage:
     classes: Int64
     attributes: Int64
     ignored_px: Float32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    pixel_aspect: float = 1.0
 
     def read(self) -> Image:
-        """The picture as BGR; DataError if it cannot be decoded."""
-        return read_image(self.path)
+        """The picture as BGR of `size_hw`; DataError if it cannot be decoded."""
+        return read_undone(self.path, self.pixel_aspect)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +61,14 @@ class SplitData(Sequence[LabelledImage]):
     """The pictures of a split that may be learnt and scored, sorted by name, and what was left out of them.
 
     pictures: how many lie in the folder. left_out: each picture, label or box not in `images`, with its place. passed: faults and
-    notes with which figures stay right.
+    notes with which figures stay right. aspects: the pixel aspect of each subset.
     """
 
     images: tuple[LabelledImage, ...]
     pictures: int
     left_out: tuple[Fault, ...] = ()
     passed: tuple[Fault, ...] = ()
+    aspects: tuple[PixelAspect, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> LabelledImage: ...
@@ -87,13 +91,23 @@ class SplitData(Sequence[LabelledImage]):
         return "".join(f"; {fault.message}" for fault in self.passed if fault.kind in _OF_FILES)
 
     @property
+    def aspect(self) -> str:
+        """What was done about pixel aspect, or is in doubt, each thing once; empty for pictures that are taken as they are."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for one in self.aspects:
+            found[one.words].append(one.subset)
+        several = len(self.aspects) > 1
+        return "; ".join(f"{', '.join(names)}: {words}" if several else words for words, names in found.items() if words)
+
+    @property
     def summary(self) -> str:
         """Such as "3 of 6 pictures; left out: 3 pictures without labels, 2 boxes without area"; only the number where all is used."""
         counts = Counter(fault.kind for fault in self.left_out)
         used = f"{'' if len(self) == self.pictures else f'{len(self)} of '}{self.pictures} picture{'s' * (self.pictures != 1)}"
         parts = [f"{number} {kind.plural if number > 1 else kind.title}" for kind, number in counts.items()]
         regions = f"; {self.regions} regions to ignore" if self.regions else ""
-        return used + (f"; left out: {', '.join(parts)}" if parts else "") + regions + self.files
+        left_out = f"; left out: {', '.join(parts)}" if parts else ""
+        return used + left_out + regions + self.files + (f"; {self.aspect}" if self.aspect else "")
 
     @property
     def readings(self) -> tuple[str, ...]:
@@ -108,6 +122,7 @@ class SplitData(Sequence[LabelledImage]):
             "regions_to_ignore": self.regions,
             "left_out": _by_kind(self.left_out),
             "passed": _by_kind(self.passed),
+            "pixel_aspect": [one.to_dict() for one in self.aspects],
         }
 
 
@@ -134,29 +149,43 @@ def admit(splits: Iterable[Split], root: Path, taxonomy: Taxonomy) -> tuple[list
     return read, faults
 
 
-def read_split(root: Path, split: str, taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> SplitData:
+def read_split(root: Path, split: str, taxonomy: Taxonomy = LEUKEMIA_ATTRI, given_aspect: float | None = None) -> SplitData:
     """Every picture of one split that may be learnt and scored with its labels, sorted by name.
 
     `root` is a subset or holds several (H_100X_C1 to L_10X_C2), which are then read one after another. In a split that bears labels,
     pictures that no label file mentions are left out, as are boxes that can be no cell: the value says which. A split without any label
-    gives pictures without boxes. Raises DataError naming folder, file and line if the split does not exist or figures from it would be
-    wrong.
+    gives pictures without boxes. Squeezed pictures are undone by the pixel aspect given, stated or measured (`engines.data.aspect`).
+    Raises DataError naming folder, file and line if the split does not exist or figures from it would be wrong.
     """
     read, faults = admit(find_splits(root, split), root, taxonomy)
     left_out = [fault for fault in faults if fault.kind.level is Level.LEFT_OUT]
     unlabelled = {fault.place.file for fault in left_out if fault.kind is Kind.IMAGE_UNLABELLED}
-    pictures = [picture for one in read for picture in one.pictures]
-    images = tuple(_labelled(picture, taxonomy) for picture in pictures if picture.path not in unlabelled)
     passed = [fault for fault in faults if fault.kind.level is not Level.LEFT_OUT and fault.kind not in _FLAWS]
-    return SplitData(images, len(pictures), tuple(left_out), tuple(passed))
+    aspects = _aspects(root, read, given_aspect)
+    images = tuple(
+        _labelled(picture, taxonomy, aspect.value)
+        for one, aspect in zip(read, aspects, strict=True)
+        for picture in one.pictures
+        if picture.path not in unlabelled
+    )
+    return SplitData(images, sum(len(one.pictures) for one in read), tuple(left_out), tuple(passed), aspects)
 
 
-def read_unlabelled(root: Path, split: str, taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> SplitData:
-    """Every picture of one split without its labels, which are not even read. Raises DataError as `read_split` does."""
+def read_unlabelled(root: Path, split: str, taxonomy: Taxonomy = LEUKEMIA_ATTRI, given_aspect: float | None = None) -> SplitData:
+    """Every picture of one split without its labels, which are not even read; undone, and DataError raised, as by `read_split`."""
     bare = [Split(one.subset, one.root, FLAT, one.images) for one in find_splits(root, split)]
     read, _ = admit(bare, root, taxonomy)
-    images = tuple(_labelled(picture, taxonomy) for one in read for picture in one.pictures)
-    return SplitData(images, len(images))
+    aspects = _aspects(root, read, given_aspect)
+    images = tuple(
+        _labelled(picture, taxonomy, aspect.value) for one, aspect in zip(read, aspects, strict=True) for picture in one.pictures
+    )
+    return SplitData(images, len(images), aspects=aspects)
+
+
+def _aspects(root: Path, read: Sequence[SplitLabels], given: float | None) -> tuple[PixelAspect, ...]:
+    """The pixel aspect of each subset that was read: of all its splits together, so that they agree."""
+    subsets = {subset.name: subset for subset in find_subsets(root)}
+    return tuple(pixel_aspect(subsets[one.split.subset], given) for one in read)
 
 
 def has_labels(root: Path, split: str) -> bool:
@@ -164,19 +193,22 @@ def has_labels(root: Path, split: str) -> bool:
     return any(one.json is not None or one.txt is not None for one in find_splits(root, split))
 
 
-def _labelled(picture: Picture, taxonomy: Taxonomy) -> LabelledImage:
+def _labelled(picture: Picture, taxonomy: Taxonomy, aspect: float) -> LabelledImage:
     cells = [cell for cell in picture.cells if not cell.doubtful]
     ignored = [region.xyxy_px for region in picture.ignored] + [cell.xyxy_px for cell in picture.cells if cell.doubtful]
     attributes = np.asarray([cell.attributes for cell in cells], np.int64).reshape(-1, len(taxonomy.attributes))
+    (height, width), size_hw = picture.size_hw, undone_hw(picture.size_hw, aspect)
+    scale = np.array([size_hw[1] / width, size_hw[0] / height] * 2)
     return LabelledImage(
         picture.path,
-        picture.size_hw,
-        _boxes([cell.xyxy_px for cell in cells]),
+        size_hw,
+        _boxes([cell.xyxy_px for cell in cells], scale),
         np.asarray([cell.code for cell in cells], np.int64),
         np.where(attributes < 0, UNKNOWN, attributes),
-        _boxes(ignored),
+        _boxes(ignored, scale),
+        aspect,
     )
 
 
-def _boxes(boxes: Sequence[tuple[float, float, float, float]]) -> Float32:
-    return np.asarray(boxes, np.float64).reshape(-1, 4).astype(np.float32)
+def _boxes(boxes: Sequence[tuple[float, float, float, float]], scale: NDArray[np.float64]) -> Float32:
+    return (np.asarray(boxes, np.float64).reshape(-1, 4) * scale).astype(np.float32)

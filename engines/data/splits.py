@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.data.aspect import carry_statement
 from engines.data.census import Census, count, in_order
 from engines.data.coco import write_json
 from engines.data.export import left_out, subset_root
@@ -230,6 +231,8 @@ def write_plan(plan: Plan, out: Path, how: Bring = Bring.LINK, progress: Callabl
     with atomic_folder(out) as folder:
         jobs = [(p.path, folder / where / "Images" / name / p.path.name) for where, name, _, pictures in parts for p in pictures]
         linked = bring_all(jobs, how, progress)
+        for one in (*(one for placed in plan.sides.values() for one, _ in placed), *plan.kept):
+            carry_statement(one.split, folder / subset_root(Path(), one.split, plan.root))
         for where, name, extra, pictures in parts:
             if not name.endswith(UNLABELLED) and any(picture.labels is not None for picture in pictures):
                 write_json(folder / where, name, pictures, plan.taxonomy, extra)

@@ -15,7 +15,6 @@ from matplotlib.patheffects import withStroke
 from engines.detections import Float32, Image
 from engines.evaluation.picture import Example
 from engines.files import printable
-from engines.pictures import read_image
 from engines.plot_style import BLUE, INK, ORANGE, RED, SOFT, Dash, headline, style
 
 EACH = 4
@@ -143,7 +142,7 @@ def short(name: str) -> str:
 
 def _read(example: Example) -> tuple[Image, float]:
     """The picture in RGB, shrunk to what a page shows, and by how much."""
-    image: Any = read_image(example.path)
+    image: Any = example.read()
     scale = min(1.0, _LONGER_SIDE_PX / max(image.shape[:2]))
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -29,14 +29,21 @@ NEAR_ZERO = 0.05
 
 
 def evaluate_folder(
-    engine: NetworkEngine, root: Path, split: str, progress: Progress | None = None, resamples: int = RESAMPLES, seed: int = 0
+    engine: NetworkEngine,
+    root: Path,
+    split: str,
+    progress: Progress | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    given_aspect: float | None = None,
 ) -> Evaluation:
     """Scores an open engine on one split of a folder in the published layout; labels without attributes will do.
 
-    resamples: draws for the intervals, 0 for none; seed: of these draws. Raises DataError naming folder or file for a split that is
-    missing, unlabelled or unreadable; a picture that cannot be decoded ends it, since a score over the rest would be another score.
+    resamples: draws for the intervals, 0 for none; seed: of these draws; given_aspect: as of `read_split`. Raises DataError naming
+    folder or file for a split that is missing, unlabelled or unreadable; a picture that cannot be decoded ends it, since a score over
+    the rest would be another score.
     """
-    pictures = read_split(root, split, engine.info.taxonomy)
+    pictures = read_split(root, split, engine.info.taxonomy, given_aspect)
     if not has_labels(root, split) or not sum(len(p.classes) for p in pictures):
         raise DataError(f"{root}: the split {split!r} has no labelled cell to score against. Choose another split.")
     return evaluate_pictures(engine, pictures, root.resolve().name, split, progress, resamples, seed)

@@ -14,7 +14,6 @@ from engines.detections import Float32, Image, Int64
 from engines.evaluation.examples import Pen, draw_box, short
 from engines.evaluation.pairs import Agreement, Disagreement
 from engines.evaluation.plots import matrix
-from engines.pictures import read_image
 from engines.plot_style import BLUE, GREEN, INK, RED, headline, style
 
 REFERENCE: Pen = (BLUE, "-")
@@ -87,7 +86,7 @@ def crop(shown: Disagreement, names: Sequence[str]) -> Figure:
     Raises DataError naming a picture that cannot be read any more.
     """
     told, other, truth = shown.pairs.told, shown.pairs.told_by_candidate, _labelled(shown)
-    image = np.ascontiguousarray(read_image(told.path)[:, :, ::-1])
+    image = np.ascontiguousarray(told.read()[:, :, ::-1])
     drawn = (
         (TRUTH, told.truth_boxes_px, truth),
         (REFERENCE, told.boxes_px, shown.reference),

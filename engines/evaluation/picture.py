@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.data.aspect import read_undone
 from engines.data.leukemiaattri import LabelledImage
 from engines.decode import AP_THRESHOLDS, Thresholds, candidates
-from engines.detections import Float32, Int64
+from engines.detections import Float32, Image, Int64
 from engines.evaluation.attributes import MIN_IOU, pair_with_truth, published_pairs, two_valued
 from engines.evaluation.average_precision import Judged, ignored_share
 from engines.runtime.engine import NetworkEngine
@@ -21,11 +22,16 @@ class Example(Judged):
     """One picture with what was labelled and what was told at the working point.
 
     partner (M,) int64: which detection found the labelled cell, -1 none. Detections in a region to ignore that found no cell are left
-    out of the N.
+    out of the N. pixel_aspect: of the file; boxes are in px of the picture as `read` gives it.
     """
 
     path: Path
     partner: Int64
+    pixel_aspect: float = 1.0
+
+    def read(self) -> Image:
+        """The picture as it was judged, BGR. Raises DataError naming one that cannot be read any more."""
+        return read_undone(self.path, self.pixel_aspect)
 
     @property
     def right(self) -> int:
@@ -101,7 +107,9 @@ def judge_picture(engine: NetworkEngine, picture: LabelledImage) -> PictureResul
     truth = picture.boxes_px, picture.classes, picture.ignored_px
     return PictureResult(
         judged=Judged(every_px, every.scores, every.classes, *truth),
-        shown=Example(shown_px, shown.scores, shown.classes, *truth, path=picture.path, partner=partner),
+        shown=Example(
+            shown_px, shown.scores, shown.classes, *truth, path=picture.path, partner=partner, pixel_aspect=picture.pixel_aspect
+        ),
         labels=picture.attributes[stated],
         probabilities=probabilities[stated],
         published_labels=labels,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from engines.options import TAXONOMY, Option, Request
+from engines.options import PIXEL_ASPECT, TAXONOMY, Option, Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,7 @@ class EvaluateRequest(Request):
     data: Annotated[Path, Option("Folder in the published layout: Images/SPLIT, json_labels or txt_labels.")]
     split: Annotated[str, Option("Which split of the folder.")] = "val"
     taxonomy: Annotated[Path | None, TAXONOMY] = None
+    pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     json: Annotated[Path | None, Option("Also write every number here.")] = None
     csv: Annotated[Path | None, Option("Also write types, attributes, films, intervals into this folder.")] = None
     page: Annotated[Path | None, Option("Also write a page with pictures into this folder.")] = None

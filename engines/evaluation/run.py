@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from engines.data.aspect import check_given, given_for
 from engines.data.leukemiaattri import LabelledImage
 from engines.decode import Thresholds
 from engines.errors import DataError
@@ -43,7 +44,9 @@ def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateR
         if request.taxonomy is not None and read_taxonomy(request.taxonomy).meaning != engine.info.taxonomy.meaning:
             raise DataError(f"--taxonomy {request.taxonomy}: {request.model} was trained with other types or attributes; leave it out")
         progress = reporter.counter(f"{engine.info.label} on {request.data.name}/{request.split}")
-        result = evaluate_folder(engine, request.data, request.split, progress, request.resamples, request.seed)
+        check_given(request.pixel_aspect, [request.data])
+        aspect = given_for(request.data, request.pixel_aspect)
+        result = evaluate_folder(engine, request.data, request.split, progress, request.resamples, request.seed, aspect)
     created, written = datetime.now(timezone.utc), []
     if request.json is not None:
         write_json(request.json, {"created": created.isoformat(timespec="seconds"), **result.to_dict()})

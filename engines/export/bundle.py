@@ -9,18 +9,19 @@ from pathlib import Path
 
 import cv2
 
-from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, golden_answer, write_bundle
+from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, WEIGHTS, Bundle, write_bundle
 from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Image
 from engines.errors import BundleError
 from engines.export.graphs import attributes_graph, detector_graph
+from engines.export.second_look import CELLS, NamingFiles, graph_of, named_golden, tiles_of, with_naming
 from engines.export.verify import verify_export
 from engines.manifest import AttributeGraph, Card, FileRecord, Input, Manifest, ThresholdsRecord
 from engines.network.attridet import AttriDet
 from engines.network.weights import save_weights
 from engines.runtime.onnx import OnnxEngine
 
-DETECTOR, WEIGHTS = "detector.onnx", "weights.safetensors"
+DETECTOR = "detector.onnx"
 SMALL_CAPACITY = 4
 """Regions of the second, smaller attribute graph, for processors that pay for every region (about 1.3 ms each on two cores)."""
 _ATTRIBUTES = {REGION_CAPACITY: "attributes.onnx", SMALL_CAPACITY: f"attributes-{SMALL_CAPACITY}.onnx"}
@@ -38,13 +39,15 @@ def export_bundle(
     keep_weights: bool = False,
     replace: bool = False,
     readme: str | None = None,
+    encoder: AttriDet | None = None,
+    naming: NamingFiles = NamingFiles(),  # noqa: B008  # frozen
 ) -> Bundle:
     """Exports, verifies and writes an engine folder; returns it opened.
 
     check_images: BGR pictures of the kind the engine will see; the graphs must agree with torch on all of them, and the first becomes
     the golden picture. thresholds: the defaults of `Thresholds` unless given. keep_weights: `weights.safetensors` lies beside the
-    graphs (not for a fused model). readme: the model card, `README.md`, unhashed. The model is used in evaluation mode and left as
-    it was.
+    graphs (not for a fused model). readme: the model card, `README.md`, unhashed. encoder: of the second look, in evaluation mode,
+    where it is not the model itself; naming: what ships with it. The model is used in evaluation mode and left as it was.
     Raises BundleError when the graphs disagree with torch or the folder cannot be written; nothing is left behind then.
     """
     if not check_images:
@@ -77,10 +80,18 @@ def export_bundle(
             draft = write_bundle(Path(scratch) / card.name, manifest, files)
             with OnnxEngine(draft) as engine:
                 answer = engine.infer(check_images[0]).detections
+                tiles = tiles_of(engine, check_images)
+            look, graph = graph_of(encoder or model, tiles)
+            files[CELLS] = graph
+            draft = write_bundle(Path(scratch) / f"{card.name}-looking", manifest.model_copy(update={"second_look": look}), files)
+            look, beside = with_naming(draft, naming)
+            files |= beside
+            manifest = manifest.model_copy(update={"second_look": look})
             done, png = cv2.imencode(".png", check_images[0])
             if not done:
                 raise BundleError(f"{folder.name}: the first check picture cannot be written as PNG. Choose another.")
-            files |= {GOLDEN_IMAGE: png.tobytes(), GOLDEN_ANSWER: golden_answer(answer)}
+            draft = write_bundle(Path(scratch) / f"{card.name}-naming", manifest, files)
+            files |= {GOLDEN_IMAGE: png.tobytes(), GOLDEN_ANSWER: named_golden(draft, check_images[0], answer)}
             return write_bundle(folder, manifest, files, replace, {"README.md": readme.encode()} if readme is not None else None)
     finally:
         model.train(was_training)

@@ -7,97 +7,16 @@ That these graphs equal the network is not assumed but measured, by `engines.exp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
+from engines.export.writer import GraphWriter, trunk
 from engines.network.attribute_head import ROI_SIZE, TAP_SCALES
 from engines.network.attridet import AttriDet
-from engines.network.layers import C3, CBS, SPPF, Bottleneck, Concat, fuse_conv_bn
 from engines.network.yolov5 import SOURCES, STRIDES, TAP_P2, TAP_P3, Detect
 from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
-
-OPSET = 17
-IR_VERSION = 8
-"""Old enough for the ONNX Runtime and TensorRT of every supported board."""
-_TAP_LAYERS = {TAP_P2: P2, TAP_P3: P3}
-
-
-class _Graph:
-    """Nodes and weights under construction; each method appends nodes and returns the name of their output."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
-
-    def add(self, op: str, inputs: Sequence[str], name: str, outputs: Sequence[str] | None = None, **attributes: Any) -> str:
-        made = list(outputs or [f"{name}.out"])
-        self.nodes.append(helper.make_node(op, list(inputs), made, name=name, **attributes))
-        return made[0]
-
-    def weight(self, name: str, value: Tensor | NDArray[np.generic]) -> str:
-        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-    def conv(self, x: str, conv: nn.Conv2d, name: str) -> str:
-        inputs = [x, self.weight(f"{name}.weight", conv.weight)]
-        if conv.bias is not None:
-            inputs.append(self.weight(f"{name}.bias", conv.bias))
-        pad_h, pad_w = (int(p) for p in conv.padding)
-        return self.add(
-            "Conv", inputs, name, kernel_shape=list(conv.kernel_size), strides=list(conv.stride), pads=[pad_h, pad_w, pad_h, pad_w]
-        )
-
-    def cbs(self, x: str, block: CBS, name: str, out: str | None = None) -> str:
-        conv = fuse_conv_bn(block.conv, block.bn) if isinstance(block.bn, nn.BatchNorm2d) else block.conv
-        y = self.conv(x, conv, f"{name}.conv")
-        gate = self.add("Sigmoid", [y], f"{name}.sigmoid")
-        return self.add("Mul", [y, gate], f"{name}.silu", [out] if out else None)
-
-    def bottleneck(self, x: str, block: Bottleneck, name: str) -> str:
-        y = self.cbs(self.cbs(x, block.cv1, f"{name}.cv1"), block.cv2, f"{name}.cv2")
-        return self.add("Add", [x, y], f"{name}.add") if block.shortcut else y
-
-    def c3(self, x: str, block: C3, name: str, out: str | None = None) -> str:
-        y = self.cbs(x, block.cv1, f"{name}.cv1")
-        for i, inner in enumerate(block.m):
-            assert isinstance(inner, Bottleneck)
-            y = self.bottleneck(y, inner, f"{name}.m.{i}")
-        both = self.add("Concat", [y, self.cbs(x, block.cv2, f"{name}.cv2")], f"{name}.concat", axis=1)
-        return self.cbs(both, block.cv3, f"{name}.cv3", out)
-
-    def sppf(self, x: str, block: SPPF, name: str) -> str:
-        size = block.m.kernel_size
-        assert isinstance(size, int)
-        parts = [self.cbs(x, block.cv1, f"{name}.cv1")]
-        for i in range(3):
-            parts.append(
-                self.add("MaxPool", [parts[-1]], f"{name}.m.{i}", kernel_shape=[size] * 2, strides=[1, 1], pads=[size // 2] * 4)
-            )
-        return self.cbs(self.add("Concat", parts, f"{name}.concat", axis=1), block.cv2, f"{name}.cv2")
-
-    def upsample(self, x: str, name: str) -> str:
-        scales = self.weight(f"{name}.scales", np.array([1, 1, 2, 2], np.float32))
-        return self.add(
-            "Resize", [x, "", scales], name, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
-        )
-
-    def model(self, name: str, inputs: dict[str, tuple[int, ...]], outputs: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
-        ends = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in some.items()] for some in (inputs, outputs)]
-        graph = helper.make_graph(self.nodes, name, ends[0], ends[1], self.weights)
-        made = helper.make_model(
-            graph, producer_name="leukoscope", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
-        )
-        made = onnx.shape_inference.infer_shapes(made, check_type=True, strict_mode=True)
-        onnx.checker.check_model(made, full_check=True)
-        return made
 
 
 @torch.no_grad()
@@ -106,26 +25,9 @@ def detector_graph(model: AttriDet, input_hw: tuple[int, int]) -> onnx.ModelProt
 
     Convolutions carry their folded normalisations; nodes after the three detection convolutions are called `decode.*`.
     """
-    graph = _Graph()
-    outputs: dict[int, str] = {}
-    x = IMAGE
-    for i, layer in enumerate(model.model):
-        name = f"model.{i}"
-        if isinstance(layer, CBS):
-            x = graph.cbs(x, layer, name, _TAP_LAYERS.get(i))
-        elif isinstance(layer, C3):
-            x = graph.c3(x, layer, name, _TAP_LAYERS.get(i))
-        elif isinstance(layer, SPPF):
-            x = graph.sppf(x, layer, name)
-        elif isinstance(layer, nn.Upsample):
-            x = graph.upsample(x, name)
-        elif isinstance(layer, Concat):
-            x = graph.add("Concat", [outputs[j] for j in SOURCES[i]], name, axis=1)
-        elif isinstance(layer, Detect):
-            _decode(graph, layer, [outputs[j] for j in SOURCES[i]], input_hw, name)
-        else:
-            raise TypeError(f"{name} is a {type(layer).__name__}, which has no form in ONNX here")
-        outputs[i] = x
+    graph = GraphWriter()
+    outputs = trunk(graph, model, IMAGE, {TAP_P2: P2, TAP_P3: P3})
+    _decode(graph, model.detect, [outputs[j] for j in SOURCES[len(outputs)]], input_hw, f"model.{len(outputs)}")
     (h, w), (c2, c3) = input_hw, model.tap_channels
     rows = sum(3 * (h // s) * (w // s) for s in STRIDES)
     return graph.model(
@@ -138,7 +40,7 @@ def detector_graph(model: AttriDet, input_hw: tuple[int, int]) -> onnx.ModelProt
 @torch.no_grad()
 def attributes_graph(model: AttriDet, input_hw: tuple[int, int], regions: int) -> onnx.ModelProto:
     """`attributes.onnx` of a model for a fixed number of regions: names and shapes as in `engines.runtime.graphs`."""
-    graph, head = _Graph(), model.attribute_head
+    graph, head = GraphWriter(), model.attribute_head
     first_image = graph.weight("batch_index", np.zeros(regions, np.int64))
     pooled = [
         graph.add(
@@ -179,7 +81,7 @@ def attributes_graph(model: AttriDet, input_hw: tuple[int, int], regions: int) -
     )
 
 
-def _decode(graph: _Graph, detect: Detect, maps: list[str], input_hw: tuple[int, int], name: str) -> None:
+def _decode(graph: GraphWriter, detect: Detect, maps: list[str], input_hw: tuple[int, int], name: str) -> None:
     """The detection convolutions, and logits to rows in input px (spec 1.3)."""
     end = 5 + detect.classes
     cuts = {

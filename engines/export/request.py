@@ -25,5 +25,10 @@ class ExportRequest(Request):
     max_boxes: Annotated[int, Option("Boxes that the engine returns of one picture at most.", low=1)] = 300
     scale_up: Annotated[bool, Option("Enlarge pictures that are smaller than the input.", off="--no-scale-up")] = True
     keep_weights: Annotated[bool, Option("Lay the weights beside the graphs.")] = False
+    layer: Annotated[Path | None, Option("Naming layer of the second look to ship, fitted to this cells.onnx.")] = None
+    open_cells: Annotated[Path | None, Option("The open cells that a site's layer is mixed with, to ship beside it.")] = None
+    second_look_weights: Annotated[
+        Path | None, Option("Weights of the second look's encoder (default: those of the detector).", metavar="FILE")
+    ] = None
     plain_scores: Annotated[bool, Option("Leave the variances of an adapted network out of its scores (and out of the graph).")] = False
     replace: Annotated[bool, Option("Replace an engine folder that is there.")] = False

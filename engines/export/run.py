@@ -15,6 +15,7 @@ from engines.detections import Image
 from engines.errors import BundleError, DataError
 from engines.export.bundle import export_bundle
 from engines.export.request import ExportRequest
+from engines.export.second_look import NamingFiles
 from engines.manifest import Card, DataSeen, Training
 from engines.network import without_variances
 from engines.network.checkpoint import load_any
@@ -40,6 +41,8 @@ def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
         keep_weights=request.keep_weights,
         replace=request.replace,
         readme=_text(request.readme) if request.readme else None,
+        encoder=load_any(request.second_look_weights)[0] if request.second_look_weights else None,
+        naming=NamingFiles(request.layer, request.open_cells),
     )
     golden = bundle.golden()
     if golden is None or not len(golden[1]):

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from engines.data import aspect
 from engines.data.coco import write_json
 from engines.data.faults import Place
 from engines.data.labels import CellLabel, Picture, PictureLabels
@@ -49,7 +50,6 @@ class _Job:
     size_px: tuple[int, int]
     count: int
     zoom: tuple[float, float]
-    squeezed: float
     taxonomy: Taxonomy
 
 
@@ -64,7 +64,6 @@ def write_dataset(
     objectives: Sequence[int] = (40, 100),
     cases: Sequence[str] = ("mixed", "AML", "ALL", "APML", "CLL", "CML"),
     zoom: tuple[float, float] = (0.35, 1.5),
-    squeezed: float = 0.3,
     workers: int = 2,
     taxonomy: Taxonomy = LEUKEMIA_ATTRI,
     progress: Callable[[int, int], None] | None = None,
@@ -74,8 +73,8 @@ def write_dataset(
     `domains` name a microscope ("H", "L", then each film draws a camera) or a microscope and camera ("L_C2"). Each film gives up
     to ten fields of one domain, objective, case and instrument; its seed stands in the patient's place of the names. `zoom` is the
     range of sizes that a film draws from: 1 shows native pixels, 1/3 a whole 1920 px frame in 640 (lenses below 100x stop at
-    0.8). `squeezed` is the share of films whose frames are a quarter to a half wider and squeezed to `size_px`, as the published
-    square pictures are. `progress` is called with (fields done, fields in all). Raises DataError for an unknown domain, objective or
+    0.8). Red cells are round on all of them, and `pictures.yaml` says so: training squeezes pictures where it wants them squeezed.
+    `progress` is called with (fields done, fields in all). Raises DataError for an unknown domain, objective or
     case, for a taxonomy that cannot be drawn and for a folder that already holds something.
     """
     root = Path(root)
@@ -95,7 +94,7 @@ def write_dataset(
                 camera = domain if "_" in domain else f"{domain}_C{int(rng.integers(1, 3))}"
                 film_seed = seed * 1_000_000 + offset + k + 1
                 count = min(FIELDS_PER_FILM, fields - k * FIELDS_PER_FILM)
-                jobs.append(_Job(str(folder), split, film_seed, case, camera, objective, size_px, count, zoom, squeezed, taxonomy))
+                jobs.append(_Job(str(folder), split, film_seed, case, camera, objective, size_px, count, zoom, taxonomy))
         done, total = 0, fields_train + fields_val
         written: dict[str, list[Picture]] = {"train": [], "val": []}
         with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
@@ -108,6 +107,7 @@ def write_dataset(
             ordered = sorted(rendered, key=lambda picture: picture.path.name)
             write_json(folder, split, ordered, taxonomy, {"info": _INFO})
             write_txt(folder, split, ordered, taxonomy)
+        (folder / aspect.FILE).write_text(aspect.statement(1), encoding="utf-8")
     return root
 
 
@@ -130,20 +130,14 @@ def _write_film(job: _Job) -> list[Picture]:
     low, high = job.zoom if job.objective == 100 else (max(job.zoom[0], 0.8), job.zoom[1])
     zoom = float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
     scope = Microscope(domain, camera, job.objective, unit=int(rng.integers(1, 10_000)), width_px=round(1920 * zoom))
-    width, height = job.size_px
-    wider = float(rng.uniform(1.25, 1.6))  # published squares were 4:3 to 16:9
-    taken = (round(width * wider) if rng.random() < job.squeezed else width, height)
-    span = (taken[0] * scope.um_per_px, height * scope.um_per_px)
+    span = (job.size_px[0] * scope.um_per_px, job.size_px[1] * scope.um_per_px)
     film = Film(job.film_seed, job.case, (max(1200.0, 6 * span[0]), max(900.0, 6 * span[1])))
     out: list[Picture] = []
     depth = {10: 12.0, 40: 1.2, 100: 0.35}[job.objective]
     for k in range(job.count):
         x, y = (float(rng.uniform(s, size - s)) for s, size in zip(span, film.size_um, strict=True))
         defocus = float(rng.normal(0, depth)) if rng.random() < 0.5 else 0.0
-        image, truth = film.view((x, y), scope, taken, defocus, noise_seed=int(rng.integers(2**31)))
-        if taken != job.size_px:
-            image = np.asarray(cv2.resize(image, job.size_px, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-            truth.boxes_px[:, ::2] *= width / taken[0]
+        image, truth = film.view((x, y), scope, job.size_px, defocus, noise_seed=int(rng.integers(2**31)))
         number = "1000" if job.objective == 100 else f"{k + 1}_{job.objective}0"
         path = Path(job.root) / "Images" / job.split / f"{job.film_seed}_{k + 1}_{number}_{job.case.upper()}.jpg"
         if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 92]):

@@ -9,7 +9,7 @@ Where many candidates meet one reference, it is measured once: `compare(measure(
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -23,7 +23,8 @@ from engines.evaluation.folder import Progress, counted, score
 from engines.evaluation.pairs import Agreement
 from engines.evaluation.picture import judge_picture
 from engines.evaluation.result import Evaluation
-from engines.manifest import GateLimits, GateRecord
+from engines.gate.losses import Losses, floor_faults
+from engines.manifest import GateFloors, GateLimits, GateRecord, ReferenceScores
 from engines.runtime.engine import BundleEngine, NetworkEngine
 
 
@@ -49,6 +50,24 @@ class Measured:
         stated = [s for s in self.evaluation.attributes.values() if not np.isnan(s.coverage)]
         return 100 * float(np.mean([s.f1 if s.n else 0.0 for s in stated])) if stated else float("nan")
 
+    @property
+    def youden_points(self) -> float:
+        """Youden's J of blasts against other labelled cells, in points; NaN where not both are labelled."""
+        return 100 * self.evaluation.blasts.youden
+
+    @property
+    def scores(self) -> ReferenceScores:
+        """What the floors are held against."""
+        point, blasts = self.evaluation.working_point, self.evaluation.blasts
+        sensitivity, youden = (None if np.isnan(share) else share for share in (blasts.sensitivity, blasts.youden))
+        return ReferenceScores(found=point.recall, sensitivity=sensitivity, youden=youden)
+
+    def losses(self, candidate: Measured) -> Losses:
+        """What `candidate` loses against this."""
+        return Losses(
+            self.map_points - candidate.map_points, self.f1_points - candidate.f1_points, self.youden_points - candidate.youden_points
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class GateResult:
@@ -57,21 +76,27 @@ class GateResult:
     reference: Measured
     candidate: Measured
     limits: GateLimits
+    floors: GateFloors = field(default_factory=GateFloors)
 
     @cached_property
     def agreement(self) -> Agreement:
         """The boxes of both, paired, at the working point."""
         return Agreement.of(self.reference.evaluation.examples, self.candidate.evaluation.examples)
 
+    @cached_property
+    def losses(self) -> Losses:
+        """What the candidate loses, points."""
+        return self.reference.losses(self.candidate)
+
     @property
     def map_loss_points(self) -> float:
         """Loss of mAP50-95 by COCO's rule, points."""
-        return self.reference.map_points - self.candidate.map_points
+        return self.losses.map_points
 
     @property
     def f1_loss_points(self) -> float:
         """Loss of the attributes' mean F1, points."""
-        return self.reference.f1_points - self.candidate.f1_points
+        return self.losses.f1_points
 
     @property
     def shift_px(self) -> float:
@@ -80,7 +105,18 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
+        """Whether the candidate loses little enough; how good the reference is, is in `cautions`."""
         return not self.faults
+
+    @property
+    def level(self) -> str:
+        """red: not passed; amber: passed against a reference that does not reach its floors; green: passed, and it reaches them."""
+        return "red" if not self.passed else "amber" if self.cautions else "green"
+
+    @cached_property
+    def cautions(self) -> tuple[str, ...]:
+        """Which floors the reference does not reach, in words; empty where it reaches all."""
+        return floor_faults(self.reference.scores, self.floors)
 
     @cached_property
     def faults(self) -> tuple[str, ...]:
@@ -92,6 +128,8 @@ class GateResult:
             found.append(f"mAP50-95 (COCO) falls by {self.map_loss_points:.2f} points, {limits.map_points:g} allowed")
         if not self.f1_loss_points <= limits.f1_points:
             found.append(f"mean attribute F1 falls by {self.f1_loss_points:.2f} points, {limits.f1_points:g} allowed")
+        if self.losses.youden_points > limits.youden_points:  # a NaN: blasts, or others, are not labelled there
+            found.append(f"Youden's J of blasts falls by {self.losses.youden_points:.2f} points, {limits.youden_points:g} allowed")
         if not self.agreement.paired:
             found.append("no box of the two engines could be paired")
         elif not self.shift_px <= limits.shift_px:
@@ -114,8 +152,10 @@ class GateResult:
         return GateRecord(
             passed=self.passed,
             fault=self.fault,
+            caution="; ".join(self.cautions),
             reference=self.reference.evaluation.engine.digest,
             runtime=told.engine.runtime,
+            precision=told.engine.precision,
             data=told.data,
             split=told.split,
             images=told.images,
@@ -123,7 +163,10 @@ class GateResult:
             limits=self.limits,
             map_loss_points=self.map_loss_points,
             f1_loss_points=self.f1_loss_points,
+            youden_loss_points=None if np.isnan(self.losses.youden_points) else self.losses.youden_points,
             shift_px=self.shift_px if self.agreement.paired else None,
+            floors=self.floors,
+            reference_scores=self.reference.scores,
         )
 
 
@@ -135,12 +178,13 @@ def compare_engines(
     split: str,
     limits: GateLimits | None = None,
     progress: Progress | None = None,
+    floors: GateFloors | None = None,
 ) -> GateResult:
     """Compares two open engines on labelled pictures and on the golden one; each looks at every picture once.
 
-    data, split: what the pictures are called. limits: the defaults of `GateLimits` unless given. progress: called with how many of
-    2 x pictures are done. Raises DataError for pictures that prove nothing (none, no cell, no attribute, the reference finds no cell)
-    or cannot be read, BundleError for engines that cannot be compared, InferenceError.
+    data, split: what the pictures are called. limits, floors: the defaults of their classes unless given. progress: called with how
+    many of 2 x pictures are done. Raises DataError for pictures that prove nothing (none, no cell, no attribute, the reference finds
+    no cell) or cannot be read, BundleError for engines that cannot be compared, InferenceError.
     """
     check_comparable(reference, candidate)
 
@@ -148,10 +192,10 @@ def compare_engines(
         return None if progress is None else lambda done, _: progress(before + done, 2 * len(pictures))
 
     first = measure(reference, pictures, data, split, after(0))
-    return compare(first, measure(candidate, pictures, data, split, after(len(pictures))), limits)
+    return compare(first, measure(candidate, pictures, data, split, after(len(pictures))), limits, floors)
 
 
-def compare(reference: Measured, candidate: Measured, limits: GateLimits | None = None) -> GateResult:
+def compare(reference: Measured, candidate: Measured, limits: GateLimits | None = None, floors: GateFloors | None = None) -> GateResult:
     """The gate on two engines that were measured on the same pictures.
 
     Raises BundleError for a reference that is itself broken, DataError where it finds no cell on these pictures.
@@ -162,7 +206,7 @@ def compare(reference: Measured, candidate: Measured, limits: GateLimits | None 
         raise BundleError(f"{told.engine.label}: the reference is broken ({fault}). Export it again.")
     if not told.working_point.detections:
         raise DataError(f"{told.data}/{told.split}: the reference finds no cell there, so nothing can be compared. Name another split.")
-    return GateResult(reference, candidate, limits or GateLimits())
+    return GateResult(reference, candidate, limits or GateLimits(), floors or GateFloors())
 
 
 def measure(

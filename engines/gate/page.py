@@ -18,7 +18,7 @@ from engines.evaluation.pair_pictures import KEY, changes, confusions, crop
 from engines.evaluation.pairs import Disagreement, Kind, worst
 from engines.files import make_folder, printable, write_result
 from engines.gate.measure import GateResult
-from engines.gate.words import Row, points, rows, sentence, verdict
+from engines.gate.words import Row, kept, points, rows, sentence, verdict
 from engines.pages import data_uri, page_template
 from engines.plot_style import jpeg, png
 
@@ -30,10 +30,10 @@ Shown = tuple[str, str, str]
 """One disagreement: the picture's name, by how much, and the crop as data."""
 
 
-def write_page(result: GateResult, folder: Path, created: datetime, kept: Bundle | None = None) -> Path:
+def write_page(result: GateResult, folder: Path, created: datetime, bundle: Bundle | None = None) -> Path:
     """Writes index.html and the folder `pictures` beside it (the same pictures as files) into `folder`; returns the page's path.
 
-    kept: the candidate's bundle with the record in it, whose digest and quantisation the page then tells. A former page is replaced,
+    bundle: the candidate's, with the record in it, whose digest and quantisation the page then tells. A former page is replaced,
     with its pictures of disagreements. Raises DataError naming what cannot be read or written.
     """
     pictures = folder / "pictures"
@@ -58,12 +58,12 @@ def write_page(result: GateResult, folder: Path, created: datetime, kept: Bundle
         shown = (printable(disagreement.pairs.told.path.name), _amount(disagreement), data_uri(photograph))
         groups.setdefault(disagreement.kind, []).append(shown)
     page = folder / "index.html"
-    write_result(page, html(result, drawn, groups, created, kept))
+    write_result(page, html(result, drawn, groups, created, bundle))
     return page
 
 
 def html(
-    result: GateResult, plots: dict[str, Plot], groups: dict[Kind, list[Shown]], created: datetime, kept: Bundle | None = None
+    result: GateResult, plots: dict[str, Plot], groups: dict[Kind, list[Shown]], created: datetime, bundle: Bundle | None = None
 ) -> str:
     """The page's text. plots: "confusion" and "pairs"; created: the moment that it bears; the rest as `write_page`."""
     one, other = result.reference.evaluation, result.candidate.evaluation
@@ -74,7 +74,8 @@ def html(
         other=other,
         agreement=result.agreement,
         verdict=verdict(result),
-        figures=_figures(result, scores[:3]),
+        kept_scores=kept(result),
+        figures=_figures(result, scores[:4]),
         rows=scores,
         types=_types(result),
         attributes=_attributes(result),
@@ -83,7 +84,7 @@ def html(
         groups=[(kind.value, groups[kind]) for kind in Kind if kind in groups],
         key=css_key(KEY),
         min_iou=MIN_IOU,
-        kept=kept,
+        kept=bundle,
         created=created.astimezone(timezone.utc),
     )
 
@@ -93,13 +94,16 @@ def _percent(share: float) -> str:
 
 
 def _figures(result: GateResult, limited: Sequence[Row]) -> list[Figure]:
-    """limited: the rows of the three quantities that have a limit."""
-    score, f1, shift = limited
+    """limited: the rows of the four quantities that have a limit."""
+    score, f1, youden, shift = limited
     moved = shift.lost if shift.lost == "-" else f"{shift.lost} px"
     golden = result.candidate.golden_fault
     return [
         ("mAP50-95 lost, COCO", score.lost, f"{score.reference} → {score.candidate}", _at_most(score), score.within),
         ("Attributes, mean F1 lost", f1.lost, f"{f1.reference} → {f1.candidate}", _at_most(f1), f1.within),
+        ("Youden's J of blasts lost", youden.lost, "not both labelled", "no limit without both", None)
+        if youden.within is None
+        else ("Youden's J of blasts lost", youden.lost, f"{youden.reference} → {youden.candidate}", _at_most(youden), youden.within),
         ("Boxes moved, median", moved, f"{result.agreement.paired} pairs", f"at most {shift.allowed} px", shift.within),
         ("Golden picture", "as stored", "", "within the bundle's tolerance", True)
         if golden is None

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from engines.errors import DataError
 from engines.files import check_folder
-from engines.options import Option, Request
+from engines.options import PIXEL_ASPECT, Option, Request
 
 if TYPE_CHECKING:
     from engines.bundle import Bundle
-    from engines.manifest import GateLimits
+    from engines.manifest import GateFloors, GateLimits
 
 SPLIT = "val"
 """The split that is meant where none is named."""
@@ -23,20 +23,33 @@ class JudgedRequest(Request):
     """Options of what ends with the gate: the pictures that judge, what may be lost, and a page."""
 
     data: Annotated[str, Option("Labelled pictures that state attributes; SPLIT: val unless named.", metavar="DIR[:SPLIT]")]
+    pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     runtime: Annotated[str, Option("What runs the engine that is judged: auto, onnx, openvino. The float reference runs on onnx.")] = (
         "auto"
     )
     page: Annotated[Path | None, Option("Also write the gate's page with pictures into this folder.")] = None
     map_points: Annotated[float, Option("Points of mAP50-95 (COCO's rule) that may be lost.", low=0)] = 1.0
     f1_points: Annotated[float, Option("Points of the attributes' mean F1 that may be lost.", low=0)] = 1.0
+    youden_points: Annotated[float, Option("Points of Youden's J of blasts that may be lost.", low=0)] = 2.0
     shift_px: Annotated[float, Option("How far boxes may move, median, in px of the picture.", low=0)] = 1.0
+    least_found: Annotated[float, Option("Share of the cells that the reference must find, else amber.", low=0, high=1)] = 0.5
+    least_sensitivity: Annotated[float, Option("Share of the blasts that it must tell as a blast, else amber.", low=0, high=1)] = 0.5
+    least_youden: Annotated[float, Option("Youden's J of blasts that it must reach, else amber.", low=0, high=1)] = 0.3
     threads: Annotated[int, Option("Processor threads.", low=1)] = 2
 
     @property
     def limits(self) -> GateLimits:
         from engines.manifest import GateLimits
 
-        return GateLimits(map_points=self.map_points, f1_points=self.f1_points, shift_px=self.shift_px)
+        return GateLimits(
+            map_points=self.map_points, f1_points=self.f1_points, youden_points=self.youden_points, shift_px=self.shift_px
+        )
+
+    @property
+    def floors(self) -> GateFloors:
+        from engines.manifest import GateFloors
+
+        return GateFloors(found=self.least_found, sensitivity=self.least_sensitivity, youden=self.least_youden)
 
     def check_page(self, bundle: Bundle) -> None:
         """DataError for a page that could not be written."""

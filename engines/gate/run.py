@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from engines.bundle import Bundle, resolve
+from engines.data.aspect import check_given, given_for
 from engines.data.leukemiaattri import read_split
 from engines.errors import BundleError
 from engines.gate.measure import GateResult, compare_engines
@@ -29,6 +30,11 @@ class GateVerdict:
     def passed(self) -> bool:
         return self.result.passed
 
+    @property
+    def level(self) -> str:
+        """green, amber or red; see `engines.gate.measure.GateResult.level`."""
+        return self.result.level
+
 
 def gate(request: GateRequest, reporter: Reporter = SILENT) -> GateVerdict:
     """Judge as `attridet gate` does: the verdict is kept in the candidate's manifest, also a bad one. Raises EnginesError."""
@@ -42,10 +48,11 @@ def gate(request: GateRequest, reporter: Reporter = SILENT) -> GateVerdict:
     candidate = open_engine(request.candidate, request.runtime, request.threads, verify=False, ungated=True)
     if candidate.bundle.digest == reference.bundle.digest:
         raise BundleError(f"{bundle.path}: is the reference itself, so there is nothing to compare. Name the bundle made from it.")
-    pictures = read_split(root, split, reference.info.taxonomy)
+    check_given(request.pixel_aspect, [root])
+    pictures = read_split(root, split, reference.info.taxonomy, given_for(root, request.pixel_aspect))
     with reference, candidate:
         progress = reporter.counter(f"{candidate.info.label} against {reference.info.label} on {data}/{split}")
-        result = compare_engines(reference, candidate, pictures, data, split, request.limits, progress)
+        result = compare_engines(reference, candidate, pictures, data, split, request.limits, progress, request.floors)
     kept, page = write_record(bundle, result.record()), None
     if request.page is not None:
         from engines.gate.page import write_page

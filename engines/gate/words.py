@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engines.evaluation.attributes import mean_scores
@@ -24,12 +25,18 @@ class Row:
 
 
 def rows(result: GateResult) -> list[Row]:
-    """The three that the gate limits, then what stands beside them. Scores are points, 0 to 100."""
+    """The four that the gate limits, then what stands beside them. Scores are points, 0 to 100."""
     one, other, limits = result.reference, result.candidate, result.limits
-    lost = result.map_loss_points, result.f1_loss_points
+    lost, youden = (result.map_loss_points, result.f1_loss_points), result.losses.youden_points
     shown = [
         Row("mAP50-95, COCO", points(one.map_points), points(other.map_points), *_limited(lost[0], limits.map_points)),
         Row("attributes: mean F1", points(one.f1_points), points(other.f1_points), *_limited(lost[1], limits.f1_points)),
+        Row(
+            "blasts: Youden's J",
+            points(one.youden_points),
+            points(other.youden_points),
+            *(("-", "", None) if math.isnan(youden) else _limited(youden, limits.youden_points)),
+        ),
         Row("boxes moved, median px", "", "", *_limited(result.shift_px, limits.shift_px)),
     ]
     for (name, mine), (_, its) in zip(_unlimited_scores(one.evaluation), _unlimited_scores(other.evaluation), strict=True):
@@ -38,11 +45,24 @@ def rows(result: GateResult) -> list[Row]:
 
 
 def verdict(result: GateResult) -> str:
-    """One or two sentences: passed or not, and by what."""
+    """One or two sentences: passed or not, by what, and what the reference is worth."""
     if not result.passed:
         return f"Not passed: {result.fault}."
-    moved = f"boxes move by {result.shift_px:.2f} px (median)"
-    return f"Passed: {change(result.map_loss_points, 'mAP50-95')}, {change(result.f1_loss_points, 'attribute F1')}, {moved}."
+    if result.cautions:
+        return f"Passes against its reference; the reference {_and(result.cautions)}."
+    return f"Passed: {kept(result)}."
+
+
+def kept(result: GateResult) -> str:
+    """What became of the scores, in words."""
+    lost = [change(result.map_loss_points, "mAP50-95"), change(result.f1_loss_points, "attribute F1")]
+    if not math.isnan(result.losses.youden_points):
+        lost.append(change(result.losses.youden_points, "Youden's J of blasts"))
+    return f"{', '.join(lost)}, boxes move by {result.shift_px:.2f} px (median)"
+
+
+def _and(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def change(lost: float, what: str) -> str:
@@ -81,6 +101,5 @@ def _unlimited_scores(told: Evaluation) -> list[tuple[str, float]]:
         ("detections that are a cell", point.precision),
         ("right type, of those found", point.type_accuracy),
         ("blasts told as a blast, of those labelled", told.blasts.sensitivity),
-        ("less others told as a blast: Youden's J", told.blasts.youden),
         ("attributes: balanced accuracy", mean_scores(told.attributes)["balanced_accuracy"]),
     ]

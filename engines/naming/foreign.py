@@ -12,9 +12,8 @@ from engines.detections import CellNames, Float32
 from engines.naming.layer import FIRST_CELLS
 
 Likeness = Literal["unlike", "known", "not yet", "cannot tell"]
-UNLIKE_FROM = 0.9
-"""The median of a film's distances from which it is foreign. 1 is the distance that one known cell in twenty has; the median of 30
-cells scatters far less than one cell: on sources left out no known film comes near, and no other stays below."""
+UNLIKE_FROM = 1.0
+"""The median of a film's distances beyond which it is foreign. One known cell in ten lies beyond 1; the median of 30 does not."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from engines.taxonomy import Taxonomy
 SCHEMA_VERSION = 1
 FIRST_CELLS = 30
 """So many cells decide whether a film is foreign."""
+NEIGHBOURS = 5
+"""So many references are taken for how near a cell is to what is known."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,7 @@ class NamingLayer:
         x = self._standardised(features, size_um)
         logits = x @ self.weights[:-1] + self.weights[-1]
         classes = len(taxonomy.classes)
-        white, blast = _sigmoid(logits[:, 0]), _sigmoid(logits[:, 1])
-        probabilities = np.zeros((len(x), classes), np.float32)
-        members = np.array([taxonomy.is_blast(i) for i in range(classes)])
-        artefact = np.array([taxonomy.is_artefact(i) for i in range(classes)])
-        scores = logits[:, 2 : 2 + classes]
-        for group, share in ((members, white * blast), (~members & ~artefact, white * (1 - blast))):
-            if group.any():
-                probabilities[:, group] = _softmax(scores[:, group]) * share[:, None]
-        probabilities[:, artefact] = ((1 - white) / max(int(artefact.sum()), 1))[:, None]
+        probabilities = class_probabilities(logits[:, : 2 + classes], taxonomy)
         attributes = logits[:, 2 + classes :].astype(np.float32)
         for group in taxonomy.groups:
             attributes[:, group] = _softmax(attributes[:, group])
@@ -107,8 +101,7 @@ class NamingLayer:
         if not len(self.references):
             return np.zeros(len(standardised), np.float32)
         at = standardised @ self.projection
-        squared = (at**2).sum(1)[:, None] + (self.references**2).sum(1)[None] - 2 * at @ self.references.T
-        near = np.sort(np.sqrt(squared.clip(0)), 1)[:, :5].mean(1)
+        near = nearest(at, self.references)
         relative: Float32 = (near / self.foreign_limit).astype(np.float32)
         return relative
 
@@ -159,6 +152,27 @@ class NamingLayer:
 
 
 _ARRAYS = ("mean", "scale", "weights", "projection", "references")
+
+
+def class_probabilities(logits: Float32, taxonomy: Taxonomy) -> Float32:
+    """(N, C) probabilities from logits (N, 2 + C) of "a white cell", "a blast given a white cell", the classes; a row sums to 1."""
+    kinds = range(len(taxonomy.classes))
+    white, blast = _sigmoid(logits[:, 0]), _sigmoid(logits[:, 1])
+    probabilities = np.zeros((len(logits), len(taxonomy.classes)), np.float32)
+    members = np.array([taxonomy.is_blast(i) for i in kinds])
+    artefact = np.array([taxonomy.is_artefact(i) for i in kinds])
+    for group, share in ((members, white * blast), (~members & ~artefact, white * (1 - blast))):
+        if group.any():
+            probabilities[:, group] = _softmax(logits[:, 2:][:, group]) * share[:, None]
+    probabilities[:, artefact] = ((1 - white) / max(int(artefact.sum()), 1))[:, None]
+    return probabilities
+
+
+def nearest(at: Float32, references: Float32) -> Float32:
+    """Mean distance (N,) of points (N, D) to their `NEIGHBOURS` nearest references (R, D)."""
+    squared = (at**2).sum(1)[:, None] + (references**2).sum(1)[None] - 2 * at @ references.T
+    mean: Float32 = np.sqrt(np.sort(squared.clip(0), 1)[:, :NEIGHBOURS]).mean(1).astype(np.float32)
+    return mean
 
 
 def told(probabilities: Float32, taxonomy: Taxonomy, thresholds: NamingThresholds) -> tuple[Int64, tuple[str, ...]]:

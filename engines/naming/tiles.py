@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from engines.detections import Float32, Image
-from engines.preprocess import PAD_VALUE
+from engines.preprocess import PAD_VALUE, to_planes
 
 _SOFTEN_BELOW = 0.7
 """From this scale down a picture is blurred before it is shrunk, so that fine chromatin does not alias."""
@@ -43,3 +44,17 @@ def cut_tiles(frame: Image, boxes_px: Float32, geometry: TileGeometry) -> Image:
         how = cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC
         cv2.warpAffine(part, at, (side, side), tile, how, cv2.BORDER_CONSTANT, (PAD_VALUE,) * 3)
     return tiles
+
+
+def tile_runs(tiles: Image, run: int) -> Iterator[tuple[Float32, int]]:
+    """Tiles (N, side, side, 3) as the second look's graph eats them: planes (run, 3, side, side) float32 RGB 0 to 1, and how many.
+
+    What the last run has no tile for is 0. The array is overwritten by the next run.
+    """
+    planes = np.zeros((run, 3, *tiles.shape[1:3]), np.float32)
+    for start in range(0, len(tiles), run):
+        some = tiles[start : start + run]
+        for tile, out in zip(some, planes, strict=False):
+            to_planes(tile, out)
+        planes[len(some) :] = 0
+        yield planes, len(some)

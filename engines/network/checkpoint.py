@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from engines.bundle import weights_of
 from engines.errors import DataError
 from engines.files import atomic_write
 from engines.network import AttriDet
@@ -41,5 +42,9 @@ def load_network(path: Path) -> tuple[AttriDet, dict[str, Any]]:
 
 
 def load_any(path: Path) -> tuple[AttriDet, dict[str, Any]]:
-    """The network of a checkpoint (.pt, the averaged one) or of weights (.safetensors), in eval mode, and what the file says of it."""
+    """The network of a checkpoint (.pt, the averaged one) or of weights (.safetensors), in eval mode, and what the file says of it.
+
+    path: the file, or a bundle that has weights, by its folder or as `zoo:NAME`.
+    """
+    path = weights_of(path)
     return load_weights(path) if path.suffix == ".safetensors" else load_network(path)

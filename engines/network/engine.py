@@ -15,7 +15,9 @@ from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Float32, Image
 from engines.errors import DataError, InferenceError, RuntimeUnavailableError
 from engines.files import sha256_of
+from engines.naming.tiles import TileGeometry, tile_runs
 from engines.network import AttriDet, Taps
+from engines.network.cell_features import cell_features, feature_count
 from engines.network.checkpoint import load_any
 from engines.preprocess import to_planes
 from engines.runtime.base import EngineInfo
@@ -23,10 +25,11 @@ from engines.runtime.engine import NetworkEngine
 
 SUFFIXES = (".pt", ".safetensors")
 """Files that `open_checkpoint` takes."""
+_TILES_A_RUN = 9
 
 
 class TorchGraphs:
-    """A network in place of a bundle's two graphs; see `engines.runtime.graphs.Graphs`.
+    """A network in place of a bundle's graphs; see `engines.runtime.graphs.Graphs`.
 
     The network is copied, so that one in training stays as it is, and fused on the device that it lies on.
     """
@@ -48,6 +51,15 @@ class TorchGraphs:
 
     def describe(self, rois: Float32) -> Float32:
         return self._run(self._describe, rois)
+
+    def look(self, tiles: Image) -> Float32:
+        if not len(tiles):
+            return np.zeros((0, feature_count(self._source)), np.float32)
+        geometry = TileGeometry(side_px=tiles.shape[1])
+        runs = tile_runs(tiles, _TILES_A_RUN)
+        return np.concatenate(
+            [self._run(lambda model, given: cell_features(model, given, geometry), planes[:count]) for planes, count in runs]
+        )
 
     def close(self) -> None:
         self._model = self._taps = None

@@ -48,6 +48,7 @@ TAP_P2, TAP_P3 = 1, 4
 """Layers whose outputs are the taps."""
 SOURCES = {12: (11, 6), 16: (15, 4), 19: (18, 14), 22: (21, 10), 24: (17, 20, 23)}
 """Layers that read others than the one before them, and which."""
+DETECT_SOURCES = SOURCES[24]
 _KEPT = {TAP_P2, TAP_P3}.union(*SOURCES.values())
 
 
@@ -236,15 +237,24 @@ class YOLOv5(nn.Module):
 
     def forward_levels(self, images: Tensor) -> tuple[list[Tensor], Taps]:
         """Raw levels and taps of one pass in either mode: what a loss needs. Raises ValueError for another shape of images."""
+        kept = self.feature_maps(images)
+        levels: list[Tensor] = self.detect([kept[source] for source in DETECT_SOURCES])
+        return levels, Taps(kept[TAP_P2], kept[TAP_P3])
+
+    def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
+        """The maps that other layers, heads and the second look read, by layer: the taps and the detection layer's inputs among them.
+
+        Raises ValueError for another shape of images than (B, 3, H, W) with H, W multiples of 32.
+        """
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % 32 or images.shape[3] % 32:
             raise ValueError(f"images need the shape (B, 3, H, W) with H, W multiples of 32; got {tuple(images.shape)}")
         kept: dict[int, Tensor] = {}
         x: Any = images
-        for i, layer in enumerate(self.model):
+        for i, layer in enumerate(self.model[:-1]):
             x = layer([kept[source] for source in SOURCES[i]] if i in SOURCES else x)
             if i in _KEPT:
                 kept[i] = x
-        return x, Taps(kept[TAP_P2], kept[TAP_P3])
+        return kept
 
     def decode(self, levels: Sequence[Tensor], delta: float = 1.0) -> Tensor:
         """Decoded rows (B, N, 5+classes) of `Prediction` from raw levels. delta: share of the variances in the objectness."""

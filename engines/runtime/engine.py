@@ -15,15 +15,19 @@ from typing_extensions import Self
 
 from engines.bundle import Bundle
 from engines.decode import Thresholds, candidates, detections, region_batches
-from engines.detections import Detections, Float32, Image, Int64
+from engines.detections import CellNames, Detections, Float32, Image, Int64
 from engines.errors import BundleError, InferenceError
 from engines.manifest import NEVER_FOR, Card
 from engines.naming import NamingLayer
+from engines.naming.choice import layer_of
 from engines.naming.tiles import TileGeometry, cut_tiles
 from engines.preprocess import Letterbox, place
 from engines.runtime.base import EngineInfo, Inference
 from engines.runtime.graphs import Graphs
 from engines.runtime.precision import FLOAT32, shown, tolerance_of
+
+NAMES_TOLERANCE = 0.01
+"""Of what the second look says of the golden picture: it is computed in float32 whatever the precision of the detector."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,7 @@ class Proposals:
 
 
 class NetworkEngine:
-    """The Protocol `Engine` for two graphs, wherever they come from.
+    """The Protocol `Engine` for graphs, wherever they come from.
 
     graphs: what runs. info: how it describes itself; its `input_hw` is the network's input. scale_up: small frames are enlarged to fill
     it. thresholds: what `infer` keeps.
@@ -127,8 +131,11 @@ class NetworkEngine:
         return replace(found, classes=names.probabilities.argmax(1), attributes=attributes, names=names)
 
     def look(self, tiles: Image) -> Float32:
-        """Features (N, F) of N tiles (N, side, side, 3) uint8 BGR; any N."""
-        raise InferenceError("this engine has no graph for a second look")
+        """Features (N, F) of N tiles (N, side, side, 3) uint8 BGR, as `cut_tiles` cuts them; any N. Raises `InferenceError`."""
+        side = self.tiles.side_px
+        if tiles.ndim != 4 or tiles.shape[1:] != (side, side, 3) or tiles.dtype != np.uint8:
+            raise InferenceError(f"tiles are (N, {side}, {side}, 3) uint8 BGR, these are {tiles.shape} {tiles.dtype}")
+        return self.graphs.look(tiles)
 
     def _opened(self) -> None:
         """What is checked once everything runs."""
@@ -155,6 +162,7 @@ class BundleEngine(NetworkEngine):
         manifest = bundle.manifest
         thresholds = manifest.decode_thresholds
         thresholds = replace(thresholds, confidence=thresholds.confidence if score_threshold is None else score_threshold)
+        layer = layer_of(bundle)
         info = EngineInfo(
             name=manifest.name,
             version=manifest.version,
@@ -164,10 +172,14 @@ class BundleEngine(NetworkEngine):
             input_hw=manifest.input.hw,
             taxonomy=bundle.taxonomy,
             score_threshold=thresholds.confidence,
+            naming=layer.info if layer is not None else None,
             gate_fault=manifest.gate_fault or "",
         )
         super().__init__(graphs, info, manifest.input.scale_up, thresholds)
         self.bundle = bundle
+        self.naming = layer
+        if (look := manifest.second_look) is not None:
+            self.tiles = TileGeometry(look.side_px, look.cell_px)
         self.intended_use = manifest.intended_use
         self.must_not_be_used_for = manifest.must_not_be_used_for
         self.precision = precision
@@ -190,11 +202,17 @@ class BundleEngine(NetworkEngine):
         image, expected = golden
         thresholds, allowed = self.bundle.manifest.decode_thresholds, tolerance_of(self.bundle.manifest, self.precision)
         found = self.infer(image, thresholds).detections
-        return golden_difference(
+        fault = golden_difference(
             found, expected, allowed.corner_px, allowed.probability, thresholds.confidence, self.bundle.golden_margins()
         )
+        if fault or expected.names is None or (layer := layer_of(self.bundle)) is None:
+            return fault
+        features = self.look(cut_tiles(image, expected.boxes_px, self.tiles))
+        return names_difference(layer.names(features, self.info.taxonomy)[0], expected.names)
 
     def _opened(self) -> None:
+        if self.naming is not None:  # no field shall wait for the graph to be loaded
+            self.look(np.zeros((1, self.tiles.side_px, self.tiles.side_px, 3), np.uint8))
         if self._verify:
             self.check_golden()
 
@@ -232,6 +250,15 @@ def golden_difference(
         return "a cell has another type"
     worst = np.maximum(np.abs(matched.scores - wanted.scores).max(), np.abs(matched.attributes - wanted.attributes).max())
     return None if worst <= tolerance else f"a score or attribute differs by {worst:.3f}"
+
+
+def names_difference(found: CellNames, expected: CellNames, tolerance: float = NAMES_TOLERANCE) -> str | None:
+    """What differs between two second looks at the same cells, in words, or None. tolerance: of probabilities."""
+    if not (np.abs(found.probabilities - expected.probabilities) <= tolerance).all():  # a NaN is a difference
+        return f"a probability of the second look differs by {np.abs(found.probabilities - expected.probabilities).max():.3f}"
+    if found.groups != expected.groups:
+        return "the second look tells another group"
+    return None
 
 
 def nearest_pairs(distance: NDArray[np.floating], limit: float) -> tuple[Int64, Int64]:

@@ -1,4 +1,4 @@
-"""What a runtime adds to the house: a way to run the two graphs. Everything around them is in `engines.runtime.engine`."""
+"""What a runtime adds to the house: a way to run the graphs. Everything around them is in `engines.runtime.engine`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ detector.onnx: `image` (1, 3, H, W) float32 RGB 0 to 1 -> `rows` (1, N, 5 + clas
 px, objectness, class probabilities; `p2` (1, C1, H/4, W/4) and `p3` (1, C4, H/8, W/8), the early maps.
 attributes*.onnx: `p2`, `p3`, `rois` (n, 4) float32 x1 y1 x2 y2 in input px -> `probabilities` (n, logits), each attribute sums to 1.
 """
+TILES, FEATURES = "tiles", "features"
+"""cells.onnx, the second look: `tiles` (n, 3, side, side) float32 RGB 0 to 1, a cell in the middle of each -> `features` (n, F)."""
 
 
 def check_names(path: Path, found: tuple[set[str], set[str]], inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
@@ -27,7 +29,7 @@ def check_names(path: Path, found: tuple[set[str], set[str]], inputs: tuple[str,
 
 
 class Graphs(Protocol):
-    """Runs a bundle's two graphs; used by one thread, between `open` and `close`.
+    """Runs a bundle's graphs; used by one thread, between `open` and `close`.
 
     The feature maps of the last picture stay with the runtime (on a GPU they never leave it): `describe` speaks of the picture that
     `detect` saw last. All methods raise `engines.errors.InferenceError` with the runtime's own words; `open` raises
@@ -38,7 +40,7 @@ class Graphs(Protocol):
     """Regions that one `describe` takes."""
 
     def open(self) -> None:
-        """Loads both graphs; after `close` it may be called again."""
+        """Loads detector and attribute graph; after `close` it may be called again."""
         ...
 
     def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
@@ -50,6 +52,10 @@ class Graphs(Protocol):
 
     def describe(self, rois: Float32) -> Float32:
         """Attribute probabilities (regions, logits) of boxes (regions, 4) in input px on the picture seen last."""
+        ...
+
+    def look(self, tiles: Image) -> Float32:
+        """Features (N, F) of N tiles, (N, side, side, 3) uint8 BGR; any N. The second look's graph is loaded at the first call."""
         ...
 
     def close(self) -> None:

@@ -12,13 +12,16 @@ import numpy as np
 from engines.bundle import Bundle
 from engines.detections import Float32, Image
 from engines.errors import BundleError, InferenceError, RuntimeUnavailableError
+from engines.naming.tiles import tile_runs
 from engines.preprocess import to_planes
 from engines.runtime.engine import BundleEngine
-from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, check_names
+from engines.runtime.graphs import FEATURES, IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, TILES, check_names
+
+_NOT_OPEN = "ONNX Runtime is not open. Use the engine inside `with`."
 
 
 class OnnxGraphs:
-    """A bundle's graphs in two ONNX Runtime sessions; see `engines.runtime.graphs.Graphs`.
+    """A bundle's graphs in ONNX Runtime sessions; see `engines.runtime.graphs.Graphs`.
 
     The attribute graph is the bundle's smallest, since a CPU pays for every region of it, used or not.
     """
@@ -29,11 +32,12 @@ class OnnxGraphs:
         self._attributes_path, self.regions = bundle.attribute_graph()
         self._detector: Any = None
         self._describer: Any = None
+        self._cells: Any = None
         self._maps: dict[str, Float32] = {}
         self._planes = np.empty(0, np.float32)
 
     def open(self) -> None:
-        """Loads both graphs. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
+        """Loads detector and attributes. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
         options = session_options(self._threads)
         self._detector = self._session(self._bundle.detector_path, options, (IMAGE,), (ROWS, P2, P3))
         self._describer = self._session(self._attributes_path, options, (P2, P3, ROIS), (PROBABILITIES,))
@@ -51,8 +55,21 @@ class OnnxGraphs:
     def describe(self, rois: Float32) -> Float32:
         return self._run(self._describer, [PROBABILITIES], {**self._maps, ROIS: rois})[0]
 
+    def look(self, tiles: Image) -> Float32:
+        if self._detector is None:
+            raise InferenceError(_NOT_OPEN)
+        path, second = self._bundle.second_look()
+        if self._cells is None:
+            self._cells = self._session(path, session_options(self._threads), (TILES,), (FEATURES,))
+        features = np.empty((len(tiles), second.features), np.float32)
+        done = 0
+        for planes, count in tile_runs(tiles, second.tiles):
+            features[done : done + count] = self._run(self._cells, [FEATURES], {TILES: planes})[0][:count]
+            done += count
+        return features
+
     def close(self) -> None:
-        self._detector = self._describer = None
+        self._detector = self._describer = self._cells = None
         self._maps = {}
 
     @staticmethod
@@ -68,7 +85,7 @@ class OnnxGraphs:
     @staticmethod
     def _run(session: Any, outputs: list[str], inputs: dict[str, Float32]) -> list[Float32]:
         if session is None:
-            raise InferenceError("ONNX Runtime is not open. Use the engine inside `with`.")
+            raise InferenceError(_NOT_OPEN)
         try:
             answer: list[Float32] = session.run(outputs, inputs)
         except Exception as error:  # the runtime's exceptions share no base of their own

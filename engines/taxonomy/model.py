@@ -70,11 +70,13 @@ class Attribute:
 class CellGroup:
     """The words and looks of a cell whose group is sure and whose type is not. key: "blasts", or "others" (white cells that are none).
 
-    colour, marker: as of a CellType; the marker is drawn hollow. code: 2 or 3 letters and a question mark.
+    short: the name where there is little room. colour, marker: as of a CellType; the marker is drawn hollow. code: 2 or 3 letters and
+    a question mark.
     """
 
     key: str
     name: str
+    short: str = ""
     plural: str = ""
     code: str = ""
     colour: str = ""

@@ -1,4 +1,4 @@
-"""Hyper-parameter sets: the published low, med and high (spec 1.6), and `film`, ours for cells that have no up and no neighbours."""
+"""Hyper-parameter sets: the published low, med and high (spec 1.6), and ours for cells that have no up and no neighbours."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Hyper:
     momentum: float = 0.937
     weight_decay: float = 5e-4
     warmup_epochs: float = 3.0
+    warmup_share: float = 0.0  # above 0: the warm-up is at most this share of the run; else at least 100 steps, as published
     warmup_momentum: float = 0.8
     warmup_bias_lr: float = 0.1
     box: float = 0.05
@@ -53,6 +54,10 @@ class Hyper:
     def cuts_windows(self) -> bool:
         """Whether cells are seen at their own scale, in windows cut out of larger fields."""
         return bool(self.crop or self.patchwork)
+
+    def at_rate(self, rate: float) -> Hyper:
+        """This set with another learning rate; the biases' rate, from which they are warmed up, keeps its proportion to it."""
+        return replace(self, lr0=rate, warmup_bias_lr=self.warmup_bias_lr * rate / self.lr0)
 
     def tau(self, steps: int) -> float:
         """The average's time constant, in steps, for a run of `steps` steps.
@@ -96,4 +101,8 @@ At an attribute weight of 1 the attributes pull at the shared layers nearly as h
 ADAPT = replace(FILM, name="adapt", lr0=5e-4, warmup_bias_lr=5e-4, ema_share=0.2, attribute=1.0)
 """For a hundred steps or a few from trained weights: small steps, and an average that is slow early on, since it teaches."""
 
-SETS = {h.name: h for h in (LOW, MED, HIGH, FILM, ADAPT)}
+FINETUNE = replace(FILM, name="finetune", lr0=3e-4, warmup_bias_lr=0.0, warmup_share=0.1, ema_share=0.2)
+"""From trained weights to other pictures, without losing what they know: small steps, a warm-up of a tenth of the run at most, and an
+average that follows to the end of a run of any length."""
+
+SETS = {h.name: h for h in (LOW, MED, HIGH, FILM, FINETUNE, ADAPT)}

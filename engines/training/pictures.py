@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.data.aspect import check_given, given_for
 from engines.data.augment import Sample
 from engines.data.leukemiaattri import SplitData, has_labels, read_split
 from engines.errors import DataError
@@ -33,11 +35,12 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
     if imgsz != request.imgsz:
         reporter.message(f"pictures of {imgsz} px: the next multiple of 32 from {request.imgsz}")
     folders = [parse_folder(text) for text in request.data]
-    train = [_split(folder, "train", taxonomy) for folder, _ in folders]
+    check_given(request.pixel_aspect, (folder for folder, _ in folders))
+    train = [_split(folder, "train", taxonomy, request.pixel_aspect) for folder, _ in folders]
     val = {}
     for folder, _ in folders if request.judge else ():
         name = folder.name if folder.name not in val else f"{folder.parent.name}/{folder.name}"
-        val[name] = _split(folder, "val", taxonomy)
+        val[name] = _split(folder, "val", taxonomy, request.pixel_aspect)
     for (folder, _), images in [*zip(folders, train), *zip(folders, val.values())]:  # noqa: B905  # val may be left out
         report_left_out(folder, images, reporter)
     # Windows are cut out of larger fields; without them no picture is ever seen larger than the input.
@@ -58,14 +61,14 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
 
 def report_left_out(folder: Path, images: SplitData, reporter: Reporter) -> None:
     """Lines on what of a folder is not used or not plain 8-bit colour, and what was assumed of its labels, if anything."""
-    for words in (*((images.summary,) if images.left_out or images.regions or images.files else ()), *images.readings):
+    for words in (*((images.summary,) if images.left_out or images.regions or images.files or images.aspect else ()), *images.readings):
         reporter.warning(f"{folder}: {words}")
 
 
-def _split(folder: Path, split: str, taxonomy: Taxonomy) -> SplitData:
+def _split(folder: Path, split: str, taxonomy: Taxonomy, aspects: Sequence[str]) -> SplitData:
     way_out = "" if split == "train" else ", or leave judging out with --no-judge"
     try:
-        images = read_split(folder, split, taxonomy)
+        images = read_split(folder, split, taxonomy, given_for(folder, aspects))
     except DataError as error:
         raise DataError(f"{error}{way_out}") from error
     if not has_labels(folder, split) or not any(len(image.classes) for image in images):

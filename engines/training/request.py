@@ -10,12 +10,13 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_origin
 
 from engines.errors import DataError
 from engines.files import make_folder, write_result
-from engines.options import TAXONOMY, Option, Request, option_name, options_of
+from engines.options import PIXEL_ASPECT, TAXONOMY, Option, Request, option_name, options_of
 
 LEARN, NETWORK, COURSE, JUDGING, MACHINE = "What it learns from", "Network and loss", "Course", "Judging", "Machine"
 CHECKPOINT = "last.pt"
+_BUNDLES = "a bundle with weights (its folder, or zoo:attridet-n)"
 SIZES = ("n", "s", "m", "l", "x")
-HYPERS = ("low", "med", "high", "film", "adapt")
+HYPERS = ("low", "med", "high", "film", "finetune", "adapt")
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,13 @@ class TrainRequest(RunRequest):
         ),
     ] = ()
     taxonomy: Annotated[Path | None, TAXONOMY] = None
+    pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     imgsz: Annotated[int, Option("Side of a training picture, rounded up to a multiple of 32.", LEARN, "PX", low=64)] = 320
     hyper: Annotated[
         str,
         Option(
-            "Hyper-parameters: low, med, high (as published: SGD) or film (AdamW, for short runs on a CPU).",
+            "Hyper-parameters: low, med, high (as published: SGD), film (AdamW, for short runs on a CPU from random weights) or "
+            "finetune (from trained weights: small steps, short warm-up).",
             LEARN,
             "SET",
             choices=HYPERS,
@@ -100,7 +103,10 @@ class TrainRequest(RunRequest):
     ] = "film"
     seed: Annotated[int, Option("Of weights, pictures and noise.", LEARN, "N", low=0)] = 0
     size: Annotated[str, Option("n, s, m, l or x.", NETWORK, "NAME", choices=SIZES)] = "n"
-    initial: Annotated[Path | None, Option("Weights to start from, .pt or .safetensors; random without it.", NETWORK, "FILE")] = None
+    initial: Annotated[
+        Path | None,
+        Option("Weights to start from: .pt, .safetensors, zoo:NAME or a bundle that has weights; random without it.", NETWORK, "FILE"),
+    ] = None
     autoanchor: Annotated[
         bool,
         Option(
@@ -129,9 +135,10 @@ class TrainRequest(RunRequest):
             "E1,E2",
         ),
     ] = None
+    learning_rate: Annotated[float | None, Option("In place of the set's (film 2e-3, finetune 3e-4).", COURSE, "X", low=1e-9)] = None
     batch: Annotated[int, Option("Pictures in a step, over all processes together.", COURSE, "N", low=1)] = 16
     cosine: Annotated[
-        bool | None, Option("Decay of the learning rate; without it cosine for film, else linear.", COURSE, off="--linear")
+        bool | None, Option("Decay of the learning rate; without it cosine for film and finetune, else linear.", COURSE, off="--linear")
     ] = None
     patience: Annotated[int, Option("Stop after so many epochs without a better fitness on val; 0: never.", COURSE, "N", low=0)] = 100
     judge: Annotated[
@@ -140,7 +147,10 @@ class TrainRequest(RunRequest):
     judge_imgsz: Annotated[
         int | None,
         Option(
-            "Longer side at which val is judged; without it --imgsz, or twice that for film, which cuts windows.", JUDGING, "PX", low=64
+            "Longer side at which val is judged; without it --imgsz, or twice that for sets that cut windows (film, finetune).",
+            JUDGING,
+            "PX",
+            low=64,
         ),
     ] = None
     pictures: Annotated[
@@ -170,6 +180,8 @@ class TrainRequest(RunRequest):
         """
         if not self.data:
             raise DataError("--data: name a folder to learn from" + (f"; {self.out} holds no run to resume" if self.resume else ""))
+        from engines.bundle import weights_of  # loads numpy, which --help does not need
+
         self.check_device()
         if {"epochs", "phases"} <= set(asked):
             raise DataError("--epochs and --phases: give one of them; --phases E1,E2 names the epochs of both phases")
@@ -181,8 +193,8 @@ class TrainRequest(RunRequest):
             folder = self.out if number == len(parts) else self.out / f"phase-{number}"
             planned.append(Phase(number, len(parts), epochs, folder, planned[-1].checkpoint if planned else self.initial))
         begun = any(phase.begun for phase in planned) or any(self.out.glob(f"phase-*/{CHECKPOINT}"))
-        if self.initial is not None and not begun and not self.initial.is_file():
-            raise DataError(f"--initial {self.initial}: no such file; it takes a .pt or .safetensors of a training run")
+        if self.initial is not None and not begun and not weights_of(self.initial).is_file():
+            raise DataError(f"--initial {self.initial}: no such file; it takes a .pt or .safetensors of a training run, or {_BUNDLES}")
         self.check_folder(begun)
         return planned[max((n for n, phase in enumerate(planned) if phase.begun), default=0) :]
 
@@ -230,7 +242,9 @@ def recalled(request: _Run) -> _Run:
 def _full(name: str, value: Any, kind: Any) -> Any:
     """A setting as JSON keeps it; folders and files by their full path."""
     if isinstance(value, Path):
-        return str(value.absolute())
+        return str(value) if str(value).startswith("zoo:") else str(value.absolute())
+    if isinstance(value, tuple) and name == "pixel_aspect":
+        return [f"{Path(folder).absolute()}={x}" if of else x for folder, of, x in (text.rpartition("=") for text in value)]
     if isinstance(value, tuple) and name in ("data", "source", "target"):
         return [f"{folder.absolute()}:{times}" for folder, times in map(parse_folder, value)]
     return list(value) if get_origin(kind) is tuple else value

@@ -47,6 +47,8 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
     asked, request = request.given, recalled(request)
     planned = request.planned(asked)
     taxonomy, hyper = read_taxonomy(request.taxonomy), SETS[request.hyper]
+    if request.learning_rate is not None:
+        hyper = hyper.at_rate(request.learning_rate)
     if request.attribute_weight is not None:
         hyper = replace(hyper, attribute=request.attribute_weight)
     torch.set_num_threads(request.threads)
@@ -67,7 +69,7 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
                 batch=request.batch,
                 seed=request.seed,
                 hyper=hyper,
-                cosine=hyper.name == "film" if request.cosine is None else request.cosine,
+                cosine=hyper.name in ("film", "finetune") if request.cosine is None else request.cosine,
                 amp=request.amp,
                 detach=request.detach,
                 autoanchor=request.autoanchor and phase.number == 1 and not phase.begun,
@@ -105,6 +107,11 @@ def fit(trainer: Trainer, phase: Phase, reporter: Reporter, to_resume: str, judg
     if trainer.left_behind:
         names = ", ".join(trainer.left_behind)
         reporter.warning(f"in there, but not in the taxonomy of this run, so left behind: {names}; to keep it, name --taxonomy")
+    if not trainer.schedule.leaves_warmup:
+        reporter.warning(
+            f"this run has {trainer.total_iterations} steps and its warm-up {trainer.schedule.warmup_iterations}: it ends before it "
+            "reaches its learning rate. Give it more --epochs or a smaller --batch, or --hyper finetune, whose warm-up is a tenth of it"
+        )
     if trainer.anchors is not None:
         reporter.message(f"anchors {trainer.anchors}")
 

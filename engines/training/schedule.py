@@ -34,7 +34,15 @@ class Schedule:
 
     @property
     def warmup_iterations(self) -> int:
-        return max(round(self.hyper.warmup_epochs * self.batches), 100)
+        asked = self.hyper.warmup_epochs * self.batches
+        if self.hyper.warmup_share:
+            return max(round(min(asked, self.hyper.warmup_share * self.epochs * self.batches)), 1)
+        return max(round(asked), 100)
+
+    @property
+    def leaves_warmup(self) -> bool:
+        """Whether the run lasts longer than its warm-up, so that it ever reaches its learning rate."""
+        return self.epochs * self.batches > self.warmup_iterations
 
     def factor(self, epoch: int) -> float:
         """Share of lr0 in `epoch`."""

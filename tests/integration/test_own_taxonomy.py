@@ -18,7 +18,7 @@ from device.app import run
 from device.display.labels import PLATE, TYPE_PX
 from device.display.overlay import draw
 from device.display.palette import PANEL, TEXT, bgr, mix, type_styles
-from device.display.panel import _BAR_SHARE
+from device.display.rows import BAR_SHARE
 from device.line import Openers
 from device.mqtt.payloads import read_summary
 from device.pipeline import Pipeline, Round
@@ -77,7 +77,7 @@ def own(file: Path) -> Taxonomy:
 def data(tmp_path_factory: pytest.TempPathFactory, own: Taxonomy) -> Path:
     """Rendered fields with the film's own labels, read by name, and one with a plasma cell that has Auer rods."""
     folder = tmp_path_factory.mktemp("data")
-    size = {"size_px": (SIDE, SIDE), "zoom": (0.8, 0.8), "squeezed": 1.0}
+    size = {"size_px": (SIDE, SIDE), "zoom": (0.8, 0.8)}
     rendered = {"domains": ("L_C2", "H"), "objectives": (40,), "cases": ("mixed",), "workers": 1}
     write_dataset(folder / "film", fields_train=3, fields_val=1, seed=2, **size, **rendered)  # type: ignore[arg-type]  # by their names
     ((read,), _) = admit(find_splits(folder / "film", "train"), folder / "film", own)
@@ -201,7 +201,7 @@ def test_the_line_the_screen_the_page_and_the_summary_say_the_new_words(
 
     style = type_styles(own)[-1]
     assert (style.code, style.colour, style.marker) == ("PLC", bgr("E7298A"), "square")
-    assert has(panel(screens[0]), "PLC", 19, TEXT, mix(style.colour, PANEL, _BAR_SHARE))
+    assert has(panel(screens[0]), "PLC", 19, TEXT, mix(style.colour, PANEL, BAR_SHARE))
     assert has(screens[0], "Plasma cell", TYPE_PX, TEXT, PLATE, bold=True)
     with Store.read(config.record_path) as store:
         (message,) = store.pending()

@@ -19,8 +19,9 @@ from device.display.base import PartState, ScreenView
 from device.display.overlay import draw
 from device.slide.description import describe
 from device.slide.model import Cell, Field, Slide, SlideState
-from device.slide.tally import differential
+from device.slide.tally import differential, tally
 from engines.detections import Detections, Float32, Image
+from engines.naming import NamingInfo
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy
 
@@ -99,6 +100,92 @@ PARTS = (
 )
 COUNTS = {"Myeloblast": 71, "Neutrophil": 19, "Lymphocyte": 14, "Monocyte": 6, "Promonocyte": 5, "Myelocyte": 2, "Eosinophil": 1}
 COUNTS |= {"None": 9}
+
+
+NAMING = NamingInfo(
+    "open-cells", "1.0.0", "9f2b61c4" + "0" * 56, said="On films of microscopes that it never saw it told 81 of 100 blasts."
+)
+TYPES_TOLD = {
+    "Myeloblast": 11,
+    "blasts": 19,
+    "Neutrophil": 22,
+    "Lymphocyte": 9,
+    "Monocyte": 4,
+    "others": 12,
+    "Eosinophil": 1,
+    "None": 6,
+}
+ALL_TOLD = {name: 1 + i for i, name in enumerate(LEUKEMIA_ATTRI.classes)} | {"blasts": 19, "others": 31}
+
+
+def told_cell(told: str, box_px: tuple[float, float, float, float], score: float = 0.9, sure: float = 0.86) -> Cell:
+    """A cell of a second look that told `told`: a class, a group's key, or "" for unidentified."""
+    codes = [UNKNOWN] * 7 if told == "None" else [len(told) % 2, 1, 0, 1, 0, 0, 1]
+    kind = LEUKEMIA_ATTRI.classes.index({"blasts": "Monoblast", "others": "Monocyte", "": "Lymphocyte"}.get(told, told))
+    group = told if told in ("", "blasts", "others") else LEUKEMIA_ATTRI.group_of(kind)
+    blast = sure if group == "blasts" else 0.4 if not group else 1 - sure
+    named = told in LEUKEMIA_ATTRI.classes
+    return Cell(kind, score, named, box_px, probabilities(codes), b"", group, sure if named else 0.4, blast, 0.6)
+
+
+def named_view(
+    told: Sequence[str], counts: dict[str, int], unidentified: int = 5, foreign: bool | None = False, naming: NamingInfo = NAMING
+) -> ScreenView:
+    """A view of a field that was just counted, of whose cells a second look told `told`; `counts` are those of the fields before."""
+    image, boxes = film(), grid(max(1, len(told)), cell_px=180 if len(told) < 10 else 100)[: len(told)]
+    for box in boxes:
+        add_cell(image, box)
+    before = [told_cell(one, (0, 0, 9, 9)) for one, n in (*counts.items(), ("", unidentified)) for _ in range(n)]
+    cells = tuple(told_cell(one, box, 0.95 - 0.01 * i, 0.97 - 0.02 * i) for i, (one, box) in enumerate(zip(told, boxes, strict=True)))
+    fields = [Field(i + 1, WHEN, "camera", (1920, 1080), 30.0, tuple(before[i::11])) for i in range(11)]
+    counted = replace(slide({}), fields=(*fields, Field(12, WHEN, "camera", (1920, 1080), 30.0, cells)), foreign=foreign)
+    sums = tally(counted, LEUKEMIA_ATTRI)
+    engine = replace(ENGINE, naming=naming)
+    first = detections([(box, "Lymphocyte", 0.95 - 0.01 * i, [UNKNOWN] * 7) for i, box in enumerate(boxes)])
+    return replace(
+        view(image, first),
+        engine=engine,
+        slide=counted,
+        differential=sums,
+        description=describe(counted, sums, LEUKEMIA_ATTRI, naming),
+        message=f"Field 12 counted: {len(cells)} cells.",
+    )
+
+
+def displaced(seen: ScreenView, found: Detections, shift_px: tuple[int, int] = (-120, 40)) -> ScreenView:
+    """The same field moved a little, so that one cell more has come into sight, which was not counted."""
+    assert seen.frame is not None
+    image = np.roll(seen.frame.image, shift_px[::-1], (0, 1))
+    new = (1700.0, 60.0, 1860.0, 220.0)
+    add_cell(image, new)
+    boxes = [tuple(row) for row in (found.boxes_px + np.array(shift_px * 2, np.float32)).tolist()]
+    now = detections([(box, "Monocyte", 0.9 - 0.01 * i, [UNKNOWN] * 7) for i, box in enumerate([*boxes, new])])
+    return replace(seen, frame=frame(image), shift_px=shift_px, detections=now, identified=(True,) * len(now))
+
+
+def named_views() -> dict[str, ScreenView]:
+    """The sample views of an engine whose second look names cells."""
+    some = ["Myeloblast", "blasts", "Neutrophil", "others", "", "None"]
+    out = {"named": named_view(some, TYPES_TOLD)}
+    seen = out["named"]
+    found = seen.detections
+    assert found is not None
+    out["named-displaced"] = displaced(seen, found)
+    out["named-moving"] = replace(seen, resting=False, field_counted=False, message="", focus=0.4, focus_text="")
+    out["named-none-yet"] = replace(
+        named_view(["others"], {}, 0, None), slide=slide({}, fields=1), differential=None, field_counted=False
+    )
+    others = ["Neutrophil", "others", "Lymphocyte", "Monocyte"]
+    zero = {"Neutrophil": 20, "Lymphocyte": 9, "Monocyte": 3, "others": 7}
+    out["named-zero"] = named_view(others, zero)
+    site = replace(NAMING, name="st-marys-40x", site=True, said="")
+    out["named-zero-site"] = named_view(others, zero, naming=site)
+    out["named-few"] = named_view(others, {"Neutrophil": 3}, foreign=None)
+    out["named-all"] = named_view([*LEUKEMIA_ATTRI.classes[1:], "blasts", "others", ""], ALL_TOLD)
+    out["named-crowd"] = named_view([*some, *LEUKEMIA_ATTRI.classes] * 2, ALL_TOLD)
+    out["foreign"] = named_view(some, TYPES_TOLD, foreign=True)
+    out["foreign-zero"] = named_view(others, zero, 0, foreign=True)
+    return out
 
 
 def view(
@@ -184,7 +271,7 @@ def views() -> dict[str, ScreenView]:
     seen = replace(idle, frame=frame(image), detections=found, identified=base.identified)
     out["idle"] = replace(seen, resting=True, focus=0.5, focus_text="nearly sharp")
     out["simulator"] = view(image, found, source="simulator")
-    return out
+    return out | named_views()
 
 
 def main(arguments: Sequence[str]) -> int:

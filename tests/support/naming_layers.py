@@ -22,7 +22,8 @@ def bundle_with_look(folder: Path, graph: bytes = b"a graph", layer: NamingLayer
     files["cells.onnx"] = graph
     if layer is not None:
         files["layer.npz"] = layer.to_bytes()
-    look = SecondLook(tiles=9, side_px=224, cell_px=130, features=features, layer=None if layer is None else "layer.npz")
+    look = SecondLook(tiles=9, side_px=224, cell_px=130, features=features, export_difference=0.0, export_tiles=8)
+    look = look.model_copy(update={"layer": None if layer is None else "layer.npz"})
     data = {**shipped.manifest.model_dump(), "second_look": look.model_dump()}
     records = {name: {"bytes": 0, "sha256": "0" * 64} for name in files}
     return write_bundle(folder, Manifest.model_validate({**data, "files": records}), files)

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from planted import Where, plants
+from planted import TRAIN, VAL, Where, plants
 
 from engines.data.faults import Kind
 
@@ -60,3 +60,31 @@ def twelve_bits(root: Path) -> Where:
 def a_phones_picture_beside(root: Path) -> Where:
     (root / "Images/val/IMG_1.HEIC").write_bytes(b"heic")
     return root / "Images/val", 0
+
+
+def _red_cells(root: Path, wide_px: float, high_px: float) -> None:
+    """Every picture a field of drawn red cells, in rows."""
+    rng = np.random.default_rng(5)
+    for split, names in (("train", TRAIN), ("val", VAL)):
+        for name in names:
+            file = root / "Images" / split / name
+            high, wide = cv2.imread(str(file)).shape[:2]
+            image = np.full((high, wide, 3), 225, np.uint8)
+            for y in range(8, high - 6, 16):
+                for x in range(8, wide - 6, 14):
+                    centre = (x + float(rng.uniform(-1, 1)), y + float(rng.uniform(-1, 1)))
+                    cv2.ellipse(image, (centre, (wide_px, high_px), 0), (150, 130, 190), cv2.FILLED)  # type: ignore[call-overload]  # cv2 stub
+            cv2.imwrite(str(file), np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8))
+
+
+@plants(Kind.PIXEL_ASPECT)
+def squeezed_pictures(root: Path) -> Where:
+    _red_cells(root, 7.5, 11)
+    return root, 0
+
+
+@plants(Kind.PIXEL_ASPECT_DOUBT)
+def a_wrong_statement(root: Path) -> Where:
+    _red_cells(root, 9.5, 9.5)
+    (root / "pictures.yaml").write_text("pixel_aspect: 0.6\n", encoding="utf-8")
+    return root, 0

@@ -11,6 +11,7 @@ import numpy as np
 
 from engines.decode import Thresholds
 from engines.detections import Float32, Image
+from engines.errors import InferenceError
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import NetworkEngine
 from engines.taxonomy import LEUKEMIA_ATTRI
@@ -65,6 +66,9 @@ class TruthfulGraphs:
         rows[4, :5] = 300, 250, 20, 20, 0.1
         rows[4, 8] = 0.9
         return rows
+
+    def look(self, tiles: Image) -> Float32:
+        raise InferenceError("these graphs have no second look")
 
     def describe(self, rois: Float32) -> Float32:
         out = np.zeros((2, 15), np.float32)

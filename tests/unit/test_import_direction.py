@@ -22,7 +22,8 @@ LAYERS = {
     # what the daemon needs
     "ground": (
         "",
-        "errors detections taxonomy spec files pictures picture_header preprocess decode pages second_thread version yaml_lines",
+        "errors detections taxonomy spec files pictures picture_header preprocess decode pages intervals second_thread version "
+        "yaml_lines",
     ),
     "engine": ("ground", "manifest bundle naming runtime"),
     # the laboratory

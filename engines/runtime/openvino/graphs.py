@@ -10,8 +10,9 @@ import numpy as np
 from engines.bundle import Bundle
 from engines.detections import Float32, Image
 from engines.errors import BundleError, InferenceError
+from engines.naming.tiles import tile_runs
 from engines.runtime.engine import BundleEngine
-from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, check_names
+from engines.runtime.graphs import FEATURES, IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, TILES, check_names
 from engines.runtime.logits import Level, decode
 from engines.runtime.openvino.library import check_precision, core, import_openvino, options, version, words
 from engines.runtime.openvino.rewrite import (
@@ -45,6 +46,7 @@ class OpenvinoGraphs:
         self._precision = precision
         self._tensor: Any = None
         self._detector: Any = None
+        self._cells: Any = None
         self._describers: dict[int, Any] = {}
         self._outputs: dict[str, Any] = {}
         self._levels: dict[str, Level] = {}
@@ -53,7 +55,7 @@ class OpenvinoGraphs:
         self._pooled = self._probabilities = np.empty(0, np.float32)
 
     def open(self) -> None:
-        """Loads both graphs. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
+        """Loads detector and attributes. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
         openvino = import_openvino()
         check_precision(self._precision)
         self._tensor = openvino.Tensor
@@ -86,8 +88,26 @@ class OpenvinoGraphs:
             raise InferenceError(f"OpenVINO: {words(error)}") from error
         return self._probabilities
 
+    def look(self, tiles: Image) -> Float32:
+        if self._detector is None:
+            raise InferenceError(_NOT_OPEN)
+        path, second = self._bundle.second_look()
+        if self._cells is None:
+            self._cells = self._request(core(), path, self._read(core(), path, (TILES,), (FEATURES,)), FLOAT32)
+        features = np.empty((len(tiles), second.features), np.float32)
+        done = 0
+        for planes, count in tile_runs(tiles, second.tiles):
+            try:
+                self._cells.set_tensor(TILES, self._tensor(planes, shared_memory=True))
+                self._cells.infer(share_outputs=True)
+            except RuntimeError as error:
+                raise InferenceError(f"OpenVINO: {words(error)}") from error
+            features[done : done + count] = self._cells.get_tensor(FEATURES).data[:count]
+            done += count
+        return features
+
     def close(self) -> None:
-        self._tensor = self._detector = None
+        self._tensor = self._detector = self._cells = None
         self._describers, self._outputs, self._levels, self._maps, self._pools = {}, {}, {}, {}, ()
 
     def _open_detector(self, openvino: Any, core: Any) -> None:

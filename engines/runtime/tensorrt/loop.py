@@ -187,6 +187,11 @@ class TensorrtGraphs:
             probabilities: Float32 = self._pinned[PROBABILITIES].astype(np.float32, copy=False)
             return probabilities
 
+    def look(self, tiles: Image) -> Float32:
+        raise InferenceError(
+            "the second look has no plan on TensorRT yet; choose runtime onnx or openvino for a bundle with a naming layer"
+        )
+
     def close(self) -> None:
         """Frees everything in reverse. After a fault of the GPU nothing can be freed, and the process ends anyway."""
         self._open = False

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from calibration.profile import load_profile
 from device.camera.base import CameraState, CameraStatus, Frame, SkippedPicture
 from device.clock import SystemClock
 from device.display.base import NullDisplay, ScreenView
@@ -22,7 +23,7 @@ from device.slide.commands import Command
 from device.slide.model import Field, Slide, SlideState
 from device.store import Store
 from device.store.recording import FrameRecorder
-from engines.detections import Detections, Image
+from engines.detections import CellNames, Detections, Image
 from engines.errors import InferenceError
 from engines.runtime.base import EngineInfo, Inference
 from engines.taxonomy import LEUKEMIA_ATTRI
@@ -57,7 +58,8 @@ class Pictures:
 class OneNeutrophil:
     """An engine that sees one cell in each picture, and fails where it is told to."""
 
-    def __init__(self, failing: frozenset[int] = frozenset()) -> None:
+    def __init__(self, failing: frozenset[int] = frozenset(), naming_fails: bool = False) -> None:
+        self.naming_fails, self.named = naming_fails, list[float | None]()
         self._failing, self._calls = failing, 0
         self.info = EngineInfo("stand-in", "0", "0" * 64, "none", "exact", (640, 640), LEUKEMIA_ATTRI, 0.25)
 
@@ -71,7 +73,13 @@ class OneNeutrophil:
         return Inference(Detections(box, score, np.array([3]), attributes))
 
     def name_cells(self, image: Image, found: Detections, um_per_px: float | None = None) -> Detections:
-        return found
+        self.named.append(um_per_px)
+        if self.naming_fails:
+            raise InferenceError("no memory for a second look")
+        myeloblast = np.array([1])
+        shares = np.full((1, len(LEUKEMIA_ATTRI.classes)), 0.01, np.float32)
+        shares[0, 1] = 0.87
+        return replace(found, names=CellNames(shares, myeloblast, ("blasts",), np.zeros(1, np.float32)))
 
     def __enter__(self) -> OneNeutrophil:
         return self
@@ -137,6 +145,26 @@ def test_each_picture_is_a_field_and_the_end_finishes_the_slide(tmp_path: Path) 
     assert [len(field.cells) for field in slide.fields] == [1, 1, 1]
 
 
+def test_only_a_field_that_is_counted_is_looked_at_twice(tmp_path: Path) -> None:
+    engine = OneNeutrophil()
+    slide = run_out(pipeline_of(tmp_path, Pictures([1, 1, 1, 1, 2, 2, 2, 2]), engine))
+    assert [cell.class_index for cell in slide.cells] == [1, 1]
+    assert engine.named == [pytest.approx(load_profile("zzcat-5mp").um_per_px(100, 320))] * 2
+
+
+def test_a_field_whose_second_look_fails_is_counted_and_says_so(tmp_path: Path) -> None:
+    pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1]), OneNeutrophil(naming_fails=True))
+    pipeline.round()
+    pipeline.round()
+    view = pipeline.view()
+    assert view.message_level == "fail" and "second look failed: no memory for a second look" in view.message
+    assert pipeline.engine_status.failures == 1
+    slide = run_out(pipeline)
+    assert [(cell.class_index, cell.identified) for cell in slide.cells] == [(3, True)]  # the first look's
+    assert [field.naming_fault for field in slide.fields] == ["no memory for a second look"]
+    assert any("second look failed" in sentence for sentence in pipeline.view().description)
+
+
 def test_a_frame_on_which_the_engine_fails_is_told_and_passed_over(tmp_path: Path) -> None:
     pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil(frozenset({0, 3})))
     pipeline.round()
@@ -186,6 +214,15 @@ def test_commands_are_answered_with_what_became_of_them(tmp_path: Path) -> None:
     assert pipeline.slide is not None and not pipeline.slide.fields, "a paused slide counts nothing"
     assert pipeline.obey(Command.PAUSE)[0]
     assert len(run_out(pipeline).fields) == 1
+
+
+def test_a_field_that_is_undone_is_at_once_shown_as_not_counted(tmp_path: Path) -> None:
+    pipeline = pipeline_of(tmp_path, Pictures([1] * 9 + [2] * 9 + [3]), OneNeutrophil())
+    while pipeline.slide is None or len(pipeline.slide.fields) < 2:
+        pipeline.round()
+    assert pipeline.view().field_counted
+    pipeline.obey(Command.UNDO)  # the screen would put the cells of the field before over this picture
+    assert not pipeline.view().field_counted
 
 
 def test_quitting_puts_an_open_slide_down_as_aborted(tmp_path: Path) -> None:

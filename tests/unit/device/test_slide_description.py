@@ -60,7 +60,7 @@ def test_a_leukaemic_film_reads_as_in_the_paper() -> None:
         "13 % are monoblasts (large cells with open chromatin, irregular nuclei, prominent nucleoli and scanty, moderately "
         "basophilic cytoplasm without vacuoles).",
         "Also seen: neutrophils 8 %, basophils under 1 %.",
-        "Blasts and blast equivalents make up 74 % (92 of 124): myeloblasts 61 %, monoblasts 13 %.",
+        "Blasts and blast equivalents make up 74 % (92 of 124, 95 % range 66 to 82 %): myeloblasts 61 %, monoblasts 13 %.",
         "1 cell (under 1 %) could not be named with confidence.",
         "Left out of the count: 4 artefacts (smudged cells, stain).",
         NOTICE,

@@ -178,6 +178,16 @@ def test_a_sharper_frame_from_beside_is_not_an_improvement(bench: Bench) -> None
     assert bench.seen is not None and bench.seen.field_counted
 
 
+def test_a_counted_field_that_the_stage_moved_a_little_says_how_far(bench: Bench) -> None:
+    bench.session.start()
+    bench.show(HERE)
+    assert bench.seen is not None and bench.seen.shift_share == (0.0, 0.0)
+    assert bench.show((HERE[0] + 40, HERE[1] - 12), 4) == []
+    assert bench.seen.field_counted and bench.seen.shift_share == pytest.approx((-40 / 640, 12 / 640), abs=0.004)
+    bench.show(THERE, 1)
+    assert not bench.seen.field_counted and bench.seen.shift_share == (0.0, 0.0)
+
+
 def test_undo_again_and_again(bench: Bench) -> None:
     bench.session.start()
     for place in (HERE, THERE, BEYOND):

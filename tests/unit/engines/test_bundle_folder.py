@@ -90,8 +90,8 @@ def test_an_altered_file_is_named(folder: Path) -> None:
 
 
 def test_a_newer_schema_asks_for_a_newer_program(folder: Path) -> None:
-    edit(folder, schema_version=3, something_new=True)
-    with pytest.raises(BundleError, match=r"schema 3, this program reads up to 2. Update"):
+    edit(folder, schema_version=4, something_new=True)
+    with pytest.raises(BundleError, match=r"schema 4, this program reads up to 3. Update"):
         Bundle.open(folder)
 
 

@@ -131,7 +131,7 @@ def test_the_known_faults_of_the_real_folders_are_found(shared_data: Path) -> No
     assert (
         text[by_json.place.column - 1 :].startswith("{") and '"Neutrophil"' in text[by_json.place.column : by_json.place.column + 120]
     )
-    assert {f.kind for f in found.notes} == {Kind.BOX_OVERHANGS}
+    assert {f.kind for f in found.notes} == {Kind.BOX_OVERHANGS, Kind.PIXEL_ASPECT}
     assert found.total.cells == 2382 and set(found.splits[1].patients) == {"4", "28"}
     assert check(shared_data / "bccd").faults == ()
     assert {f.kind for f in check(shared_data / "lld_pairs").findings} == {Kind.NO_LAYOUT, Kind.NO_LABELS}

@@ -60,7 +60,9 @@ def test_a_perfect_engine_scores_perfectly(bundle: Bundle, folder: Path) -> None
         "regions_to_ignore": 0,
         "left_out": {},
         "passed": {},
+        "pixel_aspect": plain["data"]["pixel_aspect"],
     }
+    assert [(one["undone"], one["origin"]) for one in plain["data"]["pixel_aspect"]] == [(1, "taken as 1")]
     assert [limit["pictures"] for limit in plain["detection"]["box_limits"].values() if limit] == [0, 0, 0, 0]
     assert plain["engine"]["digest"] == bundle.digest and plain["engine"]["runtime"] == "stand-in"
     assert set(plain["detection"]["classes"]) == {"None", "Myeloblast", "Lymphocyte"}

@@ -28,7 +28,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[
         objectives=(40,),
         cases=("mixed",),
         zoom=(0.8, 0.8),
-        squeezed=1.0,
         workers=1,
         progress=lambda done, total: calls.append((done, total)),
     )

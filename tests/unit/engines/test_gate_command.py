@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from engines.gate.record import write_record
 from engines.gate.request import folder_and_split
 from engines.manifest import GateRecord
 from engines.runtime.factory import open_engine
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 README = b"# The card\n"
 
@@ -86,6 +89,25 @@ def test_a_passed_gate_lets_the_bundle_be_opened(
     assert kept.digest in (tmp_path / "page/index.html").read_text(encoding="utf-8")
 
 
+def test_a_weak_reference_ends_with_3_in_other_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bundle: Bundle, film: Path, tmp_path: Path
+) -> None:
+    """The same picture with its labels turned round: what was told as a blast is labelled a neutrophil, all else a myeloblast."""
+    turned = shutil.copytree(film, tmp_path / "turned")
+    labels = json.loads((turned / "json_labels/val.json").read_text())
+    for cell in labels["annotations"]:
+        cell["category_id"] = 3 if LEUKEMIA_ATTRI.is_blast(cell["category_id"]) else 1
+        cell["category_name"] = LEUKEMIA_ATTRI.classes[cell["category_id"]]
+    (turned / "json_labels/val.json").write_text(json.dumps(labels))
+    candidate = claimed(bundle, tmp_path / "int8")
+    asked = (candidate.path, "--reference", bundle.path, "--data", turned, "--runtime", "onnx", "--threads", 1)
+    assert gated(monkeypatch, *asked) == 3
+    words = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert "Passes against its reference; the reference tells no blast as a blast" in words and "Passed" not in words
+    manifest = Bundle.open(candidate.path).manifest
+    assert manifest.gate_fault is None and manifest.gate_caution.startswith("tells no blast as a blast")
+
+
 def test_a_failed_gate_is_kept_too_and_ends_with_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bundle: Bundle, film: Path, tmp_path: Path
 ) -> None:
@@ -97,7 +119,9 @@ def test_a_failed_gate_is_kept_too_and_ends_with_1(
     assert "golden picture" in record.fault and "Not passed: mAP50-95" in capsys.readouterr().out
     with pytest.raises(BundleError, match="did not pass its gate: mAP50-95"):
         open_engine(candidate.path)
-    assert gated(monkeypatch, *asked, "--map-points", 100, "--f1-points", 100, "--shift-px", 1000) == 1  # the golden picture is left
+    assert (
+        gated(monkeypatch, *asked, "--map-points", 100, "--f1-points", 100, "--youden-points", 200, "--shift-px", 1000) == 1
+    )  # the golden picture is left
     again = Bundle.open(candidate.path).manifest.gate
     assert again is not None and again.fault.startswith("the golden picture") and again.limits.shift_px == 1000
 

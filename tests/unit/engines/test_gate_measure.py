@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +18,14 @@ from engines.detections import Float32, Image
 from engines.errors import BundleError, DataError
 from engines.evaluation.folder import evaluate_pictures
 from engines.evaluation.pairs import Agreement, Kind, corner_shift_px, worst
+from engines.gate.losses import Losses, floor_faults
 from engines.gate.measure import GateResult, compare, compare_engines, map_points, measure
-from engines.manifest import GateLimits, parse_manifest
+from engines.gate.words import verdict
+from engines.manifest import GateFloors, GateLimits, ReferenceScores, parse_manifest
 from engines.runtime.engine import BundleEngine, NetworkEngine
 from engines.taxonomy import LEUKEMIA_ATTRI, Attribute
 
-WIDE = GateLimits(map_points=100, f1_points=100, shift_px=100)
+WIDE = GateLimits(map_points=100, f1_points=100, youden_points=100, shift_px=100)
 
 
 class Damaged(TruthfulGraphs):
@@ -82,9 +85,10 @@ def test_the_same_network_passes(pictures: list[LabelledImage]) -> None:
         (Damaged(moved_px=2), {"shift_px": 1.5}, "paired boxes move by 2.00 px (median), 1.5 allowed"),
         (Damaged(wrong_type=True), {"map_points": 1}, "mAP50-95 (COCO) falls by 33.33 points, 1 allowed"),
         (Damaged(misses=1), {"map_points": 1}, "mAP50-95 (COCO) falls by 33.33 points, 1 allowed"),
+        (Damaged(wrong_type=True), {"youden_points": 2}, "Youden's J of blasts falls by 100.00 points, 2 allowed"),
         (Damaged(wrong_size=True), {"f1_points": 1}, "mean attribute F1 falls by 14.29 points, 1 allowed"),
     ],
-    ids=["moved", "type", "missed", "attribute"],
+    ids=["moved", "type", "missed", "blasts", "attribute"],
 )
 def test_each_damage_fails_by_its_own_limit_and_no_other(
     pictures: list[LabelledImage], damage: Damaged, limit: dict[str, float], words: str
@@ -132,6 +136,50 @@ def test_what_the_manifest_keeps(bundle: Bundle, pictures: list[LabelledImage]) 
     assert parse_manifest(manifest.to_json(), "manifest.json").gate == record
     assert manifest.gate_fault == "did not pass its gate: mean attribute F1 falls by 14.29 points, 1 allowed"
     assert manifest.model_copy(update={"gate": judged(pictures, Damaged()).record()}).gate_fault is None
+
+
+def test_a_reference_below_its_floors_never_gives_green(pictures: list[LabelledImage]) -> None:
+    """Of three cells a picture (a blast, an artefact, a lymphocyte) this one finds two, the blast not among them."""
+    result = judged(pictures, Damaged(misses=1), reference=Damaged(misses=1))
+    assert result.passed and result.level == "amber"
+    assert result.cautions == (
+        "tells no blast as a blast (at least 50 % asked)",
+        "has a Youden's J of 0.00 for blasts (at least 0.3 asked; 0 is chance)",
+    )
+    words = verdict(result)
+    assert words.startswith("Passes against its reference; the reference tells no blast as a blast") and "Passed" not in words
+    record = result.record()
+    assert record.passed and record.caution == "; ".join(result.cautions) and record.precision == "fp32"
+    assert record.reference_scores == ReferenceScores(found=6 / 9, sensitivity=0.0, youden=0.0)
+    assert judged(pictures, Damaged()).level == "green" and judged(pictures, Damaged(misses=1)).level == "red"
+
+
+def test_a_floor_that_could_not_be_tried_is_not_reached() -> None:
+    scores = ReferenceScores(found=0.22, sensitivity=None, youden=None)
+    faults = floor_faults(scores, GateFloors())
+    assert faults == ("finds 22 % of the cells (at least 50 % asked)", "was not tried on blasts: none is labelled there")
+    assert floor_faults(ReferenceScores(found=0.5, sensitivity=0.5, youden=0.3), GateFloors()) == ()
+    assert len(floor_faults(ReferenceScores(found=0.49, sensitivity=0.49, youden=0.29), GateFloors())) == 3
+
+
+def test_the_worst_loss_is_the_one_that_uses_up_most_of_its_limit() -> None:
+    limits = GateLimits(map_points=1, f1_points=2, youden_points=2)
+    assert Losses(0.5, 0.6, 3.0).worst(limits) == ("youden_points", 1.5)
+    assert Losses(0.5, 0.6, float("nan")).worst(limits) == ("map_points", 0.5)
+    assert Losses(-1.0, 0.6, -2.0).worst(limits) == ("f1_points", 0.3)
+    assert Losses(0.1, 0.6, 0.0).worst(limits.model_copy(update={"map_points": 0.0})) == ("map_points", pytest.approx(10))
+
+
+def test_a_record_from_before_the_floors_is_read_and_covers_its_runtime(bundle: Bundle, pictures: list[LabelledImage]) -> None:
+    new = judged(pictures, Damaged()).record()
+    assert new.covers("stand-in 2", "fp32") and not new.covers("stand-in", "int8") and not new.covers("openvino", "fp32")
+    manifest = json.loads(bundle.manifest.model_copy(update={"precision": "int8", "gate": new}).to_json())
+    for key in ("caution", "precision", "youden_loss_points", "floors", "reference_scores"):
+        del manifest["gate"][key]
+    del manifest["gate"]["limits"]["youden_points"]
+    old = parse_manifest(json.dumps(manifest), "manifest.json")
+    assert old.gate is not None and old.gate.floors is None and old.gate.youden_loss_points is None
+    assert old.gate_fault is None and old.gate_caution == "" and old.gate.covers("stand-in", "int8")
 
 
 def test_one_reference_serves_many_candidates(pictures: list[LabelledImage]) -> None:

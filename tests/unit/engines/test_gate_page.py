@@ -87,7 +87,7 @@ def test_the_verdict_comes_first_and_says_why(page: Path, failed: GateResult) ->
     assert "<b>Not passed</b> <ul> <li>mAP50-95 (COCO) falls by 33.33 points, 1 allowed.</li>" in text
     assert "The appliance refuses this engine unless it is told otherwise." in text
     assert text.index("Not passed") < text.index("Scores beside each other") < text.index("The worst disagreements")
-    assert verdict(failed) == "Not passed: mAP50-95 (COCO) falls by 33.33 points, 1 allowed; " + failed.faults[1] + "."
+    assert verdict(failed) == "Not passed: mAP50-95 (COCO) falls by 33.33 points, 1 allowed; " + "; ".join(failed.faults[1:]) + "."
 
 
 def test_the_page_says_whose_numbers_these_are(page: Path, failed: GateResult) -> None:
@@ -115,6 +115,14 @@ def test_a_passed_gate_says_so(root: Path, tmp_path: Path) -> None:
     text = words_of(write_page(judged(root, TruthfulGraphs()), tmp_path, CREATED))
     assert "<b>Passed</b> <p>mAP50-95 stays as it was" in text and "boxes move by 0.00 px" in text
     assert "Not passed" not in text and "both engines tell the same boxes, types and scores" in text
+
+
+def test_a_weak_reference_is_amber_and_said_so(root: Path, tmp_path: Path) -> None:
+    with truthful_engine(TruthfulGraphs(misses=1)) as one, truthful_engine(TruthfulGraphs(misses=1)) as other:
+        result = compare_engines(one, other, read_split(root, "val"), "film", "val")
+    text = words_of(write_page(result, tmp_path, CREATED))
+    assert '<div class="verdict amber"> <b>Passes against its reference, which is below its floors</b>' in text
+    assert "<li>The reference tells no blast as a blast (at least 50 % asked).</li>" in text and "<b>Passed</b>" not in text
 
 
 def test_an_engine_that_finds_nothing_still_has_a_page(root: Path, tmp_path: Path) -> None:
@@ -160,7 +168,7 @@ def test_numbers_in_words(failed: GateResult) -> None:
     assert [points(v) for v in (1.234, -0.001, float("nan"))] == ["1.23", "0.00", "-"]
     assert change(0.5, "F1") == "F1 falls by 0.50 points" and change(-0.5, "F1") == "F1 rises by 0.50 points"
     limited = [row for row in rows(failed) if row.within is not None]
-    assert [row.within for row in limited] == [False, False, True] and len(rows(failed)) == 14
+    assert [row.within for row in limited] == [False, False, False, True] and len(rows(failed)) == 14
     (blasts,) = (row for row in rows(failed) if row.name.startswith("blasts told as a blast"))
     assert blasts.reference == "100.00" and blasts.within is None
 

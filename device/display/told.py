@@ -1,0 +1,113 @@
+"""What is said of each box on the picture: by the first look alone, or by the second look, which comes when the field is counted.
+
+Where a second look names the cells, nothing is named before it: what the first look says could be another word for the same cell a
+moment later. On a counted field its cells stand at their boxes, moved with the stage; what else is found there was not counted.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.display.base import ScreenView
+from device.display.palette import NOT_LOOKED_AT, UNIDENTIFIED, TypeStyle, group_styles, type_styles
+from device.slide.model import Cell, Field, Slide
+from device.slide.picture_state import count_of
+from engines.detections import Detections, Float32
+from engines.taxonomy import Taxonomy
+
+SAME_CELL = 0.3
+"""Boxes that overlap by this share (IoU) are one cell, found now and when the field was counted."""
+
+
+class Told(NamedTuple):
+    """N boxes (N, 4) in px of the frame, the surest first; what each is, how sure that is (None: nothing to say), and its attributes
+    (N, A). words: all of them in a few words."""
+
+    boxes_px: Float32
+    styles: tuple[TypeStyle, ...]
+    scores: tuple[float | None, ...]
+    attributes: Float32
+    words: str
+
+
+def told_cells(view: ScreenView, found: Detections) -> Told:
+    """What may be said of the boxes on the frame of `view`. found: its detections."""
+    if view.engine.naming is None:
+        return _by_first_look(view, found)
+    slide = view.slide
+    field = slide.fields[-1] if slide is not None and slide.fields and view.field_counted else None
+    if slide is None or field is None or view.frame is None or field.size_px != view.frame.size_px:
+        at_least = "at least " if found.limit_met else ""
+        words = f"{at_least}{count_of(len(found), 'cell')} found, named once the field is counted"
+        return _unnamed(found)._replace(words=words)
+    return _by_second_look(view, slide, field, found)
+
+
+def _by_first_look(view: ScreenView, found: Detections) -> Told:
+    styles = tuple(
+        style if sure or style.artefact else UNIDENTIFIED
+        for style, sure in zip(map(type_styles(view.engine.taxonomy).__getitem__, found.classes.tolist()), view.identified, strict=True)
+    )
+    scores = tuple(round(score, 2) for score in found.scores.tolist())
+    return Told(found.boxes_px, styles, scores, found.attributes, _words(styles, found.limit_met))
+
+
+def _unnamed(found: Detections) -> Told:
+    attributes = np.full_like(found.attributes, np.nan)
+    return Told(found.boxes_px, (NOT_LOOKED_AT,) * len(found), (None,) * len(found), attributes, "")
+
+
+def _by_second_look(view: ScreenView, slide: Slide, field: Field, found: Detections) -> Told:
+    taxonomy, (width, height) = view.engine.taxonomy, field.size_px
+    dx, dy = view.shift_px
+    boxes = np.array([cell.box_px for cell in field.cells], np.float32).reshape(-1, 4) + np.array([dx, dy, dx, dy], np.float32)
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside: NDArray[np.bool_] = np.all((middle >= 0) & (middle < (width, height)), axis=1)
+    cells = [cell for cell, here in zip(field.cells, inside.tolist(), strict=True) if here]
+    looks = [_look(cell, slide, taxonomy) for cell in cells]
+    styles = tuple(style for style, _ in looks)
+    known: NDArray[np.bool_] = np.any(_overlapping(found.boxes_px, boxes), axis=1)
+    new = _unnamed(found.select(np.logical_not(known)))
+    words = _words(styles, field.limit_met)
+    if new.styles:
+        words += f", {len(new.styles)} not counted"
+    attributes = np.stack([cell.attributes for cell in cells]) if cells else new.attributes[:0]
+    return Told(
+        np.concatenate([boxes[inside], new.boxes_px]),
+        (*styles, *new.styles),
+        (*(score for _, score in looks), *new.scores),
+        np.concatenate([attributes, new.attributes]),
+        words,
+    )
+
+
+def _look(cell: Cell, slide: Slide, taxonomy: Taxonomy) -> tuple[TypeStyle, float | None]:
+    """How a counted cell looks, and how probable it is that what is told of it is right."""
+    if taxonomy.is_artefact(cell.class_index):
+        return type_styles(taxonomy)[cell.class_index], None
+    told = slide.told(cell)
+    if isinstance(told, int):
+        return type_styles(taxonomy)[told], round(cell.score if cell.probability is None else cell.probability, 2)
+    if not told:
+        return UNIDENTIFIED, None
+    style, blast = group_styles(taxonomy)[told], cell.blast_probability
+    return style, None if blast is None else round(blast if style.blast else 1 - blast, 2)
+
+
+def _words(styles: tuple[TypeStyle, ...], limit_met: bool) -> str:
+    artefacts = sum(style.artefact for style in styles)
+    words = ("at least " if limit_met else "") + count_of(len(styles) - artefacts, "white cell")
+    return f"{words}, {count_of(artefacts, 'artefact')} (grey)" if artefacts else words
+
+
+def _overlapping(a: Float32, b: Float32) -> NDArray[np.bool_]:
+    """(N, M): which of the boxes `a` (N, 4) are the same cells as which of `b` (M, 4)."""
+    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    common = (high - low).clip(0).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (a, b)]
+    together = areas[0][:, None] + areas[1][None] - common
+    same: NDArray[np.bool_] = common >= SAME_CELL * np.maximum(together, 1e-6)
+    return same

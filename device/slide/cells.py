@@ -1,0 +1,53 @@
+"""From what the engine says of a counted frame to the slide's cells, and what the first of them say of the film."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from device.slide.model import Cell
+from engines.detections import Detections
+from engines.naming.layer import FIRST_CELLS
+from engines.taxonomy import Taxonomy
+
+
+def read_cells(detections: Detections, taxonomy: Taxonomy, identify_threshold: float) -> tuple[Cell, ...]:
+    """The cells of one frame, without crops.
+
+    Without a second look a type is told from a score of `identify_threshold` on. With one the naming layer's word counts: a cell whose
+    type is not told has the class of the white cell that it is most like, so that only what is told as the artefact is one.
+    """
+    boxes, scores, names = detections.boxes_px.tolist(), detections.scores.tolist(), detections.names
+    firsts = [
+        Cell(kind, score, score >= identify_threshold, (box[0], box[1], box[2], box[3]), attributes)
+        for box, score, kind, attributes in zip(boxes, scores, detections.classes.tolist(), detections.attributes, strict=True)
+    ]
+    if names is None:
+        return tuple(firsts)
+    white = [i for i in range(len(taxonomy.classes)) if not taxonomy.is_artefact(i)]
+    blasts = [i for i in white if taxonomy.is_blast(i)]
+    cells = []
+    for at, first in enumerate(firsts):
+        shares, told = names.probabilities[at], int(names.types[at])
+        kind = told if told >= 0 else max(white, key=lambda i: float(shares[i]))
+        cells.append(
+            Cell(
+                kind,
+                first.score,
+                told >= 0,
+                first.box_px,
+                first.attributes,
+                group=names.groups[at],
+                probability=float(shares[kind]),
+                blast_probability=float(shares[blasts].sum()),
+                distance=float(names.distances[at]),
+            )
+        )
+    return tuple(cells)
+
+
+def is_foreign(cells: Iterable[Cell], taxonomy: Taxonomy) -> bool | None:
+    """Whether the film is unlike all that the naming layer knows: most of its first white cells are; None before there are enough."""
+    distances = (cell.distance for cell in cells if cell.distance and not taxonomy.is_artefact(cell.class_index))
+    first = list(islice(distances, FIRST_CELLS))
+    return sum(distance > 1 for distance in first) > FIRST_CELLS / 2 if len(first) == FIRST_CELLS else None

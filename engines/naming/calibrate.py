@@ -1,0 +1,115 @@
+"""From scores of left-out cells to probabilities, and from those to the thresholds from which a cell is named."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.detections import Float32, Float64, Int64
+from engines.naming.layer import NamingThresholds
+from engines.taxonomy import Taxonomy
+
+Mask = NDArray[np.bool_]
+_GAINS = np.geomspace(0.25, 64, 65)
+_STEEPEST = 40.0
+"""Gain that a score may get at most: cells that are told apart without a fault would ask for an endless one."""
+_TYPE_FLOOR, _OTHER_ROOM = 0.5, 0.5
+
+
+def platt(scores: Float64, yes: Mask, weights: Float64) -> tuple[float, float]:
+    """Gain and offset with which a score becomes the logit of `yes` (Platt 1999, his softened targets). scores, yes, weights: (N,).
+
+    The gain is never negative: a score that tells nothing becomes a constant.
+    """
+    count = np.array([(~yes).sum(), yes.sum()], np.float64)
+    target = np.where(yes, (count[1] + 1) / (count[1] + 2), 1 / (count[0] + 2))
+    x = np.stack([scores, np.ones(len(scores))], 1)
+    w = weights / weights.sum()
+    at = np.array([1.0, 0.0])
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-np.clip(x @ at, -60, 60)))
+        slope = x.T @ (w * (p - target)) + 1e-6 * at
+        bend = (x * (w * p * (1 - p))[:, None]).T @ x + 1e-6 * np.eye(2)
+        step = np.linalg.solve(bend, slope)
+        at = at - step * min(1.0, 4 / max(float(np.abs(step).max()), 1e-12))
+        if np.abs(step).max() < 1e-9:
+            break
+    if not 0 <= at[0] <= _STEEPEST:
+        gain = float(np.clip(at[0], 0.0, _STEEPEST))
+        share = float((w * target).sum())
+        middle = float((w * scores).sum())
+        return gain, float(np.log(share / (1 - share)) - gain * middle)
+    return float(at[0]), float(at[1])
+
+
+def temperature(scores: Float64, answers: Int64, weights: Float64) -> float:
+    """The gain with which the softmax of scores (N, K) is likeliest to give the answers (N,), by a search over fixed steps."""
+    if len(answers) < 10:
+        return 4.0
+
+    def loss(gain: float) -> float:
+        x = gain * (scores - scores.max(1, keepdims=True))
+        likely = x[np.arange(len(x)), answers] - np.log(np.exp(x).sum(1))
+        return float(-(weights * likely).sum())
+
+    return float(min(_GAINS, key=loss))
+
+
+def chosen_thresholds(
+    probabilities: Float32,
+    classes: Int64,
+    weights: Float64,
+    taxonomy: Taxonomy,
+    blast_cost: float,
+    cell_cost: float,
+    right: float,
+) -> NamingThresholds:
+    """Thresholds from probabilities (N, C) of left-out cells.
+
+    Cell and blast by the least cost, where a missed blast costs `blast_cost` falsely told ones (rates of each group weigh alike), and
+    higher where fewer than `right` of those told would be right; "none" up to where as many are right. Types likewise by `right`.
+    """
+    kinds = range(len(taxonomy.classes))
+    artefact = np.array([taxonomy.is_artefact(i) for i in kinds])
+    blasts = np.array([taxonomy.is_blast(i) for i in kinds])
+    white = 1 - probabilities[:, artefact].sum(1)
+    is_white = ~artefact[classes]
+    cell = _cheapest(white, is_white, weights, cell_cost) if (~is_white).sum() >= 10 else 0.5
+    seen = is_white & (white >= cell)
+    share = (probabilities[:, blasts].sum(1) / np.maximum(white, 1e-6))[seen]
+    truth, w = blasts[classes[seen]], weights[seen]
+    blast = _cheapest(share, truth, w, blast_cost)
+    blast = max(blast, _first_right(share, truth, w, right))
+    other = min(blast, 1 - _first_right(1 - share, ~truth, w, 1 - (1 - right) / max(blast_cost, 1)))
+    best = probabilities[seen].argmax(1)
+    sure = probabilities[seen].max(1)
+    kind = max(_TYPE_FLOOR, _first_right(sure, best == classes[seen], w, right, balanced=False))
+    return NamingThresholds(*(round(float(np.clip(value, 0.01, 0.99)), 4) for value in (cell, blast, other, kind)))
+
+
+def _cheapest(scores: Float32, yes: Mask, weights: Float64, cost: float) -> float:
+    """The threshold of least cost: a miss costs `cost`, a false answer 1, as rates of each group. In the middle between two scores."""
+    order = np.argsort(scores, kind="stable")
+    s, y, w = scores[order].astype(np.float64), yes[order], weights[order]
+    if not y.any() or y.all():
+        return 0.5
+    missed = np.concatenate([[0.0], np.cumsum(w * y)]) / (w * y).sum()
+    false = 1 - np.concatenate([[0.0], np.cumsum(w * ~y)]) / (w * ~y).sum()
+    edges = np.concatenate([[s[0]], (s[1:] + s[:-1]) / 2, [s[-1]]])
+    costs = cost * missed + false
+    least = np.flatnonzero(costs <= costs.min() + 1e-12)
+    return float(edges[least[len(least) // 2]])
+
+
+def _first_right(scores: Float32, yes: Mask, weights: Float64, right: float, balanced: bool = True) -> float:
+    """The lowest threshold above which a share `right` is right; 1 where there is none. balanced: both groups weigh alike."""
+    if not len(scores):
+        return 1.0
+    w = weights.astype(np.float64)
+    if balanced and yes.any() and not yes.all():
+        w = np.where(yes, w / w[yes].sum(), w / w[~yes].sum())
+    order = np.argsort(-scores, kind="stable")
+    share = np.cumsum((w * yes)[order]) / np.cumsum(w[order])
+    last_of_ties = np.append(np.diff(scores[order]) != 0, True)
+    good = np.flatnonzero((share >= right - 1e-12) & last_of_ties)
+    return 1.0 if not len(good) else float(scores[order][good[-1]])

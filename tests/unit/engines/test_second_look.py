@@ -1,0 +1,149 @@
+"""The second look's graph says what torch says, on every runtime, for any number of cells; a layer not its own is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from engines.bundle import Bundle
+from engines.decode import Thresholds
+from engines.detections import Detections, Float32, Image
+from engines.errors import BundleError, InferenceError
+from engines.export.cells import verify_cells
+from engines.naming.tiles import TileGeometry, cut_tiles
+from engines.network.cell_features import POOLED, cell_features, feature_count, pooling_matrix
+from engines.network.engine import engine_of
+from engines.network.yolov5 import TAP_P3
+from engines.runtime.factory import open_engine
+from engines.runtime.onnx import OnnxEngine
+from tests.support.naming import random_layer, with_layer
+
+if TYPE_CHECKING:
+    from engines.network import AttriDet
+
+BOXES = np.array([[40, 30, 90, 90], [300, 200, 352, 260], [-10, -6, 30, 36], [700, 400, 768, 432]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def tiles(frame: Image) -> Image:
+    """Eleven tiles, more than one run takes: in the frame, over its borders, and small cells."""
+    boxes = np.concatenate((BOXES, np.add(BOXES, (60, 20, 60, 20)), np.add(BOXES[:3], (200, 90, 190, 80)))).astype(np.float32)
+    return cut_tiles(frame, boxes, TileGeometry())
+
+
+@pytest.fixture(scope="module")
+def expected(model: AttriDet, tiles: Image) -> Float32:
+    with torch.no_grad():
+        planes = torch.from_numpy(np.ascontiguousarray(tiles[..., ::-1].transpose(0, 3, 1, 2))).float() / 255
+        return cell_features(model, planes, TileGeometry()).numpy()
+
+
+def test_a_feature_is_the_mean_over_the_cell(model: AttriDet, tiles: Image, expected: Float32) -> None:
+    """By another way than the matrix: the map enlarged to pixels, and the pixels of the square averaged."""
+    with torch.no_grad():
+        planes = torch.from_numpy(np.ascontiguousarray(tiles[:2, ..., ::-1].transpose(0, 3, 1, 2))).float() / 255
+        maps = model.feature_maps(planes)
+    start = 0
+    for pooled in POOLED:
+        enlarged = maps[pooled.layer].numpy().repeat(pooled.stride, 2).repeat(pooled.stride, 3)
+        for share in pooled.shares:
+            at = slice(round(112 - 65 * share), round(112 + 65 * share))
+            mean = enlarged[:, :, at, at].mean((2, 3))
+            if share == 1:  # the inner square ends within pixels: 65 px are not even
+                np.testing.assert_allclose(expected[:2, start : start + mean.shape[1]], mean, atol=1e-5)
+            start += mean.shape[1]
+    assert start == expected.shape[1] == feature_count(model) == 992
+    inner = pooling_matrix(POOLED[2], TileGeometry()).reshape(28, 28, 2)[..., 1]
+    assert POOLED[2].stride == 8 and inner[14, 14] == pytest.approx((8 / 65) ** 2) and inner[14, 9] == pytest.approx(8 * 0.5 / 65**2)
+    assert POOLED[1].layer == TAP_P3
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino", "torch"])
+def test_every_runtime_gives_torchs_features_of_any_number_of_cells(
+    runtime: str, model: AttriDet, bundle: Bundle, tiles: Image, expected: Float32
+) -> None:
+    if runtime == "openvino":
+        pytest.importorskip("openvino")
+    with engine_of(model, "network", "1", 320) if runtime == "torch" else open_engine(bundle.path, runtime, threads=1) as engine:
+        assert np.abs(engine.look(tiles) - expected).max() < 1e-4 < expected.std(0).mean() / 100
+        one = engine.look(tiles[3:4])  # padded to a whole run: its neighbours do not matter
+        np.testing.assert_allclose(one, expected[3:4], atol=1e-4)
+        assert engine.look(tiles[:0]).shape == (0, 992)
+        with pytest.raises(InferenceError, match=r"tiles are \(N, 224, 224, 3\) uint8"):
+            engine.look(tiles[:, :200])
+
+
+def test_the_graph_is_static_and_proved(model: AttriDet, bundle: Bundle, tiles: Image) -> None:
+    path, look = bundle.second_look()
+    graph = onnx.load(path)
+    (given,), (answer,) = graph.graph.input, graph.graph.output
+    assert (given.name, [d.dim_value for d in given.type.tensor_type.shape.dim]) == ("tiles", [9, 3, 224, 224])
+    assert (answer.name, [d.dim_value for d in answer.type.tensor_type.shape.dim]) == ("features", [9, 992])
+    assert 0 < look.export_difference < 1e-4 and look.export_tiles == 8 and bundle.manifest.schema_version == 3
+    weights = {w.name: w for w in graph.graph.initializer}
+    wrong = onnx.numpy_helper.to_array(weights["pool.23.matrix"]) * np.float32(1.01)
+    weights["pool.23.matrix"].CopyFrom(onnx.numpy_helper.from_array(wrong, "pool.23.matrix"))
+    with pytest.raises(BundleError, match="differs from torch"):
+        verify_cells(model, graph.SerializeToString(), tiles, TileGeometry())
+
+
+def test_cells_are_named_by_the_bundles_layer(bundle: Bundle, frame: Image, tmp_path: Path) -> None:
+    layer = random_layer(bundle)
+    named = with_layer(bundle, tmp_path / "named", layer)
+    found = Detections(BOXES, np.full(4, 0.9, np.float32), np.zeros(4, np.int64), np.full((4, 15), np.nan, np.float32))
+    with OnnxEngine(named, threads=1) as engine:
+        assert engine.info.naming is not None and engine.info.naming.name == "layer-test"
+        told = engine.name_cells(frame, found)
+        features = engine.look(cut_tiles(frame, BOXES, TileGeometry()))
+        assert engine.name_cells(frame, found.select(np.arange(0))).names is None
+    assert told.names is not None
+    wanted, attributes = layer.names(features, bundle.taxonomy)
+    np.testing.assert_allclose(told.names.probabilities, wanted.probabilities, atol=1e-6)
+    np.testing.assert_allclose(told.attributes, attributes, atol=1e-6)
+    assert (told.classes == wanted.probabilities.argmax(1)).all() and (told.scores == found.scores).all()
+    with OnnxEngine(bundle, threads=1) as engine:
+        assert engine.info.naming is None and engine.name_cells(frame, found) is found
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"encoder": "0" * 64}, "fitted to another encoder"),
+        ({"classes": ("Blast", "None")}, "names other types \\(Blast, None\\)"),
+        ({"weights": np.zeros((5, 31), np.float32)}, r"weights of 5 x 31 and not 993 x 31"),
+    ],
+)
+def test_a_layer_that_does_not_belong_is_refused(changed: dict[str, object], message: str, bundle: Bundle, tmp_path: Path) -> None:
+    strange = with_layer(bundle, tmp_path / "strange", random_layer(bundle, **changed))
+    with pytest.raises(BundleError, match=message):
+        open_engine(strange.path, threads=1)
+
+
+def test_a_tampered_layer_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    named = with_layer(bundle, tmp_path / "named", random_layer(bundle))
+    (named.path / "naming-layer.npz").write_bytes(random_layer(bundle, seed=1).to_bytes())
+    with pytest.raises(BundleError, match=r"naming-layer\.npz: altered or incomplete"):
+        open_engine(named.path, threads=1)
+
+
+def test_a_bundle_of_schema_2_still_opens(bundle: Bundle, frame: Image, tmp_path: Path) -> None:
+    manifest = json.loads((bundle.path / "manifest.json").read_text())
+    del manifest["second_look"], manifest["files"]["cells.onnx"]
+    manifest["schema_version"] = 2
+    old = tmp_path / "old"
+    old.mkdir()
+    for name in manifest["files"]:
+        (old / name).write_bytes((bundle.path / name).read_bytes())
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    with open_engine(old, threads=1) as engine:
+        found = engine.infer(frame, Thresholds(max_detections=4)).detections
+        assert engine.name_cells(frame, found) is found
+        with pytest.raises(BundleError, match="no graph for a second look"):
+            engine.look(np.zeros((1, 224, 224, 3), np.uint8))
+    assert Bundle.open(old).manifest.to_json().count("second_look") == 0
