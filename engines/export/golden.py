@@ -16,7 +16,7 @@ from engines.film import Film, Microscope, require_drawable
 from engines.runtime.engine import NetworkEngine
 from engines.runtime.margins import Margins, margins_of
 
-FIELDS = 36
+FIELDS = 24
 """Rendered fields that are searched unless another number is given; a second each."""
 ENOUGH = 0.15
 """A margin at which no further cell is tried: three times what bfloat16 may be off."""

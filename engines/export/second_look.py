@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.bundle import Bundle, golden_answer
-from engines.detections import Detections, Image
+from engines.detections import Detections, Float32, Image
 from engines.errors import BundleError
 from engines.export.cells import TILES_A_RUN, cells_graph, verify_cells
 from engines.manifest import SecondLook
@@ -80,10 +80,10 @@ def tiles_of(engine: NetworkEngine, images: Iterable[Image]) -> Image:
     return np.concatenate(tiles)
 
 
-def named_golden(draft: Bundle, image: Image, found: Detections) -> bytes:
+def named_golden(draft: Bundle, image: Image, found: Detections, margins: Float32) -> bytes:
     """`golden.json` for detections on the golden picture, and what the draft's second look says of them if it has a naming layer."""
     if layer_of(draft) is None:
-        return golden_answer(found)
+        return golden_answer(found, margins)
     stored = replace(found, boxes_px=found.boxes_px.round(3))  # as the file has them
     with OnnxEngine(draft) as engine:
-        return golden_answer(replace(found, names=engine.name_cells(image, stored).names))
+        return golden_answer(replace(found, names=engine.name_cells(image, stored).names), margins)

@@ -30,7 +30,7 @@ from engines.manifest import Record
 from engines.runtime import factory
 from engines.runtime.engine import BundleEngine
 from engines.runtime.margins import Answer, disagreement
-from engines.runtime.precision import AUTO, FLOAT32, PRECISIONS, processor, shown, tolerance_of
+from engines.runtime.precision import AUTO, FLOAT32, PRECISIONS, check_word, processor, shown, tolerance_of
 from engines.version import version
 
 ROUNDS = 7
@@ -130,6 +130,7 @@ def choose(
 
     Takes seconds where it is measured. Raises BundleError or RuntimeUnavailableError, in one line, where nothing passes.
     """
+    check_word(precision)
     bundle = Bundle.open(resolve(reference))
     bundles = [bundle, *(_made_from(bundle) if (runtime, precision) == (AUTO, AUTO) else [])]
     key = _key(str(reference), runtime, precision, bundles, threads, ungated, plans)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from typing_extensions import Self
 
-from engines.decode import Candidates, box_iou, candidates
+from engines.decode import Candidates, box_iou, candidates, inside_frame
 from engines.detections import Detections, Float32, Image, Int64
 from engines.runtime.engine import NetworkEngine, nearest_pairs
 from engines.taxonomy import Taxonomy
@@ -56,8 +56,9 @@ def margins_of(engine: NetworkEngine, image: Image) -> Margins:
 
 def type_margins(engine: NetworkEngine, image: Image) -> Float32:
     """By how much the type of each cell that `engine.infer` tells leads the second one, in its order; for `golden.json`."""
-    rows = engine.propose(image).rows.copy()
-    return _type_margins(rows, candidates(rows, engine.thresholds))
+    proposals = engine.propose(image)
+    found = candidates(proposals.rows, engine.thresholds)
+    return _type_margins(proposals.rows, found)[inside_frame(proposals.letterbox.to_frame(found.boxes_px))]
 
 
 def _type_margins(rows: Float32, found: Candidates) -> Float32:
@@ -104,10 +105,8 @@ class Answer:
     @classmethod
     def of(cls, engine: NetworkEngine, image: Image) -> Self:
         """Looks at one picture with an open engine. Raises InferenceError."""
-        types, told = type_margins(engine, image), engine.infer(image).detections
-        if len(types) != len(told):  # a box outside of the frame is no detection, but was a candidate: no tie is known then
-            types = np.full(len(told), np.inf, np.float32)
-        return cls(told, types)
+        types = type_margins(engine, image)
+        return cls(engine.infer(image).detections, types)
 
 
 def disagreement(
