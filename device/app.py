@@ -15,7 +15,7 @@ from device.camera.base import SkippedPicture
 from device.clock import Clock, time_trusted
 from device.display.factory import parse_display
 from device.line import Line, Openers
-from device.mqtt.payloads import DeviceStatus, PartStatus, SlideProgress, Versions
+from device.mqtt.payloads import DeviceStatus, NamingProvenance, PartStatus, SlideProgress, Versions
 from device.mqtt.publisher import Publisher
 from device.pipeline import Pipeline, Round
 from device.service.control import ControlServer
@@ -167,7 +167,12 @@ class _CurrentStatus:
             sent_at=now,
             time_trusted=time_trusted(now),
             boot_id=made.boot_id,
-            versions=Versions(leukoscope=version(), engine=made.model.label, calibration=made.calibration_label),
+            versions=Versions(
+                leukoscope=version(),
+                engine=made.model.label,
+                calibration=made.calibration_label,
+                naming=NamingProvenance.of(made.model.naming),
+            ),
             camera=camera,
             engine=engine,
             record=record,

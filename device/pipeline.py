@@ -25,13 +25,14 @@ from device.slide.commands import Command
 from device.slide.model import Field, Slide, SlideState
 from device.slide.picture_state import PictureState, shown_faults
 from device.slide.session import FieldCounted, FieldImproved, Observation, RefusedError, SlideSession
+from device.slide.tally import Differential
 from device.store import Provenance
 from device.store.events import SlideRecord
 from device.store.recording import FrameRecorder
 from device.view import EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
 from engines.detections import Detections
 from engines.errors import InferenceError
-from engines.runtime.base import Engine
+from engines.runtime.base import Engine, EngineInfo
 
 log = logging.getLogger(__name__)
 
@@ -246,8 +247,11 @@ class Pipeline:
         span = self._done_s[-1] - self._done_s[0] if len(self._done_s) > 1 else 0.0
         fps = (len(self._done_s) - 1) / span if span > 0 else 0.0
         median_ms = median(self._times_ms) if self._times_ms else 0.0
-        ungated = bool(self._engine.info.gate_fault)
-        return EngineStatus(self._frames, self._failures, self._failing, median_ms, fps, ungated, self._engine.info.precision)
+        ungated, slide = bool(self._engine.info.gate_fault), self._session.slide
+        unnamed = slide is not None and bool(slide.fields) and bool(slide.fields[-1].naming_fault)
+        foreign = slide is not None and bool(slide.foreign)
+        precision = self._engine.info.precision
+        return EngineStatus(self._frames, self._failures, self._failing, median_ms, fps, ungated, unnamed, foreign, precision)
 
     @property
     def lamps(self) -> tuple[PartState, ...]:
@@ -287,9 +291,19 @@ class Pipeline:
         return self._session.slide
 
     @property
+    def differential(self) -> Differential:
+        """Of that slide."""
+        return self._session.differential
+
+    @property
     def white_cells(self) -> int:
         """White blood cells counted on it."""
-        return self._session.differential.white_cells
+        return self.differential.white_cells
+
+    @property
+    def engine_info(self) -> EngineInfo:
+        """The engine that looks, and the layer that names."""
+        return self._engine.info
 
     @property
     def _width_px(self) -> int:

@@ -31,7 +31,8 @@ _BROKER = {
 class EngineStatus:
     """How the network does. frames: processed since start; failures: frames that it failed on; median_ms: of the last frames.
 
-    ungated: it is not the float network and passed no gate, so its counts are for trials. precision: as in `EngineInfo`.
+    ungated: it is not the float network and passed no gate, so its counts are for trials. unnamed: the second look failed on the field
+    counted last. foreign: the film is unlike all that the naming layer knows. precision: as in `EngineInfo`.
     """
 
     frames: int = 0
@@ -40,6 +41,8 @@ class EngineStatus:
     median_ms: float = 0.0
     fps: float = 0.0
     ungated: bool = False
+    unnamed: bool = False
+    foreign: bool = False
     precision: str = ""
 
 
@@ -59,8 +62,12 @@ def engine_lamp(status: EngineStatus) -> PartState:
     """The engine in one short line."""
     if status.failing:
         return PartState("Engine", "fail", f"failing, {status.failures} frames not read")
+    if status.unnamed:
+        return PartState("Engine", "fail", "second look failing, cells not named")
     if status.ungated:
         return PartState("Engine", "warn", "engine not gated, for trials only")
+    if status.foreign:
+        return PartState("Engine", "warn", "foreign film, groups only")
     if not status.frames:
         return PartState("Engine", "busy", "waits for a picture")
     precision = f", {status.precision}" if status.precision else ""

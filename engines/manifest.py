@@ -107,7 +107,10 @@ NEVER_FOR = (
 
 
 class Card(Record):
-    """What a person must say about the weights; it goes into the manifest word by word."""
+    """What a person must say about the weights; it goes into the manifest word by word.
+
+    pixel_aspect: of the pictures that they were made for, how wide a round cell is over how high in px; 1 in a camera's frames.
+    """
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
     version: str
@@ -115,6 +118,7 @@ class Card(Record):
     training: Training
     intended_use: str = "A second pair of eyes beside a technician: proposes white blood cells and their attributes for review."
     must_not_be_used_for: tuple[str, ...] = Field(default=NEVER_FOR, strict=False, min_length=1)
+    pixel_aspect: float = Field(default=1.0, ge=0.2, le=5)
     metrics: dict[str, Any] = Field(default_factory=dict)
 
 

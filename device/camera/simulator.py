@@ -12,13 +12,14 @@ import numpy as np
 from typing_extensions import Self
 
 from device.camera.base import Frame, SkippedPicture
-from device.camera.stage import Moment, StagePath, film_size_um, plan_fields
+from device.camera.stage import COUNTED_SHARE, Moment, StagePath, film_size_um, plan_fields
 from device.clock import Clock, Pacer
 from device.errors import CameraLostError, EndOfSourceError
 from device.settings.config import SimulatorCamera as SimulatorSection
-from engines.detections import Image
-from engines.film import Film, Microscope
+from engines.detections import Float32, Image, Int64
+from engines.film import FieldTruth, Film, Microscope, labels
 from engines.film.optics import capture
+from engines.taxonomy import Taxonomy
 
 
 class SimulatorCamera:
@@ -54,6 +55,16 @@ class SimulatorCamera:
         self._pacer.wait()
         return Frame(image, number, self._clock.monotonic_s(), self._clock.now(), "simulator")
 
+    def truth(self, frame_sequence: int) -> FieldTruth:
+        """What a perfect counter finds in that frame: everything of which at least half the box is visible. IndexError past the end."""
+        film, path = self._on_stage
+        return field_truth(film, self._scope, path.at(frame_sequence).corner_px, self._size_px)
+
+    def true_cells(self, frame_sequence: int, taxonomy: Taxonomy) -> tuple[Float32, Int64]:
+        """The same as boxes (N, 4) in px of the frame and classes (N,) of `taxonomy`. Raises as `truth` and `engines.film.labels`."""
+        truth = self.truth(frame_sequence)
+        return truth.boxes_px, labels(truth, taxonomy)[0]
+
     def __enter__(self) -> Self:
         self._pacer = Pacer(self._clock, self._section.fps)
         _ = self._on_stage  # made here, so that the first frame does not wait for it
@@ -77,3 +88,16 @@ class SimulatorCamera:
         if width > 1 or height > 1:  # two boxes, no slanted line: the ways are almost along an axis, and any length costs the same
             clear = np.asarray(cv2.blur(clear, (width, height)), np.uint8)
         return capture(clear, self._scope, moment.defocus_um, self._section.seed * 1_000_003 + number)
+
+
+def field_truth(film: Film, scope: Microscope, corner_px: tuple[int, int], size_px: tuple[int, int]) -> FieldTruth:
+    """What a perfect counter finds in the frame at `corner_px`: cells and artefacts of which at least half the box is visible.
+
+    Boxes in pixels of the frame, clipped to it; see FieldTruth for the rest.
+    """
+    p, (i0, j0), (width, height) = scope.um_per_px, corner_px, size_px
+    truth = film.cells_in((i0 * p, j0 * p, (i0 + width) * p, (j0 + height) * p))
+    keep = truth.visible >= COUNTED_SHARE
+    boxes = (truth.boxes_px[keep].astype(np.float64) / p - np.array([i0, j0, i0, j0])).astype(np.float32)
+    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    return FieldTruth(truth.cell_ids[keep], boxes, truth.classes[keep], truth.attributes[keep], truth.visible[keep])

@@ -10,14 +10,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from device.app import Outcome, run
+from device.camera.simulator import SimulatorCamera
+from device.clock import SystemClock
 from device.demo.broker import local_broker
+from device.demo.truth import told_of_truth
 from device.display.factory import parse_display
 from device.errors import ConfigError
 from device.mqtt.payloads import SlideSummary
@@ -32,11 +37,16 @@ from device.settings.config import (
     MicroscopeSection,
     RecordSection,
     ReplayCamera,
-    SimulatorCamera,
     SlideSection,
 )
+from device.settings.config import SimulatorCamera as SimulatorConfig
+from device.slide.doubt import FOREIGN, sensitivity, zero_limit
+from device.slide.model import Slide
+from device.slide.picture_state import count_of
+from device.slide.tally import BLASTS, tally
 from device.supervisor.watch import watch
 from engines.pictures import list_folder
+from engines.runtime.base import EngineInfo
 from engines.runtime.choice import choose
 
 MARKER = ".leukoscope-demo"
@@ -61,9 +71,9 @@ def run_demo(
     """
     console = console or Console()
     started = time.monotonic()
-    camera: SimulatorCamera | ReplayCamera
+    camera: SimulatorConfig | ReplayCamera
     if source is None:
-        camera = SimulatorCamera(kind="simulator", seed=seed, case=case, fields=fields)
+        camera = SimulatorConfig(kind="simulator", seed=seed, case=case, fields=fields)
         slide = f"rendered film, case {case}, seed {seed}, {fields} fields. No patient's blood."
     else:
         camera = ReplayCamera(kind="replay", source=str(source))
@@ -86,7 +96,7 @@ def run_demo(
         console.print(f"Slide: {slide}")
         console.print(f"Engine: {Path(engine.bundle).name}, {how}", highlight=False)
         with _supervisor(config.broker, console) as received:
-            outcome = _run_with_progress(config, console)
+            outcome, read = _run_with_progress(config, console)
             until = time.monotonic() + _SUMMARY_WITHIN_S
             while outcome.sent and not received and time.monotonic() < until:
                 time.sleep(0.05)
@@ -95,6 +105,9 @@ def run_demo(
         console.print("[bold red]No summary came back from the broker.[/] The record is kept.")
     for picture in outcome.skipped:
         console.print(f"[yellow]Skipped:[/] {escape(picture.name)}: {picture.reason}", highlight=False, soft_wrap=True)
+    if outcome.slide is not None and read.engine is not None:
+        for line in _last_words(outcome.slide, read, camera):
+            console.print(line)
     page, screens, seconds = report / "slide.html", report / "screens", time.monotonic() - started
     console.print(f"Done in {seconds:.0f} s. Look at [bold]{page}[/] and the pictures in [bold]{screens}[/].")
     return outcome.saved and outcome.sent and bool(received)
@@ -140,24 +153,57 @@ def _supervisor(section: BrokerSection, console: Console) -> Iterator[list[Slide
         thread.join(_SUMMARY_WITHIN_S)
 
 
-def _run_with_progress(config: Config, console: Console) -> Outcome:
+@dataclass
+class _Read:
+    """What is kept of the run: of each field's index the frame that it was counted on, and the engine."""
+
+    frames: dict[int, int] = field(default_factory=dict)
+    engine: EngineInfo | None = None
+
+
+def _run_with_progress(config: Config, console: Console) -> tuple[Outcome, _Read]:
+    read = _Read()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("Reading the slide", total=_fields(config), words="")
 
         def show(done: Round, pipeline: Pipeline) -> None:
-            slide = pipeline.slide
+            slide, seen = pipeline.slide, done.observation
+            if seen is not None and seen.event is not None and done.frame is not None:
+                read.frames[seen.event.field.index] = done.frame.sequence
+            read.engine = pipeline.engine_info
             if slide is not None:
-                words = f"{len(slide.fields)} fields, {pipeline.white_cells} white cells"
+                counted = pipeline.differential
+                words = f"{count_of(len(slide.fields), 'field')}, {counted.white_cells} white cells, {counted.blasts} told as blasts"
+                words += ", foreign film: groups only" if slide.foreign else ""
                 progress.update(task, completed=len(slide.fields), words=words)
 
-        return run(config, each_round=show)
+        return run(config, each_round=show), read
+
+
+def _last_words(slide: Slide, read: _Read, camera: SimulatorConfig | ReplayCamera) -> Iterator[Text]:
+    """The result in few lines: a foreign film, blasts with their range or the limit of their zero, and what the rendered film held."""
+    assert read.engine is not None
+    taxonomy, naming = read.engine.taxonomy, read.engine.naming
+    counted = tally(slide, taxonomy)
+    if slide.foreign:
+        yield Text(FOREIGN, style="bold yellow")
+    if counted.blasts:
+        low, high = counted.blast_range
+        of_group = next((row.count for row in counted.rows if row.told == BLASTS), 0)
+        uncertain = f", {of_group} of them of uncertain kind" if of_group else ""
+        share = f"{counted.blast_percent:.0f} %, 95 % range {low:.0f} to {high:.0f} %"
+        yield Text(f"Told as blasts or equivalents: {counted.blasts} of {counted.white_cells} white cells ({share}){uncertain}.")
+    else:
+        yield Text(f"No blasts were told; that does not exclude them: {zero_limit(counted)}. {sensitivity(naming)}", style="yellow")
+    if isinstance(camera, SimulatorConfig):
+        yield Text(told_of_truth(SimulatorCamera(camera, SystemClock()), slide, read.frames, taxonomy).words)
 
 
 def _fields(config: Config) -> int | None:
     """How many fields there are to read; None where that shows only at the end (a video)."""
     camera = config.camera
-    if isinstance(camera, SimulatorCamera):
+    if isinstance(camera, SimulatorConfig):
         return camera.fields
     folder = Path(camera.source) if isinstance(camera, ReplayCamera) else Path()
     return len(list_folder(folder).pictures) if folder.is_dir() else None

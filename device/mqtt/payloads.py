@@ -17,6 +17,7 @@ from typing_extensions import Self
 from calibration.profile import CalibrationProfile
 from device.mqtt.message import Line, Part, Payload, PayloadError, Received, later, one_line, read
 from device.settings.config import DEVICE_ID, CameraBase
+from engines.naming import NamingInfo
 from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
 
@@ -32,12 +33,16 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class DifferentialShare(Part):
-    """One type of white blood cell; every type of the taxonomy is listed, also with count 0."""
+    """One type of white blood cell, or the cells of which only the group is sure; every type of the taxonomy is listed, also with
+    count 0, and every group where a naming layer names the cells."""
 
     name: Line
     count: Count
     percent: Percent = Field(description="Of all white blood cells counted, unidentified included; rounded to 2 decimals.")
     blast: bool
+    group: Line | None = later(
+        "1.2", 'Key of the group ("blasts", "others") whose cells, of uncertain type, the row counts; "": a type.'
+    )
 
 
 class Unidentified(Part):
@@ -48,12 +53,18 @@ class Unidentified(Part):
 
 
 class Blasts(Part):
-    """Cells of the types that count as blasts or blast equivalents."""
+    """Cells told as blasts or blast equivalents: of the types that count as such, and of that group with an uncertain type."""
 
     count: Count
     percent: Percent
     preliminary: Literal[True] = True
     note: Literal["Preliminary: a person must confirm every blast."] = BLAST_NOTE
+    uncertain_kind: Count | None = later("1.2", "Those of them of which only the group is sure.")
+    low_percent: Percent | None = later("1.2", "Lower limit of the exact 95 % interval of their share; 0 where there are none.")
+    high_percent: Percent | None = later(
+        "1.2", "Upper limit. Of a zero 3 in N (exact for few), N the cells told as a type or group: so many may be blasts unseen."
+    )
+    sensitivity: Line | None = later("1.2", "One sentence on how far this count may be believed. Show it beside a zero.")
 
 
 class ValueShare(Part):
@@ -82,8 +93,27 @@ class TypeMorphology(Part):
     attributes: tuple[AttributeShares, ...]
 
 
+class NamingProvenance(Part):
+    """The naming layer that named the cells of counted fields at a second look."""
+
+    name: Line = Field(description='"": the network named them itself, at the first look.')
+    version: Line
+    digest: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of the layer's file.")]
+    site: bool = Field(description="True: fitted to the cells of one microscope.")
+
+    @classmethod
+    def of(cls, naming: NamingInfo | None) -> Self:
+        if naming is None:
+            return cls(name="", version="", digest="", site=False)
+        return cls(name=one_line(naming.name), version=one_line(naming.version), digest=naming.digest, site=naming.site)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {self.version} {self.digest[:8]} ({'of this site' if self.site else 'of open data'})"
+
+
 class ModelProvenance(Part):
-    """The network that named the cells."""
+    """The network that found the cells, and what named them."""
 
     name: Line
     version: Line
@@ -91,7 +121,8 @@ class ModelProvenance(Part):
     runtime: Line
     precision: Line
     score_threshold: Threshold = Field(description="Below it a candidate is no cell.")
-    identify_threshold: Threshold = Field(description="Below it a cell is counted as unidentified.")
+    identify_threshold: Threshold = Field(description="Below it a cell is counted as unidentified, where no naming layer names it.")
+    naming: NamingProvenance | None = later("1.2", "The naming layer.")
 
     @classmethod
     def of(cls, engine: EngineInfo, identify_threshold: float) -> Self:
@@ -100,6 +131,7 @@ class ModelProvenance(Part):
             digest=engine.digest,
             score_threshold=engine.score_threshold,
             identify_threshold=identify_threshold,
+            naming=NamingProvenance.of(engine.naming),
         )
 
 
@@ -208,6 +240,15 @@ class SlideSummary(Payload):
     )
     pictures: PictureState | None = later("1.1", "The state of the pictures; counts from poor ones are not to be relied on.")
     versions: SoftwareVersion | None = later("1.1", "The software that wrote this summary.")
+    film: Literal["known", "foreign", "undecided"] | None = later(
+        "1.2",
+        '"foreign": unlike all films that the naming layer knows, so only groups are told, and all cells need review. "undecided": too '
+        "few cells to tell, or no layer that can.",
+    )
+    fields_first_look: Count | None = later(
+        "1.2",
+        "Counted fields in which the second look failed: their cells bear the network's own names, which are not to be relied on.",
+    )
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -245,6 +286,7 @@ class Versions(Part):
     leukoscope: Line
     engine: Line
     calibration: Line
+    naming: NamingProvenance | None = later("1.2", "The naming layer.")
 
 
 class DeviceStatus(Payload):

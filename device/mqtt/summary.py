@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
@@ -25,11 +24,13 @@ from device.mqtt.payloads import (
 from device.mqtt.provenance import Provenance
 from device.slide import picture_state
 from device.slide.description import describe
-from device.slide.model import Cell, Slide, SlideState
+from device.slide.doubt import sensitivity
+from device.slide.model import Slide, SlideState
 from device.slide.tally import percent, tally
 from engines.taxonomy import Attribute, Taxonomy
 from engines.version import version
 
+_FILMS: dict[bool | None, Literal["known", "foreign", "undecided"]] = {None: "undecided", False: "known", True: "foreign"}
 _CLOSED: dict[SlideState, Literal["review", "aborted"]] = {
     SlideState.REVIEW: "review",
     SlideState.ABORTED: "aborted",
@@ -46,6 +47,7 @@ def build_summary(slide: Slide, provenance: Provenance, *, message_id: UUID, tar
     if calibration is None or source is None:
         raise ValueError(f"slide {slide.slide_id}: another version wrote its calibration or its source, which this one cannot read")
     counts, naming = tally(slide, taxonomy), provenance.model.naming
+    low, high = counts.blast_range
     if slide.state not in _CLOSED or slide.finished_at is None:
         raise ValueError(f"slide {slide.slide_id} is {slide.state.value}: a summary is made of a finished or an aborted slide")
     state, pictures = _CLOSED[slide.state], picture_state.PictureState.of(slide)
@@ -65,14 +67,27 @@ def build_summary(slide: Slide, provenance: Provenance, *, message_id: UUID, tar
         target_cells=target_cells,
         white_cells=counts.white_cells,
         differential=tuple(
-            DifferentialShare(name=one_line(row.name), count=row.count, percent=round(row.percent, 2), blast=row.blast)
+            DifferentialShare(
+                name=one_line(row.name),
+                count=row.count,
+                percent=round(row.percent, 2),
+                blast=row.blast,
+                group=row.told if isinstance(row.told, str) else "",
+            )
             for row in counts.rows
             if naming or row.count or not row.is_group
         ),
         unidentified=Unidentified(count=counts.unidentified, percent=round(counts.unidentified_percent, 2)),
         artefacts=counts.artefacts,
-        blasts=Blasts(count=counts.blasts, percent=round(counts.blast_percent, 2)),
-        morphology=morphology(slide.cells, taxonomy),
+        blasts=Blasts(
+            count=counts.blasts,
+            percent=round(counts.blast_percent, 2),
+            uncertain_kind=sum(row.count for row in counts.rows if row.blast and row.is_group),
+            low_percent=round(low, 2),
+            high_percent=round(high, 2),
+            sensitivity=one_line(sensitivity(naming, slide.foreign)),
+        ),
+        morphology=morphology(slide, taxonomy),
         description=tuple(one_line(sentence) for sentence in describe(slide, counts, taxonomy, naming)),
         model=ModelProvenance.of(provenance.model, provenance.identify_threshold),
         calibration=calibration,
@@ -86,17 +101,19 @@ def build_summary(slide: Slide, provenance: Provenance, *, message_id: UUID, tar
             **{fault.value: pictures.faults[fault] for fault in PictureFault},
         ),
         versions=SoftwareVersion(leukoscope=one_line(version())),
+        film=_FILMS[slide.foreign],
+        fields_first_look=pictures.first_look,
     )
 
 
-def morphology(cells: Sequence[Cell], taxonomy: Taxonomy) -> tuple[TypeMorphology, ...]:
-    """Attributes of each type with at least one identified cell, in the taxonomy's order; artefacts have none."""
+def morphology(slide: Slide, taxonomy: Taxonomy) -> tuple[TypeMorphology, ...]:
+    """Attributes of each type and group that was told of at least one cell, in the tally's order; artefacts have none."""
     types = []
-    for index, name in enumerate(taxonomy.classes):
-        words = [c.attribute_words(taxonomy) for c in cells if c.class_index == index and c.identified]
-        if words and not taxonomy.is_artefact(index):
+    for row in tally(slide, taxonomy).rows:
+        words = [c.attribute_words(taxonomy) for c in slide.cells if slide.told(c) == row.told]
+        if words:
             shares = tuple(_shares(a, Counter(w[a.key] for w in words if a.key in w)) for a in taxonomy.attributes)
-            types.append(TypeMorphology(name=one_line(name), cells=len(words), attributes=shares))
+            types.append(TypeMorphology(name=one_line(row.name), cells=len(words), attributes=shares))
     return tuple(types)
 
 

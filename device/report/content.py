@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from device.display.palette import TEXT, TypeStyle, type_styles
+from device.display.palette import TEXT, TypeStyle, group_styles, type_styles
 from device.display.words import attribute_phrases
 from device.mqtt.payloads import AttributeShares
 from device.slide.bank import MARGIN_SHARE, UNIDENTIFIED, BankCell, morphology_bank
 from device.slide.description import CLEAR_MAJORITY, attribute_majorities
-from device.slide.model import Slide
+from device.slide.model import Cell, Slide
+from device.slide.tally import BLASTS
 from engines.pages import data_uri
 from engines.taxonomy import MIXED, Taxonomy
 
 PER_TYPE = 12
 """Cells of one type that the bank shows."""
-_NORMAL_95 = 1.959964
-"""Half width of the central 95 % of a normal distribution, in standard deviations."""
 _SCALE_AT = 0.95
 """Crops share one scale at which so many of them fit their tile; the few larger ones are reduced, and say so."""
 UNIDENTIFIED_STYLE = TypeStyle(UNIDENTIFIED, TEXT, "ring", "?", blast=False, artefact=False)
@@ -30,26 +29,28 @@ class Tile:
     """One cell of the bank. uri: its picture as data; width, height: in shares of the tile.
 
     words: its known attributes ("open chromatin", with "?" where doubtful), each with whether its type has another majority.
+    certainty: probability of what it is told as, without a second look its score; blast_percent: None where that is this, or unknown.
     """
 
     uri: str
     width: float
     height: float
     reduced: bool
-    score: float
+    certainty: float
+    blast_percent: float | None
+    unlike: bool  # all that the naming layer knows
     field_index: int
     words: tuple[tuple[str, bool], ...]
-    closest: str  # for a cell that could not be named: the type that it looked most like
+    closest: str  # for a cell whose type is not told: the type that it looked most like
 
 
-def wilson_percent(count: int, total: int) -> tuple[float, float]:
-    """The 95 % score interval of a share, in per cent (Wilson 1927): what counting so few cells leaves open; 0 to 100 of nothing."""
-    if not total:
-        return 0.0, 100.0
-    z2 = _NORMAL_95**2
-    centre = (count + z2 / 2) / (total + z2)
-    half = _NORMAL_95 / (total + z2) * (count * (total - count) / total + z2 / 4) ** 0.5
-    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
+def styles(taxonomy: Taxonomy) -> dict[int | str, TypeStyle]:
+    """The look of each type and group, and of the unidentified, by what is told (`Cell.told`); groups with their whole names."""
+    groups = {key: replace(style, name=taxonomy.group(key).name) for key, style in group_styles(taxonomy).items()}
+    looks: dict[int | str, TypeStyle] = {"": UNIDENTIFIED_STYLE}
+    looks.update(enumerate(type_styles(taxonomy)))
+    looks.update(groups)
+    return looks
 
 
 def majority(attribute: AttributeShares, cells: int) -> tuple[str, str, float]:
@@ -61,22 +62,21 @@ def majority(attribute: AttributeShares, cells: int) -> tuple[str, str, float]:
 
 
 def bank(slide: Slide, taxonomy: Taxonomy, um_per_px: float | None) -> tuple[list[tuple[TypeStyle, int, list[Tile]]], float | None]:
-    """The slide's cells by type, all at one scale: the same share of the field's width is the same width on the page.
+    """The slide's cells by type and group, all at one scale: the same share of the field's width is the same width on the page.
 
-    Returns of each type its style, the number of its cells and the best of them, and what the width of a tile measures in um (or None).
+    Returns of each its style, the number of its cells and those that are shown, and what the width of a tile measures in um (or None).
     um_per_px: of the slide's frames; the scale is given only where they are all of one size.
     """
     rows = morphology_bank(slide, taxonomy, PER_TYPE)
     frames = {field.index: field.size_px for field in slide.fields}
     sizes = [max(_crop_size(cell, frames[cell.field_index])) for row in rows for cell in row.cells]
     tile = float(np.quantile(sizes, _SCALE_AT, method="higher")) if sizes else 1.0
-    groups = []
+    groups, looks = [], styles(taxonomy)
     for row in rows:
-        style = UNIDENTIFIED_STYLE if row.class_index is None else type_styles(taxonomy)[row.class_index]
-        alike = [cell for cell in slide.cells if cell.identified and cell.class_index == row.class_index]
+        alike = [cell for cell in slide.cells if slide.told(cell) == row.told != ""]
         usual = attribute_majorities(alike, taxonomy)
-        tiles = [_tile(cell, frames[cell.field_index], tile, taxonomy, usual, style is UNIDENTIFIED_STYLE) for cell in row.cells]
-        groups.append((style, row.count, tiles))
+        tiles = [_tile(cell, row.told, frames[cell.field_index], tile, taxonomy, usual) for cell in row.cells]
+        groups.append((looks[row.told], row.count, tiles))
     one_size = len({size[0] for size in frames.values()}) == 1
     if not sizes or not one_size or um_per_px is None:
         return groups, None
@@ -93,7 +93,7 @@ def _crop_size(shown: BankCell, frame_px: tuple[int, int]) -> tuple[float, float
 
 
 def _tile(
-    shown: BankCell, frame_px: tuple[int, int], tile: float, taxonomy: Taxonomy, usual: Mapping[str, str], unidentified: bool
+    shown: BankCell, told: int | str, frame_px: tuple[int, int], tile: float, taxonomy: Taxonomy, usual: Mapping[str, str]
 ) -> Tile:
     cell = shown.cell
     differs = [usual.get(key, word) not in (word, MIXED) for key, word in cell.attribute_words(taxonomy).items()]
@@ -105,8 +105,17 @@ def _tile(
         width=width / by,
         height=height / by,
         reduced=by > tile,
-        score=cell.score,
+        certainty=_certainty(cell, told),
+        blast_percent=None if told == BLASTS or cell.blast_probability is None else 100 * cell.blast_probability,
+        unlike=(cell.distance or 0) > 1,
         field_index=shown.field_index,
         words=tuple((phrase.words, other) for phrase, other in zip(phrases, differs, strict=True)),
-        closest=taxonomy.classes[cell.class_index] if unidentified else "",
+        closest=taxonomy.classes[cell.class_index] if isinstance(told, str) else "",
     )
+
+
+def _certainty(cell: Cell, told: int | str) -> float:
+    """How probable what is told is: of a group the sum over its types; of an unidentified cell, of its most probable type."""
+    if cell.probability is None or cell.blast_probability is None:
+        return cell.score
+    return cell.blast_probability if told == BLASTS else cell.probability

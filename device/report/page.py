@@ -10,13 +10,14 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
 
-from device.display.palette import TypeStyle, type_styles
+from device.display.palette import TypeStyle
 from device.errors import StoreError
 from device.mqtt.message import one_line
 from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
 from device.mqtt.summary import morphology
 from device.report import content
 from device.slide.description import describe
+from device.slide.doubt import FOREIGN, sensitivity, zero_limit
 from device.slide.model import Slide, SlideState
 from device.slide.picture_state import PictureState, field_faults, shown_faults
 from device.slide.tally import differential, tally
@@ -72,7 +73,8 @@ def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), writt
     slide, made = stored.slide, stored.provenance
     taxonomy = made.model.taxonomy
     counted, pictures = tally(slide, taxonomy), PictureState.of(slide)
-    warnings = pictures.sentences(only_grave=True)
+    warnings = (*([FOREIGN] if slide.foreign else []), *pictures.sentences(only_grave=True))
+    looks = content.styles(taxonomy)
     in_fields = [differential(field.cells, taxonomy, bool(slide.foreign)) for field in slide.fields]
     summary, summary_fault = _summary(stored)
     bank, tile_um = content.bank(slide, taxonomy, None if made.calibration is None else made.calibration.um_per_px)
@@ -94,21 +96,30 @@ def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), writt
         tally=counted,
         pictures=pictures,
         warnings=warnings,
-        styles={style.name: style for style in type_styles(taxonomy)},
+        styles=looks,
+        named={style.name: style for style in looks.values()},
+        zero=zero_limit(counted),
+        sensitivity=sensitivity(made.model.naming, slide.foreign),
         sentences=[
             sentence for sentence in describe(slide, counted, taxonomy, made.model.naming) if sentence not in (NOTICE, *warnings)
         ],
-        morphology=sorted(morphology(slide.cells, taxonomy), key=lambda kind: -kind.cells),
+        morphology=sorted(morphology(slide, taxonomy), key=lambda kind: -kind.cells),
         bank=bank,
         tile_um=tile_um,
         bar_um=next((um for um in _SCALE_BARS_UM if tile_um is not None and um <= 0.6 * tile_um), None),
-        fields=list(zip(slide.fields, map(shown_faults, field_faults(slide)), in_fields, strict=True)),
+        fields=list(zip(slide.fields, _faults(slide), in_fields, strict=True)),
         screenshots=screenshots,
         sources=sorted({field.source for field in slide.fields}),
         summary=summary,
         summary_fault=summary_fault,
         written_at=written_at or datetime.now(timezone.utc),
     )
+
+
+def _faults(slide: Slide) -> list[str]:
+    """What speaks against each field, in words."""
+    named = ["second look failed" if field.naming_fault else "" for field in slide.fields]
+    return [", ".join(filter(None, (shown_faults(faults), fault))) for faults, fault in zip(field_faults(slide), named, strict=True)]
 
 
 def _colour(style: TypeStyle) -> str:

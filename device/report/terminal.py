@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from device.slide.doubt import FOREIGN, limit_words, sensitivity
 from device.slide.model import ReviewState, SlideState
 from device.slide.picture_state import PictureState
 from device.slide.tally import tally
@@ -38,6 +39,13 @@ def print_slides(record_path: Path, limit: int, console: Console | None = None) 
     for stored, is_poor in zip(newest, poor, strict=True):
         table.add_row(*_row(stored, is_poor))
     console.print(table)
+    if any(stored.slide.foreign for stored in newest):
+        console.print(Text(f"FOREIGN FILM: {FOREIGN}", style="yellow"))
+    counts = [(stored, tally(stored.slide, stored.provenance.model.taxonomy)) for stored in newest]
+    zeros = {sensitivity(s.provenance.model.naming, s.slide.foreign): None for s, n in counts if n.white_cells and not n.blasts}
+    if zeros:
+        words = f"0 (≤ 3 %): no blast was told; up to so many of the cells told may be blasts unseen. {' '.join(zeros)}"
+        console.print(Text(words, style="yellow"))
     doubtful = not all(stored.provenance.time_trusted for stored in newest)
     console.print(Text(f"{'* the clock of the device was not synchronised. ' if doubtful else ''}{NOTICE}", style="dim"))
     if any(poor):
@@ -49,7 +57,7 @@ def print_slides(record_path: Path, limit: int, console: Console | None = None) 
 def _row(stored: StoredSlide, is_poor: bool) -> tuple[Text, ...]:
     slide, made = stored.slide, stored.provenance
     counted = tally(slide, made.model.taxonomy)
-    share = f"{counted.blast_percent:.1f} %" if counted.white_cells else "-"
+    share = f"{counted.blast_percent:.1f} %" if counted.blasts else f"0 (≤ {limit_words(counted.blast_range[1])})"
     reviewed = slide.review_state is ReviewState.REVIEWED
     started = f"{slide.started_at:%Y-%m-%d %H:%M}{'' if made.time_trusted else ' *'}"
     return (
@@ -57,10 +65,11 @@ def _row(stored: StoredSlide, is_poor: bool) -> tuple[Text, ...]:
         Text.assemble(
             (f"{slide.state.value} ", _STATE_STYLES.get(slide.state, "")),
             (slide.review_state.value.upper(), "" if reviewed else "yellow"),
+            (" FOREIGN FILM", "bold yellow") if slide.foreign else "",
         ),
         Text(f"{len(slide.fields)} !" if is_poor else str(len(slide.fields)), style="yellow" if is_poor else ""),
         Text(f"{'≥ ' if PictureState.of(slide).at_limit else ''}{counted.white_cells}"),
-        Text(share, style="bold red" if counted.blasts else ""),
+        Text(share if counted.white_cells else "-", style="bold red" if counted.blasts else ""),
         Text(started, style="" if made.time_trusted else "yellow"),
         Text(made.model.label),
     )

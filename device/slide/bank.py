@@ -1,4 +1,8 @@
-"""The morphology bank: the slide's cells as small pictures, by type, the most certain first. Laying them out is not done here."""
+"""The morphology bank: the slide's cells as small pictures, by type and group. Laying them out is not done here.
+
+What needs a person's eye stands first: blasts and equivalents, the least certain before the others; of other types the cells most
+like a blast.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import cv2
 import numpy as np
 
 from device.slide.model import Cell, Slide
+from device.slide.tally import tally
 from engines.detections import Image
 from engines.taxonomy import Taxonomy
 
@@ -15,6 +20,8 @@ MARGIN_SHARE = 0.25
 """Of the box's longer side, on every side: neighbours and the cell's outline help the reader."""
 LONGEST_PX = 320
 """A larger crop is reduced to this; smaller ones keep their pixels."""
+BLASTS_AT_MOST = 60
+"""So many of one type or group of blasts are shown, a few of other types: a person confirms each."""
 UNIDENTIFIED = "Unidentified"
 
 
@@ -46,27 +53,39 @@ class BankCell:
 
 @dataclass(frozen=True, eq=False)
 class BankRow:
-    """One type, or with class_index None the unidentified. count: all its cells; `cells`: the best of those that have a crop."""
+    """One type or group (`told` as in `Cell.told`), with "" the unidentified. count: all its cells; `cells`: those that are shown."""
 
-    class_index: int | None
+    told: int | str
     name: str
     count: int
     cells: tuple[BankCell, ...]
 
 
 def morphology_bank(slide: Slide, taxonomy: Taxonomy, per_type: int = 12) -> tuple[BankRow, ...]:
-    """The slide's cells by type, most frequent type first and the unidentified last; in each at most `per_type`, best scores first.
+    """The slide's cells by type and group: blasts first, then by falling count, the unidentified last; artefacts are left out.
 
-    Artefacts are left out.
+    In each at most `per_type`, of blasts `BLASTS_AT_MOST`; all of a foreign film. Blasts are ordered from the least probable on, others
+    from the most probable blast on; without a second look by score, the best first, but of blasts the worst.
     """
-    groups: dict[int | None, list[BankCell]] = {}
+    cells: dict[int | str, list[BankCell]] = {}
     for field in slide.fields:
         for cell in field.cells:
             if not taxonomy.is_artefact(cell.class_index):
-                groups.setdefault(cell.class_index if cell.identified else None, []).append(BankCell(field.index, cell))
-    order = sorted(groups, key=lambda index: (index is None, -len(groups[index]), index or 0))
+                cells.setdefault(slide.told(cell), []).append(BankCell(field.index, cell))
     rows = []
-    for index in order:
-        best = sorted((c for c in groups[index] if c.cell.crop_jpeg), key=lambda c: -c.cell.score)[:per_type]
-        rows.append(BankRow(index, UNIDENTIFIED if index is None else taxonomy.classes[index], len(groups[index]), tuple(best)))
+    for row in sorted(tally(slide, taxonomy).by_count(), key=lambda row: not row.blast):
+        at_most = None if slide.foreign else BLASTS_AT_MOST if row.blast else per_type
+        rows.append(BankRow(row.told, row.name, row.count, _shown(cells.pop(row.told), row.blast, at_most)))
+    left = [cell for rest in cells.values() for cell in rest]
+    if left:
+        rows.append(BankRow("", UNIDENTIFIED, len(left), _shown(left, False, None if slide.foreign else per_type)))
     return tuple(rows)
+
+
+def _shown(cells: list[BankCell], blast: bool, at_most: int | None) -> tuple[BankCell, ...]:
+    def doubt(shown: BankCell) -> float:
+        cell = shown.cell
+        likely = cell.score if cell.blast_probability is None else cell.blast_probability
+        return likely if blast else -likely
+
+    return tuple(sorted((c for c in cells if c.cell.crop_jpeg), key=doubt)[:at_most])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 
 from device.slide.model import Cell
 from engines.detections import Detections
-from engines.naming.layer import FIRST_CELLS
+from engines.naming.foreign import film_likeness
 from engines.taxonomy import Taxonomy
 
 
@@ -47,7 +46,7 @@ def read_cells(detections: Detections, taxonomy: Taxonomy, identify_threshold: f
 
 
 def is_foreign(cells: Iterable[Cell], taxonomy: Taxonomy) -> bool | None:
-    """Whether the film is unlike all that the naming layer knows: most of its first white cells are; None before there are enough."""
-    distances = (cell.distance for cell in cells if cell.distance and not taxonomy.is_artefact(cell.class_index))
-    first = list(islice(distances, FIRST_CELLS))
-    return sum(distance > 1 for distance in first) > FIRST_CELLS / 2 if len(first) == FIRST_CELLS else None
+    """Whether the first white cells say that the film is unlike all that the naming layer knows; None where there are too few of them,
+    or the layer cannot tell."""
+    white = [cell.distance for cell in cells if cell.distance is not None and not taxonomy.is_artefact(cell.class_index)]
+    return {"unlike": True, "known": False}.get(film_likeness(white).verdict)

@@ -99,7 +99,7 @@ def _blasts(slide: Slide, differential: Differential, taxonomy: Taxonomy, naming
     if not differential.blasts:
         where = count_of(len(slide.fields), "field")
         none = f"Of blasts and blast equivalents none were identified in {where}; that does not exclude them"
-        return [f"{none}: {zero_limit(differential)}.", sensitivity(naming)]
+        return [f"{none}: {zero_limit(differential)}.", sensitivity(naming, slide.foreign)]
     rows = [r for r in differential.by_count() if r.blast]
     low, high = differential.blast_range
     total = f"{differential.blasts} of {differential.white_cells}, 95 % range {low:.0f} to {high:.0f} %"

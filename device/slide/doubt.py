@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from device.slide.picture_state import count_of
 from device.slide.tally import Differential
+from engines.intervals import exact_interval
 from engines.naming import NamingInfo
 
 FOREIGN = "This film is unlike the films that this engine knows: only groups are told, and they may be wrong; review all cells."
 UNKNOWN_SENSITIVITY = "How sensitive this engine is for blasts on this kind of film is not known: see its card."
 
 
-def sensitivity(naming: NamingInfo | None) -> str:
-    """One sentence on how far a count of blasts may be believed: the naming layer's own, or that nothing is known."""
-    return (naming.said if naming is not None else "") or UNKNOWN_SENSITIVITY
+def sensitivity(naming: NamingInfo | None, foreign: bool | None = None) -> str:
+    """One sentence on how far a count of blasts may be believed: the naming layer's own, or that it is not known (foreign films)."""
+    return (naming.said if naming is not None and not foreign else "") or UNKNOWN_SENSITIVITY
 
 
 def zero_limit(differential: Differential) -> str:
     """What a zero of blasts leaves open, in words that follow it; empty where blasts were told."""
-    if differential.blasts:
-        return ""
-    told = differential.white_cells - differential.unidentified
+    return "" if differential.blasts else zero_words(differential.white_cells - differential.unidentified)
+
+
+def zero_words(told: int) -> str:
+    """What no blast among so many cells that were told as a type or group leaves open."""
     if not told:
         return "no cell was told, so any share is possible"
-    return f"of {count_of(told, 'cell')} told, up to {limit_words(differential.blast_range[1])} may be blasts unseen"
+    return f"of {count_of(told, 'cell')} told, up to {limit_words(100 * exact_interval(0, told)[1])} may be blasts unseen"
 
 
 def limit_words(percent: float) -> str:

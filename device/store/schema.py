@@ -82,9 +82,16 @@ _ADDED = (
     ("slides", "skipped", "TEXT NOT NULL", "'[]'"),
     ("fields", "limit_met", "INTEGER", "NULL"),
     ("fields", "faults", "TEXT", "NULL"),
+    ("slides", "naming", "TEXT NOT NULL", "'{}'"),
+    ("slides", "film_foreign", "INTEGER", "NULL"),
+    ("fields", "naming_fault", "TEXT NOT NULL", "''"),
+    ("cells", "told_group", "TEXT NOT NULL", "''"),
+    ("cells", "probability", "REAL", "NULL"),
+    ("cells", "blast_probability", "REAL", "NULL"),
+    ("cells", "distance", "REAL", "NULL"),
 )
 """Columns that came after a table was first published: table, name, type, and the value for rows that were written before."""
-SCHEMA: tuple[tuple[str, ...], ...] = (_VERSION_1, ())
+SCHEMA: tuple[tuple[str, ...], ...] = (_VERSION_1, (), ())
 """Statements that lead to version 1, 2, ...; a published version is never changed, only followed by another (a migration).
 
 Whatever column of _ADDED is missing then is added as well, so that a migration of columns alone has no statements here; and a record
@@ -124,7 +131,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _missing_columns(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
-    there = {(table, row[1]) for table in ("slides", "fields") for row in db.execute(f"PRAGMA main.table_info({table})")}
+    there = {(table, row[1]) for table in ("slides", "fields", "cells") for row in db.execute(f"PRAGMA main.table_info({table})")}
     return [column for column in _ADDED if column[:2] not in there]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -16,12 +16,17 @@ from device.camera.quality import PictureFault
 from device.mqtt.message import Part
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.provenance import Provenance
+from device.slide.cells import is_foreign
 from device.slide.model import OPEN_STATES, Cell, Field, ReviewState, Slide, SlideState
+from engines.naming import NamingInfo
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import Taxonomy
 
 _P = TypeVar("_P", bound=Part)
 _MODEL_COLUMNS = ("name", "version", "digest", "runtime", "precision", "score_threshold")  # named as in EngineInfo
+_CELL_COLUMNS = (
+    "class_index, score, identified, x1_px, y1_px, x2_px, y2_px, attributes, told_group, probability, blast_probability, distance"
+)
 _OLD_LIMIT = 300
 """Boxes a frame in every network whose slides are in records that do not say whether the limit was met."""
 
@@ -46,6 +51,7 @@ def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -
         "model_id": _model_id(db, provenance),
         "calibration": _part_text(provenance.calibration),
         "source": _part_text(provenance.source),
+        "naming": json.dumps({} if provenance.model.naming is None else asdict(provenance.model.naming), sort_keys=True),
     }
     _insert(db, "slides", row | _state(slide), "ON CONFLICT (slide_id) DO NOTHING")
 
@@ -63,10 +69,11 @@ def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
         "focus": field.focus,
         "limit_met": int(field.limit_met),
         "faults": None if field.faults is None else json.dumps([fault.value for fault in field.faults]),
+        "naming_fault": field.naming_fault,
     }
     _insert(db, "fields", row)
     db.executemany(
-        "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO cells (slide_id, field_index, position, {_CELL_COLUMNS}) VALUES ({', '.join('?' * 15)})",
         ((slide_id, field.index, at, *_cell_values(cell)) for at, cell in enumerate(field.cells)),
     )
     db.executemany(
@@ -109,6 +116,7 @@ def _state(slide: Slide) -> dict[str, object]:
         "fields_undone": slide.fields_undone,
         "blank_views": slide.blank_views,
         "skipped": json.dumps(slide.skipped),
+        "film_foreign": None if slide.foreign is None else int(slide.foreign),
     }
 
 
@@ -129,21 +137,25 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
     row = db.execute("SELECT * FROM slides JOIN models USING (model_id) WHERE slide_id = ?", (slide_id,)).fetchone()
     if row is None:
         return None
+    taxonomy = Taxonomy.from_dict(json.loads(row["taxonomy"]))
+    fields, state, foreign = _fields(db, slide_id, with_crops), SlideState(row["state"]), row["film_foreign"]
     slide = Slide(
         slide_id=slide_id,
         started_at=datetime.fromisoformat(row["started_at"]),
-        state=SlideState(row["state"]),
+        state=state,
         finished_at=row["finished_at"] and datetime.fromisoformat(row["finished_at"]),
         abort_reason=row["abort_reason"],
-        fields=_fields(db, slide_id, with_crops),
+        fields=fields,
         fields_undone=row["fields_undone"],
         review_state=ReviewState(row["review_state"]),
         blank_views=row["blank_views"],
         skipped=tuple(SkippedPicture(*picture) for picture in json.loads(row["skipped"])),
+        # written when the slide is closed; of one that a power cut left open its cells still tell
+        foreign=is_foreign((c for f in fields for c in f.cells), taxonomy) if state in OPEN_STATES else foreign and bool(foreign),
     )
-    taxonomy = Taxonomy.from_dict(json.loads(row["taxonomy"]))
     same = {column: row[column] for column in _MODEL_COLUMNS}
-    model = EngineInfo(input_hw=(row["input_height"], row["input_width"]), taxonomy=taxonomy, **same)
+    naming = NamingInfo(**{"said": "", "site": False, **given}) if (given := json.loads(row["naming"])) else None
+    model = EngineInfo(input_hw=(row["input_height"], row["input_width"]), taxonomy=taxonomy, naming=naming, **same)
     provenance = Provenance(
         model,
         row["identify_threshold"],
@@ -159,13 +171,13 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
 def _fields(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> tuple[Field, ...]:
     jpeg, join = ("jpeg", "LEFT JOIN crops USING (slide_id, field_index, position)") if with_crops else ("NULL", "")
     cells: dict[int, list[Cell]] = {}
-    for index, kind, score, identified, x1, y1, x2, y2, attributes, crop in db.execute(
-        f"""SELECT field_index, class_index, score, identified, x1_px, y1_px, x2_px, y2_px, attributes, {jpeg}
+    for index, kind, score, identified, x1, y1, x2, y2, attributes, *names, crop in db.execute(
+        f"""SELECT field_index, {_CELL_COLUMNS}, {jpeg}
         FROM cells {join} WHERE slide_id = ? ORDER BY field_index, position""",
         (slide_id,),
     ):
         words = np.array(json.loads(attributes), np.float32)  # null becomes NaN
-        cell = Cell(kind, score, bool(identified), (x1, y1, x2, y2), words, crop or b"")
+        cell = Cell(kind, score, bool(identified), (x1, y1, x2, y2), words, crop or b"", *names)
         cells.setdefault(index, []).append(cell)
     rows = db.execute("SELECT * FROM fields WHERE slide_id = ? AND undone = 0 ORDER BY field_index", (slide_id,))
     return tuple(_field(row, tuple(cells.get(row["field_index"], ()))) for row in rows)
@@ -182,6 +194,7 @@ def _field(row: sqlite3.Row, cells: tuple[Cell, ...]) -> Field:
         cells,
         len(cells) >= _OLD_LIMIT if limit_met is None else bool(limit_met),
         None if faults is None else tuple(PictureFault(fault) for fault in json.loads(faults)),
+        row["naming_fault"],
     )
 
 
@@ -198,10 +211,11 @@ def _model_id(db: sqlite3.Connection, provenance: Provenance) -> int:
     return int(db.execute(f"SELECT model_id FROM models WHERE {where}", row).fetchone()[0])
 
 
-def _cell_values(cell: Cell) -> tuple[int | float | str, ...]:
+def _cell_values(cell: Cell) -> tuple[int | float | str | None, ...]:
     """Attributes as a JSON list: 9 significant digits give every float32 back exactly, null stands for unknown."""
     attributes = ", ".join("null" if np.isnan(value) else f"{value:.9g}" for value in cell.attributes.tolist())
-    return int(cell.class_index), float(cell.score), int(cell.identified), *map(float, cell.box_px), f"[{attributes}]"
+    names = cell.group, cell.probability, cell.blast_probability, cell.distance
+    return int(cell.class_index), float(cell.score), int(cell.identified), *map(float, cell.box_px), f"[{attributes}]", *names
 
 
 def _part_text(part: Part | None) -> str:

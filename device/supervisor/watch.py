@@ -24,7 +24,9 @@ from device.mqtt.client import BrokerLostError, BrokerRefusedError, open_link, v
 from device.mqtt.payloads import DeviceStatus, PayloadError, SlideSummary, read_status, read_summary
 from device.mqtt.topics import ANY_DEVICE, Topics
 from device.settings.config import BrokerSection
+from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY, zero_words
 from device.slide.picture_state import PictureState, count_of
+from engines.intervals import exact_interval
 
 _LARGEST_BYTES = 1 << 20
 _BAR_COLUMNS = 32
@@ -190,7 +192,7 @@ def render_summary(summary: SlideSummary) -> RenderableType:
     lines: list[RenderableType] = [Text(f"{review}{aborted}", style="bold yellow")]
     if summary.source.simulated:
         lines.append(Text("SIMULATED FILM, no patient's blood", style="bold magenta"))
-    warnings = _picture_state(summary).sentences(only_grave=True)
+    warnings = (*([FOREIGN] if summary.film == "foreign" else []), *_picture_state(summary).sentences(only_grave=True))
     lines += [Text(f"! {sentence}", style="bold yellow") for sentence in warnings]
     lines += [_header(summary), Text(), _differential(summary), _blasts(summary)]
     if summary.description:
@@ -222,7 +224,8 @@ def _picture_state(summary: SlideSummary) -> PictureState:
     faults = Counter() if pictures is None else Counter({fault: getattr(pictures, fault.value) for fault in PictureFault})
     judged, blank_views = (0, 0) if pictures is None else (pictures.judged, pictures.blank_views)
     skipped = Counter() if pictures is None else Counter({each.kind: each.count for each in pictures.skipped})
-    return PictureState(summary.fields_counted, judged, faults, summary.fields_at_limit or 0, blank_views, skipped)
+    at_limit, first_look = summary.fields_at_limit or 0, summary.fields_first_look or 0
+    return PictureState(summary.fields_counted, judged, faults, at_limit, blank_views, skipped, first_look)
 
 
 def _differential(summary: SlideSummary) -> Table:
@@ -247,10 +250,15 @@ def _differential(summary: SlideSummary) -> Table:
 
 
 def _blasts(summary: SlideSummary) -> Text:
+    """The count with its interval; a zero with what it leaves open, worked out here where an older device did not say."""
     blasts = summary.blasts
-    none = "" if blasts.count else "That does not exclude them. "
-    number = f"{_BLAST_MARK} Blasts: {blasts.count} ({blasts.percent:.1f} %). {none}"
-    return Text.assemble((number, "bold red" if blasts.count else "bold"), _plain(blasts.note))
+    low, high = exact_interval(blasts.count, summary.white_cells)
+    if blasts.count:
+        said = f" ({blasts.percent:.1f} %, 95 % range {100 * low:.0f} to {100 * high:.0f} %). "
+    else:
+        said = f". That does not exclude them: {zero_words(summary.white_cells - summary.unidentified.count)}. "
+        said += f"{_plain(blasts.sensitivity or UNKNOWN_SENSITIVITY)} "
+    return Text.assemble((f"{_BLAST_MARK} Blasts: {blasts.count}{said}", "bold red" if blasts.count else "bold"), _plain(blasts.note))
 
 
 def _morphology(summary: SlideSummary) -> Table:
@@ -271,9 +279,11 @@ def _provenance(summary: SlideSummary) -> Text:
     model, calibration, source = summary.model, summary.calibration, summary.source
     scale = "scale unknown" if calibration.um_per_px is None else f"{calibration.um_per_px:.4f} µm/px"
     measured = "measured" if calibration.measured else "nominal, sizes are indicative"
+    layer = model.naming
     parts = (
         f"model {model.name} {model.version} {model.precision} {model.digest[:8]} on {model.runtime}; "
         f"scores from {model.score_threshold:g}, named from {model.identify_threshold:g}",
+        *([f"naming layer {layer.label}"] if layer is not None and layer.name else []),
         f"calibration {calibration.profile} {calibration.version} {calibration.objective}x, {scale} ({measured})",
         f"source {source.kind} {source.name}; message {summary.message_id}",
     )

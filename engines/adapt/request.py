@@ -24,7 +24,8 @@ class AdaptRequest(RunRequest):
     source: Annotated[
         tuple[str, ...],
         Option(
-            "Labelled folder of the known microscope, with :N to show its pictures N times an epoch; repeat for several. Required.",
+            "Labelled folder of the known microscope; :N shows its pictures N times an epoch, :0.25 another quarter each epoch; repeat "
+            "for several. Required.",
             metavar="DIR",
         ),
     ] = ()

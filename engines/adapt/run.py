@@ -22,6 +22,7 @@ from engines.progress import SILENT, Reporter
 from engines.taxonomy import read_taxonomy
 from engines.training.agreement import DataDigest
 from engines.training.dataset import load_sets
+from engines.training.draws import lay_out
 from engines.training.hyper import SETS
 from engines.training.loop import Run
 from engines.training.pictures import report_left_out
@@ -70,8 +71,9 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
     for (folder, _), one in zip(folders, images, strict=True):
         report_left_out(folder, one, reporter)
     read = load_sets(images, 2 * request.imgsz, reporter.counter("reading pictures"))
-    shown = [part * times for part, (_, times) in zip(read, folders, strict=True)]
-    labelled, unlabelled = ([sample for part in some for sample in part] for some in (shown[: len(sources)], shown[len(sources) :]))
+    often, first = [times for _, times in folders], len(folders) if request.oracle else len(sources)
+    labelled, draw = lay_out(read[:first], often[:first], images[:first] if hyper.balance_patients else None)
+    unlabelled, target_draw = lay_out(read[len(sources) :], often[len(sources) :])
     run = Run(
         folder=request.out,
         size=request.size,
@@ -85,7 +87,7 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
         data=tuple(folder.name for folder, _ in folders),
         labels=DataDigest.of(image for one in images for image in one),
     )
-    trainer = AdaptTrainer(run, _adaptation(request), labelled + unlabelled if request.oracle else labelled, unlabelled, taxonomy)
+    trainer = AdaptTrainer(run, _adaptation(request), labelled, unlabelled, taxonomy, draw, target_draw)
     request.keep()
     fit(trainer, Phase(1, 1, request.epochs, request.out, request.initial), reporter, f"attridet adapt --out {request.out} --resume")
     reporter.message(f"written: {last}, and results.csv beside it")

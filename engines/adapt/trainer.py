@@ -5,7 +5,6 @@ The loop, its schedule, checkpoints and resume are those of `engines.training.lo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -25,6 +24,7 @@ from engines.errors import EnginesError
 from engines.network import AttriDet
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from engines.training.dataset import Batch, Item, TrainingSet, collate
+from engines.training.draws import EpochDraw, Part
 from engines.training.loop import Run, Trainer
 
 Method = Literal["source-only", "confmix", "daca"]
@@ -122,7 +122,8 @@ def collate_pairs(items: Sequence[tuple[Item, Item]]) -> PairedBatch:
 class AdaptTrainer(Trainer):
     """A `Trainer` whose batches also bring target pictures. `source-only` trains the same steps without looking at them.
 
-    samples: labelled pictures of the source. targets: pictures of the target; their boxes are not used. The network has variances.
+    samples: labelled pictures of the source. targets: pictures of the target; their boxes are not used. draw, target_draw: which of
+    them an epoch shows; all without. The network has variances.
     """
 
     def __init__(
@@ -132,17 +133,19 @@ class AdaptTrainer(Trainer):
         samples: Sequence[Sample],
         unlabelled: Sequence[Sample],
         taxonomy: Taxonomy = LEUKEMIA_ATTRI,
+        draw: EpochDraw | None = None,
+        target_draw: EpochDraw | None = None,
     ) -> None:
-        super().__init__(replace(run, variances=True), samples, taxonomy)
+        super().__init__(replace(run, variances=True), samples, taxonomy, draw)
         self.adaptation = adaptation
         self.target_pictures = len(unlabelled)
         if adaptation.method == "source-only" and not adaptation.recolour:
             return
         blank = [Sample(s.image, s.boxes[:0], s.labels[:0]) for s in unlabelled]
-        blank *= math.ceil(len(self.data) / len(blank))
+        target_draw = (target_draw or EpochDraw((Part(0, len(blank), len(blank)),))).at_least(len(self.data))
         # Tiles of a patchwork are cut round labelled cells; whole fields are what the target has.
         hyper = replace(run.hyper, patchwork=0.0, crop=adaptation.target_crop)
-        self.data: Any = PairedSet(self.data, TrainingSet(blank, run.imgsz, hyper, run.seed + 1), adaptation.recolour)
+        self.data: Any = PairedSet(self.data, TrainingSet(blank, run.imgsz, hyper, run.seed + 1, target_draw), adaptation.recolour)
         self.collate = collate_pairs
 
     def _settings(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from engines.commands.build import build
 from engines.commands.film import film
 from engines.commands.import_weights import import_weights
 from engines.commands.int8 import frames, gate, quantize
-from engines.commands.learning import adapt, evaluate, experiment, export, train
+from engines.commands.learning import adapt, evaluate, experiment, export, second_look, train
 from engines.commands.transfer import transfer
 from engines.errors import EnginesError
 from engines.files import print_any_name
@@ -41,7 +41,22 @@ _data = App(name="data", help=data.__doc__)
 app.command(_data)
 for of_data in (data.check, data.split, data.export, data.plot):
     add_command(_data, of_data)
-for command in (adapt, bench, build, evaluate, experiment, export, film, frames, gate, import_weights, quantize, train, transfer):
+for command in (
+    adapt,
+    bench,
+    build,
+    evaluate,
+    experiment,
+    export,
+    film,
+    frames,
+    gate,
+    import_weights,
+    quantize,
+    second_look,
+    train,
+    transfer,
+):
     add_command(app, command)
 
 

@@ -1,11 +1,11 @@
-"""`attridet train`, `adapt`, `evaluate`, `export` and `experiment`."""
+"""`attridet train`, `adapt`, `evaluate`, `export`, `second-look` and `experiment`."""
 
 from __future__ import annotations
 
 from engines.adapt import AdaptRequest
 from engines.evaluation import EvaluateRequest
 from engines.experiments import ExperimentRequest
-from engines.export import ExportRequest
+from engines.export import ExportRequest, SecondLookRequest
 from engines.training import TrainRequest
 
 
@@ -56,7 +56,7 @@ def evaluate(request: EvaluateRequest) -> None:
 
 
 def export(request: ExportRequest) -> None:
-    """Turn weights into an engine folder: two ONNX graphs, verified against torch, with manifest and golden picture."""
+    """Turn weights into an engine folder: ONNX graphs, verified against torch, with manifest and golden picture."""
     from engines.commands.terminal import Terminal
     from engines.export import export as run
 
@@ -67,6 +67,25 @@ def export(request: ExportRequest) -> None:
         terminal.message(
             f"{bundle.path}: {bundle.manifest.name} {bundle.manifest.version}, digest {bundle.digest[:8]}. Against torch on "
             f"{check.images} pictures: boxes {check.boxes_px:.4f} px, scores {check.scores:.1e}, attributes {check.attributes:.1e}"
+        )
+
+
+def second_look(request: SecondLookRequest) -> None:
+    """Give an engine folder a second look at cells, or its second look a naming layer; the detector's files stay as they are.
+
+    attridet second-look zoo:attridet-n NEW --layer FILE --open-cells FILE
+    """
+    from engines.commands.terminal import Terminal
+    from engines.export import add_second_look
+    from engines.naming.choice import layer_of
+
+    with Terminal() as terminal:
+        bundle = add_second_look(request, terminal)
+        look, layer = bundle.second_look()[1], layer_of(bundle)
+        terminal.message(
+            f"{bundle.path}: {bundle.manifest.name} {bundle.manifest.version}, digest {bundle.digest[:8]}. Second look: "
+            f"{look.features} features a cell, against torch on {look.export_tiles} cells {look.export_difference:.1e}; "
+            f"{f'named by {layer.info.label}' if layer else 'no naming layer'}"
         )
 
 

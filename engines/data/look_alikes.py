@@ -85,17 +85,20 @@ def _read_thumbnail(path: Path) -> Thumbnail:
         return np.zeros((SIDE, SIDE), np.uint8)  # blank: it resembles nothing
 
 
-def field_units(paths: Sequence[Path], by_patient: bool = True) -> list[str]:
+def field_units(paths: Sequence[Path], by_patient: bool = True, thumbnails: Sequence[Thumbnail] | None = None) -> list[str]:
     """For each picture what stays together: its patient by its name, else a name that all copies of one field share ("file:...").
 
     Copies are those of one source name and look-alikes; one of a picture whose name gives a patient belongs to that patient. Pictures
     are only opened where a name gives none; without `by_patient` none does. What cannot be read is known by its name alone.
+    thumbnails: of the pictures, where the caller has read them.
     """
     patients = [patient_of(path.name) if by_patient else None for path in paths]
     if None not in patients:
         return [patient or "" for patient in patients]
-    with ThreadPoolExecutor(2) as pool:
-        pairs = list(look_alikes(list(pool.map(_read_thumbnail, paths))))
+    if thumbnails is None:
+        with ThreadPoolExecutor(2) as pool:
+            thumbnails = list(pool.map(_read_thumbnail, paths))
+    pairs = list(look_alikes(thumbnails))
     first: dict[str, int] = {}
     for position, path in enumerate(paths):
         pairs.append((first.setdefault(PurePath(source_name(path.name)).stem.casefold(), position), position))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.data.aspect import OPTION
 from engines.data.leukemiaattri import LabelledImage, SplitData, has_labels, read_split
 from engines.data.look_alikes import field_units
 from engines.data.pictures import EXIF_TURN
@@ -67,10 +68,16 @@ def evaluate_pictures(
     results = [judge_picture(engine, picture) for picture in counted(pictures, progress)]
     result = score(engine, results, data, split, resamples, seed, pictures)
     if isinstance(pictures, SplitData):
-        result = replace(result, notes=(*result.notes, *pictures.readings))
+        result = replace(result, notes=(*result.notes, *pictures.readings, *_another_aspect(engine.pixel_aspect, pictures)))
     if result.coco.map50 < NEAR_ZERO and all(inspect_picture(picture.path).turn != 1 for picture in pictures):
         return replace(result, notes=(*result.notes, f"All {len(pictures)} pictures bear an EXIF turn; {EXIF_TURN}."))
     return result
+
+
+def _another_aspect(made_for: float, pictures: SplitData) -> Iterator[str]:
+    """Of a bundle that was made for squeezed cells, shown round ones."""
+    if made_for != 1 and not any(one.stated_by == OPTION for one in pictures.aspects):
+        yield f"The bundle was made for pixel aspect {made_for:g}, and cells here are round: judge it on its squares, with {OPTION} 1."
 
 
 def counted(pictures: Sequence[LabelledImage], progress: Progress | None) -> Iterator[LabelledImage]:
@@ -113,6 +120,7 @@ def score(
         engine=engine.info,
         intended_use=engine.intended_use,
         must_not_be_used_for=engine.must_not_be_used_for,
+        pixel_aspect=engine.pixel_aspect,
         data=data,
         split=split,
         yolo=yolo,

@@ -35,7 +35,7 @@ class Published:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores of one engine on one split; intended_use and must_not_be_used_for as its card has them.
+    """Scores of one engine on one split; intended_use, must_not_be_used_for, pixel_aspect as its card has them.
 
     yolo, coco: AP of each type. wbc: white cell against background, all types as one. films: a score each; patients_known: whether
     films are patients, or all pictures one film. confusion: (C + 1, C + 1) int64 at the working point, rows labelled, columns told, the
@@ -47,6 +47,7 @@ class Evaluation:
     engine: EngineInfo
     intended_use: str
     must_not_be_used_for: tuple[str, ...]
+    pixel_aspect: float
     data: str
     split: str
     yolo: YoloResult
@@ -134,6 +135,7 @@ class Evaluation:
                     **{name: getattr(self.engine, name) for name in ("name", "version", "digest", "runtime", "precision", "input_hw")},
                     "intended_use": self.intended_use,
                     "must_not_be_used_for": self.must_not_be_used_for,
+                    "pixel_aspect": self.pixel_aspect,
                 },
                 "data": {
                     "name": self.data,

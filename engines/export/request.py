@@ -35,3 +35,20 @@ class ExportRequest(Request):
     ] = None
     plain_scores: Annotated[bool, Option("Leave the variances of an adapted network out of its scores (and out of the graph).")] = False
     replace: Annotated[bool, Option("Replace an engine folder that is there.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondLookRequest(Request):
+    """The options of `second-look`. Without `layer` and `open_cells` a second look that is there keeps its own."""
+
+    bundle: Annotated[str, Option("Engine folder, or zoo:NAME. It is left as it is.", argument=True)]
+    out: Annotated[Path, Option("Engine folder to write: the same detector, with the second look.", argument=True)]
+    layer: Annotated[Path | None, Option("Naming layer to ship, fitted to this bundle's cells.onnx (attridet learn).")] = None
+    open_cells: Annotated[Path | None, Option("The open cells that a site's layer is mixed with, to ship beside it.")] = None
+    weights: Annotated[
+        Path | None, Option("Weights of the encoder (default: the cells.onnx that is there, else the bundle's own weights).")
+    ] = None
+    images: Annotated[Path | None, Option("Folder of fields on which the graph must equal torch (default: the golden picture).")] = None
+    version: Annotated[str | None, Option("Version of the new bundle (default: as it was).")] = None
+    readme: Annotated[Path | None, Option("Model card to lay beside it as README.md (default: the one that is there).")] = None
+    replace: Annotated[bool, Option("Replace an engine folder that is there.")] = False

@@ -80,7 +80,7 @@ def tiles_of(engine: NetworkEngine, images: Iterable[Image]) -> Image:
     return np.concatenate(tiles)
 
 
-def named_golden(draft: Bundle, image: Image, found: Detections, margins: Float32) -> bytes:
+def named_golden(draft: Bundle, image: Image, found: Detections, margins: Float32 | None = None) -> bytes:
     """`golden.json` for detections on the golden picture, and what the draft's second look says of them if it has a naming layer."""
     if layer_of(draft) is None:
         return golden_answer(found, margins)

@@ -105,6 +105,7 @@ def open_chosen(
     *,
     ungated: bool = False,
     plans: Path | None = None,
+    layer: Path | None = None,
     kept: Path | None = None,
     report: Report = lambda *_: None,
 ) -> BundleEngine:
@@ -112,7 +113,9 @@ def open_chosen(
     if AUTO in (runtime, precision):
         chosen = choose(reference, runtime, precision, threads, ungated=ungated, plans=plans, kept=kept, report=report).chosen
         reference, runtime, precision = chosen.bundle, chosen.runtime, chosen.precision
-    return factory.open_engine(reference, runtime, threads, score_threshold, ungated=ungated, plans=plans, precision=precision)
+    return factory.open_engine(
+        reference, runtime, threads, score_threshold, ungated=ungated, plans=plans, precision=precision, layer=layer
+    )
 
 
 def choose(

@@ -46,6 +46,7 @@ class NetworkEngine:
     """
 
     intended_use: str = Card.model_fields["intended_use"].default
+    pixel_aspect: float = 1.0
     must_not_be_used_for: tuple[str, ...] = NEVER_FOR
 
     def __init__(self, graphs: Graphs, info: EngineInfo, scale_up: bool, thresholds: Thresholds) -> None:
@@ -181,6 +182,7 @@ class BundleEngine(NetworkEngine):
         if (look := manifest.second_look) is not None:
             self.tiles = TileGeometry(look.side_px, look.cell_px)
         self.intended_use = manifest.intended_use
+        self.pixel_aspect = manifest.pixel_aspect
         self.must_not_be_used_for = manifest.must_not_be_used_for
         self.precision = precision
         self._verify = verify

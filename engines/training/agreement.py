@@ -32,14 +32,17 @@ def whole_strides(px: int) -> int:
     return -(-px // STRIDES[-1]) * STRIDES[-1]
 
 
-def must_fit(samples: Sequence[Sample], taxonomy: Taxonomy, imgsz: int, batch: int, processes: int) -> None:
-    """DataError, with what to change, where these pictures cannot be trained on so: at this size, in such batches, by so many."""
+def must_fit(samples: Sequence[Sample], shown: int, taxonomy: Taxonomy, imgsz: int, batch: int, processes: int) -> None:
+    """DataError, with what to change, where these pictures cannot be trained on so: at this size, in such batches, by so many.
+
+    shown: how many of them an epoch shows.
+    """
     if imgsz != whole_strides(imgsz):
         raise DataError(f"--imgsz {imgsz}: the network takes multiples of {STRIDES[-1]} px; the next is {whole_strides(imgsz)}")
     if batch % processes:
         raise DataError(f"--batch {batch} cannot be shared by {processes} processes; take a multiple of {processes}")
-    if len(samples) < batch:
-        raise DataError(f"{len(samples)} training pictures do not fill a --batch of {batch}; lower it, or show each N times: DIR:N")
+    if shown < batch:
+        raise DataError(f"{shown} training pictures do not fill a --batch of {batch}; lower it, or show each N times: DIR:N")
     classes = np.concatenate([sample.labels[:, 0] for sample in samples])
     if not len(classes):
         raise DataError("no training picture has a labelled cell; look at the label files with `attridet data check`")

@@ -15,6 +15,8 @@ from torch.utils.data import Dataset
 from engines.data import augment
 from engines.data.augment import Sample
 from engines.data.leukemiaattri import LabelledImage
+from engines.detections import Int64
+from engines.training.draws import EpochDraw
 from engines.training.hyper import Hyper
 
 _TILES = (1, 2, 3, 4)
@@ -70,29 +72,38 @@ Item = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class TrainingSet(Dataset[Item]):
-    """Mosaics of `size` px. `set_epoch` before each epoch; item i of epoch e never depends on what was drawn before."""
+    """Mosaics of `size` px. `set_epoch` before each epoch; item i of epoch e never depends on what was drawn before.
 
-    def __init__(self, samples: Sequence[Sample], size: int, hyper: Hyper, seed: int) -> None:
+    draw: which of the samples an epoch shows; all of them without it.
+    """
+
+    def __init__(self, samples: Sequence[Sample], size: int, hyper: Hyper, seed: int, draw: EpochDraw | None = None) -> None:
         if not samples:
             raise ValueError("no training pictures")
-        self.samples, self.size, self.hyper, self.seed = list(samples), size, hyper, seed
-        self.order = np.arange(len(self.samples))
-        self.epoch = 0
+        self.samples, self.size, self.hyper, self.seed, self.draw = list(samples), size, hyper, seed, draw
+        self.set_epoch(0)
+        self.order = self.shown
 
     def set_epoch(self, epoch: int) -> None:
         """Shuffle for `epoch`."""
         self.epoch = epoch
-        self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.samples))
+        self.shown: Int64 = np.arange(len(self.samples)) if self.draw is None else self.draw.drawn(self.seed, epoch)
+        """Positions of the samples of this epoch, not shuffled."""
+        self.order = self.shown[np.random.default_rng([self.seed, epoch]).permutation(len(self.shown))]
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.shown)
+
+    def _others(self, rng: np.random.Generator, count: int) -> list[int]:
+        """Positions of samples drawn from this epoch's."""
+        return [int(self.shown[i]) for i in rng.integers(len(self.shown), size=count)]
 
     def __getitem__(self, position: int) -> Item:
         rng = np.random.default_rng([self.seed, self.epoch, position, 1])
         sample = self._composed(rng, int(self.order[position]))
         hyper = self.hyper
         if hyper.mixup and rng.random() < hyper.mixup:
-            sample = augment.mixup(rng, sample, self._composed(rng, int(rng.integers(len(self.samples)))))
+            sample = augment.mixup(rng, sample, self._composed(rng, *self._others(rng, 1)))
         if hyper.blur and rng.random() < hyper.blur:
             blurred = cv2.GaussianBlur(sample.image, (0, 0), float(rng.uniform(0.4, 1.6)))
             sample = replace(sample, image=blurred)  # type: ignore[arg-type]  # cv2 stub
@@ -103,9 +114,16 @@ class TrainingSet(Dataset[Item]):
             sample = augment.flip(sample, horizontal=True)
         return self._tensors(sample)
 
+    def _sample(self, rng: np.random.Generator, index: int) -> Sample:
+        """One picture as it was read; squeezed, if the draw falls so."""
+        sample = self.samples[index]
+        if self.hyper.squeeze and rng.random() < self.hyper.squeeze:
+            return augment.squeeze(sample, float(rng.uniform(0.8, 1.0)))
+        return sample
+
     def _piece(self, rng: np.random.Generator, index: int) -> Sample:
         """One picture as it enters a mosaic: a field larger than the tile is cut at its own scale, a smaller one resized."""
-        sample, hyper = self.samples[index], self.hyper
+        sample, hyper = self._sample(rng, index), self.hyper
         if hyper.crop and rng.random() < hyper.crop:
             many = max(sample.image.shape[:2]) >= 1.5 * self.size
             sample = augment.cut_square(rng, sample, self.size) if many else augment.random_window(rng, sample)
@@ -120,8 +138,7 @@ class TrainingSet(Dataset[Item]):
         if rng.random() < hyper.patchwork:
             return self._patchwork(rng, index)
         if rng.random() < hyper.mosaic:
-            others = rng.integers(len(self.samples), size=3)
-            four = [self._piece(rng, int(i)) for i in (index, *others)]
+            four = [self._piece(rng, i) for i in (index, *self._others(rng, 3))]
             four = [four[i] for i in rng.permutation(4)]
             sample = augment.mosaic(rng, four, self.size)
         else:
@@ -139,14 +156,14 @@ class TrainingSet(Dataset[Item]):
             inner = (np.arange(1, n) + rng.uniform(-0.2, 0.2, n - 1)) * self.size / n
             edges.append([0, *(int(v) for v in inner), self.size])
         low, high = np.log(self.hyper.cell_px)
-        chosen = [index, *(int(i) for i in rng.integers(len(self.samples), size=n * n - 1))]
+        chosen = [index, *self._others(rng, n * n - 1)]
         chosen = [chosen[i] for i in rng.permutation(n * n)]
         pieces = []
         for r in range(n):
             line = []
             for c in range(n):
                 width, height = edges[0][c + 1] - edges[0][c], edges[1][r + 1] - edges[1][r]
-                sample = self.samples[chosen[r * n + c]]
+                sample = self._sample(rng, chosen[r * n + c])
                 if self.hyper.quarter_turns:
                     sample = augment.quarter_turn(sample, int(rng.integers(4)))
                 cell_px = min(float(np.exp(rng.uniform(low, high))), 0.8 * min(width, height))

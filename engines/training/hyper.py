@@ -37,6 +37,7 @@ class Hyper:
     fliplr: float = 0.5
     quarter_turns: bool = False  # a film has no up: turn each picture by a multiple of 90 degrees
     crop: float = 0.0  # probability that a picture is cut to a random window first, so that a centred cell loses its place
+    squeeze: float = 0.0  # probability that a picture is narrowed by up to a fifth, as smears and cameras distort
     mosaic: float = 1.0
     patchwork: float = 0.0  # probability of n x n tiles, each at a scale of its own, in place of the published mosaic
     cell_px: tuple[float, float] = (26.0, 210.0)  # range of cell sides in a patchwork, in px of the network's input
@@ -46,6 +47,8 @@ class Hyper:
     ema_tau: float = 2000.0
     ema_share: float = 0.0  # above 0: tau is this share of the run's steps, in place of ema_tau
     attribute: float = 1.0  # lambda of L = L_det + lambda x L_attr
+    class_weights: bool = False  # weigh cells in the class loss by 1 / sqrt(cells of their type), artefacts held down
+    balance_patients: bool = False  # n pictures of a patient count sqrt(n) together when pictures are drawn
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -85,6 +88,7 @@ FILM = Hyper(
     flipud=0.5,
     quarter_turns=True,
     crop=0.8,
+    squeeze=0.3,
     hsv_h=0.02,
     hsv_s=0.5,
     hsv_v=0.3,
@@ -101,8 +105,10 @@ At an attribute weight of 1 the attributes pull at the shared layers nearly as h
 ADAPT = replace(FILM, name="adapt", lr0=5e-4, warmup_bias_lr=5e-4, ema_share=0.2, attribute=1.0)
 """For a hundred steps or a few from trained weights: small steps, and an average that is slow early on, since it teaches."""
 
-FINETUNE = replace(FILM, name="finetune", lr0=3e-4, warmup_bias_lr=0.0, warmup_share=0.1, ema_share=0.2)
-"""From trained weights to other pictures, without losing what they know: small steps, a warm-up of a tenth of the run at most, and an
-average that follows to the end of a run of any length."""
+FINETUNE = replace(
+    FILM, name="finetune", lr0=3e-4, warmup_bias_lr=0.0, warmup_share=0.1, ema_share=0.2, class_weights=True, balance_patients=True
+)
+"""From trained weights to other pictures, without losing what they know: small steps, a warm-up of a tenth of the run at most, an
+average that follows to the end of a run of any length; rare types and patients with few pictures are not drowned by the others."""
 
 SETS = {h.name: h for h in (LOW, MED, HIGH, FILM, FINETUNE, ADAPT)}

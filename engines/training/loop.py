@@ -15,18 +15,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from engines.data.augment import Sample
+from engines.detections import Float32
 from engines.errors import EnginesError
 from engines.network import AttriDet, Taps, checkpoint
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from engines.training import parallel, record
 from engines.training.agreement import DataDigest, must_agree, must_fit, start_from
 from engines.training.autoanchor import AnchorChoice, choose_anchors
+from engines.training.class_weights import class_weights
 from engines.training.dataset import Batch, TrainingSet, collate
+from engines.training.draws import EpochDraw
 from engines.training.ema import ModelEma
 from engines.training.hyper import FILM, Hyper
 from engines.training.losses import DetectionLoss, attribute_loss
@@ -95,14 +99,16 @@ class Trainer:
     Raises DataError where run, pictures and processes cannot fit together.
     """
 
-    def __init__(self, run: Run, samples: Sequence[Sample], taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> None:
+    def __init__(self, run: Run, samples: Sequence[Sample], taxonomy: Taxonomy = LEUKEMIA_ATTRI, draw: EpochDraw | None = None) -> None:
         torch.manual_seed(run.seed)
         self.run, self.taxonomy = run, taxonomy
         self.processes = parallel.current()
-        must_fit(samples, taxonomy, run.imgsz, run.batch, self.processes.count)
+        must_fit(samples, len(samples) if draw is None else len(draw), taxonomy, run.imgsz, run.batch, self.processes.count)
         self.draws = run.seed + 1_000_003 * (run.phase - 1)
         """Seed of pictures and noise."""
-        self.data = TrainingSet(samples, run.imgsz, run.hyper, self.draws)
+        self.data = TrainingSet(samples, run.imgsz, run.hyper, self.draws, draw)
+        self.class_weights = _class_weights(samples, draw, taxonomy) if run.hyper.class_weights else None
+        """What a labelled cell of each type counts in the class loss, (classes,) float32; None: all the same."""
         self.collate: Callable[[Any], Batch] = collate
         self.noise = torch.Generator().manual_seed(self.draws)
         self.batches = len(self.data) // run.batch
@@ -119,7 +125,8 @@ class Trainer:
             synchronise(self.model)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.amp and self.device.type == "cuda")
         self.schedule = Schedule(run.hyper, run.epochs, self.batches, run.batch, run.cosine)
-        self.detection_loss = DetectionLoss(self.model, run.hyper, imgsz=run.imgsz)
+        weights = None if self.class_weights is None else torch.from_numpy(self.class_weights)
+        self.detection_loss = DetectionLoss(self.model, run.hyper, imgsz=run.imgsz, class_weights=weights)
         self.record = record.Record(run.folder, run.pictures)
         self.epoch = 0
         self.iteration = 0
@@ -327,6 +334,13 @@ class Trainer:
         self.history = list(state["history"]) if "history" in state else record.read(path.parent)
         self.iteration = self.epoch * self.batches
         return note
+
+
+def _class_weights(samples: Sequence[Sample], draw: EpochDraw | None, taxonomy: Taxonomy) -> Float32:
+    times = np.ones(len(samples)) if draw is None else draw.expected()
+    cells = np.concatenate([sample.labels[:, 0] for sample in samples])
+    each = np.repeat(times, [len(sample.labels) for sample in samples])
+    return class_weights(np.bincount(cells, each, len(taxonomy.classes)).astype(np.float64), taxonomy)
 
 
 def hard_link(written: Path, name: Path) -> None:

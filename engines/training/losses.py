@@ -37,12 +37,22 @@ class DetectionLoss(nn.Module):
     constant alpha; objectness target is the box's CIoU, clamped at 0; where several targets meet in one anchor and cell the last one
     counts.
 
+    class_weights: (classes,), how much a labelled cell of each type counts in the class loss; all 1 without it.
+
     Where several processes train together, total and parts are this process's share: their sum is the loss of the whole batch.
     """
 
     anchors: Tensor
+    class_weights: Tensor | None
 
-    def __init__(self, model_or_anchors: YOLOv5 | Tensor, hyper: Hyper = LOW, imgsz: int = 640, classes: int | None = None) -> None:
+    def __init__(
+        self,
+        model_or_anchors: YOLOv5 | Tensor,
+        hyper: Hyper = LOW,
+        imgsz: int = 640,
+        classes: int | None = None,
+        class_weights: Tensor | None = None,
+    ) -> None:
         super().__init__()
         if isinstance(model_or_anchors, YOLOv5):
             anchors, classes = model_or_anchors.detect.anchors, model_or_anchors.classes
@@ -52,6 +62,7 @@ class DetectionLoss(nn.Module):
             raise ValueError("with bare anchors the number of classes must be given too")
         levels = len(anchors)
         self.register_buffer("anchors", anchors.detach().clone(), persistent=False)
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self.classes = classes
         self.hyper = hyper
         self.gain_box = hyper.box * 3 / levels
@@ -83,7 +94,10 @@ class DetectionLoss(nn.Module):
                     if self.classes > 1:
                         one_hot = torch.full_like(picked[:, 5:end], self.negative)
                         one_hot[torch.arange(len(picked), device=device), match.cls] = self.positive
-                        cls = cls + part * self._bce(picked[:, 5:end], one_hot)
+                        weights = None
+                        if self.class_weights is not None:
+                            weights = self.class_weights.to(device, dtype)[match.cls][:, None].expand_as(one_hot)
+                        cls = cls + part * self._bce(picked[:, 5:end], one_hot, weights)
                 counted = None if ignored is None or not len(ignored) else _counted(ignored, match, wanted)
                 obj = obj + images * self._bce(level[..., 4].to(dtype), wanted, counted) * balance
         box, obj, cls = box * self.gain_box, obj * self.gain_obj, cls * self.gain_cls

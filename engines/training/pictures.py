@@ -14,16 +14,24 @@ from engines.progress import Reporter
 from engines.taxonomy import Taxonomy
 from engines.training.agreement import DataDigest, whole_strides
 from engines.training.dataset import load_sets
+from engines.training.draws import EpochDraw, lay_out
 from engines.training.hyper import Hyper
 from engines.training.judge import FolderJudge
 from engines.training.request import TrainRequest, parse_folder
 
+_FEW = 0.02
+"""Share of a folder's pictures from which a patient is worth a word."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """What is trained on and, each under a name of its own, the val splits that judge. labels: of what is trained on."""
+    """What is trained on and, each under a name of its own, the val splits that judge.
+
+    draw: which of the samples an epoch shows. labels: of what is trained on.
+    """
 
     samples: list[Sample]
+    draw: EpochDraw
     labels: DataDigest
     val: dict[str, SplitData]
     judge: FolderJudge | None
@@ -47,16 +55,25 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
     windows = hyper.cuts_windows
     longest_px = max(2 * imgsz if windows else imgsz, request.judge_imgsz or 0)
     read = load_sets([*train, *val.values()], longest_px, reporter.counter("reading pictures"))
-    samples = [sample for (_, times), part in zip(folders, read) for sample in part * times]  # noqa: B905  # val's come after train's
+    learnt, often = read[: len(train)], [times for _, times in folders]
+    samples, draw = lay_out(learnt, often, train if hyper.balance_patients else None)
     judged = ", ".join(f"{name} ({len(images)})" for name, images in val.items())
-    cells = sum(len(sample.boxes) for sample in samples)
+    cells = round(sum(times * len(sample.boxes) for times, sample in zip(draw.expected(), samples, strict=True)))
+    several = f" of {sum(map(len, learnt))}" if any(times % 1 for times in often) else ""
     reporter.message(
-        f"{len(samples)} pictures an epoch with {cells} cells; " + (f"judged on val of {judged}" if judged else "not judged")
+        f"{len(draw)}{several} pictures an epoch with {cells} cells; " + (f"judged on val of {judged}" if judged else "not judged")
     )
     sets = dict(zip(val, read[len(train) :], strict=True))
     # Sets that cut windows have seen cells at their own scale; the published ones have seen every field enlarged to the input.
     judge = FolderJudge(sets, request.judge_imgsz or imgsz * (2 if windows else 1), scale_up=not windows) if sets else None
-    return Pictures(samples, DataDigest.of(image for images in train for image in images), val, judge)
+    for (folder, _), part in zip(folders, draw.parts, strict=True):
+        count, shown = draw.largest(part)
+        if part.units is not None and count / part.count > _FEW and shown / part.shown < 0.95 * count / part.count:
+            reporter.message(
+                f"{folder}: the patient with most pictures has {100 * count / part.count:.0f} % of them and is shown as "
+                f"{100 * shown / part.shown:.0f} %, so that others count"
+            )
+    return Pictures(samples, draw, DataDigest.of(image for images in train for image in images), val, judge)
 
 
 def report_left_out(folder: Path, images: SplitData, reporter: Reporter) -> None:

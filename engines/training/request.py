@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from engines.options import PIXEL_ASPECT, TAXONOMY, Option, Request, option_name
 
 LEARN, NETWORK, COURSE, JUDGING, MACHINE = "What it learns from", "Network and loss", "Course", "Judging", "Machine"
 CHECKPOINT = "last.pt"
+_TIMES = re.compile(r"\d+(\.\d+)?|\.\d+")
 _BUNDLES = "a bundle with weights (its folder, or zoo:attridet-n)"
 SIZES = ("n", "s", "m", "l", "x")
 HYPERS = ("low", "med", "high", "film", "finetune", "adapt")
@@ -85,7 +87,10 @@ class TrainRequest(RunRequest):
     data: Annotated[
         tuple[str, ...],
         Option(
-            "Folder in the published layout; DIR:N shows its pictures N times an epoch; repeat for several. Required.", LEARN, "DIR"
+            "Folder in the published layout; DIR:N shows its pictures N times an epoch, DIR:0.25 another quarter of them each epoch; "
+            "repeat for several. Required.",
+            LEARN,
+            "DIR",
         ),
     ] = ()
     taxonomy: Annotated[Path | None, TAXONOMY] = None
@@ -101,6 +106,14 @@ class TrainRequest(RunRequest):
             choices=HYPERS,
         ),
     ] = "film"
+    balance_patients: Annotated[
+        bool | None,
+        Option(
+            "n pictures of one patient in a folder count as sqrt(n) together; without it as the set has it (finetune: yes).",
+            LEARN,
+            off="--no-balance-patients",
+        ),
+    ] = None
     seed: Annotated[int, Option("Of weights, pictures and noise.", LEARN, "N", low=0)] = 0
     size: Annotated[str, Option("n, s, m, l or x.", NETWORK, "NAME", choices=SIZES)] = "n"
     initial: Annotated[
@@ -122,6 +135,15 @@ class TrainRequest(RunRequest):
             NETWORK,
             "X",
             low=0,
+        ),
+    ] = None
+    class_weights: Annotated[
+        bool | None,
+        Option(
+            "Weigh cells in the class loss by 1 / sqrt(cells of their type), artefacts least; without it as the set has it (finetune: "
+            "yes).",
+            NETWORK,
+            off="--no-class-weights",
         ),
     ] = None
     detach: Annotated[bool, Option("Keep the attribute loss from reaching the backbone.", NETWORK)] = False
@@ -202,12 +224,12 @@ class TrainRequest(RunRequest):
 _Run = TypeVar("_Run", bound=RunRequest)
 
 
-def parse_folder(text: str) -> tuple[Path, int]:
-    """A folder and how often its pictures count, from "DIR" or "DIR:N"."""
+def parse_folder(text: str) -> tuple[Path, float]:
+    """A folder and how often an epoch shows its pictures, from "DIR", "DIR:N" or a share of them, "DIR:0.25"."""
     folder, colon, times = text.rpartition(":")
-    if colon and times.isdigit() and int(times) > 0:
-        return Path(folder), int(times)
-    return Path(text), 1
+    if colon and _TIMES.fullmatch(times) and float(times) > 0:
+        return Path(folder), float(times)
+    return Path(text), 1.0
 
 
 def recalled(request: _Run) -> _Run:
@@ -246,7 +268,7 @@ def _full(name: str, value: Any, kind: Any) -> Any:
     if isinstance(value, tuple) and name == "pixel_aspect":
         return [f"{Path(folder).absolute()}={x}" if of else x for folder, of, x in (text.rpartition("=") for text in value)]
     if isinstance(value, tuple) and name in ("data", "source", "target"):
-        return [f"{folder.absolute()}:{times}" for folder, times in map(parse_folder, value)]
+        return [f"{folder.absolute()}:{times:g}" for folder, times in map(parse_folder, value)]
     return list(value) if get_origin(kind) is tuple else value
 
 

@@ -51,6 +51,10 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
         hyper = hyper.at_rate(request.learning_rate)
     if request.attribute_weight is not None:
         hyper = replace(hyper, attribute=request.attribute_weight)
+    if request.class_weights is not None:
+        hyper = replace(hyper, class_weights=request.class_weights)
+    if request.balance_patients is not None:
+        hyper = replace(hyper, balance_patients=request.balance_patients)
     torch.set_num_threads(request.threads)
     pages: tuple[Path, ...] = ()
     with parallel.joined(request.device) as device:
@@ -82,7 +86,7 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
                 labels=pictures.labels,
                 pictures=request.pictures,
             )
-            trainer = Trainer(run, pictures.samples, taxonomy)
+            trainer = Trainer(run, pictures.samples, taxonomy, pictures.draw)
             fit(trainer, phase, reporter, f"attridet train --out {request.out} --resume", pictures.judge)
         curves = ", results.png" if request.pictures else ""
         reporter.message(f"written: {request.out}: last.pt, best.pt, results.csv{curves}")
@@ -112,6 +116,9 @@ def fit(trainer: Trainer, phase: Phase, reporter: Reporter, to_resume: str, judg
             f"this run has {trainer.total_iterations} steps and its warm-up {trainer.schedule.warmup_iterations}: it ends before it "
             "reaches its learning rate. Give it more --epochs or a smaller --batch, or --hyper finetune, whose warm-up is a tenth of it"
         )
+    if trainer.class_weights is not None:
+        named = zip(trainer.taxonomy.classes, trainer.class_weights, strict=True)
+        reporter.message("a cell counts in the class loss: " + ", ".join(f"{name} {weight:.2f}" for name, weight in named))
     if trainer.anchors is not None:
         reporter.message(f"anchors {trainer.anchors}")
 

@@ -12,12 +12,12 @@ from typing_extensions import Self
 
 from device.camera.base import Frame
 from device.camera.simulator import SimulatorCamera
-from device.camera.stage import COUNTED_SHARE, StagePath
+from device.camera.stage import StagePath
 from device.clock import Clock
 from device.settings.config import SimulatorCamera as SimulatorSection
 from engines.detections import Detections, Image
 from engines.errors import InferenceError
-from engines.film import FieldTruth, Film, Microscope, labels
+from engines.film import FieldTruth, labels
 from engines.runtime.base import EngineInfo, Inference
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
@@ -52,11 +52,6 @@ class TruthfulSimulator(SimulatorCamera):
                 self._recent.popitem(last=False)
         return frame
 
-    def truth(self, frame_sequence: int) -> FieldTruth:
-        """What a perfect counter finds in that frame: everything of which at least half the box is visible. IndexError past the end."""
-        film, path = self._on_stage
-        return field_truth(film, self._scope, path.at(frame_sequence).corner_px, self._size_px)
-
     def truth_of_picture(self, image: Image) -> FieldTruth | None:
         """The same for one of the last 64 pictures, known by its bytes; None for any other."""
         with self._guard:
@@ -68,19 +63,6 @@ class TruthfulSimulator(SimulatorCamera):
         At the last resting frame of each; the vibration of the others changes no cell's belonging (see `stage.plan_fields`).
         """
         return tuple(self.truth(field_frames(self.path, field)[-1]) for field in range(self._section.fields))
-
-
-def field_truth(film: Film, scope: Microscope, corner_px: tuple[int, int], size_px: tuple[int, int]) -> FieldTruth:
-    """What a perfect counter finds in the frame at `corner_px`: cells and artefacts of which at least half the box is visible.
-
-    Boxes in pixels of the frame, clipped to it; see FieldTruth for the rest.
-    """
-    p, (i0, j0), (width, height) = scope.um_per_px, corner_px, size_px
-    truth = film.cells_in((i0 * p, j0 * p, (i0 + width) * p, (j0 + height) * p))
-    keep = truth.visible >= COUNTED_SHARE
-    boxes = (truth.boxes_px[keep].astype(np.float64) / p - np.array([i0, j0, i0, j0])).astype(np.float32)
-    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
-    return FieldTruth(truth.cell_ids[keep], boxes, truth.classes[keep], truth.attributes[keep], truth.visible[keep])
 
 
 def picture_key(image: Image) -> bytes:

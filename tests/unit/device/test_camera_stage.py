@@ -6,8 +6,9 @@ from math import ceil
 
 import numpy as np
 import pytest
-from truth_engine import field_frames, field_truth
+from truth_engine import field_frames
 
+from device.camera.simulator import field_truth
 from device.camera.stage import COUNTED_SHARE, StagePath, film_size_um, plan_fields
 from engines.film import Film, Microscope
 

@@ -72,3 +72,6 @@ def test_the_status_says_why() -> None:
     assert part_status(lamp, FAULT).text == f"engine not gated, for trials only: {FAULT}"
     assert engine_lamp(EngineStatus(frames=3, failures=1, failing="no", ungated=True)).level == "fail"  # the worse one is shown
     assert engine_lamp(EngineStatus(frames=3)).level == "ok"
+    foreign = engine_lamp(EngineStatus(frames=3, foreign=True))
+    assert (foreign.level, foreign.text) == ("warn", "foreign film, groups only")
+    assert engine_lamp(EngineStatus(frames=3, foreign=True, unnamed=True)).level == "fail"

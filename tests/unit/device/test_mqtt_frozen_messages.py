@@ -37,7 +37,7 @@ def shown(path: Path) -> str:
 
 def test_there_is_a_message_of_each_kind_and_form() -> None:
     kinds = {(path.parent.name, kind(path)) for path in FROZEN}
-    assert {("1.0", "summary"), ("1.0", "status"), ("1.1", "summary")} <= kinds
+    assert {("1.0", "summary"), ("1.0", "status"), ("1.1", "summary"), ("1.2", "summary"), ("1.2", "status")} <= kinds
     newest = max((path for path in FROZEN if kind(path) == "summary"), key=lambda path: path.parent.name)
     assert SlideSummary.later_fields() <= document(newest).keys(), "freeze a summary of the new form (tests/messages/README.md)"
     states = {document(path).get("offline_reason") for path in FROZEN if kind(path) == "status"}

@@ -22,7 +22,9 @@ from device.mqtt.schema import published_schemas
 from device.mqtt.summary import build_summary, morphology
 from device.mqtt.topics import Topics
 from device.settings.config import BrokerSection, CameraBase, Config
+from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY
 from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
+from engines.naming import NamingInfo
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
 from tests.support.provenance import REPLAY, SIMULATOR, V4L2, provenance
@@ -81,7 +83,7 @@ def test_counts_of_the_slide_become_counts_of_the_summary() -> None:
 
 
 def test_morphology_gives_shares_and_no_majority_on_a_tie() -> None:
-    blast, lymphocyte = morphology(MIXED.cells, TAXONOMY)
+    blast, lymphocyte = morphology(MIXED, TAXONOMY)
     assert (blast.name, blast.cells) == ("Myeloblast", 3)
     size = blast.attributes[0]
     assert (size.key, size.known, size.majority) == ("cell_size", 3, "large")
@@ -285,3 +287,54 @@ def test_the_guide_tells_what_is(repository: Path) -> None:
     assert list(shown) == list(VALID)  # every field of a summary, in its order
     device = yaml.safe_load(guide.split("```yaml\n")[1].split("```")[0])
     assert BrokerSection.model_validate(device["broker"]).tls
+
+
+LAYER = NamingInfo("open", "1", "cd" * 32, site=True, said="Of 100 blasts on such films it told 88.")
+
+
+def named(name: str, group: str, identified: bool = False) -> Cell:
+    return replace(
+        cell(name, cell_size="large"), identified=identified, group=group, probability=0.8, blast_probability=0.9, distance=0.4
+    )
+
+
+def summary_named(of: Slide) -> SlideSummary:
+    engine = replace(ENGINE, naming=LAYER)
+    made = provenance(engine, source=SourceProvenance.of(SIMULATOR, "simulator"), device_id="clinic-7", boot_id="boot")
+    return build_summary(of, made, message_id=MESSAGE, target_cells=200)
+
+
+def test_groups_are_rows_and_their_blasts_are_blasts() -> None:
+    cells = [named("Myeloblast", "blasts", True), named("Monoblast", "blasts"), named("Neutrophil", "others"), named("Neutrophil", "")]
+    sent = summary_named(slide(*cells, state=SlideState.ABORTED, reason="stopped"))
+    assert [(row.group, row.count, row.blast) for row in sent.differential if row.count] == [
+        ("", 1, True),
+        ("blasts", 1, True),
+        ("others", 1, False),
+    ]
+    assert (sent.white_cells, sent.unidentified.count, sent.blasts.count, sent.blasts.uncertain_kind) == (4, 1, 2, 1)
+    assert (sent.blasts.low_percent, sent.blasts.high_percent) == (6.76, 93.24)  # 2 of 4, Clopper and Pearson
+    assert [kind.name for kind in sent.morphology] == [
+        "Myeloblast",
+        "Blast or equivalent, kind uncertain",
+        "Other white cell, kind uncertain",
+    ]
+    assert sent.film == "undecided" and sent.fields_first_look == 0
+    assert sent.model.naming is not None
+    assert sent.model.naming.model_dump() == {"name": "open", "version": "1", "digest": "cd" * 32, "site": True}
+
+
+def test_of_a_foreign_film_only_groups_are_sent() -> None:
+    sent = summary_named(replace(slide(*[named("Neutrophil", "others", True)] * 10), foreign=True))
+    assert sent.film == "foreign" and FOREIGN in sent.description
+    assert {row.name for row in sent.differential if row.count} == {"Other white cell, kind uncertain"}
+    assert (sent.blasts.count, sent.blasts.high_percent) == (0, 25.89)  # 1 - .05 ** (1 / 10)
+    assert sent.blasts.sensitivity == UNKNOWN_SENSITIVITY  # what the layer's card says holds for known films
+    known = summary_named(replace(slide(*[named("Neutrophil", "others", True)] * 10), foreign=False))
+    assert known.film == "known" and known.blasts.sensitivity == LAYER.said
+
+
+def test_without_a_naming_layer_there_are_no_rows_of_groups() -> None:
+    sent = summary(MIXED)
+    assert len(sent.differential) == len(TAXONOMY.classes) - 1
+    assert sent.model.naming is not None and sent.model.naming.name == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import cv2
@@ -56,8 +57,31 @@ def test_the_bank_is_ordered_and_bounded() -> None:
     fields = (Field(1, NOW, "t", (9, 9), 1.0, first), Field(3, NOW, "t", (9, 9), 1.0, third))
     rows = morphology_bank(Slide("s", NOW, fields=fields), TAXONOMY, per_type=2)
     assert [(r.name, r.count) for r in rows] == [("Myeloblast", 4), ("Monocyte", 1), ("Unidentified", 1)]
-    assert [(c.field_index, c.cell.score) for c in rows[0].cells] == [(3, 0.9), (3, 0.7)]
-    assert rows[2].class_index is None
+    assert [(c.field_index, c.cell.score) for c in rows[0].cells] == [(1, 0.6), (3, 0.7), (3, 0.9)]  # a person confirms each
+    assert [r.told for r in rows] == [TAXONOMY.classes.index("Myeloblast"), TAXONOMY.classes.index("Monocyte"), ""]
+
+
+def named(name: str, group: str, blast: float, identified: bool = False) -> Cell:
+    kind = TAXONOMY.classes.index(name)
+    return Cell(kind, 0.9, identified, (0, 0, 9, 9), np.zeros(15, np.float32), b"jpeg", group, 0.8, blast, 0.5)
+
+
+def test_what_needs_a_persons_eye_stands_first() -> None:
+    others = [named("Neutrophil", "others", blast / 100, identified=True) for blast in range(20)]
+    blasts = [named("Myeloblast", "blasts", blast) for blast in (0.99, 0.6, 0.8)]
+    sure = [named("Monoblast", "blasts", 0.9, identified=True)]
+    slide = Slide("s", NOW, fields=(Field(1, NOW, "t", (9, 9), 1.0, (*others, named("Monocyte", "", 0.4), *blasts, *sure)),))
+    rows = morphology_bank(slide, TAXONOMY)
+    assert [(r.name, len(r.cells)) for r in rows] == [
+        ("Blast or equivalent, kind uncertain", 3),
+        ("Monoblast", 1),
+        ("Neutrophil", 12),
+        ("Unidentified", 1),
+    ]
+    assert [c.cell.blast_probability for c in rows[0].cells] == [0.6, 0.8, 0.99]
+    assert [c.cell.blast_probability for c in rows[2].cells][:2] == [0.19, 0.18]
+    foreign = morphology_bank(replace(slide, foreign=True), TAXONOMY)
+    assert [(r.told, len(r.cells)) for r in foreign] == [("blasts", 4), ("others", 20), ("", 1)]  # all, by group
 
 
 def test_an_empty_slide_has_an_empty_bank() -> None:

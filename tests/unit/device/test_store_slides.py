@@ -16,6 +16,7 @@ from device.errors import StoreError
 from device.slide.bank import morphology_bank
 from device.slide.model import Cell, Field, Slide, SlideState
 from device.store import OutboxMessage, Store, StoredSlide
+from engines.naming import NamingInfo
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, Taxonomy
 from tests.support.provenance import provenance
@@ -215,6 +216,23 @@ def test_a_slide_of_an_older_model_stays_readable_in_its_own_words(store: Store)
     assert stored.provenance.model == older
     assert stored.slide.cells[0].attribute_words(stored.provenance.model.taxonomy) == {"granules": "many"}
     assert store.slide("new").provenance.model == MODEL
+
+
+def test_what_the_second_look_told_comes_back(store: Store) -> None:
+    told = {"group": "blasts", "probability": 0.625, "blast_probability": 0.9, "distance": 1.25}
+    cells = tuple(replace(cell, class_index=1, identified=False, **told) for cell in field(1, 31).cells)  # type: ignore[arg-type]  # fields of Cell
+    named = replace(field(1), cells=cells, naming_fault="no memory")
+    model = replace(MODEL, naming=NamingInfo("site-3", "2", "ef" * 32, site=True, said="88 of 100."))
+    slide = slide_of(named)
+    begin(store, slide_of(), model)
+    store.put_field(slide.slide_id, named)
+    stored = store.slide(slide.slide_id)
+    assert stored.provenance.model == model
+    assert {name: getattr(stored.slide.cells[0], name) for name in told} == told
+    assert stored.slide.fields[0].naming_fault == "no memory"
+    assert stored.slide.foreign is True  # of a slide that is open its cells tell
+    store.close_slide(replace(slide, state=SlideState.REVIEW, finished_at=NOW, foreign=None), None)
+    assert store.slide(slide.slide_id).slide.foreign is None  # closed, it stays as it was judged
 
 
 def test_unknown_slides_are_named(store: Store) -> None:

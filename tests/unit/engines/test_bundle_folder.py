@@ -75,6 +75,20 @@ def test_a_missing_folder_says_what_there_is(tmp_path: Path) -> None:
         Bundle.open(tmp_path / "nowhere")
 
 
+def test_the_pixel_aspect_that_it_was_made_for_is_stated_and_one_where_nothing_is(folder: Path, tmp_path: Path) -> None:
+    made = write_bundle(tmp_path / "squares", manifest(pixel_aspect=0.56), FILES)
+    assert Bundle.open(made.path).manifest.pixel_aspect == 0.56
+    file = folder / "manifest.json"
+    before = json.loads(file.read_text())
+    assert before.pop("pixel_aspect") == 1
+    file.write_text(json.dumps(before))  # as manifests were written before
+    assert Bundle.open(folder).manifest.pixel_aspect == 1
+    for wrong in (0, -1, "round"):
+        file.write_text(json.dumps(before | {"pixel_aspect": wrong}))
+        with pytest.raises(BundleError, match="pixel_aspect"):
+            Bundle.open(folder)
+
+
 @pytest.mark.parametrize("name", ["manifest.json", *FILES])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()

@@ -52,6 +52,13 @@ def test_flips_move_boxes_and_are_their_own_inverse(horizontal: bool) -> None:
     np.testing.assert_allclose(back.boxes, sample.boxes)
 
 
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.0])
+def test_squeezing_narrows_boxes_with_the_picture(factor: float) -> None:
+    squeezed = augment.squeeze(spotted(), factor)
+    assert_boxes_cover_their_colour(squeezed, 1)
+    assert squeezed.image.shape[:2] == (80, round(120 * factor))
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_tiles_fill_their_size_and_keep_cells_in_their_boxes(seed: int) -> None:
     rng = np.random.default_rng(seed)

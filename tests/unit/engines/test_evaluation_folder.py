@@ -274,3 +274,12 @@ def test_an_exif_turn_is_named_where_nothing_is_found(tmp_path: Path, misses: in
         result = evaluate_folder(engine, tmp_path / "film", "val", resamples=0)
     words = "All 2 pictures bear an EXIF turn; labels are read in the turned picture; if the labelling program ignored it, strip it."
     assert result.notes == ((words,) if misses else ())
+
+
+def test_a_bundle_made_for_squeezed_cells_says_so_on_round_ones(bundle: Bundle, folder: Path) -> None:
+    with BundleEngine(bundle, TruthfulGraphs(), "stand-in") as engine:
+        engine.pixel_aspect = 0.56
+        seen = evaluate_folder(engine, folder, "val", resamples=0)
+        as_they_are = evaluate_folder(engine, folder, "val", resamples=0, given_aspect=1)
+    assert any("made for pixel aspect 0.56" in note for note in seen.notes)
+    assert as_they_are.notes == () and as_they_are.to_dict()["engine"]["pixel_aspect"] == 0.56

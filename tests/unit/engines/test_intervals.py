@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engines.intervals import exact_interval
 
@@ -32,3 +34,13 @@ def test_a_zero_has_an_upper_limit_of_three_in_n_and_is_exact_for_few() -> None:
 def test_what_is_no_share_is_refused() -> None:
     with pytest.raises(ValueError, match="3 of 2"):
         exact_interval(3, 2)
+
+
+@given(st.integers(1, 2000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
+@settings(deadline=None, max_examples=30)
+def test_a_range_holds_its_share_and_mirrors(pair: tuple[int, int]) -> None:
+    count, total = pair
+    low, high = exact_interval(count, total)
+    assert 0 <= low <= count / total + 1e-9
+    assert count / total - 1e-9 <= high <= 1
+    assert exact_interval(total - count, total) == pytest.approx((1 - high, 1 - low), abs=1e-9)

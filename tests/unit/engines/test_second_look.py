@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from engines.bundle import Bundle
+from engines.bundle import Bundle, write_bundle
+from engines.cli import run
 from engines.decode import Thresholds
 from engines.detections import Detections, Float32, Image
-from engines.errors import BundleError, InferenceError
+from engines.errors import BundleError, InferenceError, RuntimeUnavailableError
 from engines.export.cells import verify_cells
 from engines.naming.tiles import TileGeometry, cut_tiles
 from engines.network.cell_features import POOLED, cell_features, feature_count, pooling_matrix
@@ -22,7 +24,8 @@ from engines.network.engine import engine_of
 from engines.network.yolov5 import TAP_P3
 from engines.runtime.factory import open_engine
 from engines.runtime.onnx import OnnxEngine
-from tests.support.naming import random_layer, with_layer
+from tests.support.naming import random_layer, wide_arrays, with_layer, without_second_look
+from tests.unit.engines.conftest import draw_field
 
 if TYPE_CHECKING:
     from engines.network import AttriDet
@@ -133,17 +136,102 @@ def test_a_tampered_layer_is_refused(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_a_bundle_of_schema_2_still_opens(bundle: Bundle, frame: Image, tmp_path: Path) -> None:
-    manifest = json.loads((bundle.path / "manifest.json").read_text())
-    del manifest["second_look"], manifest["files"]["cells.onnx"]
-    manifest["schema_version"] = 2
-    old = tmp_path / "old"
-    old.mkdir()
-    for name in manifest["files"]:
-        (old / name).write_bytes((bundle.path / name).read_bytes())
-    (old / "manifest.json").write_text(json.dumps(manifest))
-    with open_engine(old, threads=1) as engine:
+    old = without_second_look(bundle, tmp_path / "old")
+    assert old.manifest.schema_version == 2 and "second_look" not in (old.path / "manifest.json").read_text()
+    with open_engine(old.path, threads=1) as engine:
         found = engine.infer(frame, Thresholds(max_detections=4)).detections
         assert engine.name_cells(frame, found) is found
         with pytest.raises(BundleError, match="no graph for a second look"):
             engine.look(np.zeros((1, 224, 224, 3), np.uint8))
-    assert Bundle.open(old).manifest.to_json().count("second_look") == 0
+
+
+def second_look(*words: object) -> int:
+    return run(["second-look", *map(str, words)])
+
+
+def test_a_bundle_gets_a_second_look_and_then_a_layer(
+    bundle: Bundle, frame: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, looking, named = without_second_look(bundle, tmp_path / "old"), tmp_path / "looking", tmp_path / "named"
+    assert second_look(old.path, looking, "--version", "0.1.0") == 0
+    assert "992 features a cell, against torch on 4 cells" in capsys.readouterr().out
+    made = Bundle.open(looking)
+    assert made.manifest.version == "0.1.0" and made.second_look()[1].layer is None
+    same = (set(old.manifest.files) | {"cells.onnx"}) - {"golden.json"}
+    assert {n: r.sha256 for n, r in made.manifest.files.items() if n in same} == {
+        n: r.sha256 for n, r in bundle.manifest.files.items() if n in same
+    }
+    layer, cells = random_layer(made).write(tmp_path / "layer.npz"), tmp_path / "cells.npz"
+    cells.write_bytes(b"open cells")
+    assert second_look(looking, named, "--layer", tmp_path / "layer.npz", "--open-cells", cells) == 0
+    assert f"named by layer-test 0.0.1 {layer.digest[:8]}" in capsys.readouterr().out
+    ready = Bundle.open(named)
+    look = ready.second_look()[1]
+    assert look.layer is not None and (named / str(look.open_cells)).read_bytes() == b"open cells"
+    assert (named / "README.md").read_bytes() == (bundle.path / "README.md").read_bytes()
+    golden = ready.golden()
+    assert golden is not None and golden[1].names is not None and len(golden[1].names.groups) == len(golden[1])
+    with open_engine(named, threads=1) as engine:  # the golden picture is answered, by both looks
+        assert engine.info.naming == layer.info
+
+    other = tmp_path / "other.npz"
+    random_layer(ready, seed=1, name="site", site=True).write(other)
+    with open_engine(named, threads=1, layer=other) as engine:  # the golden picture still asks the bundle's own
+        assert engine.info.naming is not None and engine.info.naming.site
+        assert engine.name_cells(frame, engine.infer(frame).detections).names is not None
+    assert second_look(named, tmp_path / "again", "--open-cells", tmp_path / "none.npz") == 2
+    assert "no such file of open cells" in capsys.readouterr().err
+    random_layer(ready, encoder="f" * 64).write(other)
+    assert second_look(named, tmp_path / "again", "--layer", other) == 2
+    assert "other.npz: this layer was fitted to another encoder" in capsys.readouterr().err and not (tmp_path / "again").exists()
+
+
+def test_the_golden_picture_asks_the_second_look_too(bundle: Bundle, tmp_path: Path) -> None:
+    random_layer(bundle).write(tmp_path / "layer.npz")
+    assert second_look(bundle.path, tmp_path / "named", "--layer", tmp_path / "layer.npz") == 0
+    named = Bundle.open(tmp_path / "named")
+    answer = json.loads((named.path / "golden.json").read_text())
+    files: dict[str, bytes | Path] = {name: named.path / name for name in named.manifest.files}
+    said = answer["second_look"]
+    for number, (key, wrong, words) in enumerate(
+        (
+            (
+                "probabilities",
+                [[p + 0.02 for p in row] for row in said["probabilities"]],
+                "a probability of the second look differs by 0.02",
+            ),
+            ("groups", ["blasts" if g == "others" else "others" for g in said["groups"]], "the second look tells another group"),
+        )
+    ):
+        text = json.dumps({**answer, "second_look": {**said, key: wrong}}).encode()
+        broken = write_bundle(tmp_path / f"broken{number}", named.manifest, files | {"golden.json": text})
+        with pytest.raises(BundleError, match=words), open_engine(broken.path, threads=1):
+            pass
+
+
+def test_less_than_float32_is_not_for_names(bundle: Bundle, tiles: Image, expected: Float32) -> None:
+    """A detector computed in bfloat16 leaves the features as they are."""
+    pytest.importorskip("openvino")
+    try:
+        with open_engine(bundle.path, "openvino", threads=1, verify=False, precision="bfloat16") as engine:
+            assert engine.info.precision == "bf16"
+            assert np.abs(engine.look(tiles) - expected).max() < 1e-4
+    except RuntimeUnavailableError as error:
+        pytest.skip(str(error))
+
+
+def test_cells_are_cut_from_the_whole_frame(bundle: Bundle, tmp_path: Path) -> None:
+    """A 1080p frame reaches the detector at a third (here a sixth) of its size; what is named is cut from the frame itself."""
+    large = cv2.resize(draw_field(3, (360, 640)), (1920, 1080), interpolation=cv2.INTER_CUBIC)
+    layer = random_layer(bundle, uses_size=True, **wide_arrays(bundle))
+    named = with_layer(bundle, tmp_path / "named", layer)
+    with OnnxEngine(named, threads=1) as engine:
+        found = engine.infer(large).detections.select(np.arange(3))
+        told = engine.name_cells(large, found, um_per_px=0.1)
+        features = engine.look(cut_tiles(large, found.boxes_px, TileGeometry()))
+    size_um = np.sqrt((found.boxes_px[:, 2:] - found.boxes_px[:, :2]).prod(1)) * 0.1
+    wanted, _ = layer.names(features, bundle.taxonomy, size_um)
+    assert told.names is not None
+    np.testing.assert_allclose(told.names.probabilities, wanted.probabilities, atol=1e-6)
+    blurred = layer.names(features, bundle.taxonomy, None)[0]
+    assert np.abs(blurred.probabilities - wanted.probabilities).max() > 1e-3  # the size counts
