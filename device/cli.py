@@ -227,6 +227,41 @@ def bench(
     run_bench(Settings(engine, runtime, threads, frames, repeats, source, objective), out, section)
 
 
+_layer = App(name="layer", help="The layer that names cells: activate a site's own, take it back, see what is in use.")
+app.command(_layer)
+
+
+@_layer.command
+def use(file: Path, /, *, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Activate a naming layer that `attridet learn` fitted; taken at the next start of the appliance.
+
+    Args:
+        file: The layer (.npz); a copy is kept in the state folder.
+    """
+    from device.service.layers import use as use_layer
+    from device.settings.config_file import load_config
+
+    sys.stdout.write(f"{use_layer(load_config(config), file)}\n")
+
+
+@_layer.command
+def back(*, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Take the layer in use back, to the one before it."""
+    from device.service.layers import back as take_back
+    from device.settings.config_file import load_config
+
+    sys.stdout.write(f"{take_back(load_config(config))}\n")
+
+
+@_layer.command
+def show(*, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """What is in use, what its card says, and every change so far."""
+    from device.service.layers import show as show_layers
+    from device.settings.config_file import load_config
+
+    sys.stdout.write(f"{show_layers(load_config(config))}\n")
+
+
 _slide = App(name="slide", help="Ask the running daemon, as its keys do.")
 app.command(_slide)
 
@@ -280,7 +315,7 @@ def call(words: Sequence[str]) -> int:
     try:
         command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)
         code: int = command(*bound.args, **bound.kwargs) or 0
-        return code if list(words) not in ([], ["slide"]) else 2  # help was printed, for want of a command
+        return code if list(words) not in ([], ["slide"], ["layer"]) else 2  # help was printed, for want of a command
     except CycloptsError as error:
         return _fail(f"{' '.join(str(error).split())} See: {' '.join(('leukoscope', *(error.command_chain or ())))} --help", 2)
     except (LeukoscopeError, EnginesError) as error:

@@ -21,6 +21,7 @@ from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import FrameSource, Pipeline
 from device.service.control import CommandRequest
+from device.service.layers import chosen_layer
 from device.settings.config import Config
 from device.slide.session import SlideSession
 from device.store import Provenance, Store, free_mb
@@ -55,6 +56,7 @@ def open_configured(config: Config) -> BundleEngine:
         section.score_threshold,
         ungated=section.ungated,
         plans=section.plans,
+        layer=chosen_layer(config),
         kept=config.engine_choice_path,
         report=report,
     )

@@ -20,12 +20,11 @@ from engines.runtime.tensorrt.driver import Driver
 from engines.runtime.tensorrt.engine import TensorrtEngine
 from engines.runtime.tensorrt.library import Library, load
 from engines.runtime.tensorrt.plan import (
-    ATTRIBUTES,
-    DETECTOR,
     KERNEL,
     PlanKey,
     PlanRecord,
     file_of,
+    graphs_of,
     key_of,
     read_plan,
     sidecar,
@@ -79,8 +78,7 @@ def build_plans(
     workspace = workspace_bytes(available_bytes(), device_driver.free_bytes(), device.integrated)
     contents = {KERNEL: compile_kernel(device.arch)}
     timings_path = folder / f"timings-{trt.name}-{trt.version}-{device.arch}.cache"
-    graphs = {DETECTOR: bundle.detector_path, ATTRIBUTES: bundle.attribute_graph(largest=True)[0]}
-    for role, onnx in graphs.items():
+    for role, onnx in graphs_of(bundle).items():
         timings = timings_path.read_bytes() if timings_path.is_file() else b""
         made = build_plan(trt, onnx, workspace, timings, phases(onnx.name) if phases else None)
         if made.timings:
@@ -110,7 +108,7 @@ def build_plans(
 
 
 def check(bundle: Bundle, library: str = "tensorrt_rtx", phases: Callable[[str], Phases] | None = None) -> list[Checked]:
-    """Parses and compiles both graphs and keeps nothing; with `tensorrt_rtx` also on a machine without a GPU. Raises BuildError.
+    """Parses and compiles all graphs and keeps nothing; with `tensorrt_rtx` also on a machine without a GPU. Raises BuildError.
 
     Without a driver the attribute graph cannot be parsed, because RoiAlign's plugin asks for the device; nothing is raised then.
     """
@@ -122,7 +120,7 @@ def check(bundle: Bundle, library: str = "tensorrt_rtx", phases: Callable[[str],
             raise
         there = False
     results = []
-    for onnx in (bundle.detector_path, bundle.attribute_graph(largest=True)[0]):
+    for onnx in graphs_of(bundle).values():
         try:
             made: Built = build_plan(trt, onnx, CHECK_WORKSPACE, phases=phases(onnx.name) if phases else None)
         except GraphRefusedError as error:

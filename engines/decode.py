@@ -47,20 +47,22 @@ class Candidates:
     """N boxes that survived suppression, by falling score, in pixels of the network's *input*.
 
     boxes_px: (N, 4) float32 x1 y1 x2 y2, not clipped. scores: (N,) float32. classes: (N,) int64. limit_met: at least one more box
-    would have survived but for `Thresholds.max_detections`.
+    would have survived but for `Thresholds.max_detections`. rows: (N,) which of the network's rows each was.
     """
 
     boxes_px: Float32
     scores: Float32
     classes: Int64
     limit_met: bool = False
+    rows: Int64 | None = None
 
     def __len__(self) -> int:
         return len(self.boxes_px)
 
     def select(self, keep: NDArray[np.bool_] | Int64) -> Candidates:
-        """The rows that a mask or index array names."""
-        return Candidates(self.boxes_px[keep], self.scores[keep], self.classes[keep], self.limit_met)
+        """The candidates that a mask or index array names."""
+        rows = None if self.rows is None else self.rows[keep]
+        return Candidates(self.boxes_px[keep], self.scores[keep], self.classes[keep], self.limit_met, rows)
 
 
 def box_iou(boxes: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
@@ -84,7 +86,8 @@ def candidates(rows: Float32, thresholds: Thresholds, classes: Collection[int] |
     The score is objectness times class probability. Ties keep the order of the rows.
     """
     # Most of 25,200 rows are background: dropping them first leaves a few hundred to work on. (A mask would be twice as slow.)
-    rows = rows[np.flatnonzero(rows[:, 4] > thresholds.confidence)]
+    likely = np.flatnonzero(rows[:, 4] > thresholds.confidence)
+    rows = rows[likely]
     scores = rows[:, 5:] * rows[:, 4:5]
     if thresholds.multi_label and scores.shape[1] > 1:
         index, label = np.nonzero(scores > thresholds.confidence)
@@ -106,7 +109,7 @@ def candidates(rows: Float32, thresholds: Thresholds, classes: Collection[int] |
     if not thresholds.agnostic:
         moved += label[:, None] * float(CLASS_OFFSET_PX)
     keep, limit_met = suppress(moved, thresholds.iou, thresholds.max_detections)
-    return Candidates(boxes_px[keep], score[keep], label[keep].astype(np.int64), limit_met)
+    return Candidates(boxes_px[keep], score[keep], label[keep].astype(np.int64), limit_met, likely[index[keep]])
 
 
 def detections(found: Candidates, letterbox: Letterbox, n_logits: int, attributes: Float32 | None = None) -> Detections:

@@ -10,15 +10,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from calibration.int8.frame_statistics import NAMES, Float64, Image, embedded, spread, statistics
+from engines.data.aspect import LEAST, MOST, folder_aspect, undone
 from engines.errors import DataError
 from engines.files import printable
 from engines.pictures import decode_picture, folder_notes, list_folder, not_read, read_bytes
@@ -44,17 +46,18 @@ Progress = Callable[[int, int], None]
 
 
 class Frame(NamedTuple):
-    """A picture file and the sha256 of its bytes, hex."""
+    """A picture file, the sha256 of its bytes, hex, and its pixel aspect, which is undone."""
 
     path: Path
     sha256: str
+    pixel_aspect: float = 1.0
 
     def read(self) -> Image:
         """The frame as BGR (height, width, 3) uint8. Raises DataError naming a file that is gone, damaged or not the one hashed."""
         data = read_bytes(self.path)
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise DataError(f"{self.path}: is not the frame that was chosen (its sha256 differs); run `attridet frames` again")
-        return _decoded(self.path, data)
+        return _decoded(self.path, data, self.pixel_aspect)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +92,17 @@ class FrameSet:
 
     def to_json(self, folder: Path) -> str:
         """The list as text, its files named relative to `folder`, so that frames and list may move together."""
-        listed = [_ListedFrame(name=frame.path.name, sha256=frame.sha256, file=_from(folder, frame.path)) for frame in self.frames]
-        return _List.model_validate(vars(self) | {"radius": round(self.radius, 4), "frames": listed}).model_dump_json(indent=1) + "\n"
+        listed = [
+            _ListedFrame(
+                name=frame.path.name,
+                sha256=frame.sha256,
+                file=_from(folder, frame.path),
+                pixel_aspect=None if frame.pixel_aspect == 1 else frame.pixel_aspect,
+            )
+            for frame in self.frames
+        ]
+        written = _List.model_validate(vars(self) | {"radius": round(self.radius, 4), "frames": listed})
+        return written.model_dump_json(indent=1, exclude_none=True) + "\n"
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -109,8 +121,21 @@ def pictures_in(folder: Path) -> list[Path]:
     return found
 
 
-def survey(paths: Iterable[Path], *, excluded_sha256: frozenset[str] = frozenset(), progress: Progress | None = None) -> Survey:
-    """Read and measure every frame; of files with the same bytes the first by name counts.
+def aspects_of(folders: Iterable[Path], given: Mapping[Path, float | None]) -> tuple[dict[Path, float], list[str]]:
+    """Pixel aspect of the pictures in each folder, as `given` or as `engines.data.aspect` finds it; and what is to be said of it."""
+    found = {folder: folder_aspect(folder, given.get(folder)) for folder in folders}
+    words = [f"{folder}: {one.words}" for folder, one in found.items() if one.words]
+    return {folder: one.value for folder, one in found.items()}, words
+
+
+def survey(
+    paths: Iterable[Path],
+    *,
+    excluded_sha256: frozenset[str] = frozenset(),
+    aspects: Mapping[Path, float] = MappingProxyType({}),
+    progress: Progress | None = None,
+) -> Survey:
+    """Read and measure every frame; of files with the same bytes the first by name counts. aspects: pixel aspect by folder, else 1.
 
     Raises DataError naming the file that cannot be read whole, or whose bytes are among `excluded_sha256`, those of the test side.
     """
@@ -122,7 +147,8 @@ def survey(paths: Iterable[Path], *, excluded_sha256: frozenset[str] = frozenset
         if digest in excluded_sha256:
             raise DataError(f"{path}: is a picture of the test side, byte for byte; take it out of this folder")
         if digest not in measured:
-            measured[digest] = Frame(path, digest), statistics(_decoded(path, data))
+            aspect = aspects.get(path.parent, 1.0)
+            measured[digest] = Frame(path, digest, aspect), statistics(_decoded(path, data, aspect))
         if progress is not None:
             progress(done, len(files))
     ordered = [measured[digest] for digest in sorted(measured)]
@@ -155,10 +181,12 @@ def choose(
     seed: int = 0,
     fewest: int = FEWEST,
     excluded_sha256: frozenset[str] = frozenset(),
+    aspects: Mapping[Path, float] = MappingProxyType({}),
     progress: Progress | None = None,
 ) -> FrameSet:
     """`survey` and `cover` in one: the calibration set from picture files. Raises DataError as they do."""
-    return cover(survey(paths, excluded_sha256=excluded_sha256, progress=progress), count, seed=seed, fewest=fewest)
+    seen = survey(paths, excluded_sha256=excluded_sha256, aspects=aspects, progress=progress)
+    return cover(seen, count, seed=seed, fewest=fewest)
 
 
 def read_set(path: Path) -> FrameSet:
@@ -169,7 +197,7 @@ def read_set(path: Path) -> FrameSet:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
         raise DataError(f"{path}: no list of frames ({key}: {first['msg']}); make one with `attridet frames`") from error
-    frames = tuple(Frame(path.parent / one.file, one.sha256) for one in listed.frames)
+    frames = tuple(Frame(path.parent / one.file, one.sha256, one.pixel_aspect or 1.0) for one in listed.frames)
     return FrameSet(frames, listed.seed, listed.candidates, listed.distinct, listed.radius, listed.notes)
 
 
@@ -179,6 +207,7 @@ class _ListedFrame(BaseModel):
     name: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     file: str
+    pixel_aspect: float | None = Field(default=None, ge=LEAST, le=MOST)
 
 
 class _List(BaseModel):
@@ -234,8 +263,8 @@ def _from(folder: Path, path: Path) -> str:
     return found
 
 
-def _decoded(path: Path, data: bytes) -> Image:
-    image = decode_picture(data, path).image
+def _decoded(path: Path, data: bytes, aspect: float) -> Image:
+    image = undone(decode_picture(data, path).image, aspect)
     if min(image.shape[:2]) < _SMALLEST_SIDE_PX:
         high, wide = image.shape[:2]
         raise DataError(f"{path}: {wide} x {high} px is no field of film; remove it")

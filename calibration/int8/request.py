@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from engines.gate.request import JudgedRequest
-from engines.options import Option, Request
+from engines.options import PIXEL_ASPECT, Option, Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class FramesRequest(Request):
         Option("Folders of pictures, such as `leukoscope run --record DIR` leaves them.", metavar="DIR...", argument=True),
     ]
     out: Annotated[Path, Option("The list to write (JSON); `attridet quantize --frames` takes it.")]
+    pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     count: Annotated[int, Option("How many frames to choose.", low=1)] = 128
     fewest: Annotated[int, Option("Refuse fewer different frames than these.", low=1)] = 16
     seed: Annotated[int, Option("Draws the first frame; the others follow from it.", low=0)] = 0

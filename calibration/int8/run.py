@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from calibration.int8.bundles import Quantiser, blocks_of_bundle
-from calibration.int8.frames import FrameSet, choose, pictures_in, read_set
+from calibration.int8.frames import FrameSet, aspects_of, choose, pictures_in, read_set
 from calibration.int8.request import QuantizeRequest
 from calibration.int8.search import BlockChoice, BlockSearch
 from engines.bundle import Bundle, resolve
@@ -43,7 +43,7 @@ def quantize(request: QuantizeRequest, reporter: Reporter = SILENT) -> QuantizeR
     source = Bundle.open(resolve(request.bundle))
     _check(request, source)
     root, split = folder_and_split(request.data)
-    check_given(request.pixel_aspect, [root])
+    check_given(request.pixel_aspect, [root, *request.frames])
     aspect = given_for(root, request.pixel_aspect)
     pictures, data = read_split(root, split, source.taxonomy, aspect), root.resolve().name
     check_pictures(pictures, data, split)
@@ -81,7 +81,11 @@ def _frames(request: QuantizeRequest, pictures: Sequence[LabelledImage], reporte
                 )
         return chosen
     paths = [path for folder in request.frames for path in pictures_in(folder)]
-    return choose(paths, request.count, excluded_sha256=judging, progress=reporter.counter("choosing frames"))
+    given = {folder: given_for(folder, request.pixel_aspect) for folder in request.frames}
+    aspects, words = aspects_of(request.frames, given)
+    for each in words:
+        reporter.warning(each)
+    return choose(paths, request.count, excluded_sha256=judging, aspects=aspects, progress=reporter.counter("choosing frames"))
 
 
 def _check(request: QuantizeRequest, source: Bundle) -> None:

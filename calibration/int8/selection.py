@@ -10,8 +10,9 @@ from pathlib import Path
 
 import cv2
 
-from calibration.int8.frames import Frame, FrameSet, Survey, cover, pictures_in, survey
+from calibration.int8.frames import Frame, FrameSet, Survey, aspects_of, cover, pictures_in, survey
 from calibration.int8.request import FramesRequest
+from engines.data.aspect import check_given, given_for
 from engines.data.layout import find_splits, patient_of
 from engines.errors import DataError
 from engines.files import make_folder, sha256_of, write_result
@@ -38,7 +39,9 @@ def choose_frames(request: FramesRequest, reporter: Reporter = SILENT) -> Frames
     judging_sha256, patients = judging_side(request.exclude_split)
     paths = [path for folder in dict.fromkeys(request.folders) for path in pictures_in(folder)]
     kept, left_out = _without(paths, patients, request.exclude_slide)
-    seen = survey(kept, excluded_sha256=judging_sha256, progress=reporter.counter("looking at frames"))
+    check_given(request.pixel_aspect, request.folders)
+    aspects, words = aspects_of(request.folders, {folder: given_for(folder, request.pixel_aspect) for folder in request.folders})
+    seen = survey(kept, excluded_sha256=judging_sha256, aspects=aspects, progress=reporter.counter("looking at frames"))
     chosen = cover(seen, request.count, seed=request.seed, fewest=request.fewest)
     make_folder(request.out.parent)
     write_result(request.out, chosen.to_json(request.out.parent).encode())
@@ -48,7 +51,7 @@ def choose_frames(request: FramesRequest, reporter: Reporter = SILENT) -> Frames
         make_folder(request.page.parent)
         _, png = cv2.imencode(".png", contact_sheet(seen, chosen, reporter.counter("drawing")))
         write_result(request.page, png.tobytes())
-    notes = list(chosen.notes)
+    notes = [*chosen.notes, *words]
     if request.exclude_split and not patients:
         notes.append(
             "the names of the test side give no patient: only its pictures themselves were kept out, not others of these patients"

@@ -18,7 +18,7 @@ BAR_SHARE = 0.34
 """Of the type's colour in its bar: dark enough for words on it."""
 _ROWS_AT_MOST = 14
 _PITCH, _LETTERS = 35, 24
-_CLOSE, _SMALL = 28, 20
+_CLOSER = ((31, 22), (28, 20), (26, 19))
 """The same where there are many rows."""
 _COUNT_X = 84
 """Where counts end, from the right margin."""
@@ -65,7 +65,7 @@ def blast_part(tally: Differential | None, sensitivity: str, width: int, unit: U
     none = not tally.blasts
     px, small = unit(24), unit(19)
     left, right = unit(MARGIN), width - unit(MARGIN)
-    lines = text.wrap(sensitivity, small, right - left, 3) if none and tally.white_cells else ()
+    lines = text.wrap(sensitivity, small, right - left, 5) if none and tally.white_cells else ()
     picture = blank(width, unit(78) + len(lines) * text.line_height(small) + unit(6), unit, rule=True)
     icon, y = unit(22), unit(10)
     text.paste(picture, marks.marker("diamond", icon, WARN, PANEL), left, y + (text.line_height(px) - icon) // 2)
@@ -93,17 +93,15 @@ def blast_part(tally: Differential | None, sensitivity: str, width: int, unit: U
 def told_rows(tally: Differential | None, taxonomy: Taxonomy, room: int, width: int, unit: Unit) -> Image:
     """What was told where a second look names cells: types and groups with a count, blasts first, in at most `room` px of height.
 
-    None with count 0: a zero of a type would reassure. Rows beyond the room are one, "further types".
+    None with count 0: a zero of a type would reassure. The least frequent beyond the room are one row, blasts never before others.
     """
     tally = tally or _NOTHING
     types, groups = type_styles(taxonomy), group_styles(taxonomy)
     shown = sorted((row for row in tally.rows if row.count), key=lambda row: not row.blast)
     top, apart = unit(34), unit(13)
-    pitch, letters = _PITCH, _LETTERS
-    if top + apart + (len(shown) + 2) * unit(pitch) > room:
-        pitch, letters = _CLOSE, _SMALL
-    fit = max(1, (room - top - apart) // unit(pitch) - 2)
-    further = [] if len(shown) <= fit else sorted(shown, key=lambda row: -row.count)[fit - 1 :]
+    choices = [(p, letters, max(1, (room - top - apart) // unit(p) - 2)) for p, letters in ((_PITCH, _LETTERS), *_CLOSER)]
+    pitch, letters, fit = next((choice for choice in choices if len(shown) <= choice[2]), choices[-1])
+    further = [] if len(shown) <= fit else sorted(shown, key=lambda row: (not row.blast, -row.count))[fit - 1 :]
     shown = [row for row in shown if row not in further]
     picture = blank(width, top + apart + (max(1, len(shown)) + bool(further) + 2) * unit(pitch), unit)
     left, right = unit(MARGIN), width - unit(MARGIN)

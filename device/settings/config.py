@@ -134,6 +134,7 @@ class EngineSection(Section):
     bundle: Name = "zoo:attridet-n"  # a folder, or zoo:NAME for a shipped one
     runtime: Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt_rtx"] = "auto"  # auto: see engines.runtime.choice
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of what is not in 8 bits; see engines.runtime.precision
+    layer: FilePath | None = None  # naming layer in place of the bundle's own, and of one activated by `leukoscope layer use`
     plans: FilePath | None = None  # folder that `attridet build` filled on this device; for TensorRT
     ungated: bool = False  # run a bundle in INT8 that passed no gate; the screen says so all the time
     threads: int = Field(2, ge=1, le=64)

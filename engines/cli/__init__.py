@@ -18,6 +18,7 @@ from engines.commands.build import build
 from engines.commands.film import film
 from engines.commands.import_weights import import_weights
 from engines.commands.int8 import frames, gate, quantize
+from engines.commands.learn import learn
 from engines.commands.learning import adapt, evaluate, experiment, export, second_look, train
 from engines.commands.transfer import transfer
 from engines.errors import EnginesError
@@ -52,6 +53,7 @@ for command in (
     frames,
     gate,
     import_weights,
+    learn,
     quantize,
     second_look,
     train,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from functools import partial
 
 from rich.table import Table
@@ -12,6 +13,7 @@ from engines.evaluation.detection import FREQUENT_CELLS, BothRules
 from engines.evaluation.films import largest_difference, most, number
 from engines.evaluation.intervals import IN_WORDS, Intervals
 from engines.evaluation.result import Evaluation
+from engines.evaluation.told import told_rows
 from engines.pages import NOTICE
 
 _table = partial(table_of, caption_justify="left", padding=0, pad_edge=False)
@@ -19,7 +21,7 @@ _table = partial(table_of, caption_justify="left", padding=0, pad_edge=False)
 
 def tables(result: Evaluation) -> list[Table]:
     """All tables; those of attributes only where any label states one."""
-    shown = [_types(result), _films(result)]
+    shown = [_types(result), *([_told(result)] if result.told else []), _films(result)]
     if result.attributes_stated:
         shown += [_attributes(result), _chance_and_published(result)]
     return shown if result.intervals is None else [*shown, _intervals(result.intervals)]
@@ -41,13 +43,29 @@ def _types(result: Evaluation) -> Table:
     table.caption = (
         f"AP: IoU .5 to .95; AP50: IoU .5. P and R: by YOLOv5's rule at confidence {yolo.best_confidence:.3f}, where mean F1 peaks. "
         "White / background: all types as one, artefacts left out.\n"
-        f"At the working point (confidence {point.thresholds.confidence:g}): {point.detections} detections, "
+        f"At the working point (confidence {point.thresholds.confidence:g}{_from(result)}): {point.detections} detections, "
         f"{point.found} of {point.cells} cells found (recall {number(point.recall)}, precision {number(point.precision)}), "
         f"right type in {number(point.type_accuracy)} of these. "
     )
     table.caption += " ".join(filter(None, (result.blasts.words, NOTICE)))
     if not result.attributes_stated:
         table.caption += " The labels state no attribute."
+    return table
+
+
+def _told(result: Evaluation) -> Table:
+    headings = [heading for look in result.told for heading in (look.look.replace(" ", "\n"), "95%")]
+    table = _table("What is told of the cells, by each look", "score", headings)
+    for words, values in told_rows(result.told):
+        cells = [part for value, low, high in values for part in (value, f"{low} {high}".strip())]
+        table.add_row(textwrap.fill(words, 34), *cells)
+    shown = result.appliance
+    foreign, known = shown.foreign
+    table.caption = (
+        f"The appliance shows the {shown.look}, {shown.rule}. {shown.words}"
+        + (f" {foreign} of {known} films are unlike all that the layer knows: groups alone are told there." if foreign else "")
+        + (f" {shown.caution}" if shown.caution and result.intervals else "")
+    )
     return table
 
 
@@ -76,6 +94,11 @@ def _films(result: Evaluation) -> Table:
         f"{number(result.mean_total_variation)}. Artefacts left out."
     )
     return table
+
+
+def _from(result: Evaluation) -> str:
+    frame = f", each picture in a frame of {result.frame.words} px" if result.frame is not None else ""
+    return (f", {result.confidence_from}" if result.confidence_from else "") + frame
 
 
 def _attributes(result: Evaluation) -> Table:

@@ -17,7 +17,7 @@ import numpy as np
 
 from engines.data import red_cells
 from engines.data.faults import Fault, Kind, Place
-from engines.data.layout import Split, Subset
+from engines.data.layout import FLAT, Split, Subset
 from engines.data.red_cells import RedCells
 from engines.detections import Image
 from engines.errors import DataError
@@ -104,6 +104,14 @@ def pixel_aspect(subset: Subset, given: float | None = None, always_measure: boo
         return PixelAspect(subset.name, stated[0], stated[1], measured)
     found = PixelAspect(subset.name, 1.0, "", measured)
     return PixelAspect(subset.name, round(measured.aspect, 2), "", measured) if measured and found.certain else found
+
+
+def folder_aspect(folder: Path, given: float | None = None) -> PixelAspect:
+    """`pixel_aspect` of the pictures directly in a folder; `pictures.yaml` may be there or up to two above it (Images/SPLIT)."""
+    folder = folder.resolve()
+    top = (folder, *folder.parents)[:3][-1]
+    splits = (Split(folder.name, folder, FLAT, images=folder, top=top),)
+    return pixel_aspect(Subset(folder.name, folder, splits), given)
 
 
 def aspect_findings(subset: Subset, one: PixelAspect) -> Iterable[Fault]:
@@ -213,7 +221,11 @@ def undone_hw(size_hw: tuple[int, int], aspect: float) -> tuple[int, int]:
 
 def read_undone(path: Path, aspect: float) -> Image:
     """The picture as BGR with square pixels; DataError if it cannot be decoded."""
-    image = read_image(path)
+    return undone(read_image(path), aspect)
+
+
+def undone(image: Image, aspect: float) -> Image:
+    """A BGR picture of that pixel aspect with square pixels."""
     height, width = undone_hw((image.shape[0], image.shape[1]), aspect)
     if (height, width) == image.shape[:2]:
         return image

@@ -16,9 +16,13 @@ from engines.errors import DataError
 from engines.evaluation.attributes import confusion, published_scores, score_attributes, two_valued
 from engines.evaluation.detection import BothRules, coco_ap, frequent_types, white_cells, yolo_ap
 from engines.evaluation.films import films_of, score_films
+from engines.evaluation.frame import WholeFrame
 from engines.evaluation.intervals import RESAMPLES, bootstrap
+from engines.evaluation.look_scores import score_look
+from engines.evaluation.looks import DETECTOR, IDENTIFY_FROM, SECOND_LOOK
 from engines.evaluation.picture import PictureResult, judge_picture
 from engines.evaluation.result import Evaluation, Published
+from engines.evaluation.told import Told
 from engines.evaluation.working_point import BoxLimits, WorkingPoint, coco_boxes, type_confusion
 from engines.pictures import inspect_picture
 from engines.runtime.engine import NetworkEngine
@@ -37,6 +41,8 @@ def evaluate_folder(
     resamples: int = RESAMPLES,
     seed: int = 0,
     given_aspect: float | None = None,
+    identify_from: float = IDENTIFY_FROM,
+    frame: WholeFrame | None = None,
 ) -> Evaluation:
     """Scores an open engine on one split of a folder in the published layout; labels without attributes will do.
 
@@ -47,7 +53,7 @@ def evaluate_folder(
     pictures = read_split(root, split, engine.info.taxonomy, given_aspect)
     if not has_labels(root, split) or not sum(len(p.classes) for p in pictures):
         raise DataError(f"{root}: the split {split!r} has no labelled cell to score against. Choose another split.")
-    return evaluate_pictures(engine, pictures, root.resolve().name, split, progress, resamples, seed)
+    return evaluate_pictures(engine, pictures, root.resolve().name, split, progress, resamples, seed, identify_from, frame)
 
 
 def evaluate_pictures(
@@ -58,15 +64,18 @@ def evaluate_pictures(
     progress: Progress | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    identify_from: float = IDENTIFY_FROM,
+    frame: WholeFrame | None = None,
 ) -> Evaluation:
     """Scores an open engine on labelled pictures, one or more; data, split: what they are called. The rest as `evaluate_folder`.
 
-    A `SplitData` brings what was left out with it.
+    identify_from: the score from which the detector alone names a cell. frame: each picture is laid into one of that size. A
+    `SplitData` brings what was left out with it.
     """
     if not pictures:
         raise DataError(f"{data}/{split}: no picture to score on. Name another folder or split.")
-    results = [judge_picture(engine, picture) for picture in counted(pictures, progress)]
-    result = score(engine, results, data, split, resamples, seed, pictures)
+    results = [judge_picture(engine, picture, identify_from, frame) for picture in counted(pictures, progress)]
+    result = replace(score(engine, results, data, split, resamples, seed, pictures, identify_from), frame=frame)
     if isinstance(pictures, SplitData):
         result = replace(result, notes=(*result.notes, *pictures.readings, *_another_aspect(engine.pixel_aspect, pictures)))
     if result.coco.map50 < NEAR_ZERO and all(inspect_picture(picture.path).turn != 1 for picture in pictures):
@@ -96,6 +105,7 @@ def score(
     resamples: int = RESAMPLES,
     seed: int = 0,
     pictures: Sequence[LabelledImage] = (),
+    identify_from: float = IDENTIFY_FROM,
 ) -> Evaluation:
     """The evaluation of what an engine said of `pictures`; needs the engine only for what it tells of itself."""
     taxonomy = engine.info.taxonomy
@@ -111,9 +121,12 @@ def score(
     )
     keys = [taxonomy.attributes[i].key for i in two_valued(taxonomy)]
     intervals = None
+    # Each field is a unit of its own where no name gives a patient, with all its copies.
+    units = names
+    if not patients_known and resamples:
+        units = field_units([r.shown.path for r in results], by_patient=False)
+    told = _told(engine, results, names, units, patients_known, resamples, seed, identify_from)
     if resamples:
-        # Each field is a unit of its own where no name gives a patient, with all its copies.
-        units = names if patients_known else field_units([r.shown.path for r in results], by_patient=False)
         often = frequent_types(yolo, taxonomy)
         intervals = bootstrap(results, white, units, films if patients_known else None, often, taxonomy, resamples, seed, boxes)
     return Evaluation(
@@ -138,9 +151,43 @@ def score(
             for column, (a, group) in enumerate(zip(taxonomy.attributes, taxonomy.groups, strict=True))
         },
         published=Published(rows, dict(zip(keys, scores, strict=True)) if rows else {}),
+        told=told,
         films=tuple(films),
         patients_known=patients_known,
         intervals=intervals,
         examples=tuple(r.shown for r in results),
         median_ms={stage: float(np.median([r.timings_ms[stage] for r in results])) for stage in results[0].timings_ms},
+    )
+
+
+def _told(
+    engine: NetworkEngine,
+    results: Sequence[PictureResult],
+    films: Sequence[str],
+    units: Sequence[str],
+    patients_known: bool,
+    resamples: int,
+    seed: int,
+    identify_from: float,
+) -> tuple[Told, ...]:
+    """The looks that every picture has: the detector alone first, then the second look, which the appliance shows."""
+    naming = engine.info.naming
+    rules = {
+        DETECTOR: f"a type from a score of {identify_from:g} on",
+        SECOND_LOOK: f"by the naming layer {naming.label}" if naming is not None else "by the naming layer",
+    }
+    return tuple(
+        score_look(
+            [r.looks[look] for r in results],
+            look,
+            rule,
+            films,
+            units,
+            patients_known,
+            engine.info.taxonomy,
+            resamples,
+            seed,
+        )
+        for look, rule in rules.items()
+        if all(look in r.looks for r in results)
     )

@@ -1,7 +1,8 @@
 """How sure the scores are: bootstrap intervals over patients, or over pictures where the names give no patients.
 
-Units are drawn with replacement, as many as there are, and every score is computed anew on each draw (percentile interval). Cells of
-one patient resemble each other, so pictures drawn one by one would make a score look surer than it is.
+Units are drawn with replacement, as many as there are, and every score is computed anew on each draw (percentile interval); shares have
+exact intervals with the units as clusters. Cells of one patient resemble each other, so pictures drawn one by one would make a score
+look surer than it is.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Judged, Ran
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.films import FilmScore
 from engines.evaluation.picture import PictureResult
+from engines.evaluation.shares import clustered_interval, exact_limits
 from engines.taxonomy import Taxonomy
 
 _ratio = partial(ratio, otherwise=np.nan)
 RESAMPLES = 1000
 LEVEL = 0.95
-FEW_UNITS = 2
-"""So many patients or fewer: their interval says next to nothing about another patient."""
+FEW_UNITS = 10
+"""With fewer patients an interval says little about other patients."""
 IN_WORDS = {
     "coco_map50": "mAP50, COCO's rule",
     "coco_map5095": "mAP50-95, COCO's rule",
@@ -52,12 +54,16 @@ IN_WORDS = {
 
 @dataclass(frozen=True)
 class Interval:
-    """One score: its `value` on all pictures and the `low` and `high` end of its interval. resamples: draws that give a number."""
+    """One score: its `value` on all pictures and the `low` and `high` end of its interval. resamples: draws that give a number.
+
+    method: "bootstrap" (percentiles of the draws) or "exact" (of a share, `engines.evaluation.shares`; no draws).
+    """
 
     value: float
     low: float
     high: float
     resamples: int
+    method: str = "bootstrap"
 
 
 @dataclass(frozen=True)
@@ -74,16 +80,29 @@ class Intervals:
     @property
     def rule(self) -> str:
         """In words, how they were made."""
-        return f"{self.level:.0%} percentile bootstrap over {self.units} {self.unit}s, {self.resamples} resamples, seed {self.seed}"
+        return (
+            f"{self.level:.0%} over {self.units} {self.unit}s as clusters: shares by the exact interval of Korn and Graubard, "
+            f"other scores by percentile bootstrap, {self.resamples} resamples, seed {self.seed}"
+        )
 
     @property
     def caution(self) -> str:
         """What must be said with them; empty where nothing must."""
-        if self.unit == "patient" and self.units <= FEW_UNITS:
-            return f"Only {self.units} patient{'s' if self.units > 1 else ''}: the intervals say next to nothing about other patients."
-        if self.unit == "picture":
-            return "The names give no patients, so pictures were drawn: the intervals leave out how patients differ and are too narrow."
-        return ""
+        return caution(self.unit, self.units)
+
+
+def caution(unit: str, units: int) -> str:
+    """What must be said with intervals over so many units ("patient" or "picture"); empty where nothing must."""
+    if unit == "picture":
+        return "The names give no patients, so pictures are the units: the intervals leave out how patients differ and are too narrow."
+    if units == 1:
+        return "Only 1 patient: the intervals say nothing about other patients."
+    if units < FEW_UNITS:
+        return (
+            f"Only {units} patients: how patients differ is hardly known. The bootstrapped intervals (AP, attributes, AUC, films) are "
+            "too narrow; the exact ones of shares are as wide as so few patients make them."
+        )
+    return ""
 
 
 def bootstrap(
@@ -107,17 +126,17 @@ def bootstrap(
     place = {name: i for i, name in enumerate(names)}
     unit_of = np.array([place[name] for name in units], np.int64)
     weights = np.concatenate((np.ones((1, len(names))), sample_weights(len(names), resamples, seed)))
-    scores = _detection([s.judged for s in results], white, coco_boxes, unit_of, weights, frequent)
-    scores |= _working_point(results, unit_of, weights)
+    scores: dict[str, Float64] = _detection([s.judged for s in results], white, coco_boxes, unit_of, weights, frequent)
     scores |= _attributes(results, unit_of, weights, taxonomy)
     if films is not None:
         scores |= _films(films, weights)
-    each = {name: _interval(values) for name, values in scores.items() if not np.isnan(values[0])}
+    each = {name: bootstrapped(values) for name, values in scores.items() if not np.isnan(values[0])}
+    each |= _shares(results, unit_of, len(names)) | _films_right(films or ())
     return Intervals("picture" if films is None else "patient", len(names), resamples, seed, LEVEL, each)
 
 
-def _interval(values: Float64) -> Interval:
-    """values: the score on everything, then on each draw."""
+def bootstrapped(values: Float64) -> Interval:
+    """The percentile interval. values: the score on everything, then on each draw."""
     drawn = values[1:][~np.isnan(values[1:])]
     tail = 50 * (1 - LEVEL)
     low, high = np.percentile(drawn, [tail, 100 - tail]) if len(drawn) else (np.nan, np.nan)
@@ -130,6 +149,7 @@ def _detection(
     scores = {}
     for name, rule in (("coco", coco(coco_boxes)), ("yolov5", YOLOV5)):
         classes, ap = Ranking.of(judged, rule).average_precision(unit_of, weights)
+        ap = _types_fixed(ap)
         scores[f"{name}_map50"], scores[f"{name}_map5095"] = _means(ap)
         scores[f"frequent_{name}_map50"], scores[f"frequent_{name}_map5095"] = _means(ap[np.isin(classes, frequent)])
         _, ap = Ranking.of(white, rule).average_precision(unit_of, weights)
@@ -137,22 +157,41 @@ def _detection(
     return scores
 
 
+def _types_fixed(values: Float64) -> Float64:
+    """values (C, R, ...) with one for each type in each draw: a draw that lacks a type (NaN) takes that of another draw that holds it.
+
+    So every mean is one over the same types; a rare one does not drop out of it where its only patient was not drawn.
+    """
+    filled: Float64 = values.copy()
+    rng = np.random.default_rng(0)
+    for row in filled:
+        lacking = np.isnan(row.reshape(len(row), -1)[:, 0])
+        if lacking.any() and not lacking.all():
+            row[lacking] = row[rng.choice(np.flatnonzero(~lacking), int(lacking.sum()))]
+    return filled
+
+
 def _means(ap: Float64) -> tuple[Float64, Float64]:
-    """Mean over the classes that a draw holds of AP50 and of AP50-95, (R,) each; NaN without a class. ap: (C, R, 10)."""
+    """Mean over the classes of AP50 and of AP50-95, (R,) each; NaN without a class. ap: (C, R, 10)."""
     return _mean(ap[:, :, 0], 0), _mean(ap.mean(2), 0)
 
 
-def _working_point(results: Sequence[PictureResult], unit_of: Int64, weights: Float64) -> dict[str, Float64]:
-    counts = np.zeros((weights.shape[1], 4))
+def _shares(results: Sequence[PictureResult], unit_of: Int64, units: int) -> dict[str, Interval]:
+    """Of the working point: exact intervals over the units as clusters."""
+    counts = np.zeros((4, units))
     for unit, s in zip(unit_of, results, strict=True):
         found = int((s.shown.partner >= 0).sum())
-        counts[unit] += (len(s.shown.classes), len(s.shown.truth_classes), found, s.shown.right)
-    told, cells, found, right = (weights @ counts).T
-    return {"recall": _ratio(found, cells), "precision": _ratio(found, told), "type_accuracy": _ratio(right, found)}
+        counts[:, unit] += (len(s.shown.classes), len(s.shown.truth_classes), found, s.shown.right)
+    shares = {"recall": (counts[2], counts[1]), "precision": (counts[2], counts[0]), "type_accuracy": (counts[3], counts[2])}
+    return {
+        name: Interval(float(of.sum() / total.sum()), *clustered_interval(of, total, LEVEL), 0, "exact")
+        for name, (of, total) in shares.items()
+        if total.sum()
+    }
 
 
 def _attributes(results: Sequence[PictureResult], unit_of: Int64, weights: Float64, taxonomy: Taxonomy) -> dict[str, Float64]:
-    """Means over the attributes that a draw states of accuracy, balanced accuracy and F1."""
+    """Means over the attributes that the labels state of accuracy, balanced accuracy and F1."""
     parts = []
     for column, group in enumerate(taxonomy.groups):
         values = group.stop - group.start
@@ -160,7 +199,7 @@ def _attributes(results: Sequence[PictureResult], unit_of: Int64, weights: Float
         for unit, s in zip(unit_of, results, strict=True):
             by_unit[unit] += confusion(s.labels[:, column], s.probabilities[:, group])
         parts.append(_attribute(np.tensordot(weights, by_unit, 1)))
-    stacked = np.stack(parts)
+    stacked = _types_fixed(np.stack(parts).transpose(0, 2, 1)).transpose(0, 2, 1)
     return {f"attribute_{name}": _mean(stacked[:, i], 0) for i, name in enumerate(("accuracy", "balanced_accuracy", "f1"))}
 
 
@@ -178,10 +217,15 @@ def _attribute(counts: Float64) -> Float64:
 
 
 def _films(films: Sequence[FilmScore], weights: Float64) -> dict[str, Float64]:
-    right = np.array([np.nan if film.most_right is None else float(film.most_right) for film in films])
     variation = np.array([film.total_variation for film in films])
-    scores = {"film_most_frequent_right": right, "film_total_variation": variation}
-    return {name: _ratio(weights @ np.nan_to_num(v), weights @ ~np.isnan(v)) for name, v in scores.items()}
+    return {"film_total_variation": _ratio(weights @ np.nan_to_num(variation), weights @ ~np.isnan(variation))}
+
+
+def _films_right(films: Sequence[FilmScore]) -> dict[str, Interval]:
+    """The exact interval of a share of films, which are independent of each other."""
+    right = [film.most_right for film in films if film.most_right is not None]
+    share = sum(right) / len(right) if right else np.nan
+    return {"film_most_frequent_right": Interval(share, *exact_limits(share, len(right), LEVEL), 0, "exact")} if right else {}
 
 
 def _mean(values: Float64, axis: int) -> Float64:

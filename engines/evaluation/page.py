@@ -17,6 +17,7 @@ from engines.evaluation.intervals import IN_WORDS, LEVEL, Interval
 from engines.evaluation.picture import ap_thresholds
 from engines.evaluation.plots import rendered
 from engines.evaluation.result import Evaluation
+from engines.evaluation.told import told_rows
 from engines.files import make_folder, printable, write_result
 from engines.pages import data_uri, page_template
 from engines.plot_style import DPI, jpeg
@@ -68,6 +69,7 @@ def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) ->
         result=result,
         names=taxonomy.classes,
         figures=_figures(result),
+        told_rows=told_rows(result.told),
         frequent_cells=FREQUENT_CELLS,
         ap_thresholds=ap_thresholds(result.working_point.thresholds),
         min_iou=MIN_IOU,

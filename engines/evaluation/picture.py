@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +13,11 @@ from numpy.typing import NDArray
 from engines.data.aspect import read_undone
 from engines.data.leukemiaattri import LabelledImage
 from engines.decode import AP_THRESHOLDS, Thresholds, candidates
-from engines.detections import Float32, Image, Int64
+from engines.detections import Detections, Float32, Image, Int64
 from engines.evaluation.attributes import MIN_IOU, pair_with_truth, published_pairs, two_valued
 from engines.evaluation.average_precision import Judged, ignored_share
+from engines.evaluation.frame import WholeFrame, lay
+from engines.evaluation.looks import DETECTOR, IDENTIFY_FROM, SECOND_LOOK, Look, detector_names
 from engines.runtime.engine import NetworkEngine
 
 
@@ -53,7 +57,8 @@ class PictureResult:
     judged: every candidate that AP looks at. shown: what the technician would see, at the working point. labels: (K, A) int64 of the
     labelled cells that state an attribute, probabilities: (K, logits) of them, NaN rows where the cell was not found. published_labels,
     published_told: (Q, A') int64 by the published rule (spec 2.4), two-valued attributes only. timings_ms: by stage. limit_met: more
-    cells were found at the working point than the engine shows. sound: all that the engine said were numbers, of background too.
+    cells were found at the working point than the engine shows. sound: all that the engine said were numbers, of background too. looks:
+    what the detector alone, and the second look where there is one, tell of the cells of `shown`.
     """
 
     judged: Judged
@@ -65,6 +70,7 @@ class PictureResult:
     timings_ms: dict[str, float]
     limit_met: bool = False
     sound: bool = True
+    looks: Mapping[str, Look] = field(default_factory=dict)
 
 
 def ap_thresholds(working: Thresholds) -> Thresholds:
@@ -83,12 +89,22 @@ def unignored(boxes_px: Float32, partner: Int64, ignored_px: Float32) -> tuple[N
     return counts, place[partner].astype(np.int64)
 
 
-def judge_picture(engine: NetworkEngine, picture: LabelledImage) -> PictureResult:
-    """Asks an open engine about one picture. Raises DataError (the picture cannot be read) and InferenceError."""
+def judge_picture(
+    engine: NetworkEngine, picture: LabelledImage, identify_from: float = IDENTIFY_FROM, frame: WholeFrame | None = None
+) -> PictureResult:
+    """Asks an open engine about one picture, laid into a `frame` where one is given; all boxes are in px of the picture.
+
+    identify_from: the score from which the detector alone names a cell. Raises DataError (the picture cannot be read) and
+    InferenceError.
+    """
     taxonomy = engine.info.taxonomy
     timings_ms: dict[str, float] = {}
-    proposals = engine.propose(picture.read(), timings_ms)
-    to_frame = proposals.letterbox.to_frame
+    image, laid = lay(picture.read(), frame)
+    proposals = engine.propose(image, timings_ms)
+
+    def to_frame(boxes_px: Float32) -> Float32:
+        return laid.to_picture(proposals.letterbox.to_frame(boxes_px))
+
     every = candidates(proposals.rows, ap_thresholds(engine.thresholds))
     every_px = to_frame(every.boxes_px)
     shown = candidates(proposals.rows, engine.thresholds)
@@ -98,6 +114,8 @@ def judge_picture(engine: NetworkEngine, picture: LabelledImage) -> PictureResul
     shown_px = to_frame(shown.boxes_px)
     counts, partner = unignored(shown_px, pair_with_truth(shown_px, picture.boxes_px), picture.ignored_px)
     shown, shown_px = shown.select(counts), shown_px[counts]
+    assert shown.rows is not None
+    scores = proposals.rows[shown.rows, 5:] * proposals.rows[shown.rows, 4:5]
     stated = (picture.attributes >= 0).any(1)
     wanted = (partner >= 0) & stated
     probabilities = np.full((len(partner), taxonomy.n_logits), np.nan, np.float32)
@@ -105,6 +123,16 @@ def judge_picture(engine: NetworkEngine, picture: LabelledImage) -> PictureResul
     labels, told, sound = _as_published(engine, picture, every.boxes_px, every_px)
     sound &= bool(np.isfinite(proposals.rows).all() and np.isfinite(probabilities[wanted]).all())
     truth = picture.boxes_px, picture.classes, picture.ignored_px
+    unasked = np.full((len(shown), taxonomy.n_logits), np.nan, np.float32)
+    of_detector = unasked.copy()
+    of_detector[partner[wanted]] = probabilities[wanted]
+    looks = {DETECTOR: Look(detector_names(scores, taxonomy, identify_from), partner, picture.classes, picture.attributes, of_detector)}
+    start = perf_counter()
+    found = engine.name_cells(image, Detections(proposals.letterbox.to_frame(shown.boxes_px), shown.scores, shown.classes, unasked))
+    if found.names is not None:
+        timings_ms["second look"] = 1e3 * (perf_counter() - start)
+        sound &= bool(np.isfinite(found.names.probabilities).all())
+        looks[SECOND_LOOK] = Look(found.names, partner, picture.classes, picture.attributes, found.attributes)
     return PictureResult(
         judged=Judged(every_px, every.scores, every.classes, *truth),
         shown=Example(
@@ -117,6 +145,7 @@ def judge_picture(engine: NetworkEngine, picture: LabelledImage) -> PictureResul
         timings_ms=timings_ms,
         limit_met=shown.limit_met,
         sound=sound,
+        looks=looks,
     )
 
 

@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from engines.detections import Float64, Int64
+from engines.evaluation.calibration import Reliability
 from engines.evaluation.examples import choose, examples
 from engines.evaluation.films import FilmScore
 from engines.evaluation.result import Evaluation
@@ -78,6 +79,30 @@ def confusion(counts: Int64, names: Sequence[str], label: str) -> Figure:
         return figure
 
 
+def reliability(looks: Mapping[str, tuple[Reliability, Reliability]], label: str) -> Figure:
+    """Reliability of types (left) and of blasts (right): share that was so over the probability stated, a line for each look."""
+    with style():
+        figure, panels = _panels(2, 2, (3.9, 3.7), (0.2, 0.7))
+        for axes, title, place in zip(panels, ("most probable type", "blast or equivalent"), (0, 1), strict=True):
+            axes.plot([0, 1], [0, 1], color=LINE, linewidth=1.2)
+            for (name, both), (colour, dash) in zip(looks.items(), pens(), strict=False):
+                one = both[place]
+                used = one.cells > 0
+                words = f"{name}  ECE {one.error:.3f}" if one.total else f"{name}  no cell"
+                axes.plot(one.stated[used], one.right[used], color=colour, linestyle=dash, label=words, zorder=3)
+                areas = 10 + 170 * one.cells[used] / max(one.total, 1)
+                axes.scatter(one.stated[used], one.right[used], s=areas, color=colour, alpha=0.55, linewidth=0, zorder=4)
+            axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="probability stated", ylabel="share that was so")
+            axes.set_title(title)
+            axes.legend(loc="upper left", fontsize=8)
+        headline(
+            figure,
+            "Reliability",
+            f"{label}\nWhite cells found, ten bins; a disc's area is its share of the cells. On the line: honest.",
+        )
+        return figure
+
+
 def attribute_confusions(attributes: Mapping[str, tuple[Sequence[str], Int64]], label: str) -> Figure:
     """One small matrix for each attribute. counts (V, V) of the cells found: rows labelled, columns told; nothing stated: not drawn."""
     stated = {name: (words, counts) for name, (words, counts) in attributes.items() if counts.sum()}
@@ -137,8 +162,8 @@ def training_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Seq
 def rendered(result: Evaluation) -> dict[str, tuple[str, bytes]]:
     """All pictures of an evaluation as files in memory, in the order of a page: name -> suffix and content.
 
-    Names: precision-recall, f1-confidence, confusion, attributes, differential (differential-2 ... beyond 12 films), examples. Raises
-    DataError naming a picture that cannot be read.
+    Names: precision-recall, f1-confidence, confusion, reliability, attributes, differential (differential-2 ... beyond 12 films),
+    examples. Raises DataError naming a picture that cannot be read.
     """
     return {
         name: ("jpg", jpeg(figure)) if name == "examples" else ("png", png(figure))  # photographs as JPEG
@@ -155,6 +180,8 @@ def figures(result: Evaluation) -> dict[str, Figure]:
         "f1-confidence": f1_confidence(names, curves.grid, curves.f1, yolo.best_confidence, label),
         "confusion": confusion(result.confusion, taxonomy.classes, label),
     }
+    if result.told:
+        drawn["reliability"] = reliability({look.look: (look.types, look.blasts) for look in result.told}, label)
     if any(counts.sum() for counts in result.attribute_confusions.values()):
         stated = {a.name: (a.values, result.attribute_confusions[a.key]) for a in taxonomy.attributes}
         drawn["attributes"] = attribute_confusions(stated, label)

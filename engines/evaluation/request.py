@@ -19,11 +19,15 @@ class EvaluateRequest(Request):
     taxonomy: Annotated[Path | None, TAXONOMY] = None
     pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     json: Annotated[Path | None, Option("Also write every number here.")] = None
-    csv: Annotated[Path | None, Option("Also write types, attributes, films, intervals into this folder.")] = None
+    csv: Annotated[Path | None, Option("Also write types, attributes, films, told, intervals into this folder.")] = None
     page: Annotated[Path | None, Option("Also write a page with pictures into this folder.")] = None
     resamples: Annotated[int, Option("Draws for the 95 % intervals; 0 for none.", low=0)] = 1000
     seed: Annotated[int, Option("Of these draws.", low=0)] = 0
-    confidence: Annotated[float | None, Option("Working point; else the bundle's, or 0.25.")] = None
+    frame: Annotated[str | None, Option("Lay each picture into a frame of the appliance's camera, px.", metavar="WxH")] = None
+    confidence: Annotated[float | None, Option("Working point; else the bundle's, or what export would give weights, 0.25.")] = None
+    identify_threshold: Annotated[
+        float, Option("Score from which a cell is named where no naming layer names it (the appliance's).", low=0.01, high=0.99)
+    ] = 0.4
     max_boxes: Annotated[int | None, Option("Boxes a picture; else the bundle's, or 300. More than 300 hold for AP too.", low=1)] = None
     side_px: Annotated[int | None, Option("Side of the network's input, px; for weights. [default: 640]", name="--input")] = None
     scale_up: Annotated[bool | None, Option("Enlarge small pictures to the input; for weights.")] = None

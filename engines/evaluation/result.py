@@ -14,8 +14,10 @@ from engines.detections import Int64
 from engines.evaluation.attributes import MIN_IOU, AttributeScore, PublishedScore, mean_scores
 from engines.evaluation.detection import FREQUENT_CELLS, AveragePrecision, BothRules, YoloResult, frequent_types
 from engines.evaluation.films import FilmScore
+from engines.evaluation.frame import WholeFrame
 from engines.evaluation.intervals import Intervals
 from engines.evaluation.picture import Example, ap_thresholds
+from engines.evaluation.told import Told
 from engines.evaluation.working_point import Blasts, BoxLimits, WorkingPoint
 from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
@@ -37,11 +39,13 @@ class Published:
 class Evaluation:
     """Scores of one engine on one split; intended_use, must_not_be_used_for, pixel_aspect as its card has them.
 
-    yolo, coco: AP of each type. wbc: white cell against background, all types as one. films: a score each; patients_known: whether
-    films are patients, or all pictures one film. confusion: (C + 1, C + 1) int64 at the working point, rows labelled, columns told, the
-    last of each background. box_limits: which were reached. scored: the pictures, and what was left out of them. notes: what must be
-    read before the scores. attribute_confusions: by key, (V, V). intervals: None where none were asked for. median_ms: milliseconds of
-    each stage, medians over the pictures, on this machine.
+    told: what each look tells of the cells, the detector alone first; the last is what the appliance shows. frame: what each
+    picture was laid into, None: nothing. confidence_from: where the working point's confidence comes from, in words. yolo, coco: AP
+    of each type. wbc: white cell against background, all types as one. films: a score each; patients_known: whether films are
+    patients, or all pictures one film. confusion: (C + 1, C + 1) int64 at the working point, rows labelled, columns told, the last
+    of each background. box_limits: which were reached. scored: the pictures, and what was left out of them. notes: what must be
+    read before the scores. attribute_confusions: by key, (V, V). intervals: None where none were asked for. median_ms: milliseconds
+    of each stage, medians over the pictures, on this machine.
     """
 
     engine: EngineInfo
@@ -62,11 +66,14 @@ class Evaluation:
     attributes: dict[str, AttributeScore]
     attribute_confusions: Mapping[str, Int64]
     published: Published
+    told: tuple[Told, ...]
     films: tuple[FilmScore, ...]
     patients_known: bool
     intervals: Intervals | None
     examples: tuple[Example, ...]
     median_ms: dict[str, float]
+    frame: WholeFrame | None = None
+    confidence_from: str = ""
 
     @property
     def images(self) -> int:
@@ -121,6 +128,11 @@ class Evaluation:
         """Blasts as one group at the working point."""
         return Blasts.of(self.confusion, self.engine.taxonomy)
 
+    @property
+    def appliance(self) -> Told:
+        """What the appliance shows: the second look where there is one, else the detector alone."""
+        return self.told[-1]
+
     def film_title(self, film: FilmScore) -> str:
         """A film as a heading."""
         return f"Patient {film.film}" if self.patients_known else film.film.capitalize()
@@ -141,6 +153,7 @@ class Evaluation:
                     "name": self.data,
                     "split": self.split,
                     "images": self.images,
+                    "frame": None if self.frame is None else [self.frame.width, self.frame.height],
                     "cells": point.cells,
                     "notes": self.notes,
                     "scored": self.scored.summary,
@@ -149,6 +162,7 @@ class Evaluation:
                 "detection": self._detection(),
                 "working_point": {
                     **asdict(point),
+                    "confidence_from": self.confidence_from,
                     "recall": point.recall,
                     "precision": point.precision,
                     "type_accuracy": point.type_accuracy,
@@ -160,6 +174,7 @@ class Evaluation:
                     },
                 },
                 "attributes": self._attributes(),
+                "told": [look.to_dict() for look in self.told],
                 "films": self._films(),
                 "intervals": None if intervals is None else {"rule": intervals.rule, "caution": intervals.caution, **asdict(intervals)},
                 "median_ms": self.median_ms,

@@ -12,6 +12,7 @@ from engines.data.leukemiaattri import LabelledImage
 from engines.decode import Thresholds
 from engines.errors import DataError
 from engines.evaluation.folder import evaluate_folder, evaluate_pictures
+from engines.evaluation.frame import WholeFrame
 from engines.evaluation.request import EvaluateRequest
 from engines.evaluation.result import Evaluation
 from engines.files import check_file, check_folder, write_json
@@ -37,6 +38,7 @@ def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateR
     check_file(request.json)
     check_folder(request.csv)
     check_folder(request.page)
+    frame = None if request.frame is None else WholeFrame.parse(request.frame)
     engine = _open(request)
     if request.max_boxes is not None:
         engine.thresholds = replace(engine.thresholds, max_detections=request.max_boxes)
@@ -46,7 +48,9 @@ def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateR
         progress = reporter.counter(f"{engine.info.label} on {request.data.name}/{request.split}")
         check_given(request.pixel_aspect, [request.data])
         aspect = given_for(request.data, request.pixel_aspect)
-        result = evaluate_folder(engine, request.data, request.split, progress, request.resamples, request.seed, aspect)
+        draws = request.resamples, request.seed
+        result = evaluate_folder(engine, request.data, request.split, progress, *draws, aspect, request.identify_threshold, frame)
+        result = replace(result, confidence_from=_confidence_from(request))
     created, written = datetime.now(timezone.utc), []
     if request.json is not None:
         write_json(request.json, {"created": created.isoformat(timespec="seconds"), **result.to_dict()})
@@ -74,6 +78,12 @@ def write_pages(
         pages.append(write_page(result, folder / name.replace("/", "-"), datetime.now(timezone.utc)))
         reporter.message(f"written: {pages[-1]}")
     return tuple(pages)
+
+
+def _confidence_from(request: EvaluateRequest) -> str:
+    if request.confidence is not None:
+        return "as named"
+    return "what export gives" if Path(request.model).suffix in WEIGHTS else "the bundle's"
 
 
 def _open(request: EvaluateRequest) -> NetworkEngine:

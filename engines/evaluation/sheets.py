@@ -19,7 +19,7 @@ Plain = dict[str, Any]
 
 
 def write_sheets(result: Evaluation, folder: Path) -> list[Path]:
-    """Writes types.csv, attributes.csv, films.csv and, where there are any, intervals.csv; NaN as an empty field.
+    """Writes types.csv, attributes.csv, films.csv, told.csv and, where there are any, intervals.csv; NaN as an empty field.
 
     films.csv has one row for each film and type, and one of type "all" for the film as a whole. Raises DataError naming the file.
     """
@@ -28,7 +28,7 @@ def write_sheets(result: Evaluation, folder: Path) -> list[Path]:
     engine = {name: plain["engine"][name] for name in ("version", "digest")}
     whose = {"model": result.engine.name, **engine, "data": result.data, "split": result.split, "notice": NOTICE}
     written = []
-    for name, sheet in (("types", _types), ("attributes", _attributes), ("films", _films), ("intervals", _intervals)):
+    for name, sheet in (("types", _types), ("attributes", _attributes), ("films", _films), ("told", _told), ("intervals", _intervals)):
         rows = [{**{key: _field(value) for key, value in row.items()}, **whose} for row in sheet(plain)]
         if rows:
             buffer = io.StringIO()
@@ -77,6 +77,19 @@ def _films(plain: Plain) -> Iterator[Row]:
         yield {**head, "type": "all", "labelled": film["labelled"], "told": film["told"], "difference_pp": None, **whole}
         for name, numbers in film["types"].items():
             yield {**head, "type": name, **numbers, **dict.fromkeys(whole, "")}
+
+
+def _told(plain: Plain) -> Iterator[Row]:
+    """A row for each look, and for each film of it."""
+    for look in plain["told"]:
+        scores = {**look["shares"], **{f"blast_{key}": value for key, value in look["blasts"].items()}}
+        errors = {f"{what}_calibration_error": one["expected_calibration_error"] for what, one in look["calibration"].items()}
+        none = dict.fromkeys(("blast_percent_labelled", "blast_percent_told", "blast_percent_low", "blast_percent_high", "likeness"))
+        yield {"look": look["look"], "film": "all", **look["counts"], **scores, **errors, **none}
+        for film in look["films"]:
+            percent = {f"blast_percent_{key}": value for key, value in (film["blast_percent"] | film["blast_interval"]).items()}
+            empty = dict.fromkeys(("blasts_lost", *scores, *errors))
+            yield {"look": look["look"], "film": film["film"], **film["counts"], **empty, **percent, "likeness": film["likeness"]}
 
 
 def _intervals(plain: Plain) -> Iterator[Row]:

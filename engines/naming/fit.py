@@ -70,12 +70,13 @@ def fit(
     version: str = "1",
     site: bool = False,
     card: Mapping[str, Any] | None = None,
+    confirmed: LabelledCells | None = None,
 ) -> Fitted:
     """A layer of all cells, calibrated on what a fit without its fold says of each.
 
     folds: (N,), such as the source or the slide of a cell; -1: never left out. parts: (N,), which of several sets that are to weigh
-    alike a cell belongs to, such as a site's own and the open ones. The same arguments always give the same layer.
-    Raises DataError where blasts or other white cells are missing.
+    alike a cell belongs to, such as a site's own and the open ones. confirmed: further cells, of films that are to be known. The same
+    arguments always give the same layer. Raises DataError where blasts or other white cells are missing.
     """
     problem = _Problem(cells, taxonomy, settings, np.zeros(len(cells), np.int64) if parts is None else parts)
     everyone = np.ones(len(cells), bool)
@@ -100,9 +101,10 @@ def fit(
     left_out[seen] = class_probabilities((raw[seen] * gains + offsets).astype(np.float32), taxonomy)
     real = ~np.isin(cells.sources, settings.rendered) if settings.rendered else everyone
     real = real if real.any() else everyone
+    shown = [cells.select(real), *([confirmed] if confirmed is not None else [])]
     like = find_references(
-        (cells.features[real] - mean) / scale,
-        cells.sources[real],
+        (np.concatenate([part.features for part in shown]) - mean) / scale,
+        np.concatenate([part.sources for part in shown]),
         settings.references,
         settings.dimensions,
         settings.known_share,

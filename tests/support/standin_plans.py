@@ -15,12 +15,11 @@ from engines.bundle import Bundle
 from engines.runtime.tensorrt.driver import Device
 from engines.runtime.tensorrt.library import Library
 from engines.runtime.tensorrt.plan import (
-    ATTRIBUTES,
-    DETECTOR,
     KERNEL,
     PlanKey,
     PlanRecord,
     file_of,
+    graphs_of,
     key_of,
     sidecar,
 )
@@ -44,11 +43,7 @@ def write_plans(folder: Path, bundle: Bundle, change: Callable[[dict[str, Any]],
     """Plans of a bundle as `attridet build` would leave them on the stand-in; `change` alters the sidecar's fields. Its path."""
     folder.mkdir(parents=True, exist_ok=True)
     its_key = key(bundle)
-    contents = {
-        DETECTOR: MARK + bundle.detector_path.read_bytes(),
-        ATTRIBUTES: MARK + bundle.attribute_graph(largest=True)[0].read_bytes(),
-        KERNEL: CUBIN,
-    }
+    contents = {role: MARK + graph.read_bytes() for role, graph in graphs_of(bundle).items()} | {KERNEL: CUBIN}
     files = {}
     for role, content in contents.items():
         files[role] = file_of(bundle.manifest.name, its_key, role, content)

@@ -33,7 +33,7 @@ LAYERS = {
     "judging": ("ground calls engine data network", "evaluation gate"),
     "learning": ("ground calls engine data network judging", "training adapt"),
     "making": ("ground calls engine data network", "export bench build build_plans experiments"),
-    "calibration": ("ground calls engine data judging", "calibration.transfer calibration.int8"),
+    "calibration": ("ground calls engine data judging", "calibration.transfer calibration.int8 calibration.site"),
     "commands": ("ground calls engine data network judging learning making calibration", "commands cli __main__"),
     # the daemon
     "profile": ("ground", "calibration.profile"),

@@ -19,13 +19,14 @@ import numpy as np
 from engines.bundle import Bundle
 from engines.detections import Float32, Image
 from engines.errors import DeviceLostError, InferenceError, RuntimeUnavailableError
+from engines.naming.tiles import tile_runs
 from engines.preprocess import Letterbox, to_planes
-from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
+from engines.runtime.graphs import FEATURES, IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, TILES
 from engines.runtime.tensorrt.driver import Driver, DriverError, Replay
 from engines.runtime.tensorrt.letterbox import BLOCK, GEOMETRY, SPAN, grid, tables
 from engines.runtime.tensorrt.library import Library, Words, load
 from engines.runtime.tensorrt.memory import Buffer, Gpu
-from engines.runtime.tensorrt.plan import ATTRIBUTES, DETECTOR, KERNEL, key_of, read_plan
+from engines.runtime.tensorrt.plan import ATTRIBUTES, CELLS, DETECTOR, KERNEL, key_of, read_plan
 
 FRAME_BYTES = 3 * 2592 * 1944
 """Room for a frame of the larger of the known cameras; a larger one is made room for when it comes, once."""
@@ -35,6 +36,9 @@ FIRST_DEADLINE_S = 60.0
 """The first run after opening loads kernels, and TensorRT for RTX compiles some then."""
 POLL_S = 50e-6
 """How often the GPU is asked whether it has done."""
+
+_NAMES = {DETECTOR: (IMAGE, ROWS, P2, P3), ATTRIBUTES: (P2, P3, ROIS, PROBABILITIES), CELLS: (TILES, FEATURES)}
+"""Inputs and outputs of each graph, in the order in which they are loaded."""
 
 log = logging.getLogger(__name__)
 
@@ -121,23 +125,24 @@ class TensorrtGraphs:
                 self._runtime = self._library.module.Runtime(words.logger)
                 made.callback(self._drop_handles)
                 networks = []
-                for role, names in ((DETECTOR, (IMAGE, ROWS, P2, P3)), (ATTRIBUTES, (P2, P3, ROIS, PROBABILITIES))):
-                    networks.append(Network(self._library, self._runtime, words, plan.contents[role], role, names))
-                    made.callback(networks[-1].close)
-                self._detector, self._describer = networks
+                for role, names in _NAMES.items():
+                    if role in plan.contents:
+                        networks.append(Network(self._library, self._runtime, words, plan.contents[role], role, names))
+                        made.callback(networks[-1].close)
+                self._detector, self._describer, *self._cells = networks
                 self._make_buffers(plan.contents[KERNEL])
             except (self._gpu.errors, DriverError) as error:
                 raise RuntimeUnavailableError(f"{self.runtime}: the engine does not open ({error}).{words.last()}") from error
-            self._halves = [Replay(self._driver, self._gpu.stream, self._gpu.errors) for _ in range(2)]
-            for half in self._halves:
-                made.callback(half.forget)
+            self._parts = [Replay(self._driver, self._gpu.stream, self._gpu.errors) for _ in networks]
+            for part in self._parts:
+                made.callback(part.forget)
             self._made = made.pop_all()
         for line in words.lines:
             log.warning("TensorRT: %s", line)
         self._letterbox: Letterbox | None = None
         self._loaded: tuple[Image, Letterbox] | None = None
         self._pending = False
-        self._ran: set[int] = set()  # halves that have run since opening
+        self._ran: set[int] = set()  # parts that have run since opening
         self._owner = threading.get_ident()
         self._open = True
 
@@ -188,9 +193,17 @@ class TensorrtGraphs:
             return probabilities
 
     def look(self, tiles: Image) -> Float32:
-        raise InferenceError(
-            "the second look has no plan on TensorRT yet; choose runtime onnx or openvino for a bundle with a naming layer"
-        )
+        """Features (N, F) of tiles (N, side, side, 3) uint8 BGR. Raises as `detect_loaded`, and BundleError without a second look."""
+        second = self._bundle.second_look()[1]
+        features = np.empty((len(tiles), second.features), np.float32)
+        done = 0
+        for planes, count in tile_runs(tiles, second.tiles):
+            with self._turn():
+                np.copyto(self._pinned[TILES], planes, casting="same_kind")
+                self._run(2, TILES, self._look)
+                features[done : done + count] = self._pinned[FEATURES][:count]
+            done += count
+        return features
 
     def close(self) -> None:
         """Frees everything in reverse. After a fault of the GPU nothing can be freed, and the process ends anyway."""
@@ -207,12 +220,17 @@ class TensorrtGraphs:
         for name in (P2, P3):
             if detector.tensors[name] != describer.tensors[name]:
                 raise RuntimeUnavailableError(f"detector and attribute graph disagree on {name}. Export the bundle again.")
-        # By tensor: its memory on the GPU, and for three of them what it is copied from or to.
+        # By tensor: its memory on the GPU, and for some of them what it is copied from or to.
         tensors = detector.tensors | describer.tensors
+        for cells in self._cells:
+            tensors |= cells.tensors
         self._buffers = {name: gpu.buffer(int(np.prod(shape)) * dtype.itemsize) for name, (shape, dtype) in tensors.items()}
         detector.bind(self._buffers)
         describer.bind(self._buffers)
-        self._pinned = {name: gpu.pinned(*tensors[name]).array for name in (ROWS, ROIS, PROBABILITIES)}
+        for cells in self._cells:
+            cells.bind(self._buffers)
+        copied = (ROWS, ROIS, PROBABILITIES, TILES, FEATURES)
+        self._pinned = {name: gpu.pinned(*tensors[name]).array for name in copied if name in tensors}
         (_, _, h, w), dtype = detector.tensors[IMAGE]
         table_bytes = (h + w) * SPAN.itemsize + GEOMETRY.itemsize
         self._tables, self._tables_up = gpu.buffer(table_bytes), gpu.pinned((table_bytes,), np.uint8)
@@ -250,16 +268,16 @@ class TensorrtGraphs:
             f"the GPU faulted ({fault}; {error}). Nothing runs on it in this process any more: it ends, to be started anew."
         ) from error
 
-    def _run(self, half: int, key: Hashable, enqueue: Callable[[], None]) -> None:
+    def _run(self, part: int, key: Hashable, enqueue: Callable[[], None]) -> None:
         self._pending = True
         try:
-            self._halves[half].run(key, enqueue)
+            self._parts[part].run(key, enqueue)
         finally:
             # Also after a refusal: what is on the stream already still reads the pinned memory.
             self._gpu.mark()
-        deadline_s = self._deadline_s if half in self._ran else max(self._deadline_s, FIRST_DEADLINE_S)
+        deadline_s = self._deadline_s if part in self._ran else max(self._deadline_s, FIRST_DEADLINE_S)
         self._wait(deadline_s, f"the GPU did not answer within {1e3 * deadline_s:.0f} ms")
-        self._ran.add(half)
+        self._ran.add(part)
 
     def _wait(self, deadline_s: float, fault: str) -> None:
         end = time.monotonic() + deadline_s
@@ -292,6 +310,11 @@ class TensorrtGraphs:
         self._describer.enqueue(self._gpu.stream)
         self._gpu.down(self._pinned[PROBABILITIES], self._buffers[PROBABILITIES])
 
+    def _look(self) -> None:
+        self._gpu.up(self._buffers[TILES], self._pinned[TILES])
+        self._cells[0].enqueue(self._gpu.stream)
+        self._gpu.down(self._pinned[FEATURES], self._buffers[FEATURES])
+
     def _send_tables(self, letterbox: Letterbox) -> None:
         """The kernel's tables for another size of frame; outside of every capture, since they change once."""
         content = np.concatenate([part.view(np.uint8) for part in tables(letterbox)])
@@ -305,7 +328,7 @@ class TensorrtGraphs:
         """The first bytes of the pinned frame, which grows where a frame is larger than any before."""
         if nbytes > self._frame.nbytes:
             larger = self._gpu.buffer(nbytes), self._gpu.pinned((nbytes,), np.uint8)  # where this fails, the old is still there
-            self._halves[0].forget()  # its graph reads the old memory
+            self._parts[0].forget()  # its graph reads the old memory
             self._frame.free()
             self._frame_up.free()
             self._frame, self._frame_up = larger

@@ -1,6 +1,6 @@
 """A plan on disk: what it depends on, how it is found, and everything that is checked before TensorRT sees a byte of it.
 
-A plan is a bundle's two graphs compiled for one GPU and one TensorRT, and the letterbox kernel compiled for that GPU: three files, and
+A plan is a bundle's graphs compiled for one GPU and one TensorRT, and the letterbox kernel compiled for that GPU: a file each, and
 a sidecar that names them with their hashes. The sidecar is written last, so it is the whole plan or there is none.
 `engines.build_plans` writes them.
 """
@@ -22,8 +22,9 @@ from engines.runtime.tensorrt.driver import Device
 from engines.runtime.tensorrt.library import LIBRARIES, Library
 
 SCHEMA_VERSION = 1
-DETECTOR, ATTRIBUTES, KERNEL = "detector", "attributes", "kernel"
-ROLES = (DETECTOR, ATTRIBUTES, KERNEL)
+DETECTOR, ATTRIBUTES, CELLS, KERNEL = "detector", "attributes", "cells", "kernel"
+ROLES = (DETECTOR, ATTRIBUTES, CELLS, KERNEL)
+"""What a plan has files of; of the cells' graph only where the bundle has a second look."""
 FLAGS = {"network": "strongly typed", "tf32": "off"}
 """How graphs are compiled: types are the ONNX file's own, and float32 is float32 (TF32's 10 bits move boxes)."""
 KERNEL_SOURCE = Path(__file__).with_name("kernel.cu")
@@ -32,8 +33,8 @@ KERNEL_SOURCE = Path(__file__).with_name("kernel.cu")
 class PlanKey(Record):
     """Everything that a plan depends on; another value of any is another plan.
 
-    detector, attributes, kernel: sha256 of the two ONNX files and of kernel.cu. library, version: TensorRT's. capability: of the GPU,
-    "8.7". l4t: Jetson Linux's release, or "".
+    detector, attributes, cells, kernel: sha256 of the ONNX files ("" without a second look) and of kernel.cu. library, version:
+    TensorRT's. capability: of the GPU, "8.7". l4t: Jetson Linux's release, or "".
     """
 
     detector: str
@@ -44,11 +45,18 @@ class PlanKey(Record):
     capability: str
     l4t: str
     flags: dict[str, str]
+    cells: str = ""
 
     @property
     def digest(self) -> str:
-        """sha256 of all of it, hex."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+        """sha256 of all of it, hex; without a second look what it was before there was one."""
+        fields = self.model_dump(exclude=None if self.cells else {"cells"})
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Those of `ROLES` that the plan has."""
+        return frozenset(ROLES) - (frozenset() if self.cells else {CELLS})
 
     def differences(self, other: PlanKey) -> str:
         """What is otherwise there, in words: "TensorRT 10.3.0, here 10.16.2"."""
@@ -56,6 +64,9 @@ class PlanKey(Record):
         words = {
             "detector": "another detector",
             "attributes": "another attribute graph",
+            "cells": f"a bundle with{'' if other.cells else 'out'} a second look"
+            if not (self.cells and other.cells)
+            else "another second look",
             "kernel": "another version of leukoscope",
             "flags": "other settings",
             "library": library,
@@ -106,12 +117,17 @@ class Plan:
     contents: dict[str, bytes]
 
 
+def graphs_of(bundle: Bundle) -> dict[str, Path]:
+    """The ONNX files that a plan is compiled from, by role; of the attribute graphs the largest."""
+    graphs = {DETECTOR: bundle.detector_path, ATTRIBUTES: bundle.attribute_graph(largest=True)[0]}
+    return graphs if bundle.manifest.second_look is None else graphs | {CELLS: bundle.second_look()[0]}
+
+
 def key_of(bundle: Bundle, library: Library, device: Device, l4t: str | None = None) -> PlanKey:
     """What a plan of this bundle depends on here. l4t: instead of what the board says."""
-    files = bundle.manifest.files
+    hashes = {role: bundle.manifest.files[graph.name].sha256 for role, graph in graphs_of(bundle).items()}
     return PlanKey(
-        detector=files[bundle.manifest.detector_graph].sha256,
-        attributes=files[bundle.attribute_graph(largest=True)[0].name].sha256,
+        **hashes,
         kernel=sha256(KERNEL_SOURCE.read_bytes()),
         library=library.name,
         version=library.version,
@@ -156,8 +172,8 @@ def read_plan(folder: Path, bundle: Bundle, key: PlanKey) -> Plan:
     if record.key != key or record.digest != key.digest:
         words = key.differences(record.key) or "its digest is not that of its key"
         raise refused(path, f"does not belong to its name ({words})")
-    if set(record.files) != set(ROLES):
-        raise refused(path, f"names {', '.join(record.files)}, expected {', '.join(ROLES)}")
+    if set(record.files) != key.roles:
+        raise refused(path, f"names {', '.join(record.files)}, expected {', '.join(role for role in ROLES if role in key.roles)}")
     contents = {}
     for role, file in record.files.items():
         try:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from calibration.int8.frame_statistics import NAMES, STATISTICS, Image, embedded, spread, statistics
-from calibration.int8.frames import ALIKE, Survey, choose, cover, pictures_in, read_set, survey
+from calibration.int8.frames import ALIKE, Survey, aspects_of, choose, cover, pictures_in, read_set, survey
 from engines.errors import DataError
 
 
@@ -193,6 +193,21 @@ def test_the_list_leads_back_to_the_frames_and_notices_what_changed(tmp_path: Pa
     first.path.unlink()
     with pytest.raises(DataError, match=f"{first.path.name}: cannot be read"):
         first.read()
+
+
+def test_squeezed_frames_are_undone_and_the_list_remembers_it(tmp_path: Path) -> None:
+    paths = varied(tmp_path / "frames", 5)
+    chosen = choose(paths, 4, fewest=4, aspects={tmp_path / "frames": 0.5})
+    assert {frame.read().shape for frame in chosen.frames} == {(180, 480, 3)}
+    plain = choose(paths, 4, fewest=4)
+    (tmp_path / "set.json").write_text(chosen.to_json(tmp_path))
+    assert [frame.pixel_aspect for frame in read_set(tmp_path / "set.json").frames] == [0.5] * 4
+    assert "pixel_aspect" not in plain.to_json(tmp_path)  # lists of round frames are as they were
+    (tmp_path / "pictures.yaml").write_text("pixel_aspect: 0.5")
+    folder = tmp_path / "frames"
+    found, (words,) = aspects_of([folder], {})
+    assert found == {folder: 0.5} and "pixel aspect 0.5 stated by" in words
+    assert aspects_of([folder], {folder: 1.0})[0] == {folder: 1}
 
 
 def test_a_list_that_is_none_is_refused(tmp_path: Path) -> None:

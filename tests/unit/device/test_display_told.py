@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import gallery
 import numpy as np
 import pytest
 from drawing import VIEWS, footer, has, panel, picture, strip
 
-from device.display import palette
+from device.display import palette, text
 from device.display.base import ScreenView
 from device.display.labels import PLATE
+from device.display.layout import Rect
 from device.display.overlay import draw
 from device.display.palette import NOT_LOOKED_AT, UNIDENTIFIED, group_styles, type_styles
 from device.display.told import Told, told_cells
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY
 from device.slide.tally import tally
+from engines.detections import Image
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 SOME = ["Myeloblast", "blasts", "Neutrophil", "others", "", "None"]
@@ -137,7 +140,7 @@ def test_the_naming_layer_stands_in_the_provenance_and_a_site_layer_is_called_so
     assert not has(panel(draw(VIEWS["cells-04"])), "Naming", 19, palette.DIM, palette.PANEL)
 
 
-def test_types_that_find_no_row_are_summed() -> None:
+def test_types_that_find_no_row_are_summed_and_blasts_keep_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A taxonomy of many types, all of them seen: the most frequent have rows, the others are told to be left out."""
     names = tuple(f"Type {i}" for i in range(40))
     taxonomy = Taxonomy(("None", *names), LEUKEMIA_ATTRI.attributes, blasts=names[:3])
@@ -145,5 +148,30 @@ def test_types_that_find_no_row_are_summed() -> None:
     slide = replace(gallery.slide({}, fields=1), foreign=False)
     slide = replace(slide, fields=(replace(slide.fields[0], cells=cells),))
     view = replace(VIEWS["named"], engine=replace(VIEWS["named"].engine, taxonomy=taxonomy), field_counted=False, slide=slide)
-    canvas = panel(draw(replace(view, differential=tally(slide, taxonomy))))
-    assert has(canvas, "26 further types", 19, palette.SOFT, palette.PANEL)
+    written = words_of(replace(view, differential=tally(slide, taxonomy)), (1919, 1079), monkeypatch)
+    rows = [words for words in written if words.startswith("Type ")]
+    left_out = 40 - len(rows)
+    assert left_out > 10 and f"{left_out} further types" in written
+    assert {"Type 0", "Type 1", "Type 2", "Type 39"} <= set(rows)  # the three blasts, the rarest of all, and the most frequent other
+
+
+def words_of(view: ScreenView, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All that is written on a canvas of a size that no other test draws."""
+    written: list[str] = []
+    put = text.put
+
+    def watched(canvas: Image, words: str, *args: Any, **more: Any) -> Rect:
+        written.append(words)
+        return put(canvas, words, *args, **more)
+
+    monkeypatch.setattr(text, "put", watched)
+    draw(view, size)
+    return written
+
+
+@pytest.mark.parametrize("size", [(1919, 1079), (1279, 719), (1365, 767), (1023, 767)])
+def test_all_types_and_groups_have_a_row_on_every_usual_screen(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    written = words_of(VIEWS["named-all"], size, monkeypatch)
+    for style in (*TYPES.values(), *GROUPS.values()):
+        assert style.artefact or style.name in written
+    assert not any("further types" in words for words in written)

@@ -44,26 +44,26 @@ def test_what_is_built_is_what_the_engine_opens(machine: Machine, bundle: Bundle
     assert record.built_by.startswith("leukoscope ") and record.built.endswith("+00:00")
     with TensorrtEngine(bundle, tmp_path / "plans", verify=True) as engine:
         assert len(engine.infer(frame).detections) > 0
-    assert sorted(Path(name).suffix for name in names(tmp_path / "plans")) == [".cache", ".cubin", ".json", ".plan", ".plan"]
+    assert sorted(Path(name).suffix for name in names(tmp_path / "plans")) == [".cache", ".cubin", ".json", *[".plan"] * 3]
 
 
 def test_the_graphs_are_compiled_as_the_notes_ask(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
     """Strongly typed (the stand-in's builder insists), TF32 off, memory bounded, the second build with the first one's timings."""
     build_plans(bundle, tmp_path)
-    detector, attributes = machine.asked
-    assert detector.flags_cleared == attributes.flags_cleared == ["tf32"]
+    detector, attributes, cells = machine.asked
+    assert detector.flags_cleared == attributes.flags_cleared == cells.flags_cleared == ["tf32"]
     assert 256 * MIB <= detector.workspace <= 2048 * MIB  # half of the 4 GiB that the stand-in has free, or of this machine's
     assert detector.timings == b"" and attributes.timings == b"timings\x01"
     (cache,) = tmp_path.glob("timings-tensorrt-10.16.2-sm_87.cache")
     cache.write_bytes(b"of another GPU")
     build_plans(bundle, tmp_path, force=True)
-    assert machine.asked[2].timings == b""
+    assert machine.asked[3].timings == b""
 
 
 def test_a_good_plan_is_left_and_a_damaged_one_built_anew(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
     first = build_plans(bundle, tmp_path)
     again = build_plans(bundle, tmp_path)
-    assert not again.built and again.record == first.record and len(machine.asked) == 2
+    assert not again.built and again.record == first.record and len(machine.asked) == 3
     assert build_plans(bundle, tmp_path, force=True).built
     (plan,) = tmp_path.glob("*.detector-*.plan")
     plan.write_bytes(b"half a pl")
@@ -109,7 +109,7 @@ def test_after_an_update_of_tensorrt_the_new_plan_takes_the_old_ones_place(
     updated.bends = 1.0
     outcome = build_plans(bundle, tmp_path)
     assert [record.key.version for _, record in sidecars(tmp_path)] == ["10.17.0"]
-    assert outcome.removed == 3
+    assert outcome.removed == 4
 
 
 def test_another_bundles_plans_are_left_alone(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_another_bundles_plans_are_left_alone(machine: Machine, bundle: Bundle, 
     assert {record.bundle for _, record in sidecars(tmp_path / "plans")} == {"attridet-test", "attridet-test-int8"}
     for one in (bundle, other):
         read_plan(tmp_path / "plans", one, key(one))
-    assert len(names(tmp_path / "plans")) == 9
+    assert len(names(tmp_path / "plans")) == 11
 
 
 def test_ctrl_c_ends_the_build_at_its_next_step(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:

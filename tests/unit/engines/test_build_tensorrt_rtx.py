@@ -132,9 +132,15 @@ def test_the_attribute_graph_asks_for_a_gpu_while_it_is_parsed(rtx: Library) -> 
     assert error.value.operator == "RoiAlign"
 
 
+def test_the_second_looks_graph_is_accepted_as_it_is(rtx: Library, bundle: Bundle) -> None:
+    path, look = bundle.second_look()
+    made = build_plan(rtx, path, 512 * MIB)
+    assert len(made.plan) > MIB and look.features == 992
+
+
 @on_a_processor
 def test_check_tells_what_it_could_not_check() -> None:
-    detector, attributes = check(Bundle.open(SHIPPED))
+    detector, attributes, *_ = check(Bundle.open(SHIPPED))
     assert detector.file == "detector.onnx" and detector.bytes > MIB and not detector.fault
     assert attributes.file == "attributes.onnx" and "asks for a GPU" in attributes.fault
 

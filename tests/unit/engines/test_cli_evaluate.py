@@ -42,7 +42,7 @@ def test_weights_are_scored_and_everything_is_written(
     assert scores["engine"]["name"] == "attridet-test/weights.safetensors" and scores["engine"]["input_hw"] == [320, 320]
     assert scores["working_point"]["thresholds"]["confidence"] == 0.3
     assert (scores["intervals"]["seed"], scores["intervals"]["resamples"], scores["intervals"]["unit"]) == (5, 20, "patient")
-    assert {p.name for p in (tmp_path / "csv").iterdir()} == {"types.csv", "attributes.csv", "films.csv", "intervals.csv"}
+    assert {p.name for p in (tmp_path / "csv").iterdir()} == {"types.csv", "attributes.csv", "films.csv", "told.csv", "intervals.csv"}
     assert scores["created"][:4] in (tmp_path / "page/index.html").read_text()
     printed = capsys.readouterr().out
     assert all(len(line.rstrip()) <= 80 for line in printed.splitlines() if not line.startswith("written"))
@@ -57,7 +57,7 @@ def test_weights_are_scored_and_everything_is_written(
         "not a diagnosis",
     ):
         assert said in words
-    assert printed.count("written: ") == 6
+    assert printed.count("written: ") == 7
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def test_a_perfect_engine_scores_perfectly(bundle: Bundle, folder: Path) -> None
         "name": "film",
         "split": "val",
         "images": 3,
+        "frame": None,
         "cells": 9,
         "notes": [],
         "scored": "3 pictures",

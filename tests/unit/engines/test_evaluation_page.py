@@ -83,6 +83,7 @@ def test_the_pictures_lie_beside_the_page_too(page: Path) -> None:
         "examples.jpg",
         "f1-confidence.png",
         "precision-recall.png",
+        "reliability.png",
     ]
 
 
@@ -102,9 +103,10 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_sheets_hold_the_numbers_of_the_json(result: Evaluation, tmp_path: Path) -> None:
     written = write_sheets(result, tmp_path / "sheets")
-    assert [p.name for p in written] == ["types.csv", "attributes.csv", "films.csv", "intervals.csv"]
+    assert [p.name for p in written] == ["types.csv", "attributes.csv", "films.csv", "told.csv", "intervals.csv"]
     plain = result.to_dict()
-    types, attributes, films, intervals = (rows(p) for p in written)
+    types, attributes, films, told, intervals = (rows(p) for p in written)
+    assert next((r["look"], r["film"], r["blasts"], r["blasts_told"]) for r in told) == ("detector alone", "all", "4", "0")
     assert all(r["model"] == "<model>" and r["digest"] == result.engine.digest and r["notice"] == NOTICE for r in types + films)
     named = {r["type"]: r for r in types}
     for name, scores in plain["detection"]["classes"].items():

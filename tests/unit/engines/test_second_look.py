@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from looking_bundles import random_layer, wide_arrays, with_layer, without_second_look
 
 from engines.bundle import Bundle, write_bundle
 from engines.cli import run
@@ -24,8 +25,6 @@ from engines.network.engine import engine_of
 from engines.network.yolov5 import TAP_P3
 from engines.runtime.factory import open_engine
 from engines.runtime.onnx import OnnxEngine
-from tests.support.naming import random_layer, wide_arrays, with_layer, without_second_look
-from tests.unit.engines.conftest import draw_field
 
 if TYPE_CHECKING:
     from engines.network import AttriDet
@@ -220,9 +219,9 @@ def test_less_than_float32_is_not_for_names(bundle: Bundle, tiles: Image, expect
         pytest.skip(str(error))
 
 
-def test_cells_are_cut_from_the_whole_frame(bundle: Bundle, tmp_path: Path) -> None:
+def test_cells_are_cut_from_the_whole_frame(bundle: Bundle, frame: Image, tmp_path: Path) -> None:
     """A 1080p frame reaches the detector at a third (here a sixth) of its size; what is named is cut from the frame itself."""
-    large = cv2.resize(draw_field(3, (360, 640)), (1920, 1080), interpolation=cv2.INTER_CUBIC)
+    large = np.asarray(cv2.resize(frame, (1920, 1080), interpolation=cv2.INTER_CUBIC), np.uint8)
     layer = random_layer(bundle, uses_size=True, **wide_arrays(bundle))
     named = with_layer(bundle, tmp_path / "named", layer)
     with OnnxEngine(named, threads=1) as engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 from itertools import islice
 from pathlib import Path
@@ -10,13 +11,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from looking_bundles import without_second_look
 from recording_cuda import Machine
 from standin_plans import machine as stand_in
 from standin_plans import write_plans
 
 from engines.bundle import ZOO, Bundle
 from engines.detections import Image
-from engines.errors import DeviceLostError, InferenceError, RuntimeUnavailableError
+from engines.errors import BundleError, DeviceLostError, InferenceError, RuntimeUnavailableError
+from engines.naming.tiles import TileGeometry, cut_tiles
 from engines.preprocess import letterbox_geometry, place
 from engines.runtime.base import Engine
 from engines.runtime.engine import golden_difference
@@ -76,6 +79,32 @@ def test_it_says_what_onnx_runtime_says_with_the_shipped_network_on_real_fields(
     assert cells > 4
 
 
+def test_the_second_look_runs_by_its_plan(machine: Machine, bundle: Bundle, plans: Path, frame: Image) -> None:
+    tiles = cut_tiles(frame, np.array([[40 * i, 20 * i, 40 * i + 50, 20 * i + 50] for i in range(11)], np.float32), TileGeometry())
+    with engine(bundle, plans) as on_gpu, OnnxEngine(bundle, threads=1) as reference:
+        for some in (tiles, tiles[:1], tiles[:9]):
+            machine.ran.clear()
+            np.testing.assert_allclose(on_gpu.look(some), reference.look(some), atol=1e-6)
+            assert machine.ran == ["up", "execute", "down"] * (2 if len(some) > 9 else 1)
+        assert golden_difference(on_gpu.infer(frame).detections, reference.infer(frame).detections, 1e-3, 1e-5) is None
+    assert all_freed(machine)
+
+
+def test_plans_of_a_bundle_without_a_second_look_still_open(machine: Machine, bundle: Bundle, tmp_path: Path, frame: Image) -> None:
+    old = without_second_look(bundle, tmp_path / "old")
+    sidecar = write_plans(tmp_path / "plans", old)
+    written = json.loads(sidecar.read_text())
+    del written["key"]["cells"]  # as it was before there was a second look
+    sidecar.write_text(json.dumps(written))
+    assert set(written["files"]) == {"detector", "attributes", "kernel"}
+    with engine(old, tmp_path / "plans", verify=True) as on_gpu:
+        assert len(on_gpu.infer(frame).detections)
+        with pytest.raises(BundleError, match="no graph for a second look"):
+            on_gpu.look(np.zeros((1, 224, 224, 3), np.uint8))
+    with pytest.raises(RuntimeUnavailableError, match="built for a bundle without a second look"), engine(bundle, tmp_path / "plans"):
+        pass
+
+
 def test_a_frame_goes_up_once_and_the_feature_maps_stay(machine: Machine, bundle: Bundle, plans: Path, frame: Image) -> None:
     with engine(bundle, plans) as on_gpu:
         for _ in range(3):
@@ -99,7 +128,7 @@ def test_all_addresses_and_memory_are_there_before_the_first_frame(machine: Mach
         assert set(later) == {"launch graph", "record", "query"}
         assert later.count("launch graph") == 10
         bound = [call for call in machine.calls if call.startswith("set_tensor_address")]
-        assert len(bound) == 8 and machine.calls.index("execute") > max(machine.calls.index(call) for call in bound)
+        assert len(bound) == 10 and machine.calls.index("execute") > max(machine.calls.index(call) for call in bound)
 
 
 def test_memory_is_flat_over_ten_thousand_frames(machine: Machine, bundle: Bundle, plans: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_plan_that_was_written_is_read(bundle: Bundle, tmp_path: Path) -> No
     assert path.name == f"attridet-test-{plan.record.digest[:16]}.json"
     assert set(plan.contents) == set(ROLES)
     assert plan.contents["detector"].endswith(bundle.detector_path.read_bytes())
-    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".cubin", ".json", ".plan", ".plan"]
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".cubin", ".json", ".plan", ".plan", ".plan"]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,8 @@ def test_the_plan_that_was_written_is_read(bundle: Bundle, tmp_path: Path) -> No
         ({"l4t": "36.4.3"}, r"Jetson Linux none, here 36\.4\.3"),
         ({"detector": "0" * 64}, r"another detector"),
         ({"attributes": "0" * 64}, r"another attribute graph"),
+        ({"cells": "0" * 64}, r"another second look"),
+        ({"cells": ""}, r"a bundle with a second look"),
         ({"kernel": "0" * 64}, r"another version of leukoscope"),
         ({"flags": {}}, r"other settings"),
     ],
@@ -97,7 +99,9 @@ def test_a_sidecar_that_is_not_of_this_key_is_refused(bundle: Bundle, tmp_path: 
     with pytest.raises(RuntimeUnavailableError, match="its digest is not that of its key"):
         read_plan(tmp_path, bundle, key(bundle))
     write_plans(tmp_path, bundle, lambda fields: fields["files"].pop("kernel"))
-    with pytest.raises(RuntimeUnavailableError, match=r"names detector, attributes, expected detector, attributes, kernel"):
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"names detector, attributes, cells, expected detector, attributes, cells, kernel"
+    ):
         read_plan(tmp_path, bundle, key(bundle))
     sidecar(tmp_path, "attridet-test", key(bundle)).write_text("{")
     with pytest.raises(RuntimeUnavailableError, match=r"json: cannot be read .*--force"):

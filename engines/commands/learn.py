@@ -1,0 +1,57 @@
+"""`attridet learn`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from calibration.site import LearnRequest
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from calibration.site import LearnResult
+
+
+def learn(request: LearnRequest) -> None:
+    """Fit a naming layer: to one microscope from its own labelled cells, or to open data (--open).
+
+    attridet learn zoo:attridet-n --cells labelled --out site.npz
+
+    attridet learn BUNDLE --open --data DIR --data DIR --out layer.npz --open-cells open-cells.npz
+
+    A person looks at its card and activates it: leukoscope layer use site.npz
+    """
+    from calibration.site import learn as run
+    from engines.commands.terminal import Terminal
+
+    with Terminal() as terminal:
+        result = run(request, terminal)
+        terminal.console.print(_table(result))
+        for note in result.layer.card["notes"]:
+            terminal.warning(str(note))
+        terminal.message(str(result.layer.card["said"]))
+        for path in result.written:
+            terminal.message(f"written: {path}")
+        layer = result.layer.info
+        terminal.message(f"{layer.label}: activate it by `leukoscope layer use {result.path}`" if layer.site else layer.label)
+
+
+def _table(result: LearnResult) -> Table:
+    from engines.commands.terminal import table_of
+
+    shown = [("left out of the fit", result.found), *([("the bundle's own layer", result.before)] if result.before else [])]
+    table = table_of(
+        "Blasts against other white cells", "", ("cells", "AUC", "J", "blasts told", "others told", "types right", "% off")
+    )
+    for title, found in shown:
+        table.add_row(
+            title,
+            str(found.blasts + found.others),
+            f"{found.auc:.3f}",
+            f"{found.j:+.2f}",
+            f"{found.blasts_told}/{found.blasts}",
+            f"{found.others_told}/{found.others}",
+            f"{found.typed_right}/{found.typed}",
+            f"{found.percent_off:.0f}",
+        )
+    return table
