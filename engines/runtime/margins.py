@@ -58,7 +58,9 @@ def type_margins(engine: NetworkEngine, image: Image) -> Float32:
     """By how much the type of each cell that `engine.infer` tells leads the second one, in its order; for `golden.json`."""
     proposals = engine.propose(image)
     found = candidates(proposals.rows, engine.thresholds)
-    return _type_margins(proposals.rows, found)[inside_frame(proposals.letterbox.to_frame(found.boxes_px))]
+    every = _type_margins(proposals.rows, found)
+    margins: Float32 = every[inside_frame(proposals.letterbox.to_frame(found.boxes_px))]
+    return margins
 
 
 def _type_margins(rows: Float32, found: Candidates) -> Float32:
@@ -66,7 +68,7 @@ def _type_margins(rows: Float32, found: Candidates) -> Float32:
     if not len(found):
         return np.zeros(0, np.float32)
     if rows.shape[1] < 7:  # one class: there is no second type
-        return found.scores.copy()
+        return np.asarray(found.scores, np.float32)
     scores = np.sort(rows[:, 5:] * rows[:, 4:5], 1)
     centre, half = rows[:, :2], rows[:, 2:4] / 2
     boxes_px = np.concatenate((centre - half, centre + half), 1)
@@ -80,11 +82,9 @@ def _type_margins(rows: Float32, found: Candidates) -> Float32:
 
 def attribute_margins(probabilities: Float32, taxonomy: Taxonomy) -> Float32:
     """The least `attribute_lead` of each box over all attributes, (N,)."""
-    least = np.full(len(probabilities), 0.5, np.float32)
-    start = 0
-    for attribute in taxonomy.attributes:
-        least = np.minimum(least, attribute_lead(probabilities[:, start : start + len(attribute.values)]))
-        start += len(attribute.values)
+    ends = np.cumsum([len(attribute.values) for attribute in taxonomy.attributes])[:-1]
+    leads = [attribute_lead(values) for values in np.split(probabilities, ends, axis=1)]
+    least: Float32 = np.min(leads, axis=0)
     return least
 
 
