@@ -89,12 +89,10 @@ def _look(cell: Cell, slide: Slide, taxonomy: Taxonomy) -> tuple[TypeStyle, floa
     if taxonomy.is_artefact(cell.class_index):
         return type_styles(taxonomy)[cell.class_index], None
     told = slide.told(cell)
-    if isinstance(told, int):
-        return type_styles(taxonomy)[told], round(cell.score if cell.probability is None else cell.probability, 2)
-    if not told:
+    if told == "":
         return UNIDENTIFIED, None
-    style, blast = group_styles(taxonomy)[told], cell.blast_probability
-    return style, None if blast is None else round(blast if style.blast else 1 - blast, 2)
+    style = type_styles(taxonomy)[told] if isinstance(told, int) else group_styles(taxonomy)[told]
+    return style, round(cell.certainty(told), 2)
 
 
 def _words(styles: tuple[TypeStyle, ...], limit_met: bool) -> str:

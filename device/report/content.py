@@ -12,7 +12,7 @@ from device.display.words import attribute_phrases
 from device.mqtt.payloads import AttributeShares
 from device.slide.bank import MARGIN_SHARE, UNIDENTIFIED, BankCell, morphology_bank
 from device.slide.description import CLEAR_MAJORITY, attribute_majorities
-from device.slide.model import Cell, Slide
+from device.slide.model import Slide
 from device.slide.tally import BLASTS
 from engines.pages import data_uri
 from engines.taxonomy import MIXED, Taxonomy
@@ -105,17 +105,10 @@ def _tile(
         width=width / by,
         height=height / by,
         reduced=by > tile,
-        certainty=_certainty(cell, told),
+        certainty=cell.certainty(told),
         blast_percent=None if told == BLASTS or cell.blast_probability is None else 100 * cell.blast_probability,
         unlike=(cell.distance or 0) > 1,
         field_index=shown.field_index,
         words=tuple((phrase.words, other) for phrase, other in zip(phrases, differs, strict=True)),
         closest=taxonomy.classes[cell.class_index] if isinstance(told, str) else "",
     )
-
-
-def _certainty(cell: Cell, told: int | str) -> float:
-    """How probable what is told is: of a group the sum over its types; of an unidentified cell, of its most probable type."""
-    if cell.probability is None or cell.blast_probability is None:
-        return cell.score
-    return cell.blast_probability if told == BLASTS else cell.probability

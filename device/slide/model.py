@@ -61,6 +61,14 @@ class Cell:
         """
         return self.class_index if self.identified and not groups_only else self.group
 
+    def certainty(self, told: int | str) -> float:
+        """How probable it is that what is told is right: of blasts, to be one; of others, to be none; of an unidentified cell, the type
+        that it is most like. Without a second look its score.
+        """
+        if self.probability is None or self.blast_probability is None:
+            return self.score
+        return {"blasts": self.blast_probability, "others": 1 - self.blast_probability}.get(str(told), self.probability)
+
     def attribute_words(self, taxonomy: Taxonomy) -> dict[str, str]:
         """Attribute key to the word of its most probable value; unknown ones are left out."""
         words = {}

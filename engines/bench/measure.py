@@ -20,6 +20,7 @@ from engines.bench.peers import Peer, PeerProgram, Round, lay_out
 from engines.bench.spread import Percentiles, Spread
 from engines.decode import candidates, detections, region_batches
 from engines.detections import Float32, Image
+from engines.naming.tiles import cut_tiles
 from engines.preprocess import place, prepare
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import BundleEngine
@@ -28,9 +29,11 @@ from engines.runtime.openvino.bare import BareOpenvino
 from engines.runtime.openvino.graphs import OpenvinoGraphs
 
 STAGES = ("preprocess", "detector", "nms", "attributes")
-WHOLE, DETECTION, BARE, RUNTIME = "whole", "detection", "bare", "runtime"
-OURS = (WHOLE, DETECTION, BARE, RUNTIME)
+WHOLE, DETECTION, LOOK, BARE, RUNTIME = "whole", "detection", "look", "bare", "runtime"
+OURS = (WHOLE, DETECTION, LOOK, BARE, RUNTIME)
 """Keys of our own contenders."""
+LOOKED_AT = 9
+"""Cells of a field at which the second look is measured."""
 _WARM_UP = 5
 _COMPARED = 20  # pictures on which the answers are compared with the reference runtime's
 
@@ -102,8 +105,9 @@ def _ours(
 ) -> tuple[list[Contender], int]:
     """Our contenders, and the runs of our attribute graph in a round. stages_ms: receives those of every frame of the whole path.
 
-    The whole path; detection without attributes, as much as a detector without an attribute head does; the engine's own graphs; then,
-    where they are not the runtime's as it is, the runtime on the bundle's files: no code of ours.
+    The whole path; detection without attributes, as much as a detector without an attribute head does; the second look at nine cells of
+    the picture, which is no part of the whole path, where the bundle has one; the engine's own graphs; then, where they are not the
+    runtime's as it is, the runtime on the bundle's files: no code of ours.
     """
     recipe, graphs, thresholds = engine.bundle.manifest.input, engine.graphs, engine.thresholds
     boxes_px = [candidates(engine.propose(image).rows, thresholds).boxes_px for image in images]
@@ -136,11 +140,28 @@ def _ours(
         Contender(DETECTION, "detection alone, no attributes", images, detection),
         _alone(BARE, "our graphs alone", pictures, placed, detect, graphs.describe),
     ]
+    if engine.bundle.manifest.second_look is not None:
+        cells = [(image, _nine(engine, image)) for image in images]
+
+        def look(given: tuple[Image, Float32]) -> None:
+            engine.look(cut_tiles(given[0], given[1], engine.tiles))
+
+        look(cells[0])  # loads its graph
+        label = f"the second look alone, at {LOOKED_AT} cells of a counted field"
+        found.insert(2, Contender(LOOK, label, cells, look))
     if isinstance(graphs, OpenvinoGraphs):
         bare = BareOpenvino(engine.bundle, threads)
         label = "the bare runtime on the bundle's files"
         found.append(_alone(RUNTIME, label, given(bare.regions), planes, bare.detect, bare.describe))
     return found, sum(len(regions) for _, regions in pictures)
+
+
+def _nine(engine: BundleEngine, image: Image) -> Float32:
+    """So many boxes (9, 4) of cells of a picture in its px, the same ones again where it has fewer; its middle where it has none."""
+    boxes_px = engine.infer(image).detections.boxes_px
+    height, width = image.shape[:2]
+    middle = np.array([[0.45 * width, 0.45 * height, 0.55 * width, 0.55 * height]], np.float32)
+    return np.resize(boxes_px if len(boxes_px) else middle, (LOOKED_AT, 4))
 
 
 @dataclass(frozen=True)

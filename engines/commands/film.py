@@ -25,6 +25,14 @@ class FilmRequest(Request):
         tuple[str, ...],
         Option("Kind of slide: normal, ALL, AML, APML, CLL, CML, or mixed for types in even shares; repeat."),
     ] = ()
+    cut_outs: Annotated[
+        Path | None,
+        Option("Folder of labelled cells on black ground, laid on the film in place of half of the drawn white cells.", metavar="DIR"),
+    ] = None
+    licence: Annotated[
+        str | None,
+        Option("Whose the cut-outs are, and their licence, for the JSON; else what their folder states.", metavar="TEXT"),
+    ] = None
     workers: Annotated[int, Option("Processes.", low=1)] = 2
 
 
@@ -34,6 +42,7 @@ def film(request: FilmRequest) -> None:
 
     from engines.commands.terminal import Terminal
     from engines.film import write_dataset
+    from engines.film.cut_outs import stated_licence
     from engines.taxonomy import read_taxonomy
 
     chosen: dict[str, Any] = {"domains": request.domain, "objectives": request.objective, "cases": request.case}
@@ -46,7 +55,14 @@ def film(request: FilmRequest) -> None:
             size_px=(request.size, request.size),
             workers=request.workers,
             taxonomy=read_taxonomy(request.taxonomy),
+            cut_outs=request.cut_outs,
+            licence=request.licence,
             progress=terminal.counter("rendering"),
             **{name: value for name, value in chosen.items() if value},
         )
+        if request.cut_outs is not None:
+            licence = request.licence or stated_licence(request.cut_outs)
+            if licence is None:
+                terminal.warning(f"{request.cut_outs} states no licence; say with --licence whose the cells are")
+            terminal.message("a montage: cells of photographs on rendered film. A figure on it says nothing about patients")
         terminal.message(f"written: {request.out}")

@@ -13,10 +13,30 @@ from engines.film.texture import Array, rng_of
 
 
 @dataclass(frozen=True)
+class CutOut:
+    """One cell of a photograph. code: its type as the film numbers them. box: x0, y0, x1, y1 px of the picture."""
+
+    path: str
+    code: int
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class LaidCutOut:
+    """A cut-out as it lies on the film: turned by `turn` (radians) and, if `mirrored`, turned over first."""
+
+    source: CutOut
+    um_per_px: float
+    turn: float
+    mirrored: bool
+
+
+@dataclass(frozen=True)
 class Leukocyte:
     """One nucleated thing on the film; lengths in um, `outline` around `centre_um`, `nuclear_share` = area of nucleus over cell's.
 
-    `form` is the nucleus's form for cells, the kind of artefact (smudge, naked, broken, precipitate) for class None.
+    `form` is the nucleus's form for cells, the kind of artefact (smudge, naked, broken, precipitate) for class None. `cut_out`: what is
+    shown where the cell is not drawn (`cut_outs`).
     """
 
     cell_id: int
@@ -27,6 +47,7 @@ class Leukocyte:
     form: str
     nuclear_share: float
     seed: tuple[int, int]
+    cut_out: LaidCutOut | None = None
 
     @cached_property
     def box_um(self) -> tuple[float, float, float, float]:

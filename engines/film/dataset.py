@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from engines.data.vocabulary import NOT_APPLICABLE
 from engines.data.writing import write_txt
 from engines.errors import DataError
 from engines.files import atomic_folder
+from engines.film.cut_outs import CutOuts, about, read_cut_outs
 from engines.film.labels import labels, require_drawable
 from engines.film.morphology import CASES
 from engines.film.optics import Microscope
@@ -34,7 +36,8 @@ MIN_VISIBLE = 0.3
 """A cell of which less than this share is inside the field gets no label, as people leave slivers out."""
 
 FIELDS_PER_FILM = 10
-_INFO = {"description": "Rendered blood film for development; not images of patients.", "rendered": True}
+_MONTAGE = "Rendered blood film with cells of photographs laid on it: a montage for development, no fields of patients."
+_INFO: dict[str, Any] = {"description": "Rendered blood film for development; not images of patients.", "rendered": True}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class _Job:
     count: int
     zoom: tuple[float, float]
     taxonomy: Taxonomy
+    cut_outs: CutOuts | None
 
 
 def write_dataset(
@@ -66,6 +70,8 @@ def write_dataset(
     zoom: tuple[float, float] = (0.35, 1.5),
     workers: int = 2,
     taxonomy: Taxonomy = LEUKEMIA_ATTRI,
+    cut_outs: Path | None = None,
+    licence: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write Images, json_labels and txt_labels/AttriDet of rendered fields under `root`; returns it.
@@ -74,6 +80,8 @@ def write_dataset(
     to ten fields of one domain, objective, case and instrument; its seed stands in the patient's place of the names. `zoom` is the
     range of sizes that a film draws from: 1 shows native pixels, 1/3 a whole 1920 px frame in 640 (lenses below 100x stop at
     0.8). Red cells are round on all of them, and `pictures.yaml` says so: training squeezes pictures where it wants them squeezed.
+    `cut_outs` is a folder of labelled cells on black ground; those of its train lie on the films of train in place of half of the drawn
+    white cells, those of val on val's, and the JSON's info says whose they are and under which `licence` (else what their folder says).
     `progress` is called with (fields done, fields in all). Raises DataError for an unknown domain, objective or
     case, for a taxonomy that cannot be drawn and for a folder that already holds something.
     """
@@ -85,6 +93,8 @@ def write_dataset(
     require_drawable(taxonomy)
     with atomic_folder(root) as folder:
         jobs: list[_Job] = []
+        asked = {"train": fields_train, "val": fields_val}
+        laid = {split: read_cut_outs(cut_outs, split, taxonomy) for split, fields in asked.items() if cut_outs is not None and fields}
         for split, fields, offset in (("train", fields_train, 0), ("val", fields_val, 500_000)):
             (folder / "Images" / split).mkdir(parents=True, exist_ok=True)
             for k in range((fields + FIELDS_PER_FILM - 1) // FIELDS_PER_FILM):
@@ -94,7 +104,9 @@ def write_dataset(
                 camera = domain if "_" in domain else f"{domain}_C{int(rng.integers(1, 3))}"
                 film_seed = seed * 1_000_000 + offset + k + 1
                 count = min(FIELDS_PER_FILM, fields - k * FIELDS_PER_FILM)
-                jobs.append(_Job(str(folder), split, film_seed, case, camera, objective, size_px, count, zoom, taxonomy))
+                jobs.append(
+                    _Job(str(folder), split, film_seed, case, camera, objective, size_px, count, zoom, taxonomy, laid.get(split))
+                )
         done, total = 0, fields_train + fields_val
         written: dict[str, list[Picture]] = {"train": [], "val": []}
         with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
@@ -105,7 +117,10 @@ def write_dataset(
                     progress(done, total)
         for split, rendered in written.items():
             ordered = sorted(rendered, key=lambda picture: picture.path.name)
-            write_json(folder, split, ordered, taxonomy, {"info": _INFO})
+            info = _INFO
+            if cut_outs is not None and split in laid:
+                info = {**_INFO, "description": _MONTAGE, "cut_outs": about(cut_outs, split, laid[split], licence)}
+            write_json(folder, split, ordered, taxonomy, {"info": info})
             write_txt(folder, split, ordered, taxonomy)
         (folder / aspect.FILE).write_text(aspect.statement(1), encoding="utf-8")
     return root
@@ -131,7 +146,7 @@ def _write_film(job: _Job) -> list[Picture]:
     zoom = float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
     scope = Microscope(domain, camera, job.objective, unit=int(rng.integers(1, 10_000)), width_px=round(1920 * zoom))
     span = (job.size_px[0] * scope.um_per_px, job.size_px[1] * scope.um_per_px)
-    film = Film(job.film_seed, job.case, (max(1200.0, 6 * span[0]), max(900.0, 6 * span[1])))
+    film = Film(job.film_seed, job.case, (max(1200.0, 6 * span[0]), max(900.0, 6 * span[1])), cut_outs=job.cut_outs)
     out: list[Picture] = []
     depth = {10: 12.0, 40: 1.2, 100: 0.35}[job.objective]
     for k in range(job.count):

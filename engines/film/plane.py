@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.film.cells import Leukocyte, make_leukocyte
+from engines.film.cut_outs import CutOuts
 from engines.film.morphology import Case
 from engines.film.redcells import BANK, PLATELETS, RedCells
 from engines.film.stain import Stain
@@ -43,8 +44,8 @@ class Loose:
 class Plane:
     """Layout of one film: what lies in an area, with bounded caches of blocks."""
 
-    def __init__(self, seed: int, size_um: tuple[float, float], case: Case, stain: Stain) -> None:
-        self.seed, self.size_um, self.case, self.stain = seed, size_um, case, stain
+    def __init__(self, seed: int, size_um: tuple[float, float], case: Case, stain: Stain, cut_outs: CutOuts | None = None) -> None:
+        self.seed, self.size_um, self.case, self.stain, self.cut_outs = seed, size_um, case, stain, cut_outs
         self.red = RedCells.of_film(seed)
         rng = rng_of(seed, 301)
         self.red_cover = float(rng.uniform(*case.red_cover))
@@ -97,7 +98,8 @@ class Plane:
                 x, y = float(places[k, 0]), float(places[k, 1])
                 if x < self.size_um[0] and y < self.size_um[1]:
                     cell_id = (by * self._columns() + bx) * _IDS_PER_BLOCK + k + 1
-                    out.append((float(ranks[k]), make_leukocyte(self.seed, cell_id, (x, y), self.case)))
+                    cell = make_leukocyte(self.seed, cell_id, (x, y), self.case)
+                    out.append((float(ranks[k]), cell if self.cut_outs is None else self.cut_outs.instead_of(cell)))
         return out
 
     def _white_block(self, key: tuple[int, int]) -> list[Leukocyte]:

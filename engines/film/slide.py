@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.film.cells import Leukocyte, Sprite
+from engines.film.cut_outs import CutOuts, Looks, looks_of, paint_cut_out
 from engines.film.debris import debris_in, paint_debris
 from engines.film.leukocytes import paint
 from engines.film.morphology import case_of
@@ -51,19 +52,26 @@ class FieldTruth:
 class Film:
     """A rendered Giemsa-stained blood film of a case, fully determined by its seed.
 
-    `size_um` (width, height); beyond it lies empty glass. `batch` fixes the batch of stain (see `stain.BATCHES`), else it comes
-    from the seed. ValueError names an unknown case. Not safe to share between threads. It is a drawing for development and
-    demonstration, made from textbook descriptions; how well anything does on it says nothing about patients.
+    `size_um` (width, height); beyond it lies empty glass. `batch` fixes the batch of stain (see `stain.BATCHES`), else it comes from
+    the seed. `cut_outs`: cells of photographs that lie in place of half of the drawn ones. ValueError names an unknown case. Not safe
+    to share between threads. It is a drawing for development and demonstration, made from textbook descriptions; how well anything
+    does on it says nothing about patients.
     """
 
     def __init__(
-        self, seed: int = 7, case: str = "AML", size_um: tuple[float, float] = (4000.0, 3000.0), batch: str | None = None
+        self,
+        seed: int = 7,
+        case: str = "AML",
+        size_um: tuple[float, float] = (4000.0, 3000.0),
+        batch: str | None = None,
+        cut_outs: CutOuts | None = None,
     ) -> None:
         self.seed, self.case, self.size_um = int(seed), case, (float(size_um[0]), float(size_um[1]))
         self.stain = stain_of(self.seed, batch)
-        self.plane = Plane(self.seed, self.size_um, case_of(case), self.stain)
+        self.plane = Plane(self.seed, self.size_um, case_of(case), self.stain, cut_outs)
         self._tiles: OrderedDict[tuple[float, int, int], Image] = OrderedDict()
         self._sprites: OrderedDict[tuple[float, int], Sprite] = OrderedDict()
+        self._looks: dict[int, Looks] = {}
         self._banks: dict[tuple[str, float, int], Array] = {}
 
     def view(
@@ -179,10 +187,15 @@ class Film:
         if key in self._sprites:
             self._sprites.move_to_end(key)
             return self._sprites[key]
-        self._sprites[key] = paint(cell, self.stain, p)
+        self._sprites[key] = paint(cell, self.stain, p) if cell.cut_out is None else self._cut_out(cell, p)
         if len(self._sprites) > 96:
             self._sprites.popitem(last=False)
         return self._sprites[key]
+
+    def _cut_out(self, cell: Leukocyte, p: float) -> Sprite:
+        if cell.code not in self._looks:
+            self._looks[cell.code] = looks_of(self.seed, cell.code, self.stain)
+        return paint_cut_out(cell, self._looks[cell.code], self.stain, p)
 
 
 def _add(

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from engines.data import augment
 from engines.data.augment import Sample
 from engines.data.leukemiaattri import LabelledImage
+from engines.data.stain_shake import shake_cells, shake_stain
 from engines.detections import Int64
 from engines.training.draws import EpochDraw
 from engines.training.hyper import Hyper
@@ -108,6 +109,10 @@ class TrainingSet(Dataset[Item]):
             blurred = cv2.GaussianBlur(sample.image, (0, 0), float(rng.uniform(0.4, 1.6)))
             sample = replace(sample, image=blurred)  # type: ignore[arg-type]  # cv2 stub
         sample = replace(sample, image=augment.jitter_hsv(rng, sample.image, hyper.hsv_h, hyper.hsv_s, hyper.hsv_v))
+        if hyper.stain:
+            sample = replace(sample, image=shake_stain(rng, sample.image, hyper.stain))
+        if hyper.stain_cells:
+            sample = shake_cells(rng, sample, hyper.stain_cells)
         if rng.random() < hyper.flipud:
             sample = augment.flip(sample, horizontal=False)
         if rng.random() < hyper.fliplr:
@@ -169,6 +174,8 @@ class TrainingSet(Dataset[Item]):
                 cell_px = min(float(np.exp(rng.uniform(low, high))), 0.8 * min(width, height))
                 piece = augment.tile(rng, sample, width, height, cell_px)
                 image = augment.jitter_hsv(rng, piece.image, self.hyper.hsv_h, self.hyper.hsv_s / 2, self.hyper.hsv_v / 2)
+                if self.hyper.stain:
+                    image = shake_stain(rng, image, self.hyper.stain)
                 line.append(replace(piece, image=image))
             pieces.append(line)
         return augment.patchwork(pieces, edges[0], edges[1])

@@ -28,6 +28,8 @@ class Hyper:
     hsv_h: float = 0.015
     hsv_s: float = 0.7
     hsv_v: float = 0.4
+    stain: float = 0.0  # strength of another stain for the picture (or tile): log deviation of its dyes' amounts
+    stain_cells: float = 0.0  # and of another for each labelled cell by itself
     degrees: float = 0.0
     translate: float = 0.1
     scale: float = 0.5
@@ -106,9 +108,20 @@ ADAPT = replace(FILM, name="adapt", lr0=5e-4, warmup_bias_lr=5e-4, ema_share=0.2
 """For a hundred steps or a few from trained weights: small steps, and an average that is slow early on, since it teaches."""
 
 FINETUNE = replace(
-    FILM, name="finetune", lr0=3e-4, warmup_bias_lr=0.0, warmup_share=0.1, ema_share=0.2, class_weights=True, balance_patients=True
+    FILM,
+    name="finetune",
+    lr0=3e-4,
+    warmup_bias_lr=0.0,
+    warmup_share=0.1,
+    ema_share=0.2,
+    class_weights=True,
+    balance_patients=True,
+    hsv_h=0.03,
+    stain=0.25,
+    stain_cells=0.25,
 )
 """From trained weights to other pictures, without losing what they know: small steps, a warm-up of a tenth of the run at most, an
-average that follows to the end of a run of any length; rare types and patients with few pictures are not drowned by the others."""
+average that follows to the end of a run of any length. Rare types and patients with few pictures are not drowned by the others, and
+stains are shaken, so that a laboratory's colour does not become the sign of a type."""
 
 SETS = {h.name: h for h in (LOW, MED, HIGH, FILM, FINETUNE, ADAPT)}

@@ -114,6 +114,17 @@ class TrainRequest(RunRequest):
             off="--no-balance-patients",
         ),
     ] = None
+    stain_shake: Annotated[
+        float | None,
+        Option(
+            "How strongly pictures and, by itself, each labelled cell are brought to other stains, so that colour cannot tell types; "
+            "without it as the set has it (finetune .25, else 0).",
+            LEARN,
+            "X",
+            low=0,
+            high=1,
+        ),
+    ] = None
     seed: Annotated[int, Option("Of weights, pictures and noise.", LEARN, "N", low=0)] = 0
     size: Annotated[str, Option("n, s, m, l or x.", NETWORK, "NAME", choices=SIZES)] = "n"
     initial: Annotated[

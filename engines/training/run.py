@@ -14,13 +14,17 @@ from pathlib import Path
 
 import torch
 
+from engines.errors import EnginesError
 from engines.evaluation.run import write_pages
+from engines.network.checkpoint import load_any
 from engines.network.engine import open_checkpoint
 from engines.progress import SILENT, Reporter
-from engines.taxonomy import read_taxonomy
+from engines.taxonomy import Taxonomy, read_taxonomy
 from engines.training import parallel
 from engines.training.agreement import whole_strides
+from engines.training.forgetting import Forgetting, Standing, after_training, before_training
 from engines.training.hyper import SETS
+from engines.training.judge import FolderJudge
 from engines.training.loop import Judge, Progress, Run, Trainer
 from engines.training.pictures import read_pictures
 from engines.training.record import in_words
@@ -32,7 +36,8 @@ class TrainResult:
     """What a training reached.
 
     folder: holds last.pt, best.pt, results.csv. history: a row for each epoch of the last phase (epoch, losses, scores, seconds).
-    best_epoch: the epoch of best.pt. stopped_early: fitness did not rise any more. pages: of best.pt on each val split.
+    best_epoch: the epoch of best.pt. stopped_early: fitness did not rise any more. pages: of best.pt on each val split. forgetting:
+    each folder's val with the first weights and with best.pt, of a run from weights that was judged; also in forgetting.json.
     """
 
     folder: Path
@@ -40,6 +45,7 @@ class TrainResult:
     best_epoch: int
     stopped_early: bool
     pages: tuple[Path, ...] = ()
+    forgetting: tuple[Forgetting, ...] = ()
 
 
 def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
@@ -51,18 +57,22 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
         hyper = hyper.at_rate(request.learning_rate)
     if request.attribute_weight is not None:
         hyper = replace(hyper, attribute=request.attribute_weight)
+    if request.stain_shake is not None:
+        hyper = replace(hyper, stain=request.stain_shake, stain_cells=request.stain_shake)
     if request.class_weights is not None:
         hyper = replace(hyper, class_weights=request.class_weights)
     if request.balance_patients is not None:
         hyper = replace(hyper, balance_patients=request.balance_patients)
     torch.set_num_threads(request.threads)
     pages: tuple[Path, ...] = ()
+    forgetting: list[Forgetting] = []
     with parallel.joined(request.device) as device:
         first = parallel.current().first
         reporter = reporter if first else SILENT
         pictures = read_pictures(request, hyper, taxonomy, reporter)
         if first:
             request.keep()
+        before = _first_standings(request, taxonomy, pictures.judge, device, reporter) if first else {}
         workers = 1 if device == "cpu" else min(8, max(1, (os.cpu_count() or 1) - 1))
         for phase in planned:
             run = Run(
@@ -90,10 +100,31 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
             fit(trainer, phase, reporter, f"attridet train --out {request.out} --resume", pictures.judge)
         curves = ", results.png" if request.pictures else ""
         reporter.message(f"written: {request.out}: last.pt, best.pt, results.csv{curves}")
+        if before and pictures.judge:
+            forgetting = after_training(request.out, before, pictures.judge, device, reporter)
         if first and request.pictures and (judge := pictures.judge):
             with open_checkpoint(request.out / "best.pt", judge.imgsz, judge.scale_up, device=device) as engine:
                 pages = write_pages(engine, pictures.val, request.out / "val", reporter)
-    return TrainResult(request.out, tuple(trainer.history), trainer.best_epoch, trainer.stopped_early, pages)
+    return TrainResult(request.out, tuple(trainer.history), trainer.best_epoch, trainer.stopped_early, pages, tuple(forgetting))
+
+
+def _first_standings(
+    request: TrainRequest, taxonomy: Taxonomy, judge: FolderJudge | None, device: str, reporter: Reporter
+) -> dict[str, Standing]:
+    """How the weights that the run starts from fare on each val; none for a run from random weights or without a judge."""
+    if request.initial is None:
+        return {}
+    try:
+        record = load_any(request.initial)[1]
+        learnt = [one["name"] if isinstance(one, Mapping) else str(one) for one in record.get("data", ())]
+        if learnt and not request.resume:
+            reporter.message(f"{request.initial} learnt from: {'; '.join(learnt)}. What of it is not shown again may be forgotten")
+        return before_training(request.out, request.initial, request.size, taxonomy, judge, device) if judge else {}
+    except EnginesError as error:
+        if not request.resume:
+            raise
+        reporter.warning(f"what this run has forgotten cannot be told, its first weights are gone: {error}")
+        return {}
 
 
 def fit(trainer: Trainer, phase: Phase, reporter: Reporter, to_resume: str, judge: Judge | None = None) -> None:

@@ -175,3 +175,10 @@ def test_all_types_and_groups_have_a_row_on_every_usual_screen(size: tuple[int, 
     for style in (*TYPES.values(), *GROUPS.values()):
         assert style.artefact or style.name in written
     assert not any("further types" in words for words in written)
+
+
+def test_the_number_is_how_probable_what_was_told_is() -> None:
+    cell = replace(gallery.told_cell("Myeloblast", (0, 0, 9, 9), score=0.9), probability=0.6, blast_probability=0.85)
+    index = LEUKEMIA_ATTRI.classes.index("Myeloblast")
+    assert [cell.certainty(told) for told in (index, "blasts", "others", "")] == pytest.approx([0.6, 0.85, 0.15, 0.6])
+    assert replace(cell, probability=None, blast_probability=None).certainty("") == 0.9

@@ -16,7 +16,7 @@ import pytest
 from engines.bench.energy import Rapl, Tegrastats, open_meter
 from engines.bench.frames import frames_of
 from engines.bench.machine import Machine, held_to
-from engines.bench.measure import BARE, DETECTION, RUNTIME, WHOLE, Measured, Settings, measure
+from engines.bench.measure import BARE, DETECTION, LOOK, RUNTIME, WHOLE, Measured, Settings, measure
 from engines.bench.page import section_text
 from engines.bench.peers import Peer, PeerError, PeerProgram, lay_out
 from engines.bench.plot import frame_times
@@ -66,7 +66,7 @@ def measured(bundle: Bundle, frame: Image, tmp_path_factory: pytest.TempPathFact
 
 
 def test_everything_is_measured_in_the_same_rounds(measured: Measured) -> None:
-    assert [row.key for row in measured.rows] == [WHOLE, DETECTION, BARE, RUNTIME, "other"]
+    assert [row.key for row in measured.rows] == [WHOLE, DETECTION, LOOK, BARE, RUNTIME, "other"]
     for row in measured.rows:
         assert [len(spent) for spent in row.rounds_ms] == [2, 2, 2]
         assert row.fps.low <= row.fps.median <= row.fps.high
@@ -97,6 +97,7 @@ def test_every_number_is_in_the_section(measured: Measured, tmp_path: Path) -> N
         measured.engine.digest,
         "2 pictures of 768 x 432 px held in memory (two drawings)",
         f"{measured.row(BARE).times.median:.2f} (",
+        f"| the second look alone, at 9 cells of a counted field | **{measured.row(LOOK).fps.median:.2f}**",
         f"**{measured.row('other').fps.median:.2f}**",
         f"{measured.row('other').detection_times.median:.2f} (",
         "boxes (100.0%)",
@@ -106,7 +107,7 @@ def test_every_number_is_in_the_section(measured: Measured, tmp_path: Path) -> N
         f"{measured.peak_mib:.0f} MiB",
     ):
         assert said in text
-    assert "What is not the same" not in section_text(replace(measured, rows=measured.rows[:4]), "x", "y")
+    assert "What is not the same" not in section_text(replace(measured, rows=measured.rows[:5]), "x", "y")
     ungated = replace(measured, engine=replace(measured.engine, gate_fault="is int8 and was never compared"))
     assert "**not gated**: it is int8 and was never compared" in section_text(ungated, "x", "y")
     page = tmp_path / "page.md"

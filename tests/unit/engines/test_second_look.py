@@ -13,12 +13,15 @@ import pytest
 import torch
 from looking_bundles import random_layer, wide_arrays, with_layer, without_second_look
 
+from calibration.int8.bundles import Quantiser
+from calibration.int8.frames import Frame
 from engines.bundle import Bundle, write_bundle
 from engines.cli import run
 from engines.decode import Thresholds
 from engines.detections import Detections, Float32, Image
 from engines.errors import BundleError, InferenceError, RuntimeUnavailableError
 from engines.export.cells import verify_cells
+from engines.files import sha256_of
 from engines.naming.tiles import TileGeometry, cut_tiles
 from engines.network.cell_features import POOLED, cell_features, feature_count, pooling_matrix
 from engines.network.engine import engine_of
@@ -234,3 +237,17 @@ def test_cells_are_cut_from_the_whole_frame(bundle: Bundle, frame: Image, tmp_pa
     np.testing.assert_allclose(told.names.probabilities, wanted.probabilities, atol=1e-6)
     blurred = layer.names(features, bundle.taxonomy, None)[0]
     assert np.abs(blurred.probabilities - wanted.probabilities).max() > 1e-3  # the size counts
+
+
+def test_int8_carries_the_second_look_over_as_it_is(bundle: Bundle, frame: Image, tmp_path: Path) -> None:
+    named = with_layer(bundle, tmp_path / "named", random_layer(bundle))
+    cv2.imwrite(str(tmp_path / "field.png"), frame)
+    field = Frame(tmp_path / "field.png", sha256_of(tmp_path / "field.png"))
+    made = Quantiser(named, [field], "minmax", 1, lambda done, of: None).write(tmp_path / "int8", only=("model.0",))
+    assert made.manifest.precision == "int8" and made.manifest.schema_version == 3
+    assert made.manifest.second_look == named.manifest.second_look
+    assert {n: made.manifest.files[n] for n in ("cells.onnx", "naming-layer.npz")} == {
+        n: named.manifest.files[n] for n in ("cells.onnx", "naming-layer.npz")
+    }
+    assert made.manifest.files["detector.onnx"] != named.manifest.files["detector.onnx"]
+    assert open_engine(made.path, threads=1, ungated=True).info.naming == random_layer(bundle).write(tmp_path / "layer.npz").info
