@@ -91,7 +91,7 @@ def attribute_margins(probabilities: Float32, taxonomy: Taxonomy) -> Float32:
 def attribute_lead(probabilities: Float32) -> Float32:
     """Half of how far the best of one attribute's values (N, values) leads the second: of two values the distance from .5."""
     ordered = np.sort(probabilities, 1)
-    lead: Float32 = (ordered[:, -1] - ordered[:, -2]) / 2
+    lead: Float32 = ((ordered[:, -1] - ordered[:, -2]) / 2).astype(np.float32)
     return lead
 
 
