@@ -76,7 +76,8 @@ def run(
     with ExitStack() as opened:
         line = opened.enter_context(Line.open(config, openers or Openers.of(config), wait_for_devices))
         engine, record_path = line.engine.info, config.record_path
-        log.info("engine: %s on %s", engine.label, engine.runtime)
+        layer = "no naming layer" if engine.naming is None else f"naming layer {engine.naming.label}"
+        log.info("engine: %s on %s, %s", engine.label, engine.runtime, layer)
         if engine.gate_fault:
             log.warning("the engine %s %s. It counts because engine.ungated is true.", engine.label, engine.gate_fault)
         if line.store.put_aside is not None:

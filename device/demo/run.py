@@ -195,7 +195,8 @@ def _last_words(slide: Slide, read: _Read, camera: SimulatorConfig | ReplayCamer
         share = f"{counted.blast_percent:.0f} %, 95 % range {low:.0f} to {high:.0f} %"
         yield Text(f"Told as blasts or equivalents: {counted.blasts} of {counted.white_cells} white cells ({share}){uncertain}.")
     else:
-        yield Text(f"No blasts were told; that does not exclude them: {zero_limit(counted)}. {sensitivity(naming)}", style="yellow")
+        doubt = f"{zero_limit(counted)}. {sensitivity(naming, slide.foreign)}"
+        yield Text(f"No blasts were told; that does not exclude them: {doubt}", style="yellow")
     if isinstance(camera, SimulatorConfig):
         yield Text(told_of_truth(SimulatorCamera(camera, SystemClock()), slide, read.frames, taxonomy).words)
 

@@ -51,7 +51,7 @@ def draw_panel(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
     else:
         if slide is not None and slide.foreign:
             parts.insert(1, _foreign(FOREIGN, width, unit))
-        parts.append(blast_part(tally, sensitivity(naming), width, unit))
+        parts.append(blast_part(tally, sensitivity(naming, slide is not None and slide.foreign), width, unit))
         parts.append(told_rows(tally, taxonomy, below - place.y0 - sum(part.shape[0] for part in parts), width, unit))
     y = place.y0
     for part in parts:

@@ -44,7 +44,7 @@ def print_slides(record_path: Path, limit: int, console: Console | None = None) 
     counts = [(stored, tally(stored.slide, stored.provenance.model.taxonomy)) for stored in newest]
     zeros = {sensitivity(s.provenance.model.naming, s.slide.foreign): None for s, n in counts if n.white_cells and not n.blasts}
     if zeros:
-        words = f"0 (≤ 3 %): no blast was told; up to so many of the cells told may be blasts unseen. {' '.join(zeros)}"
+        words = f"0, ≤ 3 %: no blast was told; up to so many of the cells told may be blasts unseen. {' '.join(zeros)}"
         console.print(Text(words, style="yellow"))
     doubtful = not all(stored.provenance.time_trusted for stored in newest)
     console.print(Text(f"{'* the clock of the device was not synchronised. ' if doubtful else ''}{NOTICE}", style="dim"))
@@ -57,7 +57,7 @@ def print_slides(record_path: Path, limit: int, console: Console | None = None) 
 def _row(stored: StoredSlide, is_poor: bool) -> tuple[Text, ...]:
     slide, made = stored.slide, stored.provenance
     counted = tally(slide, made.model.taxonomy)
-    share = f"{counted.blast_percent:.1f} %" if counted.blasts else f"0 (≤ {limit_words(counted.blast_range[1])})"
+    share = f"{counted.blast_percent:.1f} %" if counted.blasts else f"0\n≤ {limit_words(counted.blast_range[1])}"
     reviewed = slide.review_state is ReviewState.REVIEWED
     started = f"{slide.started_at:%Y-%m-%d %H:%M}{'' if made.time_trusted else ' *'}"
     return (

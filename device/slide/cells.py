@@ -14,7 +14,8 @@ def read_cells(detections: Detections, taxonomy: Taxonomy, identify_threshold: f
     """The cells of one frame, without crops.
 
     Without a second look a type is told from a score of `identify_threshold` on. With one the naming layer's word counts: a cell whose
-    type is not told has the class of the white cell that it is most like, so that only what is told as the artefact is one.
+    type is not told has the class of the white cell, of its group where that is told, that it is most like; so only what is told as the
+    artefact is one.
     """
     boxes, scores, names = detections.boxes_px.tolist(), detections.scores.tolist(), detections.names
     firsts = [
@@ -28,7 +29,8 @@ def read_cells(detections: Detections, taxonomy: Taxonomy, identify_threshold: f
     cells = []
     for at, first in enumerate(firsts):
         shares, told = names.probabilities[at], int(names.types[at])
-        kind = told if told >= 0 else max(white, key=lambda i: float(shares[i]))
+        group = [i for i in white if names.groups[at] in ("", taxonomy.group_of(i))]
+        kind = told if told >= 0 else max(group, key=lambda i: float(shares[i]))
         cells.append(
             Cell(
                 kind,

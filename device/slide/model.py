@@ -36,8 +36,8 @@ class Cell:
     """One counted cell.
 
     box_px: (x1, y1, x2, y2) in the field's pixels. attributes: (A,) float32 probabilities (see engines.taxonomy), NaN if unknown.
-    identified: whether its type is told; class_index is then that type, otherwise the white cell that it is most like. The artefact
-    is one whatever this says. crop_jpeg: the cell with a margin, JPEG; empty where crops are switched off.
+    identified: whether its type is told; class_index is then that type, otherwise the white cell (of its group, where that is told)
+    that it is most like. The artefact is one whatever this says. crop_jpeg: the cell with a margin, JPEG; empty where there are none.
     What follows is the second look's; without one it is empty. group: key of `Taxonomy.told_groups`, "" where not even the group is
     sure; a told type's group stands here too. probability: of its type; blast_probability: of being a blast or equivalent; distance:
     to what the naming layer knows, beyond 1 unlike all of it, 0 where the layer cannot tell.

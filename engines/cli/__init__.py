@@ -15,6 +15,7 @@ from engines.cli.options import add_command
 from engines.commands import data
 from engines.commands.bench import bench
 from engines.commands.build import build
+from engines.commands.evidence import evidence
 from engines.commands.film import film
 from engines.commands.import_weights import import_weights
 from engines.commands.int8 import frames, gate, quantize
@@ -47,6 +48,7 @@ for command in (
     bench,
     build,
     evaluate,
+    evidence,
     experiment,
     export,
     film,

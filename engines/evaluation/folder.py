@@ -89,6 +89,22 @@ def _another_aspect(made_for: float, pictures: SplitData) -> Iterator[str]:
         yield f"The bundle was made for pixel aspect {made_for:g}, and cells here are round: judge it on its squares, with {OPTION} 1."
 
 
+def tell_pictures(
+    engine: NetworkEngine,
+    pictures: Sequence[LabelledImage],
+    progress: Progress | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    identify_from: float = IDENTIFY_FROM,
+    frame: WholeFrame | None = None,
+) -> tuple[tuple[Told, ...], tuple[PictureResult, ...]]:
+    """What each look tells of pictures, also of those without a labelled cell; and of each picture. The rest as `evaluate_pictures`."""
+    results = [judge_picture(engine, picture, identify_from, frame) for picture in counted(pictures, progress)]
+    films, known = films_of([r.shown.path.name for r in results])
+    units = films if known else [str(number) for number in range(len(results))]
+    return _told(engine, results, films, units, known, resamples, seed, identify_from), tuple(results)
+
+
 def counted(pictures: Sequence[LabelledImage], progress: Progress | None) -> Iterator[LabelledImage]:
     """The pictures one after the other; `progress` hears when the caller is done with each."""
     for done, picture in enumerate(pictures, 1):

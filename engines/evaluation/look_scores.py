@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,6 +59,7 @@ def score_look(
         blasts=Reliability.of(blast, is_blast),
         attributes_f1=mean_scores(attributes)["f1"],
         intervals={},
+        answers=_answers(shown, taxonomy),
         caution=caution("patient" if patients_known else "picture", len(set(units))),
     )
     if not resamples:
@@ -116,6 +118,27 @@ def _found(looks: Sequence[Look], taxonomy: Taxonomy) -> tuple[Float64, Any, Flo
         parts.append((sure, best == truth, look.blast_share(taxonomy)[box], blasts[truth], np.full(len(box), place)))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return columns[0], columns[1], columns[2], columns[3], columns[4]
+
+
+NOTHING, NOT_FOUND, UNIDENTIFIED, NO_CELL = "nothing here", "not found", "unidentified", "no cell"
+
+
+def _answers(looks: Sequence[Look], taxonomy: Taxonomy) -> dict[str, dict[str, int]]:
+    """How often each labelled type, and nothing, was told as which type, group or neither."""
+    found: dict[str, Counter[str]] = {}
+    for look in looks:
+        told = [_answer(int(code), group, taxonomy) for code, group in zip(look.names.types, look.names.groups, strict=True)]
+        for code, box in zip(look.truth_classes.tolist(), look.partner.tolist(), strict=True):
+            found.setdefault(taxonomy.classes[code], Counter())[told[box] if box >= 0 else NOT_FOUND] += 1
+        for box in set(range(len(told))) - set(look.partner.tolist()):
+            found.setdefault(NOTHING, Counter())[told[box]] += 1
+    return {label: dict(counts.most_common()) for label, counts in found.items()}
+
+
+def _answer(code: int, group: str, taxonomy: Taxonomy) -> str:
+    if code >= 0:
+        return NO_CELL if taxonomy.is_artefact(code) else taxonomy.classes[code]
+    return taxonomy.group(group).name if group else UNIDENTIFIED
 
 
 def _attributes(looks: Sequence[Look]) -> Any:

@@ -140,7 +140,7 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Plain form for JSON: NaN as null, every number beside the rule that made it."""
         point, intervals = self.working_point, self.intervals
-        cleaned: dict[str, Any] = _plain(
+        cleaned: dict[str, Any] = plain_value(
             {
                 "notice": NOTICE,
                 "engine": {
@@ -265,12 +265,12 @@ def _means(rules: BothRules, name: str) -> dict[str, dict[str, float]]:
     return {rule: {f"{name}50": ap.map50, f"{name}5095": ap.map5095} for rule, ap in both.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """The value with numpy's numbers as Python's, and NaN as None."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain_value(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain_value(inner) for inner in value]
     if isinstance(value, float | np.floating):
         return None if math.isnan(value) else float(value)
     return int(value) if isinstance(value, np.integer) else value

@@ -196,7 +196,8 @@ class Told:
     """The scores of one look. look: which. rule: from when it names, in words. auc: blasts against other white cells among those found.
 
     types: reliability of the most probable type; blasts: of the probability of a blast. attributes_f1: mean, of this look's attributes.
-    intervals: by the names of `SHARES`, and auc, youden, specificity, blast_percent_off.
+    answers: by what was labelled ("nothing here" too) how many were told as what. intervals: by the names of `SHARES`, and auc,
+    youden, specificity, blast_percent_off.
     """
 
     look: str
@@ -210,6 +211,7 @@ class Told:
     attributes_f1: float
     intervals: dict[str, Interval]
     caution: str
+    answers: dict[str, dict[str, int]]
 
     def share(self, name: str) -> float:
         """One of `SHARES`; NaN over nothing."""
@@ -276,6 +278,7 @@ class Told:
             },
             "attributes_f1": self.attributes_f1,
             "calibration": {"types": self.types.to_dict(), "blasts": self.blasts.to_dict()},
+            "answers": self.answers,
             "foreign": dict(zip(("films", "of"), self.foreign, strict=True)),
             "films": [
                 {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from engines.options import Option, Request
+from engines.options import PIXEL_ASPECT, Option, Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class ExportRequest(Request):
         Path | None,
         Option("The golden picture (default: the first of --images), or auto: cells of rendered film that are far from any tie."),
     ] = None
+    pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     card: Annotated[Path | None, Option("YAML: name, version, licence, training (data, seed, command), metrics.")] = None
     readme: Annotated[Path | None, Option("Model card to lay beside it as README.md.")] = None
     side_px: Annotated[int, Option("Side of the network's input in px, a multiple of 32.", name="--input", low=32)] = 640

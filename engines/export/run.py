@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from engines.bundle import Bundle
+from engines.data.aspect import check_given, folder_aspect, given_for, read_undone
 from engines.decode import Thresholds
 from engines.detections import Image
 from engines.errors import BundleError, DataError
@@ -22,7 +24,7 @@ from engines.film import require_drawable
 from engines.manifest import Card, DataSeen, Training
 from engines.network import without_variances
 from engines.network.checkpoint import load_any
-from engines.pictures import PICTURE_SUFFIXES, list_folder, read_image
+from engines.pictures import PICTURE_SUFFIXES, list_folder
 from engines.progress import SILENT, Reporter
 
 CHECK_IMAGES = 20
@@ -43,7 +45,7 @@ def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
         request.out,
         read_card(request.card) if request.card else _card_of(request.out, state),
         (request.side_px, request.side_px),
-        check_images(request.images, None if auto else request.golden),
+        check_images(request.images, None if auto else request.golden, request.pixel_aspect, reporter),
         thresholds=Thresholds(request.confidence, request.iou, request.max_boxes),
         scale_up=request.scale_up,
         keep_weights=request.keep_weights,
@@ -59,15 +61,25 @@ def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
     return bundle
 
 
-def check_images(folder: Path, golden: Path | None) -> list[Image]:
-    """Up to 20 pictures of a folder, spread over it, the golden one first. Raises DataError naming the folder or picture."""
+def check_images(folder: Path, golden: Path | None, pixel_aspect: Sequence[str] = (), reporter: Reporter = SILENT) -> list[Image]:
+    """Up to 20 pictures of a folder, spread over it, the golden one first; squeezed ones undone. Raises DataError, naming which.
+
+    pixel_aspect: as of the option.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of pictures to verify the export on")
     paths = sorted(list_folder(folder).pictures)
     if not paths:
         raise DataError(f"{folder}: holds no picture to verify the export on; supported: {', '.join(sorted(PICTURE_SUFFIXES))}")
     spread = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, CHECK_IMAGES).round().astype(int))]
-    return [read_image(path) for path in ([golden] if golden else []) + spread]
+    wanted = ([golden] if golden else []) + spread
+    places = list(dict.fromkeys(path.parent for path in wanted))
+    check_given(pixel_aspect, places)
+    aspects = {place: folder_aspect(place, given_for(place, pixel_aspect)) for place in places}
+    for place, aspect in aspects.items():
+        if aspect.words:
+            reporter.warning(f"{place}: {aspect.words}")
+    return [read_undone(path, aspects[path.parent].value) for path in wanted]
 
 
 def read_card(path: Path) -> Card:

@@ -169,7 +169,7 @@ def read_choice(path: Path) -> Choice | None:
 
 
 def _made_from(bundle: Bundle) -> list[Bundle]:
-    """Bundles beside this float one that were quantised from it; one that is damaged is none."""
+    """Bundles beside this float one that were quantised from it and passed their gate; one that is damaged is none."""
     found = []
     for manifest in sorted(bundle.path.resolve().parent.glob("*/manifest.json")):
         if manifest.parent == bundle.path.resolve():
@@ -179,7 +179,7 @@ def _made_from(bundle: Bundle) -> list[Bundle]:
         except BundleError:
             continue
         record = other.manifest.quantization
-        if record is not None and record.source == bundle.digest:
+        if record is not None and record.source == bundle.digest and other.manifest.gate_fault is None:
             found.append(other)
     return found
 
@@ -249,7 +249,7 @@ def _measured(trials: list[Trial], threads: int, ungated: bool, plans: Path | No
     def tried(trial: Trial, again: bool) -> Trial:
         try:
             engine = factory.open_engine(trial.bundle, trial.runtime, threads, ungated=ungated, plans=plans, precision=trial.precision)
-            if not ungated and (fault := _gate_fault(engine.bundle, trial)):
+            if fault := _gate_fault(engine.bundle, trial):
                 return trial.model_copy(update={"fault": fault})
             with engine:
                 if trial.precision != FLOAT32 and not again and (fault := _difference(engine, threads, known)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.data.aspect import check_given, given_for
@@ -27,7 +27,8 @@ _FEW = 0.02
 class Pictures:
     """What is trained on and, each under a name of its own, the val splits that judge.
 
-    draw: which of the samples an epoch shows. labels: of what is trained on.
+    draw: which of the samples an epoch shows. labels: of what is trained on. watched: those val splits and the ones that are only
+    looked at before and after the training.
     """
 
     samples: list[Sample]
@@ -35,6 +36,7 @@ class Pictures:
     labels: DataDigest
     val: dict[str, SplitData]
     judge: FolderJudge | None
+    watched: FolderJudge | None
 
 
 def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, reporter: Reporter) -> Pictures:
@@ -43,13 +45,16 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
     if imgsz != request.imgsz:
         reporter.message(f"pictures of {imgsz} px: the next multiple of 32 from {request.imgsz}")
     folders = [parse_folder(text) for text in request.data]
-    check_given(request.pixel_aspect, (folder for folder, _ in folders))
+    watch = [Path(text) for text in request.watch]
+    check_given(request.pixel_aspect, [*(folder for folder, _ in folders), *watch])
     train = [_split(folder, "train", taxonomy, request.pixel_aspect) for folder, _ in folders]
-    val = {}
-    for folder, _ in folders if request.judge else ():
+    val: dict[str, SplitData] = {}
+    judging = [folder for folder, _ in folders] if request.judge else []
+    for folder in (*judging, *watch):
         name = folder.name if folder.name not in val else f"{folder.parent.name}/{folder.name}"
         val[name] = _split(folder, "val", taxonomy, request.pixel_aspect)
-    for (folder, _), images in [*zip(folders, train), *zip(folders, val.values())]:  # noqa: B905  # val may be left out
+    learning = [folder for folder, _ in folders]
+    for folder, images in zip([*learning, *judging, *watch], [*train, *val.values()], strict=True):
         report_left_out(folder, images, reporter)
     # Windows are cut out of larger fields; without them no picture is ever seen larger than the input.
     windows = hyper.cuts_windows
@@ -57,15 +62,20 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
     read = load_sets([*train, *val.values()], longest_px, reporter.counter("reading pictures"))
     learnt, often = read[: len(train)], [times for _, times in folders]
     samples, draw = lay_out(learnt, often, train if hyper.balance_patients else None)
-    judged = ", ".join(f"{name} ({len(images)})" for name, images in val.items())
+    judged, looked_at = (
+        ", ".join(f"{name} ({len(val[name])})" for name in some) for some in (list(val)[: len(judging)], list(val)[len(judging) :])
+    )
     cells = round(sum(times * len(sample.boxes) for times, sample in zip(draw.expected(), samples, strict=True)))
     several = f" of {sum(map(len, learnt))}" if any(times % 1 for times in often) else ""
     reporter.message(
-        f"{len(draw)}{several} pictures an epoch with {cells} cells; " + (f"judged on val of {judged}" if judged else "not judged")
+        f"{len(draw)}{several} pictures an epoch with {cells} cells; "
+        + (f"judged on val of {judged}" if judged else "not judged")
+        + (f"; watched, before and after: val of {looked_at}" if looked_at else "")
     )
     sets = dict(zip(val, read[len(train) :], strict=True))
     # Sets that cut windows have seen cells at their own scale; the published ones have seen every field enlarged to the input.
-    judge = FolderJudge(sets, request.judge_imgsz or imgsz * (2 if windows else 1), scale_up=not windows) if sets else None
+    watched = FolderJudge(sets, request.judge_imgsz or imgsz * (2 if windows else 1), scale_up=not windows) if sets else None
+    judge = replace(watched, sets={name: sets[name] for name in list(val)[: len(judging)]}) if watched and judging else None
     for (folder, _), part in zip(folders, draw.parts, strict=True):
         count, shown = draw.largest(part)
         if part.units is not None and count / part.count > _FEW and shown / part.shown < 0.95 * count / part.count:
@@ -73,7 +83,14 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
                 f"{folder}: the patient with most pictures has {100 * count / part.count:.0f} % of them and is shown as "
                 f"{100 * shown / part.shown:.0f} %, so that others count"
             )
-    return Pictures(samples, draw, DataDigest.of(image for images in train for image in images), val, judge)
+    return Pictures(
+        samples,
+        draw,
+        DataDigest.of(image for images in train for image in images),
+        dict(list(val.items())[: len(judging)]),
+        judge,
+        watched,
+    )
 
 
 def report_left_out(folder: Path, images: SplitData, reporter: Reporter) -> None:

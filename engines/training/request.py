@@ -79,7 +79,7 @@ class TrainRequest(RunRequest):
 
     FILE: ClassVar[str] = "train.json"
     MAY_CHANGE: ClassVar[frozenset[str]] = frozenset(
-        {"out", "resume", "initial", "patience", "judge", "judge_imgsz", "pictures", "device", "threads", "workers"}
+        {"out", "resume", "initial", "patience", "judge", "judge_imgsz", "watch", "pictures", "device", "threads", "workers"}
     )
 
     out: Annotated[Path, Option("Folder of the run: last.pt, best.pt, results.csv, results.png, train.json.", metavar="DIR")]
@@ -186,6 +186,14 @@ class TrainRequest(RunRequest):
             low=64,
         ),
     ] = None
+    watch: Annotated[
+        tuple[str, ...],
+        Option(
+            "Folder whose val is scored before and after a training from weights, to see what it forgets; not learnt from. Repeat.",
+            JUDGING,
+            "DIR",
+        ),
+    ] = ()
     pictures: Annotated[
         bool,
         Option(
@@ -228,6 +236,8 @@ class TrainRequest(RunRequest):
         begun = any(phase.begun for phase in planned) or any(self.out.glob(f"phase-*/{CHECKPOINT}"))
         if self.initial is not None and not begun and not weights_of(self.initial).is_file():
             raise DataError(f"--initial {self.initial}: no such file; it takes a .pt or .safetensors of a training run, or {_BUNDLES}")
+        if self.watch and self.initial is None:
+            raise DataError("--watch: a run from random weights has nothing to forget; name --initial, or leave it out")
         self.check_folder(begun)
         return planned[max((n for n, phase in enumerate(planned) if phase.begun), default=0) :]
 
@@ -278,6 +288,8 @@ def _full(name: str, value: Any, kind: Any) -> Any:
         return str(value) if str(value).startswith("zoo:") else str(value.absolute())
     if isinstance(value, tuple) and name == "pixel_aspect":
         return [f"{Path(folder).absolute()}={x}" if of else x for folder, of, x in (text.rpartition("=") for text in value)]
+    if isinstance(value, tuple) and name == "watch":
+        return [str(Path(folder).absolute()) for folder in value]
     if isinstance(value, tuple) and name in ("data", "source", "target"):
         return [f"{folder.absolute()}:{times:g}" for folder, times in map(parse_folder, value)]
     return list(value) if get_origin(kind) is tuple else value

@@ -72,7 +72,7 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
         pictures = read_pictures(request, hyper, taxonomy, reporter)
         if first:
             request.keep()
-        before = _first_standings(request, taxonomy, pictures.judge, device, reporter) if first else {}
+        before = _first_standings(request, taxonomy, pictures.watched, device, reporter) if first else {}
         workers = 1 if device == "cpu" else min(8, max(1, (os.cpu_count() or 1) - 1))
         for phase in planned:
             run = Run(
@@ -100,8 +100,8 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
             fit(trainer, phase, reporter, f"attridet train --out {request.out} --resume", pictures.judge)
         curves = ", results.png" if request.pictures else ""
         reporter.message(f"written: {request.out}: last.pt, best.pt, results.csv{curves}")
-        if before and pictures.judge:
-            forgetting = after_training(request.out, before, pictures.judge, device, reporter)
+        if before and pictures.watched:
+            forgetting = after_training(request.out, before, pictures.watched, device, reporter)
         if first and request.pictures and (judge := pictures.judge):
             with open_checkpoint(request.out / "best.pt", judge.imgsz, judge.scale_up, device=device) as engine:
                 pages = write_pages(engine, pictures.val, request.out / "val", reporter)

@@ -33,7 +33,10 @@ LAYERS = {
     "judging": ("ground calls engine data network", "evaluation gate"),
     "learning": ("ground calls engine data network judging", "training adapt"),
     "making": ("ground calls engine data network", "export bench build build_plans experiments"),
-    "calibration": ("ground calls engine data network judging", "calibration.transfer calibration.int8 calibration.site"),
+    "calibration": (
+        "ground calls engine data network judging",
+        "calibration.transfer calibration.int8 calibration.site calibration.evidence",
+    ),
     "commands": ("ground calls engine data network judging learning making calibration", "commands cli __main__"),
     # the daemon
     "profile": ("ground", "calibration.profile"),
@@ -79,6 +82,7 @@ ONLY_IN = {
         "engines.data.plots",
         "engines.bench.plot",
         "calibration.int8.frame_pictures",
+        "calibration.evidence.pictures",
     ),
     "ultralytics": (),
 }

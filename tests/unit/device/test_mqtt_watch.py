@@ -15,6 +15,7 @@ from device.errors import BrokerError
 from device.mqtt.payloads import DeviceStatus, SlideSummary, read_status, read_summary
 from device.mqtt.topics import Topics
 from device.settings.config import BrokerSection
+from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY
 from device.supervisor.watch import _Inbox, render_status, render_summary, watch
 
 
@@ -85,6 +86,25 @@ def test_doubts_are_shown(summary: SlideSummary, paper: Console) -> None:
     paper.print(render_summary(doubtful))
     for needed in ("clock was not set", "2 pictures could not be read", "ABORTED: power"):
         assert needed in text(paper)
+
+
+def test_a_zero_never_reassures(summary: SlideSummary, paper: Console) -> None:
+    paper.width = 400  # no line breaks within sentences
+    none = summary.blasts.model_copy(update={"count": 0, "percent": 0.0})
+    zero = summary.model_copy(update={"blasts": none, "description": ()})
+    paper.print(render_summary(zero))  # 190 white cells, 22 of them unidentified: 1 - .05 ** (1 / 168)
+    assert "Blasts: 0. That does not exclude them: of 168 cells told, up to 1.8 % may be blasts unseen." in text(paper)
+    assert str(none.sensitivity) in text(paper)
+    older = none.model_copy(update={"sensitivity": None, "high_percent": None})
+    paper.print(render_summary(zero.model_copy(update={"blasts": older})))
+    assert text(paper).count("up to 1.8 %") == 2 and UNKNOWN_SENSITIVITY in text(paper)
+
+
+def test_a_foreign_film_and_a_second_look_that_failed_are_said_first(summary: SlideSummary, paper: Console) -> None:
+    paper.width = 400  # no line breaks within sentences
+    paper.print(render_summary(summary.model_copy(update={"film": "foreign", "fields_first_look": 2, "description": (FOREIGN,)})))
+    assert text(paper).count("only groups are told") == 1 and "! This film is unlike" in text(paper)
+    assert "! In 2 fields the second look failed" in text(paper)
 
 
 def test_text_from_the_network_cannot_steer_the_terminal(summary: SlideSummary, paper: Console) -> None:

@@ -38,6 +38,7 @@ def detections(*cells: tuple[dict[str, float], int, str, float]) -> Detections:
 SURE = ({"Myeloblast": 0.8, "Monoblast": 0.1, "Neutrophil": 0.1}, MYELOBLAST, "blasts", 0.5)
 BLAST = ({"Myeloblast": 0.4, "Lymphoblast": 0.5, "Neutrophil": 0.1}, -1, "blasts", 0.6)
 OTHER = ({"Neutrophil": 0.5, "Monocyte": 0.45, "Myeloblast": 0.05}, -1, "others", 0.7)
+UNEVEN = ({"Lymphocyte": 0.4, "Myeloblast": 0.3, "Lymphoblast": 0.3}, -1, "blasts", 0.6)
 NEITHER = ({"None": 0.45, "Myeloblast": 0.25, "Neutrophil": 0.3}, -1, "", 0.8)
 NOTHING = ({"None": 0.9, "Neutrophil": 0.1}, ARTEFACT, "", 0.9)
 
@@ -55,6 +56,8 @@ def test_cells_bear_what_was_told() -> None:
         (NEUTROPHIL, False, ""),  # most like the artefact, yet told as a white cell
         (ARTEFACT, True, ""),
     ]
+    (uneven,) = read_cells(detections(UNEVEN), TAXONOMY, 0.4)
+    assert TAXONOMY.is_blast(uneven.class_index) and uneven.probability == pytest.approx(0.3)  # most like, within the group told
     assert [c.probability for c in cells] == pytest.approx([0.8, 0.5, 0.5, 0.3, 0.9])
     assert [c.blast_probability for c in cells] == pytest.approx([0.9, 0.9, 0.05, 0.25, 0])
     assert [c.distance for c in cells] == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9])

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from labelled import ARTEFACT, BLAST, NEUTROPHIL, Cell, coco, write_json, write_subset
+from planted import TRAIN, VAL
+from planted_pictures import squeezed_pictures
 
 from engines.cli import main
 from engines.data.check import check
@@ -58,6 +60,22 @@ def test_check_of_clean_data(data: Data, root: Path, tmp_path: Path) -> None:
     assert found["splits"][0]["patients"] == {"1": 2, "2": 1}
     for word in ("train", "val", "Myeloblast", "Cell Size: small", "not applicable", "JSON, 12", "1 (2), 2 (1)", "ALL 2, AML 1"):
         assert word in data.out, word
+
+
+def test_check_tells_pixel_aspect_and_the_size_of_a_pixel(data: Data, tmp_path: Path) -> None:
+    root = write_subset(tmp_path / "squeezed", {"train": TRAIN, "val": VAL})
+    squeezed_pictures(root)
+    assert data("check", root, "--json", tmp_path / "found.json") == 0
+    (told,) = json.loads((tmp_path / "found.json").read_text())["pixel_aspect"]
+    value, cells = told["undone"], told["red_cells"]["cells"]
+    assert value == pytest.approx(0.7, abs=0.05) and told["origin"] == "measured"
+    assert f"Pixel aspect: {value:.2f} (" in data.out and f"by {cells} red cells of 4 pictures" in data.out
+    assert "um a px, an estimate; stated nowhere; commands undo" in data.out and f"state it: 'pixel_aspect: {value:g}'" in data.out
+    (root / "pictures.yaml").write_text(f"pixel_aspect: {value}")
+    assert data("check", root) == 0
+    assert f"pictures.yaml: {value:g}; commands undo {value:g}" in data.out.replace("\n", "") and "no fault, 0 notes" in data.out
+    assert data("check", write_subset(tmp_path / "noise", {"train": FIELDS})) == 0
+    assert "Pixel aspect: not measured (0 red cells stand alone; 30 are needed); stated nowhere" in data.out
 
 
 def test_check_of_faulty_data_names_them_and_ends_with_1(data: Data, root: Path, tmp_path: Path) -> None:
@@ -134,7 +152,7 @@ def test_the_known_faults_of_the_real_folders_are_found(shared_data: Path) -> No
     assert {f.kind for f in found.notes} == {Kind.BOX_OVERHANGS, Kind.PIXEL_ASPECT}
     assert found.total.cells == 2382 and set(found.splits[1].patients) == {"4", "28"}
     assert check(shared_data / "bccd").faults == ()
-    assert {f.kind for f in check(shared_data / "lld_pairs").findings} == {Kind.NO_LAYOUT, Kind.NO_LABELS}
+    assert {f.kind for f in check(shared_data / "lld_pairs").findings} == {Kind.NO_LAYOUT, Kind.NO_LABELS, Kind.PIXEL_ASPECT}
 
 
 @pytest.mark.shared

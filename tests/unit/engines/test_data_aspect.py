@@ -22,6 +22,7 @@ from engines.data.splits import plan, write_plan
 from engines.errors import DataError
 from engines.film import write_dataset
 from engines.pictures import read_image
+from engines.progress import Reporter
 
 SQUEEZED = 0.5625
 """A 16:9 frame pressed into a square."""
@@ -180,6 +181,39 @@ def test_check_tells_a_squeeze_that_nothing_states(squeezed_root: Path, round_ro
     assert stated.stated_by and stated.value == 1 and not list(aspect_findings(subset, stated))
     (wrong,) = aspect_findings(subset, replace(stated, value=0.6))
     assert wrong.kind is Kind.PIXEL_ASPECT_DOUBT
+
+
+def test_a_training_learns_from_round_cells_and_says_so(squeezed_root: Path) -> None:
+    from engines.taxonomy import LEUKEMIA_ATTRI
+    from engines.training.hyper import SETS
+    from engines.training.pictures import read_pictures
+    from engines.training.request import TrainRequest
+
+    heard: list[str] = []
+
+    class Heard(Reporter):
+        def message(self, text: str) -> None:
+            heard.append(text)
+
+    request = TrainRequest(
+        out=squeezed_root / "run", data=(str(squeezed_root),), imgsz=512, pixel_aspect=(f"{squeezed_root}={SQUEEZED}",)
+    )
+    read = read_pictures(request, SETS["film"], LEUKEMIA_ATTRI, Heard())
+    assert {sample.image.shape for sample in read.samples} == {(512, 910, 3)}
+    assert sum("stated by --pixel-aspect, undone" in words for words in heard) == 2  # of train and of val
+    sides = np.concatenate([sample.boxes[:, 2:] - sample.boxes[:, :2] for sample in read.samples])
+    assert np.median(sides[:, 0] / sides[:, 1]) == pytest.approx(1, abs=0.1)
+    with pytest.raises(DataError, match="none of the folders"):
+        read_pictures(replace(request, pixel_aspect=("elsewhere=1",)), SETS["film"], LEUKEMIA_ATTRI, Heard())
+
+
+def test_pictures_for_an_export_are_undone_too(squeezed_root: Path) -> None:
+    from engines.export.run import check_images
+
+    folder = squeezed_root / "Images" / "train"
+    assert {image.shape for image in check_images(folder, None, ("1",))} == {(512, 512, 3)}
+    (wide,) = {image.shape[1] for image in check_images(folder, folder / sorted(folder.iterdir())[0].name)}
+    assert wide == pytest.approx(910, rel=0.02)
 
 
 def test_written_files_stay_as_they_are_and_the_statement_goes_along(round_root: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from discs import write_discs
 
 from engines.data.augment import Sample
 from engines.decode import Candidates
+from engines.errors import DataError
 from engines.taxonomy import LEUKEMIA_ATTRI
 from engines.training import TrainRequest, forgetting, train
 from engines.training.forgetting import Forgetting, Standing
 from engines.training.judge import FolderJudge, JudgedSample
+from engines.training.request import recalled
 
 NONE, LYMPHOBLAST, MYELOBLAST, NEUTROPHIL = (
     LEUKEMIA_ATTRI.classes.index(name) for name in ("None", "Lymphoblast", "Myeloblast", "Neutrophil")
@@ -84,6 +87,30 @@ def test_a_tiny_run_says_keeps_and_finds_again(tmp_path: Path, monkeypatch: pyte
         torch.set_num_threads(threads)
     assert [one.folder for one in result.forgetting] == ["discs"]
     assert result.forgetting[0].before.recall == pytest.approx(after["recall"] + 0.5)
+
+
+def test_a_folder_that_is_not_learnt_from_is_watched(tmp_path: Path) -> None:
+    folder, other, out = write_discs(tmp_path / "discs"), write_discs(tmp_path / "others", val=2), tmp_path / "run"
+    for name in ("Images", "txt_labels/AttriDet"):
+        shutil.rmtree(other / name / "train")  # a folder of val alone is enough
+    threads = torch.get_num_threads()
+    try:
+        request = TrainRequest(
+            data=(str(folder),),
+            watch=(str(other),),
+            initial=Path("zoo:attridet-n"),
+            out=out,
+            epochs=1,
+            **SMALL,  # type: ignore[arg-type]
+        )
+        result = train(request)
+    finally:
+        torch.set_num_threads(threads)
+    assert [(one.folder, one.after.cells) for one in result.forgetting] == [("discs", 4), ("others", 2)]
+    assert "discs_map50" in result.history[0] and "others_map50" not in result.history[0], "fitness is of what is learnt"
+    assert recalled(TrainRequest(out=out, resume=True)).watch == (str(other),)
+    with pytest.raises(DataError, match="--watch: a run from random weights has nothing to forget"):
+        train(TrainRequest(data=(str(folder),), watch=(str(other),), out=tmp_path / "random"))
 
 
 def test_a_run_from_random_weights_has_nothing_to_forget(tmp_path: Path) -> None:
