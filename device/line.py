@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import FrameSource, Pipeline
 from device.service.control import CommandRequest
-from device.service.layers import chosen_layer
+from device.service.engine import open_configured
 from device.settings.config import Config
 from device.slide.session import SlideSession
 from device.store import Provenance, Store, free_mb
@@ -29,37 +28,8 @@ from device.store.events import SlideRecord
 from device.store.journal import Journal
 from device.store.recording import FrameRecorder
 from engines.runtime.base import Engine
-from engines.runtime.choice import open_chosen
-from engines.runtime.engine import BundleEngine
-
-log = logging.getLogger(__name__)
 
 _DEFAULT_WIDTH_PX = 1920  # until the first frame has come from a camera whose section names no width
-
-
-def open_configured(config: Config) -> BundleEngine:
-    """The engine that the configuration names, not yet opened; what it leaves "auto" is chosen by measuring, at the first start.
-
-    Raises BundleError, RuntimeUnavailableError.
-    """
-    section = config.engine
-
-    def report(task: str, done: int, total: int) -> None:
-        if done == 0 or not task.startswith("measuring"):
-            log.info("choosing what runs the engine quickest here: %s (%d of %d)", task, done + 1, total)
-
-    return open_chosen(
-        section.bundle,
-        section.runtime,
-        section.precision,
-        section.threads,
-        section.score_threshold,
-        ungated=section.ungated,
-        plans=section.plans,
-        layer=chosen_layer(config),
-        kept=config.engine_choice_path,
-        report=report,
-    )
 
 
 @dataclass(frozen=True)

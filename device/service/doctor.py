@@ -75,7 +75,7 @@ def _camera(config: Config) -> Finding:
 
 
 def _engine(config: Config) -> Finding:
-    from device.line import open_configured
+    from device.service.engine import open_configured
     from engines.runtime.choice import read_choice
 
     with open_configured(config) as engine:
