@@ -19,10 +19,10 @@ from engines.taxonomy import Taxonomy
 SCHEMA_VERSION = 3
 """The newest that is read; raised when a manifest changes so that an older reader would misread it.
 
-2: `quantization`, `gate` and `golden_tolerance`. 3: `second_look`, `precision_tolerances`; a manifest with nothing of its own in them
-is written without them and as 2, so that older programs read it.
+2: `quantization`, `gate` and `golden_tolerance`. 3: `second_look`, `working_point`, `precision_tolerances`; a manifest with nothing
+of its own in them is written without them and as 2, so that older programs read it.
 """
-_SINCE_3 = ("second_look", "precision_tolerances")
+_SINCE_3 = ("second_look", "working_point", "precision_tolerances")
 
 
 class Record(BaseModel):
@@ -212,6 +212,27 @@ class GateRecord(Record):
         return self.runtime.split()[:1] == runtime.split()[:1] and self.precision in ("", precision)
 
 
+class ChosenPoint(Record):
+    """How the working point was chosen: on which labelled pictures, by which costs (`engines.evaluation.working_point_choice`).
+
+    naming: thresholds of the naming layer, None without one. blasts_told, others_told_blast, invented: what is told there, of `blasts`
+    and `others` labelled.
+    """
+
+    data: str
+    split: str
+    images: int = Field(gt=0)
+    blasts: int = Field(ge=0)
+    others: int = Field(ge=0)
+    blast_cost: float = Field(gt=0)
+    cell_cost: float = Field(gt=0)
+    confidence: float = Field(gt=0, lt=1)
+    naming: dict[str, float] | None = None
+    blasts_told: int = Field(ge=0)
+    others_told_blast: int = Field(ge=0)
+    invented: int = Field(ge=0)
+
+
 class GoldenTolerance(Record):
     """How far an answer to the golden picture may be from the one stored: px of a corner; score and attribute probabilities."""
 
@@ -248,6 +269,7 @@ class Manifest(Card):
     export_check: ExportCheck | None = None
     quantization: Quantization | None = None
     gate: GateRecord | None = None
+    working_point: ChosenPoint | None = None
     golden_tolerance: GoldenTolerance = GoldenTolerance()
     precision_tolerances: dict[str, GoldenTolerance] = Field(default_factory=lambda: dict(PRECISION_TOLERANCES))
     files: dict[str, FileRecord]
@@ -298,7 +320,7 @@ class Manifest(Card):
     def to_json(self) -> str:
         """The text of `manifest.json`, ending in a newline; the same manifest always gives the same text."""
         fields = self.model_dump(mode="json")
-        usual = (None, PRECISION_TOLERANCES)
+        usual = (None, None, PRECISION_TOLERANCES)
         if all(getattr(self, key) == value for key, value in zip(_SINCE_3, usual, strict=True)):
             for key in _SINCE_3:
                 del fields[key]

@@ -15,7 +15,7 @@ from engines.cli.options import add_command
 from engines.commands import data
 from engines.commands.bench import bench
 from engines.commands.build import build
-from engines.commands.evidence import evidence
+from engines.commands.evidence import evidence, working_point
 from engines.commands.film import film
 from engines.commands.import_weights import import_weights
 from engines.commands.int8 import frames, gate, quantize
@@ -60,6 +60,7 @@ for command in (
     second_look,
     train,
     transfer,
+    working_point,
 ):
     add_command(app, command)
 

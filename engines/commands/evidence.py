@@ -1,8 +1,9 @@
-"""`attridet evidence`."""
+"""`attridet evidence` and `working-point`."""
 
 from __future__ import annotations
 
 from calibration.evidence import EvidenceRequest
+from engines.evaluation.working_point_request import WorkingPointRequest
 
 
 def evidence(request: EvidenceRequest) -> None:
@@ -18,3 +19,27 @@ def evidence(request: EvidenceRequest) -> None:
     with Terminal() as terminal:
         for path in run(request, terminal).written:
             terminal.message(f"written: {path}")
+
+
+def working_point(request: WorkingPointRequest) -> None:
+    """Choose the working point of a bundle on labelled pictures, by what a missed blast costs, and write the bundle with it.
+
+    The detector's confidence, and the thresholds of its naming layer where it has one; the split's name goes into its manifest.
+    """
+    from engines.commands.terminal import Terminal
+    from engines.evaluation.working_point_choice import choose_working_point
+
+    with Terminal() as terminal:
+        made = choose_working_point(request, terminal)
+        chosen = made.manifest.working_point
+        assert chosen is not None
+        naming = "" if chosen.naming is None else f", naming layer: {', '.join(f'{k} {v:g}' for k, v in chosen.naming.items())}"
+        terminal.message(
+            f"{made.path}: confidence {chosen.confidence:g}{naming}, chosen on {chosen.data}/{chosen.split} ({chosen.images} "
+            "pictures; a blast "
+            f"not told costs {chosen.blast_cost:g}, another cell lost {chosen.cell_cost:g}): {chosen.blasts_told} of "
+            f"{chosen.blasts} blasts told, "
+            f"{chosen.others_told_blast} of {chosen.others} others told as a blast, {chosen.invented} cells told on nothing. "
+            "These same pictures "
+            f"chose it: judge it on others. Digest {made.digest[:8]}"
+        )

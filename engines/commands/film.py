@@ -58,6 +58,7 @@ def film(request: FilmRequest) -> None:
             cut_outs=request.cut_outs,
             licence=request.licence,
             progress=terminal.counter("rendering"),
+            reading=terminal.counter("reading cut-outs"),
             **{name: value for name, value in chosen.items() if value},
         )
         if request.cut_outs is not None:

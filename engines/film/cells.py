@@ -14,11 +14,12 @@ from engines.film.texture import Array, rng_of
 
 @dataclass(frozen=True)
 class CutOut:
-    """One cell of a photograph. code: its type as the film numbers them. box: x0, y0, x1, y1 px of the picture."""
+    """One cell of a photograph. code: its type as the film numbers them. box: x0, y0, x1, y1 px of the picture, squeezing undone."""
 
     path: str
     code: int
     box: tuple[int, int, int, int]
+    pixel_aspect: float = 1.0
 
 
 @dataclass(frozen=True)

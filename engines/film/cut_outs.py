@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from engines.data.aspect import read_undone
 from engines.data.layout import find_subsets
 from engines.data.leukemiaattri import read_split
 from engines.errors import DataError
@@ -26,7 +27,6 @@ from engines.film.leukocytes import EDGE_UM, paint
 from engines.film.outline import ANGLES, STEPS, Outline
 from engines.film.stain import Stain
 from engines.film.texture import Array, Grid, averaged, finer_pixels, rng_of, smoothstep
-from engines.pictures import read_image
 from engines.taxonomy import UNKNOWN, Taxonomy
 
 SHARE = 0.5
@@ -99,7 +99,7 @@ class _Cut:
 @lru_cache(maxsize=256)
 def _cut(source: CutOut) -> _Cut:
     x0, y0, x1, y1 = source.box
-    image = cv2.copyMakeBorder(read_image(Path(source.path))[y0:y1, x0:x1], 6, 6, 6, 6, cv2.BORDER_CONSTANT)
+    image = cv2.copyMakeBorder(read_undone(Path(source.path), source.pixel_aspect)[y0:y1, x0:x1], 6, 6, 6, 6, cv2.BORDER_CONSTANT)
     mask = _mask(np.asarray(image))
     if mask is None:
         raise DataError(f"{source.path}: no cell on black ground in its box; cut-outs have ground of value 0")
@@ -141,19 +141,23 @@ def read_cut_outs(
 ) -> CutOuts:
     """The labelled cut-outs of one split of a folder in the published layout.
 
-    Raises DataError for a type that is not drawn, for a picture without black ground and for a split without cells.
+    Raises DataError for a type that is not drawn, for a picture without black ground or with squeezed pixels and for a split without
+    cells.
     """
     images = read_split(folder, split, taxonomy)
     cells: list[CutOut] = []
     scales: list[float] = []
     for done, image in enumerate(images, 1):
+        if image.pixel_aspect != 1:
+            raise DataError(f"{folder}: its pixel aspect is {image.pixel_aspect:g}; save cut-outs with square pixels first")
         for box, code in zip(image.boxes_px, image.classes, strict=True):
             name = taxonomy.classes[int(code)]
             if name not in m.TYPES or m.TYPES.index(name) == m.NONE:
                 raise DataError(f"{image.path}: a cut-out of type {name!r}, which rendered film does not draw as a cell")
             low, high = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
             low = np.maximum(low, 0)
-            cell = CutOut(str(image.path.absolute()), m.TYPES.index(name), (int(low[0]), int(low[1]), int(high[0]), int(high[1])))
+            box_px = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+            cell = CutOut(str(image.path.absolute()), m.TYPES.index(name), box_px, image.pixel_aspect)
             scales.append(m.KINDS[cell.code].typical_um / (2 * np.sqrt(_cut(cell).area_px / np.pi)))
             cells.append(cell)
         progress(done, len(images))

@@ -73,6 +73,7 @@ def write_dataset(
     cut_outs: Path | None = None,
     licence: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    reading: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write Images, json_labels and txt_labels/AttriDet of rendered fields under `root`; returns it.
 
@@ -82,8 +83,8 @@ def write_dataset(
     0.8). Red cells are round on all of them, and `pictures.yaml` says so: training squeezes pictures where it wants them squeezed.
     `cut_outs` is a folder of labelled cells on black ground; those of its train lie on the films of train in place of half of the drawn
     white cells, those of val on val's, and the JSON's info says whose they are and under which `licence` (else what their folder says).
-    `progress` is called with (fields done, fields in all). Raises DataError for an unknown domain, objective or
-    case, for a taxonomy that cannot be drawn and for a folder that already holds something.
+    `progress` is called with (fields done, fields in all), `reading` so with the cut-outs of each split. Raises DataError for an
+    unknown domain, objective or case, for a taxonomy that cannot be drawn and for a folder that already holds something.
     """
     root = Path(root)
     for split in ("train", "val"):
@@ -94,7 +95,10 @@ def write_dataset(
     with atomic_folder(root) as folder:
         jobs: list[_Job] = []
         asked = {"train": fields_train, "val": fields_val}
-        laid = {split: read_cut_outs(cut_outs, split, taxonomy) for split, fields in asked.items() if cut_outs is not None and fields}
+        heard = reading or (lambda done, total: None)
+        laid = {
+            split: read_cut_outs(cut_outs, split, taxonomy, heard) for split, fields in asked.items() if cut_outs is not None and fields
+        }
         for split, fields, offset in (("train", fields_train, 0), ("val", fields_val, 500_000)):
             (folder / "Images" / split).mkdir(parents=True, exist_ok=True)
             for k in range((fields + FIELDS_PER_FILM - 1) // FIELDS_PER_FILM):

@@ -49,4 +49,8 @@ def misfit(layer: NamingLayer, bundle: Bundle) -> str | None:
     if layer.weights.shape != (rows + 1, columns):
         found = " x ".join(map(str, layer.weights.shape))
         return f"this layer has weights of {found} and not {rows + 1} x {columns} as features and taxonomy of this bundle need."
+    if not layer.mean.shape == layer.scale.shape == (rows,):
+        return f"this layer has {layer.mean.size} means and {layer.scale.size} scales for {rows} features."
+    if len(layer.references) and layer.projection.shape != (rows, layer.references.shape[1]):
+        return "this layer's projection does not bring the features to where its references are."
     return None

@@ -16,6 +16,7 @@ from device.clock import SystemClock
 from device.display.base import NullDisplay, ScreenView
 from device.errors import DisplayError, StoreError
 from device.line import Line
+from device.mqtt.payloads import read_summary
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import Pipeline
 from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, FramesSection, ReplayCamera, SlideSection
@@ -58,8 +59,8 @@ class Pictures:
 class OneNeutrophil:
     """An engine that sees one cell in each picture, and fails where it is told to."""
 
-    def __init__(self, failing: frozenset[int] = frozenset(), naming_fails: bool = False) -> None:
-        self.naming_fails, self.named = naming_fails, list[float | None]()
+    def __init__(self, failing: frozenset[int] = frozenset(), naming_fails: bool = False, distance: float = 0.0) -> None:
+        self.naming_fails, self.named, self.distance = naming_fails, list[float | None](), distance
         self._failing, self._calls = failing, 0
         self.info = EngineInfo("stand-in", "0", "0" * 64, "none", "exact", (640, 640), LEUKEMIA_ATTRI, 0.25)
 
@@ -79,7 +80,7 @@ class OneNeutrophil:
         myeloblast = np.array([1])
         shares = np.full((1, len(LEUKEMIA_ATTRI.classes)), 0.01, np.float32)
         shares[0, 1] = 0.87
-        return replace(found, names=CellNames(shares, myeloblast, ("blasts",), np.zeros(1, np.float32)))
+        return replace(found, names=CellNames(shares, myeloblast, ("blasts",), np.full(1, self.distance, np.float32)))
 
     def __enter__(self) -> OneNeutrophil:
         return self
@@ -163,6 +164,28 @@ def test_a_field_whose_second_look_fails_is_counted_and_says_so(tmp_path: Path) 
     assert [(cell.class_index, cell.identified) for cell in slide.cells] == [(3, True)]  # the first look's
     assert [field.naming_fault for field in slide.fields] == ["no memory for a second look"]
     assert any("second look failed" in sentence for sentence in pipeline.view().description)
+
+
+def test_a_foreign_film_is_counted_by_groups_up_to_the_summary(tmp_path: Path) -> None:
+    pipeline = pipeline_of(tmp_path, Pictures([n for n in range(32) for _ in range(2)]), OneNeutrophil(distance=2.0))
+    verdicts = {}
+    while pipeline.white_cells < 31:
+        pipeline.round()
+        assert pipeline.slide is not None
+        verdicts[pipeline.white_cells] = pipeline.slide.foreign
+    assert (verdicts[29], verdicts[30], verdicts[31]) == (None, True, True)
+    assert any("unlike the films" in sentence for sentence in pipeline.view().description)
+    assert all(pipeline.obey(Command.UNDO)[0] for _ in range(2))
+    assert pipeline.slide is not None and pipeline.slide.foreign is None  # 29 cells are too few to say so
+    assert run_out(pipeline).foreign is True  # with the last picture's cell there are 30 again
+    assert pipeline.close()
+    with Store.read(tmp_path / "record.sqlite") as store:
+        (message,) = store.pending()
+        assert store.slides()[0].slide.foreign is True
+    sent = read_summary(message.payload).payload
+    assert sent.film == "foreign"
+    assert [(row.group, row.count) for row in sent.differential if row.count] == [("blasts", 30)]
+    assert (sent.blasts.count, sent.blasts.uncertain_kind) == (30, 30)
 
 
 def test_a_frame_on_which_the_engine_fails_is_told_and_passed_over(tmp_path: Path) -> None:

@@ -126,11 +126,28 @@ def test_a_neighbours_tail_is_cut_off(tmp_path: Path, cut_outs: CutOuts) -> None
     assert reaches[0] == pytest.approx(reaches[1], rel=0.03) and reaches[1] == pytest.approx(6.0, rel=0.03)
 
 
+def test_squeezed_cut_outs_are_undone_by_what_their_folder_states(tmp_path: Path) -> None:
+    root = write_cut_outs(tmp_path / "squeezed")
+    (root / "pictures.yaml").write_text("pixel_aspect: 0.5")
+    found = read_cut_outs(root, "train", LEUKEMIA_ATTRI)
+    assert outline_of(LaidCutOut(found.cells[0], 0.1, 0.7, True)).reach_um == pytest.approx(12.0, rel=0.03)
+
+
 def test_what_is_no_cut_out_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cell_1\.png: no cell on black ground in its box; cut-outs have ground of value 0"):
         read_cut_outs(write_cut_outs(tmp_path / "grey", ground=200), "train", LEUKEMIA_ATTRI)
     with pytest.raises(DataError, match=r"cell_1\.png: a cut-out of type 'None', which rendered film does not draw as a cell"):
         read_cut_outs(write_cut_outs(tmp_path / "none", code=0), "train", LEUKEMIA_ATTRI)
+
+
+def test_squeezed_cut_outs_are_refused_and_reading_is_told(tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    root = write_cut_outs(tmp_path / "cells")
+    read_cut_outs(root, "val", LEUKEMIA_ATTRI, lambda done, total: heard.append((done, total)))
+    assert heard == [(1, 3), (2, 3), (3, 3)]
+    (root / "pictures.yaml").write_text("pixel_aspect: 0.56\n")
+    with pytest.raises(DataError, match=r"cells: its pixel aspect is 0\.56; save cut-outs with square pixels first"):
+        read_cut_outs(root, "val", LEUKEMIA_ATTRI)
 
 
 def test_the_command_writes_a_montage_that_says_what_it_is(tmp_path: Path) -> None:

@@ -121,6 +121,8 @@ def test_cells_are_named_by_the_bundles_layer(bundle: Bundle, frame: Image, tmp_
     [
         ({"encoder": "0" * 64}, "fitted to another encoder"),
         ({"classes": ("Blast", "None")}, "names other types \\(Blast, None\\)"),
+        ({"mean": np.zeros(5, np.float32)}, "has 5 means and 992 scales for 992 features"),
+        ({"projection": np.zeros((992, 3), np.float32)}, "projection does not bring"),
         ({"weights": np.zeros((5, 31), np.float32)}, r"weights of 5 x 31 and not 993 x 31"),
     ],
 )
