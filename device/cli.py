@@ -208,6 +208,7 @@ def bench(
     objective: Literal[40, 100] = 100,
     out: Path | None = None,
     section: str = "whole-path",
+    precision: str = "auto",
 ) -> None:
     """Measure frames a second of the whole path and milliseconds of each stage at 1080p on this machine.
 
@@ -221,10 +222,11 @@ def bench(
         objective: Of the rendered film; at 40x a field has six times as many cells.
         out: Also put it into this Markdown page, as the section --section.
         section: Name of that section; other sections are kept.
+        precision: Of what is not in 8 bits: auto, float32, bfloat16, float16. What is auto is measured first, as the appliance does it.
     """
     from device.bench.run import Settings, run_bench
 
-    run_bench(Settings(engine, runtime, threads, frames, repeats, source, objective), out, section)
+    run_bench(Settings(engine, runtime, threads, frames, repeats, source, objective, precision), out, section)
 
 
 _layer = App(name="layer", help="The layer that names cells: activate a site's own, take it back, see what is in use.")

@@ -20,7 +20,7 @@ from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import FrameSource, Pipeline
 from device.service.control import CommandRequest
-from device.service.layers import chosen_layer
+from device.service.engine import open_configured
 from device.settings.config import Config
 from device.slide.session import SlideSession
 from device.store import Provenance, Store, free_mb
@@ -28,7 +28,6 @@ from device.store.events import SlideRecord
 from device.store.journal import Journal
 from device.store.recording import FrameRecorder
 from engines.runtime.base import Engine
-from engines.runtime.factory import open_engine
 
 _DEFAULT_WIDTH_PX = 1920  # until the first frame has come from a camera whose section names no width
 
@@ -45,20 +44,11 @@ class Openers:
     @classmethod
     def of(cls, config: Config) -> Openers:
         """The parts that the configuration names."""
-        clock, engine = SystemClock(), config.engine
+        clock = SystemClock()
         return cls(
             clock,
             lambda: open_camera(config.camera, clock),
-            lambda: open_engine(
-                engine.bundle,
-                engine.runtime,
-                engine.threads,
-                engine.score_threshold,
-                ungated=engine.ungated,
-                plans=engine.plans,
-                precision=engine.precision,
-                layer=chosen_layer(config),
-            ),
+            lambda: open_configured(config),
             lambda: open_display(config.display),
         )
 

@@ -250,7 +250,8 @@ class Pipeline:
         ungated, slide = bool(self._engine.info.gate_fault), self._session.slide
         unnamed = slide is not None and bool(slide.fields) and bool(slide.fields[-1].naming_fault)
         foreign = slide is not None and bool(slide.foreign)
-        return EngineStatus(self._frames, self._failures, self._failing, median_ms, fps, ungated, unnamed, foreign)
+        precision = self._engine.info.precision
+        return EngineStatus(self._frames, self._failures, self._failing, median_ms, fps, ungated, unnamed, foreign, precision)
 
     @property
     def lamps(self) -> tuple[PartState, ...]:

@@ -32,7 +32,7 @@ class EngineStatus:
     """How the network does. frames: processed since start; failures: frames that it failed on; median_ms: of the last frames.
 
     ungated: it is not the float network and passed no gate, so its counts are for trials. unnamed: the second look failed on the field
-    counted last. foreign: the film is unlike all that the naming layer knows.
+    counted last. foreign: the film is unlike all that the naming layer knows. precision: as in `EngineInfo`.
     """
 
     frames: int = 0
@@ -43,6 +43,7 @@ class EngineStatus:
     ungated: bool = False
     unnamed: bool = False
     foreign: bool = False
+    precision: str = ""
 
 
 def camera_lamp(status: CameraStatus) -> PartState:
@@ -69,7 +70,8 @@ def engine_lamp(status: EngineStatus) -> PartState:
         return PartState("Engine", "warn", "foreign film, groups only")
     if not status.frames:
         return PartState("Engine", "busy", "waits for a picture")
-    return PartState("Engine", "ok", f"{status.fps:.1f} fields/s, {status.median_ms:.0f} ms")
+    precision = f", {status.precision}" if status.precision else ""
+    return PartState("Engine", "ok", f"{status.fps:.1f} fields/s, {status.median_ms:.0f} ms{precision}")
 
 
 def broker_lamp(status: BrokerStatus) -> PartState:

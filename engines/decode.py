@@ -120,8 +120,12 @@ def detections(found: Candidates, letterbox: Letterbox, n_logits: int, attribute
     if attributes is None:
         attributes = np.full((len(found), n_logits), np.nan, np.float32)
     boxes_px = letterbox.to_frame(found.boxes_px)
-    inside = np.flatnonzero((boxes_px[:, 2:] - boxes_px[:, :2]).min(1, initial=np.inf) >= 1)
-    return Detections(boxes_px, found.scores, found.classes, attributes, found.limit_met).select(inside)
+    return Detections(boxes_px, found.scores, found.classes, attributes, found.limit_met).select(inside_frame(boxes_px))
+
+
+def inside_frame(boxes_px: Float32) -> Int64:
+    """Indices of the boxes (N, 4), in frame px and clipped, of which a pixel's width and height or more lies in the frame."""
+    return np.flatnonzero((boxes_px[:, 2:] - boxes_px[:, :2]).min(1, initial=np.inf) >= 1)
 
 
 def region_batches(boxes_px: Float32, capacity: int = REGION_CAPACITY) -> Iterator[tuple[Float32, int]]:

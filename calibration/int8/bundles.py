@@ -13,13 +13,16 @@ import numpy as np
 
 from calibration.int8.frames import Frame
 from calibration.int8.half import in_half
+from calibration.int8.lessons import taught_on
 from calibration.int8.qdq import Method, Ranges, blocks_of, measure, quantise
+from calibration.int8.request import QuantizeRequest
 from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, write_bundle
 from engines.decode import Thresholds, candidates, region_batches
 from engines.detections import Float32
 from engines.errors import BundleError
 from engines.manifest import CalibrationFrame, GateRecord, GoldenTolerance, Quantization
 from engines.preprocess import prepare
+from engines.progress import Reporter
 from engines.runtime.graphs import IMAGE, P2, P3, ROIS, ROWS
 from engines.runtime.onnx import open_session, session_options
 
@@ -52,6 +55,7 @@ class Quantiser:
         if source.manifest.precision != "fp32":
             raise BundleError(f"{source.path}: is {source.manifest.precision} already. Name the float bundle that it was made from.")
         self.source, self.method = source, method
+        self._tuned = ""
         self.blocks = blocks_of_bundle(source)
         self._frames, self._threads, self._progress = frames, threads, progress
         self._detector = source.detector_path.read_bytes()
@@ -59,6 +63,30 @@ class Quantiser:
         smallest = min(source.manifest.attribute_graphs, key=lambda g: g.regions)
         self._detector_ranges = measure(self._detector, self._pictures(0), method)
         self._attribute_ranges = measure(self._attributes[smallest.file], self._regions(smallest.regions), method)
+
+    def finetune(self, request: QuantizeRequest, judging: frozenset[str], reporter: Reporter) -> tuple[float, float]:
+        """Trains the float weights with all blocks but the request's float ones in INT8; what is written from now on has them.
+
+        judging: sha256 of pictures that must not be learnt on. Gives the loss of the first and the last tenth of the steps. Raises
+        DataError.
+        """
+        from calibration.int8.finetune import finetune, lessons  # torch, which only this needs
+
+        takes = self.source.manifest.input
+        pictures, labelled = taught_on(request, self.source.taxonomy, self._frames, judging)
+        given = lessons(
+            self._detector, pictures, labelled, takes.hw, takes.scale_up, self._threads, reporter.counter("making pictures ready")
+        )
+        in_8_bits = (
+            quantise(self._detector, self._detector_ranges, request.float_blocks),
+            {name: quantise(graph, self._attribute_ranges, request.float_blocks) for name, graph in self._attributes.items()},
+        )
+        tuned = finetune(
+            (self._detector, self._attributes), in_8_bits, given, request.finetune, self._threads, reporter.counter("fine-tuning")
+        )
+        self._detector, self._attributes = tuned.detector, tuned.attributes
+        self._tuned = f", {request.finetune} steps of fine-tuning (straight-through) on {len(given)} pictures"
+        return tuned.loss
 
     def write(
         self,
@@ -89,7 +117,7 @@ class Quantiser:
         # What the float engine says of the golden picture is what this one must say of it, wherever it is opened.
         graphs |= {name: self.source.path / name for name in (GOLDEN_IMAGE, GOLDEN_ANSWER) if name in source.files}
         record = Quantization(
-            method=f"onnxruntime Q/DQ, symmetric S8, weights by channel, {self.method}",
+            method=f"onnxruntime Q/DQ, symmetric S8, weights by channel, {self.method}{self._tuned}",
             source=self.source.digest,
             frames=tuple(CalibrationFrame(name=frame.path.name, sha256=frame.sha256) for frame in self._frames),
             float_blocks=tuple(b for b in self.blocks if b in float_blocks),

@@ -55,6 +55,19 @@ class QuantizeRequest(JudgedRequest):
     float_blocks: Annotated[
         tuple[str, ...], Option("Keep this block in float; repeat for several.", name="--float", metavar="BLOCK")
     ] = ()
+    finetune: Annotated[
+        int,
+        Option(
+            "Fine-tune for so many steps with 8-bit rounding in the way, the float network as teacher, so that more blocks pass.", low=0
+        ),
+    ] = 0
+    tune_data: Annotated[
+        tuple[str, ...],
+        Option(
+            "Labelled pictures that --finetune learns on; SPLIT: train unless named. Repeatable; without any, the calibration frames.",
+            metavar="DIR[:SPLIT]",
+        ),
+    ] = ()
     sensitivity: Annotated[bool, Option("Measure each block alone also where the gate passes at once.")] = False
     half: Annotated[bool, Option("FP16 for what is not INT8: for TensorRT.")] = False
     readme: Annotated[Path | None, Option("Model card to lay beside it as README.md.")] = None

@@ -51,12 +51,15 @@ def quantize(request: QuantizeRequest, reporter: Reporter = SILENT) -> QuantizeR
     for note in frames.notes:
         reporter.warning(note)
     quantiser = Quantiser(source, frames.frames, request.method, request.threads, reporter.counter("measuring ranges"))  # type: ignore[arg-type]  # one of its choices
+    if request.finetune:
+        first, last = quantiser.finetune(request, frozenset(sha256_of(p.path) for p in pictures), reporter)
+        reporter.message(f"fine-tuned for {request.finetune} steps: loss {first:.3f} at first, {last:.3f} at the end")
     chosen = BlockSearch(request, quantiser, pictures, data, split, reporter).run()
     made = quantiser.write(
         request.out,
         chosen.float_blocks,
         half=request.half,
-        sensitivity={block: round(cost, 2) for block, cost in chosen.costs.items()},
+        sensitivity={block: round(cost.worst(request.limits)[1], 2) for block, cost in chosen.costs.items()},
         gate=chosen.result.record(),
         files={"README.md": request.readme.read_bytes()} if request.readme else None,
         replace=request.replace,
@@ -98,6 +101,8 @@ def _check(request: QuantizeRequest, source: Bundle) -> None:
         raise BundleError(f"{request.out}: exists already. Choose another folder, or say --replace.")
     if request.out.resolve() == source.path.resolve():
         raise BundleError(f"{request.out}: is the float bundle itself. Choose another folder.")
+    if request.tune_data and not request.finetune:
+        raise DataError("--tune-data is what --finetune STEPS learns on: say how many steps, e.g. --finetune 300")
     if request.readme is not None and not request.readme.is_file():
         raise DataError(f"{request.readme}: no such file to lay beside the bundle as README.md")
     request.check_page(source)

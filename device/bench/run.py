@@ -33,6 +33,7 @@ from device.settings.config import ReplayCamera, SimulatorCamera
 from engines.bench.machine import Machine, in_own_process
 from engines.bench.section import put_section, shown_command, shown_engine
 from engines.bench.spread import Spread
+from engines.runtime.choice import choose
 from engines.runtime.factory import AUTO, open_engine
 
 LEAST_REPEATS, ENOUGH_S = 3, 75.0
@@ -48,7 +49,8 @@ _WARM_UP_FRAMES = 6
 class Settings:
     """What is measured and how.
 
-    engine: a bundle (zoo:NAME or a folder), run by `runtime`; whether it passed a gate is not asked. frames: of a rendered slide under
+    engine: a bundle (zoo:NAME or a folder), run by `runtime` in `precision`, what is "auto" measured as the appliance does
+    it; whether it passed a gate is not asked. frames: of a rendered slide under
     the simulated stage and `objective` (at 40x a field has six times as many cells as at 100x), or the first of the pictures in
     `source`. repeats: whole readings of them, fewer (at least 3) once they have taken 75 s.
     """
@@ -60,11 +62,13 @@ class Settings:
     repeats: int = 5
     source: Path | None = None
     objective: Literal[40, 100] = 100
+    precision: str = AUTO
 
     def command(self, section: str) -> str:
         """The command that measures this again, without names of folders."""
         options: dict[str, object] = {"--engine": shown_engine(self.engine)}
         options |= {"--runtime": self.runtime if self.runtime != AUTO else None}
+        options |= {"--precision": self.precision if self.precision != AUTO else None}
         options |= {"--frames": self.frames, "--repeats": self.repeats, "--threads": self.threads}
         options |= {"--source": self.source.name if self.source else None}
         options |= {
@@ -90,9 +94,23 @@ def run_bench(settings: Settings, out: Path | None = None, section: str = SECTIO
     return measured
 
 
+def _chosen(settings: Settings, console: Console) -> tuple[str, str, str]:
+    """Bundle, runtime and precision; what is "auto" is measured, as the appliance does it at its first start."""
+    if AUTO not in (settings.runtime, settings.precision):
+        return settings.engine, settings.runtime, settings.precision
+    with console.status("Choosing what runs the engine quickest here") as status:
+
+        def report(task: str, done: int, total: int) -> None:
+            status.update(f"Engine: {task} ({done + 1} of {total})")
+
+        found = choose(settings.engine, settings.runtime, settings.precision, settings.threads, ungated=True, report=report)
+    return found.chosen.bundle, found.chosen.runtime, found.chosen.precision
+
+
 def measure(settings: Settings, console: Console) -> Measured:
     """Raises BundleError, RuntimeUnavailableError, CameraError, StoreError."""
-    reference, runtime, threads, frames = settings.engine, settings.runtime, settings.threads, settings.frames
+    threads, frames = settings.threads, settings.frames
+    reference, runtime, precision = _chosen(settings, console)
     source, objective = settings.source, settings.objective
     load = os.getloadavg()[0]
     camera: SimulatorCamera | ReplayCamera
@@ -102,7 +120,10 @@ def measure(settings: Settings, console: Console) -> Measured:
     else:
         camera = ReplayCamera(kind="replay", source=str(source))
     config = config_of(camera, reference, threads)
-    with console.status("Opening the engine") as status, open_engine(reference, runtime, threads, ungated=True) as engine:
+    with (
+        console.status("Opening the engine") as status,
+        open_engine(reference, runtime, threads, ungated=True, precision=precision) as engine,
+    ):
         images = frames_of(open_camera(camera, SystemClock()), frames, lambda n: status.update(f"Laying in frame {n} of {frames}"))
         jpegs = [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes() for image in images]
         inputs = network_inputs(engine, images)
@@ -121,7 +142,7 @@ def measure(settings: Settings, console: Console) -> Measured:
         with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder:
             for number, jpeg in enumerate(jpegs):
                 (Path(folder) / f"{number:05}.jpg").write_bytes(jpeg)
-            jpeg_fps, peak = in_own_process(from_jpegs, reference, runtime, threads, Path(folder))
+            jpeg_fps, peak = in_own_process(from_jpegs, reference, runtime, threads, Path(folder), precision)
     counting = [ms for run in runs for ms in run.counting_ms]
     return Measured(
         machine=Machine.this(),

@@ -34,7 +34,7 @@ from engines.detections import Float32, Image
 from engines.preprocess import place
 from engines.runtime.base import Engine
 from engines.runtime.engine import BundleEngine
-from engines.runtime.factory import open_engine
+from engines.runtime.factory import AUTO, open_engine
 from engines.runtime.graphs import Graphs
 
 SIZE_PX = (1920, 1080)
@@ -183,7 +183,7 @@ def hand_over_ms(image: Image) -> float:
     return median(spent)
 
 
-def from_jpegs(reference: str, runtime: str, threads: int, folder: Path) -> tuple[float, float]:
+def from_jpegs(reference: str, runtime: str, threads: int, folder: Path, precision: str = AUTO) -> tuple[float, float]:
     """Frames a second and peak resident MiB of this process, which reads `folder` by the appliance's replay camera, and nothing else.
 
     To be called in a process of its own: the caller holds all frames in memory, the appliance never does.
@@ -191,7 +191,7 @@ def from_jpegs(reference: str, runtime: str, threads: int, folder: Path) -> tupl
     section = ReplayCamera(kind="replay", source=str(folder))
     each_once = section.model_copy(update={"hold_frames": 1})  # these are no stills: the stage comes to rest in them by itself
     config = config_of(section, reference, threads)
-    with open_engine(reference, runtime, threads, ungated=True) as engine:
+    with open_engine(reference, runtime, threads, ungated=True, precision=precision) as engine:
         run = read_slide(engine, lambda: open_camera(each_once, SystemClock()), config)
     return run.fps, peak_mib()
 

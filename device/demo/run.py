@@ -47,7 +47,7 @@ from device.slide.tally import BLASTS, tally
 from device.supervisor.watch import watch
 from engines.pictures import list_folder
 from engines.runtime.base import EngineInfo
-from engines.runtime.openvino.library import suits_int8
+from engines.runtime.choice import choose
 
 MARKER = ".leukoscope-demo"
 DEVICE_ID = "demo"
@@ -78,7 +78,7 @@ def run_demo(
     else:
         camera = ReplayCamera(kind="replay", source=str(source))
         slide = f"pictures of {source}, each taken as one field."
-    engine, how = _engine()
+    engine, how = _engine(console)
     _prepare(report)
     with local_broker() as broker:
         shots = DisplaySection(kind="file", directory=report / "screens", period_s=1.0)
@@ -94,7 +94,7 @@ def run_demo(
         )
         console.print(f"Broker: {broker.name} on port {broker.port}, for this demo only.")
         console.print(f"Slide: {slide}")
-        console.print(f"Engine: {engine.bundle}, {how}")
+        console.print(f"Engine: {Path(engine.bundle).name}, {how}", highlight=False)
         with _supervisor(config.broker, console) as received:
             outcome, read = _run_with_progress(config, console)
             until = time.monotonic() + _SUMMARY_WITHIN_S
@@ -113,12 +113,13 @@ def run_demo(
     return outcome.saved and outcome.sent and bool(received)
 
 
-def _engine() -> tuple[EngineSection, str]:
-    """The shipped network in INT8 where the runtime that is quick with it is installed, otherwise in float on ONNX Runtime."""
-    if suits_int8():
-        return EngineSection(bundle="zoo:attridet-n-int8", runtime="openvino"), "INT8 on OpenVINO."
-    how = "float on ONNX Runtime. (In INT8 on OpenVINO it is quicker: pip install 'leukoscope\\[openvino]'.)"
-    return EngineSection(bundle="zoo:attridet-n", runtime="onnx"), how
+def _engine(console: Console) -> tuple[EngineSection, str]:
+    """The shipped network by what runs it quickest here, of all that is installed and passes."""
+    with console.status("Choosing what runs the engine quickest here") as status:
+        choice = choose("zoo:attridet-n", report=lambda task, done, total: status.update(f"Engine: {task} ({done + 1} of {total})"))
+    taken = choice.chosen
+    section = EngineSection(bundle=taken.bundle, runtime=taken.runtime, precision=taken.precision)  # type: ignore[arg-type]
+    return section, choice.words
 
 
 def _prepare(report: Path) -> None:

@@ -18,7 +18,6 @@ from rich.table import Table
 from calibration.profile import load_profile
 from device.clock import SystemClock, time_trusted
 from device.errors import LeukoscopeError
-from device.service.layers import chosen_layer
 from device.settings.config import Config
 from device.store import free_mb
 from engines.errors import EnginesError
@@ -76,19 +75,10 @@ def _camera(config: Config) -> Finding:
 
 
 def _engine(config: Config) -> Finding:
-    from engines.runtime.factory import open_engine
+    from device.service.engine import open_configured
+    from engines.runtime.choice import read_choice
 
-    section = config.engine
-    with open_engine(
-        section.bundle,
-        section.runtime,
-        section.threads,
-        section.score_threshold,
-        ungated=section.ungated,
-        plans=section.plans,
-        precision=section.precision,
-        layer=chosen_layer(config),
-    ) as engine:
+    with open_configured(config) as engine:
         blank = np.full((1080, 1920, 3), 220, np.uint8)
         engine.infer(blank)
         started = time.monotonic()
@@ -96,6 +86,9 @@ def _engine(config: Config) -> Finding:
             engine.infer(blank)
         seconds = (time.monotonic() - started) / _TRIES
         seen = f"{engine.info.label} on {engine.info.runtime}: {seconds * 1000:.0f} ms a frame"
+        choice = read_choice(config.engine_choice_path) if "auto" in (config.engine.runtime, config.engine.precision) else None
+        if choice is not None:
+            seen += f"; {choice.words}"
         if engine.info.gate_fault:
             advice = "compare it with its float engine by `attridet gate`; it runs because engine.ungated is true"
             return Finding("Engine", "warn", f"{seen}; it {engine.info.gate_fault}", advice)

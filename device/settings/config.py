@@ -132,7 +132,7 @@ class EngineSection(Section):
     """Which bundle runs, and by what."""
 
     bundle: Name = "zoo:attridet-n"  # a folder, or zoo:NAME for a shipped one
-    runtime: Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt_rtx"] = "auto"  # auto: see engines.runtime.factory.AUTO
+    runtime: Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt_rtx"] = "auto"  # auto: see engines.runtime.choice
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of what is not in 8 bits; see engines.runtime.precision
     layer: FilePath | None = None  # naming layer in place of the bundle's own, and of one activated by `leukoscope layer use`
     plans: FilePath | None = None  # folder that `attridet build` filled on this device; for TensorRT
@@ -276,6 +276,11 @@ class Config(Section):
     @property
     def record_path(self) -> Path:
         return self.record.path or self.device.state_dir / "record.sqlite"
+
+    @property
+    def engine_choice_path(self) -> Path:
+        """Which runtime and precision were measured as the quickest here."""
+        return self.device.state_dir / "engine-choice.json"
 
     @property
     def control_path(self) -> Path:

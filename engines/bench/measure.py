@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -27,11 +28,14 @@ from engines.runtime.engine import BundleEngine
 from engines.runtime.factory import open_engine
 from engines.runtime.openvino.bare import BareOpenvino
 from engines.runtime.openvino.graphs import OpenvinoGraphs
+from engines.runtime.precision import AUTO, PRECISIONS
 
 STAGES = ("preprocess", "detector", "nms", "attributes")
 WHOLE, DETECTION, LOOK, BARE, RUNTIME = "whole", "detection", "look", "bare", "runtime"
 OURS = (WHOLE, DETECTION, LOOK, BARE, RUNTIME)
 """Keys of our own contenders."""
+BESIDE = "beside"
+"""What the keys of our other bundles and precisions begin with."""
 LOOKED_AT = 9
 """Cells of a field at which the second look is measured."""
 _WARM_UP = 5
@@ -43,7 +47,10 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that two measurements must share to be compared. plans: see `engines.runtime.factory.open_engine`."""
+    """Everything that two measurements must share to be compared. plans, precision: see `engines.runtime.factory.open_engine`.
+
+    beside: other bundles or precisions of ours that get rows of their own, see `others`.
+    """
 
     reference: str
     runtime: str = "auto"
@@ -51,10 +58,27 @@ class Settings:
     rounds: int = 5
     score_threshold: float | None = None
     plans: Path | None = None
+    precision: str = AUTO
+    beside: tuple[str, ...] = ()
 
     def engine(self, runtime: str | None = None) -> BundleEngine:
-        """The engine, not yet opened; gated or not: here it counts nothing."""
-        return open_engine(self.reference, runtime or self.runtime, self.threads, self.score_threshold, ungated=True, plans=self.plans)
+        """The engine, not yet opened; gated or not: here it counts nothing. runtime: another, in float32."""
+        precision = self.precision if runtime is None else AUTO
+        return self._opened(self.reference, runtime or self.runtime, precision)
+
+    def others(self) -> list[BundleEngine]:
+        """Those of `beside` ("BUNDLE", or "BUNDLE@PRECISION"), not yet opened, on the same runtime."""
+        found = []
+        for words in self.beside:
+            reference, _, precision = words.rpartition("@")
+            known = bool(reference) and precision in PRECISIONS
+            found.append(self._opened(reference if known else words, self.runtime, precision if known else AUTO))
+        return found
+
+    def _opened(self, reference: str, runtime: str, precision: str) -> BundleEngine:
+        return open_engine(
+            reference, runtime, self.threads, self.score_threshold, ungated=True, plans=self.plans, precision=precision, verify=False
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,10 +145,6 @@ def _ours(
         for stage, spent in stages_ms.items():
             spent.append(timings_ms[stage])
 
-    def detection(image: Image) -> None:
-        proposals = engine.propose(image, confidence=thresholds.confidence)
-        detections(candidates(proposals.rows, thresholds), proposals.letterbox, engine.info.taxonomy.n_logits)
-
     def placed(image: Image) -> Image:
         return place(image, recipe.hw, recipe.scale_up, buffer)[0]
 
@@ -137,7 +157,7 @@ def _ours(
     pictures = given(graphs.regions)
     found = [
         Contender(WHOLE, "the whole path", images, whole),
-        Contender(DETECTION, "detection alone, no attributes", images, detection),
+        Contender(DETECTION, "detection alone, no attributes", images, partial(_detected, engine)),
         _alone(BARE, "our graphs alone", pictures, placed, detect, graphs.describe),
     ]
     if engine.bundle.manifest.second_look is not None:
@@ -150,7 +170,7 @@ def _ours(
         label = f"the second look alone, at {LOOKED_AT} cells of a counted field"
         found.insert(2, Contender(LOOK, label, cells, look))
     if isinstance(graphs, OpenvinoGraphs):
-        bare = BareOpenvino(engine.bundle, threads)
+        bare = BareOpenvino(engine.bundle, threads, engine.precision)
         label = "the bare runtime on the bundle's files"
         found.append(_alone(RUNTIME, label, given(bare.regions), planes, bare.detect, bare.describe))
     return found, sum(len(regions) for _, regions in pictures)
@@ -162,6 +182,13 @@ def _nine(engine: BundleEngine, image: Image) -> Float32:
     height, width = image.shape[:2]
     middle = np.array([[0.45 * width, 0.45 * height, 0.55 * width, 0.55 * height]], np.float32)
     return np.resize(boxes_px if len(boxes_px) else middle, (LOOKED_AT, 4))
+
+
+def _detected(engine: BundleEngine, image: Image) -> None:
+    """Detection without attributes: as much as a detector without an attribute head does."""
+    thresholds = engine.thresholds
+    proposals = engine.propose(image, confidence=thresholds.confidence)
+    detections(candidates(proposals.rows, thresholds), proposals.letterbox, engine.info.taxonomy.n_logits)
 
 
 @dataclass(frozen=True)
@@ -239,8 +266,13 @@ def measure(
         meter = opened.enter_context(open_meter())
         stages_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
         ours, attribute_runs = _ours(engine, images, settings.threads, stages_ms)
-        contenders: list[Contender | PeerProgram] = [*ours]
         software = dict.fromkeys(OURS, engine.info.runtime)
+        for number, other in enumerate(map(opened.enter_context, settings.others())):
+            label = f"{other.info.name} {other.info.version} {other.info.precision}"
+            ours.append(Contender(f"{BESIDE} {number}", f"the whole path, {label}", images, other.infer))
+            ours.append(Contender(f"{BESIDE} {number} detection", f"detection alone, {label}", images, partial(_detected, other)))
+            software |= dict.fromkeys((ours[-2].key, ours[-1].key), other.info.runtime)
+        contenders: list[Contender | PeerProgram] = [*ours]
         if peers and peer_python is not None:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="attridet-bench-")))
             lay_out(images, folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.bench.measure import OURS, RUNTIME, WHOLE, Measured, Row
+from engines.bench.measure import BESIDE, OURS, RUNTIME, WHOLE, Measured, Row
 from engines.bench.section import STAGE_WORDS, engine_lines, section_head
 from engines.bench.spread import Percentiles
 
@@ -18,7 +18,7 @@ _DIFFERENCES = (
     "- It reads the next picture on the same cores while it computes, which slows it, in our favour; the pictures are BMP, so that "
     "this costs least. Every round is a new process, whose first five pictures do not count. It has no option for threads: "
     "`OMP_NUM_THREADS` is set, and its libraries take the cores that they are held to. Its processor time cannot be measured.",
-    "- Its OpenVINO computes in bfloat16, where the processor can, what is not INT8; ours in 32 bits.",
+    "- Its OpenVINO computes in bfloat16, where the processor can, what is not INT8; ours in the precision that is named.",
 )
 
 
@@ -26,7 +26,7 @@ def section_text(measured: Measured, frames: str, command: str) -> str:
     """The section in Markdown, ending in a newline. frames: what the pictures are; command: what reproduces it."""
     m, engine, host = measured, measured.engine, measured.machine
     sizes = " and ".join(f"{w} x {h}" for w, h in m.sizes_px) if len(m.sizes_px) < 4 else f"{len(m.sizes_px)} sizes of"
-    others = sorted({row.software for row in m.rows if row.key not in OURS})
+    others = sorted({row.software for row in m.rows if row.key not in OURS and not row.key.startswith(BESIDE)})
     lines = [
         *section_head(f"An engine alone: {engine.name}, {engine.precision}", command, host, m.load),
         *engine_lines(engine, m.settings.threads, host, others),

@@ -15,6 +15,11 @@ class BenchRequest(Request):
 
     engine: Annotated[str, Option("Engine folder, or zoo:NAME.", argument=True)]
     runtime: Annotated[str, Option("What runs it: auto, onnx, openvino, tensorrt, tensorrt_rtx.")] = "auto"
+    precision: Annotated[str, Option("In what it computes what is not in 8 bits: auto (float32), float32, bfloat16, float16.")] = "auto"
+    beside: Annotated[
+        tuple[str, ...],
+        Option("Another bundle or precision of ours beside it, on the same runtime; repeatable.", metavar="ENGINE[@PRECISION]"),
+    ] = ()
     threads: Annotated[int, Option("Processor threads, for everything that is measured.", low=1, high=64)] = 2
     frames: Annotated[str, Option("A folder of pictures, or `rendered`: fields of drawn film, 1920 x 1080.")] = "rendered"
     count: Annotated[int, Option("Pictures; all are held in memory, 6 MB each at 1920 x 1080.", low=1, high=500)] = 24

@@ -15,6 +15,7 @@ from engines.bench.section import put_section, shown_command, shown_engine
 from engines.errors import DataError
 from engines.files import check_file, write_json, write_result
 from engines.progress import SILENT, Reporter
+from engines.runtime.precision import AUTO
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,16 @@ def bench(request: BenchRequest, reporter: Reporter = SILENT) -> BenchResult:
     images = frames_of(request.frames, request.count, reporter.counter("laying in pictures"))
     # Not resolved: an environment's Python is a link to another one.
     python = request.peer_python.absolute() if request.peer_python else None
-    settings = Settings(request.engine, request.runtime, request.threads, request.rounds, request.confidence, request.plans)
+    settings = Settings(
+        request.engine,
+        request.runtime,
+        request.threads,
+        request.rounds,
+        request.confidence,
+        request.plans,
+        request.precision,
+        request.beside,
+    )
     measured = measure(settings, images, [peer for name in request.peer for peer in PEERS[name]], python, reporter.progress)
     source = words(request.frames)
     if request.json is not None:
@@ -61,9 +71,16 @@ def _check(request: BenchRequest) -> None:
         put_section(request.page, request.section, None)
 
 
+def _without_folder(beside: str) -> str:
+    reference, at, precision = beside.rpartition("@")
+    return f"{shown_engine(reference)}@{precision}" if at else shown_engine(beside)
+
+
 def _command(request: BenchRequest) -> str:
     """What reproduces the measurement, without this machine's paths."""
     options: dict[str, object] = {"--runtime": request.runtime, "--threads": request.threads}
+    options |= {"--precision": request.precision if request.precision != AUTO else None}
+    options["--beside"] = [_without_folder(words) for words in request.beside]
     options["--frames"] = request.frames if request.frames == RENDERED else Path(request.frames).name
     options |= {"--count": request.count, "--rounds": request.rounds, "--plans": request.plans.name if request.plans else None}
     options |= {"--peer": request.peer, "--peer-python": "PYTHON" if request.peer else None}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from math import isnan
 
 from rich.table import Table
 
-from calibration.int8.search import HEAD
 from engines.commands.terminal import Terminal, table_of
+from engines.gate.losses import Losses
 from engines.gate.measure import GateResult
 from engines.gate.words import rows, verdict
+from engines.manifest import GateLimits
 from engines.pages import NOTICE
 
 
@@ -37,14 +39,12 @@ def gate_table(result: GateResult) -> Table:
     return shown
 
 
-def block_table(costs: dict[str, float], float_blocks: Collection[str]) -> Table:
-    """The blocks, each alone in INT8, the costliest first."""
-    shown = table_of(
-        "Each block alone in INT8: what it costs", "block", ("mAP50-95", "attribute F1", "in the bundle"), padding=(0, 1, 0, 0)
-    )
-    for block, cost in sorted(costs.items(), key=lambda item: -item[1]):
-        lost = f"{cost:+.2f}"
-        numbers = ("", lost) if block.startswith(HEAD) else (lost, "")
+def block_table(costs: dict[str, Losses], float_blocks: Collection[str], limits: GateLimits) -> Table:
+    """The blocks, each alone in INT8, the costliest first: by the largest share of what may be lost."""
+    columns = ("mAP50-95", "attribute F1", "J of blasts", "in the bundle")
+    shown = table_of("Each block alone in INT8: what it costs", "block", columns, padding=(0, 1, 0, 0))
+    for block, lost in sorted(costs.items(), key=lambda item: -item[1].worst(limits)[1]):
+        numbers = ("" if isnan(points) else f"{points:+.2f}" for points in (lost.map_points, lost.f1_points, lost.youden_points))
         shown.add_row(block, *numbers, "float" if block in float_blocks else "INT8")
     shown.caption = f"Points lost; a negative number is a gain. {NOTICE}"
     return shown

@@ -51,7 +51,7 @@ def quantize(request: QuantizeRequest) -> int:
     with Terminal() as terminal:
         made = run(request, terminal)
         if made.blocks.costs:
-            terminal.console.print(block_table(made.blocks.costs, made.blocks.float_blocks))
+            terminal.console.print(block_table(made.blocks.costs, made.blocks.float_blocks, request.limits))
         terminal.console.print(gate_table(made.blocks.result))
         if made.page is not None:
             terminal.message(f"written: {made.page}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from engines.export.verify import verify_export
 from engines.manifest import AttributeGraph, Card, FileRecord, Input, Manifest, ThresholdsRecord
 from engines.network.attridet import AttriDet
 from engines.network.weights import save_weights
+from engines.runtime.engine import NetworkEngine
+from engines.runtime.margins import type_margins
 from engines.runtime.onnx import OnnxEngine
 
 DETECTOR = "detector.onnx"
@@ -39,15 +41,17 @@ def export_bundle(
     keep_weights: bool = False,
     replace: bool = False,
     readme: str | None = None,
+    golden: Callable[[NetworkEngine], Image] | None = None,
     encoder: AttriDet | None = None,
     naming: NamingFiles = NamingFiles(),  # noqa: B008  # frozen
 ) -> Bundle:
     """Exports, verifies and writes an engine folder; returns it opened.
 
     check_images: BGR pictures of the kind the engine will see; the graphs must agree with torch on all of them, and the first becomes
-    the golden picture. thresholds: the defaults of `Thresholds` unless given. keep_weights: `weights.safetensors` lies beside the
-    graphs (not for a fused model). readme: the model card, `README.md`, unhashed. encoder: of the second look, in evaluation mode,
-    where it is not the model itself; naming: what ships with it. The model is used in evaluation mode and left as it was.
+    the golden picture, unless `golden` makes another with the open engine. thresholds: the defaults of `Thresholds` unless given.
+    keep_weights: `weights.safetensors` lies beside the graphs (not for a fused model). readme: the model card, `README.md`, unhashed.
+    encoder: of the second look, in evaluation mode, where it is not the model itself; naming: what ships with it. The model is used in
+    evaluation mode and left as it was.
     Raises BundleError when the graphs disagree with torch or the folder cannot be written; nothing is left behind then.
     """
     if not check_images:
@@ -79,7 +83,8 @@ def export_bundle(
             # The golden answer comes from the graphs themselves, as the daemon will run them.
             draft = write_bundle(Path(scratch) / card.name, manifest, files)
             with OnnxEngine(draft) as engine:
-                answer = engine.infer(check_images[0]).detections
+                picture = check_images[0] if golden is None else golden(engine)
+                answer, margins = engine.infer(picture).detections, type_margins(engine, picture)
                 tiles = tiles_of(engine, check_images)
             look, graph = graph_of(encoder or model, tiles)
             files[CELLS] = graph
@@ -87,11 +92,11 @@ def export_bundle(
             look, beside = with_naming(draft, naming)
             files |= beside
             manifest = manifest.model_copy(update={"second_look": look})
-            done, png = cv2.imencode(".png", check_images[0])
+            done, png = cv2.imencode(".png", picture)
             if not done:
-                raise BundleError(f"{folder.name}: the first check picture cannot be written as PNG. Choose another.")
+                raise BundleError(f"{folder.name}: the golden picture cannot be written as PNG. Choose another.")
             draft = write_bundle(Path(scratch) / f"{card.name}-naming", manifest, files)
-            files |= {GOLDEN_IMAGE: png.tobytes(), GOLDEN_ANSWER: named_golden(draft, check_images[0], answer)}
+            files |= {GOLDEN_IMAGE: png.tobytes(), GOLDEN_ANSWER: named_golden(draft, picture, answer, margins)}
             return write_bundle(folder, manifest, files, replace, {"README.md": readme.encode()} if readme is not None else None)
     finally:
         model.train(was_training)

@@ -16,7 +16,10 @@ class ExportRequest(Request):
     checkpoint: Annotated[Path, Option("Weights: .pt or .safetensors of a training run.", argument=True)]
     out: Annotated[Path, Option("Engine folder to write.", argument=True)]
     images: Annotated[Path, Option("Folder of fields on which the graphs must equal torch.")]
-    golden: Annotated[Path | None, Option("The golden picture (default: the first of --images). It ships with the bundle.")] = None
+    golden: Annotated[
+        Path | None,
+        Option("The golden picture (default: the first of --images), or auto: cells of rendered film that are far from any tie."),
+    ] = None
     pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     card: Annotated[Path | None, Option("YAML: name, version, licence, training (data, seed, command), metrics.")] = None
     readme: Annotated[Path | None, Option("Model card to lay beside it as README.md.")] = None

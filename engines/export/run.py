@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from engines.decode import Thresholds
 from engines.detections import Image
 from engines.errors import BundleError, DataError
 from engines.export.bundle import export_bundle
+from engines.export.golden import clear_picture
 from engines.export.request import ExportRequest
 from engines.export.second_look import NamingFiles
+from engines.film import require_drawable
 from engines.manifest import Card, DataSeen, Training
 from engines.network import without_variances
 from engines.network.checkpoint import load_any
@@ -25,6 +28,8 @@ from engines.pictures import PICTURE_SUFFIXES, list_folder
 from engines.progress import SILENT, Reporter
 
 CHECK_IMAGES = 20
+AUTO = "auto"
+"""The golden picture is searched, see `engines.export.golden`."""
 
 
 def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
@@ -32,17 +37,21 @@ def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
     if request.side_px % 32:
         raise BundleError(f"--input {request.side_px}: the network's input must be a multiple of 32 px, e.g. 640")
     model, state = load_any(request.checkpoint)
+    auto = str(request.golden) == AUTO
+    if auto:
+        require_drawable(model.taxonomy)  # found now rather than after the graphs
     bundle = export_bundle(
         without_variances(model) if request.plain_scores else model,
         request.out,
         read_card(request.card) if request.card else _card_of(request.out, state),
         (request.side_px, request.side_px),
-        check_images(request.images, request.golden, request.pixel_aspect, reporter),
+        check_images(request.images, None if auto else request.golden, request.pixel_aspect, reporter),
         thresholds=Thresholds(request.confidence, request.iou, request.max_boxes),
         scale_up=request.scale_up,
         keep_weights=request.keep_weights,
         replace=request.replace,
         readme=_text(request.readme) if request.readme else None,
+        golden=partial(clear_picture, progress=reporter.counter("searching a golden picture")) if auto else None,
         encoder=load_any(request.second_look_weights)[0] if request.second_look_weights else None,
         naming=NamingFiles(request.layer, request.open_cells),
     )

@@ -47,11 +47,7 @@ def open_engine(
         near = difflib.get_close_matches(runtime, [AUTO, *RUNTIMES], 1, 0.5)
         advice = f" Did you mean {near[0]!r}?" if near else ""
         raise RuntimeUnavailableError(f"there is no runtime {runtime!r}.{advice} Available: {', '.join((AUTO, *RUNTIMES))}.")
-    if precision not in (precisions.AUTO, *precisions.PRECISIONS):
-        near = difflib.get_close_matches(precision, [precisions.AUTO, *precisions.PRECISIONS], 1, 0.4)
-        advice = f" Did you mean {near[0]!r}?" if near else ""
-        words = ", ".join((precisions.AUTO, *precisions.PRECISIONS))
-        raise RuntimeUnavailableError(f"there is no precision {precision!r}.{advice} Available: {words}.")
+    precisions.check_word(precision)
     bundle = Bundle.open(resolve(reference))
     fault = bundle.manifest.gate_fault
     if fault is not None and not ungated:

@@ -97,7 +97,7 @@ class OnnxEngine(BundleEngine):
     """A bundle on ONNX Runtime, CPU. threads: how many the graphs may use; the rest as in `BundleEngine`."""
 
     def __init__(self, bundle: Bundle, threads: int = 2, score_threshold: float | None = None, verify: bool = False) -> None:
-        super().__init__(bundle, OnnxGraphs(bundle, threads), f"onnxruntime {_version()} CPU", score_threshold, verify)
+        super().__init__(bundle, OnnxGraphs(bundle, threads), f"onnxruntime {version()} CPU", score_threshold, verify)
 
 
 def session_options(threads: int) -> Any:
@@ -125,7 +125,7 @@ def open_session(graph: Path | bytes, options: Any) -> Any:
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def _version() -> str:
+def version() -> str:
     """The installed version, without importing the runtime."""
     for distribution in ("onnxruntime", "onnxruntime-gpu"):
         try:

@@ -5,6 +5,7 @@ What a bundle stores (float or 8 bits) is its own; this is the choice beside it.
 
 from __future__ import annotations
 
+import difflib
 import platform
 import re
 from pathlib import Path
@@ -48,6 +49,15 @@ def processor() -> tuple[str, str]:
         text = ""
     model, flags = _MODEL.search(text), _FLAGS.search(text)
     return (model[1].strip() if model else platform.processor() or platform.machine()), (flags[1] if flags else "")
+
+
+def check_word(precision: str) -> None:
+    """Raises RuntimeUnavailableError, with the nearest, for a word that is neither `AUTO` nor one of `PRECISIONS`."""
+    words = [AUTO, *PRECISIONS]
+    if precision not in words:
+        near = difflib.get_close_matches(precision, words, 1, 0.4)
+        advice = f" Did you mean {near[0]!r}?" if near else ""
+        raise RuntimeUnavailableError(f"there is no precision {precision!r}.{advice} Available: {', '.join(words)}.")
 
 
 def lacking(computed: str) -> RuntimeUnavailableError:

@@ -33,7 +33,10 @@ LAYERS = {
     "judging": ("ground calls engine data network", "evaluation gate"),
     "learning": ("ground calls engine data network judging", "training adapt"),
     "making": ("ground calls engine data network", "export bench build build_plans experiments"),
-    "calibration": ("ground calls engine data judging", "calibration.transfer calibration.int8 calibration.site calibration.evidence"),
+    "calibration": (
+        "ground calls engine data network judging",
+        "calibration.transfer calibration.int8 calibration.site calibration.evidence",
+    ),
     "commands": ("ground calls engine data network judging learning making calibration", "commands cli __main__"),
     # the daemon
     "profile": ("ground", "calibration.profile"),
@@ -52,14 +55,21 @@ GROUND_MAY = {"numpy", "cv2", "typing_extensions", "yaml", "jinja2"}
 """Libraries of the ground; everything else it has from Python."""
 
 ONLY_IN = {
-    "torch": ("engines.network", "engines.training", "engines.export", "engines.adapt"),
+    "torch": (
+        "engines.network",
+        "engines.training",
+        "engines.export",
+        "engines.adapt",
+        "calibration.int8.finetune",
+        "calibration.int8.straight_through",
+    ),
     "tensorrt": ("engines.runtime.tensorrt", "engines.build"),
     "tensorrt_rtx": ("engines.runtime.tensorrt", "engines.build"),
     "pycuda": ("engines.runtime.tensorrt", "engines.build"),
     "cuda": ("engines.runtime.tensorrt", "engines.build"),
     "openvino": ("engines.runtime.openvino",),
     "onnxruntime": ("engines.runtime", "engines.export", "engines.gate", "calibration.int8.qdq"),
-    "onnx": ("engines.export", "engines.build", "calibration.int8.qdq", "calibration.int8.half"),
+    "onnx": ("engines.export", "engines.build", "calibration.int8.qdq", "calibration.int8.half", "calibration.int8.straight_through"),
     "picamera2": ("device.camera.picamera",),
     "libcamera": ("device.camera.picamera",),
     "PySide6": ("device.display.window",),

@@ -6,6 +6,7 @@ from engines.bundle import Bundle
 from engines.detections import Float32
 from engines.runtime.graphs import IMAGE, P2, P3, ROIS
 from engines.runtime.openvino.library import core, import_openvino, options
+from engines.runtime.precision import FLOAT32
 
 
 class BareOpenvino:
@@ -14,11 +15,11 @@ class BareOpenvino:
     Its answers are not right for INT8 (see `engines.runtime.openvino.rewrite.with_unsigned_maps`) and are not looked at.
     """
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
+    def __init__(self, bundle: Bundle, threads: int, precision: str = FLOAT32) -> None:
         self._tensor = import_openvino().Tensor
         path, self.regions = bundle.attribute_graph()
         self._detector, self._describer = (
-            core().compile_model(core().read_model(str(graph)), "CPU", options(threads)).create_infer_request()
+            core().compile_model(core().read_model(str(graph)), "CPU", options(threads, precision)).create_infer_request()
             for graph in (bundle.detector_path, path)
         )
         for name in (P2, P3):

@@ -240,3 +240,12 @@ def test_the_machine_is_described_and_its_cores_are_given_back() -> None:
     assert os.sched_getaffinity(0) == before
     machine = Machine.this()
     assert machine.processor and machine.cores == len(before) and machine.python == sys.version.split()[0]
+
+
+def test_other_precisions_and_bundles_are_opened_beside_it(bundle: Bundle) -> None:
+    settings = Settings(
+        str(bundle.path), "openvino", 1, beside=(f"{bundle.path}@bfloat16", str(bundle.path), "zoo:attridet-n-int8@bfloat16")
+    )
+    assert [engine.info.precision for engine in settings.others()] == ["bf16", "fp32", "int8-bf16"]
+    assert settings.engine().info.precision == "fp32"
+    assert replace(settings, precision="bfloat16").engine().info.precision == "bf16"

@@ -1,0 +1,37 @@
+"""The engine that the configuration names: its naming layer, and what it leaves "auto" chosen by measuring."""
+
+from __future__ import annotations
+
+import logging
+
+from device.service.layers import chosen_layer
+from device.settings.config import Config
+from engines.runtime.choice import open_chosen
+from engines.runtime.engine import BundleEngine
+
+log = logging.getLogger(__name__)
+
+
+def open_configured(config: Config) -> BundleEngine:
+    """The engine that the configuration names, not yet opened; what it leaves "auto" is chosen by measuring, at the first start.
+
+    Raises BundleError, RuntimeUnavailableError.
+    """
+    section = config.engine
+
+    def report(task: str, done: int, total: int) -> None:
+        if done == 0 or not task.startswith("measuring"):
+            log.info("choosing what runs the engine quickest here: %s (%d of %d)", task, done + 1, total)
+
+    return open_chosen(
+        section.bundle,
+        section.runtime,
+        section.precision,
+        section.threads,
+        section.score_threshold,
+        ungated=section.ungated,
+        plans=section.plans,
+        layer=chosen_layer(config),
+        kept=config.engine_choice_path,
+        report=report,
+    )

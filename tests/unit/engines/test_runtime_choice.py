@@ -1,0 +1,174 @@
+"""What runs an engine is chosen on the device by measuring: real bundles on real runtimes, the key, what must not be taken and why."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.bundle import Bundle, resolve
+from engines.decode import Thresholds
+from engines.detections import Detections, Float32
+from engines.errors import BundleError, RuntimeUnavailableError
+from engines.runtime import choice as choices
+from engines.runtime.choice import Choice, Trial, choose, open_chosen, read_choice
+from engines.runtime.margins import Answer, disagreement
+from engines.taxonomy import LEUKEMIA_ATTRI
+
+
+class Told:
+    """Keeps what a choice reports."""
+
+    def __init__(self) -> None:
+        self.tasks: list[str] = []
+
+    def __call__(self, task: str, done: int, total: int) -> None:
+        assert 0 <= done < total
+        self.tasks.append(task)
+
+
+@pytest.fixture
+def _openvino() -> None:
+    try:
+        importlib.metadata.version("openvino")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("needs the extra openvino")
+
+
+@pytest.mark.usefixtures("_openvino")
+def test_it_is_measured_once_and_kept_with_its_key(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choices, "ROUNDS", 2)
+    monkeypatch.setattr("engines.runtime.openvino.library.precisions", lambda: ("float32",))
+    kept, first = tmp_path / "state" / "engine-choice.json", Told()
+    made = choose(bundle.path, threads=1, kept=kept, report=first)
+    assert [trial.words for trial in made.trials] == ["onnx fp32", "openvino fp32"]
+    assert all(trial.frame_ms and not trial.fault for trial in made.trials)
+    assert made.chosen.frame_ms == min(trial.frame_ms or 0 for trial in made.trials)
+    assert first.tasks[:2] == ["trying onnx fp32", "trying openvino fp32"]
+    assert made.chosen.words in made.words and "chosen by measuring" in made.words
+
+    again = Told()
+    assert choose(bundle.path, threads=1, kept=kept, report=again) == made == read_choice(kept) and not again.tasks
+    with open_chosen(bundle.path, threads=1, kept=kept, report=again) as engine:
+        assert engine.info.runtime.startswith({"onnx": "onnxruntime", "openvino": "openvino"}[made.chosen.runtime])
+        assert engine.info.digest == bundle.digest and not again.tasks
+
+    # Another value of the key, and it is measured again.
+    text = json.loads(kept.read_text())
+    for change in (
+        {"processor": "another"},
+        {"flags": "0" * 64},
+        {"threads": 2},
+        {"software": {"openvino": "2020.1"}},
+        {"bundles": {}},
+    ):
+        kept.write_text(json.dumps({**text, "key": {**text["key"], **change}}))
+        told = Told()
+        monkeypatch.setattr(
+            choices, "_measured", lambda trials, *_, told=told: [told("measured", 0, 1) or made.trials[0] for _ in trials]
+        )
+        assert choose(bundle.path, threads=1, kept=kept, report=told).key == made.key and told.tasks
+    kept.write_text('{"key": ')
+    assert read_choice(kept) is None
+
+
+def test_what_leaves_nothing_to_choose_is_opened_as_it_is(bundle: Bundle, tmp_path: Path) -> None:
+    kept = tmp_path / "engine-choice.json"
+    with open_chosen(bundle.path, "onnx", kept=kept) as engine:
+        assert engine.info.precision == "fp32" and engine.info.runtime.startswith("onnxruntime")
+    assert not kept.exists()
+    with pytest.raises(RuntimeUnavailableError, match="no runtime 'onxx'"):
+        open_chosen(bundle.path, "onxx")
+    with pytest.raises(RuntimeUnavailableError, match="no precision 'bfloat61'"):
+        open_chosen(bundle.path, "auto", "bfloat61")
+    with pytest.raises(BundleError, match="no such engine folder"):
+        open_chosen(tmp_path / "nothing")
+
+
+def test_bundles_in_8_bits_that_were_made_from_it_are_tried_beside_it() -> None:
+    shipped = Bundle.open(resolve("zoo:attridet-n"))
+    found = choices._made_from(shipped)
+    assert [bundle.manifest.precision for bundle in found] == ["int8"]
+    assert found[0].manifest.quantization is not None and found[0].manifest.quantization.source == shipped.digest
+    assert not choices._made_from(found[0])
+
+
+def test_a_verdict_belongs_to_its_runtime() -> None:
+    int8 = Bundle.open(resolve("zoo:attridet-n-int8"))
+    assert int8.manifest.gate is not None
+    judged = int8.manifest.gate.runtime.split()[0]
+    trials = {name: trial("int8", 1.0, name) for name in ("onnx", "openvino")}
+    faults = {name: choices._gate_fault(int8, one) for name, one in trials.items()}
+    assert judged == "openvino" and faults["openvino"] == ""
+    assert faults["onnx"] == "its gate was passed on openvino, not on onnxruntime"
+
+
+def trial(told: str, frame_ms: float | None, runtime: str = "openvino", fault: str = "") -> Trial:
+    return Trial(bundle="b", runtime=runtime, precision="float32", told=told, frame_ms=frame_ms, fault=fault)
+
+
+def test_float32_is_left_only_for_what_is_clearly_quicker() -> None:
+    assert choices._quickest([trial("fp32", 40), trial("bf16", 39)]).told == "fp32"
+    assert choices._quickest([trial("fp32", 40), trial("fp32", 39, "onnx")]).runtime == "onnx"
+    assert choices._quickest([trial("fp32", 40), trial("bf16", 20), trial("int8", 19)]).told == "int8"
+
+
+def test_where_nothing_passes_each_reason_is_told(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [trial("fp32", None, "onnx", "broken"), trial("fp32", None, fault="not installed")]
+    monkeypatch.setattr(choices, "_trials", lambda *_: both)
+    monkeypatch.setattr(choices, "_measured", lambda trials, *_: trials)
+    with pytest.raises(BundleError, match=r"onnx fp32: broken; openvino fp32: not installed"):
+        choose(bundle.path)
+
+
+def cells(classes: list[int], scores: list[float], attributes: Float32 | None = None) -> Detections:
+    n = len(classes)
+    boxes = np.arange(n, dtype=np.float32)[:, None] * 50 + np.array([0, 0, 40, 40], np.float32)
+    given = np.tile(np.array([0.8, 0.1, 0.1, *[0.9, 0.1] * 6], np.float32), (n, 1)) if attributes is None else attributes
+    return Detections(boxes, np.array(scores, np.float32), np.array(classes, np.int64), given)
+
+
+def says(found: Detections, expected: Detections, types: list[float] | None = None) -> str | None:
+    """What `disagreement` says of an engine that finds `found`, with a tolerance of .05 about a threshold of .25."""
+    answer = Answer(expected, np.array(types or [0.5] * len(expected), np.float32))
+    engine: Any = SimpleNamespace(
+        infer=lambda _: SimpleNamespace(detections=found),
+        thresholds=Thresholds(confidence=0.25),
+        info=SimpleNamespace(taxonomy=LEUKEMIA_ATTRI),
+    )
+    return disagreement(engine, np.zeros((8, 8, 3), np.uint8), answer, 2.0, 0.05)
+
+
+def test_only_what_was_no_near_tie_is_a_disagreement() -> None:
+    expected = cells([1, 2, 3], [0.9, 0.8, 0.28])
+    assert says(expected, expected) is None
+    assert says(cells([1, 2], [0.9, 0.8]), expected) is None  # the third was within .05 of the threshold
+    assert says(cells([1], [0.9]), expected) == "a cell of score 0.80 is not found"
+    assert says(expected, cells([1], [0.9])) == "a cell of score 0.80 is found that is none"
+    assert says(cells([1, 4, 3], [0.9, 0.8, 0.28]), expected) == "a cell has another type"
+    assert says(cells([1, 4, 3], [0.9, 0.8, 0.28]), expected, [0.5, 0.04, 0.5]) is None
+    assert says(cells([1, 2, 3], [0.9, 0.74, 0.28]), expected) == "a score differs by 0.060"
+    assert says(cells([1, 2, 3], [0.9, np.nan, 0.28]), expected) is not None
+    moved = cells([1, 2, 3], [0.9, 0.8, 0.28])
+    moved.boxes_px[1] += 2.5
+    assert says(moved, expected) == "a box lies 2.5 px elsewhere"
+
+
+def test_an_attribute_counts_where_it_was_told_clearly() -> None:
+    clear, near = (np.array([[0.8, 0.1, 0.1, *[0.9, 0.1] * 5, p, 1 - p]], np.float32) for p in (0.9, 0.53))
+    turned = np.array([[0.8, 0.1, 0.1, *[0.9, 0.1] * 5, 0.48, 0.52]], np.float32)
+    name = LEUKEMIA_ATTRI.attributes[-1].name
+    assert says(cells([1], [0.9], turned), cells([1], [0.9], clear)) == f"a cell's {name} is told otherwise"
+    assert says(cells([1], [0.9], turned), cells([1], [0.9], near)) is None
+
+
+def test_a_choice_is_read_back_as_it_was_written(tmp_path: Path, bundle: Bundle) -> None:
+    made = choose(bundle.path, "onnx")
+    path = tmp_path / "choice.json"
+    path.write_text(made.model_dump_json())
+    assert read_choice(path) == made and isinstance(made, Choice)
