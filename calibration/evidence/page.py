@@ -279,8 +279,9 @@ def _site(site: Numbers | None) -> list[str]:
         "",
     ]
     for label, about in site["judged"].items():
-        left_out = f"; {about['left_out']} patients that the site has too were left out" if about["left_out"] else ""
-        lines += [f"**{label}**, {about['patients']} patients, {about['white']} white cells{left_out}:", ""]
+        left_out = f"; left out: {about['left_out']} whom the site has too" if about["left_out"] else ""
+        patients = "1 patient" if about["patients"] == 1 else f"{about['patients']} patients"
+        lines += [f"**{label}**, {patients}, {about['white']} white cells{left_out}:", ""]
         rows = []
         for row in site["rows"]:
             drawn = row["judged"][label]

@@ -71,14 +71,14 @@ def _measure(request: EvidenceRequest, plan: Plan, reporter: Reporter) -> tuple[
     resolve(request.bundle)
     with open_engine(request.bundle, request.runtime, request.threads, ungated=True) as engine:
         how = frame, request.resamples, request.seed, reporter
+        site = None
+        if plan.site is not None and engine.naming is not None:  # first, so that a site that does not do ends it before the long part
+            site = _site(engine, plan, request, reporter)
         measured = [measure_set(engine, one, request.root / one.folder, *how) for one in plan.sets]
         rendered = None
         if request.rendered is not None:
             film = JudgedSet(folder=request.rendered.resolve().name, words="rendered film: drawn by this project, no patient")
             rendered = measure_set(engine, film, request.rendered, *how)
-        site = None
-        if plan.site is not None and engine.naming is not None:
-            site = _site(engine, plan, request, reporter)
         results = _about(engine, request, plan)
     results["sets"] = [one.numbers for one in measured]
     results["rendered"] = None if rendered is None else dict(rendered.numbers)

@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 
 from calibration.evidence.plan import Site
-from calibration.site.cells import Reading, folder_cells
+from calibration.site.cells import Reading, folder_cells, read_folder
 from calibration.site.figures import Figures, figures
-from calibration.site.run import open_cells_of
-from engines.detections import Int64
+from calibration.site.run import fit_site, open_cells_of
 from engines.errors import DataError
 from engines.evaluation.result import plain_value
 from engines.naming import NamingLayer
 from engines.naming.cells import LabelledCells
-from engines.naming.fit import FitSettings, fit
+from engines.naming.fit import FitSettings
 from engines.progress import Reporter
 from engines.runtime.engine import BundleEngine
 from engines.taxonomy import Taxonomy
@@ -33,12 +32,12 @@ def site_curve(engine: BundleEngine, site: Site, root: Path, draws: int, seed: i
     """Figures of layers with 0 (the bundle's own) to N site cells, by judged set. Raises DataError where a set has no other patient."""
     taxonomy = engine.info.taxonomy
     known = open_cells_of(engine.bundle)
-    pool = folder_cells(engine, root / site.folder, _SITE + site.folder, Reading(site.split), reporter).cells
+    pool = _cells(engine, root / site.folder, _SITE + site.folder, site.split, reporter)
     owners = {_patient(name) for name in pool.patients} - {""}
     judged: dict[str, LabelledCells] = {}
     left_out: dict[str, int] = {}
     for one in site.judged:
-        cells = folder_cells(engine, root / one.folder, one.folder, Reading(one.split), reporter).cells
+        cells = _cells(engine, root / one.folder, one.folder, one.split, reporter)
         apart = np.array([_patient(name) not in owners for name in cells.patients])
         left_out[one.label] = len({str(name) for name in cells.patients[~apart]})
         judged[one.label] = cells.select(apart)
@@ -98,11 +97,7 @@ def draw_and_fit(
     drawn = np.concatenate(
         [rng.choice(white, number, replace=False), rng.choice(rest, round(len(rest) * number / len(white)), replace=False)]
     )
-    cells = LabelledCells.joined([known, pool.select(drawn)])
-    own = np.arange(len(cells)) >= len(known)
-    folds: Int64 = np.full(len(cells), -1, np.int64)
-    folds[own] = np.unique(cells.patients[own], return_inverse=True)[1].reshape(-1)
-    return fit(cells, taxonomy, folds, FitSettings(), own.astype(np.int64), name="site", site=True).layer
+    return fit_site(known, pool.select(drawn), taxonomy, FitSettings(), "site").layer
 
 
 def judge(layer: NamingLayer, cells: LabelledCells, taxonomy: Taxonomy) -> dict[str, Any]:
@@ -122,6 +117,11 @@ def judge(layer: NamingLayer, cells: LabelledCells, taxonomy: Taxonomy) -> dict[
         "told": told,
         "foreign_patients": sum(unlike),
     }
+
+
+def _cells(engine: BundleEngine, folder: Path, source: str, split: str, reporter: Reporter) -> LabelledCells:
+    reading = Reading(split)
+    return folder_cells(engine, read_folder(folder, source, reading, engine.info.taxonomy), reading, reporter).cells
 
 
 def _white(cells: LabelledCells, taxonomy: Taxonomy) -> Any:

@@ -34,7 +34,7 @@ def card(
         "said": said(found, left_out),
         "bundle": {"name": bundle.manifest.name, "version": bundle.manifest.version, "digest": bundle.digest},
         "sources": [_source(cells, str(source), bundle.taxonomy) for source in np.unique(cells.sources)],
-        "settings": asdict(settings) | {"rendered": list(settings.rendered)},
+        "settings": asdict(settings),
         "left_out": left_out,
         "figures": found.to_dict(),
         "before": None if before is None else before.to_dict(),
@@ -79,7 +79,7 @@ def page(layer: NamingLayer, file: str, found: Figures, before: Figures | None) 
         "|---|---|" + ("---|" if before else ""),
         *_figures(found, before),
         "",
-        "Thresholds were chosen on these same cells, so the figures are rather too good; a few slides say little of the next.",
+        "Thresholds were chosen on cells of the same origin, so figures are rather too good; a few slides say little of the next.",
         "",
         *(_slides(found) if layer.site else []),
         "## Thresholds",
@@ -101,6 +101,7 @@ def _source(cells: LabelledCells, source: str, taxonomy: Taxonomy) -> dict[str, 
         "artefacts": groups.count(""),
         "patients": len(np.unique(here.patients)),
         "types": {taxonomy.classes[int(kind)]: int(number) for kind, number in zip(kinds, counts, strict=True)},
+        "rendered": source in cells.rendered,
         "licence": cells.licences.get(source, ""),
     }
 
@@ -111,22 +112,24 @@ def _row(source: Mapping[str, Any]) -> str:
 
 
 def _figures(found: Figures, before: Figures | None) -> list[str]:
-    columns = [_column(each) for each in (found, before) if each is not None]
+    columns = [figures_in_words(each) for each in (found, before) if each is not None]
     return [f"| {title} | {' | '.join(column[title] for column in columns)} |" for title in columns[0]]
 
 
-def _column(found: Figures) -> dict[str, str]:
+def figures_in_words(found: Figures) -> dict[str, str]:
+    """The figures as people read them, by what they are."""
     low, high = (100 * limit for limit in found.sensitivity)
     return {
         "AUC, blasts against other white cells": _number(found.auc, ".3f"),
         "Youden's J": _number(found.j, "+.2f"),
-        "blasts told as blasts": f"{_of(found.blasts_told, found.blasts)}, 95 % {low:.0f} to {high:.0f} %",
+        "blasts told as blasts": _of(found.blasts_told, found.blasts),
+        "exact 95 % interval of that": f"{low:.0f} to {high:.0f} %",
         "other white cells told as blasts": _of(found.others_told, found.others),
         "told as a group, of these right": _of(found.grouped_right, found.grouped),
         "told as a type, of these right": _of(found.typed_right, found.typed),
         "white cells told as artefacts": _of(found.cells_lost, found.blasts + found.others),
         "artefacts told as white cells": _of(found.artefacts_told, found.artefacts),
-        "blast per cent off by, mean of slides": _number(found.percent_off, ".0f") + " points",
+        "blast per cent off by, mean of slides": _number(found.percent_off, ".0f"),
     }
 
 

@@ -12,19 +12,22 @@ import numpy as np
 from engines.data.aspect import given_for
 from engines.data.augment import jitter_hsv
 from engines.data.layout import patient_of
-from engines.data.leukemiaattri import LabelledImage, read_split
+from engines.data.leukemiaattri import LabelledImage, SplitData, read_split
 from engines.decode import box_iou
-from engines.detections import Float32, Image
+from engines.detections import Float32, Image, Int64
 from engines.errors import DataError
 from engines.evaluation.attributes import pair_with_truth
 from engines.evaluation.average_precision import ignored_share
-from engines.naming.cells import LabelledCells
+from engines.naming.cells import LabelledCells, Texts
 from engines.naming.choice import encoder_of
 from engines.naming.tiles import cut_tiles
 from engines.progress import Reporter
 from engines.runtime.engine import BundleEngine
 from engines.taxonomy import Taxonomy
 
+SHAKEN = " in other colours"
+"""Behind the name of a source: copies of its cells with shaken colours, which make no film known."""
+_BATCH = 90
 _TOUCHES = 0.1
 """IoU with a labelled cell, or share in a region to ignore, from which a box that found none is no artefact either: it shows a part."""
 
@@ -74,14 +77,30 @@ def read_patients(path: Path | None) -> Mapping[str, str] | None:
     return found
 
 
-def folder_cells(engine: BundleEngine, root: Path, source: str, reading: Reading, reporter: Reporter) -> FolderCells:
-    """The cells of a labelled folder, in any layout that `read_split` reads, with the features of an open engine.
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """A labelled folder before any look at its cells. source: its name among the cells. classes (N,), patients (N,): of each cell."""
 
-    Raises DataError for a folder without labelled cells, and what `read_split` raises.
-    """
-    data = read_split(root, reading.split, engine.info.taxonomy, given_for(root, reading.pixel_aspect))
+    root: Path
+    source: str
+    data: SplitData
+    classes: Int64
+    patients: Texts
+
+
+def read_folder(root: Path, source: str, reading: Reading, taxonomy: Taxonomy) -> Labels:
+    """The labels of a folder, in any layout that `read_split` reads. Raises what that raises."""
+    data = read_split(root, reading.split, taxonomy, given_for(root, reading.pixel_aspect))
+    patients = [f"{source}/{_patient(picture.path, reading)}" for picture in data for _ in picture.classes]
+    return Labels(root, source, data, np.concatenate([np.zeros(0, np.int64), *(p.classes for p in data)]), np.array(patients, np.str_))
+
+
+def folder_cells(engine: BundleEngine, labels: Labels, reading: Reading, reporter: Reporter) -> FolderCells:
+    """The cells of a labelled folder with the features of an open engine. Raises DataError for a folder without any cell."""
+    root, source, data = labels.root, labels.source, labels.data
     rng = np.random.default_rng(reading.seed)
     parts = []
+    second_look = _Batches(engine)
     false_boxes = 0
     count = reporter.counter(f"second look at {source}")
     for done, picture in enumerate(data, 1):
@@ -94,22 +113,46 @@ def folder_cells(engine: BundleEngine, root: Path, source: str, reading: Reading
             shown = tiles if not copy else np.stack([_shaken(rng, tile) for tile in tiles]) if len(tiles) else tiles
             patient = _patient(picture.path, reading)
             owner = [f"{source}/{patient}"] * len(classes)
-            features = engine.look(shown)
-            parts.append((features, classes, attributes, owner))
+            second_look.add(shown)
+            parts.append((classes, attributes, owner, [source + SHAKEN * bool(copy)] * len(classes)))
         false_boxes += len(nothing)
         count(done, len(data))
-    total = sum(len(part[1]) for part in parts)
+    total = sum(len(part[0]) for part in parts)
     if not total:
         raise DataError(f"{root}: there is no labelled cell in split {reading.split!r}. Name a folder with labels, or another --split.")
     cells = LabelledCells(
+        second_look.features(),
         np.concatenate([part[0] for part in parts]),
         np.concatenate([part[1] for part in parts]),
-        np.concatenate([part[2] for part in parts]),
-        np.full(total, source),
-        np.array([owner for part in parts for owner in part[3]], np.str_),
+        np.array([name for part in parts for name in part[3]], np.str_),
+        np.array([owner for part in parts for owner in part[2]], np.str_),
         encoder_of(engine.bundle),
     )
     return FolderCells(cells, len(data), false_boxes, reading.copies, data.summary)
+
+
+class _Batches:
+    """Tiles of many pictures through the second look together: a run of the graph costs the same for one cell as for all its tiles."""
+
+    def __init__(self, engine: BundleEngine) -> None:
+        self._engine = engine
+        self._waiting: list[Image] = []
+        self._done: list[Float32] = []
+
+    def add(self, tiles: Image) -> None:
+        self._waiting.append(tiles)
+        if sum(map(len, self._waiting)) >= _BATCH:
+            self._run()
+
+    def features(self) -> Float32:
+        """Of all tiles that were added, in their order."""
+        self._run()
+        return np.concatenate(self._done)
+
+    def _run(self) -> None:
+        if self._waiting:
+            self._done.append(self._engine.look(np.concatenate(self._waiting)))
+            self._waiting = []
 
 
 def _boxes(engine: BundleEngine, image: Image, picture: LabelledImage, reading: Reading) -> tuple[Float32, Float32]:

@@ -40,6 +40,7 @@ class LearnRequest(Request):
         tuple[Path, ...],
         Option("A folder of rendered film: teaches names, and makes no film known. Repeatable.", "Open layer", "DIR"),
     ] = ()
+    rendered_share: Annotated[float, Option("What rendered film weighs among the open cells.", "Open layer", low=0.01, high=0.99)] = 0.3
     open_cells: Annotated[Path | None, Option("Also write the cells, for site layers to be mixed with.", "Open layer", "FILE")] = None
     licence: Annotated[
         tuple[str, ...],
@@ -56,6 +57,8 @@ class LearnRequest(Request):
     name: Annotated[str | None, Option("Name of the layer [default: that of LAYER]; its versions count up.")] = None
     ridge: Annotated[float, Option("Penalty on the weights, a multiple of the number of cells.", low=0.001, high=1000)] = 4.0
     blast_cost: Annotated[float, Option("What a missed blast costs, in other cells told as blasts.", low=0.1, high=100)] = 3.0
+    cell_cost: Annotated[float, Option("What a lost white cell costs, in artefacts told as cells.", low=0.1, high=100)] = 4.0
+    lost_blasts: Annotated[float, Option("Share of blasts that may be told as artefacts at most.", low=0, high=1)] = 0.02
     right: Annotated[float, Option("Share that must be right of the cells named.", low=0.5, high=0.99)] = 0.85
     seed: Annotated[int, Option("Draws reference cells and colours.", low=0)] = 0
     threads: Annotated[int, Option("Processor threads.", low=1)] = 2

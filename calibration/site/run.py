@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.site.alignment import aligned
+from calibration.site.alignment import aligned, check_confirmed
 from calibration.site.card import card, page
-from calibration.site.cells import FolderCells, Reading, folder_cells, read_patients
+from calibration.site.cells import SHAKEN, FolderCells, Labels, Reading, folder_cells, read_folder, read_patients
 from calibration.site.figures import Figures, figures
 from calibration.site.record import is_record, refuse_unreviewed
 from calibration.site.request import LearnRequest
@@ -26,8 +26,10 @@ from engines.naming.fit import FitSettings, Fitted, cells_by_group, fit
 from engines.progress import SILENT, Reporter
 from engines.runtime.engine import BundleEngine
 from engines.runtime.factory import open_engine
+from engines.taxonomy import Taxonomy
 
-_MOST_FOLDS = 10
+_MOST_FOLDS, _CALIBRATION_FOLDS = 10, 5
+_FEW_SLIDES = 6
 _SITE = "site "
 """Begins the name of a site's source, so that no open source has it."""
 
@@ -61,8 +63,11 @@ def learn(request: LearnRequest, reporter: Reporter = SILENT) -> LearnResult:
     settings = FitSettings(
         ridge=request.ridge,
         blast_cost=request.blast_cost,
+        cell_cost=request.cell_cost,
+        lost_blasts=request.lost_blasts,
         right=request.right,
-        rendered=tuple(folder.name for folder in request.rendered),
+        rendered_share=request.rendered_share,
+        rendered=tuple(folder.name + SHAKEN for folder in request.data),
         seed=request.seed,
     )
     name = request.name or request.out.stem
@@ -110,16 +115,21 @@ class _Open(_Made):
         licences = licences_of(engine.bundle, self.request)
         parts = []
         for folder in (*self.request.data, *self.request.rendered):
-            found = folder_cells(engine, folder, folder.name, reading, reporter)
+            found = folder_cells(engine, read_folder(folder, folder.name, reading, engine.info.taxonomy), reading, reporter)
             self.tell(folder.name, found, reporter)
             parts.append(found.cells)
-        self.cells = replace(LabelledCells.joined(parts), licences=licences)
+        licences |= {name + SHAKEN: words for name, words in licences.items()}
+        rendered = tuple(folder.name + kind for folder in self.request.rendered for kind in ("", SHAKEN))
+        self.cells = replace(LabelledCells.joined(parts), licences=licences, rendered=rendered)
 
     def fitted(self, engine: BundleEngine, name: str, version: str) -> Fitted:
-        key = self.cells.sources if self.request.leave_out == "source" else self.cells.patients
+        shaken = np.char.endswith(self.cells.sources, SHAKEN)
+        names = np.char.replace(self.cells.sources, SHAKEN, "")
+        key = names if self.request.leave_out == "source" else self.cells.patients
         folds = np.unique(key, return_inverse=True)[1].reshape(-1).astype(np.int64)
         folds = folds if self.request.leave_out == "source" else folds % _MOST_FOLDS
-        return fit(self.cells, engine.info.taxonomy, folds, self.settings, name=name, version=version)
+        types = np.where(shaken, -1, np.random.default_rng(self.request.seed).integers(0, _CALIBRATION_FOLDS, len(shaken)))
+        return fit(self.cells, engine.info.taxonomy, folds, self.settings, name=name, version=version, types=types)
 
 
 class _Site(_Made):
@@ -132,25 +142,29 @@ class _Site(_Made):
         if request.confirmed_normal is not None:
             source = _SITE + request.confirmed_normal.name
             reader = replace(reading, nothing=False, copies=0)
-            found = folder_cells(engine, request.confirmed_normal, source, reader, reporter)
+            labels = read_folder(request.confirmed_normal, source, reader, taxonomy)
+            check_confirmed(source, labels.classes, taxonomy, request.fewest)
+            found = folder_cells(engine, labels, reader, reporter)
             self.tell(source, found, reporter)
             self.confirmed = found.cells
-            known = aligned(known, found.cells, taxonomy, request.fewest)
-        self.open_count = len(known)
-        self.cells = known
+            known = aligned(known, found.cells)
+        self.known = self.cells = known
+        self.own: LabelledCells | None = None
         if request.cells is not None:
             source = _SITE + request.cells.name
-            found = folder_cells(engine, request.cells, source, reading, reporter)
+            labels = read_folder(request.cells, source, reading, taxonomy)
+            self._refuse_too_few(labels, taxonomy)
+            found = folder_cells(engine, labels, reading, reporter)
             self.tell(source, found, reporter)
-            self._refuse_too_few(found.cells, engine)
+            self.own = found.cells
             self.cells = LabelledCells.joined([known, found.cells])
         else:
             self.left_out = "source"
             self.notes.append("Aligned by confirmed normal cells alone: how it tells blasts of this microscope was not measured.")
 
-    def _refuse_too_few(self, cells: LabelledCells, engine: BundleEngine) -> None:
-        request, taxonomy = self.request, engine.info.taxonomy
-        groups = np.array([taxonomy.group_of(int(kind)) for kind in cells.classes], np.str_)
+    def _refuse_too_few(self, labels: Labels, taxonomy: Taxonomy) -> None:
+        request = self.request
+        groups = np.array([taxonomy.group_of(int(kind)) for kind in labels.classes], np.str_)
         where, white = request.cells, int((groups != "").sum())
         if white < request.fewest:
             raise DataError(f"{where}: {white} white cells are labelled, at least {request.fewest} are needed. Label more.")
@@ -162,7 +176,7 @@ class _Site(_Made):
                 f"{where}: no {missing[0]} is labelled, so the layer could not learn to tell the two groups apart on this microscope. "
                 "Add slides that have them."
             )
-        slides = np.unique(cells.patients[groups != ""])
+        slides = np.unique(labels.patients[groups != ""])
         if any(str(slide).endswith("/") for slide in slides):
             raise DataError(
                 f"{where}: names of pictures do not say whose slide they show, so no slide could be left out. Give --patients CSV with "
@@ -175,14 +189,35 @@ class _Site(_Made):
             )
 
     def fitted(self, engine: BundleEngine, name: str, version: str) -> Fitted:
-        own = np.arange(len(self.cells)) >= self.open_count
-        if own.any():
-            folds = np.full(len(own), -1, np.int64)
-            folds[own] = np.unique(self.cells.patients[own], return_inverse=True)[1].reshape(-1) % _MOST_FOLDS
-        else:
-            folds = np.unique(self.cells.sources, return_inverse=True)[1].reshape(-1).astype(np.int64)
-        parts: Int64 = own.astype(np.int64)
-        return fit(self.cells, engine.info.taxonomy, folds, self.settings, parts, name, version, site=True, confirmed=self.confirmed)
+        if self.own is not None and len(np.unique(self.own.patients)) < _FEW_SLIDES:
+            self.notes.append("Few slides: figures of slides left out scatter widely, and are too bad where a slide is of one group.")
+        return fit_site(self.known, self.own, engine.info.taxonomy, self.settings, name, version, self.confirmed)
+
+
+def fit_site(
+    known: LabelledCells,
+    own: LabelledCells | None,
+    taxonomy: Taxonomy,
+    settings: FitSettings,
+    name: str,
+    version: str = "1",
+    confirmed: LabelledCells | None = None,
+) -> Fitted:
+    """A site layer of open cells and a site's own, half and half, or of open cells that were aligned to it (own None).
+
+    `left_out` of the result is in the order of `known`, then `own`. Slides are few and often of one group: a fit without one leans to
+    the other group and calibrates nothing. So cells are left out to calibrate, evenly over slides, and slides to judge.
+    """
+    if own is None:
+        sources = np.unique(known.sources, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        return fit(known, taxonomy, sources, settings, name=name, version=version, site=True, confirmed=confirmed)
+    cells = LabelledCells.joined([known, own])
+    parts: Int64 = (np.arange(len(cells)) >= len(known)).astype(np.int64)
+    slides, folds = np.full(len(cells), -1, np.int64), np.full(len(cells), -1, np.int64)
+    of_slide = np.unique(own.patients, return_inverse=True)[1].reshape(-1) % _MOST_FOLDS
+    slides[len(known) :] = of_slide
+    folds[len(known) :] = np.argsort(np.argsort(of_slide, kind="stable")) % _CALIBRATION_FOLDS
+    return fit(cells, taxonomy, folds, settings, parts, name, version, site=True, confirmed=confirmed, judged=slides)
 
 
 def open_cells_of(bundle: Bundle) -> LabelledCells:
@@ -252,7 +287,7 @@ def _write(request: LearnRequest, engine: BundleEngine, made: _Made, fitted: Fit
             written.append(aside)
         layer = replace(fitted.layer, card=about).write(request.out)
         if request.open_cells is not None:
-            cells.write(request.open_cells, taxonomy.classes)
+            cells.select(~np.char.endswith(cells.sources, SHAKEN)).write(request.open_cells, taxonomy.classes)
             written.append(request.open_cells)
     except OSError as error:
         raise DataError(f"{error.filename or request.out}: cannot be written ({error.strerror}). Name another place.") from error

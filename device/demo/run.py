@@ -192,7 +192,7 @@ def _last_words(slide: Slide, read: _Read, camera: SimulatorConfig | ReplayCamer
         of_group = next((row.count for row in counted.rows if row.told == BLASTS), 0)
         uncertain = f", {of_group} of them of uncertain kind" if of_group else ""
         share = f"{counted.blast_percent:.0f} %, 95 % range {low:.0f} to {high:.0f} %"
-        yield Text(f"Told as blasts or equivalents: {counted.blasts} of {counted.white_cells} white cells ({share}){uncertain}.")
+        yield Text(f"Blasts and blast equivalents: {counted.blasts} of {counted.white_cells} white cells ({share}){uncertain}.")
     else:
         doubt = f"{zero_limit(counted)}. {sensitivity(naming, slide.foreign)}"
         yield Text(f"No blasts were told; that does not exclude them: {doubt}", style="yellow")

@@ -69,14 +69,16 @@ def blast_part(tally: Differential | None, sensitivity: str, width: int, unit: U
     picture = blank(width, unit(78) + len(lines) * text.line_height(small) + unit(6), unit, rule=True)
     icon, y = unit(22), unit(10)
     text.paste(picture, marks.marker("diamond", icon, WARN, PANEL), left, y + (text.line_height(px) - icon) // 2)
-    text.put(picture, "Blasts and equivalents", (left + unit(32), y), px, TEXT, PANEL, bold=True)
+    text.put(picture, "Blasts and blast equivalents", (left + unit(32), y), px, TEXT, PANEL, bold=True)
     y += text.line_height(px) + unit(2)
     if not tally.white_cells:
         text.put(picture, "no cell counted yet", (left + unit(32), y), px, DIM, PANEL)
         return text.finished(picture)
-    count = f"0 of {said} told" if none else f"{tally.blasts} of {tally.white_cells}"
     low, high = tally.blast_range
-    limits = f"up to {limit_words(high)} possible" if none else f"95 % range {low:.0f} to {high:.0f} %"
+    if none:
+        count, limits = (f"0 of {said} told", f"up to {limit_words(high)} possible") if said else ("no cell told", "any share possible")
+    else:
+        count, limits = f"{tally.blasts} of {tally.white_cells}", f"95 % range {low:.0f} to {high:.0f} %"
     x = text.put(picture, count, (left + unit(32), y), px, TEXT, PANEL, bold=True).x1 + unit(16)
     if not none:
         share = percent_words(tally.blast_percent, tally.blasts)

@@ -6,6 +6,7 @@ moment later. On a counted field its cells stand at their boxes, moved with the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,6 @@ from device.display.palette import NOT_LOOKED_AT, UNIDENTIFIED, TypeStyle, group
 from device.slide.model import Cell, Field, Slide
 from device.slide.picture_state import count_of
 from engines.detections import Detections, Float32
-from engines.taxonomy import Taxonomy
 
 SAME_CELL = 0.3
 """Boxes that overlap by this share (IoU) are one cell, found now and when the field was counted."""
@@ -67,7 +67,10 @@ def _by_second_look(view: ScreenView, slide: Slide, field: Field, found: Detecti
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside: NDArray[np.bool_] = np.all((middle >= 0) & (middle < (width, height)), axis=1)
     cells = [cell for cell, here in zip(field.cells, inside.tolist(), strict=True) if here]
-    looks = [_look(cell, slide, taxonomy) for cell in cells]
+    known_looks: dict[int | str, TypeStyle] = {"": UNIDENTIFIED}
+    known_looks.update(enumerate(type_styles(taxonomy)))
+    known_looks.update(group_styles(taxonomy))
+    looks = [_look(cell, slide, known_looks) for cell in cells]
     styles = tuple(style for style, _ in looks)
     known: NDArray[np.bool_] = np.any(_overlapping(found.boxes_px, boxes), axis=1)
     new = _unnamed(found.select(np.logical_not(known)))
@@ -84,15 +87,11 @@ def _by_second_look(view: ScreenView, slide: Slide, field: Field, found: Detecti
     )
 
 
-def _look(cell: Cell, slide: Slide, taxonomy: Taxonomy) -> tuple[TypeStyle, float | None]:
+def _look(cell: Cell, slide: Slide, looks: Mapping[int | str, TypeStyle]) -> tuple[TypeStyle, float | None]:
     """How a counted cell looks, and how probable it is that what is told of it is right."""
-    if taxonomy.is_artefact(cell.class_index):
-        return type_styles(taxonomy)[cell.class_index], None
-    told = slide.told(cell)
-    if told == "":
-        return UNIDENTIFIED, None
-    style = type_styles(taxonomy)[told] if isinstance(told, int) else group_styles(taxonomy)[told]
-    return style, round(cell.certainty(told), 2)
+    own = looks[cell.class_index]
+    told = cell.class_index if own.artefact else slide.told(cell)
+    return looks[told], None if own.artefact or told == "" else round(cell.certainty(told), 2)
 
 
 def _words(styles: tuple[TypeStyle, ...], limit_met: bool) -> str:

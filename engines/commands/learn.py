@@ -37,21 +37,12 @@ def learn(request: LearnRequest) -> None:
 
 
 def _table(result: LearnResult) -> Table:
+    from calibration.site.card import figures_in_words
     from engines.commands.terminal import table_of
 
-    shown = [("left out of the fit", result.found), *([("the bundle's own layer", result.before)] if result.before else [])]
-    table = table_of(
-        "Blasts against other white cells", "", ("cells", "AUC", "J", "blasts told", "others told", "types right", "% off")
-    )
-    for title, found in shown:
-        table.add_row(
-            title,
-            str(found.blasts + found.others),
-            f"{found.auc:.3f}",
-            f"{found.j:+.2f}",
-            f"{found.blasts_told}/{found.blasts}",
-            f"{found.others_told}/{found.others}",
-            f"{found.typed_right}/{found.typed}",
-            f"{found.percent_off:.0f}",
-        )
+    found, before = (None if each is None else figures_in_words(each) for each in (result.found, result.before))
+    assert found is not None
+    table = table_of("Cells left out of the fit", "", ("this layer", *(["the bundle's own"] if before else [])))
+    for title, words in found.items():
+        table.add_row(title, words, *([before[title]] if before else []))
     return table

@@ -82,7 +82,7 @@ def confusion(counts: Int64, names: Sequence[str], label: str) -> Figure:
 def reliability(looks: Mapping[str, tuple[Reliability, Reliability]], label: str) -> Figure:
     """Reliability of types (left) and of blasts (right): share that was so over the probability stated, a line for each look."""
     with style():
-        figure, panels = _panels(2, 2, (3.9, 3.7), (0.2, 0.7))
+        figure, panels = _panels(2, 2, (3.9, 4.0), (0.2, 0.7))
         for axes, title, place in zip(panels, ("most probable type", "blast or equivalent"), (0, 1), strict=True):
             axes.plot([0, 1], [0, 1], color=LINE, linewidth=1.2)
             for (name, both), (colour, dash) in zip(looks.items(), pens(), strict=False):
@@ -94,7 +94,7 @@ def reliability(looks: Mapping[str, tuple[Reliability, Reliability]], label: str
                 axes.scatter(one.stated[used], one.right[used], s=areas, color=colour, alpha=0.55, linewidth=0, zorder=4)
             axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="probability stated", ylabel="share that was so")
             axes.set_title(title)
-            axes.legend(loc="upper left", fontsize=8)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8)
         headline(
             figure,
             "Reliability",

@@ -139,17 +139,14 @@ def _mask(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
 def read_cut_outs(
     folder: Path, split: str, taxonomy: Taxonomy, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> CutOuts:
-    """The labelled cut-outs of one split of a folder in the published layout.
+    """The labelled cut-outs of one split of a folder in the published layout, squeezed ones undone.
 
-    Raises DataError for a type that is not drawn, for a picture without black ground or with squeezed pixels and for a split without
-    cells.
+    Raises DataError for a type that is not drawn, for a picture without black ground and for a split without cells.
     """
     images = read_split(folder, split, taxonomy)
     cells: list[CutOut] = []
     scales: list[float] = []
     for done, image in enumerate(images, 1):
-        if image.pixel_aspect != 1:
-            raise DataError(f"{folder}: its pixel aspect is {image.pixel_aspect:g}; save cut-outs with square pixels first")
         for box, code in zip(image.boxes_px, image.classes, strict=True):
             name = taxonomy.classes[int(code)]
             if name not in m.TYPES or m.TYPES.index(name) == m.NONE:

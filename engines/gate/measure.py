@@ -23,6 +23,8 @@ from engines.evaluation.folder import Progress, counted, score
 from engines.evaluation.pairs import Agreement
 from engines.evaluation.picture import judge_picture
 from engines.evaluation.result import Evaluation
+from engines.evaluation.told import Told
+from engines.evaluation.working_point import Blasts
 from engines.gate.losses import Losses, floor_faults
 from engines.manifest import GateFloors, GateLimits, GateRecord, ReferenceScores
 from engines.runtime.engine import BundleEngine, NetworkEngine
@@ -53,12 +55,18 @@ class Measured:
     @property
     def youden_points(self) -> float:
         """Youden's J of blasts against other labelled cells, in points; NaN where not both are labelled."""
-        return 100 * self.evaluation.blasts.youden
+        return 100 * self.blasts.youden
+
+    @property
+    def blasts(self) -> Blasts | Told:
+        """What is told of blasts: by the second look where the engine has one, else by the detector at its working point."""
+        told = self.evaluation.told
+        return told[-1] if len(told) > 1 else self.evaluation.blasts
 
     @property
     def scores(self) -> ReferenceScores:
         """What the floors are held against."""
-        point, blasts = self.evaluation.working_point, self.evaluation.blasts
+        point, blasts = self.evaluation.working_point, self.blasts
         sensitivity, youden = (None if np.isnan(share) else share for share in (blasts.sensitivity, blasts.youden))
         return ReferenceScores(found=point.recall, sensitivity=sensitivity, youden=youden)
 

@@ -13,7 +13,7 @@ Mask = NDArray[np.bool_]
 _GAINS = np.geomspace(0.25, 64, 65)
 _STEEPEST = 40.0
 """Gain that a score may get at most: cells that are told apart without a fault would ask for an endless one."""
-_TYPE_FLOOR, _OTHER_ROOM = 0.5, 0.5
+_TYPE_FLOOR = 0.5
 
 
 def platt(scores: Float64, yes: Mask, weights: Float64) -> tuple[float, float]:
@@ -63,11 +63,13 @@ def chosen_thresholds(
     blast_cost: float,
     cell_cost: float,
     right: float,
+    lost_blasts: float = 0.02,
 ) -> NamingThresholds:
     """Thresholds from probabilities (N, C) of left-out cells.
 
-    Cell and blast by the least cost, where a missed blast costs `blast_cost` falsely told ones (rates of each group weigh alike), and
-    higher where fewer than `right` of those told would be right; "none" up to where as many are right. Types likewise by `right`.
+    Cell and blast by the least cost, where a missed blast costs `blast_cost` falsely told ones (rates of each group weigh alike). Where
+    fewer than `right` of all would be told the right group, the least sure are told neither, to either side of that. Types by `right`.
+    Never are more than `lost_blasts` of the blasts told as artefacts, whatever that costs.
     """
     kinds = range(len(taxonomy.classes))
     artefact = np.array([taxonomy.is_artefact(i) for i in kinds])
@@ -75,15 +77,18 @@ def chosen_thresholds(
     white = 1 - probabilities[:, artefact].sum(1)
     is_white = ~artefact[classes]
     cell = _cheapest(white, is_white, weights, cell_cost) if (~is_white).sum() >= 10 else 0.5
+    if (blasts[classes]).any():  # a blast that is told as an artefact leaves the count unseen
+        cell = min(cell, float(np.quantile(white[blasts[classes]], lost_blasts)))
     seen = is_white & (white >= cell)
     share = (probabilities[:, blasts].sum(1) / np.maximum(white, 1e-6))[seen]
     truth, w = blasts[classes[seen]], weights[seen]
-    blast = _cheapest(share, truth, w, blast_cost)
-    blast = max(blast, _first_right(share, truth, w, right))
-    other = min(blast, 1 - _first_right(1 - share, ~truth, w, 1 - (1 - right) / max(blast_cost, 1)))
+    middle = _logit(np.array([_cheapest(share, truth, w, blast_cost)]))
+    beyond = _logit(share) - middle
+    doubt = _first_right(np.abs(beyond).astype(np.float32), (beyond >= 0) == truth, w, right)
+    blast, other = (float(1 / (1 + np.exp(-(middle[0] + sign * doubt)))) for sign in (1, -1))
     best = probabilities[seen].argmax(1)
     sure = probabilities[seen].max(1)
-    kind = max(_TYPE_FLOOR, _first_right(sure, best == classes[seen], w, right, balanced=False))
+    kind = max(_TYPE_FLOOR, _first_right(sure, best == classes[seen], w, right))
     return NamingThresholds(*(round(float(np.clip(value, 0.01, 0.99)), 4) for value in (cell, blast, other, kind)))
 
 
@@ -101,15 +106,17 @@ def _cheapest(scores: Float32, yes: Mask, weights: Float64, cost: float) -> floa
     return float(edges[least[len(least) // 2]])
 
 
-def _first_right(scores: Float32, yes: Mask, weights: Float64, right: float, balanced: bool = True) -> float:
-    """The lowest threshold above which a share `right` is right; 1 where there is none. balanced: both groups weigh alike."""
-    if not len(scores):
-        return 1.0
-    w = weights.astype(np.float64)
-    if balanced and yes.any() and not yes.all():
-        w = np.where(yes, w / w[yes].sum(), w / w[~yes].sum())
+def _first_right(scores: Float32, yes: Mask, weights: Float64, right: float) -> float:
+    """The lowest threshold from which on a share `right` of the weight is right; the highest score where there is none."""
     order = np.argsort(-scores, kind="stable")
-    share = np.cumsum((w * yes)[order]) / np.cumsum(w[order])
+    share = np.cumsum((weights * yes)[order]) / np.cumsum(weights[order])
     last_of_ties = np.append(np.diff(scores[order]) != 0, True)
     good = np.flatnonzero((share >= right - 1e-12) & last_of_ties)
-    return 1.0 if not len(good) else float(scores[order][good[-1]])
+    if not len(good):
+        return float(scores.max(initial=0.0))
+    return 0.0 if good[-1] == len(scores) - 1 else float(scores[order][good[-1]])
+
+
+def _logit(share: Float32 | Float64) -> Float64:
+    p = np.clip(share.astype(np.float64), 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(p / (1 - p)), np.float64)

@@ -25,7 +25,8 @@ class LabelledCells:
     """N cells. features: (N, F) of the second look. classes: (N,) of the taxonomy; the artefact also where a box holds nothing.
 
     attributes: (N, A') a code for each attribute, -1 unknown. sources: (N,) name of the data set. patients: (N,), unique over sources.
-    encoder: sha256 of the graph that the features came from. licences: of each source, in its own words.
+    encoder: sha256 of the graph that the features came from. licences: of each source, in its own words. rendered: sources that are no
+    microscope's.
     """
 
     features: Float32
@@ -35,6 +36,7 @@ class LabelledCells:
     patients: Texts
     encoder: str
     licences: Mapping[str, str] = field(default_factory=dict)
+    rendered: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -51,7 +53,8 @@ class LabelledCells:
             raise ValueError("cells that are joined have features of one encoder")
         rows = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ROWS}
         licences = {source: words for part in parts for source, words in part.licences.items()}
-        return cls(**rows, encoder=parts[0].encoder, licences=licences)
+        rendered = tuple(dict.fromkeys(name for part in parts for name in part.rendered))
+        return cls(**rows, encoder=parts[0].encoder, licences=licences, rendered=rendered)
 
     # ---- files
 
@@ -65,7 +68,8 @@ class LabelledCells:
             "classes": list(classes),
             "sources": sources.tolist(),
             "patients": patients.tolist(),
-            "licences": dict(self.licences),
+            "licences": {name: words for name, words in self.licences.items() if name in sources},
+            "rendered": [name for name in self.rendered if name in sources],
         }
         out = io.BytesIO()
         np.savez_compressed(
@@ -101,6 +105,7 @@ class LabelledCells:
                     np.array(about["patients"], np.str_)[file["patient"]],
                     about["encoder"],
                     about["licences"],
+                    tuple(about.get("rendered", ())),
                 )
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise BundleError(f"{path}: no file of open cells ({error}). Copy the bundle again.") from error

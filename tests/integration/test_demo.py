@@ -29,7 +29,7 @@ def test_a_rendered_slide_from_start_to_summary(tmp_path: Path) -> None:
     assert summary.model.name == "attridet-n"
     printed = console.export_text()
     assert "The rendered film held" in printed and "told as blasts" in printed
-    assert "Told as blasts or equivalents: " in printed or "that does not exclude them" in printed
+    assert "Blasts and blast equivalents: " in printed or "that does not exclude them" in printed
     assert "UNREVIEWED" in printed and summary.slide_id in printed and "For review, not a diagnosis." in printed
     assert (report / "slide.html").read_text().count(summary.slide_id) > 0
     shot = cv2.imread(str(report / "last-screen.png"))

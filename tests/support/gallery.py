@@ -1,6 +1,6 @@
 """Sample views of the screen, for its tests, the documentation and whoever changes its looks; nothing here runs in the daemon.
 
-`python tests/support/gallery.py DIR` writes each as a PNG.
+`python tests/support/gallery.py DIR` writes each as a PNG, 1920 x 1080; `… DIR 1280 720` in another size.
 """
 
 from __future__ import annotations
@@ -275,14 +275,15 @@ def views() -> dict[str, ScreenView]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write every sample view into the folder that `arguments` names."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python tests/support/gallery.py DIR\n")
+    """Write every sample view into the folder that `arguments` names, in the size that they name."""
+    if len(arguments) not in (1, 3) or not all(number.isdecimal() for number in arguments[1:]):
+        sys.stderr.write("usage: python tests/support/gallery.py DIR [WIDTH HEIGHT]\n")
         return 2
+    size = (int(arguments[1]), int(arguments[2])) if arguments[1:] else (1920, 1080)
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
     for name, sample in views().items():
-        cv2.imwrite(str(folder / f"{name}.png"), draw(sample))
+        cv2.imwrite(str(folder / f"{name}.png"), draw(sample, size), (cv2.IMWRITE_PNG_COMPRESSION, 9))
     return 0
 
 

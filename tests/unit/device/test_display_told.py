@@ -117,8 +117,12 @@ def test_no_blasts_stand_with_their_limit_and_what_is_known_of_the_sensitivity()
     assert has(canvas, "0 of 43 told", 24, palette.TEXT, palette.PANEL, bold=True)  # of 48, five of them unidentified
     assert has(canvas, "up to 6.8 % possible", 24, palette.WARN, palette.PANEL, bold=True)
     assert has(canvas, "On films of microscopes that it never saw it told 81 of 100", 19, palette.SOFT, palette.PANEL)
-    unknown = panel(draw(VIEWS["named-zero-site"]))
-    assert has(unknown, UNKNOWN_SENSITIVITY[-24:], 19, palette.SOFT, palette.PANEL)
+    for name in ("named-zero-site", "foreign-zero"):  # a layer that says nothing of itself, or that does not know this film
+        unknown = panel(draw(VIEWS[name]))
+        assert has(unknown, UNKNOWN_SENSITIVITY[:24], 19, palette.SOFT, palette.PANEL), name
+    nothing = panel(draw(gallery.named_view(["", ""], {})))
+    assert has(nothing, "no cell told", 24, palette.TEXT, palette.PANEL, bold=True)
+    assert has(nothing, "any share possible", 24, palette.WARN, palette.PANEL, bold=True)
 
 
 def test_blasts_stand_first_with_their_range() -> None:

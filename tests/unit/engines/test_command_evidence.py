@@ -102,7 +102,7 @@ def test_one_command_measures_and_writes_the_page(looking: Bundle, data: Path, t
     assert results["engine"]["digest"] == looking.digest and str(looking.path.parent) not in text + json.dumps(results)
     assert results["site"]["judged"]["ward/val"] == {"patients": 1, "white": 2, "left_out": 1}  # patient 2 is the site's too
     assert [len(row["judged"]["ward/val"]) for row in results["site"]["rows"]] == [1, 2]
-    assert "1 patients that the site has too were left out" in text and "not a diagnosis" in text
+    assert "left out: 1 whom the site has too" in text and "not a diagnosis" in text
     told = shown(ward)["counts"]
     assert f"{told['blasts_told']} of 2 blasts told as a blast" in text and "no number on it was typed by hand" in text
     assert (out.parent / "images/accuracy-site-cells.png").is_file() and "images/accuracy-rendered-1.jpg" in text

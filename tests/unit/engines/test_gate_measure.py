@@ -14,7 +14,7 @@ from truthful import TruthfulGraphs, truthful_engine, write_split
 from engines.bundle import GOLDEN_ANSWER, Bundle, golden_answer, write_bundle
 from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.decode import Thresholds
-from engines.detections import Float32, Image
+from engines.detections import CellNames, Detections, Float32, Image
 from engines.errors import BundleError, DataError
 from engines.evaluation.folder import evaluate_pictures
 from engines.evaluation.pairs import Agreement, Kind, corner_shift_px, worst
@@ -160,6 +160,31 @@ def test_a_floor_that_could_not_be_tried_is_not_reached() -> None:
     assert faults == ("finds 22 % of the cells (at least 50 % asked)", "was not tried on blasts: none is labelled there")
     assert floor_faults(ReferenceScores(found=0.5, sensitivity=0.5, youden=0.3), GateFloors()) == ()
     assert len(floor_faults(ReferenceScores(found=0.49, sensitivity=0.49, youden=0.29), GateFloors())) == 3
+
+
+class Named(NetworkEngine):
+    """An engine whose second look tells every cell as a blast of uncertain kind, or none of them."""
+
+    told = "blasts"
+
+    def name_cells(self, image: Image, found: Detections, um_per_px: float | None = None) -> Detections:
+        n = len(found)
+        types = np.full(n, -1, np.int64)
+        return replace(found, names=CellNames(np.full((n, 14), 1 / 14, np.float32), types, (self.told,) * n, np.zeros(n, np.float32)))
+
+
+def test_where_cells_are_named_at_a_second_look_the_gate_judges_those_names(pictures: list[LabelledImage]) -> None:
+    """The detector tells every blast; a second look that calls all cells blasts has a J of 0, one that calls none no sensitivity."""
+    measured = []
+    for told in ("blasts", "others"):
+        plain = truthful_engine()
+        engine = Named(plain.graphs, plain.info, True, plain.thresholds)
+        engine.told = told
+        with engine:
+            measured.append(measure(engine, pictures, "film", "val"))
+    assert [one.scores.sensitivity for one in measured] == [1, 0] and [one.youden_points for one in measured] == [0, 0]
+    assert measured[0].evaluation.blasts.youden == 1
+    assert compare(*measured).cautions == ("has a Youden's J of 0.00 for blasts (at least 0.3 asked; 0 is chance)",)
 
 
 def test_the_worst_loss_is_the_one_that_uses_up_most_of_its_limit() -> None:

@@ -169,7 +169,7 @@ def test_numbers_in_words(failed: GateResult) -> None:
     assert change(0.5, "F1") == "F1 falls by 0.50 points" and change(-0.5, "F1") == "F1 rises by 0.50 points"
     limited = [row for row in rows(failed) if row.within is not None]
     assert [row.within for row in limited] == [False, False, False, True] and len(rows(failed)) == 14
-    (blasts,) = (row for row in rows(failed) if row.name.startswith("blasts told as a blast"))
+    (blasts,) = (row for row in rows(failed) if row.name.startswith("detector: blasts told as a blast"))
     assert blasts.reference == "100.00" and blasts.within is None
 
 
