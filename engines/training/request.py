@@ -118,7 +118,7 @@ class TrainRequest(RunRequest):
         float | None,
         Option(
             "How strongly pictures and, by itself, each labelled cell are brought to other stains, so that colour cannot tell types; "
-            "without it as the set has it (finetune .25, else 0).",
+            "no set does so by itself. .25 is strong, for long runs.",
             LEARN,
             "X",
             low=0,
