@@ -37,7 +37,7 @@ def measure_set(
     ways: dict[str, Any] = {}
     examples: tuple[Example, ...] = ()
     for way, size in ((OWN_SIZE, None), (WHOLE_FRAME, frame)):
-        if way == WHOLE_FRAME and size is None:
+        if way == WHOLE_FRAME and (size is None or not one.whole_frame):
             continue
         told, results = tell_pictures(engine, pictures, reporter.counter(f"{one.label}, {way}"), resamples, seed, frame=size)
         ways[way] = [look.to_dict() for look in told]

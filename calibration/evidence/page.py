@@ -317,9 +317,9 @@ def _pictures(rendered: Numbers | None) -> list[str]:
         "--pictures DIR` writes "
         "the worst of each set into a folder outside it."
     )
-    if rendered is None or not rendered.get("pictures"):
+    if rendered is None or not rendered.get("shown"):
         return [said]
-    shown_here = [f"![Rendered film: labelled left, told right]({name})" for name in rendered["pictures"]]
+    shown_here = [f"![Rendered film: labelled left, told right]({name})" for name in rendered["shown"]]
     return [said, "", "Rendered film, the pictures on which labels (left) and the detector (right) agree least:", "", *shown_here]
 
 

@@ -16,11 +16,15 @@ class _Part(BaseModel):
 
 
 class JudgedSet(_Part):
-    """One set: its folder below the root, the split, and one line on what films these are (no number in it)."""
+    """One set: its folder below the root, the split, and one line on what films these are (no number in it).
+
+    whole_frame: false where its pictures are shrunk so far that no camera's frame would show cells as small.
+    """
 
     folder: str
     split: str = "val"
     words: Annotated[str, Field(pattern=r"^(\D|\d+x objective)*$")] = ""
+    whole_frame: bool = True
 
     @property
     def label(self) -> str:

@@ -51,7 +51,7 @@ def evidence(request: EvidenceRequest, reporter: Reporter = SILENT) -> EvidenceR
         images = request.out.parent / "images"
         if rendered is not None:
             shown = worst_pictures(rendered, names, images, "accuracy-rendered")
-            results["rendered"]["pictures"] = [f"images/{path.name}" for path in shown]
+            results["rendered"]["shown"] = [f"images/{path.name}" for path in shown]
             written += shown
         if request.pictures is not None:
             for one in measured:

@@ -30,7 +30,7 @@ def pictures(folder: Path, number: int) -> Path:
 def record(folder: Path, camera: str, every_s: float) -> Path:
     config, frames = folder / "device.yaml", folder / "frames"
     config.write_text(
-        f"camera: {{{camera}}}\ndevice: {{state_dir: state}}\ndisplay: {{kind: none}}\n"
+        f"camera: {{{camera}}}\ndevice: {{state_dir: state}}\ndisplay: {{kind: none}}\nengine: {{runtime: onnx, precision: float32}}\n"
         "broker: {enabled: false}\nslide: {auto_start: true}\nframes: {min_free_mb: 0}\nlog_level: info\n"
     )
     command = [sys.executable, "-m", "device", "run", "--config", str(config), "--record", str(frames), "--record-every", str(every_s)]

@@ -27,7 +27,7 @@ def configuration(folder: Path, width_px: int = 1920, height_px: int = 1080) -> 
     file = folder / "device.yaml"
     file.write_text(
         f"camera: {{kind: simulator, loop: true, live: true, width_px: {width_px}, height_px: {height_px}}}\n"
-        f"device: {{id: process-test, state_dir: {folder / 'state'}}}\n"
+        f"device: {{id: process-test, state_dir: {folder / 'state'}}}\nengine: {{runtime: onnx, precision: float32}}\n"
         "display: {kind: file, directory: screens, period_s: 1}\n"
         "broker: {enabled: false}\nslide: {auto_start: true}\nlog_level: warning\n"
     )

@@ -106,7 +106,8 @@ def test_cells_are_named_by_the_bundles_layer(bundle: Bundle, frame: Image, tmp_
         assert engine.info.naming is not None and engine.info.naming.name == "layer-test"
         told = engine.name_cells(frame, found)
         features = engine.look(cut_tiles(frame, BOXES, TileGeometry()))
-        assert engine.name_cells(frame, found.select(np.arange(0))).names is None
+        nothing = engine.name_cells(frame, found.select(np.arange(0))).names
+        assert nothing is not None and nothing.groups == () and nothing.probabilities.shape == (0, len(bundle.taxonomy.classes))
     assert told.names is not None
     wanted, attributes = layer.names(features, bundle.taxonomy)
     np.testing.assert_allclose(told.names.probabilities, wanted.probabilities, atol=1e-6)
