@@ -100,6 +100,6 @@ def _unlimited_scores(told: Evaluation) -> list[tuple[str, float]]:
         ("cells found", point.recall),
         ("detections that are a cell", point.precision),
         ("right type, of those found", point.type_accuracy),
-        ("detector: blasts told as a blast, of those labelled", told.blasts.sensitivity),
+        ("detector: blasts told as a blast", told.blasts.sensitivity),
         ("attributes: balanced accuracy", mean_scores(told.attributes)["balanced_accuracy"]),
     ]

@@ -13,6 +13,7 @@ from engines.bundle import Bundle, golden_answer, resolve
 from engines.detections import Image
 from engines.errors import BundleError
 from engines.export.golden import clear_picture
+from engines.film import Film, Microscope
 from engines.runtime.factory import open_engine
 from engines.runtime.margins import attribute_lead, margins_of, type_margins
 from engines.runtime.onnx import OnnxEngine
@@ -53,11 +54,10 @@ def test_the_margins_of_a_bundle_are_kept_with_its_golden_answer(bundle: Bundle)
 
 def test_a_searched_picture_is_farther_from_ties_than_a_field() -> None:
     with open_engine("zoo:attridet-n", "onnx", 1, verify=False) as engine:
-        picture = clear_picture(engine, seed=0, fields=3)
+        picture = clear_picture(engine, seed=0, fields=8)
         seen = margins_of(engine, picture)
-        golden = engine.bundle.golden()
-        assert golden is not None
-        before = margins_of(engine, golden[0])
+        film, scope = Film(9_000_000, "mixed", (1200.0, 900.0)), Microscope("H", "C1", 100, unit=1, width_px=1150)
+        before = margins_of(engine, film.view((400.0, 300.0), scope, (1280, 1280), 0.0, noise_seed=0)[0])
     assert picture.shape == (640, 640, 3) and picture.dtype == np.uint8
     told = seen.classes[seen.classes >= 0]
     assert len(told) >= 8 and len(set(told.tolist())) >= 3

@@ -209,7 +209,7 @@ def test_the_command_writes_a_bundle_with_its_provenance(
     card.write_text("# INT8\n")
     out = tmp_path / "int8"
     words = ("--frames", frames, "--count", 16, "--data", film, "--runtime", "onnx", "--readme", card, *WIDE)
-    assert quantize(monkeypatch, shipped.path, out, *words) == 0
+    assert quantize(monkeypatch, shipped.path, out, *words) == 3  # passed, but the film has no blast to judge by: amber
     told = capsys.readouterr().out
     made = Bundle.open(out)
     record, gate = made.manifest.quantization, made.manifest.gate
@@ -245,8 +245,8 @@ def test_blocks_go_back_to_float_until_the_gate_passes(
     assert "goes back to float" in told and "alone in INT8" in told
     assert {"model.0", "model.2"} & set(manifest.quantization.float_blocks)
     assert set(manifest.quantization.sensitivity) >= {"model.0", "model.2"}
-    assert (code == 0) == manifest.gate.passed
-    if code:
+    assert (code == 3) == manifest.gate.passed  # amber: the film has no blast to judge by
+    if code == 1:
         with pytest.raises(BundleError, match="gate"):
             open_engine(out)
 
