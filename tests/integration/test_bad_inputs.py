@@ -30,7 +30,8 @@ class Ended:
 
 def run_daemon(folder: Path, camera: str, more: str = "broker: {enabled: false}\n") -> Ended:
     file = folder / "device.yaml"
-    file.write_text(f"camera: {camera}\ndevice: {{id: bad-input, state_dir: {folder / 'state'}}}\n{QUIET}{more}")
+    engine = "" if "engine:" in more else "engine: {runtime: onnx, precision: float32}\n"  # nothing is measured first
+    file.write_text(f"camera: {camera}\ndevice: {{id: bad-input, state_dir: {folder / 'state'}}}\n{QUIET}{engine}{more}")
     return run_cli("run", "--config", str(file))
 
 
