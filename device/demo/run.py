@@ -78,8 +78,8 @@ def run_demo(
     else:
         camera = ReplayCamera(kind="replay", source=str(source))
         slide = f"pictures of {source}, each taken as one field."
+    _prepare(report)  # refused before anything is measured
     engine, how = _engine(console)
-    _prepare(report)
     with local_broker() as broker:
         shots = DisplaySection(kind="file", directory=report / "screens", period_s=1.0)
         config = Config(
