@@ -133,13 +133,14 @@ def cells(classes: list[int], scores: list[float], attributes: Float32 | None = 
     return Detections(boxes, np.array(scores, np.float32), np.array(classes, np.int64), given)
 
 
-def says(found: Detections, expected: Detections, types: list[float] | None = None) -> str | None:
+def says(found: Detections, expected: Detections, types: list[float] | None = None, naming: object = None) -> str | None:
     """What `disagreement` says of an engine that finds `found`, with a tolerance of .05 about a threshold of .25."""
     answer = Answer(expected, np.array(types or [0.5] * len(expected), np.float32))
     engine: Any = SimpleNamespace(
         infer=lambda _: SimpleNamespace(detections=found),
         thresholds=Thresholds(confidence=0.25),
         info=SimpleNamespace(taxonomy=LEUKEMIA_ATTRI),
+        naming=naming,
     )
     return disagreement(engine, np.zeros((8, 8, 3), np.uint8), answer, 2.0, 0.05)
 
@@ -152,6 +153,8 @@ def test_only_what_was_no_near_tie_is_a_disagreement() -> None:
     assert says(expected, cells([1], [0.9])) == "a cell of score 0.80 is found that is none"
     assert says(cells([1, 4, 3], [0.9, 0.8, 0.28]), expected) == "a cell has another type"
     assert says(cells([1, 4, 3], [0.9, 0.8, 0.28]), expected, [0.5, 0.04, 0.5]) is None
+    assert says(cells([1, 4, 3], [0.9, 0.8, 0.28]), expected, naming="a layer") is None  # the second look tells the types
+    assert says(cells([1], [0.9]), expected, naming="a layer") == "a cell of score 0.80 is not found"
     assert says(cells([1, 2, 3], [0.9, 0.74, 0.28]), expected) == "a score differs by 0.060"
     assert says(cells([1, 2, 3], [0.9, np.nan, 0.28]), expected) is not None
     moved = cells([1, 2, 3], [0.9, 0.8, 0.28])
