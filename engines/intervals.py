@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import lru_cache
-from math import exp, lgamma, log
 
-_STEPS = 60
-"""Halvings of the interval 0 to 1: more than a float has digits."""
+_HALVINGS = 80
+"""Of the interval 0 to 1: more than a float has digits."""
+_ENOUGH = 3e-16
+"""A factor of a continued fraction that is as near 1 changes nothing more."""
 
 
 @lru_cache(maxsize=4096)
@@ -25,16 +28,48 @@ def exact_interval(count: int, total: int, confidence: float = 0.95) -> tuple[fl
         return 0.0, 1 - beyond ** (1 / total)
     if count == total:
         return beyond ** (1 / total), 1.0
-    return 1 - _limit(total - count, total, beyond / 2), _limit(count, total, beyond / 2)
+    return exact_limits(count / total, total, confidence)
 
 
-def _limit(count: int, total: int, beyond: float) -> float:
-    """The share at which `count` or fewer of `total` have the probability `beyond`."""
+def exact_limits(share: float, total: float, level: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's limits for a share of `total` cells, which need not be a whole number."""
+    tail, right = (1 - level) / 2, share * total
+    wrong = total - right
+    low = 0.0 if right <= 0 else least(lambda p: beta_below(p, right, wrong + 1) >= tail)
+    high = 1.0 if wrong <= 0 else least(lambda p: beta_below(p, right + 1, wrong) >= 1 - tail)
+    return low, high
+
+
+def beta_below(x: float, a: float, b: float) -> float:
+    """The regularised incomplete beta function I(x; a, b): the probability that a Beta(a, b) lies below x."""
+    if x <= 0 or x >= 1:
+        return float(x > 0)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - beta_below(1 - x, b, a)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+    return front / a / _fraction(x, a, b)
+
+
+def _fraction(x: float, a: float, b: float) -> float:
+    """1 + d1 / (1 + d2 / (1 + ...)), by Lentz's algorithm (1976): from its beginning, until a factor changes nothing."""
+    value, above, below = 1.0, 1.0, 0.0
+    for number in range(1, 1000 + int(10 * math.sqrt(max(a, b)))):
+        m = number // 2
+        if number % 2:
+            d = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            d = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        above, below = 1 + d / above, 1 / (1 + d * below)
+        value *= above * below
+        if abs(above * below - 1) <= _ENOUGH:
+            break
+    return value
+
+
+def least(reached: Callable[[float], bool]) -> float:
+    """The least x of 0 to 1 from which `reached` holds."""
     low, high = 0.0, 1.0
-    ways = [lgamma(total + 1) - lgamma(k + 1) - lgamma(total - k + 1) for k in range(count + 1)]
-    for _ in range(_STEPS):
-        share = (low + high) / 2
-        found, missed = log(share), log(1 - share)
-        likely = sum(exp(way + k * found + (total - k) * missed) for k, way in enumerate(ways))
-        low, high = (share, high) if likely > beyond else (low, share)
-    return low
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high

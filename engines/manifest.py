@@ -209,7 +209,8 @@ class GateRecord(Record):
 
     def covers(self, runtime: str, precision: str) -> bool:
         """Whether the verdict is one on this runtime (the first word counts, its version not) in this precision."""
-        return self.runtime.split()[:1] == runtime.split()[:1] and self.precision in ("", precision)
+        judged, asked = (words.casefold().split()[:1] for words in (self.runtime, runtime))
+        return judged == asked and self.precision in ("", precision)
 
 
 class ChosenPoint(Record):

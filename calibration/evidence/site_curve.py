@@ -21,6 +21,8 @@ from engines.evaluation.result import plain_value
 from engines.naming import NamingLayer
 from engines.naming.cells import LabelledCells
 from engines.naming.fit import FitSettings
+from engines.naming.foreign import film_likeness
+from engines.naming.layer import FIRST_CELLS
 from engines.progress import Reporter
 from engines.runtime.engine import BundleEngine
 from engines.taxonomy import Taxonomy
@@ -86,8 +88,8 @@ def draw_and_fit(
     rng: np.random.Generator,
     taxonomy: Taxonomy,
 ) -> NamingLayer | None:
-    """The bundle's own layer for 0 cells (None without one), else one fitted to `number` white cells and as large a share of "
-    "artefacts."""
+    """The bundle's own layer for 0 cells (None without one), else one fitted to `number` white cells and as large a share of
+    artefacts."""
     if not number:
         return own_layer
     white = np.flatnonzero(_white(pool, taxonomy))
@@ -104,7 +106,8 @@ def judge(layer: NamingLayer, cells: LabelledCells, taxonomy: Taxonomy) -> dict[
     names, _ = layer.names(cells.features, taxonomy)
     found: Figures = figures(names.probabilities, cells.classes, cells.patients, layer.thresholds, taxonomy)
     told = found.typed + found.grouped
-    unlike = [float(np.median(names.distances[cells.patients == one])) > 1 for one in np.unique(cells.patients)]
+    white = ~np.isin(names.types, taxonomy.artefact_codes)
+    films = [names.distances[white & (cells.patients == one)][:FIRST_CELLS] for one in np.unique(cells.patients)]
     return {
         "auc": found.auc,
         "j": found.j,
@@ -115,7 +118,7 @@ def judge(layer: NamingLayer, cells: LabelledCells, taxonomy: Taxonomy) -> dict[
         "typed": found.typed,
         "group_right": found.grouped_right / found.grouped if found.grouped else math.nan,
         "told": told,
-        "foreign_patients": sum(unlike),
+        "foreign_patients": sum(film_likeness(film, max(len(film), 1)).foreign for film in films),  # however few cells a film has
     }
 
 
@@ -125,7 +128,7 @@ def _cells(engine: BundleEngine, folder: Path, source: str, split: str, reporter
 
 
 def _white(cells: LabelledCells, taxonomy: Taxonomy) -> Any:
-    return ~np.array([taxonomy.is_artefact(i) for i in range(len(taxonomy.classes))])[cells.classes]
+    return ~np.isin(cells.classes, taxonomy.artefact_codes)
 
 
 def _patient(name: str) -> str:

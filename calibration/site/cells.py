@@ -173,12 +173,11 @@ def _boxes(engine: BundleEngine, image: Image, picture: LabelledImage, reading: 
 
 
 def _artefact(taxonomy: Taxonomy) -> int:
-    kinds = [index for index in range(len(taxonomy.classes)) if taxonomy.is_artefact(index)]
-    if not kinds:
+    if not taxonomy.artefact_codes:
         raise DataError(
             "the bundle's taxonomy has no artefact class, so the detector's false boxes have no name. Use --partly-labelled."
         )
-    return kinds[0]
+    return taxonomy.artefact_codes[0]
 
 
 def _patient(path: Path, reading: Reading) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.detections import Float32, Float64, Int64
+from engines.detections import Float32, Int64
+from engines.evaluation.calibration import area_under_curve
 from engines.intervals import exact_interval
 from engines.naming.cells import Texts
-from engines.naming.layer import NamingThresholds, told
+from engines.naming.layer import NamingThresholds, told, white_and_blast
 from engines.taxonomy import Taxonomy
 
 
@@ -71,24 +72,21 @@ class Figures:
 
 def figures(probabilities: Float32, classes: Int64, slides: Texts, thresholds: NamingThresholds, taxonomy: Taxonomy) -> Figures:
     """Figures of cells (N,) from their probabilities (N, C) as the thresholds tell them."""
-    kinds = range(len(taxonomy.classes))
-    artefact = np.array([taxonomy.is_artefact(i) for i in kinds])
-    blasts = np.array([taxonomy.is_blast(i) for i in kinds])
-    white, blast = ~artefact[classes], blasts[classes]
+    white, blast = ~np.isin(classes, taxonomy.artefact_codes), np.isin(classes, taxonomy.blast_codes)
     types, keys = told(probabilities, taxonomy, thresholds)
     groups = np.array(keys, np.str_)
-    gone = (types >= 0) & artefact[types]
+    gone = np.isin(types, taxonomy.artefact_codes)
     as_blast = groups == "blasts"
     group_right = np.where(blast, as_blast, groups == "others")
     named, grouped = white & ~gone & (types >= 0), white & ~gone & (groups != "")
     yes, no = white & blast, white & ~blast
-    share = probabilities[:, blasts].sum(1) / np.maximum(1 - probabilities[:, artefact].sum(1), 1e-6)
+    share = white_and_blast(probabilities, taxonomy)[1]
 
     def count(rows: NDArray[np.bool_]) -> int:
         return int(rows.sum())
 
     return Figures(
-        auc=auc(share[white].astype(np.float64), blast[white]),
+        auc=float(area_under_curve(share[white].astype(np.float64), blast[white])[0]),
         j=float(as_blast[yes].mean() - as_blast[no].mean()) if yes.any() and no.any() else math.nan,
         blasts=count(yes),
         blasts_told=count(yes & as_blast),
@@ -116,15 +114,6 @@ def _slide(
     cells, counted = rows & white, rows & white & ~gone
     percent = 100 * float(as_blast[counted].mean()) if counted.any() else math.nan
     return SlideFigures(name, int(cells.sum()), 100 * float(blast[cells].mean()), percent)
-
-
-def auc(scores: Float64, yes: NDArray[np.bool_]) -> float:
-    """The chance that a `yes` scores above a no, ties counting half; NaN where one of them is missing."""
-    first, second = np.sort(scores[~yes]), scores[yes]
-    if not len(first) or not len(second):
-        return math.nan
-    below = np.searchsorted(first, second, "left") + np.searchsorted(first, second, "right")
-    return float(below.mean() / 2 / len(first))
 
 
 def _without_nan(values: dict[str, Any]) -> dict[str, Any]:

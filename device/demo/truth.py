@@ -11,7 +11,8 @@ from device.camera.simulator import SimulatorCamera
 from device.slide.model import Slide
 from device.slide.picture_state import count_of
 from device.slide.tally import BLASTS
-from engines.detections import Float32
+from engines.decode import box_iou
+from engines.runtime.engine import nearest_pairs
 from engines.taxonomy import Taxonomy
 
 SAME_CELL = 0.5
@@ -43,34 +44,20 @@ def told_of_truth(camera: SimulatorCamera, slide: Slide, frames: Mapping[int, in
     told = ToldOfTruth()
     for field in slide.fields:
         boxes, classes = camera.true_cells(frames[field.index], taxonomy)
-        white = np.array([not taxonomy.is_artefact(kind) for kind in classes.tolist()], bool)
+        white = ~np.isin(classes, taxonomy.artefact_codes)
         cells = [cell for cell in field.cells if not taxonomy.is_artefact(cell.class_index)]
         counted = [slide.told(cell) for cell in cells]
-        as_blast = [taxonomy.is_blast(one) if isinstance(one, int) else one == BLASTS for one in counted]
-        same = _pairs(boxes[white], np.array([cell.box_px for cell in cells], np.float32).reshape(-1, 4))
-        blast = [taxonomy.is_blast(kind) for kind in classes[white].tolist()]
-        hit = [pair is not None and as_blast[pair] for pair in same]
+        as_blast = np.array([taxonomy.is_blast(one) if isinstance(one, int) else one == BLASTS for one in counted], bool)
+        iou = box_iou(boxes[white], np.array([cell.box_px for cell in cells], np.float32).reshape(-1, 4))
+        true, found = nearest_pairs(-iou, -SAME_CELL)
+        blast = np.isin(classes[white], taxonomy.blast_codes)
+        hit = np.zeros(len(blast), bool)
+        hit[true] = as_blast[found]
         told = ToldOfTruth(
-            told.blasts + sum(blast),
-            told.blasts_told + sum(b and h for b, h in zip(blast, hit, strict=True)),
-            told.others + len(blast) - sum(blast),
-            told.others_told + sum(h and not b for b, h in zip(blast, hit, strict=True)),
-            told.found + sum(pair is not None for pair in same),
+            told.blasts + int(blast.sum()),
+            told.blasts_told + int((blast & hit).sum()),
+            told.others + int((~blast).sum()),
+            told.others_told + int((~blast & hit).sum()),
+            told.found + len(true),
         )
     return told
-
-
-def _pairs(true: Float32, counted: Float32) -> list[int | None]:
-    """Of each true box the counted one that is the same cell, the best pair first; None where there is none."""
-    pairs: list[int | None] = [None] * len(true)
-    if not len(true) or not len(counted):
-        return pairs
-    low, high = np.maximum(true[:, None, :2], counted[None, :, :2]), np.minimum(true[:, None, 2:], counted[None, :, 2:])
-    common = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (true, counted)]
-    overlap = common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-6)
-    while overlap.max() >= SAME_CELL:
-        at, with_ = (int(i) for i in np.unravel_index(int(overlap.argmax()), overlap.shape))
-        pairs[at] = with_
-        overlap[at], overlap[:, with_] = 0, 0
-    return pairs

@@ -16,6 +16,7 @@ from device.display.base import ScreenView
 from device.display.palette import NOT_LOOKED_AT, UNIDENTIFIED, TypeStyle, group_styles, type_styles
 from device.slide.model import Cell, Field, Slide
 from device.slide.picture_state import count_of
+from engines.decode import box_iou
 from engines.detections import Detections, Float32
 
 SAME_CELL = 0.3
@@ -72,7 +73,7 @@ def _by_second_look(view: ScreenView, slide: Slide, field: Field, found: Detecti
     known_looks.update(group_styles(taxonomy))
     looks = [_look(cell, slide, known_looks) for cell in cells]
     styles = tuple(style for style, _ in looks)
-    known: NDArray[np.bool_] = np.any(_overlapping(found.boxes_px, boxes), axis=1)
+    known: NDArray[np.bool_] = np.any(box_iou(found.boxes_px, boxes) >= SAME_CELL, axis=1)
     new = _unnamed(found.select(np.logical_not(known)))
     words = _words(styles, field.limit_met)
     if new.styles:
@@ -98,13 +99,3 @@ def _words(styles: tuple[TypeStyle, ...], limit_met: bool) -> str:
     artefacts = sum(style.artefact for style in styles)
     words = ("at least " if limit_met else "") + count_of(len(styles) - artefacts, "white cell")
     return f"{words}, {count_of(artefacts, 'artefact')} (grey)" if artefacts else words
-
-
-def _overlapping(a: Float32, b: Float32) -> NDArray[np.bool_]:
-    """(N, M): which of the boxes `a` (N, 4) are the same cells as which of `b` (M, 4)."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    common = (high - low).clip(0).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (a, b)]
-    together = areas[0][:, None] + areas[1][None] - common
-    same: NDArray[np.bool_] = common >= SAME_CELL * np.maximum(together, 1e-6)
-    return same

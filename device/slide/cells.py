@@ -25,7 +25,7 @@ def read_cells(detections: Detections, taxonomy: Taxonomy, identify_threshold: f
     if names is None:
         return tuple(firsts)
     white = [i for i in range(len(taxonomy.classes)) if not taxonomy.is_artefact(i)]
-    blasts = [i for i in white if taxonomy.is_blast(i)]
+    blasts = list(taxonomy.blast_codes)
     cells = []
     for at, first in enumerate(firsts):
         shares, told = names.probabilities[at], int(names.types[at])

@@ -19,7 +19,8 @@ from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Judged, Ran
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.films import FilmScore
 from engines.evaluation.picture import PictureResult
-from engines.evaluation.shares import clustered_interval, exact_limits
+from engines.evaluation.shares import clustered_interval
+from engines.intervals import exact_limits
 from engines.taxonomy import Taxonomy
 
 _ratio = partial(ratio, otherwise=np.nan)

@@ -108,14 +108,13 @@ def _found(looks: Sequence[Look], taxonomy: Taxonomy) -> tuple[Float64, Any, Flo
     """Of the labelled white cells that a box found: probability of the best type and whether it is right; of a blast and whether it is
     one; the place of its picture."""
     parts = []
-    artefact = np.array([taxonomy.is_artefact(i) for i in range(len(taxonomy.classes))])
-    blasts = np.array([taxonomy.is_blast(i) for i in range(len(taxonomy.classes))])
     for place, look in enumerate(looks):
-        cells = (look.partner >= 0) & ~artefact[look.truth_classes]
+        cells = (look.partner >= 0) & ~np.isin(look.truth_classes, taxonomy.artefact_codes)
         box, truth = look.partner[cells], look.truth_classes[cells]
         probabilities = look.names.probabilities[box].astype(np.float64)
         best, sure = probabilities.argmax(1), probabilities.max(1, initial=0)
-        parts.append((sure, best == truth, look.blast_share(taxonomy)[box], blasts[truth], np.full(len(box), place)))
+        is_blast = np.isin(truth, taxonomy.blast_codes)
+        parts.append((sure, best == truth, look.blast_share(taxonomy)[box], is_blast, np.full(len(box), place)))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return columns[0], columns[1], columns[2], columns[3], columns[4]
 
@@ -152,6 +151,5 @@ def _attributes(looks: Sequence[Look]) -> Any:
 
 
 def _white_distances(look: Look, taxonomy: Taxonomy) -> Float64:
-    white = np.array([code < 0 or not taxonomy.is_artefact(int(code)) for code in look.names.types], bool)
-    distances: Float64 = look.names.distances[white].astype(np.float64)
+    distances: Float64 = look.names.distances[~np.isin(look.names.types, taxonomy.artefact_codes)].astype(np.float64)
     return distances

@@ -31,8 +31,7 @@ class Look:
 
     def blast_share(self, taxonomy: Taxonomy) -> Float64:
         """How probable each of the N is a blast, given that it is a white cell, (N,)."""
-        kinds = range(len(taxonomy.classes))
-        blasts, artefacts = ([i for i in kinds if pick(i)] for pick in (taxonomy.is_blast, taxonomy.is_artefact))
+        blasts, artefacts = list(taxonomy.blast_codes), list(taxonomy.artefact_codes)
         probabilities = self.names.probabilities.astype(np.float64)
         white = probabilities.sum(1) - probabilities[:, artefacts].sum(1)
         share: Float64 = np.divide(probabilities[:, blasts].sum(1), white, out=np.zeros(len(white)), where=white > 0)
@@ -51,6 +50,6 @@ def detector_names(scores: Float32, taxonomy: Taxonomy, identify_from: float = I
     best, sure = scores.argmax(1), scores.max(1, initial=0)
     types = np.where(sure >= identify_from, best, -1).astype(np.int64)
     # An artefact is none whatever its score: the appliance does not count it.
-    types = np.where(np.isin(best, [i for i in range(len(taxonomy.classes)) if taxonomy.is_artefact(i)]), best, types)
+    types = np.where(np.isin(best, taxonomy.artefact_codes), best, types)
     groups = tuple("" if code < 0 else taxonomy.group_of(int(code)) for code in types)
     return CellNames(scores, types, groups, np.zeros(len(scores), np.float32))

@@ -7,11 +7,9 @@ with the variance between them and with how few they are (a quantile of Student'
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from engines.detections import Float64
-
-_HALVINGS = 80
+from engines.intervals import beta_below, exact_limits, least
 
 
 def clustered_interval(counts: Float64, totals: Float64, level: float = 0.95) -> tuple[float, float]:
@@ -50,50 +48,8 @@ def youden_interval(sensitivity: float, its: tuple[float, float], false: float, 
     return max(low, -1.0), min(high, 1.0)
 
 
-def exact_limits(share: float, total: float, level: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's limits for a share of `total` cells, which need not be a whole number."""
-    tail, right = (1 - level) / 2, share * total
-    wrong = total - right
-    low = 0.0 if right <= 0 else _solve(lambda p: beta_below(p, right, wrong + 1) >= tail)
-    high = 1.0 if wrong <= 0 else _solve(lambda p: beta_below(p, right + 1, wrong) >= 1 - tail)
-    return low, high
-
-
 def t_quantile(freedom: float, level: float = 0.95) -> float:
     """The value that Student's t with so many degrees of freedom stays below, on both sides, with probability `level`."""
     # |T| > t has the probability I(freedom / (freedom + t^2); freedom / 2, 1/2), which rises with its argument.
-    at = _solve(lambda x: beta_below(x, freedom / 2, 0.5) >= 1 - level)
+    at = least(lambda x: beta_below(x, freedom / 2, 0.5) >= 1 - level)
     return math.sqrt(freedom * (1 - at) / at)
-
-
-def beta_below(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function I(x; a, b): the probability that a Beta(a, b) lies below x."""
-    if x <= 0 or x >= 1:
-        return float(x > 0)
-    if x > (a + 1) / (a + b + 2):
-        return 1 - beta_below(1 - x, b, a)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
-    steps = 200 + int(5 * math.sqrt(max(a, b)))
-    return front / a / _fraction(x, a, b, steps)
-
-
-def _fraction(x: float, a: float, b: float, steps: int) -> float:
-    """1 + d1 / (1 + d2 / (1 + ...)), evaluated from its end."""
-    tail = 1.0
-    for number in range(steps, 0, -1):
-        m = number // 2
-        if number % 2:
-            d = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        else:
-            d = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        tail = 1 + d / tail
-    return tail
-
-
-def _solve(reached: Callable[[float], bool]) -> float:
-    """The least x of 0 to 1 from which `reached` holds."""
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return high

@@ -62,13 +62,12 @@ class ToldCounts:
     def of(cls, look: Look, taxonomy: Taxonomy) -> Self:
         """Of one picture."""
         names, truth, partner = look.names, look.truth_classes, look.partner
-        artefact = np.array([taxonomy.is_artefact(i) for i in range(len(taxonomy.classes))])
         group_of = np.array([taxonomy.group_of(i) for i in range(len(taxonomy.classes))], object)
         n = len(names.types)
         label = np.full(n, -1, np.int64)  # of the labelled cell that each box found
         label[partner[partner >= 0]] = truth[partner >= 0]
         groups = np.array(names.groups, object) if n else np.zeros(0, object)
-        no_cell = (names.types >= 0) & artefact[names.types]
+        no_cell = np.isin(names.types, taxonomy.artefact_codes)
         white = ~no_cell
         named, grouped = white & (names.types >= 0), white & (names.types < 0) & (groups != "")
         unsure, on_cell = white & ~named & ~grouped, label >= 0
@@ -76,7 +75,7 @@ class ToldCounts:
         same_group = on_cell & (groups == true_group) & (groups != "")
         type_right = on_cell & (names.types == label)
         blast, real_blast = white & (groups == "blasts"), true_group == "blasts"
-        is_white, is_blast = ~artefact[truth], group_of[truth] == "blasts"
+        is_white, is_blast = ~np.isin(truth, taxonomy.artefact_codes), np.isin(truth, taxonomy.blast_codes)
         given = {
             "named_right": named & type_right,
             "named_wrong": named & on_cell & ~type_right,

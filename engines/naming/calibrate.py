@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.detections import Float32, Float64, Int64
-from engines.naming.layer import NamingThresholds
+from engines.naming.layer import NamingThresholds, white_and_blast
 from engines.taxonomy import Taxonomy
 
 Mask = NDArray[np.bool_]
@@ -71,17 +71,13 @@ def chosen_thresholds(
     fewer than `right` of all would be told the right group, the least sure are told neither, to either side of that. Types by `right`.
     Never are more than `lost_blasts` of the blasts told as artefacts, whatever that costs.
     """
-    kinds = range(len(taxonomy.classes))
-    artefact = np.array([taxonomy.is_artefact(i) for i in kinds])
-    blasts = np.array([taxonomy.is_blast(i) for i in kinds])
-    white = 1 - probabilities[:, artefact].sum(1)
-    is_white = ~artefact[classes]
+    white, shares = white_and_blast(probabilities, taxonomy)
+    is_white, is_blast = ~np.isin(classes, taxonomy.artefact_codes), np.isin(classes, taxonomy.blast_codes)
     cell = _cheapest(white, is_white, weights, cell_cost) if (~is_white).sum() >= 10 else 0.5
-    if (blasts[classes]).any():  # a blast that is told as an artefact leaves the count unseen
-        cell = min(cell, float(np.quantile(white[blasts[classes]], lost_blasts)))
+    if is_blast.any():  # a blast that is told as an artefact leaves the count unseen
+        cell = min(cell, float(np.quantile(white[is_blast], lost_blasts)))
     seen = is_white & (white >= cell)
-    share = (probabilities[:, blasts].sum(1) / np.maximum(white, 1e-6))[seen]
-    truth, w = blasts[classes[seen]], weights[seen]
+    share, truth, w = shares[seen], is_blast[seen], weights[seen]
     middle = _logit(np.array([_cheapest(share, truth, w, blast_cost)]))
     beyond = _logit(share) - middle
     doubt = _first_right(np.abs(beyond).astype(np.float32), (beyond >= 0) == truth, w, right)

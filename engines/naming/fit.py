@@ -155,11 +155,10 @@ class _Problem:
     """The cells, what is asked of each, and their weights."""
 
     def __init__(self, cells: LabelledCells, taxonomy: Taxonomy, settings: FitSettings, parts: Int64) -> None:
-        kinds = range(len(taxonomy.classes))
         self.cells, self.taxonomy, self.settings, self.parts = cells, taxonomy, settings, parts
         self.x = cells.features.astype(np.float64)
-        self.white = ~np.array([taxonomy.is_artefact(i) for i in kinds])[cells.classes]
-        self.blast = np.array([taxonomy.is_blast(i) for i in kinds])[cells.classes]
+        self.white = ~np.isin(cells.classes, taxonomy.artefact_codes)
+        self.blast = np.isin(cells.classes, taxonomy.blast_codes)
         self.group = np.where(self.white, 1 + self.blast, 0)
         self.rendered = np.isin(cells.sources, np.array(cells.rendered, np.str_))
         self.source = np.unique(cells.sources, return_inverse=True)[1].reshape(-1)

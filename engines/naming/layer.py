@@ -156,16 +156,22 @@ _ARRAYS = ("mean", "scale", "weights", "projection", "references")
 
 def class_probabilities(logits: Float32, taxonomy: Taxonomy) -> Float32:
     """(N, C) probabilities from logits (N, 2 + C) of "a white cell", "a blast given a white cell", the classes; a row sums to 1."""
-    kinds = range(len(taxonomy.classes))
+    kinds = np.arange(len(taxonomy.classes))
     white, blast = _sigmoid(logits[:, 0]), _sigmoid(logits[:, 1])
-    probabilities = np.zeros((len(logits), len(taxonomy.classes)), np.float32)
-    members = np.array([taxonomy.is_blast(i) for i in kinds])
-    artefact = np.array([taxonomy.is_artefact(i) for i in kinds])
+    probabilities = np.zeros((len(logits), len(kinds)), np.float32)
+    members, artefact = np.isin(kinds, taxonomy.blast_codes), np.isin(kinds, taxonomy.artefact_codes)
     for group, share in ((members, white * blast), (~members & ~artefact, white * (1 - blast))):
         if group.any():
             probabilities[:, group] = _softmax(logits[:, 2:][:, group]) * share[:, None]
     probabilities[:, artefact] = ((1 - white) / max(int(artefact.sum()), 1))[:, None]
     return probabilities
+
+
+def white_and_blast(probabilities: Float32, taxonomy: Taxonomy) -> tuple[Float32, Float32]:
+    """How probable each of N cells is a white cell, and, if it is one, a blast or equivalent, (N,) each. probabilities: (N, C)."""
+    white: Float32 = 1 - probabilities[:, list(taxonomy.artefact_codes)].sum(1)
+    blast: Float32 = probabilities[:, list(taxonomy.blast_codes)].sum(1) / np.maximum(white, 1e-6)
+    return white, blast
 
 
 def nearest(at: Float32, references: Float32) -> Float32:
@@ -177,19 +183,16 @@ def nearest(at: Float32, references: Float32) -> Float32:
 
 def told(probabilities: Float32, taxonomy: Taxonomy, thresholds: NamingThresholds) -> tuple[Int64, tuple[str, ...]]:
     """What may be said of each cell: its type (N,), -1 where none is sure, and its group, a key of `Taxonomy.told_groups` or ""."""
-    classes = range(len(taxonomy.classes))
-    artefact = probabilities[:, [i for i in classes if taxonomy.is_artefact(i)]].sum(1)
-    blast = probabilities[:, [i for i in classes if taxonomy.is_blast(i)]].sum(1)
+    artefact = next(iter(taxonomy.artefact_codes), -1)
+    white, blast = white_and_blast(probabilities, taxonomy)
     types, groups = np.full(len(probabilities), -1, np.int64), []
     best = probabilities.argmax(1)
     for row in range(len(probabilities)):
-        white = 1 - artefact[row]
-        if white < thresholds.cell:
-            types[row] = next((i for i in classes if taxonomy.is_artefact(i)), -1)
+        if white[row] < thresholds.cell:
+            types[row] = artefact
             groups.append("")
             continue
-        share = blast[row] / max(white, 1e-6)
-        group = "blasts" if share >= thresholds.blast else "others" if share <= thresholds.other else ""
+        group = "blasts" if blast[row] >= thresholds.blast else "others" if blast[row] <= thresholds.other else ""
         if group and taxonomy.group_of(int(best[row])) == group and probabilities[row, best[row]] >= thresholds.type:
             types[row] = best[row]
         groups.append(group)

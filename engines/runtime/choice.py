@@ -296,9 +296,10 @@ def _gate_fault(bundle: Bundle, trial: Trial) -> str:
     gate = bundle.manifest.gate
     if bundle.manifest.precision == "fp32" or gate is None:
         return ""
-    judged = gate.runtime.partition(" ")[0].lower()
     name = {"onnx": "onnxruntime"}.get(trial.runtime, trial.runtime)
-    return "" if judged == name else f"its gate was passed on {judged}, not on {name}"
+    if gate.covers(name, bundle.manifest.precision):
+        return ""
+    return f"its gate was passed on {gate.runtime.partition(' ')[0].lower()}, not on {name}"
 
 
 def _difference(engine: BundleEngine, threads: int, known: dict[str, list[Answer]]) -> str:

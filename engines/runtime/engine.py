@@ -125,8 +125,7 @@ class NetworkEngine:
         """As `engines.runtime.base.Engine.name_cells`."""
         if self.naming is None:
             return found
-        tiles = cut_tiles(image, found.boxes_px, self.tiles)
-        features = self.look(tiles) if len(tiles) else np.zeros((0, len(self.naming.mean) - self.naming.uses_size), np.float32)
+        features = self.look(cut_tiles(image, found.boxes_px, self.tiles))
         sides_px = np.sqrt((found.boxes_px[:, 2:] - found.boxes_px[:, :2]).prod(1))
         size_um = None if um_per_px is None else (sides_px * um_per_px).astype(np.float32)
         names, attributes = self.naming.names(features, self.info.taxonomy, size_um)

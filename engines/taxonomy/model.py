@@ -157,6 +157,11 @@ class Taxonomy:
         return tuple(i for i in range(len(self.classes)) if self.is_blast(i))
 
     @property
+    def artefact_codes(self) -> tuple[int, ...]:
+        """Label codes of the artefact: one, or none in a taxonomy without it."""
+        return tuple(i for i in range(len(self.classes)) if self.is_artefact(i))
+
+    @property
     def meaning(self) -> tuple[object, ...]:
         """What the answers of a network mean, without the words for them: networks are compared where this is equal."""
         return self.classes, self.artefact, self.blasts, tuple((a.key, a.values) for a in self.attributes)

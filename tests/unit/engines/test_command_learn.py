@@ -12,11 +12,12 @@ from stained_cells import write_stained
 
 from calibration.site import LearnRequest, LearnResult, learn
 from calibration.site.cells import read_patients
-from calibration.site.figures import auc, figures
+from calibration.site.figures import figures
 from engines.bundle import Bundle, write_bundle
 from engines.cli import run
 from engines.data.leukemiaattri import read_split
 from engines.errors import BundleError, DataError
+from engines.evaluation.calibration import area_under_curve
 from engines.naming import NamingLayer
 from engines.naming.cells import LabelledCells
 from engines.naming.choice import encoder_of, layer_of
@@ -236,4 +237,4 @@ def test_figures_can_be_counted_by_hand() -> None:
     ]
     assert found.percent_off == pytest.approx((100 / 3 + 100 / 3) / 2)
     scores, yes = np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, True, False, True])
-    assert auc(scores, yes) == pytest.approx(3.5 / 4)
+    assert area_under_curve(scores, yes)[0] == pytest.approx(3.5 / 4)

@@ -19,8 +19,9 @@ from engines.evaluation.frame import WholeFrame, lay
 from engines.evaluation.intervals import Interval
 from engines.evaluation.look_scores import score_look
 from engines.evaluation.looks import DETECTOR, SECOND_LOOK, Look, detector_names
-from engines.evaluation.shares import clustered_interval, effective_total, exact_limits, t_quantile, youden_interval
+from engines.evaluation.shares import clustered_interval, effective_total, t_quantile, youden_interval
 from engines.evaluation.told import Told, ToldCounts, told_rows
+from engines.intervals import exact_limits
 from engines.runtime.engine import NetworkEngine
 from engines.taxonomy import LEUKEMIA_ATTRI
 
