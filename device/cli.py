@@ -272,9 +272,9 @@ def _add_slide_command(name: str, words: str) -> None:
     def ask(*, config: ConfigOption = DEFAULT_CONFIG) -> None:
         from device.service.control import send
         from device.settings.config_file import load_config
-        from device.slide.commands import Command
+        from device.slide.commands import Command, Wish
 
-        sys.stdout.write(f"{send(load_config(config).control_path, Command(name))}\n")
+        sys.stdout.write(f"{send(load_config(config).control_path, Wish(Command(name)))}\n")
 
     _slide.command(ask, name=name, help=words)
 

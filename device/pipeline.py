@@ -16,12 +16,13 @@ from typing import Protocol
 from device.camera.base import CameraState, CameraStatus, Frame
 from device.camera.quality import Focus, FocusMeter, exposure, sharpness
 from device.clock import Clock
+from device.desk.desk import Desk
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.mqtt.publisher import BrokerStatus
 from device.service.control import CommandRequest
 from device.settings.config import Config
-from device.slide.commands import Command
+from device.slide.commands import Command, Wish
 from device.slide.model import Field, Slide, SlideState
 from device.slide.picture_state import PictureState, shown_faults
 from device.slide.session import FieldCounted, FieldImproved, Observation, RefusedError, SlideSession
@@ -94,6 +95,7 @@ class Pipeline:
         self._source, self._engine, self._session, self._record, self._display = source, engine, session, record, display
         self._config, self._provenance, self._clock = config, provenance, clock
         self._um_per_px, self._broker, self._requests, self._recorder = um_per_px, broker, requests, recorder
+        self._desk = Desk(clock.monotonic_s)
         self._meter = FocusMeter()
         self._frame: Frame | None = None
         self._detections: Detections | None = None
@@ -115,10 +117,10 @@ class Pipeline:
         frame = self._source.newest(WAIT_FOR_FRAME_S)
         observation, timings = (None, {}) if frame is None else self._process(frame)
         for request in self._requests():
-            ok, text = self.obey(request.command)
+            ok, text = self.obey(request.wish)
             request.answer(text, ok)
-        for command in self._show(timings):
-            self.obey(command)
+        for wish in self._show(timings):
+            self.obey(wish)
         self._record.journal.tick()
         self._watch_source()
         return Round(frame, observation, timings)
@@ -128,7 +130,7 @@ class Pipeline:
         started = self._clock.monotonic_s()
         self._frame = frame
         if self._frames == 0 and self._config.slide.auto_start and not self._session.is_open:
-            self.obey(Command.START)
+            self.obey(Wish(Command.START))
         self._frames += 1
         try:
             inference = self._engine.infer(frame.image)
@@ -188,24 +190,24 @@ class Pipeline:
             self._say(f"Skipped, cannot be read: {skipped_words(status.skipped)}", "warn")
         if status.state is CameraState.ENDED and not self.stopped:
             if self._session.is_open and self._config.slide.finish_at_end:
-                self.obey(Command.FINISH)
+                self.obey(Wish(Command.FINISH))
             self.stopped = "the source has ended"
 
     # ---- what a person asks
 
-    def obey(self, command: Command) -> tuple[bool, str]:
+    def obey(self, wish: Wish) -> tuple[bool, str]:
         """Do what was asked, if the slide's state allows it; whether it was done, and one line that says so."""
         try:
-            text = self._obeyed(command)
+            text = self._obeyed(wish)
         except RefusedError as error:
             self._say(f"{str(error)[:1].upper()}{str(error)[1:]}.", "warn")
             return False, str(error)
         self._say(text)
         return True, text
 
-    def _obeyed(self, command: Command) -> str:
+    def _obeyed(self, wish: Wish) -> str:
         session = self._session
-        match command:
+        match wish.command:
             case Command.START:
                 slide = session.start()
                 self._meter.reset()
@@ -319,6 +321,8 @@ class Pipeline:
     def _messages(self) -> Iterator[tuple[str, str]]:
         """Text and level, first what cannot wait, then the newest message while it is fresh, then what the technician should do."""
         journal = self._record.journal.status
+        if notice := self._desk.notice(self._session.slide):
+            yield notice, "warn"
         if journal.waiting:
             yield f"NOT SAVED, {journal.waiting} waiting: {journal.reason}", "fail"
         if self._clock.monotonic_s() < self._message_until_s:
@@ -364,23 +368,24 @@ class Pipeline:
             message=message,
             message_level=level,
             description=self._session.description,
+            page=self._desk.page,
             shift_px=(0.0, 0.0) if self._frame is None else (shift_x * self._frame.size_px[0], shift_y * self._frame.size_px[0]),
         )
 
-    def _show(self, timings: dict[str, float]) -> list[Command]:
-        """Show the view; a screen that fails is reported once and the count goes on."""
+    def _show(self, timings: dict[str, float]) -> list[Wish]:
+        """Show the view, and what was asked at it; a screen that fails is reported once and the count goes on."""
         started = self._clock.monotonic_s()
         try:
             self._display.show(self.view())
             self._display_works = True
-            commands = list(self._display.commands())
+            wishes = self._desk.take(self._display.inputs(), self._session.slide)
         except DisplayError as error:
             if self._display_works:
                 log.error("the screen failed, the count goes on: %s", error)
             self._display_works = False
             return []
         timings["screen"] = (self._clock.monotonic_s() - started) * 1000
-        return commands
+        return wishes
 
 
 def _cells(field: Field) -> str:

@@ -10,7 +10,8 @@ from typing import Protocol
 from typing_extensions import Self
 
 from device.camera.base import CameraStatus, Frame
-from device.slide.commands import Command
+from device.display.inputs import Input
+from device.display.pages import COUNT_PAGE, Page
 from device.slide.model import Slide
 from device.slide.tally import Differential
 from engines.detections import Detections
@@ -47,17 +48,18 @@ class ScreenView:
     message: str = ""  # one line for the technician: what just happened or what to do
     message_level: str = "ok"
     description: Sequence[str] = field(default_factory=tuple)  # film-level words so far
+    page: Page = COUNT_PAGE  # what is shown besides, or instead of, the count
     shift_px: tuple[float, float] = (0.0, 0.0)  # how far the counted field now lies from where it was counted, in px of the frame
 
 
 class Display(Protocol):
-    """Shows views and hands back what was asked by key. Opened by `with`; used by the pipeline's thread only."""
+    """Shows views and hands back what was done at it. Opened by `with`; used by the pipeline's thread only."""
 
     def show(self, view: ScreenView) -> None:
         """Draw now if it is time to; returns quickly. Raises DisplayError when the screen went away (the count goes on)."""
 
-    def commands(self) -> Sequence[Command]:
-        """What was asked since the last call; empty for displays without keys."""
+    def inputs(self) -> Sequence[Input]:
+        """What was done since the last call: keys, presses, drags; empty for displays that nobody can touch."""
 
     def __enter__(self) -> Self: ...
 
@@ -70,7 +72,7 @@ class NullDisplay:
     def show(self, view: ScreenView) -> None:
         """Nothing to do."""
 
-    def commands(self) -> Sequence[Command]:
+    def inputs(self) -> Sequence[Input]:
         """Always empty."""
         return ()
 

@@ -18,9 +18,9 @@ import cv2
 from typing_extensions import Self
 
 from device.display.base import ScreenView
+from device.display.inputs import Input
 from device.display.overlay import draw
 from device.errors import DisplayError
-from device.slide.commands import Command
 from engines.detections import Image
 
 _log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class FileDisplay:
         self._unwritten = None
         self._writing = self._writer.submit(self._write, draw(view, self._size_px))
 
-    def commands(self) -> Sequence[Command]:
+    def inputs(self) -> Sequence[Input]:
         """Always empty: a folder has no keys."""
         return ()
 

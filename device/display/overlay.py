@@ -6,12 +6,15 @@ from functools import partial
 
 import numpy as np
 
+from device.display.ask import draw_ask
 from device.display.base import ScreenView
 from device.display.field import draw_over, draw_picture, plan_cells
 from device.display.layout import layout
+from device.display.pages import AskPage
 from device.display.panel import draw_panel
 from device.display.sheet import Sheet
 from device.display.surround import draw_footer, draw_strip
+from device.display.targets import Targets
 from engines.detections import Image
 from engines.second_thread import in_second_thread
 
@@ -30,8 +33,10 @@ def draw(view: ScreenView, size_px: tuple[int, int] = (1920, 1080), out: Image |
     return canvas
 
 
-def draw_on(sheet: Sheet, view: ScreenView) -> None:
-    """Bring `sheet` to what `draw` gives for `view`, whatever view was drawn on it before; raises ValueError as `draw` does.
+def draw_on(sheet: Sheet, view: ScreenView) -> Targets:
+    """Bring `sheet` to what `draw` gives for `view`, whatever view was drawn on it before; returns where a press means something.
+
+    Raises ValueError as `draw` does.
 
     Of strip, footer and panel only those parts are copied that lie there no longer; the picture is always painted whole.
     """
@@ -44,3 +49,7 @@ def draw_on(sheet: Sheet, view: ScreenView) -> None:
         draw_footer(sheet, plan.footer, view, plan.unit)
         draw_panel(sheet, plan.panel, view, plan.unit)
     draw_over(place, view, cells, plan.unit)
+    targets = Targets()
+    if isinstance(view.page, AskPage):
+        draw_ask(place, (plan.picture.x0, plan.picture.y0), view.page, targets, plan.unit)
+    return targets

@@ -11,8 +11,8 @@ from typing_extensions import Self
 
 from device.clock import Backoff, Clock
 from device.display.base import Display, ScreenView
+from device.display.inputs import Input
 from device.errors import DisplayError
-from device.slide.commands import Command
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ class ReopeningDisplay:
             raise
         self._backoff.reset()
 
-    def commands(self) -> Sequence[Command]:
-        return self._display.commands() if self._open else ()
+    def inputs(self) -> Sequence[Input]:
+        return self._display.inputs() if self._open else ()
 
     def _opened_again(self) -> bool:
         if self._clock.monotonic_s() < self._retry_at_s:

@@ -17,29 +17,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from typing_extensions import Self
 
 from device.display.base import ScreenView
+from device.display.inputs import Input, Kind
 from device.display.overlay import draw_on
 from device.display.sheet import Sheet
+from device.display.targets import Targets
 from device.errors import DisplayError
 from device.settings.config import DisplaySection
-from device.slide.commands import Command
 
 _log = logging.getLogger(__name__)
 
-QUIT_AGAIN_S = 3.0
-"""Q counts when it is pressed twice within this time."""
 _MIN_PERIOD_S = 0.03
 _OPEN_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 3.0
 _SLOTS = 2
 _WAY_OUT = "or run with `--display none` or `--display file:DIR`"
-_COMMANDS = {"S": Command.START, "F": Command.FINISH, "U": Command.UNDO, "P": Command.PAUSE}
 
 
 class Screen:
@@ -57,10 +54,12 @@ class Screen:
         self.platform = ""  # Qt's name of what it draws on ("xcb", "wayland"); empty before the window is open
         self._free = list(range(_SLOTS))
         self._sheets: dict[int, Sheet] = {}
-        self._wishes: list[Command] = []
+        self._given: list[Input] = []
+        self._targets = Targets()
+        self._canvas_px = (1, 1)
+        self._pressed: tuple[str, tuple[float, float], bool] | None = None
         self._pending: ScreenView | None = None
         self._drawn_s = float("-inf")
-        self._quit_asked_s = float("-inf")
         self._heard = b""
         self._complaints: deque[str] = deque(maxlen=40)
         self._complaint = b""
@@ -93,13 +92,13 @@ class Screen:
             raise self._gone("the window went away")
         self._draw_pending()
 
-    def commands(self) -> Sequence[Command]:
-        """What was asked by key since the last call. Q must be pressed twice; closing the window asks to quit at once."""
+    def inputs(self) -> Sequence[Input]:
+        """What was done at the window since the last call."""
         if self._child is not None and self._listen() and self._pending is not None:
-            with suppress(DisplayError):  # show() tells; what was asked until then still counts
+            with suppress(DisplayError):  # show() tells; what was done until then still counts
                 self._draw_pending()
-        asked, self._wishes = self._wishes, []
-        return asked
+        given, self._given = self._given, []
+        return given
 
     def _start(self, environment: dict[str, str]) -> None:
         section = self._section
@@ -128,12 +127,9 @@ class Screen:
         if self._pending is None or not self._free or now - self._drawn_s < _MIN_PERIOD_S:
             return
         view, self._pending = self._pending, None
-        if now - self._quit_asked_s <= QUIT_AGAIN_S:
-            still = "; the slide is still open" if view.slide is not None and view.slide.is_open else ""
-            view = replace(view, message=f"Press Q again to quit{still}", message_level="warn")
         slot = self._free.pop(0)
         width, height = self._canvas_size()
-        draw_on(self._sheet(slot, width, height), view)
+        self._targets, self._canvas_px = draw_on(self._sheet(slot, width, height), view), (width, height)
         self._drawn_s = now
         assert self._child is not None
         assert self._child.stdin is not None
@@ -184,21 +180,30 @@ class Screen:
                 self.size_px = (max(1, int(width)), max(1, int(height)))
             case ["free", slot]:
                 self._free.append(int(slot))
-            case ["key", name]:
-                self._press(name)
+            case ["key", name, typed, shift]:
+                self._given.append(Input(Kind.KEY, name, bytes.fromhex(typed[1:]).decode(), shift=shift == "1"))
+            case ["press", x, y, shift]:
+                self._pressed = (*self._target(x, y), shift == "1")
+            case ["release", x, y]:
+                self._release(*self._target(x, y))
             case ["closed"]:
-                self._wishes.append(Command.QUIT)
+                self._given.append(Input(Kind.CLOSED))
 
-    def _press(self, name: str) -> None:
-        wish = _COMMANDS.get(name)
-        if name in ("Q", "ESCAPE"):
-            if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
-                self._quit_asked_s = self._now()
-                return
-            wish = Command.QUIT
-        if wish is not None:
-            self._wishes.append(wish)
-            self._quit_asked_s = float("-inf")  # whoever goes on working has thought better of it
+    def _target(self, x: str, y: str) -> tuple[str, tuple[float, float]]:
+        """The target under a point of the window, by what was drawn last."""
+        width, height = self._canvas_px
+        return self._targets.at(float(x) * width / self.size_px[0], float(y) * height / self.size_px[1])
+
+    def _release(self, onto: str, at: tuple[float, float]) -> None:
+        """A press counts when it is let go on the target where it began; elsewhere it is a drag."""
+        pressed, self._pressed = self._pressed, None
+        if pressed is None or not pressed[0]:
+            return
+        word, began, shift = pressed
+        if onto == word:
+            self._given.append(Input(Kind.PRESS, word, at=began, shift=shift))
+        elif onto:
+            self._given.append(Input(Kind.DRAG, word, onto=onto, at=at, shift=shift))
 
     def _note(self, said: bytes) -> None:
         """Keep and log what Qt complains of."""

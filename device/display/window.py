@@ -7,7 +7,8 @@ the count must go on then. Run by `screen.Screen` as `python -m device.display.w
                                        (end of file)              close the window
     to Screen, on standard output      open PLATFORM WIDTH HEIGHT | size WIDTH HEIGHT     the window's size in pixels
                                        free SLOT                  the slot is shown no more and may be painted anew
-                                       key NAME                   S, F, U, P, Q or ESCAPE
+                                       key NAME xTEXT SHIFT       a key went down: its name, what it types in hexadecimal, 0 or 1
+                                       press X Y SHIFT | release X Y     the mouse's left button or a finger, in pixels of the window
                                        closed                     the person closed the window; it stays until the input ends
 """
 
@@ -20,10 +21,30 @@ import sys
 from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, QRect, QSize, QSocketNotifier, Qt
-from PySide6.QtGui import QColor, QExposeEvent, QGuiApplication, QImage, QKeyEvent, QPainter, QPaintEvent, QRasterWindow, QResizeEvent
+from PySide6.QtGui import (
+    QColor,
+    QExposeEvent,
+    QGuiApplication,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QRasterWindow,
+    QResizeEvent,
+)
 
-_KEYS = {Qt.Key[f"Key_{letter}"]: letter for letter in "SFUPQ"} | {Qt.Key.Key_Escape: "ESCAPE"}
-_PLACES = {39: "S", 41: "F", 30: "U", 33: "P", 24: "Q"}
+_NAMED = {
+    **{Qt.Key[f"Key_{letter}"]: letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"},
+    **{Qt.Key[f"Key_{digit}"]: str(digit) for digit in range(10)},
+    **{Qt.Key[f"Key_{name}"]: name.upper() for name in ("Escape", "Return", "Left", "Right", "Up", "Down", "Backspace", "Delete")},
+    **{Qt.Key[f"Key_{name}"]: name.upper() for name in ("Space", "Tab", "Home", "End", "PageUp", "PageDown", "Insert")},
+    **{Qt.Key[f"Key_F{number}"]: f"F{number}" for number in range(1, 11)},
+    Qt.Key.Key_Enter: "RETURN",
+    Qt.Key.Key_Backtab: "TAB",
+}
+_ROWS = {24: "QWERTYUIOP", 38: "ASDFGHJKL", 52: "ZXCVBNM"}
+_PLACES = {first + at: letter for first, letters in _ROWS.items() for at, letter in enumerate(letters)}
 """The same letters by their place on the keyboard (X11 key codes), for layouts without Latin letters."""
 _LATIN = 0x7F
 _REPEAT_MS = 1
@@ -97,11 +118,25 @@ class Window(QRasterWindow):
         if key == Qt.Key.Key_F11:
             self._set_full(self.visibility() != QRasterWindow.Visibility.FullScreen)
             return
-        name = _KEYS.get(Qt.Key(key)) if key in _KEYS else None
-        if name is None and key > _LATIN:
-            name = _PLACES.get(event.nativeScanCode())
-        if name is not None:
-            tell("key", name)
+        name = _NAMED.get(Qt.Key(key), "") if key in _NAMED else ""
+        if not name and key > _LATIN:
+            name = _PLACES.get(event.nativeScanCode(), "")
+        typed = event.text() if event.text().isprintable() else ""
+        if name or typed:
+            shift = int(bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
+            tell("key", name or "CHARACTER", f"x{typed.encode().hex()}", shift)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802  (Qt's name; a touch without a mouse comes as one too)
+        if event.button() == Qt.MouseButton.LeftButton:
+            tell("press", *self._point(event), int(bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)))
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802  (Qt's name)
+        if event.button() == Qt.MouseButton.LeftButton:
+            tell("release", *self._point(event))
+
+    def _point(self, event: QMouseEvent) -> tuple[float, float]:
+        place, ratio = event.position(), self.devicePixelRatio()
+        return round(place.x() * ratio, 1), round(place.y() * ratio, 1)
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:  # noqa: N802  (Qt's name)
         self._released = (event.key(), event.timestamp())

@@ -20,12 +20,13 @@ from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError  # the built-in one from Python 3.11 on
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from typing_extensions import Self
 
 from device.errors import LeukoscopeError
-from device.slide.commands import Command
+from device.slide.commands import Command, Wish
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ _MOST_AT_ONCE = 16
 _POLL_S = 0.1  # how soon closing is noticed
 _LONGEST_ADDRESS = 107  # bytes that the kernel keeps for a socket's path, less the closing zero
 _STATUS = "status"
+_SAID = ("specimen", "operator", "reason")
 
 
 class ControlError(LeukoscopeError):
@@ -45,8 +47,8 @@ class ControlError(LeukoscopeError):
 class CommandRequest:
     """A command of a person at the command line, waiting for the pipeline's answer. Made by the server only."""
 
-    def __init__(self, command: Command) -> None:
-        self.command = command
+    def __init__(self, wish: Wish) -> None:
+        self.wish = wish
         self._answer: Future[tuple[bool, str]] = Future()
 
     def answer(self, text: str, ok: bool = True) -> None:
@@ -63,10 +65,10 @@ class CommandRequest:
         with suppress(FutureTimeoutError):
             return self._answer.result(seconds)
         if self._answer.cancel():
-            return False, f"{self.command.value}: the daemon is busy and did not get to it, nothing was changed; ask again"
+            return False, f"{self.wish.command.value}: the daemon is busy and did not get to it, nothing was changed; ask again"
         with suppress(FutureTimeoutError):
             return self._answer.result(seconds)
-        return False, f"{self.command.value}: passed on, but no answer came; look at the screen before you ask again"
+        return False, f"{self.wish.command.value}: passed on, but no answer came; look at the screen before you ask again"
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
@@ -176,7 +178,7 @@ class ControlServer:
             if name == _STATUS:
                 return {"ok": True, "status": dict(self._status())}
             try:
-                request = CommandRequest(Command(name))
+                request = CommandRequest(Wish(Command(name), **{key: str(asked[key]) for key in _SAID if asked.get(key)}))
             except ValueError:
                 known = ", ".join([*(command.value for command in Command), _STATUS])
                 return {"ok": False, "text": f"unknown command {name!r}; known: {known}"}
@@ -192,12 +194,13 @@ class ControlServer:
             self._open_connections.release()
 
 
-def send(path: Path, command: Command, timeout_s: float = 3 * _ANSWER_S) -> str:
+def send(path: Path, wish: Wish, timeout_s: float = 3 * _ANSWER_S) -> str:
     """Ask the daemon that listens at `path`; gives its answer, one line.
 
     Raises ControlError where none runs, this user may not ask, no answer comes, or it refuses (its reason is the message).
     """
-    return str(_ask(path, command.value, timeout_s).get("text", ""))
+    said = {key: words for key in _SAID if (words := getattr(wish, key))}
+    return str(_ask(path, wish.command.value, timeout_s, said).get("text", ""))
 
 
 def ask_status(path: Path, timeout_s: float = 3 * _ANSWER_S) -> dict[str, Any]:
@@ -208,12 +211,12 @@ def ask_status(path: Path, timeout_s: float = 3 * _ANSWER_S) -> dict[str, Any]:
     return status
 
 
-def _ask(path: Path, command: str, timeout_s: float) -> dict[str, Any]:
+def _ask(path: Path, command: str, timeout_s: float, said: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, _address(path) as address:
             connection.settimeout(timeout_s)
             connection.connect(address)
-            connection.sendall(json.dumps({"command": command}).encode() + b"\n")
+            connection.sendall(json.dumps({"command": command, **said}).encode() + b"\n")
             reply = json.loads(_read_line(connection))
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         hint = "start it with `leukoscope run` or `systemctl start leukoscope`; if it runs, name its file with --config"

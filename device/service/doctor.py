@@ -112,7 +112,7 @@ def _display(config: Config) -> Finding:
     if section.kind == "file" and section.directory is not None:
         section = section.model_copy(update={"directory": Path(tempfile.mkdtemp(prefix="leukoscope-doctor-"))})
     with open_display(section) as display:
-        display.commands()
+        display.inputs()
     return Finding(
         "Display", "ok", {"screen": "a window opens", "file": "pictures can be written", "none": "switched off"}[section.kind]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -13,3 +14,13 @@ class Command(str, Enum):
     UNDO = "undo"
     PAUSE = "pause"  # toggles
     QUIT = "quit"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A command with what the person said to it. Only what belongs to the command is given; "" otherwise."""
+
+    command: Command
+    specimen: str = ""
+    operator: str = ""
+    reason: str = ""

@@ -31,9 +31,21 @@ class ReviewState(str, Enum):
     REVIEWED = "reviewed"
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where on the film a field lies: its upper left corner in px of the camera's frames, on the axes of its chart.
+
+    A chart is a connected piece of film; places of two charts say nothing of each other.
+    """
+
+    chart: int
+    x_px: float
+    y_px: float
+
+
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One counted cell.
+    """One sighting of a cell: the one that it is counted by (`Field.cells`), or another (`Field.seen`).
 
     box_px: (x1, y1, x2, y2) in the field's pixels. attributes: (A,) float32 probabilities (see engines.taxonomy), NaN if unknown.
     identified: whether its type is told; class_index is then that type, otherwise the white cell (of its group, where that is told)
@@ -41,6 +53,10 @@ class Cell:
     What follows is the second look's; without one it is empty. group: key of `Taxonomy.told_groups`, "" where not even the group is
     sure; a told type's group stands here too. probability: of its type; blast_probability: of being a blast or equivalent; distance:
     to what the naming layer knows, beyond 1 unlike all of it, 0 where the layer cannot tell.
+    cell_id: the same for all sightings of one cell of a slide, from 1; 0 in records that knew none. provisional: cut by the border of
+    the field, so that a whole sighting takes its place.
+    verdict: what a person said it is, by the name of a class, or by the key of a told group or of a person's class (`Taxonomy`); "" if
+    nobody has yet.
     """
 
     class_index: int
@@ -53,6 +69,9 @@ class Cell:
     probability: float | None = None
     blast_probability: float | None = None
     distance: float | None = None
+    cell_id: int = 0
+    provisional: bool = False
+    verdict: str = ""
 
     def told(self, groups_only: bool = False) -> int | str:
         """What this cell is counted as, if it is no artefact: index of its type, or key of its group, or "" (unidentified).
@@ -81,7 +100,11 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """One field of view that was counted once, while the stage rested. `index` counts from 1 within the slide.
+    """One rest of the stage that brought something to count. `index` counts from 1 within the slide.
+
+    cells: those that are counted by their sighting here; seen: sightings of cells that are counted in another field. place: None where
+    the place on the film is not known (records of versions that did not follow it). picture: file of the whole field, relative to the
+    folder of pictures beside the record; "" where none was kept.
 
     limit_met: the network found more boxes than it may give, so there are at least so many cells. faults: of the picture's light and
     colour; None in records of versions that did not judge them. naming_fault: why the second look failed, in the engine's words; the
@@ -97,6 +120,9 @@ class Field:
     limit_met: bool = False
     faults: tuple[PictureFault, ...] | None = None
     naming_fault: str = ""
+    place: Place | None = None
+    seen: tuple[Cell, ...] = ()
+    picture: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +133,9 @@ class Slide:
     skipped: pictures of a stored source that were not read; known when the slide is closed.
     foreign: its first cells are unlike all that the naming layer knows, so that groups only are counted; None: too few cells yet, or
     the engine cannot tell.
+    specimen, operator: what the tube's label says, and the initials of who counts; neither leaves the device in a topic or a log.
+    lost_rests: rests that were counted while the place on the film was unknown, on a chart of their own.
+    revision: 0 as counted, then one more with each signature. reviewer, signed_at: of the last signature.
     """
 
     slide_id: str
@@ -120,6 +149,17 @@ class Slide:
     blank_views: int = 0
     skipped: tuple[SkippedPicture, ...] = ()
     foreign: bool | None = None
+    specimen: str = ""
+    operator: str = ""
+    lost_rests: int = 0
+    revision: int = 0
+    reviewer: str = ""
+    signed_at: datetime | None = None
+
+    @property
+    def charts(self) -> int:
+        """Pieces of film that were never joined; more than one: cells on them may be counted twice."""
+        return len({field.place.chart for field in self.fields if field.place is not None})
 
     @property
     def is_open(self) -> bool:

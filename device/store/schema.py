@@ -89,9 +89,56 @@ _ADDED = (
     ("cells", "probability", "REAL", "NULL"),
     ("cells", "blast_probability", "REAL", "NULL"),
     ("cells", "distance", "REAL", "NULL"),
+    ("slides", "specimen", "TEXT NOT NULL", "''"),
+    ("slides", "operator", "TEXT NOT NULL", "''"),
+    ("slides", "lost_rests", "INTEGER NOT NULL", "0"),
+    ("slides", "revision", "INTEGER NOT NULL", "0"),
+    ("slides", "reviewer", "TEXT NOT NULL", "''"),
+    ("slides", "signed_at", "TEXT", "NULL"),
+    ("fields", "chart", "INTEGER", "NULL"),
+    ("fields", "film_x_px", "REAL", "NULL"),
+    ("fields", "film_y_px", "REAL", "NULL"),
+    ("fields", "picture", "TEXT NOT NULL", "''"),
+    ("cells", "cell_id", "INTEGER NOT NULL", "0"),
+    ("cells", "provisional", "INTEGER NOT NULL", "0"),
+    ("cells", "counted", "INTEGER NOT NULL", "1"),
 )
 """Columns that came after a table was first published: table, name, type, and the value for rows that were written before."""
-SCHEMA: tuple[tuple[str, ...], ...] = (_VERSION_1, (), ())
+_VERSION_4 = (
+    # what a person did at the review, in order, never changed; each row bears the digest of the one before
+    """CREATE TABLE review (
+        slide_id TEXT NOT NULL REFERENCES slides (slide_id),
+        number INTEGER NOT NULL CHECK (number >= 1),
+        at TEXT NOT NULL, time_trusted INTEGER NOT NULL CHECK (time_trusted IN (0, 1)),
+        who TEXT NOT NULL, act TEXT NOT NULL,
+        cell_id INTEGER NOT NULL, said_before TEXT NOT NULL, said TEXT NOT NULL, why TEXT NOT NULL,
+        field_index INTEGER NOT NULL, box_px TEXT NOT NULL,
+        previous TEXT NOT NULL, digest TEXT NOT NULL,
+        PRIMARY KEY (slide_id, number)
+    ) STRICT, WITHOUT ROWID""",
+    # every summary that was ever handed over, the first with revision 0
+    """CREATE TABLE summaries (
+        slide_id TEXT NOT NULL REFERENCES slides (slide_id),
+        revision INTEGER NOT NULL, created_at TEXT NOT NULL, payload BLOB NOT NULL,
+        PRIMARY KEY (slide_id, revision)
+    ) STRICT""",
+    # what a slide that is resumed needs to find its place on the film again
+    """CREATE TABLE keyframes (
+        slide_id TEXT NOT NULL REFERENCES slides (slide_id),
+        number INTEGER NOT NULL, chart INTEGER NOT NULL, x_px REAL NOT NULL, y_px REAL NOT NULL, picture BLOB NOT NULL,
+        PRIMARY KEY (slide_id, number)
+    ) STRICT""",
+    # the known slide of the day, and what was removed from the record; without identity
+    """CREATE TABLE quality_checks (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        at TEXT NOT NULL, slide_id TEXT NOT NULL, passed INTEGER NOT NULL CHECK (passed IN (0, 1)), result TEXT NOT NULL
+    ) STRICT""",
+    """CREATE TABLE deletions (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        at TEXT NOT NULL, slide_id TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, what TEXT NOT NULL
+    ) STRICT""",
+)
+SCHEMA: tuple[tuple[str, ...], ...] = (_VERSION_1, (), (), _VERSION_4)
 """Statements that lead to version 1, 2, ...; a published version is never changed, only followed by another (a migration).
 
 Whatever column of _ADDED is missing then is added as well, so that a migration of columns alone has no statements here; and a record
@@ -136,7 +183,12 @@ def _missing_columns(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
 
 
 def read_as_migrated(db: sqlite3.Connection) -> None:
-    """Show the columns that an older record lacks, without writing to it: by temporary views, which SQLite finds before its tables."""
+    """Show the columns and tables that an older record lacks, without writing to it: by temporary views, which SQLite finds before its
+    tables, and by empty temporary tables."""
+    there = {name for (name,) in db.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")}
+    for statement in (statement for version in SCHEMA for statement in version if statement.startswith("CREATE TABLE")):
+        if statement.split()[2] not in there:
+            db.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1).replace("REFERENCES slides (slide_id)", ""))
     missing = _missing_columns(db)
     for table in {column[0] for column in missing}:
         extra = ", ".join(f"{value} AS {name}" for where, name, _, value in missing if where == table)

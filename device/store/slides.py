@@ -17,7 +17,7 @@ from device.mqtt.message import Part
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.provenance import Provenance
 from device.slide.cells import is_foreign
-from device.slide.model import OPEN_STATES, Cell, Field, ReviewState, Slide, SlideState
+from device.slide.model import OPEN_STATES, Cell, Field, Place, ReviewState, Slide, SlideState
 from engines.naming import NamingInfo
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import Taxonomy
@@ -25,7 +25,8 @@ from engines.taxonomy import Taxonomy
 _P = TypeVar("_P", bound=Part)
 _MODEL_COLUMNS = ("name", "version", "digest", "runtime", "precision", "score_threshold")  # named as in EngineInfo
 _CELL_COLUMNS = (
-    "class_index, score, identified, x1_px, y1_px, x2_px, y2_px, attributes, told_group, probability, blast_probability, distance"
+    "class_index, score, identified, x1_px, y1_px, x2_px, y2_px, attributes, told_group, probability, blast_probability, distance, "
+    "cell_id, provisional"
 )
 _OLD_LIMIT = 300
 """Boxes a frame in every network whose slides are in records that do not say whether the limit was met."""
@@ -51,6 +52,8 @@ def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -
         "model_id": _model_id(db, provenance),
         "calibration": _part_text(provenance.calibration),
         "source": _part_text(provenance.source),
+        "specimen": slide.specimen,
+        "operator": slide.operator,
         "naming": json.dumps({} if provenance.model.naming is None else asdict(provenance.model.naming), sort_keys=True),
     }
     _insert(db, "slides", row | _state(slide), "ON CONFLICT (slide_id) DO NOTHING")
@@ -70,15 +73,20 @@ def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
         "limit_met": int(field.limit_met),
         "faults": None if field.faults is None else json.dumps([fault.value for fault in field.faults]),
         "naming_fault": field.naming_fault,
+        "chart": None if field.place is None else field.place.chart,
+        "film_x_px": None if field.place is None else field.place.x_px,
+        "film_y_px": None if field.place is None else field.place.y_px,
+        "picture": field.picture,
     }
+    sightings = [*((cell, 1) for cell in field.cells), *((cell, 0) for cell in field.seen)]
     _insert(db, "fields", row)
     db.executemany(
-        f"INSERT INTO cells (slide_id, field_index, position, {_CELL_COLUMNS}) VALUES ({', '.join('?' * 15)})",
-        ((slide_id, field.index, at, *_cell_values(cell)) for at, cell in enumerate(field.cells)),
+        f"INSERT INTO cells (slide_id, field_index, position, counted, {_CELL_COLUMNS}) VALUES ({', '.join('?' * 18)})",
+        ((slide_id, field.index, at, counted, *_cell_values(cell)) for at, (cell, counted) in enumerate(sightings)),
     )
     db.executemany(
         "INSERT INTO crops VALUES (?, ?, ?, ?)",
-        ((slide_id, field.index, at, cell.crop_jpeg) for at, cell in enumerate(field.cells) if cell.crop_jpeg),
+        ((slide_id, field.index, at, cell.crop_jpeg) for at, (cell, _) in enumerate(sightings) if cell.crop_jpeg),
     )
 
 
@@ -117,6 +125,10 @@ def _state(slide: Slide) -> dict[str, object]:
         "blank_views": slide.blank_views,
         "skipped": json.dumps(slide.skipped),
         "film_foreign": None if slide.foreign is None else int(slide.foreign),
+        "lost_rests": slide.lost_rests,
+        "revision": slide.revision,
+        "reviewer": slide.reviewer,
+        "signed_at": None if slide.signed_at is None else slide.signed_at.isoformat(),
     }
 
 
@@ -152,6 +164,12 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         skipped=tuple(SkippedPicture(*picture) for picture in json.loads(row["skipped"])),
         # written when the slide is closed; of one that a power cut left open its cells still tell
         foreign=is_foreign((c for f in fields for c in f.cells), taxonomy) if state in OPEN_STATES else foreign and bool(foreign),
+        specimen=row["specimen"],
+        operator=row["operator"],
+        lost_rests=row["lost_rests"],
+        revision=row["revision"],
+        reviewer=row["reviewer"],
+        signed_at=row["signed_at"] and datetime.fromisoformat(row["signed_at"]),
     )
     same = {column: row[column] for column in _MODEL_COLUMNS}
     naming = NamingInfo(**{"said": "", "site": False, **given}) if (given := json.loads(row["naming"])) else None
@@ -170,21 +188,22 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
 
 def _fields(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> tuple[Field, ...]:
     jpeg, join = ("jpeg", "LEFT JOIN crops USING (slide_id, field_index, position)") if with_crops else ("NULL", "")
-    cells: dict[int, list[Cell]] = {}
-    for index, kind, score, identified, x1, y1, x2, y2, attributes, *names, crop in db.execute(
-        f"""SELECT field_index, {_CELL_COLUMNS}, {jpeg}
+    cells: dict[tuple[int, int], list[Cell]] = {}
+    for index, counted, kind, score, identified, x1, y1, x2, y2, attributes, *names, provisional, crop in db.execute(
+        f"""SELECT field_index, counted, {_CELL_COLUMNS}, {jpeg}
         FROM cells {join} WHERE slide_id = ? ORDER BY field_index, position""",
         (slide_id,),
     ):
         words = np.array(json.loads(attributes), np.float32)  # null becomes NaN
-        cell = Cell(kind, score, bool(identified), (x1, y1, x2, y2), words, crop or b"", *names)
-        cells.setdefault(index, []).append(cell)
+        rest = (crop or b"", *names, bool(provisional))
+        cell = Cell(kind, score, bool(identified), (x1, y1, x2, y2), words, *rest)
+        cells.setdefault((index, counted), []).append(cell)
     rows = db.execute("SELECT * FROM fields WHERE slide_id = ? AND undone = 0 ORDER BY field_index", (slide_id,))
-    return tuple(_field(row, tuple(cells.get(row["field_index"], ()))) for row in rows)
+    return tuple(_field(row, *(tuple(cells.get((row["field_index"], counted), ())) for counted in (1, 0))) for row in rows)
 
 
-def _field(row: sqlite3.Row, cells: tuple[Cell, ...]) -> Field:
-    limit_met, faults = row["limit_met"], row["faults"]
+def _field(row: sqlite3.Row, cells: tuple[Cell, ...], seen: tuple[Cell, ...]) -> Field:
+    limit_met, faults, chart = row["limit_met"], row["faults"], row["chart"]
     return Field(
         row["field_index"],
         datetime.fromisoformat(row["captured_at"]),
@@ -195,6 +214,9 @@ def _field(row: sqlite3.Row, cells: tuple[Cell, ...]) -> Field:
         len(cells) >= _OLD_LIMIT if limit_met is None else bool(limit_met),
         None if faults is None else tuple(PictureFault(fault) for fault in json.loads(faults)),
         row["naming_fault"],
+        None if chart is None else Place(chart, row["film_x_px"], row["film_y_px"]),
+        seen,
+        row["picture"],
     )
 
 
@@ -214,7 +236,7 @@ def _model_id(db: sqlite3.Connection, provenance: Provenance) -> int:
 def _cell_values(cell: Cell) -> tuple[int | float | str | None, ...]:
     """Attributes as a JSON list: 9 significant digits give every float32 back exactly, null stands for unknown."""
     attributes = ", ".join("null" if np.isnan(value) else f"{value:.9g}" for value in cell.attributes.tolist())
-    names = cell.group, cell.probability, cell.blast_probability, cell.distance
+    names = cell.group, cell.probability, cell.blast_probability, cell.distance, cell.cell_id, int(cell.provisional)
     return int(cell.class_index), float(cell.score), int(cell.identified), *map(float, cell.box_px), f"[{attributes}]", *names
 
 

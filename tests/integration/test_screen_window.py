@@ -19,8 +19,9 @@ import gallery
 import numpy as np
 import pytest
 
-from device.display import screen as screen_module
+from device.desk.desk import Desk
 from device.display.overlay import draw
+from device.display.pages import AskPage, Choice
 from device.display.screen import Screen
 from device.errors import DisplayError
 from device.settings.config import DisplaySection
@@ -124,10 +125,11 @@ class Line:
         self.screen = screen
         self.view = VIEW
         self.asked: list[Command] = []
+        self.desk = Desk(time.monotonic)
 
     def turn(self) -> bool:
         self.screen.show(self.view)
-        self.asked += self.screen.commands()
+        self.asked += [wish.command for wish in self.desk.take(self.screen.inputs(), None)]
         return True
 
 
@@ -154,17 +156,26 @@ def test_keys_become_commands(display: str) -> None:
         until(lambda: line.turn() and line.asked == wanted)
 
 
-def test_quit_is_asked_again_on_the_screen(display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screen_module, "QUIT_AGAIN_S", 10 * PATIENCE_S)
-    asking = draw(replace(VIEW, message="Press Q again to quit; the slide is still open", message_level="warn"), (1280, 720))
+def test_quit_is_asked_again(display: str) -> None:
     with Screen(DisplaySection()) as screen:
         line = Line(screen)
         line.turn()
         press("q")
-        until(lambda: line.turn() and bool((on_screen(tmp_path) == asking).all()))
+        until(lambda: line.turn() and line.desk.notice(None) == "Press Q again to quit")
         assert line.asked == []
         press("Escape")
         until(lambda: line.turn() and line.asked == [Command.QUIT])
+
+
+def test_a_press_of_the_mouse_on_a_button_is_its_key(display: str) -> None:
+    with Screen(DisplaySection()) as screen:
+        line = Line(screen)
+        line.view = replace(VIEW, page=AskPage("Finish?", choices=(Choice("F", "Finish"), Choice("P", "Go on"))))
+        line.turn()
+        (button, _), _ = screen._targets.places
+        at = str((button.x0 + button.x1) // 2), str((button.y0 + button.y1) // 2)
+        subprocess.run(["xdotool", "mousemove", *at, "click", "1"], check=True)
+        until(lambda: line.turn() and line.asked == [Command.FINISH])
 
 
 def test_a_key_that_is_held_down_is_one_wish(display: str) -> None:
@@ -256,7 +267,7 @@ def test_a_server_that_dies_is_a_display_error_and_the_screen_can_be_opened_agai
             assert "\n" not in str(gone.value)
             with pytest.raises(DisplayError):
                 screen.show(VIEW)
-            assert list(screen.commands()) == []
+            assert list(screen.inputs()) == []
     with x_server(640, 480, tmp_path) as (number, _):
         monkeypatch.setenv("DISPLAY", number)
         with screen:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from device.service.control import CommandRequest, ControlError, ControlServer, ask_status, send
-from device.slide.commands import Command
+from device.slide.commands import Command, Wish
 
 
 def no_status() -> dict[str, Any]:
@@ -34,7 +34,7 @@ def pipeline(server: ControlServer, act: Callable[[CommandRequest], None]) -> It
     def work() -> None:
         while not stop.is_set():
             for request in server.requests():
-                seen.append(request.command)
+                seen.append(request.wish.command)
                 act(request)
             time.sleep(0.005)
 
@@ -51,15 +51,15 @@ def test_the_pipelines_answer_reaches_the_person(tmp_path: Path) -> None:
     path = tmp_path / "state" / "control.sock"
 
     def act(request: CommandRequest) -> None:
-        if request.command is Command.START:
+        if request.wish.command is Command.START:
             request.answer("slide 20260131-01 is open")
         else:
             request.answer("no slide is open", ok=False)
 
     with ControlServer(path, no_status) as server, pipeline(server, act) as seen:
-        assert send(path, Command.START) == "slide 20260131-01 is open"
+        assert send(path, Wish(Command.START)) == "slide 20260131-01 is open"
         with pytest.raises(ControlError, match=r"^no slide is open$"):
-            send(path, Command.FINISH)
+            send(path, Wish(Command.FINISH))
         assert seen == [Command.START, Command.FINISH]
     assert not path.exists()
 
@@ -69,7 +69,7 @@ def test_status_is_answered_while_a_command_waits(tmp_path: Path) -> None:
 
     def ask() -> None:
         with pytest.raises(ControlError, match="the daemon is stopping"):
-            send(path, Command.UNDO, timeout_s=30)
+            send(path, Wish(Command.UNDO), timeout_s=30)
 
     with ControlServer(path, lambda: {"cells": 12, "folder": tmp_path}, answer_s=20.0) as server:
         waiting = threading.Thread(target=ask)
@@ -86,7 +86,7 @@ def test_what_nobody_took_is_withdrawn_and_never_acted_on(tmp_path: Path) -> Non
     path = tmp_path / "control.sock"
     with ControlServer(path, no_status, answer_s=0.1) as server:
         with pytest.raises(ControlError, match="nothing was changed; ask again"):
-            send(path, Command.UNDO)
+            send(path, Wish(Command.UNDO))
         assert server.requests() == []
 
 
@@ -97,7 +97,7 @@ def test_what_was_taken_but_not_answered_is_said_to_be_open(tmp_path: Path) -> N
         pipeline(server, lambda request: None) as seen,
         pytest.raises(ControlError, match="look at the screen before you ask again"),
     ):
-        send(path, Command.UNDO)
+        send(path, Wish(Command.UNDO))
     assert seen == [Command.UNDO]
 
 
@@ -107,7 +107,7 @@ def test_closing_answers_those_who_wait(tmp_path: Path) -> None:
 
     def ask() -> None:
         try:
-            told.append(send(path, Command.START, timeout_s=30))
+            told.append(send(path, Wish(Command.START), timeout_s=30))
         except ControlError as error:
             told.append(str(error))
 
@@ -123,7 +123,7 @@ def test_closing_answers_those_who_wait(tmp_path: Path) -> None:
 
 
 def test_only_the_first_answer_counts() -> None:
-    request = CommandRequest(Command.PAUSE)
+    request = CommandRequest(Wish(Command.PAUSE))
     request.answer("paused")
     request.answer("not paused", ok=False)
     assert request.wait(0) == (True, "paused")
@@ -177,7 +177,7 @@ def test_a_status_that_fails_is_told_and_logged(tmp_path: Path, caplog: pytest.L
 
 def test_no_daemon_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ControlError, match=r"no leukoscope is running at .*; start it with") as caught:
-        send(tmp_path / "control.sock", Command.START)
+        send(tmp_path / "control.sock", Wish(Command.START))
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
 
@@ -188,7 +188,7 @@ def test_a_daemon_that_never_answers(tmp_path: Path) -> None:
         silent.bind(str(path))
         silent.listen()
         with pytest.raises(ControlError, match="does not answer"):
-            send(path, Command.START, timeout_s=0.1)
+            send(path, Wish(Command.START), timeout_s=0.1)
 
 
 KILLED = """
@@ -207,7 +207,7 @@ def test_the_socket_of_a_killed_daemon_is_in_nobodys_way(tmp_path: Path) -> None
     assert killed.returncode == -9
     assert path.is_socket()
     with pytest.raises(ControlError, match="no leukoscope is running"):
-        send(path, Command.START)
+        send(path, Wish(Command.START))
     with ControlServer(path, lambda: {"new": True}):
         assert ask_status(path) == {"new": True}
 

@@ -127,13 +127,13 @@ def test_showing_without_opening_is_an_error(tmp_path: Path) -> None:
 
 def test_files_have_no_keys(tmp_path: Path) -> None:
     with FileDisplay(tmp_path, 1.0, SMALL) as display:
-        assert display.commands() == ()
+        assert display.inputs() == ()
 
 
 def test_no_display_shows_nothing_and_asks_for_nothing() -> None:
     with NullDisplay() as display:
         display.show(VIEW)
-        assert display.commands() == ()
+        assert display.inputs() == ()
 
 
 def test_the_configuration_names_the_display(tmp_path: Path) -> None:
@@ -193,29 +193,6 @@ def test_naming_a_display_imports_no_window_library() -> None:
     code = "import sys, device.display.factory, device.display.overlay; print([m for m in sys.modules if m.startswith('PySide6')])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
-
-
-def test_a_key_means_a_command_and_quit_asks_again() -> None:
-    clock = Clock()
-    window = Screen(DisplaySection(), clock)
-    for name in ("S", "F", "U", "P", "X"):
-        window._press(name)
-    assert [c.value for c in window.commands()] == ["start", "finish", "undo", "pause"]
-    window._press("Q")
-    assert window.commands() == []
-    clock.now_s += screen.QUIT_AGAIN_S + 0.1
-    window._press("ESCAPE")
-    assert window.commands() == []
-    clock.now_s += 1
-    window._press("Q")
-    assert [c.value for c in window.commands()] == ["quit"]
-
-
-def test_working_on_takes_the_wish_to_quit_back() -> None:
-    window = Screen(DisplaySection(), Clock())
-    for name in ("Q", "U", "Q"):
-        window._press(name)
-    assert [c.value for c in window.commands()] == ["undo"]
 
 
 def test_pictures_are_made_no_larger_than_configured() -> None:

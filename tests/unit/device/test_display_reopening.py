@@ -84,7 +84,7 @@ def test_a_screen_that_went_away_comes_back() -> None:
             if cable.opened > before:
                 tries.append(second)
         assert tries == [2, 6, 14, 30]
-        assert tuple(display.commands()) == ()
+        assert tuple(display.inputs()) == ()
         cable.plugged = True
         clock.s = 100.0
         display.show(VIEW)

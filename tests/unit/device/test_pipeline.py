@@ -20,7 +20,7 @@ from device.mqtt.payloads import read_summary
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import Pipeline
 from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, FramesSection, ReplayCamera, SlideSection
-from device.slide.commands import Command
+from device.slide.commands import Command, Wish
 from device.slide.model import Field, Slide, SlideState
 from device.store import Store
 from device.store.recording import FrameRecorder
@@ -175,7 +175,7 @@ def test_a_foreign_film_is_counted_by_groups_up_to_the_summary(tmp_path: Path) -
         verdicts[pipeline.white_cells] = pipeline.slide.foreign
     assert (verdicts[29], verdicts[30], verdicts[31]) == (None, True, True)
     assert any("unlike the films" in sentence for sentence in pipeline.view().description)
-    assert all(pipeline.obey(Command.UNDO)[0] for _ in range(2))
+    assert all(pipeline.obey(Wish(Command.UNDO))[0] for _ in range(2))
     assert pipeline.slide is not None and pipeline.slide.foreign is None  # 29 cells are too few to say so
     assert run_out(pipeline).foreign is True  # with the last picture's cell there are 30 again
     assert pipeline.close()
@@ -226,16 +226,16 @@ def test_the_service_is_told_in_words_how_it_stands(tmp_path: Path) -> None:
 
 def test_commands_are_answered_with_what_became_of_them(tmp_path: Path) -> None:
     pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2, 3, 3, 3]), OneNeutrophil())
-    assert pipeline.obey(Command.FINISH) == (False, "cannot finish: no slide is open; start a slide first")
+    assert pipeline.obey(Wish(Command.FINISH)) == (False, "cannot finish: no slide is open; start a slide first")
     for _ in range(3):
         pipeline.round()
-    done, text = pipeline.obey(Command.UNDO)
+    done, text = pipeline.obey(Wish(Command.UNDO))
     assert done and text == "Field 1 taken back."
-    assert pipeline.obey(Command.PAUSE) == (True, "Slide paused.")
+    assert pipeline.obey(Wish(Command.PAUSE)) == (True, "Slide paused.")
     for _ in range(3):
         pipeline.round()
     assert pipeline.slide is not None and not pipeline.slide.fields, "a paused slide counts nothing"
-    assert pipeline.obey(Command.PAUSE)[0]
+    assert pipeline.obey(Wish(Command.PAUSE))[0]
     assert len(run_out(pipeline).fields) == 1
 
 
@@ -244,14 +244,14 @@ def test_a_field_that_is_undone_is_at_once_shown_as_not_counted(tmp_path: Path) 
     while pipeline.slide is None or len(pipeline.slide.fields) < 2:
         pipeline.round()
     assert pipeline.view().field_counted
-    pipeline.obey(Command.UNDO)  # the screen would put the cells of the field before over this picture
+    pipeline.obey(Wish(Command.UNDO))  # the screen would put the cells of the field before over this picture
     assert not pipeline.view().field_counted
 
 
 def test_quitting_puts_an_open_slide_down_as_aborted(tmp_path: Path) -> None:
     pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil())
     pipeline.round()
-    pipeline.obey(Command.QUIT)
+    pipeline.obey(Wish(Command.QUIT))
     assert pipeline.stopped == "the technician quit" and pipeline.close()
     assert pipeline.slide is not None and pipeline.slide.state is SlideState.ABORTED
     assert pipeline.slide.abort_reason == "the technician quit"
@@ -323,10 +323,10 @@ def test_no_frame_is_kept_of_a_slide_that_is_not_counting(tmp_path: Path) -> Non
         pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2, 3, 3, 3]), engine, recorder=recorder)
         for _ in range(3):
             pipeline.round()
-        pipeline.obey(Command.PAUSE)
+        pipeline.obey(Wish(Command.PAUSE))
         for _ in range(3):
             pipeline.round()
-        pipeline.obey(Command.PAUSE)
+        pipeline.obey(Wish(Command.PAUSE))
         slide = run_out(pipeline)
     names = sorted(path.name for path in (tmp_path / "frames").glob("*.png"))
     assert names[0] == f"{slide.slide_id}_00001_counted.png" and len(names) == 4
