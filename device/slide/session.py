@@ -78,8 +78,8 @@ def new_slide_id(now: datetime) -> str:
 class SlideSession:
     """Follows the processed frames and keeps the slide that is open. Used by one thread.
 
-    States: idle → counting ⇄ paused → review, or aborted; from idle, review and aborted a new slide can be started. naming: the layer
-    that names the cells of counted fields, for the words on them.
+    States: idle → counting ⇄ paused → review, or aborted; from idle, review and aborted a new slide can be started, and one in review
+    can be opened again. naming: the layer that names the cells of counted fields, for the words on them.
     Field indices count from 1 and are never given twice within a slide, also after an undo.
     """
 
@@ -99,6 +99,7 @@ class SlideSession:
         self._crops = crops
         self._jpeg_quality = jpeg_quality
         self._clock = clock
+        self._target_cells = config.target_cells
         self._detector = RestDetector(config.rest_frames, config.moved_share)
         self._slide: Slide | None = None
         self._marks: list[FieldPicture | None] = []  # one for each field of the slide, for undo
@@ -165,15 +166,44 @@ class SlideSession:
         shift_share = (0.0, 0.0) if shift is None else (shift.x_share, shift.y_share)
         return Observation(motion.resting, motion.counted or event is not None, motion.blank, event, shift_share)
 
-    def start(self) -> Slide:
-        """Open a new slide; what lies under the objective is its first field once it rests. RefusedError if a slide is open."""
+    def start(self, specimen: str = "", operator: str = "") -> Slide:
+        """Open a new slide; what lies under the objective is its first field once it rests, but not the field that the slide before
+        counted last: that glass has to be changed first. RefusedError if a slide is open.
+        """
         if self.is_open:
             raise RefusedError("a slide is open: finish it first")
         now = self._clock.now()
-        self._slide = Slide(new_slide_id(now), now)
-        self._detector.forget()
+        self._slide = Slide(new_slide_id(now), now, specimen=specimen, operator=operator, target_cells=self._target_cells)
+        self._detector.retire()
         self._marks.clear()
         self._last_index = self._improvements = 0
+        return self._slide
+
+    @property
+    def on_old_ground(self) -> bool:
+        """The slide has no field yet, and under the objective still lies what the slide before counted."""
+        return self.is_open and self._slide is not None and not self._slide.fields and self._detector.holds
+
+    def restore(self, slide: Slide, last_index: int) -> Slide:
+        """Take up a slide that was open when the appliance stopped, paused; its next field gets the index after `last_index`."""
+        self._slide = replace(slide, state=SlideState.PAUSED, target_cells=slide.target_cells or self._target_cells)
+        self._detector.forget()
+        self._marks = [None] * len(slide.fields)
+        self._last_index, self._improvements = last_index, MOST_IMPROVEMENTS
+        return self._slide
+
+    def reopen(self) -> Slide:
+        """Count on where the slide was finished, which nobody has signed. RefusedError otherwise."""
+        if self._slide is None or self.state is not SlideState.REVIEW:
+            why = {SlideState.IDLE: "no slide was finished", SlideState.SIGNED: "the slide is signed"}
+            why[SlideState.ABORTED] = "the slide was aborted"
+            raise RefusedError(f"cannot reopen: {why.get(self.state, 'the slide is open')}")
+        self._slide = replace(self._slide, state=SlideState.COUNTING, finished_at=None)
+        return self._slide
+
+    def aim(self, target_cells: int) -> Slide:
+        """Set how many white cells are to be counted. RefusedError if no slide is open."""
+        self._slide = replace(self._open("go on"), target_cells=target_cells)
         return self._slide
 
     def undo(self) -> Field:

@@ -7,20 +7,48 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from calibration.profile import CalibrationProfile
 from device.clock import Clock, time_trusted
+from device.errors import StoreError
 from device.mqtt.payloads import CalibrationProvenance
 from device.mqtt.summary import build_summary
 from device.mqtt.topics import Topics
 from device.settings.config import Config
-from device.slide.model import Field, Slide
+from device.slide.ending import nothing_counted
+from device.slide.model import Field, Slide, SlideState
+from device.slide.tally import tally
 from device.store import OutboxMessage, Provenance, Store, StoredSlide
 from device.store.journal import Journal
 
 log = logging.getLogger(__name__)
+
+
+EMPTY = "nothing was counted"
+"""Why a slide ends as aborted that has no white cell."""
+
+
+@dataclass(frozen=True)
+class LeftOpen:
+    """What the appliance finds when it starts. resumed: the slide, and the highest index that a field of it was given; None: no slide
+    was open, or none can be counted on. closed: those that were put to review, or aborted where they were empty."""
+
+    resumed: tuple[Slide, int] | None = None
+    closed: tuple[Slide, ...] = ()
+
+
+def _same_engine(before: Provenance, now: Provenance) -> bool:
+    """Whether cells of both can stand in one count: same network, thresholds and names, same microscope, same kind of source."""
+
+    def of(made: Provenance) -> tuple[object, ...]:
+        model, scale, source = made.model, made.calibration, made.source
+        naming = None if model.naming is None else model.naming.digest
+        optics = None if scale is None else (scale.profile, scale.version, scale.objective)
+        return model.digest, model.score_threshold, made.identify_threshold, naming, optics, source and source.kind
+
+    return before.calibration is not None and of(before) == of(now)
 
 
 class SlideRecord:
@@ -54,38 +82,69 @@ class SlideRecord:
 
     def counted(self, slide: Slide, field: Field) -> None:
         """A field was counted, or a sharper frame took its place."""
-        self.journal.add(f"field {field.index} of {slide.slide_id}", lambda: self._store.put_field(slide.slide_id, field))
+        self.journal.add(f"field {field.index} of {slide.slide_id}", lambda: self._store.put_field(slide.slide_id, field, slide))
 
     def undone(self, slide: Slide, field: Field) -> None:
         """A field was taken back; it stays in the record, marked."""
         self.journal.add(f"undo of field {field.index}", lambda: self._store.undo_field(slide.slide_id, field.index))
 
+    def changed(self, slide: Slide) -> None:
+        """The slide was paused, goes on, was opened again or has another target."""
+        self.journal.add(f"state of {slide.slide_id}", lambda: self._store.put_state(slide))
+
     def closed(self, slide: Slide, width_px: int) -> None:
         """The slide was finished or aborted: its state and the summary's outbox row are one transaction."""
-        message = self._message(slide, self._provenance_of(slide, width_px))
+        self._close(slide, self._message(slide, self._provenance_of(slide, width_px)))
 
+    def _close(self, slide: Slide, message: OutboxMessage | None) -> None:
         def close() -> None:
             self._store.close_slide(slide, message)
-            self._sent()
+            if message is not None:
+                self._sent()
 
         self.journal.add(f"end of {slide.slide_id}", close)
 
-    def close_left_open(self) -> None:
-        """Close slides that a crash or power cut left open as aborted; their summaries name the model that counted them."""
-        self._store.abort_unfinished(self._message_of_unfinished)
-
-    def _message_of_unfinished(self, stored: StoredSlide) -> OutboxMessage | None:
+    def slides_of(self, specimen: str) -> int:
+        """How many slides of this specimen the record holds already; 0 where it cannot be read."""
         try:
-            return self._message(stored.slide, stored.provenance)
-        except ValueError as error:
+            return self._store.of_specimen(specimen)
+        except StoreError as error:
+            log.error("it is not known whether this specimen had a slide: %s", error)
+            return 0
+
+    def left_open(self) -> LeftOpen:
+        """The slide that was open when the appliance stopped, to be taken up again; what cannot be is closed here for review."""
+        resumed: tuple[Slide, int] | None = None
+        closed: list[Slide] = []
+        for stored in self._store.unfinished():
+            if resumed is None and not closed and _same_engine(stored.provenance, self._provenance):
+                whole = self._store.slide(stored.slide.slide_id, with_crops=True).slide
+                resumed = whole, self._store.last_index(whole.slide_id)
+            else:
+                closed.append(self._put_to_review(stored))
+        return LeftOpen(resumed, tuple(closed))
+
+    def _put_to_review(self, stored: StoredSlide) -> Slide:
+        """Close a slide that cannot be counted on, with the last that is known of it: its last field, or its start."""
+        slide = stored.slide
+        end = slide.fields[-1].captured_at if slide.fields else slide.started_at
+        empty = nothing_counted(tally(slide, stored.provenance.model.taxonomy))
+        state, why = (SlideState.ABORTED, EMPTY) if empty else (SlideState.REVIEW, "")
+        ended = replace(slide, state=state, finished_at=end, abort_reason=why)
+        try:
+            message = self._message(ended, stored.provenance)
+        except ValueError as error:  # another version wrote where its numbers came from
+            message = None
             log.error("no summary is sent: %s", error)
-            return None
+        self._close(ended, message)
+        log.warning("slide %s was left open: closed with %d fields, %s", slide.slide_id, len(slide.fields), state.value)
+        return ended
 
     def _message(self, slide: Slide, provenance: Provenance) -> OutboxMessage | None:
-        """The outbox row of a closed slide; None where the broker is switched off."""
-        if not self._config.broker.enabled:
+        """The outbox row of a closed slide; None where the broker is switched off, or where nothing was counted."""
+        if not self._config.broker.enabled or nothing_counted(tally(slide, provenance.model.taxonomy)):
             return None
         message_id = uuid4()
-        target_cells = self._config.slide.target_cells
+        target_cells = slide.target_cells or self._config.slide.target_cells
         summary = build_summary(slide, provenance, message_id=message_id, target_cells=target_cells)
         return OutboxMessage(str(message_id), self._topic, summary.to_bytes(), self._clock.now())

@@ -109,9 +109,25 @@ def sync(db: sqlite3.Connection, slide: Slide) -> None:
             put_field(db, slide.slide_id, field)
     for index in stored:
         undo_field(db, slide.slide_id, index)
+    put_state(db, slide)
+
+
+def put_state(db: sqlite3.Connection, slide: Slide) -> None:
+    """Bring the header up to the slide as it stands."""
     state = _state(slide)
     columns = ", ".join(f"{column} = :{column}" for column in state)
     db.execute(f"UPDATE slides SET {columns} WHERE slide_id = :slide_id", state | {"slide_id": slide.slide_id})
+
+
+def last_index(db: sqlite3.Connection, slide_id: str) -> int:
+    """The highest index that a field of the slide was given, undone ones too; 0 where there is none."""
+    return int(db.execute("SELECT coalesce(max(field_index), 0) FROM fields WHERE slide_id = ?", (slide_id,)).fetchone()[0])
+
+
+def of_specimen(db: sqlite3.Connection, specimen: str) -> int:
+    """How many slides bear this specimen's id, whatever the case of its letters; aborted ones do not count."""
+    asked = "SELECT count(*) FROM slides WHERE specimen = ? COLLATE NOCASE AND state != ?"
+    return int(db.execute(asked, (specimen, SlideState.ABORTED.value)).fetchone()[0])
 
 
 def _state(slide: Slide) -> dict[str, object]:
@@ -125,6 +141,7 @@ def _state(slide: Slide) -> dict[str, object]:
         "blank_views": slide.blank_views,
         "skipped": json.dumps(slide.skipped),
         "film_foreign": None if slide.foreign is None else int(slide.foreign),
+        "target_cells": slide.target_cells,
         "lost_rests": slide.lost_rests,
         "revision": slide.revision,
         "reviewer": slide.reviewer,
@@ -166,6 +183,7 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         foreign=is_foreign((c for f in fields for c in f.cells), taxonomy) if state in OPEN_STATES else foreign and bool(foreign),
         specimen=row["specimen"],
         operator=row["operator"],
+        target_cells=row["target_cells"],
         lost_rests=row["lost_rests"],
         revision=row["revision"],
         reviewer=row["reviewer"],
