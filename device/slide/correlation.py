@@ -81,6 +81,7 @@ class Correlator:
         self.size = (cv2.getOptimalDFTSize(2 * height - 1), cv2.getOptimalDFTSize(2 * width - 1))
         rows, columns = (np.abs(np.rint(np.fft.fftfreq(n, 1 / n))) for n in self.size)
         self.shares = np.outer(np.clip(1 - rows / height, 0, None), np.clip(1 - columns / width, 0, None)).astype(np.float32)
+        self._least = np.where(self.shares > 0, self.shares * np.float32(_LEAST_ENERGY), np.float32(1e30)).astype(np.float32)
         self._floor = floor_curve(self.shares).astype(np.float32)
         self.curve: Float32 = self._floor
 
@@ -148,7 +149,7 @@ class Correlator:
             energy[:height, left:] = bottom[:height, 1:width]
             energy[up:, :width] = right[1:height, :width]
             energy[up:, left:] = low[1:height, 1:width]
-        least = np.maximum(self.shares * np.float32(_LEAST_ENERGY * whole), np.float32(1e-9))
+        least = self._least * np.float32(max(float(whole), 1e-6))
         return np.asarray(1 / np.sqrt(np.maximum(energy, least)), np.float32)
 
     def _product(self, first: Spectrum, second: Spectrum) -> Float32:
