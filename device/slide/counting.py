@@ -60,7 +60,8 @@ class Observation:
     """What one frame did to the slide. field_counted: the field now seen, at rest, has been counted (now or before).
 
     shift_share: how far a counted field lies from where it was counted, in x and y, in shares of the frame's width. place: where on
-    the film the frame lies; None while that is not known. old_ground: it is the film of the slide before, of which nothing is counted.
+    the film the frame lies; None while that is not known. held: why nothing is counted of a resting frame, in words; "" while nothing
+    is in the way. old_ground: it is the film of the slide before, of which nothing is counted.
     """
 
     resting: bool
@@ -69,6 +70,7 @@ class Observation:
     event: FieldsChanged | None = None
     shift_share: tuple[float, float] = (0.0, 0.0)
     place: Place | None = None
+    held: str = ""
     lost: bool = False
     old_ground: bool = False
 
@@ -98,17 +100,18 @@ class Counting:
         self._last_index = self._improvements = 0
 
     def observe(
-        self, slide: Slide | None, frame: Frame, detections: Detections, sharpness: float, second_look: SecondLook
+        self, slide: Slide | None, frame: Frame, detections: Detections, sharpness: float, second_look: SecondLook, held: str = ""
     ) -> tuple[Slide | None, Observation]:
         """Take in a processed frame with what was detected on it: the slide as it is now, and what was done.
 
         Of a slide that is not COUNTING nothing is counted, but the stage is followed. second_look: asked only for a field that is
-        counted, or counted again.
+        counted, or counted again. held: why nothing of this frame may be counted, in words; what lies under the objective stays
+        uncounted, and is counted by a later frame.
         """
         motion = self._detector.observe(frame.image)
         slide = self._note_blank(slide, motion, frame.source)
         event: FieldsChanged | None = None
-        if slide is not None and slide.state is SlideState.COUNTING:
+        if slide is not None and slide.state is SlideState.COUNTING and not held:
             if motion.new_field:
                 self._last_index += 1
                 self._improvements = 0
@@ -123,7 +126,9 @@ class Counting:
         self._sharpness_before = sharpness
         shift = motion.shift if motion.counted and event is None else None
         shift_share = (0.0, 0.0) if shift is None else (shift.x_share, shift.y_share)
-        return slide, Observation(motion.resting, motion.counted or event is not None, motion.blank, event, shift_share)
+        return slide, Observation(
+            motion.resting, motion.counted or event is not None, motion.blank, event, shift_share, held=held if motion.resting else ""
+        )
 
     def undo(self, slide: Slide) -> tuple[Slide, Undone]:
         """`slide` (which has fields) without the field counted last.

@@ -86,13 +86,19 @@ class SlideSession:
         return self._words[1]
 
     def observe(
-        self, frame: Frame, detections: Detections, sharpness: float, second_look: SecondLook = lambda _, found: (found, "")
+        self,
+        frame: Frame,
+        detections: Detections,
+        sharpness: float,
+        second_look: SecondLook = lambda _, found: (found, ""),
+        held: str = "",
     ) -> Observation:
         """Take in a processed frame with what was detected on it; counts the field when it has come to rest and is new.
 
-        second_look: asked only for a field that is counted, or counted again.
+        second_look: asked only for a field that is counted, or counted again. held: why nothing of this frame may be counted, in
+        words; what lies under the objective stays uncounted, and is counted by a later frame.
         """
-        self._slide, seen = self._counting.observe(self._slide, frame, detections, sharpness, second_look)
+        self._slide, seen = self._counting.observe(self._slide, frame, detections, sharpness, second_look, held)
         return seen
 
     def start(self) -> Slide:
