@@ -66,7 +66,7 @@ class Searches:
         self._waiting = deque([*kept, (number, search)], maxlen=_WAITING)
 
     def advance(self) -> tuple[int, KeyframeMap, Key, Match] | None:
-        """Go on within the budget of a frame, at most to the first hit: number of the keyframe looked for, its map, that found, match."""
+        """Go on within the budget of a frame, at most to the first hit: its number, map, the keyframe found, the match."""
         left = self.budget
         while self._waiting and left > 0:
             number, search = self._waiting[0]

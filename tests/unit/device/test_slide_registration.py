@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def window(plane: Image) -> Window:
 def way(*stops: tuple[int, int], step_px: int = 60) -> list[tuple[int, int]]:
     """Corners from stop to stop in steps of so many px; each stop twice."""
     corners = [stops[0]]
-    for (x0, y0), (x1, y1) in zip(stops, stops[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(stops):
         n = max(1, round(np.hypot(x1 - x0, y1 - y0) / step_px))
         corners += [(x0 + (x1 - x0) * k // n, y0 + (y1 - y0) * k // n) for k in range(1, n + 1)]
         corners.append(corners[-1])
