@@ -170,7 +170,7 @@ def _run_with_progress(config: Config, console: Console) -> tuple[Outcome, _Read
 
         def show(done: Round, pipeline: Pipeline) -> None:
             slide, seen = pipeline.slide, done.observation
-            if seen is not None and seen.event is not None and done.frame is not None:
+            if seen is not None and seen.event is not None and seen.event.field is not None and done.frame is not None:
                 read.frames[seen.event.field.index] = done.frame.sequence
             read.engine = pipeline.engine_info
             if slide is not None:
