@@ -14,6 +14,7 @@ from typing import Any
 from device.camera.base import SkippedPicture
 from device.clock import Clock, time_trusted
 from device.display.factory import parse_display
+from device.errors import StoreError
 from device.line import Line, Openers
 from device.mqtt.payloads import DeviceStatus, NamingProvenance, PartStatus, SlideProgress, Versions
 from device.mqtt.publisher import Publisher
@@ -98,12 +99,22 @@ def run(
                 notifier.stopping("writing what waits")
                 saved = pipeline.close()
         # A broker that cannot be reached is not waited for: the summary is in the record and goes at the next start.
-        sent = publisher.drain(_DRAIN_S if publisher.status.state in ("connected", "connecting") else 0.0)
+        reached = publisher.status.state in ("connected", "connecting")
+        sent = _none_waits(line.store) or publisher.drain(_DRAIN_S if reached else 0.0)
         if not saved:
             log.error("NOT SAVED: %s", pipeline.record_reason)
         if not sent:
-            log.warning("%d summaries wait in %s for the broker: %s", publisher.status.pending, record_path, publisher.status.reason)
+            pending, reason = publisher.status.pending, publisher.status.reason
+            log.warning("%d %s in %s for the broker: %s", pending, "summary waits" if pending == 1 else "summaries wait", record_path, reason)
         return Outcome(pipeline.stopped, pipeline.slide, saved, sent, line.source.status.skipped)
+
+
+def _none_waits(store: Store) -> bool:
+    """Whether the outbox is certainly empty."""
+    try:
+        return store.pending_count() == 0
+    except StoreError:
+        return False
 
 
 def _rounds(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from device.camera.quality import Exposure
 from device.language import _, ngettext
 from device.mqtt.publisher import BrokerStatus
 from device.slide.ending import next_target
@@ -71,23 +70,20 @@ def target_reached(slide: Slide, counted: Differential) -> str:
 
 
 def of_parts(
-    failing: str, journal: JournalStatus, light: Exposure | None, broker: BrokerStatus, recording: str, slide: Slide | None
+    failing: str, journal: JournalStatus, advice: Iterable[str], broker: BrokerStatus, recording: str, slide: Slide | None
 ) -> Iterator[Line]:
-    """What is wrong and what to do about it, the worst first."""
+    """What is wrong and what to do about it, the worst first; advice: what the person at the stage can better."""
     if failing:
         yield _("The engine fails: {reason}").format(reason=failing), "fail"
     if journal.reason:
         yield journal.reason, "warn"
-    if light is not None and not light.good:
-        yield f"{capital(light.text)}.", "warn"
+    yield from ((sentence, "warn") for sentence in advice)
     if broker.state in ("refused", "lost") and broker.reason:
         yield _("Summaries wait here: {reason}").format(reason=broker.reason), "warn"
     if recording:
         yield _("No frames are recorded, the count goes on: {reason}").format(reason=recording), "warn"
     if slide is not None:
         yield from ((sentence, "warn") for sentence in PictureState.of(slide).sentences(only_grave=True))
-    if light is not None and light.cast:
-        yield f"{capital(light.cast)}.", "warn"
 
 
 def reached(slide: Slide, counted: Differential) -> bool:

@@ -15,6 +15,7 @@ from device.settings.config import SlideSection
 from device.slide.commands import Command, Wish
 from device.slide.ending import next_target, nothing_counted, unusual
 from device.slide.identity import initials, specimen_id
+from device.slide.keyframes import KeyframeError
 from device.slide.model import Slide, SlideState
 from device.slide.session import RefusedError, SlideSession
 from device.store.events import EMPTY, LeftOpen, SlideRecord
@@ -38,9 +39,13 @@ class Orders:
         self.put_to_review = messages.was_closed(left.closed)
         if left.resumed is None:
             return
-        slide, last_index = left.resumed
-        self.resumed = messages.was_open(slide)
-        self._record.changed(self._session.restore(slide, last_index))
+        self.resumed = messages.was_open(left.resumed)
+        try:
+            slide = self._session.restore(left.resumed, left.keyframes, left.last_cell_id)
+        except KeyframeError as error:
+            log.error("%s", error)
+            slide = self._session.restore(left.resumed, (), left.last_cell_id)
+        self._record.changed(slide)
         log.warning("%s", self.resumed)
         if self._rules.auto_start:
             self._go_on()
@@ -68,9 +73,9 @@ class Orders:
                 self._record.changed(slide)
                 text = _("Slide {id} is counted on.").format(id=slide.slide_id)
             case Command.UNDO:
-                field = session.undo()
-                self._record.undone(self._slide, field)
-                text = _("Field {n} taken back.").format(n=field.index)
+                undone = session.undo()
+                self._record.undone(self._slide, undone)
+                text = _("Field {n} taken back.").format(n=undone.field.index)
             case Command.PAUSE if session.state is not SlideState.PAUSED:
                 self.pause()
                 text = _("Slide paused.")

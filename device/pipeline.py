@@ -15,19 +15,20 @@ from typing import Protocol
 
 from device import messages
 from device.camera.base import CameraState, CameraStatus, Frame
-from device.camera.quality import Focus, FocusMeter, exposure, sharpness
 from device.clock import Clock
 from device.desk.desk import Desk
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
+from device.guidance.guide import Guide
 from device.language import _, ngettext
 from device.mqtt.publisher import BrokerStatus
 from device.orders import Orders
 from device.service.control import CommandRequest
 from device.settings.config import Config
 from device.slide.commands import Command, Wish
+from device.slide.counting import Observation
 from device.slide.model import Slide, SlideState
-from device.slide.session import FieldImproved, Observation, RefusedError, SlideSession
+from device.slide.session import RefusedError, SlideSession
 from device.slide.tally import Differential
 from device.store import Provenance
 from device.store.events import LeftOpen, SlideRecord
@@ -102,11 +103,10 @@ class Pipeline:
         self._messages = messages.Messages(clock.monotonic_s)
         self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of)
         self._orders = Orders(session, record, config.slide)
-        self._meter = FocusMeter()
+        self._guide = Guide(config.camera.stored)
         self._frame: Frame | None = None
         self._detections: Detections | None = None
         self._observation = Observation(resting=False, field_counted=False, blank=False)
-        self._focus = Focus(0.0, "")
         self._times_ms: deque[float] = deque(maxlen=60)
         self._done_s: deque[float] = deque(maxlen=60)
         self._failures, self._failing = 0, ""
@@ -148,9 +148,9 @@ class Pipeline:
         self._failing = ""
         self._detections = inference.detections
         engine_done = self._clock.monotonic_s()
-        sharp = sharpness(frame.image)
-        self._focus = self._meter.observe(sharp)
-        observation = self._session.observe(frame, inference.detections, sharp, self._second_look)
+        held = self._guide.look(frame, engine_done, self._observation.resting)
+        sharp = self._guide.sharpness
+        observation = self._session.observe(frame, inference.detections, sharp, self._second_look, held)
         self._keep(observation)
         slide = self._session.slide
         if self._recorder is not None and slide is not None and slide.state is SlideState.COUNTING:
@@ -174,8 +174,9 @@ class Pipeline:
         slide, event = self._session.slide, observation.event
         if slide is None or event is None:
             return
-        self._record.counted(slide, event.field)
-        self._say(*messages.counted_line(event.field, again=isinstance(event, FieldImproved)))
+        self._record.counted(slide, event)
+        if event.field is not None:
+            self._say(*messages.counted_line(event.field, again=not event.new))
         if self._orders.pause_at_target():
             self._say(messages.target_reached(slide, self._session.differential))
 
@@ -209,7 +210,7 @@ class Pipeline:
             return False, str(error)
         match wish.command:
             case Command.START:
-                self._meter.reset()
+                self._guide.new_slide()
             case Command.UNDO:
                 self._observation = replace(self._observation, field_counted=False)  # until the next frame says what is seen now
             case Command.QUIT:
@@ -311,19 +312,19 @@ class Pipeline:
         if notice := self._desk.notice(slide):
             yield notice, "warn"
         yield from messages.of_journal(journal)
-        yield from messages.of_ground(self._session.on_old_ground)
+        yield from messages.of_ground(slide is not None and slide.is_open and self._observation.old_ground)
         yield from self._messages.fresh()
         yield from messages.of_slide(slide, self._session.differential, self._orders.resumed, self._orders.put_to_review)
-        light = None if self._frame is None else exposure(self._frame.image)
         recording = "" if self._recorder is None else self._recorder.status.reason
-        yield from messages.of_parts(self._failing, journal, light, self._broker(), recording, slide)
+        yield from messages.of_parts(self._failing, journal, self._guide.advice(), self._broker(), recording, slide)
+        yield from ((sentence, "warn") for sentence in self._guide.late_advice())
 
     def view(self) -> ScreenView:
         """All that the screen shows now."""
         engine, slide = self._engine.info, self._session.slide
         found, certain = self._detections, self._config.engine.identify_threshold
         message, level = next(self._lines(), ("", "ok"))
-        shift_x, shift_y = self._observation.shift_share
+        (shift_x, shift_y), focus = self._observation.shift_share, self._guide.focus
         return ScreenView(
             frame=self._frame,
             detections=found,
@@ -333,8 +334,11 @@ class Pipeline:
             slide=slide,
             differential=self._session.differential if slide is not None else None,
             target_cells=self.target_cells,
-            focus=self._focus.level,
-            focus_text=self._focus.text if self._observation.resting else "",
+            focus=focus.level,
+            focus_text=focus.text if self._observation.resting else "",
+            focus_peak=focus.peak if self._observation.resting else 0.0,
+            sharp=focus.sharp,
+            held=self._observation.held,
             resting=self._observation.resting,
             field_counted=self._observation.field_counted,
             parts=self.lamps,

@@ -17,8 +17,10 @@ from device.mqtt.payloads import CalibrationProvenance
 from device.mqtt.summary import build_summary
 from device.mqtt.topics import Topics
 from device.settings.config import Config
+from device.slide.counting import FieldsChanged, Undone
 from device.slide.ending import nothing_counted
-from device.slide.model import Field, Slide, SlideState
+from device.slide.keyframes import Keyframe
+from device.slide.model import Slide, SlideState
 from device.slide.tally import tally
 from device.store import OutboxMessage, Provenance, Store, StoredSlide
 from device.store.journal import Journal
@@ -32,10 +34,12 @@ EMPTY = "nothing was counted"
 
 @dataclass(frozen=True)
 class LeftOpen:
-    """What the appliance finds when it starts. resumed: the slide, and the highest index that a field of it was given; None: no slide
-    was open, or none can be counted on. closed: those that were put to review, or aborted where they were empty."""
+    """What the appliance finds when it starts. resumed: the slide to be taken up; None: none was open, or none can be counted on.
+    keyframes, last_cell_id: of that slide (`SlideSession.restore`). closed: those that were put to review, or aborted where empty."""
 
-    resumed: tuple[Slide, int] | None = None
+    resumed: Slide | None = None
+    keyframes: tuple[Keyframe, ...] = ()
+    last_cell_id: int = 0
     closed: tuple[Slide, ...] = ()
 
 
@@ -80,13 +84,15 @@ class SlideRecord:
         provenance = self._provenance_of(slide, width_px)
         self.journal.add(f"slide {slide.slide_id}", lambda: self._store.start_slide(slide, provenance))
 
-    def counted(self, slide: Slide, field: Field) -> None:
-        """A field was counted, or a sharper frame took its place."""
-        self.journal.add(f"field {field.index} of {slide.slide_id}", lambda: self._store.put_field(slide.slide_id, field, slide))
+    def counted(self, slide: Slide, event: FieldsChanged) -> None:
+        """A field was counted, or a better sight of cells took the place of an earlier one: all that changed is one transaction."""
+        what = ", ".join(str(field.index) for field in event.fields)
+        self.journal.add(f"field {what} of {slide.slide_id}", lambda: self._store.put_fields(slide.slide_id, event.fields, slide))
 
-    def undone(self, slide: Slide, field: Field) -> None:
+    def undone(self, slide: Slide, undone: Undone) -> None:
         """A field was taken back; it stays in the record, marked."""
-        self.journal.add(f"undo of field {field.index}", lambda: self._store.undo_field(slide.slide_id, field.index))
+        index = undone.field.index
+        self.journal.add(f"undo of field {index}", lambda: self._store.undo_field(slide.slide_id, index, undone.others))
 
     def changed(self, slide: Slide) -> None:
         """The slide was paused, goes on, was opened again or has another target."""
@@ -114,15 +120,15 @@ class SlideRecord:
 
     def left_open(self) -> LeftOpen:
         """The slide that was open when the appliance stopped, to be taken up again; what cannot be is closed here for review."""
-        resumed: tuple[Slide, int] | None = None
-        closed: list[Slide] = []
+        left, closed = LeftOpen(), list[Slide]()
         for stored in self._store.unfinished():
-            if resumed is None and not closed and _same_engine(stored.provenance, self._provenance):
-                whole = self._store.slide(stored.slide.slide_id, with_crops=True).slide
-                resumed = whole, self._store.last_index(whole.slide_id)
+            slide_id = stored.slide.slide_id
+            if left.resumed is None and not closed and _same_engine(stored.provenance, self._provenance):
+                whole = self._store.slide(slide_id, with_crops=True).slide
+                left = LeftOpen(whole, self._store.keyframes(slide_id), self._store.last_cell_id(slide_id))
             else:
                 closed.append(self._put_to_review(stored))
-        return LeftOpen(resumed, tuple(closed))
+        return replace(left, closed=tuple(closed))
 
     def _put_to_review(self, stored: StoredSlide) -> Slide:
         """Close a slide that cannot be counted on, with the last that is known of it: its last field, or its start."""

@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing_extensions import Self
 from device.errors import StoreError
 from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
+from device.slide.keyframes import Keyframe
 from device.slide.model import Field, Slide
 from device.store import schema, slides
 from device.store.faults import DamagedRecordError, sqlite_errors
@@ -110,11 +111,15 @@ class Store:
         with self._transaction(f"begin slide {slide.slide_id}") as db:
             slides.insert_slide(db, slide, provenance)
 
-    def put_field(self, slide_id: str, field: Field, slide: Slide | None = None) -> None:
-        """Write a field with its cells and crops, or replace the one with its index; with `slide` its header too. Idempotent."""
-        with self._transaction(f"keep field {field.index} of slide {slide_id}") as db:
+    def put_fields(self, slide_id: str, fields: Sequence[Field], slide: Slide | None = None) -> None:
+        """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent.
+
+        slide: as it now stands; its header is written too.
+        """
+        with self._transaction(f"keep field {', '.join(str(field.index) for field in fields)} of slide {slide_id}") as db:
             self._require(db, slide_id)
-            slides.put_field(db, slide_id, field)
+            for field in fields:
+                slides.put_field(db, slide_id, field)
             if slide is not None:
                 slides.put_state(db, slide)
 
@@ -124,10 +129,19 @@ class Store:
             self._require(db, slide.slide_id)
             slides.put_state(db, slide)
 
-    def undo_field(self, slide_id: str, index: int) -> None:
-        """Flag a field as undone; it is kept, and no longer counts. Nothing happens if it is not in the record or undone already."""
+    def put_field(self, slide_id: str, field: Field) -> None:
+        """The same for one."""
+        self.put_fields(slide_id, (field,))
+
+    def undo_field(self, slide_id: str, index: int, others: Sequence[Field] = ()) -> None:
+        """Flag a field as undone; it is kept, and no longer counts. Nothing happens if it is not in the record or undone already.
+
+        others: fields by which its cells are counted now; written in the same transaction.
+        """
         with self._transaction(f"undo field {index} of slide {slide_id}") as db:
             slides.undo_field(db, slide_id, index)
+            for field in others:
+                slides.put_field(db, slide_id, field)
 
     def close_slide(self, slide: Slide, message: OutboxMessage | None) -> None:
         """Finish or abort a slide: its state, whatever of its fields was missed, its summary and the outbox row in one transaction.
@@ -167,10 +181,15 @@ class Store:
             open_ids = slides.newest(self._db, -1, only_open=True)
         return tuple(map(self.slide, open_ids))
 
-    def last_index(self, slide_id: str) -> int:
-        """The highest index that a field of the slide was given, undone ones too; 0 where there is none."""
+    def keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:
+        """The small pictures of visited ground by which a slide that is taken up finds its place on the film again."""
         with self._reading(f"read slide {slide_id}"):
-            return slides.last_index(self._db, slide_id)
+            return slides.keyframes(self._db, slide_id)
+
+    def last_cell_id(self, slide_id: str) -> int:
+        """The highest id that a cell of the slide was given, in undone fields too; 0 where there is none."""
+        with self._reading(f"read slide {slide_id}"):
+            return slides.last_cell_id(self._db, slide_id)
 
     def of_specimen(self, specimen: str) -> int:
         """How many slides, aborted ones left out, bear this specimen's id."""

@@ -17,6 +17,7 @@ from device.mqtt.message import Part
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.provenance import Provenance
 from device.slide.cells import is_foreign
+from device.slide.keyframes import Keyframe
 from device.slide.model import OPEN_STATES, Cell, Field, Place, ReviewState, Slide, SlideState
 from engines.naming import NamingInfo
 from engines.runtime.base import EngineInfo
@@ -119,9 +120,15 @@ def put_state(db: sqlite3.Connection, slide: Slide) -> None:
     db.execute(f"UPDATE slides SET {columns} WHERE slide_id = :slide_id", state | {"slide_id": slide.slide_id})
 
 
-def last_index(db: sqlite3.Connection, slide_id: str) -> int:
-    """The highest index that a field of the slide was given, undone ones too; 0 where there is none."""
-    return int(db.execute("SELECT coalesce(max(field_index), 0) FROM fields WHERE slide_id = ?", (slide_id,)).fetchone()[0])
+def keyframes(db: sqlite3.Connection, slide_id: str) -> tuple[Keyframe, ...]:
+    """Of the slide, in the order of their numbers."""
+    asked = "SELECT number, chart, x_px, y_px, picture FROM keyframes WHERE slide_id = ? ORDER BY number"
+    return tuple(Keyframe(*row) for row in db.execute(asked, (slide_id,)))
+
+
+def last_cell_id(db: sqlite3.Connection, slide_id: str) -> int:
+    """The highest id that a cell of the slide was given, in undone fields too; 0 where there is none."""
+    return int(db.execute("SELECT coalesce(max(cell_id), 0) FROM cells WHERE slide_id = ?", (slide_id,)).fetchone()[0])
 
 
 def of_specimen(db: sqlite3.Connection, specimen: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,10 +39,10 @@ class FullStore(Store):
 
     full = True
 
-    def put_field(self, slide_id: str, field: Field, slide: Slide | None = None) -> None:
+    def put_fields(self, slide_id: str, fields: Sequence[Field], slide: Slide | None = None) -> None:
         if self.full:
             raise StoreError("record: the disk is full; make room")
-        super().put_field(slide_id, field, slide)
+        super().put_fields(slide_id, fields, slide)
 
     def close_slide(self, slide: Slide, message: object) -> None:
         if self.full:

@@ -179,19 +179,19 @@ def test_close_and_sync_make_up_for_writes_that_failed(store: Store) -> None:
     assert store.pending_count() == 0
 
 
-def test_what_a_crash_left_open_is_found_with_its_header_and_its_last_index(store: Store) -> None:
+def test_what_a_crash_left_open_is_found_with_its_header(store: Store) -> None:
     counted, empty, done = (slide_of(slide_id=f"20261123-18151{n}-000000") for n in range(3))
     for slide in (counted, empty, done):
         begin(store, slide)
     for index in (4, 5):
-        store.put_field(counted.slide_id, field(index), replace(counted, blank_views=3, target_cells=400))
+        store.put_fields(counted.slide_id, (field(index),), replace(counted, blank_views=3, target_cells=400))
     store.undo_field(counted.slide_id, 5)
     store.put_state(replace(empty, state=SlideState.PAUSED))
     store.close_slide(replace(done, state=SlideState.REVIEW, finished_at=NOW), None)
     newest, oldest = store.unfinished()
     assert (newest.slide.slide_id, newest.slide.state) == (empty.slide_id, SlideState.PAUSED)
     assert (oldest.slide.blank_views, oldest.slide.target_cells, [f.index for f in oldest.slide.fields]) == (3, 400, [4])
-    assert [store.last_index(each.slide_id) for each in (counted, empty)] == [5, 0]
+    assert (store.last_cell_id(counted.slide_id), store.keyframes(counted.slide_id)) == (0, ())
 
 
 def test_slides_of_one_specimen_are_counted_whatever_the_case_of_their_letters(store: Store) -> None:
