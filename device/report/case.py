@@ -1,4 +1,4 @@
-"""A stored slide with its review, as everything that is handed on of it says it: counts before and after, who said what, the signature."""
+"""A stored slide with its review, as all that is handed on of it says it: counts before and after, who said what, the signature."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from device.report.codes import Code, code_of
 from device.review.journal import Act, Entry
 from device.review.review import Review
 from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
-from device.slide.tally import Differential, percent, tally
+from device.slide.tally import ReviewedDifferential, percent, reviewed
 from device.slide.verdict import BLASTS, NOT_CLASSED, numbered, said
 from device.store import StoredSlide
 from engines.intervals import exact_interval
@@ -101,12 +101,12 @@ class Case:
         return self.review.slide if self.entries else self.counted
 
     @cached_property
-    def before(self) -> Differential:
-        return tally(self.counted, self.taxonomy)
+    def before(self) -> ReviewedDifferential:
+        return reviewed(self.counted, self.taxonomy)
 
     @cached_property
-    def after(self) -> Differential:
-        return tally(self.slide, self.taxonomy)
+    def after(self) -> ReviewedDifferential:
+        return reviewed(self.slide, self.taxonomy)
 
     @cached_property
     def stands(self) -> tuple[Entry, ...]:

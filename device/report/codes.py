@@ -56,4 +56,3 @@ def licence() -> str:
 def code_of(name: str, words: str = "") -> Code:
     """The line of a class, group, person's class or row; of what the table does not know one without a code, bearing `words`."""
     return _table()[1].get(name) or Code(name, None, words or name, "not in the table", None)
-

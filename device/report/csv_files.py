@@ -15,8 +15,8 @@ _CELL = (
     "when", "clock_trusted",
 )  # fmt: skip
 DIFFERENTIAL = (
-    *_OF_SLIDE, "signed_at", "device", "kind", "name", "loinc", "loinc_is", "blast", "count", "of_cells", "percent", "low_95", "high_95",
-    "per_100_white_cells", "count_before", "percent_before",
+    *_OF_SLIDE, "signed_at", "device", "kind", "name", "loinc", "loinc_is", "blast", "count", "of_cells", "percent", "low_95",
+    "high_95", "per_100_white_cells", "count_before", "percent_before",
 )  # fmt: skip
 
 

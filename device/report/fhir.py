@@ -1,7 +1,7 @@
-"""A slide as FHIR R4: a bundle of DiagnosticReport, Observations, Specimen, Device and Provenance. No patient: the specimen's id leads there.
+"""A slide as FHIR R4: a bundle of DiagnosticReport, Observations, Specimen, Device and Provenance. No patient: specimens lead there.
 
-"final", "amended" and "corrected" are written from a `Signature` alone, which only a slide has that a person signed and whose journal is
-whole; everything else is preliminary or cancelled. What a code means is the table's (`codes`), the closed lists are `fhir_words`'.
+"final", "amended" and "corrected" are written from a `Signature` alone, which only a slide has that a person signed and whose journal
+is whole; everything else is preliminary or cancelled. What a code means is the table's (`codes`), the closed lists are `fhir_words`'.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import html
 import json
 from datetime import datetime
 
-from device.errors import RefusedError
 from device.report import fhir_words as words
 from device.report.case import Case, Kind, Line, Signature
 from device.report.codes import Code, code_of, licence
 from device.report.fhir_words import AbsentReason, BundleKind, Json, ObservationStatus, ReportStatus, urn
 from device.slide.doubt import FOREIGN, sensitivity, zero_limit
 from device.slide.model import SlideState
+from device.slide.session import RefusedError
 from device.slide.verdict import BLASTS, possible_doubles
 from engines.pages import NOTICE
 from engines.version import version
@@ -267,7 +267,9 @@ class _Writer:
         }
         if self.signature:
             for n, who in enumerate((self.signature.who, *self.signature.seconded)):
-                agents.append({"type": {"text": "second signature" if n else "signed by"}, "who": {"type": "Practitioner", "display": who}})
+                agents.append(
+                    {"type": {"text": "second signature" if n else "signed by"}, "who": {"type": "Practitioner", "display": who}}
+                )
             what = {"identifier": words.identifier("journal-digest", self.signature.digest), "display": "Journal of the review"}
             found["entity"] = [{"role": "source", "what": what}]
         return found

@@ -126,7 +126,7 @@ def _labels(case: Case, field: Field) -> tuple[list[tuple[Cell, str, str]], int]
 
 
 def _artefact(word: str, taxonomy: Taxonomy) -> str:
-    """What the layout calls that a person says and no network: nucleated red cells and smudge cells are lumped with the artefacts, as the
+    """What the layout calls that only a person says: nucleated red cells and smudge cells are lumped with the artefacts, as the
     published labels do. "" for a cell whose type nobody gave."""
     is_none = word == ARTEFACT or (taxonomy.person_class(word) is not None and word != NOT_CLASSED)
     return taxonomy.artefact if is_none and taxonomy.artefact in taxonomy.classes else ""
@@ -144,12 +144,14 @@ def _picture(pictures: Path, case: Case, field: Field) -> Path | None:
         return None
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None or image.shape[1::-1] != field.size_px:
-        raise StoreError(f"{path}: is no picture of {field.size_px[0]} x {field.size_px[1]} px; slide {case.slide.slide_id} was not written")
+        raise StoreError(
+            f"{path}: is no picture of {field.size_px[0]} x {field.size_px[1]} px; slide {case.slide.slide_id} was not written"
+        )
     return path
 
 
 def ground(size_px: tuple[int, int], boxes: Iterable[Box]) -> list[tuple[int, int, int, int]]:
-    """All of the picture that no box touches, as rectangles x1 y1 x2 y2 that do not overlap; strips too thin for a region are left out."""
+    """All of the picture that no box touches, as rectangles x1 y1 x2 y2 that do not overlap; strips too thin for one are left out."""
     taken = [(math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2)) for x1, y1, x2, y2 in boxes]
     cuts = sorted({0, size_px[1], *(y for _, y1, _, y2 in taken for y in (y1, y2))})
     done: list[tuple[int, int, int, int]] = []
@@ -172,7 +174,8 @@ def _image(number: int, name: str, case: Case, field: Field) -> dict[str, Any]:
 
 
 def _annotations(image: int, before: int, labelled: Sequence[tuple[Cell, str, str]], field: Field, case: Case) -> list[dict[str, Any]]:
-    taxonomy, made = case.taxonomy, []
+    taxonomy = case.taxonomy
+    made: list[dict[str, Any]] = []
     for cell, name, word in labelled:
         pre, entry = case.pre.get(cell.cell_id), case.looked_at[cell.cell_id]
         x1, y1, x2, y2 = cell.box_px
@@ -209,7 +212,7 @@ def _write_json(folder: Path, images: list[Any], annotations: list[Any], taxonom
     about = {
         "made_by": f"leukoscope {version()}",
         "slides": slides,
-        "what": "cells that a person looked at or named on signed slides; all other ground is to be ignored; attributes were not reviewed",
+        "what": "cells that a person looked at or named on signed slides; other ground is to be ignored; attributes were not reviewed",
     }
     categories = [{"id": code, "name": name} for code, name in enumerate(taxonomy.classes)]
     parts = [f'"leukoscope": {json.dumps(about)}']

@@ -1,4 +1,4 @@
-"""What the review and the place on the film add to a slide's page, as plain values: the map, the journal in rows, the rules of counting."""
+"""What the review and the place on the film add to a slide's page, as plain values: map, journal in rows, rules of counting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from device.slide.verdict import is_blast, name_of, pre_class, said, unjoined_ch
 
 USUAL_TARGET = 200
 _MANY_RED = 5.0  # nucleated red cells to each 100 white cells from which an analyser's count of white cells is off
-_DECIDING = (5.0, 20.0)
 _CELLS_NAMED = 8
 ACT_WORDS = {
     Act.NAMED: "named", Act.ADDED: "added", Act.ACKNOWLEDGED: "unjoined piece of film accepted", Act.NOTED: "remark",
@@ -108,9 +107,11 @@ def place_words(case: Case) -> list[str]:
     """What is to be said of the place on the film where it is not sure; empty where it always was."""
     slide, found = case.slide, []
     if slide.lost_rests:
-        words = ngettext("The place on the film was lost at {n} rest.", "The place on the film was lost at {n} rests.", slide.lost_rests)
+        words = ngettext(
+            "The place on the film was lost at {n} rest.", "The place on the film was lost at {n} rests.", slide.lost_rests
+        )
         found.append(words.format(n=slide.lost_rests))
-    apart = [chart for chart in charts(case) if not chart.main]
+    apart = [chart for chart in charts(case) if not chart.main and chart.cells]
     if apart:
         words = ngettext(
             "{n} piece of the film was never joined with the rest: at most {cells} cells on it could be counted twice.",
@@ -142,7 +143,7 @@ def journal(case: Case) -> list[Row]:
         first, last = group[0], group[-1]
         numbers = str(first.number) if first is last else f"{first.number}–{last.number}"  # noqa: RUF001  (an en dash is meant)
         of_revision = first.act in (Act.SIGNED, Act.SECONDED, Act.REOPENED, Act.ACKNOWLEDGED)
-        before, after = (("", first.said) if of_revision else tuple(_said(word, first, case) for word in (first.said_before, first.said)))
+        before, after = ("", first.said) if of_revision else tuple(_said(word, first, case) for word in (first.said_before, first.said))
         rows.append(Row(numbers, first.at, first.time_trusted, first.who, ACT_WORDS[first.act], _ids(group), before, after, first.why))
     return rows
 
@@ -174,8 +175,7 @@ def hints(case: Case) -> list[str]:
     if 0 < after.white_cells < USUAL_TARGET:
         words = _("{cells} were counted; {target} are usual, so per cents are rough.")
         found.append(words.format(cells=count_of(after.white_cells, "white cell"), target=USUAL_TARGET))
-    low, high = after.blast_range
-    spanned = [f"{limit:g} %" for limit in _DECIDING if after.blasts and low < limit < high]
+    spanned = [f"{limit:g} %" for limit in after.undecided_percents] if after.white_cells else []
     if spanned:
         words = _("The 95 % range of the blasts spans {limits}: count on, to 400 or 500 cells.")
         found.append(words.format(limits=_(" and ").join(spanned)))
@@ -183,7 +183,7 @@ def hints(case: Case) -> list[str]:
     if red is not None and red.value >= _MANY_RED:
         words = _(
             "{n:.0f} nucleated red cells to 100 white cells: an analyser's count of white cells needs correcting, "
-            "WBC × 100 / (100 + {n:.0f})."
+            "WBC × 100 / (100 + {n:.0f})."  # noqa: RUF001  (the sign is meant)
         )
         found.append(words.format(n=red.value))
     return found
@@ -200,14 +200,14 @@ def rules(case: Case) -> list[str]:
             n=USUAL_TARGET
         ),
         _(
-            "Per cents are of all white cells that were classed; unidentified ones are among them until somebody names them. Left out and "
-            "given per 100 white cells: {excluded}."
+            "Per cents are of all white cells that were classed; unidentified ones are among them until somebody names them. Left out "
+            "and given per 100 white cells: {excluded}."
         ).format(excluded=", ".join(excluded)),
         _("A cell is counted once, by its place on the film, however often it was seen."),
         _("A cell that the border of the picture cuts is counted where half of it or more was visible."),
         _(
-            "Ranges are exact 95 % intervals (Clopper and Pearson) of counting so few cells. Errors in naming cells come on top. Of a zero "
-            "the upper limit leaves out unidentified cells."
+            "Ranges are exact 95 % intervals (Clopper and Pearson) of counting so few cells. Errors in naming cells come on top. Of a "
+            "zero the upper limit leaves out unidentified cells."
         ),
         _("Blasts: {blasts}. Equivalents: {equivalents}. Both are given together and apart.").format(
             blasts=", ".join(proper) or "–",  # noqa: RUF001

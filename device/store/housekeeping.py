@@ -45,7 +45,9 @@ def why_it_stays(db: sqlite3.Connection, slide_id: str) -> str:
 def remove(db: sqlite3.Connection, slide_id: str, who: str, why: str, at: datetime) -> Deletion:
     """Delete the slide's rows in every table and write the log's line. The caller has asked `why_it_stays` in the same transaction."""
     state, revision = db.execute("SELECT state, revision FROM slides WHERE slide_id = ?", (slide_id,)).fetchone()
-    counts = {table: int(db.execute(f"SELECT count(*) FROM {table} WHERE slide_id = ?", (slide_id,)).fetchone()[0]) for table in _HANGS_ON}
+    counts = {
+        table: int(db.execute(f"SELECT count(*) FROM {table} WHERE slide_id = ?", (slide_id,)).fetchone()[0]) for table in _HANGS_ON
+    }
     for table in _HANGS_ON:
         db.execute(f"DELETE FROM {table} WHERE slide_id = ?", (slide_id,))
     db.execute("DELETE FROM slides WHERE slide_id = ?", (slide_id,))
