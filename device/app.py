@@ -104,8 +104,9 @@ def run(
         if not saved:
             log.error("NOT SAVED: %s", pipeline.record_reason)
         if not sent:
-            pending, reason = publisher.status.pending, publisher.status.reason
-            log.warning("%d %s in %s for the broker: %s", pending, "summary waits" if pending == 1 else "summaries wait", record_path, reason)
+            waiting = publisher.status.pending
+            words = "1 summary waits" if waiting == 1 else f"{waiting} summaries wait"
+            log.warning("%s in %s for the broker: %s", words, record_path, publisher.status.reason)
         return Outcome(pipeline.stopped, pipeline.slide, saved, sent, line.source.status.skipped)
 
 

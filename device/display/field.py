@@ -97,7 +97,7 @@ def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
 
 def draw_over(place: Image, view: ScreenView, cells: Cells | None, unit: Unit) -> None:
     """Draw boxes and labels over the picture that lies in `place`, or why there is none."""
-    banner = camera_words(view.camera)
+    banner = camera_words(view.camera, view.slide is not None and bool(view.slide.cells))
     if view.frame is None:
         if banner is None or view.camera.state is CameraState.OPENING:
             state = "Waiting for the first picture" if banner is None else "Opening the camera"

@@ -43,13 +43,13 @@ def draw_on(sheet: Sheet, view: ScreenView) -> Targets:
     height, width = sheet.pixels.shape[:2]
     plan = layout(width, height)
     place = plan.picture.view(sheet.pixels)
+    targets = Targets()
     with in_second_thread(partial(draw_picture, place, view.frame)):  # half of the work, and all of it OpenCV's
         cells = plan_cells(plan.picture, view, plan.unit)
         draw_strip(sheet, plan.strip, view, "" if cells is None else cells.words, plan.unit)
-        draw_footer(sheet, plan.footer, view, plan.unit)
+        draw_footer(sheet, plan.footer, view, plan.unit, targets)
         draw_panel(sheet, plan.panel, view, plan.unit)
     draw_over(place, view, cells, plan.unit)
-    targets = Targets()
     if isinstance(view.page, AskPage):
         draw_ask(place, (plan.picture.x0, plan.picture.y0), view.page, targets, plan.unit)
     return targets

@@ -14,7 +14,9 @@ from device.display.base import ScreenView
 from device.display.layout import Rect, Unit
 from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, LINE, OK, PANEL, SOFT, TEXT, WARN, ink_on, mix
 from device.display.sheet import Sheet
+from device.display.targets import Targets
 from device.display.words import SIMULATOR_NOTICE, stage_words
+from device.language import _
 from device.slide.doubt import FOREIGN
 from device.slide.model import OPEN_STATES, SlideState
 from engines.detections import Image
@@ -54,8 +56,8 @@ def _strip(source: str, seen: str, width: int, height: int, unit: Unit) -> Image
     return text.finished(picture)
 
 
-def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
-    """Lay the footer's parts on `place`, which they cover whole."""
+def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit, targets: Targets) -> None:
+    """Lay the footer's parts on `place`, which they cover whole; its keys become targets for finger and mouse."""
     width, left = place.width, place.x0
     state = None if view.slide is None else view.slide.state
     parts, held = (0 if not math.isfinite(v) else round(min(1.0, max(0.0, v)) * _FOCUS_PARTS) for v in (view.focus, view.focus_peak))
@@ -68,7 +70,10 @@ def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None
     sheet.lay(_description(tuple(view.description), film_h, width, unit), left, place.y0 + message_h)
     sheet.lay(_stage(state, view.resting, view.field_counted, view.held, live, stage_w, lower_h, unit), left, lower_y)
     sheet.lay(_focus(parts, held, view.focus_text, live, focus_w, lower_h, unit), left + stage_w, lower_y)
-    sheet.lay(_keys(state, width - stage_w - focus_w, lower_h, unit), left + stage_w + focus_w, lower_y)
+    keys, keys_x = _keys_of(state, at_target(view)), left + stage_w + focus_w
+    sheet.lay(_keys(keys, place.x1 - keys_x, lower_h, unit), keys_x, lower_y)
+    for (key, _word), (x0, x1) in zip(keys, _slots(len(keys), place.x1 - keys_x), strict=True):
+        targets.add(Rect(keys_x + x0, lower_y, keys_x + x1, place.y1), key)
 
 
 def _blank(width: int, height: int, unit: Unit, divided: bool = False) -> Image:
@@ -169,29 +174,42 @@ def _focus(parts: int, held: int, words: str, live: bool, width: int, height: in
     return text.finished(picture)
 
 
+def at_target(view: ScreenView) -> bool:
+    """The slide waits at its target for a person to say how it goes on."""
+    slide, counted = view.slide, view.differential
+    return slide is not None and slide.state is SlideState.PAUSED and counted is not None and counted.white_cells >= view.target_cells
+
+
+def _keys_of(state: SlideState | None, at_target: bool) -> tuple[tuple[str, str], ...]:
+    """The keys that do something now, each with its word."""
+    quit_key = ("Q", _("quit"))
+    if state in OPEN_STATES:
+        go_on = ("G", _("go on")) if at_target else ("P", _("go on") if state is SlideState.PAUSED else _("pause"))
+        return ("F", _("finish")), ("U", _("undo field")), go_on, ("A", _("abort")), quit_key
+    if state is SlideState.REVIEW:
+        return ("S", _("next slide")), ("C", _("count on")), quit_key
+    return ("S", _("start")), quit_key
+
+
+def _slots(count: int, width: int) -> list[tuple[int, int]]:
+    """Where each of so many keys begins and ends: the whole width is theirs, so that a finger need not aim."""
+    return [(width * i // count, width * (i + 1) // count) for i in range(count)]
+
+
 @lru_cache(maxsize=8)
-def _keys(state: SlideState | None, width: int, height: int, unit: Unit) -> Image:
-    """The keys as caps with their words; those that do nothing now are dim."""
+def _keys(keys: tuple[tuple[str, str], ...], width: int, height: int, unit: Unit) -> Image:
+    """The keys as caps with their words below."""
     picture = _blank(width, height, unit, divided=True)
-    open_now = state in OPEN_STATES
-    keys = (
-        ("S", "start", not open_now),
-        ("F", "finish", open_now),
-        ("U", "undo field", open_now),
-        ("P", "resume" if state is SlideState.PAUSED else "pause", open_now),
-        ("Q", "quit", True),
-    )
-    cap, px = unit(38), unit(22)
-    lengths = [cap + unit(9) + text.width(word, px) for _, word, _ in keys]
-    room = width - 2 * unit(20) - sum(lengths)
-    gap = max(unit(4), room // (len(keys) - 1))
-    x, y = unit(20), (height - cap) // 2
-    for (letter, word, usable), length in zip(keys, lengths, strict=True):
-        ground = mix(CARD, LINE, 0.4) if usable else CARD
-        text.paste(picture, marks.plate(cap, cap, unit(8), ground, PANEL), x, y)
-        ink = TEXT if usable else DIM
-        top = y + (cap - text.line_height(unit(26))) // 2
-        text.put(picture, letter, (x + cap // 2, top), unit(26), ink, ground, bold=True, align="centre")
-        text.put(picture, word, (x + cap + unit(9), (height - text.line_height(px)) // 2), px, SOFT if usable else DIM, PANEL)
-        x += length + gap
+    cap, ground = unit(40), mix(CARD, LINE, 0.4)
+    for (letter, word), (x0, x1) in zip(keys, _slots(len(keys), width), strict=True):
+        middle, room = (x0 + x1) // 2, x1 - x0 - unit(8)
+        px = unit(22)
+        while px > unit(16) and text.width(word, px) > room:
+            px -= 1
+        marks.fill(picture, Rect(x0 + unit(4), unit(6), x1 - unit(4), height - unit(6)), mix(PANEL, CARD, 0.5))
+        text.paste(picture, marks.plate(cap, cap, unit(8), ground, mix(PANEL, CARD, 0.5)), middle - cap // 2, unit(9))
+        y = unit(9) + (cap - text.line_height(unit(26))) // 2
+        text.put(picture, letter, (middle, y), unit(26), TEXT, ground, bold=True, align="centre")
+        y = height - unit(9) - text.line_height(px)
+        text.put(picture, word, (middle, y), px, SOFT, mix(PANEL, CARD, 0.5), align="centre", max_px=room)
     return text.finished(picture)

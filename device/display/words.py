@@ -104,15 +104,19 @@ def stage_words(state: SlideState | None, resting: bool, counted: bool, held: st
     return ("busy", "counting: hold still") if resting else ("busy", "counts once it rests")
 
 
-def camera_words(camera: CameraStatus) -> tuple[str, str, str, str] | None:
-    """Level, title, reason and what happens next, for the banner over an old picture; None while pictures come."""
+def camera_words(camera: CameraStatus, counted: bool = False) -> tuple[str, str, str, str] | None:
+    """Level, title, reason and what happens next, for the banner over an old picture; None while pictures come.
+
+    counted: something was, so that it is said to be kept.
+    """
     if camera.state is CameraState.OPENING:
         return "busy", "Opening the camera", camera.name, camera.reason
     if camera.state is CameraState.LOST:
         again = "Trying again now."
         if camera.retry_in_s is not None and math.isfinite(camera.retry_in_s) and camera.retry_in_s > 0:
             again = f"Trying again in {math.ceil(camera.retry_in_s)} s."
-        return "fail", "Camera lost", camera.reason or camera.name, f"{again} What was counted is kept."
+        kept = " What was counted is kept." if counted else ""
+        return "fail", "Camera lost", camera.reason or camera.name, again + kept
     if camera.state is CameraState.STALLED:
         return "warn", "The picture stands still", camera.reason or camera.name, "Nothing is counted until it moves again."
     if camera.state is CameraState.ENDED:
