@@ -13,6 +13,7 @@ class Sheet:
     def __init__(self, pixels: Image) -> None:
         """pixels: (height, width, 3) uint8, C-contiguous, whatever stands on them."""
         self.pixels = pixels
+        self.from_right = False  # pictures are turned over as they are laid, and lie at the other side
         self._lying: dict[Rect, Image] = {}
 
     def lay(self, picture: Image, x: int, y: int) -> None:
@@ -23,9 +24,11 @@ class Sheet:
         if picture.flags.writeable:
             raise ValueError("only a finished picture can be laid; call setflags(write=False) on it")
         at = Rect(x, y, x + picture.shape[1], y + picture.shape[0])
+        if self.from_right:
+            at = at.mirrored(self.pixels.shape[1])
         if self._lying.get(at) is picture:
             return
         for other in [o for o in self._lying if o.x0 < at.x1 and at.x0 < o.x1 and o.y0 < at.y1 and at.y0 < o.y1]:
             del self._lying[other]  # from now on it is covered
-        text.paste(self.pixels, picture, x, y)
+        text.paste(self.pixels, picture[:, ::-1] if self.from_right else picture, at.x0, y)
         self._lying[at] = picture
