@@ -89,7 +89,3 @@ def plate_piece(tag: Tag, short: bool, at: Rect, unit: Unit) -> Piece:
     """The tag's plate at its place."""
     return _plate(tag.style, short, tag.spoken, unit), at.x0, at.y0
 
-
-def score_words(score: float) -> str:
-    """Score with two digits; never rounded up to 1.00."""
-    return f"{min(99, round(score * 100)) / 100:.2f}" if score < 1 else "1.00"

@@ -92,7 +92,7 @@ def slide_words(state: SlideState | None) -> tuple[str, str]:
     }[state]
 
 
-def stage_words(state: SlideState | None, resting: bool, counted: bool) -> tuple[str, str]:
+def stage_words(state: SlideState | None, resting: bool, counted: bool, held: str = "") -> tuple[str, str]:
     """Level and words on what becomes of the field that is seen now."""
     if state is SlideState.PAUSED:
         return "warn", _("paused: not counted")
@@ -100,6 +100,8 @@ def stage_words(state: SlideState | None, resting: bool, counted: bool) -> tuple
         return "busy", _("no slide open")
     if counted:
         return "ok", _("field counted: move on")
+    if resting and held:
+        return "warn", held
     return ("busy", _("counting: hold still")) if resting else ("busy", _("counts once it rests"))
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from device.camera.quality import PictureFault
+from device.language import speaking
 from device.mqtt.message import one_line
 from device.mqtt.payloads import (
     AttributeShares,
@@ -37,6 +38,7 @@ _CLOSED: dict[SlideState, Literal["review", "aborted"]] = {
 }
 
 
+@speaking("en")
 def build_summary(slide: Slide, provenance: Provenance, *, message_id: UUID, target_cells: int) -> SlideSummary:
     """The summary of a closed slide.
 

@@ -61,6 +61,7 @@ class Observation:
     """What one frame did to the slide. field_counted: the field now seen, at rest, has been counted (now or before).
 
     shift_share: how far a counted field lies from where it was counted, in x and y, in shares of the frame's width.
+    held: why nothing is counted of a resting frame, in words; "" while nothing is in the way.
     """
 
     resting: bool
@@ -68,6 +69,7 @@ class Observation:
     blank: bool  # nothing of the film is to be seen: lamp off, cap on, no film
     event: FieldCounted | FieldImproved | None = None
     shift_share: tuple[float, float] = (0.0, 0.0)
+    held: str = ""
 
 
 def new_slide_id(now: datetime) -> str:
@@ -139,16 +141,22 @@ class SlideSession:
         return self._words[1]
 
     def observe(
-        self, frame: Frame, detections: Detections, sharpness: float, second_look: SecondLook = lambda _, found: (found, "")
+        self,
+        frame: Frame,
+        detections: Detections,
+        sharpness: float,
+        second_look: SecondLook = lambda _, found: (found, ""),
+        held: str = "",
     ) -> Observation:
         """Take in a processed frame with what was detected on it; counts the field when it has come to rest and is new.
 
-        second_look: asked only for a field that is counted, or counted again.
+        second_look: asked only for a field that is counted, or counted again. held: why nothing of this frame may be counted, in
+        words; what lies under the objective stays uncounted, and is counted by a later frame.
         """
         motion = self._detector.observe(frame.image)
         self._note_blank(motion, frame.source)
         event: FieldCounted | FieldImproved | None = None
-        if self._slide is not None and self._slide.state is SlideState.COUNTING:
+        if self._slide is not None and self._slide.state is SlideState.COUNTING and not held:
             if motion.new_field:
                 self._last_index += 1
                 self._improvements = 0
@@ -163,7 +171,10 @@ class SlideSession:
         self._sharpness_before = sharpness
         shift = motion.shift if motion.counted and event is None else None
         shift_share = (0.0, 0.0) if shift is None else (shift.x_share, shift.y_share)
-        return Observation(motion.resting, motion.counted or event is not None, motion.blank, event, shift_share)
+        held = held if motion.resting else ""
+        return Observation(
+            motion.resting, motion.counted or event is not None, motion.blank, event, shift_share, held if motion.resting else ""
+        )
 
     def start(self) -> Slide:
         """Open a new slide; what lies under the objective is its first field once it rests. RefusedError if a slide is open."""
