@@ -88,4 +88,3 @@ def _plate(style: TypeStyle, short: bool, spoken: bool, unit: Unit) -> Image:
 def plate_piece(tag: Tag, short: bool, at: Rect, unit: Unit) -> Piece:
     """The tag's plate at its place."""
     return _plate(tag.style, short, tag.spoken, unit), at.x0, at.y0
-

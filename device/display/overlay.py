@@ -9,8 +9,8 @@ import numpy as np
 from device.display import text
 from device.display.ask import draw_ask
 from device.display.base import ScreenView
-from device.display.field import draw_over, draw_picture, plan_cells
 from device.display.far import draw_far
+from device.display.field import draw_over, draw_picture, plan_cells
 from device.display.layout import Rect, layout, letterbox
 from device.display.pages import AskPage, CountPage
 from device.display.panel import draw_panel
@@ -52,6 +52,7 @@ def draw_on(sheet: Sheet, view: ScreenView) -> Targets:
     at = plan.picture.mirrored(width) if from_right else plan.picture
     place = at.view(sheet.pixels)
     sheet.from_right = from_right
+    sheet.paint(at)
     with in_second_thread(partial(draw_picture, place, view.frame)):  # half of the work, and all of it OpenCV's
         cells = plan_cells(plan.picture, view, plan.unit)
         with text.mirrored(from_right):

@@ -113,7 +113,8 @@ def _survey(
 ) -> tuple[Numbers, Flags, NDArray[np.int64]]:
     """What can be said of every candidate of each (label, size) pair before any label is placed.
 
-    Returns (8, P, K), the label's rectangle and the one that the line to its box spans; which are good, (P, K); and (P, K) indices of the candidates, the most liked first.
+    Returns (8, P, K), the label's rectangle and the one that the line to its box spans; which are good,
+    (P, K); and (P, K) indices of the candidates, the most liked first.
     """
     cells = np.array([*boxes, *others], np.float32).reshape(-1, 4)
     own = np.array([i for i, _ in pairs])
@@ -149,7 +150,7 @@ def _survey(
     crossed = (both.max(axis=0) > 0) & lined
 
     cost = _DISLIKE + 100 * covered.sum(axis=0) + 2 * touched + 6 * crossed
-    good = possible & ((covered.max(axis=0) <= 0)) & ~crossed & (_NEAR | last[:, None])
+    good = possible & (covered.max(axis=0) <= 0) & ~crossed & (_NEAR | last[:, None])
     order = np.argsort(cost, axis=1, kind="stable")
     places = np.stack([x, y, right, below, x0 - 3, y0 - 3, x1 + 3, y1 + 3])
     np.copyto(places[4:], -1, where=~lined)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from device.display import marks, text
 from device.display.layout import Rect, Unit
 from device.display.palette import CARD, DIM, LINE, PANEL, SOFT, TEXT, WARN, Colour, TypeStyle, group_styles, mix, type_styles
-from device.display.words import BLAST_MARK
+from device.language import _, number
 from device.slide.doubt import limit_words
 from device.slide.tally import Differential
 from engines.detections import Image
@@ -52,8 +52,8 @@ def type_rows(tally: Differential | None, styles: tuple[TypeStyle, ...], width: 
     marks.fill(picture, Rect(left, y, right, y + unit(1)), LINE)
     y += unit(5)
     _blast_row(picture, y, tally, unit)
-    _sum_row(picture, y + pitch, "question", "unidentified", tally.unidentified, tally.unidentified_percent, unit)
-    _sum_row(picture, y + 2 * pitch, "cross", "artefacts, not counted", tally.artefacts, None, unit)
+    _sum_row(picture, y + pitch, "question", _("unidentified"), tally.unidentified, tally.unidentified_percent, unit)
+    _sum_row(picture, y + 2 * pitch, "cross", _("artefacts, not counted"), tally.artefacts, None, unit)
     return text.finished(picture)
 
 
@@ -63,27 +63,49 @@ def blast_part(tally: Differential | None, sensitivity: str, width: int, unit: U
     tally = tally or _NOTHING
     said = tally.white_cells - tally.unidentified
     none = not tally.blasts
-    px, small = unit(24), unit(19)
+    px, small = unit(24), unit.letters(19)
     left, right = unit(MARGIN), width - unit(MARGIN)
     lines = text.wrap(sensitivity, small, right - left, 5) if none and tally.white_cells else ()
     picture = blank(width, unit(78) + len(lines) * text.line_height(small) + unit(6), unit, rule=True)
-    icon, y = unit(22), unit(10)
+    icon, y, title = unit(22), unit(10), _("Blasts and blast equivalents")
     text.paste(picture, marks.marker("diamond", icon, WARN, PANEL), left, y + (text.line_height(px) - icon) // 2)
-    text.put(picture, "Blasts and blast equivalents", (left + unit(32), y), px, TEXT, PANEL, bold=True)
+    text.put(
+        picture,
+        title,
+        (left + unit(32), y),
+        text.largest(title, (px, unit(22), unit.letters(19)), right - left - unit(32), True),
+        TEXT,
+        PANEL,
+        bold=True,
+    )
     y += text.line_height(px) + unit(2)
     if not tally.white_cells:
-        text.put(picture, "no cell counted yet", (left + unit(32), y), px, DIM, PANEL)
+        text.put(picture, _("no cell counted yet"), (left + unit(32), y), px, DIM, PANEL)
         return text.finished(picture)
     low, high = tally.blast_range
     if none:
-        count, limits = (f"0 of {said} told", f"up to {limit_words(high)} possible") if said else ("no cell told", "any share possible")
+        count, limits = _("no cell told"), _("any share possible")
+        if said:
+            count, limits = _("0 of {n} told").format(n=said), _("up to {limit} possible").format(limit=limit_words(high))
     else:
-        count, limits = f"{tally.blasts} of {tally.white_cells}", f"95 % range {low:.0f} to {high:.0f} %"
+        count = _("{n} of {cells}").format(n=tally.blasts, cells=tally.white_cells)
+        limits = _("95 % range {low} to {high} %").format(low=f"{low:.0f}", high=f"{high:.0f}")
     x = text.put(picture, count, (left + unit(32), y), px, TEXT, PANEL, bold=True).x1 + unit(16)
     if not none:
         share = percent_words(tally.blast_percent, tally.blasts)
         x = text.put(picture, share, (x, y), px, TEXT, PANEL, bold=True).x1 + unit(16)
-    text.put(picture, limits, (right, y), px, WARN if none else SOFT, PANEL, bold=none, align="right", max_px=right - x)
+    px = text.largest(limits, (px, unit(22), unit(20), unit.letters(18)), right - x, none)
+    text.put(
+        picture,
+        limits,
+        (right, y + (unit(24) - px) // 2),
+        px,
+        WARN if none else SOFT,
+        PANEL,
+        bold=none,
+        align="right",
+        max_px=right - x,
+    )
     y = unit(78)
     for line in lines:
         text.put(picture, line, (left, y), small, SOFT, PANEL)
@@ -109,7 +131,7 @@ def told_rows(tally: Differential | None, taxonomy: Taxonomy, room: int, width: 
     left, right = unit(MARGIN), width - unit(MARGIN)
     y = _heading(picture, unit)
     if not shown:
-        text.put(picture, "nothing told yet", (left + unit(42), y), unit(letters - 1), DIM, PANEL)
+        text.put(picture, _("nothing told yet"), (left + unit(42), y), unit(letters - 1), DIM, PANEL)
         y += unit(pitch)
     for row in shown:
         style = types[row.told] if isinstance(row.told, int) else groups[row.told]
@@ -118,22 +140,22 @@ def told_rows(tally: Differential | None, taxonomy: Taxonomy, room: int, width: 
     if further:
         count = sum(row.count for row in further)
         percent = sum(row.percent for row in further)
-        _sum_row(picture, y, "ring", f"{len(further)} further types", count, percent, unit, pitch, letters - 1)
+        _sum_row(picture, y, "ring", _("{n} further types").format(n=len(further)), count, percent, unit, pitch, letters - 1)
         y += unit(pitch)
     y += unit(4)
     marks.fill(picture, Rect(left, y, right, y + unit(1)), LINE)
     y += unit(5)
-    _sum_row(picture, y, "question", "unidentified", tally.unidentified, tally.unidentified_percent, unit, pitch, letters - 1)
-    _sum_row(picture, y + unit(pitch), "cross", "artefacts, not counted", tally.artefacts, None, unit, pitch, letters - 1)
+    _sum_row(picture, y, "question", _("unidentified"), tally.unidentified, tally.unidentified_percent, unit, pitch, letters - 1)
+    _sum_row(picture, y + unit(pitch), "cross", _("artefacts, not counted"), tally.artefacts, None, unit, pitch, letters - 1)
     return text.finished(picture)
 
 
 def _heading(picture: Image, unit: Unit) -> int:
     """The words over the columns; where the first row begins."""
     left, right, px = unit(MARGIN), picture.shape[1] - unit(MARGIN), unit(20)
-    text.put(picture, "Differential", (left, unit(4)), px, DIM, PANEL)
-    text.put(picture, "cells", (right - unit(_COUNT_X), unit(4)), px, DIM, PANEL, align="right")
-    text.put(picture, "per cent", (right, unit(4)), px, DIM, PANEL, align="right")
+    text.put(picture, _("Differential"), (left, unit(4)), px, DIM, PANEL)
+    text.put(picture, _("cells"), (right - unit(_COUNT_X), unit(4)), px, DIM, PANEL, align="right")
+    text.put(picture, _("per cent"), (right, unit(4)), px, DIM, PANEL, align="right")
     return unit(34)
 
 
@@ -154,9 +176,11 @@ def _row(
         marks.fill(picture, Rect(x, y, x + unit(4), y + height), style.colour)
     ink = TEXT if seen else DIM
     top = y + (height - text.line_height(px)) // 2 - unit(1)
-    text.put(picture, style.code, (x + unit(12), top + unit(4)), unit(letters - 5), ink, None)
+    text.put(picture, style.code, (x + unit(12), top + unit(4)), unit.letters(letters - 5), ink, None)
     name_x = x + unit(70)
-    text.put(picture, style.name, (name_x, top), px, ink, None, max_px=right - unit(_COUNT_X + 38) - name_x)
+    room, name = right - unit(_COUNT_X + 38) - name_x, _(style.name)
+    name_px = text.largest(name, (px, unit(letters - 3), unit.letters(letters - 6)), room)
+    text.put(picture, name, (name_x, top + (px - name_px) // 2), name_px, ink, None, max_px=room)
     text.put(picture, str(count), (right - unit(_COUNT_X), top), px, ink, None, bold=seen, align="right")
     text.put(picture, percent_words(percent, count), (right - unit(6), top), px, ink, None, align="right")
 
@@ -164,9 +188,18 @@ def _row(
 def _blast_row(picture: Image, y: int, tally: Differential, unit: Unit) -> None:
     """All blasts in one line; none of them are not 0 per cent but as many as may have been missed."""
     if tally.blasts or tally.white_cells == tally.unidentified:
-        _sum_row(picture, y, "diamond", f"{BLAST_MARK} types together", tally.blasts, tally.blast_percent, unit)
+        _sum_row(picture, y, "diamond", _("blast types together"), tally.blasts, tally.blast_percent, unit)
         return
-    _sum_row(picture, y, "diamond", f"{BLAST_MARK} up to {limit_words(tally.blast_range[1])} possible", 0, None, unit, ink=WARN)
+    _sum_row(
+        picture,
+        y,
+        "diamond",
+        _("blasts: up to {limit} possible").format(limit=limit_words(tally.blast_range[1])),
+        0,
+        None,
+        unit,
+        ink=WARN,
+    )
 
 
 def _sum_row(
@@ -187,7 +220,9 @@ def _sum_row(
     colour = (WARN if kind == "diamond" else TEXT) if count else ink
     text.paste(picture, marks.marker(kind, icon, colour, PANEL), left, y + (height - icon) // 2)
     top = y + (height - text.line_height(px)) // 2 - unit(1)
-    text.put(picture, words, (left + unit(42), top), px, ink, PANEL)
+    room = right - unit(_COUNT_X + 38) - left - unit(42)
+    words_px = text.largest(words, (px, unit(letters - 2), unit.letters(letters - 5)), room)
+    text.put(picture, words, (left + unit(42), top + (px - words_px) // 2), words_px, ink, PANEL, max_px=room)
     text.put(picture, str(count), (right - unit(_COUNT_X), top), px, ink, PANEL, bold=bool(count), align="right")
     if percent is not None:
         text.put(picture, percent_words(percent, count), (right - unit(6), top), px, ink, PANEL, align="right")
@@ -195,4 +230,4 @@ def _sum_row(
 
 def percent_words(percent: float, count: int) -> str:
     """Per cent as on the screen: one digit behind the point below 10."""
-    return f"{percent:.1f} %" if count and percent < 9.95 else f"{percent:.0f} %"
+    return f"{number(percent, 1)} %" if count and percent < 9.95 else f"{percent:.0f} %"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,9 @@ _SPELT = str.maketrans(
 _LATIN = frozenset(map(chr, (*range(32, 127), *range(0xA1, 0xAD), *range(0xAE, 0x149), *range(0x14A, 0x17F)))) | frozenset(
     "–—‘’‚“”„†•…‰‹›⁄€™"  # noqa: RUF001  (the letters themselves)
 )
-_ARABIC = frozenset(map(chr, (*range(0x60C, 0x60D), 0x61B, 0x61F, *range(0x621, 0x656), *range(0x660, 0x6D5), *range(0x6F0, 0x6FA), 0x6D4)))
+_ARABIC = frozenset(
+    map(chr, (*range(0x60C, 0x60D), 0x61B, 0x61F, *range(0x621, 0x656), *range(0x660, 0x6D5), *range(0x6F0, 0x6FA), 0x6D4))
+)
 _ARABIC |= {"\N{ZERO WIDTH NON-JOINER}", "\N{ZERO WIDTH JOINER}"}
 _DRAWN = _LATIN | _ARABIC
 """What the font holds (a test asks it)."""
@@ -181,6 +183,7 @@ def _shaped(line: str, size_px: int, long: int, bold: bool = False) -> NDArray[n
     return np.asarray(canvas)
 
 
+_Array = TypeVar("_Array", bound=np.ndarray[Any, Any])
 _turned = False
 
 
@@ -196,12 +199,9 @@ def mirrored(on: bool = True) -> Iterator[None]:
         _turned = before
 
 
-def as_seen(picture: Image) -> Image:
+def as_seen(picture: _Array) -> _Array:
     """`picture` of a text or mark, turned over while `mirrored`."""
-    return picture[:, ::-1] if _turned else picture
-
-
-_Array = TypeVar("_Array", bound=np.ndarray[Any, Any])
+    return cast(_Array, picture[:, ::-1]) if _turned else picture
 
 
 def finished(picture: _Array) -> _Array:
@@ -284,6 +284,11 @@ def put(
     else:
         paste(canvas, as_seen(sprite(text, size_px, colour, ground, bold)), x, xy[1])
     return Rect(x, xy[1], x + long, xy[1] + tall)
+
+
+def largest(text: str, sizes_px: tuple[int, ...], max_px: int, bold: bool = False) -> int:
+    """The first of `sizes_px` in which `text` goes into `max_px`; the last where it goes in none."""
+    return next((size for size in sizes_px if width(text, size, bold) <= max_px), sizes_px[-1])
 
 
 @lru_cache(maxsize=512)

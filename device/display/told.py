@@ -7,6 +7,7 @@ moment later. On a counted field its cells stand at their boxes, moved with the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -108,7 +109,8 @@ def _at_least(limit_met: bool) -> str:
     return _("at least") + " " if limit_met else ""
 
 
-class Spoken(NamedTuple):
+@dataclass(frozen=True)
+class Spoken:
     """The one cell that is told in words beside the picture. chosen: a person pressed on it; otherwise it is the least sure one."""
 
     index: int

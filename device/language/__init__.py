@@ -66,6 +66,6 @@ def N_(words: str) -> str:  # noqa: N802  (gettext's usual name)
 
 
 def number(value: float, digits: int = 0) -> str:
-    """`value` with so many digits behind the decimal sign of the language in use. Digits are always 0 to 9, as laboratories print them."""
+    """`value` with so many digits behind the decimal sign of the language in use; always in 0 to 9, as laboratories print them."""
     words = f"{value:.{digits}f}"
     return words.replace(".", ",") if in_use() in _COMMA else words

@@ -76,7 +76,9 @@ def _types(slide: Slide, differential: Differential, taxonomy: Taxonomy, at_leas
     for place, row in enumerate(described):
         cells = [c for c in slide.cells if slide.told(c) == row.told]
         looks = _looks(attribute_majorities(cells, taxonomy), taxonomy) if row.count >= _LEAST_CELLS else ""
-        words = _("{share} are {types}").format(share=_share(row.percent), types=_plural(row, taxonomy)) + (f" ({looks})" if looks else "")
+        words = _("{share} are {types}").format(share=_share(row.percent), types=_plural(row, taxonomy)) + (
+            f" ({looks})" if looks else ""
+        )
         words = _("Of {total}, {words}.").format(total=total, words=words) if place == 0 else _("{words}.").format(words=words)
         sentences.append(f"{words[0].upper()}{words[1:]}")
     others = rows[len(described) :]
@@ -124,7 +126,9 @@ def _left_out(differential: Differential) -> list[str]:
     if unidentified:
         words = _("{cells} ({share}) could not be named with confidence.")
         if differential.unidentified_percent >= MANY_UNIDENTIFIED_PERCENT:
-            words = _("{cells} ({share}) could not be named with confidence, which is many: look at them before relying on the per cents.")
+            words = _(
+                "{cells} ({share}) could not be named with confidence, which is many: look at them before relying on the per cents."
+            )
         sentences.append(words.format(cells=count_of(unidentified, "cell"), share=_share(differential.unidentified_percent)))
     if differential.artefacts:
         words = _("Left out of the count: {artefacts} (smudged cells, stain).")
