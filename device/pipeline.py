@@ -23,9 +23,10 @@ from device.mqtt.publisher import BrokerStatus
 from device.service.control import CommandRequest
 from device.settings.config import Config
 from device.slide.commands import Command, Wish
+from device.slide.counting import Observation
 from device.slide.model import Field, Slide, SlideState
 from device.slide.picture_state import PictureState, shown_faults
-from device.slide.session import FieldCounted, FieldImproved, Observation, RefusedError, SlideSession
+from device.slide.session import RefusedError, SlideSession
 from device.slide.tally import Differential
 from device.store import Provenance
 from device.store.events import SlideRecord
@@ -164,14 +165,13 @@ class Pipeline:
             return found, str(error)
 
     def _keep(self, observation: Observation) -> None:
-        slide = self._session.slide
-        match observation.event:
-            case FieldCounted(field=field) if slide is not None:
-                self._record.counted(slide, field)
-                self._say(f"Field {field.index} counted: {_cells(field)}.", _level(field))
-            case FieldImproved(field=field) if slide is not None:
-                self._record.counted(slide, field)
-                self._say(f"Field {field.index} counted again, sharper: {_cells(field)}.", _level(field))
+        slide, event = self._session.slide, observation.event
+        if slide is None or event is None:
+            return
+        self._record.counted(slide, event)
+        if (field := event.field) is not None:
+            again = "" if event.new else " again, sharper"
+            self._say(f"Field {field.index} counted{again}: {_cells(field)}.", _level(field))
 
     def _engine_failed(self, error: InferenceError) -> None:
         self._failures += 1
@@ -218,11 +218,11 @@ class Pipeline:
                 at_least = PictureState.of(slide).at_least
                 return f"Slide {slide.slide_id} finished: {at_least}{session.differential.white_cells} white cells, for review."
             case Command.UNDO:
-                field = session.undo()
+                undone = session.undo()
                 self._observation = replace(self._observation, field_counted=False)  # until the next frame says what is seen now
                 if session.slide is not None:
-                    self._record.undone(session.slide, field)
-                return f"Field {field.index} taken back."
+                    self._record.undone(session.slide, undone)
+                return f"Field {undone.field.index} taken back."
             case Command.PAUSE:
                 return f"Slide {session.pause().value}."
             case Command.QUIT:

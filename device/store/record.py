@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -114,16 +114,26 @@ class Store:
         with self._transaction(f"begin slide {slide.slide_id}") as db:
             slides.insert_slide(db, slide, provenance)
 
-    def put_field(self, slide_id: str, field: Field) -> None:
-        """Write a field with its cells and crops, or replace the one with its index. Idempotent."""
-        with self._transaction(f"keep field {field.index} of slide {slide_id}") as db:
+    def put_fields(self, slide_id: str, fields: Sequence[Field]) -> None:
+        """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent."""
+        with self._transaction(f"keep field {', '.join(str(field.index) for field in fields)} of slide {slide_id}") as db:
             self._require(db, slide_id)
-            slides.put_field(db, slide_id, field)
+            for field in fields:
+                slides.put_field(db, slide_id, field)
 
-    def undo_field(self, slide_id: str, index: int) -> None:
-        """Flag a field as undone; it is kept, and no longer counts. Nothing happens if it is not in the record or undone already."""
+    def put_field(self, slide_id: str, field: Field) -> None:
+        """The same for one."""
+        self.put_fields(slide_id, (field,))
+
+    def undo_field(self, slide_id: str, index: int, others: Sequence[Field] = ()) -> None:
+        """Flag a field as undone; it is kept, and no longer counts. Nothing happens if it is not in the record or undone already.
+
+        others: fields by which its cells are counted now; written in the same transaction.
+        """
         with self._transaction(f"undo field {index} of slide {slide_id}") as db:
             slides.undo_field(db, slide_id, index)
+            for field in others:
+                slides.put_field(db, slide_id, field)
 
     def close_slide(self, slide: Slide, message: OutboxMessage | None) -> None:
         """Finish or abort a slide: its state, whatever of its fields was missed, its summary and the outbox row in one transaction.
