@@ -41,8 +41,7 @@ def draw_far(sheet: Sheet, view: ScreenView, targets: Targets, unit: Unit) -> No
     at_least = "" if slide is None else PictureState.of(slide).at_least
     cells: Cells | None = None
     with in_second_thread(partial(draw_picture, place, view.frame)):
-        found = plan_cells(at, view, unit)
-        cells = None if found is None else found._replace(labels=(), leaders=())
+        cells = plan_cells(at, view, unit)
         with text.mirrored(unit.from_right):
             white = 0 if tally is None else tally.white_cells
             chip = slide_words(state)
@@ -75,8 +74,9 @@ def _count(at_least: str, cells: int, target: int, chip: tuple[str, str], width:
     level, word = chip
     px = _fitting(word, (56, LEAST_PX), right - left, unit, True)
     text.put(picture, word, (right, unit(8)), px, LEVELS[level], PANEL, bold=True, align="right")
-    if at_least:
-        text.put(picture, at_least.strip(), (left, unit(8)), unit(LEAST_PX), WARN, PANEL, bold=True)
+    what = f"{at_least}" + _("white cells")
+    room = right - left - text.width(word, px, True) - unit(24)
+    text.put(picture, what, (left, unit(8)), unit(LEAST_PX), WARN if at_least else SOFT, PANEL, max_px=room)
     big, of = str(cells), f"/ {target}"
     room = right - left - unit(24)
     px = next(

@@ -13,7 +13,7 @@ from device.camera.base import CameraState, Frame
 from device.display import marks, text
 from device.display.base import ScreenView
 from device.display.boxes import box_pieces
-from device.display.labels import Tag, plan, plate_piece
+from device.display.labels import Plan, Tag, plan, plate_piece
 from device.display.layout import Rect, Unit, letterbox
 from device.display.pages import CountPage
 from device.display.palette import BUSY, DIM, GROUND, HALO, LEVELS, NOT_LOOKED_AT, OK, PANEL, SOFT, TEXT, Colour, TypeStyle, mix
@@ -92,7 +92,10 @@ def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
         else:
             tags.append(Tag(box, style, one is not None and one.index == index))
     inside = Rect(unit(6), unit(6), area.width - unit(6), area.height - unit(6))
-    planned = plan(tuple(tags), tuple(box for box, _ in bare), inside, unit)
+    if page.far:
+        planned = Plan((None,) * len(tags), (False,) * len(tags), "")
+    else:
+        planned = plan(tuple(tags), tuple(box for box, _style in bare), inside, unit)
     words = f"{told.words} · {planned.caption}" if planned.caption else told.words
     leaders = []
     labels: list[Piece] = []

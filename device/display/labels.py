@@ -66,8 +66,8 @@ def _steady(tag: Tag, unit: Unit) -> Rect:
 @lru_cache(maxsize=256)
 def _size(style: TypeStyle, short: bool, unit: Unit) -> tuple[int, int]:
     """Width and height of the plate in px."""
-    code = 0 if short or not style.code else unit(5) + text.width(style.code, unit(CODE_PX), True)
-    return unit(_EDGE) + 2 * unit(_PAD_X) + unit(_SIGN_PX) + code, text.line_height(unit(CODE_PX))
+    code = 0 if short or not style.code else unit(5) + text.width(style.code, unit.letters(CODE_PX), True)
+    return unit(_EDGE) + 2 * unit(_PAD_X) + unit(_SIGN_PX) + code, text.line_height(unit.letters(CODE_PX))
 
 
 @lru_cache(maxsize=128)
@@ -79,7 +79,7 @@ def _plate(style: TypeStyle, short: bool, spoken: bool, unit: Unit) -> Image:
     x, sign = unit(_EDGE) + unit(_PAD_X), unit(_SIGN_PX)
     text.paste(picture, marks.marker(style.marker, sign, style.colour, PLATE), x, (h - sign) // 2)
     if not short:
-        text.put(picture, style.code, (x + sign + unit(5), 0), unit(CODE_PX), TEXT, PLATE, bold=True)
+        text.put(picture, style.code, (x + sign + unit(5), 0), unit.letters(CODE_PX), TEXT, PLATE, bold=True)
     if spoken:
         marks.outline(picture, Rect(0, 0, w, h), unit(2), TEXT)
     return text.finished(picture)

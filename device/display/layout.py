@@ -89,7 +89,7 @@ def _layout(width_px: int, height_px: int, language: str) -> Layout:
     if width_px < 320 or height_px < 180:
         raise ValueError(f"a canvas of {width_px} x {height_px} px is too small; at least 320 x 180")
     unit = Unit(min(width_px / 1920, height_px / 1080), language)
-    left = width_px - unit(560)
+    left = width_px - unit(640 if unit.small else 560)
     top = height_px - unit(274)
     head = unit(41)  # what is left of the height when a picture of 16:9 fills the width
     return Layout(

@@ -20,6 +20,8 @@ _ROWS_AT_MOST = 14
 _PITCH, _LETTERS = 35, 24
 _CLOSER = ((31, 22), (28, 20), (26, 19))
 """The same where there are many rows."""
+_SMALL_PITCH = 32
+"""On a canvas of 1024 x 600, where all rows are to have a place beside letters of 14 px."""
 _COUNT_X = 84
 """Where counts end, from the right margin."""
 _NOTHING = Differential((), 0, 0, 0.0, 0)
@@ -40,20 +42,21 @@ def type_rows(tally: Differential | None, styles: tuple[TypeStyle, ...], width: 
     types = [s for s in styles if not s.artefact][:_ROWS_AT_MOST]
     tally = tally or _NOTHING
     counted = {row.name: row for row in tally.rows}
-    pitch, top = unit(_PITCH), unit(34)
+    measure = _SMALL_PITCH if unit.small else _PITCH
+    pitch, top = unit(measure), unit(34)
     picture = blank(width, top + (len(types) + 3) * pitch + unit(17), unit)
     left, right = unit(MARGIN), width - unit(MARGIN)
     y = _heading(picture, unit)
     for style in types:
         row = counted.get(style.name)
-        _row(picture, y, style, 0 if row is None else row.count, 0.0 if row is None else row.percent, unit)
+        _row(picture, y, style, 0 if row is None else row.count, 0.0 if row is None else row.percent, unit, measure)
         y += pitch
     y += unit(4)
     marks.fill(picture, Rect(left, y, right, y + unit(1)), LINE)
     y += unit(5)
-    _blast_row(picture, y, tally, unit)
-    _sum_row(picture, y + pitch, "question", _("unidentified"), tally.unidentified, tally.unidentified_percent, unit)
-    _sum_row(picture, y + 2 * pitch, "cross", _("artefacts, not counted"), tally.artefacts, None, unit)
+    _blast_row(picture, y, tally, unit, measure)
+    _sum_row(picture, y + pitch, "question", _("unidentified"), tally.unidentified, tally.unidentified_percent, unit, measure)
+    _sum_row(picture, y + 2 * pitch, "cross", _("artefacts, not counted"), tally.artefacts, None, unit, measure)
     return text.finished(picture)
 
 
@@ -63,7 +66,7 @@ def blast_part(tally: Differential | None, sensitivity: str, width: int, unit: U
     tally = tally or _NOTHING
     said = tally.white_cells - tally.unidentified
     none = not tally.blasts
-    px, small = unit(24), unit.letters(19)
+    px, small = unit.letters(24), unit.letters(19)
     left, right = unit(MARGIN), width - unit(MARGIN)
     lines = text.wrap(sensitivity, small, right - left, 5) if none and tally.white_cells else ()
     picture = blank(width, unit(78) + len(lines) * text.line_height(small) + unit(6), unit, rule=True)
@@ -73,7 +76,7 @@ def blast_part(tally: Differential | None, sensitivity: str, width: int, unit: U
         picture,
         title,
         (left + unit(32), y),
-        text.largest(title, (px, unit(22), unit.letters(19)), right - left - unit(32), True),
+        text.largest(title, (px, unit.letters(22), unit.letters(19)), right - left - unit(32), True),
         TEXT,
         PANEL,
         bold=True,
@@ -94,7 +97,7 @@ def blast_part(tally: Differential | None, sensitivity: str, width: int, unit: U
     if not none:
         share = percent_words(tally.blast_percent, tally.blasts)
         x = text.put(picture, share, (x, y), px, TEXT, PANEL, bold=True).x1 + unit(16)
-    px = text.largest(limits, (px, unit(22), unit(20), unit.letters(18)), right - x, none)
+    px = text.largest(limits, (px, unit.letters(22), unit.letters(20), unit.letters(18)), right - x, none)
     text.put(
         picture,
         limits,
@@ -123,7 +126,10 @@ def told_rows(tally: Differential | None, taxonomy: Taxonomy, room: int, width: 
     types, groups = type_styles(taxonomy), group_styles(taxonomy)
     shown = sorted((row for row in tally.rows if row.count), key=lambda row: not row.blast)
     top, apart = unit(34), unit(13)
-    choices = [(p, letters, max(1, (room - top - apart) // unit(p) - 2)) for p, letters in ((_PITCH, _LETTERS), *_CLOSER)]
+    choices = [
+        (p, letters, max(1, (room - top - apart) // unit(p) - 2))
+        for p, letters in ((_PITCH, _LETTERS), *(((_SMALL_PITCH, 22),) if unit.small else _CLOSER))
+    ]
     pitch, letters, fit = next((choice for choice in choices if len(shown) <= choice[2]), choices[-1])
     further = [] if len(shown) <= fit else sorted(shown, key=lambda row: (not row.blast, -row.count))[fit - 1 :]
     shown = [row for row in shown if row not in further]
@@ -131,7 +137,7 @@ def told_rows(tally: Differential | None, taxonomy: Taxonomy, room: int, width: 
     left, right = unit(MARGIN), width - unit(MARGIN)
     y = _heading(picture, unit)
     if not shown:
-        text.put(picture, _("nothing told yet"), (left + unit(42), y), unit(letters - 1), DIM, PANEL)
+        text.put(picture, _("nothing told yet"), (left + unit(42), y), unit.letters(letters - 1), DIM, PANEL)
         y += unit(pitch)
     for row in shown:
         style = types[row.told] if isinstance(row.told, int) else groups[row.told]
@@ -152,10 +158,11 @@ def told_rows(tally: Differential | None, taxonomy: Taxonomy, room: int, width: 
 
 def _heading(picture: Image, unit: Unit) -> int:
     """The words over the columns; where the first row begins."""
-    left, right, px = unit(MARGIN), picture.shape[1] - unit(MARGIN), unit(20)
+    left, right, px = unit(MARGIN), picture.shape[1] - unit(MARGIN), unit.letters(20)
     text.put(picture, _("Differential"), (left, unit(4)), px, DIM, PANEL)
+    share = _("per cent") if text.width(_("per cent"), px) < unit(_COUNT_X) - unit(4) else "%"
     text.put(picture, _("cells"), (right - unit(_COUNT_X), unit(4)), px, DIM, PANEL, align="right")
-    text.put(picture, _("per cent"), (right, unit(4)), px, DIM, PANEL, align="right")
+    text.put(picture, share, (right, unit(4)), px, DIM, PANEL, align="right")
     return unit(34)
 
 
@@ -163,7 +170,7 @@ def _row(
     picture: Image, y: int, style: TypeStyle, count: int, percent: float, unit: Unit, pitch: int = _PITCH, letters: int = _LETTERS
 ) -> None:
     """One type. The bar lies behind the words; its full width is 100 per cent."""
-    left, right, height, px = unit(MARGIN), picture.shape[1] - unit(MARGIN), unit(pitch - 2), unit(letters)
+    left, right, height, px = unit(MARGIN), picture.shape[1] - unit(MARGIN), unit(pitch - 2), unit.letters(letters)
     icon = unit(20)
     seen = count > 0
     faint = style.colour if seen else mix(style.colour, PANEL, 0.6)
@@ -176,19 +183,20 @@ def _row(
         marks.fill(picture, Rect(x, y, x + unit(4), y + height), style.colour)
     ink = TEXT if seen else DIM
     top = y + (height - text.line_height(px)) // 2 - unit(1)
-    text.put(picture, style.code, (x + unit(12), top + unit(4)), unit.letters(letters - 5), ink, None)
-    name_x = x + unit(70)
+    code_px = unit.letters(letters - 5)
+    text.put(picture, style.code, (x + unit(12), top + text.base_line(px) - text.base_line(code_px)), code_px, ink, None)
+    name_x = x + max(unit(70), unit(20) + text.width("MMC", unit.letters(letters - 5)))
     room, name = right - unit(_COUNT_X + 38) - name_x, _(style.name)
-    name_px = text.largest(name, (px, unit(letters - 3), unit.letters(letters - 6)), room)
+    name_px = text.largest(name, (px, unit.letters(letters - 3), unit.letters(letters - 6)), room)
     text.put(picture, name, (name_x, top + (px - name_px) // 2), name_px, ink, None, max_px=room)
     text.put(picture, str(count), (right - unit(_COUNT_X), top), px, ink, None, bold=seen, align="right")
     text.put(picture, percent_words(percent, count), (right - unit(6), top), px, ink, None, align="right")
 
 
-def _blast_row(picture: Image, y: int, tally: Differential, unit: Unit) -> None:
+def _blast_row(picture: Image, y: int, tally: Differential, unit: Unit, pitch: int) -> None:
     """All blasts in one line; none of them are not 0 per cent but as many as may have been missed."""
     if tally.blasts or tally.white_cells == tally.unidentified:
-        _sum_row(picture, y, "diamond", _("blast types together"), tally.blasts, tally.blast_percent, unit)
+        _sum_row(picture, y, "diamond", _("blast types together"), tally.blasts, tally.blast_percent, unit, pitch)
         return
     _sum_row(
         picture,
@@ -198,6 +206,7 @@ def _blast_row(picture: Image, y: int, tally: Differential, unit: Unit) -> None:
         0,
         None,
         unit,
+        pitch,
         ink=WARN,
     )
 
@@ -215,13 +224,13 @@ def _sum_row(
     ink: Colour | None = None,
 ) -> None:
     """One of the lines under the types, without a bar."""
-    left, right, height, px = unit(MARGIN), picture.shape[1] - unit(MARGIN), unit(pitch - 2), unit(letters)
+    left, right, height, px = unit(MARGIN), picture.shape[1] - unit(MARGIN), unit(pitch - 2), unit.letters(letters)
     icon, ink = unit(20), ink or (SOFT if count else DIM)
     colour = (WARN if kind == "diamond" else TEXT) if count else ink
     text.paste(picture, marks.marker(kind, icon, colour, PANEL), left, y + (height - icon) // 2)
     top = y + (height - text.line_height(px)) // 2 - unit(1)
     room = right - unit(_COUNT_X + 38) - left - unit(42)
-    words_px = text.largest(words, (px, unit(letters - 2), unit.letters(letters - 5)), room)
+    words_px = text.largest(words, (px, unit.letters(letters - 2), unit.letters(letters - 5)), room)
     text.put(picture, words, (left + unit(42), top + (px - words_px) // 2), words_px, ink, PANEL, max_px=room)
     text.put(picture, str(count), (right - unit(_COUNT_X), top), px, ink, PANEL, bold=bool(count), align="right")
     if percent is not None:

@@ -100,7 +100,7 @@ def _message(words: str, level: str, width: int, height: int, unit: Unit) -> Ima
         return text.finished(picture)
     marks.fill(picture, Rect(0, 0, width, height), ground)
     loud = ground != PANEL
-    px = text.largest(words, (unit(31), unit(28), unit.letters(25)), width - unit(96), loud)
+    px = text.largest(words, (unit.letters(31), unit.letters(28), unit.letters(25)), width - unit(96), loud)
     ink = ink_on(ground) if loud else TEXT
     icon = {"ok": "tick", "busy": "ring", "warn": "alert", "fail": "failed"}[level]
     text.paste(picture, marks.marker(icon, px, ink if loud else colour, ground), unit(24), (height - px) // 2)
@@ -123,12 +123,15 @@ def _cell(style: TypeStyle | None, words: tuple[str, ...], chosen: bool, width: 
     if style.marker:
         text.paste(picture, marks.marker(style.marker, icon, style.colour, PANEL), x, (height - icon) // 2)
     x += icon + unit(10)
+    rest = "".join(f"· {phrase}" for phrase in words[1:])
+    room = width - x - unit(24) - text.width(words[0], px, True) - len(words) * unit(9)
+    small = text.largest(rest, tuple(map(unit.letters, range(21, 15, -1))), room)
     x = text.put(picture, words[0], (x, y), px, TEXT, PANEL, bold=True, max_px=width - x - unit(24)).x1
     for phrase in words[1:]:
         said = f"· {phrase}"
-        if x + unit(9) + text.width(said, px) > width - unit(24):
+        if x + unit(9) + text.width(said, small) > width - unit(24):
             break
-        x = text.put(picture, said, (x + unit(9), y), px, SOFT, PANEL).x1
+        x = text.put(picture, said, (x + unit(9), y + (px - small) // 2), small, SOFT, PANEL).x1
     return text.finished(picture)
 
 
@@ -136,19 +139,20 @@ def _cell(style: TypeStyle | None, words: tuple[str, ...], chosen: bool, width: 
 def _description(sentences: tuple[str, ...], height: int, width: int, unit: Unit) -> Image:
     """The film so far in words: as many whole sentences as there is room for, in smaller letters where they are many."""
     picture = _blank(width, height, unit)
-    left, right, y, px = unit(24), width - unit(24), unit(8), unit(22)
-    titles = _("Film so far"), _("more in"), _("the report")
-    words_x = left + max(unit(118), *(text.width(title, unit(20)) for title in titles)) + unit(14)
-    px = text.largest(titles[0], (px, unit(21), unit(20)), words_x - left - unit(10))
-    text.put(picture, titles[0], (left, y), px, DIM, PANEL)
+    left, right, y, px = unit(24), width - unit(24), unit(8), unit.letters(22)
+    title, more = _("Film so far"), _("more in the report")
+    small = unit.letters(20)
+    words_x = left + max(unit(118), text.width(title, small)) + unit(14)
+    px = text.largest(title, (px, unit.letters(21), small), words_x - left - unit(10))
+    text.put(picture, title, (left, y), px, DIM, PANEL)
     said = [s for s in sentences if s not in (_(DESCRIPTION_NOTICE), _(FOREIGN))]  # they stand in frames of their own in the panel
     if not said:
         text.put(picture, _("Nothing to describe yet"), (words_x, y), px, DIM, PANEL)
         return text.finished(picture)
     lines, size, left_out = _as_many_as_fit(tuple(said), height - y - unit(6), right - words_x, unit)
     if left_out:
-        text.put(picture, titles[1], (left, y + text.line_height(px)), unit(20), DIM, PANEL)
-        text.put(picture, titles[2], (left, y + text.line_height(px) + text.line_height(unit(20))), unit(20), DIM, PANEL)
+        for number, line in enumerate(text.wrap(more, small, words_x - left - unit(10), 2)):
+            text.put(picture, line, (left, y + text.line_height(px) + number * text.line_height(small)), small, DIM, PANEL)
     for number, line in enumerate(lines):
         text.put(picture, line, (words_x, y + number * text.line_height(size)), size, TEXT, PANEL)
     return text.finished(picture)
@@ -158,7 +162,7 @@ def _as_many_as_fit(sentences: tuple[str, ...], height: int, width: int, unit: U
     """Lines, the size of their letters in px, and whether something is left out: sentences from the end, or the end of the only one."""
     for kept in range(len(sentences), 0, -1):
         for letters in _DESCRIPTION_PX:
-            size = unit(letters)
+            size = unit.letters(letters)
             room = max(1, height // text.line_height(size))
             lines = text.wrap(" ".join(sentences[:kept]), size, width, room + 1)
             if len(lines) <= room:
@@ -170,21 +174,23 @@ def _as_many_as_fit(sentences: tuple[str, ...], height: int, width: int, unit: U
 def _stage(state: SlideState | None, resting: bool, counted: bool, held: str, live: bool, width: int, height: int, unit: Unit) -> Image:
     """Whether the stage rests or moves, and what becomes of the field."""
     picture = _blank(width, height, unit)
-    x, px = unit(24), unit(30)
+    x, px = unit(24), unit.letters(30)
     if not live:
         text.put(picture, _("No live picture"), (x, unit(26)), px, DIM, PANEL, max_px=width - x)
         return text.finished(picture)
     icon, words = ("disc", _("Stage at rest")) if resting else ("arrows", _("Stage moving"))
     text.paste(picture, marks.marker(icon, px, TEXT if resting else BUSY, PANEL), x, unit(13))
     room = width - x - px - unit(20)
-    letters = text.largest(words, (px, unit(27), unit(24), unit.letters(20)), room, True)
+    letters = text.largest(words, (px, unit.letters(27), unit.letters(24), unit.letters(20)), room, True)
     text.put(picture, words, (x + px + unit(12), unit(10) + (px - letters) // 2), letters, TEXT, PANEL, bold=True, max_px=room)
     level, what = stage_words(state, resting, counted, held)
     room = width - x - unit(46)
-    px = text.largest(what, (unit(23), unit(22), unit(21), unit.letters(20)), room)
+    px = text.largest(what, (unit.letters(23), unit.letters(22), unit.letters(21), unit.letters(20)), room)
     kind = {"ok": "tick", "busy": "ring", "warn": "alert"}[level]
+    lines = text.wrap(what, px, room, 2) if height >= unit(120) else (text.fit(what, px, room),)
     text.paste(picture, marks.marker(kind, unit(23), LEVELS[level], PANEL), x + unit(3), unit(54))
-    text.put(picture, what, (x + unit(42), unit(50)), px, LEVELS[level], PANEL, max_px=room)
+    for number, line in enumerate(lines):
+        text.put(picture, line, (x + unit(42), unit(50) + number * text.line_height(px)), px, LEVELS[level], PANEL)
     return text.finished(picture)
 
 
@@ -194,13 +200,13 @@ def _focus(parts: int, held: int, words: str, live: bool, width: int, height: in
     picture = _blank(width, height, unit, divided=True)
     x, y = unit(24), unit(10)
     title = _("Focus")
-    px = text.largest(title, (unit(30), unit(26), unit(22)), width // 2 - x, True)
+    px = text.largest(title, (unit.letters(30), unit.letters(26), unit.letters(22)), width // 2 - x, True)
     after = text.put(picture, title, (x, y + (unit(30) - px) // 2), px, TEXT if live else DIM, PANEL, bold=True).x1 + unit(14)
     share = parts / _FOCUS_PARTS
     colour = OK if share >= _SHARP else WARN if share >= _SOFT_FOCUS else LEVELS["fail"]
     if live:
         room = width - after - unit(8)
-        px = text.largest(words, (unit(23), unit(21), unit.letters(19), unit.letters(17)), room)
+        px = text.largest(words, (unit.letters(23), unit.letters(21), unit.letters(19), unit.letters(17)), room)
         text.put(picture, words, (after, y + unit(7) + (unit(23) - px) // 2), px, SOFT, PANEL, max_px=room)
     pitch = (width - x - unit(24)) / _FOCUS_PARTS
     for i in range(_FOCUS_PARTS):
@@ -232,7 +238,7 @@ def _keys(state: SlideState | None, width: int, height: int, unit: Unit) -> tupl
         return cap + near + text.width(words, px)
 
     half = -(-len(keys) // 2)
-    for px in (unit(22), unit(20), unit.letters(18), unit.letters(16), unit.letters(14)):
+    for px in (unit.letters(22), unit.letters(20), unit.letters(18), unit.letters(16), unit.letters(14)):
         rows = [keys[:half], keys[half:]]
         if (
             max(sum(long(words, px) for _letter, words, _usable in row) + (len(row) - 1) * unit(10) for row in rows)

@@ -306,23 +306,23 @@ def _fitting(text: str, size_px: int, max_px: int, bold: bool = False) -> int:
 
 
 @lru_cache(maxsize=256)
-def wrap(text: str, size_px: int, max_px: int, max_lines: int) -> tuple[str, ...]:
+def wrap(text: str, size_px: int, max_px: int, max_lines: int, bold: bool = False) -> tuple[str, ...]:
     """`text` in at most `max_lines` lines of at most `max_px`, broken at blanks where there are any; the last ends in "…" if cut."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if width(longer, size_px) <= max_px:
+        if width(longer, size_px, bold) <= max_px:
             lines[-1] = longer
             continue
         if lines[-1]:
             lines.append("")
         rest = word
-        while width(rest, size_px) > max_px and len(lines) <= max_lines:  # one word longer than a line: an id, a path
-            at = max(1, _fitting(rest, size_px, max_px))
+        while width(rest, size_px, bold) > max_px and len(lines) <= max_lines:  # one word longer than a line: an id, a path
+            at = max(1, _fitting(rest, size_px, max_px, bold))
             lines[-1], rest = rest[:at], rest[at:]
             lines.append("")
         lines[-1] = rest
         if len(lines) > max_lines:
             last = lines[max_lines - 1].rstrip(" ,;.")
-            return (*lines[: max_lines - 1], last[: _fitting(last, size_px, max_px)].rstrip() + "…")
+            return (*lines[: max_lines - 1], last[: _fitting(last, size_px, max_px, bold)].rstrip() + "…")
     return tuple(lines) if lines[0] else ()
