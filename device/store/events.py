@@ -52,6 +52,7 @@ class SlideRecord:
         self._store, self.journal, self._clock, self._sent = store, journal, clock, sent
         self._config, self._profile, self._provenance = config, profile, provenance
         self.pictures = FieldPictures(config.record_path, journal.free_mb, config.record.min_free_mb)
+        journal.beside = lambda: self.pictures.reason
         self._topic = Topics(config.device.id, config.broker.topic_root).summary
 
     def _provenance_of(self, slide: Slide, width_px: int) -> Provenance:

@@ -36,6 +36,8 @@ class Journal:
     def __init__(self, path: Path, clock: Clock, free_mb: Callable[[Path], float], min_free_mb: int) -> None:
         self._path, self._clock, self.free_mb, self._min_free_mb = path, clock, free_mb, min_free_mb
         self._writes: deque[tuple[str, Callable[[], None]]] = deque()
+        self.beside: Callable[[], str] = str
+        """What is wrong with what is kept beside the record, in one line; told where the record itself is well."""
         self._reason = ""
         self._retry_at_s = 0.0
         self._look_at_s = float("-inf")
@@ -80,4 +82,4 @@ class Journal:
             self._look_at_s = now
             free = self.free_mb(self._path)
             self._low = f"only {free:.0f} MB free beside {self._path}; make room soon" if free < self._min_free_mb else ""
-        return JournalStatus(0, self._low)
+        return JournalStatus(0, self._low or self.beside())

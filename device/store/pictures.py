@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -52,8 +53,9 @@ class FieldPictures:
             why = getattr(error, "strerror", None) or str(error)
             if not self.reason:
                 log.error("no picture of field %d of %s is kept: %s", field_index, slide_id, why)
-            self.reason = f"{why}; make room on the disk, or set record.pictures: false"
-            (self.folder / name).unlink(missing_ok=True)  # that of the frame before: its cells lie elsewhere
+            self.reason = f"no pictures of fields are kept: {why}; make room on the disk, or set record.pictures: false"
+            with suppress(OSError):
+                (self.folder / name).unlink()  # that of the frame before: its cells lie elsewhere
             name = ""
         else:
             self.reason = ""
