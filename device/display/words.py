@@ -16,6 +16,8 @@ from engines.taxonomy import Taxonomy
 
 NOTICE = N_("UNREVIEWED — for review, not a diagnosis")
 REVIEWED_NOTICE = N_("REVIEWED — an aid to review, not a diagnosis")
+CORRECTED_NOTICE = N_("CORRECTED and REVIEWED — an aid to review, not a diagnosis")
+REOPENED_NOTICE = N_("UNREVIEWED CORRECTION — for review, not a diagnosis")
 SIMULATOR_NOTICE = N_("SIMULATOR — rendered film, not a patient")
 
 DOUBT_BELOW = 0.65
@@ -75,8 +77,11 @@ def most_telling(phrases: tuple[Phrase, ...], at_most: int) -> tuple[str, ...]:
 
 
 def notice(slide: Slide | None) -> str:
-    """What stands beside every result: that nobody has reviewed it yet, or that it stays an aid."""
-    return _(REVIEWED_NOTICE if slide is not None and slide.review_state is ReviewState.REVIEWED else NOTICE)
+    """What stands beside every result: that nobody has reviewed it yet, or that it stays an aid; also of a signed slide that is opened
+    again for a correction, and of a corrected one."""
+    if slide is None or slide.review_state is not ReviewState.REVIEWED:
+        return _(REOPENED_NOTICE if slide is not None and slide.revision else NOTICE)
+    return _(CORRECTED_NOTICE if slide.revision > 1 else REVIEWED_NOTICE)
 
 
 def slide_words(state: SlideState | None) -> tuple[str, str]:

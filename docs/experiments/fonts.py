@@ -1,8 +1,8 @@
 """Builds the screen's two font files from Noto Sans and Noto Naskh Arabic (Debian's fonts-noto-core), SIL Open Font License 1.1.
 
-`pip install fonttools`, then `python docs/experiments/fonts.py [FOLDER OF NOTO]`: writes device/display/fonts/Leukoscope*.ttf. One file holds
-Latin and Arabic letters, so that one call of the layout library shapes and orders a line of both. Latin keeps neither kerning nor
-ligatures: the screen puts its letters together one by one.
+`pip install fonttools`, then `python docs/experiments/fonts.py [FOLDER OF NOTO]`: writes device/display/fonts/Leukoscope*.ttf. One file
+holds Latin and Arabic letters, so that one call of the layout library shapes and orders a line of both. Latin keeps neither kerning
+nor ligatures: the screen puts its letters together one by one.
 """
 
 from __future__ import annotations
