@@ -195,7 +195,7 @@ def _foot(model: str, naming: str, calibration: str, words: str, width: int, uni
     marks.fill(picture, box, mix(WARN, PANEL, 0.16))
     marks.outline(picture, box, unit(2), WARN)
     y = box.y0 + (box.height - len(lines) * text.line_height(loud)) // 2
-    for line in lines:
-        text.put(picture, line, ((left + right) // 2, y), loud, WARN, mix(WARN, PANEL, 0.16), bold=True, align="centre")
+    for said in lines:
+        text.put(picture, said, ((left + right) // 2, y), loud, WARN, mix(WARN, PANEL, 0.16), bold=True, align="centre")
         y += text.line_height(loud)
     return text.finished(picture)
