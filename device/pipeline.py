@@ -174,7 +174,7 @@ class Pipeline:
         slide, event = self._session.slide, observation.event
         if slide is None or event is None:
             return
-        self._record.counted(slide, event)
+        self._record.counted(slide, event, None if self._frame is None else self._frame.image)
         if event.field is not None:
             self._say(*messages.counted_line(event.field, again=not event.new))
         if self._orders.pause_at_target():

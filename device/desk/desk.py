@@ -7,8 +7,9 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from device.desk.dialogs import AskAbort, AskFinish, Dialog, Starting
+from device.desk.looks import forgotten, looked
 from device.display.inputs import Input, Kind
-from device.display.pages import COUNT_PAGE, Page
+from device.display.pages import COUNT_PAGE, CountPage, Page
 from device.language import _
 from device.settings.config import SlideSection
 from device.slide.commands import Command, Wish
@@ -45,6 +46,7 @@ class Desk:
         self._asked_of: tuple[str, bool] = ("", False)  # the slide that the dialog is about, and whether it was open
         self._operator, self._operator_until_s = "", float("-inf")
         self.view: Page = COUNT_PAGE
+        self._fields = 0  # of the slide, when it was last looked at
 
     @property
     def page(self) -> Page:
@@ -55,7 +57,11 @@ class Desk:
         """The wishes that these inputs amount to; the page may change by them."""
         if self._dialog is not None and self._asked_of != _about(slide):
             self._dialog = None  # somebody else has answered, by `leukoscope slide …`
-        return [wish for given in inputs for wish in self._take(given, slide)]
+        fields = 0 if slide is None else len(slide.fields)
+        if fields != self._fields and isinstance(self.view, CountPage):
+            self.view = forgotten(self.view)
+        self._fields = fields
+        return [wish for given in inputs if given.kind is not Kind.DRAG for wish in self._take(given, slide)]
 
     def notice(self, slide: Slide | None) -> str:
         """A line that stands before every message, while the desk waits for a second press; "" otherwise."""
@@ -65,14 +71,21 @@ class Desk:
             return _("Press Q again to quit; the slide stays open and waits for the next start")
         return _("Press Q again to quit")
 
+    def _looks(self, given: Input) -> bool:
+        """Whether the input was about how the count is looked at alone."""
+        page = looked(self.view, given) if isinstance(self.view, CountPage) else None
+        if page is not None:
+            self.view = page
+        return page is not None
+
     def _take(self, given: Input, slide: Slide | None) -> list[Wish]:
         if given.kind is Kind.CLOSED:
             return [Wish(Command.QUIT)]
-        if given.kind is Kind.DRAG:
-            return []
         given = self._as_meant(given)
         if self._dialog is not None:
             return self._answered(self._dialog.take(given))
+        if self._looks(given):
+            return []
         if given.word in ("Q", "ESCAPE"):
             if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
                 self._quit_asked_s = self._now()

@@ -143,7 +143,7 @@ def test_the_film_in_words_is_whole_sentences() -> None:
     canvas = footer(draw(view))
     assert has(canvas, "Of 124 cells 57 % are myeloblasts. Few are monocytes.", 23, palette.TEXT, palette.PANEL)
     many = footer(draw(replace(view, description=tuple(f"Sentence {i} says {'very ' * 20}much." for i in range(9)))))
-    assert has(many, "the report", 20, palette.DIM, palette.PANEL)
+    assert has(many, "report", 20, palette.DIM, palette.PANEL)
 
 
 def test_a_canvas_that_is_too_small_or_of_another_shape_is_refused() -> None:
@@ -182,18 +182,18 @@ def words_of(state: SlideState | None, target: int = 200, size: tuple[int, int] 
     if state is None:
         view = replace(view, differential=None)
     sheet = Sheet(np.zeros((size[1], size[0], 3), np.uint8))
-    return [(word, place.width, place.height) for place, word in draw_on(sheet, view).places]
+    return [(word, place.width, place.height) for place, word in draw_on(sheet, view).places if word != "picture"]
 
 
 @pytest.mark.parametrize(
     ("state", "target", "keys"),
     [
-        (None, 200, "SQ"),
-        (SlideState.COUNTING, 200, "FUPAQ"),
-        (SlideState.PAUSED, 200, "FUPAQ"),
-        (SlideState.PAUSED, 100, "FUGAQ"),
-        (SlideState.REVIEW, 200, "SCQ"),
-        (SlideState.ABORTED, 200, "SQ"),
+        (None, 200, "SBZQ"),
+        (SlideState.COUNTING, 200, "FUPABZQ"),
+        (SlideState.PAUSED, 200, "FUPABZQ"),
+        (SlideState.PAUSED, 100, "FUGABZQ"),
+        (SlideState.REVIEW, 200, "SCBZQ"),
+        (SlideState.ABORTED, 200, "SBZQ"),
     ],
 )
 def test_what_can_be_done_now_can_be_pressed(state: SlideState | None, target: int, keys: str) -> None:
@@ -215,8 +215,8 @@ def test_the_head_names_the_specimen_and_changes_colour_at_the_target() -> None:
     slide = replace(view.slide, specimen="H26-104311", operator="AB", state=SlideState.PAUSED)
     canvas = panel(draw(replace(view, slide=slide)))
     assert has(canvas, "H26-104311", 36, palette.TEXT, palette.PANEL, bold=True)
-    assert has(canvas, f"{slide.slide_id} · AB", 22, palette.TEXT, palette.PANEL)
+    assert has(canvas, f"AB · {slide.slide_id}", 22, palette.TEXT, palette.PANEL)
     reached = panel(draw(replace(view, slide=slide, target_cells=100)))
     assert has(reached, "H26-104311", 36, palette.GROUND, palette.OK, bold=True)
     assert (reached[:90, 4:20] == palette.OK).all()
-    assert has(panel(draw(view)), "No specimen number", 36, palette.SOFT, palette.PANEL, bold=True)
+    assert any(has(panel(draw(view)), "No specimen number", px, palette.SOFT, palette.PANEL, bold=True) for px in (36, 32, 28))
