@@ -23,7 +23,6 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell has it."""
 
 
-
 def _version() -> str:
     from engines.version import version
 

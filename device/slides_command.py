@@ -1,4 +1,4 @@
-"""`leukoscope slides …` and `leukoscope export`: reads the command line and calls the room `report`; printing is `report.terminal`'s."""
+"""`leukoscope slides …` and `leukoscope export`: reads the command line and calls the room `report`."""
 
 from __future__ import annotations
 

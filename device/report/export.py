@@ -46,7 +46,7 @@ class How:
 
 @dataclass(frozen=True)
 class Exported:
-    """One slide: its folder, whether anything was written, and what was not, with the reason."""
+    """One slide: its folder, whether it was written, and why it was left out; "" where it was not."""
 
     slide_id: str
     folder: Path
@@ -73,12 +73,11 @@ def find(store: Store, wanted: Wanted, with_crops: bool = True) -> Iterator[Case
             raise StoreError(f"record {store.path}: no slide '{wanted.slide_id}'; {there}")
         ids = [wanted.slide_id]
     for slide_id in reversed(ids):
-        entries = store.review(slide_id)
         if not wanted.slide_id:
-            head = Case(store.slide(slide_id), entries)
+            head = Case(store.slide(slide_id))
             if (wanted.since is not None and changed_at(head) < wanted.since) or (wanted.signed and head.signature is None):
                 continue
-        yield Case(store.slide(slide_id, with_crops=with_crops), entries)
+        yield Case(store.slide(slide_id, with_crops=with_crops))
 
 
 def changed_at(case: Case) -> datetime:
@@ -102,20 +101,24 @@ def _one(case: Case, out: Path, how: How, now: datetime) -> Exported:
     stamp = _stamp(case, how)
     if _there(folder, stamp):
         return Exported(slide.slide_id, folder, written=False)
-    html = page(case, written_at=now)
-    files = {"slide.html": html, "cells.csv": cells_csv(case), "differential.csv": differential_csv(case)}
-    left_out = status = ""
     try:
-        kind = BundleKind.TRANSACTION if how.transaction else BundleKind.COLLECTION
-        inside = html if how.page_inside else None
-        made = bundle(case, kind=kind, report_code=how.report_code, page=inside, written_at=now)
-        files["report.fhir.json"], status = to_json(made), status_of(case).value
-    except RefusedError as error:
-        left_out = f"no FHIR: {error}"
+        status = status_of(case)
+    except RefusedError as error:  # its signed files must stay as they are
+        return Exported(slide.slide_id, folder, written=False, left_out=str(error))
+    html = page(case.stored, written_at=now)
+    kind = BundleKind.TRANSACTION if how.transaction else BundleKind.COLLECTION
+    inside = html if how.page_inside else None
+    made = bundle(case, kind=kind, report_code=how.report_code, page=inside, written_at=now)
+    files = {
+        "slide.html": html,
+        "cells.csv": cells_csv(case),
+        "differential.csv": differential_csv(case),
+        "report.fhir.json": to_json(made),
+    }
     done = {
         "slide_id": slide.slide_id,
         "revision": slide.revision,
-        "status": status,
+        "status": status.value,
         "exported_at": now.isoformat(),
         "stamp": stamp,
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
@@ -130,7 +133,7 @@ def _one(case: Case, out: Path, how: How, now: datetime) -> Exported:
         raise StoreError(
             f"{error.filename or folder}: cannot be written: {error.strerror}; free space, or name another --out"
         ) from error
-    return Exported(slide.slide_id, folder, True, left_out)
+    return Exported(slide.slide_id, folder, written=True)
 
 
 def _stamp(case: Case, how: How) -> str:

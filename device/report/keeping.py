@@ -11,11 +11,11 @@ from pathlib import Path
 
 from device.clock import time_trusted
 from device.errors import StoreError
-from device.report.case import Case
 from device.report.export import Wanted, find
 from device.report.labels import Written, write_labels
 from device.slide.model import SlideState
 from device.store import Store
+from device.store.pictures import FOLDER
 
 WHO = r"[^\W\d_]{2,4}"
 """Initials, as at the desk."""
@@ -44,7 +44,7 @@ class Deleted:
 
 def pictures_folder(record_path: Path) -> Path:
     """Where whole fields lie: beside the record, a folder for each slide."""
-    return record_path.parent / "pictures"
+    return record_path.parent / FOLDER
 
 
 def export_labels(record_path: Path, out: Path, since: datetime | None) -> Written:
@@ -66,14 +66,13 @@ def candidates(store: Store, older_than_days: int, signed: bool, now: datetime) 
         stored = store.slide(slide_id)
         slide = stored.slide
         ended = slide.finished_at or (slide.fields[-1].captured_at if slide.fields else slide.started_at)
-        case = Case(stored, store.review(slide_id))
-        ended = max([ended, *(entry.at for entry in case.entries)])
+        ended = max([ended, *(entry.at for entry in stored.review)])
         if ended >= before:
             continue
         stays = store.why_it_stays(slide_id)
         if not stays and not stored.provenance.time_trusted:
             stays = "its dates are not to be relied on: the clock was not synchronised"
-        if not stays and not signed and (slide.state is SlideState.SIGNED or case.review.signatures):
+        if not stays and not signed and (slide.state is SlideState.SIGNED or stored.reviewing.signatures):
             stays = "is signed: say --signed to delete signed slides too"
         found.append(Candidate(slide_id, slide.state.value, ended, len(slide.cells), stays, slide.specimen))
     return tuple(found)
