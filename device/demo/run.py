@@ -43,7 +43,8 @@ from device.settings.config import SimulatorCamera as SimulatorConfig
 from device.slide.doubt import FOREIGN, sensitivity, zero_limit
 from device.slide.model import Slide
 from device.slide.picture_state import count_of
-from device.slide.tally import BLASTS, tally
+from device.slide.tally import tally
+from device.slide.verdict import BLASTS
 from device.supervisor.watch import watch
 from engines.pictures import list_folder
 from engines.runtime.base import EngineInfo

@@ -13,7 +13,7 @@ from device.mqtt.payloads import AttributeShares
 from device.slide.bank import MARGIN_SHARE, UNIDENTIFIED, BankCell, morphology_bank
 from device.slide.description import CLEAR_MAJORITY, attribute_majorities
 from device.slide.model import Slide
-from device.slide.tally import BLASTS
+from device.slide.verdict import BLASTS
 from engines.pages import data_uri
 from engines.taxonomy import MIXED, Taxonomy
 
