@@ -9,24 +9,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
-from device.desk.review_pages import Cells, about_batch, buttons, head_of, legend, scale_of, sign_rows, why_no_picture
-from device.desk.review_walk import Walk
+from device.desk.review_shown import Keeping, Pages
 from device.display.inputs import Input, Kind
-from device.display.pages_review import (
-    ComparePage,
-    FieldPage,
-    GalleryPage,
-    ReviewPages,
-    Shown,
-    SignPage,
-)
-from device.errors import RefusedError, StoreError
+from device.display.pages_review import ReviewPages
+from device.errors import StoreError
 from device.language import _, ngettext
 from device.review.journal import Entry
 from device.review.review import Review
-from device.slide.model import Field, SlideState
+from device.slide.model import SlideState
+from device.slide.session import RefusedError
 from device.slide.verdict import name_of
 
 LOOK_S = 0.15
@@ -34,17 +26,8 @@ LOOK_S = 0.15
 _ARROWS = {"LEFT": (-1, 0), "RIGHT": (1, 0), "UP": (0, -1), "DOWN": (0, 1)}
 _MOST_REASON = 120
 
-class Keeping(Protocol):
-    """Where the entries of a review go, and where pictures of fields come from."""
 
-    def keep(self, review: Review, entries: Sequence[Entry]) -> None:
-        """Write `entries`; `review` is the review with them. Raises StoreError if they cannot be kept now."""
-
-    def picture(self, field: Field) -> bytes:
-        """The field's picture as JPEG; b"" where there is none."""
-
-
-class ReviewDesk(Walk):
+class ReviewDesk(Pages):
     """One slide under review. review: with the person's initials; made_by: engine and layer in words; own: counting can go on."""
 
     def __init__(
@@ -57,14 +40,9 @@ class ReviewDesk(Walk):
         um_per_px: float | None = None,
         own: bool = True,
     ) -> None:
-        super().__init__(review)
-        self._keeping, self._now = keeping, monotonic_s
-        self._made_by, self._own = made_by, own
-        self._legend = legend(review.taxonomy)
+        super().__init__(review, keeping, made_by=made_by, um_per_px=um_per_px, own=own)
+        self._now = monotonic_s
         self._verdicts = {entry.key: entry.verdict for entry in self._legend if entry.key}
-        self._scale = scale_of(review, um_per_px)
-        self._cells = Cells.of(review)
-        self._pictures: dict[int, bytes] = {}
         self._waiting: deque[Input] = deque()
         self._since_s, self._stale = self._now(), True
         self._page: ReviewPages | None = None
@@ -77,7 +55,7 @@ class ReviewDesk(Walk):
     def page(self) -> ReviewPages:
         """What is shown now; the same object as long as nothing changed."""
         if self._page is None or self._stale:
-            self._page, self._stale = self._made_page(), False
+            self._page, self._stale = self.made_page(), False
         return self._page
 
     def take(self, inputs: Sequence[Input]) -> None:
@@ -195,7 +173,10 @@ class ReviewDesk(Walk):
                 spot.adding = None
             case "RETURN" | "Q" | "ESCAPE":
                 spot.mode = "gallery"
-                self._go_to(spot.cell_id)
+                cell = self.review.cells.get(spot.cell_id)
+                self._go_to(
+                    spot.came_from if cell is None or cell.added else spot.cell_id
+                )  # one that was added is no place in the order
 
     def _in_compare(self, word: str) -> None:
         spot = self.spot
@@ -293,7 +274,9 @@ class ReviewDesk(Walk):
             raise RefusedError(_("no piece of film is left unjoined"))
         for chart in charts:
             self._keep(self.review.acknowledge(chart))
-        words = ngettext("{n} unjoined piece of film accepted as it is.", "{n} unjoined pieces of film accepted as they are.", len(charts))
+        words = ngettext(
+            "{n} unjoined piece of film accepted as it is.", "{n} unjoined pieces of film accepted as they are.", len(charts)
+        )
         self._say(words.format(n=len(charts)))
 
     def _keep(self, new: Sequence[Entry]) -> None:
@@ -365,66 +348,7 @@ class ReviewDesk(Walk):
         if self.spot.mode != "field":
             self._show_field()
         field = self._fields.get(self.spot.field_index)
-        if field is None or not self._picture(field):
+        if field is None or self._photo(field) is None:
             raise RefusedError(_("a cell can be added on a stored picture only, and there is none of this field"))
         self._place_box(field.size_px[0] / 2, field.size_px[1] / 2)
         self._say(_("Press on the missed cell, or move the box by the arrows; then say its class."), "busy")
-
-    # ---- pages
-
-    @property
-    def _wants_reason(self) -> bool:
-        return not self._is_signed and any(one.kind == "few" for one in self.review.blockers())
-
-    def _picture(self, field: Field) -> bytes:
-        if field.index not in self._pictures:
-            self._pictures = {field.index: self._keeping.picture(field)}  # one is enough: a picture has a quarter of a megabyte
-        return self._pictures[field.index]
-
-    def _shown(self, cell_id: int) -> Shown | None:
-        one = self.review.cells.get(cell_id)
-        if one is None:
-            return None
-        return self._cells.shown(one, self._picture(self._fields[one.field_index]) if one.added else b"")
-
-    def _made_page(self) -> ReviewPages:
-        spot, review, signed = self.spot, self.review, self._is_signed
-        said = {"said": self._said, "level": self._level}
-        current, batch = self._shown(spot.cell_id), self._batch
-        if spot.mode == "sign":
-            head = head_of(review, _("Signature"), _("before and after, as counted and as reviewed"), self._made_by, **said)
-            cells = review.differential_before.white_cells, review.differential.white_cells
-            reason = spot.reason if self._wants_reason else None
-            return SignPage(head, sign_rows(review), cells, buttons("sign", signed=signed), reason, notes_of(review))
-        common = (review.taxonomy, self._scale, self._legend)
-        if spot.mode == "field":
-            field = self._fields.get(spot.field_index)
-            if field is not None:
-                jpeg = self._picture(field)
-                here = [self._shown(one.cell_id) for one in review.cells.values() if one.field_index == field.index]
-                title = _("Field {n} of {fields}").format(n=field.index, fields=len(self._fields))
-                about = ngettext("{n} cell", "{n} cells", len(here)).format(n=len(here))
-                head = head_of(review, title, about, self._made_by, **said)
-                row = buttons("field", signed=signed, current=current is not None)
-                shown = tuple(one for one in here if one is not None)
-                why = "" if jpeg else why_no_picture(field)
-                return FieldPage(head, *common, row, current, jpeg, field.size_px, shown, why, spot.bare, spot.adding)
-        pair = [one for one in map(self._shown, spot.pair) if one is not None]
-        if spot.mode == "compare" and len(pair) == 2:
-            head = head_of(review, _("Two cells at one scale"), _("a class is said of the framed one"), self._made_by, **said)
-            return ComparePage(head, *common, buttons("compare", signed=signed), current, (pair[0], pair[1]))
-        title = _("No cells were counted") if batch is None else batch.title
-        about = "" if batch is None else about_batch(review, batch, spot.batch, len(self._batches), spot.page)
-        head = head_of(review, title, about, self._made_by, **said)
-        ids = self._page_cells
-        row = buttons(
-            "gallery",
-            signed=signed,
-            current=current is not None,
-            accepts=batch is not None and batch.accepts,
-            charts=len(review.charts_open),
-            own=self._own,
-        )
-        cells = tuple(one for one in map(self._shown, ids) if one is not None)
-        at = ids.index(spot.cell_id) if spot.cell_id in ids else -1
-        return GalleryPage(head, *common, row, current, cells, at, spot.selected)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-import cv2
-import numpy as np
-
 from device.desk.review_keys import class_keys
 from device.desk.review_order import Batch
-from device.display.pages_review import Button, Head, LegendEntry, Scale, Shown, SignRow
+from device.display.pages_review import Head, LegendEntry, Scale, Shown, SignRow
 from device.language import _
 from device.review.review import Review, ReviewCell
 from device.slide.bank import MARGIN_SHARE, crop_jpeg
+from device.slide.doubt import zero_words
 from device.slide.model import Cell, Field, SlideState
 from device.slide.verdict import ARTEFACT, BLASTS, NOT_CLASSED, is_blast, name_of, verdicts
+from engines.detections import Image
 from engines.taxonomy import Taxonomy
 
 _CROP_QUALITY = 90
@@ -77,7 +76,7 @@ class Cells:
         slide = review.counted
         return cls({cell.cell_id: cell for cell in slide.cells}, {one.index: one.size_px for one in slide.fields})
 
-    def shown(self, one: ReviewCell, picture: bytes = b"") -> Shown:
+    def shown(self, one: ReviewCell, picture: Image | None = None) -> Shown:
         """`one` for a page. picture: of its field, from which the crop of an added cell is cut."""
         cell = self.counted.get(one.cell_id) or self._with_crop(one, picture)
         made = Shown(
@@ -96,10 +95,13 @@ class Cells:
         self._shown[one.cell_id] = made
         return made
 
-    def _with_crop(self, one: ReviewCell, picture: bytes) -> Cell:
-        if one.cell_id not in self._cut or self._cut[one.cell_id].box_px != one.cell.box_px:
-            image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR) if picture else None
-            crop = b"" if image is None else crop_jpeg(image.astype(np.uint8, copy=False), one.cell.box_px, _CROP_QUALITY)
+    def knows(self, one: ReviewCell) -> bool:
+        """Whether its crop is here already."""
+        return one.cell_id in self.counted or (one.cell_id in self._cut and self._cut[one.cell_id].box_px == one.cell.box_px)
+
+    def _with_crop(self, one: ReviewCell, picture: Image | None) -> Cell:
+        if not self.knows(one):
+            crop = b"" if picture is None else crop_jpeg(picture, one.cell.box_px, _CROP_QUALITY)
             self._cut[one.cell_id] = replace(one.cell, crop_jpeg=crop)
         return self._cut[one.cell_id]
 
@@ -130,69 +132,26 @@ def about_batch(review: Review, batch: Batch, at: int, groups: int, page: int) -
     return " · ".join(parts)
 
 
-def buttons(mode: str, *, signed: bool = False, current: bool = True, accepts: bool = False, charts: int = 0, own: bool = True) -> tuple[Button, ...]:
-    """The row of keys of a page. current: a cell is chosen; accepts: the page may be accepted at once; own: counting can go on."""
-    change = not signed
-    space = Button("SPACE", _("Space"), _("as told, next"), current)
-    undo = Button("U", "U", _("undo"), change)
-    add = Button("I", "I", _("add a missed cell"), change)
-    if mode == "field":
-        return (
-            space,
-            Button("B", "B", _("bare picture")),
-            add,
-            undo,
-            Button("PAGEUP", _("PgUp"), _("field before")),
-            Button("PAGEDOWN", _("PgDn"), _("next field")),
-            Button("RETURN", _("Enter"), _("back to the cells")),
-        )
-    if mode == "compare":
-        return (
-            space,
-            Button("LEFT", _("Left"), _("left cell")),
-            Button("RIGHT", _("Right"), _("right cell")),
-            undo,
-            Button("V", "V", _("back to the cells")),
-        )
-    if mode == "sign":
-        return (Button("RETURN", _("Enter"), _("sign"), change), Button("ESCAPE", _("Esc"), _("back to the cells")))
-    if mode == "slides":
-        return (
-            Button("UP", _("Up"), _("newer")),
-            Button("DOWN", _("Down"), _("older")),
-            Button("RETURN", _("Enter"), _("open for review"), current),
-            Button("ESCAPE", _("Esc"), _("leave")),
-        )
-    out = [
-        space,
-        Button("ACCEPT", _("Shift+Space"), _("accept page"), accepts and change),
-        Button("PAGEUP", _("PgUp"), _("group before")),
-        Button("PAGEDOWN", _("PgDn"), _("next group")),
-        Button("RETURN", _("Enter"), _("see field"), current),
-        Button("V", "V", _("compare two"), current),
-        add,
-        undo,
-    ]
-    if charts:
-        out.append(Button("K", "K", _("accept unjoined film"), change))
-    out.append(Button("G", "G", _("sign") if change else _("signature")))
-    if signed:
-        out.append(Button("C", "C", _("correct")))
-    elif own:
-        out.append(Button("C", "C", _("count on")))
-    out.append(Button("Q", "Q", _("leave")))
-    return tuple(out)
-
-
 def sign_rows(review: Review) -> tuple[SignRow, ...]:
     """Before and after, row by row, what was seen in neither left out; what is no white cell below."""
     before, after = review.differential_before, review.differential
     rows = []
     for old, new in zip(before.rows, after.rows, strict=True):
         if old.count or new.count:
-            rows.append(SignRow(name_of(_word(new.told, review.taxonomy), review.taxonomy), old.count, new.count, old.percent, new.percent, new.blast))
+            rows.append(
+                SignRow(
+                    name_of(_word(new.told, review.taxonomy), review.taxonomy),
+                    old.count,
+                    new.count,
+                    old.percent,
+                    new.percent,
+                    new.blast,
+                )
+            )
     if before.unidentified or after.unidentified:
-        rows.append(SignRow(_("Unidentified"), before.unidentified, after.unidentified, before.unidentified_percent, after.unidentified_percent))
+        rows.append(
+            SignRow(_("Unidentified"), before.unidentified, after.unidentified, before.unidentified_percent, after.unidentified_percent)
+        )
     rows += apart_rows(review)
     return tuple(rows)
 
@@ -208,7 +167,7 @@ def apart_rows(review: Review) -> list[SignRow]:
         if old.count or new.count:
             name = name_of(new.key, review.taxonomy)
             per_100 = "" if new.per_100 is None or new.key in (ARTEFACT, NOT_CLASSED) else f"{new.per_100:.1f}"
-            note = _("{n} per 100 white cells").format(n=per_100) if per_100 else _("not in the differential")
+            note = _("{n} per 100 cells").format(n=per_100) if per_100 else _("not counted")
             rows.append(SignRow(name, old.count, new.count, note=note))
     return rows
 
@@ -218,3 +177,20 @@ def why_no_picture(one: Field) -> str:
     if one.picture:
         return _("The picture of field {n} is no longer there.").format(n=one.index)
     return _("No picture of field {n} was kept; see record.pictures in the configuration.").format(n=one.index)
+
+
+def notes_of(review: Review) -> tuple[str, ...]:
+    """What has to be known beside the numbers, in sentences."""
+    after, out = review.differential, []
+    if after.blasts or after.white_cells == after.unidentified:
+        low, high = after.blast_range
+        said = _("Blasts and equivalents: {n} of {cells}, 95 % range {low} to {high} %.")
+        out.append(said.format(n=after.blasts, cells=after.white_cells, low=f"{low:.1f}", high=f"{high:.1f}"))
+    else:
+        out.append(_("No blasts or equivalents: {open}.").format(open=zero_words(after.white_cells - after.unidentified)))
+    if after.correct_white_count:
+        out.append(_("5 or more nucleated red cells per 100 white cells: the analyser's white cell count needs correcting."))
+    beyond = [one.name for one in review.differences() if one.beyond]
+    if beyond:
+        out.append(_("The two readers differ by more than chance in: {names}.").format(names=", ".join(beyond)))
+    return tuple(out)

@@ -1,4 +1,4 @@
-"""Where a person is in a review, and how they get on: from cell to cell, page to page, field to field. Nothing is said of cells here."""
+"""Where a person is in a review, and how they get on: from cell to cell, page to page, field to field. No cell is named here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Spot:
     """Where the person is: cell, its group and page, what is selected, and which page is shown.
 
     mode: gallery, field, compare or sign. cell_id: 0 where no cell is chosen. adding: the box of a cell that is being added, in px of
-    the field. reason: what has been typed on the page on which the slide is signed.
+    the field; came_from: the cell whose field was opened. reason: what has been typed on the page on which the slide is signed.
     """
 
     mode: str = "gallery"
@@ -31,6 +31,7 @@ class Spot:
     selected: frozenset[int] = frozenset()
     pair: tuple[int, int] = (0, 0)
     field_index: int = 0
+    came_from: int = 0
     bare: bool = False
     adding: Box | None = None
     reason: str = ""
@@ -139,6 +140,7 @@ class Walk:
     def _show_field(self, bare: bool = False) -> None:
         spot = self.spot
         spot.mode, spot.bare, spot.adding, spot.selected = "field", bare, None, frozenset()
+        spot.came_from = spot.cell_id
         self._to_field_of_current()
         if spot.field_index not in self._fields:
             spot.field_index = next(iter(self._fields), 0)

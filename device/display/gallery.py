@@ -5,6 +5,7 @@ Only what changed is drawn anew: every part is a finished picture that lies on t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -82,7 +83,8 @@ def draw_review(sheet: Sheet, view: ScreenView, page: ReviewPages) -> Targets:
         draw_side(sheet, targets, plan.side, page, unit)
         return targets
     whole = Rect(0, plan.head.y1, width, plan.main.y1)
-    draw_head(sheet, plan.head._replace(x1=width), page.head, None, 1.0, unit)
+    head = replace(page.head, blockers=()) if isinstance(page, SignPage) else page.head  # they stand beside the table
+    draw_head(sheet, plan.head._replace(x1=width), head, None, 1.0, unit)
     if isinstance(page, SignPage):
         draw_sign(sheet, whole, page, unit)
     else:
@@ -100,7 +102,7 @@ def _per_px(page: GalleryPage | FieldPage | ComparePage, plan: ReviewLayout) -> 
     """Screen px for one px of the field in what the page shows of cells."""
     if isinstance(page, ComparePage):
         side = _pair_side(plan.main, plan.unit)
-        return min(2.0 * plan.unit.scale, side / page.scale.side_px)
+        return side / page.scale.side_px  # with the least that fits 24 cells on a page, more than twice the gallery's
     _, tall = _tile_size(plan.main, plan.unit)
     return (tall - 2 * plan.unit(5) - plan.unit(28)) / page.scale.side_px
 
@@ -145,9 +147,7 @@ def _draw_pair(sheet: Sheet, targets: Targets, place: Rect, page: ComparePage, p
 
 
 @lru_cache(maxsize=6)
-def _half(
-    shown: Shown, taxonomy: Taxonomy, scale: Scale, per_px: float, width: int, height: int, current: bool, unit: Unit
-) -> Image:
+def _half(shown: Shown, taxonomy: Taxonomy, scale: Scale, per_px: float, width: int, height: int, current: bool, unit: Unit) -> Image:
     """One of two cells, with what was told and said under it."""
     picture = marks.blank(width, height, GROUND)
     side = _pair_side(Rect(0, 0, 2 * width, height), unit)

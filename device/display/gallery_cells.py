@@ -1,4 +1,4 @@
-"""Single cells as the review draws them: all at one scale, with what was told under them. Each is a finished picture, kept for a while."""
+"""Single cells as the review draws them: all at one scale, with what was told under them. Finished pictures, kept for a while."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from device.display.palette import (
     TypeStyle,
     bgr,
     group_styles,
+    person_styles,
     type_styles,
 )
 from device.slide.bank import MARGIN_SHARE
-from device.slide.verdict import ARTEFACT
 from engines.detections import Image
 from engines.taxonomy import Taxonomy
 
+BLAST_DOUBT = 0.1
+"""From this probability on, that a cell is a blast stands out beside it."""
 _BAR_UM = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 _BAR_PX = (5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
@@ -41,10 +43,7 @@ def style_of(taxonomy: Taxonomy, said: str) -> TypeStyle:
 
 @lru_cache(maxsize=8)
 def _styles(taxonomy: Taxonomy) -> dict[str, TypeStyle]:
-    persons = {
-        one.key: TypeStyle(one.name, bgr(one.colour), one.marker, one.code, blast=False, artefact=one.key == ARTEFACT)
-        for one in taxonomy.person_classes
-    }
+    persons = person_styles(taxonomy)
     return {**dict(zip(taxonomy.classes, type_styles(taxonomy), strict=True)), **group_styles(taxonomy), **persons}
 
 
@@ -124,7 +123,7 @@ def tile(
 
 def _caption(picture: Image, place: Rect, shown: Shown, taxonomy: Taxonomy, ground: Colour, unit: Unit) -> None:
     """Short code and probability, and how probable a blast is; what a person said instead, where somebody has."""
-    px, icon = unit(20), unit(16)
+    px, icon = unit(19), unit(15)
     y = place.y0 + (place.height - text.line_height(px)) // 2
     before, after = before_after(shown, taxonomy)
     style = before if after is None else after
@@ -136,13 +135,16 @@ def _caption(picture: Image, place: Rect, shown: Shown, taxonomy: Taxonomy, grou
     x = text.put(picture, code_of(style), (x + icon + unit(4), y), px, TEXT, ground, bold=True).x1
     if after is not None:
         return
-    sure = share_words(shown.sure)
-    x = text.put(picture, sure, (x + unit(5), y), px, SOFT, ground, max_px=max(1, right - x - unit(5))).x1
-    blast = share_words(shown.cell.blast_probability)
-    if blast and shown.told != "blasts" and right - x > text.width(blast, unit(17)) + unit(18):
-        colour = WARN if (shown.cell.blast_probability or 0) >= 0.1 else DIM
-        at = text.put(picture, blast, (right, y + unit(2)), unit(17), colour, ground, align="right")
-        text.paste(picture, marks.marker("diamond", unit(12), colour, ground), at.x0 - unit(14), place.y0 + (place.height - unit(12)) // 2)
+    sure = share_words(shown.sure).replace(" ", "")
+    x = text.put(picture, sure, (x + unit(4), y), px, SOFT, ground, max_px=max(1, right - x - unit(4))).x1
+    blast = share_words(shown.cell.blast_probability).replace(" ", "")
+    small, mark = unit(17), unit(12)
+    if blast and right - x >= text.width(blast, small) + mark + unit(4):
+        colour = WARN if (shown.cell.blast_probability or 0) >= BLAST_DOUBT else DIM
+        at = text.put(picture, blast, (right, y + unit(2)), small, colour, ground, align="right")
+        text.paste(
+            picture, marks.marker("diamond", mark, colour, ground), at.x0 - mark - unit(1), place.y0 + (place.height - mark) // 2
+        )
 
 
 def _badge(picture: Image, room: Rect, said: bool, unit: Unit) -> None:
@@ -171,4 +173,3 @@ def draw_bar(canvas: Image, corner: tuple[int, int], scale: Scale, per_px: float
     for end in (x, x + length - unit(2)):
         marks.fill(canvas, Rect(end, y - unit(8), end + unit(2), y + unit(8)), TEXT)
     text.put(canvas, words, (x + length + unit(10), y - text.line_height(px) // 2), px, SOFT, ground)
-

@@ -10,7 +10,7 @@ import numpy as np
 from device.display import marks, text
 from device.display.gallery_cells import draw_bar, style_of
 from device.display.layout import Rect, Unit, letterbox
-from device.display.pages_review import FieldPage, Scale, Shown
+from device.display.pages_review import FieldPage, Photo, Scale, Shown
 from device.display.palette import BUSY, DIM, GROUND, HALO, SOFT, WARN
 from device.display.sheet import Sheet
 from device.display.targets import Targets
@@ -25,26 +25,23 @@ def draw_field(sheet: Sheet, targets: Targets, place: Rect, page: FieldPage, uni
     current = None if page.current is None else page.current.cell_id
     cells = () if page.bare else page.cells
     wide, tall = place.width, place.height
-    drawn = _field(page.jpeg, page.why, page.size_px, cells, current, page.adding, page.taxonomy, page.scale, wide, tall, unit)
+    drawn = _field(page.photo, page.why, page.size_px, cells, current, page.adding, page.taxonomy, page.scale, wide, tall, unit)
     sheet.lay(drawn, place.x0, place.y0)
     at = letterbox(*page.size_px, wide, tall)
-    if page.jpeg:
+    if page.photo is not None:
         targets.add(Rect(at.x0 + place.x0, at.y0 + place.y0, at.x1 + place.x0, at.y1 + place.y0), "picture")
 
 
 @lru_cache(maxsize=2)
-def _scaled(jpeg: bytes, width: int, height: int) -> Image | None:
-    """The field's picture in this size, read-only; decoded once."""
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
-    if image is None:
-        return None
-    way = cv2.INTER_CUBIC if width > image.shape[1] else cv2.INTER_AREA
-    return text.finished(np.asarray(cv2.resize(image, (width, height), interpolation=way), np.uint8))
+def _scaled(photo: Photo, width: int, height: int) -> Image:
+    """The field's picture in this size, read-only; made once."""
+    way = cv2.INTER_CUBIC if width > photo.image.shape[1] else cv2.INTER_AREA
+    return text.finished(np.asarray(cv2.resize(photo.image, (width, height), interpolation=way), np.uint8))
 
 
 @lru_cache(maxsize=3)
 def _field(
-    jpeg: bytes,
+    photo: Photo | None,
     why: str,
     size_px: tuple[int, int],
     cells: tuple[Shown, ...],
@@ -58,7 +55,7 @@ def _field(
 ) -> Image:
     picture = marks.blank(width, height, GROUND)
     at = letterbox(*size_px, width, height)
-    field = _scaled(jpeg, at.width, at.height)
+    field = None if photo is None else _scaled(photo, at.width, at.height)
     if field is None:
         px = unit(28)
         lines = text.wrap(why, px, width - 2 * unit(60), 3)

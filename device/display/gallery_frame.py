@@ -9,7 +9,7 @@ from device.display.base import ScreenView
 from device.display.gallery_cells import draw_bar
 from device.display.layout import Rect, Unit
 from device.display.pages_review import Button, Head, Scale
-from device.display.palette import CARD, DIM, GROUND, LEVELS, LINE, OK, PANEL, SOFT, TEXT, WARN, ink_on, mix
+from device.display.palette import CARD, DIM, GROUND, LEVELS, LINE, PANEL, SOFT, TEXT, WARN, ink_on, mix
 from device.display.sheet import Sheet
 from device.display.targets import Targets
 from device.language import ngettext
@@ -43,8 +43,6 @@ def _head(
         icon = unit(22)
         text.paste(picture, marks.marker("alert", icon, WARN, GROUND), x, unit(59))
         text.put(picture, words, (x + icon + unit(8), unit(56)), px, WARN, GROUND, max_px=right - x - icon - unit(8))
-    elif about and not blockers and right - x > unit(40):
-        text.paste(picture, marks.marker("tick", unit(24), OK, GROUND), x, unit(58))
     return text.finished(picture)
 
 

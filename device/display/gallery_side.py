@@ -1,11 +1,11 @@
-"""The right of every page with cells: whose slide it is, the current cell large, and the legend of keys, whose places can be pressed."""
+"""The right of every page with cells: whose slide it is, the current cell large, the legend of keys, which can be pressed."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
 from device.display import marks, text
-from device.display.gallery_cells import before_after, code_of, cut, draw_bar, share_words, style_of
+from device.display.gallery_cells import BLAST_DOUBT, before_after, code_of, cut, draw_bar, share_words, style_of
 from device.display.layout import Rect, Unit
 from device.display.pages_review import Head, LegendEntry, ReviewPage, Scale, Shown
 from device.display.palette import BUSY, CARD, DIM, LINE, OK, PANEL, SOFT, TEXT, WARN, mix
@@ -94,13 +94,15 @@ def _current(shown: Shown | None, taxonomy: Taxonomy, scale: Scale, width: int, 
         text.paste(picture, marks.marker(before.marker or "question", icon, before.colour, PANEL), x, y + unit(3))
         name, start = before.name[:1].upper() + before.name[1:], y
         for part in text.wrap(name, unit(24), right - x - icon - unit(8), 2):
-            text.put(picture, part, (x + icon + unit(8), y), unit(24), TEXT, PANEL, bold=after is None, max_px=right - x - icon - unit(8))
+            text.put(
+                picture, part, (x + icon + unit(8), y), unit(24), TEXT, PANEL, bold=after is None, max_px=right - x - icon - unit(8)
+            )
             y += text.line_height(unit(24))
         y = max(y, start + icon)
         if sure := share_words(shown.sure):
             line(_("{share} sure").format(share=sure), 22, SOFT)
         if blast := share_words(shown.cell.blast_probability):
-            line(_("blast {share}").format(share=blast), 22, WARN if (shown.cell.blast_probability or 0) >= 0.1 else SOFT)
+            line(_("blast {share}").format(share=blast), 22, WARN if (shown.cell.blast_probability or 0) >= BLAST_DOUBT else SOFT)
     if after is not None:
         y += unit(6)
         line(_("Said by a person"), 20, DIM)
@@ -129,9 +131,7 @@ def _places(n: int, columns: int, width: int, height: int, unit: Unit) -> list[R
 
 
 @lru_cache(maxsize=16)
-def _legend(
-    entries: tuple[LegendEntry, ...], now: str, taxonomy: Taxonomy, columns: int, width: int, height: int, unit: Unit
-) -> Image:
+def _legend(entries: tuple[LegendEntry, ...], now: str, taxonomy: Taxonomy, columns: int, width: int, height: int, unit: Unit) -> Image:
     """Every class with its key, marker, code and name; what a person said of the current cell is framed."""
     picture = marks.blank(width, height, PANEL)
     marks.fill(picture, Rect(0, 0, unit(1), height), LINE)
@@ -151,6 +151,8 @@ def _legend(
         text.put(picture, code_of(style), (code_x, y + unit(5)), unit(19), SOFT, ground, max_px=at.x1 - icon - unit(12) - code_x)
         y += cap + unit(6)
         px = unit(18)
+        while px > text.MIN_SIZE_PX and max(text.width(word, px) for word in entry.name.split()) > at.width - unit(14):
+            px -= 1
         fitting = max(1, (at.y1 - y) // text.line_height(px))
         for part in text.wrap(entry.name, px, at.width - unit(14), min(3, fitting)):
             text.put(picture, part, (x, y), px, TEXT, ground, max_px=at.width - unit(12))
@@ -175,4 +177,3 @@ def notice_part(signed: bool, width: int, height: int, unit: Unit) -> Image:
     y = box.y0 + (box.height - text.line_height(px)) // 2
     text.put(picture, words, ((box.x0 + box.x1) // 2, y), px, colour, ground, bold=True, align="centre", max_px=box.width)
     return text.finished(picture)
-

@@ -60,7 +60,7 @@ def _sign_row(picture: Image, row: SignRow, y: int, pitch: int, px: int, at: tup
         icon = round(px * 0.8)
         text.paste(picture, marks.marker("diamond", icon, WARN, ground), left, y + (pitch - icon) // 2)
     ink = TEXT if row.before or row.after else DIM
-    text.put(picture, row.name, (left + unit(36), top), px, ink, ground, bold=changed, max_px=before_x - left - unit(250))
+    text.put(picture, row.name, (left + unit(36), top), px, ink, ground, bold=changed, max_px=before_x - left - unit(200))
     for x, count, share, bold in (
         (before_x, row.before, row.before_percent, False),
         (after_x, row.after, row.after_percent, changed),
@@ -71,7 +71,7 @@ def _sign_row(picture: Image, row: SignRow, y: int, pitch: int, px: int, at: tup
     if changed:
         text.put(picture, f"{row.after - row.before:+d}", (right, top), px, BUSY, ground, bold=True, align="right")
     elif row.note:
-        text.put(picture, row.note, (right, top), round(px * 0.8), DIM, ground, align="right", max_px=right - after_x - unit(12))
+        text.put(picture, row.note, (right, top), round(px * 0.8), DIM, ground, align="right", max_px=right - after_x + unit(80))
 
 
 @lru_cache(maxsize=4)
@@ -123,9 +123,14 @@ def _beside(page: SignPage, width: int, height: int, unit: Unit) -> Image:
         line(note, 22, SOFT)
         y += unit(6)
     if head.reviewer:
-        line(_("Signed by {initials}").format(initials=head.reviewer) if head.signed else _("Enter signs as {initials}").format(
-            initials=head.reviewer
-        ), 26, TEXT, bold=True)
+        line(
+            _("Signed by {initials}").format(initials=head.reviewer)
+            if head.signed
+            else _("Enter signs as {initials}").format(initials=head.reviewer),
+            26,
+            TEXT,
+            bold=True,
+        )
     return text.finished(picture)
 
 

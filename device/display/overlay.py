@@ -9,8 +9,10 @@ import numpy as np
 from device.display.ask import draw_ask
 from device.display.base import ScreenView
 from device.display.field import draw_over, draw_picture, plan_cells
+from device.display.gallery import draw_review
 from device.display.layout import layout
 from device.display.pages import AskPage
+from device.display.pages_review import REVIEW_PAGES
 from device.display.panel import draw_panel
 from device.display.sheet import Sheet
 from device.display.surround import draw_footer, draw_strip
@@ -41,8 +43,11 @@ def draw_on(sheet: Sheet, view: ScreenView) -> Targets:
     Of strip, footer and panel only those parts are copied that lie there no longer; the picture is always painted whole.
     """
     height, width = sheet.pixels.shape[:2]
+    if isinstance(view.page, REVIEW_PAGES):
+        return draw_review(sheet, view, view.page)
     plan = layout(width, height)
     place = plan.picture.view(sheet.pixels)
+    sheet.cover(plan.picture)  # what a review laid there
     with in_second_thread(partial(draw_picture, place, view.frame)):  # half of the work, and all of it OpenCV's
         cells = plan_cells(plan.picture, view, plan.unit)
         draw_strip(sheet, plan.strip, view, "" if cells is None else cells.words, plan.unit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from device.slide.model import Cell
+from engines.detections import Image
 from engines.taxonomy import Taxonomy
 
 COLUMNS, ROWS = 8, 5
@@ -112,13 +113,20 @@ class GalleryPage(ReviewPage):
 
 
 @dataclass(frozen=True, eq=False)
+class Photo:
+    """The picture of a field, (H, W, 3) uint8 BGR; nobody changes it."""
+
+    image: Image
+
+
+@dataclass(frozen=True, eq=False)
 class FieldPage(ReviewPage):
-    """The stored picture of a field. jpeg: b"" where none was kept, `why` says so. cells: all of the field; bare: nothing over the picture.
+    """The stored picture of a field. photo: None where none was kept, `why` says so. cells: all of it; bare: nothing drawn over it.
 
     adding: box (x1, y1, x2, y2) in px of the field of the cell that is being added; None while none is.
     """
 
-    jpeg: bytes
+    photo: Photo | None
     size_px: tuple[int, int]
     cells: tuple[Shown, ...]
     why: str = ""
@@ -180,3 +188,5 @@ class SlidesPage:
 
 
 ReviewPages = GalleryPage | FieldPage | ComparePage | SignPage | SlidesPage
+REVIEW_PAGES = (GalleryPage, FieldPage, ComparePage, SignPage, SlidesPage)
+"""The same, to ask what a page is."""

@@ -25,7 +25,11 @@ class Sheet:
         at = Rect(x, y, x + picture.shape[1], y + picture.shape[0])
         if self._lying.get(at) is picture:
             return
-        for other in [o for o in self._lying if o.x0 < at.x1 and at.x0 < o.x1 and o.y0 < at.y1 and at.y0 < o.y1]:
-            del self._lying[other]  # from now on it is covered
+        self.cover(at)
         text.paste(self.pixels, picture, x, y)
         self._lying[at] = picture
+
+    def cover(self, at: Rect) -> None:
+        """From now on nothing that was laid lies on `at`, wholly or in part; for who paints there by hand."""
+        for other in [o for o in self._lying if o.x0 < at.x1 and at.x0 < o.x1 and o.y0 < at.y1 and at.y0 < o.y1]:
+            del self._lying[other]
