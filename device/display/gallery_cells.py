@@ -27,6 +27,7 @@ from device.display.palette import (
     type_styles,
 )
 from device.slide.bank import MARGIN_SHARE
+from device.slide.verdict import BLASTS
 from engines.detections import Image
 from engines.taxonomy import Taxonomy
 
@@ -123,7 +124,7 @@ def tile(
 
 def _caption(picture: Image, place: Rect, shown: Shown, taxonomy: Taxonomy, ground: Colour, unit: Unit) -> None:
     """Short code and probability, and how probable a blast is; what a person said instead, where somebody has."""
-    px, icon = unit(19), unit(15)
+    px, icon = unit(18), unit(14)
     y = place.y0 + (place.height - text.line_height(px)) // 2
     before, after = before_after(shown, taxonomy)
     style = before if after is None else after
@@ -138,10 +139,10 @@ def _caption(picture: Image, place: Rect, shown: Shown, taxonomy: Taxonomy, grou
     sure = share_words(shown.sure).replace(" ", "")
     x = text.put(picture, sure, (x + unit(4), y), px, SOFT, ground, max_px=max(1, right - x - unit(4))).x1
     blast = share_words(shown.cell.blast_probability).replace(" ", "")
-    small, mark = unit(17), unit(12)
-    if blast and right - x >= text.width(blast, small) + mark + unit(4):
+    small, mark = unit(16), unit(11)
+    if blast and shown.told != BLASTS and right - x >= text.width(blast, small) + mark:
         colour = WARN if (shown.cell.blast_probability or 0) >= BLAST_DOUBT else DIM
-        at = text.put(picture, blast, (right, y + unit(2)), small, colour, ground, align="right")
+        at = text.put(picture, blast, (right, y + unit(1)), small, colour, ground, align="right")
         text.paste(
             picture, marks.marker("diamond", mark, colour, ground), at.x0 - mark - unit(1), place.y0 + (place.height - mark) // 2
         )

@@ -96,7 +96,7 @@ def _buttons(buttons: tuple[Button, ...], width: int, height: int, unit: Unit) -
         marks.fill(picture, at, under)
         middle, inner = (at.x0 + at.x1) // 2, at.width - unit(8)
         px = unit(27)
-        while px > unit(18) and text.width(button.cap, px, True) > inner:
+        while px > unit(15) and text.width(button.cap, px, True) > inner:
             px -= 1
         ink = TEXT if button.usable else DIM
         text.put(picture, button.cap, (middle, at.y0 + unit(8)), px, ink, under, bold=True, align="centre", max_px=inner)
