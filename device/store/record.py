@@ -18,7 +18,7 @@ from device.errors import StoreError
 from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
 from device.slide.model import Field, Slide, SlideState
-from device.store import schema, slides
+from device.store import housekeeping, schema, slides
 from device.store.faults import DamagedRecordError, sqlite_errors
 from device.store.slides import StoredSlide
 
@@ -205,6 +205,33 @@ class Store:
         """The broker has it: remove it. Nothing happens if it is gone already."""
         with self._transaction(f"clear message {message_id}") as db:
             db.execute("DELETE FROM outbox WHERE message_id = ?", (message_id,))
+
+    # Housekeeping
+
+    def why_it_stays(self, slide_id: str) -> str:
+        """What forbids to delete a slide (it is open, it still waits to be sent); "" if nothing does."""
+        with self._reading(f"look at slide {slide_id}"):
+            return housekeeping.why_it_stays(self._db, slide_id)
+
+    def delete_slide(self, slide_id: str, who: str, why: str, at: datetime) -> housekeeping.Deletion:
+        """Delete a slide with its fields, cells, crops, review and summaries, and log that; its pictures are the caller's. StoreError
+        where it must stay: then nothing has changed."""
+        with self._transaction(f"delete slide {slide_id}") as db:
+            stays = housekeeping.why_it_stays(db, slide_id)
+            if stays:
+                raise StoreError(f"record {self.path}: slide {slide_id} {stays}, so it is kept")
+            return housekeeping.remove(db, slide_id, who, why, at)
+
+    def deletions(self) -> tuple[housekeeping.Deletion, ...]:
+        """What was deleted so far, oldest first."""
+        with self._reading("read the log of deletions"):
+            return housekeeping.deletions(self._db)
+
+    def give_back_space(self) -> None:
+        """Write the file anew without what was deleted. StoreError where another program holds it for long: try again later."""
+        with self._reading("give its space back"):
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _require(self, db: sqlite3.Connection, slide_id: str) -> None:
         if not db.execute("SELECT 1 FROM slides WHERE slide_id = ?", (slide_id,)).fetchone():
