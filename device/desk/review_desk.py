@@ -70,7 +70,7 @@ class ReviewDesk(Pages):
             try:
                 self._take(self._waiting.popleft())
             except (RefusedError, StoreError) as error:
-                self._say(f"{str(error)[:1].upper()}{str(error)[1:]}.".replace("..", "."), "warn")
+                self._fail(error)
             if self.spot.cell_id != before:
                 self._since_s = self._now()
 
@@ -94,7 +94,7 @@ class ReviewDesk(Pages):
             try:
                 self._keep(self.review.open(self.spot.cell_id))
             except (RefusedError, StoreError) as error:
-                self._say(str(error), "fail" if isinstance(error, StoreError) else "warn")
+                self._fail(error)
 
     # ---- one input
 
@@ -284,6 +284,10 @@ class ReviewDesk(Pages):
             after = self.review.after(new)
             self._keeping.keep(after, new)
             self.review, self._stale = after, True
+
+    def _fail(self, error: RefusedError | StoreError) -> None:
+        words = str(error).rstrip(".")
+        self._say(f"{words[:1].upper()}{words[1:]}.", "fail" if isinstance(error, StoreError) else "warn")
 
     def _say(self, words: str, level: str = "ok") -> None:
         self._said, self._level, self._stale = words, level, True
