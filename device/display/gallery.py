@@ -31,7 +31,7 @@ from device.display.pages_review import (
 from device.display.palette import BUSY, CARD, DIM, GROUND, LINE, OK, SOFT, TEXT
 from device.display.sheet import Sheet
 from device.display.targets import Targets
-from device.language import _
+from device.language import _, in_use
 from engines.detections import Image
 from engines.taxonomy import Taxonomy
 
@@ -47,10 +47,14 @@ class ReviewLayout(NamedTuple):
     side: Rect
 
 
-@lru_cache(maxsize=8)
 def review_layout(width_px: int, height_px: int) -> ReviewLayout:
-    """Places on a canvas, in the measures of the 1920 x 1080 drawing."""
-    unit = Unit(min(width_px / 1920, height_px / 1080))
+    """Places on a canvas in the language in use, as of one that is read from the left."""
+    return _review_layout(width_px, height_px, in_use())
+
+
+@lru_cache(maxsize=8)
+def _review_layout(width_px: int, height_px: int, language: str) -> ReviewLayout:
+    unit = Unit(min(width_px / 1920, height_px / 1080), language)
     left = width_px - unit(SIDE)
     buttons = height_px - unit(BUTTONS)
     said = buttons - unit(SAID)
@@ -68,6 +72,16 @@ def draw_review(sheet: Sheet, view: ScreenView, page: ReviewPages) -> Targets:
     """Bring `sheet` to `page`, whatever was drawn on it before; returns where a press means something."""
     height, width = sheet.pixels.shape[:2]
     plan, targets = review_layout(width, height), Targets()
+    sheet.from_right = plan.unit.from_right
+    with text.mirrored(plan.unit.from_right):
+        _draw(sheet, targets, view, page, plan)
+    if plan.unit.from_right:
+        targets.places = [(where.mirrored(width), word) for where, word in targets.places]
+    return targets
+
+
+def _draw(sheet: Sheet, targets: Targets, view: ScreenView, page: ReviewPages, plan: ReviewLayout) -> None:
+    height, width = sheet.pixels.shape[:2]
     unit = plan.unit
     if isinstance(page, GalleryPage | FieldPage | ComparePage):
         scale, per_px = page.scale, _per_px(page, plan)
@@ -81,7 +95,7 @@ def draw_review(sheet: Sheet, view: ScreenView, page: ReviewPages) -> Targets:
         draw_said(sheet, plan.said, page.head, view, unit)
         draw_buttons(sheet, targets, plan.buttons, page.buttons, unit)
         draw_side(sheet, targets, plan.side, page, unit)
-        return targets
+        return
     whole = Rect(0, plan.head.y1, width, plan.main.y1)
     head = replace(page.head, blockers=()) if isinstance(page, SignPage) else page.head  # they stand beside the table
     draw_head(sheet, plan.head._replace(x1=width), head, None, 1.0, unit)
@@ -91,7 +105,6 @@ def draw_review(sheet: Sheet, view: ScreenView, page: ReviewPages) -> Targets:
         draw_slides(sheet, targets, whole, page, unit)
     draw_said(sheet, plan.said._replace(x1=width), page.head, view, unit)
     draw_buttons(sheet, targets, plan.buttons._replace(x1=width), page.buttons, unit)
-    return targets
 
 
 def _tile_size(place: Rect, unit: Unit) -> tuple[int, int]:

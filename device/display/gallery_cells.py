@@ -81,7 +81,7 @@ def cut(shown: Shown, width: int, height: int, per_px: float, ground: Colour) ->
     x = width / 2 + (left - (x1 + x2) / 2) * per_px
     y = height / 2 + (top - (y1 + y2) / 2) * per_px
     text.paste(picture, scaled, round(x), round(y))
-    return picture
+    return text.as_seen(picture)  # a cell is never turned over
 
 
 def before_after(shown: Shown, taxonomy: Taxonomy) -> tuple[TypeStyle, TypeStyle | None]:

@@ -81,6 +81,8 @@ def _field(
         box = _on(at, adding, factor)
         marks.outline(picture, box.grow(unit(2)), unit(8), HALO)
         marks.dashed(picture, box, unit(4), unit(12), WARN, HALO)
+    film = at.view(picture)
+    film[:] = text.as_seen(film).copy()  # film is never turned over
     if field is not None:
         y = min(height - unit(16), at.y1 + unit(18))
         ground = GROUND
