@@ -199,6 +199,8 @@ class ReviewDesk(Pages):
             self._say(_("Signed. The report can be made now."))
         elif word == "ESCAPE" or (word == "Q" and not wants_reason):
             spot.mode = "gallery"
+            if not self._is_signed and (left := self._left()):
+                self._go_to(left)
         elif wants_reason and given.kind is Kind.KEY:
             if word == "BACKSPACE":
                 spot.reason = spot.reason[:-1]

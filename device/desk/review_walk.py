@@ -130,6 +130,12 @@ class Walk:
         spot.batch = spot.page = 0
         spot.cell_id = self._batches[0].cell_ids[0] if self._batches else 0
 
+    def _left(self) -> int:
+        """The first cell that is in the way of a signature: a blast not yet opened, or an unidentified cell; 0 where there is none."""
+        cells = self.review.cells
+        ordered = [cells[one] for batch in batches(self.review) for one in batch.cell_ids]
+        return next((one.cell_id for one in ordered if (one.must_open and not one.opened) or not one.said), 0)
+
     # ---- fields
 
     def _to_field_of_current(self) -> None:

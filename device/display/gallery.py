@@ -81,8 +81,7 @@ def draw_review(sheet: Sheet, view: ScreenView, page: ReviewPages) -> Targets:
 
 
 def _draw(sheet: Sheet, targets: Targets, view: ScreenView, page: ReviewPages, plan: ReviewLayout) -> None:
-    height, width = sheet.pixels.shape[:2]
-    unit = plan.unit
+    width, unit = sheet.pixels.shape[1], plan.unit
     if isinstance(page, GalleryPage | FieldPage | ComparePage):
         scale, per_px = page.scale, _per_px(page, plan)
         draw_head(sheet, plan.head, page.head, None if isinstance(page, FieldPage) else scale, per_px, unit)

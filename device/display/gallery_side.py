@@ -171,7 +171,7 @@ def notice_part(signed: bool, width: int, height: int, unit: Unit) -> Image:
     ground = mix(colour, PANEL, 0.16)
     marks.fill(picture, box, ground)
     marks.outline(picture, box, unit(2), colour)
-    words, px = REVIEWED_NOTICE if signed else NOTICE, unit(21)
+    words, px = _(REVIEWED_NOTICE) if signed else _(NOTICE), unit(21)
     while px > text.MIN_SIZE_PX and text.width(words, px, True) > box.width - unit(16):
         px -= 1
     y = box.y0 + (box.height - text.line_height(px)) // 2

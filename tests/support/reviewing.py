@@ -170,7 +170,7 @@ def pages(slide: Slide, pictures: dict[int, Image]) -> dict[str, ScreenView]:
     shot("field-adding", "B", "I", press("picture", (0.62, 0.4)))
     shot("field-added", "P")
     shot("sign-not-yet", "RETURN", "G")
-    one.do("ESCAPE", *["PAGEUP"] * 40)
+    one.do("ESCAPE")  # which leads to the first cell that is left
     for _ in range(4 * len(slide.cells)):
         batch, cell = one.desk._batch, one.desk.review.cells[one.desk.spot.cell_id]
         if batch is None or batch.key[0] not in ("blasts", "perhaps", "unidentified"):

@@ -321,3 +321,12 @@ def test_no_sequence_of_keys_breaks_the_journal_or_the_page() -> None:
         assert one.desk.page is one.desk.page
     assert verify(one.kept.entries, one.desk.review.slide.slide_id) == []
     assert [entry.number for entry in one.kept.entries] == list(range(1, len(one.kept.entries) + 1))
+
+
+def test_leaving_the_signature_leads_to_the_first_cell_that_is_left() -> None:
+    one = Sitting(*painted(["Myeloblast"] * 5 + ["Neutrophil", ""]))
+    ids = [cell.cell_id for cell in page(one).cells]
+    one.do("RIGHT", press(f"cell {ids[3]}"), "RIGHT", "PAGEDOWN", "G", "ESCAPE")
+    assert one.desk.spot.cell_id == ids[2]
+    one.do("G", "ESCAPE")
+    assert one.desk.review.cells[one.desk.spot.cell_id].said == ""
