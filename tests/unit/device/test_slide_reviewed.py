@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from device.slide.model import Cell
+from device.slide.description import describe
+from device.slide.model import Cell, ReviewState, SlideState
 from device.slide.tally import ReviewedDifferential, differences, differential, reviewed, tally
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from tests.support.review import cell, slide
@@ -84,3 +85,17 @@ def test_two_readers_differ_beyond_chance_only_outside_both_intervals() -> None:
     assert [one.beyond for one in differences(first, said(*["Myeloblast"] * 14, *["Neutrophil"] * 186))] == [False, False]
     assert [one.beyond for one in differences(first, said(*["Myeloblast"] * 40, *["Neutrophil"] * 160))] == [True, True]
     assert [one.name for one in differences(first, said(*["Neutrophil"] * 100))] == ["Myeloblast", "Neutrophil"]
+
+
+def test_a_signed_slide_is_described_with_what_stands_apart() -> None:
+    of = slide(("Lymphocyte",) * 200)
+    words = [*["Myeloblast"] * 10, *["nrbc"] * 10, *["smudge"] * 5, *["Lymphocyte"] * 175]
+    cells = tuple(replace(one, verdict=word) for one, word in zip(of.cells, words, strict=True))
+    of = replace(of, fields=(replace(of.fields[0], cells=cells),))
+    signed = replace(of, state=SlideState.SIGNED, review_state=ReviewState.REVIEWED, revision=1)
+    said = describe(signed, reviewed(signed, LEUKEMIA_ATTRI), LEUKEMIA_ATTRI)
+    assert "Not in the per cents, and in brackets for 100 white blood cells: nucleated red cell 10 (5.4), smudge cell 5 (2.7)." in said
+    assert "An analyser's white cell count needs correcting for nucleated red cells: WBC x 100 / (100 + 5.4)." in said
+    assert "The 95 % range of the blasts spans 5 %: counting on would tell more." in said
+    before = describe(of, reviewed(of, LEUKEMIA_ATTRI), LEUKEMIA_ATTRI)
+    assert not any("WBC" in sentence or "counting on" in sentence for sentence in before)
