@@ -12,6 +12,7 @@ from calibration.site.alignment import aligned, check_confirmed
 from calibration.site.card import card, page
 from calibration.site.cells import SHAKEN, FolderCells, Labels, Reading, folder_cells, read_folder, read_patients
 from calibration.site.figures import Figures, figures
+from calibration.site.picture import picture_page
 from calibration.site.record import is_record, refuse_unreviewed
 from calibration.site.request import LearnRequest
 from engines.bundle import Bundle
@@ -36,12 +37,13 @@ _SITE = "site "
 
 @dataclass(frozen=True, eq=False)
 class LearnResult:
-    """layer, as it was read back from `path`; page: its card for people. found: on cells left out; before: the bundle's own
-    layer there. written: every file."""
+    """layer, as it was read back from `path`; page: its card for people, as Markdown; picture: the same drawn, as HTML. found: on cells
+    left out; before: the bundle's own layer there. written: every file."""
 
     layer: NamingLayer
     path: Path
     page: Path
+    picture: Path
     found: Figures
     before: Figures | None
     written: tuple[Path, ...]
@@ -291,9 +293,10 @@ def _write(request: LearnRequest, engine: BundleEngine, made: _Made, fitted: Fit
             written.append(request.open_cells)
     except OSError as error:
         raise DataError(f"{error.filename or request.out}: cannot be written ({error.strerror}). Name another place.") from error
-    sheet = request.out.with_suffix(".md")
+    sheet, picture = (request.out.with_suffix(suffix) for suffix in (".md", ".html"))
     write_result(sheet, page(layer, request.out.name, found, before))
-    return LearnResult(layer, request.out, sheet, found, before, (request.out, sheet, *written))
+    write_result(picture, picture_page(layer, found, before))
+    return LearnResult(layer, request.out, sheet, picture, found, before, (request.out, sheet, picture, *written))
 
 
 def _folders(request: LearnRequest) -> Iterable[Path]:
