@@ -14,18 +14,19 @@ from statistics import median
 from typing import Protocol
 
 from device.camera.base import CameraState, CameraStatus, Frame
-from device.camera.quality import Focus, FocusMeter, exposure, sharpness
 from device.clock import Clock
 from device.desk.desk import Desk
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
+from device.guidance.guide import Guide
 from device.mqtt.publisher import BrokerStatus
 from device.service.control import CommandRequest
 from device.settings.config import Config
 from device.slide.commands import Command, Wish
+from device.slide.counting import Observation
 from device.slide.model import Field, Slide, SlideState
 from device.slide.picture_state import PictureState, shown_faults
-from device.slide.session import FieldCounted, FieldImproved, Observation, RefusedError, SlideSession
+from device.slide.session import RefusedError, SlideSession
 from device.slide.tally import Differential
 from device.store import Provenance
 from device.store.events import SlideRecord
@@ -96,11 +97,10 @@ class Pipeline:
         self._config, self._provenance, self._clock = config, provenance, clock
         self._um_per_px, self._broker, self._requests, self._recorder = um_per_px, broker, requests, recorder
         self._desk = Desk(clock.monotonic_s)
-        self._meter = FocusMeter()
+        self._guide = Guide(config.camera.stored)
         self._frame: Frame | None = None
         self._detections: Detections | None = None
         self._observation = Observation(resting=False, field_counted=False, blank=False)
-        self._focus = Focus(0.0, "")
         self._message, self._message_level, self._message_until_s = "", "ok", 0.0
         self._times_ms: deque[float] = deque(maxlen=60)
         self._done_s: deque[float] = deque(maxlen=60)
@@ -142,9 +142,9 @@ class Pipeline:
         self._failing = ""
         self._detections = inference.detections
         engine_done = self._clock.monotonic_s()
-        sharp = sharpness(frame.image)
-        self._focus = self._meter.observe(sharp)
-        observation = self._session.observe(frame, inference.detections, sharp, self._second_look)
+        held = self._guide.look(frame, engine_done, self._observation.resting)
+        sharp = self._guide.sharpness
+        observation = self._session.observe(frame, inference.detections, sharp, self._second_look, held)
         self._keep(observation)
         slide = self._session.slide
         if self._recorder is not None and slide is not None and slide.state is SlideState.COUNTING:
@@ -165,14 +165,13 @@ class Pipeline:
             return found, str(error)
 
     def _keep(self, observation: Observation) -> None:
-        slide = self._session.slide
-        match observation.event:
-            case FieldCounted(field=field) if slide is not None:
-                self._record.counted(slide, field)
-                self._say(f"Field {field.index} counted: {_cells(field)}.", _level(field))
-            case FieldImproved(field=field) if slide is not None:
-                self._record.counted(slide, field)
-                self._say(f"Field {field.index} counted again, sharper: {_cells(field)}.", _level(field))
+        slide, event = self._session.slide, observation.event
+        if slide is None or event is None:
+            return
+        self._record.counted(slide, event)
+        if (field := event.field) is not None:
+            again = "" if event.new else " again, sharper"
+            self._say(f"Field {field.index} counted{again}: {_cells(field)}.", _level(field))
 
     def _engine_failed(self, error: InferenceError) -> None:
         self._failures += 1
@@ -210,7 +209,7 @@ class Pipeline:
         match wish.command:
             case Command.START:
                 slide = session.start()
-                self._meter.reset()
+                self._guide.new_slide()
                 self._record.started(slide, self._width_px)
                 return f"Slide {slide.slide_id} started."
             case Command.FINISH:
@@ -219,11 +218,11 @@ class Pipeline:
                 at_least = PictureState.of(slide).at_least
                 return f"Slide {slide.slide_id} finished: {at_least}{session.differential.white_cells} white cells, for review."
             case Command.UNDO:
-                field = session.undo()
+                undone = session.undo()
                 self._observation = replace(self._observation, field_counted=False)  # until the next frame says what is seen now
                 if session.slide is not None:
-                    self._record.undone(session.slide, field)
-                return f"Field {field.index} taken back."
+                    self._record.undone(session.slide, undone)
+                return f"Field {undone.field.index} taken back."
             case Command.PAUSE:
                 return f"Slide {session.pause().value}."
             case Command.QUIT:
@@ -331,9 +330,7 @@ class Pipeline:
             yield f"The engine fails: {self._failing}", "fail"
         if journal.reason:
             yield journal.reason, "warn"
-        light = None if self._frame is None else exposure(self._frame.image)
-        if light is not None and not light.good:
-            yield f"{light.text[:1].upper()}{light.text[1:]}.", "warn"
+        yield from ((sentence, "warn") for sentence in self._guide.advice())
         broker = self._broker()
         if broker.state in ("refused", "lost") and broker.reason:
             yield f"Summaries wait here: {broker.reason}", "warn"
@@ -341,15 +338,14 @@ class Pipeline:
             yield f"No frames are recorded, the count goes on: {reason}", "warn"
         if self._session.slide is not None:
             yield from ((sentence, "warn") for sentence in PictureState.of(self._session.slide).sentences(only_grave=True))
-        if light is not None and light.cast:
-            yield f"{light.cast[:1].upper()}{light.cast[1:]}.", "warn"
+        yield from ((sentence, "warn") for sentence in self._guide.late_advice())
 
     def view(self) -> ScreenView:
         """All that the screen shows now."""
         engine, slide = self._engine.info, self._session.slide
         found, certain = self._detections, self._config.engine.identify_threshold
         message, level = next(self._messages(), ("", "ok"))
-        shift_x, shift_y = self._observation.shift_share
+        (shift_x, shift_y), focus = self._observation.shift_share, self._guide.focus
         return ScreenView(
             frame=self._frame,
             detections=found,
@@ -359,8 +355,11 @@ class Pipeline:
             slide=slide,
             differential=self._session.differential if slide is not None else None,
             target_cells=self._config.slide.target_cells,
-            focus=self._focus.level,
-            focus_text=self._focus.text if self._observation.resting else "",
+            focus=focus.level,
+            focus_text=focus.text if self._observation.resting else "",
+            focus_peak=focus.peak if self._observation.resting else 0.0,
+            sharp=focus.sharp,
+            held=self._observation.held,
             resting=self._observation.resting,
             field_counted=self._observation.field_counted,
             parts=self.lamps,

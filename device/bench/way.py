@@ -27,7 +27,6 @@ from device.errors import CameraError, EndOfSourceError
 from device.line import Line, Openers
 from device.pipeline import Round
 from device.settings.config import BrokerSection, Config, EngineSection, RecordSection, ReplayCamera, SimulatorCamera, SlideSection
-from device.slide.session import FieldCounted
 from engines.bench.machine import peak_mib
 from engines.decode import candidates, region_batches
 from engines.detections import Float32, Image
@@ -134,7 +133,9 @@ def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> 
     for done in rounds:
         for stage, ms in done.timings_ms.items():
             stages.setdefault(stage, []).append(ms)
-    counted = [done for done in rounds if done.observation is not None and isinstance(done.observation.event, FieldCounted)]
+    counted = [
+        done for done in rounds if done.observation is not None and done.observation.event is not None and done.observation.event.new
+    ]
     counting = [done.timings_ms[_COUNTING] for done in counted]
     cells = sum(len(field.cells) for field in fields)
     return SlideReading(len(rounds), ended - started, spent - spent_before, stages, counting, len(fields), cells, shown)

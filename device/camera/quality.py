@@ -1,4 +1,4 @@
-"""What is shown to the technician about a frame: focus, exposure, colour cast. Whether the stage moves is device.slide.motion's."""
+"""What a frame's pixels say: sharpness, exposure, colour cast. The meter is `focus`'s, motion device.slide.motion's."""
 
 from __future__ import annotations
 
@@ -59,36 +59,6 @@ def sharpness(image: Image) -> float:
     energy = max(0.0, _gradient_energy(grey) - _SOBEL_NOISE * _noise_variance(grey))
     coarse = cv2.resize(grey, (grey.shape[1] // 8, grey.shape[0] // 8), interpolation=cv2.INTER_AREA)
     return float(np.sqrt(energy)) / (float(coarse.std()) + _CONTRAST_FLOOR)
-
-
-@dataclass(frozen=True)
-class Focus:
-    """level: 0 (blurred) to 1 (sharp for this slide); text: what to do."""
-
-    level: float
-    text: str
-
-
-class FocusMeter:
-    """Sharpness against the best seen lately on this slide; the best fades slowly, so that one odd field does not spoil the rest."""
-
-    SHARP, NEAR = 0.75, 0.5
-    EXPECTED = 0.6  # a film in focus is at least so sharp: a slide that starts blurred is called so
-    _FADE = 0.9985  # a frame: half gone after about 460 frames
-
-    def __init__(self) -> None:
-        self._best = self.EXPECTED
-
-    def observe(self, value: float) -> Focus:
-        """Take in the next frame's `sharpness` and say how it stands."""
-        self._best = max(value, self.EXPECTED, self._best * self._FADE)
-        share = value / self._best
-        text = "sharp" if share >= self.SHARP else "turn the fine focus" if share >= self.NEAR else "out of focus"
-        return Focus(float(np.clip((share - 0.2) / 0.7, 0.0, 1.0)), text)
-
-    def reset(self) -> None:
-        """Forget what was seen, as for another slide."""
-        self._best = self.EXPECTED
 
 
 @dataclass(frozen=True)

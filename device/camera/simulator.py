@@ -12,6 +12,7 @@ import numpy as np
 from typing_extensions import Self
 
 from device.camera.base import Frame, SkippedPicture
+from device.camera.hand import HandPath
 from device.camera.stage import COUNTED_SHARE, Moment, StagePath, film_size_um, plan_fields
 from device.clock import Clock, Pacer
 from device.errors import CameraLostError, EndOfSourceError
@@ -23,7 +24,7 @@ from engines.taxonomy import Taxonomy
 
 
 class SimulatorCamera:
-    """A technician reading a rendered slide: see `stage` for the path, engines.film for the picture.
+    """A technician reading a rendered slide: see `stage` and `hand` for the path, engines.film for the picture.
 
     Frames are a pure function of the section and the frame number, but for the times on them; each has noise of its own. `fps` is
     kept by sleeping on the clock: a slower consumer of a source that waits (live: false) is not slowed further.
@@ -74,9 +75,12 @@ class SimulatorCamera:
         self._pacer = None
 
     @cached_property
-    def _on_stage(self) -> tuple[Film, StagePath]:
+    def _on_stage(self) -> tuple[Film, StagePath | HandPath]:
         """Film and path, made when first needed."""
         section = self._section
+        if section.hand != "fields":
+            hand = HandPath(section.hand, section.fields, self._scope, self._size_px, section.seed, section.loop)
+            return Film(section.seed, section.case, (max(4000.0, hand.film_size_um[0]), max(3000.0, hand.film_size_um[1]))), hand
         needed = film_size_um(self._scope, self._size_px, section.fields)
         film = Film(section.seed, section.case, (max(4000.0, needed[0]), max(3000.0, needed[1])))
         centres = plan_fields(film, self._scope, self._size_px, section.fields)

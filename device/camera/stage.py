@@ -23,8 +23,8 @@ COUNTED_SHARE = 0.5
 _NUDGE_UM = 8.0
 _CLEAR_MARGIN = 0.3  # a cell cut by the border should show less than 0.2 or more than 0.8 of itself
 _EDGE_UM = 150.0  # the film's own edge is left alone
-_SHAKE_UM = 0.09  # of a bench that people lean on: about a pixel at 100x, none below
-_EXPOSED_SHARE = 0.25  # of the time between two frames, during which movement smears
+SHAKE_UM = 0.09  # of a bench that people lean on: about a pixel at 100x, none below
+EXPOSED_SHARE = 0.25  # of the time between two frames, during which movement smears
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class StagePath:
         left = 1.0 - step / turns
         defocus = float(self._arrival_um[field]) * left * left * (-0.5 if step == turns - 1 else 1.0) if step < turns else 0.0
         phase = float(self._phase[field])
-        shake = _SHAKE_UM * sin(1.9 * step + phase), _SHAKE_UM * sin(2.7 * step + 1.3 * phase)
+        shake = SHAKE_UM * sin(1.9 * step + phase), SHAKE_UM * sin(2.7 * step + 1.3 * phase)
         x, y = self._centres[field]
         return Moment(self._corner((x + shake[0], y + shake[1])), defocus, (0, 0), field)
 
@@ -119,10 +119,10 @@ class StagePath:
         """Speeds up, moves, slows down; the focus is lost on the way, as on a stage that is not level."""
         start, end = self._centres[field], self._centres[(field + 1) % len(self._centres)]
         steps = int(self._way[field]) + 1
-        here, before = _eased(step / steps), _eased((step - 1) / steps)
+        here, before = eased(step / steps), eased((step - 1) / steps)
         place = start[0] + (end[0] - start[0]) * here, start[1] + (end[1] - start[1]) * here
         p = self._scope.um_per_px
-        smear = [round(abs(b - a) * (here - before) * _EXPOSED_SHARE / p) for a, b in zip(start, end, strict=True)]
+        smear = [round(abs(b - a) * (here - before) * EXPOSED_SHARE / p) for a, b in zip(start, end, strict=True)]
         defocus = float(self._arrival_um[(field + 1) % len(self._centres)]) * here
         return Moment(self._corner(place), defocus, (smear[0], smear[1]), None)
 
@@ -131,7 +131,7 @@ class StagePath:
         return round(centre[0] / p - width / 2), round(centre[1] / p - height / 2)
 
 
-def _eased(share: float) -> float:
+def eased(share: float) -> float:
     return share * share * (3.0 - 2.0 * share)
 
 
@@ -140,7 +140,7 @@ def _field_um(scope: Microscope, size_px: tuple[int, int]) -> Point:
 
 
 def _pitch_um(scope: Microscope, size_px: tuple[int, int]) -> Point:
-    gap = 2 * MAX_REACH_UM + 2 * _NUDGE_UM + 4 * _SHAKE_UM + 2 * scope.um_per_px
+    gap = 2 * MAX_REACH_UM + 2 * _NUDGE_UM + 4 * SHAKE_UM + 2 * scope.um_per_px
     width, height = _field_um(scope, size_px)
     return width + gap, height + gap
 

@@ -43,7 +43,8 @@ from device.settings.config import SimulatorCamera as SimulatorConfig
 from device.slide.doubt import FOREIGN, sensitivity, zero_limit
 from device.slide.model import Slide
 from device.slide.picture_state import count_of
-from device.slide.tally import BLASTS, tally
+from device.slide.tally import tally
+from device.slide.verdict import BLASTS
 from device.supervisor.watch import watch
 from engines.pictures import list_folder
 from engines.runtime.base import EngineInfo
@@ -169,7 +170,7 @@ def _run_with_progress(config: Config, console: Console) -> tuple[Outcome, _Read
 
         def show(done: Round, pipeline: Pipeline) -> None:
             slide, seen = pipeline.slide, done.observation
-            if seen is not None and seen.event is not None and done.frame is not None:
+            if seen is not None and seen.event is not None and seen.event.field is not None and done.frame is not None:
                 read.frames[seen.event.field.index] = done.frame.sequence
             read.engine = pipeline.engine_info
             if slide is not None:

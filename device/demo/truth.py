@@ -10,7 +10,7 @@ import numpy as np
 from device.camera.simulator import SimulatorCamera
 from device.slide.model import Slide
 from device.slide.picture_state import count_of
-from device.slide.tally import BLASTS
+from device.slide.verdict import BLASTS
 from engines.decode import box_iou
 from engines.runtime.engine import nearest_pairs
 from engines.taxonomy import Taxonomy

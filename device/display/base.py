@@ -49,6 +49,9 @@ class ScreenView:
     message_level: str = "ok"
     description: Sequence[str] = field(default_factory=tuple)  # film-level words so far
     page: Page = COUNT_PAGE  # what is shown besides, or instead of, the count
+    focus_peak: float = 0.0  # the best of this rest, on the scale of `focus`; 0 while the stage moves
+    sharp: bool = True  # the focus is good enough for cells to be named
+    held: str = ""  # why nothing of the field now seen is counted, in words
     shift_px: tuple[float, float] = (0.0, 0.0)  # how far the counted field now lies from where it was counted, in px of the frame
 
 

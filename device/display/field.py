@@ -15,11 +15,12 @@ from device.display.base import ScreenView
 from device.display.boxes import box_pieces
 from device.display.labels import Tag, label_pieces, plan
 from device.display.layout import Rect, Unit, letterbox
-from device.display.palette import DIM, GROUND, HALO, LEVELS, NOT_LOOKED_AT, OK, PANEL, SOFT, TEXT, Colour, TypeStyle, mix
+from device.display.palette import BUSY, DIM, GROUND, HALO, LEVELS, NOT_LOOKED_AT, OK, PANEL, SOFT, TEXT, Colour, TypeStyle, mix
 from device.display.placing import nearest
 from device.display.text import Piece
 from device.display.told import told_cells
 from device.display.words import camera_words, phrases_of_cells
+from device.language import _
 from device.slide.model import SlideState
 from engines.detections import Float32, Image
 
@@ -59,10 +60,15 @@ def draw_picture(place: Image, frame: Frame | None) -> None:
 
 
 def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
-    """What is to be drawn over the picture in a place of the size of `area`; None without a living picture that was looked at."""
+    """What is to be drawn over the picture in a place of the size of `area`; None without a living picture that was looked at.
+
+    While the stage moves or the picture is out of focus nothing is drawn, and the words say so.
+    """
     found = view.detections
     if view.frame is None or found is None or camera_words(view.camera) is not None:
         return None
+    if not (view.resting and view.sharp):  # what is smeared or blurred would be given a type and attributes that nobody can see
+        return Cells((), (), (), _("moving") if not view.resting else view.focus_text)
     told = told_cells(view, found)
     boxes = to_canvas(told.boxes_px, view.frame.size_px, letterbox(*view.frame.size_px, area.width, area.height))
     phrases = phrases_of_cells(told.attributes, view.engine.taxonomy)
@@ -108,6 +114,8 @@ def draw_over(place: Image, view: ScreenView, cells: Cells | None, unit: Unit) -
         return
     if view.field_counted and view.slide is not None and view.slide.state is SlideState.COUNTING:
         marks.outline(place, at, unit(4), OK)
+    elif not view.resting:
+        marks.outline(place, at, unit(2), BUSY)
     if cells is None:
         return
     for piece in cells.boxes:

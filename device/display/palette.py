@@ -87,6 +87,18 @@ def group_styles(taxonomy: Taxonomy) -> dict[str, TypeStyle]:
     }
 
 
+@lru_cache(maxsize=8)
+def person_styles(taxonomy: Taxonomy) -> dict[str, TypeStyle]:
+    """The style of each of the person's classes of `taxonomy`, by its key; spare looks and a code where its file says none."""
+    styles = {}
+    codes = {style.code for style in type_styles(taxonomy) if not style.artefact} | {one.code for one in taxonomy.person_classes}
+    for index, one in enumerate(taxonomy.person_classes):
+        colour, marker, code = one.colour or _SPARE[index % len(_SPARE)], one.marker or "cross", one.code or _new_code(one.name, codes)
+        codes.add(code)
+        styles[one.key] = TypeStyle(one.name, bgr(colour), marker, code, blast=False, artefact=one.key == "artefact")
+    return styles
+
+
 def _new_code(name: str, taken: set[str]) -> str:
     """Three letters of the name, or two and a number where those are taken."""
     letters = "".join(c for c in name.upper() if c.isalnum()) or "T"

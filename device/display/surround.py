@@ -58,7 +58,7 @@ def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None
     """Lay the footer's parts on `place`, which they cover whole."""
     width, left = place.width, place.x0
     state = None if view.slide is None else view.slide.state
-    parts = 0 if not math.isfinite(view.focus) else round(min(1.0, max(0.0, view.focus)) * _FOCUS_PARTS)
+    parts, held = (0 if not math.isfinite(v) else round(min(1.0, max(0.0, v)) * _FOCUS_PARTS) for v in (view.focus, view.focus_peak))
     message_h, film_h = unit(62), unit(122)
     lower_y = place.y0 + message_h + film_h
     lower_h = place.y1 - lower_y
@@ -66,8 +66,8 @@ def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None
     live = view.frame is not None and view.camera.state is CameraState.STREAMING
     sheet.lay(_message(view.message, view.message_level, width, message_h, unit), left, place.y0)
     sheet.lay(_description(tuple(view.description), film_h, width, unit), left, place.y0 + message_h)
-    sheet.lay(_stage(state, view.resting, view.field_counted, live, stage_w, lower_h, unit), left, lower_y)
-    sheet.lay(_focus(parts, view.focus_text, live, focus_w, lower_h, unit), left + stage_w, lower_y)
+    sheet.lay(_stage(state, view.resting, view.field_counted, view.held, live, stage_w, lower_h, unit), left, lower_y)
+    sheet.lay(_focus(parts, held, view.focus_text, live, focus_w, lower_h, unit), left + stage_w, lower_y)
     sheet.lay(_keys(state, width - stage_w - focus_w, lower_h, unit), left + stage_w + focus_w, lower_y)
 
 
@@ -130,7 +130,7 @@ def _as_many_as_fit(sentences: tuple[str, ...], height: int, width: int, unit: U
 
 
 @lru_cache(maxsize=32)
-def _stage(state: SlideState | None, resting: bool, counted: bool, live: bool, width: int, height: int, unit: Unit) -> Image:
+def _stage(state: SlideState | None, resting: bool, counted: bool, held: str, live: bool, width: int, height: int, unit: Unit) -> Image:
     """Whether the stage rests or moves, and what becomes of the field."""
     picture = _blank(width, height, unit)
     x, px = unit(24), unit(30)
@@ -140,17 +140,18 @@ def _stage(state: SlideState | None, resting: bool, counted: bool, live: bool, w
     icon, words = ("disc", "Stage at rest") if resting else ("arrows", "Stage moving")
     text.paste(picture, marks.marker(icon, px, TEXT if resting else BUSY, PANEL), x, unit(13))
     text.put(picture, words, (x + px + unit(12), unit(10)), px, TEXT, PANEL, bold=True)
-    level, what = stage_words(state, resting, counted)
-    px = unit(23)
+    level, what = stage_words(state, resting, counted, held)
+    room = width - x - unit(46)
+    px = next((unit(size) for size in (23, 22, 21, 20) if text.width(what, unit(size)) <= room), unit(20))
     kind = {"ok": "tick", "busy": "ring", "warn": "alert"}[level]
-    text.paste(picture, marks.marker(kind, px, LEVELS[level], PANEL), x + unit(3), unit(54))
-    text.put(picture, what, (x + unit(42), unit(50)), px, LEVELS[level], PANEL, max_px=width - x - unit(46))
+    text.paste(picture, marks.marker(kind, unit(23), LEVELS[level], PANEL), x + unit(3), unit(54))
+    text.put(picture, what, (x + unit(42), unit(50)), px, LEVELS[level], PANEL, max_px=room)
     return text.finished(picture)
 
 
 @lru_cache(maxsize=48)
-def _focus(parts: int, words: str, live: bool, width: int, height: int, unit: Unit) -> Image:
-    """The focus meter in twenty parts, with words."""
+def _focus(parts: int, held: int, words: str, live: bool, width: int, height: int, unit: Unit) -> Image:
+    """The focus meter in twenty parts, with words. held: the part that this rest's best has reached, marked; 0 for none."""
     picture = _blank(width, height, unit, divided=True)
     x, y = unit(24), unit(10)
     after = text.put(picture, "Focus", (x, y), unit(30), TEXT if live else DIM, PANEL, bold=True).x1 + unit(14)
@@ -163,6 +164,8 @@ def _focus(parts: int, words: str, live: bool, width: int, height: int, unit: Un
         left = x + round(i * pitch)
         bar = Rect(left, unit(56), left + max(1, round(pitch) - unit(3)), unit(76))
         marks.fill(picture, bar, colour if live and i < parts else CARD)
+        if live and i == held - 1:
+            marks.fill(picture, Rect(bar.x1 - unit(4), unit(50), bar.x1, unit(82)), TEXT)
     return text.finished(picture)
 
 

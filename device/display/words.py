@@ -91,7 +91,7 @@ def slide_words(state: SlideState | None) -> tuple[str, str]:
     }[state]
 
 
-def stage_words(state: SlideState | None, resting: bool, counted: bool) -> tuple[str, str]:
+def stage_words(state: SlideState | None, resting: bool, counted: bool, held: str = "") -> tuple[str, str]:
     """Level and words on what becomes of the field that is seen now."""
     if state is SlideState.PAUSED:
         return "warn", "paused: not counted"
@@ -99,6 +99,8 @@ def stage_words(state: SlideState | None, resting: bool, counted: bool) -> tuple
         return "busy", "no slide open"
     if counted:
         return "ok", "field counted: move on"
+    if resting and held:
+        return "warn", held
     return ("busy", "counting: hold still") if resting else ("busy", "counts once it rests")
 
 

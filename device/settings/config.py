@@ -110,6 +110,7 @@ class SimulatorCamera(CameraBase):
     width_px: int = Field(1920, ge=320, le=4096)
     height_px: int = Field(1080, ge=240, le=4096)
     fields: int = Field(24, ge=1, le=10000)
+    hand: Literal["fields", "whole", "ordinary", "overlap", "returns", "restless"] = "fields"  # see camera.hand; fields: apart
     fps: float = Field(10.0, gt=0, le=120)
     live: bool = False  # False: the simulated technician waits until each frame was looked at
     loop: bool = False

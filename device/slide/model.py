@@ -76,9 +76,9 @@ class Cell:
     def told(self, groups_only: bool = False) -> int | str:
         """What this cell is counted as, if it is no artefact: index of its type, or key of its group, or "" (unidentified).
 
-        groups_only: no type may be told, as on a foreign film.
+        groups_only: no type may be told by the engine, as on a foreign film; what a person said stands.
         """
-        return self.class_index if self.identified and not groups_only else self.group
+        return self.class_index if self.identified and (self.verdict or not groups_only) else self.group
 
     def certainty(self, told: int | str) -> float:
         """How probable it is that what is told is right: of blasts, to be one; of others, to be none; of an unidentified cell, the type

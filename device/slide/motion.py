@@ -36,10 +36,13 @@ _OVERLAP = 0.15  # share of the picture that two frames must have in common to b
 
 @dataclass(frozen=True, eq=False)
 class FieldPicture:
-    """A frame as motion sees it. band: (height, WIDTH_PX) float32, zero mean; contrast: its standard deviation in grey levels."""
+    """A frame as motion sees it. band: (height, WIDTH_PX) float32, zero mean; contrast: its standard deviation in grey levels;
+    size_px: (width, height) of the frame, (0, 0) where it is not known.
+    """
 
     band: Float32
     contrast: float
+    size_px: tuple[int, int] = (0, 0)
 
     @property
     def blank(self) -> bool:
@@ -48,21 +51,34 @@ class FieldPicture:
     @property
     def softened(self) -> FieldPicture:
         band = np.asarray(cv2.GaussianBlur(self.band, (0, 0), _SOFTEN_PX), np.float32)
-        return FieldPicture(band, float(band.std()))
+        return FieldPicture(band, float(band.std()), self.size_px)
 
     @classmethod
-    def of(cls, image: Image) -> FieldPicture:
-        """The small picture of a BGR frame (height, width, 3) uint8 of any size."""
+    def of(cls, image: Image, flat: Float32 | None = None) -> FieldPicture:
+        """The small picture of a BGR frame (height, width, 3) uint8 of any size.
+
+        flat: what the camera sees without a film, (rows, columns) grey of any size: dust and vignette are divided out. They stay
+        where they are while the film moves, and would say on empty film that nothing did.
+        """
         height, width = image.shape[:2]
-        size = (WIDTH_PX, max(2 * _NUDGE_PX + 8, round(height * WIDTH_PX / width)))
+        size = small_size((width, height))
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if width >= 8 * WIDTH_PX:  # in two steps: the first, by exactly two, is many times faster
             grey = cv2.resize(grey, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        if flat is not None:
+            level = cv2.resize(flat.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            small = np.asarray(small * (float(level.mean()) / np.maximum(level, 1e-3)), np.float32)
         smooth = cv2.GaussianBlur(small, (0, 0), _SMOOTH_PX)
         band = (smooth - cv2.GaussianBlur(smooth, (0, 0), _BACKGROUND_PX)).astype(np.float32)
         band -= band.mean()
-        return cls(band, float(band.std()))
+        return cls(band, float(band.std()), (width, height))
+
+
+def small_size(size_px: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of the small picture of frames of that (width, height)."""
+    width, height = size_px
+    return WIDTH_PX, max(2 * _NUDGE_PX + 8, round(height * WIDTH_PX / width))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from statistics import median
 
-from device.camera.quality import FocusMeter, PictureFault
+from device.camera.focus import EXPECTED, FAR_SHARE
+from device.camera.quality import PictureFault
 from device.slide.model import Slide
 
 _SHOWN = {
@@ -94,9 +95,9 @@ def field_faults(slide: Slide) -> tuple[tuple[PictureFault, ...], ...]:
 
     A field is out of focus below half of the sharpness of this slide's middle field, or of what a film in focus has at least.
     """
-    usual = max(FocusMeter.EXPECTED, median(field.focus for field in slide.fields)) if slide.fields else 0.0
+    usual = max(EXPECTED, median(field.focus for field in slide.fields)) if slide.fields else 0.0
     return tuple(
-        (*(field.faults or ()), *((PictureFault.BLURRED,) if field.focus < FocusMeter.NEAR * usual else ())) for field in slide.fields
+        (*(field.faults or ()), *((PictureFault.BLURRED,) if field.focus < FAR_SHARE * usual else ())) for field in slide.fields
     )
 
 

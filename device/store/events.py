@@ -16,7 +16,8 @@ from device.mqtt.payloads import CalibrationProvenance
 from device.mqtt.summary import build_summary
 from device.mqtt.topics import Topics
 from device.settings.config import Config
-from device.slide.model import Field, Slide
+from device.slide.counting import FieldsChanged, Undone
+from device.slide.model import Slide
 from device.store import OutboxMessage, Provenance, Store, StoredSlide
 from device.store.journal import Journal
 
@@ -52,13 +53,15 @@ class SlideRecord:
         provenance = self._provenance_of(slide, width_px)
         self.journal.add(f"slide {slide.slide_id}", lambda: self._store.start_slide(slide, provenance))
 
-    def counted(self, slide: Slide, field: Field) -> None:
-        """A field was counted, or a sharper frame took its place."""
-        self.journal.add(f"field {field.index} of {slide.slide_id}", lambda: self._store.put_field(slide.slide_id, field))
+    def counted(self, slide: Slide, event: FieldsChanged) -> None:
+        """A field was counted, or a better sight of cells took the place of an earlier one: all that changed is one transaction."""
+        what = ", ".join(str(field.index) for field in event.fields)
+        self.journal.add(f"field {what} of {slide.slide_id}", lambda: self._store.put_fields(slide.slide_id, event.fields))
 
-    def undone(self, slide: Slide, field: Field) -> None:
+    def undone(self, slide: Slide, undone: Undone) -> None:
         """A field was taken back; it stays in the record, marked."""
-        self.journal.add(f"undo of field {field.index}", lambda: self._store.undo_field(slide.slide_id, field.index))
+        index = undone.field.index
+        self.journal.add(f"undo of field {index}", lambda: self._store.undo_field(slide.slide_id, index, undone.others))
 
     def closed(self, slide: Slide, width_px: int) -> None:
         """The slide was finished or aborted: its state and the summary's outbox row are one transaction."""

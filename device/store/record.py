@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -18,7 +18,7 @@ from device.errors import StoreError
 from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
 from device.slide.model import Field, Slide, SlideState
-from device.store import schema, slides
+from device.store import housekeeping, schema, slides
 from device.store.faults import DamagedRecordError, sqlite_errors
 from device.store.slides import StoredSlide
 
@@ -114,16 +114,26 @@ class Store:
         with self._transaction(f"begin slide {slide.slide_id}") as db:
             slides.insert_slide(db, slide, provenance)
 
-    def put_field(self, slide_id: str, field: Field) -> None:
-        """Write a field with its cells and crops, or replace the one with its index. Idempotent."""
-        with self._transaction(f"keep field {field.index} of slide {slide_id}") as db:
+    def put_fields(self, slide_id: str, fields: Sequence[Field]) -> None:
+        """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent."""
+        with self._transaction(f"keep field {', '.join(str(field.index) for field in fields)} of slide {slide_id}") as db:
             self._require(db, slide_id)
-            slides.put_field(db, slide_id, field)
+            for field in fields:
+                slides.put_field(db, slide_id, field)
 
-    def undo_field(self, slide_id: str, index: int) -> None:
-        """Flag a field as undone; it is kept, and no longer counts. Nothing happens if it is not in the record or undone already."""
+    def put_field(self, slide_id: str, field: Field) -> None:
+        """The same for one."""
+        self.put_fields(slide_id, (field,))
+
+    def undo_field(self, slide_id: str, index: int, others: Sequence[Field] = ()) -> None:
+        """Flag a field as undone; it is kept, and no longer counts. Nothing happens if it is not in the record or undone already.
+
+        others: fields by which its cells are counted now; written in the same transaction.
+        """
         with self._transaction(f"undo field {index} of slide {slide_id}") as db:
             slides.undo_field(db, slide_id, index)
+            for field in others:
+                slides.put_field(db, slide_id, field)
 
     def close_slide(self, slide: Slide, message: OutboxMessage | None) -> None:
         """Finish or abort a slide: its state, whatever of its fields was missed, its summary and the outbox row in one transaction.
@@ -195,6 +205,33 @@ class Store:
         """The broker has it: remove it. Nothing happens if it is gone already."""
         with self._transaction(f"clear message {message_id}") as db:
             db.execute("DELETE FROM outbox WHERE message_id = ?", (message_id,))
+
+    # Housekeeping
+
+    def why_it_stays(self, slide_id: str) -> str:
+        """What forbids to delete a slide (it is open, it still waits to be sent); "" if nothing does."""
+        with self._reading(f"look at slide {slide_id}"):
+            return housekeeping.why_it_stays(self._db, slide_id)
+
+    def delete_slide(self, slide_id: str, who: str, why: str, at: datetime) -> housekeeping.Deletion:
+        """Delete a slide with its fields, cells, crops, review and summaries, and log that; its pictures are the caller's. StoreError
+        where it must stay: then nothing has changed."""
+        with self._transaction(f"delete slide {slide_id}") as db:
+            stays = housekeeping.why_it_stays(db, slide_id)
+            if stays:
+                raise StoreError(f"record {self.path}: slide {slide_id} {stays}, so it is kept")
+            return housekeeping.remove(db, slide_id, who, why, at)
+
+    def deletions(self) -> tuple[housekeeping.Deletion, ...]:
+        """What was deleted so far, oldest first."""
+        with self._reading("read the log of deletions"):
+            return housekeeping.deletions(self._db)
+
+    def give_back_space(self) -> None:
+        """Write the file anew without what was deleted. StoreError where another program holds it for long: try again later."""
+        with self._reading("give its space back"):
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _require(self, db: sqlite3.Connection, slide_id: str) -> None:
         if not db.execute("SELECT 1 FROM slides WHERE slide_id = ?", (slide_id,)).fetchone():

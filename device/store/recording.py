@@ -24,7 +24,7 @@ from device.camera.base import Frame
 from device.clock import Clock, time_trusted
 from device.errors import ConfigError, StoreError
 from device.settings.config import FramesSection
-from device.slide.session import FieldCounted, Observation
+from device.slide.counting import Observation
 from device.store import Provenance, free_mb
 from engines.detections import Image
 from engines.files import atomic_write
@@ -113,7 +113,8 @@ class FrameRecorder:
     def offer(self, frame: Frame, slide_id: str, observation: Observation, sharpness: float) -> None:
         """Keep this frame of an open slide if it is due."""
         now = self._clock.monotonic_s()
-        field = observation.event.field.index if isinstance(observation.event, FieldCounted) else None
+        event = observation.event
+        field = event.field.index if event is not None and event.new and event.field is not None else None
         at_rest = observation.resting and not observation.blank and now >= self._due_s
         if (field is None and not at_rest) or self.status.complete:
             return

@@ -84,6 +84,22 @@ class CellGroup:
 
 
 @dataclass(frozen=True)
+class PersonClass:
+    """The words and looks of what only a person says, at the review; it is no cell of the differential and is counted apart.
+
+    key: as in the record and in summaries: "nrbc", "smudge", "artefact", "not_classed", or one of a taxonomy's own. Keys as of a
+    CellType.
+    """
+
+    key: str
+    name: str = ""
+    plural: str = ""
+    code: str = ""
+    colour: str = ""
+    marker: str = ""
+
+
+@dataclass(frozen=True)
 class TxtLayout:
     """The columns of a TXT line behind "class cx cy w h": attribute keys in order; SKIP, or a key that is no attribute, is not read."""
 
@@ -99,9 +115,9 @@ class TxtLayout:
 class Taxonomy:
     """What a network tells apart: cell classes (index = label code) and attributes (order = order of the logits).
 
-    types: words and looks of each class, in the classes' order. class_groups: groups besides the blasts, (key, members). Words, looks
-    and layouts that are not given are those of the shipped file, by the class's name and the attribute's key. Raises ValueError for
-    what contradicts itself.
+    types: words and looks of each class, in the classes' order. class_groups: groups besides the blasts, (key, members). Words, looks,
+    layouts, groups and person's classes that are not given are those of the shipped file, by the class's name and the attribute's or
+    group's key. Raises ValueError for what contradicts itself.
     """
 
     classes: tuple[str, ...]
@@ -113,6 +129,7 @@ class Taxonomy:
     txt_layouts: tuple[TxtLayout, ...] = ()
     attribute_cnn: tuple[str, ...] = ()
     told_groups: tuple[CellGroup, ...] = ()
+    person_classes: tuple[PersonClass, ...] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) != len(self.classes):
@@ -137,6 +154,10 @@ class Taxonomy:
                 raise TaxonomyError(("txt_layouts", layout.name), why)
         given: dict[str, Any] = {"types": types, "attributes": attributes, "txt_layouts": layouts}
         given["told_groups"] = _told_groups(self.told_groups, shipped["told_groups"])
+        given["person_classes"] = _person_classes(self.person_classes, shipped["person_classes"], self.classes)
+        named = dict(self.class_groups)
+        ours = ((key, tuple(name for name in names if name in self.classes)) for key, names in shipped["class_groups"])
+        given["class_groups"] = (*self.class_groups, *((key, names) for key, names in ours if names and key not in named))
         for name, value in {**given, "attribute_cnn": self.attribute_cnn or shipped["attribute_cnn"]}.items():
             object.__setattr__(self, name, value)
 
@@ -180,6 +201,14 @@ class Taxonomy:
         """The words of a group; KeyError if there is none of that key."""
         return {group.key: group for group in self.told_groups}[key]
 
+    def person_class(self, key: str) -> PersonClass | None:
+        """The person's class of that key, if there is one."""
+        return next((one for one in self.person_classes if one.key == key), None)
+
+    def members(self, group: str) -> tuple[str, ...]:
+        """The classes of a group of the file, such as "equivalents" or "abnormal"; none where there is no such group."""
+        return self.blasts if group == "blasts" else dict(self.class_groups).get(group, ())
+
     def layout(self, columns: int) -> TxtLayout | None:
         """The TXT layout of lines of so many columns, if there is one."""
         return next((one for one in self.txt_layouts if one.columns == columns), None)
@@ -202,6 +231,7 @@ class Taxonomy:
             "txt_layouts": {one.name: list(one.keys) for one in self.txt_layouts},
             "attribute_cnn": list(self.attribute_cnn),
             "told_groups": [_plain(group) for group in self.told_groups],
+            "person_classes": [_plain(one) for one in self.person_classes],
         }
 
     @classmethod
@@ -210,7 +240,7 @@ class Taxonomy:
         return cls(**_parts(data))
 
 
-Words = TypeVar("Words", CellType, Attribute, CellGroup)
+Words = TypeVar("Words", CellType, Attribute, CellGroup, PersonClass)
 
 
 @lru_cache(maxsize=4096)
@@ -240,7 +270,23 @@ def _told_groups(own: tuple[CellGroup, ...], shipped: tuple[CellGroup, ...]) -> 
     return (*(_filled(group, known[group.key]) for group in own), *left.values())
 
 
-def _plain(words: CellType | Attribute | CellGroup) -> dict[str, Any]:
+def _person_classes(
+    own: tuple[PersonClass, ...], shipped: tuple[PersonClass, ...], classes: tuple[str, ...]
+) -> tuple[PersonClass, ...]:
+    """`own` with words and looks of the shipped ones where it says none, then those that it leaves out."""
+    known = {one.key: one for one in shipped}
+    filled = tuple(_filled(one, known.get(one.key)) for one in own)
+    taken = {*classes, "blasts", "others"}
+    for number, one in enumerate(filled):
+        if one.key in taken:
+            raise TaxonomyError(("person_classes", str(number), "key"), f"'{one.key}' is a class, a group, or stands there twice")
+        if not one.name:
+            raise TaxonomyError(("person_classes", str(number)), "lacks 'name'")
+        taken.add(one.key)
+    return (*filled, *(one for one in shipped if one.key not in taken))
+
+
+def _plain(words: CellType | Attribute | CellGroup | PersonClass) -> dict[str, Any]:
     data = {key: value for key, value in asdict(words).items() if value}
     for key, value in data.items():
         if isinstance(value, tuple):
@@ -270,6 +316,9 @@ def _parts(data: Mapping[str, Any]) -> dict[str, Any]:
         "attribute_cnn": texts(data.get("attribute_cnn", ()), ("attribute_cnn",)),
         "told_groups": tuple(_built(CellGroup, one, path) for path, one in _entries(data, "told_groups"))
         if "told_groups" in data
+        else (),
+        "person_classes": tuple(_built(PersonClass, one, path) for path, one in _entries(data, "person_classes"))
+        if "person_classes" in data
         else (),
     }
 

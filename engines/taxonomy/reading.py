@@ -10,7 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import DataError
-from engines.taxonomy.model import LEUKEMIA_ATTRI, MIXED, SHIPPED, SKIP, Attribute, CellGroup, CellType, Taxonomy, TaxonomyError, plain
+from engines.taxonomy.model import (
+    LEUKEMIA_ATTRI,
+    MIXED,
+    SHIPPED,
+    SKIP,
+    Attribute,
+    CellGroup,
+    CellType,
+    PersonClass,
+    Taxonomy,
+    TaxonomyError,
+    plain,
+)
 from engines.yaml_lines import KeyPath, read_document
 
 MARKERS = ("diamond", "disc", "square", "triangle", "cross")
@@ -21,7 +33,18 @@ _CODES = {
     "told_groups": ("[A-Z0-9]{2,3}[?]", "2 or 3 capital letters or digits and a question mark"),
 }
 PARTS = ("cells", "feature", "cytoplasm", "cytoplasm-end")
-_KEYS = ("classes", "artefact", "groups", "attributes", "txt_layouts", "attribute_cnn", "blasts", "types", "told_groups")
+_KEYS = (
+    "classes",
+    "artefact",
+    "groups",
+    "attributes",
+    "txt_layouts",
+    "attribute_cnn",
+    "blasts",
+    "types",
+    "told_groups",
+    "person_classes",
+)
 _LARGEST_BYTES = 1 << 20
 
 
@@ -59,7 +82,8 @@ def read_taxonomy(path: Path | None = None) -> Taxonomy:
 
 def _known_keys(data: Mapping[str, Any]) -> None:
     _among(data, _KEYS, (), "key")
-    for where, kind in (("classes", CellType), ("types", CellType), ("attributes", Attribute), ("told_groups", CellGroup)):
+    kinds = {"classes": CellType, "types": CellType, "attributes": Attribute, "told_groups": CellGroup, "person_classes": PersonClass}
+    for where, kind in kinds.items():
         entries = data.get(where)
         for number, entry in enumerate(entries if isinstance(entries, list) else ()):
             if isinstance(entry, Mapping):
@@ -82,17 +106,11 @@ def _check(taxonomy: Taxonomy, data: Mapping[str, Any]) -> None:
         _among([taxonomy.artefact], taxonomy.classes, ("artefact",), "class")
     for group, members in (("blasts", taxonomy.blasts), *taxonomy.class_groups):
         _among(members, taxonomy.classes, ("groups", group), "class")
-    looked: list[tuple[str, int, CellType | CellGroup]] = [("classes", number, one) for number, one in enumerate(taxonomy.types)]
-    looked += [("told_groups", number, one) for number, one in enumerate(taxonomy.told_groups)]
-    for where, number, one in looked:
-        code, wanted = _CODES[where]
-        path = (where, str(number))
-        if one.colour and not re.fullmatch("[0-9A-Fa-f]{6}", one.colour):
-            raise TaxonomyError((*path, "colour"), f"'{one.colour}' is no colour; write six hexadecimal digits RRGGBB in quotes")
-        if one.code and not re.fullmatch(code, one.code):
-            raise TaxonomyError((*path, "code"), f"'{one.code}' is no code; write {wanted}")
-        if one.marker:
-            _among([one.marker], MARKERS if where == "classes" else OPEN_MARKERS, (*path, "marker"), "marker")
+    _check_looks(taxonomy)
+    for number, person in enumerate(taxonomy.person_classes):
+        if not re.fullmatch("[a-z][a-z0-9_]*", person.key):
+            why = f"'{person.key}' is no key; write small letters, digits and underscores"
+            raise TaxonomyError(("person_classes", str(number), "key"), why)
     keys = [a.key for a in taxonomy.attributes]
     for number, attribute in enumerate(taxonomy.attributes):
         path = ("attributes", str(number))
@@ -111,6 +129,23 @@ def _check(taxonomy: Taxonomy, data: Mapping[str, Any]) -> None:
     _distinct("classes", "name", [(t.name, (t.name, t.plural, *t.spellings)) for t in taxonomy.types])
     _distinct("classes", "code", [(t.name, (t.code,)) for t in taxonomy.types])
     _distinct("attributes", "key", [(a.key, (a.key, a.name, *a.json)) for a in taxonomy.attributes])
+
+
+def _check_looks(taxonomy: Taxonomy) -> None:
+    """Codes, colours and markers of classes, told groups and person's classes."""
+    looked: list[tuple[str, int, CellType | CellGroup | PersonClass]] = []
+    looked += [("classes", number, one) for number, one in enumerate(taxonomy.types)]
+    looked += [("told_groups", number, group) for number, group in enumerate(taxonomy.told_groups)]
+    looked += [("person_classes", number, person) for number, person in enumerate(taxonomy.person_classes)]
+    for where, number, one in looked:
+        code, wanted = _CODES.get(where, _CODES["classes"])
+        path = (where, str(number))
+        if one.colour and not re.fullmatch("[0-9A-Fa-f]{6}", one.colour):
+            raise TaxonomyError((*path, "colour"), f"'{one.colour}' is no colour; write six hexadecimal digits RRGGBB in quotes")
+        if one.code and not re.fullmatch(code, one.code):
+            raise TaxonomyError((*path, "code"), f"'{one.code}' is no code; write {wanted}")
+        if one.marker:
+            _among([one.marker], OPEN_MARKERS if where == "told_groups" else MARKERS, (*path, "marker"), "marker")
 
 
 def _distinct(where: str, key: str, entries: list[tuple[str, tuple[str, ...]]]) -> None:

@@ -13,7 +13,8 @@ from device.clock import SystemClock
 from device.errors import EndOfSourceError
 from device.settings.config import SimulatorCamera as SimulatorSection
 from device.settings.config import SlideSection
-from device.slide.session import FieldCounted, FieldImproved, SlideSession
+from device.slide.counting import FieldsChanged
+from device.slide.session import SlideSession
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +35,7 @@ def test_every_cell_of_the_visited_fields_is_counted_exactly_once() -> None:
     engine = TruthEngine(camera)
     session = SlideSession(engine.info.taxonomy, SlideSection(), 0.4, crops=False, jpeg_quality=90, clock=HastyClock())
     session.start()
-    events: list[FieldCounted | FieldImproved] = []
+    events: list[FieldsChanged] = []
     with camera, pytest.raises(EndOfSourceError):
         while True:
             frame = camera.read()
@@ -46,6 +47,6 @@ def test_every_cell_of_the_visited_fields_is_counted_exactly_once() -> None:
     assert [len(f.cells) for f in slide.fields] == [len(t) for t in truth]
     assert sum(len(t) for t in truth) >= 6
     assert Counter(c.class_index for c in slide.cells) == Counter(int(k) for t in truth for k in t.classes)
-    assert sum(isinstance(e, FieldCounted) for e in events) == 6
-    first = {e.field.index: e.field.focus for e in events if isinstance(e, FieldCounted)}
+    assert sum(e.new for e in events) == 6
+    first = {e.field.index: e.field.focus for e in events if e.new and e.field is not None}
     assert all(f.focus > first[f.index] for f in slide.fields)  # what is kept is sharper than what first came to rest

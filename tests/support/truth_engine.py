@@ -40,8 +40,10 @@ class TruthfulSimulator(SimulatorCamera):
 
     @property
     def path(self) -> StagePath:
-        """Where the stage is at every frame number."""
-        return self._on_stage[1]
+        """Where the stage is at every frame number; of a hand see `camera.hand`."""
+        path = self._on_stage[1]
+        assert isinstance(path, StagePath)
+        return path
 
     def read(self) -> Frame:
         frame = super().read()

@@ -47,6 +47,7 @@ LAYERS = {
 EXCEPTIONS = {
     "device.camera.simulator": ("engines.film",),
     "device.camera.stage": ("engines.film",),
+    "device.camera.hand": ("engines.film",),
     "device.bench": ("engines.bench.machine", "engines.bench.section", "engines.bench.spread"),
 }
 """The rendered slide comes into the daemon by the simulated camera alone; the two benchmarks share how a section is written."""

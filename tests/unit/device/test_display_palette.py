@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from device.display import palette
 from device.display.labels import PLATE
-from device.display.palette import Colour, contrast_ratio, group_styles, mix, type_styles
+from device.display.palette import Colour, contrast_ratio, group_styles, mix, person_styles, type_styles
 from device.display.rows import BAR_SHARE
 from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, Taxonomy
 
@@ -44,7 +44,9 @@ def delta_e(a: Colour, b: Colour, vision: str) -> float:
 
 TYPES = [s for s in type_styles(LEUKEMIA_ATTRI) if not s.artefact]
 GROUPS = list(group_styles(LEUKEMIA_ATTRI).values())
+PERSONS = list(person_styles(LEUKEMIA_ATTRI).values())
 WHITE_CELLS = TYPES + GROUPS
+ALL = WHITE_CELLS + PERSONS
 
 
 def test_the_measure_knows_red_from_green_and_deuteranopia_does_not() -> None:
@@ -55,14 +57,14 @@ def test_the_measure_knows_red_from_green_and_deuteranopia_does_not() -> None:
 @pytest.mark.parametrize(("vision", "least"), [("normal", 35.0), ("protanopia", 25.0), ("deuteranopia", 25.0), ("tritanopia", 20.0)])
 def test_types_with_the_same_marker_are_told_apart(vision: str, least: float) -> None:
     """A group's marker is hollow; its box has gaps, which small cells hide, so its colour is apart from them all the same."""
-    pairs = [(a, b) for a, b in itertools.combinations(WHITE_CELLS, 2) if a.marker.split()[-1] == b.marker.split()[-1]]
+    pairs = [(a, b) for a, b in itertools.combinations(ALL, 2) if a.marker.split()[-1] == b.marker.split()[-1]]
     assert len(pairs) > 30
     for a, b in pairs:
         assert delta_e(a.colour, b.colour, vision) >= least, (vision, a.name, b.name)
 
 
 def test_all_types_differ_for_normal_vision() -> None:
-    for a, b in itertools.combinations(WHITE_CELLS, 2):
+    for a, b in itertools.combinations(ALL, 2):
         assert delta_e(a.colour, b.colour, "normal") >= 20, (a.name, b.name)
 
 
@@ -77,6 +79,8 @@ def test_codes_are_short_and_unique() -> None:
     assert len(set(codes)) == len(LEUKEMIA_ATTRI.classes)
     assert all(2 <= len(code) <= 4 and code.isalnum() for code in codes)
     assert not {s.code for s in GROUPS} & set(codes)
+    assert [s.code for s in PERSONS] == ["NRC", "SMU", "ART", "NCL"]
+    assert {s.code for s in PERSONS} & set(codes) == {"ART"}  # what the network calls None is what a person calls an artefact
 
 
 TEXTS = {
@@ -97,7 +101,7 @@ TEXTS = {
 TEXTS |= {f"{level} words on panel": (colour, palette.PANEL) for level, colour in palette.LEVELS.items()}
 TEXTS |= {f"{level} message": (palette.ink_on(colour), colour) for level, colour in palette.LEVELS.items()}
 TEXTS |= {f"{level} chip": (palette.GROUND, colour) for level, colour in palette.LEVELS.items()}
-TEXTS |= {f"{s.name} row": (palette.TEXT, mix(s.colour, palette.PANEL, BAR_SHARE)) for s in WHITE_CELLS}
+TEXTS |= {f"{s.name} row": (palette.TEXT, mix(s.colour, palette.PANEL, BAR_SHARE)) for s in ALL}
 
 
 @pytest.mark.parametrize("where", TEXTS)
@@ -105,7 +109,7 @@ def test_text_stands_out_from_its_ground(where: str) -> None:
     assert contrast_ratio(*TEXTS[where]) >= 4.5
 
 
-@pytest.mark.parametrize("style", WHITE_CELLS, ids=lambda s: s.name)
+@pytest.mark.parametrize("style", ALL, ids=lambda s: s.name)
 def test_marks_stand_out_from_panel_and_label(style: palette.TypeStyle) -> None:
     assert contrast_ratio(style.colour, palette.PANEL) >= 3
     assert contrast_ratio(style.colour, PLATE) >= 3

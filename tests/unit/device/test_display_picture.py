@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import cv2
 import gallery
 import numpy as np
 import pytest
-from drawing import PLACE
+from drawing import PLACE, VIEWS, picture
 
 from device.display import boxes, field, text
 from device.display.layout import Rect, Unit, letterbox
+from device.display.overlay import draw
 from device.display.palette import UNIDENTIFIED, TypeStyle, type_styles
 from engines.detections import Image
 from engines.taxonomy import LEUKEMIA_ATTRI
@@ -64,3 +68,13 @@ def test_a_box_put_together_is_the_box_painted_line_by_line(style: TypeStyle, sc
             for piece in boxes.box_pieces(box, style, unit):
                 text.paste(ground, *piece)
             assert np.array_equal(ground, by_line), (width, height)
+
+
+@pytest.mark.parametrize("change", [{"resting": False}, {"resting": True, "sharp": False}], ids=["moving", "blurred"])
+def test_cells_are_drawn_only_at_rest_and_in_focus(change: dict[str, Any]) -> None:
+    """Smeared red cells got a type and five attributes on the screen."""
+    view = VIEWS["cells-04"]
+    shown, bare = (picture(draw(replace(view, **change, detections=found))) for found in (view.detections, None))
+    changed = (shown != bare).any(axis=2)
+    assert not changed[8:-8, 8:-8].any()
+    assert (picture(draw(view)) != bare).any(axis=2)[8:-8, 8:-8].mean() > 0.005

@@ -159,3 +159,15 @@ def test_the_frame_is_left_as_it_was() -> None:
     view.frame.image.setflags(write=False)
     draw(view)
     assert (view.frame.image == before).all()
+
+
+def test_what_holds_the_count_back_is_said() -> None:
+    canvas = footer(draw(replace(VIEWS["cells-04"], resting=True, field_counted=False, held="not counted: out of focus")))
+    assert any(has(canvas, "not counted: out of focus", px, palette.WARN, palette.PANEL) for px in (23, 22, 21, 20))
+
+
+def test_the_best_of_the_rest_is_marked_on_the_bar() -> None:
+    low, held = (footer(draw(replace(VIEWS["cells-04"], focus=0.4, focus_text="", focus_peak=peak))) for peak in (0.0, 0.9))
+    changed = np.argwhere((low != held).any(axis=2))
+    assert 0 < len(changed) < 400
+    assert held[tuple(changed[len(changed) // 2])].tolist() == list(palette.TEXT)

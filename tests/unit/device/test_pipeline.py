@@ -101,10 +101,10 @@ class FullStore(Store):
 
     full = True
 
-    def put_field(self, slide_id: str, field: Field) -> None:
+    def put_fields(self, slide_id: str, fields: Sequence[Field]) -> None:
         if self.full:
             raise StoreError("record: the disk is full; make room")
-        super().put_field(slide_id, field)
+        super().put_fields(slide_id, fields)
 
     def close_slide(self, slide: Slide, message: object) -> None:
         if self.full:

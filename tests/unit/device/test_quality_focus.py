@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from device.camera import quality
-from device.camera.quality import FocusMeter, exposure, sharpness
+from device.camera.focus import Focus, FocusMeter
+from device.camera.quality import exposure, sharpness
 from engines.detections import Image
 from engines.film import Film, Microscope
 
@@ -63,28 +64,67 @@ def test_an_empty_or_tiny_picture_is_not_sharp() -> None:
     assert sharpness(np.zeros((8, 8, 3), np.uint8)) == 0.0
 
 
-def test_words_follow_the_focus(film: Film) -> None:
+def rest(meter: FocusMeter, *values: float, each_s: float = 0.1) -> list[Focus]:
+    """One rest after a move: the frames' sharpness, and what the meter said of each."""
+    return [meter.observe(value, i * each_s, resting=i > 0) for i, value in enumerate(values)]
+
+
+def test_words_and_level_follow_the_focus(film: Film) -> None:
     scope, meter = Microscope("L", "C2", 100), FocusMeter()
-    seen = {z: meter.observe(sharpness(film.view((600.0, 600.0), scope, (1280, 720), z)[0])) for z in (0.0, 1.0, 4.0)}
-    assert [seen[z].text for z in (0.0, 1.0, 4.0)] == ["sharp", "turn the fine focus", "out of focus"]
-    assert seen[0.0].level == 1.0 > seen[1.0].level > seen[4.0].level >= 0.0
+    steps = (4.0, 1.0, 0.0, 1.0, 4.0)
+    seen = rest(meter, *(sharpness(film.view((600.0, 600.0), scope, (1280, 720), z)[0]) for z in steps), each_s=1.0)
+    assert [focus.text for focus in seen] == ["out of focus", "turn the fine focus", "sharp", "turn the fine focus", "out of focus"]
+    assert seen[2].level == seen[2].peak > 0.85 > seen[3].level > seen[4].level
+    assert seen[4].peak == seen[2].peak  # the best of the rest is held
 
 
-def test_a_slide_that_begins_blurred_is_not_called_sharp() -> None:
+def test_only_within_a_tenth_of_the_best_of_the_rest_it_is_sharp() -> None:
+    seen = rest(FocusMeter(), 1.0, 0.91, 0.89, 0.5, 0.95)
+    assert [focus.sharp for focus in seen] == [True, True, False, False, True]
+
+
+def test_better_and_worse_since_half_a_second_ago() -> None:
+    seen = rest(FocusMeter(), 0.2, 0.25, 0.3, 0.35, 1.0, 0.85, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6)
+    assert [focus.text for focus in seen[1:4]] == ["better: go on"] * 3
+    assert seen[4].text == "sharp"
+    assert seen[6].text != "worse: turn back"  # .5 s before it was worse still
+    assert seen[9].text == "worse: turn back"
+    assert seen[-1].text == "turn the fine focus"  # nobody turns it
+
+
+def test_a_rest_that_begins_blurred_is_not_its_own_measure() -> None:
     meter = FocusMeter()
-    assert meter.observe(0.2).text == "out of focus"
-    assert meter.observe(1.0).text == "sharp"
-    assert meter.observe(0.6).text == "turn the fine focus"
+    assert not rest(meter, 0.35)[0].sharp
+    for _ in range(10):
+        rest(meter, 1.0)
+    assert not rest(meter, 0.65, 0.65)[-1].sharp  # enough for a first field, not beside ten others
     meter.reset()
-    assert meter.observe(0.6).text == "sharp"
+    assert rest(meter, 0.65)[0].sharp
 
 
-def test_one_odd_field_is_forgotten() -> None:
+def test_a_soft_field_counts_once_the_focus_was_turned_through_it() -> None:
+    """Few cells, or a camera of few pixels: what the hand has found to be the best is the best, whatever other fields reach."""
     meter = FocusMeter()
-    meter.observe(2.5)
-    assert meter.observe(1.0).text == "out of focus"
-    words = [meter.observe(1.0).text for _ in range(600)]
-    assert words[-1] == "sharp"
+    for _ in range(10):
+        rest(meter, 1.0)
+    seen = rest(meter, 0.3, 0.45, 0.55, 0.49, 0.4, 0.35, 0.5, 0.54)
+    assert [focus.sharp for focus in seen] == [False] * 6 + [True] * 2
+
+
+def test_one_knock_at_the_bench_is_no_turn_of_the_focus() -> None:
+    seen = rest(FocusMeter(), 0.3, 0.36, 0.2, 0.36, 0.36, 0.2, 0.36)
+    assert not any(focus.sharp for focus in seen)
+
+
+def test_stored_pictures_are_their_own_measure() -> None:
+    assert rest(FocusMeter(can_turn=False), 0.1, 0.1)[-1].sharp
+
+
+def test_one_odd_field_does_not_spoil_the_slide() -> None:
+    meter = FocusMeter()
+    for value in (1.0, 1.0, 3.0, 1.0):
+        last = rest(meter, value)[-1]
+    assert last.sharp
 
 
 def test_exposure_in_words(field: Image) -> None:
@@ -141,9 +181,9 @@ def test_real_fields_in_focus_are_called_sharp_and_blurred_ones_not(shared_data:
     told = {}
     for path in sorted((shared_data / folder).glob(pattern))[:15]:
         picture = np.asarray(cv2.imread(str(path)), np.uint8)
-        told[path.name] = meter.observe(sharpness(picture)).text
+        told[path.name] = meter.observe(sharpness(picture), 0.0, resting=False).text
         blurred = np.asarray(cv2.GaussianBlur(picture, (0, 0), 6), np.uint8)
-        assert meter.observe(sharpness(blurred)).text != "sharp", path.name
+        assert not meter.observe(sharpness(blurred), 1.0, resting=True).sharp, path.name
     # These three are softer to the eye too, and of other slides than the sharpest one.
     soft = {"BloodImage_00055.jpg", "BloodImage_00066.jpg", "BloodImage_00072.jpg"}
     assert {name for name, text in told.items() if text != "sharp"} <= soft

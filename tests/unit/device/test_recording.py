@@ -20,8 +20,8 @@ from device.camera.base import Frame
 from device.errors import ConfigError, StoreError
 from device.mqtt.payloads import SourceProvenance
 from device.settings.config import FramesSection
+from device.slide.counting import FieldsChanged, Observation
 from device.slide.model import Field
-from device.slide.session import FieldCounted, FieldImproved, Observation
 from device.store.recording import INDEX, FrameRecorder
 from engines.data.layout import patient_of
 from engines.runtime.base import EngineInfo
@@ -51,7 +51,7 @@ class HandClock:
 
 
 def counted(index: int) -> Observation:
-    return replace(REST, event=FieldCounted(Field(index, NOW, "a patient's name.png", (64, 48), 0.9, ())))
+    return replace(REST, event=FieldsChanged(Field(index, NOW, "a patient's name.png", (64, 48), 0.9, ()), new=True))
 
 
 def frame(seed: int) -> Frame:
@@ -80,7 +80,7 @@ def test_each_counted_field_and_at_a_pace_the_resting_stage(tmp_path: Path) -> N
                 (counted(1), 1),  # kept
                 (REST, 4),  # 1 s after the field: not yet
                 (REST, 2),  # 5 s: kept
-                (replace(REST, event=FieldImproved(Field(1, NOW, "", (64, 48), 1.2, ()))), 1),  # 2 s: not yet
+                (replace(REST, event=FieldsChanged(Field(1, NOW, "", (64, 48), 1.2, ()))), 1),  # 2 s: not yet
                 (counted(2), 9),  # a field is always kept
                 (replace(REST, blank=True), 9),  # the lamp is off
                 (MOVING, 9),

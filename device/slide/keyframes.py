@@ -1,0 +1,184 @@
+"""The map of one slide: small pictures of visited ground with their places, found again by place at a cost that does not grow.
+
+A keyframe is kept as a JPEG of half the small picture's size: 1 to 2 kB. Only the spectra of the few used last are held.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from device.errors import LeukoscopeError
+from device.slide.correlation import Correlator, Spectrum
+from engines.detections import Float32
+
+SPECTRA = 8
+"""So many spectra of keyframes are held, about half a megabyte each."""
+_QUALITY = 90
+_GREYS_PER_DEVIATION = 20.0  # of the band, around 128: up to 6 deviations are kept
+_HEADER = struct.Struct("<4sHHff")  # magic, frame width and height, contrast, 0
+_MAGIC = b"LKF1"
+
+
+class KeyframeError(LeukoscopeError):
+    """Stored bytes that are no keyframe."""
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """A keyframe as it is stored. number: unique within the slide, from 1; x_px, y_px: its place in px of the frame."""
+
+    number: int
+    chart: int
+    x_px: float
+    y_px: float
+    picture: bytes
+
+
+@dataclass(eq=False, slots=True)
+class Key:
+    """A keyframe as the map holds it; x, y in px of the small picture."""
+
+    number: int
+    chart: int
+    x: float
+    y: float
+    contrast: float
+    jpeg: bytes
+
+
+def encode(band: Float32, contrast: float) -> bytes:
+    """The band as a JPEG of half its size."""
+    grey = np.clip(128 + _GREYS_PER_DEVIATION / max(contrast, 1e-6) * band, 0, 255).astype(np.float32)
+    half = cv2.resize(grey, (band.shape[1] // 2, band.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", np.rint(half).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+
+
+def decode(jpeg: bytes) -> Float32:
+    """The band at half size, zero mean, in units of its own. KeyframeError if the bytes are no picture."""
+    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise KeyframeError("a stored keyframe is no picture: the place on the film starts anew")
+    band = grey.astype(np.float32)
+    return np.asarray(band - band.mean(), np.float32)
+
+
+class KeyframeMap:
+    """Keyframes of one camera mode. cell: (width, height) of the grid that finds them by place, px of the small picture."""
+
+    def __init__(self, full: Correlator, size_px: tuple[int, int]) -> None:
+        self.full = full
+        self.half = Correlator((full.shape[0] // 2, full.shape[1] // 2))
+        self.size_px = size_px
+        self._keys: dict[int, Key] = {}
+        self._grid: dict[tuple[int, int, int], list[int]] = {}
+        self._charts: dict[int, int] = {}  # chart → how many keyframes it has
+        self._spectra: OrderedDict[int, Spectrum] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, number: int) -> Key:
+        return self._keys[number]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys.values())
+
+    @property
+    def charts(self) -> dict[int, int]:
+        """Chart → how many keyframes it has."""
+        return self._charts
+
+    @property
+    def numbers(self) -> list[int]:
+        return list(self._keys)
+
+    def put(self, key: Key) -> None:
+        """Add a keyframe, or put it in the place of that with the same number."""
+        if key.number in self._keys:
+            self._leave(self._keys[key.number])
+        self._spectra.pop(key.number, None)
+        self._keys[key.number] = key
+        self._grid.setdefault(self._cell(key), []).append(key.number)
+        self._charts[key.chart] = self._charts.get(key.chart, 0) + 1
+
+    def move_chart(self, old: int, new: int, x: float, y: float) -> list[Key]:
+        """All keyframes of `old` become those of `new`, displaced; returns them."""
+        moved = [key for key in self._keys.values() if key.chart == old]
+        for key in moved:
+            self._leave(key)
+            key.chart, key.x, key.y = new, key.x + x, key.y + y
+            self._grid.setdefault(self._cell(key), []).append(key.number)
+            self._charts[new] = self._charts.get(new, 0) + 1
+        return moved
+
+    def near(self, chart: int, x: float, y: float) -> list[tuple[float, Key]]:
+        """(distance, keyframe) of those less than about a field away, nearest first."""
+        column, row = self._column_row(x, y)
+        found = []
+        for c in (column - 1, column, column + 1):
+            for r in (row - 1, row, row + 1):
+                for number in self._grid.get((chart, c, r), ()):
+                    key = self._keys[number]
+                    found.append((float(np.hypot(key.x - x, key.y - y)), key))
+        return sorted(found, key=lambda item: item[0])
+
+    def spectrum(self, key: Key) -> Spectrum:
+        """Its spectrum at full size, held for the few asked for last."""
+        held = self._spectra.pop(key.number, None)
+        if held is None:
+            height, width = self.full.shape
+            held = self.full.spectrum(
+                np.asarray(cv2.resize(decode(key.jpeg), (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+            )
+        self._spectra[key.number] = held
+        if len(self._spectra) > SPECTRA:
+            self._spectra.popitem(last=False)
+        return held
+
+    def stored(self, key: Key) -> Keyframe:
+        """As it is stored."""
+        head = _HEADER.pack(_MAGIC, *self.size_px, key.contrast, 0.0)
+        height, width = self.full.shape
+        return Keyframe(key.number, key.chart, key.x * self.size_px[0] / width, key.y * self.size_px[1] / height, head + key.jpeg)
+
+    def restore(self, keyframe: Keyframe) -> None:
+        """Take in a stored keyframe of this camera mode (`frame_size`)."""
+        contrast = _HEADER.unpack_from(keyframe.picture)[3]
+        jpeg = keyframe.picture[_HEADER.size :]
+        if decode(jpeg).shape != self.half.shape:
+            raise KeyframeError("a stored keyframe has another size than it says: the place on the film starts anew")
+        height, width = self.full.shape
+        x, y = keyframe.x_px * width / self.size_px[0], keyframe.y_px * height / self.size_px[1]
+        self.put(Key(keyframe.number, keyframe.chart, x, y, contrast, jpeg))
+
+    def _leave(self, key: Key) -> None:
+        cell = self._cell(key)
+        self._grid[cell].remove(key.number)
+        if not self._grid[cell]:
+            del self._grid[cell]
+        self._charts[key.chart] -= 1
+        if not self._charts[key.chart]:
+            del self._charts[key.chart]
+
+    def _cell(self, key: Key) -> tuple[int, int, int]:
+        return (key.chart, *self._column_row(key.x, key.y))
+
+    def _column_row(self, x: float, y: float) -> tuple[int, int]:
+        height, width = self.full.shape
+        return int(x // width), int(y // height)
+
+
+def frame_size(picture: bytes) -> tuple[int, int]:
+    """(width, height) of the frames that a stored keyframe is from. KeyframeError if the bytes are no keyframe."""
+    if len(picture) <= _HEADER.size or not picture.startswith(_MAGIC):
+        raise KeyframeError("a stored keyframe cannot be read: the place on the film starts anew")
+    _, width, height, _, _ = _HEADER.unpack_from(picture)
+    if not width or not height:
+        raise KeyframeError("a stored keyframe has no frame size: the place on the film starts anew")
+    return int(width), int(height)
