@@ -15,6 +15,8 @@ from engines.taxonomy import Taxonomy
 
 NOTICE = "UNREVIEWED — for review, not a diagnosis"
 REVIEWED_NOTICE = "REVIEWED — an aid to review, not a diagnosis"
+CORRECTED_NOTICE = "CORRECTED and REVIEWED — an aid to review, not a diagnosis"
+REOPENED_NOTICE = "UNREVIEWED CORRECTION — for review, not a diagnosis"
 BLAST_MARK = "blast?"
 SIMULATOR_NOTICE = "SIMULATOR — rendered film, not a patient"
 
@@ -74,8 +76,11 @@ def most_telling(phrases: tuple[Phrase, ...], at_most: int) -> tuple[str, ...]:
 
 
 def notice(slide: Slide | None) -> str:
-    """What stands beside every result: that nobody has reviewed it yet, or that it stays an aid."""
-    return REVIEWED_NOTICE if slide is not None and slide.review_state is ReviewState.REVIEWED else NOTICE
+    """What stands beside every result: that nobody has reviewed it yet, or that it stays an aid; also of a signed slide that is opened
+    again for a correction, and of a corrected one."""
+    if slide is None or slide.review_state is not ReviewState.REVIEWED:
+        return REOPENED_NOTICE if slide is not None and slide.revision else NOTICE
+    return CORRECTED_NOTICE if slide.revision > 1 else REVIEWED_NOTICE
 
 
 def slide_words(state: SlideState | None) -> tuple[str, str]:
