@@ -48,7 +48,7 @@ EXCEPTIONS = {
     "device.camera.simulator": ("engines.film",),
     "device.camera.stage": ("engines.film",),
     "device.camera.hand": ("engines.film",),
-    "device.service.learning": ("calibration.site",),
+    "device.service.learning": ("calibration.site", "engines.progress"),
     "calibration.site.record": ("device.errors", "device.report.labels"),
     "device.bench": ("engines.bench.machine", "engines.bench.section", "engines.bench.spread"),
 }
