@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CountPage:
-    """The living picture and the count. bare: no boxes or labels over the picture. far: few words, large enough to be read at 2 m."""
+    """The living picture and the count. bare: no boxes or labels over the picture. far: few words, large enough to be read at 2 m.
+
+    pointed: where on the picture a person pressed, in shares of its width and height; the cell there is told in words.
+    """
 
     bare: bool = False
     far: bool = False
+    pointed: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Literal
 from uuid import UUID
 
 from device.camera.quality import PictureFault
+from device.language import speaking
 from device.mqtt.message import one_line
 from device.mqtt.payloads import (
     ApartCount,
@@ -54,6 +55,7 @@ class Disclosure:
     specimen: bool = False
 
 
+@speaking("en")
 def build_summary(
     slide: Slide,
     provenance: Provenance,
