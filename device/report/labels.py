@@ -59,7 +59,7 @@ class Written:
 def labels_of_record(record: Path, out: Path) -> Written:
     """Write all signed slides of a record to the new folder `out`. Raises StoreError."""
     with Store.read(record) as store:
-        signed = [Case(stored) for stored in store.slides(-1) if stored.slide.state is SlideState.SIGNED]
+        signed = [Case(stored, stored.review) for stored in store.slides(-1) if stored.slide.state is SlideState.SIGNED]
     return write_labels(signed, record.parent / FOLDER, out)
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from device.errors import StoreError
 from device.service import layers
 from device.settings.config import Config
+from device.store import Store
 from engines.progress import Reporter
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def fit_to_reviewed(config: Config, reporter: Reporter, fewest: int = 50) -> Lea
     from calibration.site import LearnRequest
     from calibration.site import learn as fit
 
+    with Store.read(config.record_path):  # which says that there is none, or why it cannot be read
+        pass
     out = config.device.state_dir / FOLDER / f"site-{config.device.id}.npz"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -85,9 +85,8 @@ def main() -> None:
         console.print(f"train patient {patient}: {len(pictures)} fields, {cells} cells named as labelled, signed", highlight=False)
     result = fit_to_reviewed(config, Printed())
     console.print(str(result.layer.card["said"]), highlight=False)
-    console.print(
-        "| val patient | layer | blasts told as blasts | others told as blasts | blasts, % of the slide (labels) |\n|---|---|---|---|---|"
-    )
+    console.print("| val patient | layer | blasts told as blasts | others told as blasts | blasts, % of the slide (labels) |")
+    console.print("|---|---|---|---|---|")
     for patient, pictures in by_patient(given.data, "val"):
         for name, layer in (("the bundle's own", None), ("the site's", result.path)):
             box = configuration(given.work / f"val-{patient}-{'site' if layer else 'own'}", given.bundle, given.objective, layer)
