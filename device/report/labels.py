@@ -20,6 +20,7 @@ from device.errors import StoreError
 from device.report.case import Case
 from device.review.journal import Act
 from device.slide.model import Cell, Field, SlideState
+from device.slide.picture_state import count_of
 from device.slide.verdict import ARTEFACT, NOT_CLASSED, said
 from device.store import Store
 from device.store.pictures import FOLDER
@@ -48,18 +49,19 @@ class Written:
 
     @property
     def words(self) -> str:
-        """One line that says it."""
-        gone = (
-            f"; {self.fields_without_picture} fields left out, whose pictures are no longer kept" if self.fields_without_picture else ""
-        )
-        untyped = f"; {self.cells_without_type} cells left out, to which nobody gave a type" if self.cells_without_type else ""
-        return f"labels of persons: {self.cells} cells on {self.fields} fields of {self.slides} signed slides{gone}{untyped}"
+        """In one line."""
+        found = f"{count_of(self.cells, 'cell')} on {count_of(self.fields, 'field')} of {count_of(self.slides, 'slide')}"
+        left = [
+            f"{self.fields_without_picture} fields have no stored picture" if self.fields_without_picture else "",
+            f"{self.cells_without_type} reviewed cells have no type" if self.cells_without_type else "",
+        ]
+        return f"{found}{''.join(f'; {words}' for words in left if words)}"
 
 
 def labels_of_record(record: Path, out: Path) -> Written:
     """Write all signed slides of a record to the new folder `out`. Raises StoreError."""
     with Store.read(record) as store:
-        signed = [Case(stored, stored.review) for stored in store.slides(-1) if stored.slide.state is SlideState.SIGNED]
+        signed = [Case(stored) for stored in store.slides(-1) if stored.slide.state is SlideState.SIGNED]
     return write_labels(signed, record.parent / FOLDER, out)
 
 

@@ -85,7 +85,7 @@ def test_what_was_signed_becomes_a_layer_that_a_person_activates(tmp_path: Path,
     signed_slides(tmp_path, ("1", "2", "3"))
     assert call(["learn", "--config", str(config), "--fewest", "20"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "labels of persons: 54 cells on 9 fields of 3 signed slides" in said
+    assert "54 cells on 9 fields of 3 slides" in said
     assert "On 3 slides of this microscope, each left out of the fit in turn" in said
     assert "is not in use. To activate it: leukoscope layer use" in said
     layer = NamingLayer.read(tmp_path / "learnt" / "site-clinic-7.npz")
