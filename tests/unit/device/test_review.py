@@ -116,6 +116,13 @@ def test_few_cells_need_a_reason() -> None:
     assert signed(before, why="leucopenia").entries[-1].why == "leucopenia"
 
 
+def test_the_tubes_number_does_not_leave_the_device_with_a_reason() -> None:
+    before = review(replace(ordinary(lymphocytes=9), specimen="H26-0471"))
+    with pytest.raises(RefusedError, match="leave the specimen's number out"):
+        before.sign(why="only little of h26-0471")
+    assert "AB" not in repr(signed(before, why="little blood").entries)
+
+
 def test_cells_outside_the_differential_do_not_make_up_for_few() -> None:
     before = review(ordinary(lymphocytes=105))
     after = before.after(before.name(range(1, 7), "smudge"))
