@@ -191,7 +191,8 @@ def test_an_added_cell_can_be_named_anew_and_its_id_is_never_given_twice() -> No
 
 
 def test_a_correction_is_a_second_revision_and_the_first_can_be_had_again() -> None:
-    first = signed(review(ordinary("Eosinophil")))
+    before = review(ordinary("Eosinophil"))
+    first = signed(before.after(before.name([1], "Neutrophil")))
     with pytest.raises(RefusedError, match="reopen it"):
         first.name([101], "Basophil")
     with pytest.raises(RefusedError, match="say why"):

@@ -35,9 +35,11 @@ class Model(RuleBasedStateMachine):
         super().__init__()
         self.kept = frozenset[str]()
 
-    @initialize(words=st.lists(WORDS, min_size=1, max_size=6), islands=st.booleans(), many=st.booleans())
-    def begin(self, words: list[str], islands: bool, many: bool) -> None:
-        fields = [tuple(words), ("Lymphocyte",) * (100 if many else 2), ("Monocyte", "Myeloblast")]
+    @initialize(words=st.lists(WORDS, min_size=1, max_size=6), easy=st.booleans(), islands=st.booleans(), many=st.booleans())
+    def begin(self, words: list[str], easy: bool, islands: bool, many: bool) -> None:
+        """easy: nothing is in the way at first, so that signatures and corrections come about in many runs."""
+        first, islands = (("Lymphocyte", "Neutrophil"), False) if easy else ((*words, "Myeloblast"), islands)
+        fields = [first, ("Lymphocyte",) * (100 if many else 2), ("Monocyte", "Basophil")]
         self.slide: Slide = slide(*fields, charts=(1, 2, 1) if islands else (1, 1, 1))
         self.review = Review(self.slide, LEUKEMIA_ATTRI, who="AB", now=lambda: BEGUN + timedelta(hours=1))
         self.first = {cell.cell_id: said(cell, LEUKEMIA_ATTRI) for cell in self.slide.cells}
