@@ -11,8 +11,10 @@ from device.display.ask import draw_ask
 from device.display.base import ScreenView
 from device.display.far import draw_far
 from device.display.field import draw_over, draw_picture, plan_cells
+from device.display.gallery import draw_review
 from device.display.layout import Rect, layout, letterbox
 from device.display.pages import AskPage, CountPage
+from device.display.pages_review import REVIEW_PAGES
 from device.display.panel import draw_panel
 from device.display.sheet import Sheet
 from device.display.surround import draw_footer, draw_strip
@@ -43,6 +45,8 @@ def draw_on(sheet: Sheet, view: ScreenView) -> Targets:
     Of strip, footer and panel only those parts are copied that lie there no longer; the picture is always painted whole.
     """
     height, width = sheet.pixels.shape[:2]
+    if isinstance(view.page, REVIEW_PAGES):
+        return draw_review(sheet, view, view.page)
     plan = layout(width, height)
     targets = Targets()
     from_right = plan.unit.from_right

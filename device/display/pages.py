@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from device.display.pages_review import ReviewPages
+
 
 @dataclass(frozen=True)
 class CountPage:
@@ -40,5 +42,5 @@ class AskPage:
 
 
 COUNT_PAGE = CountPage()
-Page = CountPage | AskPage
-"""What there is to show; the review adds its own."""
+Page = CountPage | AskPage | ReviewPages
+"""What there is to show."""

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from device.language import _, in_use, ngettext
 from device.slide.doubt import FOREIGN, sensitivity, zero_limit
-from device.slide.model import Cell, Slide, SlideState
+from device.slide.model import Cell, ReviewState, Slide, SlideState
 from device.slide.picture_state import PictureState, count_of
-from device.slide.tally import Differential, DifferentialRow
+from device.slide.tally import NRBC, Differential, DifferentialRow, ReviewedDifferential
+from device.slide.verdict import ARTEFACT
 from engines.naming import NamingInfo
 from engines.pages import NOTICE
 from engines.taxonomy import MIXED, Taxonomy
@@ -47,6 +48,8 @@ def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy, namin
         sentences.append(few.format(n=differential.white_cells))
     sentences += _types(slide, differential, taxonomy, state.at_least)
     sentences += _blasts(slide, differential, taxonomy, naming)
+    if isinstance(differential, ReviewedDifferential) and slide.review_state is ReviewState.REVIEWED:
+        sentences += _after_review(differential)
     return (*sentences, *_left_out(differential), _(NOTICE))
 
 
@@ -133,6 +136,24 @@ def _left_out(differential: Differential) -> list[str]:
     if differential.artefacts:
         words = _("Left out of the count: {artefacts} (smudged cells, stain).")
         sentences.append(words.format(artefacts=count_of(differential.artefacts, "artefact")))
+    return sentences
+
+
+def _after_review(differential: ReviewedDifferential) -> list[str]:
+    """What a person said is no white cell, and what follows from the counts that they signed."""
+    sentences = []
+    apart = [row for row in differential.apart if row.count and row.key != ARTEFACT]
+    if apart:
+        told = ", ".join(
+            f"{_(row.name).lower()} {row.count}" + ("" if row.per_100 is None else f" ({row.per_100:.1f})") for row in apart
+        )
+        sentences.append(_("Not in the per cents, and in brackets for 100 white blood cells: {told}.").format(told=told))
+    if differential.correct_white_count:
+        words = _("An analyser's white cell count needs correcting for nucleated red cells: WBC x 100 / (100 + {n:.1f}).")
+        sentences.append(words.format(n=differential.per_100(NRBC)))
+    if spanned := differential.undecided_percents:
+        limits = _(" and ").join(f"{limit:g} %" for limit in spanned)
+        sentences.append(_("The 95 % range of the blasts spans {limits}: counting on would tell more.").format(limits=limits))
     return sentences
 
 
