@@ -1,7 +1,7 @@
 """Brings the message catalogues to the words of the code: `make messages`, or `python -m device.language.messages`. Needs Babel.
 
-Reads the words from device/**.py and **.j2 and from the shipped taxonomy, adds new ones to locale/CODE/LC_MESSAGES/leukoscope.po with an
-empty translation, drops those that nobody says any longer, and compiles. What still lacks a translation is printed.
+Reads the words from device/**.py and **.j2 and from the shipped taxonomy, adds new ones to locale/CODE/LC_MESSAGES/leukoscope.po with
+an empty translation, drops those that nobody says any longer, and compiles. What still lacks a translation is printed.
 """
 
 from __future__ import annotations
