@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from device.mqtt.outbox import OutboxMessage
+from device.mqtt.provenance import Provenance
 from device.review.journal import Act, Entry
 from device.review.review import Review
 from device.slide.model import Field, Slide
 from device.store.journal import Journal
-from device.store.pictures import FOLDER
+from device.store.pictures import read_field_picture
 from device.store.record import Store
+from engines.detections import Image
 
 
 class MakeMessage(Protocol):
@@ -22,10 +24,25 @@ class MakeMessage(Protocol):
 
 
 class KeptReview:
-    """Of one slide. make_message: of its signed form; sent: called after a summary was put into the outbox."""
+    """Of one slide, of this provenance. make_message: of its signed form; sent: called after a summary was put into the outbox."""
 
-    def __init__(self, store: Store, journal: Journal, make_message: MakeMessage, sent: Callable[[], None]) -> None:
-        self._store, self._journal, self._make_message, self._sent = store, journal, make_message, sent
+    def __init__(
+        self, store: Store, journal: Journal, provenance: Provenance, make_message: MakeMessage, sent: Callable[[], None]
+    ) -> None:
+        self._store, self._journal, self._provenance = store, journal, provenance
+        self._make_message, self._sent = make_message, sent
+
+    @property
+    def made_by(self) -> str:
+        """Engine and naming layer that told the cells, in short form."""
+        model = self._provenance.model
+        named = "" if model.naming is None else f", {model.naming.label}"
+        return f"{model.name} {model.version} {model.precision}{named}"
+
+    @property
+    def um_per_px(self) -> float | None:
+        """Of the slide's frames; None where it is not known."""
+        return None if self._provenance.calibration is None else self._provenance.calibration.um_per_px
 
     def keep(self, review: Review, entries: Sequence[Entry]) -> None:
         """Write `entries`, whose review is `review`; a signature and a reopening change the slide with them, in one transaction.
@@ -46,11 +63,6 @@ class KeptReview:
 
         self._journal.add(f"review of {slide_id}", write)
 
-    def picture(self, field: Field) -> bytes:
-        """The field's picture as JPEG; b"" where none was kept, or it is gone by now."""
-        if not field.picture:
-            return b""
-        try:
-            return (self._store.path.parent / FOLDER / field.picture).read_bytes()
-        except OSError:
-            return b""
+    def picture(self, field: Field) -> Image | None:
+        """The field's picture, (H, W, 3) uint8 BGR; None where none was kept, or it is gone or unreadable by now."""
+        return read_field_picture(self._store.path, field.picture)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -19,6 +20,7 @@ from device.mqtt.provenance import Provenance
 from device.review.journal import Entry
 from device.review.review import Review
 from device.slide.cells import is_foreign
+from device.slide.keyframes import Keyframe
 from device.slide.model import OPEN_STATES, Cell, Field, Place, ReviewState, Slide, SlideState
 from device.store import reviews
 from engines.naming import NamingInfo
@@ -128,9 +130,31 @@ def sync(db: sqlite3.Connection, slide: Slide) -> None:
             put_field(db, slide.slide_id, field)
     for index in stored:
         undo_field(db, slide.slide_id, index)
+    put_state(db, slide)
+
+
+def put_state(db: sqlite3.Connection, slide: Slide) -> None:
+    """Bring the header up to the slide as it stands."""
     state = _state(slide)
     columns = ", ".join(f"{column} = :{column}" for column in state)
     db.execute(f"UPDATE slides SET {columns} WHERE slide_id = :slide_id", state | {"slide_id": slide.slide_id})
+
+
+def keyframes(db: sqlite3.Connection, slide_id: str) -> tuple[Keyframe, ...]:
+    """Of the slide, in the order of their numbers."""
+    asked = "SELECT number, chart, x_px, y_px, picture FROM keyframes WHERE slide_id = ? ORDER BY number"
+    return tuple(Keyframe(*row) for row in db.execute(asked, (slide_id,)))
+
+
+def last_cell_id(db: sqlite3.Connection, slide_id: str) -> int:
+    """The highest id that a cell of the slide was given, in undone fields too; 0 where there is none."""
+    return int(db.execute("SELECT coalesce(max(cell_id), 0) FROM cells WHERE slide_id = ?", (slide_id,)).fetchone()[0])
+
+
+def of_specimen(db: sqlite3.Connection, specimen: str) -> int:
+    """How many slides bear this specimen's id, whatever the case of its letters; aborted ones do not count."""
+    asked = "SELECT count(*) FROM slides WHERE specimen = ? COLLATE NOCASE AND state != ?"
+    return int(db.execute(asked, (specimen, SlideState.ABORTED.value)).fetchone()[0])
 
 
 def put_signature(db: sqlite3.Connection, slide: Slide) -> None:
@@ -158,6 +182,7 @@ def _state(slide: Slide) -> dict[str, object]:
         "blank_views": slide.blank_views,
         "skipped": json.dumps(slide.skipped),
         "film_foreign": None if slide.foreign is None else int(slide.foreign),
+        "target_cells": slide.target_cells,
         "lost_rests": slide.lost_rests,
         "revision": slide.revision,
         "reviewer": slide.reviewer,
@@ -170,9 +195,9 @@ def _insert(db: sqlite3.Connection, table: str, row: dict[str, object], conflict
     db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", row)
 
 
-def newest(db: sqlite3.Connection, limit: int, only_open: bool = False) -> list[str]:
-    """The ids of the newest `limit` slides (-1: of all), newest first."""
-    states = [state.value for state in (OPEN_STATES if only_open else SlideState)]
+def newest(db: sqlite3.Connection, limit: int, in_states: Iterable[SlideState] = SlideState) -> list[str]:
+    """The ids of the newest `limit` slides (-1: of all) that are in one of these states, newest first."""
+    states = [state.value for state in in_states]
     chosen = f"SELECT slide_id FROM slides WHERE state IN ({', '.join('?' * len(states))}) ORDER BY sequence DESC LIMIT ?"
     return [slide_id for (slide_id,) in db.execute(chosen, (*states, limit))]
 
@@ -199,6 +224,7 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         foreign=is_foreign((c for f in fields for c in f.cells), taxonomy) if state in OPEN_STATES else foreign and bool(foreign),
         specimen=row["specimen"],
         operator=row["operator"],
+        target_cells=row["target_cells"],
         lost_rests=row["lost_rests"],
         revision=row["revision"],
         reviewer=row["reviewer"],
