@@ -56,7 +56,7 @@ def test_translations_have_the_same_places_to_fill_in(code: str) -> None:
         ids = message.id if isinstance(message.id, (tuple, list)) else (message.id,)
         for given in messages._forms(message) if message.id else ():
             assert places(given) in [places(one) for one in ids], given
-            begins = given.removeprefix(" ") if given.startswith(" :") else given  # French sets a blank before a colon
+            begins = given.removeprefix(" ") if given.startswith((" :", " ;")) else given  # French sets a blank before colons
             assert begins.startswith(" ") == ids[0].startswith(" "), repr(given)
             assert given.endswith(" ") == ids[0].endswith(" "), repr(given)
 
