@@ -345,7 +345,7 @@ class Pipeline:
         engine, slide = self._engine.info, self._session.slide
         found, certain = self._detections, self._config.engine.identify_threshold
         message, level = next(self._messages(), ("", "ok"))
-        (shift_x, shift_y), focus = self._observation.shift_share, self._guide.focus
+        focus = self._guide.focus
         return ScreenView(
             frame=self._frame,
             detections=found,
@@ -368,7 +368,7 @@ class Pipeline:
             message_level=level,
             description=self._session.description,
             page=self._desk.page,
-            shift_px=(0.0, 0.0) if self._frame is None else (shift_x * self._frame.size_px[0], shift_y * self._frame.size_px[0]),
+            sight=self._observation.sight,
         )
 
     def _show(self, timings: dict[str, float]) -> list[Wish]:

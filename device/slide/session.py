@@ -13,9 +13,11 @@ from device.camera.base import Frame, SkippedPicture
 from device.clock import Clock
 from device.errors import LeukoscopeError
 from device.settings.config import SlideSection
-from device.slide.counting import Counting, Observation, SecondLook, Undone
+from device.slide.changes import Undone
+from device.slide.counting import Counting, Observation
 from device.slide.description import describe
 from device.slide.model import Slide, SlideState
+from device.slide.rests import SecondLook
 from device.slide.tally import Differential, differential, tally
 from engines.detections import Detections
 from engines.naming import NamingInfo
@@ -128,6 +130,7 @@ class SlideSession:
     def finish(self, skipped: tuple[SkippedPicture, ...] = ()) -> Slide:
         """Close the slide for review; `skipped` are the pictures of its source that were not read. RefusedError if none is open."""
         self._slide = replace(self._open("finish"), state=SlideState.REVIEW, finished_at=self._clock.now(), skipped=skipped)
+        self._counting.close()
         return self._slide
 
     def abort(self, reason: str, skipped: tuple[SkippedPicture, ...] = ()) -> Slide:

@@ -16,7 +16,7 @@ from device.mqtt.payloads import CalibrationProvenance
 from device.mqtt.summary import build_summary
 from device.mqtt.topics import Topics
 from device.settings.config import Config
-from device.slide.counting import FieldsChanged, Undone
+from device.slide.changes import FieldsChanged, Undone
 from device.slide.model import Slide
 from device.store import OutboxMessage, Provenance, Store, StoredSlide
 from device.store.journal import Journal
