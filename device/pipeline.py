@@ -19,6 +19,7 @@ from device.desk.desk import Desk
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.guidance.guide import Guide
+from device.language import _
 from device.mqtt.publisher import BrokerStatus
 from device.service.control import CommandRequest
 from device.settings.config import Config
@@ -168,10 +169,12 @@ class Pipeline:
         slide, event = self._session.slide, observation.event
         if slide is None or event is None:
             return
-        self._record.counted(slide, event)
+        self._record.counted(slide, event, self._frame.image if self._frame is not None and event.is_of(self._frame) else None)
         if (field := event.field) is not None:
-            again = "" if event.new else " again, sharper"
+            again = "" if event.new else " again"
             self._say(f"Field {field.index} counted{again}: {_cells(field)}.", _level(field))
+        if event.apart:
+            self._say(_("Position lost: cells here may have been counted. Go back to counted ground, or go on."), "warn")
 
     def _engine_failed(self, error: InferenceError) -> None:
         self._failures += 1

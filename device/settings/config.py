@@ -192,6 +192,8 @@ class RecordSection(Section):
     crops: bool = True
     jpeg_quality: int = Field(90, ge=50, le=100)
     min_free_mb: int = Field(200, ge=0)
+    pictures: bool = True  # of each counted field, beside the record, for the review
+    keep_pictures_days: int = Field(90, ge=1, le=36500)  # after the signature; of a slide that waits for one they stay
 
 
 class FramesSection(Section):
@@ -216,6 +218,8 @@ class BrokerSection(Section):
     ca_file: FilePath | None = None  # None: the system's authorities
     keepalive_s: int = Field(30, ge=5, le=3600)
     topic_root: str = "leukoscope"
+    send_reviewer: Literal["omitted", "hashed", "initials"] = "omitted"  # of a signed slide
+    send_specimen: bool = False  # the tube's number with the summaries
 
     @field_validator("host")
     @classmethod

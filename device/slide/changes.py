@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from device.camera.base import Frame
 from device.slide.census import Census, Known, Sight, film_box, sight_of
 from device.slide.ground import Ground
 from device.slide.keyframes import Keyframe
@@ -15,7 +16,8 @@ from device.slide.registration import Merge
 
 @dataclass(frozen=True, eq=False)
 class FieldsChanged:
-    """What a frame changed on the slide. field: that of the present rest, if it is counted, or counted again; new: counted first.
+    """What a frame changed on the slide. field: that of the present rest, if it is counted, or counted again; new: counted first;
+    apart: on ground of which nothing joins it to what was counted before.
 
     others: fields of earlier rests that lost a cell to this one, or got one back. merged: charts that were joined, before all else,
     with effect on the places of all their fields. keyframes: those that were added or changed. `field` alone bears crops of its cells;
@@ -24,9 +26,14 @@ class FieldsChanged:
 
     field: Field | None
     new: bool = False
+    apart: bool = False
     others: tuple[Field, ...] = ()
     merged: tuple[Merge, ...] = ()
     keyframes: tuple[Keyframe, ...] = ()
+
+    def is_of(self, frame: Frame) -> bool:
+        """Whether this frame is the one that `field` shows; not where it only added cells to what an earlier one shows."""
+        return self.field is not None and self.field.captured_at == frame.captured_at
 
     @property
     def fields(self) -> tuple[Field, ...]:

@@ -47,19 +47,17 @@ class Observation:
 class Counting:
     """Follows the frames and counts into the slide that it is handed. Used by one thread.
 
-    Field indices count from 1 and are never given twice within a slide, also after an undo. stored: the frames are pictures of a
-    folder, which have no way from one to the next: a picture that lies on ground of its own is no loss of the place.
+    Field indices count from 1 and are never given twice within a slide, also after an undo.
     """
 
-    def __init__(
-        self, taxonomy: Taxonomy, config: SlideSection, identify_threshold: float, crops: bool, jpeg_quality: int, stored: bool = False
-    ) -> None:
-        self._stored, self._moved_share, self._rest_frames = stored, config.moved_share, config.rest_frames
+    def __init__(self, taxonomy: Taxonomy, config: SlideSection, identify_threshold: float, crops: bool, jpeg_quality: int) -> None:
+        self._moved_share, self._rest_frames = config.moved_share, config.rest_frames
         self._detector = RestDetector(config.rest_frames, config.moved_share)
         self._registration = Registration()
         self._rests = RestCounter(taxonomy, identify_threshold, config.moved_share, crops, jpeg_quality)
         self._rest: Rest | None = None  # the present one, while the place is known
         self._here: Place | None = None
+        self._charts = set[int]()  # with fields
         self._shown: tuple[tuple[Field, ...], Field] | None = None  # the sight that was told last, and of which fields
         self._sharpness_before = 0.0
         self._blank_source: str | None = None  # what the blank view that was noted last came from; None while the film is in sight
@@ -81,6 +79,7 @@ class Counting:
         if not self._waiting:
             self._registration.forget()
         self._rests.clear()
+        self._charts.clear()
         self._rest, self._undone = None, None
         self._mapped = False
 
@@ -100,6 +99,7 @@ class Counting:
         """
         self.begin(old_ground=False)
         self._rests.restore(slide, last_cell_id)
+        self._charts = {each.place.chart for each in slide.fields if each.place is not None}
         if not slide.is_open:
             self.close()
         self._registration.restore(keyframes)
@@ -125,8 +125,6 @@ class Counting:
         self._rest = (self._rest or Rest()) if seen else None
         changed: Field | None = None
         if seen and free and not held and slide.state is SlideState.COUNTING and fix.place is not None:
-            if state == "new chart" and slide.fields and not self._stored:
-                slide = replace(slide, lost_rests=slide.lost_rests + 1)
             view = View.of(frame, found, fix.place, sharpness, self._rests.census)
             rising = sharpness > STILL_RISING * self._sharpness_before
             slide, changed, more = self._rests.take(slide, view, self._rest or Rest(), rising, second_look)
@@ -134,7 +132,9 @@ class Counting:
         self._sharpness_before = sharpness
         event = self._event(slide, changed, others, fix.merged) if slide.is_open else None
         if changed is not None:
-            event = replace(event or FieldsChanged(None), field=changed, new=changed.index > before)
+            apart_now = self._note_chart(slide, changed)
+            slide = replace(slide, lost_rests=slide.lost_rests + apart_now)
+            event = replace(event or FieldsChanged(None), field=changed, new=changed.index > before, apart=apart_now)
         counted = seen and free and slide.is_open and fix.place is not None and self._rests.is_counted(slide, fix.place, frame.size_px)
         sight = self._in_sight(slide, fix.place, frame) if counted and fix.place is not None else None
         return slide, Observation(motion.resting, counted, motion.blank, event, sight, fix.place, state, held if motion.resting else "")
@@ -192,9 +192,17 @@ class Counting:
         for merge in merged:
             slide, more = merged_fields(slide, merge, self._rests.census, self._rests.ground)
             changed.update(more)
+            self._charts.discard(merge.old_chart)
             if self._undone is not None and self._undone.chart == merge.old_chart:
                 self._undone = merge.moved(self._undone)
         return (self._rests.judged(slide), changed) if merged else (slide, changed)
+
+    def _note_chart(self, slide: Slide, field: Field) -> bool:
+        """Whether a field lies apart from all ground counted before: the way to it was lost. Of stored pictures there is none to lose."""
+        if field.place is None or field.place.chart in self._charts:
+            return False
+        self._charts.add(field.place.chart)
+        return len(slide.fields) > 1 and slide.fields[-2].source == field.source
 
     # ---- what is told
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -101,10 +102,10 @@ class FullStore(Store):
 
     full = True
 
-    def put_fields(self, slide_id: str, fields: Sequence[Field]) -> None:
+    def put_fields(self, slide_id: str, fields: Sequence[Field], *besides: Any) -> None:
         if self.full:
             raise StoreError("record: the disk is full; make room")
-        super().put_fields(slide_id, fields)
+        super().put_fields(slide_id, fields, *besides)
 
     def close_slide(self, slide: Slide, message: object) -> None:
         if self.full:
