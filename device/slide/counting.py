@@ -198,7 +198,7 @@ class Counting:
         return (self._rests.judged(slide), changed) if merged else (slide, changed)
 
     def _note_chart(self, slide: Slide, field: Field) -> bool:
-        """Whether a field lies apart from all ground counted before: the way to it was lost. Of stored pictures there is none to lose."""
+        """Whether a field lies apart from all ground counted before: the way to it was lost. Stored pictures have none to lose."""
         if field.place is None or field.place.chart in self._charts:
             return False
         self._charts.add(field.place.chart)
