@@ -20,6 +20,7 @@ from device.slide.rests import SAME_PLACE_SHARE, STILL_RISING, Rest, RestCounter
 from engines.detections import Detections
 from engines.taxonomy import Taxonomy
 
+OLD_GROUND = "old ground"
 _STILL_SHARE = 0.004  # of the width: what the bench's vibration moves the picture by
 _NOWHERE = Fix(None, "lost", -1.0)
 
@@ -42,6 +43,11 @@ class Observation:
     place: Place | None = None
     state: str = ""
     held: str = ""
+
+    @property
+    def old_ground(self) -> bool:
+        """The film of the slide before still lies under the objective."""
+        return self.state == OLD_GROUND
 
 
 class Counting:
@@ -72,8 +78,8 @@ class Counting:
     def begin(self, old_ground: bool = True) -> None:
         """Another slide is counted from now on.
 
-        old_ground: while the film of a finished slide is still under the objective nothing is counted, until the picture has been lost
-        or blank and another film comes to rest (`Observation.state` says "old ground"); False counts at once, whatever is there.
+        old_ground: while the film of a finished slide is still under the objective nothing is counted (`Observation.old_ground`), until
+        the glass is away (a blank picture rests) or a film comes to rest that it does not know; False counts at once, whatever is there.
         """
         self._waiting = old_ground and self._mapped and not self._left
         if not self._waiting:
@@ -120,7 +126,7 @@ class Counting:
         fix, state = self._locate(slide, motion)
         before = self._rests.last_index
         slide, others = self._merge(slide, fix.merged)
-        seen = motion.resting and not motion.blank and fix.place is not None and state != "old ground"
+        seen = motion.resting and not motion.blank and fix.place is not None and state != OLD_GROUND
         free = self._is_free(fix.place, motion, frame.size_px)
         self._rest = (self._rest or Rest()) if seen else None
         changed: Field | None = None
@@ -158,12 +164,13 @@ class Counting:
         if picture is None:
             return _NOWHERE, "lost"
         fix = self._registration.observe(picture, motion.resting)
-        if fix.state == "new chart" and not slide.is_open:
-            self._left = True
-        elif fix.state == "new chart" and self._waiting:
-            fix = self._start_anew(picture, motion)
+        if fix.state == "new chart" or (motion.blank and motion.resting):
+            if not slide.is_open:
+                self._left = True
+            elif self._waiting:
+                fix = self._start_anew(picture, motion)
         self._here = fix.place
-        return fix, "old ground" if self._waiting else fix.state
+        return fix, OLD_GROUND if self._waiting else fix.state
 
     def _start_anew(self, picture: FieldPicture, motion: Motion) -> Fix:
         """Another film has come: its first chart is the slide's first."""

@@ -8,7 +8,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,16 +18,13 @@ from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
 from device.review.journal import Entry
 from device.slide.keyframes import Keyframe
-from device.slide.model import Field, Slide, SlideState
+from device.slide.model import Field, Slide
 from device.slide.registration import Merge
 from device.store import housekeeping, reviews, schema, slides
 from device.store.faults import DamagedRecordError, sqlite_errors
 from device.store.slides import StoredSlide
 
 log = logging.getLogger(__name__)
-
-STOPPED = "the appliance stopped"
-"""Why a slide was aborted that a crash or power cut left open."""
 
 
 class Store:
@@ -118,12 +114,17 @@ class Store:
             slides.insert_slide(db, slide, provenance)
 
     def put_fields(
-        self, slide_id: str, fields: Sequence[Field], merged: Sequence[Merge] = (), keyframes: Sequence[Keyframe] = ()
+        self,
+        slide_id: str,
+        fields: Sequence[Field],
+        slide: Slide | None = None,
+        merged: Sequence[Merge] = (),
+        keyframes: Sequence[Keyframe] = (),
     ) -> None:
         """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent.
 
-        A cell without a crop keeps the one that it has there. merged: charts that were joined before that; keyframes: of the map, added
-        or changed.
+        A cell without a crop keeps the one that it has there. slide: as it now stands; its header is written too. merged: charts that
+        were joined before that; keyframes: of the map, added or changed.
         """
         with self._transaction(f"keep field {', '.join(str(field.index) for field in fields)} of slide {slide_id}") as db:
             self._require(db, slide_id)
@@ -132,6 +133,14 @@ class Store:
             for field in fields:
                 slides.put_field(db, slide_id, field)
             slides.put_keyframes(db, slide_id, keyframes)
+            if slide is not None:
+                slides.put_state(db, slide)
+
+    def put_state(self, slide: Slide) -> None:
+        """Write how an open slide stands: paused or counting, its target. Idempotent."""
+        with self._transaction(f"keep the state of slide {slide.slide_id}") as db:
+            self._require(db, slide.slide_id)
+            slides.put_state(db, slide)
 
     def put_field(self, slide_id: str, field: Field) -> None:
         """The same for one."""
@@ -146,17 +155,6 @@ class Store:
             slides.undo_field(db, slide_id, index)
             for field in others:
                 slides.put_field(db, slide_id, field)
-
-    def keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:
-        """The map of a slide, with which it can be gone on with."""
-        with self._reading(f"read the map of slide {slide_id}"):
-            return slides.keyframes(self._db, slide_id)
-
-    def last_cell_id(self, slide_id: str) -> int:
-        """The highest cell id that was given on a slide, also in fields that were undone; 0 if none was."""
-        with self._reading(f"read the cells of slide {slide_id}"):
-            row = self._db.execute("SELECT coalesce(max(cell_id), 0) FROM cells WHERE slide_id = ?", (slide_id,)).fetchone()
-            return int(row[0])
 
     def close_slide(self, slide: Slide, message: OutboxMessage | None) -> None:
         """Finish or abort a slide: its state, whatever of its fields was missed, its summary and the outbox row in one transaction.
@@ -220,21 +218,20 @@ class Store:
             open_ids = slides.newest(self._db, -1, only_open=True)
         return tuple(map(self.slide, open_ids))
 
-    def abort_unfinished(self, build_summary: Callable[[StoredSlide], OutboxMessage | None]) -> tuple[StoredSlide, ...]:
-        """Close every open slide as aborted, with its outbox row; returns them as they were closed. To be called before any is started.
+    def keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:
+        """The small pictures of visited ground by which a slide that is taken up finds its place on the film again."""
+        with self._reading(f"read slide {slide_id}"):
+            return slides.keyframes(self._db, slide_id)
 
-        They end with the last that is known of them: their last field, or their start.
-        """
-        closed = []
-        for stored in self.unfinished():
-            slide = stored.slide
-            end = slide.fields[-1].captured_at if slide.fields else slide.started_at
-            aborted = replace(stored, slide=replace(slide, state=SlideState.ABORTED, finished_at=end, abort_reason=STOPPED))
-            message = build_summary(aborted)
-            self.close_slide(aborted.slide, message)
-            closed.append(replace(aborted, summary=None if message is None else message.payload))
-            log.warning("slide %s was left open: closed as aborted with %d fields", slide.slide_id, len(slide.fields))
-        return tuple(closed)
+    def last_cell_id(self, slide_id: str) -> int:
+        """The highest id that a cell of the slide was given, in undone fields too; 0 where there is none."""
+        with self._reading(f"read slide {slide_id}"):
+            return slides.last_cell_id(self._db, slide_id)
+
+    def of_specimen(self, specimen: str) -> int:
+        """How many slides, aborted ones left out, bear this specimen's id."""
+        with self._reading("look for slides of one specimen"):
+            return slides.of_specimen(self._db, specimen)
 
     # Outbox
 
