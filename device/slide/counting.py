@@ -79,7 +79,7 @@ class Counting:
         """Another slide is counted from now on.
 
         old_ground: while the film of a finished slide is still under the objective nothing is counted (`Observation.old_ground`), until
-        the glass is away (a blank picture rests) or a film comes to rest that it does not know; False counts at once, whatever is there.
+        the glass is away (a blank picture rests) or another film comes to rest; False counts at once, whatever is there.
         """
         self._waiting = old_ground and self._mapped and not self._left
         if not self._waiting:

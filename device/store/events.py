@@ -146,7 +146,12 @@ class SlideRecord:
         if stored.slide.state not in (SlideState.REVIEW, SlideState.SIGNED):
             raise RefusedError(_("the slide is {state}: only a finished one is reviewed").format(state=stored.slide.state.value))
         review = Review(stored.slide, stored.provenance.model.taxonomy, stored.review, who=who, now=self._clock.now)
-        return review, KeptReview(self._store, self.journal, partial(self._message, provenance=stored.provenance), self._sent)
+        message = partial(self._message, provenance=stored.provenance)
+        return review, KeptReview(self._store, self.journal, stored.provenance, message, self._sent)
+
+    def finished(self, limit: int = 50) -> tuple[Slide, ...]:
+        """The newest slides that wait for their review or are signed, newest first, as they were counted, without crops. StoreError."""
+        return tuple(self._store.slide(slide_id).slide for slide_id in self._store.finished_ids(limit))
 
     def prune_pictures(self) -> None:
         """Remove field pictures of slides that were signed, or aborted, longer ago than is configured."""

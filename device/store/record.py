@@ -18,7 +18,7 @@ from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
 from device.review.journal import Entry
 from device.slide.keyframes import Keyframe
-from device.slide.model import Field, Slide
+from device.slide.model import OPEN_STATES, Field, Slide, SlideState
 from device.slide.registration import Merge
 from device.store import housekeeping, reviews, schema, slides
 from device.store.faults import DamagedRecordError, sqlite_errors
@@ -212,10 +212,15 @@ class Store:
             raise StoreError(f"record {self.path}: no slide {slide_id}; `leukoscope slides` lists them")
         return stored
 
+    def finished_ids(self, limit: int = 50) -> list[str]:
+        """Ids of the newest slides that wait for their review or are signed, newest first."""
+        with self._reading("list the finished slides"):
+            return slides.newest(self._db, limit, (SlideState.REVIEW, SlideState.SIGNED))
+
     def unfinished(self) -> tuple[StoredSlide, ...]:
         """Slides that are open. Before the first one is started: those that a crash or power cut left so."""
         with self._reading("look for open slides"):
-            open_ids = slides.newest(self._db, -1, only_open=True)
+            open_ids = slides.newest(self._db, -1, OPEN_STATES)
         return tuple(map(self.slide, open_ids))
 
     def keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:

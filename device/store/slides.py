@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -234,9 +234,9 @@ def _insert(db: sqlite3.Connection, table: str, row: dict[str, object], conflict
     db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", row)
 
 
-def newest(db: sqlite3.Connection, limit: int, only_open: bool = False) -> list[str]:
-    """The ids of the newest `limit` slides (-1: of all), newest first."""
-    states = [state.value for state in (OPEN_STATES if only_open else SlideState)]
+def newest(db: sqlite3.Connection, limit: int, in_states: Iterable[SlideState] = SlideState) -> list[str]:
+    """The ids of the newest `limit` slides (-1: of all) that are in one of these states, newest first."""
+    states = [state.value for state in in_states]
     chosen = f"SELECT slide_id FROM slides WHERE state IN ({', '.join('?' * len(states))}) ORDER BY sequence DESC LIMIT ?"
     return [slide_id for (slide_id,) in db.execute(chosen, (*states, limit))]
 
