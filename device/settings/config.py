@@ -27,6 +27,14 @@ SIMULATED_CASES = ("AML", "ALL", "APML", "CLL", "CML", "normal", "mixed")
 """What the simulated slide can show; engines.film.CASES without importing it (a test holds them equal)."""
 
 
+KEY_NAMES = (
+    *"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
+    *("ESCAPE", "RETURN", "LEFT", "RIGHT", "UP", "DOWN", "BACKSPACE", "DELETE", "SPACE", "TAB", "HOME", "END", "PAGEUP", "PAGEDOWN"),
+    *("INSERT", *(f"F{number}" for number in range(1, 11))),
+)
+"""Keys by the names that the window gives them (`device.display.window`; a test holds them equal)."""
+
+
 class Section(BaseModel):
     """Base of every section: frozen; a key that is not known is an error, and so is a value of another type ("5" is no number)."""
 
@@ -162,21 +170,47 @@ class SlideSection(Section):
     """How a slide is counted."""
 
     target_cells: int = Field(200, ge=1, le=100_000)
-    auto_start: bool = False  # open a slide with the first frame
+    stop_at_target: bool = True  # pause there until a person goes on to the next target; never a slide opened by auto_start
+    ask_specimen: bool = True  # at the start of a slide: the specimen's id, and who counts
+    specimen_pattern: str = r"[=&]?[A-Za-z0-9][A-Za-z0-9./_-]{1,30}"  # of the whole id, a regular expression; a name is never taken
+    specimen_check: Literal["none", "mod10", "mod43", "mod37-2"] = "none"  # what the id's last character must be
+    operator_hours: float = Field(12.0, ge=0, le=168)  # initials are remembered so long, and not beyond a restart
+    auto_start: bool = False  # open a slide with the first frame, without a specimen
     finish_at_end: bool = True  # close it when a stored source ends
     rest_frames: int = Field(2, ge=2, le=100)  # frames alike before a field is counted
     moved_share: Share = 0.15  # of the field's width: less is not a new field
+
+    @field_validator("specimen_pattern")
+    @classmethod
+    def _regular_expression(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}; see https://docs.python.org/3/library/re.html") from None
+        return value
 
 
 class DisplaySection(Section):
     """Where the technician looks. `--display` on the command line takes precedence."""
 
     kind: Literal["screen", "file", "none"] = "screen"
+    language: Literal["en", "fr", "ur", "sw"] = "en"  # of the screen; what goes to other machines stays English
     directory: FilePath | None = None  # for kind: file
     period_s: float = Field(1.0, gt=0)  # for kind: file
     fullscreen: bool = True
+    native: bool = True  # False: drawn at most as large as width_px by height_px, and enlarged to fill the window
     width_px: int = Field(1920, ge=640, le=7680)
     height_px: int = Field(1080, ge=360, le=4320)
+    keys: dict[str, str] = Field({}, description="pairs of keys, that of a foot switch before the one it is taken for: {F9: U}")
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _names_of_keys(cls, value: object) -> object:
+        pairs = list(value.items()) if isinstance(value, dict) else [("?", "?")]
+        if wrong := [f"{key}: {meant}" for key, meant in pairs if key not in KEY_NAMES or meant not in KEY_NAMES]:
+            right = "expected pairs of keys, that of a foot switch before the one it is taken for, such as {F9: U, PAGEDOWN: F}"
+            raise ValueError(f"{right}; wrong: {', '.join(wrong)}")
+        return value
 
     @model_validator(mode="after")
     def _file_needs_directory(self) -> DisplaySection:
@@ -192,6 +226,30 @@ class RecordSection(Section):
     crops: bool = True
     jpeg_quality: int = Field(90, ge=50, le=100)
     min_free_mb: int = Field(200, ge=0)
+    pictures: bool = True  # of each counted field, beside the record, for the review
+    keep_pictures_days: int = Field(90, ge=1, le=36500)  # after the signature; of a slide that waits for one they stay
+
+
+class ReportSection(Section):
+    """What is handed on of a slide."""
+
+    code: str | None = None  # None: 69738-3, "Differential panel, method unspecified - Blood"
+
+    @field_validator("code")
+    @classmethod
+    def _is_a_loinc_code(cls, value: str | None) -> str | None:
+        if value is not None and not is_loinc(value):
+            raise ValueError("is no LOINC code: digits, a hyphen and the check digit are needed, as in 69738-3")
+        return value
+
+
+def is_loinc(code: str) -> bool:
+    """Whether `code` has the form of a LOINC code and its check digit (modulus 10) is right."""
+    digits, hyphen, last = code.rpartition("-")
+    if not (hyphen and digits.isdecimal() and len(last) == 1 and last.isdecimal() and code.isascii()):
+        return False
+    doubled = (int(digit) * (2 - place % 2) for place, digit in enumerate(reversed(digits)))
+    return (sum(sum(divmod(value, 10)) for value in doubled) + int(last)) % 10 == 0
 
 
 class FramesSection(Section):
@@ -216,6 +274,8 @@ class BrokerSection(Section):
     ca_file: FilePath | None = None  # None: the system's authorities
     keepalive_s: int = Field(30, ge=5, le=3600)
     topic_root: str = "leukoscope"
+    send_reviewer: Literal["omitted", "hashed", "initials"] = "omitted"  # of a signed slide
+    send_specimen: bool = False  # the tube's number with the summaries
 
     @field_validator("host")
     @classmethod
@@ -263,6 +323,7 @@ class Config(Section):
     slide: SlideSection = SlideSection()
     display: DisplaySection = DisplaySection()
     record: RecordSection = RecordSection()
+    report: ReportSection = ReportSection()
     frames: FramesSection = FramesSection()
     broker: BrokerSection = BrokerSection()
     log_level: Literal["debug", "info", "warning", "error"] = "info"

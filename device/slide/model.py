@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -134,6 +135,7 @@ class Slide:
     foreign: its first cells are unlike all that the naming layer knows, so that groups only are counted; None: too few cells yet, or
     the engine cannot tell.
     specimen, operator: what the tube's label says, and the initials of who counts; neither leaves the device in a topic or a log.
+    target_cells: white cells to count, as it was when the slide was begun or a person last went on; 0 in records that knew none.
     lost_rests: rests that were counted while the place on the film was unknown, on a chart of their own.
     revision: 0 as counted, then one more with each signature. reviewer, signed_at: of the last signature.
     """
@@ -151,6 +153,7 @@ class Slide:
     foreign: bool | None = None
     specimen: str = ""
     operator: str = ""
+    target_cells: int = 0
     lost_rests: int = 0
     revision: int = 0
     reviewer: str = ""
@@ -160,6 +163,18 @@ class Slide:
     def charts(self) -> int:
         """Pieces of film that were never joined; more than one: cells on them may be counted twice."""
         return len({field.place.chart for field in self.fields if field.place is not None})
+
+    @property
+    def possible_doubles(self) -> int:
+        """So many cells at most were counted twice: those on all pieces of film but the one with the most cells, where the place was
+        lost between them. 0 where it never was, or the pieces were joined."""
+        if not self.lost_rests:
+            return 0
+        cells = Counter[int]()
+        for field in self.fields:
+            if field.place is not None:
+                cells[field.place.chart] += len(field.cells)
+        return cells.total() - max(cells.values(), default=0)
 
     @property
     def is_open(self) -> bool:

@@ -163,6 +163,11 @@ class RestDetector:
         self._held: FieldPicture | None = None
         self._away = 0
 
+    @property
+    def picture(self) -> FieldPicture | None:
+        """Of the frame that was taken in last; None before the first."""
+        return self._previous
+
     def observe(self, image: Image) -> Motion:
         """Take in the next processed frame (BGR)."""
         picture = FieldPicture.of(image)
@@ -204,6 +209,18 @@ class RestDetector:
         """Begin anew, as for another slide: whatever lies under the objective is new. Whether the stage rests is kept."""
         self.reference = self._held = None
         self._relation = None
+
+    def retire(self) -> None:
+        """Another slide begins: the field counted last belongs to the old glass and is not new until the stage has left it."""
+        old = self.reference
+        self.unmark(None)
+        if old is None:
+            self._held = None
+
+    @property
+    def holds(self) -> bool:
+        """What lies under the objective is held back: undone, or of the glass before."""
+        return self._held is not None
 
     def _compare(self, before: FieldPicture, now: FieldPicture) -> Shift:
         shift = displacement(before, now, self._moved_share + 2 / WIDTH_PX)

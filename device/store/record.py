@@ -8,7 +8,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,15 +16,15 @@ from typing_extensions import Self
 from device.errors import StoreError
 from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
-from device.slide.model import Field, Slide, SlideState
-from device.store import housekeeping, schema, slides
+from device.review.journal import Entry
+from device.slide.keyframes import Keyframe
+from device.slide.model import OPEN_STATES, Field, Slide, SlideState
+from device.slide.registration import Merge
+from device.store import housekeeping, reviews, schema, slides
 from device.store.faults import DamagedRecordError, sqlite_errors
 from device.store.slides import StoredSlide
 
 log = logging.getLogger(__name__)
-
-STOPPED = "the appliance stopped"
-"""Why a slide was aborted that a crash or power cut left open."""
 
 
 class Store:
@@ -114,12 +113,34 @@ class Store:
         with self._transaction(f"begin slide {slide.slide_id}") as db:
             slides.insert_slide(db, slide, provenance)
 
-    def put_fields(self, slide_id: str, fields: Sequence[Field]) -> None:
-        """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent."""
+    def put_fields(
+        self,
+        slide_id: str,
+        fields: Sequence[Field],
+        slide: Slide | None = None,
+        merged: Sequence[Merge] = (),
+        keyframes: Sequence[Keyframe] = (),
+    ) -> None:
+        """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent.
+
+        A cell without a crop keeps the one that it has there. slide: as it now stands; its header is written too. merged: charts that
+        were joined before that; keyframes: of the map, added or changed.
+        """
         with self._transaction(f"keep field {', '.join(str(field.index) for field in fields)} of slide {slide_id}") as db:
             self._require(db, slide_id)
+            for merge in merged:
+                slides.move_chart(db, slide_id, merge)
             for field in fields:
                 slides.put_field(db, slide_id, field)
+            slides.put_keyframes(db, slide_id, keyframes)
+            if slide is not None:
+                slides.put_state(db, slide)
+
+    def put_state(self, slide: Slide) -> None:
+        """Write how an open slide stands: paused or counting, its target. Idempotent."""
+        with self._transaction(f"keep the state of slide {slide.slide_id}") as db:
+            self._require(db, slide.slide_id)
+            slides.put_state(db, slide)
 
     def put_field(self, slide_id: str, field: Field) -> None:
         """The same for one."""
@@ -144,11 +165,35 @@ class Store:
             self._require(db, slide.slide_id)
             slides.sync(db, slide)
             if message is not None:
-                db.execute("UPDATE slides SET summary = ? WHERE slide_id = ?", (message.payload, slide.slide_id))
-                db.execute(
-                    "INSERT INTO outbox (message_id, topic, payload, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (message.message_id, message.topic, message.payload, message.created_at.isoformat()),
-                )
+                reviews.put_summary(db, slide.slide_id, 0, message)
+
+    def put_review(
+        self, slide_id: str, entries: Sequence[Entry], slide: Slide | None = None, message: OutboxMessage | None = None
+    ) -> None:
+        """Add entries to the journal of a slide's review, and with a signature what it makes of the slide, its summary and the outbox
+        row, all in one transaction. Idempotent.
+
+        slide: with the state, revision and reviewer that it has now; None where they do not change. StoreError where the entries do not
+        continue the chain that is there.
+        """
+        with self._transaction(f"keep the review of slide {slide_id}") as db:
+            self._require(db, slide_id)
+            reviews.append(db, self.path, slide_id, entries)
+            if slide is not None:
+                slides.put_signature(db, slide)
+                if message is not None:
+                    reviews.put_summary(db, slide_id, slide.revision, message)
+
+    def summaries(self, slide_id: str) -> tuple[tuple[int, bytes], ...]:
+        """Revision and payload of every summary of a slide that was handed over, the unreviewed one with revision 0."""
+        with self._reading(f"read the summaries of slide {slide_id}"):
+            return reviews.summaries(self._db, slide_id)
+
+    def done_before(self, moment: datetime) -> tuple[str, ...]:
+        """Slides that were signed, and are not open for a correction, or aborted, before `moment`; those that wait for a person are not
+        among them."""
+        with self._reading("look for old slides"):
+            return slides.done_before(self._db, moment)
 
     def slide_ids(self, limit: int = 50) -> list[str]:
         """Ids of the newest slides, newest first."""
@@ -167,27 +212,31 @@ class Store:
             raise StoreError(f"record {self.path}: no slide {slide_id}; `leukoscope slides` lists them")
         return stored
 
+    def finished_ids(self, limit: int = 50) -> list[str]:
+        """Ids of the newest slides that wait for their review or are signed, newest first."""
+        with self._reading("list the finished slides"):
+            return slides.newest(self._db, limit, (SlideState.REVIEW, SlideState.SIGNED))
+
     def unfinished(self) -> tuple[StoredSlide, ...]:
         """Slides that are open. Before the first one is started: those that a crash or power cut left so."""
         with self._reading("look for open slides"):
-            open_ids = slides.newest(self._db, -1, only_open=True)
+            open_ids = slides.newest(self._db, -1, OPEN_STATES)
         return tuple(map(self.slide, open_ids))
 
-    def abort_unfinished(self, build_summary: Callable[[StoredSlide], OutboxMessage | None]) -> tuple[StoredSlide, ...]:
-        """Close every open slide as aborted, with its outbox row; returns them as they were closed. To be called before any is started.
+    def keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:
+        """The small pictures of visited ground by which a slide that is taken up finds its place on the film again."""
+        with self._reading(f"read slide {slide_id}"):
+            return slides.keyframes(self._db, slide_id)
 
-        They end with the last that is known of them: their last field, or their start.
-        """
-        closed = []
-        for stored in self.unfinished():
-            slide = stored.slide
-            end = slide.fields[-1].captured_at if slide.fields else slide.started_at
-            aborted = replace(stored, slide=replace(slide, state=SlideState.ABORTED, finished_at=end, abort_reason=STOPPED))
-            message = build_summary(aborted)
-            self.close_slide(aborted.slide, message)
-            closed.append(replace(aborted, summary=None if message is None else message.payload))
-            log.warning("slide %s was left open: closed as aborted with %d fields", slide.slide_id, len(slide.fields))
-        return tuple(closed)
+    def last_cell_id(self, slide_id: str) -> int:
+        """The highest id that a cell of the slide was given, in undone fields too; 0 where there is none."""
+        with self._reading(f"read slide {slide_id}"):
+            return slides.last_cell_id(self._db, slide_id)
+
+    def of_specimen(self, specimen: str) -> int:
+        """How many slides, aborted ones left out, bear this specimen's id."""
+        with self._reading("look for slides of one specimen"):
+            return slides.of_specimen(self._db, specimen)
 
     # Outbox
 
@@ -207,6 +256,11 @@ class Store:
             db.execute("DELETE FROM outbox WHERE message_id = ?", (message_id,))
 
     # Housekeeping
+
+    def changes(self) -> tuple[tuple[str, datetime], ...]:
+        """Every slide with when it last changed (it ended, was counted, reviewed or signed), in the order in which they were begun."""
+        with self._reading("look when slides changed"):
+            return housekeeping.changes(self._db)
 
     def why_it_stays(self, slide_id: str) -> str:
         """What forbids to delete a slide (it is open, it still waits to be sent); "" if nothing does."""

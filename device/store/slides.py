@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -16,8 +18,13 @@ from device.camera.quality import PictureFault
 from device.mqtt.message import Part
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.provenance import Provenance
+from device.review.journal import Entry
+from device.review.review import Review
 from device.slide.cells import is_foreign
+from device.slide.keyframes import Keyframe
 from device.slide.model import OPEN_STATES, Cell, Field, Place, ReviewState, Slide, SlideState
+from device.slide.registration import Merge
+from device.store import reviews
 from engines.naming import NamingInfo
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import Taxonomy
@@ -28,17 +35,33 @@ _CELL_COLUMNS = (
     "class_index, score, identified, x1_px, y1_px, x2_px, y2_px, attributes, told_group, probability, blast_probability, distance, "
     "cell_id, provisional"
 )
+_SIGNATURE = ("state", "review_state", "revision", "reviewer", "signed_at")
 _OLD_LIMIT = 300
 """Boxes a frame in every network whose slides are in records that do not say whether the limit was met."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredSlide:
-    """A slide as it was recorded. summary: the payload that was written to the outbox when it was closed, None while open."""
+    """A slide as it was recorded.
+
+    slide: as it was counted, with the state and the signature that it has now; `reviewed` is the same as a person says it is. summary:
+    the payload that was written to the outbox last, None while open. review: the journal of its review.
+    """
 
     slide: Slide
     provenance: Provenance
     summary: bytes | None
+    review: tuple[Entry, ...] = ()
+
+    @property
+    def reviewing(self) -> Review:
+        """The review as it stands."""
+        return Review(self.slide, self.provenance.model.taxonomy, self.review)
+
+    @property
+    def reviewed(self) -> Slide:
+        """The slide with the verdicts of its review applied and the added cells, signed or not; without a review as it was counted."""
+        return self.reviewing.slide if self.review else self.slide
 
 
 def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -> None:
@@ -60,7 +83,8 @@ def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -
 
 
 def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
-    """Insert a field with its cells, or replace the one with its index. Idempotent."""
+    """Insert a field with its cells, or replace the one with its index; cells without a crop keep the one they have. Idempotent."""
+    crops = _crops(db, slide_id, field)
     db.execute("DELETE FROM fields WHERE slide_id = ? AND field_index = ?", (slide_id, field.index))
     row = {
         "slide_id": slide_id,
@@ -86,7 +110,36 @@ def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
     )
     db.executemany(
         "INSERT INTO crops VALUES (?, ?, ?, ?)",
-        ((slide_id, field.index, at, cell.crop_jpeg) for at, (cell, _) in enumerate(sightings) if cell.crop_jpeg),
+        (
+            (slide_id, field.index, at, crop)
+            for at, (cell, _) in enumerate(sightings)
+            if (crop := cell.crop_jpeg or crops.get(cell.cell_id, b""))
+        ),
+    )
+
+
+def _crops(db: sqlite3.Connection, slide_id: str, field: Field) -> dict[int, bytes]:
+    """Crops by cell id that a field has in the record, where some of its cells bring none."""
+    if all(cell.crop_jpeg for cell in (*field.cells, *field.seen)):
+        return {}
+    kept = "SELECT cell_id, jpeg FROM cells JOIN crops USING (slide_id, field_index, position)"
+    rows = db.execute(f"{kept} WHERE slide_id = ? AND field_index = ? AND cell_id > 0", (slide_id, field.index))
+    return dict(rows.fetchall())
+
+
+def move_chart(db: sqlite3.Connection, slide_id: str, merge: Merge) -> None:
+    """Two charts are one: the places of the old one's fields. Nothing happens if none bears its number any more."""
+    db.execute(
+        "UPDATE fields SET chart = ?, film_x_px = film_x_px + ?, film_y_px = film_y_px + ? WHERE slide_id = ? AND chart = ?",
+        (merge.into_chart, merge.dx_px, merge.dy_px, slide_id, merge.old_chart),
+    )
+
+
+def put_keyframes(db: sqlite3.Connection, slide_id: str, keyframes: Sequence[Keyframe]) -> None:
+    """Insert keyframes, or replace those with their numbers."""
+    db.executemany(
+        "INSERT OR REPLACE INTO keyframes (slide_id, number, chart, x_px, y_px, picture) VALUES (?, ?, ?, ?, ?, ?)",
+        ((slide_id, each.number, each.chart, each.x_px, each.y_px, each.picture) for each in keyframes),
     )
 
 
@@ -100,18 +153,61 @@ def undo_field(db: sqlite3.Connection, slide_id: str, index: int) -> None:
 def sync(db: sqlite3.Connection, slide: Slide) -> None:
     """Bring the record up to the slide as it stands: state, fields that are missing or were replaced, fields that were undone.
 
-    A field is taken as unchanged if it was captured at the same moment; the replacing frame always is a later one.
+    A field is taken as unchanged if it was captured at the same moment (the replacing frame always is a later one) and the same cells
+    are counted by it.
     """
     rows = db.execute("SELECT field_index, captured_at FROM fields WHERE slide_id = ? AND undone = 0", (slide.slide_id,))
     stored: dict[int, str] = dict(rows.fetchall())
+    counted = defaultdict[int, list[int]](list)
+    for index, cell_id in db.execute(
+        "SELECT field_index, cell_id FROM cells WHERE slide_id = ? AND counted = 1 ORDER BY field_index, position", (slide.slide_id,)
+    ):
+        counted[index].append(cell_id)
     for field in slide.fields:
-        if stored.pop(field.index, None) != field.captured_at.isoformat():
+        same = counted[field.index] == [cell.cell_id for cell in field.cells]
+        if stored.pop(field.index, None) != field.captured_at.isoformat() or not same:
             put_field(db, slide.slide_id, field)
     for index in stored:
         undo_field(db, slide.slide_id, index)
+    put_state(db, slide)
+
+
+def put_state(db: sqlite3.Connection, slide: Slide) -> None:
+    """Bring the header up to the slide as it stands."""
     state = _state(slide)
     columns = ", ".join(f"{column} = :{column}" for column in state)
     db.execute(f"UPDATE slides SET {columns} WHERE slide_id = :slide_id", state | {"slide_id": slide.slide_id})
+
+
+def keyframes(db: sqlite3.Connection, slide_id: str) -> tuple[Keyframe, ...]:
+    """Of the slide, in the order of their numbers."""
+    asked = "SELECT number, chart, x_px, y_px, picture FROM keyframes WHERE slide_id = ? ORDER BY number"
+    return tuple(Keyframe(*row) for row in db.execute(asked, (slide_id,)))
+
+
+def last_cell_id(db: sqlite3.Connection, slide_id: str) -> int:
+    """The highest id that a cell of the slide was given, in undone fields too; 0 where there is none."""
+    return int(db.execute("SELECT coalesce(max(cell_id), 0) FROM cells WHERE slide_id = ?", (slide_id,)).fetchone()[0])
+
+
+def of_specimen(db: sqlite3.Connection, specimen: str) -> int:
+    """How many slides bear this specimen's id, whatever the case of its letters; aborted ones do not count."""
+    asked = "SELECT count(*) FROM slides WHERE specimen = ? COLLATE NOCASE AND state != ?"
+    return int(db.execute(asked, (specimen, SlideState.ABORTED.value)).fetchone()[0])
+
+
+def put_signature(db: sqlite3.Connection, slide: Slide) -> None:
+    """What a signature, or opening the slide again, changes of its header."""
+    changed = {key: value for key, value in _state(slide).items() if key in _SIGNATURE}
+    columns = ", ".join(f"{column} = :{column}" for column in changed)
+    db.execute(f"UPDATE slides SET {columns} WHERE slide_id = :slide_id", changed | {"slide_id": slide.slide_id})
+
+
+def done_before(db: sqlite3.Connection, moment: datetime) -> tuple[str, ...]:
+    """Ids of slides that are signed or aborted, and were so before `moment`."""
+    states = SlideState.SIGNED.value, SlideState.ABORTED.value
+    rows = db.execute("SELECT slide_id, coalesce(signed_at, finished_at) AS done FROM slides WHERE state IN (?, ?)", states)
+    return tuple(slide_id for slide_id, done in rows if done and datetime.fromisoformat(done) < moment)
 
 
 def _state(slide: Slide) -> dict[str, object]:
@@ -125,6 +221,7 @@ def _state(slide: Slide) -> dict[str, object]:
         "blank_views": slide.blank_views,
         "skipped": json.dumps(slide.skipped),
         "film_foreign": None if slide.foreign is None else int(slide.foreign),
+        "target_cells": slide.target_cells,
         "lost_rests": slide.lost_rests,
         "revision": slide.revision,
         "reviewer": slide.reviewer,
@@ -137,9 +234,9 @@ def _insert(db: sqlite3.Connection, table: str, row: dict[str, object], conflict
     db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", row)
 
 
-def newest(db: sqlite3.Connection, limit: int, only_open: bool = False) -> list[str]:
-    """The ids of the newest `limit` slides (-1: of all), newest first."""
-    states = [state.value for state in (OPEN_STATES if only_open else SlideState)]
+def newest(db: sqlite3.Connection, limit: int, in_states: Iterable[SlideState] = SlideState) -> list[str]:
+    """The ids of the newest `limit` slides (-1: of all) that are in one of these states, newest first."""
+    states = [state.value for state in in_states]
     chosen = f"SELECT slide_id FROM slides WHERE state IN ({', '.join('?' * len(states))}) ORDER BY sequence DESC LIMIT ?"
     return [slide_id for (slide_id,) in db.execute(chosen, (*states, limit))]
 
@@ -166,6 +263,7 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         foreign=is_foreign((c for f in fields for c in f.cells), taxonomy) if state in OPEN_STATES else foreign and bool(foreign),
         specimen=row["specimen"],
         operator=row["operator"],
+        target_cells=row["target_cells"],
         lost_rests=row["lost_rests"],
         revision=row["revision"],
         reviewer=row["reviewer"],
@@ -183,7 +281,7 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         boot_id=row["boot_id"],
         time_trusted=bool(row["time_trusted"]),
     )
-    return StoredSlide(slide, provenance, row["summary"])
+    return StoredSlide(slide, provenance, row["summary"], reviews.load(db, slide_id))
 
 
 def _fields(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> tuple[Field, ...]:
