@@ -74,6 +74,11 @@ class ReviewDesk(Pages):
             if self.spot.cell_id != before:
                 self._since_s = self._now()
 
+    def correct(self, why: str) -> None:
+        """Open the signed slide for a correction. Raises RefusedError or StoreError."""
+        self._keep(self.review.reopen(why))
+        self._say(_("Open for a correction; what was signed stays in the journal."))
+
     # ---- looking
 
     def _must_be_seen(self) -> bool:
