@@ -77,10 +77,14 @@ class Signature:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """stored: as it lies in the record. entries: the journal of its review, in order; empty before there was one."""
+    """stored: as it lies in the record."""
 
     stored: StoredSlide
-    entries: tuple[Entry, ...] = ()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The journal of its review, in order; empty before there was one."""
+        return self.stored.review
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -93,7 +97,7 @@ class Case:
 
     @cached_property
     def review(self) -> Review:
-        return Review(self.stored.slide, self.taxonomy, self.entries)
+        return self.stored.reviewing
 
     @cached_property
     def slide(self) -> Slide:

@@ -20,6 +20,7 @@ from device.errors import StoreError
 from device.report.case import Case
 from device.review.journal import Act
 from device.slide.model import Cell, Field
+from device.slide.picture_state import count_of
 from device.slide.verdict import ARTEFACT, NOT_CLASSED, said
 from engines.errors import DataError
 from engines.files import atomic_folder
@@ -43,6 +44,16 @@ class Written:
     cells: int
     fields_without_picture: int
     cells_without_type: int
+
+    @property
+    def words(self) -> str:
+        """In one line."""
+        found = f"{count_of(self.cells, 'cell')} on {count_of(self.fields, 'field')} of {count_of(self.slides, 'slide')}"
+        left = [
+            f"{self.fields_without_picture} fields have no stored picture" if self.fields_without_picture else "",
+            f"{self.cells_without_type} reviewed cells have no type" if self.cells_without_type else "",
+        ]
+        return f"{found}{''.join(f'; {words}' for words in left if words)}"
 
 
 def write_labels(cases: Sequence[Case], pictures: Path, out: Path) -> Written:

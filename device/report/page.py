@@ -50,7 +50,7 @@ def write_page(record_path: Path, slide_id: str, out: Path, screens: Sequence[Pa
     (no record, no such slide, no such screenshot, `out` cannot be written); the record may be in use by a running daemon.
     """
     stored = read_slide(record_path, slide_id)
-    html = page(Case(stored), _screenshots(screens, out))
+    html = page(stored, _screenshots(screens, out))
     if out.is_dir():
         raise StoreError(f"{out}: is a folder; name the file to write")
     try:
@@ -73,9 +73,10 @@ def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
             raise StoreError(f"record {record_path}: no slide '{one_line(slide_id)}'; {there}") from error
 
 
-def page(case: Case, screenshots: Sequence[tuple[str, str]] = (), written_at: datetime | None = None) -> str:
+def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), written_at: datetime | None = None) -> str:
     """The page's HTML. screenshots: name and address (relative or as data). written_at: the moment it bears, now if None."""
-    stored, slide, made = case.stored, case.slide, case.stored.provenance
+    case = Case(stored)
+    slide, made = case.slide, stored.provenance
     taxonomy = made.model.taxonomy
     counted, pictures = case.after, PictureState.of(slide)
     signature, review, doubt = review_part.standing(case)

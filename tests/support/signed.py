@@ -9,7 +9,6 @@ from datetime import datetime, timedelta, timezone
 from device.report.case import Case
 from device.review.journal import Entry
 from device.review.review import Review
-from device.slide.model import Slide
 from device.slide.verdict import numbered
 from device.store import StoredSlide
 
@@ -20,12 +19,13 @@ class Desk:
     """A person who reviews: every act is written into `entries`, a second after the one before."""
 
     def __init__(self, stored: StoredSlide, who: str = "AB", entries: tuple[Entry, ...] = ()) -> None:
-        self.stored, self.seconds = stored, 0
+        self.stored, self.seconds, self.begun = stored, 0, BEGUN
+        entries = entries or stored.review
         self.review = Review(stored.slide, stored.provenance.model.taxonomy, entries, who=who, now=self.now)
 
     def now(self) -> datetime:
         self.seconds += 1
-        return BEGUN + timedelta(seconds=self.seconds)
+        return self.begun + timedelta(seconds=self.seconds)
 
     def act(self, entries: list[Entry]) -> None:
         self.review = self.review.after(entries)
@@ -45,7 +45,8 @@ class Desk:
         """The slide as the record holds it after these acts: cells as they were counted, and what the last signature says."""
         slide = self.review.slide
         of_signature = {key: getattr(slide, key) for key in ("state", "review_state", "revision", "reviewer", "signed_at")}
-        return Case(replace(self.stored, slide=replace(numbered(self.stored.slide), **of_signature)), self.review.entries)
+        slide = replace(numbered(self.stored.slide), **of_signature)
+        return Case(replace(self.stored, slide=slide, review=self.review.entries))
 
 
 def signed(stored: StoredSlide, verdicts: Mapping[int, str] | None = None, rest: str = "not_classed") -> Case:
@@ -57,8 +58,3 @@ def signed(stored: StoredSlide, verdicts: Mapping[int, str] | None = None, rest:
     desk.name_the_unidentified(rest)
     desk.sign()
     return desk.case()
-
-
-def of(slide: Slide, stored: StoredSlide) -> StoredSlide:
-    """`slide` with the provenance of another one."""
-    return replace(stored, slide=slide)

@@ -163,7 +163,7 @@ def test_final_is_impossible_without_a_signature_that_the_journal_bears_out(jour
     if journal == "another slide's":
         base = replace(base, slide=replace(base.slide, slide_id="20261123-181512-bbbbbb"))
     for slide in claims(base.slide):
-        case = Case(replace(base, slide=slide), entries)
+        case = Case(replace(base, slide=slide, review=entries))
         try:
             made = to_json(bundle(case, written_at=NOW))
         except (StoreError, RefusedError):
@@ -176,7 +176,7 @@ def test_the_row_must_agree_with_a_sound_journal() -> None:
     for wrong in ({"revision": 2}, {"reviewer": "ZZ"}, {"state": SlideState.REVIEW}, {"revision": 0}):
         slide = replace(case.stored.slide, **wrong)  # type: ignore[arg-type]
         with pytest.raises((StoreError, RefusedError)):
-            bundle(Case(replace(case.stored, slide=slide), case.entries), written_at=NOW)
+            bundle(Case(replace(case.stored, slide=slide)), written_at=NOW)
 
 
 def test_a_doubtful_clock_is_an_extension_and_a_note() -> None:

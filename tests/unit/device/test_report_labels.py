@@ -87,7 +87,7 @@ def test_two_slides_of_a_specimen_are_one_patient(tmp_path: Path) -> None:
     first, other, third = (replace(ordinary("Myeloblast"), slide_id=f"20261123-18151{n}-aaaaaa") for n in (1, 2, 3))
     cases = [signed(with_pictures(slide, tmp_path / "pictures")) for slide in (first, other, third)]
     apart = replace(cases[2].stored, slide=replace(cases[2].stored.slide, specimen=""))
-    write_labels([*cases[:2], Case(apart, cases[2].entries)], tmp_path / "pictures", tmp_path / "out")
+    write_labels([*cases[:2], Case(apart)], tmp_path / "pictures", tmp_path / "out")
     assert check(tmp_path / "out").splits[0].patients == {"s20261123181511aaaaaa": 4, "s20261123181513aaaaaa": 2}
 
 

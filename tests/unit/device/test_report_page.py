@@ -25,7 +25,6 @@ from device.camera.base import SkippedPicture
 from device.errors import StoreError
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.summary import build_summary
-from device.report.case import Case
 from device.report.page import page, read_slide, write_page
 from device.slide.bank import crop_jpeg
 from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
@@ -175,7 +174,7 @@ def test_the_review_state_and_the_notice_stand_first_and_last(tmp_path: Path) ->
 
 def test_a_reviewed_slide_says_so_and_asks_for_no_signature(tmp_path: Path) -> None:
     stored = read_slide(keep(tmp_path / "record.sqlite", SLIDE), SLIDE.slide_id)
-    text = Parsed(page(signed(stored))).text
+    text = Parsed(page(signed(stored).stored)).text
     assert "UNREVIEWED" not in text
     assert text.startswith("REVIEWED")
     assert "signed by AB" in text and "revision 1" in text
@@ -185,7 +184,7 @@ def test_a_reviewed_slide_says_so_and_asks_for_no_signature(tmp_path: Path) -> N
 
 def test_a_slide_that_only_claims_to_be_signed_is_not_called_reviewed(tmp_path: Path) -> None:
     stored = read_slide(keep(tmp_path / "record.sqlite", SLIDE), SLIDE.slide_id)
-    text = Parsed(page(Case(replace(stored, slide=replace(stored.slide, review_state=ReviewState.REVIEWED))))).text
+    text = Parsed(page(replace(stored, slide=replace(stored.slide, review_state=ReviewState.REVIEWED)))).text
     assert text.startswith("SIGNATURE IN DOUBT")
     assert "its journal does not bear that out: it is empty" in text
 
@@ -251,7 +250,7 @@ def test_the_scale_bar_is_as_long_as_it_says(tmp_path: Path) -> None:
 def test_a_cell_that_differs_from_its_type_stands_out(tmp_path: Path) -> None:
     odd = replace(cell("Myeloblast", 0.95), attributes=probabilities([2, 0, 1, 0, 0, 1, 0]))
     fields = (replace(counted()[0], cells=(*counted()[0].cells, odd)),)
-    html = page(Case(read_slide(keep(tmp_path / "r.sqlite", replace(SLIDE, fields=fields)), SLIDE.slide_id)))
+    html = page(read_slide(keep(tmp_path / "r.sqlite", replace(SLIDE, fields=fields)), SLIDE.slide_id))
     assert re.findall("<em>(.*?)</em>", html) == ["inconspicuous nucleolus"]
 
 
@@ -294,7 +293,7 @@ def test_provenance_of_another_version_is_said_to_be_unread(tmp_path: Path) -> N
     record = keep(tmp_path / "record.sqlite", SLIDE)
     with closing(sqlite3.connect(record)) as db, db:
         db.execute("""UPDATE slides SET calibration = '{"name": "x"}', source = '{}'""")
-    text = Parsed(page(Case(read_slide(record, SLIDE.slide_id)))).text
+    text = Parsed(page(read_slide(record, SLIDE.slide_id))).text
     assert "Calibration not recorded in a form that this version reads" in text
     assert "Camera field_001.png, field_003.png" in text
     assert "µm" not in text
