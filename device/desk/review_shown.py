@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import cv2
-import numpy as np
-
 from device.desk.review_buttons import compare_buttons, field_buttons, gallery_buttons, sign_buttons
 from device.desk.review_pages import (
     Cells,
@@ -25,6 +22,7 @@ from device.language import _, ngettext
 from device.review.journal import Entry
 from device.review.review import Review
 from device.slide.model import Field
+from engines.detections import Image
 
 
 class Keeping(Protocol):
@@ -33,8 +31,8 @@ class Keeping(Protocol):
     def keep(self, review: Review, entries: Sequence[Entry]) -> None:
         """Write `entries`; `review` is the review with them. Raises StoreError if they cannot be kept now."""
 
-    def picture(self, field: Field) -> bytes:
-        """The field's picture as JPEG; b"" where there is none."""
+    def picture(self, field: Field) -> Image | None:
+        """The field's picture, (H, W, 3) uint8 BGR; None where there is none."""
 
 
 class Pages(Walk):
@@ -54,7 +52,8 @@ class Pages(Walk):
 
     def _photo(self, field: Field) -> Photo | None:
         if field.index not in self._photos:
-            self._photos = {field.index: _decoded(self._keeping.picture(field))}  # one is enough: each has some megabytes
+            image = self._keeping.picture(field)
+            self._photos = {field.index: None if image is None else Photo(image)}  # one is enough: each has some megabytes
         return self._photos[field.index]
 
     def _shown(self, cell_id: int) -> Shown | None:
@@ -105,9 +104,3 @@ class Pages(Walk):
         on_page = tuple(one for one in map(self._shown, ids) if one is not None)
         at = ids.index(spot.cell_id) if spot.cell_id in ids else -1
         return GalleryPage(head, *common, row, current, on_page, at, spot.selected)
-
-
-def _decoded(jpeg: bytes) -> Photo | None:
-    """None also of a file that is no picture any more."""
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
-    return None if image is None else Photo(np.asarray(image, np.uint8))

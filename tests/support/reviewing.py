@@ -50,9 +50,8 @@ class Kept:
             raise self.fault
         self.entries += entries
 
-    def picture(self, one: Field) -> bytes:
-        image = self.pictures.get(one.index)
-        return b"" if image is None else cv2.imencode(".jpg", image)[1].tobytes()
+    def picture(self, one: Field) -> Image | None:
+        return self.pictures.get(one.index)
 
 
 class Sitting:
