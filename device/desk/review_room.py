@@ -71,7 +71,7 @@ class ReviewRoom:
         self._list: SlidesPage | None = None
         self._slide_id = self._who = ""
         self.refused = ""
-        """Why the review could not be opened, for the line of messages; whoever shows it clears it."""
+        """Why the review could not be opened last, in one line."""
 
     @property
     def is_open(self) -> bool:
@@ -84,8 +84,13 @@ class ReviewRoom:
             return self._asked.page
         return self._desk.page if self._desk is not None else self._list
 
-    def enter(self, slide: Slide | None) -> None:
-        """R was pressed: open the slide that was just finished, or show the list of all."""
+    @property
+    def types(self) -> bool:
+        """Whether keys are letters of something that is typed."""
+        return self._asked is not None or (self._desk is not None and getattr(self._desk.page, "reason", None) is not None)
+
+    def enter(self, slide: Slide | None) -> bool:
+        """R was pressed: open the slide that was just finished, or show the list of all; False where that cannot be (`refused`)."""
         try:
             if slide is not None and slide.is_open:
                 raise RefusedError(_("the slide is being counted: finish it first"))
@@ -95,6 +100,7 @@ class ReviewRoom:
                 self._show_list()
         except (RefusedError, StoreError) as error:
             self.refused = str(error)
+        return self.is_open
 
     def leave(self) -> None:
         """Back to the count; everything that was done is kept already."""

@@ -127,9 +127,16 @@ class SlideSession:
             why = {SlideState.IDLE: "no slide was finished", SlideState.SIGNED: "the slide is signed"}
             why[SlideState.ABORTED] = "the slide was aborted"
             raise RefusedError(f"cannot reopen: {why.get(self.state, 'the slide is open')}")
+        if self._slide.revision:
+            raise RefusedError("cannot reopen: the slide was signed; it is corrected at the review and counted no further")
         self._slide = replace(self._slide, state=SlideState.COUNTING, finished_at=None)
         self._counting.reopen()
         return self._slide
+
+    def reviewed(self, slide: Slide) -> None:
+        """A person signed the slide, or opened it again for a correction; nothing happens if it is another one."""
+        if self._slide is not None and self._slide.slide_id == slide.slide_id and not self._slide.is_open:
+            self._slide = replace(slide, target_cells=self._slide.target_cells)
 
     def aim(self, target_cells: int) -> Slide:
         """Set how many white cells are to be counted. RefusedError if no slide is open."""

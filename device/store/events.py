@@ -145,6 +145,14 @@ class SlideRecord:
         review = Review(stored.slide, stored.provenance.model.taxonomy, stored.review, who=who, now=self._clock.now)
         return review, KeptReview(self._store, self.journal, partial(self._message, provenance=stored.provenance), self._sent)
 
+    def stored(self, slide_id: str) -> StoredSlide:
+        """A slide as it stands on the disk, without crops. StoreError."""
+        return self._store.slide(slide_id)
+
+    def finished(self, at_most: int = 30) -> tuple[Slide, ...]:
+        """Of the newest slides those that are to be reviewed or are signed, the newest first, without crops. StoreError."""
+        return tuple(one.slide for one in self._store.slides(at_most) if one.slide.state in (SlideState.REVIEW, SlideState.SIGNED))
+
     def prune_pictures(self) -> None:
         """Remove field pictures of slides that were signed, or aborted, longer ago than is configured."""
         moment = self._clock.now() - timedelta(days=self._config.record.keep_pictures_days)
