@@ -128,7 +128,7 @@ def finished(slide: Slide, counted: Differential) -> str:
     """The answer to F."""
     n = counted.white_cells
     cells = PictureState.of(slide).at_least + ngettext("{n} white cell", "{n} white cells", n).format(n=n)
-    return _("Slide {id} finished: {cells}, R to review.").format(id=slide.slide_id, cells=cells)
+    return _("Slide {id} finished: {cells}, for review.").format(id=slide.slide_id, cells=cells)
 
 
 def aborted(slide: Slide, counted: Differential) -> str:
