@@ -1,7 +1,7 @@
 """A whole review at the real window of a real daemon, by keys, mouse and finger: from the list of slides to the signature.
 
 `python tests/integration/test_review_by_hand.py 200` lets a fast person (three keys a second) review 200 cells and prints presses,
-seconds and how long a key took to the screen.
+seconds and how long a key took to the screen; `… 200 each` lets every cell be confirmed on its own.
 """
 
 from __future__ import annotations
@@ -131,14 +131,14 @@ class Reviewer:
         time.sleep(0.5)
         self.model.do(Input(Kind.DRAG, word, onto=onto))
 
-    def review_all(self) -> None:
-        """As a person who knows the cells: blasts one by one, now and then another class, the rest page by page."""
+    def review_all(self, each: bool = False) -> None:
+        """As a person who knows the cells: blasts one by one, now and then another class, the rest page by page or each on its own."""
         desk = self.model.desk
         for turn in range(5 * len(desk.review.cells)):
             batch, cell = desk._batch, desk.review.cells[desk.spot.cell_id]
             if batch is None or desk.page.head.said.startswith("This is the last group"):
                 return
-            if batch.accepts:
+            if batch.accepts and not each:
                 if turn % 5 == 0:
                     self.do("RIGHT", "E")
                 self.do("+SPACE")
@@ -251,11 +251,11 @@ def test_by_mouse_and_finger_alone(tmp_path: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """A fast person and so many cells."""
+    """A fast person and so many cells; with "each" every cell is confirmed on its own."""
     cells = int(arguments[0]) if arguments else 200
     with tempfile.TemporaryDirectory() as folder, at_the_window(Path(folder), cells, 1 / 3, (1920, 1080)) as (reviewer, record):
         start = time.monotonic()
-        reviewer.review_all()
+        reviewer.review_all("each" in arguments)
         sign(reviewer, cells)
         reviewer.measured.presses, reviewer.measured.seconds = reviewer.hands.presses, time.monotonic() - start
         one = stored(record)
