@@ -22,7 +22,4 @@ class RecordShelf:
     def open(self, slide_id: str, who: str) -> Opened:
         """One of them for review by `who`, with what made its first differential."""
         review, kept = self._record.open_review(slide_id, who)
-        made = kept.provenance
-        naming, scale = made.model.naming, made.calibration
-        made_by = made.model.label if naming is None else f"{made.model.label} · {naming.label}"
-        return Opened(review, kept, made_by, None if scale is None else scale.um_per_px)
+        return Opened(review, kept, kept.made_by, kept.um_per_px)
