@@ -17,6 +17,7 @@ from device import messages
 from device.camera.base import CameraState, CameraStatus, Frame
 from device.clock import Clock
 from device.desk.desk import Desk
+from device.desk.scanner import ScannerGuard
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.guidance.guide import Guide
@@ -101,6 +102,7 @@ class Pipeline:
         self._config, self._provenance, self._clock = config, provenance, clock
         self._um_per_px, self._broker, self._requests, self._recorder = um_per_px, broker, requests, recorder
         self._messages = messages.Messages(clock.monotonic_s)
+        self._scanner = ScannerGuard()
         self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of)
         self._orders = Orders(session, record, config.slide)
         self._guide = Guide(config.camera.stored)
@@ -356,7 +358,8 @@ class Pipeline:
         try:
             self._display.show(self.view())
             self._display_works = True
-            wishes = self._desk.take(self._display.inputs(), self._session.slide)
+            inputs = self._scanner.sorted(self._display.inputs(), started, not self._desk.guarded)
+            wishes = self._desk.take(inputs, self._session.slide)
         except DisplayError as error:
             if self._display_works:
                 log.error("the screen failed, the count goes on: %s", error)
