@@ -14,10 +14,12 @@ from device.camera.base import Frame, SkippedPicture
 from device.clock import Clock
 from device.errors import LeukoscopeError
 from device.settings.config import SlideSection
-from device.slide.counting import Counting, Observation, SecondLook, Undone
+from device.slide.changes import Undone
+from device.slide.counting import Counting, Observation
 from device.slide.description import describe
 from device.slide.keyframes import Keyframe
 from device.slide.model import Slide, SlideState
+from device.slide.rests import SecondLook
 from device.slide.tally import Differential, differential, tally
 from engines.detections import Detections
 from engines.naming import NamingInfo

@@ -19,6 +19,7 @@ from device.mqtt.provenance import Provenance
 from device.review.journal import Entry
 from device.slide.keyframes import Keyframe
 from device.slide.model import OPEN_STATES, Field, Slide, SlideState
+from device.slide.registration import Merge
 from device.store import housekeeping, reviews, schema, slides
 from device.store.faults import DamagedRecordError, sqlite_errors
 from device.store.slides import StoredSlide
@@ -112,15 +113,26 @@ class Store:
         with self._transaction(f"begin slide {slide.slide_id}") as db:
             slides.insert_slide(db, slide, provenance)
 
-    def put_fields(self, slide_id: str, fields: Sequence[Field], slide: Slide | None = None) -> None:
+    def put_fields(
+        self,
+        slide_id: str,
+        fields: Sequence[Field],
+        slide: Slide | None = None,
+        merged: Sequence[Merge] = (),
+        keyframes: Sequence[Keyframe] = (),
+    ) -> None:
         """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent.
 
-        slide: as it now stands; its header is written too.
+        A cell without a crop keeps the one that it has there. slide: as it now stands; its header is written too. merged: charts that
+        were joined before that; keyframes: of the map, added or changed.
         """
         with self._transaction(f"keep field {', '.join(str(field.index) for field in fields)} of slide {slide_id}") as db:
             self._require(db, slide_id)
+            for merge in merged:
+                slides.move_chart(db, slide_id, merge)
             for field in fields:
                 slides.put_field(db, slide_id, field)
+            slides.put_keyframes(db, slide_id, keyframes)
             if slide is not None:
                 slides.put_state(db, slide)
 
@@ -244,6 +256,11 @@ class Store:
             db.execute("DELETE FROM outbox WHERE message_id = ?", (message_id,))
 
     # Housekeeping
+
+    def changes(self) -> tuple[tuple[str, datetime], ...]:
+        """Every slide with when it last changed (it ended, was counted, reviewed or signed), in the order in which they were begun."""
+        with self._reading("look when slides changed"):
+            return housekeeping.changes(self._db)
 
     def why_it_stays(self, slide_id: str) -> str:
         """What forbids to delete a slide (it is open, it still waits to be sent); "" if nothing does."""
