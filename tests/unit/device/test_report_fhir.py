@@ -14,8 +14,9 @@ import pytest
 from fhir.resources.R4B.bundle import Bundle
 
 from device.errors import StoreError
+from device.mqtt.payloads import SourceProvenance
 from device.report.case import Case, Kind
-from device.report.codes import codes, licence
+from device.report.codes import ROWS, codes, licence
 from device.report.fhir import CLOCK_NOTE, bundle, to_json
 from device.report.fhir_words import AbsentReason, BundleKind, ObservationStatus, ReportStatus
 from device.review.journal import Act
@@ -115,6 +116,12 @@ def test_a_zero_of_blasts_says_what_it_leaves_open() -> None:
     assert "acute" not in conclusion.lower()
 
 
+def test_the_film_in_words_goes_along() -> None:
+    one = observation(resources(signed(stored("Myeloblast"))), "film")
+    assert one["code"]["coding"][0]["code"] == "5909-7"
+    assert "lymphocytes" in one["valueString"] and one["valueString"].endswith(NOTICE)
+
+
 def test_a_signature_names_reviewer_and_journal() -> None:
     case = signed(stored("Myeloblast"))
     found = resources(case)
@@ -206,6 +213,24 @@ def test_a_transaction_puts_by_identifier_and_is_the_same_each_time() -> None:
             assert (method, url) == ("PUT", f"{entry['resource']['resourceType']}?identifier={known['system']}|{known['value']}")
 
 
+def test_rendered_film_is_labelled_as_test_data_and_doubts_stand_in_the_conclusion() -> None:
+    base = stored("Myeloblast", "Neutrophil", foreign=True, lost_rests=2)
+    source = SourceProvenance(kind="simulator", name="x", simulated=True)
+    simulated = replace(base, provenance=replace(base.provenance, source=source))
+    found = resources(Case(simulated))
+    [report] = found["DiagnosticReport"]
+    assert report["meta"]["security"][0]["code"] == "HTEST"
+    assert bundle(Case(simulated), written_at=NOW)["meta"]["tag"][1]["code"] == "HTEST"
+    assert all("no patient's blood" in one["note"][0]["text"] for one in found["Observation"] if "note" in one)
+    for words in (
+        "no patient's blood",
+        "This film is unlike the films that this engine knows",
+        "The place on the film was lost at 2 rests",
+    ):
+        assert words in report["conclusion"]
+    assert "meta" not in resources(Case(base))["DiagnosticReport"][0]
+
+
 def test_every_reference_leads_to_an_entry_and_every_address_is_one() -> None:
     made = bundle(signed(stored("Myeloblast", "Promonocyte")), written_at=NOW)
     addresses = [entry["fullUrl"] for entry in made["entry"]]
@@ -231,6 +256,7 @@ def test_the_page_goes_along_when_asked_and_the_code_is_the_configured_one() -> 
 
 def test_every_class_group_and_persons_class_has_a_code_or_an_explicit_null() -> None:
     table, taxonomy = codes(), LEUKEMIA_ATTRI
+    assert set(ROWS) <= set(table)
     wanted = {*taxonomy.classes, *(g.key for g in taxonomy.told_groups), *(p.key for p in taxonomy.person_classes)}
     assert wanted <= set(table)
     assert {line.key for line in Case(stored("Myeloblast")).lines} <= set(table)
