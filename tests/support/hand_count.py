@@ -48,9 +48,9 @@ class Tally:
     """What became of a reading.
 
     counted: white cells on the slide; doubles: of them those that were there already; joinable: of the doubles those between fields
-    that a chain of others joins, each sharing at least 30 % with the next, so that their places could be known; seen: white cells of
-    which half or more was visible on a resting, focused frame; missed: of those, not counted. wrong: frames whose place is off by more than
-    half a cell against the middle of its chart, worst_px: the largest such error; looks: how often a field was written.
+    that a chain of others joins, each sharing at least 30 % with the next. seen: white cells of which half or more was visible on a
+    resting, focused frame; missed: of those, not counted. wrong: frames whose place is off by more than half a cell against the middle
+    of its chart, worst_px: the largest such error. looks: how often a field was written.
     """
 
     frames: int
