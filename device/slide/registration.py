@@ -107,6 +107,7 @@ class Registration:
 
     def observe(self, picture: FieldPicture, resting: bool) -> Fix:
         """Take in the next frame. resting: the stage stands still (motion.RestDetector)."""
+        self._searches.next_frame()
         if picture.blank or self._poor(picture, resting):
             self._position, self._known = None, False
             return Fix(None, "lost", -1.0, self._merge())
@@ -251,7 +252,7 @@ class Registration:
     def _find(self, here: KeyframeMap, now: Spectrum, contrast: float) -> str:
         """Look for a resting frame on visited ground; what cannot be looked at now is looked at while the stage goes on."""
         search = Search(here, now, here.numbers()[::-1])  # the last first: nobody goes far
-        found = search.advance(self._searches.budget)
+        found = self._searches.now(search)
         self._loose, self._doubt, self._unconfirmed = False, False, 0
         if found is not None:
             key, match = found
