@@ -78,7 +78,8 @@ def test_a_smeared_step_has_a_wide_peak_and_a_sharp_one_has_not() -> None:
     def spread(of: Float32) -> int:
         return correlator.match(correlator.spectrum(part(of, 100, 80)), correlator.spectrum(part(of, 70, 80))).spread
 
-    assert spread(plane) <= 3 < 6 <= spread(smeared)
+    assert spread(plane) <= 3
+    assert spread(smeared) >= 6
 
 
 def test_compression_keeps_the_ground_and_takes_the_power_from_single_dark_spots() -> None:
