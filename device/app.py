@@ -150,6 +150,7 @@ class _CurrentStatus:
                 fields=len(slide.fields),
                 white_cells=pipeline.white_cells,
                 target_cells=self._config.slide.target_cells,
+                blast_seen=pipeline.differential.blasts > 0,
             )
         parts = part_status(camera, pipeline.camera_reason), part_status(engine, why_not_gated), part_status(record)
         self.value = self._of(*parts, progress)

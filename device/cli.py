@@ -13,16 +13,14 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from device.errors import LeukoscopeError
+from device.options import DEFAULT_CONFIG, ConfigOption, Count
+from device.slides_command import export, slides
 from engines.errors import EnginesError
 from engines.files import print_any_name
 
 HELP = "A second pair of eyes for leukaemia beside a microscope. For review by a person, never a diagnosis."
-DEFAULT_CONFIG = Path("/etc/leukoscope/device.yaml")
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell has it."""
-
-ConfigOption = Annotated[Path, Parameter(name=("--config", "-c"), help="The configuration file (YAML).")]
-Count = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
 def _version() -> str:
@@ -131,17 +129,8 @@ def doctor(*, config: ConfigOption = DEFAULT_CONFIG) -> int:
     return 0 if print_findings(examine(loaded)) else 1
 
 
-@app.command
-def slides(*, config: ConfigOption = DEFAULT_CONFIG, limit: Count = 20) -> None:
-    """List the slides in the record, newest first.
-
-    Args:
-        limit: How many.
-    """
-    from device.report.terminal import print_slides
-    from device.settings.config_file import load_config
-
-    print_slides(load_config(config).record_path, limit)
+app.command(slides)
+app.command(export)
 
 
 @app.command

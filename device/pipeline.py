@@ -168,7 +168,7 @@ class Pipeline:
         slide, event = self._session.slide, observation.event
         if slide is None or event is None:
             return
-        self._record.counted(slide, event)
+        self._record.counted(slide, event, None if self._frame is None else self._frame.image)
         if (field := event.field) is not None:
             again = "" if event.new else " again, sharper"
             self._say(f"Field {field.index} counted{again}: {_cells(field)}.", _level(field))

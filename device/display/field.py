@@ -13,25 +13,32 @@ from device.camera.base import CameraState, Frame
 from device.display import marks, text
 from device.display.base import ScreenView
 from device.display.boxes import box_pieces
-from device.display.labels import Tag, label_pieces, plan
+from device.display.labels import Plan, Tag, plan, plate_piece
 from device.display.layout import Rect, Unit, letterbox
+from device.display.pages import CountPage
 from device.display.palette import BUSY, DIM, GROUND, HALO, LEVELS, NOT_LOOKED_AT, OK, PANEL, SOFT, TEXT, Colour, TypeStyle, mix
 from device.display.placing import nearest
 from device.display.text import Piece
-from device.display.told import told_cells
-from device.display.words import camera_words, phrases_of_cells
+from device.display.told import cell_words, spoken, told_cells
+from device.display.words import camera_words
 from device.language import _
 from device.slide.model import SlideState
 from engines.detections import Float32, Image
 
 
 class Cells(NamedTuple):
-    """What is drawn over the picture, in this order, and all that in words; leaders: lines from labels to boxes, ends and colour."""
+    """What is drawn over the picture, in this order, and all that in words; leaders: lines from plates to boxes, ends and colour.
+
+    one: the one cell that is told in words, its style and those words; chosen: a person pressed on it.
+    """
 
     boxes: tuple[Piece, ...]
     leaders: tuple[tuple[tuple[int, int], tuple[int, int], Colour], ...]
     labels: tuple[Piece, ...]
     words: str
+    one: TypeStyle | None = None
+    one_words: tuple[str, ...] = ()
+    chosen: bool = False
 
 
 def draw_picture(place: Image, frame: Frame | None) -> None:
@@ -71,36 +78,44 @@ def plan_cells(area: Rect, view: ScreenView, unit: Unit) -> Cells | None:
         return Cells((), (), (), _("moving") if not view.resting else view.focus_text)
     told = told_cells(view, found)
     boxes = to_canvas(told.boxes_px, view.frame.size_px, letterbox(*view.frame.size_px, area.width, area.height))
-    phrases = phrases_of_cells(told.attributes, view.engine.taxonomy)
+    page = view.page if isinstance(view.page, CountPage) else CountPage()
+    size = view.frame.size_px
+    one = spoken(told, None if page.pointed is None else (page.pointed[0] * size[0], page.pointed[1] * size[1]))
+    of_one = () if one is None else (told.styles[one.index], cell_words(told, one.index, view.engine.taxonomy), one.chosen)
+    if page.bare:
+        return Cells((), (), (), told.words, *of_one)
     tags: list[Tag] = []
     bare: list[tuple[Rect, TypeStyle]] = []
-    for box, style, score, said in zip(boxes, told.styles, told.scores, phrases, strict=True):
+    for index, (box, style) in enumerate(zip(boxes, told.styles, strict=True)):
         if style.artefact or style is NOT_LOOKED_AT:
             bare.append((box, style))
         else:
-            tags.append(Tag(box, style, score, said))
+            tags.append(Tag(box, style, one is not None and one.index == index))
     inside = Rect(unit(6), unit(6), area.width - unit(6), area.height - unit(6))
-    planned = plan(tuple(tags), tuple(box for box, _ in bare), inside, unit)
+    if page.far:
+        planned = Plan((None,) * len(tags), (False,) * len(tags), "")
+    else:
+        planned = plan(tuple(tags), tuple(box for box, _style in bare), inside, unit)
     words = f"{told.words} · {planned.caption}" if planned.caption else told.words
     leaders = []
     labels: list[Piece] = []
-    for label, where in zip(planned.labels, planned.places, strict=True):
+    for tag, short, where in zip(tags, planned.short, planned.places, strict=True):
         if where is not None:
-            labels += label_pieces(label, where, unit)
-            start, end = nearest(where, label.tag.box)
-            if math.dist(start, end) > unit(28):  # a label that lies at its box needs no line
-                leaders.append((start, end, label.tag.style.colour))
+            labels.append(plate_piece(tag, short, where, unit))
+            start, end = nearest(where, tag.box)
+            if math.dist(start, end) > unit(28):  # a plate that lies at its box needs no line
+                leaders.append((start, end, tag.style.colour))
     surest_last = ((tag.box, tag.style) for tag in reversed(tags))  # on top
     drawn = tuple(piece for box, style in (*bare, *surest_last) for piece in box_pieces(box, style, unit))
-    return Cells(drawn, tuple(leaders), tuple(labels), words)
+    return Cells(drawn, tuple(leaders), tuple(labels), words, *of_one)
 
 
 def draw_over(place: Image, view: ScreenView, cells: Cells | None, unit: Unit) -> None:
     """Draw boxes and labels over the picture that lies in `place`, or why there is none."""
-    banner = camera_words(view.camera)
+    banner = camera_words(view.camera, view.slide is not None and bool(view.slide.fields))
     if view.frame is None:
         if banner is None or view.camera.state is CameraState.OPENING:
-            state = "Waiting for the first picture" if banner is None else "Opening the camera"
+            state = _("Waiting for the first picture") if banner is None else _("Opening the camera")
             calm = _start_picture(state, view.camera.name, view.camera.reason, unit, place.shape[1], place.shape[0])
             text.paste(place, calm, 0, 0)
         else:
@@ -169,7 +184,7 @@ def _start_picture(state: str, name: str, reason: str, unit: Unit, width: int, h
     y += lens + unit(36)
     for words, size, colour, bold, gap in (
         ("Leukoscope", 80, TEXT, False, 4),
-        ("A second pair of eyes beside the microscope", 30, SOFT, False, 56),
+        (_("A second pair of eyes beside the microscope"), 30, SOFT, False, 56),
         (state, 34, TEXT, False, 6),
         (name, 26, SOFT, False, 6),
         (reason, 26, DIM, False, 0),

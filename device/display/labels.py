@@ -1,4 +1,7 @@
-"""The words beside each cell: how much is said where there is room for how much, and the label's picture. Boxes live in `field`."""
+"""The small plate beside each cell: its sign and its code, nothing more, so that the film stays in sight. Boxes live in `boxes`.
+
+What else there is to say of a cell stands outside the picture, for one cell at a time (`told`).
+"""
 
 from __future__ import annotations
 
@@ -7,193 +10,81 @@ from typing import NamedTuple
 
 from device.display import marks, text
 from device.display.layout import Rect, Unit
-from device.display.palette import CARD, HALO, SOFT, TEXT, UNIDENTIFIED, WARN, TypeStyle, mix
+from device.display.palette import CARD, HALO, TEXT, TypeStyle, mix
 from device.display.placing import place
 from device.display.text import Piece
-from device.display.words import BLAST_MARK, Phrase, most_telling
+from device.language import ngettext
 from engines.detections import Image
 
 PLATE = mix(CARD, HALO, 0.45)
-TYPE_PX, SCORE_PX, ATTRIBUTE_PX, SMALL_PX = 28, 23, 21, 20
-_PAD_X, _PAD_Y, _EDGE = 12, 6, 6
-_LINE_PX = 376
-"""Attribute phrases are joined with a dot up to this width, then a new line begins."""
+CODE_PX, _SIGN_PX = 23, 19
+_PAD_X, _EDGE = 5, 4
 
 
 class Tag(NamedTuple):
-    """What can be said about one cell; score: None where there is no number to show."""
+    """What stands beside one cell. spoken: it is the one whose words stand beside the picture."""
 
     box: Rect
     style: TypeStyle
-    score: float | None
-    phrases: tuple[Phrase, ...]
-
-
-class Label(NamedTuple):
-    """One label as it is drawn: the code alone if `short`."""
-
-    tag: Tag
-    lines: tuple[str, ...]
-    whole: bool  # all its attributes are said
-    short: bool
+    spoken: bool = False
 
 
 class Plan(NamedTuple):
-    """Labels with their places (None: no room), and a line that says what was left out, empty if nothing was."""
+    """Where each tag's plate lies (None: no room), which are without their code, and a line that says what was left out, or ""."""
 
-    labels: tuple[Label, ...]
     places: tuple[Rect | None, ...]
+    short: tuple[bool, ...]
     caption: str
 
 
 def plan(tags: tuple[Tag, ...], others: tuple[Rect, ...], area: Rect, unit: Unit) -> Plan:
-    """Say as much as there is room for: all attributes, the three most telling, those of the surest cells only, types, codes.
+    """A place for each tag on no cell at all: sign and code, or the sign alone, or none where the cells lie too close.
 
-    others: boxes without a label. area: where labels may lie.
+    others: boxes without a plate. area: where plates may lie.
     """
-    n = len(tags)
     boxes = tuple(_steady(t, unit) for t in tags)
-    stages = _stages(tags)
-    for number, stage in enumerate(stages):
-        sayings = tuple(tuple(_label(t, k, unit) for k in steps) for t, steps in zip(tags, stage, strict=True))
-        sizes = tuple(tuple(_label_size(label, unit) for label in labels) for labels in sayings)
-        placed = place(sizes, boxes, others, area, unit(8))
-        labels = tuple(said[chosen] for said, chosen in zip(sayings, placed.chosen, strict=True))
-        codes = sum(label.short for label in labels)
-        if placed.good and (codes <= n // 3 or number + 1 == len(stages)):
-            break
-    caption = _caption(labels)
+    sizes = tuple((_size(t.style, False, unit), _size(t.style, True, unit)) for t in tags)
+    placed = place(sizes, boxes, others, area, unit(8))
+    short = tuple(bool(number) for number in placed.chosen)
+    signs = sum(s and p is not None for s, p in zip(short, placed.places, strict=True))
     missing = sum(p is None for p in placed.places)
-    return Plan(labels, placed.places, f"{caption}; no room for {missing} of {n}" if missing else caption)
-
-
-def _caption(labels: tuple[Label, ...]) -> str:
-    """What the labels leave out; empty if nothing."""
-    worded = [label for label in labels if label.tag.phrases]
-    shown = [label for label in worded if label.lines]
-    words = []
-    if worded and not shown:
-        words.append("no room for attributes")
-    elif len(shown) < len(worded):
-        words.append(f"attributes of {len(shown)} of {len(worded)} cells")
-    elif any(not label.whole for label in shown):
-        words.append("the most telling attributes")
-    named = [label for label in labels if label.tag.style is not UNIDENTIFIED]
-    coded = sum(label.short for label in named)
-    if coded:
-        words.append(f"{'types' if coded == len(named) else 'some types'} as codes, see the list")
-    return ", ".join(words)
-
-
-_NAME, _CODE = 0, -1
-"""Instead of a number of phrases: the type's name alone, its code alone."""
-
-
-def _stages(tags: tuple[Tag, ...]) -> list[list[tuple[int, ...]]]:
-    """What to try, the fullest first: for each cell how many phrases, and what to fall back to where there is no room."""
-    n = len(tags)
-    stages: list[list[tuple[int, ...]]] = []
-    if n <= 6:
-        stages.append([(99, 3, _NAME, _CODE)] * n)
-    elif n <= 12:
-        stages.append([(3, _NAME, _CODE)] * n)
-    elif n <= 32:
-        sure = set(sorted(range(n), key=lambda i: (-round(tags[i].score or 0.0, 2), i))[:5])
-        stages.append([(3, _NAME, _CODE) if i in sure else (_NAME, _CODE) for i in range(n)])
-    return [*stages, [(_CODE,)] * n]
+    left_out = []
+    if signs:
+        left_out.append(ngettext("{n} without its code", "{n} without their codes", signs).format(n=signs))
+    if missing:
+        left_out.append(ngettext("{n} without a sign", "{n} without signs", missing).format(n=missing))
+    return Plan(placed.places, short, ", ".join(left_out))
 
 
 def _steady(tag: Tag, unit: Unit) -> Rect:
-    """The box on a coarse grid, so that a label does not tremble with its box from frame to frame; with room for a blast's edge."""
+    """The box on a coarse grid, so that a plate does not tremble with its box from frame to frame; with room for a blast's edge."""
     grid, edge = unit(6), unit(8) if tag.style.blast else 0
     x0, y0, x1, y1 = tag.box
     return Rect((x0 - edge) // grid * grid, (y0 - edge) // grid * grid, -(-(x1 + edge) // grid) * grid, -(-(y1 + edge) // grid) * grid)
 
 
-def _label(tag: Tag, saying: int, unit: Unit) -> Label:
-    lines = join(most_telling(tag.phrases, saying), unit) if saying > 0 else ()
-    return Label(tag, lines, whole=saying >= len(tag.phrases), short=saying == _CODE)
+@lru_cache(maxsize=256)
+def _size(style: TypeStyle, short: bool, unit: Unit) -> tuple[int, int]:
+    """Width and height of the plate in px."""
+    code = 0 if short or not style.code else unit(5) + text.width(style.code, unit.letters(CODE_PX), True)
+    return unit(_EDGE) + 2 * unit(_PAD_X) + unit(_SIGN_PX) + code, text.line_height(unit.letters(CODE_PX))
 
 
-@lru_cache(maxsize=512)
-def join(phrases: tuple[str, ...], unit: Unit) -> tuple[str, ...]:
-    """Phrases in lines of at most `_LINE_PX`, with dots between."""
-    lines: list[str] = []
-    for phrase in phrases:
-        longer = f"{lines[-1]} · {phrase}" if lines else phrase
-        if lines and text.width(longer, unit(ATTRIBUTE_PX)) <= unit(_LINE_PX):
-            lines[-1] = longer
-        else:
-            lines.append(phrase)
-    return tuple(lines)
-
-
-def _label_size(label: Label, unit: Unit) -> tuple[int, int]:
-    return _size(label.tag.style, label.lines, label.short, label.tag.score is not None, unit)
-
-
-@lru_cache(maxsize=1024)
-def _size(style: TypeStyle, lines: tuple[str, ...], short: bool, scored: bool, unit: Unit) -> tuple[int, int]:
-    """Width and height of the label's plate in px."""
-    edge, pad = unit(_EDGE), unit(_PAD_X)
-    marker = unit(24) + unit(8)
-    height = text.line_height(unit(TYPE_PX)) + 2 * unit(_PAD_Y) - unit(2)
-    if short:
-        return edge + 2 * unit(8) + marker + (text.width(style.code, unit(TYPE_PX), True) if style.code else -unit(8)), height
-    row = marker + text.width(style.name, unit(TYPE_PX), True) + _score_width(scored, unit)
-    if style.blast:
-        row += unit(12) + _chip_width(unit)
-    widest = max([row, *(text.width(line, unit(ATTRIBUTE_PX)) for line in lines)])
-    return edge + 2 * pad + widest, height + len(lines) * text.line_height(unit(ATTRIBUTE_PX)) + (unit(4) if lines else 0)
-
-
-def _score_width(scored: bool, unit: Unit) -> int:
-    return unit(10) + text.width("0.00", unit(SCORE_PX)) if scored else 0
-
-
-def _chip_width(unit: Unit) -> int:
-    return text.width(BLAST_MARK, unit(SMALL_PX), True) + 2 * unit(7)
-
-
-@lru_cache(maxsize=64)
-def _plate(style: TypeStyle, lines: tuple[str, ...], short: bool, scored: bool, unit: Unit) -> tuple[Image, tuple[int, int]]:
-    """The label without its score (read-only), and where in it the score begins (x and y in px)."""
-    w, h = _size(style, lines, short, scored, unit)
+@lru_cache(maxsize=128)
+def _plate(style: TypeStyle, short: bool, spoken: bool, unit: Unit) -> Image:
+    """The plate, read-only."""
+    w, h = _size(style, short, unit)
     picture = marks.blank(w, h, PLATE)
-    edge, pad = unit(_EDGE), unit(8 if short else _PAD_X)
-    marks.fill(picture, Rect(0, 0, edge, h), style.colour)
-    top, row = unit(_PAD_Y) - unit(1), text.line_height(unit(TYPE_PX))
-    x = edge + pad
-    text.paste(picture, marks.marker(style.marker, unit(24), style.colour, PLATE), x, top + (row - unit(24)) // 2 + unit(1))
-    x += unit(24) + unit(8)
-    if short:
-        text.put(picture, style.code, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True)
-        return text.finished(picture), (0, 0)
-    x = text.put(picture, style.name, (x, top), unit(TYPE_PX), TEXT, PLATE, bold=True).x1
-    score_at = x + unit(10), top + row - text.line_height(unit(SCORE_PX)) - unit(1)
-    if style.blast:
-        x += _score_width(scored, unit) + unit(12)
-        chip = Rect(x, top + unit(4), x + _chip_width(unit), top + row - unit(3))
-        marks.outline(picture, chip, unit(2), WARN)
-        middle = chip.y0 + (chip.height - text.line_height(unit(SMALL_PX))) // 2
-        text.put(picture, BLAST_MARK, (chip.x0 + unit(7), middle), unit(SMALL_PX), WARN, None, bold=True)
-    y = top + row + unit(2)
-    for line in lines:
-        text.put(picture, line, (edge + pad, y), unit(ATTRIBUTE_PX), SOFT, PLATE)
-        y += text.line_height(unit(ATTRIBUTE_PX))
-    return text.finished(picture), score_at
+    marks.fill(picture, Rect(0, 0, unit(_EDGE), h), style.colour)
+    x, sign = unit(_EDGE) + unit(_PAD_X), unit(_SIGN_PX)
+    text.paste(picture, marks.marker(style.marker, sign, style.colour, PLATE), x, (h - sign) // 2)
+    if not short:
+        text.put(picture, style.code, (x + sign + unit(5), 0), unit.letters(CODE_PX), TEXT, PLATE, bold=True)
+    if spoken:
+        marks.outline(picture, Rect(0, 0, w, h), unit(2), TEXT)
+    return text.finished(picture)
 
 
-def label_pieces(label: Label, at: Rect, unit: Unit) -> list[Piece]:
-    """The label at its place: its plate, then its score, which changes more often."""
-    said = label.tag.score
-    picture, (x, y) = _plate(label.tag.style, label.lines, label.short, said is not None, unit)
-    if label.short or said is None:
-        return [(picture, at.x0, at.y0)]
-    score = text.sprite(score_words(said), unit(SCORE_PX), SOFT, PLATE)
-    return [(picture, at.x0, at.y0), (score, at.x0 + x, at.y0 + y)]
-
-
-def score_words(score: float) -> str:
-    """Score with two digits; never rounded up to 1.00."""
-    return f"{min(99, round(score * 100)) / 100:.2f}" if score < 1 else "1.00"
+def plate_piece(tag: Tag, short: bool, at: Rect, unit: Unit) -> Piece:
+    """The tag's plate at its place."""
+    return _plate(tag.style, short, tag.spoken, unit), at.x0, at.y0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from device.language import RIGHT_TO_LEFT, in_use
 from engines.detections import Image
 
 
@@ -24,6 +25,10 @@ class Rect(NamedTuple):
     def height(self) -> int:
         return self.y1 - self.y0
 
+    def mirrored(self, width: int) -> Rect:
+        """Where the rectangle lies on a canvas of that width that is turned over."""
+        return Rect(width - self.x1, self.y0, width - self.x0, self.y1)
+
     def grow(self, px: int) -> Rect:
         """The rectangle with `px` more on every side (fewer if negative)."""
         return Rect(self.x0 - px, self.y0 - px, self.x1 + px, self.y1 + px)
@@ -33,13 +38,34 @@ class Rect(NamedTuple):
         return canvas[self.y0 : self.y1, self.x0 : self.x1]
 
 
+LEAST_LETTERS_PX = 14
+"""No letters of the count's screen are smaller, on canvases of 1024 x 600 and more."""
+_SMALL = 0.6
+
+
 class Unit(NamedTuple):
-    """Turns a measure of the 1920 x 1080 drawing into pixels of the canvas; call it. Part of the key of every cached picture."""
+    """Turns a measure of the 1920 x 1080 drawing into pixels of the canvas; call it. Part of the key of every cached picture, which
+    therefore are of one language."""
 
     scale: float
+    language: str = "en"
 
     def __call__(self, px: float) -> int:
         return max(1, round(px * self.scale))
+
+    def letters(self, px: float) -> int:
+        """Size in px of letters that must stay legible on a small canvas."""
+        return max(self(px), LEAST_LETTERS_PX if self.scale >= 0.5 else 1)
+
+    @property
+    def small(self) -> bool:
+        """On a canvas of 1024 x 600 or so: what can be left out is left out."""
+        return self.scale < _SMALL
+
+    @property
+    def from_right(self) -> bool:
+        """Whether the screen is read from right to left, and is therefore laid out as in a mirror."""
+        return self.language in RIGHT_TO_LEFT
 
 
 class Layout(NamedTuple):
@@ -52,13 +78,18 @@ class Layout(NamedTuple):
     panel: Rect
 
 
-@lru_cache(maxsize=8)
 def layout(width_px: int, height_px: int) -> Layout:
-    """Layout of a canvas; raises ValueError below 320 x 180, where nothing could be read."""
+    """Layout of a canvas in the language in use, as of one that is read from the left; ValueError below 320 x 180, where nothing could
+    be read."""
+    return _layout(width_px, height_px, in_use())
+
+
+@lru_cache(maxsize=8)
+def _layout(width_px: int, height_px: int, language: str) -> Layout:
     if width_px < 320 or height_px < 180:
         raise ValueError(f"a canvas of {width_px} x {height_px} px is too small; at least 320 x 180")
-    unit = Unit(min(width_px / 1920, height_px / 1080))
-    left = width_px - unit(560)
+    unit = Unit(min(width_px / 1920, height_px / 1080), language)
+    left = width_px - unit(640 if unit.small else 560)
     top = height_px - unit(274)
     head = unit(41)  # what is left of the height when a picture of 16:9 fills the width
     return Layout(

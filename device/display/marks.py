@@ -125,9 +125,13 @@ _SHAPES: dict[str, Sequence[_Stroke]] = {
 }
 
 
-@lru_cache(maxsize=128)
 def marker(kind: str, size_px: int, colour: Colour, ground: Colour) -> Image:
     """The marker of a type, (size_px, size_px, 3), read-only. Kinds: see `_SHAPES`; KeyError for others."""
+    return text.as_seen(_marker(kind, size_px, colour, ground))
+
+
+@lru_cache(maxsize=128)
+def _marker(kind: str, size_px: int, colour: Colour, ground: Colour) -> Image:
     big = size_px * _OVERSAMPLE
     alpha = np.zeros((big, big), np.uint8)
     for points, thick, radius, ink, arc in _SHAPES[kind]:

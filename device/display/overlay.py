@@ -6,11 +6,15 @@ from functools import partial
 
 import numpy as np
 
+from device.display import text
 from device.display.ask import draw_ask
 from device.display.base import ScreenView
+from device.display.far import draw_far
 from device.display.field import draw_over, draw_picture, plan_cells
-from device.display.layout import layout
-from device.display.pages import AskPage
+from device.display.gallery import draw_review
+from device.display.layout import Rect, layout, letterbox
+from device.display.pages import AskPage, CountPage
+from device.display.pages_review import REVIEW_PAGES
 from device.display.panel import draw_panel
 from device.display.sheet import Sheet
 from device.display.surround import draw_footer, draw_strip
@@ -41,15 +45,30 @@ def draw_on(sheet: Sheet, view: ScreenView) -> Targets:
     Of strip, footer and panel only those parts are copied that lie there no longer; the picture is always painted whole.
     """
     height, width = sheet.pixels.shape[:2]
+    if isinstance(view.page, REVIEW_PAGES):
+        return draw_review(sheet, view, view.page)
     plan = layout(width, height)
-    place = plan.picture.view(sheet.pixels)
+    targets = Targets()
+    from_right = plan.unit.from_right
+    if isinstance(view.page, CountPage) and view.page.far:
+        draw_far(sheet, view, targets, plan.unit)
+        return targets
+    at = plan.picture.mirrored(width) if from_right else plan.picture
+    place = at.view(sheet.pixels)
+    sheet.from_right = from_right
+    sheet.paint(at)
     with in_second_thread(partial(draw_picture, place, view.frame)):  # half of the work, and all of it OpenCV's
         cells = plan_cells(plan.picture, view, plan.unit)
-        draw_strip(sheet, plan.strip, view, "" if cells is None else cells.words, plan.unit)
-        draw_footer(sheet, plan.footer, view, plan.unit)
-        draw_panel(sheet, plan.panel, view, plan.unit)
+        with text.mirrored(from_right):
+            draw_strip(sheet, plan.strip, view, "" if cells is None else cells.words, plan.unit)
+            draw_footer(sheet, plan.footer, view, cells, targets, plan.unit)
+            draw_panel(sheet, plan.panel, view, plan.unit)
     draw_over(place, view, cells, plan.unit)
-    targets = Targets()
+    if from_right:
+        targets.places = [(where.mirrored(width), word) for where, word in targets.places]
     if isinstance(view.page, AskPage):
-        draw_ask(place, (plan.picture.x0, plan.picture.y0), view.page, targets, plan.unit)
+        draw_ask(place, (at.x0, at.y0), view.page, targets, plan.unit)
+    elif view.frame is not None:
+        film = letterbox(*view.frame.size_px, at.width, at.height)
+        targets.add(Rect(at.x0 + film.x0, at.y0 + film.y0, at.x0 + film.x1, at.y0 + film.y1), "picture")
     return targets

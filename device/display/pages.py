@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from device.display.pages_review import ReviewPages
+
 
 @dataclass(frozen=True)
 class CountPage:
-    """The living picture and the count. bare: no boxes or labels over the picture. far: few words, large enough to be read at 2 m."""
+    """The living picture and the count. bare: no boxes or labels over the picture. far: few words, large enough to be read at 2 m.
+
+    pointed: where on the picture a person pressed, in shares of its width and height; the cell there is told in words.
+    """
 
     bare: bool = False
     far: bool = False
+    pointed: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,5 +42,5 @@ class AskPage:
 
 
 COUNT_PAGE = CountPage()
-Page = CountPage | AskPage
-"""What there is to show; the review adds its own."""
+Page = CountPage | AskPage | ReviewPages
+"""What there is to show."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, count
 
+from device.language import N_
 from engines.taxonomy import Taxonomy
 
 Colour = tuple[int, int, int]
@@ -53,9 +54,9 @@ class TypeStyle:
     open: bool = False
 
 
-UNIDENTIFIED = TypeStyle("unidentified", TEXT, "question", "", blast=False, artefact=False)
+UNIDENTIFIED = TypeStyle(N_("unidentified"), TEXT, "question", "", blast=False, artefact=False)
 """Of a cell too uncertain to be named."""
-NOT_LOOKED_AT = TypeStyle("not named yet", TEXT, "", "", blast=False, artefact=False)
+NOT_LOOKED_AT = TypeStyle(N_("not named yet"), TEXT, "", "", blast=False, artefact=False)
 """Of a box on a field that is not counted, where a second look will name it: corners only, no label."""
 _SPARE = ("36DAFF", "EF8B24", "C4B1E5", "A4CC88", "F75032", "847AFF", "FED939", "DA6293")
 _SPARE_MARKERS = ("disc", "square", "triangle")

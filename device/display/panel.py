@@ -11,6 +11,7 @@ from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, OK, PANEL, S
 from device.display.rows import MARGIN, blank, blast_part, told_rows, type_rows
 from device.display.sheet import Sheet
 from device.display.words import notice, slide_words
+from device.language import _
 from device.slide.doubt import FOREIGN, sensitivity
 from device.slide.model import SlideState
 from device.slide.picture_state import PictureState, count_of
@@ -18,8 +19,6 @@ from engines.detections import Image
 from engines.naming import NamingInfo
 
 _LAMP_PITCH = 28
-_WORDS_X = 132
-"""Where the values of parts and provenance begin, from the margin."""
 
 
 def draw_panel(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
@@ -43,14 +42,14 @@ def draw_panel(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
     foot = _foot(view.engine.label, "" if naming is None else _naming_words(naming), view.calibration_label, notice(slide), width, unit)
     last = place.y1 - foot.shape[0]
     # Each lamp on its own: fields a second and milliseconds change with nearly every frame, the others stay for hours.
-    margin, pitch = unit(8), unit(_LAMP_PITCH)
+    margin, pitch = unit(8), _lamp_pitch(unit)
     below = last - unit(16) - max(1, len(view.parts)) * pitch
     parts = [head, count]
     if naming is None:
         parts.append(type_rows(tally, type_styles(taxonomy), width, unit))
     else:
         if slide is not None and slide.foreign:
-            parts.insert(1, _foreign(FOREIGN, width, unit))
+            parts.insert(1, _foreign(_(FOREIGN), width, unit))
         parts.append(blast_part(tally, sensitivity(naming, slide is not None and slide.foreign), width, unit))
         parts.append(told_rows(tally, taxonomy, below - place.y0 - sum(part.shape[0] for part in parts), width, unit))
     y = place.y0
@@ -68,9 +67,20 @@ def draw_panel(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
     sheet.lay(foot, place.x0, last)
 
 
+@lru_cache(maxsize=4)
+def _words_x(unit: Unit) -> int:
+    """Where the values of parts and provenance begin, from the margin: behind the longest of their names."""
+    lamps = [text.width(_(name), unit.letters(21)) + unit(28) for name in ("Camera", "Engine", "Broker", "Record")]
+    return max(*lamps, *(text.width(_(name), unit.letters(19)) for name in ("Model", "Naming", "Calibration"))) + unit(12)
+
+
+def _lamp_pitch(unit: Unit) -> int:
+    return max(unit(_LAMP_PITCH), text.line_height(unit.letters(21)))
+
+
 def _naming_words(naming: NamingInfo) -> str:
     """What named the cells: a layer of this site, or the one that came with the engine."""
-    return f"site layer {naming.label}" if naming.site else naming.label
+    return _("site layer {name}").format(name=naming.label) if naming.site else naming.label
 
 
 @lru_cache(maxsize=16)
@@ -87,21 +97,23 @@ def _header(
     left, right = unit(MARGIN), width - unit(MARGIN)
     text.put(picture, "Leukoscope", (left, unit(15)), unit(36), TEXT, PANEL, bold=True)
     level, word = slide_words(state)
-    px, colour = unit(22), LEVELS[level]
+    colour, name_w = LEVELS[level], text.width("Leukoscope", unit(36), True)
+    px = text.largest(word, (unit.letters(22), unit.letters(20), unit.letters(17)), right - left - name_w - 3 * unit(14), True)
     chip_w = text.width(word, px, True) + 2 * unit(14)
     chip = Rect(right - chip_w, unit(20), right, unit(56))
     text.paste(picture, marks.plate(chip.width, chip.height, chip.height // 2, colour, PANEL), chip.x0, chip.y0)
     y = chip.y0 + (chip.height - text.line_height(px)) // 2
     text.put(picture, word, (chip.x0 + unit(14), y), px, GROUND, colour, bold=True)
     if not slide_id:
-        text.put(picture, "Press S to start a slide", (left, unit(61)), px, SOFT, PANEL)
+        text.put(picture, _("Press S to start a slide"), (left, unit(61)), px, SOFT, PANEL, max_px=right - left)
         return text.finished(picture)
     said = aborted if state is SlideState.ABORTED and aborted else count_of(fields, "field")
     if undone and state is not SlideState.ABORTED:
-        said += f", {undone} undone"
+        said += _(", {n} undone").format(n=undone)
     if poor:
-        said += ": see the note"
-    said_w = min(text.width(said, px), (right - left) // 2)
+        said += _(": see the note")
+    px = unit.letters(22)
+    said_w = min(text.width(said, px), (right - left) * 3 // 5)
     text.put(picture, said, (right, unit(61)), px, WARN if poor else SOFT, PANEL, align="right", max_px=said_w)
     text.put(picture, slide_id, (left, unit(61)), px, TEXT, PANEL, max_px=right - left - said_w - unit(16))
     return text.finished(picture)
@@ -110,11 +122,11 @@ def _header(
 @lru_cache(maxsize=2)
 def _foreign(words: str, width: int, unit: Unit) -> Image:
     """That the film is foreign: a band that stays as long as the slide does."""
-    left, right, px, title = unit(MARGIN), width - unit(MARGIN), unit(21), unit(28)
+    left, right, px, title = unit(MARGIN), width - unit(MARGIN), unit.letters(21), unit.letters(28)
     lines = text.wrap(words, px, right - left, 4)
     picture = marks.blank(width, unit(16) + text.line_height(title) + len(lines) * text.line_height(px) + unit(12), WARN)
     text.paste(picture, marks.marker("alert", title, GROUND, WARN), left, unit(10) + (text.line_height(title) - title) // 2)
-    text.put(picture, "Foreign film", (left + title + unit(12), unit(10)), title, GROUND, WARN, bold=True)
+    text.put(picture, _("Foreign film"), (left + title + unit(12), unit(10)), title, GROUND, WARN, bold=True)
     y = unit(14) + text.line_height(title)
     for line in lines:
         text.put(picture, line, (left, y), px, GROUND, WARN)
@@ -128,14 +140,16 @@ def _count(cells: int, at_least: str, target: int, has_slide: bool, width: int, 
     picture = blank(width, unit(112), unit, rule=True)
     left, right = unit(MARGIN), width - unit(MARGIN)
     ink = TEXT if has_slide else DIM
-    x = text.put(picture, at_least, (left, unit(40)), unit(24), WARN, PANEL, bold=True).x1 + unit(8) if at_least else left
+    x = text.put(picture, at_least, (left, unit(40)), unit.letters(24), WARN, PANEL, bold=True).x1 + unit(8) if at_least else left
     number = text.put(picture, str(cells), (x, unit(5)), unit(66), ink, PANEL, bold=True)
     x = number.x1 + unit(12)
     of = text.put(picture, f"/ {target}", (x, unit(27)), unit(40), SOFT if has_slide else DIM, PANEL)
     done = cells >= target
-    words = "target reached" if done else "white cells"
+    words = _("target reached") if done else _("white cells")
     colour = OK if done else SOFT if has_slide else DIM
-    text.put(picture, words, (right, unit(40)), unit(24), colour, PANEL, bold=done, align="right", max_px=right - of.x1 - unit(10))
+    room = right - of.x1 - unit(10)
+    px = text.largest(words, (unit.letters(24), unit.letters(21), unit.letters(18)), room, done)
+    text.put(picture, words, (right, unit(40) + (unit(24) - px)), px, colour, PANEL, bold=done, align="right", max_px=room)
     w, h = right - left, unit(16)
     bar = marks.plate(w, h, h // 2, CARD, PANEL).copy()
     filled = round(w * min(1.0, cells / target))
@@ -149,33 +163,39 @@ def _count(cells: int, at_least: str, target: int, has_slide: bool, width: int, 
 @lru_cache(maxsize=32)
 def _lamp(part: PartState, width: int, unit: Unit) -> Image:
     """State of one part by shape, colour and words."""
-    pitch = unit(_LAMP_PITCH)
+    pitch = _lamp_pitch(unit)
     picture = blank(width, pitch, unit)
-    left, right, px, icon = unit(MARGIN), width - unit(MARGIN), unit(21), unit(18)
+    left, right, px, icon = unit(MARGIN), width - unit(MARGIN), unit.letters(21), unit(18)
     text.paste(picture, marks.lamp(part.level, icon, PANEL), left, (pitch - icon) // 2)
-    top, x = (pitch - text.line_height(px)) // 2, left + unit(_WORDS_X)
-    text.put(picture, part.name, (left + unit(28), top), px, SOFT, PANEL, max_px=unit(_WORDS_X - 34))
+    top, x = (pitch - text.line_height(px)) // 2, left + _words_x(unit)
+    text.put(picture, _(part.name), (left + unit(28), top), px, SOFT, PANEL, max_px=_words_x(unit) - unit(34))
     ink = TEXT if part.level in ("ok", "busy") else LEVELS[part.level]
-    text.put(picture, part.text, (x, top), px, ink, PANEL, max_px=right - x)
+    px = text.largest(part.text, (px, unit.letters(19), unit.letters(17)), right - x)
+    text.put(picture, part.text, (x, top + (unit.letters(21) - px) // 2), px, ink, PANEL, max_px=right - x)
     return text.finished(picture)
 
 
 @lru_cache(maxsize=4)
 def _foot(model: str, naming: str, calibration: str, words: str, width: int, unit: Unit) -> Image:
     """What saw, what named (if that is apart) and how it was calibrated; and always that nobody has reviewed it."""
-    values = [("Model", model), *([("Naming", naming)] if naming else []), ("Calibration", calibration)]
-    picture = blank(width, unit(64 + 24 * len(values)), unit, rule=True)
-    left, right, px = unit(MARGIN), width - unit(MARGIN), unit(19)
+    values = [(_("Model"), model), *([(_("Naming"), naming)] if naming else []), (_("Calibration"), calibration)]
+    px = unit.letters(19)
+    pitch = max(unit(24), text.line_height(px))
+    left, right = unit(MARGIN), width - unit(MARGIN)
+    room = right - left - unit(16)
+    loud = text.largest(words, tuple(map(unit.letters, range(22, 17, -1))), room, True)
+    lines = text.wrap(words, loud, room, 2, True)
+    box_h = max(unit(40), len(lines) * text.line_height(loud) + unit(8))
+    picture = blank(width, unit(24) + pitch * len(values) + box_h, unit, rule=True)
     for line, (name, value) in enumerate(values):
-        x, y = left + unit(_WORDS_X), unit(7 + 24 * line)
-        text.put(picture, name, (left, y), px, DIM, PANEL)
+        x, y = left + _words_x(unit), unit(7) + pitch * line
+        text.put(picture, name, (left, y), px, DIM, PANEL, max_px=x - left - unit(6))
         text.put(picture, value, (x, y), px, SOFT, PANEL, max_px=right - x)
-    box = Rect(left, picture.shape[0] - unit(50), right, picture.shape[0] - unit(10))
+    box = Rect(left, picture.shape[0] - unit(10) - box_h, right, picture.shape[0] - unit(10))
     marks.fill(picture, box, mix(WARN, PANEL, 0.16))
     marks.outline(picture, box, unit(2), WARN)
-    px = unit(22)
-    while px > text.MIN_SIZE_PX and text.width(words, px, True) > box.width - unit(16):
-        px -= 1
-    y = box.y0 + (box.height - text.line_height(px)) // 2
-    text.put(picture, words, ((box.x0 + box.x1) // 2, y), px, WARN, mix(WARN, PANEL, 0.16), bold=True, align="centre", max_px=box.width)
+    y = box.y0 + (box.height - len(lines) * text.line_height(loud)) // 2
+    for said in lines:
+        text.put(picture, said, ((left + right) // 2, y), loud, WARN, mix(WARN, PANEL, 0.16), bold=True, align="centre")
+        y += text.line_height(loud)
     return text.finished(picture)

@@ -14,8 +14,6 @@ from device.display.layout import Rect
 Numbers = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
-COVERED_SHARE = 0.12
-"""A label may cover this share of a cell's box before its place counts as a poor one."""
 _FAR = (1.0, 4.0, 9.0, 16.0)
 """Distances from the box that are tried, in gaps."""
 
@@ -60,13 +58,13 @@ def place(
 ) -> Placement:
     """Place one label beside each of `boxes`, from left to right, in the first of its `sizes` (width, height) with a good place.
 
-    others: cells without a label that should not be covered. No two places overlap, all lie in `area`. To cover a cell, or to cross
-    one with the line from label to box, is avoided and makes a place a poor one; a poor one is taken for a label's last size only.
+    others: cells without a label. No place overlaps another or any cell, none of the lines from labels to boxes crosses a cell or a
+    label, and all lie in `area`. Where there is no such place for any of a label's sizes, it has none.
     """
     if not boxes:
         return Placement((), (), True)
     pairs = [(i, size) for i, some in enumerate(sizes) for size in some]
-    spots, possible, good, order = _survey(pairs, boxes, others, area, gap)
+    spots, good, order = _survey(pairs, boxes, others, area, gap)
 
     def ranked(pair: int, allowed: Flags) -> list[list[int]]:
         """The candidates of a pair that are `allowed` (P, K), the most liked first, each as its two rectangles."""
@@ -89,20 +87,19 @@ def place(
                 break
         if found is None:
             all_good = False
-            found = _free(ranked(pair + number, possible), used, None)
-        if found is not None:
+        else:
             places[i] = Rect(*found[:4])
             used.append(tuple(found[:4]))
             lines.append(tuple(found[4:]))
     return Placement(tuple(places), tuple(chosen), all_good)
 
 
-def _free(rows: list[list[int]], used: list[tuple[int, ...]], lines: list[tuple[int, ...]] | None) -> list[int] | None:
-    """The first candidate that overlaps nothing of `used`; nor, where `lines` are given, any of them, nor its own line a label."""
+def _free(rows: list[list[int]], used: list[tuple[int, ...]], lines: list[tuple[int, ...]]) -> list[int] | None:
+    """The first candidate that overlaps nothing of `used` and none of `lines`, and whose own line crosses no label."""
     for row in rows:
         if any(_overlap(row, u) for u in used):
             continue
-        if lines is None or not (any(_overlap(row, line) for line in lines) or any(_overlap(row[4:], u) for u in used)):
+        if not (any(_overlap(row, line) for line in lines) or any(_overlap(row[4:], u) for u in used)):
             return row
     return None
 
@@ -113,11 +110,11 @@ def _overlap(a: Sequence[int], b: Sequence[int]) -> bool:
 
 def _survey(
     pairs: list[tuple[int, tuple[int, int]]], boxes: tuple[Rect, ...], others: tuple[Rect, ...], area: Rect, gap: int
-) -> tuple[Numbers, Flags, Flags, NDArray[np.int64]]:
+) -> tuple[Numbers, Flags, NDArray[np.int64]]:
     """What can be said of every candidate of each (label, size) pair before any label is placed.
 
-    Returns (8, P, K), the label's rectangle and the one that the line to its box spans; which are possible and which good, (P, K);
-    and (P, K) indices of the candidates, the most liked first.
+    Returns (8, P, K), the label's rectangle and the one that the line to its box spans; which are good,
+    (P, K); and (P, K) indices of the candidates, the most liked first.
     """
     cells = np.array([*boxes, *others], np.float32).reshape(-1, 4)
     own = np.array([i for i, _ in pairs])
@@ -153,11 +150,11 @@ def _survey(
     crossed = (both.max(axis=0) > 0) & lined
 
     cost = _DISLIKE + 100 * covered.sum(axis=0) + 2 * touched + 6 * crossed
-    good = possible & (covered.max(axis=0) <= COVERED_SHARE) & ~crossed & (_NEAR | last[:, None])
+    good = possible & (covered.max(axis=0) <= 0) & ~crossed & (_NEAR | last[:, None])
     order = np.argsort(cost, axis=1, kind="stable")
     places = np.stack([x, y, right, below, x0 - 3, y0 - 3, x1 + 3, y1 + 3])
     np.copyto(places[4:], -1, where=~lined)
-    return places, possible, good, order
+    return places, good, order
 
 
 def _shared(low: Numbers, high: Numbers, cell_low: Numbers, cell_high: Numbers) -> Numbers:

@@ -11,10 +11,13 @@ from functools import lru_cache
 from device.camera.base import CameraState
 from device.display import marks, text
 from device.display.base import ScreenView
+from device.display.field import Cells
 from device.display.layout import Rect, Unit
-from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, LINE, OK, PANEL, SOFT, TEXT, WARN, ink_on, mix
+from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, LINE, OK, PANEL, SOFT, TEXT, WARN, TypeStyle, ink_on, mix
 from device.display.sheet import Sheet
+from device.display.targets import Targets
 from device.display.words import SIMULATOR_NOTICE, stage_words
+from device.language import _
 from device.slide.doubt import FOREIGN
 from device.slide.model import OPEN_STATES, SlideState
 from engines.detections import Image
@@ -36,15 +39,16 @@ def draw_strip(sheet: Sheet, place: Rect, view: ScreenView, seen: str, unit: Uni
 def _strip(source: str, seen: str, width: int, height: int, unit: Unit) -> Image:
     """A simulator says so here, where no cell can hide it."""
     picture = marks.blank(width, height, GROUND)
-    x, px = unit(24), unit(21)
+    x, px = unit(24), unit.letters(21)
     top = (height - text.line_height(px)) // 2
     if source.lower().startswith("simulator"):
-        loud = unit(23)
+        loud = unit.letters(23)
         words_x = x + loud + unit(10)
-        left = words_x + text.width(SIMULATOR_NOTICE, loud, True) + unit(16)
+        said = _(SIMULATOR_NOTICE)
+        left = words_x + text.width(said, loud, True) + unit(16)
         marks.fill(picture, Rect(0, 0, left, height), WARN)
         text.paste(picture, marks.marker("alert", loud, GROUND, WARN), x, (height - loud) // 2)
-        text.put(picture, SIMULATOR_NOTICE, (words_x, (height - text.line_height(loud)) // 2), loud, GROUND, WARN, bold=True)
+        text.put(picture, said, (words_x, (height - text.line_height(loud)) // 2), loud, GROUND, WARN, bold=True)
     else:
         name = source.rstrip("/").rsplit("/", 1)[-1]
         left = text.put(picture, name, (x, top), px, DIM, GROUND, max_px=width // 2 - x).x1
@@ -54,21 +58,28 @@ def _strip(source: str, seen: str, width: int, height: int, unit: Unit) -> Image
     return text.finished(picture)
 
 
-def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
-    """Lay the footer's parts on `place`, which they cover whole."""
+def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, cells: Cells | None, targets: Targets, unit: Unit) -> None:
+    """Lay the footer's parts on `place`, which they cover whole; its keys can be pressed too."""
     width, left = place.width, place.x0
     state = None if view.slide is None else view.slide.state
     parts, held = (0 if not math.isfinite(v) else round(min(1.0, max(0.0, v)) * _FOCUS_PARTS) for v in (view.focus, view.focus_peak))
-    message_h, film_h = unit(62), unit(122)
-    lower_y = place.y0 + message_h + film_h
+    # On a small canvas the film in words is left out, for the sake of the others' letters; it stands in the report.
+    message_h, cell_h, film_h = (unit(68), unit(44), 0) if unit.small else (unit(58), unit(34), unit(94))
+    lower_y = place.y0 + message_h + cell_h + film_h
     lower_h = place.y1 - lower_y
-    stage_w, focus_w = unit(330), unit(366)
+    stage_w, focus_w = unit(330), unit(330)
     live = view.frame is not None and view.camera.state is CameraState.STREAMING
     sheet.lay(_message(view.message, view.message_level, width, message_h, unit), left, place.y0)
-    sheet.lay(_description(tuple(view.description), film_h, width, unit), left, place.y0 + message_h)
+    one = (None, (), False) if cells is None or cells.one is None else (cells.one, cells.one_words, cells.chosen)
+    sheet.lay(_cell(*one, width, cell_h, unit), left, place.y0 + message_h)
+    if film_h:
+        sheet.lay(_description(tuple(view.description), film_h, width, unit), left, place.y0 + message_h + cell_h)
     sheet.lay(_stage(state, view.resting, view.field_counted, view.held, live, stage_w, lower_h, unit), left, lower_y)
     sheet.lay(_focus(parts, held, view.focus_text, live, focus_w, lower_h, unit), left + stage_w, lower_y)
-    sheet.lay(_keys(state, width - stage_w - focus_w, lower_h, unit), left + stage_w + focus_w, lower_y)
+    keys, places = _keys(state, width - stage_w - focus_w, lower_h, unit)
+    x = left + stage_w + focus_w
+    sheet.lay(keys, x, lower_y)
+    targets.places += [(Rect(at.x0 + x, at.y0 + lower_y, at.x1 + x, at.y1 + lower_y), letter) for at, letter in places]
 
 
 def _blank(width: int, height: int, unit: Unit, divided: bool = False) -> Image:
@@ -88,7 +99,8 @@ def _message(words: str, level: str, width: int, height: int, unit: Unit) -> Ima
     if not words:
         return text.finished(picture)
     marks.fill(picture, Rect(0, 0, width, height), ground)
-    loud, px = ground != PANEL, unit(31)
+    loud = ground != PANEL
+    px = text.largest(words, (unit.letters(31), unit.letters(28), unit.letters(25)), width - unit(96), loud)
     ink = ink_on(ground) if loud else TEXT
     icon = {"ok": "tick", "busy": "ring", "warn": "alert", "fail": "failed"}[level]
     text.paste(picture, marks.marker(icon, px, ink if loud else colour, ground), unit(24), (height - px) // 2)
@@ -97,21 +109,50 @@ def _message(words: str, level: str, width: int, height: int, unit: Unit) -> Ima
     return text.finished(picture)
 
 
+@lru_cache(maxsize=16)
+def _cell(style: TypeStyle | None, words: tuple[str, ...], chosen: bool, width: int, height: int, unit: Unit) -> Image:
+    """The one cell that is told in words: the one that was pressed on, or the least sure one; as many words as there is room for."""
+    picture = _blank(width, height, unit)
+    x, px = unit(24), unit.letters(21)
+    y = (height - text.line_height(px)) // 2
+    if style is None:
+        text.put(picture, _("Press on a cell to read its words"), (x, y), px, DIM, PANEL, max_px=width - 2 * x)
+        return text.finished(picture)
+    x = text.put(picture, _("This cell") if chosen else _("Least sure"), (x, y), px, DIM, PANEL).x1 + unit(14)
+    icon = unit(20)
+    if style.marker:
+        text.paste(picture, marks.marker(style.marker, icon, style.colour, PANEL), x, (height - icon) // 2)
+    x += icon + unit(10)
+    rest = "".join(f"· {phrase}" for phrase in words[1:])
+    room = width - x - unit(24) - text.width(words[0], px, True) - len(words) * unit(9)
+    small = text.largest(rest, tuple(map(unit.letters, range(21, 15, -1))), room)
+    x = text.put(picture, words[0], (x, y), px, TEXT, PANEL, bold=True, max_px=width - x - unit(24)).x1
+    for phrase in words[1:]:
+        said = f"· {phrase}"
+        if x + unit(9) + text.width(said, small) > width - unit(24):
+            break
+        x = text.put(picture, said, (x + unit(9), y + (px - small) // 2), small, SOFT, PANEL).x1
+    return text.finished(picture)
+
+
 @lru_cache(maxsize=4)
 def _description(sentences: tuple[str, ...], height: int, width: int, unit: Unit) -> Image:
     """The film so far in words: as many whole sentences as there is room for, in smaller letters where they are many."""
     picture = _blank(width, height, unit)
-    left, right, y, px = unit(24), width - unit(24), unit(8), unit(22)
-    words_x = left + unit(132)
-    text.put(picture, "Film so far", (left, y), px, DIM, PANEL)
-    said = [s for s in sentences if s not in (DESCRIPTION_NOTICE, FOREIGN)]  # they stand in frames of their own in the panel
+    left, right, y, px = unit(24), width - unit(24), unit(8), unit.letters(22)
+    title, more = _("Film so far"), _("more in the report")
+    small = unit.letters(20)
+    words_x = left + max(unit(118), text.width(title, small)) + unit(14)
+    px = text.largest(title, (px, unit.letters(21), small), words_x - left - unit(10))
+    text.put(picture, title, (left, y), px, DIM, PANEL)
+    said = [s for s in sentences if s not in (_(DESCRIPTION_NOTICE), _(FOREIGN))]  # they stand in frames of their own in the panel
     if not said:
-        text.put(picture, "Nothing to describe yet", (words_x, y), px, DIM, PANEL)
+        text.put(picture, _("Nothing to describe yet"), (words_x, y), px, DIM, PANEL)
         return text.finished(picture)
     lines, size, left_out = _as_many_as_fit(tuple(said), height - y - unit(6), right - words_x, unit)
     if left_out:
-        text.put(picture, "more in", (left, y + text.line_height(px)), unit(20), DIM, PANEL)
-        text.put(picture, "the report", (left, y + text.line_height(px) + text.line_height(unit(20))), unit(20), DIM, PANEL)
+        for number, line in enumerate(text.wrap(more, small, words_x - left - unit(10), 2)):
+            text.put(picture, line, (left, y + text.line_height(px) + number * text.line_height(small)), small, DIM, PANEL)
     for number, line in enumerate(lines):
         text.put(picture, line, (words_x, y + number * text.line_height(size)), size, TEXT, PANEL)
     return text.finished(picture)
@@ -121,7 +162,7 @@ def _as_many_as_fit(sentences: tuple[str, ...], height: int, width: int, unit: U
     """Lines, the size of their letters in px, and whether something is left out: sentences from the end, or the end of the only one."""
     for kept in range(len(sentences), 0, -1):
         for letters in _DESCRIPTION_PX:
-            size = unit(letters)
+            size = unit.letters(letters)
             room = max(1, height // text.line_height(size))
             lines = text.wrap(" ".join(sentences[:kept]), size, width, room + 1)
             if len(lines) <= room:
@@ -133,19 +174,23 @@ def _as_many_as_fit(sentences: tuple[str, ...], height: int, width: int, unit: U
 def _stage(state: SlideState | None, resting: bool, counted: bool, held: str, live: bool, width: int, height: int, unit: Unit) -> Image:
     """Whether the stage rests or moves, and what becomes of the field."""
     picture = _blank(width, height, unit)
-    x, px = unit(24), unit(30)
+    x, px = unit(24), unit.letters(30)
     if not live:
-        text.put(picture, "No live picture", (x, unit(26)), px, DIM, PANEL)
+        text.put(picture, _("No live picture"), (x, unit(26)), px, DIM, PANEL, max_px=width - x)
         return text.finished(picture)
-    icon, words = ("disc", "Stage at rest") if resting else ("arrows", "Stage moving")
+    icon, words = ("disc", _("Stage at rest")) if resting else ("arrows", _("Stage moving"))
     text.paste(picture, marks.marker(icon, px, TEXT if resting else BUSY, PANEL), x, unit(13))
-    text.put(picture, words, (x + px + unit(12), unit(10)), px, TEXT, PANEL, bold=True)
+    room = width - x - px - unit(20)
+    letters = text.largest(words, (px, unit.letters(27), unit.letters(24), unit.letters(20)), room, True)
+    text.put(picture, words, (x + px + unit(12), unit(10) + (px - letters) // 2), letters, TEXT, PANEL, bold=True, max_px=room)
     level, what = stage_words(state, resting, counted, held)
     room = width - x - unit(46)
-    px = next((unit(size) for size in (23, 22, 21, 20) if text.width(what, unit(size)) <= room), unit(20))
+    px = text.largest(what, (unit.letters(23), unit.letters(22), unit.letters(21), unit.letters(20)), room)
     kind = {"ok": "tick", "busy": "ring", "warn": "alert"}[level]
+    lines = text.wrap(what, px, room, 2) if height >= unit(120) else (text.fit(what, px, room),)
     text.paste(picture, marks.marker(kind, unit(23), LEVELS[level], PANEL), x + unit(3), unit(54))
-    text.put(picture, what, (x + unit(42), unit(50)), px, LEVELS[level], PANEL, max_px=room)
+    for number, line in enumerate(lines):
+        text.put(picture, line, (x + unit(42), unit(50) + number * text.line_height(px)), px, LEVELS[level], PANEL)
     return text.finished(picture)
 
 
@@ -154,11 +199,15 @@ def _focus(parts: int, held: int, words: str, live: bool, width: int, height: in
     """The focus meter in twenty parts, with words. held: the part that this rest's best has reached, marked; 0 for none."""
     picture = _blank(width, height, unit, divided=True)
     x, y = unit(24), unit(10)
-    after = text.put(picture, "Focus", (x, y), unit(30), TEXT if live else DIM, PANEL, bold=True).x1 + unit(14)
+    title = _("Focus")
+    px = text.largest(title, (unit.letters(30), unit.letters(26), unit.letters(22)), width // 2 - x, True)
+    after = text.put(picture, title, (x, y + (unit(30) - px) // 2), px, TEXT if live else DIM, PANEL, bold=True).x1 + unit(14)
     share = parts / _FOCUS_PARTS
     colour = OK if share >= _SHARP else WARN if share >= _SOFT_FOCUS else LEVELS["fail"]
     if live:
-        text.put(picture, words, (after, y + unit(7)), unit(23), SOFT, PANEL, max_px=width - after - unit(8))
+        room = width - after - unit(8)
+        px = text.largest(words, (unit.letters(23), unit.letters(21), unit.letters(19), unit.letters(17)), room)
+        text.put(picture, words, (after, y + unit(7) + (unit(23) - px) // 2), px, SOFT, PANEL, max_px=room)
     pitch = (width - x - unit(24)) / _FOCUS_PARTS
     for i in range(_FOCUS_PARTS):
         left = x + round(i * pitch)
@@ -170,28 +219,47 @@ def _focus(parts: int, held: int, words: str, live: bool, width: int, height: in
 
 
 @lru_cache(maxsize=8)
-def _keys(state: SlideState | None, width: int, height: int, unit: Unit) -> Image:
-    """The keys as caps with their words; those that do nothing now are dim."""
+def _keys(state: SlideState | None, width: int, height: int, unit: Unit) -> tuple[Image, tuple[tuple[Rect, str], ...]]:
+    """The keys as caps with their words, in one row or two, and where each can be pressed; those that do nothing now are dim."""
     picture = _blank(width, height, unit, divided=True)
     open_now = state in OPEN_STATES
     keys = (
-        ("S", "start", not open_now),
-        ("F", "finish", open_now),
-        ("U", "undo field", open_now),
-        ("P", "resume" if state is SlideState.PAUSED else "pause", open_now),
-        ("Q", "quit", True),
+        ("S", _("start"), not open_now),
+        ("F", _("finish"), open_now),
+        ("U", _("undo field"), open_now),
+        ("P", _("resume") if state is SlideState.PAUSED else _("pause"), open_now),
+        ("B", _("film alone"), True),
+        ("Z", _("from afar"), True),
+        ("Q", _("quit"), True),
     )
-    cap, px = unit(38), unit(22)
-    lengths = [cap + unit(9) + text.width(word, px) for _, word, _ in keys]
-    room = width - 2 * unit(20) - sum(lengths)
-    gap = max(unit(4), room // (len(keys) - 1))
-    x, y = unit(20), (height - cap) // 2
-    for (letter, word, usable), length in zip(keys, lengths, strict=True):
-        ground = mix(CARD, LINE, 0.4) if usable else CARD
-        text.paste(picture, marks.plate(cap, cap, unit(8), ground, PANEL), x, y)
-        ink = TEXT if usable else DIM
-        top = y + (cap - text.line_height(unit(26))) // 2
-        text.put(picture, letter, (x + cap // 2, top), unit(26), ink, ground, bold=True, align="centre")
-        text.put(picture, word, (x + cap + unit(9), (height - text.line_height(px)) // 2), px, SOFT if usable else DIM, PANEL)
-        x += length + gap
-    return text.finished(picture)
+    cap, margin, near = min(unit(36), height // 2 - unit(5)), unit(16), unit(8)
+
+    def long(words: str, px: int) -> int:
+        return cap + near + text.width(words, px)
+
+    half = -(-len(keys) // 2)
+    for px in (unit.letters(22), unit.letters(20), unit.letters(18), unit.letters(16), unit.letters(14)):
+        rows = [keys[:half], keys[half:]]
+        if (
+            max(sum(long(words, px) for _letter, words, _usable in row) + (len(row) - 1) * unit(10) for row in rows)
+            <= width - 2 * margin
+        ):
+            break
+    places = []
+    for number, row in enumerate(rows):
+        y = number * (height // 2) + (height // 2 - cap) // 2 + unit(1)
+        room = width - 2 * margin - sum(long(words, px) for _letter, words, _usable in row)
+        gap = max(unit(4), min(unit(40), room // max(1, len(row) - 1)))
+        x = margin
+        for letter, words, usable in row:
+            ground = mix(CARD, LINE, 0.4) if usable else CARD
+            text.paste(picture, marks.plate(cap, cap, unit(8), ground, PANEL), x, y)
+            size = unit.letters(24)
+            top = y + (cap - text.line_height(size)) // 2
+            text.put(picture, letter, (x + cap // 2, top), size, TEXT if usable else DIM, ground, bold=True, align="centre")
+            at = (x + cap + near, y + (cap - text.line_height(px)) // 2)
+            text.put(picture, words, at, px, SOFT if usable else DIM, PANEL, max_px=width - at[0])
+            if usable:
+                places.append((Rect(x, number * (height // 2), x + long(words, px), (number + 1) * (height // 2)), letter))
+            x += long(words, px) + gap
+    return text.finished(picture), tuple(places)

@@ -1,21 +1,25 @@
-"""Text on the screen: Pillow's built-in font, each string rendered once into a bounded cache, then copied; no layout here.
+"""Text on the screen: each string rendered once into a bounded cache, then copied; no layout here.
 
-Every text lies on a plain ground, so a sprite is the finished picture of the text on that ground and drawing it is a copy.
+Latin letters are put together one by one, so that a number that changes with every frame costs little; a line with Arabic letters is
+shaped and ordered by HarfBuzz and FriBiDi (Pillow's Raqm). Every text lies on a plain ground, so a sprite is the finished picture of
+the text on that ground and drawing it is a copy.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw, ImageFont, features
 
 from device.display.layout import Rect
 from device.display.palette import Colour
@@ -23,39 +27,44 @@ from engines.detections import Image
 
 MIN_SIZE_PX = 6
 """No letters are smaller; what is asked for below is drawn in these."""
-_DASHES = {"\N{EN DASH}": 0.55, "\N{EM DASH}": 0.95}
-"""Not in the font; drawn as lines of this many em."""
-_DASH = re.compile("([\N{EN DASH}\N{EM DASH}])")
+CAP_HEIGHT = 0.714
+"""Height of a capital, of the letters' size."""
+_ASCENT, _DESCENT = 0.97, 0.26
+"""Of the letters' size: from the base line to the ring of an A and to the lowest descender, in both scripts."""
+_FONTS = Path(__file__).with_name("fonts")
 _SPELT = str.maketrans(
     {
-        "\N{MULTIPLICATION SIGN}": "x",
         "\N{RIGHTWARDS ARROW}": ">",
         "\N{GREATER-THAN OR EQUAL TO}": ">=",
         "\N{LESS-THAN OR EQUAL TO}": "<=",
         "\N{ALMOST EQUAL TO}": "~",
         **dict.fromkeys("\N{MINUS SIGN}\N{HYPHEN}\N{NON-BREAKING HYPHEN}", "-"),
-        **dict.fromkeys("\N{MICRO SIGN}\N{GREEK SMALL LETTER MU}", "u"),
-        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
-        "ß": "ss",
-        "ø": "o",
-        "Ø": "O",
-        "æ": "ae",
-        "Æ": "AE",
-        "œ": "oe",
-        "ł": "l",
-        "Ł": "L",
-        "đ": "d",
+        "\N{GREEK SMALL LETTER MU}": "\N{MICRO SIGN}",
+        "\N{NARROW NO-BREAK SPACE}": " ",
+        "\N{NO-BREAK SPACE}": " ",
     }
 )
-_DRAWN = frozenset(map(chr, range(32, 127))) | frozenset("©«°±·»“”…™\u00b4\u2018\u2019\u2039\u203a\u2044") | frozenset(_DASHES)
+_LATIN = frozenset(map(chr, (*range(32, 127), *range(0xA1, 0xAD), *range(0xAE, 0x149), *range(0x14A, 0x17F)))) | frozenset(
+    "–—‘’‚“”„†•…‰‹›⁄€™"  # noqa: RUF001  (the letters themselves)
+)
+_ARABIC = frozenset(
+    map(chr, (*range(0x60C, 0x60D), 0x61B, 0x61F, *range(0x621, 0x656), *range(0x660, 0x6D5), *range(0x6F0, 0x6FA), 0x6D4))
+)
+_ARABIC |= {"\N{ZERO WIDTH NON-JOINER}", "\N{ZERO WIDTH JOINER}"}
+_DRAWN = _LATIN | _ARABIC
 """What the font holds (a test asks it)."""
+
+
+def can_shape() -> bool:
+    """Whether Arabic script can be drawn as it is written: Pillow's Raqm works only where the system has libfribidi."""
+    return bool(features.check("raqm"))
 
 
 @lru_cache(maxsize=2048)
 def drawable(text: str) -> str:
-    """`text` in the letters that the font has: accents are taken off, white space becomes a blank, the rest is left as it is.
+    """`text` in the letters that the font has: accents that it lacks are taken off, white space becomes a blank, the rest is left.
 
-    A letter that is left appears as the font's crossed box, so that a person sees that something stands there.
+    A letter that is left appears as the font's empty box, so that a person sees that something stands there.
     """
     if _DRAWN.issuperset(text):
         return text
@@ -71,12 +80,18 @@ def drawable(text: str) -> str:
     return "".join(out)
 
 
-@lru_cache(maxsize=64)
-def _font(size_px: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(max(size_px, MIN_SIZE_PX))
-    if not isinstance(font, ImageFont.FreeTypeFont):  # Pillow built without FreeType has one small bitmap font only
-        raise RuntimeError("this Pillow has no FreeType; install the official wheel: pip install --force-reinstall pillow")
-    return font
+@lru_cache(maxsize=128)
+def _font(size_px: int, bold: bool = False, shaped: bool = False) -> ImageFont.FreeTypeFont:
+    path = _FONTS / f"Leukoscope-{'Bold' if bold else 'Regular'}.ttf"
+    engine = ImageFont.Layout.RAQM if shaped and can_shape() else ImageFont.Layout.BASIC
+    try:
+        return ImageFont.truetype(path, max(size_px, MIN_SIZE_PX), layout_engine=engine)
+    except ImportError:
+        raise RuntimeError("this Pillow has no FreeType; install the official wheel: pip install --force-reinstall pillow") from None
+
+
+def _is_arabic(line: str) -> bool:
+    return not _ARABIC.isdisjoint(line)
 
 
 class _Glyph(NamedTuple):
@@ -88,13 +103,12 @@ class _Glyph(NamedTuple):
 
 
 @lru_cache(maxsize=2048)
-def _glyph(char: str, size_px: int) -> _Glyph:
-    font = _font(size_px)
-    ascent, _ = font.getmetrics()
+def _glyph(char: str, size_px: int, bold: bool = False) -> _Glyph:
+    font = _font(size_px, bold)
     advance = round(font.getlength(char))  # whole as it is: Pillow's own layout goes from letter to letter in whole pixels
     room = advance + size_px  # for what sticks out on either side
     canvas = PillowImage.new("L", (room + advance + room, line_height(size_px)), 0)
-    ImageDraw.Draw(canvas).text((room, ascent), char, fill=255, font=font, anchor="ls")
+    ImageDraw.Draw(canvas).text((room, base_line(size_px)), char, fill=255, font=font, anchor="ls")
     alpha = np.asarray(canvas)
     inked = np.flatnonzero(alpha.any(axis=0))
     begin, end = (int(inked[0]), int(inked[-1]) + 1) if inked.size else (room, room)
@@ -105,49 +119,48 @@ def _glyph(char: str, size_px: int) -> _Glyph:
 def width(text: str, size_px: int, bold: bool = False) -> int:
     """Width in px of `text` as `sprite` draws it."""
     line = drawable(text)
-    if _DASH.search(line):
-        length = sum(_DASHES[c] * size_px if c in _DASHES else _glyph(c, size_px).advance for c in line)
-    else:  # word by word: to break lines, the same beginnings of a text are measured over and over
-        length = sum(_word_px(word, size_px) for word in line.split(" ")) + line.count(" ") * _glyph(" ", size_px).advance
-    return math.ceil(length) + 2 + (_bold_px(size_px) if bold else 0)
+    if _is_arabic(line):
+        return math.ceil(_shaped_px(line, size_px, bold)) + 2
+    # Word by word: to break lines, the same beginnings of a text are measured over and over.
+    length = sum(_word_px(word, size_px, bold) for word in line.split(" ")) + line.count(" ") * _glyph(" ", size_px, bold).advance
+    return length + 2
+
+
+def _shaped_px(line: str, size_px: int, bold: bool) -> float:
+    font = _font(size_px, bold, True)
+    return font.getlength(line, direction="rtl", language="ur") if can_shape() else font.getlength(line)
 
 
 @lru_cache(maxsize=2048)
-def _word_px(word: str, size_px: int) -> int:
-    return sum(_glyph(c, size_px).advance for c in word)
+def _word_px(word: str, size_px: int, bold: bool) -> int:
+    return sum(_glyph(c, size_px, bold).advance for c in word)
+
+
+@lru_cache(maxsize=64)
+def base_line(size_px: int) -> int:
+    """Distance in px of the line on which the letters stand from the line's top."""
+    return math.ceil(_ASCENT * max(size_px, MIN_SIZE_PX))
 
 
 @lru_cache(maxsize=64)
 def line_height(size_px: int) -> int:
     """Height in px of one line, from the highest ascender to the lowest descender."""
-    ascent, descent = _font(size_px).getmetrics()
-    return ascent + descent
-
-
-def _bold_px(size_px: int) -> int:
-    """The font has one weight; bold is struck twice, this many px apart."""
-    return max(1, round(size_px / 26))
+    return base_line(size_px) + math.ceil(_DESCENT * max(size_px, MIN_SIZE_PX))
 
 
 @lru_cache(maxsize=512)
 def _alpha(text: str, size_px: int, bold: bool) -> NDArray[np.uint8]:
     """How much of each pixel `text` covers, (line_height, width), read-only."""
     line, long = drawable(text), width(text, size_px, bold)
-    alpha = _with_dashes(line, size_px, long) if any(c in _DASHES for c in line) else _composed(line, size_px, long)
-    if bold:
-        heavy = alpha.copy()
-        for shift in range(1, _bold_px(size_px) + 1):
-            np.maximum(heavy[:, shift:], alpha[:, :-shift], out=heavy[:, shift:])
-        alpha = heavy
-    return finished(alpha)
+    return finished((_shaped if _is_arabic(line) else _composed)(line, size_px, long, bold))
 
 
-def _composed(line: str, size_px: int, long: int) -> NDArray[np.uint8]:
+def _composed(line: str, size_px: int, long: int, bold: bool = False) -> NDArray[np.uint8]:
     """`line` letter by letter, to the last bit as Pillow draws the whole: a number that changes with each frame is always new text."""
     out = np.zeros((line_height(size_px), long), np.uint8)
     pen, end = 1, 0
     for char in line:
-        alpha, left, advance = _glyph(char, size_px)
+        alpha, left, advance = _glyph(char, size_px, bold)
         first, last = max(pen + left, 0), min(pen + left + alpha.shape[1], long)
         if first < last:
             alpha = alpha[:, first - pen - left : last - pen - left]
@@ -161,26 +174,34 @@ def _composed(line: str, size_px: int, long: int) -> NDArray[np.uint8]:
     return out
 
 
-def _with_dashes(line: str, size_px: int, long: int) -> NDArray[np.uint8]:
-    """`line` with dashes, behind which letters stand at fractions of a pixel."""
-    font = _font(size_px)
-    ascent, _ = font.getmetrics()
+def _shaped(line: str, size_px: int, long: int, bold: bool = False) -> NDArray[np.uint8]:
+    """`line` as it is written from right to left, its letters joined, Latin words and numbers in it from left to right."""
     canvas = PillowImage.new("L", (long, line_height(size_px)), 0)
-    pen = ImageDraw.Draw(canvas)
-    x = 1.0
-    for piece in _DASH.split(line):
-        if piece in _DASHES:
-            advance = _DASHES[piece] * size_px
-            thick, y = max(1, round(size_px / 13)), ascent - round(size_px * 0.26)
-            pen.rectangle((round(x + 0.06 * size_px), y - thick, round(x + advance - 0.06 * size_px), y - 1), fill=255)
-            x += advance
-        else:
-            pen.text((x, ascent), piece, fill=255, font=font, anchor="ls")
-            x += font.getlength(piece)
+    way = {"direction": "rtl", "language": "ur"} if can_shape() else {}
+    pen, font = ImageDraw.Draw(canvas), _font(size_px, bold, True)
+    pen.text((1, base_line(size_px)), line, fill=255, font=font, anchor="ls", **way)  # type: ignore[arg-type]
     return np.asarray(canvas)
 
 
 _Array = TypeVar("_Array", bound=np.ndarray[Any, Any])
+_turned = False
+
+
+@contextmanager
+def mirrored(on: bool = True) -> Iterator[None]:
+    """Meanwhile texts and marks are drawn as seen in a mirror: on a picture that is turned over afterwards they read as they should,
+    and all else lies where a reader from right to left looks for it."""
+    global _turned  # noqa: PLW0603  (only one thread draws text)
+    before, _turned = _turned, on
+    try:
+        yield
+    finally:
+        _turned = before
+
+
+def as_seen(picture: _Array) -> _Array:
+    """`picture` of a text or mark, turned over while `mirrored`."""
+    return cast(_Array, picture[:, ::-1]) if _turned else picture
 
 
 def finished(picture: _Array) -> _Array:
@@ -254,15 +275,20 @@ def put(
     long, tall = width(text, size_px, bold), line_height(size_px)
     x = xy[0] - {"left": 0, "centre": long // 2, "right": long}[align]
     if ground is None:
-        left, added = _ink(text, size_px, colour, bold)
+        left, added = (as_seen(ink) for ink in _ink(text, size_px, colour, bold))
         x0, y0, x1, y1 = max(x, 0), max(xy[1], 0), min(x + long, canvas.shape[1]), min(xy[1] + tall, canvas.shape[0])
         if x0 < x1 and y0 < y1:
             part = slice(y0 - xy[1], y1 - xy[1]), slice(x0 - x, x1 - x)
             under = canvas[y0:y1, x0:x1]
             under[:] = (under * left[part] + added[part]) // 255
     else:
-        paste(canvas, sprite(text, size_px, colour, ground, bold), x, xy[1])
+        paste(canvas, as_seen(sprite(text, size_px, colour, ground, bold)), x, xy[1])
     return Rect(x, xy[1], x + long, xy[1] + tall)
+
+
+def largest(text: str, sizes_px: tuple[int, ...], max_px: int, bold: bool = False) -> int:
+    """The first of `sizes_px` in which `text` goes into `max_px`; the last where it goes in none."""
+    return next((size for size in sizes_px if width(text, size, bold) <= max_px), sizes_px[-1])
 
 
 @lru_cache(maxsize=512)
@@ -280,23 +306,23 @@ def _fitting(text: str, size_px: int, max_px: int, bold: bool = False) -> int:
 
 
 @lru_cache(maxsize=256)
-def wrap(text: str, size_px: int, max_px: int, max_lines: int) -> tuple[str, ...]:
+def wrap(text: str, size_px: int, max_px: int, max_lines: int, bold: bool = False) -> tuple[str, ...]:
     """`text` in at most `max_lines` lines of at most `max_px`, broken at blanks where there are any; the last ends in "…" if cut."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if width(longer, size_px) <= max_px:
+        if width(longer, size_px, bold) <= max_px:
             lines[-1] = longer
             continue
         if lines[-1]:
             lines.append("")
         rest = word
-        while width(rest, size_px) > max_px and len(lines) <= max_lines:  # one word longer than a line: an id, a path
-            at = max(1, _fitting(rest, size_px, max_px))
+        while width(rest, size_px, bold) > max_px and len(lines) <= max_lines:  # one word longer than a line: an id, a path
+            at = max(1, _fitting(rest, size_px, max_px, bold))
             lines[-1], rest = rest[:at], rest[at:]
             lines.append("")
         lines[-1] = rest
         if len(lines) > max_lines:
             last = lines[max_lines - 1].rstrip(" ,;.")
-            return (*lines[: max_lines - 1], last[: _fitting(last, size_px, max_px)].rstrip() + "…")
+            return (*lines[: max_lines - 1], last[: _fitting(last, size_px, max_px, bold)].rstrip() + "…")
     return tuple(lines) if lines[0] else ()

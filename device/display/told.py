@@ -7,6 +7,7 @@ moment later. On a counted field its cells stand at their boxes, moved with the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 
 from device.display.base import ScreenView
 from device.display.palette import NOT_LOOKED_AT, UNIDENTIFIED, TypeStyle, group_styles, type_styles
+from device.display.words import phrases_of_cells
+from device.language import _, number
 from device.slide.model import Cell, Field, Slide
 from device.slide.picture_state import count_of
 from engines.decode import box_iou
 from engines.detections import Detections, Float32
+from engines.taxonomy import Taxonomy
 
 SAME_CELL = 0.3
 """Boxes that overlap by this share (IoU) are one cell, found now and when the field was counted."""
@@ -41,8 +45,8 @@ def told_cells(view: ScreenView, found: Detections) -> Told:
     slide = view.slide
     field = slide.fields[-1] if slide is not None and slide.fields and view.field_counted else None
     if slide is None or field is None or view.frame is None or field.size_px != view.frame.size_px:
-        at_least = "at least " if found.limit_met else ""
-        words = f"{at_least}{count_of(len(found), 'cell')} found, named once the field is counted"
+        cells = _at_least(found.limit_met) + count_of(len(found), "cell")
+        words = _("{cells} found, named once the field is counted").format(cells=cells)
         return _unnamed(found)._replace(words=words)
     return _by_second_look(view, slide, field, found)
 
@@ -77,7 +81,7 @@ def _by_second_look(view: ScreenView, slide: Slide, field: Field, found: Detecti
     new = _unnamed(found.select(np.logical_not(known)))
     words = _words(styles, field.limit_met)
     if new.styles:
-        words += f", {len(new.styles)} not counted"
+        words += _(", {n} not counted").format(n=len(new.styles))
     attributes = np.stack([cell.attributes for cell in cells]) if cells else new.attributes[:0]
     return Told(
         np.concatenate([boxes[inside], new.boxes_px]),
@@ -97,5 +101,43 @@ def _look(cell: Cell, slide: Slide, looks: Mapping[int | str, TypeStyle]) -> tup
 
 def _words(styles: tuple[TypeStyle, ...], limit_met: bool) -> str:
     artefacts = sum(style.artefact for style in styles)
-    words = ("at least " if limit_met else "") + count_of(len(styles) - artefacts, "white cell")
-    return f"{words}, {count_of(artefacts, 'artefact')} (grey)" if artefacts else words
+    words = _at_least(limit_met) + count_of(len(styles) - artefacts, "white cell")
+    return _("{cells}, {artefacts} (grey)").format(cells=words, artefacts=count_of(artefacts, "artefact")) if artefacts else words
+
+
+def _at_least(limit_met: bool) -> str:
+    return _("at least") + " " if limit_met else ""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The one cell that is told in words beside the picture. chosen: a person pressed on it; otherwise it is the least sure one."""
+
+    index: int
+    chosen: bool
+
+
+def spoken(told: Told, pointed_px: tuple[float, float] | None) -> Spoken | None:
+    """The cell under the point (px of the frame) where a person pressed, the smallest where there are several; else of those that were
+    named the least sure; None where nothing was named."""
+    sure = [i for i, style in enumerate(told.styles) if style is not NOT_LOOKED_AT]
+    if pointed_px is not None:
+        x, y = pointed_px
+        hit = [i for i in sure if told.boxes_px[i, 0] <= x < told.boxes_px[i, 2] and told.boxes_px[i, 1] <= y < told.boxes_px[i, 3]]
+        if hit:
+            return Spoken(min(hit, key=lambda i: float(np.prod(told.boxes_px[i, 2:] - told.boxes_px[i, :2]))), True)
+    scored = [(score, i) for i in sure if (score := told.scores[i]) is not None and not told.styles[i].artefact]
+    return Spoken(min(scored)[1], False) if scored else None
+
+
+def score_words(score: float) -> str:
+    """Score with two digits; never rounded up to 1.00."""
+    return number(min(99, round(score * 100)) / 100 if score < 1 else 1.0, 2)
+
+
+def cell_words(told: Told, index: int, taxonomy: Taxonomy) -> tuple[str, ...]:
+    """What is said of one cell: its name with how sure that is, then its attributes, the most telling first."""
+    style, score = told.styles[index], told.scores[index]
+    name = _(style.name) if score is None else f"{_(style.name)} {score_words(score)}"
+    phrases = phrases_of_cells(told.attributes[index : index + 1], taxonomy)[0]
+    return (name, *(phrase.words for phrase in sorted(phrases, key=lambda p: p.rank)))

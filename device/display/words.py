@@ -9,14 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from device.camera.base import CameraState, CameraStatus
+from device.language import N_, _, in_use
 from device.slide.model import ReviewState, Slide, SlideState
 from engines.detections import Float32
 from engines.taxonomy import Taxonomy
 
-NOTICE = "UNREVIEWED — for review, not a diagnosis"
-REVIEWED_NOTICE = "REVIEWED — an aid to review, not a diagnosis"
-BLAST_MARK = "blast?"
-SIMULATOR_NOTICE = "SIMULATOR — rendered film, not a patient"
+NOTICE = N_("UNREVIEWED — for review, not a diagnosis")
+REVIEWED_NOTICE = N_("REVIEWED — an aid to review, not a diagnosis")
+CORRECTED_NOTICE = N_("CORRECTED and REVIEWED — an aid to review, not a diagnosis")
+REOPENED_NOTICE = N_("UNREVIEWED CORRECTION — for review, not a diagnosis")
+SIMULATOR_NOTICE = N_("SIMULATOR — rendered film, not a patient")
 
 DOUBT_BELOW = 0.65
 """An attribute whose most probable value is less probable than this bears a question mark."""
@@ -39,7 +41,7 @@ def attribute_phrases(attributes: Float32, taxonomy: Taxonomy) -> tuple[Phrase, 
 
 def phrases_of_cells(attributes: Float32, taxonomy: Taxonomy) -> tuple[tuple[Phrase, ...], ...]:
     """The same for all cells of a picture at once: attributes (N, A), phrases of each of the N."""
-    vocabulary = _vocabulary(taxonomy)
+    vocabulary = _vocabulary(taxonomy, in_use())
     said = np.empty((len(attributes), len(vocabulary)), np.int64)
     known = np.empty(said.shape, bool)
     for place, group in enumerate(taxonomy.groups):
@@ -52,8 +54,9 @@ def phrases_of_cells(attributes: Float32, taxonomy: Taxonomy) -> tuple[tuple[Phr
 
 
 @lru_cache(maxsize=8)
-def _vocabulary(taxonomy: Taxonomy) -> tuple[tuple[Phrase, ...], ...]:
-    """All that can be said of each attribute: of its first value, of it in doubt, of its second value, and so on."""
+def _vocabulary(taxonomy: Taxonomy, language: str) -> tuple[tuple[Phrase, ...], ...]:
+    """All that can be said of each attribute in `language`, the one in use: of its first value, of it in doubt, of its second value,
+    and so on."""
     out = []
     last = max((rank for attribute in taxonomy.attributes for _, rank in attribute.telling), default=0)
     for place, attribute in enumerate(taxonomy.attributes):
@@ -61,8 +64,8 @@ def _vocabulary(taxonomy: Taxonomy) -> tuple[tuple[Phrase, ...], ...]:
         phrases: list[Phrase] = []
         for word in attribute.values:
             rank = ranks.get(word, last + 1 + place)
-            words = f"{'no' if word == 'absent' else word} {noun}"
-            phrases += (Phrase(words, rank), Phrase(f"{words}?", rank))
+            words = _(f"{'no' if word == 'absent' else word} {noun}")
+            phrases += (Phrase(words, rank), Phrase(_("{words}?").format(words=words), rank))
         out.append(tuple(phrases))
     return tuple(out)
 
@@ -74,50 +77,57 @@ def most_telling(phrases: tuple[Phrase, ...], at_most: int) -> tuple[str, ...]:
 
 
 def notice(slide: Slide | None) -> str:
-    """What stands beside every result: that nobody has reviewed it yet, or that it stays an aid."""
-    return REVIEWED_NOTICE if slide is not None and slide.review_state is ReviewState.REVIEWED else NOTICE
+    """What stands beside every result: that nobody has reviewed it yet, or that it stays an aid; also of a signed slide that is opened
+    again for a correction, and of a corrected one."""
+    if slide is None or slide.review_state is not ReviewState.REVIEWED:
+        return _(REOPENED_NOTICE if slide is not None and slide.revision else NOTICE)
+    return _(CORRECTED_NOTICE if slide.revision > 1 else REVIEWED_NOTICE)
 
 
 def slide_words(state: SlideState | None) -> tuple[str, str]:
     """Level and word of the slide's state, for the chip beside its id."""
     return {
-        None: ("busy", "no slide"),
-        SlideState.IDLE: ("busy", "no slide"),
-        SlideState.COUNTING: ("ok", "counting"),
-        SlideState.PAUSED: ("warn", "paused"),
-        SlideState.REVIEW: ("busy", "to review"),
-        SlideState.SIGNED: ("ok", "signed"),
-        SlideState.ABORTED: ("fail", "aborted"),
+        None: ("busy", _("no slide")),
+        SlideState.IDLE: ("busy", _("no slide")),
+        SlideState.COUNTING: ("ok", _("counting")),
+        SlideState.PAUSED: ("warn", _("paused")),
+        SlideState.REVIEW: ("busy", _("to review")),
+        SlideState.SIGNED: ("ok", _("signed")),
+        SlideState.ABORTED: ("fail", _("aborted")),
     }[state]
 
 
 def stage_words(state: SlideState | None, resting: bool, counted: bool, held: str = "") -> tuple[str, str]:
     """Level and words on what becomes of the field that is seen now."""
     if state is SlideState.PAUSED:
-        return "warn", "paused: not counted"
+        return "warn", _("paused: not counted")
     if state is not SlideState.COUNTING:
-        return "busy", "no slide open"
+        return "busy", _("no slide open")
     if counted:
-        return "ok", "field counted: move on"
+        return "ok", _("field counted: move on")
     if resting and held:
         return "warn", held
-    return ("busy", "counting: hold still") if resting else ("busy", "counts once it rests")
+    return ("busy", _("counting: hold still")) if resting else ("busy", _("counts once it rests"))
 
 
-def camera_words(camera: CameraStatus) -> tuple[str, str, str, str] | None:
-    """Level, title, reason and what happens next, for the banner over an old picture; None while pictures come."""
+def camera_words(camera: CameraStatus, counted: bool = False) -> tuple[str, str, str, str] | None:
+    """Level, title, reason and what happens next, for the banner over an old picture; None while pictures come.
+
+    counted: whether a slide has cells to be kept.
+    """
     if camera.state is CameraState.OPENING:
-        return "busy", "Opening the camera", camera.name, camera.reason
+        return "busy", _("Opening the camera"), camera.name, camera.reason
     if camera.state is CameraState.LOST:
-        again = "Trying again now."
+        again = _("Trying again now.")
         if camera.retry_in_s is not None and math.isfinite(camera.retry_in_s) and camera.retry_in_s > 0:
-            again = f"Trying again in {math.ceil(camera.retry_in_s)} s."
-        return "fail", "Camera lost", camera.reason or camera.name, f"{again} What was counted is kept."
+            again = _("Trying again in {seconds} s.").format(seconds=math.ceil(camera.retry_in_s))
+        return "fail", _("Camera lost"), camera.reason or camera.name, again + (" " + _("What was counted is kept.") if counted else "")
     if camera.state is CameraState.STALLED:
-        return "warn", "The picture stands still", camera.reason or camera.name, "Nothing is counted until it moves again."
+        return "warn", _("The picture stands still"), camera.reason or camera.name, _("Nothing is counted until it moves again.")
     if camera.state is CameraState.ENDED:
-        after = "All pictures of the source were shown."
+        after = _("All pictures of the source were shown.")
         if camera.skipped:
-            after = f"{len(camera.skipped)} could not be read: {', '.join(picture.name for picture in camera.skipped)}"
-        return "busy", "End of the pictures", camera.reason or camera.name, after
+            names = ", ".join(picture.name for picture in camera.skipped)
+            after = _("{count} could not be read: {names}").format(count=len(camera.skipped), names=names)
+        return "busy", _("End of the pictures"), camera.reason or camera.name, after
     return None

@@ -60,6 +60,8 @@ class Blasts(Part):
     preliminary: Literal[True] = True
     note: Literal["Preliminary: a person must confirm every blast."] = BLAST_NOTE
     uncertain_kind: Count | None = later("1.2", "Those of them of which only the group is sure.")
+    equivalents: Count | None = later("1.3", "Those of them that are of a type which is a blast equivalent.")
+    confirmed: bool | None = later("1.3", "True: a person opened each of them and signed; `preliminary` stays what it was in form 1.0.")
     low_percent: Percent | None = later("1.2", "Lower limit of the exact 95 % interval of their share; 0 where there are none.")
     high_percent: Percent | None = later(
         "1.2", "Upper limit. Of a zero 3 in N (exact for few), N the cells told as a type or group: so many may be blasts unseen."
@@ -206,8 +208,43 @@ class PictureState(Part):
     skipped: tuple[SkippedKind, ...] = Field(description="What skipped_pictures counts, by kind.")
 
 
+class ApartCount(Part):
+    """What only a person says, and is no white cell of the differential: nucleated red cells, smudge cells, artefacts, not classed."""
+
+    key: Line = Field(description='"nrbc", "smudge", "artefact", "not_classed", or a key of the taxonomy\'s own.')
+    name: Line
+    count: Count
+    per_100: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = Field(
+        description="For 100 white cells of the differential, rounded to 2 decimals; null where none was counted."
+    )
+
+
+class CountBefore(Part):
+    """One row of the differential as the device counted it, before the review; names as in the differential."""
+
+    name: Line
+    count: Count
+
+
+class ReviewOutcome(Part):
+    """What a person made of the slide. In an unreviewed summary (revision 0) nothing of it is filled."""
+
+    corrected: bool = Field(description="True: a signed report was changed; this one takes its place, and the first is kept.")
+    reviewer: Line = Field(description='Who signed, as configured: "", "sha256:…" or initials.')
+    signed_at: AwareDatetime | None
+    reason: Line = Field(description="Why so few cells were signed, or what was said with the signature.")
+    counts_before: tuple[CountBefore, ...] = Field(description="The differential before the review.")
+    unidentified_before: Count
+    artefacts_before: Count
+    changed_cells: Count = Field(description="Cells of which the person says something else than the device.")
+    added_cells: Count
+    journal_digest: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = Field(
+        description="SHA-256 of the last entry of the review's journal on the device, which bears those of all before it."
+    )
+
+
 class SlideSummary(Payload):
-    """One slide as the device counted it, before anybody reviewed it."""
+    """One slide: as the device counted it, with revision 0, then as a person signed it, with 1, 2 and so on."""
 
     schema_id: Literal["leukoscope.summary/1"] = Field("leukoscope.summary/1", alias="schema")
     message_id: UUID = Field(description="The same in every copy of this message: drop doubles by it.")
@@ -250,6 +287,14 @@ class SlideSummary(Payload):
         "Counted fields in which the second look failed: their cells bear the network's own names, which are not to be relied on.",
     )
 
+    revision: Count | None = later("1.3", "0 as counted, 1 with the first signature, then one more with each. The highest one counts.")
+    review: ReviewOutcome | None = later("1.3", "What a person made of it.")
+    apart: tuple[ApartCount, ...] | None = later("1.3", "What is no part of the differential, for 100 of its white cells.")
+    charts: Count | None = later("1.3", "Pieces of film that were never joined; with more than one, cells may be counted twice.")
+    lost_rests: Count | None = later("1.3", "Fields that were counted while the place on the film was not known.")
+    possible_doubles: Count | None = later("1.3", "So many cells at most may have been counted twice.")
+    specimen: Line | None = later("1.3", 'The tube\'s number where the device is configured to send it, else "".')
+
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         counted = sum(row.count for row in self.differential) + self.unidentified.count
@@ -260,6 +305,8 @@ class SlideSummary(Payload):
             raise ValueError(f"blasts.count is {self.blasts.count}, but the differential's blasts add up to {blasts}")
         if (self.state == "aborted") != bool(self.abort_reason):
             raise ValueError("abort_reason belongs to an aborted slide, and to that alone")
+        if self.revision == 0 and self.review_state == "reviewed":
+            raise ValueError("a reviewed slide bears a revision from 1 on")
         return self
 
 
@@ -278,6 +325,7 @@ class SlideProgress(Part):
     fields: Count
     white_cells: Count
     target_cells: Annotated[int, Field(ge=1)]
+    blast_seen: bool | None = later("1.3", "True from the first cell told as a blast or equivalent on: tell a supervisor now.")
 
 
 class Versions(Part):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
 from device.camera.quality import PictureFault
+from device.language import speaking
 from device.mqtt.message import one_line
 from device.mqtt.payloads import (
+    ApartCount,
     AttributeShares,
     Blasts,
+    CountBefore,
     DifferentialShare,
     ModelProvenance,
     PictureState,
+    ReviewOutcome,
     SkippedKind,
     SlideSummary,
     SoftwareVersion,
@@ -22,23 +28,44 @@ from device.mqtt.payloads import (
     ValueShare,
 )
 from device.mqtt.provenance import Provenance
+from device.review.journal import Act
+from device.review.review import Review
 from device.slide import picture_state
 from device.slide.description import describe
 from device.slide.doubt import sensitivity
-from device.slide.model import Slide, SlideState
-from device.slide.tally import percent, tally
+from device.slide.model import ReviewState, Slide, SlideState
+from device.slide.tally import percent, reviewed, tally
+from device.slide.verdict import possible_doubles
 from engines.taxonomy import Attribute, Taxonomy
 from engines.version import version
 
 _FILMS: dict[bool | None, Literal["known", "foreign", "undecided"]] = {None: "undecided", False: "known", True: "foreign"}
 _CLOSED: dict[SlideState, Literal["review", "aborted"]] = {
     SlideState.REVIEW: "review",
+    SlideState.SIGNED: "review",  # receivers of form 1.0 know no third word; review_state tells it
     SlideState.ABORTED: "aborted",
 }
 
 
-def build_summary(slide: Slide, provenance: Provenance, *, message_id: UUID, target_cells: int) -> SlideSummary:
-    """The summary of a closed slide.
+@dataclass(frozen=True)
+class Disclosure:
+    """What of persons and patients leaves the device: how the reviewer is told, and whether the tube's number is sent."""
+
+    reviewer: Literal["omitted", "hashed", "initials"] = "omitted"
+    specimen: bool = False
+
+
+@speaking("en")
+def build_summary(
+    slide: Slide,
+    provenance: Provenance,
+    *,
+    message_id: UUID,
+    target_cells: int,
+    review: Review | None = None,
+    disclosure: Disclosure = Disclosure(),
+) -> SlideSummary:
+    """The summary of a closed slide. review: its review, where it is signed; `slide` is then the review's.
 
     Per cents are rounded to 2 decimals here, counts decide. Raises ValueError for a slide that is not closed, one whose provenance
     another version wrote, or one whose numbers do not add up (pydantic's ValidationError is one).
@@ -46,7 +73,7 @@ def build_summary(slide: Slide, provenance: Provenance, *, message_id: UUID, tar
     taxonomy, calibration, source = provenance.model.taxonomy, provenance.calibration, provenance.source
     if calibration is None or source is None:
         raise ValueError(f"slide {slide.slide_id}: another version wrote its calibration or its source, which this one cannot read")
-    counts, naming = tally(slide, taxonomy), provenance.model.naming
+    counts, naming = reviewed(slide, taxonomy), provenance.model.naming
     low, high = counts.blast_range
     if slide.state not in _CLOSED or slide.finished_at is None:
         raise ValueError(f"slide {slide.slide_id} is {slide.state.value}: a summary is made of a finished or an aborted slide")
@@ -86,6 +113,8 @@ def build_summary(slide: Slide, provenance: Provenance, *, message_id: UUID, tar
             low_percent=round(low, 2),
             high_percent=round(high, 2),
             sensitivity=one_line(sensitivity(naming, slide.foreign)),
+            equivalents=counts.blast_equivalents,
+            confirmed=slide.review_state is ReviewState.REVIEWED,
         ),
         morphology=morphology(slide, taxonomy),
         description=tuple(one_line(sentence) for sentence in describe(slide, counts, taxonomy, naming)),
@@ -103,7 +132,61 @@ def build_summary(slide: Slide, provenance: Provenance, *, message_id: UUID, tar
         versions=SoftwareVersion(leukoscope=one_line(version())),
         film=_FILMS[slide.foreign],
         fields_first_look=pictures.first_look,
+        revision=slide.revision,
+        review=_outcome(slide, review, provenance.device_id, disclosure),
+        apart=tuple(
+            ApartCount(
+                key=one_line(row.key),
+                name=one_line(row.name),
+                count=row.count,
+                per_100=None if row.per_100 is None else round(row.per_100, 2),
+            )
+            for row in counts.apart
+        ),
+        charts=slide.charts,
+        lost_rests=slide.lost_rests,
+        possible_doubles=possible_doubles(slide),
+        specimen=one_line(slide.specimen) if disclosure.specimen else "",
     )
+
+
+def _outcome(slide: Slide, review: Review | None, device_id: str, disclosure: Disclosure) -> ReviewOutcome:
+    if review is None or slide.review_state is not ReviewState.REVIEWED:
+        return ReviewOutcome(
+            corrected=False,
+            reviewer="",
+            signed_at=None,
+            reason="",
+            counts_before=(),
+            unidentified_before=0,
+            artefacts_before=0,
+            changed_cells=0,
+            added_cells=0,
+            journal_digest="",
+        )
+    cells, before = review.cells.values(), review.differential_before
+    return ReviewOutcome(
+        corrected=slide.revision > 1,
+        reviewer=_told_reviewer(slide.reviewer, device_id, disclosure),
+        signed_at=slide.signed_at,
+        reason=one_line(next(entry.why for entry in reversed(review.entries) if entry.act is Act.SIGNED)),
+        counts_before=tuple(CountBefore(name=one_line(row.name), count=row.count) for row in before.rows),
+        unidentified_before=before.unidentified,
+        artefacts_before=before.artefacts,
+        changed_cells=sum(not cell.added and cell.said != cell.said_before for cell in cells),
+        added_cells=sum(cell.added for cell in cells),
+        journal_digest=review.entries[-1].digest,
+    )
+
+
+def _told_reviewer(initials: str, device_id: str, disclosure: Disclosure) -> str:
+    """A hash keeps one person's signatures together and hides them from a glance; initials are few, so it is no secret."""
+    match disclosure.reviewer:
+        case "initials":
+            return one_line(initials)
+        case "hashed":
+            return "sha256:" + hashlib.sha256(f"{device_id} {initials.casefold()}".encode()).hexdigest()[:16]
+    return ""
 
 
 def morphology(slide: Slide, taxonomy: Taxonomy) -> tuple[TypeMorphology, ...]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timezone
 
 import numpy as np
 
 from device.display.palette import TEXT, TypeStyle, group_styles, type_styles
 from device.display.words import attribute_phrases
 from device.mqtt.payloads import AttributeShares
+from device.report.case import Case
 from device.slide.bank import MARGIN_SHARE, UNIDENTIFIED, BankCell, morphology_bank
 from device.slide.description import CLEAR_MAJORITY, attribute_majorities
-from device.slide.model import Slide
-from device.slide.verdict import BLASTS
+from device.slide.model import Cell
+from device.slide.verdict import BLASTS, name_of, said
 from engines.pages import data_uri
 from engines.taxonomy import MIXED, Taxonomy
 
@@ -42,6 +44,8 @@ class Tile:
     field_index: int
     words: tuple[tuple[str, bool], ...]
     closest: str  # for a cell whose type is not told: the type that it looked most like
+    said_by: str = ""  # who looked at it or named it, and when
+    was: str = ""  # what the engine had told, where a person said otherwise
 
 
 def styles(taxonomy: Taxonomy) -> dict[int | str, TypeStyle]:
@@ -61,12 +65,13 @@ def majority(attribute: AttributeShares, cells: int) -> tuple[str, str, float]:
     return "clear" if best.count >= CLEAR_MAJORITY * attribute.known else "mixed", best.value, best.percent
 
 
-def bank(slide: Slide, taxonomy: Taxonomy, um_per_px: float | None) -> tuple[list[tuple[TypeStyle, int, list[Tile]]], float | None]:
+def bank(case: Case, um_per_px: float | None) -> tuple[list[tuple[TypeStyle, int, list[Tile]]], float | None]:
     """The slide's cells by type and group, all at one scale: the same share of the field's width is the same width on the page.
 
     Returns of each its style, the number of its cells and those that are shown, and what the width of a tile measures in um (or None).
     um_per_px: of the slide's frames; the scale is given only where they are all of one size.
     """
+    slide, taxonomy = case.slide, case.taxonomy
     rows = morphology_bank(slide, taxonomy, PER_TYPE)
     frames = {field.index: field.size_px for field in slide.fields}
     sizes = [max(_crop_size(cell, frames[cell.field_index])) for row in rows for cell in row.cells]
@@ -75,12 +80,23 @@ def bank(slide: Slide, taxonomy: Taxonomy, um_per_px: float | None) -> tuple[lis
     for row in rows:
         alike = [cell for cell in slide.cells if slide.told(cell) == row.told != ""]
         usual = attribute_majorities(alike, taxonomy)
-        tiles = [_tile(cell, row.told, frames[cell.field_index], tile, taxonomy, usual) for cell in row.cells]
+        tiles = [_reviewed(_tile(c, row.told, frames[c.field_index], tile, taxonomy, usual), c.cell, case) for c in row.cells]
         groups.append((looks[row.told], row.count, tiles))
     one_size = len({size[0] for size in frames.values()}) == 1
     if not sizes or not one_size or um_per_px is None:
         return groups, None
     return groups, tile * slide.fields[0].size_px[0] * um_per_px
+
+
+def _reviewed(tile: Tile, cell: Cell, case: Case) -> Tile:
+    """With who said so and when, and what was told before."""
+    entry, pre = case.looked_at.get(cell.cell_id), case.pre.get(cell.cell_id)
+    if entry is None:
+        return tile
+    foreign = bool(case.slide.foreign)
+    before = said(pre, case.taxonomy, foreign) if pre is not None else None
+    was = "" if before is None or before == said(cell, case.taxonomy, foreign) else name_of(before, case.taxonomy)
+    return replace(tile, said_by=f"{entry.who}, {entry.at.astimezone(timezone.utc):%d %b %H:%M}", was=was)
 
 
 def _crop_size(shown: BankCell, frame_px: tuple[int, int]) -> tuple[float, float]:

@@ -12,21 +12,26 @@ from urllib.parse import quote
 
 from device.display.palette import TypeStyle
 from device.errors import StoreError
+from device.language import _
 from device.mqtt.message import one_line
 from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
 from device.mqtt.summary import morphology
-from device.report import content
+from device.report import content, review_part
+from device.report.case import Case, Kind
+from device.review.journal import Act
 from device.slide.description import describe
 from device.slide.doubt import FOREIGN, sensitivity, zero_limit
 from device.slide.model import Slide, SlideState
 from device.slide.picture_state import PictureState, field_faults, shown_faults
-from device.slide.tally import differential, tally
+from device.slide.tally import differential
+from device.slide.verdict import BLASTS
 from device.store import Store, StoredSlide
 from engines.files import atomic_write
 from engines.pages import NOTICE, data_uri, page_template
 
 _NAMED = 5  # newest slides that are named where the wanted one is not there
 _SIMULATOR = "simulator"
+_MAP_PX = (660, 420)
 _SCALE_BARS_UM = (50, 20, 10, 5, 2, 1)
 _STATES = {
     SlideState.IDLE: "not begun",
@@ -70,16 +75,23 @@ def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
 
 def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), written_at: datetime | None = None) -> str:
     """The page's HTML. screenshots: name and address (relative or as data). written_at: the moment it bears, now if None."""
-    slide, made = stored.slide, stored.provenance
+    case = Case(stored)
+    slide, made = case.slide, stored.provenance
     taxonomy = made.model.taxonomy
-    counted, pictures = tally(slide, taxonomy), PictureState.of(slide)
-    warnings = (*([FOREIGN] if slide.foreign else []), *pictures.sentences(only_grave=True))
+    counted, pictures = case.after, PictureState.of(slide)
+    signature, review, doubt = review_part.standing(case)
+    warnings = (
+        *([doubt] if doubt else []),
+        *([FOREIGN] if slide.foreign else []),
+        *pictures.sentences(only_grave=True),
+        *review_part.place_words(case),
+    )
     looks = content.styles(taxonomy)
     in_fields = [differential(field.cells, taxonomy, bool(slide.foreign)) for field in slide.fields]
     summary, summary_fault = _summary(stored)
-    bank, tile_um = content.bank(slide, taxonomy, None if made.calibration is None else made.calibration.um_per_px)
+    bank, tile_um = content.bank(case, None if made.calibration is None else made.calibration.um_per_px)
     template = page_template(
-        Path(__file__).with_name("slide.html.j2"), moment=_moment, clock=_clock, percent="{:.1f}".format, colour=_colour
+        Path(__file__).with_name("slide.html.j2"), moment=_moment, short=_short, clock=_clock, percent="{:.1f}".format, colour=_colour
     )
     return template.render(
         content=content,
@@ -87,7 +99,24 @@ def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), writt
         made=made,
         state=_STATES[slide.state],
         aborted=slide.state is SlideState.ABORTED,
-        review=slide.review_state.value.upper(),
+        review=review,
+        case=case,
+        signature=signature,
+        was_reviewed=bool(case.entries),
+        part=review_part,
+        hints=review_part.hints(case),
+        charts=review_part.charts(case),
+        journal=review_part.journal(case),
+        looked_at=sum(entry.act is Act.OPENED for entry in case.entries),
+        changes=review_part.changes(case),
+        rules=review_part.rules(case),
+        focus=review_part.focus_words(slide),
+        before={row.told: row.count for row in case.before.rows},
+        seen_now={row.told for row in counted.by_count()},
+        apart=[line for line in case.lines if line.kind is Kind.PER_100],
+        together=_blasts_apart(case),
+        map_by=_map_scale(case),
+        _=_,
         blast_note=BLAST_NOTE,
         simulated=(made.source is not None and made.source.simulated) or any(field.source == _SIMULATOR for field in slide.fields),
         took=_took(slide),
@@ -116,6 +145,17 @@ def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), writt
     )
 
 
+def _blasts_apart(case: Case) -> dict[str, object]:
+    """Blasts and equivalents, each alone, and the cells of which only the group is sure."""
+    return {key: case.line(key) for key in ("blasts_proper", "equivalents")} | {"uncertain": case.line(BLASTS).count}
+
+
+def _map_scale(case: Case) -> float:
+    """px of the frames that one px of the page shows, the same for all pieces of the film: the largest then fills the map's place."""
+    sizes = [max(chart.width / _MAP_PX[0], chart.height / _MAP_PX[1]) for chart in review_part.charts(case)]
+    return max(sizes, default=1.0)
+
+
 def _faults(slide: Slide) -> list[str]:
     """What speaks against each field, in words."""
     named = ["second look failed" if field.naming_fault else "" for field in slide.fields]
@@ -133,6 +173,10 @@ def _clock(at: datetime) -> str:
 def _moment(at: datetime) -> str:
     at = at.astimezone(timezone.utc)
     return f"{at.day} {at:%B %Y, %H:%M:%S} UTC"
+
+
+def _short(at: datetime) -> str:
+    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}"
 
 
 def _took(slide: Slide) -> str:

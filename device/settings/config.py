@@ -192,6 +192,30 @@ class RecordSection(Section):
     crops: bool = True
     jpeg_quality: int = Field(90, ge=50, le=100)
     min_free_mb: int = Field(200, ge=0)
+    pictures: bool = True  # of each counted field, beside the record, for the review
+    keep_pictures_days: int = Field(90, ge=1, le=36500)  # after the signature; of a slide that waits for one they stay
+
+
+class ReportSection(Section):
+    """What is handed on of a slide."""
+
+    code: str | None = None  # None: 69738-3, "Differential panel, method unspecified - Blood"
+
+    @field_validator("code")
+    @classmethod
+    def _is_a_loinc_code(cls, value: str | None) -> str | None:
+        if value is not None and not is_loinc(value):
+            raise ValueError("is no LOINC code: digits, a hyphen and the check digit are needed, as in 69738-3")
+        return value
+
+
+def is_loinc(code: str) -> bool:
+    """Whether `code` has the form of a LOINC code and its check digit (modulus 10) is right."""
+    digits, hyphen, last = code.rpartition("-")
+    if not (hyphen and digits.isdecimal() and len(last) == 1 and last.isdecimal() and code.isascii()):
+        return False
+    doubled = (int(digit) * (2 - place % 2) for place, digit in enumerate(reversed(digits)))
+    return (sum(sum(divmod(value, 10)) for value in doubled) + int(last)) % 10 == 0
 
 
 class FramesSection(Section):
@@ -216,6 +240,8 @@ class BrokerSection(Section):
     ca_file: FilePath | None = None  # None: the system's authorities
     keepalive_s: int = Field(30, ge=5, le=3600)
     topic_root: str = "leukoscope"
+    send_reviewer: Literal["omitted", "hashed", "initials"] = "omitted"  # of a signed slide
+    send_specimen: bool = False  # the tube's number with the summaries
 
     @field_validator("host")
     @classmethod
@@ -263,6 +289,7 @@ class Config(Section):
     slide: SlideSection = SlideSection()
     display: DisplaySection = DisplaySection()
     record: RecordSection = RecordSection()
+    report: ReportSection = ReportSection()
     frames: FramesSection = FramesSection()
     broker: BrokerSection = BrokerSection()
     log_level: Literal["debug", "info", "warning", "error"] = "info"

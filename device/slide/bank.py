@@ -20,8 +20,6 @@ MARGIN_SHARE = 0.25
 """Of the box's longer side, on every side: neighbours and the cell's outline help the reader."""
 LONGEST_PX = 320
 """A larger crop is reduced to this; smaller ones keep their pixels."""
-BLASTS_AT_MOST = 60
-"""So many of one type or group of blasts are shown, a few of other types: a person confirms each."""
 UNIDENTIFIED = "Unidentified"
 
 
@@ -64,8 +62,8 @@ class BankRow:
 def morphology_bank(slide: Slide, taxonomy: Taxonomy, per_type: int = 12) -> tuple[BankRow, ...]:
     """The slide's cells by type and group: blasts first, then by falling count, the unidentified last; artefacts are left out.
 
-    In each at most `per_type`, of blasts `BLASTS_AT_MOST`; all of a foreign film. Blasts are ordered from the least probable on, others
-    from the most probable blast on; without a second look by score, the best first, but of blasts the worst.
+    In each at most `per_type`; of blasts all, since a person confirms each, and all of a foreign film. Blasts are ordered from the
+    least probable on, others from the most probable blast on; without a second look by score, the best first, but of blasts the worst.
     """
     cells: dict[int | str, list[BankCell]] = {}
     for field in slide.fields:
@@ -74,7 +72,7 @@ def morphology_bank(slide: Slide, taxonomy: Taxonomy, per_type: int = 12) -> tup
                 cells.setdefault(slide.told(cell), []).append(BankCell(field.index, cell))
     rows = []
     for row in sorted(tally(slide, taxonomy).by_count(), key=lambda row: not row.blast):
-        at_most = None if slide.foreign else BLASTS_AT_MOST if row.blast else per_type
+        at_most = None if slide.foreign or row.blast else per_type
         rows.append(BankRow(row.told, row.name, row.count, _shown(cells.pop(row.told), row.blast, at_most)))
     left = [cell for rest in cells.values() for cell in rest]
     if left:

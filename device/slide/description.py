@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from device.language import _, in_use, ngettext
 from device.slide.doubt import FOREIGN, sensitivity, zero_limit
-from device.slide.model import Cell, Slide, SlideState
+from device.slide.model import Cell, ReviewState, Slide, SlideState
 from device.slide.picture_state import PictureState, count_of
-from device.slide.tally import Differential, DifferentialRow
+from device.slide.tally import NRBC, Differential, DifferentialRow, ReviewedDifferential
+from device.slide.verdict import ARTEFACT
 from engines.naming import NamingInfo
 from engines.pages import NOTICE
 from engines.taxonomy import MIXED, Taxonomy
@@ -26,21 +28,29 @@ def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy, namin
     them."""
     sentences = []
     if slide.state is SlideState.ABORTED:
-        sentences.append(f"The slide was not finished ({slide.abort_reason or 'no reason was given'}).")
+        reason = slide.abort_reason or _("no reason was given")
+        sentences.append(_("The slide was not finished ({reason}).").format(reason=reason))
     state = PictureState.of(slide)
-    sentences += [*([FOREIGN] if slide.foreign else []), *state.sentences()]
+    sentences += [*([_(FOREIGN)] if slide.foreign else []), *state.sentences()]
     if not slide.fields:
-        return (*sentences, "No field was counted, so nothing can be said of this film.", NOTICE)
+        return (*sentences, _("No field was counted, so nothing can be said of this film."), _(NOTICE))
     if not differential.white_cells:
         where = count_of(len(slide.fields), "field")
-        sentences += (f"No white blood cells were found in {where}.", "That does not mean that the film has none.")
-        return (*sentences, *_left_out(differential), NOTICE)
+        none = _("No white blood cells were found in {fields}.").format(fields=where)
+        sentences += (none, _("That does not mean that the film has none."))
+        return (*sentences, *_left_out(differential), _(NOTICE))
     if differential.white_cells < FEW_CELLS:
-        counted = "was counted" if differential.white_cells == 1 else "were counted"
-        sentences.append(f"Only {count_of(differential.white_cells, 'white blood cell')} {counted}: per cents of so few are uncertain.")
+        few = ngettext(
+            "Only {n} white blood cell was counted: per cents of so few are uncertain.",
+            "Only {n} white blood cells were counted: per cents of so few are uncertain.",
+            differential.white_cells,
+        )
+        sentences.append(few.format(n=differential.white_cells))
     sentences += _types(slide, differential, taxonomy, state.at_least)
     sentences += _blasts(slide, differential, taxonomy, naming)
-    return (*sentences, *_left_out(differential), NOTICE)
+    if isinstance(differential, ReviewedDifferential) and slide.review_state is ReviewState.REVIEWED:
+        sentences += _after_review(differential)
+    return (*sentences, *_left_out(differential), _(NOTICE))
 
 
 def attribute_majorities(cells: Sequence[Cell], taxonomy: Taxonomy) -> dict[str, str]:
@@ -59,19 +69,24 @@ def attribute_majorities(cells: Sequence[Cell], taxonomy: Taxonomy) -> dict[str,
 
 def _types(slide: Slide, differential: Differential, taxonomy: Taxonomy, at_least: str) -> list[str]:
     rows = differential.by_count()
-    total = f"{at_least}{count_of(differential.white_cells, 'white blood cell')} in {count_of(len(slide.fields), 'field')}"
+    total = _("{cells} in {fields}").format(
+        cells=at_least + count_of(differential.white_cells, "white blood cell"), fields=count_of(len(slide.fields), "field")
+    )
     if not rows:
-        return [f"Of {total}, none could be named with confidence."]
+        return [_("Of {total}, none could be named with confidence.").format(total=total)]
     sentences = []
     described = [rows[0], *(r for r in rows[1:_MOST_TYPES] if r.percent >= _LEAST_PERCENT and r.count >= _LEAST_CELLS)]
     for place, row in enumerate(described):
         cells = [c for c in slide.cells if slide.told(c) == row.told]
         looks = _looks(attribute_majorities(cells, taxonomy), taxonomy) if row.count >= _LEAST_CELLS else ""
-        said = f"{_share(row.percent)} are {_plural(row, taxonomy)}" + (f" ({looks})" if looks else "")
-        sentences.append(f"Of {total}, {said}." if place == 0 else f"{said[0].upper()}{said[1:]}.")
+        words = _("{share} are {types}").format(share=_share(row.percent), types=_plural(row, taxonomy)) + (
+            f" ({looks})" if looks else ""
+        )
+        words = _("Of {total}, {words}.").format(total=total, words=words) if place == 0 else _("{words}.").format(words=words)
+        sentences.append(f"{words[0].upper()}{words[1:]}")
     others = rows[len(described) :]
     if others:
-        sentences.append(f"Also seen: {_list(others, taxonomy)}.")
+        sentences.append(_("Also seen: {types}.").format(types=_list(others, taxonomy)))
     return sentences
 
 
@@ -80,41 +95,65 @@ def _looks(words: Mapping[str, str], taxonomy: Taxonomy) -> str:
     parts: dict[str, list[str]] = defaultdict(list)
     for attribute in taxonomy.attributes:
         word = words.get(attribute.key, "")
-        phrase = dict(attribute.phrases).get(word, "")
+        phrase = _(dict(attribute.phrases).get(word, ""))
         if phrase and attribute.part:
             parts[attribute.part].append(phrase)
         elif word:
-            parts["besides"].append(f"{attribute.name.lower()}: {word}")
+            parts["besides"].append(f"{_(attribute.name).lower()}: {_(word)}")
     features = list(parts["feature"])
     if parts["cytoplasm"] or parts["cytoplasm-end"]:
-        adjectives, ends = ", ".join(parts["cytoplasm"]), " and ".join(parts["cytoplasm-end"])
-        features.append(" ".join(word for word in (adjectives, "cytoplasm", ends) if word))
-    text = ", ".join(parts["cells"]) or ("cells" if features else "")
+        adjectives, ends = ", ".join(parts["cytoplasm"]), _(" and ").join(parts["cytoplasm-end"])
+        features.append(" ".join(_("{adjectives} cytoplasm {ends}").format(adjectives=adjectives, ends=ends).split()))
+    text = ", ".join(parts["cells"]) or (_("cells") if features else "")
     if features:
-        text += " with " + (f"{', '.join(features[:-1])} and {features[-1]}" if len(features) > 1 else features[0])
+        joined = _("{some} and {last}").format(some=", ".join(features[:-1]), last=features[-1]) if len(features) > 1 else features[0]
+        text = _("{cells} with {features}").format(cells=text, features=joined)
     return "; ".join(part for part in (text, *parts["besides"]) if part)
 
 
 def _blasts(slide: Slide, differential: Differential, taxonomy: Taxonomy, naming: NamingInfo | None) -> list[str]:
     if not differential.blasts:
         where = count_of(len(slide.fields), "field")
-        none = f"Of blasts and blast equivalents none were identified in {where}; that does not exclude them"
-        return [f"{none}: {zero_limit(differential)}.", sensitivity(naming, slide.foreign)]
+        none = _("Of blasts and blast equivalents none were identified in {fields}; that does not exclude them: {limit}.")
+        return [none.format(fields=where, limit=zero_limit(differential)), sensitivity(naming, slide.foreign)]
     rows = [r for r in differential.by_count() if r.blast]
     low, high = differential.blast_range
-    total = f"{differential.blasts} of {differential.white_cells}, 95 % range {low:.0f} to {high:.0f} %"
-    return [f"Blasts and blast equivalents make up {_share(differential.blast_percent)} ({total}): {_list(rows, taxonomy)}."]
+    words = _("Blasts and blast equivalents make up {share} ({blasts} of {cells}, 95 % range {low} to {high} %): {types}.")
+    numbers = {"blasts": differential.blasts, "cells": differential.white_cells, "low": f"{low:.0f}", "high": f"{high:.0f}"}
+    return [words.format(share=_share(differential.blast_percent), types=_list(rows, taxonomy), **numbers)]
 
 
 def _left_out(differential: Differential) -> list[str]:
     sentences = []
     unidentified = differential.unidentified
     if unidentified:
-        named = f"{count_of(unidentified, 'cell')} ({_share(differential.unidentified_percent)}) could not be named with confidence"
-        many = differential.unidentified_percent >= MANY_UNIDENTIFIED_PERCENT
-        sentences.append(f"{named}{', which is many: look at them before relying on the per cents' if many else ''}.")
+        words = _("{cells} ({share}) could not be named with confidence.")
+        if differential.unidentified_percent >= MANY_UNIDENTIFIED_PERCENT:
+            words = _(
+                "{cells} ({share}) could not be named with confidence, which is many: look at them before relying on the per cents."
+            )
+        sentences.append(words.format(cells=count_of(unidentified, "cell"), share=_share(differential.unidentified_percent)))
     if differential.artefacts:
-        sentences.append(f"Left out of the count: {count_of(differential.artefacts, 'artefact')} (smudged cells, stain).")
+        words = _("Left out of the count: {artefacts} (smudged cells, stain).")
+        sentences.append(words.format(artefacts=count_of(differential.artefacts, "artefact")))
+    return sentences
+
+
+def _after_review(differential: ReviewedDifferential) -> list[str]:
+    """What a person said is no white cell, and what follows from the counts that they signed."""
+    sentences = []
+    apart = [row for row in differential.apart if row.count and row.key != ARTEFACT]
+    if apart:
+        told = ", ".join(
+            f"{_(row.name).lower()} {row.count}" + ("" if row.per_100 is None else f" ({row.per_100:.1f})") for row in apart
+        )
+        sentences.append(_("Not in the per cents, and in brackets for 100 white blood cells: {told}.").format(told=told))
+    if differential.correct_white_count:
+        words = _("An analyser's white cell count needs correcting for nucleated red cells: WBC x 100 / (100 + {n:.1f}).")
+        sentences.append(words.format(n=differential.per_100(NRBC)))
+    if spanned := differential.undecided_percents:
+        limits = _(" and ").join(f"{limit:g} %" for limit in spanned)
+        sentences.append(_("The 95 % range of the blasts spans {limits}: counting on would tell more.").format(limits=limits))
     return sentences
 
 
@@ -123,12 +162,12 @@ def _list(rows: Sequence[DifferentialRow], taxonomy: Taxonomy) -> str:
 
 
 def _share(value: float) -> str:
-    return "under 1 %" if value < 1 else f"{value:.0f} %"
+    return _("under 1 %") if value < 1 else f"{value:.0f} %"
 
 
 def _plural(row: DifferentialRow, taxonomy: Taxonomy) -> str:
     """Within a sentence, as a plural; names that begin with an abbreviation ("NK cell") keep their capitals."""
-    name = row.name
+    name = _(row.name)
     given = taxonomy.group(row.told).plural if isinstance(row.told, str) else taxonomy.types[row.told].plural
     lowered = name if name[1:2].isupper() else name[:1].lower() + name[1:]
-    return given or (lowered if lowered.endswith("s") else lowered + "s")
+    return _(given) or (lowered if lowered.endswith("s") or in_use() != "en" else lowered + "s")

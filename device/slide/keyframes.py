@@ -14,13 +14,15 @@ import cv2
 import numpy as np
 
 from device.errors import LeukoscopeError
+from device.slide.acceptance import Acceptance
 from device.slide.correlation import Correlator, Spectrum
 from engines.detections import Float32
 
 SPECTRA = 8
 """So many spectra of keyframes are held, about half a megabyte each."""
 _QUALITY = 90
-_GREYS_PER_DEVIATION = 20.0  # of the band, around 128: up to 6 deviations are kept
+_GREYS = 100.0  # of a band between -1 and 1, around 128
+_TRIES = 4  # to find a keyframe far from another
 _HEADER = struct.Struct("<4sHHff")  # magic, frame width and height, contrast, 0
 _MAGIC = b"LKF1"
 
@@ -52,10 +54,9 @@ class Key:
     jpeg: bytes
 
 
-def encode(band: Float32, contrast: float) -> bytes:
-    """The band as a JPEG of half its size."""
-    grey = np.clip(128 + _GREYS_PER_DEVIATION / max(contrast, 1e-6) * band, 0, 255).astype(np.float32)
-    half = cv2.resize(grey, (band.shape[1] // 2, band.shape[0] // 2), interpolation=cv2.INTER_AREA)
+def encode(band: Float32) -> bytes:
+    """A compressed band as a JPEG of half its size."""
+    half = cv2.resize(np.clip(128 + _GREYS * band, 0, 255), (band.shape[1] // 2, band.shape[0] // 2), interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", np.rint(half).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 
 
@@ -69,15 +70,16 @@ def decode(jpeg: bytes) -> Float32:
 
 
 class KeyframeMap:
-    """Keyframes of one camera mode. cell: (width, height) of the grid that finds them by place, px of the small picture."""
+    """Keyframes of one camera mode, in a grid of fields that finds them by place."""
 
     def __init__(self, full: Correlator, size_px: tuple[int, int]) -> None:
         self.full = full
         self.half = Correlator((full.shape[0] // 2, full.shape[1] // 2))
         self.size_px = size_px
+        self.acceptance = Acceptance()
         self._keys: dict[int, Key] = {}
         self._grid: dict[tuple[int, int, int], list[int]] = {}
-        self._charts: dict[int, int] = {}  # chart → how many keyframes it has
+        self._charts: dict[int, dict[int, None]] = {}  # chart → the numbers of its keyframes, in order
         self._spectra: OrderedDict[int, Spectrum] = OrderedDict()
 
     def __len__(self) -> int:
@@ -89,14 +91,20 @@ class KeyframeMap:
     def __iter__(self) -> Iterator[Key]:
         return iter(self._keys.values())
 
-    @property
-    def charts(self) -> dict[int, int]:
-        """Chart → how many keyframes it has."""
-        return self._charts
+    def __contains__(self, number: int) -> bool:
+        return number in self._keys
 
     @property
-    def numbers(self) -> list[int]:
-        return list(self._keys)
+    def charts(self) -> tuple[int, ...]:
+        return tuple(self._charts)
+
+    def size_of(self, chart: int) -> int:
+        """How many keyframes a chart has."""
+        return len(self._charts.get(chart, ()))
+
+    def numbers(self, without_chart: int | None = None) -> list[int]:
+        """The numbers of all keyframes, or of those on other charts."""
+        return [number for chart, numbers in self._charts.items() if chart != without_chart for number in numbers]
 
     def put(self, key: Key) -> None:
         """Add a keyframe, or put it in the place of that with the same number."""
@@ -105,16 +113,16 @@ class KeyframeMap:
         self._spectra.pop(key.number, None)
         self._keys[key.number] = key
         self._grid.setdefault(self._cell(key), []).append(key.number)
-        self._charts[key.chart] = self._charts.get(key.chart, 0) + 1
+        self._charts.setdefault(key.chart, {})[key.number] = None
 
     def move_chart(self, old: int, new: int, x: float, y: float) -> list[Key]:
         """All keyframes of `old` become those of `new`, displaced; returns them."""
-        moved = [key for key in self._keys.values() if key.chart == old]
+        moved = [self._keys[number] for number in self._charts.get(old, ())]
         for key in moved:
             self._leave(key)
             key.chart, key.x, key.y = new, key.x + x, key.y + y
             self._grid.setdefault(self._cell(key), []).append(key.number)
-            self._charts[new] = self._charts.get(new, 0) + 1
+            self._charts.setdefault(new, {})[key.number] = None
         return moved
 
     def near(self, chart: int, x: float, y: float) -> list[tuple[float, Key]]:
@@ -141,6 +149,19 @@ class KeyframeMap:
             self._spectra.popitem(last=False)
         return held
 
+    def learn(self, key: Key) -> None:
+        """Compare a keyframe with one far away on its chart: what is alike there is so by chance (`acceptance`)."""
+        numbers = list(self._charts[key.chart])
+        height, width = self.full.shape
+        for k in range(_TRIES):
+            other = self._keys[numbers[(7919 * key.number + 104729 * k) % len(numbers)]]
+            if abs(other.x - key.x) > 2 * width or abs(other.y - key.y) > 2 * height:
+                before = self.acceptance.step
+                self.acceptance.learn(self.full.most_evidence(self.spectrum(other), self.spectrum(key)))
+                if self.acceptance.step != before:
+                    self.full.raise_curve(self.acceptance.step)
+                return
+
     def stored(self, key: Key) -> Keyframe:
         """As it is stored."""
         head = _HEADER.pack(_MAGIC, *self.size_px, key.contrast, 0.0)
@@ -162,7 +183,7 @@ class KeyframeMap:
         self._grid[cell].remove(key.number)
         if not self._grid[cell]:
             del self._grid[cell]
-        self._charts[key.chart] -= 1
+        del self._charts[key.chart][key.number]
         if not self._charts[key.chart]:
             del self._charts[key.chart]
 

@@ -12,15 +12,16 @@ from statistics import median
 
 from device.camera.focus import EXPECTED, FAR_SHARE
 from device.camera.quality import PictureFault
+from device.language import N_, _, ngettext
 from device.slide.model import Slide
 
 _SHOWN = {
-    PictureFault.DARK: "too dark",
-    PictureFault.BRIGHT: "too bright",
-    PictureFault.BLURRED: "out of focus",
-    PictureFault.GREY: "without colour",
+    PictureFault.DARK: N_("too dark"),
+    PictureFault.BRIGHT: N_("too bright"),
+    PictureFault.BLURRED: N_("out of focus"),
+    PictureFault.GREY: N_("without colour"),
 }
-_KINDS = {"pages": "with several pages", "pixels": "with unusual pixels"}
+_KINDS = {"pages": N_("with several pages"), "pixels": N_("with unusual pixels")}
 
 
 @dataclass(frozen=True)
@@ -58,35 +59,33 @@ class PictureState:
     @property
     def counts(self) -> str:
         """All faults with their counts, also those of no field."""
-        return ", ".join(f"{self.faults[fault]} {words}" for fault, words in _SHOWN.items())
+        return ", ".join(f"{self.faults[fault]} {_(words)}" for fault, words in _SHOWN.items())
 
     @property
     def at_least(self) -> str:
         """What stands before a count of this slide's cells: "at least " where a limit was met, else nothing."""
-        return "at least " if self.at_limit else ""
+        return _("at least") + " " if self.at_limit else ""
 
     def sentences(self, only_grave: bool = False) -> tuple[str, ...]:
         """What a reader of the counts must know; nothing where all is well. only_grave: without bleached glass and rare blank views."""
         said = []
         if self.faults.total() > (self.faults[PictureFault.BRIGHT] if only_grave else 0):
-            named = ", ".join(f"{self.faults[fault]} {words}" for fault, words in _SHOWN.items() if self.faults[fault])
-            said.append(f"Poor pictures: of {count_of(self.fields, 'field')} {named}; counts of such fields are not to be relied on.")
+            named = ", ".join(f"{self.faults[fault]} {_(words)}" for fault, words in _SHOWN.items() if self.faults[fault])
+            poor = _("Poor pictures: of {fields} {faults}; counts of such fields are not to be relied on.")
+            said.append(poor.format(fields=count_of(self.fields, "field"), faults=named))
         if self.at_limit:
-            said.append(
-                f"In {count_of(self.at_limit, 'field')} more cells were found than the network may give: counts are at least so many."
-            )
+            more = _("In {fields} more cells were found than the network may give: counts are at least so many.")
+            said.append(more.format(fields=count_of(self.at_limit, "field")))
         if self.first_look:
-            said.append(
-                f"In {count_of(self.first_look, 'field')} the second look failed: the cells bear the first look's names, "
-                "which are not to be relied on."
-            )
+            first = _("In {fields} the second look failed: the cells bear the first look's names, which are not to be relied on.")
+            said.append(first.format(fields=count_of(self.first_look, "field")))
         if self.blank_views and (4 * self.blank_views >= self.fields or not only_grave):  # a live stage rests off the film now and then
-            said.append(
-                f"In {count_of(self.blank_views, 'view')} nothing of the film was to be seen (dark, or bare glass): not counted."
-            )
+            bare = _("In {views} nothing of the film was to be seen (dark, or bare glass): not counted.")
+            said.append(bare.format(views=count_of(self.blank_views, "view")))
         if self.skipped:
-            kinds = ", ".join(f"{count} {_KINDS.get(kind, kind)}" for kind, count in self.skipped.items())
-            said.append(f"Not read and not counted: {count_of(self.skipped.total(), 'picture')} ({kinds}).")
+            kinds = ", ".join(f"{count} {_(_KINDS.get(kind, kind))}" for kind, count in self.skipped.items())
+            unread = _("Not read and not counted: {pictures} ({kinds}).")
+            said.append(unread.format(pictures=count_of(self.skipped.total(), "picture"), kinds=kinds))
         return tuple(said)
 
 
@@ -103,9 +102,19 @@ def field_faults(slide: Slide) -> tuple[tuple[PictureFault, ...], ...]:
 
 def shown_faults(faults: tuple[PictureFault, ...]) -> str:
     """Faults in words, for one field."""
-    return ", ".join(_SHOWN[fault] for fault in faults)
+    return ", ".join(_(_SHOWN[fault]) for fault in faults)
 
 
 def count_of(count: int, noun: str) -> str:
-    """A count in words: "1 field", "2 fields"."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+    """A count in words: "1 field", "2 fields". noun: one of those below; others are in English."""
+    forms = {
+        "field": ngettext("{n} field", "{n} fields", count),
+        "cell": ngettext("{n} cell", "{n} cells", count),
+        "white cell": ngettext("{n} white cell", "{n} white cells", count),
+        "white blood cell": ngettext("{n} white blood cell", "{n} white blood cells", count),
+        "artefact": ngettext("{n} artefact", "{n} artefacts", count),
+        "view": ngettext("{n} view", "{n} views", count),
+        "picture": ngettext("{n} picture", "{n} pictures", count),
+        "summary": ngettext("{n} summary", "{n} summaries", count),
+    }
+    return forms.get(noun, "{n} " + noun + ("" if count == 1 else "s")).format(n=count)

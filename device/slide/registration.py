@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from device.slide.correlation import Correlator, Match, Spectrum
+from device.slide.acceptance import ENOUGH, Acceptance
+from device.slide.correlation import Correlator, Match, Spectrum, compressed
 from device.slide.keyframes import Key, Keyframe, KeyframeMap, encode, frame_size
 from device.slide.model import Place
 from device.slide.motion import WIDTH_PX, FieldPicture, small_size
@@ -23,6 +24,9 @@ KEYFRAME_SHARE = 0.35
 _NEAR, _FAR = 0.04, 0.16  # shares of the width that a keyframe is looked for around the place that the way here gives; _FAR in doubt
 _DOUBTFUL_SHARE = 0.5  # a step with less in common leaves the place in doubt until a keyframe confirms it at rest
 _LEAST_SHARE = 0.2  # a keyframe with less in common is not asked
+_CLEAR_SHARE = 0.3  # a keyframe with more in common, as sharp as the resting frame, must be recognised ...
+_CONTRADICTIONS = 3  # ... or else, after so many frames, the place is not believed
+_CHECKED = 6  # pairs of keyframes that are asked before two charts are joined
 _SHARPER = 1.25  # a keyframe is replaced by a picture of the same place with so much more contrast: it was out of focus
 _SAME_PLACE = 0.04
 
@@ -84,6 +88,7 @@ class Registration:
         self._mode = None
         self._lose()
         self._doubt = False
+        self._contradictions = 0
 
     def observe(self, picture: FieldPicture, resting: bool) -> Fix:
         """Take in the next frame. resting: the stage stands still (motion.RestDetector)."""
@@ -91,13 +96,12 @@ class Registration:
             self._position = None
             return Fix(None, "lost", -1.0, self._merge())
         here = self._map_of(picture)
-        now = here.full.spectrum(picture.band)
-        step = self._step(here, now)
-        state = "tracking"
-        if step is None:
-            self._position = None
+        now = here.full.spectrum(compressed(picture.band, picture.contrast))
+        state = "tracking" if self._position is not None else "found again"
+        if self._step(here, now):
+            self._refine(here, now, resting, picture.contrast)
         else:
-            self._refine(here, now, resting)
+            self._position = None
         if resting and self._position is None:
             state = self._find(here, now, picture.contrast)
         elif resting and self._position is not None:
@@ -124,7 +128,12 @@ class Registration:
     def changed_keyframes(self) -> tuple[Keyframe, ...]:
         """Those that were added or changed since the last call."""
         changed, self._changed = self._changed, set()
-        return tuple(here.stored(key) for here in self._maps.values() for key in here if key.number in changed)
+        return tuple(here.stored(here[number]) for number in sorted(changed) for here in self._maps.values() if number in here)
+
+    @property
+    def acceptance(self) -> Acceptance | None:
+        """How likeness is judged in the present camera mode, and whether the slide has taught it yet; None before the first frame."""
+        return self._maps[self._mode].acceptance if self._mode else None
 
     def restore(self, keyframes: Iterable[Keyframe]) -> None:
         """Begin anew on a slide of which these are the keyframes: the place is lost until visited ground is seen at rest.
@@ -139,6 +148,9 @@ class Registration:
                 self._sizes[keyframe.chart] = size
                 self._charts = max(self._charts, keyframe.chart)
                 self._keyframes = max(self._keyframes, keyframe.number)
+            for here in self._maps.values():
+                for number in here.numbers()[:: max(1, len(here) // (2 * ENOUGH))]:
+                    here.learn(here[number])
         except Exception:
             self.forget()
             raise
@@ -162,8 +174,8 @@ class Registration:
             self._lose()
         return self._map(size)
 
-    def _step(self, here: KeyframeMap, now: Spectrum) -> Match | None:
-        """Where the frame lies by the last one, or by the last whose place was known; None if neither says."""
+    def _step(self, here: KeyframeMap, now: Spectrum) -> bool:
+        """Follow the frame from the last one, or from the last whose place was known; False if neither shows the same ground."""
         tried: list[_Placed] = []
         if self._last is not None and self._position is not None:
             tried.append(_Placed(self._last, self._chart, self._position))
@@ -175,31 +187,43 @@ class Registration:
             if match.accepted:
                 self._chart, self._position = before.chart, (before.position[0] - match.x, before.position[1] - match.y)
                 self._doubt |= here.full.share(match.x, match.y) < _DOUBTFUL_SHARE
-                return match
-        return None
+                return True
+        return False
 
-    def _refine(self, here: KeyframeMap, now: Spectrum, resting: bool) -> None:
-        """Take the place from the better of the two nearest keyframes, where one of them knows it."""
+    def _refine(self, here: KeyframeMap, now: Spectrum, resting: bool, contrast: float) -> None:
+        """Take the place from the better of the two nearest keyframes, where one of them knows it.
+
+        Where a resting frame is not recognised although it must be, the place is in doubt, and soon given up.
+        """
         assert self._position is not None
         x, y = self._position
         reach = round((_FAR if self._doubt else _NEAR) * WIDTH_PX)
         near = [key for _, key in here.near(self._chart, x, y) if here.full.share(key.x - x, key.y - y) > _LEAST_SHARE][:2]
-        best: tuple[float, Match, Key] | None = None
+        best: tuple[Match, Key] | None = None
+        contradicted = False
         for key in near:
             match = here.full.match_near(here.spectrum(key), now, key.x - x, key.y - y, reach)
-            if match.accepted and (best is None or match.likeness > best[0]):
-                best = match.likeness, match, key
+            if match.accepted and (best is None or match.evidence > best[0].evidence):
+                best = match, key
+            clear = here.full.share(key.x - x, key.y - y) > _CLEAR_SHARE and _alike(contrast, key.contrast)
+            contradicted |= clear and not match.accepted
         if best is not None:
-            _, match, key = best
+            match, key = best
             self._position = key.x - match.x, key.y - match.y
             self._sure = match.margin
-            self._doubt &= not resting
+            if resting:
+                self._doubt, self._contradictions = False, 0
+        elif resting and contradicted:
+            self._doubt = True
+            self._contradictions += 1
+            if self._contradictions > _CONTRADICTIONS:
+                self._position = None
 
     def _find(self, here: KeyframeMap, now: Spectrum, contrast: float) -> str:
         """Look for a resting frame on visited ground; what cannot be looked at now is looked at while the stage goes on."""
-        search = Search(here, now, here.numbers[::-1])  # the last first: nobody goes far
+        search = Search(here, now, here.numbers()[::-1])  # the last first: nobody goes far
         found = search.advance(self._searches.budget)
-        self._doubt = False
+        self._doubt, self._contradictions = False, 0
         if found is not None:
             key, match = found
             self._chart, self._position, self._sure = key.chart, (key.x - match.x, key.y - match.y), match.margin
@@ -223,7 +247,7 @@ class Registration:
                 return
             number = near[0][1].number
         self._put(here, now, contrast, number)
-        others = [key.number for key in here if key.chart != self._chart] if len(here.charts) > 1 else []
+        others = here.numbers(without_chart=self._chart)
         if others:
             self._searches.add(number or self._keyframes, Search(here, now, others[::-1]))
 
@@ -232,7 +256,11 @@ class Registration:
         if number is None:
             self._keyframes += 1
             number = self._keyframes
-        here.put(Key(number, self._chart, *self._position, contrast, encode(now.band, contrast)))
+        key = Key(number, self._chart, *self._position, contrast, encode(now.band))
+        known = number in here
+        here.put(key)
+        if not known:
+            here.learn(key)
         self._changed.add(number)
 
     def _merge(self) -> tuple[Merge, ...]:
@@ -242,11 +270,11 @@ class Registration:
             return ()
         number, here, other, match = found
         key = here[number]
-        if key.chart == other.chart:
-            return ()
         old, into = key.chart, other.chart
         dx, dy = other.x - match.x - key.x, other.y - match.y - key.y  # moves the keyframe's chart onto the other's
-        if (here.charts[old], -old) > (here.charts[into], -into):  # the larger piece stays where it is
+        if old == into or not self._agrees(here, key, into, dx, dy):
+            return ()
+        if (here.size_of(old), -old) > (here.size_of(into), -into):  # the larger piece stays where it is
             old, into, dx, dy = into, old, -dx, -dy
         self._changed.update(moved.number for moved in here.move_chart(old, into, dx, dy))
         if self._chart == old and self._position is not None:
@@ -257,6 +285,20 @@ class Registration:
         scale_x, scale_y = self._scale(here)
         return (Merge(old, into, dx * scale_x, dy * scale_y),)
 
+    def _agrees(self, here: KeyframeMap, key: Key, into: int, dx: float, dy: float) -> bool:
+        """Whether the keyframes around `key` are recognised on the other chart where the shift puts them, rather than not."""
+        votes = 0
+        for _, beside in here.near(key.chart, key.x, key.y)[:_CHECKED]:
+            x, y = beside.x + dx, beside.y + dy
+            there = next((k for _, k in here.near(into, x, y)), None)
+            if beside is key or there is None or not _alike(beside.contrast, there.contrast):
+                continue
+            if here.full.share(there.x - x, there.y - y) > _CLEAR_SHARE:
+                reach = round(_FAR * WIDTH_PX)
+                match = here.full.match_near(here.spectrum(there), here.spectrum(beside), there.x - x, there.y - y, reach)
+                votes += 1 if match.accepted else -1
+        return votes >= 0
+
     def _scale(self, here: KeyframeMap) -> tuple[float, float]:
         height, width = here.full.shape
         return here.size_px[0] / width, here.size_px[1] / height
@@ -264,3 +306,8 @@ class Registration:
     def _place(self, here: KeyframeMap, x: float, y: float) -> Place:
         scale_x, scale_y = self._scale(here)
         return Place(self._chart, x * scale_x, y * scale_y)
+
+
+def _alike(contrast: float, other: float) -> bool:
+    """Whether two pictures are about equally sharp, by their contrasts."""
+    return contrast < _SHARPER * other and other < _SHARPER * contrast

@@ -15,7 +15,7 @@ BUDGET = 100
 """So many keyframes are looked at for one frame: about 15 ms of a core."""
 _COARSE_LENIENCE = 0.12  # the coarse look may miss the curve by this
 _COARSE_REACH_PX = 4  # around twice the coarse shift
-_WAITING = 32  # so many searches wait at most; the oldest gives way to a newer one
+_WAITING = 16  # so many searches wait at most; the oldest gives way to a newer one
 
 
 class Search:
@@ -35,19 +35,22 @@ class Search:
         """How many keyframes have not been looked at."""
         return len(self._numbers) - self._at
 
-    def advance(self, most: int) -> tuple[Key, Match] | None:
-        """Look at up to `most` keyframes more; the best of those that are believed."""
+    def advance(self, most: int, without_chart: int = 0) -> tuple[Key, Match] | None:
+        """Look at up to `most` keyframes more, none of the chart to be left out; the best of those that are believed."""
         best: tuple[Key, Match] | None = None
         picture: Spectrum | None = None
         here = self.here
+        needed = here.acceptance.far(len(here))
         for number in self._numbers[self._at : self._at + most]:
             key = here[int(number)]
+            if key.chart == without_chart:
+                continue
             coarse = here.half.match(here.half.spectrum(decode(key.jpeg)), self._coarse, _COARSE_LENIENCE)
             if not coarse.accepted:
                 continue
             picture = picture or here.full.spectrum(self._band)
             match = here.full.match_near(here.spectrum(key), picture, 2 * coarse.x, 2 * coarse.y, _COARSE_REACH_PX)
-            if match.accepted and (best is None or match.margin > best[1].margin):
+            if match.accepted and match.evidence >= needed and (best is None or match.evidence > best[1].evidence):
                 best = key, match
         self._at = min(len(self._numbers), self._at + most)
         return best
@@ -71,9 +74,9 @@ class Searches:
         while self._waiting and left > 0:
             number, search = self._waiting[0]
             before = search.left
-            hit = search.advance(left)
+            hit = search.advance(left, search.here[number].chart)
             left -= before - search.left
-            if hit is not None or not search.left:
+            if not search.left:
                 self._waiting.popleft()
             if hit is not None:
                 return number, search.here, *hit

@@ -4,6 +4,7 @@ class, "" for an unidentified cell. The person's word goes before the engine's."
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from device.slide.model import Cell, Slide
 from engines.taxonomy import Taxonomy
@@ -19,7 +20,7 @@ def pre_class(cell: Cell, taxonomy: Taxonomy, groups_only: bool = False) -> str:
     """What the engine says of `cell`, whatever a person says; groups_only: as `Cell.told`. Not of a cell that `with_verdict` made."""
     if taxonomy.is_artefact(cell.class_index):
         return ARTEFACT
-    told = replace(cell, verdict="").told(groups_only)
+    told = (replace(cell, verdict="") if cell.verdict else cell).told(groups_only)
     return told if isinstance(told, str) else taxonomy.classes[told]
 
 
@@ -30,10 +31,14 @@ def said(cell: Cell, taxonomy: Taxonomy, groups_only: bool = False) -> str:
 
 def as_verdict(word: str, taxonomy: Taxonomy) -> str:
     """`word` as a verdict is written; the artefact's class is the person's "artefact". ValueError if the taxonomy knows none such."""
-    known = {*taxonomy.classes, *(group.key for group in taxonomy.told_groups), *(one.key for one in taxonomy.person_classes)}
-    if word not in known:
+    if word not in _known(taxonomy):
         raise ValueError(f"'{word}' is no class of this taxonomy")
     return ARTEFACT if word == taxonomy.artefact else word
+
+
+@lru_cache(maxsize=8)
+def _known(taxonomy: Taxonomy) -> frozenset[str]:
+    return frozenset((*taxonomy.classes, *verdicts(taxonomy)))
 
 
 def verdicts(taxonomy: Taxonomy) -> tuple[str, ...]:

@@ -8,18 +8,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 from calibration.profile import CalibrationProfile
 from device.clock import Clock, time_trusted
+from device.errors import StoreError
+from device.language import _
 from device.mqtt.payloads import CalibrationProvenance
-from device.mqtt.summary import build_summary
+from device.mqtt.summary import Disclosure, build_summary
 from device.mqtt.topics import Topics
+from device.review.review import Review
 from device.settings.config import Config
 from device.slide.counting import FieldsChanged, Undone
-from device.slide.model import Slide
+from device.slide.model import Field, Slide, SlideState
+from device.slide.session import RefusedError
 from device.store import OutboxMessage, Provenance, Store, StoredSlide
 from device.store.journal import Journal
+from device.store.pictures import FieldPictures
+from device.store.reviewing import KeptReview
+from engines.detections import Image
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +51,8 @@ class SlideRecord:
     ) -> None:
         self._store, self.journal, self._clock, self._sent = store, journal, clock, sent
         self._config, self._profile, self._provenance = config, profile, provenance
+        self.pictures = FieldPictures(config.record_path, journal.free_mb, config.record.min_free_mb)
+        journal.beside = lambda: self.pictures.reason
         self._topic = Topics(config.device.id, config.broker.topic_root).summary
 
     def _provenance_of(self, slide: Slide, width_px: int) -> Provenance:
@@ -52,19 +63,31 @@ class SlideRecord:
         """A slide was opened; frames are `width_px` wide."""
         provenance = self._provenance_of(slide, width_px)
         self.journal.add(f"slide {slide.slide_id}", lambda: self._store.start_slide(slide, provenance))
+        self.prune_pictures()
 
-    def counted(self, slide: Slide, event: FieldsChanged) -> None:
-        """A field was counted, or a better sight of cells took the place of an earlier one: all that changed is one transaction."""
-        what = ", ".join(str(field.index) for field in event.fields)
-        self.journal.add(f"field {what} of {slide.slide_id}", lambda: self._store.put_fields(slide.slide_id, event.fields))
+    def counted(self, slide: Slide, event: FieldsChanged, image: Image | None = None) -> None:
+        """A field was counted, or a better sight of cells took the place of an earlier one: all that changed is one transaction.
+
+        image: the frame of `event.field`, kept as its picture before the row that names it.
+        """
+        if event.field is not None and image is not None and self._config.record.pictures:
+            self.pictures.keep(slide.slide_id, event.field.index, image)
+        fields = tuple(self._with_picture(slide, field) for field in event.fields)
+        what = ", ".join(str(field.index) for field in fields)
+        self.journal.add(f"field {what} of {slide.slide_id}", lambda: self._store.put_fields(slide.slide_id, fields))
+
+    def _with_picture(self, slide: Slide, field: Field) -> Field:
+        return replace(field, picture=self.pictures.name_of(slide.slide_id, field.index, field.picture))
 
     def undone(self, slide: Slide, undone: Undone) -> None:
         """A field was taken back; it stays in the record, marked."""
         index = undone.field.index
-        self.journal.add(f"undo of field {index}", lambda: self._store.undo_field(slide.slide_id, index, undone.others))
+        others = tuple(self._with_picture(slide, field) for field in undone.others)
+        self.journal.add(f"undo of field {index}", lambda: self._store.undo_field(slide.slide_id, index, others))
 
     def closed(self, slide: Slide, width_px: int) -> None:
         """The slide was finished or aborted: its state and the summary's outbox row are one transaction."""
+        slide = replace(slide, fields=tuple(self._with_picture(slide, field) for field in slide.fields))
         message = self._message(slide, self._provenance_of(slide, width_px))
 
         def close() -> None:
@@ -72,6 +95,30 @@ class SlideRecord:
             self._sent()
 
         self.journal.add(f"end of {slide.slide_id}", close)
+
+    def open_review(self, slide_id: str, who: str = "") -> tuple[Review, KeptReview]:
+        """A finished or signed slide for review, also an earlier one, with its crops; and where what a person does to it is kept.
+
+        Raises RefusedError while something of the slide is not on the disk yet, or if it is open or aborted; StoreError.
+        """
+        if not self.journal.flush():
+            raise RefusedError(_("the slide is not saved yet: {reason}").format(reason=self.journal.status.reason))
+        stored = self._store.slide(slide_id, with_crops=True)
+        if stored.slide.state not in (SlideState.REVIEW, SlideState.SIGNED):
+            raise RefusedError(_("the slide is {state}: only a finished one is reviewed").format(state=stored.slide.state.value))
+        review = Review(stored.slide, stored.provenance.model.taxonomy, stored.review, who=who, now=self._clock.now)
+        return review, KeptReview(self._store, self.journal, partial(self._message, provenance=stored.provenance), self._sent)
+
+    def prune_pictures(self) -> None:
+        """Remove field pictures of slides that were signed, or aborted, longer ago than is configured."""
+        moment = self._clock.now() - timedelta(days=self._config.record.keep_pictures_days)
+        try:
+            gone = self.pictures.prune(self._store.done_before(moment))
+        except StoreError as error:
+            log.error("old pictures of fields are not removed: %s", error)
+        else:
+            if gone:
+                log.info("pictures of %d slides removed, signed or aborted before %s", gone, moment.date().isoformat())
 
     def close_left_open(self) -> None:
         """Close slides that a crash or power cut left open as aborted; their summaries name the model that counted them."""
@@ -84,11 +131,14 @@ class SlideRecord:
             log.error("no summary is sent: %s", error)
             return None
 
-    def _message(self, slide: Slide, provenance: Provenance) -> OutboxMessage | None:
-        """The outbox row of a closed slide; None where the broker is switched off."""
+    def _message(self, slide: Slide, provenance: Provenance, review: Review | None = None) -> OutboxMessage | None:
+        """The outbox row of a closed slide, or of its signature; None where the broker is switched off."""
         if not self._config.broker.enabled:
             return None
         message_id = uuid4()
         target_cells = self._config.slide.target_cells
-        summary = build_summary(slide, provenance, message_id=message_id, target_cells=target_cells)
+        disclosure = Disclosure(self._config.broker.send_reviewer, self._config.broker.send_specimen)
+        summary = build_summary(
+            slide, provenance, message_id=message_id, target_cells=target_cells, review=review, disclosure=disclosure
+        )
         return OutboxMessage(str(message_id), self._topic, summary.to_bytes(), self._clock.now())

@@ -34,8 +34,10 @@ class Journal:
     """
 
     def __init__(self, path: Path, clock: Clock, free_mb: Callable[[Path], float], min_free_mb: int) -> None:
-        self._path, self._clock, self._free_mb, self._min_free_mb = path, clock, free_mb, min_free_mb
+        self._path, self._clock, self.free_mb, self._min_free_mb = path, clock, free_mb, min_free_mb
         self._writes: deque[tuple[str, Callable[[], None]]] = deque()
+        self.beside: Callable[[], str] = str
+        """What is wrong with what is kept beside the record, in one line; told where the record itself is well."""
         self._reason = ""
         self._retry_at_s = 0.0
         self._look_at_s = float("-inf")
@@ -78,6 +80,6 @@ class Journal:
         now = self._clock.monotonic_s()
         if now >= self._look_at_s + _RETRY_S:
             self._look_at_s = now
-            free = self._free_mb(self._path)
+            free = self.free_mb(self._path)
             self._low = f"only {free:.0f} MB free beside {self._path}; make room soon" if free < self._min_free_mb else ""
-        return JournalStatus(0, self._low)
+        return JournalStatus(0, self._low or self.beside())

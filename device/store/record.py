@@ -17,8 +17,9 @@ from typing_extensions import Self
 from device.errors import StoreError
 from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
+from device.review.journal import Entry
 from device.slide.model import Field, Slide, SlideState
-from device.store import schema, slides
+from device.store import housekeeping, reviews, schema, slides
 from device.store.faults import DamagedRecordError, sqlite_errors
 from device.store.slides import StoredSlide
 
@@ -144,11 +145,35 @@ class Store:
             self._require(db, slide.slide_id)
             slides.sync(db, slide)
             if message is not None:
-                db.execute("UPDATE slides SET summary = ? WHERE slide_id = ?", (message.payload, slide.slide_id))
-                db.execute(
-                    "INSERT INTO outbox (message_id, topic, payload, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (message.message_id, message.topic, message.payload, message.created_at.isoformat()),
-                )
+                reviews.put_summary(db, slide.slide_id, 0, message)
+
+    def put_review(
+        self, slide_id: str, entries: Sequence[Entry], slide: Slide | None = None, message: OutboxMessage | None = None
+    ) -> None:
+        """Add entries to the journal of a slide's review, and with a signature what it makes of the slide, its summary and the outbox
+        row, all in one transaction. Idempotent.
+
+        slide: with the state, revision and reviewer that it has now; None where they do not change. StoreError where the entries do not
+        continue the chain that is there.
+        """
+        with self._transaction(f"keep the review of slide {slide_id}") as db:
+            self._require(db, slide_id)
+            reviews.append(db, self.path, slide_id, entries)
+            if slide is not None:
+                slides.put_signature(db, slide)
+                if message is not None:
+                    reviews.put_summary(db, slide_id, slide.revision, message)
+
+    def summaries(self, slide_id: str) -> tuple[tuple[int, bytes], ...]:
+        """Revision and payload of every summary of a slide that was handed over, the unreviewed one with revision 0."""
+        with self._reading(f"read the summaries of slide {slide_id}"):
+            return reviews.summaries(self._db, slide_id)
+
+    def done_before(self, moment: datetime) -> tuple[str, ...]:
+        """Slides that were signed, and are not open for a correction, or aborted, before `moment`; those that wait for a person are not
+        among them."""
+        with self._reading("look for old slides"):
+            return slides.done_before(self._db, moment)
 
     def slide_ids(self, limit: int = 50) -> list[str]:
         """Ids of the newest slides, newest first."""
@@ -205,6 +230,33 @@ class Store:
         """The broker has it: remove it. Nothing happens if it is gone already."""
         with self._transaction(f"clear message {message_id}") as db:
             db.execute("DELETE FROM outbox WHERE message_id = ?", (message_id,))
+
+    # Housekeeping
+
+    def why_it_stays(self, slide_id: str) -> str:
+        """What forbids to delete a slide (it is open, it still waits to be sent); "" if nothing does."""
+        with self._reading(f"look at slide {slide_id}"):
+            return housekeeping.why_it_stays(self._db, slide_id)
+
+    def delete_slide(self, slide_id: str, who: str, why: str, at: datetime) -> housekeeping.Deletion:
+        """Delete a slide with its fields, cells, crops, review and summaries, and log that; its pictures are the caller's. StoreError
+        where it must stay: then nothing has changed."""
+        with self._transaction(f"delete slide {slide_id}") as db:
+            stays = housekeeping.why_it_stays(db, slide_id)
+            if stays:
+                raise StoreError(f"record {self.path}: slide {slide_id} {stays}, so it is kept")
+            return housekeeping.remove(db, slide_id, who, why, at)
+
+    def deletions(self) -> tuple[housekeeping.Deletion, ...]:
+        """What was deleted so far, oldest first."""
+        with self._reading("read the log of deletions"):
+            return housekeeping.deletions(self._db)
+
+    def give_back_space(self) -> None:
+        """Write the file anew without what was deleted. StoreError where another program holds it for long: try again later."""
+        with self._reading("give its space back"):
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _require(self, db: sqlite3.Connection, slide_id: str) -> None:
         if not db.execute("SELECT 1 FROM slides WHERE slide_id = ?", (slide_id,)).fetchone():

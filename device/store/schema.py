@@ -112,7 +112,7 @@ _VERSION_4 = (
         at TEXT NOT NULL, time_trusted INTEGER NOT NULL CHECK (time_trusted IN (0, 1)),
         who TEXT NOT NULL, act TEXT NOT NULL,
         cell_id INTEGER NOT NULL, said_before TEXT NOT NULL, said TEXT NOT NULL, why TEXT NOT NULL,
-        field_index INTEGER NOT NULL, box_px TEXT NOT NULL,
+        field_index INTEGER NOT NULL, box_px TEXT NOT NULL, step INTEGER NOT NULL,
         previous TEXT NOT NULL, digest TEXT NOT NULL,
         PRIMARY KEY (slide_id, number)
     ) STRICT, WITHOUT ROWID""",

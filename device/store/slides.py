@@ -16,8 +16,11 @@ from device.camera.quality import PictureFault
 from device.mqtt.message import Part
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.provenance import Provenance
+from device.review.journal import Entry
+from device.review.review import Review
 from device.slide.cells import is_foreign
 from device.slide.model import OPEN_STATES, Cell, Field, Place, ReviewState, Slide, SlideState
+from device.store import reviews
 from engines.naming import NamingInfo
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import Taxonomy
@@ -28,17 +31,33 @@ _CELL_COLUMNS = (
     "class_index, score, identified, x1_px, y1_px, x2_px, y2_px, attributes, told_group, probability, blast_probability, distance, "
     "cell_id, provisional"
 )
+_SIGNATURE = ("state", "review_state", "revision", "reviewer", "signed_at")
 _OLD_LIMIT = 300
 """Boxes a frame in every network whose slides are in records that do not say whether the limit was met."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredSlide:
-    """A slide as it was recorded. summary: the payload that was written to the outbox when it was closed, None while open."""
+    """A slide as it was recorded.
+
+    slide: as it was counted, with the state and the signature that it has now; `reviewed` is the same as a person says it is. summary:
+    the payload that was written to the outbox last, None while open. review: the journal of its review.
+    """
 
     slide: Slide
     provenance: Provenance
     summary: bytes | None
+    review: tuple[Entry, ...] = ()
+
+    @property
+    def reviewing(self) -> Review:
+        """The review as it stands."""
+        return Review(self.slide, self.provenance.model.taxonomy, self.review)
+
+    @property
+    def reviewed(self) -> Slide:
+        """The slide with the verdicts of its review applied and the added cells, signed or not; without a review as it was counted."""
+        return self.reviewing.slide if self.review else self.slide
 
 
 def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -> None:
@@ -114,6 +133,20 @@ def sync(db: sqlite3.Connection, slide: Slide) -> None:
     db.execute(f"UPDATE slides SET {columns} WHERE slide_id = :slide_id", state | {"slide_id": slide.slide_id})
 
 
+def put_signature(db: sqlite3.Connection, slide: Slide) -> None:
+    """What a signature, or opening the slide again, changes of its header."""
+    changed = {key: value for key, value in _state(slide).items() if key in _SIGNATURE}
+    columns = ", ".join(f"{column} = :{column}" for column in changed)
+    db.execute(f"UPDATE slides SET {columns} WHERE slide_id = :slide_id", changed | {"slide_id": slide.slide_id})
+
+
+def done_before(db: sqlite3.Connection, moment: datetime) -> tuple[str, ...]:
+    """Ids of slides that are signed or aborted, and were so before `moment`."""
+    states = SlideState.SIGNED.value, SlideState.ABORTED.value
+    rows = db.execute("SELECT slide_id, coalesce(signed_at, finished_at) AS done FROM slides WHERE state IN (?, ?)", states)
+    return tuple(slide_id for slide_id, done in rows if done and datetime.fromisoformat(done) < moment)
+
+
 def _state(slide: Slide) -> dict[str, object]:
     """The columns of a slide that change while it is open."""
     return {
@@ -183,7 +216,7 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         boot_id=row["boot_id"],
         time_trusted=bool(row["time_trusted"]),
     )
-    return StoredSlide(slide, provenance, row["summary"])
+    return StoredSlide(slide, provenance, row["summary"], reviews.load(db, slide_id))
 
 
 def _fields(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> tuple[Field, ...]:

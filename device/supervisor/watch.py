@@ -157,7 +157,7 @@ class _Inbox:
 def _gist(status: DeviceStatus) -> object:
     """What of a status is worth a line of its own: not a count that grows, but a part that changed, a slide begun or ended."""
     parts = tuple(part.level for part in (status.camera, status.engine, status.record))
-    slide = None if status.slide is None else (status.slide.slide_id, status.slide.state)
+    slide = None if status.slide is None else (status.slide.slide_id, status.slide.state, status.slide.blast_seen)
     return status.state, status.offline_reason, parts, slide
 
 
@@ -176,6 +176,7 @@ def render_status(status: DeviceStatus, *, retained: bool = False) -> Text:
         if status.slide is not None:
             slide = status.slide
             line.append(_plain(f" · slide {slide.slide_id} {slide.state}, {slide.white_cells} of {slide.target_cells} cells"))
+            line.append(" · A BLAST OR EQUIVALENT WAS SEEN" if slide.blast_seen else "", style="bold red")
     if status.outbox_pending:
         line.append(f" · {status.outbox_pending} waiting in the outbox")
     if status.simulated:
@@ -187,14 +188,16 @@ def render_status(status: DeviceStatus, *, retained: bool = False) -> Text:
 
 def render_summary(summary: SlideSummary) -> RenderableType:
     """A summary as a table with its bars, words and provenance; review state and notice stand where nobody misses them."""
-    review = summary.review_state.upper()
+    review = f"revision {summary.revision}, {summary.review_state}" if summary.revision else summary.review_state.upper()
+    if summary.review is not None and summary.review.corrected:
+        review += ", CORRECTED: it takes the place of the one before"
     aborted = f" · ABORTED: {_plain(summary.abort_reason)}" if summary.state == "aborted" else ""
     lines: list[RenderableType] = [Text(f"{review}{aborted}", style="bold yellow")]
     if summary.source.simulated:
         lines.append(Text("SIMULATED FILM, no patient's blood", style="bold magenta"))
     warnings = (*([FOREIGN] if summary.film == "foreign" else []), *_picture_state(summary).sentences(only_grave=True))
     lines += [Text(f"! {sentence}", style="bold yellow") for sentence in warnings]
-    lines += [_header(summary), Text(), _differential(summary), _blasts(summary)]
+    lines += [_header(summary), Text(), _differential(summary), _blasts(summary), *_review(summary)]
     if summary.description:
         lines += [Text(), *(Text(f"• {_plain(sentence)}") for sentence in summary.description if sentence not in warnings)]
     lines += [Text(), _morphology(summary), Text(), _provenance(summary), Text(_plain(summary.notice), style="bold")]
@@ -258,7 +261,27 @@ def _blasts(summary: SlideSummary) -> Text:
     else:
         said = f". That does not exclude them: {zero_words(summary.white_cells - summary.unidentified.count)}. "
         said += f"{_plain(blasts.sensitivity or UNKNOWN_SENSITIVITY)} "
-    return Text.assemble((f"{_BLAST_MARK} Blasts: {blasts.count}{said}", "bold red" if blasts.count else "bold"), _plain(blasts.note))
+    note = "A person opened each of them and signed." if blasts.confirmed and blasts.count else "" if blasts.confirmed else blasts.note
+    return Text.assemble((f"{_BLAST_MARK} Blasts: {blasts.count}{said}", "bold red" if blasts.count else "bold"), _plain(note))
+
+
+def _review(summary: SlideSummary) -> list[Text]:
+    """What is told apart from the differential, what may be counted twice, and what a person changed; nothing of an older device."""
+    lines = []
+    if apart := [row for row in summary.apart or () if row.count]:
+        told = (f"{row.name} {row.count}" + ("" if row.per_100 is None else f" ({row.per_100:.1f} per 100)") for row in apart)
+        lines.append(Text(_plain(f"Not in the differential: {', '.join(told)}.")))
+    if summary.possible_doubles:
+        words = f"{summary.charts} pieces of film were never joined: {summary.possible_doubles} cells at most may be counted twice."
+        lines.append(Text(words, style="yellow"))
+    if (review := summary.review) is not None and review.signed_at is not None:
+        who = f" by {review.reviewer}" if review.reviewer else ""
+        why = f"; {review.reason}" if review.reason else ""
+        words = (
+            f"Signed {review.signed_at:%Y-%m-%d %H:%M %Z}{who}: {review.changed_cells} cells changed, {review.added_cells} added{why}."
+        )
+        lines.append(Text(_plain(words)))
+    return lines
 
 
 def _morphology(summary: SlideSummary) -> Table:

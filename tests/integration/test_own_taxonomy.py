@@ -58,7 +58,7 @@ PUBLISHED = (1, 0, 1, 1, 0, 1, 0)
 def file(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     """The shipped file with the two examples of the page at the ends of its lists."""
     page = (repository / "docs" / "taxonomy.md").read_text(encoding="utf-8")
-    one_class, attribute = re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S)
+    one_class, attribute, _a_persons_class = re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S)
     text = SHIPPED.read_text(encoding="utf-8")
     for before, more in (("\nartefact:", one_class), ("\n# Attributes behind", attribute)):
         assert text.count(before) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import gallery
 import numpy as np
 
@@ -15,6 +17,13 @@ SIZE = (1920, 1080)
 PLACE = layout(*SIZE)
 KNOWN = [1, 0, 1, 0, 1, 1, 0]
 VIEWS = gallery.views()
+
+
+def forget() -> None:
+    """Have every part of the screen drawn anew, instead of kept pictures laid."""
+    for module in [module for name, module in sys.modules.items() if name.startswith("device.display.") and not name.endswith(".text")]:
+        for kept in [kept for kept in vars(module).values() if hasattr(kept, "cache_clear")]:
+            kept.cache_clear()
 
 
 def has(canvas: Image, words: str, size: int, colour: palette.Colour, ground: palette.Colour, bold: bool = False) -> bool:

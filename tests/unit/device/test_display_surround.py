@@ -142,7 +142,7 @@ def test_the_film_in_words_is_whole_sentences() -> None:
     canvas = footer(draw(view))
     assert has(canvas, "Of 124 cells 57 % are myeloblasts. Few are monocytes.", 23, palette.TEXT, palette.PANEL)
     many = footer(draw(replace(view, description=tuple(f"Sentence {i} says {'very ' * 20}much." for i in range(9)))))
-    assert has(many, "the report", 20, palette.DIM, palette.PANEL)
+    assert has(many, "report", 20, palette.DIM, palette.PANEL)
 
 
 def test_a_canvas_that_is_too_small_or_of_another_shape_is_refused() -> None:

@@ -18,20 +18,22 @@ WORDS = st.text(st.characters(min_codepoint=32, max_codepoint=0x24F), max_size=6
 
 
 def test_the_font_has_every_letter_that_is_said_to_be_drawn() -> None:
-    font = text._font(40)
-    missing = bytes(font.getmask("\u0e01"))
-    for letter in sorted(text._DRAWN - set(text._DASHES) - {" "}):
-        assert bytes(font.getmask(letter)) != missing, letter
+    for bold in (False, True):
+        font = text._font(40, bold)
+        missing = bytes(font.getmask("\u0e01"))
+        for letter in sorted(text._DRAWN - {" ", "\u200c", "\u200d"}):
+            assert bytes(font.getmask(letter)) != missing, f"{ord(letter):04x}"
 
 
 @pytest.mark.parametrize(
     ("given_text", "drawn"),
     [
-        ("Köln, São Paulo", "Koln, Sao Paulo"),
-        ("1920 × 1080 → 5 µm", "1920 x 1080 > 5 um"),  # noqa: RUF001  (the letters under test)
+        ("Köln, São Paulo, leucémie", "Köln, São Paulo, leucémie"),
+        ("1920 × 1080 → 5 μm", "1920 × 1080 > 5 µm"),  # noqa: RUF001  (the letters under test)
+        ("فیلڈ 12", "فیلڈ 12"),
         ("a\tb\nc", "a b c"),
         ("UNREVIEWED — ok", "UNREVIEWED — ok"),
-        ("Ærø", "AEro"),
+        ("Ḥārūn ≥ 3", "Hārūn >= 3"),
         ("ሰላም", "ሰላም"),  # not in the font: boxes, not silence
     ],
 )
@@ -124,9 +126,55 @@ def test_what_lies_outside_is_cut_off(xy: tuple[int, int]) -> None:
 
 @given(WORDS, st.integers(6, 60))
 def test_letters_put_together_are_the_line_as_the_library_draws_it(words: str, size: int) -> None:
-    line = "".join(c for c in text.drawable(words) if c not in text._DASHES)
+    line = "".join(c for c in text.drawable(words) if c not in text._ARABIC)
     font, long = text._font(size), text.width(line, size)
     assert long == math.ceil(font.getlength(line)) + 2
     whole = PillowImage.new("L", (long, text.line_height(size)), 0)
-    ImageDraw.Draw(whole).text((1, font.getmetrics()[0]), line, fill=255, font=font, anchor="ls")
+    ImageDraw.Draw(whole).text((1, text.base_line(size)), line, fill=255, font=font, anchor="ls")
     np.testing.assert_array_equal(text._composed(line, size, long), np.asarray(whole))
+
+
+URDU = "فیلڈ 12 گنا گیا: 6 خلیے"
+
+
+@pytest.mark.skipif(not text.can_shape(), reason="Pillow's Raqm finds no libfribidi")
+def test_urdu_is_joined_and_runs_from_right_to_left() -> None:
+    joined = text.width("خلیے", 40)
+    apart = sum(text.width(letter, 40) - 2 for letter in "خلیے")
+    assert joined < 0.9 * apart  # letters within a word are narrower than alone
+    line = text._alpha(URDU, 40, False)
+    first, last = text._alpha("فیلڈ", 40, False), text._alpha("خلیے", 40, False)
+    np.testing.assert_allclose(
+        line[:, -first.shape[1] + 2 :].sum(), first.sum(dtype=np.int64), rtol=0.05
+    )  # the first word at the right
+    np.testing.assert_allclose(line[:, : last.shape[1] - 2].sum(), last.sum(dtype=np.int64), rtol=0.05)
+    assert line[:, :2].sum() + 1 > 0
+
+
+@pytest.mark.parametrize("size", [14, 22, 31, 66])
+@pytest.mark.parametrize("bold", [False, True])
+def test_no_letter_is_cut_above_or_below_its_line(size: int, bold: bool) -> None:
+    for words in ("ÉÅgjpqçŞ|", "ٹڈڑںےہھگچپژجحخعغقىيؤآإ۔،؟"):  # noqa: RUF001  (the letters under test)
+        tall = PillowImage.new("L", (40 * size, 3 * size), 0)
+        shaped = bool(text._ARABIC & set(words))
+        ImageDraw.Draw(tall).text(
+            (size, size + text.base_line(size)), words, fill=255, font=text._font(size, bold, shaped), anchor="ls"
+        )
+        rows = np.flatnonzero((np.asarray(tall) > 60).any(axis=1))
+        assert rows[0] >= size - 1, words
+        assert rows[-1] < size + text.line_height(size) + 1, words
+
+
+def test_capitals_are_as_high_as_is_said() -> None:
+    rows = np.flatnonzero((text._alpha("H", 100, False) > 128).any(axis=1))
+    assert (rows[-1] - rows[0] + 1) / 100 == pytest.approx(text.CAP_HEIGHT, abs=0.02)
+
+
+def test_what_is_drawn_in_the_mirror_reads_once_it_is_turned_over() -> None:
+    canvas = np.zeros((60, 200, 3), np.uint8)
+    canvas[:] = PANEL
+    with text.mirrored():
+        at = text.put(canvas, "Monocyte", (20, 5), 26, TEXT, PANEL)
+    turned = canvas[:, ::-1]
+    sprite = text.sprite("Monocyte", 26, TEXT, PANEL)
+    assert np.array_equal(turned[at.y0 : at.y1, 200 - at.x1 : 200 - at.x0], sprite)

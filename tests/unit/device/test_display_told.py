@@ -40,7 +40,7 @@ def test_before_a_field_is_counted_no_box_is_named_whatever_the_first_look_says(
         assert np.isnan(said.attributes).all()
     canvas = draw(replace(counted, field_counted=False))
     assert has(strip(canvas), "6 cells found, named once the field is counted", 21, palette.SOFT, palette.GROUND)
-    assert not has(picture(canvas), "Lymphocyte", 28, palette.TEXT, PLATE, bold=True)
+    assert not has(picture(canvas), "LYM", 23, palette.TEXT, PLATE, bold=True)
 
 
 def test_a_field_of_another_size_than_the_frame_is_not_drawn_over_it() -> None:
@@ -55,8 +55,10 @@ def test_a_counted_field_bears_what_the_second_look_told_with_its_probability() 
     assert said.scores == (0.97, 0.95, 0.93, 0.91, None, None)
     assert said.words == "5 white cells, 1 artefact (grey)"
     canvas = picture(draw(VIEWS["named"]))
-    for name in ("Blast, kind uncertain", "Other, kind uncertain", "Myeloblast", "unidentified"):
-        assert has(canvas, name, 28, palette.TEXT, PLATE, bold=True), name
+    for code in ("BL?", "WC?", "MYB", "NEU"):
+        assert has(canvas, code, 23, palette.TEXT, PLATE, bold=True), code
+    least = footer(draw(VIEWS["named"]))
+    assert has(least, "Other, kind uncertain 0.91", 21, palette.TEXT, palette.PANEL, bold=True)
 
 
 def test_a_foreign_film_names_groups_only() -> None:
@@ -116,7 +118,7 @@ def test_no_blasts_stand_with_their_limit_and_what_is_known_of_the_sensitivity()
     canvas = panel(draw(VIEWS["named-zero"]))
     assert has(canvas, "0 of 43 told", 24, palette.TEXT, palette.PANEL, bold=True)  # of 48, five of them unidentified
     assert has(canvas, "up to 6.8 % possible", 24, palette.WARN, palette.PANEL, bold=True)
-    assert has(canvas, "On films of microscopes that it never saw it told 81 of 100", 19, palette.SOFT, palette.PANEL)
+    assert has(canvas, "On films of microscopes that it never saw it told", 19, palette.SOFT, palette.PANEL)
     for name in ("named-zero-site", "foreign-zero"):  # a layer that says nothing of itself, or that does not know this film
         unknown = panel(draw(VIEWS[name]))
         assert has(unknown, UNKNOWN_SENSITIVITY[:24], 19, palette.SOFT, palette.PANEL), name
@@ -134,8 +136,8 @@ def test_blasts_stand_first_with_their_range() -> None:
 def test_a_zero_of_an_engine_without_a_naming_layer_has_its_limit_too() -> None:
     slide = gallery.slide({"Neutrophil": 38}, unidentified=2)
     canvas = panel(draw(replace(VIEWS["cells-04"], slide=slide, differential=tally(slide, LEUKEMIA_ATTRI))))
-    assert has(canvas, "blast? up to 7.6 % possible", 23, palette.WARN, palette.PANEL)
-    assert not has(canvas, "blast? types together", 23, palette.DIM, palette.PANEL)
+    assert has(canvas, "blasts: up to 7.6 % possible", 23, palette.WARN, palette.PANEL)
+    assert not has(canvas, "blast types together", 23, palette.DIM, palette.PANEL)
 
 
 def test_the_naming_layer_stands_in_the_provenance_and_a_site_layer_is_called_so() -> None:

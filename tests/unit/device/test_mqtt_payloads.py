@@ -114,7 +114,9 @@ def test_an_open_slide_has_no_summary() -> None:
 
 
 def test_a_reviewed_slide_says_so() -> None:
-    assert summary(replace(MIXED, review_state=ReviewState.REVIEWED)).review_state == "reviewed"
+    assert summary(replace(MIXED, review_state=ReviewState.REVIEWED, revision=1)).review_state == "reviewed"
+    with pytest.raises(ValueError, match="revision from 1 on"):
+        summary(replace(MIXED, review_state=ReviewState.REVIEWED))
 
 
 def test_senders_may_not_add_fields() -> None:

@@ -33,6 +33,7 @@ from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from tests.support.provenance import provenance
+from tests.support.signed import signed
 
 START = datetime(2026, 3, 2, 9, 30, 2, tzinfo=timezone.utc)
 MODEL = EngineInfo("attridet-n", "1.0.0", "4b" * 32, "onnxruntime 1.23.2 CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)
@@ -135,7 +136,8 @@ def test_every_number_is_on_the_page(tmp_path: Path) -> None:
         "? Unidentified 1 5.9 0 to 29",
         "White blood cells 17 100.0",
         "Looked for and not seen (0 cells each): Lymphoblast, Atypical lymphocyte,",
-        "Blasts: 14 of 17 (82.4 %, 95 % range 57 to 96 %). Preliminary: a person must confirm every blast.",
+        "Blasts: 14 of 17 (82.4 %, 95 % range 57 to 96 %). Blasts without equivalents: 14 (82.4 %); equivalents: 0 (0.0 %). 6 "
+        "Preliminary: a person must confirm every blast.",
         "Only 17 white blood cells were counted: per cents of so few are uncertain.",
         "Myeloblast 14 large 100 % open 100 % irregular 100 % prominent 100 % scanty 100 % moderate 100 % absent 100 %",
         "MYB Myeloblast blast? 14 cells",
@@ -172,11 +174,19 @@ def test_the_review_state_and_the_notice_stand_first_and_last(tmp_path: Path) ->
 
 def test_a_reviewed_slide_says_so_and_asks_for_no_signature(tmp_path: Path) -> None:
     stored = read_slide(keep(tmp_path / "record.sqlite", SLIDE), SLIDE.slide_id)
-    text = Parsed(page(replace(stored, slide=replace(stored.slide, review_state=ReviewState.REVIEWED)))).text
+    text = Parsed(page(signed(stored).stored)).text
     assert "UNREVIEWED" not in text
     assert text.startswith("REVIEWED")
+    assert "signed by AB" in text and "revision 1" in text
     assert "Signature" not in text
     assert text.count(NOTICE) >= 3
+
+
+def test_a_slide_that_only_claims_to_be_signed_is_not_called_reviewed(tmp_path: Path) -> None:
+    stored = read_slide(keep(tmp_path / "record.sqlite", SLIDE), SLIDE.slide_id)
+    text = Parsed(page(replace(stored, slide=replace(stored.slide, review_state=ReviewState.REVIEWED)))).text
+    assert text.startswith("SIGNATURE IN DOUBT")
+    assert "its journal does not bear that out: it is empty" in text
 
 
 def test_an_untrusted_clock_is_told_beside_the_dates(tmp_path: Path) -> None:
@@ -260,7 +270,7 @@ def test_a_slide_without_fields(tmp_path: Path) -> None:
         "No white blood cell was counted.",
     ):
         assert said in text
-    assert "95 % range of" in text
+    assert "95 % range 5 of" in text
     assert "nan" not in text.lower()
 
 

@@ -12,7 +12,7 @@ import torch
 from engines.bundle import Bundle
 from engines.errors import DataError
 from engines.network import AttriDet, copy_fitting
-from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, Taxonomy, TxtLayout, read_taxonomy
+from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, PersonClass, Taxonomy, TxtLayout, read_taxonomy
 from engines.taxonomy.model import SHIPPED
 from engines.training.agreement import must_agree
 from engines.yaml_lines import read_document
@@ -68,6 +68,28 @@ def test_a_type_and_an_attribute_more(tmp_path: Path) -> None:
     assert taxonomy.txt_layouts == LEUKEMIA_ATTRI.txt_layouts
 
 
+def test_what_only_a_person_says_is_there_in_every_taxonomy_and_can_be_added_to(tmp_path: Path, repository: Path) -> None:
+    keys = ["nrbc", "smudge", "artefact", "not_classed"]
+    assert [one.key for one in LEUKEMIA_ATTRI.person_classes] == keys
+    short = Taxonomy(("Cell", "Blast"), LEUKEMIA_ATTRI.attributes)
+    assert short.person_classes == LEUKEMIA_ATTRI.person_classes
+    assert (short.members("abnormal"), short.members("equivalents")) == ((), ())  # it has none of these classes
+    more = (repository / "docs/taxonomy.md").read_text(encoding="utf-8").split("```yaml\nperson_classes:\n")[1].split("```")[0]
+    own = read_taxonomy(with_lines(tmp_path, ("person_classes:\n", "person_classes:\n" + more)))
+    assert [one.key for one in own.person_classes] == ["megakaryocyte", *keys]
+    assert own.person_class("megakaryocyte") == PersonClass(
+        "megakaryocyte", "Megakaryocyte", "megakaryocytes", "MEG", "5CB8FF", "cross"
+    )
+    assert own.person_class("Megakaryocyte") is None
+
+
+def test_the_groups_of_the_review_are_of_classes_that_there_are() -> None:
+    assert LEUKEMIA_ATTRI.members("equivalents") == ("Promonocyte", "Abnormal promyelocyte")
+    assert set(LEUKEMIA_ATTRI.members("equivalents")) < set(LEUKEMIA_ATTRI.members("blasts"))
+    assert LEUKEMIA_ATTRI.members("abnormal") == ("Atypical lymphocyte", "Myelocyte", "Metamyelocyte")
+    assert LEUKEMIA_ATTRI.members("lymphoid") == ()
+
+
 def test_layouts_that_say_nothing_of_the_attributes_are_none_of_theirs() -> None:
     own = (Attribute("granules", "Granules", ("few", "many")),)
     assert [one.columns for one in replace(LEUKEMIA_ATTRI, attributes=own).txt_layouts] == [5]
@@ -90,6 +112,12 @@ def test_layouts_that_say_nothing_of_the_attributes_are_none_of_theirs() -> None
         ("marker: disc\n\n", "marker: cross\n\n", "told_groups.1.marker: no marker 'cross'; there are"),
         ('code: "WC?"', "code: WC", "told_groups.1.code: 'WC' is no code; write 2 or 3 capital letters or digits and a question mark"),
         ("key: others", "key: blasts", "told_groups.1.key: 'blasts' is none of blasts, others, or stands there twice"),
+        ("key: nrbc", "key: NRBC", "person_classes.0.key: 'NRBC' is no key"),
+        ("key: nrbc", "key: smudge", "person_classes.1.key: 'smudge' is a class, a group, or stands there twice"),
+        ("key: nrbc", "key: blasts", "person_classes.0.key: 'blasts' is a class, a group, or stands there twice"),
+        ("key: nrbc, name: Nucleated red cell", "key: erythroblast", "person_classes.0: lacks 'name'"),
+        ("code: SMU", "code: S", "person_classes.1.code: 'S' is no code"),
+        ("code: SMU", "cod: SMU", "person_classes.1.cod: no key 'cod'; did you mean 'code'?"),
         ('colour: "36DAFF"', "colour: 363636", "classes.8.colour: 363636 is no text; put it in quotes"),
         ("marker: triangle", "marker: tringle", "did you mean 'triangle'?"),
         ("name: Monocyte", "name: mono-blast", "classes.10.name: 'monoblast' stands for Monoblast already"),

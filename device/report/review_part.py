@@ -1,0 +1,216 @@
+"""What the review and the place on the film add to a slide's page, as plain values: map, journal in rows, rules of counting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from statistics import median
+
+from device.errors import StoreError
+from device.language import _, ngettext
+from device.report.case import NUCLEATED_RED, Case, Kind, Signature
+from device.review.journal import Act, Entry
+from device.slide.model import Slide
+from device.slide.picture_state import count_of
+from device.slide.verdict import is_blast, name_of, pre_class, said, unjoined_charts
+
+USUAL_TARGET = 200
+_MANY_RED = 5.0  # nucleated red cells to each 100 white cells from which an analyser's count of white cells is off
+_CELLS_NAMED = 8
+ACT_WORDS = {
+    Act.NAMED: "named", Act.ADDED: "added", Act.ACKNOWLEDGED: "unjoined piece of film accepted", Act.NOTED: "remark",
+    Act.UNDONE: "taken back", Act.SIGNED: "signed", Act.SECONDED: "second signature", Act.REOPENED: "reopened",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A cell on the map. look: blast, cell, unidentified or excluded."""
+
+    x: float
+    y: float
+    look: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A connected piece of film, in px of the frames from its own upper left corner. main: most cells lie here."""
+
+    number: int
+    main: bool
+    width: float
+    height: float
+    fields: tuple[tuple[float, float, float, float], ...]  # x, y, width, height
+    dots: tuple[Dot, ...]
+    cells: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """Some entries of the journal that belong together. numbers: "12" or "12–161"."""
+
+    numbers: str
+    at: datetime
+    time_trusted: bool
+    who: str
+    words: str
+    cells: str
+    before: str
+    after: str
+    why: str
+
+
+def standing(case: Case) -> tuple[Signature | None, str, str]:
+    """The signature that stands, the page's word for the review state, and a warning where the record's word is not to be believed."""
+    try:
+        signature = case.signature
+    except StoreError as error:
+        return None, _("SIGNATURE IN DOUBT"), str(error)
+    if case.reopened:
+        return None, _("REOPENED, NOT SIGNED"), ""
+    return signature, _("UNREVIEWED") if signature is None else _("REVIEWED"), ""
+
+
+def charts(case: Case) -> tuple[Chart, ...]:
+    """The map: the main piece of film first. Empty for records that did not know where their fields lie."""
+    slide, taxonomy = case.slide, case.taxonomy
+    apart, made = unjoined_charts(case.counted), []
+    for number in sorted({field.place.chart for field in slide.fields if field.place is not None}):
+        fields = [field for field in slide.fields if field.place is not None and field.place.chart == number]
+        corners = [(f.place.x_px, f.place.y_px, *f.size_px) for f in fields if f.place is not None]
+        left, top = min(x for x, _y, _w, _h in corners), min(y for _x, y, _w, _h in corners)
+        dots = []
+        for field, (x, y, _w, _h) in zip(fields, corners, strict=True):
+            for cell in field.cells:
+                x1, y1, x2, y2 = cell.box_px
+                look = _look(said(cell, taxonomy, bool(slide.foreign)), case)
+                dots.append(Dot(x - left + (x1 + x2) / 2, y - top + (y1 + y2) / 2, look))
+        right, bottom = max(x + w for x, _y, w, _h in corners), max(y + h for _x, y, _w, h in corners)
+        boxes = tuple((x - left, y - top, float(w), float(h)) for x, y, w, h in corners)
+        dots.sort(key=lambda dot: dot.look == "blast")  # blasts lie on top
+        made.append(Chart(number, number not in apart, right - left, bottom - top, boxes, tuple(dots), len(dots)))
+    return tuple(sorted(made, key=lambda chart: (not chart.main, chart.number)))
+
+
+def _look(word: str, case: Case) -> str:
+    if is_blast(word, case.taxonomy):
+        return "blast"
+    if case.taxonomy.person_class(word) is not None:
+        return "excluded"
+    return "cell" if word else "unidentified"
+
+
+def place_words(case: Case) -> list[str]:
+    """What is to be said of the place on the film where it is not sure; empty where it always was."""
+    slide, found = case.slide, []
+    if slide.lost_rests:
+        words = ngettext(
+            "The place on the film was lost at {n} rest.", "The place on the film was lost at {n} rests.", slide.lost_rests
+        )
+        found.append(words.format(n=slide.lost_rests))
+    apart = [chart for chart in charts(case) if not chart.main and chart.cells]
+    if apart:
+        words = ngettext(
+            "{n} piece of the film was never joined with the rest: at most {cells} cells on it could be counted twice.",
+            "{n} pieces of the film were never joined with the rest: at most {cells} cells on them could be counted twice.",
+            len(apart),
+        )
+        found.append(words.format(n=len(apart), cells=sum(chart.cells for chart in apart)))
+        accepted = [entry for entry in case.stands if entry.act is Act.ACKNOWLEDGED]
+        found += [_("Accepted by {who} ({chart}).").format(who=entry.who, chart=entry.said) for entry in accepted]
+    return found
+
+
+def changes(case: Case) -> list[tuple[str, str, int]]:
+    """What the review changed: from, to, how many cells, the most frequent first; "" stands for a cell that was added."""
+    foreign, found = bool(case.slide.foreign), Counter[tuple[str, str]]()
+    for cell in case.slide.cells:
+        pre, after = case.pre.get(cell.cell_id), name_of(said(cell, case.taxonomy, foreign), case.taxonomy)
+        before = "" if pre is None else name_of(pre_class(pre, case.taxonomy, foreign), case.taxonomy)
+        if before != after:
+            found[before, after] += 1
+    return [(before, after, count) for (before, after), count in found.most_common()]
+
+
+def journal(case: Case) -> list[Row]:
+    """The journal in rows: what was done at one go to several cells is one; cells that were only looked at are left out."""
+    rows, shown = [], [entry for entry in case.entries if entry.act is not Act.OPENED]
+    for _key, several in groupby(shown, key=lambda e: (e.act, e.step, e.said, e.said_before, e.who)):
+        group = list(several)
+        first, last = group[0], group[-1]
+        numbers = str(first.number) if first is last else f"{first.number}–{last.number}"  # noqa: RUF001  (an en dash is meant)
+        of_revision = first.act in (Act.SIGNED, Act.SECONDED, Act.REOPENED, Act.ACKNOWLEDGED)
+        before, after = ("", first.said) if of_revision else tuple(_said(word, first, case) for word in (first.said_before, first.said))
+        rows.append(Row(numbers, first.at, first.time_trusted, first.who, ACT_WORDS[first.act], _ids(group), before, after, first.why))
+    return rows
+
+
+def _said(word: str, entry: Entry, case: Case) -> str:
+    if entry.act is Act.NOTED or (entry.act is Act.ADDED and not word):
+        return ""
+    return name_of(word, case.taxonomy)
+
+
+def _ids(group: Iterable[Entry]) -> str:
+    ids = [str(entry.cell_id) for entry in group if entry.cell_id]
+    return ", ".join(ids) if len(ids) <= _CELLS_NAMED else f"{', '.join(ids[:_CELLS_NAMED])}, … ({len(ids)})"
+
+
+def focus_words(slide: Slide) -> str:
+    """The sharpness of the fields in one sentence; "" without fields."""
+    if not slide.fields:
+        return ""
+    poorest = min(slide.fields, key=lambda field: field.focus)
+    middle = median(field.focus for field in slide.fields)
+    words = _("Sharpness {middle:.2f} in the middle field, {least:.2f} in the poorest (field {n}).")
+    return words.format(middle=middle, least=poorest.focus, n=poorest.index)
+
+
+def hints(case: Case) -> list[str]:
+    """What a reader is to be told on the first page: so few cells, a range that spans a share that decides, nucleated red cells."""
+    after, found = case.after, []
+    if 0 < after.white_cells < USUAL_TARGET:
+        words = _("{cells} were counted; {target} are usual, so per cents are rough.")
+        found.append(words.format(cells=count_of(after.white_cells, "white cell"), target=USUAL_TARGET))
+    spanned = [f"{limit:g} %" for limit in after.undecided_percents] if after.white_cells else []
+    if spanned:
+        words = _("The 95 % range of the blasts spans {limits}: count on, to 400 or 500 cells.")
+        found.append(words.format(limits=_(" and ").join(spanned)))
+    red = next((line for line in case.lines if line.key == NUCLEATED_RED), None)
+    if red is not None and red.value >= _MANY_RED:
+        words = _(
+            "{n:.0f} nucleated red cells to 100 white cells: an analyser's count of white cells needs correcting, "
+            "WBC × 100 / (100 + {n:.0f})."  # noqa: RUF001  (the sign is meant)
+        )
+        found.append(words.format(n=red.value))
+    return found
+
+
+def rules(case: Case) -> list[str]:
+    """How cells were counted, for the footnotes. Sources are named only where they were read."""
+    taxonomy = case.taxonomy
+    equivalents = taxonomy.members("equivalents")
+    proper = [name for name in taxonomy.blasts if name not in equivalents]
+    excluded = [line.name.lower() for line in case.lines if line.kind is Kind.PER_100]
+    return [
+        _("{n} white cells are the usual target. With fewer than 100 a signature needs a reason, which stands in the journal.").format(
+            n=USUAL_TARGET
+        ),
+        _(
+            "Per cents are of all white cells that were classed; unidentified ones are among them until somebody names them. Left out "
+            "and given per 100 white cells: {excluded}."
+        ).format(excluded=", ".join(excluded)),
+        _("A cell is counted once, by its place on the film, however often it was seen."),
+        _("A cell that the border of the picture cuts is counted where half of it or more was visible."),
+        _(
+            "Ranges are exact 95 % intervals (Clopper and Pearson) of counting so few cells. Errors in naming cells come on top. Of a "
+            "zero the upper limit leaves out unidentified cells."
+        ),
+        _("Blasts: {blasts}. Equivalents: {equivalents}. Both are given together and apart.").format(
+            blasts=", ".join(proper) or "–",  # noqa: RUF001
+            equivalents=", ".join(equivalents) or "–",  # noqa: RUF001
+        ),
+    ]

@@ -1,0 +1,56 @@
+"""Keeps what a person does to a slide under review: entries in the record, at a signature the new summary, pictures of fields for the
+screen. What may be done is the review's; the order of writes and their failures are the journal's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from device.mqtt.outbox import OutboxMessage
+from device.review.journal import Act, Entry
+from device.review.review import Review
+from device.slide.model import Field, Slide
+from device.store.journal import Journal
+from device.store.pictures import FOLDER
+from device.store.record import Store
+
+
+class MakeMessage(Protocol):
+    """The outbox row of a signed slide."""
+
+    def __call__(self, slide: Slide, *, review: Review) -> OutboxMessage | None: ...
+
+
+class KeptReview:
+    """Of one slide. make_message: of its signed form; sent: called after a summary was put into the outbox."""
+
+    def __init__(self, store: Store, journal: Journal, make_message: MakeMessage, sent: Callable[[], None]) -> None:
+        self._store, self._journal, self._make_message, self._sent = store, journal, make_message, sent
+
+    def keep(self, review: Review, entries: Sequence[Entry]) -> None:
+        """Write `entries`, whose review is `review`; a signature and a reopening change the slide with them, in one transaction.
+
+        What cannot be written now waits and is tried again, as every write; the journal's status says so on the screen.
+        """
+        if not entries:
+            return
+        slide_id = review.counted.slide_id
+        last = entries[-1].act
+        slide = review.slide if last in (Act.SIGNED, Act.REOPENED) else None
+        message = self._make_message(review.slide, review=review) if last is Act.SIGNED else None
+
+        def write() -> None:
+            self._store.put_review(slide_id, entries, slide, message)
+            if message is not None:
+                self._sent()
+
+        self._journal.add(f"review of {slide_id}", write)
+
+    def picture(self, field: Field) -> bytes:
+        """The field's picture as JPEG; b"" where none was kept, or it is gone by now."""
+        if not field.picture:
+            return b""
+        try:
+            return (self._store.path.parent / FOLDER / field.picture).read_bytes()
+        except OSError:
+            return b""

@@ -1,0 +1,147 @@
+"""Slides as files: what changed is written, whole; what was signed stays; a watcher sees a slide only when all of it is there."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from device.errors import StoreError
+from device.report import export as room
+from device.report.export import DONE, Exported, How, Wanted, export_record
+from device.slide.model import Slide, SlideState
+from device.store import Store
+from tests.support.kept import keep, sign
+from tests.support.review import BEGUN, ordinary
+
+FILES = {"slide.html", "cells.csv", "differential.csv", "report.fhir.json", DONE}
+FIRST, SECOND = "20261123-181512-aaaaaa", "20261124-181512-bbbbbb"
+
+
+def slide(slide_id: str, days: int = 0, **changed: object) -> Slide:
+    made = replace(ordinary("Myeloblast"), slide_id=slide_id, specimen="26-004711")
+    moved = timedelta(days=days)
+    end = BEGUN + timedelta(minutes=5) + moved
+    return replace(made, started_at=BEGUN + moved, finished_at=end, **changed)  # type: ignore[arg-type]
+
+
+def exported(record: Path, out: Path, wanted: Wanted | None = None, how: How | None = None) -> list[Exported]:
+    told: list[Exported] = []
+    export_record(record, out, wanted or Wanted(), how or How(), told.append)
+    return told
+
+
+def fhir_status(folder: Path) -> str:
+    bundle = json.loads((folder / "report.fhir.json").read_bytes())
+    return str(bundle["entry"][0]["resource"]["status"])
+
+
+def test_a_slide_is_written_once_and_again_only_when_it_changed(tmp_path: Path) -> None:
+    record, out = tmp_path / "r.sqlite", tmp_path / "out"
+    keep(record, slide(FIRST))
+    [first] = exported(record, out)
+    assert first.written and first.folder.name == f"{FIRST}-r0"
+    assert {path.name for path in first.folder.iterdir()} == FILES
+    assert fhir_status(first.folder) == "preliminary"
+    [again] = exported(record, out)
+    assert not again.written
+    (first.folder / "cells.csv").write_text("spoilt")
+    assert exported(record, out)[0].written
+    assert exported(record, out, how=How(transaction=True))[0].written
+
+
+def test_a_signed_report_stays_beside_the_preliminary_and_the_corrected_one(tmp_path: Path) -> None:
+    record, out = tmp_path / "r.sqlite", tmp_path / "out"
+    keep(record, slide(FIRST))
+    exported(record, out)
+    for _ in range(2):
+        sign(record, FIRST)
+        exported(record, out)
+    statuses = {path.name: fhir_status(path) for path in out.iterdir()}
+    assert statuses == {f"{FIRST}-r0": "preliminary", f"{FIRST}-r1": "final", f"{FIRST}-r2": "amended"}
+    assert "signed by AB" in (out / f"{FIRST}-r1" / "slide.html").read_text(encoding="utf-8")
+
+
+def test_a_reopened_slide_leaves_its_signed_files_alone(tmp_path: Path) -> None:
+    record, out = tmp_path / "r.sqlite", tmp_path / "out"
+    keep(record, slide(FIRST))
+    sign(record, FIRST)
+    [before] = exported(record, out)
+    kept = {path.name: path.read_bytes() for path in before.folder.iterdir()}
+    with Store.open(record) as store:
+        review = store.slide(FIRST).reviewing
+        entries = review.reopen("second thoughts", "AB")
+        store.put_review(FIRST, entries, review.after(entries).slide)
+    [told] = exported(record, out)
+    assert not told.written and "reopened" in told.left_out
+    assert {path.name: path.read_bytes() for path in before.folder.iterdir()} == kept
+
+
+def test_since_and_signed_choose(tmp_path: Path) -> None:
+    record, out = tmp_path / "r.sqlite", tmp_path / "out"
+    keep(record, slide(FIRST))
+    keep(record, slide(SECOND, days=1))
+    noon = BEGUN.replace(hour=12) + timedelta(days=1)
+    assert [one.slide_id for one in exported(record, out, Wanted(since=noon))] == [SECOND]
+    assert exported(record, out, Wanted(signed=True)) == []
+    sign(record, FIRST, at=datetime(2026, 12, 1, tzinfo=timezone.utc))
+    assert [one.slide_id for one in exported(record, out, Wanted(since=noon))] == [FIRST, SECOND]  # signed since
+    assert [one.slide_id for one in exported(record, out, Wanted(signed=True))] == [FIRST]
+    with pytest.raises(StoreError, match=f"no slide 'x'; the newest are {SECOND}, {FIRST}"):
+        exported(record, out, Wanted("x"))
+
+
+def test_an_aborted_slide_is_cancelled(tmp_path: Path) -> None:
+    keep(tmp_path / "r.sqlite", slide(FIRST, state=SlideState.ABORTED, abort_reason="poor film"))
+    [one] = exported(tmp_path / "r.sqlite", tmp_path / "out")
+    assert fhir_status(one.folder) == "cancelled"
+
+
+def test_the_page_goes_within_the_fhir_when_asked(tmp_path: Path) -> None:
+    keep(tmp_path / "r.sqlite", slide(FIRST))
+    [one] = exported(tmp_path / "r.sqlite", tmp_path / "out", how=How(page_inside=True))
+    report = json.loads((one.folder / "report.fhir.json").read_bytes())["entry"][0]["resource"]
+    assert report["presentedForm"][0]["size"] == len((one.folder / "slide.html").read_bytes())
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(tmp_path / "r.sqlite", slide(FIRST))
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="file: is a file; name a folder in --out"):
+        exported(tmp_path / "r.sqlite", tmp_path / "file")
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(room, "atomic_write", full)
+    with pytest.raises(StoreError, match=r"slide\.html: cannot be written: No space left on device"):
+        exported(tmp_path / "r.sqlite", tmp_path / "out")
+    assert not list((tmp_path / "out").rglob(DONE))
+
+
+def test_a_watcher_never_sees_a_slide_that_is_not_whole(tmp_path: Path) -> None:
+    record, out, seen, over = tmp_path / "r.sqlite", tmp_path / "out", list[set[str]](), threading.Event()
+    keep(record, slide(FIRST))
+
+    def watch() -> None:
+        while not over.wait(0.001):
+            for done in out.glob(f"*/{DONE}"):
+                seen.append({path.name for path in done.parent.iterdir() if not path.name.startswith(".")})
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    exported(record, out)
+    over.wait(0.05)
+    over.set()
+    watcher.join()
+    assert seen and all(names == FILES for names in seen)
+
+
+def test_no_identity_in_the_names_of_files(tmp_path: Path) -> None:
+    keep(tmp_path / "r.sqlite", slide(FIRST))
+    exported(tmp_path / "r.sqlite", tmp_path / "out")
+    assert not [path for path in (tmp_path / "out").rglob("*") if "004711" in path.name]
