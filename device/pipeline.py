@@ -89,6 +89,7 @@ class Pipeline:
         clock: Clock,
         *,
         um_per_px: Callable[[int], float | None],
+        guide: Guide,
         broker: Callable[[], BrokerStatus],
         requests: Callable[[], list[CommandRequest]] = list,
         recorder: FrameRecorder | None = None,
@@ -97,7 +98,7 @@ class Pipeline:
         self._config, self._provenance, self._clock = config, provenance, clock
         self._um_per_px, self._broker, self._requests, self._recorder = um_per_px, broker, requests, recorder
         self._desk = Desk(clock.monotonic_s)
-        self._guide = Guide(config.camera.stored)
+        self._guide = guide
         self._frame: Frame | None = None
         self._detections: Detections | None = None
         self._observation = Observation(resting=False, field_counted=False, blank=False)
