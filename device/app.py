@@ -14,6 +14,7 @@ from typing import Any
 from device.camera.base import SkippedPicture
 from device.clock import Clock, time_trusted
 from device.display.factory import parse_display
+from device.errors import StoreError
 from device.line import Line, Openers
 from device.mqtt.payloads import DeviceStatus, NamingProvenance, PartStatus, SlideProgress, Versions
 from device.mqtt.publisher import Publisher
@@ -95,15 +96,26 @@ def run(
             try:
                 _rounds(pipeline, notifier, status, publisher, each_round)
             finally:
-                notifier.stopping("closing the slide")
+                notifier.stopping("writing what waits")
                 saved = pipeline.close()
         # A broker that cannot be reached is not waited for: the summary is in the record and goes at the next start.
-        sent = publisher.drain(_DRAIN_S if publisher.status.state in ("connected", "connecting") else 0.0)
+        reached = publisher.status.state in ("connected", "connecting")
+        sent = _none_waits(line.store) or publisher.drain(_DRAIN_S if reached else 0.0)
         if not saved:
             log.error("NOT SAVED: %s", pipeline.record_reason)
         if not sent:
-            log.warning("%d summaries wait in %s for the broker: %s", publisher.status.pending, record_path, publisher.status.reason)
+            waiting = publisher.status.pending
+            words = "1 summary waits" if waiting == 1 else f"{waiting} summaries wait"
+            log.warning("%s in %s for the broker: %s", words, record_path, publisher.status.reason)
         return Outcome(pipeline.stopped, pipeline.slide, saved, sent, line.source.status.skipped)
+
+
+def _none_waits(store: Store) -> bool:
+    """Whether the outbox is certainly empty."""
+    try:
+        return store.pending_count() == 0
+    except StoreError:
+        return False
 
 
 def _rounds(
@@ -117,7 +129,7 @@ def _rounds(
     while not pipeline.stopped:
         done = pipeline.round()
         # Fed by frames that went the whole way: a hung engine or driver lets systemd start the daemon anew. While an absent camera
-        # is being tried again there is nothing to process, and a restart would only abort the slide: that feeds it too.
+        # is being tried again there is nothing to process, and a restart would mend nothing: that feeds it too.
         if done.observation is not None or pipeline.camera_is_retried:
             notifier.watchdog()
         now = status.clock.monotonic_s()
@@ -149,7 +161,7 @@ class _CurrentStatus:
                 state=slide.state.value,
                 fields=len(slide.fields),
                 white_cells=pipeline.white_cells,
-                target_cells=self._config.slide.target_cells,
+                target_cells=pipeline.target_cells,
                 blast_seen=pipeline.differential.blasts > 0,
             )
         parts = part_status(camera, pipeline.camera_reason), part_status(engine, why_not_gated), part_status(record)
@@ -187,7 +199,7 @@ class _CurrentStatus:
 
 @contextmanager
 def _signals(stop: Callable[[str], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT end the loop after the round that runs; the slide is then put down as aborted."""
+    """SIGTERM and SIGINT end the loop after the round that runs; an open slide stays open, paused."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop(f"stopped by {signal.Signals(number).name}")

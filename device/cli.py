@@ -43,7 +43,7 @@ def run(
     record: Path | None = None,
     record_every: Annotated[float | None, Parameter(validator=Number(gte=0))] = None,
 ) -> int:
-    """Run the appliance until it is stopped; an open slide is then closed as aborted, not lost.
+    """Run the appliance until it is stopped; a slide that is open then comes back, paused, at the next start.
 
     Args:
         display: screen, none, or file:DIR; overrides the file.
@@ -260,22 +260,68 @@ _slide = App(name="slide", help="Ask the running daemon, as its keys do.")
 app.command(_slide)
 
 
+def _ask(config: Path, command: str, *, anyway: bool = False, **said: str) -> None:
+    from device.service.control import send
+    from device.settings.config_file import load_config
+    from device.slide.commands import Command, Wish
+
+    sys.stdout.write(f"{send(load_config(config).control_path, Wish(Command(command), sure=anyway, **said))}\n")
+
+
+@_slide.command
+def start(*, specimen: str = "", operator: str = "", anyway: bool = False, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Open a new slide.
+
+    Args:
+        specimen: The specimen's number, as on its label; never a name. It stays in the shell's history.
+        operator: Initials of who counts, 2 to 4 letters.
+        anyway: Also where this specimen has a slide already.
+    """
+    _ask(config, "start", anyway=anyway, specimen=specimen, operator=operator)
+
+
+@_slide.command
+def finish(*, anyway: bool = False, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Close the slide for review and send its summary.
+
+    Args:
+        anyway: Also below the target, and with many unidentified cells.
+    """
+    _ask(config, "finish", anyway=anyway)
+
+
+@_slide.command
+def abort(*, reason: str, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Close the slide as aborted; what was counted stays in the record.
+
+    Args:
+        reason: Why, in a few words, such as "poor film". It is sent with the summary: nothing of a patient or specimen.
+    """
+    _ask(config, "abort", reason=reason)
+
+
+@_slide.command
+def answer(choice: str, /, *, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Answer what the screen asks about objective or slide.
+
+    Args:
+        choice: The key that stands before the answer, as 1.
+    """
+    _ask(config, "answer", reason=choice)
+
+
 def _add_slide_command(name: str, words: str) -> None:
     def ask(*, config: ConfigOption = DEFAULT_CONFIG) -> None:
-        from device.service.control import send
-        from device.settings.config_file import load_config
-        from device.slide.commands import Command, Wish
-
-        sys.stdout.write(f"{send(load_config(config).control_path, Wish(Command(name)))}\n")
+        _ask(config, name)
 
     _slide.command(ask, name=name, help=words)
 
 
 for _name, _words in {
-    "start": "Open a new slide.",
-    "finish": "Close the slide for review and send its summary.",
     "undo": "Take back the field counted last.",
     "pause": "Stop counting, or go on.",
+    "go-on": "Count on after a pause; at the target up to the next one.",
+    "reopen": "Count on where the slide was finished, as long as nobody has signed it.",
 }.items():
     _add_slide_command(_name, _words)
 

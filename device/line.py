@@ -126,14 +126,13 @@ class Line:
         recorder: FrameRecorder | None = None,
         free_mb: Callable[[Path], float] = free_mb,
     ) -> Pipeline:
-        """Wire the parts together. Slides that a crash or power cut left open are closed first, as aborted.
+        """Wire the parts together. A slide that was open when the appliance stopped is taken up again, paused.
 
         sent: called when a summary was put into the outbox. broker, requests: asked in each round.
         """
         config, clock = self.config, self.clock
         journal = Journal(config.record_path, clock, free_mb, config.record.min_free_mb)
         record = SlideRecord(self.store, journal, config, self.profile, self.provenance, clock, sent)
-        record.close_left_open()
         session = SlideSession(
             self.engine.info.taxonomy,
             config.slide,
@@ -157,4 +156,5 @@ class Line:
             broker=broker,
             requests=requests,
             recorder=recorder,
+            left_open=record.left_open(),
         )

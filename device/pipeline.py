@@ -13,23 +13,25 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Protocol
 
+from device import messages
 from device.camera.base import CameraState, CameraStatus, Frame
 from device.clock import Clock
 from device.desk.desk import Desk
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.guidance.guide import Guide
+from device.language import _, ngettext
 from device.mqtt.publisher import BrokerStatus
+from device.orders import Orders
 from device.service.control import CommandRequest
 from device.settings.config import Config
 from device.slide.commands import Command, Wish
 from device.slide.counting import Observation
-from device.slide.model import Field, Slide, SlideState
-from device.slide.picture_state import PictureState, shown_faults
+from device.slide.model import Slide, SlideState
 from device.slide.session import RefusedError, SlideSession
 from device.slide.tally import Differential
 from device.store import Provenance
-from device.store.events import SlideRecord
+from device.store.events import LeftOpen, SlideRecord
 from device.store.recording import FrameRecorder
 from device.view import EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
 from engines.detections import Detections
@@ -40,8 +42,6 @@ log = logging.getLogger(__name__)
 
 WAIT_FOR_FRAME_S = 0.1
 """How long a round waits for a frame before it looks after keys, screen and record without one."""
-MESSAGE_S = 6.0
-"""How long a message to the technician stands."""
 
 
 class FrameSource(Protocol):
@@ -69,12 +69,15 @@ class Pipeline:
 
     A slide's states, and what leads from one to the next (`slide.session` keeps them, commands and the source's end change them):
 
-                             pause
-        idle ── start ──► counting ◄────► paused
-         ▲                 │    │ │          │
-         │     undo: the ──┘    │ └── finish, or the source ended ──► review ──► (signed, in a later version)
-         │     last field       └── stop, quit, power cut ──────────► aborted (at the next start after a power cut)
-         └──── start, from review and aborted, opens the next slide
+                           pause, or its target is reached
+        idle ── start ──► counting ◄──────────► paused        undo takes back the last field of either
+         ▲                 │  ▲   │ go on            │
+         │          finish │  │   └───── abort ──────┴────► aborted
+         │                 ▼  │ reopen
+         │                review ────────────────────────► signed
+         └──── start, from review, signed and aborted, opens the next slide
+
+    Quitting, a signal and a power cut change no state: the slide that was open comes back paused at the next start (`left_open`).
     """
 
     def __init__(
@@ -93,16 +96,18 @@ class Pipeline:
         broker: Callable[[], BrokerStatus],
         requests: Callable[[], list[CommandRequest]] = list,
         recorder: FrameRecorder | None = None,
+        left_open: LeftOpen = LeftOpen(),  # noqa: B008  (frozen)
     ) -> None:
         self._source, self._engine, self._session, self._record, self._display = source, engine, session, record, display
         self._config, self._provenance, self._clock = config, provenance, clock
         self._um_per_px, self._broker, self._requests, self._recorder = um_per_px, broker, requests, recorder
-        self._desk = Desk(clock.monotonic_s)
+        self._messages = messages.Messages(clock.monotonic_s)
+        self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of)
+        self._orders = Orders(session, record, config.slide)
         self._guide = guide
         self._frame: Frame | None = None
         self._detections: Detections | None = None
         self._observation = Observation(resting=False, field_counted=False, blank=False)
-        self._message, self._message_level, self._message_until_s = "", "ok", 0.0
         self._times_ms: deque[float] = deque(maxlen=60)
         self._done_s: deque[float] = deque(maxlen=60)
         self._failures, self._failing = 0, ""
@@ -110,6 +115,7 @@ class Pipeline:
         self._display_works = True
         self.stopped = ""  # why the loop shall end; empty while it goes on
         self._skipped_shown = 0
+        self._orders.take_up(left_open)
 
     # ---- one round
 
@@ -131,7 +137,7 @@ class Pipeline:
         started = self._clock.monotonic_s()
         self._frame = frame
         if self._frames == 0 and self._config.slide.auto_start and not self._session.is_open:
-            self.obey(Wish(Command.START))
+            self._say(self._orders.start(self._width_px))
         self._frames += 1
         try:
             inference = self._engine.infer(frame.image)
@@ -143,7 +149,7 @@ class Pipeline:
         self._failing = ""
         self._detections = inference.detections
         engine_done = self._clock.monotonic_s()
-        held = self._guide.look(frame, engine_done, self._observation.resting)
+        held = self._guide.look(frame, engine_done, self._observation)
         sharp = self._guide.sharpness
         observation = self._session.observe(frame, inference.detections, sharp, self._second_look, held)
         self._keep(observation)
@@ -170,9 +176,10 @@ class Pipeline:
         if slide is None or event is None:
             return
         self._record.counted(slide, event, None if self._frame is None else self._frame.image)
-        if (field := event.field) is not None:
-            again = "" if event.new else " again, sharper"
-            self._say(f"Field {field.index} counted{again}: {_cells(field)}.", _level(field))
+        if event.field is not None:
+            self._say(*messages.counted_line(event.field, again=not event.new))
+        if self._orders.pause_at_target():
+            self._say(messages.target_reached(slide, self._session.differential))
 
     def _engine_failed(self, error: InferenceError) -> None:
         self._failures += 1
@@ -180,17 +187,17 @@ class Pipeline:
             log.error("the engine failed on a frame: %s", error)
         self._failing = str(error)
         self._detections = None
-        self._say(f"The engine failed on a frame: {error}", "fail")
+        self._say(_("The engine failed on a frame: {reason}").format(reason=error), "fail")
 
     def _watch_source(self) -> None:
         """Say which stored pictures were skipped; finish the slide when a stored source has shown its last one."""
         status = self._source.status
         if len(status.skipped) > self._skipped_shown:
             self._skipped_shown = len(status.skipped)
-            self._say(f"Skipped, cannot be read: {skipped_words(status.skipped)}", "warn")
+            self._say(_("Skipped, cannot be read: {names}").format(names=skipped_words(status.skipped)), "warn")
         if status.state is CameraState.ENDED and not self.stopped:
             if self._session.is_open and self._config.slide.finish_at_end:
-                self.obey(Wish(Command.FINISH))
+                self.obey(self._orders.end_of_source())
             self.stopped = "the source has ended"
 
     # ---- what a person asks
@@ -198,48 +205,38 @@ class Pipeline:
     def obey(self, wish: Wish) -> tuple[bool, str]:
         """Do what was asked, if the slide's state allows it; whether it was done, and one line that says so."""
         try:
-            text = self._obeyed(wish)
+            answers = wish.command is Command.ANSWER
+            text = self._answered(wish) if answers else self._orders.obeyed(wish, self._source.status.skipped, self._width_px)
         except RefusedError as error:
-            self._say(f"{str(error)[:1].upper()}{str(error)[1:]}.", "warn")
+            self._say(f"{messages.capital(str(error))}.", "warn")
             return False, str(error)
-        self._say(text)
-        return True, text
-
-    def _obeyed(self, wish: Wish) -> str:
-        session = self._session
         match wish.command:
             case Command.START:
-                slide = session.start()
                 self._guide.new_slide()
-                self._record.started(slide, self._width_px)
-                return f"Slide {slide.slide_id} started."
-            case Command.FINISH:
-                slide = session.finish(self._source.status.skipped)
-                self._record.closed(slide, self._width_px)
-                at_least = PictureState.of(slide).at_least
-                return f"Slide {slide.slide_id} finished: {at_least}{session.differential.white_cells} white cells, for review."
             case Command.UNDO:
-                undone = session.undo()
                 self._observation = replace(self._observation, field_counted=False)  # until the next frame says what is seen now
-                if session.slide is not None:
-                    self._record.undone(session.slide, undone)
-                return f"Field {undone.field.index} taken back."
-            case Command.PAUSE:
-                return f"Slide {session.pause().value}."
             case Command.QUIT:
                 self.stop("the technician quit")
-                return "Leukoscope stops."
+        self._say(text, "warn" if wish.command is Command.ABORT else "ok")
+        return True, text
+
+    def _answered(self, wish: Wish) -> str:
+        """Take a person's answer to the guide's question, and keep it. RefusedError where nothing is asked that it could answer."""
+        answer, slide = self._guide.answer(wish.reason), self._session.slide
+        if answer is None:
+            raise RefusedError(_("nothing is asked that this would answer"))
+        self._record.checked("" if slide is None else slide.slide_id, not answer.doubtful, answer.kept)
+        if answer.finish and self._session.is_open:
+            return self._orders.obeyed(Wish(Command.FINISH, sure=True), self._source.status.skipped, self._width_px)
+        return answer.words
 
     def stop(self, reason: str) -> None:
         """Ask the loop to end after this round; safe from a signal handler."""
         self.stopped = self.stopped or reason
 
     def close(self) -> bool:
-        """Put down a slide that is still open as aborted, and write all that waits. False if something could not be written."""
-        if self._session.is_open:
-            slide = self._session.abort(self.stopped or "the appliance stopped", self._source.status.skipped)
-            self._record.closed(slide, self._width_px)
-            log.warning("slide %s aborted: %s", slide.slide_id, slide.abort_reason)
+        """Leave an open slide paused, for the next start to take up; write all that waits. False if something could not be written."""
+        self._orders.leave_open(self.stopped)
         return self._record.journal.flush()
 
     # ---- what is shown and reported
@@ -279,7 +276,8 @@ class Pipeline:
     def in_words(self) -> str:
         """One line for `systemctl status`."""
         slide = self._session.slide
-        counted = f"; slide {slide.slide_id} {slide.state.value}, {self.white_cells} white cells" if slide is not None else "; no slide"
+        cells = ngettext("{n} white cell", "{n} white cells", self.white_cells).format(n=self.white_cells)
+        counted = f"; slide {slide.slide_id} {slide.state.value}, {cells}" if slide is not None else "; no slide"
         return ", ".join(f"{lamp.name.lower()} {lamp.level}" for lamp in self.lamps) + counted
 
     @property
@@ -298,6 +296,11 @@ class Pipeline:
         return self._session.differential
 
     @property
+    def target_cells(self) -> int:
+        """White cells to count on this slide."""
+        return (self._session.slide.target_cells if self._session.slide is not None else 0) or self._config.slide.target_cells
+
+    @property
     def white_cells(self) -> int:
         """White blood cells counted on it."""
         return self.differential.white_cells
@@ -313,39 +316,26 @@ class Pipeline:
         return self._frame.size_px[0] if self._frame is not None else int(getattr(self._config.camera, "width_px", 1920))
 
     def _say(self, text: str, level: str = "ok") -> None:
-        if text != self._message:
-            log.log({"ok": logging.INFO, "warn": logging.WARNING}.get(level, logging.ERROR), "%s", text)
-        self._message, self._message_level = text, level
-        self._message_until_s = self._clock.monotonic_s() + MESSAGE_S
+        self._messages.say(text, level)
 
-    def _messages(self) -> Iterator[tuple[str, str]]:
+    def _lines(self) -> Iterator[messages.Line]:
         """Text and level, first what cannot wait, then the newest message while it is fresh, then what the technician should do."""
-        journal = self._record.journal.status
-        if notice := self._desk.notice(self._session.slide):
+        journal, slide = self._record.journal.status, self._session.slide
+        if notice := self._desk.notice(slide):
             yield notice, "warn"
-        if journal.waiting:
-            yield f"NOT SAVED, {journal.waiting} waiting: {journal.reason}", "fail"
-        if self._clock.monotonic_s() < self._message_until_s:
-            yield self._message, self._message_level
-        if self._failing:
-            yield f"The engine fails: {self._failing}", "fail"
-        if journal.reason:
-            yield journal.reason, "warn"
-        yield from ((sentence, "warn") for sentence in self._guide.advice())
-        broker = self._broker()
-        if broker.state in ("refused", "lost") and broker.reason:
-            yield f"Summaries wait here: {broker.reason}", "warn"
-        if self._recorder is not None and (reason := self._recorder.status.reason):
-            yield f"No frames are recorded, the count goes on: {reason}", "warn"
-        if self._session.slide is not None:
-            yield from ((sentence, "warn") for sentence in PictureState.of(self._session.slide).sentences(only_grave=True))
+        yield from messages.of_journal(journal)
+        yield from messages.of_ground(slide is not None and slide.is_open and self._observation.old_ground)
+        yield from self._messages.fresh()
+        yield from messages.of_slide(slide, self._session.differential, self._orders.resumed, self._orders.put_to_review)
+        recording = "" if self._recorder is None else self._recorder.status.reason
+        yield from messages.of_parts(self._failing, journal, self._guide.advice(), self._broker(), recording, slide)
         yield from ((sentence, "warn") for sentence in self._guide.late_advice())
 
     def view(self) -> ScreenView:
         """All that the screen shows now."""
         engine, slide = self._engine.info, self._session.slide
         found, certain = self._detections, self._config.engine.identify_threshold
-        message, level = next(self._messages(), ("", "ok"))
+        message, level = next(self._lines(), ("", "ok"))
         (shift_x, shift_y), focus = self._observation.shift_share, self._guide.focus
         return ScreenView(
             frame=self._frame,
@@ -355,7 +345,7 @@ class Pipeline:
             camera=self._source.status,
             slide=slide,
             differential=self._session.differential if slide is not None else None,
-            target_cells=self._config.slide.target_cells,
+            target_cells=self.target_cells,
             focus=focus.level,
             focus_text=focus.text if self._observation.resting else "",
             focus_peak=focus.peak if self._observation.resting else 0.0,
@@ -368,7 +358,7 @@ class Pipeline:
             message=message,
             message_level=level,
             description=self._session.description,
-            page=self._desk.page,
+            page=self._guide.page(self._desk.page),
             shift_px=(0.0, 0.0) if self._frame is None else (shift_x * self._frame.size_px[0], shift_y * self._frame.size_px[0]),
         )
 
@@ -378,7 +368,8 @@ class Pipeline:
         try:
             self._display.show(self.view())
             self._display_works = True
-            wishes = self._desk.take(self._display.inputs(), self._session.slide)
+            inputs, answers = self._guide.take(self._display.inputs(), self._desk.page)
+            wishes = [*answers, *self._desk.take(inputs, self._session.slide)]
         except DisplayError as error:
             if self._display_works:
                 log.error("the screen failed, the count goes on: %s", error)
@@ -386,13 +377,3 @@ class Pipeline:
             return []
         timings["screen"] = (self._clock.monotonic_s() - started) * 1000
         return wishes
-
-
-def _cells(field: Field) -> str:
-    cells = f"{'at least ' if field.limit_met else ''}{len(field.cells)} {'cell' if len(field.cells) == 1 else 'cells'}"
-    poor = f"; the picture is {shown_faults(field.faults)}" if field.faults else ""
-    return cells + poor + (f"; not named anew, the second look failed: {field.naming_fault}" if field.naming_fault else "")
-
-
-def _level(field: Field) -> str:
-    return "fail" if field.naming_fault else "warn" if field.faults else "ok"

@@ -2,65 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
+from device.desk.dialogs import AskAbort, AskFinish, Dialog, Starting
 from device.desk.looks import forgotten, looked
 from device.display.inputs import Input, Kind
 from device.display.pages import COUNT_PAGE, CountPage, Page
 from device.language import _
+from device.settings.config import SlideSection
 from device.slide.commands import Command, Wish
+from device.slide.ending import nothing_counted, unusual
 from device.slide.model import Slide
+from device.slide.tally import tally
+from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 QUIT_AGAIN_S = 3.0
 """Q counts when it is pressed twice within this time."""
+_HOUR_S = 3600.0
 
-_COMMANDS = {"S": Command.START, "F": Command.FINISH, "U": Command.UNDO, "P": Command.PAUSE}
+_COMMANDS = {"U": Command.UNDO, "P": Command.PAUSE, "G": Command.GO_ON, "C": Command.REOPEN}
 
 
 class Desk:
-    """Follows the inputs. monotonic_s: the clock that "twice within" is measured by."""
+    """Follows the inputs. monotonic_s: the clock that "twice within" and the shift are measured by.
 
-    def __init__(self, monotonic_s: Callable[[], float]) -> None:
-        self._now = monotonic_s
+    rules: what is asked at the start of a slide; keys: what another key is taken for, as of a foot switch; taxonomy: of the cells;
+    slides_of: how many slides of a specimen there are already. view: the page that is shown while nothing is asked.
+    """
+
+    def __init__(
+        self,
+        monotonic_s: Callable[[], float],
+        rules: SlideSection = SlideSection(),  # noqa: B008  (frozen)
+        keys: Mapping[str, str] = MappingProxyType({}),
+        taxonomy: Taxonomy = LEUKEMIA_ATTRI,
+        slides_of: Callable[[str], int] = lambda specimen: 0,
+    ) -> None:
+        self._now, self._rules, self._keys, self._taxonomy, self._slides_of = monotonic_s, rules, keys, taxonomy, slides_of
         self._quit_asked_s = float("-inf")
-        self.page: Page = COUNT_PAGE
+        self._dialog: Dialog | None = None
+        self._asked_of: tuple[str, bool] = ("", False)  # the slide that the dialog is about, and whether it was open
+        self._operator, self._operator_until_s = "", float("-inf")
+        self.view: Page = COUNT_PAGE
         self._fields = 0  # of the slide, when it was last looked at
+
+    @property
+    def page(self) -> Page:
+        """What is shown: the question that is asked, otherwise `view`."""
+        return self.view if self._dialog is None else self._dialog.page
 
     def take(self, inputs: Sequence[Input], slide: Slide | None) -> list[Wish]:
         """The wishes that these inputs amount to; the page may change by them."""
+        if self._dialog is not None and self._asked_of != _about(slide):
+            self._dialog = None  # somebody else has answered, by `leukoscope slide …`
         fields = 0 if slide is None else len(slide.fields)
-        if fields != self._fields and isinstance(self.page, CountPage):
-            self.page = forgotten(self.page)
+        if fields != self._fields and isinstance(self.view, CountPage):
+            self.view = forgotten(self.view)
         self._fields = fields
-        return [wish for given in inputs if not self._looks(given) for wish in self._take(given)]
+        return [wish for given in inputs if given.kind is not Kind.DRAG for wish in self._take(given, slide)]
 
     def notice(self, slide: Slide | None) -> str:
         """A line that stands before every message, while the desk waits for a second press; "" otherwise."""
         if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
             return ""
-        return (
-            _("Press Q again to quit; the slide is still open") if slide is not None and slide.is_open else _("Press Q again to quit")
-        )
+        if slide is not None and slide.is_open:
+            return _("Press Q again to quit; the slide stays open and waits for the next start")
+        return _("Press Q again to quit")
 
     def _looks(self, given: Input) -> bool:
         """Whether the input was about how the count is looked at alone."""
-        page = looked(self.page, given) if isinstance(self.page, CountPage) else None
+        page = looked(self.view, given) if isinstance(self.view, CountPage) else None
         if page is not None:
-            self.page = page
+            self.view = page
         return page is not None
 
-    def _take(self, given: Input) -> list[Wish]:
+    def _take(self, given: Input, slide: Slide | None) -> list[Wish]:
         if given.kind is Kind.CLOSED:
             return [Wish(Command.QUIT)]
-        if given.kind is Kind.DRAG:
+        given = self._as_meant(given)
+        if self._dialog is not None:
+            return self._answered(self._dialog.take(given))
+        if self._looks(given):
             return []
         if given.word in ("Q", "ESCAPE"):
             if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
                 self._quit_asked_s = self._now()
                 return []
             return [Wish(Command.QUIT)]
-        command = _COMMANDS.get(given.word)
-        if command is None:
+        wishes = self._asked(given.word, slide)
+        if wishes or self._dialog is not None:
+            self._quit_asked_s = float("-inf")  # whoever goes on working has thought better of it
+        return wishes
+
+    def _as_meant(self, given: Input) -> Input:
+        """A foot switch's key as the key that it is taken for; while something is typed keys are what they are."""
+        typing = self._dialog is not None and self._dialog.page.typed is not None
+        meant = self._keys.get(given.word) if given.kind is Kind.KEY and not typing else None
+        return given if meant is None else replace(given, word=meant, text="")
+
+    def _asked(self, word: str, slide: Slide | None) -> list[Wish]:
+        """The wishes of a key that is pressed while nothing is asked; it may open a question."""
+        is_open = slide is not None and slide.is_open
+        question: Dialog | Wish | None = _wish(word)
+        if word == "S":
+            asks = self._rules.ask_specimen and not is_open
+            question = Starting(self._rules, self._slides_of, self._remembered).next() if asks else Wish(Command.START)
+        elif word == "F":
+            question = Wish(Command.FINISH, sure=True)
+            if slide is not None and is_open:
+                counted = tally(slide, self._taxonomy)
+                doubts = unusual(slide, counted)
+                question = AskFinish(doubts) if doubts and not nothing_counted(counted) else question
+        elif word == "A":
+            question = Wish(Command.ABORT)
+            if slide is not None and is_open:
+                question = AskAbort(tally(slide, self._taxonomy).white_cells, slide.specimen)
+        self._asked_of = _about(slide)
+        return self._answered(question)
+
+    def _answered(self, answer: Dialog | Wish | None) -> list[Wish]:
+        """Go on to the next question; or the wish that the answers amount to."""
+        self._dialog = None if isinstance(answer, Wish) else answer
+        if not isinstance(answer, Wish):
             return []
-        self._quit_asked_s = float("-inf")  # whoever goes on working has thought better of it
-        return [Wish(command)]
+        if answer.command is Command.START and answer.operator:
+            self._operator, self._operator_until_s = answer.operator, self._now() + self._rules.operator_hours * _HOUR_S
+        return [answer]
+
+    @property
+    def _remembered(self) -> str:
+        """The initials of this shift; "" where there are none, or it is over."""
+        return self._operator if self._now() < self._operator_until_s else ""
+
+
+def _wish(word: str) -> Wish | None:
+    command = _COMMANDS.get(word)
+    return None if command is None else Wish(command)
+
+
+def _about(slide: Slide | None) -> tuple[str, bool]:
+    return ("", False) if slide is None else (slide.slide_id, slide.is_open)

@@ -10,6 +10,7 @@ from device.display.layout import Rect, Unit
 from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, OK, PANEL, SOFT, TEXT, WARN, mix, type_styles
 from device.display.rows import MARGIN, blank, blast_part, told_rows, type_rows
 from device.display.sheet import Sheet
+from device.display.surround import at_target
 from device.display.words import notice, slide_words
 from device.language import _
 from device.slide.doubt import FOREIGN, sensitivity
@@ -30,8 +31,11 @@ def draw_panel(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
         0 if slide is None else len(slide.fields),
         0 if slide is None else slide.fields_undone,
         "" if slide is None else slide.abort_reason,
+        "" if slide is None else slide.specimen,
+        "" if slide is None else slide.operator,
         state,
         pictures is not None and bool(pictures.sentences(only_grave=True)),
+        at_target(view),
         width,
         unit,
     )
@@ -90,20 +94,38 @@ def _empty(width: int, height: int, unit: Unit, rule: bool = False) -> Image:
 
 @lru_cache(maxsize=4)
 def _header(
-    slide_id: str, fields: int, undone: int, aborted: str, state: SlideState | None, poor: bool, width: int, unit: Unit
+    slide_id: str,
+    fields: int,
+    undone: int,
+    aborted: str,
+    specimen: str,
+    operator: str,
+    state: SlideState | None,
+    poor: bool,
+    reached: bool,
+    width: int,
+    unit: Unit,
 ) -> Image:
-    """Title, the slide's state as a chip, its id and how many fields were counted."""
+    """The specimen, the slide's state as a chip, its id, who counts and how many fields were counted; the whole of it in another
+    colour while the target is reached."""
     picture = blank(width, unit(96), unit)
-    left, right = unit(MARGIN), width - unit(MARGIN)
-    text.put(picture, "Leukoscope", (left, unit(15)), unit(36), TEXT, PANEL, bold=True)
-    level, word = slide_words(state)
-    colour, name_w = LEVELS[level], text.width("Leukoscope", unit(36), True)
+    left, right, ground = unit(MARGIN), width - unit(MARGIN), OK if reached else PANEL
+    ink, soft = (GROUND, GROUND) if reached else (TEXT, SOFT)
+    if reached:
+        marks.fill(picture, Rect(0, 0, width, picture.shape[0]), OK)
+    title = specimen or (_("No specimen number") if slide_id else "Leukoscope")
+    level, word = ("ok", _("target reached")) if reached else slide_words(state)
+    colour, name_w = GROUND if reached else LEVELS[level], text.width("Leukoscope", unit(36), True)
     px = text.largest(word, (unit.letters(22), unit.letters(20), unit.letters(17)), right - left - name_w - 3 * unit(14), True)
     chip_w = text.width(word, px, True) + 2 * unit(14)
     chip = Rect(right - chip_w, unit(20), right, unit(56))
-    text.paste(picture, marks.plate(chip.width, chip.height, chip.height // 2, colour, PANEL), chip.x0, chip.y0)
+    room = chip.x0 - left - unit(12)
+    size = text.largest(title, tuple(unit(letters) for letters in (36, 32, 28, 25, 22)), room, True)
+    y = unit(15) + (text.line_height(unit(36)) - text.line_height(size)) // 2
+    text.put(picture, title, (left, y), size, ink if specimen or not slide_id else soft, ground, bold=True, max_px=room)
+    text.paste(picture, marks.plate(chip.width, chip.height, chip.height // 2, colour, ground), chip.x0, chip.y0)
     y = chip.y0 + (chip.height - text.line_height(px)) // 2
-    text.put(picture, word, (chip.x0 + unit(14), y), px, GROUND, colour, bold=True)
+    text.put(picture, word, (chip.x0 + unit(14), y), px, OK if reached else GROUND, colour, bold=True)
     if not slide_id:
         text.put(picture, _("Press S to start a slide"), (left, unit(61)), px, SOFT, PANEL, max_px=right - left)
         return text.finished(picture)
@@ -114,8 +136,9 @@ def _header(
         said += _(": see the note")
     px = unit.letters(22)
     said_w = min(text.width(said, px), (right - left) * 3 // 5)
-    text.put(picture, said, (right, unit(61)), px, WARN if poor else SOFT, PANEL, align="right", max_px=said_w)
-    text.put(picture, slide_id, (left, unit(61)), px, TEXT, PANEL, max_px=right - left - said_w - unit(16))
+    text.put(picture, said, (right, unit(61)), px, WARN if poor and not reached else soft, ground, align="right", max_px=said_w)
+    who = f"{operator} · {slide_id}" if operator else slide_id
+    text.put(picture, who, (left, unit(61)), px, ink, ground, max_px=right - left - said_w - unit(16))
     return text.finished(picture)
 
 

@@ -76,10 +76,11 @@ def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, cells: Cells | None
         sheet.lay(_description(tuple(view.description), film_h, width, unit), left, place.y0 + message_h + cell_h)
     sheet.lay(_stage(state, view.resting, view.field_counted, view.held, live, stage_w, lower_h, unit), left, lower_y)
     sheet.lay(_focus(parts, held, view.focus_text, live, focus_w, lower_h, unit), left + stage_w, lower_y)
-    keys, places = _keys(state, width - stage_w - focus_w, lower_h, unit)
     x = left + stage_w + focus_w
-    sheet.lay(keys, x, lower_y)
-    targets.places += [(Rect(at.x0 + x, at.y0 + lower_y, at.x1 + x, at.y1 + lower_y), letter) for at, letter in places]
+    keys = _keys_of(state, at_target(view))
+    sheet.lay(_keys(keys, place.x1 - x, lower_h, unit), x, lower_y)
+    for (key, _word), (x0, x1) in zip(keys, _slots(len(keys), place.x1 - x), strict=True):
+        targets.add(Rect(x + x0, lower_y, x + x1, place.y1), key)
 
 
 def _blank(width: int, height: int, unit: Unit, divided: bool = False) -> Image:
@@ -218,48 +219,47 @@ def _focus(parts: int, held: int, words: str, live: bool, width: int, height: in
     return text.finished(picture)
 
 
+def at_target(view: ScreenView) -> bool:
+    """The slide waits at its target for a person to say how it goes on."""
+    slide, counted = view.slide, view.differential
+    return slide is not None and slide.state is SlideState.PAUSED and counted is not None and counted.white_cells >= view.target_cells
+
+
+def _keys_of(state: SlideState | None, at_target: bool) -> tuple[tuple[str, str], ...]:
+    """The keys that do something now, each with its word."""
+    slide: tuple[tuple[str, str], ...]
+    if state in OPEN_STATES:
+        go_on = ("G", _("go on")) if at_target else ("P", _("resume") if state is SlideState.PAUSED else _("pause"))
+        slide = (("F", _("finish")), ("U", _("undo field")), go_on, ("A", _("abort")))
+    else:
+        slide = (("S", _("start")), *([("C", _("count on"))] if state is SlideState.REVIEW else []))
+    return (*slide, ("B", _("film alone")), ("Z", _("from afar")), ("Q", _("quit")))
+
+
+def _slots(count: int, width: int) -> list[tuple[int, int]]:
+    """Where each of so many keys begins and ends: the whole width is theirs, so that a finger need not aim."""
+    return [(width * i // count, width * (i + 1) // count) for i in range(count)]
+
+
 @lru_cache(maxsize=8)
-def _keys(state: SlideState | None, width: int, height: int, unit: Unit) -> tuple[Image, tuple[tuple[Rect, str], ...]]:
-    """The keys as caps with their words, in one row or two, and where each can be pressed; those that do nothing now are dim."""
+def _keys(keys: tuple[tuple[str, str], ...], width: int, height: int, unit: Unit) -> Image:
+    """The keys as caps with their words below."""
     picture = _blank(width, height, unit, divided=True)
-    open_now = state in OPEN_STATES
-    keys = (
-        ("S", _("start"), not open_now),
-        ("F", _("finish"), open_now),
-        ("U", _("undo field"), open_now),
-        ("P", _("resume") if state is SlideState.PAUSED else _("pause"), open_now),
-        ("B", _("film alone"), True),
-        ("Z", _("from afar"), True),
-        ("Q", _("quit"), True),
-    )
-    cap, margin, near = min(unit(36), height // 2 - unit(5)), unit(16), unit(8)
-
-    def long(words: str, px: int) -> int:
-        return cap + near + text.width(words, px)
-
-    half = -(-len(keys) // 2)
-    for px in (unit.letters(22), unit.letters(20), unit.letters(18), unit.letters(16), unit.letters(14)):
-        rows = [keys[:half], keys[half:]]
-        if (
-            max(sum(long(words, px) for _letter, words, _usable in row) + (len(row) - 1) * unit(10) for row in rows)
-            <= width - 2 * margin
-        ):
-            break
-    places = []
-    for number, row in enumerate(rows):
-        y = number * (height // 2) + (height // 2 - cap) // 2 + unit(1)
-        room = width - 2 * margin - sum(long(words, px) for _letter, words, _usable in row)
-        gap = max(unit(4), min(unit(40), room // max(1, len(row) - 1)))
-        x = margin
-        for letter, words, usable in row:
-            ground = mix(CARD, LINE, 0.4) if usable else CARD
-            text.paste(picture, marks.plate(cap, cap, unit(8), ground, PANEL), x, y)
-            size = unit.letters(24)
-            top = y + (cap - text.line_height(size)) // 2
-            text.put(picture, letter, (x + cap // 2, top), size, TEXT if usable else DIM, ground, bold=True, align="centre")
-            at = (x + cap + near, y + (cap - text.line_height(px)) // 2)
-            text.put(picture, words, at, px, SOFT if usable else DIM, PANEL, max_px=width - at[0])
-            if usable:
-                places.append((Rect(x, number * (height // 2), x + long(words, px), (number + 1) * (height // 2)), letter))
-            x += long(words, px) + gap
-    return text.finished(picture), tuple(places)
+    cap, ground, cap_ground = min(unit.letters(36), height // 2 - unit(5)), mix(PANEL, CARD, 0.5), mix(CARD, LINE, 0.4)
+    room = width // len(keys) - unit(6)
+    sizes = tuple(unit.letters(size) for size in (22, 20, 18, 16, 14))
+    px = min(text.largest(words, sizes, room) for _letter, words in keys)
+    most = max(1, (height - cap - unit(10)) // text.line_height(px))
+    for (letter, words), (x0, x1) in zip(keys, _slots(len(keys), width), strict=True):
+        middle = (x0 + x1) // 2
+        marks.fill(picture, Rect(x0 + unit(3), unit(5), x1 - unit(3), height - unit(4)), ground)
+        lines = text.wrap(words, px, room, min(2, most)) if text.width(words, px) > room else (words,)
+        top = (height - cap - unit(4) - len(lines) * text.line_height(px)) // 2 + unit(1)
+        text.paste(picture, marks.plate(cap, cap, unit(8), cap_ground, ground), middle - cap // 2, top)
+        size = unit.letters(24)
+        y = top + (cap - text.line_height(size)) // 2
+        text.put(picture, letter, (middle, y), size, TEXT, cap_ground, bold=True, align="centre")
+        for number, line in enumerate(lines):
+            y = top + cap + unit(4) + number * text.line_height(px)
+            text.put(picture, line, (middle, y), px, SOFT, ground, align="centre", max_px=room)
+    return text.finished(picture)

@@ -9,25 +9,34 @@ from calibration.profile import CalibrationProfile
 from device.camera.base import Frame
 from device.camera.focus import NOT_SHARP, Focus, FocusMeter
 from device.camera.quality import Exposure, exposure, sharpness
-from device.display.inputs import Input
-from device.display.pages import AskPage, Choice
+from device.display.inputs import Input, Kind
+from device.display.pages import AskPage, Choice, CountPage, Page
 from device.guidance.area import Area, Thickness, area_of
 from device.guidance.watches import ObjectiveDoubt, ObjectiveWatch, SlideWatch
 from device.language import _
+from device.slide.commands import Command, Wish
+from device.slide.counting import Observation
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a person said to a question. asked: "objective" or "slide"; said: one word; found: what made us ask, in numbers.
 
-    new_scale: the place on the film is not to be trusted any more. finish: the slide that is open has ended.
+    words: what becomes of it. doubtful: fields may have been counted that were not of this scale or slide. finish: the open slide ends.
+    (A place on the film needs no word: at another scale nothing fits, so that the registration is lost and begins a new chart.)
     """
 
     asked: str
     said: str
+    words: str
     found: dict[str, float | int | str | None]
-    new_scale: bool = False
+    doubtful: bool = False
     finish: bool = False
+
+    @property
+    def kept(self) -> dict[str, float | int | str | None]:
+        """What the record keeps of it."""
+        return {"check": self.asked, "said": self.said, **self.found}
 
 
 class Guide:
@@ -44,11 +53,14 @@ class Guide:
         self._judged = False  # the area of this rest
         self._light: Exposure | None = None
 
-    def look(self, frame: Frame, at_s: float, resting: bool) -> str:
+    def look(self, frame: Frame, at_s: float, before: Observation) -> str:
         """Take in the next frame, at a monotonic time in seconds; why nothing of it may be counted, in words, or "".
 
-        resting: whether the stage rested at the frame before.
+        before: what was made of the frame before.
         """
+        resting = before.resting
+        if before.lost or before.blank:
+            self._slide_watch.left()  # what comes next may be another slide
         self.sharpness = sharpness(frame.image)
         self.focus = self._meter.observe(self.sharpness, at_s, resting)
         self._light = exposure(frame.image)
@@ -59,10 +71,6 @@ class Guide:
         if self.question is not None:
             return _("not counted: see the question")
         return "" if self.focus.sharp else _(NOT_SHARP)
-
-    def lost(self) -> None:
-        """The place on the film was lost, or nothing of the film is to be seen: what comes next may be another slide."""
-        self._slide_watch.left()
 
     def _judge(self, frame: Frame) -> None:
         """Thick or thin, objective, slide: once a rest."""
@@ -109,16 +117,22 @@ class Guide:
             ),
         )
 
-    def take(self, inputs: Sequence[Input]) -> tuple[list[Input], list[Answer]]:
-        """The inputs that are no answer to the question that is open, and the answers."""
-        left, answers = [], []
+    def page(self, shown: Page) -> Page:
+        """What is shown: the question, while nothing else is asked and the count is in sight; otherwise `shown`."""
+        return (self.question or shown) if isinstance(shown, CountPage) else shown
+
+    def take(self, inputs: Sequence[Input], shown: Page) -> tuple[list[Input], list[Wish]]:
+        """The inputs that are no answer to the question that is open, and the answers as wishes. shown: as for `page`."""
+        question = self.question if isinstance(shown, CountPage) else None
+        keys = () if question is None else tuple(choice.key for choice in question.choices)
+        left: list[Input] = []
+        wishes: list[Wish] = []
         for given in inputs:
-            answer = self.answer(given.word)
-            if answer is None:
-                left.append(given)
+            if given.kind in (Kind.KEY, Kind.PRESS) and given.word in keys:
+                wishes.append(Wish(Command.ANSWER, reason=given.word))
             else:
-                answers.append(answer)
-        return left, answers
+                left.append(given)
+        return left, wishes
 
     def answer(self, key: str) -> Answer | None:
         """Answer the question that is open by the key of a choice; None if none is open or the key is no choice."""
@@ -133,9 +147,14 @@ class Guide:
             else:
                 self._objective_watch.look_again()
             self._judged = False
-            return Answer("objective", "confirmed" if first else "changed back", dict(found), new_scale=not first)
+            words = (
+                _("The objective is confirmed: counting goes on.")
+                if first
+                else _("Measured again. Fields counted with another objective: take them back with U.")
+            )
+            return Answer("objective", "confirmed" if first else "changed back", words, dict(found), doubtful=not first)
         self._slide_watch.accept()
-        return Answer("slide", "same" if first else "another", {}, finish=not first)
+        return Answer("slide", "same" if first else "another", _("The same slide: counting goes on."), {}, not first, not first)
 
     # ---- what is said
 

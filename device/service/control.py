@@ -173,12 +173,14 @@ class ControlServer:
         if not self._open_connections.acquire(blocking=False):
             return {"ok": False, "text": "too many requests at once; ask again"}
         try:
-            asked = json.loads(line)
-            name = asked.get("command") if isinstance(asked, dict) else None
+            given = json.loads(line)
+            asked: dict[str, Any] = given if isinstance(given, dict) else {}
+            name = asked.get("command")
             if name == _STATUS:
                 return {"ok": True, "status": dict(self._status())}
             try:
-                request = CommandRequest(Wish(Command(name), **{key: str(asked[key]) for key in _SAID if asked.get(key)}))
+                said = {key: str(asked[key]) for key in _SAID if asked.get(key)}
+                request = CommandRequest(Wish(Command(name), sure=asked.get("sure") is True, **said))
             except ValueError:
                 known = ", ".join([*(command.value for command in Command), _STATUS])
                 return {"ok": False, "text": f"unknown command {name!r}; known: {known}"}
@@ -199,7 +201,9 @@ def send(path: Path, wish: Wish, timeout_s: float = 3 * _ANSWER_S) -> str:
 
     Raises ControlError where none runs, this user may not ask, no answer comes, or it refuses (its reason is the message).
     """
-    said = {key: words for key in _SAID if (words := getattr(wish, key))}
+    said: dict[str, str | bool] = {key: words for key in _SAID if (words := getattr(wish, key))}
+    if wish.sure:
+        said["sure"] = True
     return str(_ask(path, wish.command.value, timeout_s, said).get("text", ""))
 
 
@@ -211,7 +215,7 @@ def ask_status(path: Path, timeout_s: float = 3 * _ANSWER_S) -> dict[str, Any]:
     return status
 
 
-def _ask(path: Path, command: str, timeout_s: float, said: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+def _ask(path: Path, command: str, timeout_s: float, said: Mapping[str, str | bool] = MappingProxyType({})) -> dict[str, Any]:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, _address(path) as address:
             connection.settimeout(timeout_s)

@@ -63,7 +63,7 @@ class Notifier:
             self._send("WATCHDOG=1")
 
     def stopping(self, status: str = "") -> None:
-        """Closing has begun; the slide is being put down as aborted."""
+        """Closing has begun; what waits is being written, an open slide stays open."""
         self._send("STOPPING=1", *((f"STATUS={one_line(status)}",) if status else ()))
 
     def _send(self, *lines: str) -> None:

@@ -27,6 +27,14 @@ SIMULATED_CASES = ("AML", "ALL", "APML", "CLL", "CML", "normal", "mixed")
 """What the simulated slide can show; engines.film.CASES without importing it (a test holds them equal)."""
 
 
+KEY_NAMES = (
+    *"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
+    *("ESCAPE", "RETURN", "LEFT", "RIGHT", "UP", "DOWN", "BACKSPACE", "DELETE", "SPACE", "TAB", "HOME", "END", "PAGEUP", "PAGEDOWN"),
+    *("INSERT", *(f"F{number}" for number in range(1, 11))),
+)
+"""Keys by the names that the window gives them (`device.display.window`; a test holds them equal)."""
+
+
 class Section(BaseModel):
     """Base of every section: frozen; a key that is not known is an error, and so is a value of another type ("5" is no number)."""
 
@@ -162,10 +170,24 @@ class SlideSection(Section):
     """How a slide is counted."""
 
     target_cells: int = Field(200, ge=1, le=100_000)
-    auto_start: bool = False  # open a slide with the first frame
+    stop_at_target: bool = True  # pause there until a person goes on to the next target; never a slide opened by auto_start
+    ask_specimen: bool = True  # at the start of a slide: the specimen's id, and who counts
+    specimen_pattern: str = r"[=&]?[A-Za-z0-9][A-Za-z0-9./_-]{1,30}"  # of the whole id, a regular expression; a name is never taken
+    specimen_check: Literal["none", "mod10", "mod43", "mod37-2"] = "none"  # what the id's last character must be
+    operator_hours: float = Field(12.0, ge=0, le=168)  # initials are remembered so long, and not beyond a restart
+    auto_start: bool = False  # open a slide with the first frame, without a specimen
     finish_at_end: bool = True  # close it when a stored source ends
     rest_frames: int = Field(2, ge=2, le=100)  # frames alike before a field is counted
     moved_share: Share = 0.15  # of the field's width: less is not a new field
+
+    @field_validator("specimen_pattern")
+    @classmethod
+    def _regular_expression(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}; see https://docs.python.org/3/library/re.html") from None
+        return value
 
 
 class DisplaySection(Section):
@@ -177,6 +199,16 @@ class DisplaySection(Section):
     fullscreen: bool = True
     width_px: int = Field(1920, ge=640, le=7680)
     height_px: int = Field(1080, ge=360, le=4320)
+    keys: dict[str, str] = Field({}, description="pairs of keys, that of a foot switch before the one it is taken for: {F9: U}")
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _names_of_keys(cls, value: object) -> object:
+        pairs = list(value.items()) if isinstance(value, dict) else [("?", "?")]
+        if wrong := [f"{key}: {meant}" for key, meant in pairs if key not in KEY_NAMES or meant not in KEY_NAMES]:
+            right = "expected pairs of keys, that of a foot switch before the one it is taken for, such as {F9: U, PAGEDOWN: F}"
+            raise ValueError(f"{right}; wrong: {', '.join(wrong)}")
+        return value
 
     @model_validator(mode="after")
     def _file_needs_directory(self) -> DisplaySection:

@@ -13,14 +13,27 @@ class Command(str, Enum):
     FINISH = "finish"
     UNDO = "undo"
     PAUSE = "pause"  # toggles
+    GO_ON = "go-on"  # after a pause, and beyond the target that was reached
+    ABORT = "abort"
+    REOPEN = "reopen"  # a finished slide that nobody has signed is counted on
+    ANSWER = "answer"  # to what the guidance asks; the reason is the key of the choice
     QUIT = "quit"
 
 
 @dataclass(frozen=True)
 class Wish:
-    """A command with what the person said to it. Only what belongs to the command is given; "" otherwise."""
+    """A command with what the person said to it. Only what belongs to the command is given; "" otherwise.
+
+    sure: asked again already, so that an unusual end (below the target, many unidentified cells, a second slide of one specimen) is
+    meant. specimen and operator never stand in a log or a topic.
+    """
 
     command: Command
     specimen: str = ""
     operator: str = ""
     reason: str = ""
+    sure: bool = False
+
+    def __repr__(self) -> str:
+        """Without specimen and operator, so that no log line and no traceback can hold them."""
+        return f"Wish({self.command.value})"

@@ -5,7 +5,7 @@ Nothing is drawn, stored or sent here; the life of a slide is the session's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from device.camera.base import Frame
@@ -13,6 +13,7 @@ from device.camera.quality import picture_faults
 from device.settings.config import SlideSection
 from device.slide.bank import crop_jpeg
 from device.slide.cells import is_foreign, read_cells
+from device.slide.keyframes import Keyframe
 from device.slide.model import Field, Place, Slide, SlideState
 from device.slide.motion import FieldPicture, Motion, RestDetector
 from engines.detections import Detections
@@ -94,10 +95,26 @@ class Counting:
         self._blank_source: str | None = None  # what the blank view that was noted last came from; None while the film is in sight
 
     def begin(self) -> None:
-        """Another slide is counted from now on."""
-        self._detector.forget()
+        """Another slide is counted from now on; the field that the one before counted last is not, until the stage has left it."""
+        self._detector.retire()
         self._marks.clear()
         self._last_index = self._improvements = 0
+
+    def close(self) -> None:
+        """The slide was finished or aborted: what is under the objective is its film until another comes into sight."""
+
+    def reopen(self) -> None:
+        """The slide that was finished last is counted on."""
+
+    def restore(self, slide: Slide, keyframes: Iterable[Keyframe], last_cell_id: int = 0) -> None:
+        """Go on with a slide that was recorded: by its fields with all sightings, and its keyframes.
+
+        last_cell_id: the highest that was given, also in undone fields.
+        """
+        self._detector.forget()
+        self._marks = [None] * len(slide.fields)
+        self._improvements = MOST_IMPROVEMENTS
+        self._last_index = max(slide.fields[-1].index if slide.fields else 0, len(slide.fields) + slide.fields_undone)
 
     def observe(
         self, slide: Slide | None, frame: Frame, detections: Detections, sharpness: float, second_look: SecondLook, held: str = ""
@@ -126,8 +143,16 @@ class Counting:
         self._sharpness_before = sharpness
         shift = motion.shift if motion.counted and event is None else None
         shift_share = (0.0, 0.0) if shift is None else (shift.x_share, shift.y_share)
+        old = slide is not None and not slide.fields and self._detector.holds
+        held = held if motion.resting else ""
         return slide, Observation(
-            motion.resting, motion.counted or event is not None, motion.blank, event, shift_share, held=held if motion.resting else ""
+            motion.resting,
+            motion.counted or event is not None,
+            motion.blank,
+            event,
+            shift_share,
+            held=held if motion.resting else "",
+            old_ground=old,
         )
 
     def undo(self, slide: Slide) -> tuple[Slide, Undone]:

@@ -134,6 +134,7 @@ class Slide:
     foreign: its first cells are unlike all that the naming layer knows, so that groups only are counted; None: too few cells yet, or
     the engine cannot tell.
     specimen, operator: what the tube's label says, and the initials of who counts; neither leaves the device in a topic or a log.
+    target_cells: white cells to count, as it was when the slide was begun or a person last went on; 0 in records that knew none.
     lost_rests: rests that were counted while the place on the film was unknown, on a chart of their own.
     revision: 0 as counted, then one more with each signature. reviewer, signed_at: of the last signature.
     """
@@ -151,6 +152,7 @@ class Slide:
     foreign: bool | None = None
     specimen: str = ""
     operator: str = ""
+    target_cells: int = 0
     lost_rests: int = 0
     revision: int = 0
     reviewer: str = ""

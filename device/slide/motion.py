@@ -204,6 +204,18 @@ class RestDetector:
         self.reference = self._held = None
         self._relation = None
 
+    def retire(self) -> None:
+        """Another slide begins: the field counted last belongs to the old glass and is not new until the stage has left it."""
+        old = self.reference
+        self.unmark(None)
+        if old is None:
+            self._held = None
+
+    @property
+    def holds(self) -> bool:
+        """What lies under the objective is held back: undone, or of the glass before."""
+        return self._held is not None
+
     def _compare(self, before: FieldPicture, now: FieldPicture) -> Shift:
         shift = displacement(before, now, self._moved_share + 2 / WIDTH_PX)
         if shift.likeness < ALIKE:  # another field, or the same one far out of focus in one of the two

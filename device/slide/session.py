@@ -6,6 +6,7 @@ Nothing is drawn, stored or sent here: the pipeline does that with what `observe
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from device.errors import LeukoscopeError
 from device.settings.config import SlideSection
 from device.slide.counting import Counting, Observation, SecondLook, Undone
 from device.slide.description import describe
+from device.slide.keyframes import Keyframe
 from device.slide.model import Slide, SlideState
 from device.slide.tally import Differential, differential, tally
 from engines.detections import Detections
@@ -34,8 +36,8 @@ def new_slide_id(now: datetime) -> str:
 class SlideSession:
     """Follows the processed frames and keeps the slide that is open. Used by one thread.
 
-    States: idle → counting ⇄ paused → review, or aborted; from idle, review and aborted a new slide can be started. naming: the layer
-    that names the cells of counted fields, for the words on them.
+    States: idle → counting ⇄ paused → review, or aborted; from idle, review and aborted a new slide can be started, and one in review
+    can be opened again. naming: the layer that names the cells of counted fields, for the words on them.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class SlideSession:
         self._taxonomy = taxonomy
         self._naming = naming
         self._clock = clock
+        self._target_cells = config.target_cells
         self._counting = Counting(taxonomy, config, identify_threshold, crops, jpeg_quality)
         self._slide: Slide | None = None
         self._tally: tuple[Slide | None, Differential] = (None, differential((), taxonomy))
@@ -101,13 +104,36 @@ class SlideSession:
         self._slide, seen = self._counting.observe(self._slide, frame, detections, sharpness, second_look, held)
         return seen
 
-    def start(self) -> Slide:
-        """Open a new slide; what lies under the objective is its first field once it rests. RefusedError if a slide is open."""
+    def start(self, specimen: str = "", operator: str = "") -> Slide:
+        """Open a new slide; what lies under the objective is its first field once it rests, but not while it is the film of the slide
+        before: that glass has to be changed first. RefusedError if a slide is open.
+        """
         if self.is_open:
             raise RefusedError("a slide is open: finish it first")
         now = self._clock.now()
-        self._slide = Slide(new_slide_id(now), now)
+        self._slide = Slide(new_slide_id(now), now, specimen=specimen, operator=operator, target_cells=self._target_cells)
         self._counting.begin()
+        return self._slide
+
+    def restore(self, slide: Slide, keyframes: Iterable[Keyframe] = (), last_cell_id: int = 0) -> Slide:
+        """Take up a slide that was open when the appliance stopped, paused. See `Counting.restore`."""
+        self._slide = replace(slide, state=SlideState.PAUSED, target_cells=slide.target_cells or self._target_cells)
+        self._counting.restore(self._slide, keyframes, last_cell_id)
+        return self._slide
+
+    def reopen(self) -> Slide:
+        """Count on where the slide was finished, which nobody has signed. RefusedError otherwise."""
+        if self._slide is None or self.state is not SlideState.REVIEW:
+            why = {SlideState.IDLE: "no slide was finished", SlideState.SIGNED: "the slide is signed"}
+            why[SlideState.ABORTED] = "the slide was aborted"
+            raise RefusedError(f"cannot reopen: {why.get(self.state, 'the slide is open')}")
+        self._slide = replace(self._slide, state=SlideState.COUNTING, finished_at=None)
+        self._counting.reopen()
+        return self._slide
+
+    def aim(self, target_cells: int) -> Slide:
+        """Set how many white cells are to be counted. RefusedError if no slide is open."""
+        self._slide = replace(self._open("go on"), target_cells=target_cells)
         return self._slide
 
     def undo(self) -> Undone:
@@ -128,12 +154,14 @@ class SlideSession:
     def finish(self, skipped: tuple[SkippedPicture, ...] = ()) -> Slide:
         """Close the slide for review; `skipped` are the pictures of its source that were not read. RefusedError if none is open."""
         self._slide = replace(self._open("finish"), state=SlideState.REVIEW, finished_at=self._clock.now(), skipped=skipped)
+        self._counting.close()
         return self._slide
 
     def abort(self, reason: str, skipped: tuple[SkippedPicture, ...] = ()) -> Slide:
         """Close the slide as aborted, its fields kept; `reason` in words. RefusedError if none is open."""
         slide, now = self._open("abort"), self._clock.now()
         self._slide = replace(slide, state=SlideState.ABORTED, finished_at=now, abort_reason=reason, skipped=skipped)
+        self._counting.close()
         return self._slide
 
     def _open(self, wish: str) -> Slide:

@@ -6,8 +6,8 @@ The order of writes and their failures are the journal's; tables are the store's
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from uuid import uuid4
@@ -22,15 +22,46 @@ from device.mqtt.topics import Topics
 from device.review.review import Review
 from device.settings.config import Config
 from device.slide.counting import FieldsChanged, Undone
+from device.slide.ending import nothing_counted
+from device.slide.keyframes import Keyframe
 from device.slide.model import Field, Slide, SlideState
 from device.slide.session import RefusedError
+from device.slide.tally import tally
 from device.store import OutboxMessage, Provenance, Store, StoredSlide
+from device.store.checks import Check
 from device.store.journal import Journal
 from device.store.pictures import FieldPictures
 from device.store.reviewing import KeptReview
 from engines.detections import Image
 
 log = logging.getLogger(__name__)
+
+
+EMPTY = "nothing was counted"
+"""Why a slide ends as aborted that has no white cell."""
+
+
+@dataclass(frozen=True)
+class LeftOpen:
+    """What the appliance finds when it starts. resumed: the slide to be taken up; None: none was open, or none can be counted on.
+    keyframes, last_cell_id: of that slide (`SlideSession.restore`). closed: those that were put to review, or aborted where empty."""
+
+    resumed: Slide | None = None
+    keyframes: tuple[Keyframe, ...] = ()
+    last_cell_id: int = 0
+    closed: tuple[Slide, ...] = ()
+
+
+def _same_engine(before: Provenance, now: Provenance) -> bool:
+    """Whether cells of both can stand in one count: same network, thresholds and names, same microscope, same kind of source."""
+
+    def of(made: Provenance) -> tuple[object, ...]:
+        model, scale, source = made.model, made.calibration, made.source
+        naming = None if model.naming is None else model.naming.digest
+        optics = None if scale is None else (scale.profile, scale.version, scale.objective)
+        return model.digest, model.score_threshold, made.identify_threshold, naming, optics, source and source.kind
+
+    return before.calibration is not None and of(before) == of(now)
 
 
 class SlideRecord:
@@ -74,7 +105,7 @@ class SlideRecord:
             self.pictures.keep(slide.slide_id, event.field.index, image)
         fields = tuple(self._with_picture(slide, field) for field in event.fields)
         what = ", ".join(str(field.index) for field in fields)
-        self.journal.add(f"field {what} of {slide.slide_id}", lambda: self._store.put_fields(slide.slide_id, fields))
+        self.journal.add(f"field {what} of {slide.slide_id}", lambda: self._store.put_fields(slide.slide_id, fields, slide))
 
     def _with_picture(self, slide: Slide, field: Field) -> Field:
         return replace(field, picture=self.pictures.name_of(slide.slide_id, field.index, field.picture))
@@ -85,14 +116,25 @@ class SlideRecord:
         others = tuple(self._with_picture(slide, field) for field in undone.others)
         self.journal.add(f"undo of field {index}", lambda: self._store.undo_field(slide.slide_id, index, others))
 
+    def checked(self, slide_id: str, passed: bool, result: Mapping[str, object]) -> None:
+        """A check was made: the known slide of the day, or what a person said of objective or slide."""
+        at = self._clock.now()
+        self.journal.add("a check", lambda: self._store.put_check(Check(at, slide_id, passed, dict(result))))
+
+    def changed(self, slide: Slide) -> None:
+        """The slide was paused, goes on, was opened again or has another target."""
+        self.journal.add(f"state of {slide.slide_id}", lambda: self._store.put_state(slide))
+
     def closed(self, slide: Slide, width_px: int) -> None:
         """The slide was finished or aborted: its state and the summary's outbox row are one transaction."""
         slide = replace(slide, fields=tuple(self._with_picture(slide, field) for field in slide.fields))
-        message = self._message(slide, self._provenance_of(slide, width_px))
+        self._close(slide, self._message(slide, self._provenance_of(slide, width_px)))
 
+    def _close(self, slide: Slide, message: OutboxMessage | None) -> None:
         def close() -> None:
             self._store.close_slide(slide, message)
-            self._sent()
+            if message is not None:
+                self._sent()
 
         self.journal.add(f"end of {slide.slide_id}", close)
 
@@ -120,23 +162,49 @@ class SlideRecord:
             if gone:
                 log.info("pictures of %d slides removed, signed or aborted before %s", gone, moment.date().isoformat())
 
-    def close_left_open(self) -> None:
-        """Close slides that a crash or power cut left open as aborted; their summaries name the model that counted them."""
-        self._store.abort_unfinished(self._message_of_unfinished)
-
-    def _message_of_unfinished(self, stored: StoredSlide) -> OutboxMessage | None:
+    def slides_of(self, specimen: str) -> int:
+        """How many slides of this specimen the record holds already; 0 where it cannot be read."""
         try:
-            return self._message(stored.slide, stored.provenance)
-        except ValueError as error:
+            return self._store.of_specimen(specimen)
+        except StoreError as error:
+            log.error("it is not known whether this specimen had a slide: %s", error)
+            return 0
+
+    def left_open(self) -> LeftOpen:
+        """The slide that was open when the appliance stopped, to be taken up again; what cannot be is closed here for review."""
+        left, closed = LeftOpen(), list[Slide]()
+        for stored in self._store.unfinished():
+            slide_id = stored.slide.slide_id
+            if left.resumed is None and not closed and _same_engine(stored.provenance, self._provenance):
+                whole = self._store.slide(slide_id, with_crops=True).slide
+                left = LeftOpen(whole, self._store.keyframes(slide_id), self._store.last_cell_id(slide_id))
+            else:
+                closed.append(self._put_to_review(stored))
+        return replace(left, closed=tuple(closed))
+
+    def _put_to_review(self, stored: StoredSlide) -> Slide:
+        """Close a slide that cannot be counted on, with the last that is known of it: its last field, or its start."""
+        slide = stored.slide
+        end = slide.fields[-1].captured_at if slide.fields else slide.started_at
+        empty = nothing_counted(tally(slide, stored.provenance.model.taxonomy))
+        state, why = (SlideState.ABORTED, EMPTY) if empty else (SlideState.REVIEW, "")
+        ended = replace(slide, state=state, finished_at=end, abort_reason=why)
+        try:
+            message = self._message(ended, stored.provenance)
+        except ValueError as error:  # another version wrote where its numbers came from
+            message = None
             log.error("no summary is sent: %s", error)
-            return None
+        self._close(ended, message)
+        log.warning("slide %s was left open: closed with %d fields, %s", slide.slide_id, len(slide.fields), state.value)
+        return ended
 
     def _message(self, slide: Slide, provenance: Provenance, review: Review | None = None) -> OutboxMessage | None:
-        """The outbox row of a closed slide, or of its signature; None where the broker is switched off."""
-        if not self._config.broker.enabled:
+        """The outbox row of a closed slide, or of its signature; None where the broker is off, or where nothing was counted."""
+        empty = review is None and nothing_counted(tally(slide, provenance.model.taxonomy))
+        if empty or not self._config.broker.enabled:
             return None
         message_id = uuid4()
-        target_cells = self._config.slide.target_cells
+        target_cells = slide.target_cells or self._config.slide.target_cells
         disclosure = Disclosure(self._config.broker.send_reviewer, self._config.broker.send_specimen)
         summary = build_summary(
             slide, provenance, message_id=message_id, target_cells=target_cells, review=review, disclosure=disclosure

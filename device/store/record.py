@@ -8,7 +8,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,15 +17,14 @@ from device.errors import StoreError
 from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
 from device.review.journal import Entry
-from device.slide.model import Field, Slide, SlideState
-from device.store import housekeeping, reviews, schema, slides
+from device.slide.keyframes import Keyframe
+from device.slide.model import Field, Slide
+from device.store import checks, housekeeping, reviews, schema, slides
+from device.store.checks import Check
 from device.store.faults import DamagedRecordError, sqlite_errors
 from device.store.slides import StoredSlide
 
 log = logging.getLogger(__name__)
-
-STOPPED = "the appliance stopped"
-"""Why a slide was aborted that a crash or power cut left open."""
 
 
 class Store:
@@ -115,12 +113,23 @@ class Store:
         with self._transaction(f"begin slide {slide.slide_id}") as db:
             slides.insert_slide(db, slide, provenance)
 
-    def put_fields(self, slide_id: str, fields: Sequence[Field]) -> None:
-        """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent."""
+    def put_fields(self, slide_id: str, fields: Sequence[Field], slide: Slide | None = None) -> None:
+        """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent.
+
+        slide: as it now stands; its header is written too.
+        """
         with self._transaction(f"keep field {', '.join(str(field.index) for field in fields)} of slide {slide_id}") as db:
             self._require(db, slide_id)
             for field in fields:
                 slides.put_field(db, slide_id, field)
+            if slide is not None:
+                slides.put_state(db, slide)
+
+    def put_state(self, slide: Slide) -> None:
+        """Write how an open slide stands: paused or counting, its target. Idempotent."""
+        with self._transaction(f"keep the state of slide {slide.slide_id}") as db:
+            self._require(db, slide.slide_id)
+            slides.put_state(db, slide)
 
     def put_field(self, slide_id: str, field: Field) -> None:
         """The same for one."""
@@ -198,21 +207,32 @@ class Store:
             open_ids = slides.newest(self._db, -1, only_open=True)
         return tuple(map(self.slide, open_ids))
 
-    def abort_unfinished(self, build_summary: Callable[[StoredSlide], OutboxMessage | None]) -> tuple[StoredSlide, ...]:
-        """Close every open slide as aborted, with its outbox row; returns them as they were closed. To be called before any is started.
+    def keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:
+        """The small pictures of visited ground by which a slide that is taken up finds its place on the film again."""
+        with self._reading(f"read slide {slide_id}"):
+            return slides.keyframes(self._db, slide_id)
 
-        They end with the last that is known of them: their last field, or their start.
-        """
-        closed = []
-        for stored in self.unfinished():
-            slide = stored.slide
-            end = slide.fields[-1].captured_at if slide.fields else slide.started_at
-            aborted = replace(stored, slide=replace(slide, state=SlideState.ABORTED, finished_at=end, abort_reason=STOPPED))
-            message = build_summary(aborted)
-            self.close_slide(aborted.slide, message)
-            closed.append(replace(aborted, summary=None if message is None else message.payload))
-            log.warning("slide %s was left open: closed as aborted with %d fields", slide.slide_id, len(slide.fields))
-        return tuple(closed)
+    def last_cell_id(self, slide_id: str) -> int:
+        """The highest id that a cell of the slide was given, in undone fields too; 0 where there is none."""
+        with self._reading(f"read slide {slide_id}"):
+            return slides.last_cell_id(self._db, slide_id)
+
+    def of_specimen(self, specimen: str) -> int:
+        """How many slides, aborted ones left out, bear this specimen's id."""
+        with self._reading("look for slides of one specimen"):
+            return slides.of_specimen(self._db, specimen)
+
+    # Checks
+
+    def put_check(self, check: Check) -> None:
+        """Keep a quality check, or an answer about objective or slide."""
+        with self._transaction("keep a check") as db:
+            checks.insert(db, check)
+
+    def checks(self, kind: str, limit: int = 50) -> tuple[Check, ...]:
+        """The newest checks of a kind, newest first."""
+        with self._reading("read the checks"):
+            return checks.newest(self._db, kind, limit)
 
     # Outbox
 

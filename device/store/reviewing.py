@@ -11,8 +11,9 @@ from device.review.journal import Act, Entry
 from device.review.review import Review
 from device.slide.model import Field, Slide
 from device.store.journal import Journal
-from device.store.pictures import FOLDER
+from device.store.pictures import read_field_picture
 from device.store.record import Store
+from engines.detections import Image
 
 
 class MakeMessage(Protocol):
@@ -46,11 +47,6 @@ class KeptReview:
 
         self._journal.add(f"review of {slide_id}", write)
 
-    def picture(self, field: Field) -> bytes:
-        """The field's picture as JPEG; b"" where none was kept, or it is gone by now."""
-        if not field.picture:
-            return b""
-        try:
-            return (self._store.path.parent / FOLDER / field.picture).read_bytes()
-        except OSError:
-            return b""
+    def picture(self, field: Field) -> Image | None:
+        """The field's picture, (H, W, 3) uint8 BGR; None where none was kept, or it is gone or unreadable by now."""
+        return read_field_picture(self._store.path, field.picture)

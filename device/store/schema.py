@@ -91,6 +91,7 @@ _ADDED = (
     ("cells", "distance", "REAL", "NULL"),
     ("slides", "specimen", "TEXT NOT NULL", "''"),
     ("slides", "operator", "TEXT NOT NULL", "''"),
+    ("slides", "target_cells", "INTEGER NOT NULL", "0"),
     ("slides", "lost_rests", "INTEGER NOT NULL", "0"),
     ("slides", "revision", "INTEGER NOT NULL", "0"),
     ("slides", "reviewer", "TEXT NOT NULL", "''"),

@@ -19,6 +19,7 @@ from device.mqtt.provenance import Provenance
 from device.review.journal import Entry
 from device.review.review import Review
 from device.slide.cells import is_foreign
+from device.slide.keyframes import Keyframe
 from device.slide.model import OPEN_STATES, Cell, Field, Place, ReviewState, Slide, SlideState
 from device.store import reviews
 from engines.naming import NamingInfo
@@ -128,9 +129,31 @@ def sync(db: sqlite3.Connection, slide: Slide) -> None:
             put_field(db, slide.slide_id, field)
     for index in stored:
         undo_field(db, slide.slide_id, index)
+    put_state(db, slide)
+
+
+def put_state(db: sqlite3.Connection, slide: Slide) -> None:
+    """Bring the header up to the slide as it stands."""
     state = _state(slide)
     columns = ", ".join(f"{column} = :{column}" for column in state)
     db.execute(f"UPDATE slides SET {columns} WHERE slide_id = :slide_id", state | {"slide_id": slide.slide_id})
+
+
+def keyframes(db: sqlite3.Connection, slide_id: str) -> tuple[Keyframe, ...]:
+    """Of the slide, in the order of their numbers."""
+    asked = "SELECT number, chart, x_px, y_px, picture FROM keyframes WHERE slide_id = ? ORDER BY number"
+    return tuple(Keyframe(*row) for row in db.execute(asked, (slide_id,)))
+
+
+def last_cell_id(db: sqlite3.Connection, slide_id: str) -> int:
+    """The highest id that a cell of the slide was given, in undone fields too; 0 where there is none."""
+    return int(db.execute("SELECT coalesce(max(cell_id), 0) FROM cells WHERE slide_id = ?", (slide_id,)).fetchone()[0])
+
+
+def of_specimen(db: sqlite3.Connection, specimen: str) -> int:
+    """How many slides bear this specimen's id, whatever the case of its letters; aborted ones do not count."""
+    asked = "SELECT count(*) FROM slides WHERE specimen = ? COLLATE NOCASE AND state != ?"
+    return int(db.execute(asked, (specimen, SlideState.ABORTED.value)).fetchone()[0])
 
 
 def put_signature(db: sqlite3.Connection, slide: Slide) -> None:
@@ -158,6 +181,7 @@ def _state(slide: Slide) -> dict[str, object]:
         "blank_views": slide.blank_views,
         "skipped": json.dumps(slide.skipped),
         "film_foreign": None if slide.foreign is None else int(slide.foreign),
+        "target_cells": slide.target_cells,
         "lost_rests": slide.lost_rests,
         "revision": slide.revision,
         "reviewer": slide.reviewer,
@@ -199,6 +223,7 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         foreign=is_foreign((c for f in fields for c in f.cells), taxonomy) if state in OPEN_STATES else foreign and bool(foreign),
         specimen=row["specimen"],
         operator=row["operator"],
+        target_cells=row["target_cells"],
         lost_rests=row["lost_rests"],
         revision=row["revision"],
         reviewer=row["reviewer"],

@@ -175,7 +175,7 @@ def render_status(status: DeviceStatus, *, retained: bool = False) -> Text:
             line.append(_plain(f" · {name} {part.level}" + (f": {part.text}" if part.text else "")), style=style)
         if status.slide is not None:
             slide = status.slide
-            line.append(_plain(f" · slide {slide.slide_id} {slide.state}, {slide.white_cells} of {slide.target_cells} cells"))
+            line.append(_plain(f" · slide {slide.slide_id} {slide.state}, {_of_target(slide.white_cells, slide.target_cells)}"))
             line.append(" · A BLAST OR EQUIVALENT WAS SEEN" if slide.blast_seen else "", style="bold red")
     if status.outbox_pending:
         line.append(f" · {status.outbox_pending} waiting in the outbox")
@@ -184,6 +184,11 @@ def render_status(status: DeviceStatus, *, retained: bool = False) -> Text:
     if retained:
         line.append(" (last known)", style="dim")
     return line
+
+
+def _of_target(white_cells: int, target: int) -> str:
+    """ "37 of 200 white cells", "313 white cells, 100 wanted"."""
+    return f"{white_cells} of {target} white cells" if white_cells <= target else f"{white_cells} white cells, {target} wanted"
 
 
 def render_summary(summary: SlideSummary) -> RenderableType:
@@ -215,7 +220,7 @@ def _header(summary: SlideSummary) -> Text:
     if summary.fields_undone:
         text.append(f" ({summary.fields_undone} undone)")
     at_least = _picture_state(summary).at_least
-    text.append(f" · {at_least}{summary.white_cells} of {summary.target_cells} white cells")
+    text.append(f" · {at_least}{_of_target(summary.white_cells, summary.target_cells)}")
     if summary.skipped_pictures:
         text.append(f" · {summary.skipped_pictures} pictures could not be read", style="yellow")
     return text

@@ -24,7 +24,7 @@ from device.display.overlay import draw
 from device.display.pages import AskPage, Choice
 from device.display.screen import Screen
 from device.errors import DisplayError
-from device.settings.config import DisplaySection
+from device.settings.config import DisplaySection, SlideSection
 from device.slide.commands import Command
 
 pytestmark = [
@@ -125,7 +125,7 @@ class Line:
         self.screen = screen
         self.view = VIEW
         self.asked: list[Command] = []
-        self.desk = Desk(time.monotonic)
+        self.desk = Desk(time.monotonic, SlideSection(ask_specimen=False))
 
     def turn(self) -> bool:
         self.screen.show(self.view)

@@ -20,6 +20,7 @@ from device.mqtt.payloads import SlideSummary
 from device.pipeline import Pipeline, Round
 from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, SlideSection
 from device.settings.config import SimulatorCamera as SimulatorSection
+from device.slide.commands import Command, Wish
 from device.slide.model import SlideState
 from device.store import Store
 from device.supervisor.watch import watch
@@ -100,7 +101,7 @@ def test_every_white_cell_of_the_visited_fields_is_counted_exactly_once(tmp_path
         assert store.pending_count() == 0
 
 
-def test_a_slide_that_is_stopped_half_way_is_aborted_with_all_that_was_counted(tmp_path: Path) -> None:
+def test_a_slide_that_is_stopped_half_way_waits_for_the_next_start_with_all_that_was_counted(tmp_path: Path) -> None:
     """Also without a broker: the summary waits in the outbox."""
     nobody = BrokerSection(host="127.0.0.1", port=9, protocol="3.1.1")
     config = configuration(tmp_path, nobody, fields=6)
@@ -110,10 +111,17 @@ def test_a_slide_that_is_stopped_half_way_is_aborted_with_all_that_was_counted(t
         if pipeline.slide is not None and len(pipeline.slide.fields) == 3:
             pipeline.stop("stopped by SIGTERM")
 
+    def abort(done: Round, pipeline: Pipeline) -> None:
+        assert pipeline.obey(Wish(Command.ABORT, reason="to be repeated"))[0]
+        pipeline.stop("done")
+
     outcome = run(config, made, each_round=stop_after_three, signals=False)
-    assert outcome.saved and not outcome.sent
+    assert outcome.saved and outcome.sent, "no summary leaves for a slide that is still open"
+    assert outcome.slide is not None and outcome.slide.state is SlideState.PAUSED
+    with Store.read(config.record_path) as store:
+        assert store.pending_count() == 0
+    outcome = run(config, parts(config)[0], each_round=abort, signals=False)
     assert outcome.slide is not None and outcome.slide.state is SlideState.ABORTED
-    assert outcome.slide.abort_reason == "stopped by SIGTERM"
     with Store.read(config.record_path) as store:
         assert len(store.slide(outcome.slide.slide_id).slide.fields) == 3
         waiting = store.pending(10)

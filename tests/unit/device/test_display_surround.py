@@ -11,7 +11,8 @@ from drawing import SIZE, VIEWS, footer, has, one_cell, panel, picture, strip
 
 from device.camera.base import CameraState, CameraStatus
 from device.display import marks, palette
-from device.display.overlay import draw
+from device.display.overlay import draw, draw_on
+from device.display.sheet import Sheet
 from device.display.words import SIMULATOR_NOTICE
 from device.slide.model import SlideState
 from device.slide.tally import differential
@@ -171,3 +172,51 @@ def test_the_best_of_the_rest_is_marked_on_the_bar() -> None:
     changed = np.argwhere((low != held).any(axis=2))
     assert 0 < len(changed) < 400
     assert held[tuple(changed[len(changed) // 2])].tolist() == list(palette.TEXT)
+
+
+def words_of(state: SlideState | None, target: int = 200, size: tuple[int, int] = SIZE) -> list[tuple[str, int, int]]:
+    """The footer's targets in a view of 124 cells: their word, width and height in px."""
+    view = VIEWS["cells-04"]
+    assert view.slide is not None
+    view = replace(view, slide=None if state is None else replace(view.slide, state=state), target_cells=target)
+    if state is None:
+        view = replace(view, differential=None)
+    sheet = Sheet(np.zeros((size[1], size[0], 3), np.uint8))
+    return [(word, place.width, place.height) for place, word in draw_on(sheet, view).places if word != "picture"]
+
+
+@pytest.mark.parametrize(
+    ("state", "target", "keys"),
+    [
+        (None, 200, "SBZQ"),
+        (SlideState.COUNTING, 200, "FUPABZQ"),
+        (SlideState.PAUSED, 200, "FUPABZQ"),
+        (SlideState.PAUSED, 100, "FUGABZQ"),
+        (SlideState.REVIEW, 200, "SCBZQ"),
+        (SlideState.ABORTED, 200, "SBZQ"),
+    ],
+)
+def test_what_can_be_done_now_can_be_pressed(state: SlideState | None, target: int, keys: str) -> None:
+    found = words_of(state, target)
+    assert "".join(word for word, _, _ in found) == keys
+    mm_per_px = 24 * 25.4 / np.hypot(*SIZE)  # a 24 inch screen
+    assert min(min(width, height) * mm_per_px for _, width, height in found) >= 20
+
+
+def test_keys_are_large_enough_for_a_finger_on_a_small_screen() -> None:
+    size = (1280, 800)
+    mm_per_px = 12.5 * 25.4 / np.hypot(*size)
+    assert min(min(width, height) * mm_per_px for _, width, height in words_of(SlideState.COUNTING, size=size)) >= 12
+
+
+def test_the_head_names_the_specimen_and_changes_colour_at_the_target() -> None:
+    view = VIEWS["cells-04"]
+    assert view.slide is not None
+    slide = replace(view.slide, specimen="H26-104311", operator="AB", state=SlideState.PAUSED)
+    canvas = panel(draw(replace(view, slide=slide)))
+    assert has(canvas, "H26-104311", 36, palette.TEXT, palette.PANEL, bold=True)
+    assert has(canvas, f"AB · {slide.slide_id}", 22, palette.TEXT, palette.PANEL)
+    reached = panel(draw(replace(view, slide=slide, target_cells=100)))
+    assert has(reached, "H26-104311", 36, palette.GROUND, palette.OK, bold=True)
+    assert (reached[:90, 4:20] == palette.OK).all()
+    assert any(has(panel(draw(view)), "No specimen number", px, palette.SOFT, palette.PANEL, bold=True) for px in (36, 32, 28))

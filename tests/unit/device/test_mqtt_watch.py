@@ -119,7 +119,7 @@ def test_text_from_the_network_cannot_steer_the_terminal(summary: SlideSummary, 
 def test_status_lines(status: DeviceStatus) -> None:
     line = render_status(status, retained=True).plain
     assert line.startswith("clinic-7  ONLINE")
-    for needed in ("camera ok: simulator", "slide 20250603-091402 counting, 74 of 200 cells", "SIMULATED", "(last known)"):
+    for needed in ("camera ok: simulator", "slide 20250603-091402 counting, 74 of 200 white cells", "SIMULATED", "(last known)"):
         assert needed in line
     assert "OFFLINE (connection lost)" in render_status(status.last_will(status.sent_at)).plain
     stopped = render_status(status.stopped(status.sent_at).model_copy(update={"outbox_pending": 2})).plain

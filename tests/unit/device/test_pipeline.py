@@ -11,82 +11,20 @@ import numpy as np
 import pytest
 
 from calibration.profile import load_profile
-from device.camera.base import CameraState, CameraStatus, Frame, SkippedPicture
-from device.clock import SystemClock
+from device.camera.base import SkippedPicture
 from device.display.base import NullDisplay, ScreenView
 from device.errors import DisplayError, StoreError
-from device.line import Line
 from device.mqtt.payloads import read_summary
-from device.mqtt.publisher import BrokerStatus
-from device.pipeline import Pipeline
-from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, FramesSection, ReplayCamera, SlideSection
+from device.settings.config import FramesSection
 from device.slide.commands import Command, Wish
-from device.slide.model import Field, Slide, SlideState
+from device.slide.model import Cell, Field, Slide, SlideState
 from device.store import Store
 from device.store.recording import FrameRecorder
-from engines.detections import CellNames, Detections, Image
-from engines.errors import InferenceError
-from engines.runtime.base import EngineInfo, Inference
 from engines.taxonomy import LEUKEMIA_ATTRI
+from tests.support.picture_line import CLOCK, OneNeutrophil, Pictures, picture, pipeline_of, run_out
 from tests.support.provenance import provenance
 
-CLOCK = SystemClock()
-
-
-def picture(seed: int) -> Image:
-    """A field with structure of its own, so that it differs from every other."""
-    coarse = np.random.default_rng(seed).integers(60, 220, (9, 16, 3), dtype=np.uint8)
-    return np.kron(coarse, np.ones((20, 20, 1), np.uint8)).astype(np.uint8)
-
-
-class Pictures:
-    """A stored source: each picture as often as it is shown, then the end."""
-
-    def __init__(self, shown: Sequence[int]) -> None:
-        self._frames = [Frame(picture(n), i, CLOCK.monotonic_s(), CLOCK.now(), f"{n}.png") for i, n in enumerate(shown)]
-        self.skipped: tuple[SkippedPicture, ...] = ()
-        self.name = "pictures"
-
-    @property
-    def status(self) -> CameraStatus:
-        state, reason = (CameraState.STREAMING, "") if self._frames else (CameraState.ENDED, f"{self.name}: its last picture was shown")
-        return CameraStatus(state, self.name, reason, skipped=self.skipped)
-
-    def newest(self, timeout_s: float) -> Frame | None:
-        return self._frames.pop(0) if self._frames else None
-
-
-class OneNeutrophil:
-    """An engine that sees one cell in each picture, and fails where it is told to."""
-
-    def __init__(self, failing: frozenset[int] = frozenset(), naming_fails: bool = False, distance: float = 0.0) -> None:
-        self.naming_fails, self.named, self.distance = naming_fails, list[float | None](), distance
-        self._failing, self._calls = failing, 0
-        self.info = EngineInfo("stand-in", "0", "0" * 64, "none", "exact", (640, 640), LEUKEMIA_ATTRI, 0.25)
-
-    def infer(self, image: Image) -> Inference:
-        self._calls += 1
-        if self._calls - 1 in self._failing:
-            raise InferenceError("out of memory, said the runtime")
-        attributes = np.zeros((1, LEUKEMIA_ATTRI.n_logits), np.float32)
-        attributes[0, [g.start for g in LEUKEMIA_ATTRI.groups]] = 1
-        box, score = np.array([[40, 40, 90, 90]], np.float32), np.array([0.9], np.float32)
-        return Inference(Detections(box, score, np.array([3]), attributes))
-
-    def name_cells(self, image: Image, found: Detections, um_per_px: float | None = None) -> Detections:
-        self.named.append(um_per_px)
-        if self.naming_fails:
-            raise InferenceError("no memory for a second look")
-        myeloblast = np.array([1])
-        shares = np.full((1, len(LEUKEMIA_ATTRI.classes)), 0.01, np.float32)
-        shares[0, 1] = 0.87
-        return replace(found, names=CellNames(shares, myeloblast, ("blasts",), np.full(1, self.distance, np.float32)))
-
-    def __enter__(self) -> OneNeutrophil:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
+CELL = Cell(3, 0.9, True, (40.0, 40.0, 90.0, 90.0), np.full(LEUKEMIA_ATTRI.n_logits, np.nan, np.float32))
 
 
 class BrokenScreen(NullDisplay):
@@ -101,42 +39,15 @@ class FullStore(Store):
 
     full = True
 
-    def put_fields(self, slide_id: str, fields: Sequence[Field]) -> None:
+    def put_fields(self, slide_id: str, fields: Sequence[Field], slide: Slide | None = None) -> None:
         if self.full:
             raise StoreError("record: the disk is full; make room")
-        super().put_fields(slide_id, fields)
+        super().put_fields(slide_id, fields, slide)
 
     def close_slide(self, slide: Slide, message: object) -> None:
         if self.full:
             raise StoreError("record: the disk is full; make room")
         super().close_slide(slide, message)  # type: ignore[arg-type]  # handed through
-
-
-def pipeline_of(
-    folder: Path,
-    source: Pictures,
-    engine: OneNeutrophil,
-    display: NullDisplay | None = None,
-    store: Store | None = None,
-    recorder: FrameRecorder | None = None,
-) -> Pipeline:
-    config = Config(
-        camera=ReplayCamera(kind="replay", source="pictures"),
-        device=DeviceSection(id="unit", state_dir=folder),
-        slide=SlideSection(auto_start=True),
-        display=DisplaySection(kind="none"),
-        broker=BrokerSection(enabled=True),
-    )
-    opened = store or Store.open(config.record_path)
-    line = Line(config, CLOCK, engine, opened, display or NullDisplay(), source)
-    return line.pipeline(broker=lambda: BrokerStatus("connected"), recorder=recorder, free_mb=lambda _: 10_000.0)
-
-
-def run_out(pipeline: Pipeline) -> Slide:
-    while not pipeline.stopped:
-        pipeline.round()
-    assert pipeline.slide is not None
-    return pipeline.slide
 
 
 def test_each_picture_is_a_field_and_the_end_finishes_the_slide(tmp_path: Path) -> None:
@@ -221,7 +132,7 @@ def test_the_service_is_told_in_words_how_it_stands(tmp_path: Path) -> None:
     pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1]), OneNeutrophil())
     assert pipeline.in_words() == "camera ok, engine busy, broker ok, record ok; no slide"
     slide = run_out(pipeline)
-    assert pipeline.in_words().endswith(f"; slide {slide.slide_id} review, 1 white cells")
+    assert pipeline.in_words().endswith(f"; slide {slide.slide_id} review, 1 white cell")
 
 
 def test_commands_are_answered_with_what_became_of_them(tmp_path: Path) -> None:
@@ -248,13 +159,16 @@ def test_a_field_that_is_undone_is_at_once_shown_as_not_counted(tmp_path: Path) 
     assert not pipeline.view().field_counted
 
 
-def test_quitting_puts_an_open_slide_down_as_aborted(tmp_path: Path) -> None:
+def test_quitting_leaves_an_open_slide_paused(tmp_path: Path) -> None:
     pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil())
-    pipeline.round()
+    for _ in range(3):
+        pipeline.round()
     pipeline.obey(Wish(Command.QUIT))
     assert pipeline.stopped == "the technician quit" and pipeline.close()
-    assert pipeline.slide is not None and pipeline.slide.state is SlideState.ABORTED
-    assert pipeline.slide.abort_reason == "the technician quit"
+    assert pipeline.slide is not None and pipeline.slide.state is SlideState.PAUSED
+    with Store.read(tmp_path / "record.sqlite") as store:
+        (left,) = store.unfinished()
+        assert (left.slide.state, len(left.slide.fields), store.pending_count()) == (SlideState.PAUSED, 1, 0)
 
 
 def test_skipped_pictures_are_named_on_the_screen(tmp_path: Path) -> None:
@@ -280,18 +194,22 @@ def test_a_colour_cast_is_shown_when_nothing_else_is_to_be_said(tmp_path: Path) 
     pipeline = pipeline_of(tmp_path, source, OneNeutrophil())
     pipeline.round()
     assert pipeline.view().message.endswith("started.")
-    pipeline._message_until_s = 0.0
+    pipeline._messages._until_s = 0.0
     assert (pipeline.view().message, pipeline.view().message_level) == ("Yellow cast: set the white balance.", "warn")
 
 
 def test_a_slide_left_open_by_another_version_is_closed_without_a_summary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = OneNeutrophil()
     with Store.open(tmp_path / "record.sqlite") as store:
-        for slide_id, made in (("theirs", provenance(engine.info, calibration=None)), ("ours", provenance(engine.info))):
+        for slide_id, made in (
+            ("theirs", provenance(engine.info, calibration=None)),
+            ("ours", provenance(replace(engine.info, digest="1" * 64))),
+        ):
             store.start_slide(Slide(slide_id, CLOCK.now()), made)
+            store.put_field(slide_id, Field(1, CLOCK.now(), "1.png", (320, 180), 9.0, (CELL,)))
         pipeline_of(tmp_path, Pictures([]), engine, store=store)
         assert {stored.slide.slide_id: stored.slide.state for stored in store.slides()} == dict.fromkeys(
-            ("ours", "theirs"), SlideState.ABORTED
+            ("ours", "theirs"), SlideState.REVIEW
         )
         (message,) = store.pending()
     assert b'"slide_id":"ours"' in message.payload
@@ -311,7 +229,7 @@ def test_frames_that_cannot_be_kept_are_told_on_the_screen_and_the_count_goes_on
     with FrameRecorder(FramesSection(), tmp_path / "frames", provenance(engine.info), CLOCK, lambda _: 0.0) as recorder:
         pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), engine, recorder=recorder)
         assert len(run_out(pipeline).fields) == 2
-    pipeline._message_until_s = 0.0
+    pipeline._messages._until_s = 0.0
     assert pipeline.view().message.startswith("No frames are recorded, the count goes on: only 0 MB free")
     assert pipeline.view().message_level == "warn" and recorder.status.passed_over == 2
 

@@ -15,7 +15,7 @@ import pytest
 from device.errors import StoreError
 from device.slide.bank import morphology_bank
 from device.slide.model import Cell, Field, Slide, SlideState
-from device.store import OutboxMessage, Store, StoredSlide
+from device.store import OutboxMessage, Store
 from engines.naming import NamingInfo
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, Taxonomy
@@ -179,30 +179,29 @@ def test_close_and_sync_make_up_for_writes_that_failed(store: Store) -> None:
     assert store.pending_count() == 0
 
 
-def test_what_a_crash_left_open_is_closed_as_aborted(store: Store) -> None:
+def test_what_a_crash_left_open_is_found_with_its_header(store: Store) -> None:
     counted, empty, done = (slide_of(slide_id=f"20261123-18151{n}-000000") for n in range(3))
     for slide in (counted, empty, done):
         begin(store, slide)
-    store.put_field(counted.slide_id, field(4))
-    store.close_slide(replace(empty, state=SlideState.PAUSED), None)
+    for index in (4, 5):
+        store.put_fields(counted.slide_id, (field(index),), replace(counted, blank_views=3, target_cells=400))
+    store.undo_field(counted.slide_id, 5)
+    store.put_state(replace(empty, state=SlideState.PAUSED))
     store.close_slide(replace(done, state=SlideState.REVIEW, finished_at=NOW), None)
-    assert [each.slide.slide_id for each in store.unfinished()] == [empty.slide_id, counted.slide_id]
-    seen: list[StoredSlide] = []
+    newest, oldest = store.unfinished()
+    assert (newest.slide.slide_id, newest.slide.state) == (empty.slide_id, SlideState.PAUSED)
+    assert (oldest.slide.blank_views, oldest.slide.target_cells, [f.index for f in oldest.slide.fields]) == (3, 400, [4])
+    assert (store.last_cell_id(counted.slide_id), store.keyframes(counted.slide_id)) == (0, ())
 
-    def summary(stored: StoredSlide) -> OutboxMessage | None:
-        seen.append(stored)
-        return message(len(seen)) if stored.slide.fields else None
 
-    closed = store.abort_unfinished(summary)
-    assert [s.slide.abort_reason for s in seen] == ["the appliance stopped"] * 2
-    assert [(s.slide.slide_id, s.slide.finished_at) for s in closed] == [
-        (empty.slide_id, empty.started_at),
-        (counted.slide_id, field(4).captured_at),
-    ]
-    stored = store.slide(counted.slide_id)
-    assert (stored.slide.state, stored.summary) == (SlideState.ABORTED, b'{"n": 2}')
-    assert [m.message_id for m in store.pending()] == ["m-2"]
-    assert store.abort_unfinished(summary) == ()
+def test_slides_of_one_specimen_are_counted_whatever_the_case_of_their_letters(store: Store) -> None:
+    for n, (specimen, state) in enumerate(
+        [("b-7", "review"), ("B-7", "counting"), ("B-7", "aborted"), ("B-70", "review"), ("", "review")]
+    ):
+        slide = replace(slide_of(slide_id=f"20261123-18151{n}-000000"), specimen=specimen)
+        begin(store, slide)
+        store.put_state(replace(slide, state=SlideState(state)))
+    assert [store.of_specimen(each) for each in ("B-7", "B-70", "B-8")] == [2, 1, 0]
 
 
 def test_a_slide_of_an_older_model_stays_readable_in_its_own_words(store: Store) -> None:

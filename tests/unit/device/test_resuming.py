@@ -1,0 +1,131 @@
+"""A slide that was open when the appliance stopped: taken up again, or put to review where it cannot be counted on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from device.mqtt.payloads import read_summary
+from device.pipeline import Pipeline
+from device.settings.config import SlideSection
+from device.slide.commands import Command, Wish
+from device.slide.model import SlideState
+from device.store import Store
+from tests.support.picture_line import OneNeutrophil, Pictures, pipeline_of
+
+DESK = SlideSection(target_cells=5, finish_at_end=False)
+BEGIN = Wish(Command.START, specimen="H26-104311", operator="AB", sure=True)
+
+
+def counted(folder: Path, shown: list[int], fields: int, store: Store, engine: OneNeutrophil | None = None) -> Pipeline:
+    """A line that a person started and that has counted so many fields; it is left as a power cut leaves it."""
+    pipeline = pipeline_of(folder, Pictures(shown), engine or OneNeutrophil(), store=store, rules=DESK)
+    assert pipeline.obey(BEGIN)[0]
+    while pipeline.slide is None or len(pipeline.slide.fields) < fields:
+        pipeline.round()
+    return pipeline
+
+
+def test_after_a_power_cut_the_slide_is_paused_and_complete_and_goes_on(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "record.sqlite") as store:
+        before = counted(tmp_path, [1, 1, 1, 2, 2, 2, 3, 3, 3], 3, store)
+        assert before.obey(Wish(Command.UNDO))[0]
+    with Store.open(tmp_path / "record.sqlite") as store:
+        after = pipeline_of(tmp_path, Pictures([7, 7, 7, 8, 8, 8, 9, 9, 9]), OneNeutrophil(), store=store, rules=DESK)
+        slide = after.slide
+        assert slide is not None and slide.state is SlideState.PAUSED
+        assert (slide.specimen, slide.operator, slide.target_cells) == ("H26-104311", "AB", 5)
+        assert [field.source for field in slide.fields] == ["1.png", "2.png"] and slide.fields_undone == 1
+        assert slide.cells[0].crop_jpeg
+        assert after.view().message == f"Slide {slide.slide_id} was open when the power went. P goes on, F finishes, A aborts."
+        for _ in range(3):
+            after.round()
+        assert after.slide is not None and len(after.slide.fields) == 2, "nothing is counted before a person goes on"
+        assert after.obey(Wish(Command.PAUSE)) == (True, "Slide goes on, up to 5 white cells.")
+        for _ in range(6):
+            after.round()
+        assert [(field.index, field.source) for field in after.slide.fields] == [(1, "1.png"), (2, "2.png"), (4, "8.png"), (5, "9.png")]
+        assert after.obey(Wish(Command.FINISH, sure=True))[0]
+        assert not store.unfinished() and store.pending_count() == 1
+        (row,) = store.slides()
+        assert row.slide.state is SlideState.REVIEW and len(row.slide.cells) == 4
+
+
+def test_a_slide_that_was_left_by_quitting_says_so(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "record.sqlite") as store:
+        assert counted(tmp_path, [1, 1, 1], 1, store).close()
+        after = pipeline_of(tmp_path, Pictures([]), OneNeutrophil(), store=store, rules=DESK)
+        assert after.view().message.endswith("was left open. P goes on, F finishes, A aborts.")
+        assert after.obey(Wish(Command.ABORT, reason="wrong slide"))[0]
+        assert "was left open" not in after.view().message
+
+
+def test_where_nobody_is_at_the_desk_it_goes_on_by_itself(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "record.sqlite") as store:
+        counted(tmp_path, [1, 1, 1], 1, store)
+        after = pipeline_of(tmp_path, Pictures([2, 2, 2]), OneNeutrophil(), store=store)
+        while not after.stopped:
+            after.round()
+        assert after.slide is not None and after.slide.state is SlideState.REVIEW
+        assert [field.source for field in after.slide.fields] == ["1.png", "2.png"]
+
+
+def test_what_another_engine_counted_waits_for_review_and_is_not_counted_on(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "record.sqlite") as store:
+        first = counted(tmp_path, [1, 1, 1], 1, store).slide
+        other = OneNeutrophil()
+        other.info = replace(other.info, digest="1" * 64)
+        after = pipeline_of(tmp_path, Pictures([2, 2, 2]), other, store=store, rules=DESK)
+        assert after.slide is None and first is not None
+        assert after.view().message == f"Slide {first.slide_id} was left open and cannot be counted on: it waits for review."
+        (row,) = store.slides()
+        assert (row.slide.state, len(row.slide.cells)) == (SlideState.REVIEW, 1)
+        assert row.slide.finished_at == row.slide.fields[-1].captured_at
+        (message,) = store.pending()
+    assert read_summary(message.payload).payload.model.digest == "0" * 64  # the engine's that counted
+
+
+def test_of_several_open_slides_the_newest_goes_on(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "record.sqlite") as store:
+        ids = []
+        for _ in range(3):  # as an older version, or a restored copy, may have left them
+            pipeline = counted(tmp_path, [1, 1, 1], 1, store)
+            assert pipeline.slide is not None
+            ids.append(pipeline.slide.slide_id)
+            store.put_state(replace(pipeline.slide, state=SlideState.REVIEW))
+        for stored in store.slides():
+            store.put_state(replace(stored.slide, state=SlideState.COUNTING))
+        after = pipeline_of(tmp_path, Pictures([]), OneNeutrophil(), store=store, rules=DESK)
+        assert after.slide is not None and after.slide.slide_id == ids[-1]
+        assert {row.slide.slide_id: row.slide.state for row in store.slides()} == {
+            ids[0]: SlideState.REVIEW,
+            ids[1]: SlideState.REVIEW,
+            ids[2]: SlideState.PAUSED,
+        }
+
+
+def test_an_empty_slide_that_cannot_go_on_is_aborted_without_a_summary(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "record.sqlite") as store:
+        counted(tmp_path, [], 0, store)
+        other = OneNeutrophil()
+        other.info = replace(other.info, digest="1" * 64)
+        pipeline_of(tmp_path, Pictures([]), other, store=store, rules=DESK)
+        (row,) = store.slides()
+        assert (row.slide.state, row.slide.abort_reason, store.pending_count()) == (SlideState.ABORTED, "nothing was counted", 0)
+
+
+def test_identity_is_in_the_record_and_in_no_log_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    with Store.open(tmp_path / "record.sqlite") as store:
+        assert counted(tmp_path, [1, 1, 1], 1, store).close()
+        after = pipeline_of(tmp_path, Pictures([]), OneNeutrophil(), store=store, rules=DESK)
+        after.obey(BEGIN)
+        after.obey(Wish(Command.ABORT, reason="tube H26-104311 broken"))
+        after.obey(Wish(Command.FINISH, sure=True))
+        after.obey(BEGIN)
+        assert store.of_specimen("h26-104311") == 2
+        (message,) = store.pending()
+    assert b"104311" not in message.payload
+    assert "104311" not in caplog.text and "104311" not in repr(BEGIN)
