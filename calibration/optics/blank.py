@@ -70,8 +70,6 @@ def measure_blank(frames: Sequence[Image]) -> Blank:
     if float((np.ptp(levels, axis=0) / levels.mean(axis=0)).max()) > _UNSTEADY:
         raise OpticsError("the light changes between the frames: switch the camera's automatic exposure and white balance off")
     median = np.median(small, axis=0).astype(np.float32)
-    for number, one in enumerate(small, 1):
-        _refuse_structure(one, number)
     flat = np.asarray(cv2.GaussianBlur(median, (0, 0), FLAT_WIDTH_PX / 32), np.float32)
     height, width = flat.shape[:2]
     middle = flat[height // 3 : height - height // 3, width // 3 : width - width // 3].reshape(-1, 3)
@@ -79,6 +77,8 @@ def measure_blank(frames: Sequence[Image]) -> Blank:
     flat = (flat / flat.reshape(-1, 3).max(axis=0)).astype(np.float32)
     if float(flat.min()) < _DARKEST_CORNER:
         raise OpticsError("part of the field is dark: centre the condenser and the camera, open the diaphragm, then again")
+    for number, one in enumerate(small, 1):
+        _refuse_structure(one, number)
     gains = glass.max() / glass
     if float(gains.max()) > _LARGEST_GAIN:
         names = ("blue", "green", "red")

@@ -15,7 +15,7 @@ FEWEST_LINES = 4
 _LONGEST_PX = 1920
 _STRONG = 25.0
 """Times the median of the spectrum that the lines' frequency stands out by at least; film and glass reach 3 to 9."""
-_ALIKE, _UNLIKE, _HALVES = 0.6, 0.45, 0.01
+_ALIKE, _UNLIKE, _SWING, _HALVES = 0.6, 0.45, 0.3, 0.01
 _MOST_OVERTONES = 6
 _UPRIGHT_DEGREES = 20.0
 _SQUARE = 0.01
@@ -131,7 +131,8 @@ def _overtone(grey: NDArray[np.float32], x: float, y: float) -> int | None:
     for times in range(1, _MOST_OVERTONES + 1):
         likeness = _likeness(grey, times * x / length2, times * y / length2)
         if likeness >= _ALIKE:
-            return times
+            between = _likeness(grey, (times - 0.5) * x / length2, (times - 0.5) * y / length2)
+            return times if likeness - between > _SWING else None  # what is moved along its lines looks like itself everywhere
         if likeness > _UNLIKE:  # half of the lines, or other lines than the ruling's: a guess would be wrong by a whole factor
             return None
     return None
@@ -144,7 +145,8 @@ def _likeness(grey: NDArray[np.float32], dx: float, dy: float) -> float:
     if edge_x * 2 >= 0.8 * width or edge_y * 2 >= height:
         return 0.0
     a, b = (part[edge_y:-edge_y, edge_x:-edge_x] for part in (grey, moved))
-    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+    spread = float(a.std() * b.std())
+    return float(((a - a.mean()) * (b - b.mean())).mean()) / spread if spread > 0 else 0.0
 
 
 def _top(three: NDArray[np.floating]) -> float:

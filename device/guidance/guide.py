@@ -64,7 +64,7 @@ class Guide:
         self.sharpness = sharpness(frame.image)
         self.focus = self._meter.observe(self.sharpness, at_s, resting)
         self._light = exposure(frame.image)
-        if not resting:
+        if not resting or before.blank:
             self._judged, self.area = False, None
         elif self.focus.sharp and not self._judged:
             self._judge(frame)

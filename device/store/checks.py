@@ -28,7 +28,8 @@ def insert(db: sqlite3.Connection, check: Check) -> None:
 def newest(db: sqlite3.Connection, kind: str, limit: int) -> tuple[Check, ...]:
     """The newest of a kind, newest first."""
     rows = db.execute(
-        "SELECT at, slide_id, passed, result FROM quality_checks WHERE json_extract(result, '$.check') = ? ORDER BY number DESC LIMIT ?",
+        "SELECT at, slide_id, passed, result FROM quality_checks WHERE json_extract(result, '$.check') = ? "
+        "ORDER BY number DESC LIMIT ?",
         (kind, limit),
     )
     return tuple(Check(datetime.fromisoformat(at), slide_id, bool(passed), json.loads(result)) for at, slide_id, passed, result in rows)
