@@ -219,6 +219,24 @@ def bench(
     run_bench(Settings(engine, runtime, threads, frames, repeats, source, objective, precision), out, section)
 
 
+@app.command
+def learn(
+    *, activate: bool = False, fewest: Annotated[int, Parameter(validator=Number(gte=20))] = 50, config: ConfigOption = DEFAULT_CONFIG
+) -> None:
+    """Fit a site layer to the cells that were reviewed and signed on this box, and show what it tells of slides left out.
+
+    It names cells only after a person has said so, here or by `leukoscope layer use`.
+
+    Args:
+        activate: Say yes beforehand: the layer is taken at the next start.
+        fewest: Refuse fewer reviewed white cells.
+    """
+    from device.service.learning import learn as learn_from_reviewed
+    from device.settings.config_file import load_config
+
+    learn_from_reviewed(load_config(config), activate, fewest)
+
+
 _layer = App(name="layer", help="The layer that names cells: activate a site's own, take it back, see what is in use.")
 app.command(_layer)
 

@@ -1,9 +1,7 @@
-"""Cells of an appliance's record that a person reviewed: the seam of the review, which records do not hold yet."""
+"""An appliance's record given where labelled cells are wanted: told by its first bytes, its signed cells written as a folder."""
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from engines.errors import DataError
@@ -19,20 +17,16 @@ def is_record(path: Path) -> bool:
         return file.read(len(_HEADER)) == _HEADER
 
 
-def refuse_unreviewed(path: Path) -> None:
-    """Raises DataError that says what the record holds: cells with pictures, none of which a person has reviewed.
+def write_reviewed(path: Path, folder: Path) -> str:
+    """Write what persons signed in the record to the new folder, labelled as `leukoscope export --labels` does; a line that says so.
 
-    What the network itself told of a cell is no label: a layer that learns from its own answers only grows surer of its errors.
+    Which words of a review stand is the appliance's to know, so its own room reads the record. What the network itself told of a cell
+    is no label: a layer that learns from its own answers only grows surer of its errors. Raises DataError.
     """
+    from device.errors import LeukoscopeError
+    from device.report.labels import labels_of_record
+
     try:
-        with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)) as db:
-            (pictures,) = db.execute("SELECT count(*) FROM crops").fetchone()
-            (slides,) = db.execute("SELECT count(DISTINCT slide_id) FROM crops").fetchone()
-    except sqlite3.Error as error:
-        raise DataError(
-            f"{path}: no record of an appliance that can be read ({error}). Give a record, or a labelled folder."
-        ) from error
-    raise DataError(
-        f"{path}: holds pictures of {pictures} cells on {slides} slides, and a person has reviewed none of them; what the engine told "
-        "is no label. Label the cells and give the folder to --cells."
-    )
+        return labels_of_record(path, folder).words
+    except LeukoscopeError as error:
+        raise DataError(str(error)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from calibration.site.alignment import aligned, check_confirmed
 from calibration.site.card import card, page
 from calibration.site.cells import SHAKEN, FolderCells, Labels, Reading, folder_cells, read_folder, read_patients
 from calibration.site.figures import Figures, figures
-from calibration.site.record import is_record, refuse_unreviewed
+from calibration.site.picture import picture_page
+from calibration.site.record import is_record, write_reviewed
 from calibration.site.request import LearnRequest
 from engines.bundle import Bundle
 from engines.data.aspect import check_given
@@ -36,12 +38,13 @@ _SITE = "site "
 
 @dataclass(frozen=True, eq=False)
 class LearnResult:
-    """layer, as it was read back from `path`; page: its card for people. found: on cells left out; before: the bundle's own
-    layer there. written: every file."""
+    """layer, as it was read back from `path`; page: its card for people, as Markdown; picture: the same drawn, as HTML. found: on cells
+    left out; before: the bundle's own layer there. written: every file."""
 
     layer: NamingLayer
     path: Path
     page: Path
+    picture: Path
     found: Figures
     before: Figures | None
     written: tuple[Path, ...]
@@ -50,6 +53,16 @@ class LearnResult:
 def learn(request: LearnRequest, reporter: Reporter = SILENT) -> LearnResult:
     """Fit a naming layer as `attridet learn` does. Raises EnginesError; writes whole files only."""
     _check(request)
+    if request.cells is None or not is_record(request.cells):
+        return _learn(request, reporter)
+    with TemporaryDirectory(prefix="labels-") as scratch:
+        folder = Path(scratch) / request.cells.stem
+        reporter.message(write_reviewed(request.cells, folder))
+        # what nobody looked at is no artefact, and its boxes are the network's own, or the reviewer's
+        return _learn(replace(request, cells=folder, partly_labelled=True, boxes="labelled"), reporter)
+
+
+def _learn(request: LearnRequest, reporter: Reporter) -> LearnResult:
     reading = Reading(
         split=request.split,
         found_boxes=request.boxes == "found",
@@ -291,9 +304,10 @@ def _write(request: LearnRequest, engine: BundleEngine, made: _Made, fitted: Fit
             written.append(request.open_cells)
     except OSError as error:
         raise DataError(f"{error.filename or request.out}: cannot be written ({error.strerror}). Name another place.") from error
-    sheet = request.out.with_suffix(".md")
+    sheet, picture = (request.out.with_suffix(suffix) for suffix in (".md", ".html"))
     write_result(sheet, page(layer, request.out.name, found, before))
-    return LearnResult(layer, request.out, sheet, found, before, (request.out, sheet, *written))
+    write_result(picture, picture_page(layer, found, before))
+    return LearnResult(layer, request.out, sheet, picture, found, before, (request.out, sheet, picture, *written))
 
 
 def _folders(request: LearnRequest) -> Iterable[Path]:
@@ -319,5 +333,3 @@ def _check(request: LearnRequest) -> None:
         raise DataError("--data names two folders of one name; a source is known by it. Rename one of them.")
     if request.colour_copies and not request.open:
         raise DataError("--colour-copies is for the open layer, with --open. Leave it out.")
-    if request.cells is not None and is_record(request.cells):
-        refuse_unreviewed(request.cells)

@@ -59,7 +59,7 @@ class Guide:
         before: what was made of the frame before.
         """
         resting = before.resting
-        if before.lost or before.blank:
+        if before.state == "lost" or before.blank:
             self._slide_watch.left()  # what comes next may be another slide
         self.sharpness = sharpness(frame.image)
         self.focus = self._meter.observe(self.sharpness, at_s, resting)
@@ -163,10 +163,10 @@ class Guide:
         light = self._light
         if light is not None and not light.good:
             yield f"{light.text[:1].upper()}{light.text[1:]}."
-        if self.area is not None and self.area.thickness is not Thickness.GOOD:
-            yield f"{self.area.words[:1].upper()}{self.area.words[1:]}."
 
     def late_advice(self) -> Iterator[str]:
         """The same, of what may wait until everything else was said."""
+        if self.area is not None and self.area.thickness is not Thickness.GOOD:
+            yield f"{self.area.words[:1].upper()}{self.area.words[1:]}."
         if self._light is not None and self._light.cast:
             yield f"{self._light.cast[:1].upper()}{self._light.cast[1:]}."

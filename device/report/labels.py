@@ -19,9 +19,11 @@ import cv2
 from device.errors import StoreError
 from device.report.case import Case
 from device.review.journal import Act
-from device.slide.model import Cell, Field
+from device.slide.model import Cell, Field, SlideState
 from device.slide.picture_state import count_of
 from device.slide.verdict import ARTEFACT, NOT_CLASSED, said
+from device.store import Store
+from device.store.pictures import FOLDER
 from engines.errors import DataError
 from engines.files import atomic_folder
 from engines.taxonomy import Taxonomy
@@ -54,6 +56,13 @@ class Written:
             f"{self.cells_without_type} reviewed cells have no type" if self.cells_without_type else "",
         ]
         return f"{found}{''.join(f'; {words}' for words in left if words)}"
+
+
+def labels_of_record(record: Path, out: Path) -> Written:
+    """Write all signed slides of a record to the new folder `out`. Raises StoreError."""
+    with Store.read(record) as store:
+        signed = [Case(stored) for stored in store.slides(-1) if stored.slide.state is SlideState.SIGNED]
+    return write_labels(signed, record.parent / FOLDER, out)
 
 
 def write_labels(cases: Sequence[Case], pictures: Path, out: Path) -> Written:

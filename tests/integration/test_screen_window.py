@@ -216,9 +216,16 @@ def test_a_plain_window_has_the_configured_size(display: str) -> None:
 
 def test_a_picture_smaller_than_the_window_is_enlarged(display: str, tmp_path: Path) -> None:
     expected = cv2.resize(draw(VIEW, (640, 360)), (1280, 720), interpolation=cv2.INTER_LINEAR).astype(int)
-    with Screen(DisplaySection(width_px=640, height_px=360)) as screen:
+    with Screen(DisplaySection(native=False, width_px=640, height_px=360)) as screen:
         line = Line(screen)
         until(lambda: line.turn() and bool(np.abs(on_screen(tmp_path) - expected).mean() < 4))
+
+
+def test_a_window_larger_than_the_configured_size_is_drawn_in_its_own_pixels(display: str, tmp_path: Path) -> None:
+    expected = draw(VIEW, (1280, 720)).astype(int)
+    with Screen(DisplaySection(width_px=640, height_px=360)) as screen:
+        line = Line(screen)
+        until(lambda: line.turn() and bool((on_screen(tmp_path) == expected).all()))
 
 
 def test_closing_the_window_asks_to_quit(display: str) -> None:

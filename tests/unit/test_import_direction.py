@@ -48,9 +48,12 @@ EXCEPTIONS = {
     "device.camera.simulator": ("engines.film",),
     "device.camera.stage": ("engines.film",),
     "device.camera.hand": ("engines.film",),
+    "device.service.learning": ("calibration.site", "engines.progress"),
+    "calibration.site.record": ("device.errors", "device.report.labels"),
     "device.bench": ("engines.bench.machine", "engines.bench.section", "engines.bench.spread"),
 }
-"""The rendered slide comes into the daemon by the simulated camera alone; the two benchmarks share how a section is written."""
+"""The rendered slide comes into the daemon by the simulated camera alone; the two benchmarks share how a section is written;
+the box fits its own site layer as the laboratory does, and the laboratory reads a box's record by the box's own room."""
 
 GROUND_MAY = {"numpy", "cv2", "typing_extensions", "yaml", "jinja2"}
 """Libraries of the ground; everything else it has from Python."""
@@ -76,6 +79,7 @@ ONLY_IN = {
     "PySide6": ("device.display.window",),
     "amqtt": ("device.demo.broker",),
     "paho": ("device.mqtt",),
+    "babel": ("device.language.messages",),
     "matplotlib": (
         "engines.training",
         "engines.evaluation",

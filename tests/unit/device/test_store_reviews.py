@@ -24,7 +24,7 @@ from device.slide.counting import FieldsChanged
 from device.slide.model import ReviewState, Slide, SlideState
 from device.slide.session import RefusedError
 from device.slide.tally import tally
-from device.store import Store
+from device.store import OutboxMessage, Store
 from device.store.events import SlideRecord
 from device.store.journal import Journal
 from device.store.pictures import read_field_picture
@@ -227,7 +227,19 @@ def test_entries_are_written_once_and_in_their_order_only(room: Room) -> None:
     late = review.after(review.reopen("a")).after([]).name([1], "Monocyte")
     with pytest.raises(StoreError, match="does not continue the review"):
         room.store.put_review(SLIDE_ID, late)  # one was left out
+    foreign = Review(ordinary(""), LEUKEMIA_ATTRI, review.entries[:-1], who="XX")
+    ends = foreign.after(foreign.note("a")).note("b")  # its number fits, the entry before it is another one
+    with pytest.raises(StoreError, match="does not continue the review"):
+        room.store.put_review(SLIDE_ID, ends)
     assert room.store.slide(SLIDE_ID).review == review.entries
+
+
+def test_the_summary_of_a_signed_revision_is_never_replaced(room: Room) -> None:
+    review = signed_room(room)
+    before = room.store.summaries(SLIDE_ID)
+    message = OutboxMessage("other", "topic", b'{"other": 1}', room.clock.now())
+    room.store.put_review(SLIDE_ID, review.entries, review.slide, message)
+    assert room.store.summaries(SLIDE_ID) == before
 
 
 @pytest.mark.parametrize(
@@ -342,3 +354,19 @@ def test_a_summary_of_the_slide_says_where_doubles_may_be(room: Room) -> None:
     room.put(slide(("Lymphocyte",) * 100, ("Monocyte",) * 3, charts=(1, 2)))
     document = json.loads(room.store.summaries(SLIDE_ID)[0][1])
     assert (document["charts"], document["possible_doubles"], document["lost_rests"]) == (2, 3, 0)
+
+
+def test_the_list_of_slides_to_review_has_the_finished_ones_the_newest_first(room: Room) -> None:
+    for name, state in (("a", SlideState.REVIEW), ("b", SlideState.ABORTED), ("c", SlideState.REVIEW), ("d", SlideState.REVIEW)):
+        reason = "poor film" if state is SlideState.ABORTED else ""
+        room.put(replace(ordinary(), slide_id=name, state=state, abort_reason=reason))
+    review, kept = room.record.open_review("c", "AB")
+    done(review, kept, "sign")
+    room.record.started(replace(ordinary(), slide_id="open", state=SlideState.COUNTING, fields=()), 1920)
+    assert [(of.slide_id, of.state.value, of.reviewer) for of in room.record.finished()] == [
+        ("d", "review", ""),
+        ("c", "signed", "AB"),
+        ("a", "review", ""),
+    ]
+    assert kept.made_by == "attridet-n 1.0.0 fp32"
+    assert kept.um_per_px is not None

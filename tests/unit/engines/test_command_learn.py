@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from stained_cells import write_stained
 from calibration.site import LearnRequest, LearnResult, learn
 from calibration.site.cells import read_patients
 from calibration.site.figures import figures
+from device.store import Store
 from engines.bundle import Bundle, write_bundle
 from engines.cli import run
 from engines.data.leukemiaattri import read_split
@@ -201,11 +201,9 @@ def test_bundles_that_cannot_take_a_site_layer_are_refused(bundle: Bundle, folde
 
 def test_a_record_without_reviewed_cells_is_refused(looking: Bundle, tmp_path: Path) -> None:
     record = tmp_path / "record.sqlite"
-    with sqlite3.connect(record) as db:
-        db.execute("CREATE TABLE crops (slide_id TEXT, jpeg BLOB)")
-        db.executemany("INSERT INTO crops VALUES (?, '')", [("a",), ("a",), ("b",)])
-    db.close()
-    with pytest.raises(DataError, match="pictures of 3 cells on 2 slides, and a person has reviewed none"):
+    with Store.open(record):
+        pass
+    with pytest.raises(DataError, match="no signed slide to take labels from; review and sign one"):
         learn(request(looking, tmp_path / "site.npz", cells=record))
 
 
