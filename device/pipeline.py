@@ -18,6 +18,7 @@ from device.camera.base import CameraState, CameraStatus, Frame
 from device.clock import Clock
 from device.desk.desk import Desk
 from device.desk.review_room import ReviewRoom
+from device.desk.scanner import ScannerGuard
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.guidance.guide import Guide
@@ -106,6 +107,7 @@ class Pipeline:
         self._config, self._provenance, self._clock = config, provenance, clock
         self._um_per_px, self._broker, self._requests, self._recorder = um_per_px, broker, requests, recorder
         self._messages = messages.Messages(clock.monotonic_s)
+        self._scanner = ScannerGuard()
         review = ReviewRoom(RecordShelf(record), clock.monotonic_s, session.reviewed)
         self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of, review)
         self._orders = Orders(session, record, config.slide)
@@ -383,8 +385,8 @@ class Pipeline:
         try:
             self._display.show(self.view())
             self._display_works = True
-            page = self._desk.page
-            inputs, answers = self._guide.take(self._display.inputs(), page)
+            page, inputs = self._desk.page, self._scanner.sorted(self._display.inputs(), started, not self._desk.guarded)
+            inputs, answers = self._guide.take(inputs, page)
             wishes = [*answers, *self._desk.take(inputs, self._session.slide)]
             if self._desk.reviewing and self._desk.page is not page:
                 self._display.show(self.view())  # a reviewer does not wait for the next round
