@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 from device.desk.dialogs import AskAbort, AskFinish, Dialog, Starting
 from device.desk.looks import forgotten, looked
+from device.desk.review_room import KEY as REVIEW_KEY
+from device.desk.review_room import ReviewRoom
 from device.display.inputs import Input, Kind
 from device.display.pages import COUNT_PAGE, CountPage, Page
 from device.language import _
@@ -29,7 +31,8 @@ class Desk:
     """Follows the inputs. monotonic_s: the clock that "twice within" and the shift are measured by.
 
     rules: what is asked at the start of a slide; keys: what another key is taken for, as of a foot switch; taxonomy: of the cells;
-    slides_of: how many slides of a specimen there are already. view: the page that is shown while nothing is asked.
+    slides_of: how many slides of a specimen there are already. view: the page that is shown while nothing is asked. review: where
+    finished slides are reviewed; None: nowhere.
     """
 
     def __init__(
@@ -39,7 +42,9 @@ class Desk:
         keys: Mapping[str, str] = MappingProxyType({}),
         taxonomy: Taxonomy = LEUKEMIA_ATTRI,
         slides_of: Callable[[str], int] = lambda specimen: 0,
+        review: ReviewRoom | None = None,
     ) -> None:
+        self._review, self._refused_s = review, float("-inf")
         self._now, self._rules, self._keys, self._taxonomy, self._slides_of = monotonic_s, rules, keys, taxonomy, slides_of
         self._quit_asked_s = float("-inf")
         self._dialog: Dialog | None = None
@@ -50,7 +55,9 @@ class Desk:
 
     @property
     def page(self) -> Page:
-        """What is shown: the question that is asked, otherwise `view`."""
+        """What is shown: the review, the question that is asked, otherwise `view`."""
+        if self._review is not None and (page := self._review.page) is not None:
+            return page
         return self.view if self._dialog is None else self._dialog.page
 
     def take(self, inputs: Sequence[Input], slide: Slide | None) -> list[Wish]:
@@ -61,10 +68,28 @@ class Desk:
         if fields != self._fields and isinstance(self.view, CountPage):
             self.view = forgotten(self.view)
         self._fields = fields
-        return [wish for given in inputs if given.kind is not Kind.DRAG for wish in self._take(given, slide)]
+        wishes: list[Wish] = []
+        for given in inputs:
+            if self.reviewing and given.kind is not Kind.CLOSED:
+                wishes += self._reviewed([given], slide)
+            elif given.kind is not Kind.DRAG:
+                wishes += self._take(given, slide)
+        return wishes if inputs or not self.reviewing else self._reviewed([], slide)
+
+    @property
+    def reviewing(self) -> bool:
+        """Whether a review has the screen and the keys."""
+        return self._review is not None and self._review.is_open
+
+    def _reviewed(self, inputs: Sequence[Input], slide: Slide | None) -> list[Wish]:
+        """Hand on what was done at the review; it has no wish but that counting goes on."""
+        counts_on = self._review is not None and self._review.take([self._as_meant(given) for given in inputs], slide)
+        return [Wish(Command.REOPEN)] if counts_on else []
 
     def notice(self, slide: Slide | None) -> str:
         """A line that stands before every message, while the desk waits for a second press; "" otherwise."""
+        if self._review is not None and self._now() - self._refused_s < QUIT_AGAIN_S:
+            return f"{self._review.refused[:1].upper()}{self._review.refused[1:]}."
         if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
             return ""
         if slide is not None and slide.is_open:
@@ -87,18 +112,26 @@ class Desk:
         if self._looks(given):
             return []
         if given.word in ("Q", "ESCAPE"):
-            if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
-                self._quit_asked_s = self._now()
-                return []
-            return [Wish(Command.QUIT)]
+            return self._quit()
+        if given.word == REVIEW_KEY and self._review is not None:
+            self._refused_s = float("-inf") if self._review.enter(slide) else self._now()
+            return []
         wishes = self._asked(given.word, slide)
         if wishes or self._dialog is not None:
             self._quit_asked_s = float("-inf")  # whoever goes on working has thought better of it
         return wishes
 
+    def _quit(self) -> list[Wish]:
+        """Q was pressed: the second time within a while is meant."""
+        if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
+            self._quit_asked_s = self._now()
+            return []
+        return [Wish(Command.QUIT)]
+
     def _as_meant(self, given: Input) -> Input:
         """A foot switch's key as the key that it is taken for; while something is typed keys are what they are."""
         typing = self._dialog is not None and self._dialog.page.typed is not None
+        typing = typing or (self._review is not None and self._review.types)
         meant = self._keys.get(given.word) if given.kind is Kind.KEY and not typing else None
         return given if meant is None else replace(given, word=meant, text="")
 

@@ -24,7 +24,7 @@ from device.slide.counting import FieldsChanged
 from device.slide.model import ReviewState, Slide, SlideState
 from device.slide.session import RefusedError
 from device.slide.tally import tally
-from device.store import Store
+from device.store import OutboxMessage, Store
 from device.store.events import SlideRecord
 from device.store.journal import Journal
 from device.store.pictures import read_field_picture
@@ -227,7 +227,19 @@ def test_entries_are_written_once_and_in_their_order_only(room: Room) -> None:
     late = review.after(review.reopen("a")).after([]).name([1], "Monocyte")
     with pytest.raises(StoreError, match="does not continue the review"):
         room.store.put_review(SLIDE_ID, late)  # one was left out
+    foreign = Review(ordinary(""), LEUKEMIA_ATTRI, review.entries[:-1], who="XX")
+    ends = foreign.after(foreign.note("a")).note("b")  # its number fits, the entry before it is another one
+    with pytest.raises(StoreError, match="does not continue the review"):
+        room.store.put_review(SLIDE_ID, ends)
     assert room.store.slide(SLIDE_ID).review == review.entries
+
+
+def test_the_summary_of_a_signed_revision_is_never_replaced(room: Room) -> None:
+    review = signed_room(room)
+    before = room.store.summaries(SLIDE_ID)
+    message = OutboxMessage("other", "topic", b'{"other": 1}', room.clock.now())
+    room.store.put_review(SLIDE_ID, review.entries, review.slide, message)
+    assert room.store.summaries(SLIDE_ID) == before
 
 
 @pytest.mark.parametrize(
