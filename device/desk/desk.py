@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from device.desk.dialogs import AskAbort, AskFinish, Dialog, Starting
+from device.desk.dialogs import AskAbort, AskFinish, AskSpecimen, Dialog, Starting
 from device.desk.looks import forgotten, looked
 from device.desk.review_room import KEY as REVIEW_KEY
 from device.desk.review_room import ReviewRoom
 from device.display.inputs import Input, Kind
-from device.display.pages import COUNT_PAGE, CountPage, Page
+from device.display.pages import COUNT_PAGE, AskPage, CountPage, Page
 from device.language import _
 from device.settings.config import SlideSection
 from device.slide.commands import Command, Wish
@@ -46,7 +46,7 @@ class Desk:
     ) -> None:
         self._review, self._refused_s = review, float("-inf")
         self._now, self._rules, self._keys, self._taxonomy, self._slides_of = monotonic_s, rules, keys, taxonomy, slides_of
-        self._quit_asked_s = float("-inf")
+        self._quit_asked_s = self._scan_ignored_s = float("-inf")
         self._dialog: Dialog | None = None
         self._asked_of: tuple[str, bool] = ("", False)  # the slide that the dialog is about, and whether it was open
         self._operator, self._operator_until_s = "", float("-inf")
@@ -59,6 +59,17 @@ class Desk:
         if self._review is not None and (page := self._review.page) is not None:
             return page
         return self.view if self._dialog is None else self._dialog.page
+
+    @property
+    def typing(self) -> bool:
+        """Keys are letters of an answer, not commands."""
+        return self._dialog is not None and self._dialog.page.typed is not None
+
+    @property
+    def guarded(self) -> bool:
+        """A key is a command of the count, so that what a scanner types must be told from it."""
+        reviewing = self._review is not None and self._review.page is not None
+        return isinstance(self.page, CountPage | AskPage) and not self.typing and not reviewing
 
     def take(self, inputs: Sequence[Input], slide: Slide | None) -> list[Wish]:
         """The wishes that these inputs amount to; the page may change by them."""
@@ -90,6 +101,8 @@ class Desk:
         """A line that stands before every message, while the desk waits for a second press; "" otherwise."""
         if self._review is not None and self._now() - self._refused_s < QUIT_AGAIN_S:
             return f"{self._review.refused[:1].upper()}{self._review.refused[1:]}."
+        if self._now() - self._scan_ignored_s <= QUIT_AGAIN_S:
+            return _("A label was scanned, nothing was done with it: a slide is open.")
         if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
             return ""
         if slide is not None and slide.is_open:
@@ -109,7 +122,7 @@ class Desk:
         given = self._as_meant(given)
         if self._dialog is not None:
             return self._answered(self._dialog.take(given))
-        if self._looks(given):
+        if self._looks(given) or self._scanned(given, slide):
             return []
         if given.word in ("Q", "ESCAPE"):
             return self._quit()
@@ -130,8 +143,7 @@ class Desk:
 
     def _as_meant(self, given: Input) -> Input:
         """A foot switch's key as the key that it is taken for; while something is typed keys are what they are."""
-        typing = self._dialog is not None and self._dialog.page.typed is not None
-        typing = typing or (self._review is not None and self._review.types)
+        typing = self.typing or (self._review is not None and self._review.types)
         meant = self._keys.get(given.word) if given.kind is Kind.KEY and not typing else None
         return given if meant is None else replace(given, word=meant, text="")
 
@@ -163,6 +175,17 @@ class Desk:
         if answer.command is Command.START and answer.operator:
             self._operator, self._operator_until_s = answer.operator, self._now() + self._rules.operator_hours * _HOUR_S
         return [answer]
+
+    def _scanned(self, given: Input, slide: Slide | None) -> bool:
+        """Whether it was a label, scanned while nothing was asked: between two slides it is the next one's, as after S."""
+        if given.kind is not Kind.SCAN:
+            return False
+        if self._rules.ask_specimen and not (slide is not None and slide.is_open):
+            self._dialog = AskSpecimen(Starting(self._rules, self._slides_of, self._remembered), given.text)
+            self._asked_of = _about(slide)
+        else:
+            self._scan_ignored_s = self._now()
+        return True
 
     @property
     def _remembered(self) -> str:
