@@ -98,6 +98,7 @@ class SlideRecord:
         """A slide was opened; frames are `width_px` wide."""
         provenance = self._provenance_of(slide, width_px)
         self.journal.add(f"slide {slide.slide_id}", lambda: self._store.start_slide(slide, provenance))
+        self.pictures.forget()
         self.prune_pictures()
 
     def counted(self, slide: Slide, event: FieldsChanged, image: Image | None = None) -> None:
