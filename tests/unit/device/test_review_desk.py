@@ -343,3 +343,16 @@ def test_where_the_screen_is_read_from_the_right_the_left_arrow_goes_on() -> Non
         assert one.desk.spot.cell_id == one.desk.spot.pair[1]
     finally:
         language.use("en")
+
+
+def test_a_second_reader_signs_what_stands() -> None:
+    slide, pictures = painted(["Neutrophil"] * 110)
+    one = Sitting(slide, pictures)
+    one.do("+SPACE", "+SPACE", "+SPACE", "G", "RETURN")
+    assert not one.desk.page.buttons[0].usable  # type: ignore[union-attr]
+    other = Sitting(slide, pictures, who="CD", entries=one.kept.entries)
+    other.do("G")
+    assert other.desk.page.buttons[0].usable  # type: ignore[union-attr]
+    other.do("RETURN")
+    assert other.kept.entries[-1].act is Act.SECONDED
+    assert not other.desk.page.buttons[0].usable  # type: ignore[union-attr]
