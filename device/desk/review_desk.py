@@ -228,7 +228,7 @@ class ReviewDesk(Pages):
             new = self.review.add(spot.field_index, spot.adding, verdict)
             self._keep(new)
             spot.adding, spot.cell_id = None, new[0].cell_id
-            self._say(_("Added: {name}.").format(name=name_of(verdict, self.review.taxonomy)))
+            self._say(_("Added: {name}.").format(name=_(name_of(verdict, self.review.taxonomy))))
             return
         ids = cell_ids or spot.selected or (frozenset({spot.cell_id}) if spot.cell_id else frozenset())
         if not ids:
@@ -237,7 +237,7 @@ class ReviewDesk(Pages):
         if ids == {spot.cell_id} and self._must_be_seen() and self._seen():
             self._keep(self.review.open(spot.cell_id))  # it was looked at before it was called a blast
         words = ngettext("{n} cell: {name}.", "{n} cells: {name}.", len(ids))
-        self._say(words.format(n=len(ids), name=name_of(verdict, self.review.taxonomy)))
+        self._say(words.format(n=len(ids), name=_(name_of(verdict, self.review.taxonomy))))
         if len(ids) > 1:
             spot.selected = frozenset()
         elif spot.mode == "gallery" and ids == {spot.cell_id}:

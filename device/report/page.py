@@ -106,6 +106,7 @@ def page(
         journal=review_part.journal(case),
         looked_at=sum(entry.act is Act.OPENED for entry in case.entries),
         changes=review_part.changes(case),
+        lookers=review_part.lookers(case),
         readers=review_part.readers(case),
         rules=review_part.rules(case),
         focus=review_part.focus_words(slide),

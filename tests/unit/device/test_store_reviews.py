@@ -370,3 +370,33 @@ def test_the_list_of_slides_to_review_has_the_finished_ones_the_newest_first(roo
     ]
     assert kept.made_by == "attridet-n 1.0.0 fp32"
     assert kept.um_per_px is not None
+
+
+@pytest.mark.parametrize("old", sorted((Path(__file__).parents[2] / "records").glob("*.sqlite")), ids=lambda path: path.stem)
+def test_a_slide_of_an_old_record_is_reviewed_and_signed_too(old: Path, tmp_path: Path) -> None:
+    (tmp_path / "record.sqlite").write_bytes(old.read_bytes())
+    for room in room_at(tmp_path):
+        (slide_id,) = (of.slide_id for of in room.record.finished() if of.state is SlideState.REVIEW)
+        stored = room.store.slide(slide_id)
+        review, kept = room.record.open_review(slide_id, "AB")
+        assert len(review.cells) == len(stored.slide.cells)
+        for cell in list(review.cells.values()):
+            review = done(review, kept, "open", cell.cell_id)
+        left = [cell.cell_id for cell in review.cells.values() if cell.said == ""]
+        review = done(review, kept, "name", left, "not_classed")
+        done(review, kept, "sign", "", "an old slide")
+        again = room.store.slide(slide_id)
+        assert (again.slide.revision, again.reviewing.breaks) == (1, [])
+        assert again.reviewing.differential.not_classed == len(left)
+        if stored.provenance.source is not None:  # otherwise another version wrote it, and no summary can be made
+            assert room.summaries(slide_id)[-1].revision == 1
+
+
+def test_a_field_keeps_its_picture_over_a_restart(room: Room) -> None:
+    of = ordinary("Myeloblast")
+    room.record.started(replace(of, state=SlideState.COUNTING, fields=()), 1920)
+    room.record.counted(of, FieldsChanged(of.fields[0], new=True), IMAGE)
+    room.record.pictures.forget()  # as another process knows nothing
+    resumed = room.store.slide(SLIDE_ID).slide
+    room.record.counted(of, FieldsChanged(of.fields[1], new=True, others=(resumed.fields[0],)), IMAGE)
+    assert all(field.picture for field in room.store.slide(SLIDE_ID).slide.fields)
