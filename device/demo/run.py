@@ -22,6 +22,7 @@ from device.app import Outcome, run
 from device.camera.simulator import SimulatorCamera
 from device.clock import SystemClock
 from device.demo.broker import local_broker
+from device.demo.handed import hand_on
 from device.demo.truth import told_of_truth
 from device.display.factory import parse_display
 from device.errors import ConfigError
@@ -109,6 +110,8 @@ def run_demo(
     if outcome.slide is not None and read.engine is not None:
         for line in _last_words(outcome.slide, read, camera):
             console.print(line)
+    for folder in _hand_on(config, report, outcome):
+        console.print(f"Handed on as page, tables and FHIR: {folder}", highlight=False, soft_wrap=True)
     page, screens, seconds = report / "slide.html", report / "screens", time.monotonic() - started
     console.print(f"Done in {seconds:.0f} s. Look at [bold]{page}[/] and the pictures in [bold]{screens}[/].")
     return outcome.saved and outcome.sent and bool(received)
@@ -209,6 +212,12 @@ def _fields(config: Config) -> int | None:
         return camera.fields
     folder = Path(camera.source) if isinstance(camera, ReplayCamera) else Path()
     return len(list_folder(folder).pictures) if folder.is_dir() else None
+
+
+def _hand_on(config: Config, report: Path, outcome: Outcome) -> tuple[Path, ...]:
+    if outcome.slide is None:
+        return ()
+    return hand_on(config.record_path, outcome.slide.slide_id, report / "handed-on", config.camera.simulated)
 
 
 def _write_report(config: Config, report: Path, outcome: Outcome, received: list[SlideSummary]) -> None:

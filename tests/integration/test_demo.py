@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,12 @@ def test_a_rendered_slide_from_start_to_summary(tmp_path: Path) -> None:
     assert "Blasts and blast equivalents: " in printed or "that does not exclude them" in printed
     assert "UNREVIEWED" in printed and summary.slide_id in printed and "For review, not a diagnosis." in printed
     assert (report / "slide.html").read_text().count(summary.slide_id) > 0
+    handed = {folder.name[-2:]: folder for folder in (report / "handed-on").iterdir()}
+    statuses = {revision: json.loads((folder / "export.json").read_bytes())["status"] for revision, folder in handed.items()}
+    assert statuses == {"r0": "preliminary", "r1": "final"}
+    signed = (handed["r1"] / "slide.html").read_text(encoding="utf-8")
+    assert "DEMO" in signed and "no patient's blood" in signed.replace("&#39;", "'")
+    assert '"HTEST"' in (handed["r1"] / "report.fhir.json").read_text(encoding="utf-8")
     shot = cv2.imread(str(report / "last-screen.png"))
     assert shot is not None and shot.shape == (1080, 1920, 3)
 
@@ -65,3 +72,5 @@ def test_pictures_of_ones_own_and_a_second_run_into_the_same_folder(tmp_path: Pa
         assert [(left_out.kind, left_out.count) for left_out in summary.pictures.skipped] == [("HEIC", 1)]
         assert summary.fields_counted == 4 and not summary.source.simulated
         assert summary.source.name == "pictures"
+        # a program signs no slide that may be a patient's
+        assert [folder.name[-2:] for folder in (report / "handed-on").iterdir()] == ["r0"]
