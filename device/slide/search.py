@@ -11,8 +11,8 @@ from device.slide.correlation import Match, Spectrum
 from device.slide.keyframes import Key, KeyframeMap
 from engines.detections import Float32
 
-BUDGET = 100
-"""So many keyframes are looked at for one frame: some 15 ms of a core."""
+BUDGET = 60
+"""So many keyframes are looked at for one frame: some 10 ms of a core."""
 _COARSE_LENIENCE = 0.12  # the coarse look may miss the curve by this
 _COARSE_REACH_PX = 4  # around twice the coarse shift
 _WAITING = 16  # so many searches wait at most; the oldest gives way to a newer one
@@ -45,8 +45,8 @@ class Search:
             key = here[int(number)]
             if key.chart == without_chart:
                 continue
-            coarse = here.half.match(here.half.spectrum(here.half_band(key)), self._coarse, _COARSE_LENIENCE)
-            if not coarse.accepted:
+            coarse = here.half.match(here.half.spectrum(here.half_band(key)), self._coarse, coarse=True)
+            if coarse.margin < -_COARSE_LENIENCE:
                 continue
             picture = picture or here.full.spectrum(self._band)
             match = here.full.match_near(here.spectrum(key), picture, 2 * coarse.x, 2 * coarse.y, _COARSE_REACH_PX)
