@@ -219,6 +219,15 @@ class DisplaySection(Section):
         return self
 
 
+class QualitySection(Section):
+    """The known slide that is counted every day, and how far its count may be from its reference."""
+
+    specimen: Name | None = None  # the id on its label; None: no such slide
+    fewest_cells: int = Field(200, ge=20, le=10_000)
+    located_share: Share = 0.7  # of the reference's cells a field
+    most_difference: Share = 0.05  # of a type's share; chance alone is always allowed
+
+
 class RecordSection(Section):
     """The SQLite record."""
 
@@ -322,6 +331,7 @@ class Config(Section):
     microscope: MicroscopeSection = MicroscopeSection()
     slide: SlideSection = SlideSection()
     display: DisplaySection = DisplaySection()
+    quality: QualitySection = QualitySection()
     record: RecordSection = RecordSection()
     report: ReportSection = ReportSection()
     frames: FramesSection = FramesSection()
