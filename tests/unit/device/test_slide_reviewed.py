@@ -89,7 +89,7 @@ def test_two_readers_differ_beyond_chance_only_outside_both_intervals() -> None:
 
 def test_a_signed_slide_is_described_with_what_stands_apart() -> None:
     of = slide(("Lymphocyte",) * 200)
-    words = [*["Myeloblast"] * 10, *["nrbc"] * 10, *["smudge"] * 5, *["Lymphocyte"] * 175]
+    words = [*["Myeloblast"] * 10, *["nrbc"] * 10, *["smudge"] * 5, *["artefact"] * 3, *["Lymphocyte"] * 175]
     cells = tuple(replace(one, verdict=word) for one, word in zip(of.cells, words, strict=True))
     of = replace(of, fields=(replace(of.fields[0], cells=cells),))
     signed = replace(of, state=SlideState.SIGNED, review_state=ReviewState.REVIEWED, revision=1)
