@@ -156,7 +156,7 @@ def review(config: Config, slide: Slide, pictures: list[LabelledImage]) -> int:
             store.put_review(slide.slide_id, entries, None, None)  # type: ignore[arg-type]
             held = held.after(entries)  # type: ignore[arg-type]
 
-        for cell, label in labels_of(stored.slide, pictures):
+        for cell, label in labels_of(held.counted, pictures):
             act([*held.open(cell.cell_id)])
             act([*held.name([cell.cell_id], label or NOT_CLASSED)])
             named += bool(label)
