@@ -54,6 +54,11 @@ def of_ground(old_ground: bool) -> Iterator[Line]:
         yield _("The slide before still lies under the objective and is not counted: change the slide."), "warn"
 
 
+def place_lost() -> Line:
+    """A field was counted of which nothing joins it to what was counted before."""
+    return _("Position lost: cells here may have been counted. Go back to counted ground, or go on."), "warn"
+
+
 def of_slide(slide: Slide | None, counted: Differential, resumed: str, put_to_review: str) -> Iterator[Line]:
     """What stands as long as the slide does so: it was taken up again, or waits at its target."""
     if slide is None and put_to_review:

@@ -174,10 +174,12 @@ class Pipeline:
         slide, event = self._session.slide, observation.event
         if slide is None or event is None:
             return
-        self._record.counted(slide, event, None if self._frame is None else self._frame.image)
+        self._record.counted(slide, event, self._frame.image if self._frame is not None and event.is_of(self._frame) else None)
         if event.field is not None:
             self._say(*messages.counted_line(event.field, again=not event.new))
-        if self._orders.pause_at_target():
+        if event.apart:
+            self._say(*messages.place_lost())
+        if event.field is not None and self._orders.pause_at_target():
             self._say(messages.target_reached(slide, self._session.differential))
 
     def _engine_failed(self, error: InferenceError) -> None:
@@ -324,7 +326,7 @@ class Pipeline:
         engine, slide = self._engine.info, self._session.slide
         found, certain = self._detections, self._config.engine.identify_threshold
         message, level = next(self._lines(), ("", "ok"))
-        (shift_x, shift_y), focus = self._observation.shift_share, self._guide.focus
+        focus = self._guide.focus
         return ScreenView(
             frame=self._frame,
             detections=found,
@@ -347,7 +349,7 @@ class Pipeline:
             message_level=level,
             description=self._session.description,
             page=self._desk.page,
-            shift_px=(0.0, 0.0) if self._frame is None else (shift_x * self._frame.size_px[0], shift_y * self._frame.size_px[0]),
+            sight=self._observation.sight,
         )
 
     def _show(self, timings: dict[str, float]) -> list[Wish]:

@@ -43,7 +43,8 @@ def told_cells(view: ScreenView, found: Detections) -> Told:
     if view.engine.naming is None:
         return _by_first_look(view, found)
     slide = view.slide
-    field = slide.fields[-1] if slide is not None and slide.fields and view.field_counted else None
+    last = slide.fields[-1] if slide is not None and slide.fields else None
+    field = (view.sight or last) if view.field_counted else None
     if slide is None or field is None or view.frame is None or field.size_px != view.frame.size_px:
         cells = _at_least(found.limit_met) + count_of(len(found), "cell")
         words = _("{cells} found, named once the field is counted").format(cells=cells)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from device.errors import StoreError
 from device.report.case import Case
+from device.report.codes import licence
 from device.report.csv_files import cells_csv, differential_csv
 from device.report.fhir import bundle, status_of, to_json
 from device.report.fhir_words import BundleKind
@@ -20,6 +21,7 @@ from device.report.page import page
 from device.slide.session import RefusedError
 from device.store import Store
 from engines.files import atomic_write
+from engines.pages import NOTICE
 from engines.version import version
 
 DONE = "export.json"
@@ -121,6 +123,7 @@ def _one(case: Case, out: Path, how: How, now: datetime) -> Exported:
         "status": status.value,
         "exported_at": now.isoformat(),
         "stamp": stamp,
+        "notices": [NOTICE, licence()],  # LOINC's goes where its codes go
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
     }
     try:

@@ -109,6 +109,7 @@ def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), writt
         journal=review_part.journal(case),
         looked_at=sum(entry.act is Act.OPENED for entry in case.entries),
         changes=review_part.changes(case),
+        readers=review_part.readers(case),
         rules=review_part.rules(case),
         focus=review_part.focus_words(slide),
         before={row.told: row.count for row in case.before.rows},

@@ -15,6 +15,7 @@ from device.report.case import NUCLEATED_RED, Case, Kind, Signature
 from device.review.journal import Act, Entry
 from device.slide.model import Slide
 from device.slide.picture_state import count_of
+from device.slide.tally import differences
 from device.slide.verdict import is_blast, name_of, pre_class, said, unjoined_charts
 
 USUAL_TARGET = 200
@@ -133,6 +134,19 @@ def changes(case: Case) -> list[tuple[str, str, int]]:
         if before != after:
             found[before, after] += 1
     return [(before, after, count) for (before, after), count in found.most_common()]
+
+
+def readers(case: Case) -> list[str]:
+    """Where the last two signatures are of two people: what they counted differently, and whether that is beyond chance."""
+    signed = [one for one in case.review.signatures if not one.seconds]
+    if len(signed) < 2 or signed[-1].who.casefold() == signed[-2].who.casefold():
+        return []
+    found = []
+    for one in differences(case.review.at(signed[-2].number).differential, case.review.at(signed[-1].number).differential):
+        if abs(one.first - one.second) >= 0.05:
+            beyond = _(", beyond what chance leaves open") if one.beyond else ""
+            found.append(f"{one.name} {one.first:.1f} % ({signed[-2].who}), {one.second:.1f} % ({signed[-1].who}){beyond}")
+    return found or [_("{first} and {second} counted the same.").format(first=signed[-2].who, second=signed[-1].who)]
 
 
 def journal(case: Case) -> list[Row]:

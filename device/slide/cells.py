@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from device.slide.model import Cell
 from engines.detections import Detections
 from engines.naming.foreign import film_likeness
+from engines.naming.layer import FIRST_CELLS
 from engines.taxonomy import Taxonomy
 
 
@@ -50,5 +52,5 @@ def read_cells(detections: Detections, taxonomy: Taxonomy, identify_threshold: f
 def is_foreign(cells: Iterable[Cell], taxonomy: Taxonomy) -> bool | None:
     """Whether the first white cells say that the film is unlike all that the naming layer knows; None where there are too few of them,
     or the layer cannot tell."""
-    white = [cell.distance for cell in cells if cell.distance is not None and not taxonomy.is_artefact(cell.class_index)]
-    return {"unlike": True, "known": False}.get(film_likeness(white).verdict)
+    white = (cell.distance for cell in cells if cell.distance is not None and not taxonomy.is_artefact(cell.class_index))
+    return {"unlike": True, "known": False}.get(film_likeness(list(islice(white, FIRST_CELLS))).verdict)

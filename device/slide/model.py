@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -162,6 +163,18 @@ class Slide:
     def charts(self) -> int:
         """Pieces of film that were never joined; more than one: cells on them may be counted twice."""
         return len({field.place.chart for field in self.fields if field.place is not None})
+
+    @property
+    def possible_doubles(self) -> int:
+        """So many cells at most were counted twice: those on all pieces of film but the one with the most cells, where the place was
+        lost between them. 0 where it never was, or the pieces were joined."""
+        if not self.lost_rests:
+            return 0
+        cells = Counter[int]()
+        for field in self.fields:
+            if field.place is not None:
+                cells[field.place.chart] += len(field.cells)
+        return cells.total() - max(cells.values(), default=0)
 
     @property
     def is_open(self) -> bool:

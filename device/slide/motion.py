@@ -162,6 +162,11 @@ class RestDetector:
         self._held: FieldPicture | None = None
         self._away = 0
 
+    @property
+    def picture(self) -> FieldPicture | None:
+        """Of the frame that was taken in last; None before the first."""
+        return self._previous
+
     def observe(self, image: Image) -> Motion:
         """Take in the next processed frame (BGR)."""
         picture = FieldPicture.of(image)

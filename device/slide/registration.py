@@ -40,6 +40,10 @@ class Merge:
     dx_px: float
     dy_px: float
 
+    def moved(self, place: Place) -> Place:
+        """A place of the old chart on the other."""
+        return Place(self.into_chart, place.x_px + self.dx_px, place.y_px + self.dy_px)
+
 
 @dataclass(frozen=True)
 class Fix:

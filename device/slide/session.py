@@ -14,10 +14,12 @@ from device.camera.base import Frame, SkippedPicture
 from device.clock import Clock
 from device.errors import LeukoscopeError
 from device.settings.config import SlideSection
-from device.slide.counting import Counting, Observation, SecondLook, Undone
+from device.slide.changes import Undone
+from device.slide.counting import Counting, Observation
 from device.slide.description import describe
 from device.slide.keyframes import Keyframe
 from device.slide.model import Slide, SlideState
+from device.slide.rests import SecondLook
 from device.slide.tally import Differential, differential, tally
 from engines.detections import Detections
 from engines.naming import NamingInfo
@@ -122,14 +124,21 @@ class SlideSession:
         return self._slide
 
     def reopen(self) -> Slide:
-        """Count on where the slide was finished, which nobody has signed. RefusedError otherwise."""
+        """Count on where the slide was finished, which nobody has ever signed. RefusedError otherwise."""
         if self._slide is None or self.state is not SlideState.REVIEW:
             why = {SlideState.IDLE: "no slide was finished", SlideState.SIGNED: "the slide is signed"}
             why[SlideState.ABORTED] = "the slide was aborted"
             raise RefusedError(f"cannot reopen: {why.get(self.state, 'the slide is open')}")
+        if self._slide.revision:
+            raise RefusedError("cannot reopen: the slide was signed, and is open for a correction of its review only")
         self._slide = replace(self._slide, state=SlideState.COUNTING, finished_at=None)
         self._counting.reopen()
         return self._slide
+
+    def reviewed(self, slide: Slide) -> None:
+        """What a signature, or a correction that is begun, made of the slide; nothing happens where another one is in hand by now."""
+        if self._slide is not None and not self._slide.is_open and self._slide.slide_id == slide.slide_id:
+            self._slide = slide
 
     def aim(self, target_cells: int) -> Slide:
         """Set how many white cells are to be counted. RefusedError if no slide is open."""

@@ -21,7 +21,7 @@ from device.mqtt.summary import Disclosure, build_summary
 from device.mqtt.topics import Topics
 from device.review.review import Review
 from device.settings.config import Config
-from device.slide.counting import FieldsChanged, Undone
+from device.slide.changes import FieldsChanged, Undone
 from device.slide.ending import nothing_counted
 from device.slide.keyframes import Keyframe
 from device.slide.model import Field, Slide, SlideState
@@ -103,8 +103,11 @@ class SlideRecord:
         if event.field is not None and image is not None and self._config.record.pictures:
             self.pictures.keep(slide.slide_id, event.field.index, image)
         fields = tuple(self._with_picture(slide, field) for field in event.fields)
-        what = ", ".join(str(field.index) for field in fields)
-        self.journal.add(f"field {what} of {slide.slide_id}", lambda: self._store.put_fields(slide.slide_id, fields, slide))
+        what = ", ".join(str(field.index) for field in fields) or "map"
+        merged, keyframes = event.merged, event.keyframes
+        self.journal.add(
+            f"field {what} of {slide.slide_id}", lambda: self._store.put_fields(slide.slide_id, fields, slide, merged, keyframes)
+        )
 
     def _with_picture(self, slide: Slide, field: Field) -> Field:
         return replace(field, picture=self.pictures.name_of(slide.slide_id, field.index, field.picture))
@@ -143,7 +146,12 @@ class SlideRecord:
         if stored.slide.state not in (SlideState.REVIEW, SlideState.SIGNED):
             raise RefusedError(_("the slide is {state}: only a finished one is reviewed").format(state=stored.slide.state.value))
         review = Review(stored.slide, stored.provenance.model.taxonomy, stored.review, who=who, now=self._clock.now)
-        return review, KeptReview(self._store, self.journal, partial(self._message, provenance=stored.provenance), self._sent)
+        message = partial(self._message, provenance=stored.provenance)
+        return review, KeptReview(self._store, self.journal, stored.provenance, message, self._sent)
+
+    def finished(self, limit: int = 50) -> tuple[Slide, ...]:
+        """The newest slides that wait for their review or are signed, newest first, as they were counted, without crops. StoreError."""
+        return tuple(self._store.slide(slide_id).slide for slide_id in self._store.finished_ids(limit))
 
     def prune_pictures(self) -> None:
         """Remove field pictures of slides that were signed, or aborted, longer ago than is configured."""

@@ -18,7 +18,8 @@ from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
 from device.review.journal import Entry
 from device.slide.keyframes import Keyframe
-from device.slide.model import Field, Slide
+from device.slide.model import OPEN_STATES, Field, Slide, SlideState
+from device.slide.registration import Merge
 from device.store import housekeeping, reviews, schema, slides
 from device.store.faults import DamagedRecordError, sqlite_errors
 from device.store.slides import StoredSlide
@@ -112,15 +113,26 @@ class Store:
         with self._transaction(f"begin slide {slide.slide_id}") as db:
             slides.insert_slide(db, slide, provenance)
 
-    def put_fields(self, slide_id: str, fields: Sequence[Field], slide: Slide | None = None) -> None:
+    def put_fields(
+        self,
+        slide_id: str,
+        fields: Sequence[Field],
+        slide: Slide | None = None,
+        merged: Sequence[Merge] = (),
+        keyframes: Sequence[Keyframe] = (),
+    ) -> None:
         """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent.
 
-        slide: as it now stands; its header is written too.
+        A cell without a crop keeps the one that it has there. slide: as it now stands; its header is written too. merged: charts that
+        were joined before that; keyframes: of the map, added or changed.
         """
         with self._transaction(f"keep field {', '.join(str(field.index) for field in fields)} of slide {slide_id}") as db:
             self._require(db, slide_id)
+            for merge in merged:
+                slides.move_chart(db, slide_id, merge)
             for field in fields:
                 slides.put_field(db, slide_id, field)
+            slides.put_keyframes(db, slide_id, keyframes)
             if slide is not None:
                 slides.put_state(db, slide)
 
@@ -200,10 +212,15 @@ class Store:
             raise StoreError(f"record {self.path}: no slide {slide_id}; `leukoscope slides` lists them")
         return stored
 
+    def finished_ids(self, limit: int = 50) -> list[str]:
+        """Ids of the newest slides that wait for their review or are signed, newest first."""
+        with self._reading("list the finished slides"):
+            return slides.newest(self._db, limit, (SlideState.REVIEW, SlideState.SIGNED))
+
     def unfinished(self) -> tuple[StoredSlide, ...]:
         """Slides that are open. Before the first one is started: those that a crash or power cut left so."""
         with self._reading("look for open slides"):
-            open_ids = slides.newest(self._db, -1, only_open=True)
+            open_ids = slides.newest(self._db, -1, OPEN_STATES)
         return tuple(map(self.slide, open_ids))
 
     def keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:

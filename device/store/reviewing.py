@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from device.mqtt.outbox import OutboxMessage
+from device.mqtt.provenance import Provenance
 from device.review.journal import Act, Entry
 from device.review.review import Review
 from device.slide.model import Field, Slide
@@ -23,10 +24,25 @@ class MakeMessage(Protocol):
 
 
 class KeptReview:
-    """Of one slide. make_message: of its signed form; sent: called after a summary was put into the outbox."""
+    """Of one slide, of this provenance. make_message: of its signed form; sent: called after a summary was put into the outbox."""
 
-    def __init__(self, store: Store, journal: Journal, make_message: MakeMessage, sent: Callable[[], None]) -> None:
-        self._store, self._journal, self._make_message, self._sent = store, journal, make_message, sent
+    def __init__(
+        self, store: Store, journal: Journal, provenance: Provenance, make_message: MakeMessage, sent: Callable[[], None]
+    ) -> None:
+        self._store, self._journal, self._provenance = store, journal, provenance
+        self._make_message, self._sent = make_message, sent
+
+    @property
+    def made_by(self) -> str:
+        """Engine and naming layer that told the cells, in short form."""
+        model = self._provenance.model
+        named = "" if model.naming is None else f", {model.naming.label}"
+        return f"{model.name} {model.version} {model.precision}{named}"
+
+    @property
+    def um_per_px(self) -> float | None:
+        """Of the slide's frames; None where it is not known."""
+        return None if self._provenance.calibration is None else self._provenance.calibration.um_per_px
 
     def keep(self, review: Review, entries: Sequence[Entry]) -> None:
         """Write `entries`, whose review is `review`; a signature and a reopening change the slide with them, in one transaction.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -21,6 +23,7 @@ from device.review.review import Review
 from device.slide.cells import is_foreign
 from device.slide.keyframes import Keyframe
 from device.slide.model import OPEN_STATES, Cell, Field, Place, ReviewState, Slide, SlideState
+from device.slide.registration import Merge
 from device.store import reviews
 from engines.naming import NamingInfo
 from engines.runtime.base import EngineInfo
@@ -80,7 +83,8 @@ def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -
 
 
 def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
-    """Insert a field with its cells, or replace the one with its index. Idempotent."""
+    """Insert a field with its cells, or replace the one with its index; cells without a crop keep the one they have. Idempotent."""
+    crops = _crops(db, slide_id, field)
     db.execute("DELETE FROM fields WHERE slide_id = ? AND field_index = ?", (slide_id, field.index))
     row = {
         "slide_id": slide_id,
@@ -106,7 +110,36 @@ def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
     )
     db.executemany(
         "INSERT INTO crops VALUES (?, ?, ?, ?)",
-        ((slide_id, field.index, at, cell.crop_jpeg) for at, (cell, _) in enumerate(sightings) if cell.crop_jpeg),
+        (
+            (slide_id, field.index, at, crop)
+            for at, (cell, _) in enumerate(sightings)
+            if (crop := cell.crop_jpeg or crops.get(cell.cell_id, b""))
+        ),
+    )
+
+
+def _crops(db: sqlite3.Connection, slide_id: str, field: Field) -> dict[int, bytes]:
+    """Crops by cell id that a field has in the record, where some of its cells bring none."""
+    if all(cell.crop_jpeg for cell in (*field.cells, *field.seen)):
+        return {}
+    kept = "SELECT cell_id, jpeg FROM cells JOIN crops USING (slide_id, field_index, position)"
+    rows = db.execute(f"{kept} WHERE slide_id = ? AND field_index = ? AND cell_id > 0", (slide_id, field.index))
+    return dict(rows.fetchall())
+
+
+def move_chart(db: sqlite3.Connection, slide_id: str, merge: Merge) -> None:
+    """Two charts are one: the places of the old one's fields. Nothing happens if none bears its number any more."""
+    db.execute(
+        "UPDATE fields SET chart = ?, film_x_px = film_x_px + ?, film_y_px = film_y_px + ? WHERE slide_id = ? AND chart = ?",
+        (merge.into_chart, merge.dx_px, merge.dy_px, slide_id, merge.old_chart),
+    )
+
+
+def put_keyframes(db: sqlite3.Connection, slide_id: str, keyframes: Sequence[Keyframe]) -> None:
+    """Insert keyframes, or replace those with their numbers."""
+    db.executemany(
+        "INSERT OR REPLACE INTO keyframes (slide_id, number, chart, x_px, y_px, picture) VALUES (?, ?, ?, ?, ?, ?)",
+        ((slide_id, each.number, each.chart, each.x_px, each.y_px, each.picture) for each in keyframes),
     )
 
 
@@ -120,12 +153,19 @@ def undo_field(db: sqlite3.Connection, slide_id: str, index: int) -> None:
 def sync(db: sqlite3.Connection, slide: Slide) -> None:
     """Bring the record up to the slide as it stands: state, fields that are missing or were replaced, fields that were undone.
 
-    A field is taken as unchanged if it was captured at the same moment; the replacing frame always is a later one.
+    A field is taken as unchanged if it was captured at the same moment (the replacing frame always is a later one) and the same cells
+    are counted by it.
     """
     rows = db.execute("SELECT field_index, captured_at FROM fields WHERE slide_id = ? AND undone = 0", (slide.slide_id,))
     stored: dict[int, str] = dict(rows.fetchall())
+    counted = defaultdict[int, list[int]](list)
+    for index, cell_id in db.execute(
+        "SELECT field_index, cell_id FROM cells WHERE slide_id = ? AND counted = 1 ORDER BY field_index, position", (slide.slide_id,)
+    ):
+        counted[index].append(cell_id)
     for field in slide.fields:
-        if stored.pop(field.index, None) != field.captured_at.isoformat():
+        same = counted[field.index] == [cell.cell_id for cell in field.cells]
+        if stored.pop(field.index, None) != field.captured_at.isoformat() or not same:
             put_field(db, slide.slide_id, field)
     for index in stored:
         undo_field(db, slide.slide_id, index)
@@ -194,9 +234,9 @@ def _insert(db: sqlite3.Connection, table: str, row: dict[str, object], conflict
     db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", row)
 
 
-def newest(db: sqlite3.Connection, limit: int, only_open: bool = False) -> list[str]:
-    """The ids of the newest `limit` slides (-1: of all), newest first."""
-    states = [state.value for state in (OPEN_STATES if only_open else SlideState)]
+def newest(db: sqlite3.Connection, limit: int, in_states: Iterable[SlideState] = SlideState) -> list[str]:
+    """The ids of the newest `limit` slides (-1: of all) that are in one of these states, newest first."""
+    states = [state.value for state in in_states]
     chosen = f"SELECT slide_id FROM slides WHERE state IN ({', '.join('?' * len(states))}) ORDER BY sequence DESC LIMIT ?"
     return [slide_id for (slide_id,) in db.execute(chosen, (*states, limit))]
 

@@ -28,8 +28,8 @@ CLOCK = SystemClock()
 
 def picture(seed: int) -> Image:
     """A field with structure of its own, so that it differs from every other."""
-    coarse = np.random.default_rng(seed).integers(60, 220, (9, 16, 3), dtype=np.uint8)
-    return np.kron(coarse, np.ones((20, 20, 1), np.uint8)).astype(np.uint8)
+    coarse = np.random.default_rng(seed).integers(60, 220, (18, 32, 3), dtype=np.uint8)
+    return np.kron(coarse, np.ones((10, 10, 1), np.uint8)).astype(np.uint8)
 
 
 class Pictures:

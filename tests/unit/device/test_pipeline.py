@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -39,10 +40,10 @@ class FullStore(Store):
 
     full = True
 
-    def put_fields(self, slide_id: str, fields: Sequence[Field], slide: Slide | None = None) -> None:
+    def put_fields(self, slide_id: str, fields: Sequence[Field], *besides: Any) -> None:
         if self.full:
             raise StoreError("record: the disk is full; make room")
-        super().put_fields(slide_id, fields, slide)
+        super().put_fields(slide_id, fields, *besides)
 
     def close_slide(self, slide: Slide, message: object) -> None:
         if self.full:

@@ -7,6 +7,7 @@ import itertools
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +19,14 @@ from device.report.codes import codes, licence
 from device.report.fhir import CLOCK_NOTE, bundle, to_json
 from device.report.fhir_words import AbsentReason, BundleKind, ObservationStatus, ReportStatus
 from device.review.journal import Act
+from device.settings.config import is_loinc
 from device.slide.model import ReviewState, Slide, SlideState
 from device.slide.session import RefusedError
 from device.store import StoredSlide
 from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI
+from tests.support.fhir_example import NAME, example
 from tests.support.provenance import provenance
 from tests.support.review import ordinary
 from tests.support.signed import Desk, signed
@@ -236,13 +239,14 @@ def test_every_class_group_and_persons_class_has_a_code_or_an_explicit_null() ->
         assert code.source and code.display
         assert (code.checked_on is None) == (not code.verified) or code.loinc is None, code
     assert "LOINC is copyright" in licence()
-    # its last digit is a check digit (mod 10, Luhn): a code that was mistyped is seen
-    assert not [code for code in table.values() if code.loinc and luhn(code.loinc.split("-")[0]) != int(code.loinc[-1])]
+    # the last digit is a check digit: a code that was mistyped is seen
+    assert not [code for code in table.values() if code.loinc and not is_loinc(code.loinc)]
 
 
-def luhn(digits: str) -> int:
-    doubled = [int(d) * (2 - at % 2) for at, d in enumerate(reversed(digits))]
-    return -sum(sum(divmod(value, 10)) for value in doubled) % 10
+def test_the_published_example_is_what_is_written() -> None:
+    where = Path(__file__).parents[3] / "docs" / "schema" / NAME
+    assert where.read_text(encoding="utf-8") == example(), "run `python -m tests.support.fhir_example docs/schema`"
+    Bundle.model_validate(json.loads(example()))
 
 
 def test_the_closed_lists_hold_nothing_that_fhir_does_not_know() -> None:

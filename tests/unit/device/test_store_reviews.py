@@ -342,3 +342,19 @@ def test_a_summary_of_the_slide_says_where_doubles_may_be(room: Room) -> None:
     room.put(slide(("Lymphocyte",) * 100, ("Monocyte",) * 3, charts=(1, 2)))
     document = json.loads(room.store.summaries(SLIDE_ID)[0][1])
     assert (document["charts"], document["possible_doubles"], document["lost_rests"]) == (2, 3, 0)
+
+
+def test_the_list_of_slides_to_review_has_the_finished_ones_the_newest_first(room: Room) -> None:
+    for name, state in (("a", SlideState.REVIEW), ("b", SlideState.ABORTED), ("c", SlideState.REVIEW), ("d", SlideState.REVIEW)):
+        reason = "poor film" if state is SlideState.ABORTED else ""
+        room.put(replace(ordinary(), slide_id=name, state=state, abort_reason=reason))
+    review, kept = room.record.open_review("c", "AB")
+    done(review, kept, "sign")
+    room.record.started(replace(ordinary(), slide_id="open", state=SlideState.COUNTING, fields=()), 1920)
+    assert [(of.slide_id, of.state.value, of.reviewer) for of in room.record.finished()] == [
+        ("d", "review", ""),
+        ("c", "signed", "AB"),
+        ("a", "review", ""),
+    ]
+    assert kept.made_by == "attridet-n 1.0.0 fp32"
+    assert kept.um_per_px is not None

@@ -1,0 +1,279 @@
+"""What a resting frame brings to a slide: new ground, cells that nobody knew, better sights of known ones.
+
+A field is one rest that brought something. It is written again when a clearly sharper frame of the same rest comes, or one that shows
+more; a rest that brings nothing leaves no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+import numpy as np
+
+from device.camera.base import Frame
+from device.camera.quality import picture_faults
+from device.slide.bank import crop_jpeg
+from device.slide.cells import is_foreign, read_cells
+from device.slide.census import CLEARLY_SHARPER, Boxes, Census, Sight, alike, completed, on_film
+from device.slide.changes import put_back, refreshed, sightings_elsewhere, without_crops
+from device.slide.ground import Ground
+from device.slide.model import Cell, Field, Place, Slide
+from engines.detections import Detections
+from engines.taxonomy import Taxonomy
+
+STILL_RISING = 1.05
+"""While each frame is sharper than the one before by this factor the focus is being turned: wait for its best."""
+MOST_LOOKS = 8
+"""A field is written again at most so often during a rest, so that a restless focus cannot keep the record busy for ever."""
+SAME_PLACE_SHARE = 0.02
+"""Of the width: a rest no farther than this from the field counted last goes on with that field."""
+
+SecondLook = Callable[[Frame, Detections], tuple[Detections, str]]
+"""A frame and its cells → the same cells in the same order, named, and why they could not be ("" where they were)."""
+
+
+@dataclass(eq=False)
+class Rest:
+    """The present rest. newcomers: boxes on the film that the last frame had on counted ground and nobody knew."""
+
+    looks: int = 0
+    newcomers: list[list[float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A resting frame with what was found on it; N boxes completed at the border, on the film; fit: those that are no slivers."""
+
+    frame: Frame
+    found: Detections
+    place: Place
+    sharpness: float
+    film: Boxes
+    whole: list[bool]
+    fit: list[int]
+    ids: list[int]
+
+    @classmethod
+    def of(cls, frame: Frame, found: Detections, place: Place, sharpness: float, census: Census) -> View:
+        boxes, whole, fit = completed(found.boxes_px.astype(np.float64), frame.size_px)
+        film = on_film(boxes, place)
+        ids = census.match(place.chart, film)
+        return cls(frame, found, place, sharpness, film, whole.tolist(), np.flatnonzero(fit).tolist(), ids)
+
+    def sight(self, at: int) -> Sight:
+        return Sight(self.whole[at], self.sharpness, float(self.found.scores[at]))
+
+
+class RestCounter:
+    """Counts what resting frames bring to the slide that it is handed. moved_share: of a field's ground, so much must be new for a rest
+    without new cells to be a field. last_index: of the field counted last; an index is never given twice.
+    """
+
+    def __init__(self, taxonomy: Taxonomy, identify_threshold: float, moved_share: float, crops: bool, jpeg_quality: int) -> None:
+        self._taxonomy, self._identify_threshold, self._moved_share = taxonomy, identify_threshold, moved_share
+        self._crops, self._jpeg_quality = crops, jpeg_quality
+        self.census, self.ground = Census(), Ground()
+        self.last_index = 0
+
+    def clear(self) -> None:
+        """Another slide."""
+        self.census.clear()
+        self.ground.clear()
+        self.last_index = 0
+
+    def restore(self, slide: Slide, last_cell_id: int) -> None:
+        """Go on with a slide that was recorded."""
+        self.clear()
+        self.census.restore(slide, last_cell_id)
+        for each in slide.fields:
+            if each.place is not None:
+                self.ground.add(each.place, each.size_px)
+        self.last_index = max(len(slide.fields) + slide.fields_undone, slide.fields[-1].index if slide.fields else 0)
+
+    def is_counted(self, slide: Slide, place: Place, size_px: tuple[int, int]) -> bool:
+        """Whether the ground of a field at a place has been counted."""
+        return same_field(slide, place) is not None or not self._is_new_ground(place, size_px)
+
+    def undo(self, slide: Slide) -> tuple[Slide, Field, dict[int, Field]]:
+        """`slide` (which has fields) without the field counted last; that field; those by which its cells are counted now."""
+        undone = slide.fields[-1]
+        slide = replace(slide, fields=slide.fields[:-1], fields_undone=slide.fields_undone + 1)
+        touched = self._forget_sightings(slide, (*undone.cells, *undone.seen), undone.index)
+        if undone.place is not None:
+            self.ground.add(undone.place, undone.size_px, -1)
+        slide, others = put_back(slide, refreshed(slide, touched, self.census))
+        return self.judged(slide), undone, others
+
+    def take(
+        self, slide: Slide, view: View, rest: Rest, rising: bool, second_look: SecondLook
+    ) -> tuple[Slide, Field | None, dict[int, Field]]:
+        """Count what the frame brings: the slide, the field that was counted or counted again, and other fields that changed.
+
+        rising: the focus is being turned and gets better, so that the best is waited for.
+        """
+        here = same_field(slide, view.place)
+        new = self._newcomers(view, rest)
+        better = [
+            at for at in view.fit if view.ids[at] and view.sight(at).better_than(self.census.cells[view.ids[at]].sight) and not rising
+        ]
+        if here is None:
+            if not (new or better or self._is_new_ground(view.place, view.frame.size_px)):
+                return slide, None, {}
+            unsure = {at for at in view.fit if not view.ids[at]} - set(new)
+            return self._add_field(slide, view, [at for at in view.fit if at not in unsure], second_look)
+        if rest.looks >= MOST_LOOKS:
+            return slide, None, {}
+        if not rising and view.sharpness > CLEARLY_SHARPER * here.focus:
+            rest.looks += 1
+            return self._replace_field(slide, here, view, second_look)
+        better = [at for at in better if view.whole[at] and not self.census.cells[view.ids[at]].sight.whole]
+        if new or better:
+            rest.looks += 1
+            return self._extend_field(slide, here, view, [*new, *better], second_look)
+        return slide, None, {}
+
+    def _newcomers(self, view: View, rest: Rest) -> list[int]:
+        """Cells that nobody knows. On ground that was counted before one must be found by two frames of the rest."""
+        new, waiting = [], []
+        for at in view.fit:
+            if view.ids[at]:
+                continue
+            x0, y0, x1, y1 = box = view.film[at].tolist()
+            if not self.ground.covers(view.place.chart, (x0 + x1) / 2, (y0 + y1) / 2, view.frame.size_px) or any(
+                alike(box, before) is not None for before in rest.newcomers
+            ):
+                new.append(at)
+            else:
+                waiting.append(box)
+        rest.newcomers = waiting
+        return new
+
+    def _add_field(
+        self, slide: Slide, view: View, chosen: list[int], second_look: SecondLook
+    ) -> tuple[Slide, Field | None, dict[int, Field]]:
+        self.last_index += 1
+        cells, touched, fault = self._sightings(view, chosen, self.last_index, second_look)
+        counted = self._new_field(view, self.last_index, cells, fault)
+        self.ground.add(view.place, view.frame.size_px)
+        slide = replace(slide, fields=(*slide.fields, without_crops(counted)))
+        slide, others = put_back(slide, refreshed(slide, touched, self.census))
+        return self.judged(slide), counted, others
+
+    def _replace_field(
+        self, slide: Slide, here: Field, view: View, second_look: SecondLook
+    ) -> tuple[Slide, Field | None, dict[int, Field]]:
+        """A clearly sharper frame takes the field's place. What it no longer shows is gone, but for cells at the border, which come and
+        go with the bench's vibration."""
+        found = {view.ids[at] for at in view.fit}
+        lost = [cell for cell in (*here.cells, *here.seen) if cell.cell_id not in found]
+        kept = [moved(cell, here.place, view.place, here.size_px) for cell in lost if cell.provisional]
+        gone = [cell for cell in lost if not cell.provisional]
+        cells, touched, fault = self._sightings(view, view.fit, here.index, second_look)
+        touched |= self._forget_sightings(slide, gone, here.index)
+        counted = self._new_field(view, here.index, [*cells, *kept], fault, here.picture)
+        if here.place is not None:
+            self.ground.add(here.place, here.size_px, -1)
+        self.ground.add(view.place, view.frame.size_px)
+        slide, _ = put_back(slide, [without_crops(counted)])
+        slide, others = put_back(slide, refreshed(slide, touched - {here.index}, self.census))
+        return self.judged(slide), counted, others
+
+    def _extend_field(
+        self, slide: Slide, here: Field, view: View, chosen: list[int], second_look: SecondLook
+    ) -> tuple[Slide, Field | None, dict[int, Field]]:
+        """Cells that came into sight while the stage crept, or that only a later frame shows, join the field of the rest."""
+        cells, touched, fault = self._sightings(view, chosen, here.index, second_look)
+        cells = [moved(cell, view.place, here.place, here.size_px) for cell in cells]
+        ids = {cell.cell_id for cell in cells}
+        old = [cell for cell in (*here.cells, *here.seen) if cell.cell_id not in ids]
+        made = replace(here, limit_met=here.limit_met or view.found.limit_met, naming_fault=fault or here.naming_fault)
+        counted = self._sorted(made, [*old, *cells])
+        slide, _ = put_back(slide, [without_crops(counted)])
+        slide, others = put_back(slide, refreshed(slide, touched - {here.index}, self.census))
+        return self.judged(slide), counted, others
+
+    def _sightings(self, view: View, chosen: list[int], index: int, second_look: SecondLook) -> tuple[list[Cell], set[int], str]:
+        """The chosen cells as sightings by the field `index`; indices of other fields that lost a cell to it; why naming failed."""
+        named, fault = second_look(view.frame, view.found.select(np.array(chosen, np.int64)))
+        cells, touched = [], set[int]()
+        for at, cell in zip(chosen, read_cells(named, self._taxonomy, self._identify_threshold), strict=True):
+            cell_id = view.ids[at] or self.census.new_id()
+            before = self.census.cells.get(cell_id)
+            counted_by = index if before is None else before.field
+            known = self.census.seen(cell_id, view.place.chart, view.film[at].tolist(), view.sight(at), index)
+            if known.field == index and counted_by != index:
+                touched.add(counted_by)
+            crop = crop_jpeg(view.frame.image, cell.box_px, self._jpeg_quality) if self._crops else b""
+            cells.append(replace(cell, cell_id=cell_id, provisional=not view.whole[at], crop_jpeg=crop))
+        return cells, touched, fault
+
+    def _forget_sightings(self, slide: Slide, cells: Iterable[Cell], index: int) -> set[int]:
+        """Take back a field's sightings; indices of the fields by which their cells are counted now."""
+        touched = set()
+        for cell in cells:
+            if cell.cell_id in self.census.cells:
+                known = self.census.cells[cell.cell_id]
+                was = known.field
+                still = self.census.unseen(cell.cell_id, index, sightings_elsewhere(slide, known, index))
+                if still is not None and still.field != was:
+                    touched.add(still.field)
+        return touched
+
+    def _new_field(self, view: View, index: int, cells: list[Cell], fault: str, picture: str = "") -> Field:
+        frame = view.frame
+        made = Field(
+            index,
+            frame.captured_at,
+            frame.source,
+            frame.size_px,
+            view.sharpness,
+            (),
+            view.found.limit_met,
+            picture_faults(frame.image),
+            fault,
+            view.place,
+            (),
+            picture,
+        )
+        return self._sorted(made, cells)
+
+    def _sorted(self, made: Field, cells: list[Cell]) -> Field:
+        """The field with its sightings: those that their cells are counted by, and the others."""
+        known = self.census.cells
+        counted = tuple(cell for cell in cells if known[cell.cell_id].field == made.index)
+        return replace(made, cells=counted, seen=tuple(cell for cell in cells if known[cell.cell_id].field != made.index))
+
+    def judged(self, slide: Slide) -> Slide:
+        """With what its first cells say of the film."""
+        return replace(slide, foreign=is_foreign(chain.from_iterable(f.cells for f in slide.fields), self._taxonomy))
+
+    def _is_new_ground(self, place: Place, size_px: tuple[int, int]) -> bool:
+        share = self.ground.new_share(place, size_px)
+        return share > 0 and share >= self._moved_share
+
+
+def same_field(slide: Slide, place: Place) -> Field | None:
+    """The field counted last, if the stage rests where it was counted."""
+    last = slide.fields[-1] if slide.fields else None
+    if last is None or last.place is None or last.place.chart != place.chart:
+        return None
+    return last if apart(last.place, place) <= SAME_PLACE_SHARE * last.size_px[0] else None
+
+
+def apart(first: Place, second: Place) -> float:
+    return float(np.hypot(first.x_px - second.x_px, first.y_px - second.y_px))
+
+
+def moved(cell: Cell, before: Place | None, now: Place | None, size_px: tuple[int, int] | None) -> Cell:
+    """A sighting at one place as it lies in the frame at another; cut at that frame's border, if its size is given."""
+    if before is None or now is None:
+        return cell
+    dx, dy = before.x_px - now.x_px, before.y_px - now.y_px
+    x0, y0, x1, y1 = cell.box_px
+    box = x0 + dx, y0 + dy, x1 + dx, y1 + dy
+    if size_px is not None:
+        right, bottom = size_px
+        box = min(max(box[0], 0.0), right), min(max(box[1], 0.0), bottom), min(max(box[2], 0.0), right), min(max(box[3], 0.0), bottom)
+    return replace(cell, box_px=box)
