@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
+from pathlib import Path
 
 from device.errors import StoreError
 from device.report.codes import Code, code_of
 from device.review.journal import Act, Entry
 from device.review.review import Review
+from device.slide.bank import crop_jpeg
 from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
 from device.slide.tally import ReviewedDifferential, percent, reviewed
 from device.slide.verdict import BLASTS, NOT_CLASSED, numbered, said
 from device.store import StoredSlide
+from device.store.pictures import read_field_picture
 from engines.intervals import exact_interval
 from engines.taxonomy import Taxonomy
 
 _OF_CELLS = (Act.OPENED, Act.NAMED, Act.ADDED)
 NUCLEATED_RED = "nrbc"
+_SIMULATOR = "simulator"
+_JPEG = 90
 
 
 class Kind(str, Enum):
@@ -77,9 +82,10 @@ class Signature:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """stored: as it lies in the record."""
+    """stored: as it lies in the record. record: its file, for the pictures beside it; None where nobody asks for them."""
 
     stored: StoredSlide
+    record: Path | None = None
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -102,7 +108,30 @@ class Case:
     @cached_property
     def slide(self) -> Slide:
         """With what the review said of its cells, the cells that it added, and the signature as the journal has it."""
-        return self.review.slide if self.entries else self.counted
+        if not self.entries:
+            return self.counted
+        slide = self.review.slide
+        if self.record is None or all(cell.cell_id in self.pre for cell in slide.cells):
+            return slide
+        return replace(slide, fields=tuple(self._with_crops(field, self.record) for field in slide.fields))
+
+    def _with_crops(self, field: Field, record: Path) -> Field:
+        """The field with pictures of the cells that a person added, cut from the picture of the whole field where that was kept."""
+        if all(cell.crop_jpeg or cell.cell_id in self.pre for cell in field.cells):
+            return field
+        image = read_field_picture(record, field.picture)
+        if image is None or image.shape[1::-1] != field.size_px:
+            return field
+        cells = (
+            c if c.crop_jpeg or c.cell_id in self.pre else replace(c, crop_jpeg=crop_jpeg(image, c.box_px, _JPEG)) for c in field.cells
+        )
+        return replace(field, cells=tuple(cells))
+
+    @property
+    def simulated(self) -> bool:
+        """Rendered film, no patient's blood."""
+        source = self.stored.provenance.source
+        return (source is not None and source.simulated) or any(field.source == _SIMULATOR for field in self.counted.fields)
 
     @cached_property
     def before(self) -> ReviewedDifferential:

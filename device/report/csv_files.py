@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from device.report.case import Case, Kind
+from device.report.review_part import doubts
 from device.report.tables import Value, csv_text
 from device.slide.verdict import name_of, pre_class, said
 
-_OF_SLIDE = ("slide", "specimen", "review_state", "revision", "signed_by", "model", "model_digest")
+_OF_SLIDE = ("slide", "specimen", "review_state", "revision", "signed_by", "model", "model_digest", "simulated")
 _CELL = (
     "cell_id", "field", "chart", "x_um", "y_um", "film_x_px", "film_y_px", "x1_px", "y1_px", "x2_px", "y2_px", "cut_by_border",
     "pre_class", "pre_group", "score", "probability", "blast_probability", "distance", "class_after", "in_differential", "act", "who",
@@ -16,7 +17,7 @@ _CELL = (
 )  # fmt: skip
 DIFFERENTIAL = (
     *_OF_SLIDE, "signed_at", "device", "kind", "name", "loinc", "loinc_is", "blast", "count", "of_cells", "percent", "low_95",
-    "high_95", "per_100_white_cells", "count_before", "percent_before",
+    "high_95", "per_100_white_cells", "count_before", "percent_before", "doubts",
 )  # fmt: skip
 
 
@@ -90,6 +91,7 @@ def differential_csv(case: Case) -> str:
                 "high_95": _rounded(line.high, 2),
                 "per_100_white_cells": round(line.value, 2) if per_100 and line.whole else None,
                 "count_before": line.before,
+                "doubts": " ".join(doubts(case)),
                 "percent_before": None if per_100 or not case.before.white_cells else round(line.value_before, 2),
             }
         )
@@ -107,6 +109,7 @@ def _of_slide(case: Case) -> dict[str, Value]:
         "signed_by": "" if signature is None else " ".join((signature.who, *signature.seconded)),
         "model": f"{model.name} {model.version} {model.precision}",
         "model_digest": model.digest,
+        "simulated": case.simulated,
     }
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from device.errors import StoreError
+from device.mqtt.message import one_line
 from device.report.case import Case
 from device.report.codes import licence
 from device.report.csv_files import cells_csv, differential_csv
@@ -67,26 +68,25 @@ def export_record(record_path: Path, out: Path, wanted: Wanted, how: How, tell: 
 
 def find(store: Store, wanted: Wanted, with_crops: bool = True) -> Iterator[Case]:
     """The wanted slides, oldest first, one at a time. StoreError for an id that is not there, naming the newest."""
-    ids = store.slide_ids(-1)
+    changed = dict(store.changes())
+    ids = [slide_id for slide_id, at in changed.items() if wanted.since is None or at >= wanted.since]
     if wanted.slide_id:
-        if wanted.slide_id not in ids:
-            newest = ", ".join(ids[:_NAMED])
+        if wanted.slide_id not in changed:
+            newest = ", ".join(list(changed)[: -_NAMED - 1 : -1])
             there = f"the newest are {newest}" if newest else "it holds no slides yet"
-            raise StoreError(f"record {store.path}: no slide '{wanted.slide_id}'; {there}")
+            raise StoreError(f"record {store.path}: no slide '{one_line(wanted.slide_id)}'; {there}")
         ids = [wanted.slide_id]
-    for slide_id in reversed(ids):
-        if not wanted.slide_id:
-            head = Case(store.slide(slide_id))
-            if (wanted.since is not None and changed_at(head) < wanted.since) or (wanted.signed and head.signature is None):
-                continue
-        yield Case(store.slide(slide_id, with_crops=with_crops))
+    for slide_id in ids:
+        if wanted.signed and not wanted.slide_id and Case(store.slide(slide_id)).signature is None:
+            continue
+        yield Case(store.slide(slide_id, with_crops=with_crops), store.path)
 
 
 def changed_at(case: Case) -> datetime:
     """When the slide last changed: its end, or the last entry of its review."""
     slide = case.stored.slide
     last = slide.finished_at or (slide.fields[-1].captured_at if slide.fields else slide.started_at)
-    return max(last, case.entries[-1].at) if case.entries else last
+    return max(slide.started_at, last, *(entry.at for entry in case.entries[-1:]))
 
 
 def export(
@@ -107,7 +107,7 @@ def _one(case: Case, out: Path, how: How, now: datetime) -> Exported:
         status = status_of(case)
     except RefusedError as error:  # its signed files must stay as they are
         return Exported(slide.slide_id, folder, written=False, left_out=str(error))
-    html = page(case.stored, written_at=now)
+    html = page(case.stored, written_at=now, record=case.record)
     kind = BundleKind.TRANSACTION if how.transaction else BundleKind.COLLECTION
     inside = html if how.page_inside else None
     made = bundle(case, kind=kind, report_code=how.report_code, page=inside, written_at=now)

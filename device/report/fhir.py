@@ -16,14 +16,16 @@ from device.report import fhir_words as words
 from device.report.case import Case, Kind, Line, Signature
 from device.report.codes import Code, code_of, licence
 from device.report.fhir_words import AbsentReason, BundleKind, Json, ObservationStatus, ReportStatus, urn
-from device.slide.doubt import FOREIGN, sensitivity, zero_limit
+from device.report.review_part import doubts, hints
+from device.slide.doubt import sensitivity, zero_limit
 from device.slide.model import SlideState
 from device.slide.session import RefusedError
-from device.slide.verdict import BLASTS, possible_doubles
+from device.slide.verdict import BLASTS
 from engines.pages import NOTICE
 from engines.version import version
 
 CLOCK_NOTE = "The device's clock was not synchronised: these dates need a person's look."
+SIMULATED_NOTE = "Simulated film: rendered by a program, no patient's blood."
 PRELIMINARY_NOTE = "Preliminary: counted by a network, not yet signed by a person."
 _LABORATORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 _SECTION = "http://terminology.hl7.org/CodeSystem/v2-0074"
@@ -67,6 +69,12 @@ def to_json(bundle: Json) -> str:
     return json.dumps(bundle, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def _of_test(case: Case) -> list[Json]:
+    """HL7's label for what is about no person, on rendered film."""
+    system = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+    return [{"system": system, "code": "HTEST", "display": "test health data"}] if case.simulated else []
+
+
 class _Writer:
     """What the resources of one bundle share."""
 
@@ -91,7 +99,7 @@ class _Writer:
         return {
             "resourceType": "Bundle",
             "id": urn(self.made.device_id, self.slide.slide_id, str(self.slide.revision)).rpartition(":")[2],
-            "meta": {"tag": [{"system": f"{words.OWN}:notice", "code": "review", "display": NOTICE}]},
+            "meta": {"tag": [{"system": f"{words.OWN}:notice", "code": "review", "display": NOTICE}, *_of_test(self.case)]},
             "type": self.kind.value,
             "timestamp": words.instant(self.issued),
             "entry": entries,
@@ -111,6 +119,8 @@ class _Writer:
 
     def _notes(self) -> list[str]:
         notes = [NOTICE]
+        if self.case.simulated:
+            notes.append(SIMULATED_NOTE)
         if self.status is ReportStatus.PRELIMINARY:
             notes.append(PRELIMINARY_NOTE)
         if not self.trusted:
@@ -124,6 +134,7 @@ class _Writer:
         conclusion = self._conclusion()
         report: Json = {
             "resourceType": "DiagnosticReport",
+            **({"meta": {"security": _of_test(self.case)}} if self.case.simulated else {}),
             **self._clock(),
             "text": {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{html.escape(conclusion)}</div>'},
             "identifier": [words.identifier("slide", self._key("report"))],
@@ -152,12 +163,10 @@ class _Writer:
         after, said = self.case.after, self._notes()
         if self.slide.state is SlideState.ABORTED:
             said.append(f"The slide was aborted: {self.slide.abort_reason or 'no reason was given'}.")
-        if self.slide.foreign:
-            said.append(FOREIGN)
+        said += doubts(self.case)
         if zero := zero_limit(after):
             said.append(f"No blast was told; that does not exclude them: {zero}. {self._sensitivity()}")
-        if doubles := possible_doubles(self.slide):
-            said.append(f"Pieces of the film that were never joined: at most {doubles} cells could be doubles.")
+        said += hints(self.case)
         said.append(licence())
         return " ".join(said)
 

@@ -62,13 +62,11 @@ def candidates(store: Store, older_than_days: int, signed: bool, now: datetime) 
     if not time_trusted(now):
         raise StoreError("the clock of this device is not synchronised, so nobody knows which slides are old; set it, then try again")
     before, found = now - timedelta(days=older_than_days), []
-    for slide_id in reversed(store.slide_ids(-1)):
-        stored = store.slide(slide_id)
-        slide = stored.slide
-        ended = slide.finished_at or (slide.fields[-1].captured_at if slide.fields else slide.started_at)
-        ended = max([ended, *(entry.at for entry in stored.review)])
+    for slide_id, ended in store.changes():
         if ended >= before:
             continue
+        stored = store.slide(slide_id)
+        slide = stored.slide
         stays = store.why_it_stays(slide_id)
         if not stays and not stored.provenance.time_trusted:
             stays = "its dates are not to be relied on: the clock was not synchronised"

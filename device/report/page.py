@@ -20,7 +20,7 @@ from device.report import content, review_part
 from device.report.case import Case, Kind
 from device.review.journal import Act
 from device.slide.description import describe
-from device.slide.doubt import FOREIGN, sensitivity, zero_limit
+from device.slide.doubt import sensitivity, zero_limit
 from device.slide.model import Slide, SlideState
 from device.slide.picture_state import PictureState, field_faults, shown_faults
 from device.slide.tally import differential
@@ -30,7 +30,6 @@ from engines.files import atomic_write
 from engines.pages import NOTICE, data_uri, page_template
 
 _NAMED = 5  # newest slides that are named where the wanted one is not there
-_SIMULATOR = "simulator"
 _MAP_PX = (660, 420)
 _SCALE_BARS_UM = (50, 20, 10, 5, 2, 1)
 _STATES = {
@@ -50,7 +49,7 @@ def write_page(record_path: Path, slide_id: str, out: Path, screens: Sequence[Pa
     (no record, no such slide, no such screenshot, `out` cannot be written); the record may be in use by a running daemon.
     """
     stored = read_slide(record_path, slide_id)
-    html = page(stored, _screenshots(screens, out))
+    html = page(stored, _screenshots(screens, out), record=record_path)
     if out.is_dir():
         raise StoreError(f"{out}: is a folder; name the file to write")
     try:
@@ -73,19 +72,17 @@ def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
             raise StoreError(f"record {record_path}: no slide '{one_line(slide_id)}'; {there}") from error
 
 
-def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), written_at: datetime | None = None) -> str:
-    """The page's HTML. screenshots: name and address (relative or as data). written_at: the moment it bears, now if None."""
-    case = Case(stored)
+def page(
+    stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), written_at: datetime | None = None, record: Path | None = None
+) -> str:
+    """The page's HTML. screenshots: name and address (relative or as data). written_at: the moment it bears, now if None. record: its
+    file, beside which the pictures of fields lie; without it cells that a person added have none."""
+    case = Case(stored, record)
     slide, made = case.slide, stored.provenance
     taxonomy = made.model.taxonomy
     counted, pictures = case.after, PictureState.of(slide)
     signature, review, doubt = review_part.standing(case)
-    warnings = (
-        *([doubt] if doubt else []),
-        *([FOREIGN] if slide.foreign else []),
-        *pictures.sentences(only_grave=True),
-        *review_part.place_words(case),
-    )
+    warnings = (*([doubt] if doubt else []), *review_part.doubts(case))
     looks = content.styles(taxonomy)
     in_fields = [differential(field.cells, taxonomy, bool(slide.foreign)) for field in slide.fields]
     summary, summary_fault = _summary(stored)
@@ -119,7 +116,7 @@ def page(stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), writt
         map_by=_map_scale(case),
         _=_,
         blast_note=BLAST_NOTE,
-        simulated=(made.source is not None and made.source.simulated) or any(field.source == _SIMULATOR for field in slide.fields),
+        simulated=case.simulated,
         took=_took(slide),
         target=None if summary is None else summary.target_cells,
         skipped=len(slide.skipped) or (0 if summary is None else summary.skipped_pictures),

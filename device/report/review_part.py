@@ -13,8 +13,9 @@ from device.errors import StoreError
 from device.language import _, ngettext
 from device.report.case import NUCLEATED_RED, Case, Kind, Signature
 from device.review.journal import Act, Entry
+from device.slide.doubt import FOREIGN
 from device.slide.model import Slide
-from device.slide.picture_state import count_of
+from device.slide.picture_state import PictureState, count_of
 from device.slide.tally import differences
 from device.slide.verdict import is_blast, name_of, pre_class, said, unjoined_charts
 
@@ -123,6 +124,12 @@ def place_words(case: Case) -> list[str]:
         accepted = [entry for entry in case.stands if entry.act is Act.ACKNOWLEDGED]
         found += [_("Accepted by {who} ({chart}).").format(who=entry.who, chart=entry.said) for entry in accepted]
     return found
+
+
+def doubts(case: Case) -> list[str]:
+    """Why the counts may be off: a foreign film, poor pictures, a place on the film that was lost. Stands wherever counts do."""
+    foreign = [FOREIGN] if case.slide.foreign else []
+    return [*foreign, *PictureState.of(case.slide).sentences(only_grave=True), *place_words(case)]
 
 
 def changes(case: Case) -> list[tuple[str, str, int]]:

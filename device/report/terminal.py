@@ -13,7 +13,7 @@ from rich.text import Text
 from device.report.case import Case, Kind, Line
 from device.report.keeping import candidates, check_words, delete
 from device.report.page import read_slide
-from device.report.review_part import hints, place_words, standing
+from device.report.review_part import doubts, hints, standing
 from device.slide.doubt import FOREIGN, limit_words, sensitivity, zero_limit
 from device.slide.model import ReviewState, SlideState
 from device.slide.picture_state import PictureState, count_of
@@ -103,7 +103,7 @@ def print_slide(record_path: Path, slide_id: str, console: Console | None = None
     for name, words in facts.items():
         if words:
             console.print(Text(f"{name + ':':12}{words}"))
-    for warning in (*([doubt] if doubt else []), *([FOREIGN] if slide.foreign else []), *place_words(case), *hints(case)):
+    for warning in (*([doubt] if doubt else []), *doubts(case), *hints(case)):
         console.print(Text(warning, style="yellow"))
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("", "Before", "%", "Now", "%", "95 % range"):

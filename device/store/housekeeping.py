@@ -26,6 +26,22 @@ class Deletion:
     what: str
 
 
+def changes(db: sqlite3.Connection) -> tuple[tuple[str, datetime], ...]:
+    """Every slide with when it last changed: its end, its last field while it has none, or the last entry of its review. Oldest first,
+    in the order in which they were begun."""
+    rows = db.execute(
+        """SELECT slide_id, started_at, finished_at,
+            (SELECT max(captured_at) FROM fields WHERE fields.slide_id = slides.slide_id AND undone = 0),
+            (SELECT max(at) FROM review WHERE review.slide_id = slides.slide_id)
+        FROM slides ORDER BY sequence"""
+    )
+    found = []
+    for slide_id, started, finished, counted, reviewed in rows:
+        moments = filter(None, (started, finished or counted, reviewed))
+        found.append((slide_id, max(map(datetime.fromisoformat, moments))))
+    return tuple(found)
+
+
 def unsent(db: sqlite3.Connection, slide_id: str) -> bool:
     """Whether a message about the slide waits for the broker. Any message that names it counts, whatever its form."""
     found = db.execute("SELECT 1 FROM outbox WHERE instr(payload, CAST(? AS BLOB)) LIMIT 1", (slide_id,)).fetchone()

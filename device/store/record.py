@@ -257,6 +257,11 @@ class Store:
 
     # Housekeeping
 
+    def changes(self) -> tuple[tuple[str, datetime], ...]:
+        """Every slide with when it last changed (it ended, was counted, reviewed or signed), in the order in which they were begun."""
+        with self._reading("look when slides changed"):
+            return housekeeping.changes(self._db)
+
     def why_it_stays(self, slide_id: str) -> str:
         """What forbids to delete a slide (it is open, it still waits to be sent); "" if nothing does."""
         with self._reading(f"look at slide {slide_id}"):

@@ -78,6 +78,12 @@ def test_an_unreviewed_slide_says_so_in_every_row() -> None:
         assert {row["signed_by"] for row in table} == {""}
 
 
+def test_every_line_bears_what_speaks_against_it() -> None:
+    poor = replace(stored("Myeloblast"), slide=replace(stored("Myeloblast").slide, lost_rests=1))
+    assert {row["doubts"] for row in rows(differential_csv(Case(poor)))} == {"The place on the film was lost at 1 rest."}
+    assert {row["simulated"] for row in rows(cells_csv(Case(poor)))} == {"0"}
+
+
 @pytest.mark.parametrize("evil", ["=1+1", "+cmd|' /C calc'!A0", "-2", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1"])  # noqa: RUF001
 def test_no_formula_gets_through(evil: str) -> None:
     assert guarded(evil) == f"'{evil}"

@@ -12,11 +12,13 @@ import pytest
 
 from device.errors import StoreError
 from device.report import export as room
+from device.report.case import Case
 from device.report.export import DONE, Exported, How, Wanted, export_record
 from device.slide.model import Slide, SlideState
 from device.store import Store
 from tests.support.kept import keep, sign
 from tests.support.review import BEGUN, ordinary
+from tests.support.signed import Desk
 
 FILES = {"slide.html", "cells.csv", "differential.csv", "report.fhir.json", DONE}
 FIRST, SECOND = "20261123-181512-aaaaaa", "20261124-181512-bbbbbb"
@@ -139,6 +141,33 @@ def test_a_watcher_never_sees_a_slide_that_is_not_whole(tmp_path: Path) -> None:
     over.set()
     watcher.join()
     assert seen and all(names == FILES for names in seen)
+
+
+def test_a_cell_that_a_person_added_is_cut_from_the_picture_of_its_field(tmp_path: Path) -> None:
+    record = tmp_path / "r.sqlite"
+    keep(record, slide(FIRST), pictures=True)
+    with Store.open(record) as store:
+        desk = Desk(store.slide(FIRST))
+        desk.act(desk.review.add(2, (900.0, 500.0, 960.0, 570.0), "Myeloblast"))
+        desk.open_all()
+        desk.sign()
+        store.put_review(FIRST, desk.review.entries, desk.review.slide)
+    [one] = exported(record, tmp_path / "out")
+    assert (one.folder / "slide.html").read_text(encoding="utf-8").count("<img") == 1  # the others were counted without crops
+    (record.parent / "pictures" / FIRST / "field-000002.jpg").unlink()
+    assert exported(record, tmp_path / "again")[0].written
+
+
+def test_when_a_slide_changed_is_known_without_reading_it(tmp_path: Path) -> None:
+    record = tmp_path / "r.sqlite"
+    keep(record, slide(FIRST))
+    keep(record, slide(SECOND, days=1, state=SlideState.COUNTING))
+    signed_at = datetime(2026, 12, 1, tzinfo=timezone.utc)
+    entries = sign(record, FIRST, at=signed_at)
+    with Store.read(record) as store:
+        changes = store.changes()
+        assert changes == tuple((slide_id, room.changed_at(Case(store.slide(slide_id)))) for slide_id in (FIRST, SECOND))
+    assert changes[0][1] == entries[-1].at
 
 
 def test_no_identity_in_the_names_of_files(tmp_path: Path) -> None:

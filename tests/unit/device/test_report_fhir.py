@@ -14,6 +14,7 @@ import pytest
 from fhir.resources.R4B.bundle import Bundle
 
 from device.errors import StoreError
+from device.mqtt.payloads import SourceProvenance
 from device.report.case import Case, Kind
 from device.report.codes import codes, licence
 from device.report.fhir import CLOCK_NOTE, bundle, to_json
@@ -204,6 +205,24 @@ def test_a_transaction_puts_by_identifier_and_is_the_same_each_time() -> None:
         else:
             known = entry["resource"]["identifier"][0]
             assert (method, url) == ("PUT", f"{entry['resource']['resourceType']}?identifier={known['system']}|{known['value']}")
+
+
+def test_rendered_film_is_labelled_as_test_data_and_doubts_stand_in_the_conclusion() -> None:
+    base = stored("Myeloblast", "Neutrophil", foreign=True, lost_rests=2)
+    source = SourceProvenance(kind="simulator", name="x", simulated=True)
+    simulated = replace(base, provenance=replace(base.provenance, source=source))
+    found = resources(Case(simulated))
+    [report] = found["DiagnosticReport"]
+    assert report["meta"]["security"][0]["code"] == "HTEST"
+    assert bundle(Case(simulated), written_at=NOW)["meta"]["tag"][1]["code"] == "HTEST"
+    assert all("no patient's blood" in one["note"][0]["text"] for one in found["Observation"] if "note" in one)
+    for words in (
+        "no patient's blood",
+        "This film is unlike the films that this engine knows",
+        "The place on the film was lost at 2 rests",
+    ):
+        assert words in report["conclusion"]
+    assert "meta" not in resources(Case(base))["DiagnosticReport"][0]
 
 
 def test_every_reference_leads_to_an_entry_and_every_address_is_one() -> None:
