@@ -191,13 +191,14 @@ class Pipeline:
         self._say(_("The engine failed on a frame: {reason}").format(reason=error), "fail")
 
     def _watch_source(self) -> None:
-        """Say which stored pictures were skipped; finish the slide when a stored source has shown its last one."""
+        """Say which stored pictures were skipped. When a stored source has shown its last one the slide is finished and the run ends,
+        unless a person finishes it (`finish_at_end` false)."""
         status = self._source.status
         if len(status.skipped) > self._skipped_shown:
             self._skipped_shown = len(status.skipped)
             self._say(_("Skipped, cannot be read: {names}").format(names=skipped_words(status.skipped)), "warn")
-        if status.state is CameraState.ENDED and not self.stopped:
-            if self._session.is_open and self._config.slide.finish_at_end:
+        if status.state is CameraState.ENDED and not self.stopped and self._config.slide.finish_at_end:
+            if self._session.is_open:
                 self.obey(self._orders.end_of_source())
             self.stopped = "the source has ended"
 
