@@ -26,9 +26,9 @@ ARGS ?=
 
 # What the tests of window, broker and unit need from a Debian or Ubuntu system. Without it they are skipped, each with its reason.
 SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto systemd libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
-  libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libdbus-1-3 libfontconfig1
+  libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libdbus-1-3 libfontconfig1 libfribidi0
 
-.PHONY: help demo test lint bench film train adapt quantize engine evaluate clean system-packages
+.PHONY: help demo test lint messages bench film train adapt quantize engine evaluate clean system-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/mypy docs/experiments/*.py
+
+messages: $(VENV)/.installed-dev ## bring the catalogues of translations to the words of the code, and say what is missing
+	$(BIN)/python -m device.language.messages
 
 bench: $(VENV)/.installed-demo ## frames a second and milliseconds of each stage, into docs/benchmarks.md
 	$(BIN)/leukoscope bench --out docs/benchmarks.md $(ARGS)

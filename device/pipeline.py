@@ -17,6 +17,8 @@ from device import messages
 from device.camera.base import CameraState, CameraStatus, Frame
 from device.clock import Clock
 from device.desk.desk import Desk
+from device.desk.review_room import ReviewRoom
+from device.desk.scanner import ScannerGuard
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.guidance.guide import Guide
@@ -25,6 +27,7 @@ from device.mqtt.publisher import BrokerStatus
 from device.orders import Orders
 from device.service.control import CommandRequest
 from device.settings.config import Config
+from device.shelf import RecordShelf
 from device.slide.commands import Command, Wish
 from device.slide.counting import Observation
 from device.slide.model import Slide, SlideState
@@ -42,6 +45,8 @@ log = logging.getLogger(__name__)
 
 WAIT_FOR_FRAME_S = 0.1
 """How long a round waits for a frame before it looks after keys, screen and record without one."""
+REVIEW_WAIT_S = 0.02
+"""The same during a review, whose pages answer to keys and to nothing else."""
 
 
 class FrameSource(Protocol):
@@ -101,7 +106,9 @@ class Pipeline:
         self._config, self._provenance, self._clock = config, provenance, clock
         self._um_per_px, self._broker, self._requests, self._recorder = um_per_px, broker, requests, recorder
         self._messages = messages.Messages(clock.monotonic_s)
-        self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of)
+        self._scanner = ScannerGuard()
+        review = ReviewRoom(RecordShelf(record), clock.monotonic_s, session.reviewed)
+        self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of, review)
         self._orders = Orders(session, record, config.slide)
         self._guide = Guide(config.camera.stored)
         self._frame: Frame | None = None
@@ -120,8 +127,10 @@ class Pipeline:
 
     def round(self) -> Round:
         """Take the newest frame, if there is one, through all stations; then obey commands and show what there is."""
-        frame = self._source.newest(WAIT_FOR_FRAME_S)
-        observation, timings = (None, {}) if frame is None else self._process(frame)
+        reviewing = self._desk.reviewing
+        frame = self._source.newest(REVIEW_WAIT_S if reviewing else WAIT_FOR_FRAME_S)
+        look = self._pass_by if reviewing else self._process
+        observation, timings = (None, {}) if frame is None else look(frame)
         for request in self._requests():
             ok, text = self.obey(request.wish)
             request.answer(text, ok)
@@ -130,6 +139,12 @@ class Pipeline:
         self._record.journal.tick()
         self._watch_source()
         return Round(frame, observation, timings)
+
+    def _pass_by(self, frame: Frame) -> tuple[Observation | None, dict[str, float]]:
+        """A frame that comes during a review: nothing is counted, and the whole machine is there for the reviewer's keys."""
+        self._frame, self._detections = frame, None
+        self._observation = Observation(resting=False, field_counted=False, blank=False)
+        return self._observation, {}
 
     def _process(self, frame: Frame) -> tuple[Observation | None, dict[str, float]]:
         """Engine, slide and record for one frame."""
@@ -197,7 +212,8 @@ class Pipeline:
         if len(status.skipped) > self._skipped_shown:
             self._skipped_shown = len(status.skipped)
             self._say(_("Skipped, cannot be read: {names}").format(names=skipped_words(status.skipped)), "warn")
-        if status.state is CameraState.ENDED and not self.stopped and self._config.slide.finish_at_end:
+        ends = status.state is CameraState.ENDED and self._config.slide.finish_at_end and not self._desk.reviewing
+        if ends and not self.stopped:
             if self._session.is_open:
                 self.obey(self._orders.end_of_source())
             self.stopped = "the source has ended"
@@ -359,7 +375,10 @@ class Pipeline:
         try:
             self._display.show(self.view())
             self._display_works = True
-            wishes = self._desk.take(self._display.inputs(), self._session.slide)
+            page, inputs = self._desk.page, self._scanner.sorted(self._display.inputs(), started, not self._desk.guarded)
+            wishes = self._desk.take(inputs, self._session.slide)
+            if self._desk.reviewing and self._desk.page is not page:
+                self._display.show(self.view())  # a reviewer does not wait for the next round
         except DisplayError as error:
             if self._display_works:
                 log.error("the screen failed, the count goes on: %s", error)

@@ -8,21 +8,22 @@ from pathlib import PurePath
 
 from device.camera.base import CameraState, CameraStatus, SkippedPicture
 from device.display.base import PartState
+from device.language import N_, _, ngettext, number
 from device.mqtt.payloads import PartStatus
 from device.mqtt.publisher import BrokerStatus
 from device.store.journal import JournalStatus
 
 _CAMERA = {
-    CameraState.OPENING: ("busy", "opening"),
-    CameraState.STALLED: ("fail", "picture stands still"),
-    CameraState.LOST: ("fail", "no picture, trying again"),
-    CameraState.ENDED: ("ok", "all pictures shown"),
+    CameraState.OPENING: ("busy", N_("opening")),
+    CameraState.STALLED: ("fail", N_("picture stands still")),
+    CameraState.LOST: ("fail", N_("no picture, trying again")),
+    CameraState.ENDED: ("ok", N_("all pictures shown")),
 }
 _BROKER = {
-    "connecting": ("busy", "connecting"),
-    "disabled": ("ok", "switched off"),
-    "refused": ("warn", "refuses us"),
-    "lost": ("warn", "not reached"),
+    "connecting": ("busy", N_("connecting")),
+    "disabled": ("ok", N_("switched off")),
+    "refused": ("warn", N_("refuses us")),
+    "lost": ("warn", N_("not reached")),
 }
 """Level and text of each state but the good one."""
 
@@ -50,44 +51,47 @@ def camera_lamp(status: CameraStatus) -> PartState:
     """The camera in one short line."""
     if status.state is CameraState.STREAMING:
         size = f"{status.size_px[0]} x {status.size_px[1]}, " if status.size_px else ""
-        text = f"{size}{status.fps:.1f} fps"
+        text = _("{size}{fps} fps").format(size=size, fps=number(status.fps, 1))
         level = "warn" if status.reason or status.skipped else "ok"
         if status.skipped:
-            text = f"{len(status.skipped)} pictures unreadable, skipped"
-        return PartState("Camera", level, text)
-    return PartState("Camera", *_CAMERA[status.state])
+            skipped = len(status.skipped)
+            text = ngettext("{n} picture unreadable, skipped", "{n} pictures unreadable, skipped", skipped).format(n=skipped)
+        return PartState(N_("Camera"), level, text)
+    level, text = _CAMERA[status.state]
+    return PartState("Camera", level, _(text))
 
 
 def engine_lamp(status: EngineStatus) -> PartState:
     """The engine in one short line."""
     if status.failing:
-        return PartState("Engine", "fail", f"failing, {status.failures} frames not read")
+        return PartState(N_("Engine"), "fail", _("failing, {n} frames not read").format(n=status.failures))
     if status.unnamed:
-        return PartState("Engine", "fail", "second look failing, cells not named")
+        return PartState("Engine", "fail", _("second look failing, cells not named"))
     if status.ungated:
-        return PartState("Engine", "warn", "engine not gated, for trials only")
+        return PartState("Engine", "warn", _("engine not gated, for trials only"))
     if status.foreign:
-        return PartState("Engine", "warn", "foreign film, groups only")
+        return PartState("Engine", "warn", _("foreign film, groups only"))
     if not status.frames:
-        return PartState("Engine", "busy", "waits for a picture")
+        return PartState("Engine", "busy", _("waits for a picture"))
     precision = f", {status.precision}" if status.precision else ""
-    return PartState("Engine", "ok", f"{status.fps:.1f} fields/s, {status.median_ms:.0f} ms{precision}")
+    speed = _("{fields} fields/s, {ms} ms").format(fields=number(status.fps, 1), ms=f"{status.median_ms:.0f}")
+    return PartState("Engine", "ok", speed + precision)
 
 
 def broker_lamp(status: BrokerStatus) -> PartState:
     """The broker in one short line."""
-    waiting = f", {status.pending} {'summary waits' if status.pending == 1 else 'summaries wait'}" if status.pending else ""
-    level, text = _BROKER.get(status.state, ("busy" if status.pending else "ok", "connected"))
-    return PartState("Broker", level, f"{text}{waiting}")
+    waits = ngettext(", {n} summary waits", ", {n} summaries wait", status.pending).format(n=status.pending) if status.pending else ""
+    level, text = _BROKER.get(status.state, ("busy" if status.pending else "ok", N_("connected")))
+    return PartState(N_("Broker"), level, _(text) + waits)
 
 
 def record_lamp(status: JournalStatus) -> PartState:
     """The record in one short line."""
     if status.waiting:
-        return PartState("Record", "fail", f"NOT SAVED: {status.waiting} waiting")
+        return PartState(N_("Record"), "fail", _("NOT SAVED: {n} waiting").format(n=status.waiting))
     if status.reason:
-        return PartState("Record", "warn", "disk nearly full")
-    return PartState("Record", "ok", "saved")
+        return PartState("Record", "warn", _("disk nearly full"))
+    return PartState("Record", "ok", _("saved"))
 
 
 def part_status(lamp: PartState, reason: str = "") -> PartStatus:
@@ -99,4 +103,4 @@ def part_status(lamp: PartState, reason: str = "") -> PartStatus:
 def skipped_words(skipped: Sequence[SkippedPicture]) -> str:
     """Names of the pictures that were not read, the first few in full."""
     shown = ", ".join(PurePath(picture.name).name for picture in skipped[:3])
-    return shown + (f" and {len(skipped) - 3} more" if len(skipped) > 3 else "")
+    return shown + (_(" and {n} more").format(n=len(skipped) - 3) if len(skipped) > 3 else "")

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from device.desk.dialogs import AskAbort, AskFinish, Dialog, Starting
+from device.desk.dialogs import AskAbort, AskFinish, AskSpecimen, Dialog, Starting
 from device.desk.looks import forgotten, looked
+from device.desk.review_room import KEY as REVIEW_KEY
+from device.desk.review_room import ReviewRoom
 from device.display.inputs import Input, Kind
-from device.display.pages import COUNT_PAGE, CountPage, Page
+from device.display.pages import COUNT_PAGE, AskPage, CountPage, Page
 from device.language import _
 from device.settings.config import SlideSection
 from device.slide.commands import Command, Wish
@@ -29,7 +31,8 @@ class Desk:
     """Follows the inputs. monotonic_s: the clock that "twice within" and the shift are measured by.
 
     rules: what is asked at the start of a slide; keys: what another key is taken for, as of a foot switch; taxonomy: of the cells;
-    slides_of: how many slides of a specimen there are already. view: the page that is shown while nothing is asked.
+    slides_of: how many slides of a specimen there are already. view: the page that is shown while nothing is asked. review: where
+    finished slides are reviewed; None: nowhere.
     """
 
     def __init__(
@@ -39,9 +42,11 @@ class Desk:
         keys: Mapping[str, str] = MappingProxyType({}),
         taxonomy: Taxonomy = LEUKEMIA_ATTRI,
         slides_of: Callable[[str], int] = lambda specimen: 0,
+        review: ReviewRoom | None = None,
     ) -> None:
+        self._review, self._refused_s = review, float("-inf")
         self._now, self._rules, self._keys, self._taxonomy, self._slides_of = monotonic_s, rules, keys, taxonomy, slides_of
-        self._quit_asked_s = float("-inf")
+        self._quit_asked_s = self._scan_ignored_s = float("-inf")
         self._dialog: Dialog | None = None
         self._asked_of: tuple[str, bool] = ("", False)  # the slide that the dialog is about, and whether it was open
         self._operator, self._operator_until_s = "", float("-inf")
@@ -50,8 +55,21 @@ class Desk:
 
     @property
     def page(self) -> Page:
-        """What is shown: the question that is asked, otherwise `view`."""
+        """What is shown: the review, the question that is asked, otherwise `view`."""
+        if self._review is not None and (page := self._review.page) is not None:
+            return page
         return self.view if self._dialog is None else self._dialog.page
+
+    @property
+    def typing(self) -> bool:
+        """Keys are letters of an answer, not commands."""
+        return self._dialog is not None and self._dialog.page.typed is not None
+
+    @property
+    def guarded(self) -> bool:
+        """A key is a command of the count, so that what a scanner types must be told from it."""
+        reviewing = self._review is not None and self._review.page is not None
+        return isinstance(self.page, CountPage | AskPage) and not self.typing and not reviewing
 
     def take(self, inputs: Sequence[Input], slide: Slide | None) -> list[Wish]:
         """The wishes that these inputs amount to; the page may change by them."""
@@ -61,10 +79,30 @@ class Desk:
         if fields != self._fields and isinstance(self.view, CountPage):
             self.view = forgotten(self.view)
         self._fields = fields
-        return [wish for given in inputs if given.kind is not Kind.DRAG for wish in self._take(given, slide)]
+        wishes: list[Wish] = []
+        for given in inputs:
+            if self.reviewing and given.kind is not Kind.CLOSED:
+                wishes += self._reviewed([given], slide)
+            elif given.kind is not Kind.DRAG:
+                wishes += self._take(given, slide)
+        return wishes if inputs or not self.reviewing else self._reviewed([], slide)
+
+    @property
+    def reviewing(self) -> bool:
+        """Whether a review has the screen and the keys."""
+        return self._review is not None and self._review.is_open
+
+    def _reviewed(self, inputs: Sequence[Input], slide: Slide | None) -> list[Wish]:
+        """Hand on what was done at the review; it has no wish but that counting goes on."""
+        counts_on = self._review is not None and self._review.take([self._as_meant(given) for given in inputs], slide)
+        return [Wish(Command.REOPEN)] if counts_on else []
 
     def notice(self, slide: Slide | None) -> str:
         """A line that stands before every message, while the desk waits for a second press; "" otherwise."""
+        if self._review is not None and self._now() - self._refused_s < QUIT_AGAIN_S:
+            return f"{self._review.refused[:1].upper()}{self._review.refused[1:]}."
+        if self._now() - self._scan_ignored_s <= QUIT_AGAIN_S:
+            return _("A label was scanned, nothing was done with it: a slide is open.")
         if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
             return ""
         if slide is not None and slide.is_open:
@@ -84,21 +122,28 @@ class Desk:
         given = self._as_meant(given)
         if self._dialog is not None:
             return self._answered(self._dialog.take(given))
-        if self._looks(given):
+        if self._looks(given) or self._scanned(given, slide):
             return []
         if given.word in ("Q", "ESCAPE"):
-            if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
-                self._quit_asked_s = self._now()
-                return []
-            return [Wish(Command.QUIT)]
+            return self._quit()
+        if given.word == REVIEW_KEY and self._review is not None:
+            self._refused_s = float("-inf") if self._review.enter(slide) else self._now()
+            return []
         wishes = self._asked(given.word, slide)
         if wishes or self._dialog is not None:
             self._quit_asked_s = float("-inf")  # whoever goes on working has thought better of it
         return wishes
 
+    def _quit(self) -> list[Wish]:
+        """Q was pressed: the second time within a while is meant."""
+        if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
+            self._quit_asked_s = self._now()
+            return []
+        return [Wish(Command.QUIT)]
+
     def _as_meant(self, given: Input) -> Input:
         """A foot switch's key as the key that it is taken for; while something is typed keys are what they are."""
-        typing = self._dialog is not None and self._dialog.page.typed is not None
+        typing = self.typing or (self._review is not None and self._review.types)
         meant = self._keys.get(given.word) if given.kind is Kind.KEY and not typing else None
         return given if meant is None else replace(given, word=meant, text="")
 
@@ -130,6 +175,17 @@ class Desk:
         if answer.command is Command.START and answer.operator:
             self._operator, self._operator_until_s = answer.operator, self._now() + self._rules.operator_hours * _HOUR_S
         return [answer]
+
+    def _scanned(self, given: Input, slide: Slide | None) -> bool:
+        """Whether it was a label, scanned while nothing was asked: between two slides it is the next one's, as after S."""
+        if given.kind is not Kind.SCAN:
+            return False
+        if self._rules.ask_specimen and not (slide is not None and slide.is_open):
+            self._dialog = AskSpecimen(Starting(self._rules, self._slides_of, self._remembered), given.text)
+            self._asked_of = _about(slide)
+        else:
+            self._scan_ignored_s = self._now()
+        return True
 
     @property
     def _remembered(self) -> str:

@@ -19,7 +19,7 @@ from device.review.journal import Entry
 from device.review.review import Review
 from device.slide.model import SlideState
 from device.slide.session import RefusedError
-from device.slide.verdict import name_of
+from device.slide.verdict import is_blast, name_of
 
 LOOK_S = 0.15
 """A blast must have been shown large for so long before what is pressed on it counts."""
@@ -63,7 +63,7 @@ class ReviewDesk(Pages):
         self._waiting.extend(inputs)
         self._note_opened()
         while self._waiting and not self.closed:
-            if not self._seen() and self._passes(self._waiting[0]):
+            if self._is_hasty(self._waiting[0]):
                 return
             self._said, self._level, self._stale = "", "ok", True
             before = self.spot.cell_id
@@ -74,20 +74,32 @@ class ReviewDesk(Pages):
             if self.spot.cell_id != before:
                 self._since_s = self._now()
 
+    def correct(self, why: str) -> None:
+        """Open the signed slide for a correction. Raises RefusedError or StoreError."""
+        self._keep(self.review.reopen(why))
+        self._say(_("Open for a correction; what was signed stays in the journal."))
+
     # ---- looking
 
     def _must_be_seen(self) -> bool:
         cell = self.review.cells.get(self.spot.cell_id)
-        alone = self.spot.mode in ("gallery", "field", "compare") and len(self.spot.selected) < 2 and self.spot.adding is None
-        return cell is not None and alone and cell.must_open and not cell.opened
+        return cell is not None and self._alone and cell.must_open and not cell.opened
+
+    @property
+    def _alone(self) -> bool:
+        """Whether one cell is the current one, and shown large."""
+        return self.spot.mode != "sign" and len(self.spot.selected) < 2 and self.spot.adding is None
 
     def _seen(self) -> bool:
         return not self._must_be_seen() or self._now() - self._since_s >= LOOK_S
 
-    def _passes(self, given: Input) -> bool:
-        """Whether this says something of the current cell."""
-        word = given.onto if given.kind is Kind.DRAG else given.word
-        return word in ("SPACE", "ACCEPT") or word in self._verdicts or word.startswith("class ")
+    def _is_hasty(self, given: Input) -> bool:
+        """Whether this says something of a blast, or that the current cell is one, before anybody can have looked at it."""
+        if given.kind is Kind.DRAG or self._now() - self._since_s >= LOOK_S or not self._alone:
+            return False
+        verdict = self._verdicts.get(given.word) or given.word.removeprefix("class ")
+        says = given.word in ("SPACE", "ACCEPT") or given.word in self._verdicts or given.word.startswith("class ")
+        return says and (self._must_be_seen() or is_blast(verdict, self.review.taxonomy))
 
     def _note_opened(self) -> None:
         if self._must_be_seen() and self._seen() and self.review.slide.state is not SlideState.SIGNED:
@@ -216,14 +228,16 @@ class ReviewDesk(Pages):
             new = self.review.add(spot.field_index, spot.adding, verdict)
             self._keep(new)
             spot.adding, spot.cell_id = None, new[0].cell_id
-            self._say(_("Added: {name}.").format(name=name_of(verdict, self.review.taxonomy)))
+            self._say(_("Added: {name}.").format(name=_(name_of(verdict, self.review.taxonomy))))
             return
         ids = cell_ids or spot.selected or (frozenset({spot.cell_id}) if spot.cell_id else frozenset())
         if not ids:
             return
         self._keep(self.review.name(sorted(ids), verdict))
+        if ids == {spot.cell_id} and self._must_be_seen() and self._seen():
+            self._keep(self.review.open(spot.cell_id))  # it was looked at before it was called a blast
         words = ngettext("{n} cell: {name}.", "{n} cells: {name}.", len(ids))
-        self._say(words.format(n=len(ids), name=name_of(verdict, self.review.taxonomy)))
+        self._say(words.format(n=len(ids), name=_(name_of(verdict, self.review.taxonomy))))
         if len(ids) > 1:
             spot.selected = frozenset()
         elif spot.mode == "gallery" and ids == {spot.cell_id}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from device.display.pages_review import PAGE_CELLS
+from device.language import _
 from device.review.review import Review, ReviewCell
 from device.slide.verdict import name_of
 
@@ -44,7 +45,7 @@ def batches(review: Review) -> tuple[Batch, ...]:
             for cell in group.cells:
                 by_class.setdefault(cell.said_before or cell.said, []).append(cell)
             ordered = sorted(by_class.items(), key=lambda item: -len(item[1]))
-            parts = [(said, f"{group.name}: {name_of(said, review.taxonomy)}", tuple(cells)) for said, cells in ordered]
+            parts = [(said, f"{group.name}: {_(name_of(said, review.taxonomy))}", tuple(cells)) for said, cells in ordered]
         for said, title, cells in parts:
             ids = tuple(cell.cell_id for cell in cells)
             out.append(Batch((group.key, said), title, ids, accepts=group.key not in _WHOLE))

@@ -36,8 +36,10 @@ def legend(taxonomy: Taxonomy) -> tuple[LegendEntry, ...]:
         [names[word] for word in groups if word != BLASTS],
     )
     ordered = [*blasts, BLASTS, *others, *(word for word in groups if word != BLASTS)]
-    entries = [LegendEntry(keys.get(names[word], ""), word, names[word]) for word in ordered]
-    return (*entries, LegendEntry("X", ARTEFACT, _("Not a cell")), LegendEntry("N", NOT_CLASSED, name_of(NOT_CLASSED, taxonomy)))
+    short = {group.key: group.short for group in taxonomy.told_groups}
+    entries = [LegendEntry(keys.get(names[word], ""), word, _(short.get(word) or names[word])) for word in ordered]
+    not_classed = LegendEntry("N", NOT_CLASSED, _(name_of(NOT_CLASSED, taxonomy)))
+    return (*entries, LegendEntry("X", ARTEFACT, _("Not a cell")), not_classed)
 
 
 def scale_of(review: Review, um_per_px: float | None) -> Scale:
@@ -127,8 +129,8 @@ def about_batch(review: Review, batch: Batch, at: int, groups: int, page: int) -
         parts.append(_("page {n} of {pages}").format(n=page + 1, pages=batch.pages))
     if batch.key[0] == "blasts":
         must = [cell for cell in cells if cell.must_open]
-        parts.append(_("{n} of {all} opened one by one").format(n=sum(cell.opened for cell in must), all=len(must)))
-    parts.append(_("{n} of {all} confirmed or changed").format(n=sum(bool(cell.cell.verdict) for cell in cells), all=len(cells)))
+        parts.append(_("{n} of {all} opened").format(n=sum(cell.opened for cell in must), all=len(must)))
+    parts.append(_("{n} of {all} decided").format(n=sum(bool(cell.cell.verdict) for cell in cells), all=len(cells)))
     return " · ".join(parts)
 
 
@@ -138,26 +140,14 @@ def sign_rows(review: Review) -> tuple[SignRow, ...]:
     rows = []
     for old, new in zip(before.rows, after.rows, strict=True):
         if old.count or new.count:
-            rows.append(
-                SignRow(
-                    name_of(_word(new.told, review.taxonomy), review.taxonomy),
-                    old.count,
-                    new.count,
-                    old.percent,
-                    new.percent,
-                    new.blast,
-                )
-            )
+            told = review.taxonomy.classes[new.told] if isinstance(new.told, int) else new.told
+            name = _(name_of(told, review.taxonomy))
+            rows.append(SignRow(name, old.count, new.count, old.percent, new.percent, new.blast))
     if before.unidentified or after.unidentified:
-        rows.append(
-            SignRow(_("Unidentified"), before.unidentified, after.unidentified, before.unidentified_percent, after.unidentified_percent)
-        )
+        shares = before.unidentified_percent, after.unidentified_percent
+        rows.append(SignRow(_("Unidentified"), before.unidentified, after.unidentified, *shares))
     rows += apart_rows(review)
     return tuple(rows)
-
-
-def _word(told: int | str, taxonomy: Taxonomy) -> str:
-    return taxonomy.classes[told] if isinstance(told, int) else told
 
 
 def apart_rows(review: Review) -> list[SignRow]:
@@ -165,7 +155,7 @@ def apart_rows(review: Review) -> list[SignRow]:
     rows = []
     for old, new in zip(review.differential_before.apart, review.differential.apart, strict=True):
         if old.count or new.count:
-            name = name_of(new.key, review.taxonomy)
+            name = _(name_of(new.key, review.taxonomy))
             per_100 = "" if new.per_100 is None or new.key in (ARTEFACT, NOT_CLASSED) else f"{new.per_100:.1f}"
             note = _("{n} per 100 cells").format(n=per_100) if per_100 else _("not counted")
             rows.append(SignRow(name, old.count, new.count, note=note))

@@ -5,13 +5,18 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from device import language
 from device.display.base import Display, NullDisplay
 from device.errors import ConfigError
 from device.settings.config import DisplaySection
 
 
 def open_display(section: DisplaySection) -> Display:
-    """The display that `section` names, to be opened by `with`; that raises DisplayError where it cannot be had."""
+    """The display that `section` names, to be opened by `with`; that raises DisplayError where it cannot be had.
+
+    From now on its language is spoken. ConfigError where that cannot be written here.
+    """
+    _speak(section.language)
     if section.kind == "none":
         return NullDisplay()
     if section.kind == "file":
@@ -23,6 +28,16 @@ def open_display(section: DisplaySection) -> Display:
     from device.display.screen import Screen
 
     return Screen(section)
+
+
+def _speak(code: str) -> None:
+    if code in language.RIGHT_TO_LEFT:
+        from device.display.text import can_shape
+
+        if not can_shape():
+            needed = "needs the system library FriBiDi, so that its letters are joined and run from right to left"
+            raise ConfigError(f"display.language: {code!r} {needed}; on Debian: apt install libfribidi0")
+    language.use(code)
 
 
 def parse_display(text: str, section: DisplaySection) -> DisplaySection:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from device.display import marks, text
 from device.display.base import ScreenView
-from device.display.gallery_cells import before_after, code_of, cut, draw_bar, share_words, tile
+from device.display.gallery_cells import before_after, code_of, cut, draw_bar, share_words, shown_name, tile
 from device.display.gallery_field import draw_field
 from device.display.gallery_frame import BUTTONS, HEAD, SAID, draw_buttons, draw_head, draw_said
 from device.display.gallery_side import SIDE, draw_side
@@ -171,7 +171,7 @@ def _half(shown: Shown, taxonomy: Taxonomy, scale: Scale, per_px: float, width: 
     y, px = top + side + unit(10), unit(26)
     icon = unit(24)
     text.paste(picture, marks.marker(before.marker or "question", icon, before.colour, GROUND), left, y + unit(4))
-    name = before.name[:1].upper() + before.name[1:]
+    name = shown_name(before)
     x = text.put(picture, name, (left + icon + unit(10), y), px, TEXT, GROUND, bold=after is None, max_px=side - icon - unit(10)).x1
     if after is not None:
         rest = f"→ {code_of(after)}" if after.name != before.name else f"= {code_of(after)}"

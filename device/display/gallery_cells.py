@@ -26,6 +26,7 @@ from device.display.palette import (
     person_styles,
     type_styles,
 )
+from device.language import _
 from device.slide.bank import MARGIN_SHARE
 from device.slide.verdict import BLASTS
 from engines.detections import Image
@@ -46,6 +47,12 @@ def style_of(taxonomy: Taxonomy, said: str) -> TypeStyle:
 def _styles(taxonomy: Taxonomy) -> dict[str, TypeStyle]:
     persons = person_styles(taxonomy)
     return {**dict(zip(taxonomy.classes, type_styles(taxonomy), strict=True)), **group_styles(taxonomy), **persons}
+
+
+def shown_name(style: TypeStyle) -> str:
+    """Its name as it stands by itself, in the language in use."""
+    name = _(style.name)
+    return name[:1].upper() + name[1:]
 
 
 def code_of(style: TypeStyle) -> str:
@@ -124,7 +131,7 @@ def tile(
 
 def _caption(picture: Image, place: Rect, shown: Shown, taxonomy: Taxonomy, ground: Colour, unit: Unit) -> None:
     """Short code and probability, and how probable a blast is; what a person said instead, where somebody has."""
-    px, icon = unit(18), unit(14)
+    px, icon = unit(17), unit(13)
     y = place.y0 + (place.height - text.line_height(px)) // 2
     before, after = before_after(shown, taxonomy)
     style = before if after is None else after
@@ -133,13 +140,15 @@ def _caption(picture: Image, place: Rect, shown: Shown, taxonomy: Taxonomy, grou
         x = text.put(picture, code_of(before), (x, y), px, DIM, ground).x1 + unit(3)
         x = text.put(picture, "→", (x, y), px, DIM, ground).x1 + unit(3)
     text.paste(picture, marks.marker(style.marker or "question", icon, style.colour, ground), x, place.y0 + (place.height - icon) // 2)
-    x = text.put(picture, code_of(style), (x + icon + unit(4), y), px, TEXT, ground, bold=True).x1
+    x += icon + unit(3)
+    if style.code:  # the unidentified have their mark alone
+        x = text.put(picture, style.code, (x, y), px, TEXT, ground, bold=True).x1
     if after is not None:
         return
     sure = share_words(shown.sure).replace(" ", "")
-    x = text.put(picture, sure, (x + unit(4), y), px, SOFT, ground, max_px=max(1, right - x - unit(4))).x1
+    x = text.put(picture, sure, (x + unit(3), y), px, SOFT, ground, max_px=max(1, right - x - unit(3))).x1
     blast = share_words(shown.cell.blast_probability).replace(" ", "")
-    small, mark = unit(16), unit(11)
+    small, mark = unit(15), unit(10)
     if blast and shown.told != BLASTS and right - x >= text.width(blast, small) + mark:
         colour = WARN if (shown.cell.blast_probability or 0) >= BLAST_DOUBT else DIM
         at = text.put(picture, blast, (right, y + unit(1)), small, colour, ground, align="right")

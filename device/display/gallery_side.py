@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from device.display import marks, text
-from device.display.gallery_cells import BLAST_DOUBT, before_after, code_of, cut, draw_bar, share_words, style_of
+from device.display.gallery_cells import BLAST_DOUBT, before_after, code_of, cut, draw_bar, share_words, shown_name, style_of
 from device.display.layout import Rect, Unit
 from device.display.pages_review import Head, LegendEntry, ReviewPage, Scale, Shown
 from device.display.palette import BUSY, CARD, DIM, LINE, OK, PANEL, SOFT, TEXT, WARN, mix
@@ -80,7 +80,7 @@ def _current(shown: Shown | None, taxonomy: Taxonomy, scale: Scale, width: int, 
 
     def line(words: str, px: int, colour: tuple[int, int, int], bold: bool = False, lines: int = 1) -> None:
         nonlocal y
-        for part in text.wrap(words, unit(px), right - x, lines):
+        for part in text.wrap(words, unit(px), right - x, lines, bold):
             if y + text.line_height(unit(px)) > height:
                 return
             text.put(picture, part, (x, y), unit(px), colour, PANEL, bold=bold, max_px=right - x)
@@ -92,13 +92,15 @@ def _current(shown: Shown | None, taxonomy: Taxonomy, scale: Scale, width: int, 
         line(_("Told by the engine"), 20, DIM)
         icon = unit(24)
         text.paste(picture, marks.marker(before.marker or "question", icon, before.colour, PANEL), x, y + unit(3))
-        name, start = before.name[:1].upper() + before.name[1:], y
-        for part in text.wrap(name, unit(24), right - x - icon - unit(8), 2):
-            text.put(
-                picture, part, (x + icon + unit(8), y), unit(24), TEXT, PANEL, bold=after is None, max_px=right - x - icon - unit(8)
-            )
+        name, start = shown_name(before), y
+        beside = x + icon + unit(8)
+        for part in text.wrap(name, unit(24), right - beside, 2, after is None):
+            text.put(picture, part, (beside, y), unit(24), TEXT, PANEL, bold=after is None, max_px=right - beside)
             y += text.line_height(unit(24))
         y = max(y, start + icon)
+        if not shown.told:
+            likest = style_of(taxonomy, taxonomy.classes[shown.cell.class_index])
+            line(_("most like {name}").format(name=shown_name(likest)), 22, TEXT, lines=2)
         if sure := share_words(shown.sure):
             line(_("{share} sure").format(share=sure), 22, SOFT)
         if blast := share_words(shown.cell.blast_probability):
@@ -106,7 +108,7 @@ def _current(shown: Shown | None, taxonomy: Taxonomy, scale: Scale, width: int, 
     if after is not None:
         y += unit(6)
         line(_("Said by a person"), 20, DIM)
-        line(after.name[:1].upper() + after.name[1:], 24, OK, bold=True, lines=2)
+        line(shown_name(after), 24, OK, bold=True, lines=2)
     y += unit(6)
     line(_("Field {n}").format(n=shown.field_index) + (" · " + _("opened") if shown.opened else ""), 20, SOFT)
     phrases = attribute_phrases(shown.cell.attributes, taxonomy) if not before.artefact else ()

@@ -34,7 +34,7 @@ def _table(page: SignPage, width: int, height: int, unit: Unit) -> Image:
     """One row for each type that was told or said; what changed is bold."""
     picture = marks.blank(width, height, GROUND)
     left, right = unit(24), width - unit(40)
-    before_x, after_x = left + unit(640), left + unit(940)
+    before_x, after_x = left + unit(700), left + unit(960)
     px = unit(22)
     for words, x in ((_("As counted"), before_x), (_("Reviewed"), after_x), (_("Change"), right)):
         text.put(picture, words, (x, unit(8)), px, DIM, GROUND, align="right", max_px=unit(280))
@@ -60,7 +60,7 @@ def _sign_row(picture: Image, row: SignRow, y: int, pitch: int, px: int, at: tup
         icon = round(px * 0.8)
         text.paste(picture, marks.marker("diamond", icon, WARN, ground), left, y + (pitch - icon) // 2)
     ink = TEXT if row.before or row.after else DIM
-    text.put(picture, row.name, (left + unit(36), top), px, ink, ground, bold=changed, max_px=before_x - left - unit(200))
+    text.put(picture, row.name, (left + unit(36), top), px, ink, ground, bold=changed, max_px=before_x - left - unit(206))
     for x, count, share, bold in (
         (before_x, row.before, row.before_percent, False),
         (after_x, row.after, row.after_percent, changed),

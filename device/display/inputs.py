@@ -12,6 +12,7 @@ class Kind(str, Enum):
     KEY = "key"  # also what a barcode scanner types
     PRESS = "press"  # by mouse or finger, on a target that was drawn
     DRAG = "drag"  # from one target to another
+    SCAN = "scan"  # a barcode that was scanned while nothing was asked; `device.desk.scanner` tells it from keys
     CLOSED = "closed"  # the window's own cross
 
 

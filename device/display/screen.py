@@ -36,6 +36,8 @@ _MIN_PERIOD_S = 0.03
 _OPEN_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 3.0
 _SLOTS = 2
+_LARGEST_PX = (7680, 4320)
+"""No canvas is larger. So much memory is set aside for each slot; only what is drawn on is really taken."""
 _WAY_OUT = "or run with `--display none` or `--display file:DIR`"
 
 
@@ -102,7 +104,7 @@ class Screen:
 
     def _start(self, environment: dict[str, str]) -> None:
         section = self._section
-        slot_bytes = section.width_px * section.height_px * 3
+        slot_bytes = _LARGEST_PX[0] * _LARGEST_PX[1] * 3
         descriptor = _shared_memory(slot_bytes * _SLOTS)
         try:
             self._map = mmap.mmap(descriptor, slot_bytes * _SLOTS)
@@ -139,9 +141,10 @@ class Screen:
             raise self._gone("the window went away") from None
 
     def _canvas_size(self) -> tuple[int, int]:
-        """The window's size, but not beyond the configured one: a larger window gets its picture enlarged."""
+        """The window's own size, so that letters are sharp; unless it is `native`, not beyond the configured one."""
         width, height = self.size_px
-        share = min(1.0, self._section.width_px / width, self._section.height_px / height)
+        most = _LARGEST_PX if self._section.native else (self._section.width_px, self._section.height_px)
+        share = min(1.0, most[0] / width, most[1] / height)
         return max(320, round(width * share)), max(180, round(height * share))
 
     def _sheet(self, slot: int, width: int, height: int) -> Sheet:
@@ -149,7 +152,7 @@ class Screen:
         assert self._map is not None
         sheet = self._sheets.get(slot)
         if sheet is None or sheet.pixels.shape != (height, width, 3):
-            start = slot * self._section.width_px * self._section.height_px * 3
+            start = slot * _LARGEST_PX[0] * _LARGEST_PX[1] * 3
             flat = np.frombuffer(self._map, np.uint8, width * height * 3, start)
             sheet = self._sheets[slot] = Sheet(flat.reshape(height, width, 3))
         return sheet

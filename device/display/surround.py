@@ -232,7 +232,9 @@ def _keys_of(state: SlideState | None, at_target: bool) -> tuple[tuple[str, str]
         go_on = ("G", _("go on")) if at_target else ("P", _("resume") if state is SlideState.PAUSED else _("pause"))
         slide = (("F", _("finish")), ("U", _("undo field")), go_on, ("A", _("abort")))
     else:
-        slide = (("S", _("start")), *([("C", _("count on"))] if state is SlideState.REVIEW else []))
+        finished = state in (SlideState.REVIEW, SlideState.SIGNED)
+        review = ("R", _("review") if finished else _("review a slide"))
+        slide = (("S", _("start")), review, *([("C", _("count on"))] if state is SlideState.REVIEW else []))
     return (*slide, ("B", _("film alone")), ("Z", _("from afar")), ("Q", _("quit")))
 
 

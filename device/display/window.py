@@ -49,6 +49,8 @@ _PLACES = {first + at: letter for first, letters in _ROWS.items() for at, letter
 _LATIN = 0x7F
 _REPEAT_MS = 1
 """X11 repeats a held key as a release and a press at the same time; Qt knows it for a repeat only if both are there at once."""
+_HELD_MS = 100
+"""No key repeats before it was down for so long; a barcode scanner's next press of the same key comes sooner, and is one of its own."""
 _OTHER_MODIFIERS = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.MetaModifier
 _GROUND = QColor(10, 14, 19)
 
@@ -73,6 +75,7 @@ class Window(QRasterWindow):
         self._slot = -1
         self._told_open = False
         self._released = (0, 0)
+        self._pressed = (0, 0)  # key and time of the last press that was no repeat
         self.setTitle("Leukoscope")
         self.resize(size)
         self._set_full(full_screen)
@@ -112,9 +115,13 @@ class Window(QRasterWindow):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802  (Qt's name)
         key = event.key()
-        held = event.isAutoRepeat() or (key == self._released[0] and event.timestamp() - self._released[1] <= _REPEAT_MS)
-        if held or event.modifiers() & _OTHER_MODIFIERS:
+        at_once = key == self._released[0] and event.timestamp() - self._released[1] <= _REPEAT_MS
+        down_long = key == self._pressed[0] and event.timestamp() - self._pressed[1] >= _HELD_MS
+        if (event.isAutoRepeat() or at_once) and down_long:
             return  # a key that is held down is one wish
+        self._pressed = (key, event.timestamp())
+        if event.modifiers() & _OTHER_MODIFIERS:
+            return
         if key == Qt.Key.Key_F11:
             self._set_full(self.visibility() != QRasterWindow.Visibility.FullScreen)
             return

@@ -64,7 +64,8 @@ def _vocabulary(taxonomy: Taxonomy, language: str) -> tuple[tuple[Phrase, ...], 
         phrases: list[Phrase] = []
         for word in attribute.values:
             rank = ranks.get(word, last + 1 + place)
-            words = _(f"{'no' if word == 'absent' else word} {noun}")
+            english = f"{'no' if word == 'absent' else word} {noun}"  # which device.language.taxonomy puts into the catalogues
+            words = _(english)
             phrases += (Phrase(words, rank), Phrase(_("{words}?").format(words=words), rank))
         out.append(tuple(phrases))
     return tuple(out)

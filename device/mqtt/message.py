@@ -62,7 +62,9 @@ _RECEIVED: Final = {"received": True}
 class Part(BaseModel):
     """Base of every object in a payload: frozen; what the model does not know is refused when it is built."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True
+    )  # errors are logged; a specimen's number must not be
 
     @classmethod
     def later_fields(cls) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from device.language import speaking
 from device.report.case import Case, Kind
 from device.report.review_part import doubts
 from device.report.tables import Value, csv_text
@@ -21,6 +22,7 @@ DIFFERENTIAL = (
 )  # fmt: skip
 
 
+@speaking("en")
 def cells_csv(case: Case) -> str:
     """One row a counted cell and one an added one, by field. x, y: the middle of the cell on the film, on the axes of its chart; um are
     empty where the scale is not known. Attributes are the engine's, whatever the class became; empty where unknown."""
@@ -68,6 +70,7 @@ def cells_csv(case: Case) -> str:
     return csv_text((*_OF_SLIDE, *_CELL, *(f"attribute_{key}" for key in keys)), rows)
 
 
+@speaking("en")
 def differential_csv(case: Case) -> str:
     """One row a type, group and sum, and one of each kind that is counted per 100 white cells. `kind` says which may be added up."""
     slide, same = case.slide, _of_slide(case)

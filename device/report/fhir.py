@@ -12,11 +12,13 @@ import html
 import json
 from datetime import datetime
 
+from device.language import speaking
 from device.report import fhir_words as words
 from device.report.case import Case, Kind, Line, Signature
 from device.report.codes import Code, code_of, licence
 from device.report.fhir_words import AbsentReason, BundleKind, Json, ObservationStatus, ReportStatus, urn
 from device.report.review_part import doubts, hints
+from device.slide.description import describe
 from device.slide.doubt import sensitivity, zero_limit
 from device.slide.model import SlideState
 from device.slide.session import RefusedError
@@ -47,6 +49,7 @@ def _signed(signature: Signature) -> ReportStatus:
     return ReportStatus.CORRECTED if signature.corrected else ReportStatus.AMENDED
 
 
+@speaking("en")
 def bundle(
     case: Case,
     *,
@@ -93,7 +96,7 @@ class _Writer:
     def bundle(self, report_code: str | None, page: str | None) -> Json:
         shown = [line for line in self.case.lines if line.kind is not Kind.GROUP or line.count or line.before]
         observations = [self._observation(line) for line in shown]
-        observations.append(self._unseen(code_of("bands")))
+        observations += [self._unseen(code_of("bands")), self._in_words()]
         resources = [self._report(observations, report_code, page), *observations, self._specimen(), self._device(), self._provenance()]
         entries = [words.entry(self._address_of(resource), resource, self.kind) for resource in resources]
         return {
@@ -231,7 +234,12 @@ class _Writer:
     def _unseen(self, code: Code) -> Json:
         """A line that other laboratories report and this taxonomy has no class for."""
         why = "Band forms are counted among the neutrophils: the taxonomy has no class of their own."
-        return self._shell("bands", code) | {"dataAbsentReason": words.absent(AbsentReason.UNSUPPORTED, why)}
+        return self._shell(code.name, code) | {"dataAbsentReason": words.absent(AbsentReason.UNSUPPORTED, why)}
+
+    def _in_words(self) -> Json:
+        """The film in sentences, made from the counts and the engine's attributes."""
+        sentences = describe(self.slide, self.case.after, self.case.taxonomy, self.made.model.naming)
+        return self._shell("film", code_of("film")) | {"valueString": " ".join(sentences)}
 
     def _specimen(self) -> Json:
         specimen: Json = {

@@ -189,7 +189,7 @@ def ground(size_px: tuple[int, int], boxes: Iterable[Box]) -> list[tuple[int, in
 
 
 def _image(number: int, name: str, case: Case, field: Field) -> dict[str, Any]:
-    about = {"slide": case.slide.slide_id, "field": field.index, "revision": case.slide.revision}
+    about = {"slide": case.slide.slide_id, "field": field.index, "revision": case.slide.revision, "simulated": case.simulated}
     return {"id": number, "file_name": name, "width": field.size_px[0], "height": field.size_px[1], "leukoscope": about}
 
 

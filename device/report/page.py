@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from device.display.palette import TypeStyle
 from device.errors import StoreError
-from device.language import _
+from device.language import _, speaking
 from device.mqtt.message import one_line
 from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
 from device.mqtt.summary import morphology
@@ -72,6 +72,7 @@ def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
             raise StoreError(f"record {record_path}: no slide '{one_line(slide_id)}'; {there}") from error
 
 
+@speaking("en")  # whole: the template is English
 def page(
     stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), written_at: datetime | None = None, record: Path | None = None
 ) -> str:
@@ -100,12 +101,12 @@ def page(
         case=case,
         signature=signature,
         was_reviewed=bool(case.entries),
-        part=review_part,
         hints=review_part.hints(case),
         charts=review_part.charts(case),
         journal=review_part.journal(case),
         looked_at=sum(entry.act is Act.OPENED for entry in case.entries),
         changes=review_part.changes(case),
+        lookers=review_part.lookers(case),
         readers=review_part.readers(case),
         rules=review_part.rules(case),
         focus=review_part.focus_words(slide),

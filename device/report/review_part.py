@@ -76,6 +76,13 @@ def standing(case: Case) -> tuple[Signature | None, str, str]:
     return signature, _("UNREVIEWED") if signature is None else _("REVIEWED"), ""
 
 
+def lookers(case: Case) -> str:
+    """Who looked at the blasts one by one, over all revisions."""
+    foreign = bool(case.slide.foreign)
+    blasts = {cell.cell_id for cell in case.slide.cells if is_blast(said(cell, case.taxonomy, foreign), case.taxonomy)}
+    return ", ".join(dict.fromkeys(entry.who for entry in case.entries if entry.act is Act.OPENED and entry.cell_id in blasts))
+
+
 def charts(case: Case) -> tuple[Chart, ...]:
     """The map: the main piece of film first. Empty for records that did not know where their fields lie."""
     slide, taxonomy = case.slide, case.taxonomy

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 
@@ -39,7 +39,7 @@ class Entry:
     number: int
     at: datetime
     time_trusted: bool
-    who: str
+    who: str = field(repr=False)  # no line of a log may hold it
     act: Act
     cell_id: int = 0
     said_before: str = ""

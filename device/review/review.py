@@ -279,6 +279,9 @@ class Review:
     def sign(self, who: str = "", why: str = "") -> list[Entry]:
         """Sign what stands. why: the reason for signing so few cells. Another person's signature on a signed slide seconds it."""
         who = self._signer(who)
+        specimen = self.counted.specimen.casefold()
+        if specimen and specimen in why.casefold():
+            raise RefusedError(_("the reason is sent with the summary: leave the specimen's number out of it"))
         if self._after.signed and not self.breaks and who.casefold() not in self._after.signers:
             return self._entries([self._by(who, Act.SECONDED, why, self._after.revision)])
         blockers = [one for one in self.blockers() if one.kind != "few" or not why.strip()]

@@ -194,9 +194,11 @@ class DisplaySection(Section):
     """Where the technician looks. `--display` on the command line takes precedence."""
 
     kind: Literal["screen", "file", "none"] = "screen"
+    language: Literal["en", "fr", "ur", "sw"] = "en"  # of the screen; what goes to other machines stays English
     directory: FilePath | None = None  # for kind: file
     period_s: float = Field(1.0, gt=0)  # for kind: file
     fullscreen: bool = True
+    native: bool = True  # False: drawn at most as large as width_px by height_px, and enlarged to fill the window
     width_px: int = Field(1920, ge=640, le=7680)
     height_px: int = Field(1080, ge=360, le=4320)
     keys: dict[str, str] = Field({}, description="pairs of keys, that of a foot switch before the one it is taken for: {F9: U}")

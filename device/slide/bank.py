@@ -62,8 +62,9 @@ class BankRow:
 def morphology_bank(slide: Slide, taxonomy: Taxonomy, per_type: int = 12) -> tuple[BankRow, ...]:
     """The slide's cells by type and group: blasts first, then by falling count, the unidentified last; artefacts are left out.
 
-    In each at most `per_type`; of blasts all, since a person confirms each, and all of a foreign film. Blasts are ordered from the
-    least probable on, others from the most probable blast on; without a second look by score, the best first, but of blasts the worst.
+    In each at most `per_type`; of blasts and the unidentified all, since a person looks at each, and all of a foreign film. Blasts are
+    ordered from the least probable on, others from the most probable blast on; without a second look by score, the best first, but of
+    blasts the worst.
     """
     cells: dict[int | str, list[BankCell]] = {}
     for field in slide.fields:
@@ -76,7 +77,7 @@ def morphology_bank(slide: Slide, taxonomy: Taxonomy, per_type: int = 12) -> tup
         rows.append(BankRow(row.told, row.name, row.count, _shown(cells.pop(row.told), row.blast, at_most)))
     left = [cell for rest in cells.values() for cell in rest]
     if left:
-        rows.append(BankRow("", UNIDENTIFIED, len(left), _shown(left, False, None if slide.foreign else per_type)))
+        rows.append(BankRow("", UNIDENTIFIED, len(left), _shown(left, False, None)))
     return tuple(rows)
 
 

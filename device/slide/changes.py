@@ -104,7 +104,8 @@ def merged_fields(slide: Slide, merge: Merge, census: Census, ground: Ground) ->
             ground.add(merge.moved(field.place), field.size_px)
     slide = replace(slide, fields=tuple(fields))
     renamed, touched = dict[int, int](), set[int]()
-    for cell_id, into_id in census.move_chart(merge.old_chart, merge.into_chart, merge.dx_px, merge.dy_px):
+    for pair in census.move_chart(merge.old_chart, merge.into_chart, merge.dx_px, merge.dy_px):
+        into_id, cell_id = sorted(pair)
         gone, kept = census.join(cell_id, into_id)
         renamed[cell_id] = into_id
         touched.update(gone.fields, kept.fields)

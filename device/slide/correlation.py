@@ -19,6 +19,8 @@ FLOOR_SHARES = (0.12, 0.20, 0.30, 0.50)
 """Shares of the picture in common ..."""
 FLOOR_LIKENESS = (0.80, 0.65, 0.52, 0.45)
 """... and the least likeness that is believed there. Fields of different patients reach .61 at 12 %, .46 at 20 %, .38 at 30 %."""
+SPREAD_DROP = 0.1
+_MOST_SPREAD = 40
 _LEAST_ENERGY = 0.05  # of what a common part of that size holds on average; below, there is nothing in it to compare by
 _NEVER = 9.0  # a threshold that no likeness reaches
 
@@ -72,6 +74,7 @@ class Match:
     likeness: float
     margin: float
     share: float = 0.0  # of the picture in common
+    spread: int = 0  # px to each side of the peak, in the worse direction, that are less than SPREAD_DROP below it; `match` only
 
     @property
     def evidence(self) -> float:
@@ -178,7 +181,15 @@ class Correlator:
         y = row if row < self.shape[0] else row - rows
         around_x = scores[row, [(column - 1) % columns, column, (column + 1) % columns]]
         around_y = scores[[(row - 1) % rows, row, (row + 1) % rows], column]
-        return Match(x + vertex(around_x, 1), y + vertex(around_y, 1), likeness, margin, float(self.shares[row, column]))
+        spread = max(_spread(np.roll(line, -at)) for line, at in ((scores[row, :], column), (scores[:, column], row)))
+        return Match(x + vertex(around_x, 1), y + vertex(around_y, 1), likeness, margin, float(self.shares[row, column]), spread)
+
+
+def _spread(line: NDArray[Any]) -> int:
+    """Px from the peak, at index 0 of a circle, to where the line has fallen by SPREAD_DROP, on the longer side."""
+    fallen = line < line[0] - SPREAD_DROP
+    ahead, back = fallen[:_MOST_SPREAD], fallen[: -_MOST_SPREAD - 1 : -1]
+    return max(int(side.argmax()) if side.any() else _MOST_SPREAD for side in (ahead[1:], back)) + 1
 
 
 def vertex(scores: NDArray[Any], at: int) -> float:

@@ -37,12 +37,13 @@ _OVERLAP = 0.15  # share of the picture that two frames must have in common to b
 @dataclass(frozen=True, eq=False)
 class FieldPicture:
     """A frame as motion sees it. band: (height, WIDTH_PX) float32, zero mean; contrast: its standard deviation in grey levels;
-    size_px: (width, height) of the frame, (0, 0) where it is not known.
+    size_px: (width, height) of the frame, (0, 0) where it is not known; level: mean grey, 0 where it is not known.
     """
 
     band: Float32
     contrast: float
     size_px: tuple[int, int] = (0, 0)
+    level: float = 0.0
 
     @property
     def blank(self) -> bool:
@@ -51,7 +52,7 @@ class FieldPicture:
     @property
     def softened(self) -> FieldPicture:
         band = np.asarray(cv2.GaussianBlur(self.band, (0, 0), _SOFTEN_PX), np.float32)
-        return FieldPicture(band, float(band.std()), self.size_px)
+        return FieldPicture(band, float(band.std()), self.size_px, self.level)
 
     @classmethod
     def of(cls, image: Image, flat: Float32 | None = None) -> FieldPicture:
@@ -72,7 +73,7 @@ class FieldPicture:
         smooth = cv2.GaussianBlur(small, (0, 0), _SMOOTH_PX)
         band = (smooth - cv2.GaussianBlur(smooth, (0, 0), _BACKGROUND_PX)).astype(np.float32)
         band -= band.mean()
-        return cls(band, float(band.std()), (width, height))
+        return cls(band, float(band.std()), (width, height), float(small.mean()))
 
 
 def small_size(size_px: tuple[int, int]) -> tuple[int, int]:

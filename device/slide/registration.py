@@ -9,8 +9,11 @@ Places are kept in px of the small picture and handed out in px of the frame. No
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+import numpy as np
 
 from device.slide.acceptance import ENOUGH, Acceptance
 from device.slide.correlation import Correlator, Match, Spectrum, compressed
@@ -22,13 +25,20 @@ from device.slide.search import Search, Searches
 KEYFRAME_SHARE = 0.35
 """Of the width: a resting stage farther than this from all keyframes makes one."""
 _NEAR, _FAR = 0.04, 0.16  # shares of the width that a keyframe is looked for around the place that the way here gives; _FAR in doubt
-_DOUBTFUL_SHARE = 0.5  # a step with less in common leaves the place in doubt until a keyframe confirms it at rest
+_LOOSE_SHARE = 0.5  # after a step with less in common keyframes are looked for in _FAR until one confirms the place at rest
+_DOUBTFUL_SHARE = (
+    0.6  # a step with less in common and a peak wider than this leaves the place in doubt: smear hides where along the way it
+)
+_DOUBTFUL_SPREAD = 6  # is (of 389 quick steps all 22 that were more than a quarter of a cell off, and one in ten of the others)
 _LEAST_SHARE = 0.2  # a keyframe with less in common is not asked
 _CLEAR_SHARE = 0.3  # a keyframe with more in common, as sharp as the resting frame, must be recognised ...
 _CONTRADICTIONS = 3  # ... or else, after so many frames, the place is not believed
+_PATIENCE = 12  # so many resting frames a place in doubt may wait to be confirmed: they may be out of focus
 _CHECKED = 6  # pairs of keyframes that are asked before two charts are joined
 _SHARPER = 1.25  # a keyframe is replaced by a picture of the same place with so much more contrast: it was out of focus
 _SAME_PLACE = 0.04
+_POOR = 0.35  # of the contrast that most rests of the slide exceed once: below, there is little but dust (at rest: .82 and more)
+_RESTS = 9  # so many rests say what is usual; where most are poor, poor film it is
 
 
 @dataclass(frozen=True)
@@ -47,8 +57,8 @@ class Merge:
 
 @dataclass(frozen=True)
 class Fix:
-    """Where a frame lies. place: None while it is lost; state: tracking, lost, found again, new chart; sure: likeness less the least
-    one that is believed; merged: charts joined since the frame before, in order, with effect for all places handed out earlier.
+    """Where a frame lies. place: None while lost or in doubt; state: tracking, lost, found again, new chart; sure: likeness less the
+    least one that is believed; merged: charts joined since the frame before, in order, with effect for all places handed out earlier.
     """
 
     place: Place | None
@@ -91,28 +101,31 @@ class Registration:
         self._changed: set[int] = set()
         self._mode = None
         self._lose()
-        self._doubt = False
-        self._contradictions = 0
+        self._loose = self._doubt = False
+        self._unconfirmed = 0
+        self._resting = False
+        self._contrasts: deque[float] = deque(maxlen=_RESTS)  # of the last rests, in shares of the light
 
     def observe(self, picture: FieldPicture, resting: bool) -> Fix:
         """Take in the next frame. resting: the stage stands still (motion.RestDetector)."""
-        if picture.blank:
-            self._position = None
+        if picture.blank or self._poor(picture, resting):
+            self._position, self._known = None, False
             return Fix(None, "lost", -1.0, self._merge())
         here = self._map_of(picture)
         now = here.full.spectrum(compressed(picture.band, picture.contrast))
-        state = "tracking" if self._position is not None else "found again"
+        state = "tracking" if self._known else "found again"
         if self._step(here, now):
             self._refine(here, now, resting, picture.contrast)
         else:
             self._position = None
         if resting and self._position is None:
             state = self._find(here, now, picture.contrast)
-        elif resting and self._position is not None:
+        elif resting and self._position is not None and not self._doubt:
             self._keep(here, now, picture.contrast)
         merged = self._merge()
         self._last = now
-        if self._position is None:
+        self._known = self._position is not None and not self._doubt
+        if self._position is None or self._doubt:
             return Fix(None, "lost", self._sure, merged)
         self._placed = _Placed(now, self._chart, self._position)
         return Fix(self._place(here, *self._position), state, self._sure, merged)
@@ -161,6 +174,7 @@ class Registration:
 
     def _lose(self) -> None:
         self._position = self._last = self._placed = None
+        self._known = False
         self._sure = -1.0
 
     def _map(self, size_px: tuple[int, int]) -> KeyframeMap:
@@ -178,30 +192,42 @@ class Registration:
             self._lose()
         return self._map(size)
 
+    def _poor(self, picture: FieldPicture, resting: bool) -> bool:
+        """Whether a frame shows so much less than the slide's rests do that only dust could tell its place: empty film."""
+        contrast = picture.contrast / (picture.level or 1.0)  # whatever the lamp does
+        if resting and not self._resting:
+            self._contrasts.append(contrast)
+        self._resting = resting
+        return bool(self._contrasts) and contrast < _POOR * float(np.quantile(self._contrasts, 0.75))
+
     def _step(self, here: KeyframeMap, now: Spectrum) -> bool:
         """Follow the frame from the last one, or from the last whose place was known; False if neither shows the same ground."""
-        tried: list[_Placed] = []
         if self._last is not None and self._position is not None:
-            tried.append(_Placed(self._last, self._chart, self._position))
-        if self._placed is not None and (not tried or self._placed.spectrum is not self._last):
-            tried.append(self._placed)
-        for before in tried:
-            match = here.full.match(before.spectrum, now)
+            match = here.full.match(self._last, now)
             self._sure = match.margin
             if match.accepted:
+                self._position = self._position[0] - match.x, self._position[1] - match.y
+                self._loose |= match.share < _LOOSE_SHARE
+                self._doubt |= _is_doubtful(match)
+                return True
+        before = self._placed
+        if before is not None and before.spectrum is not self._last:
+            match = here.full.match(before.spectrum, now)
+            self._sure = max(self._sure, match.margin) if self._position is not None else match.margin
+            if match.accepted and match.evidence >= here.acceptance.far(1):  # out of nowhere: more is asked than of a step
                 self._chart, self._position = before.chart, (before.position[0] - match.x, before.position[1] - match.y)
-                self._doubt |= here.full.share(match.x, match.y) < _DOUBTFUL_SHARE
+                self._loose, self._doubt, self._unconfirmed = match.share < _LOOSE_SHARE, _is_doubtful(match), 0
                 return True
         return False
 
     def _refine(self, here: KeyframeMap, now: Spectrum, resting: bool, contrast: float) -> None:
         """Take the place from the better of the two nearest keyframes, where one of them knows it.
 
-        Where a resting frame is not recognised although it must be, the place is in doubt, and soon given up.
+        A place in doubt is given up where no keyframe can confirm it at rest; one that should be confirmed and is not comes in doubt.
         """
         assert self._position is not None
         x, y = self._position
-        reach = round((_FAR if self._doubt else _NEAR) * WIDTH_PX)
+        reach = round((_FAR if self._loose or self._doubt else _NEAR) * WIDTH_PX)
         near = [key for _, key in here.near(self._chart, x, y) if here.full.share(key.x - x, key.y - y) > _LEAST_SHARE][:2]
         best: tuple[Match, Key] | None = None
         contradicted = False
@@ -216,18 +242,18 @@ class Registration:
             self._position = key.x - match.x, key.y - match.y
             self._sure = match.margin
             if resting:
-                self._doubt, self._contradictions = False, 0
-        elif resting and contradicted:
+                self._loose, self._doubt, self._unconfirmed = False, False, 0
+        elif resting and (self._doubt or contradicted):
             self._doubt = True
-            self._contradictions += 1
-            if self._contradictions > _CONTRADICTIONS:
+            self._unconfirmed += 1
+            if not near or self._unconfirmed > (_CONTRADICTIONS if contradicted else _PATIENCE):
                 self._position = None
 
     def _find(self, here: KeyframeMap, now: Spectrum, contrast: float) -> str:
         """Look for a resting frame on visited ground; what cannot be looked at now is looked at while the stage goes on."""
         search = Search(here, now, here.numbers()[::-1])  # the last first: nobody goes far
         found = search.advance(self._searches.budget)
-        self._doubt, self._contradictions = False, 0
+        self._loose, self._doubt, self._unconfirmed = False, False, 0
         if found is not None:
             key, match = found
             self._chart, self._position, self._sure = key.chart, (key.x - match.x, key.y - match.y), match.margin
@@ -310,6 +336,10 @@ class Registration:
     def _place(self, here: KeyframeMap, x: float, y: float) -> Place:
         scale_x, scale_y = self._scale(here)
         return Place(self._chart, x * scale_x, y * scale_y)
+
+
+def _is_doubtful(step: Match) -> bool:
+    return step.share < _DOUBTFUL_SHARE and step.spread >= _DOUBTFUL_SPREAD
 
 
 def _alike(contrast: float, other: float) -> bool:

@@ -3,6 +3,7 @@ screen. What may be done is the review's; the order of writes and their failures
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from device.store.journal import Journal
 from device.store.pictures import read_field_picture
 from device.store.record import Store
 from engines.detections import Image
+
+log = logging.getLogger(__name__)
 
 
 class MakeMessage(Protocol):
@@ -54,7 +57,12 @@ class KeptReview:
         slide_id = review.counted.slide_id
         last = entries[-1].act
         slide = review.slide if last in (Act.SIGNED, Act.REOPENED) else None
-        message = self._make_message(review.slide, review=review) if last is Act.SIGNED else None
+        message = None
+        if last is Act.SIGNED:
+            try:
+                message = self._make_message(review.slide, review=review)
+            except ValueError as error:  # another version wrote where its numbers came from
+                log.error("no summary of the signed slide is sent: %s", error)
 
         def write() -> None:
             self._store.put_review(slide_id, entries, slide, message)

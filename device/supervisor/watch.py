@@ -277,7 +277,7 @@ def _blasts(summary: SlideSummary) -> Text:
 def _review(summary: SlideSummary) -> list[Text]:
     """What is told apart from the differential, what may be counted twice, and what a person changed; nothing of an older device."""
     lines = []
-    if apart := [row for row in summary.apart or () if row.count]:
+    if apart := [row for row in summary.apart or () if row.count and row.key != "artefact"]:  # those stand with the counts
         told = (f"{row.name} {row.count}" + ("" if row.per_100 is None else f" ({row.per_100:.1f} per 100)") for row in apart)
         lines.append(Text(_plain(f"Not in the differential: {', '.join(told)}.")))
     if summary.possible_doubles:

@@ -25,7 +25,8 @@ from device.display.pages import AskPage, Choice
 from device.display.screen import Screen
 from device.errors import DisplayError
 from device.settings.config import DisplaySection, SlideSection
-from device.slide.commands import Command
+from device.slide.commands import Command, Wish
+from device.slide.model import Slide
 
 pytestmark = [
     pytest.mark.integration,
@@ -125,11 +126,15 @@ class Line:
         self.screen = screen
         self.view = VIEW
         self.asked: list[Command] = []
+        self.wishes: list[Wish] = []
+        self.slide: Slide | None = None
         self.desk = Desk(time.monotonic, SlideSection(ask_specimen=False))
 
     def turn(self) -> bool:
         self.screen.show(self.view)
-        self.asked += [wish.command for wish in self.desk.take(self.screen.inputs(), None)]
+        wishes = self.desk.take(self.screen.inputs(), self.slide)
+        self.wishes += wishes
+        self.asked += [wish.command for wish in wishes]
         return True
 
 
@@ -172,10 +177,55 @@ def test_a_press_of_the_mouse_on_a_button_is_its_key(display: str) -> None:
         line = Line(screen)
         line.view = replace(VIEW, page=AskPage("Finish?", choices=(Choice("F", "Finish"), Choice("P", "Go on"))))
         line.turn()
-        (button, _), _ = screen._targets.places
+        button = next(at for at, word in reversed(screen._targets.places) if word == "F")
         at = str((button.x0 + button.x1) // 2), str((button.y0 + button.y1) // 2)
         subprocess.run(["xdotool", "mousemove", *at, "click", "1"], check=True)
         until(lambda: line.turn() and line.asked == [Command.FINISH])
+
+
+@pytest.mark.parametrize("delay_ms", [0, 1, 8, 60])
+def test_a_scanner_types_a_number_into_the_question_and_loses_no_character(display: str, delay_ms: int) -> None:
+    number = "H26-1100047711"  # the same digit twice and more in a row
+    with Screen(DisplaySection()) as screen:
+        line = Line(screen)
+        line.desk = Desk(time.monotonic)
+        line.turn()
+        press("s")
+        until(lambda: line.turn() and isinstance(line.desk.page, AskPage))
+        line.view = replace(VIEW, page=line.desk.page)
+        scan = ["xdotool", "type", "--args", "1", "--delay", str(delay_ms)]
+        subprocess.run([*scan, number, "key", "Return"], check=True)
+        until(lambda: line.turn() and isinstance(line.desk.page, AskPage) and line.desk.page.title == "Who counts?")
+        subprocess.run([*scan, "qs", "key", "Return"], check=True)
+        until(lambda: line.turn() and bool(line.wishes))
+        assert line.wishes == [Wish(Command.START, number, "QS")]
+        line.view = replace(VIEW, message="Started")
+        press("f")
+        until(lambda: line.turn() and line.asked == [Command.START, Command.FINISH])
+
+
+def test_a_finger_answers_a_question_by_its_buttons(display: str) -> None:
+    slide = VIEW.slide
+    assert slide is not None
+    with Screen(DisplaySection()) as screen:
+        line = Line(screen)
+        line.slide = replace(slide, target_cells=200)
+
+        def touch(word: str) -> None:
+            line.view = replace(VIEW, page=line.desk.page)
+            until(lambda: (line.turn() and line.view.page == VIEW.page) or any(w == word for _, w in screen._targets.places))
+            place = next(at for at, w in reversed(screen._targets.places) if w == word)
+            at = str((place.x0 + place.x1) // 2), str((place.y0 + place.y1) // 2)
+            subprocess.run(["xdotool", "mousemove", *at, "click", "1"], check=True)
+
+        line.turn()
+        touch("A")  # a key of the footer
+        until(lambda: line.turn() and isinstance(line.desk.page, AskPage))
+        touch("1")
+        until(lambda: line.turn() and isinstance(line.desk.page, AskPage) and line.desk.page.title == "Abort it for good?")
+        touch("ESCAPE")
+        until(lambda: line.turn() and not isinstance(line.desk.page, AskPage))
+        assert line.wishes == []
 
 
 def test_a_key_that_is_held_down_is_one_wish(display: str) -> None:
@@ -216,9 +266,16 @@ def test_a_plain_window_has_the_configured_size(display: str) -> None:
 
 def test_a_picture_smaller_than_the_window_is_enlarged(display: str, tmp_path: Path) -> None:
     expected = cv2.resize(draw(VIEW, (640, 360)), (1280, 720), interpolation=cv2.INTER_LINEAR).astype(int)
-    with Screen(DisplaySection(width_px=640, height_px=360)) as screen:
+    with Screen(DisplaySection(native=False, width_px=640, height_px=360)) as screen:
         line = Line(screen)
         until(lambda: line.turn() and bool(np.abs(on_screen(tmp_path) - expected).mean() < 4))
+
+
+def test_a_window_larger_than_the_configured_size_is_drawn_in_its_own_pixels(display: str, tmp_path: Path) -> None:
+    expected = draw(VIEW, (1280, 720)).astype(int)
+    with Screen(DisplaySection(width_px=640, height_px=360)) as screen:
+        line = Line(screen)
+        until(lambda: line.turn() and bool((on_screen(tmp_path) == expected).all()))
 
 
 def test_closing_the_window_asks_to_quit(display: str) -> None:

@@ -76,7 +76,8 @@ class HandReading:
         if path is not None and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             aside = path.with_suffix(".part.npz")
-            np.savez(aside, **_packed(list(self._rendered())))
+            with aside.open("wb") as file:
+                np.savez(file, allow_pickle=False, **_packed(list(self._rendered())))
             aside.rename(path)
         yield from self._rendered() if path is None else _unpacked(path)
 

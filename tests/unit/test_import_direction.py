@@ -79,6 +79,7 @@ ONLY_IN = {
     "PySide6": ("device.display.window",),
     "amqtt": ("device.demo.broker",),
     "paho": ("device.mqtt",),
+    "babel": ("device.language.messages",),
     "matplotlib": (
         "engines.training",
         "engines.evaluation",

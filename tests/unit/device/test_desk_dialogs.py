@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from device.desk.desk import Desk
+from device.desk.scanner import ScannerGuard
 from device.display.inputs import Input, Kind, key
 from device.display.pages import AskPage
 from device.settings.config import SlideSection
@@ -165,6 +166,42 @@ def test_check_characters(check: str, right: str, wrong: str) -> None:
     assert specimen_id(f" {right.lower()} ", rules) == right.lower()
     with pytest.raises(ValueError, match=r"check character|Nothing was typed"):
         specimen_id(wrong, rules)
+
+
+LABEL = "FUP26-1043A"  # full of letters that are commands
+
+
+def looks(guard: ScannerGuard, keys: list[Input], each: int, gap_s: float) -> list[Input]:
+    """What a guard hands on of keys that come so many to a look, looks following each other in `gap_s`; then nothing for a while."""
+    seen, at = [], 0.0
+    for first in range(0, len(keys), each):
+        seen += guard.sorted(keys[first : first + each], at, False)
+        at += gap_s
+    return seen + guard.sorted([], at + 1.0, False)
+
+
+@pytest.mark.parametrize("each", [1, 2, 3, 12])
+def test_a_label_scanned_at_the_wrong_moment_is_no_row_of_commands(each: int) -> None:
+    (scan,) = looks(ScannerGuard(), typed(LABEL), each, 0.02)
+    assert (scan.kind, scan.text) == (Kind.SCAN, LABEL)
+    desk, slide = Desk(Clock()), counting(12)
+    assert desk.take([scan], slide) == []
+    assert desk.notice(slide) == "A label was scanned, nothing was done with it: a slide is open."
+    assert desk.take([scan], FINISHED) == [] and page(desk).typed == LABEL  # between two slides it is the next one's
+    assert desk.take([key("RETURN"), *typed("AB")], FINISHED) == [Wish(Command.START, LABEL, "AB")]
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_a_hand_is_no_scanner(each: int) -> None:
+    keys = [key(word) for word in "UFPGU"]
+    assert looks(ScannerGuard(), keys, each, 0.2) == keys
+    guard = ScannerGuard()
+    press = Input(Kind.PRESS, "F")
+    assert guard.sorted([key("U"), press, key("ESCAPE")], 0.0, False) == [key("U"), press, key("ESCAPE")]
+    assert guard.sorted([key("U")], 1.0, False) == []
+    assert guard.sorted([], 1.01, False) == []
+    assert guard.sorted([], 1.04, False) == [key("U")]
+    assert guard.sorted(typed("AB12345"), 2.0, True) == typed("AB12345"), "a question takes all as it comes"
 
 
 @pytest.mark.parametrize("check", ["mod10", "mod43", "mod37-2"])

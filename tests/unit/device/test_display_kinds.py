@@ -195,8 +195,17 @@ def test_naming_a_display_imports_no_window_library() -> None:
     assert said.stdout.strip() == "[]"
 
 
-def test_pictures_are_made_no_larger_than_configured() -> None:
+def test_pictures_have_the_windows_own_pixels_whatever_size_is_configured() -> None:
     window = Screen(DisplaySection(width_px=1280, height_px=720))
+    for size in ((3840, 2160), (1024, 600), (1024, 768), (7680, 4320)):
+        window.size_px = size
+        assert window._canvas_size() == size
+    window.size_px = (15360, 8640)
+    assert window._canvas_size() == (7680, 4320)
+
+
+def test_pictures_are_made_no_larger_than_configured_unless_native() -> None:
+    window = Screen(DisplaySection(native=False, width_px=1280, height_px=720))
     for size, canvas in (((3840, 2160), (1280, 720)), ((1024, 768), (960, 720)), ((800, 600), (800, 600)), ((1, 1), (320, 180))):
         window.size_px = size
         assert window._canvas_size() == canvas

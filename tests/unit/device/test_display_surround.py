@@ -188,12 +188,12 @@ def words_of(state: SlideState | None, target: int = 200, size: tuple[int, int] 
 @pytest.mark.parametrize(
     ("state", "target", "keys"),
     [
-        (None, 200, "SBZQ"),
+        (None, 200, "SRBZQ"),
         (SlideState.COUNTING, 200, "FUPABZQ"),
         (SlideState.PAUSED, 200, "FUPABZQ"),
         (SlideState.PAUSED, 100, "FUGABZQ"),
-        (SlideState.REVIEW, 200, "SCBZQ"),
-        (SlideState.ABORTED, 200, "SBZQ"),
+        (SlideState.REVIEW, 200, "SRCBZQ"),
+        (SlideState.ABORTED, 200, "SRBZQ"),
     ],
 )
 def test_what_can_be_done_now_can_be_pressed(state: SlideState | None, target: int, keys: str) -> None:

@@ -119,6 +119,13 @@ def test_a_reviewed_slide_says_so() -> None:
         summary(replace(MIXED, review_state=ReviewState.REVIEWED))
 
 
+def test_what_is_wrong_is_said_without_the_specimens_number() -> None:
+    whole = summary(MIXED).model_dump(by_alias=True) | {"specimen": "H26-0471", "white_cells": 7}
+    with pytest.raises(ValidationError, match="white_cells is 7") as caught:
+        SlideSummary(**whole)
+    assert "H26-0471" not in str(caught.value)
+
+
 def test_senders_may_not_add_fields() -> None:
     with pytest.raises(ValidationError, match="patient"):
         SlideSummary(**summary(MIXED).model_dump(by_alias=True), patient="x")

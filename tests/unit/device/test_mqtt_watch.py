@@ -182,3 +182,50 @@ def test_a_broker_that_is_away_is_waited_for_and_told_once(paper: Console) -> No
     port = free_port()
     assert watch(BrokerSection(host="127.0.0.1", port=port), timeout_s=1.2, console=paper) == []
     assert text(paper) == f"no broker listens on 127.0.0.1:{port}; start it, or mend broker.host and broker.port; trying again"
+
+
+def signed(summary: SlideSummary, revision: int = 1) -> SlideSummary:
+    """The summary as a person signed it, with two nucleated red cells."""
+    assert summary.review is not None
+    assert summary.apart is not None
+    when = summary.finished_at
+    named = {"reviewer": "AB", "signed_at": when, "reason": "thin film", "changed_cells": 3, "added_cells": 1}
+    review = summary.review.model_copy(update={**named, "corrected": revision > 1})
+    apart = tuple(row.model_copy(update={"count": 2, "per_100": 1.05}) if row.key == "nrbc" else row for row in summary.apart)
+    blasts = summary.blasts.model_copy(update={"confirmed": True})
+    doubles = {"charts": 2, "possible_doubles": 7}
+    changed = {"review_state": "reviewed", "revision": revision, "review": review, "apart": apart, "blasts": blasts, **doubles}
+    return summary.model_copy(update=changed)
+
+
+def test_a_signed_summary_says_its_revision_who_signed_and_what_changed(summary: SlideSummary, paper: Console) -> None:
+    paper.print(render_summary(signed(summary)))
+    shown = text(paper)
+    assert "revision 1, reviewed" in shown
+    assert "Blasts: 70 (36.8 %, 95 % range 30 to 44 %). A person opened each of them and signed." in shown
+    assert "Not in the differential: Nucleated red cell 2 (1.1 per 100)." in shown
+    assert "by AB: 3 cells changed, 1 added; thin film." in shown
+    assert "2 pieces of film were never joined: 7 cells at most may be counted twice." in shown
+    assert "UNREVIEWED" not in shown
+    assert "Preliminary" not in shown
+
+
+def test_a_corrected_summary_says_that_it_takes_the_place_of_another(summary: SlideSummary, paper: Console) -> None:
+    paper.print(render_summary(signed(summary, revision=2)))
+    assert "revision 2, reviewed, CORRECTED: it takes the place of the one before" in text(paper)
+
+
+def test_both_revisions_of_a_slide_are_shown(inbox: _Inbox, summary: SlideSummary, paper: Console) -> None:
+    later = signed(summary).model_copy(update={"message_id": UUID(int=1)})
+    for one in (summary, later, later):
+        inbox.take(f"leukoscope/{one.device_id}/summary", one.to_bytes(), retained=False)
+    assert text(paper).count("revision 1, reviewed") == 2  # above and below, once
+    assert text(paper).count("UNREVIEWED") == 2
+
+
+def test_the_first_blast_is_a_line_of_its_own_at_once(inbox: _Inbox, status: DeviceStatus, paper: Console) -> None:
+    assert status.slide is not None
+    before = status.model_copy(update={"slide": status.slide.model_copy(update={"blast_seen": False, "white_cells": 73})})
+    for one in (before, status, status):
+        inbox.take(f"leukoscope/{one.device_id}/status", one.to_bytes(), retained=False)
+    assert text(paper).count("A BLAST OR EQUIVALENT WAS SEEN") == 1

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 
 from calibration.profile import load_profile
+from device.app import _CurrentStatus
 from device.camera.base import SkippedPicture
 from device.display.base import NullDisplay, ScreenView
 from device.errors import DisplayError, StoreError
 from device.mqtt.payloads import read_summary
-from device.settings.config import FramesSection
+from device.settings.config import Config, DeviceSection, FramesSection, ReplayCamera
 from device.slide.commands import Command, Wish
 from device.slide.model import Cell, Field, Slide, SlideState
 from device.store import Store
+from device.store.pictures import read_field_picture
 from device.store.recording import FrameRecorder
 from engines.taxonomy import LEUKEMIA_ATTRI
 from tests.support.picture_line import CLOCK, OneNeutrophil, Pictures, picture, pipeline_of, run_out
@@ -250,3 +252,24 @@ def test_no_frame_is_kept_of_a_slide_that_is_not_counting(tmp_path: Path) -> Non
     names = sorted(path.name for path in (tmp_path / "frames").glob("*.png"))
     assert names[0] == f"{slide.slide_id}_00001_counted.png" and len(names) == 4
     assert all(np.array_equal(cv2.imread(str(tmp_path / "frames" / n)), picture(1 if n in names[:2] else 3)) for n in names)
+
+
+def test_the_first_blast_of_a_slide_is_in_the_status_at_once(tmp_path: Path) -> None:
+    pipeline = pipeline_of(tmp_path, Pictures([1] * 9), OneNeutrophil())
+    config = Config(camera=ReplayCamera(kind="replay", source="pictures"), device=DeviceSection(id="unit", state_dir=tmp_path))
+    status = _CurrentStatus(config, provenance(pipeline.engine_info), CLOCK)
+    seen = []
+    while pipeline.slide is None or not pipeline.slide.fields:
+        pipeline.round()
+        slide = status.update(pipeline).slide
+        seen.append(slide is not None and slide.blast_seen)
+    assert seen == [False, True]  # the first frame is no rest yet; the second look of the second one tells a myeloblast
+
+
+def test_each_counted_field_has_its_picture_beside_the_record(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "record.sqlite") as store:
+        slide = run_out(pipeline_of(tmp_path, Pictures([1, 1, 1, 2, 2, 2]), OneNeutrophil(), store=store))
+        for field in store.slide(slide.slide_id).slide.fields:
+            kept = read_field_picture(store.path, field.picture)
+            assert kept is not None
+            assert np.abs(kept.astype(int) - picture(field.index)).mean() < 12  # others differ by 50 and more

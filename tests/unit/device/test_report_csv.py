@@ -10,15 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device.language import speaking
 from device.report.case import Case
 from device.report.csv_files import cells_csv, differential_csv
+from device.report.fhir import bundle, to_json
+from device.report.page import page
 from device.report.tables import csv_text, guarded
 from device.slide.tally import reviewed
 from device.store import StoredSlide
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI
 from tests.support.provenance import provenance
-from tests.support.review import ordinary
+from tests.support.review import BEGUN, ordinary
 from tests.support.signed import Desk, signed
 
 MODEL = EngineInfo("attridet-n", "2.0.0", "4b" * 32, "onnxruntime CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)
@@ -82,6 +85,20 @@ def test_every_line_bears_what_speaks_against_it() -> None:
     poor = replace(stored("Myeloblast"), slide=replace(stored("Myeloblast").slide, lost_rests=1))
     assert {row["doubts"] for row in rows(differential_csv(Case(poor)))} == {"The place on the film was lost at 1 rest."}
     assert {row["simulated"] for row in rows(cells_csv(Case(poor)))} == {"0"}
+
+
+@pytest.mark.parametrize("code", ["fr", "ur", "sw"])
+def test_what_goes_to_machines_stays_english(code: str) -> None:
+    case = signed(stored("Myeloblast", ""))
+    poor = Case(replace(case.stored, slide=replace(case.stored.slide, lost_rests=1)))
+
+    def written() -> tuple[str, ...]:
+        now = BEGUN
+        return cells_csv(poor), differential_csv(poor), to_json(bundle(poor, written_at=now)), page(poor.stored, written_at=now)
+
+    english = written()
+    with speaking(code):
+        assert written() == english
 
 
 @pytest.mark.parametrize("evil", ["=1+1", "+cmd|' /C calc'!A0", "-2", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1"])  # noqa: RUF001

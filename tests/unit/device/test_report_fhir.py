@@ -16,7 +16,7 @@ from fhir.resources.R4B.bundle import Bundle
 from device.errors import StoreError
 from device.mqtt.payloads import SourceProvenance
 from device.report.case import Case, Kind
-from device.report.codes import codes, licence
+from device.report.codes import ROWS, codes, licence
 from device.report.fhir import CLOCK_NOTE, bundle, to_json
 from device.report.fhir_words import AbsentReason, BundleKind, ObservationStatus, ReportStatus
 from device.review.journal import Act
@@ -114,6 +114,12 @@ def test_a_zero_of_blasts_says_what_it_leaves_open() -> None:
     conclusion = resources(signed(stored()))["DiagnosticReport"][0]["conclusion"]
     assert "No blast was told; that does not exclude them" in conclusion
     assert "acute" not in conclusion.lower()
+
+
+def test_the_film_in_words_goes_along() -> None:
+    one = observation(resources(signed(stored("Myeloblast"))), "film")
+    assert one["code"]["coding"][0]["code"] == "5909-7"
+    assert "lymphocytes" in one["valueString"] and one["valueString"].endswith(NOTICE)
 
 
 def test_a_signature_names_reviewer_and_journal() -> None:
@@ -250,6 +256,7 @@ def test_the_page_goes_along_when_asked_and_the_code_is_the_configured_one() -> 
 
 def test_every_class_group_and_persons_class_has_a_code_or_an_explicit_null() -> None:
     table, taxonomy = codes(), LEUKEMIA_ATTRI
+    assert set(ROWS) <= set(table)
     wanted = {*taxonomy.classes, *(g.key for g in taxonomy.told_groups), *(p.key for p in taxonomy.person_classes)}
     assert wanted <= set(table)
     assert {line.key for line in Case(stored("Myeloblast")).lines} <= set(table)

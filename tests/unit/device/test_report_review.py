@@ -11,6 +11,7 @@ import pytest
 
 from device.report import review_part
 from device.report.case import Case
+from device.report.fhir import bundle
 from device.report.page import page
 from device.review.journal import Act
 from device.slide.model import Place
@@ -18,7 +19,7 @@ from device.store import StoredSlide
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI
 from tests.support.provenance import provenance
-from tests.support.review import ordinary
+from tests.support.review import BEGUN, ordinary
 from tests.support.review import slide as slide_of
 from tests.support.signed import Desk, signed
 
@@ -87,6 +88,13 @@ def test_an_unreviewed_page_shows_no_second_column_and_asks_for_a_review() -> No
 def test_a_type_that_the_review_emptied_stays_in_the_table() -> None:
     said = text(signed(stored("Promonocyte"), {201: "Monocyte"}))
     assert "PMO Promonocyte 1 0.5 0 to 3 0 0.0 0 to 1" in said.replace("blast ", "")
+
+
+def test_every_unidentified_cell_is_shown_before_the_review() -> None:
+    made = stored(*[""] * 30, "Neutrophil")
+    fields = tuple(replace(f, cells=tuple(replace(c, crop_jpeg=b"\xff\xd8x") for c in f.cells)) for f in made.slide.fields)
+    html = page(replace(made, slide=replace(made.slide, fields=fields)))
+    assert html.count("<img") == 12 + 1 + 30  # 12 of the lymphocytes
 
 
 def test_every_blast_is_shown_with_who_looked_at_it() -> None:
@@ -194,6 +202,22 @@ def test_two_readers_are_compared() -> None:
     found = review_part.readers(other.case())
     assert found[0] == "Myeloblast 16.7 % (AB), 0.0 % (CD), beyond what chance leaves open"
     assert review_part.readers(signed(stored("Myeloblast"))) == []
+    # the second reader opened none by itself: the first did
+    assert "each was looked at by AB" in text(other.case()) and "signed by CD" in text(other.case())
+
+
+def test_what_people_typed_stays_text() -> None:
+    evil = '<img src=x onerror="alert(1)"></td><script>'
+    desk = Desk(stored("Myeloblast", specimen=f"{evil}7", operator=evil))
+    desk.act(desk.review.note(evil))
+    desk.open_all()
+    desk.sign(evil)
+    case = desk.case()
+    html = page(case.stored)
+    assert "<script" not in html and "<img src=x" not in html
+    assert text(case).count(evil) >= 4
+    report = bundle(case, written_at=BEGUN)["entry"][0]["resource"]
+    assert "<script" not in report["text"]["div"]
 
 
 def test_the_rules_name_what_is_left_out_and_the_equivalents() -> None:

@@ -116,6 +116,13 @@ def test_few_cells_need_a_reason() -> None:
     assert signed(before, why="leucopenia").entries[-1].why == "leucopenia"
 
 
+def test_the_tubes_number_does_not_leave_the_device_with_a_reason() -> None:
+    before = review(replace(ordinary(lymphocytes=9), specimen="H26-0471"))
+    with pytest.raises(RefusedError, match="leave the specimen's number out"):
+        before.sign(why="only little of h26-0471")
+    assert "AB" not in repr(signed(before, why="little blood").entries)
+
+
 def test_cells_outside_the_differential_do_not_make_up_for_few() -> None:
     before = review(ordinary(lymphocytes=105))
     after = before.after(before.name(range(1, 7), "smudge"))
@@ -184,7 +191,8 @@ def test_an_added_cell_can_be_named_anew_and_its_id_is_never_given_twice() -> No
 
 
 def test_a_correction_is_a_second_revision_and_the_first_can_be_had_again() -> None:
-    first = signed(review(ordinary("Eosinophil")))
+    before = review(ordinary("Eosinophil"))
+    first = signed(before.after(before.name([1], "Neutrophil")))
     with pytest.raises(RefusedError, match="reopen it"):
         first.name([101], "Basophil")
     with pytest.raises(RefusedError, match="say why"):

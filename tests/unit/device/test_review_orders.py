@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from device.review.journal import Act, verify
+from device.review.journal import Act, Entry, verify
 from device.review.review import Review
 from device.slide.model import Slide
 from device.slide.session import RefusedError
@@ -32,9 +35,11 @@ class Model(RuleBasedStateMachine):
         super().__init__()
         self.kept = frozenset[str]()
 
-    @initialize(words=st.lists(WORDS, min_size=1, max_size=6), islands=st.booleans(), many=st.booleans())
-    def begin(self, words: list[str], islands: bool, many: bool) -> None:
-        fields = [tuple(words), ("Lymphocyte",) * (100 if many else 2), ("Monocyte", "Myeloblast")]
+    @initialize(words=st.lists(WORDS, min_size=1, max_size=6), easy=st.booleans(), islands=st.booleans(), many=st.booleans())
+    def begin(self, words: list[str], easy: bool, islands: bool, many: bool) -> None:
+        """easy: nothing is in the way at first, so that signatures and corrections come about in many runs."""
+        first, islands = (("Lymphocyte", "Neutrophil"), False) if easy else ((*words, "Myeloblast"), islands)
+        fields = [first, ("Lymphocyte",) * (100 if many else 2), ("Monocyte", "Basophil")]
         self.slide: Slide = slide(*fields, charts=(1, 2, 1) if islands else (1, 1, 1))
         self.review = Review(self.slide, LEUKEMIA_ATTRI, who="AB", now=lambda: BEGUN + timedelta(hours=1))
         self.first = {cell.cell_id: said(cell, LEUKEMIA_ATTRI) for cell in self.slide.cells}
@@ -165,6 +170,32 @@ TestOrders = Model.TestCase
 TestOrders.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
+
+
+def test_in_every_order_of_all_other_acts_a_blast_that_nobody_opened_forbids_the_signature() -> None:
+    """All 720 orders of six acts, a signature tried by two persons after each of them."""
+    of = slide(("Lymphocyte", ""), ("Myeloblast", "Promonocyte"), ("Monocyte",), charts=(1, 1, 2))
+    start = Review(of, LEUKEMIA_ATTRI, who="AB")
+    blast = 3
+    acts: tuple[Callable[[Review], list[Entry]], ...] = (
+        lambda review: review.name([2], "Monocyte"),
+        lambda review: review.acknowledge(2),
+        lambda review: review.open(4),
+        lambda review: review.name([1, blast, 4, 5], "Lymphocyte"),
+        lambda review: review.name([blast], "artefact"),
+        lambda review: review.undo(),
+    )
+    tried = 0
+    for order in itertools.permutations(acts):
+        review = start
+        for act in order:
+            with suppress(RefusedError):
+                review = review.after(act(review))
+            for who in ("AB", "CD"):
+                with pytest.raises(RefusedError, match="blast"):
+                    review.sign(who, "a reason")
+                tried += 1
+    assert tried == 720 * 6 * 2
 
 
 @pytest.mark.parametrize("left", ["blast", "unidentified", "chart"])

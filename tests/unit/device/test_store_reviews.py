@@ -24,7 +24,7 @@ from device.slide.counting import FieldsChanged
 from device.slide.model import ReviewState, Slide, SlideState
 from device.slide.session import RefusedError
 from device.slide.tally import tally
-from device.store import Store
+from device.store import OutboxMessage, Store
 from device.store.events import SlideRecord
 from device.store.journal import Journal
 from device.store.pictures import read_field_picture
@@ -227,7 +227,19 @@ def test_entries_are_written_once_and_in_their_order_only(room: Room) -> None:
     late = review.after(review.reopen("a")).after([]).name([1], "Monocyte")
     with pytest.raises(StoreError, match="does not continue the review"):
         room.store.put_review(SLIDE_ID, late)  # one was left out
+    foreign = Review(ordinary(""), LEUKEMIA_ATTRI, review.entries[:-1], who="XX")
+    ends = foreign.after(foreign.note("a")).note("b")  # its number fits, the entry before it is another one
+    with pytest.raises(StoreError, match="does not continue the review"):
+        room.store.put_review(SLIDE_ID, ends)
     assert room.store.slide(SLIDE_ID).review == review.entries
+
+
+def test_the_summary_of_a_signed_revision_is_never_replaced(room: Room) -> None:
+    review = signed_room(room)
+    before = room.store.summaries(SLIDE_ID)
+    message = OutboxMessage("other", "topic", b'{"other": 1}', room.clock.now())
+    room.store.put_review(SLIDE_ID, review.entries, review.slide, message)
+    assert room.store.summaries(SLIDE_ID) == before
 
 
 @pytest.mark.parametrize(
@@ -358,3 +370,23 @@ def test_the_list_of_slides_to_review_has_the_finished_ones_the_newest_first(roo
     ]
     assert kept.made_by == "attridet-n 1.0.0 fp32"
     assert kept.um_per_px is not None
+
+
+@pytest.mark.parametrize("old", sorted((Path(__file__).parents[2] / "records").glob("*.sqlite")), ids=lambda path: path.stem)
+def test_a_slide_of_an_old_record_is_reviewed_and_signed_too(old: Path, tmp_path: Path) -> None:
+    (tmp_path / "record.sqlite").write_bytes(old.read_bytes())
+    for room in room_at(tmp_path):
+        (slide_id,) = (of.slide_id for of in room.record.finished() if of.state is SlideState.REVIEW)
+        stored = room.store.slide(slide_id)
+        review, kept = room.record.open_review(slide_id, "AB")
+        assert len(review.cells) == len(stored.slide.cells)
+        for cell in list(review.cells.values()):
+            review = done(review, kept, "open", cell.cell_id)
+        left = [cell.cell_id for cell in review.cells.values() if cell.said == ""]
+        review = done(review, kept, "name", left, "not_classed")
+        done(review, kept, "sign", "", "an old slide")
+        again = room.store.slide(slide_id)
+        assert (again.slide.revision, again.reviewing.breaks) == (1, [])
+        assert again.reviewing.differential.not_classed == len(left)
+        if stored.provenance.source is not None:  # otherwise another version wrote it, and no summary can be made
+            assert room.summaries(slide_id)[-1].revision == 1

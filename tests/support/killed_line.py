@@ -1,0 +1,192 @@
+"""The appliance's line, killed without warning at random moments and started again, until its slide is read to the end.
+
+The rendered slide and its truth, the real pipeline, the real record. Each life is a process of its own that gets a SIGKILL while it
+opens, looks, counts or writes. The stage stays where it was when the power went; the person goes on as soon as the slide is back.
+`python tests/support/killed_line.py --kills 100` prints what came of it; nothing here runs in the daemon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+
+from device.clock import SystemClock
+from device.display.base import NullDisplay
+from device.line import Line, Openers
+from device.pipeline import Pipeline
+from device.settings.config import (
+    BrokerSection,
+    Config,
+    DeviceSection,
+    DisplaySection,
+    MicroscopeSection,
+    SimulatorCamera,
+    SlideSection,
+)
+from device.slide.commands import Command, Wish
+from device.slide.model import Slide, SlideState
+from device.store import Store
+from engines.taxonomy import LEUKEMIA_ATTRI
+from tests.support.truth_engine import TruthEngine, TruthfulSimulator
+
+BEGIN = Wish(Command.START, specimen="H26-104311", operator="AB")
+
+
+class HurriedClock(SystemClock):
+    """Real time, but nobody waits for the simulated stage."""
+
+    def sleep(self, seconds: float) -> None:
+        return None
+
+
+class ContinuedSimulator(TruthfulSimulator):
+    """A simulated stage that stands where it stood when the power went."""
+
+    def go_to(self, frame: int) -> None:
+        """The next frame is this one; of a rest its first: the person looks again before the stage goes on."""
+        path = self.path
+        while frame > 0 and path.at(frame).field is not None and path.at(frame - 1).field == path.at(frame).field:
+            frame -= 1
+        self._sequence = frame
+
+
+def configuration(folder: Path, fields: int, seed: int) -> Config:
+    return Config(
+        camera=SimulatorCamera(kind="simulator", seed=seed, case="AML", objective=40, width_px=640, height_px=360, fields=fields),
+        device=DeviceSection(id="killed", state_dir=folder),
+        microscope=MicroscopeSection(objective=40),
+        slide=SlideSection(target_cells=100_000),
+        display=DisplaySection(kind="none"),
+        broker=BrokerSection(enabled=True),
+    )
+
+
+def live(folder: Path, fields: int, seed: int) -> None:
+    """One life: take the slide up, or begin it, and read on to the end; where it got to stands in the file `frame`."""
+    config, clock = configuration(folder, fields, seed), HurriedClock()
+    assert isinstance(config.camera, SimulatorCamera)
+    camera, at = ContinuedSimulator(config.camera, clock), folder / "frame"
+    camera.go_to(int(at.read_text() or 0) if at.exists() else 0)
+    with Line.open(config, Openers(clock, lambda: camera, lambda: TruthEngine(camera), NullDisplay)) as line:
+        pipeline = line.pipeline()
+        if not read_on(pipeline):
+            return
+        with at.open("r+" if at.exists() else "w", buffering=1) as told:
+            while not pipeline.stopped:
+                done = pipeline.round()
+                if done.frame is not None:
+                    told.seek(0)
+                    told.write(f"{done.frame.sequence + 1:9d}")
+                    told.flush()
+        assert pipeline.close()
+
+
+def read_on(pipeline: Pipeline) -> bool:
+    """What the person does at the start; False where the slide was finished by an earlier life."""
+    if pipeline.slide is not None:
+        assert pipeline.slide.state is SlideState.PAUSED
+        return pipeline.obey(Wish(Command.GO_ON))[0]
+    return pipeline.obey(BEGIN)[0]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it. lost, doubled: cells by type that the record lacks against the rendered film, and that it has more than once.
+
+    resumed: how many of the killed lives had taken up a slide with cells; slides: in the record at the end.
+    """
+
+    kills: int
+    resumed: int
+    fields: int
+    cells: int
+    lost: int
+    doubled: int
+    slides: int
+    same_differential: bool
+    summaries: int
+
+    @property
+    def words(self) -> str:
+        same = "the same differential" if self.same_differential else "ANOTHER DIFFERENTIAL"
+        return (
+            f"{self.kills} kills ({self.resumed} of them with cells counted): {self.cells} cells in {self.fields} fields, "
+            f"{self.lost} lost, {self.doubled} doubled, {same}; {self.slides} slide, {self.summaries} summary in the record"
+        )
+
+
+def killed(kills: int, folder: Path, seed: int = 11, longest_s: float = 1.2) -> Outcome:
+    """Read one slide of about as many fields as kills, killed so often; each life lasts at most `longest_s` after it was begun."""
+    fields, chance, resumed, done = kills + 5, random.Random(seed), 0, 0
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(["device.line", "tests.support.truth_engine"])
+    while done < kills:
+        process: BaseProcess = made.Process(target=live, args=(folder, fields, seed))
+        process.start()
+        process.join(chance.uniform(0.01, longest_s))
+        if not process.is_alive():
+            assert process.exitcode == 0, "a life ended by itself"
+            break  # read to the end: fewer kills than asked for, and the caller sees it
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        done += 1
+        resumed += bool(cells_of(folder))
+    last = made.Process(target=live, args=(folder, fields, seed))
+    last.start()
+    last.join()
+    assert last.exitcode == 0
+    return outcome(folder, fields, seed, done, resumed)
+
+
+def cells_of(folder: Path) -> int:
+    path = folder / "record.sqlite"
+    if not path.exists():
+        return 0
+    with Store.read(path) as store:
+        return sum(len(stored.slide.cells) for stored in store.slides())
+
+
+def outcome(folder: Path, fields: int, seed: int, kills: int, resumed: int) -> Outcome:
+    """What the record holds, against what the rendered film shows on the path."""
+    camera = configuration(folder, fields, seed).camera
+    assert isinstance(camera, SimulatorCamera)
+    shown = np.concatenate([field.classes for field in TruthfulSimulator(camera, SystemClock()).truth_of_path()])
+    truth = Counter(LEUKEMIA_ATTRI.classes[code] for code in shown.tolist())
+    with Store.read(folder / "record.sqlite") as store:
+        stored = store.slides()
+        summaries = store.pending_count()
+    slide: Slide = stored[0].slide
+    assert slide.state is SlideState.REVIEW and (slide.specimen, slide.operator) == ("H26-104311", "AB")
+    counted = Counter(LEUKEMIA_ATTRI.classes[cell.class_index] for cell in slide.cells)
+    lost, doubled = (truth - counted).total(), (counted - truth).total()
+    return Outcome(kills, resumed, len(slide.fields), len(slide.cells), lost, doubled, len(stored), counted == truth, summaries)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="killed_line.py", description="Kill the appliance's line again and again; say what is lost.")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--longest", type=float, default=1.2, help="seconds that a life lasts at most")
+    chosen = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        result = killed(chosen.kills, Path(folder), chosen.seed, chosen.longest)
+    sys.stdout.write(f"{result.words}; {time.monotonic() - began:.0f} s\n")
+    return 0 if result.same_differential and not result.lost and not result.doubled else 1
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    sys.exit(main())
