@@ -97,6 +97,8 @@ class DemoPerson:
     def _reviewed(self, page: GalleryPage) -> Sequence[Input]:
         """Say of each cell what it is: Space where it was told rightly, else the key of its class; then accept film, then sign."""
         cell = page.current
+        if page.head.signed:
+            return [key("Q")]
         if cell is None or cell.cell_id in self._looked_at:
             usable = {button.key for button in page.buttons if button.usable}
             return [key("K" if "K" in usable else "G")]

@@ -2,10 +2,10 @@
 
     python docs/experiments/learning_on_the_box.py ../shared/data/lld_40x --work runs/box
 
-The fields of each patient of `train` are one slide: the appliance counts them as it counts a camera's, and a reviewer who says what the
-labels say (a box on nothing labelled is an artefact, one on a part of a cell is left unclassed) signs it. Then `leukoscope learn` fits a
-site layer, and each patient of `val`, whom nobody reviewed, is counted twice: with the bundle's own layer and with the site's. Published
-squares are squeezed 16:9 frames; they are shown round, as a camera gives them. Prints a table for docs/naming.md.
+The fields of each patient of `train` are one slide: the appliance counts them as it counts a camera's, and a reviewer who says what
+the labels say (a box on nothing labelled is an artefact, one on a part of a cell is left unclassed) signs it. Then `leukoscope learn`
+fits a site layer, and each patient of `val`, whom nobody reviewed, is counted twice: with the bundle's own layer and with the site's.
+Published squares are squeezed 16:9 frames; they are shown round, as a camera gives them. Prints a table for docs/naming.md.
 """
 
 from __future__ import annotations
