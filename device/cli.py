@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from device.calibrate_command import calibrate
 from device.errors import LeukoscopeError
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 from device.slides_command import export, slides
@@ -276,6 +277,8 @@ def show(*, config: ConfigOption = DEFAULT_CONFIG) -> None:
     sys.stdout.write(f"{show_layers(load_config(config))}\n")
 
 
+app.command(calibrate)
+
 _slide = App(name="slide", help="Ask the running daemon, as its keys do.")
 app.command(_slide)
 
@@ -318,6 +321,16 @@ def abort(*, reason: str, config: ConfigOption = DEFAULT_CONFIG) -> None:
         reason: Why, in a few words, such as "poor film". It is sent with the summary: nothing of a patient or specimen.
     """
     _ask(config, "abort", reason=reason)
+
+
+@_slide.command
+def answer(choice: str, /, *, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Answer what the screen asks about objective or slide.
+
+    Args:
+        choice: The key that stands before the answer, as 1.
+    """
+    _ask(config, "answer", reason=choice)
 
 
 def _add_slide_command(name: str, words: str) -> None:
@@ -365,7 +378,7 @@ def call(words: Sequence[str]) -> int:
     try:
         command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)
         code: int = command(*bound.args, **bound.kwargs) or 0
-        return code if list(words) not in ([], ["slide"], ["layer"]) else 2  # help was printed, for want of a command
+        return code if list(words) not in ([], ["slide"], ["layer"], ["calibrate"]) else 2  # help was printed, for want of a command
     except CycloptsError as error:
         return _fail(f"{' '.join(str(error).split())} See: {' '.join(('leukoscope', *(error.command_chain or ())))} --help", 2)
     except (LeukoscopeError, EnginesError) as error:

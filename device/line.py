@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from calibration.profile import CalibrationProfile, load_profile
+from calibration.optics.versions import Versions
+from calibration.profile import CalibrationProfile
 from device.camera.base import Camera
 from device.camera.capture import Capture
+from device.camera.corrected import CorrectedSource
 from device.camera.factory import open_camera
 from device.clock import Clock, SystemClock, read_boot_id, time_trusted
 from device.display.base import Display
 from device.display.factory import open_display
 from device.display.reopening import ReopeningDisplay
+from device.guidance.guide import Guide
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import FrameSource, Pipeline
+from device.service.calibrate import versions_of
 from device.service.control import CommandRequest
 from device.service.engine import open_configured
 from device.settings.config import Config
@@ -81,8 +85,18 @@ class Line:
 
     @cached_property
     def profile(self) -> CalibrationProfile:
-        """The microscope's calibration. Raises ProfileError."""
-        return load_profile(self.config.microscope.profile)
+        """The microscope's calibration: the version measured here that is in use, else the configuration's. Raises ProfileError."""
+        return self._calibrations.profile
+
+    @cached_property
+    def _calibrations(self) -> Versions:
+        return versions_of(self.config)
+
+    @cached_property
+    def _corrected(self) -> FrameSource:
+        """The camera's frames, corrected by what was measured of the optics; as they are where nothing was. Raises ProfileError."""
+        correction = self._calibrations.correction(self.config.microscope.objective)
+        return self.source if correction is None else CorrectedSource(self.source, correction)
 
     @cached_property
     def provenance(self) -> Provenance:
@@ -129,7 +143,7 @@ class Line:
             self.engine.info.naming,
         )
         return Pipeline(
-            self.source,
+            self._corrected,
             self.engine,
             session,
             record,
@@ -138,6 +152,7 @@ class Line:
             self.provenance,
             clock,
             um_per_px=partial(self.profile.um_per_px, config.microscope.objective),
+            guide=Guide(self.profile, config.microscope.objective, config.camera.stored),
             broker=broker,
             requests=requests,
             recorder=recorder,

@@ -97,6 +97,7 @@ class Pipeline:
         clock: Clock,
         *,
         um_per_px: Callable[[int], float | None],
+        guide: Guide,
         broker: Callable[[], BrokerStatus],
         requests: Callable[[], list[CommandRequest]] = list,
         recorder: FrameRecorder | None = None,
@@ -110,7 +111,7 @@ class Pipeline:
         review = ReviewRoom(RecordShelf(record), clock.monotonic_s, session.reviewed)
         self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of, review)
         self._orders = Orders(session, record, config.slide)
-        self._guide = Guide(config.camera.stored)
+        self._guide = guide
         self._frame: Frame | None = None
         self._detections: Detections | None = None
         self._observation = Observation(resting=False, field_counted=False, blank=False)
@@ -163,7 +164,7 @@ class Pipeline:
         self._failing = ""
         self._detections = inference.detections
         engine_done = self._clock.monotonic_s()
-        held = self._guide.look(frame, engine_done, self._observation.resting)
+        held = self._guide.look(frame, engine_done, self._observation)
         sharp = self._guide.sharpness
         observation = self._session.observe(frame, inference.detections, sharp, self._second_look, held)
         self._keep(observation)
@@ -223,7 +224,8 @@ class Pipeline:
     def obey(self, wish: Wish) -> tuple[bool, str]:
         """Do what was asked, if the slide's state allows it; whether it was done, and one line that says so."""
         try:
-            text = self._orders.obeyed(wish, self._source.status.skipped, self._width_px)
+            answers = wish.command is Command.ANSWER
+            text = self._answered(wish) if answers else self._orders.obeyed(wish, self._source.status.skipped, self._width_px)
         except RefusedError as error:
             self._say(f"{messages.capital(str(error))}.", "warn")
             return False, str(error)
@@ -236,6 +238,16 @@ class Pipeline:
                 self.stop("the technician quit")
         self._say(text, "warn" if wish.command is Command.ABORT else "ok")
         return True, text
+
+    def _answered(self, wish: Wish) -> str:
+        """Take a person's answer to the guide's question, and keep it. RefusedError where nothing is asked that it could answer."""
+        answer, slide = self._guide.answer(wish.reason), self._session.slide
+        if answer is None:
+            raise RefusedError(_("nothing is asked that this would answer"))
+        self._record.checked("" if slide is None else slide.slide_id, not answer.doubtful, answer.kept)
+        if answer.finish and self._session.is_open:
+            return self._orders.obeyed(Wish(Command.FINISH, sure=True), self._source.status.skipped, self._width_px)
+        return answer.words
 
     def stop(self, reason: str) -> None:
         """Ask the loop to end after this round; safe from a signal handler."""
@@ -365,7 +377,7 @@ class Pipeline:
             message=message,
             message_level=level,
             description=self._session.description,
-            page=self._desk.page,
+            page=self._guide.page(self._desk.page),
             sight=self._observation.sight,
         )
 
@@ -376,7 +388,8 @@ class Pipeline:
             self._display.show(self.view())
             self._display_works = True
             page, inputs = self._desk.page, self._scanner.sorted(self._display.inputs(), started, not self._desk.guarded)
-            wishes = self._desk.take(inputs, self._session.slide)
+            inputs, answers = self._guide.take(inputs, page)
+            wishes = [*answers, *self._desk.take(inputs, self._session.slide)]
             if self._desk.reviewing and self._desk.page is not page:
                 self._display.show(self.view())  # a reviewer does not wait for the next round
         except DisplayError as error:

@@ -71,14 +71,18 @@ def export_slides(
     loaded = load_config(config)
     wanted = Wanted(slide_id, in_utc(since), signed)
 
+    in_doubt = []
+
     def tell(one: Exported) -> None:
-        sys.stdout.write(f"{one.folder}{'' if one.written else ' (unchanged)'}\n")
         if one.left_out:
             sys.stderr.write(f"leukoscope: {one.left_out}\n")
+            in_doubt.extend([one] if one.in_doubt else [])
+        else:
+            sys.stdout.write(f"{one.folder}{'' if one.written else ' (unchanged)'}\n")
 
     how = How(transaction=transaction, report_code=loaded.report.code, page_inside=embed_page)
     export_record(loaded.record_path, out, wanted, how, tell)
-    return 0
+    return 1 if in_doubt else 0
 
 
 @slides.command

@@ -17,6 +17,7 @@ from device.display.factory import open_display
 from device.display.pages_review import Shown
 from device.line import Openers
 from device.pipeline import Pipeline, Round
+from device.report.export import How, Wanted, export_record
 from device.settings.config import Config, ReplayCamera
 from device.settings.config import SimulatorCamera as SimulatorConfig
 from device.slide.model import SlideState
@@ -27,11 +28,11 @@ from engines.taxonomy import LEUKEMIA_ATTRI
 
 
 class Reading:
-    """One run. engine: what looked; truth: of rendered film, None of pictures; summaries: how many the slide amounts to; presses: of
+    """One run. handed_on: folder for the preliminary report, made when the slide is finished. engine: what looked; truth: of rendered film, None of pictures; summaries: how many the slide amounts to; presses: of
     the demo's person."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, handed_on: Path) -> None:
+        self._config, self._handed_on = config, handed_on
         self._frames: dict[int, int] = {}  # of each field's index, the frame that it was counted on
         self.engine: EngineInfo | None = None
         self.truth: Truth | None = None
@@ -66,6 +67,8 @@ class Reading:
                 counted = pipeline.differential
                 words = f"{count_of(len(slide.fields), 'field')}, {counted.white_cells} white cells, {counted.blasts} told as blasts"
                 words += ", foreign film: groups only" if slide.foreign else ""
+                if slide.state is SlideState.REVIEW and not self._handed_on.exists():
+                    export_record(self._config.record_path, self._handed_on, Wanted(slide.slide_id), How(), lambda _: None)
                 reviewing = "Reviewing" if slide.state in (SlideState.REVIEW, SlideState.SIGNED) else "Reading the slide"
                 progress.update(task, completed=len(slide.fields), words=words, description=reviewing)
 

@@ -50,7 +50,7 @@ from engines.runtime.choice import choose
 
 Hand = Literal["fields", "whole", "ordinary", "overlap", "returns", "restless"]
 MARKER = ".leukoscope-demo"
-DEVICE_ID = "demo"
+DEVICE_ID, HANDED_ON = "demo", "handed-on"
 TARGET_CELLS = 60
 """Fewer than a slide needs: the demo is to be over soon. The signature therefore gives a reason."""
 _SUMMARY_WITHIN_S = 20.0
@@ -106,7 +106,7 @@ def run_demo(
         if interactive:
             console.print(f"S starts a slide: scan or type {SPECIMEN}, then your initials. F finishes, R reviews, Q twice quits.")
         with _supervisor(config.broker, console, 2 if source is None else 1) as received:
-            reading = Reading(config)
+            reading = Reading(config, report / HANDED_ON)
             outcome = reading.run(console, with_person=alone)
             until = time.monotonic() + _SUMMARY_WITHIN_S
             while outcome.sent and len(received) < reading.summaries and time.monotonic() < until:
@@ -120,7 +120,7 @@ def run_demo(
         for line in _last_words(config.record_path, outcome.slide, reading):
             console.print(line)
     page, screens, seconds = report / "slide.html", report / "screens", time.monotonic() - started
-    console.print(f"Done in {seconds:.0f} s. Look at [bold]{page}[/], the tables and FHIR in [bold]{report / 'export'}[/]", end="")
+    console.print(f"Done in {seconds:.0f} s. Look at [bold]{page}[/], the tables and FHIR in [bold]{report / HANDED_ON}[/]", end="")
     console.print(f" and the pictures in [bold]{screens}[/].")
     return outcome.saved and outcome.sent and len(received) >= reading.summaries
 
@@ -205,6 +205,6 @@ def _write_report(config: Config, report: Path, outcome: Outcome, received: list
     if outcome.slide is not None:
         some = screens[len(screens) // 4 :: max(1, len(screens) // 3)][:_SCREENS_ON_PAGE]
         write_page(config.record_path, outcome.slide.slide_id, report / "slide.html", some)
-        export_record(config.record_path, report / "export", Wanted(outcome.slide.slide_id), How(), lambda _: None)
+        export_record(config.record_path, report / HANDED_ON, Wanted(outcome.slide.slide_id), How(), lambda _: None)
     if screens:
         shutil.copyfile(screens[-1], report / "last-screen.png")

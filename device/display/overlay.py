@@ -12,7 +12,7 @@ from device.display.base import ScreenView
 from device.display.far import draw_far
 from device.display.field import draw_over, draw_picture, plan_cells
 from device.display.gallery import draw_review
-from device.display.layout import Rect, layout, letterbox
+from device.display.layout import Rect, Unit, layout, letterbox
 from device.display.pages import AskPage, CountPage
 from device.display.pages_review import REVIEW_PAGES
 from device.display.panel import draw_panel
@@ -67,8 +67,22 @@ def draw_on(sheet: Sheet, view: ScreenView) -> Targets:
     if from_right:
         targets.places = [(where.mirrored(width), word) for where, word in targets.places]
     if isinstance(view.page, AskPage):
-        draw_ask(place, (at.x0, at.y0), view.page, targets, plan.unit)
+        _ask(place, at, view.page, targets, plan.unit)
     elif view.frame is not None:
         film = letterbox(*view.frame.size_px, at.width, at.height)
         targets.add(Rect(at.x0 + film.x0, at.y0 + film.y0, at.x0 + film.x1, at.y0 + film.y1), "picture")
     return targets
+
+
+def _ask(place: Image, at: Rect, page: AskPage, targets: Targets, unit: Unit) -> None:
+    """Draw the question over `place`, which lies at `at` on the canvas."""
+    if not unit.from_right:
+        draw_ask(place, (at.x0, at.y0), page, targets, unit)
+        return
+    turned, buttons = np.ascontiguousarray(place[:, ::-1]), Targets()
+    with text.mirrored():
+        draw_ask(turned, (0, 0), page, buttons, unit)
+    place[:] = turned[:, ::-1]
+    for button, word in buttons.places:
+        there = button.mirrored(at.width)
+        targets.add(Rect(at.x0 + there.x0, at.y0 + there.y0, at.x0 + there.x1, at.y0 + there.y1), word)

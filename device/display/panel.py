@@ -12,7 +12,7 @@ from device.display.rows import MARGIN, blank, blast_part, told_rows, type_rows
 from device.display.sheet import Sheet
 from device.display.surround import at_target
 from device.display.words import notice, slide_words
-from device.language import _
+from device.language import _, ngettext
 from device.slide.doubt import FOREIGN, sensitivity
 from device.slide.model import SlideState
 from device.slide.picture_state import PictureState, count_of
@@ -120,7 +120,7 @@ def _header(
     chip_w = text.width(word, px, True) + 2 * unit(14)
     chip = Rect(right - chip_w, unit(20), right, unit(56))
     room = chip.x0 - left - unit(12)
-    size = text.largest(title, tuple(unit(letters) for letters in (36, 32, 28, 25, 22)), room, True)
+    size = text.largest(title, tuple(map(unit.letters, (36, 32, 28, 25, 22, 20, 18, 16, 14))), room, True)
     y = unit(15) + (text.line_height(unit(36)) - text.line_height(size)) // 2
     text.put(picture, title, (left, y), size, ink if specimen or not slide_id else soft, ground, bold=True, max_px=room)
     text.paste(picture, marks.plate(chip.width, chip.height, chip.height // 2, colour, ground), chip.x0, chip.y0)
@@ -131,13 +131,14 @@ def _header(
         return text.finished(picture)
     said = aborted if state is SlideState.ABORTED and aborted else count_of(fields, "field")
     if undone and state is not SlideState.ABORTED:
-        said += _(", {n} undone").format(n=undone)
+        said += ngettext(", {n} undone", ", {n} undone", undone).format(n=undone)
     if poor:
         said += _(": see the note")
-    px = unit.letters(22)
+    who = f"{operator} · {slide_id}" if operator else slide_id
+    sizes = tuple(map(unit.letters, (22, 20, 18)))
+    px = next((p for p in sizes if text.width(said, p) + text.width(who, p) + unit(16) <= right - left), sizes[-1])
     said_w = min(text.width(said, px), (right - left) * 3 // 5)
     text.put(picture, said, (right, unit(61)), px, WARN if poor and not reached else soft, ground, align="right", max_px=said_w)
-    who = f"{operator} · {slide_id}" if operator else slide_id
     text.put(picture, who, (left, unit(61)), px, ink, ground, max_px=right - left - said_w - unit(16))
     return text.finished(picture)
 
@@ -193,7 +194,7 @@ def _lamp(part: PartState, width: int, unit: Unit) -> Image:
     top, x = (pitch - text.line_height(px)) // 2, left + _words_x(unit)
     text.put(picture, _(part.name), (left + unit(28), top), px, SOFT, PANEL, max_px=_words_x(unit) - unit(34))
     ink = TEXT if part.level in ("ok", "busy") else LEVELS[part.level]
-    px = text.largest(part.text, (px, unit.letters(19), unit.letters(17)), right - x)
+    px = text.largest(part.text, tuple(map(unit.letters, range(21, 13, -1))), right - x)
     text.put(picture, part.text, (x, top + (unit.letters(21) - px) // 2), px, ink, PANEL, max_px=right - x)
     return text.finished(picture)
 

@@ -69,7 +69,20 @@ def blast_part(tally: Differential | None, sensitivity: str, width: int, unit: U
     px, small = unit.letters(24), unit.letters(19)
     left, right = unit(MARGIN), width - unit(MARGIN)
     lines = text.wrap(sensitivity, small, right - left, 5) if none and tally.white_cells else ()
-    picture = blank(width, unit(78) + len(lines) * text.line_height(small) + unit(6), unit, rule=True)
+    low, high = tally.blast_range if tally.white_cells else (0.0, 0.0)
+    if none:
+        count, limits = _("no cell told"), _("any share possible")
+        if said:
+            count, limits = _("0 of {n} told").format(n=said), _("up to {limit} possible").format(limit=limit_words(high))
+    else:
+        count = _("{n} of {cells}").format(n=tally.blasts, cells=tally.white_cells)
+        limits = _("95 % range {low} to {high} %").format(low=f"{low:.0f}", high=f"{high:.0f}")
+    share = "" if none else percent_words(tally.blast_percent, tally.blasts)
+    used = unit(32) + text.width(count, px, True) + unit(16) + (text.width(share, px, True) + unit(16) if share else 0)
+    limits_px = text.largest(limits, (px, unit.letters(22), unit.letters(20), unit.letters(18)), right - left - used, none)
+    apart = text.width(limits, limits_px, none) > right - left - used  # then they have a line of their own
+    top = unit(78) + (text.line_height(limits_px) if apart and tally.white_cells else 0)
+    picture = blank(width, top + len(lines) * text.line_height(small) + unit(6), unit, rule=True)
     icon, y, title = unit(22), unit(10), _("Blasts and blast equivalents")
     text.paste(picture, marks.marker("diamond", icon, WARN, PANEL), left, y + (text.line_height(px) - icon) // 2)
     text.put(
@@ -85,31 +98,13 @@ def blast_part(tally: Differential | None, sensitivity: str, width: int, unit: U
     if not tally.white_cells:
         text.put(picture, _("no cell counted yet"), (left + unit(32), y), px, DIM, PANEL)
         return text.finished(picture)
-    low, high = tally.blast_range
-    if none:
-        count, limits = _("no cell told"), _("any share possible")
-        if said:
-            count, limits = _("0 of {n} told").format(n=said), _("up to {limit} possible").format(limit=limit_words(high))
-    else:
-        count = _("{n} of {cells}").format(n=tally.blasts, cells=tally.white_cells)
-        limits = _("95 % range {low} to {high} %").format(low=f"{low:.0f}", high=f"{high:.0f}")
-    x = text.put(picture, count, (left + unit(32), y), px, TEXT, PANEL, bold=True).x1 + unit(16)
-    if not none:
-        share = percent_words(tally.blast_percent, tally.blasts)
-        x = text.put(picture, share, (x, y), px, TEXT, PANEL, bold=True).x1 + unit(16)
-    px = text.largest(limits, (px, unit.letters(22), unit.letters(20), unit.letters(18)), right - x, none)
-    text.put(
-        picture,
-        limits,
-        (right, y + (unit(24) - px) // 2),
-        px,
-        WARN if none else SOFT,
-        PANEL,
-        bold=none,
-        align="right",
-        max_px=right - x,
-    )
-    y = unit(78)
+    x = text.put(picture, count, (left + unit(32), y), px, TEXT, PANEL, bold=True, max_px=right - left - unit(32)).x1 + unit(16)
+    if share:
+        text.put(picture, share, (x, y), px, TEXT, PANEL, bold=True, max_px=right - x)
+    y += text.line_height(px) if apart else (px - limits_px) // 2
+    ink, room = WARN if none else SOFT, right - left - (unit(32) if apart else used)
+    text.put(picture, limits, (right, y), limits_px, ink, PANEL, bold=none, align="right", max_px=room)
+    y = top
     for line in lines:
         text.put(picture, line, (left, y), small, SOFT, PANEL)
         y += text.line_height(small)
@@ -187,7 +182,7 @@ def _row(
     text.put(picture, style.code, (x + unit(12), top + text.base_line(px) - text.base_line(code_px)), code_px, ink, None)
     name_x = x + max(unit(70), unit(20) + text.width("MMC", unit.letters(letters - 5)))
     room, name = right - unit(_COUNT_X + 38) - name_x, _(style.name)
-    name_px = text.largest(name, (px, unit.letters(letters - 3), unit.letters(letters - 6)), room)
+    name_px = text.largest(name, (px, unit.letters(letters - 3), unit.letters(letters - 6), unit.letters(letters - 8)), room)
     text.put(picture, name, (name_x, top + (px - name_px) // 2), name_px, ink, None, max_px=room)
     text.put(picture, str(count), (right - unit(_COUNT_X), top), px, ink, None, bold=seen, align="right")
     text.put(picture, percent_words(percent, count), (right - unit(6), top), px, ink, None, align="right")

@@ -64,19 +64,21 @@ def draw_footer(sheet: Sheet, place: Rect, view: ScreenView, cells: Cells | None
     state = None if view.slide is None else view.slide.state
     parts, held = (0 if not math.isfinite(v) else round(min(1.0, max(0.0, v)) * _FOCUS_PARTS) for v in (view.focus, view.focus_peak))
     # On a small canvas the film in words is left out, for the sake of the others' letters; it stands in the report.
-    message_h, cell_h, film_h = (unit(68), unit(44), 0) if unit.small else (unit(58), unit(34), unit(94))
+    message_h, cell_h, film_h = (unit(70), unit(38), 0) if unit.small else (unit(58), unit(34), unit(94))
     lower_y = place.y0 + message_h + cell_h + film_h
     lower_h = place.y1 - lower_y
-    stage_w, focus_w = unit(330), unit(330)
+    # Stage and focus lie beside each other, or on a small canvas one above the other, so that the keys' words have room.
+    stage_w, x = (unit(430), left + unit(430)) if unit.small else (unit(330), left + unit(330) + unit(370))
+    stage_h = unit(88) if unit.small else lower_h
+    focus_at = (left, lower_y + stage_h) if unit.small else (left + stage_w, lower_y)
     live = view.frame is not None and view.camera.state is CameraState.STREAMING
     sheet.lay(_message(view.message, view.message_level, width, message_h, unit), left, place.y0)
     one = (None, (), False) if cells is None or cells.one is None else (cells.one, cells.one_words, cells.chosen)
     sheet.lay(_cell(*one, width, cell_h, unit), left, place.y0 + message_h)
     if film_h:
         sheet.lay(_description(tuple(view.description), film_h, width, unit), left, place.y0 + message_h + cell_h)
-    sheet.lay(_stage(state, view.resting, view.field_counted, view.held, live, stage_w, lower_h, unit), left, lower_y)
-    sheet.lay(_focus(parts, held, view.focus_text, live, focus_w, lower_h, unit), left + stage_w, lower_y)
-    x = left + stage_w + focus_w
+    sheet.lay(_stage(state, view.resting, view.field_counted, view.held, live, stage_w, stage_h, unit), left, lower_y)
+    sheet.lay(_focus(parts, held, view.focus_text, live, stage_w if unit.small else unit(370), place.y1 - focus_at[1], unit), *focus_at)
     keys = _keys_of(state, at_target(view))
     sheet.lay(_keys(keys, place.x1 - x, lower_h, unit), x, lower_y)
     for (key, _word), (x0, x1) in zip(keys, _slots(len(keys), place.x1 - x), strict=True):
@@ -93,7 +95,7 @@ def _blank(width: int, height: int, unit: Unit, divided: bool = False) -> Image:
 
 @lru_cache(maxsize=8)
 def _message(words: str, level: str, width: int, height: int, unit: Unit) -> Image:
-    """One line in the level's colour: full ground for warnings and failures, a lamp before it otherwise."""
+    """One line, or two, in the level's colour: full ground for warnings and failures, a lamp before it otherwise."""
     colour = LEVELS[level]
     ground = colour if words and level in ("warn", "fail") else PANEL
     picture = _blank(width, height, unit)
@@ -101,12 +103,19 @@ def _message(words: str, level: str, width: int, height: int, unit: Unit) -> Ima
         return text.finished(picture)
     marks.fill(picture, Rect(0, 0, width, height), ground)
     loud = ground != PANEL
-    px = text.largest(words, (unit.letters(31), unit.letters(28), unit.letters(25)), width - unit(96), loud)
+    room, icon_px = width - unit(96), unit(31)
+    px = text.largest(words, (unit.letters(31), unit.letters(28), unit.letters(25)), room, loud)
+    lines: tuple[str, ...] = (words,)
+    if text.width(words, px, loud) > room:
+        px = unit.letters(22)
+        lines = text.wrap(words, px, room, 2, loud)
     ink = ink_on(ground) if loud else TEXT
     icon = {"ok": "tick", "busy": "ring", "warn": "alert", "fail": "failed"}[level]
-    text.paste(picture, marks.marker(icon, px, ink if loud else colour, ground), unit(24), (height - px) // 2)
-    y = (height - text.line_height(px)) // 2 + unit(1)
-    text.put(picture, words, (unit(24) + px + unit(14), y), px, ink, ground, bold=loud, max_px=width - px - unit(62))
+    text.paste(picture, marks.marker(icon, icon_px, ink if loud else colour, ground), unit(24), (height - icon_px) // 2)
+    y = (height - len(lines) * text.line_height(px)) // 2 + unit(1)
+    for line in lines:
+        text.put(picture, line, (unit(24) + icon_px + unit(14), y), px, ink, ground, bold=loud, max_px=room)
+        y += text.line_height(px)
     return text.finished(picture)
 
 
@@ -177,7 +186,9 @@ def _stage(state: SlideState | None, resting: bool, counted: bool, held: str, li
     picture = _blank(width, height, unit)
     x, px = unit(24), unit.letters(30)
     if not live:
-        text.put(picture, _("No live picture"), (x, unit(26)), px, DIM, PANEL, max_px=width - x)
+        words, room = _("No live picture"), width - 2 * x
+        px = text.largest(words, tuple(map(unit.letters, (30, 27, 24, 21, 18))), room)
+        text.put(picture, words, (x, unit(26)), px, DIM, PANEL, max_px=room)
         return text.finished(picture)
     icon, words = ("disc", _("Stage at rest")) if resting else ("arrows", _("Stage moving"))
     text.paste(picture, marks.marker(icon, px, TEXT if resting else BUSY, PANEL), x, unit(13))
@@ -188,18 +199,23 @@ def _stage(state: SlideState | None, resting: bool, counted: bool, held: str, li
     room = width - x - unit(46)
     px = text.largest(what, (unit.letters(23), unit.letters(22), unit.letters(21), unit.letters(20)), room)
     kind = {"ok": "tick", "busy": "ring", "warn": "alert"}[level]
-    lines = text.wrap(what, px, room, 2) if height >= unit(120) else (text.fit(what, px, room),)
     text.paste(picture, marks.marker(kind, unit(23), LEVELS[level], PANEL), x + unit(3), unit(54))
-    for number, line in enumerate(lines):
-        text.put(picture, line, (x + unit(42), unit(50) + number * text.line_height(px)), px, LEVELS[level], PANEL)
+    lines: tuple[str, ...] = (what,)
+    y = unit(50) + (unit(23) - px) // 2
+    if text.width(what, px) > room and not unit.small:
+        px, y = unit.letters(18), unit(43)
+        lines = text.wrap(what, px, room, 2)
+    for line in lines:
+        text.put(picture, line, (x + unit(42), y), px, LEVELS[level], PANEL, max_px=room)
+        y += text.line_height(px)
     return text.finished(picture)
 
 
 @lru_cache(maxsize=48)
 def _focus(parts: int, held: int, words: str, live: bool, width: int, height: int, unit: Unit) -> Image:
     """The focus meter in twenty parts, with words. held: the part that this rest's best has reached, marked; 0 for none."""
-    picture = _blank(width, height, unit, divided=True)
-    x, y = unit(24), unit(10)
+    picture = _blank(width, height, unit, divided=not unit.small)
+    x, y = unit(24), unit(4 if unit.small else 10)
     title = _("Focus")
     px = text.largest(title, (unit.letters(30), unit.letters(26), unit.letters(22)), width // 2 - x, True)
     after = text.put(picture, title, (x, y + (unit(30) - px) // 2), px, TEXT if live else DIM, PANEL, bold=True).x1 + unit(14)
@@ -207,15 +223,15 @@ def _focus(parts: int, held: int, words: str, live: bool, width: int, height: in
     colour = OK if share >= _SHARP else WARN if share >= _SOFT_FOCUS else LEVELS["fail"]
     if live:
         room = width - after - unit(8)
-        px = text.largest(words, (unit.letters(23), unit.letters(21), unit.letters(19), unit.letters(17)), room)
+        px = text.largest(words, tuple(map(unit.letters, range(23, 14, -1))), room)
         text.put(picture, words, (after, y + unit(7) + (unit(23) - px) // 2), px, SOFT, PANEL, max_px=room)
     pitch = (width - x - unit(24)) / _FOCUS_PARTS
     for i in range(_FOCUS_PARTS):
         left = x + round(i * pitch)
-        bar = Rect(left, unit(56), left + max(1, round(pitch) - unit(3)), unit(76))
+        bar = Rect(left, height - unit(32), left + max(1, round(pitch) - unit(3)), height - unit(12))
         marks.fill(picture, bar, colour if live and i < parts else CARD)
         if live and i == held - 1:
-            marks.fill(picture, Rect(bar.x1 - unit(4), unit(50), bar.x1, unit(82)), TEXT)
+            marks.fill(picture, Rect(bar.x1 - unit(4), bar.y0 - unit(6), bar.x1, bar.y1 + unit(6)), TEXT)
     return text.finished(picture)
 
 
@@ -247,18 +263,19 @@ def _slots(count: int, width: int) -> list[tuple[int, int]]:
 def _keys(keys: tuple[tuple[str, str], ...], width: int, height: int, unit: Unit) -> Image:
     """The keys as caps with their words below."""
     picture = _blank(width, height, unit, divided=True)
-    cap, ground, cap_ground = min(unit.letters(36), height // 2 - unit(5)), mix(PANEL, CARD, 0.5), mix(CARD, LINE, 0.4)
+    ground, cap_ground = mix(PANEL, CARD, 0.5), mix(CARD, LINE, 0.4)
     room = width // len(keys) - unit(6)
     sizes = tuple(unit.letters(size) for size in (22, 20, 18, 16, 14))
     px = min(text.largest(words, sizes, room) for _letter, words in keys)
-    most = max(1, (height - cap - unit(10)) // text.line_height(px))
+    most = 2 if any(text.width(words, px) > room for _letter, words in keys) else 1
+    cap = max(unit(24), min(unit.letters(36), height - most * text.line_height(px) - unit(8)))
     for (letter, words), (x0, x1) in zip(keys, _slots(len(keys), width), strict=True):
         middle = (x0 + x1) // 2
         marks.fill(picture, Rect(x0 + unit(3), unit(5), x1 - unit(3), height - unit(4)), ground)
-        lines = text.wrap(words, px, room, min(2, most)) if text.width(words, px) > room else (words,)
+        lines = text.wrap(words, px, room, most) if text.width(words, px) > room else (words,)
         top = (height - cap - unit(4) - len(lines) * text.line_height(px)) // 2 + unit(1)
         text.paste(picture, marks.plate(cap, cap, unit(8), cap_ground, ground), middle - cap // 2, top)
-        size = unit.letters(24)
+        size = min(unit.letters(24), cap)
         y = top + (cap - text.line_height(size)) // 2
         text.put(picture, letter, (middle, y), size, TEXT, cap_ground, bold=True, align="centre")
         for number, line in enumerate(lines):

@@ -47,10 +47,9 @@ _SPELT = str.maketrans(
 _LATIN = frozenset(map(chr, (*range(32, 127), *range(0xA1, 0xAD), *range(0xAE, 0x149), *range(0x14A, 0x17F)))) | frozenset(
     "–—‘’‚“”„†•…‰‹›⁄€™"  # noqa: RUF001  (the letters themselves)
 )
-_ARABIC = frozenset(
-    map(chr, (*range(0x60C, 0x60D), 0x61B, 0x61F, *range(0x621, 0x656), *range(0x660, 0x6D5), *range(0x6F0, 0x6FA), 0x6D4))
-)
-_ARABIC |= {"\N{ZERO WIDTH NON-JOINER}", "\N{ZERO WIDTH JOINER}"}
+_JOINERS = frozenset("\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}")
+_ARABIC_CODES = (0x60C, 0x61B, 0x61F, *range(0x621, 0x656), *range(0x660, 0x6D5), *range(0x6F0, 0x6FA))
+_ARABIC = frozenset(map(chr, _ARABIC_CODES)) | _JOINERS
 _DRAWN = _LATIN | _ARABIC
 """What the font holds (a test asks it)."""
 

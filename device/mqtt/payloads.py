@@ -154,7 +154,7 @@ class CalibrationProvenance(Part):
             version=one_line(profile.version),
             objective=objective,
             um_per_px=profile.um_per_px(objective, width_px),
-            measured=profile.measured,
+            measured=profile.is_measured(objective),
         )
 
     @property

@@ -29,6 +29,10 @@ _SIMULATOR = "simulator"
 _JPEG = 90
 
 
+class DoubtfulSignatureError(StoreError):
+    """The record calls a slide signed and its journal does not bear that out. Nothing of it is handed on as final; others are."""
+
+
 class Kind(str, Enum):
     """What a line of the report is, so that nobody adds a sum to its parts."""
 
@@ -206,8 +210,8 @@ class Case:
 
     @cached_property
     def signature(self) -> Signature | None:
-        """The signature that stands; None without one. StoreError where the record says "signed" and its journal does not bear it out:
-        then nothing may leave as final.
+        """The signature that stands; None without one. DoubtfulSignatureError where the record says "signed" and its journal does not
+        bear it out: then nothing may leave as final.
         """
         slide, signatures = self.stored.slide, self.review.signatures
         claimed = slide.state is SlideState.SIGNED or slide.review_state is ReviewState.REVIEWED
@@ -220,7 +224,7 @@ class Case:
             faults.append("state, revision and reviewer of the slide are not those that it bears out")
         if faults:
             words = f"slide {slide.slide_id} is called signed, but its journal does not bear that out: {'; '.join(faults)}"
-            raise StoreError(f"{words}. Keep the record as it is and call the field team; nothing is handed on as final")
+            raise DoubtfulSignatureError(f"{words}. Keep the record as it is and call the field team; nothing is handed on as final")
         first = [one for one in signatures if not one.seconds]
         last = first[-1]
         entry = self.entries[last.number - 1]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from device.errors import StoreError
 from device.mqtt.message import one_line
-from device.report.case import Case
+from device.report.case import Case, DoubtfulSignatureError
 from device.report.codes import licence
 from device.report.csv_files import cells_csv, differential_csv
 from device.report.fhir import bundle, status_of, to_json
@@ -49,12 +49,14 @@ class How:
 
 @dataclass(frozen=True)
 class Exported:
-    """One slide: its folder, whether it was written, and why it was left out; "" where it was not."""
+    """One slide: its folder, whether it was written, and why it was left out; "" where it was not. in_doubt: because
+    its journal does not bear out its signature."""
 
     slide_id: str
     folder: Path
     written: bool
     left_out: str = ""
+    in_doubt: bool = False
 
 
 def export_record(record_path: Path, out: Path, wanted: Wanted, how: How, tell: Callable[[Exported], None]) -> None:
@@ -77,9 +79,17 @@ def find(store: Store, wanted: Wanted, with_crops: bool = True) -> Iterator[Case
             raise StoreError(f"record {store.path}: no slide '{one_line(wanted.slide_id)}'; {there}")
         ids = [wanted.slide_id]
     for slide_id in ids:
-        if wanted.signed and not wanted.slide_id and Case(store.slide(slide_id)).signature is None:
+        if wanted.signed and not wanted.slide_id and not _is_signed(Case(store.slide(slide_id))):
             continue
         yield Case(store.slide(slide_id, with_crops=with_crops), store.path)
+
+
+def _is_signed(case: Case) -> bool:
+    """Signed, or called so: what is in doubt is said where it is written."""
+    try:
+        return case.signature is not None
+    except DoubtfulSignatureError:
+        return True
 
 
 def changed_at(case: Case) -> datetime:
@@ -107,6 +117,8 @@ def _one(case: Case, out: Path, how: How, now: datetime) -> Exported:
         status = status_of(case)
     except RefusedError as error:  # its signed files must stay as they are
         return Exported(slide.slide_id, folder, written=False, left_out=str(error))
+    except DoubtfulSignatureError as error:  # it must not keep the other slides from going
+        return Exported(slide.slide_id, folder, written=False, left_out=str(error), in_doubt=True)
     html = page(case.stored, written_at=now, record=case.record)
     kind = BundleKind.TRANSACTION if how.transaction else BundleKind.COLLECTION
     inside = html if how.page_inside else None

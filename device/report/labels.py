@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 
 from device.errors import StoreError
-from device.report.case import Case
+from device.report.case import Case, DoubtfulSignatureError
 from device.review.journal import Act
 from device.slide.model import Cell, Field, SlideState
 from device.slide.picture_state import count_of
@@ -46,6 +46,7 @@ class Written:
     cells: int
     fields_without_picture: int
     cells_without_type: int
+    slides_in_doubt: int = 0
 
     @property
     def words(self) -> str:
@@ -54,6 +55,8 @@ class Written:
         left = [
             f"{self.fields_without_picture} fields have no stored picture" if self.fields_without_picture else "",
             f"{self.cells_without_type} reviewed cells have no type" if self.cells_without_type else "",
+            f"{count_of(self.slides_in_doubt, 'slide')} left out: the journal does not bear the signature out"
+            * bool(self.slides_in_doubt),
         ]
         return f"{found}{''.join(f'; {words}' for words in left if words)}"
 
@@ -70,7 +73,7 @@ def write_labels(cases: Sequence[Case], pictures: Path, out: Path) -> Written:
 
     pictures: the folder of whole fields beside the record. Raises StoreError: nothing to write, several taxonomies, `out` is there.
     """
-    signed = [case for case in cases if case.signature is not None]
+    signed, in_doubt = _signed(cases)
     if not signed:
         raise StoreError("no signed slide to take labels from; review and sign one, or name another --since")
     taxonomy = signed[0].taxonomy
@@ -106,7 +109,18 @@ def write_labels(cases: Sequence[Case], pictures: Path, out: Path) -> Written:
             _write_json(folder, images, annotations, taxonomy, len(signed))
     except DataError as error:
         raise StoreError(str(error)) from error
-    return Written(len({image["leukoscope"]["slide"] for image in images}), len(images), cells, no_picture, no_type)
+    return Written(len({image["leukoscope"]["slide"] for image in images}), len(images), cells, no_picture, no_type, in_doubt)
+
+
+def _signed(cases: Sequence[Case]) -> tuple[list[Case], int]:
+    """The signed ones, and how many are called so while their journal does not bear it out."""
+    signed, in_doubt = [], 0
+    for case in cases:
+        try:
+            signed += [case] if case.signature is not None else []
+        except DoubtfulSignatureError:
+            in_doubt += 1
+    return signed, in_doubt
 
 
 def _patients(cases: Sequence[Case]) -> dict[str, tuple[str, int]]:

@@ -9,9 +9,8 @@ from datetime import datetime
 from itertools import groupby
 from statistics import median
 
-from device.errors import StoreError
 from device.language import _, ngettext
-from device.report.case import NUCLEATED_RED, Case, Kind, Signature
+from device.report.case import NUCLEATED_RED, Case, DoubtfulSignatureError, Kind, Signature
 from device.review.journal import Act, Entry
 from device.slide.doubt import FOREIGN
 from device.slide.model import Slide
@@ -69,7 +68,7 @@ def standing(case: Case) -> tuple[Signature | None, str, str]:
     """The signature that stands, the page's word for the review state, and a warning where the record's word is not to be believed."""
     try:
         signature = case.signature
-    except StoreError as error:
+    except DoubtfulSignatureError as error:
         return None, _("SIGNATURE IN DOUBT"), str(error)
     if case.reopened:
         return None, _("REOPENED, NOT SIGNED"), ""

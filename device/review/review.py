@@ -101,11 +101,14 @@ class Review:
         self.counted = slide if slide.state is SlideState.ABORTED or slide.is_open else numbered(_unsigned(slide))
         self.taxonomy, self.entries, self.who = taxonomy, tuple(entries), who
         self._bears_revision, self._now = slide.revision, now
+        self._former: dict[int, ReviewCell] = {}  # cells of the review before, of which most have not changed
 
     def after(self, entries: Iterable[Entry]) -> Review:
         """The review with these entries behind its own."""
         claimed = replace(self.counted, revision=self._bears_revision)
-        return Review(claimed, self.taxonomy, (*self.entries, *entries), who=self.who, now=self._now)
+        after = Review(claimed, self.taxonomy, (*self.entries, *entries), who=self.who, now=self._now)
+        after._former = self.__dict__.get("cells", {})
+        return after
 
     def by(self, who: str) -> Review:
         """The same review with another person at the desk."""
@@ -119,7 +122,7 @@ class Review:
         after, slide = self._after, self.counted
         fields = []
         for field in slide.fields:
-            cells = [with_verdict(cell, after.verdicts.get(cell.cell_id, ""), self.taxonomy) for cell in field.cells]
+            cells = [self._applied(cell, after.verdicts.get(cell.cell_id, "")) for cell in field.cells]
             cells += [self._added(entry) for entry in after.added.values() if entry.field_index == field.index]
             fields.append(replace(field, cells=tuple(cells)) if after.verdicts or after.added else field)
         slide = replace(slide, fields=tuple(fields))
@@ -354,6 +357,12 @@ class Review:
             raise RefusedError(_("there is no cell {n} on this slide").format(n=cell_id))
         return self.cells[cell_id]
 
+    def _applied(self, cell: Cell, verdict: str) -> Cell:
+        former = self._former.get(cell.cell_id)
+        if verdict and former is not None and former.cell.verdict == verdict and not former.added:
+            return former.cell
+        return with_verdict(cell, verdict, self.taxonomy)
+
     def _added(self, entry: Entry) -> Cell:
         x1, y1, x2, y2 = entry.box_px
         unknown = np.full(self.taxonomy.n_logits, np.nan, np.float32)
@@ -361,12 +370,15 @@ class Review:
         return with_verdict(plain, self._after.verdicts.get(entry.cell_id, entry.said), self.taxonomy)
 
     def _review_cell(self, cell: Cell, field_index: int, before: Cell | None) -> ReviewCell:
-        groups_only = bool(self.counted.foreign)
+        groups_only, opened = bool(self.counted.foreign), cell.cell_id in self._after.opened
+        former = self._former.get(cell.cell_id)
+        if former is not None and former.cell is cell and former.opened == opened:
+            return former
         first = "" if before is None else pre_class(before, self.taxonomy, groups_only)
         now = said(cell, self.taxonomy, groups_only)
         must_open = is_blast(first, self.taxonomy) or is_blast(now, self.taxonomy)
         certainty = 1.0 if before is None else before.certainty(before.told(groups_only))
-        return ReviewCell(cell, field_index, first, now, cell.cell_id in self._after.opened, must_open, before is None, certainty)
+        return ReviewCell(cell, field_index, first, now, opened, must_open, before is None, certainty)
 
     def _group_of(self, one: ReviewCell) -> str:
         """A cell that the engine called a blast stays among the blasts, also where a person says otherwise."""

@@ -15,7 +15,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from calibration.profile import load_profile
 from device.clock import SystemClock, time_trusted
 from device.errors import LeukoscopeError
 from device.settings.config import Config
@@ -96,12 +95,16 @@ def _engine(config: Config) -> Finding:
 
 
 def _calibration(config: Config) -> Finding:
-    profile = load_profile(config.microscope.profile)
+    from device.service.calibrate import versions_of
+
+    versions = versions_of(config)
+    profile = versions.profile
+    versions.correction(config.microscope.objective)  # a flat-field that cannot be read is told here, not at the next start
     label = profile.label(config.microscope.objective)
     if config.microscope.objective not in profile.objectives:
         return Finding("Calibration", "warn", f"{label}: this objective is not in the profile", "choose another profile or objective")
-    if not profile.measured:
-        return Finding("Calibration", "warn", label, "sizes are indicative until the scale is measured")
+    if not profile.is_measured(config.microscope.objective):
+        return Finding("Calibration", "warn", label, "sizes are indicative until the scale is measured: leukoscope calibrate guide")
     return Finding("Calibration", "ok", label)
 
 

@@ -16,6 +16,7 @@ class Command(str, Enum):
     GO_ON = "go-on"  # after a pause, and beyond the target that was reached
     ABORT = "abort"
     REOPEN = "reopen"  # a finished slide that nobody has signed is counted on
+    ANSWER = "answer"  # to what the guidance asks; the reason is the key of the choice
     QUIT = "quit"
 
 

@@ -54,7 +54,7 @@ class Spectrum:
 
     band: Float32
     dft: Float32
-    _summed: NDArray[np.float64]
+    _summed: Float32
     _of: Correlator
     _norms: dict[bool, Float32] = field(default_factory=dict)
 
@@ -113,14 +113,14 @@ class Correlator:
         """Make a picture of this shape ready."""
         padded = np.zeros(self.size, np.float32)
         padded[: self.shape[0], : self.shape[1]] = band
-        summed = np.asarray(cv2.integral(cv2.multiply(band, band), sdepth=cv2.CV_64F), np.float64)
+        summed = np.asarray(cv2.integral(cv2.multiply(band, band), sdepth=cv2.CV_64F), np.float32)
         return Spectrum(band, np.asarray(cv2.dft(padded), np.float32), summed, self)
 
-    def match(self, first: Spectrum, second: Spectrum, lenience: float = 0.0) -> Match:
-        """The shift with the greatest margin of all with enough in common. lenience: taken off the curve."""
+    def match(self, first: Spectrum, second: Spectrum, coarse: bool = False) -> Match:
+        """The shift with the greatest margin of all with enough in common. coarse: to the px, and without its spread."""
         scores = self._scores(first, second)
         _, _, _, (column, row) = cv2.minMaxLoc(cv2.subtract(scores, self.curve))
-        return self._match(scores, row, column, lenience)
+        return self._match(scores, row, column, coarse)
 
     def match_near(self, first: Spectrum, second: Spectrum, x: float, y: float, reach: int) -> Match:
         """The same among the shifts within `reach` px of (x, y) in each axis."""
@@ -143,7 +143,7 @@ class Correlator:
         scores = self._scores(first, second)
         return float(evidence(scores, self.shares)[self.shares >= FLOOR_SHARES[0]].max())
 
-    def inverse_norms(self, summed: NDArray[np.float64], first: bool) -> Float32:
+    def inverse_norms(self, summed: Float32, first: bool) -> Float32:
         """1 / root of the energy of the common part by shift, in the transform's order, from the summed areas. All by slices."""
         height, width = self.shape
         energy = np.zeros(self.size, np.float32)
@@ -173,12 +173,14 @@ class Correlator:
         half = cv2.multiply(self._product(first, second), first.norms(True))
         return np.asarray(cv2.multiply(half, second.norms(False)), np.float32)
 
-    def _match(self, scores: Float32, row: int, column: int, lenience: float) -> Match:
+    def _match(self, scores: Float32, row: int, column: int, coarse: bool) -> Match:
         rows, columns = self.size
         likeness = float(scores[row, column])
-        margin = likeness - float(self.curve[row, column]) + lenience
+        margin = likeness - float(self.curve[row, column])
         x = column if column < self.shape[1] else column - columns
         y = row if row < self.shape[0] else row - rows
+        if coarse:
+            return Match(x, y, likeness, margin, float(self.shares[row, column]))
         around_x = scores[row, [(column - 1) % columns, column, (column + 1) % columns]]
         around_y = scores[[(row - 1) % rows, row, (row + 1) % rows], column]
         spread = max(_spread(np.roll(line, -at)) for line, at in ((scores[row, :], column), (scores[:, column], row)))

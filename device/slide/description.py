@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from device.language import _, in_use, ngettext
 from device.slide.doubt import FOREIGN, sensitivity, zero_limit
@@ -23,9 +23,23 @@ MANY_UNIDENTIFIED_PERCENT = 10.0
 _MOST_TYPES, _LEAST_PERCENT, _LEAST_CELLS = 3, 5.0, 3  # types that are described; the others are only named
 
 
-def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy, naming: NamingInfo | None = None) -> tuple[str, ...]:
+LooksOf = Callable[[int | str], dict[str, str]]
+"""What a cell is told as → the words that its kind's cells agree on, as of `attribute_majorities`."""
+
+
+def describe(
+    slide: Slide,
+    differential: Differential,
+    taxonomy: Taxonomy,
+    naming: NamingInfo | None = None,
+    looks_of: LooksOf | None = None,
+) -> tuple[str, ...]:
     """Sentences about the film, the last always NOTICE. `differential` is that of the slide's cells, `naming` the layer that named
-    them."""
+    them. looks_of: how they look, where that is known already."""
+
+    def looks(told: int | str) -> dict[str, str]:
+        return attribute_majorities([cell for cell in slide.cells if slide.told(cell) == told], taxonomy)
+
     sentences = []
     if slide.state is SlideState.ABORTED:
         reason = slide.abort_reason or _("no reason was given")
@@ -46,7 +60,7 @@ def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy, namin
             differential.white_cells,
         )
         sentences.append(few.format(n=differential.white_cells))
-    sentences += _types(slide, differential, taxonomy, state.at_least)
+    sentences += _types(slide, differential, taxonomy, state.at_least, looks_of or looks)
     sentences += _blasts(slide, differential, taxonomy, naming)
     if isinstance(differential, ReviewedDifferential) and slide.review_state is ReviewState.REVIEWED:
         sentences += _after_review(differential)
@@ -55,19 +69,25 @@ def describe(slide: Slide, differential: Differential, taxonomy: Taxonomy, namin
 
 def attribute_majorities(cells: Sequence[Cell], taxonomy: Taxonomy) -> dict[str, str]:
     """Attribute key to the value on which at least CLEAR_MAJORITY of `cells` agree, or "mixed"; left out if unknown in half of them."""
-    counts: dict[str, Counter[str]] = {}
-    for cell in cells:
-        for key, word in cell.attribute_words(taxonomy).items():
-            counts.setdefault(key, Counter())[word] += 1
-    words = {}
-    for key, seen in counts.items():
+    words = Counter(item for cell in cells for item in cell.attribute_words(taxonomy).items())
+    return majorities(len(cells), words)
+
+
+def majorities(cells: int, words: Mapping[tuple[str, str], int]) -> dict[str, str]:
+    """The same of so many cells, of which the attributes (key, word) were counted."""
+    by_key: dict[str, Counter[str]] = {}
+    for (key, word), count in words.items():
+        if count:
+            by_key.setdefault(key, Counter())[word] += count
+    found = {}
+    for key, seen in by_key.items():
         word, count = seen.most_common(1)[0]
-        if 2 * seen.total() > len(cells):
-            words[key] = word if count >= CLEAR_MAJORITY * seen.total() else MIXED
-    return words
+        if 2 * seen.total() > cells:
+            found[key] = word if count >= CLEAR_MAJORITY * seen.total() else MIXED
+    return found
 
 
-def _types(slide: Slide, differential: Differential, taxonomy: Taxonomy, at_least: str) -> list[str]:
+def _types(slide: Slide, differential: Differential, taxonomy: Taxonomy, at_least: str, looks_of: LooksOf) -> list[str]:
     rows = differential.by_count()
     total = _("{cells} in {fields}").format(
         cells=at_least + count_of(differential.white_cells, "white blood cell"), fields=count_of(len(slide.fields), "field")
@@ -77,8 +97,7 @@ def _types(slide: Slide, differential: Differential, taxonomy: Taxonomy, at_leas
     sentences = []
     described = [rows[0], *(r for r in rows[1:_MOST_TYPES] if r.percent >= _LEAST_PERCENT and r.count >= _LEAST_CELLS)]
     for place, row in enumerate(described):
-        cells = [c for c in slide.cells if slide.told(c) == row.told]
-        looks = _looks(attribute_majorities(cells, taxonomy), taxonomy) if row.count >= _LEAST_CELLS else ""
+        looks = _looks(looks_of(row.told), taxonomy) if row.count >= _LEAST_CELLS else ""
         words = _("{share} are {types}").format(share=_share(row.percent), types=_plural(row, taxonomy)) + (
             f" ({looks})" if looks else ""
         )

@@ -19,7 +19,7 @@ class Ground:
     """How many fields cover each tile of a slide. size_px: of the frames at a place."""
 
     def __init__(self) -> None:
-        self._blocks: dict[_Key, NDArray[np.uint16]] = {}
+        self._blocks: dict[_Key, NDArray[np.uint8]] = {}
 
     def clear(self) -> None:
         self._blocks.clear()
@@ -27,8 +27,8 @@ class Ground:
     def add(self, place: Place, size_px: tuple[int, int], times: int = 1) -> None:
         """A field was counted there; with times -1 it was taken back."""
         for key, rows, columns in self._pieces(place, size_px):
-            block = self._blocks.setdefault(key, np.zeros((_TILES, _TILES), np.uint16))
-            block[rows, columns] += np.uint16(times % 65536)
+            block = self._blocks.setdefault(key, np.zeros((_TILES, _TILES), np.uint8))
+            block[rows, columns] += np.uint8(times % 256)
             if times < 0 and not block.any():
                 del self._blocks[key]
 

@@ -1,6 +1,6 @@
 """The map of one slide: small pictures of visited ground with their places, found again by place at a cost that does not grow.
 
-A keyframe is kept as a JPEG of half the small picture's size: 1 to 2 kB. Only the spectra of the few used last are held.
+A keyframe is kept as a JPEG of half the small picture's size: about a kilobyte. Only the spectra of the few used last are held.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from device.slide.acceptance import Acceptance
 from device.slide.correlation import Correlator, Spectrum
 from engines.detections import Float32
 
-SPECTRA = 8
-"""So many spectra of keyframes are held, about half a megabyte each."""
-_QUALITY = 90
+SPECTRA = 5
+"""So many spectra of keyframes are held, two thirds of a megabyte each; a rest needs two."""
+_QUALITY = 60  # likeness with the band itself .98 and more
+_JPEG, _SCAN = b"\xff\xd8", b"\xff\xda"  # how a JPEG begins, and how its tables end
 _GREYS = 100.0  # of a band between -1 and 1, around 128
 _TRIES = 4  # to find a keyframe far from another
 _HEADER = struct.Struct("<4sHHff")  # magic, frame width and height, contrast, 0
@@ -51,7 +52,7 @@ class Key:
     x: float
     y: float
     contrast: float
-    jpeg: bytes
+    jpeg: bytes  # in a map without the tables at its head, where they are those of all others
 
 
 def encode(band: Float32) -> bytes:
@@ -77,6 +78,8 @@ class KeyframeMap:
         self.half = Correlator((full.shape[0] // 2, full.shape[1] // 2))
         self.size_px = size_px
         self.acceptance = Acceptance()
+        sample = encode(np.zeros(full.shape, np.float32))
+        self._head = sample[: sample.index(_SCAN) + len(_SCAN)]
         self._keys: dict[int, Key] = {}
         self._grid: dict[tuple[int, int, int], list[int]] = {}
         self._charts: dict[int, dict[int, None]] = {}  # chart → the numbers of its keyframes, in order
@@ -111,6 +114,7 @@ class KeyframeMap:
         if key.number in self._keys:
             self._leave(self._keys[key.number])
         self._spectra.pop(key.number, None)
+        key.jpeg = key.jpeg.removeprefix(self._head)
         self._keys[key.number] = key
         self._grid.setdefault(self._cell(key), []).append(key.number)
         self._charts.setdefault(key.chart, {})[key.number] = None
@@ -136,13 +140,17 @@ class KeyframeMap:
                     found.append((float(np.hypot(key.x - x, key.y - y)), key))
         return sorted(found, key=lambda item: item[0])
 
+    def half_band(self, key: Key) -> Float32:
+        """Its compressed band at half size."""
+        return decode(self._jpeg(key))
+
     def spectrum(self, key: Key) -> Spectrum:
         """Its spectrum at full size, held for the few asked for last."""
         held = self._spectra.pop(key.number, None)
         if held is None:
             height, width = self.full.shape
             held = self.full.spectrum(
-                np.asarray(cv2.resize(decode(key.jpeg), (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+                np.asarray(cv2.resize(self.half_band(key), (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
             )
         self._spectra[key.number] = held
         if len(self._spectra) > SPECTRA:
@@ -166,7 +174,8 @@ class KeyframeMap:
         """As it is stored."""
         head = _HEADER.pack(_MAGIC, *self.size_px, key.contrast, 0.0)
         height, width = self.full.shape
-        return Keyframe(key.number, key.chart, key.x * self.size_px[0] / width, key.y * self.size_px[1] / height, head + key.jpeg)
+        x, y = key.x * self.size_px[0] / width, key.y * self.size_px[1] / height
+        return Keyframe(key.number, key.chart, x, y, head + self._jpeg(key))
 
     def restore(self, keyframe: Keyframe) -> None:
         """Take in a stored keyframe of this camera mode (`frame_size`)."""
@@ -177,6 +186,9 @@ class KeyframeMap:
         height, width = self.full.shape
         x, y = keyframe.x_px * width / self.size_px[0], keyframe.y_px * height / self.size_px[1]
         self.put(Key(keyframe.number, keyframe.chart, x, y, contrast, jpeg))
+
+    def _jpeg(self, key: Key) -> bytes:
+        return key.jpeg if key.jpeg.startswith(_JPEG) else self._head + key.jpeg
 
     def _leave(self, key: Key) -> None:
         cell = self._cell(key)

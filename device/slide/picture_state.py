@@ -9,11 +9,13 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import median
+from threading import Lock
 
 from device.camera.focus import EXPECTED, FAR_SHARE
 from device.camera.quality import PictureFault
 from device.language import N_, _, ngettext
 from device.slide.model import Slide
+from device.slide.running import RunningPictures
 
 _SHOWN = {
     PictureFault.DARK: N_("too dark"),
@@ -22,6 +24,10 @@ _SHOWN = {
     PictureFault.GREY: N_("without colour"),
 }
 _KINDS = {"pages": N_("with several pages"), "pixels": N_("with unusual pixels")}
+
+
+_RUNNING, _GUARD = RunningPictures(), Lock()
+"""Of the slide that was asked for last: the next state of the same slide differs from it by a field or two."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +51,22 @@ class PictureState:
     @lru_cache(1)
     def of(cls, slide: Slide) -> PictureState:
         """The state of `slide` as it stands, kept for the one asked last: a screen asks with every frame; a change makes a new one."""
-        each = field_faults(slide)
-        return cls(
-            fields=len(slide.fields),
-            judged=sum(field.faults is not None for field in slide.fields),
-            faults=Counter(fault for faults in each for fault in faults),
-            at_limit=sum(field.limit_met for field in slide.fields),
-            blank_views=slide.blank_views,
-            skipped=Counter(picture.kind for picture in slide.skipped),
-            first_look=sum(bool(field.naming_fault) for field in slide.fields),
-        )
+        with _GUARD:
+            seen = _RUNNING
+            seen.follow(slide.fields)
+            faults = Counter({fault: count for fault, count in seen.faults.items() if count})
+            blurred = seen.below(FAR_SHARE * max(EXPECTED, seen.median()))
+            if blurred:
+                faults[PictureFault.BLURRED] += blurred
+            return cls(
+                fields=len(slide.fields),
+                judged=seen.judged,
+                faults=faults,
+                at_limit=seen.at_limit,
+                blank_views=slide.blank_views,
+                skipped=Counter(picture.kind for picture in slide.skipped),
+                first_look=seen.first_look,
+            )
 
     @property
     def counts(self) -> str:

@@ -26,10 +26,9 @@ KEYFRAME_SHARE = 0.35
 """Of the width: a resting stage farther than this from all keyframes makes one."""
 _NEAR, _FAR = 0.04, 0.16  # shares of the width that a keyframe is looked for around the place that the way here gives; _FAR in doubt
 _LOOSE_SHARE = 0.5  # after a step with less in common keyframes are looked for in _FAR until one confirms the place at rest
-_DOUBTFUL_SHARE = (
-    0.6  # a step with less in common and a peak wider than this leaves the place in doubt: smear hides where along the way it
-)
-_DOUBTFUL_SPREAD = 6  # is (of 389 quick steps all 22 that were more than a quarter of a cell off, and one in ten of the others)
+_DOUBTFUL_SHARE, _DOUBTFUL_SPREAD = 0.6, 6
+# A step with less in common and a wider peak leaves the place in doubt: smear hides where along the way it is. Of 389 quick steps these
+# are all 22 that were more than a quarter of a cell off, and one in ten of the others.
 _LEAST_SHARE = 0.2  # a keyframe with less in common is not asked
 _CLEAR_SHARE = 0.3  # a keyframe with more in common, as sharp as the resting frame, must be recognised ...
 _CONTRADICTIONS = 3  # ... or else, after so many frames, the place is not believed
@@ -108,6 +107,7 @@ class Registration:
 
     def observe(self, picture: FieldPicture, resting: bool) -> Fix:
         """Take in the next frame. resting: the stage stands still (motion.RestDetector)."""
+        self._searches.next_frame()
         if picture.blank or self._poor(picture, resting):
             self._position, self._known = None, False
             return Fix(None, "lost", -1.0, self._merge())
@@ -252,7 +252,7 @@ class Registration:
     def _find(self, here: KeyframeMap, now: Spectrum, contrast: float) -> str:
         """Look for a resting frame on visited ground; what cannot be looked at now is looked at while the stage goes on."""
         search = Search(here, now, here.numbers()[::-1])  # the last first: nobody goes far
-        found = search.advance(self._searches.budget)
+        found = self._searches.now(search)
         self._loose, self._doubt, self._unconfirmed = False, False, 0
         if found is not None:
             key, match = found

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 
 from device.slide.correlation import Match, Spectrum
-from device.slide.keyframes import Key, KeyframeMap, decode
+from device.slide.keyframes import Key, KeyframeMap
 from engines.detections import Float32
 
-BUDGET = 100
-"""So many keyframes are looked at for one frame: about 15 ms of a core."""
+BUDGET = 60
+"""So many keyframes are looked at for one frame: some 10 ms of a core."""
 _COARSE_LENIENCE = 0.12  # the coarse look may miss the curve by this
 _COARSE_REACH_PX = 4  # around twice the coarse shift
 _WAITING = 16  # so many searches wait at most; the oldest gives way to a newer one
@@ -45,8 +45,8 @@ class Search:
             key = here[int(number)]
             if key.chart == without_chart:
                 continue
-            coarse = here.half.match(here.half.spectrum(decode(key.jpeg)), self._coarse, _COARSE_LENIENCE)
-            if not coarse.accepted:
+            coarse = here.half.match(here.half.spectrum(here.half_band(key)), self._coarse, coarse=True)
+            if coarse.margin < -_COARSE_LENIENCE:
                 continue
             picture = picture or here.full.spectrum(self._band)
             match = here.full.match_near(here.spectrum(key), picture, 2 * coarse.x, 2 * coarse.y, _COARSE_REACH_PX)
@@ -57,11 +57,22 @@ class Search:
 
 
 class Searches:
-    """Those that wait for their turn, each for a keyframe by its number."""
+    """Those that wait for their turn, each for a keyframe by its number. All together keep to the budget of a frame."""
 
     def __init__(self, budget: int = BUDGET) -> None:
-        self.budget = budget
+        self._budget = self._left = budget
         self._waiting: deque[tuple[int, Search]] = deque(maxlen=_WAITING)
+
+    def next_frame(self) -> None:
+        """A frame's budget may be spent anew."""
+        self._left = self._budget
+
+    def now(self, search: Search, without_chart: int = 0) -> tuple[Key, Match] | None:
+        """Go on with a search as far as the budget goes."""
+        before = search.left
+        hit = search.advance(self._left, without_chart)
+        self._left -= before - search.left
+        return hit
 
     def add(self, number: int, search: Search) -> None:
         """Let a search go on with the frames to come; it takes the place of an earlier one for the same keyframe."""
@@ -69,13 +80,10 @@ class Searches:
         self._waiting = deque([*kept, (number, search)], maxlen=_WAITING)
 
     def advance(self) -> tuple[int, KeyframeMap, Key, Match] | None:
-        """Go on within the budget of a frame, at most to the first hit: its number, map, the keyframe found, the match."""
-        left = self.budget
-        while self._waiting and left > 0:
+        """Go on within the budget, at most to the first hit: its number, map, the keyframe found, the match."""
+        while self._waiting and self._left > 0:
             number, search = self._waiting[0]
-            before = search.left
-            hit = search.advance(left, search.here[number].chart)
-            left -= before - search.left
+            hit = self.now(search, search.here[number].chart)
             if not search.left:
                 self._waiting.popleft()
             if hit is not None:

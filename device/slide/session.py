@@ -16,11 +16,12 @@ from device.errors import LeukoscopeError
 from device.settings.config import SlideSection
 from device.slide.changes import Undone
 from device.slide.counting import Counting, Observation
-from device.slide.description import describe
+from device.slide.description import describe, majorities
 from device.slide.keyframes import Keyframe
 from device.slide.model import Slide, SlideState
 from device.slide.rests import SecondLook
-from device.slide.tally import Differential, differential, tally
+from device.slide.running import RunningTally
+from device.slide.tally import Differential, differential
 from engines.detections import Detections
 from engines.naming import NamingInfo
 from engines.taxonomy import Taxonomy
@@ -59,6 +60,7 @@ class SlideSession:
         self._counting = Counting(taxonomy, config, identify_threshold, crops, jpeg_quality)
         self._slide: Slide | None = None
         self._tally: tuple[Slide | None, Differential] = (None, differential((), taxonomy))
+        self._running = RunningTally(taxonomy)
         self._words: tuple[Slide | None, tuple[str, ...]] = (None, ())
 
     @property
@@ -78,16 +80,21 @@ class SlideSession:
     def differential(self) -> Differential:
         """Of `slide` as it stands; counted anew only when the slide changed."""
         if self._tally[0] is not self._slide:
-            counted = tally(self._slide, self._taxonomy) if self._slide else differential((), self._taxonomy)
+            self._running.follow(() if self._slide is None else self._slide.fields)
+            counted = differential((), self._taxonomy) if self._slide is None else self._running.differential(self._slide)
             self._tally = (self._slide, counted)
         return self._tally[1]
 
     @property
     def description(self) -> tuple[str, ...]:
         """`slide` in words as it stands, none before the first; written anew only when the slide changed."""
-        if self._words[0] is not self._slide:
-            words = describe(self._slide, self.differential, self._taxonomy, self._naming) if self._slide else ()
-            self._words = (self._slide, words)
+        slide = self._slide
+        if self._words[0] is not slide:
+            counted, running = self.differential, self._running
+            words: tuple[str, ...] = ()
+            if slide is not None:
+                words = describe(slide, counted, self._taxonomy, self._naming, lambda told: majorities(*running.words(slide, told)))
+            self._words = (slide, words)
         return self._words[1]
 
     def observe(

@@ -6,7 +6,7 @@ The order of writes and their failures are the journal's; tables are the store's
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -28,6 +28,7 @@ from device.slide.model import Field, Slide, SlideState
 from device.slide.session import RefusedError
 from device.slide.tally import tally
 from device.store import OutboxMessage, Provenance, Store, StoredSlide
+from device.store.checks import Check
 from device.store.journal import Journal
 from device.store.pictures import FieldPictures
 from device.store.reviewing import KeptReview
@@ -93,6 +94,7 @@ class SlideRecord:
         """A slide was opened; frames are `width_px` wide."""
         provenance = self._provenance_of(slide, width_px)
         self.journal.add(f"slide {slide.slide_id}", lambda: self._store.start_slide(slide, provenance))
+        self.pictures.forget()
         self.prune_pictures()
 
     def counted(self, slide: Slide, event: FieldsChanged, image: Image | None = None) -> None:
@@ -117,6 +119,11 @@ class SlideRecord:
         index = undone.field.index
         others = tuple(self._with_picture(slide, field) for field in undone.others)
         self.journal.add(f"undo of field {index}", lambda: self._store.undo_field(slide.slide_id, index, others))
+
+    def checked(self, slide_id: str, passed: bool, result: Mapping[str, object]) -> None:
+        """A check was made: the known slide of the day, or what a person said of objective or slide."""
+        at = self._clock.now()
+        self.journal.add("a check", lambda: self._store.put_check(Check(at, slide_id, passed, dict(result))))
 
     def changed(self, slide: Slide) -> None:
         """The slide was paused, goes on, was opened again or has another target."""

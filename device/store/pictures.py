@@ -66,9 +66,9 @@ class FieldPictures:
         """The picture that this run kept of a field, `otherwise` where it kept none."""
         return self._kept.get((slide_id, field_index), otherwise)
 
-    def forget(self, slide_id: str) -> None:
-        """The slide is closed: its rows know the names."""
-        self._kept = {key: name for key, name in self._kept.items() if key[0] != slide_id}
+    def forget(self) -> None:
+        """Another slide was started: the rows of the one before know the names."""
+        self._kept.clear()
 
     def prune(self, slide_ids: Iterable[str]) -> int:
         """Remove the pictures of these slides; how many folders that were. What cannot be removed is said in the log and stays."""

@@ -20,7 +20,8 @@ from device.review.journal import Entry
 from device.slide.keyframes import Keyframe
 from device.slide.model import OPEN_STATES, Field, Slide, SlideState
 from device.slide.registration import Merge
-from device.store import housekeeping, reviews, schema, slides
+from device.store import checks, housekeeping, reviews, schema, slides
+from device.store.checks import Check
 from device.store.faults import DamagedRecordError, sqlite_errors
 from device.store.slides import StoredSlide
 
@@ -237,6 +238,18 @@ class Store:
         """How many slides, aborted ones left out, bear this specimen's id."""
         with self._reading("look for slides of one specimen"):
             return slides.of_specimen(self._db, specimen)
+
+    # Checks
+
+    def put_check(self, check: Check) -> None:
+        """Keep a quality check, or an answer about objective or slide."""
+        with self._transaction("keep a check") as db:
+            checks.insert(db, check)
+
+    def checks(self, kind: str, limit: int = 50) -> tuple[Check, ...]:
+        """The newest checks of a kind, newest first."""
+        with self._reading("read the checks"):
+            return checks.newest(self._db, kind, limit)
 
     # Outbox
 

@@ -21,10 +21,10 @@ from engines.data.class_lists import ClassNumbers
 from engines.data.export import Exported
 from engines.data.faults import Fault
 from engines.data.layout import patient_of
-from engines.data.red_cells import FEWEST
 from engines.data.splits import Plan
 from engines.data.vocabulary import NOT_APPLICABLE
 from engines.files import write_result
+from engines.red_cells import FEWEST
 from engines.taxonomy import UNKNOWN, Taxonomy
 
 _wide = partial(table_of, padding=(0, 1, 0, 0))

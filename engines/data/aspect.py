@@ -15,14 +15,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from engines.data import red_cells
+from engines import red_cells
 from engines.data.faults import Fault, Kind, Place
 from engines.data.layout import FLAT, Split, Subset
-from engines.data.red_cells import RedCells
 from engines.detections import Image
 from engines.errors import DataError
 from engines.files import printable
 from engines.pictures import read_image
+from engines.red_cells import RedCells
 from engines.yaml_lines import read_document
 
 FILE = "pictures.yaml"

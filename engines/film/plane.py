@@ -44,11 +44,20 @@ class Loose:
 class Plane:
     """Layout of one film: what lies in an area, with bounded caches of blocks."""
 
-    def __init__(self, seed: int, size_um: tuple[float, float], case: Case, stain: Stain, cut_outs: CutOuts | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        size_um: tuple[float, float],
+        case: Case,
+        stain: Stain,
+        cut_outs: CutOuts | None = None,
+        red_cover: float | None = None,
+    ) -> None:
         self.seed, self.size_um, self.case, self.stain, self.cut_outs = seed, size_um, case, stain, cut_outs
         self.red = RedCells.of_film(seed)
         rng = rng_of(seed, 301)
-        self.red_cover = float(rng.uniform(*case.red_cover))
+        own = float(rng.uniform(*case.red_cover))
+        self.red_cover = own if red_cover is None else float(red_cover)
         self.platelets_per_mm2 = float(rng.uniform(400, 2200))
         self._red_diameters = np.array([2 * float(np.sqrt(o.area_um2 / np.pi)) for o in self.red.outlines], dtype=np.float32)
         # What a block depends on lies in its neighbours, so each is asked for many times.

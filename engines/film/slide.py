@@ -53,7 +53,9 @@ class Film:
     """A rendered Giemsa-stained blood film of a case, fully determined by its seed.
 
     `size_um` (width, height); beyond it lies empty glass. `batch` fixes the batch of stain (see `stain.BATCHES`), else it comes from
-    the seed. `cut_outs`: cells of photographs that lie in place of half of the drawn ones. ValueError names an unknown case. Not safe
+    the seed. `cut_outs`: cells of photographs that lie in place of half of the drawn ones.
+    `red_cover`: share of the area that red cells would cover if none overlapped (.1 a thin film, .4 a good one, 1.2 a thick one); the
+    case's own if None. ValueError names an unknown case. Not safe
     to share between threads. It is a drawing for development and demonstration, made from textbook descriptions; how well anything
     does on it says nothing about patients.
     """
@@ -65,10 +67,11 @@ class Film:
         size_um: tuple[float, float] = (4000.0, 3000.0),
         batch: str | None = None,
         cut_outs: CutOuts | None = None,
+        red_cover: float | None = None,
     ) -> None:
         self.seed, self.case, self.size_um = int(seed), case, (float(size_um[0]), float(size_um[1]))
         self.stain = stain_of(self.seed, batch)
-        self.plane = Plane(self.seed, self.size_um, case_of(case), self.stain, cut_outs)
+        self.plane = Plane(self.seed, self.size_um, case_of(case), self.stain, cut_outs, red_cover)
         self._tiles: OrderedDict[tuple[float, int, int], Image] = OrderedDict()
         self._sprites: OrderedDict[tuple[float, int], Sprite] = OrderedDict()
         self._looks: dict[int, Looks] = {}

@@ -6,6 +6,7 @@ seconds and how long a key took to the screen; `… 200 each` lets every cell be
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import statistics
@@ -86,7 +87,7 @@ def prepared(folder: Path, cells: int) -> tuple[Slide, dict[int, Image], Path]:
     config.write_text(
         "camera: {kind: simulator, loop: true, live: true, width_px: 320, height_px: 240, fps: 5}\n"
         f"device: {{id: review-test, state_dir: {state}}}\nengine: {{runtime: onnx, precision: float32, threads: 1}}\n"
-        "display: {kind: screen}\nbroker: {enabled: false}\nlog_level: warning\n"
+        "display: {kind: screen}\nbroker: {host: 127.0.0.1, port: 9, tls: false}\nlog_level: error\n"
     )
     return slide, pictures, config
 
@@ -117,11 +118,12 @@ class Reviewer:
         targets = draw_on(Sheet(canvas), self.model.view())
         return next(place for place, one in reversed(targets.places) if one == word)
 
-    def press(self, word: str, at: tuple[float, float] = (0.5, 0.5)) -> None:
-        self._wait()
+    def press(self, word: str, at: tuple[float, float] = (0.5, 0.5), wait_s: float = 0.3) -> None:
+        if wait_s >= self.pause_s:
+            self._wait()
         x0, y0, x1, y1 = self.place(word)
         self.hands.press(x0 + (x1 - x0) * at[0], y0 + (y1 - y0) * at[1])
-        time.sleep(0.3)
+        time.sleep(wait_s)
         self.model.do(Input(Kind.PRESS, word, at=at))
 
     def drag(self, word: str, onto: str) -> None:
@@ -209,7 +211,12 @@ def test_thirty_cells_by_keys_alone_end_signed(tmp_path: Path) -> None:
         sign(reviewer, 30)
         reviewer.measured.presses, reviewer.measured.seconds = reviewer.hands.presses, time.monotonic() - start
         one = stored(record)
+        with Store.read(record) as store:
+            sent = dict(store.summaries(one.slide.slide_id))
     same_as_planned(one, reviewer.model)
+    summary = json.loads(sent[1])  # it waits in the outbox for a broker
+    assert (summary["review_state"], summary["revision"], summary["slide_id"]) == ("reviewed", 1, one.slide.slide_id)
+    assert "AB" not in json.dumps(summary)
     assert (one.slide.state, one.slide.review_state, one.slide.reviewer) == (SlideState.SIGNED, ReviewState.REVIEWED, "AB")
     assert one.review[-1].act is Act.SIGNED
     assert one.review[-1].why == "fewxleft"
@@ -237,6 +244,8 @@ def test_by_mouse_and_finger_alone(tmp_path: Path) -> None:
         reviewer.press("picture", (0.31, 0.9))
         reviewer.press("class nrbc")
         reviewer.press("RETURN")
+        for _ in range(3):  # as fast as a double press, each of which counts
+            reviewer.press("SPACE", wait_s=0.05)
         reviewer.press("PAGEDOWN")
         reviewer.press("class Basophil")
         reviewer.press("U")

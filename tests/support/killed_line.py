@@ -61,11 +61,25 @@ class ContinuedSimulator(TruthfulSimulator):
         self._sequence = frame
 
 
+_PROFILE = """\
+name: rendered
+version: "1"
+camera: rendered film
+measured: false
+note: the scale of the film at 640 px
+objectives:
+  40: {um_per_px: 0.1875, width_px: 640}
+"""
+
+
 def configuration(folder: Path, fields: int, seed: int) -> Config:
+    profile = folder / "rendered.yaml"
+    if not profile.exists():
+        profile.write_text(_PROFILE)
     return Config(
         camera=SimulatorCamera(kind="simulator", seed=seed, case="AML", objective=40, width_px=640, height_px=360, fields=fields),
         device=DeviceSection(id="killed", state_dir=folder),
-        microscope=MicroscopeSection(objective=40),
+        microscope=MicroscopeSection(profile=str(profile), objective=40),
         slide=SlideSection(target_cells=100_000),
         display=DisplaySection(kind="none"),
         broker=BrokerSection(enabled=True),
@@ -82,13 +96,13 @@ def live(folder: Path, fields: int, seed: int) -> None:
         pipeline = line.pipeline()
         if not read_on(pipeline):
             return
-        with at.open("r+" if at.exists() else "w", buffering=1) as told:
+        with at.open("r+" if at.exists() else "w", buffering=1) as said:
             while not pipeline.stopped:
                 done = pipeline.round()
                 if done.frame is not None:
-                    told.seek(0)
-                    told.write(f"{done.frame.sequence + 1:9d}")
-                    told.flush()
+                    said.seek(0)
+                    said.write(f"{done.frame.sequence + 1:9d}")
+                    said.flush()
         assert pipeline.close()
 
 
@@ -126,15 +140,24 @@ class Outcome:
         )
 
 
-def killed(kills: int, folder: Path, seed: int = 11, longest_s: float = 1.2) -> Outcome:
-    """Read one slide of about as many fields as kills, killed so often; each life lasts at most `longest_s` after it was begun."""
+def killed(kills: int, folder: Path, seed: int = 11, longest_s: float = 0.8) -> Outcome:
+    """Read one slide of about as many fields as kills, killed so often.
+
+    Of five lives one is killed at any moment from its beginning, before its first frame most often, four within `longest_s` after it.
+    """
     fields, chance, resumed, done = kills + 5, random.Random(seed), 0, 0
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload(["device.line", "tests.support.truth_engine"])
     while done < kills:
+        before = told(folder)
         process: BaseProcess = made.Process(target=live, args=(folder, fields, seed))
         process.start()
-        process.join(chance.uniform(0.01, longest_s))
+        if chance.random() < 0.2:
+            process.join(chance.uniform(0.01, 2 * longest_s))
+        else:
+            while process.is_alive() and told(folder) == before:
+                time.sleep(0.005)
+            process.join(chance.uniform(0.0, longest_s))
         if not process.is_alive():
             assert process.exitcode == 0, "a life ended by itself"
             break  # read to the end: fewer kills than asked for, and the caller sees it
@@ -148,6 +171,12 @@ def killed(kills: int, folder: Path, seed: int = 11, longest_s: float = 1.2) -> 
     last.join()
     assert last.exitcode == 0
     return outcome(folder, fields, seed, done, resumed)
+
+
+def told(folder: Path) -> tuple[int, str]:
+    """When a life last said where it is, and where."""
+    at = folder / "frame"
+    return (at.stat().st_mtime_ns, at.read_text()) if at.exists() else (0, "")
 
 
 def cells_of(folder: Path) -> int:
@@ -178,7 +207,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="killed_line.py", description="Kill the appliance's line again and again; say what is lost.")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--longest", type=float, default=1.2, help="seconds that a life lasts at most")
+    parser.add_argument("--longest", type=float, default=0.8, help="seconds that most lives go on at most after their first frame")
     chosen = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

@@ -23,7 +23,7 @@ LAYERS = {
     "ground": (
         "",
         "errors detections taxonomy spec files pictures picture_header preprocess decode pages intervals second_thread version "
-        "yaml_lines",
+        "yaml_lines red_cells",
     ),
     "engine": ("ground", "manifest bundle naming runtime"),
     # the laboratory
@@ -39,7 +39,7 @@ LAYERS = {
     ),
     "commands": ("ground calls engine data network judging learning making calibration", "commands cli __main__"),
     # the daemon
-    "profile": ("ground", "calibration.profile"),
+    "profile": ("ground", "calibration.profile calibration.optics"),
     "device": ("ground engine profile", "device"),
 }
 """Layer: what it may use besides itself, and its rooms (of `engines` where no package is named). Every module is in one of them."""

@@ -79,7 +79,7 @@ def test_a_profile_that_is_not_there(reference: str, words: str) -> None:
         GOOD.replace("um_per_px: 0.2", "um_per_px: -0.2"),
         GOOD.replace("width_px: 1920", "width_px: wide"),
         GOOD.replace("measured: true", ""),
-        GOOD + "schema_version: 2",
+        GOOD + "schema_version: 3",
     ],
 )
 def test_a_malformed_profile_is_refused_in_one_line_with_its_file(tmp_path: Path, text: str) -> None:

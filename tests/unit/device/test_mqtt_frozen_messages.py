@@ -37,9 +37,19 @@ def shown(path: Path) -> str:
 
 def test_there_is_a_message_of_each_kind_and_form() -> None:
     kinds = {(path.parent.name, kind(path)) for path in FROZEN}
-    assert {("1.0", "summary"), ("1.0", "status"), ("1.1", "summary"), ("1.2", "summary"), ("1.2", "status")} <= kinds
+    assert {
+        ("1.0", "summary"),
+        ("1.0", "status"),
+        ("1.1", "summary"),
+        ("1.2", "summary"),
+        ("1.2", "status"),
+        ("1.3", "summary"),
+        ("1.3", "status"),
+    } <= kinds
     newest = max((path for path in FROZEN if kind(path) == "summary"), key=lambda path: path.parent.name)
     assert SlideSummary.later_fields() <= document(newest).keys(), "freeze a summary of the new form (tests/messages/README.md)"
+    revisions = {document(path).get("revision") for path in FROZEN if kind(path) == "summary"}
+    assert {0, 1} <= revisions, "of form 1.3 on there are signed slides"
     states = {document(path).get("offline_reason") for path in FROZEN if kind(path) == "status"}
     assert states == {None, "stopped", "lost"}
 

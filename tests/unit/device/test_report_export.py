@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,6 +16,7 @@ from device.errors import StoreError
 from device.report import export as room
 from device.report.case import Case
 from device.report.export import DONE, Exported, How, Wanted, export_record
+from device.report.keeping import export_labels
 from device.slide.model import Slide, SlideState
 from device.store import Store
 from tests.support.kept import keep, sign
@@ -95,6 +98,21 @@ def test_since_and_signed_choose(tmp_path: Path) -> None:
     assert [one.slide_id for one in exported(record, out, Wanted(signed=True))] == [FIRST]
     with pytest.raises(StoreError, match=f"no slide 'x'; the newest are {SECOND}, {FIRST}"):
         exported(record, out, Wanted("x"))
+
+
+def test_a_slide_in_doubt_is_left_out_and_keeps_no_other_from_going(tmp_path: Path) -> None:
+    record = tmp_path / "r.sqlite"
+    for slide_id in (FIRST, SECOND):
+        keep(record, slide(slide_id), pictures=True)
+        sign(record, slide_id)
+    with closing(sqlite3.connect(record)) as db, db:
+        db.execute("UPDATE review SET who = 'ZZ' WHERE slide_id = ? AND number = 1", (FIRST,))
+    doubtful, sound = exported(record, tmp_path / "out", Wanted(signed=True))
+    assert doubtful.in_doubt and "entry 1 was changed after it was written" in doubtful.left_out and not doubtful.folder.exists()
+    assert sound.written and fhir_status(sound.folder) == "final"
+    written = export_labels(record, tmp_path / "labels", None)
+    assert (written.slides, written.slides_in_doubt) == (1, 1)
+    assert "1 slide left out: the journal does not bear the signature out" in written.words
 
 
 def test_an_aborted_slide_is_cancelled(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_a_met_limit_is_said_wherever_the_counts_are(tmp_path: Path) -> None:
     assert "<small>at least </small>302" in full["page"]
     assert "≥ 300</td>" in full["page"]
     assert "≥ 302" in full["list"]
-    assert "at least 302 of 200 white cells" in full["supervisor"]
+    assert "at least 302 white cells, 200 wanted" in full["supervisor"]
     assert "Of at least 302 white blood cells in 2 fields" in full["words"]
     assert all("In 1 field more cells were found than the network may give" in full[place] for place in ("page", "supervisor", "words"))
     assert not any("at least" in text or "≥" in text for text in good.values())

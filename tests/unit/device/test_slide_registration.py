@@ -12,7 +12,7 @@ from device.slide.keyframes import Keyframe, KeyframeError
 from device.slide.motion import FieldPicture
 from device.slide.registration import Fix, Registration
 from engines.detections import Image
-from tests.support.panned_film import SIZE, Window, film_plane
+from tests.support.panned_film import SIZE, Window, dust_spots, film_plane
 
 TOLERANCE_PX = 8  # of 640: two px of the small picture; half a cell is 28
 
@@ -154,3 +154,83 @@ def test_forget_begins_anew(window: Window) -> None:
     registration.forget()
     fix = rest(registration, window, 100, 100)
     assert fix.state == "new chart" and fix.place and fix.place.chart == 1 and len(registration.keyframes()) == 1
+
+
+def test_a_place_that_smear_leaves_in_doubt_is_withheld_until_a_keyframe_confirms_it(window: Window) -> None:
+    registration = Registration(SIZE[0])
+    follow(registration, window, [(200, 300), *way((200, 300), (500, 300), (800, 300))])
+    flick = [registration.observe(window.picture(x, 300, smear_px=smear), False) for x, smear in ((750, 200), (400, 260), (230, 180))]
+    assert flick[1].place is None and flick[1].state == "lost"
+    home = rest(registration, window, 210, 310)
+    assert home.state == "found again" and off(home, (210, 310), (200, 300)) < TOLERANCE_PX
+
+
+def test_lamp_and_dust_change_nothing(plane: Image) -> None:
+    dusty = Window(plane, dust_spots())
+    registration = Registration(SIZE[0])
+    corners = [(200, 200), *way((200, 200), (1400, 260), (1500, 900), (300, 1000), (200, 200))]
+    fixes, before = [], None
+    for number, corner in enumerate(corners):
+        look = {"light": 0.6, "gamma": 1.3} if number > len(corners) // 3 else {}
+        fixes.append(registration.observe(dusty.picture(*corner, **look), corner == before))
+        before = corner
+    assert {fix.place.chart for fix in fixes if fix.place} == {1} and sum(fix.place is None for fix in fixes) <= 1
+    assert max(off(f, c, corners[0]) for f, c in zip(fixes, corners, strict=True) if f.place) < TOLERANCE_PX
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_dust_over_empty_film_does_not_hold_the_place_still(plane: Image, flat: bool) -> None:
+    """A gap of a field and a half in the film: what lies beyond is never placed as if the stage had stood still."""
+    torn = plane.copy()
+    torn[:, 1200:2200] = np.median(plane.reshape(-1, 3), axis=0)
+    dust = dust_spots()
+    dusty = Window(torn, dust)
+    registration = Registration(SIZE[0])
+    origin: dict[int, float] = {}
+    for leg in range(0, 2400, 600):
+        for x in (*range(leg, leg + 600, 60), leg + 600, leg + 600, leg + 600):
+            picture = FieldPicture.of(dusty.frame(min(x, 2500), 300), dust if flat else None)
+            place = registration.observe(picture, x == leg + 600).place
+            if place is not None:
+                assert abs(x - place.x_px - origin.setdefault(place.chart, x - place.x_px)) < 27, x
+    assert len(origin) == 2, "one chart before the gap and one after"
+
+
+def test_a_flat_field_takes_the_dust_away() -> None:
+    empty, dust = np.full((*SIZE[::-1], 3), 200, np.uint8), dust_spots()
+    seen = (empty * dust[..., None]).astype(np.uint8)
+    assert FieldPicture.of(seen).contrast > 2 and FieldPicture.of(seen, dust).contrast < 1
+    assert FieldPicture.of(seen, dust[::2, ::2]).blank
+
+
+def test_a_place_that_its_keyframe_contradicts_is_given_up(window: Window) -> None:
+    """A map that is wrong at one place: the frames are not forced onto it in silence."""
+    elsewhere, before = Registration(SIZE[0]), Registration(SIZE[0])
+    rest(before, window, 200, 300)
+    rest(elsewhere, window, 2000, 1500)
+    (here,), (other,) = before.keyframes(), elsewhere.keyframes()
+    resumed = Registration(SIZE[0])
+    resumed.restore([here, Keyframe(2, 1, 500.0, 0.0, other.picture)])
+    assert rest(resumed, window, 200, 300).state == "found again"
+    fixes = follow(resumed, window, way((200, 300), (900, 300)))
+    fixes += [rest(resumed, window, 900, 300) for _ in range(6)]
+    assert "lost" in {fix.state for fix in fixes} and fixes[-1].place and fixes[-1].place.chart == 2
+
+
+def test_what_changed_is_handed_out_once(window: Window) -> None:
+    registration = Registration(SIZE[0])
+    follow(registration, window, [(200, 200), *way((200, 200), (600, 200))])
+    assert registration.changed_keyframes() == registration.keyframes()
+    assert registration.changed_keyframes() == ()
+    follow(registration, window, way((600, 200), (1000, 200)))
+    assert {k.number for k in registration.changed_keyframes()} == {registration.keyframes()[-1].number}
+
+
+def test_a_keyframe_out_of_focus_gives_way_to_a_sharp_one(window: Window) -> None:
+    registration = Registration(SIZE[0])
+    rest(registration, window, 300, 300, blur_px=9.0)
+    blurred = registration.keyframes()[0]
+    rest(registration, window, 300, 300, blur_px=4.0)
+    rest(registration, window, 300, 300)
+    (sharp,) = registration.keyframes()
+    assert sharp.number == blurred.number and sharp.picture != blurred.picture

@@ -390,3 +390,13 @@ def test_a_slide_of_an_old_record_is_reviewed_and_signed_too(old: Path, tmp_path
         assert again.reviewing.differential.not_classed == len(left)
         if stored.provenance.source is not None:  # otherwise another version wrote it, and no summary can be made
             assert room.summaries(slide_id)[-1].revision == 1
+
+
+def test_a_field_keeps_its_picture_over_a_restart(room: Room) -> None:
+    of = ordinary("Myeloblast")
+    room.record.started(replace(of, state=SlideState.COUNTING, fields=()), 1920)
+    room.record.counted(of, FieldsChanged(of.fields[0], new=True), IMAGE)
+    room.record.pictures.forget()  # as another process knows nothing
+    resumed = room.store.slide(SLIDE_ID).slide
+    room.record.counted(of, FieldsChanged(of.fields[1], new=True, others=(resumed.fields[0],)), IMAGE)
+    assert all(field.picture for field in room.store.slide(SLIDE_ID).slide.fields)

@@ -17,12 +17,12 @@ from engines.data.export import Format, export
 from engines.data.faults import Kind
 from engines.data.layout import find_subsets
 from engines.data.leukemiaattri import read_split, read_unlabelled
-from engines.data.red_cells import measure, spreads, summed
 from engines.data.splits import plan, write_plan
 from engines.errors import DataError
 from engines.film import write_dataset
 from engines.pictures import read_image
 from engines.progress import Reporter
+from engines.red_cells import measure, spreads, summed
 
 SQUEEZED = 0.5625
 """A 16:9 frame pressed into a square."""
