@@ -28,8 +28,11 @@ from engines.taxonomy import LEUKEMIA_ATTRI
 
 
 class Reading:
-    """One run. handed_on: folder for the preliminary report, made when the slide is finished. engine: what looked; truth: of rendered film, None of pictures; summaries: how many the slide amounts to; presses: of
-    the demo's person."""
+    """One run. handed_on: folder for the preliminary report, made when the slide is finished.
+
+    engine: what looked; truth: of rendered film, None of pictures; summaries: how many the slide amounts to; presses: of the demo's
+    person.
+    """
 
     def __init__(self, config: Config, handed_on: Path) -> None:
         self._config, self._handed_on = config, handed_on
