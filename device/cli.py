@@ -15,6 +15,7 @@ from cyclopts.validators import Number
 from device.calibrate_command import calibrate
 from device.errors import LeukoscopeError
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
+from device.qc_command import qc
 from device.slides_command import export, slides
 from engines.errors import EnginesError
 from engines.files import print_any_name
@@ -278,6 +279,7 @@ def show(*, config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 
 app.command(calibrate)
+app.command(qc)
 
 _slide = App(name="slide", help="Ask the running daemon, as its keys do.")
 app.command(_slide)

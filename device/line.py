@@ -152,7 +152,7 @@ class Line:
             self.provenance,
             clock,
             um_per_px=partial(self.profile.um_per_px, config.microscope.objective),
-            guide=Guide(self.profile, config.microscope.objective, config.camera.stored),
+            guide=Guide(self.profile, config.microscope.objective, config.camera.stored, record.known_slide_due),
             broker=broker,
             requests=requests,
             recorder=recorder,

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from device.desk.review_shown import Keeping, Pages
+from device.desk.review_walk import as_laid_out
 from device.display.inputs import Input, Kind
 from device.display.pages_review import ReviewPages
 from device.errors import StoreError
@@ -175,7 +176,7 @@ class ReviewDesk(Pages):
                 self._confirm()
                 self._to_field_of_current()
             case "LEFT" | "RIGHT" | "UP" | "DOWN":
-                self._step(1 if word in ("RIGHT", "DOWN") else -1)
+                self._step(1 if as_laid_out(word) in ("RIGHT", "DOWN") else -1)
                 self._to_field_of_current()
             case "PAGEDOWN" | "TAB" | "PAGEUP":
                 self._turn_field(-1 if word == "PAGEUP" else 1)
@@ -192,7 +193,7 @@ class ReviewDesk(Pages):
 
     def _in_compare(self, word: str) -> None:
         spot = self.spot
-        match word:
+        match as_laid_out(word):
             case "LEFT" | "UP":
                 spot.cell_id = spot.pair[0]
             case "RIGHT" | "DOWN" | "TAB":

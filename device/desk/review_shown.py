@@ -72,7 +72,10 @@ class Pages(Walk):
             cells = review.differential_before.white_cells, review.differential.white_cells
             reason = spot.reason if self._wants_reason else None
             ready = not any(one.kind != "few" or not spot.reason.strip() for one in review.blockers())
-            return SignPage(head, sign_rows(review), cells, sign_buttons(ready=ready and not signed), reason, notes_of(review))
+            notes = notes_of(review)
+            if signed and review.who.casefold() not in {one.who.casefold() for one in review.signatures}:
+                ready, notes = True, (*notes, _("Enter signs as {initials}").format(initials=review.who))  # as a second reader
+            return SignPage(head, sign_rows(review), cells, sign_buttons(ready=ready), reason, notes)
         common = (review.taxonomy, self._scale, self._legend)
         if spot.mode == "field":
             field = self._fields.get(spot.field_index)

@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from device.desk.review_order import Batch, batches
 from device.desk.review_pages import median_box
 from device.display.pages_review import COLUMNS, PAGE_CELLS
-from device.language import _
+from device.language import RIGHT_TO_LEFT, _, in_use
 from device.review.review import Review
 from device.slide.model import SlideState
 
 _STEPS = {"LEFT": -1, "RIGHT": 1, "UP": -COLUMNS, "DOWN": COLUMNS}
 
 Box = tuple[float, float, float, float]
+
+
+def as_laid_out(word: str) -> str:
+    """An arrow by the order of the cells: where the screen is read from the right, the next cell lies at the left."""
+    turned = {"LEFT": "RIGHT", "RIGHT": "LEFT"} if in_use() in RIGHT_TO_LEFT else {}
+    return turned.get(word, word)
 
 
 @dataclass
@@ -64,6 +70,7 @@ class Walk:
 
     def _move(self, word: str, shift: bool) -> None:
         """To a neighbour on the page; with shift the cells from the one to the other are selected too."""
+        word = as_laid_out(word)
         spot, page = self.spot, self._page_cells
         if not page:
             return

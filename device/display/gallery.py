@@ -174,7 +174,7 @@ def _half(shown: Shown, taxonomy: Taxonomy, scale: Scale, per_px: float, width: 
     name = shown_name(before)
     x = text.put(picture, name, (left + icon + unit(10), y), px, TEXT, GROUND, bold=after is None, max_px=side - icon - unit(10)).x1
     if after is not None:
-        rest = f"→ {code_of(after)}" if after.name != before.name else f"= {code_of(after)}"
+        rest = f"{'<' if unit.from_right else '→'} {code_of(after)}" if after.name != before.name else f"= {code_of(after)}"
         text.put(picture, rest, (x + unit(12), y), px, OK, GROUND, bold=True, max_px=max(1, left + side - x - unit(12)))
     y += text.line_height(px)
     sure, blast = share_words(shown.sure), share_words(shown.cell.blast_probability)

@@ -138,7 +138,7 @@ def _caption(picture: Image, place: Rect, shown: Shown, taxonomy: Taxonomy, grou
     x, right = place.x0 + unit(4), place.x1 - unit(4)
     if after is not None and after.name != before.name and not shown.added:
         x = text.put(picture, code_of(before), (x, y), px, DIM, ground).x1 + unit(3)
-        x = text.put(picture, "→", (x, y), px, DIM, ground).x1 + unit(3)
+        x = text.put(picture, "<" if unit.from_right else "→", (x, y), px, DIM, ground).x1 + unit(3)
     text.paste(picture, marks.marker(style.marker or "question", icon, style.colour, ground), x, place.y0 + (place.height - icon) // 2)
     x += icon + unit(3)
     if style.code:  # the unidentified have their mark alone

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from calibration.profile import CalibrationProfile
@@ -12,6 +12,7 @@ from device.camera.quality import Exposure, exposure, sharpness
 from device.display.inputs import Input, Kind
 from device.display.pages import AskPage, Choice, CountPage, Page
 from device.guidance.area import Area, Thickness, area_of
+from device.guidance.drift import Drift
 from device.guidance.watches import ObjectiveDoubt, ObjectiveWatch, SlideWatch
 from device.language import _
 from device.slide.commands import Command, Wish
@@ -40,9 +41,15 @@ class Answer:
 
 
 class Guide:
-    """The guidance of one run. Used by the pipeline's thread only. stored: the pictures are files, whose focus nobody can turn."""
+    """The guidance of one run. Used by the pipeline's thread only.
 
-    def __init__(self, profile: CalibrationProfile, objective: int, stored: bool = False) -> None:
+    stored: the pictures are files, whose focus nobody can turn. known_slide_due: whether the slide of the day has still to be counted.
+    """
+
+    def __init__(
+        self, profile: CalibrationProfile, objective: int, stored: bool = False, known_slide_due: Callable[[], bool] = bool
+    ) -> None:
+        self._known_slide_due = known_slide_due
         self._profile, self._objective = profile, objective
         self._meter = FocusMeter(can_turn=not stored)
         self._objective_watch = ObjectiveWatch(profile, objective)
@@ -52,6 +59,7 @@ class Guide:
         self.area: Area | None = None
         self._judged = False  # the area of this rest
         self._light: Exposure | None = None
+        self._drift = Drift.of(profile, objective)
 
     def look(self, frame: Frame, at_s: float, before: Observation) -> str:
         """Take in the next frame, at a monotonic time in seconds; why nothing of it may be counted, in words, or "".
@@ -64,6 +72,8 @@ class Guide:
         self.sharpness = sharpness(frame.image)
         self.focus = self._meter.observe(self.sharpness, at_s, resting)
         self._light = exposure(frame.image)
+        if resting:
+            self._drift.observe(self._light)
         if not resting or before.blank:
             self._judged, self.area = False, None
         elif self.focus.sharp and not self._judged:
@@ -162,11 +172,21 @@ class Guide:
         """Sentences for the technician, the most urgent first; none while all is well."""
         light = self._light
         if light is not None and not light.good:
-            yield f"{light.text[:1].upper()}{light.text[1:]}."
+            yield _sentence(light.text)
 
     def late_advice(self) -> Iterator[str]:
         """The same, of what may wait until everything else was said."""
         if self.area is not None and self.area.thickness is not Thickness.GOOD:
             yield f"{self.area.words[:1].upper()}{self.area.words[1:]}."
-        if self._light is not None and self._light.cast:
-            yield f"{self._light.cast[:1].upper()}{self._light.cast[1:]}."
+        if self._known_slide_due():
+            yield _("The known slide was not passed today: count it first (leukoscope qc).")
+        if self._drift.words:
+            yield self._drift.words
+        elif self._light is not None and self._light.cast:
+            yield _sentence(self._light.cast)
+
+
+def _sentence(advice: str) -> str:
+    """An advice of the camera's room in the language in use, as a sentence."""
+    said = _("{words}.").format(words=_(advice))
+    return f"{said[:1].upper()}{said[1:]}"

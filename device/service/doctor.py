@@ -37,7 +37,7 @@ class Finding:
 
 def examine(config: Config) -> list[Finding]:
     """One finding for each part, in the order of a frame's way. Nothing is changed; a window may flash up."""
-    return [_examined(look, config) for look in (_clock, _camera, _engine, _calibration, _display, _disk, _broker)]
+    return [_examined(look, config) for look in (_clock, _camera, _engine, _calibration, _quality, _display, _disk, _broker)]
 
 
 def _examined(look: Callable[[Config], Finding], config: Config) -> Finding:
@@ -106,6 +106,18 @@ def _calibration(config: Config) -> Finding:
     if not profile.is_measured(config.microscope.objective):
         return Finding("Calibration", "warn", label, "sizes are indicative until the scale is measured: leukoscope calibrate guide")
     return Finding("Calibration", "ok", label)
+
+
+def _quality(config: Config) -> Finding:
+    from device.service.quality import show
+
+    if config.quality.specimen is None:
+        return Finding("Quality", "ok", "no known slide is configured (quality.specimen)")
+    if not config.record_path.exists():
+        return Finding("Quality", "warn", "no slide was counted here yet", "count the known slide")
+    words, passed = show(config)
+    first, *rest = words.splitlines()
+    return Finding("Quality", "ok" if passed else "warn", first, "" if passed else "; ".join(rest[:2]))
 
 
 def _display(config: Config) -> Finding:

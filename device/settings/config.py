@@ -178,7 +178,7 @@ class SlideSection(Section):
     auto_start: bool = False  # open a slide with the first frame, without a specimen
     finish_at_end: bool = True  # close it, and end, when a stored source ends; false: a person finishes
     rest_frames: int = Field(2, ge=2, le=100)  # frames alike before a field is counted
-    moved_share: Share = 0.15  # of the field's width: less is not a new field
+    moved_share: Share = 0.15  # of the field: less new ground, without a new cell, is no new field
 
     @field_validator("specimen_pattern")
     @classmethod
@@ -217,6 +217,15 @@ class DisplaySection(Section):
         if self.kind == "file" and self.directory is None:
             raise ValueError("kind 'file' needs 'directory'")
         return self
+
+
+class QualitySection(Section):
+    """The known slide that is counted every day, and how far its count may be from its reference."""
+
+    specimen: Name | None = None  # the id on its label; None: no such slide
+    fewest_cells: int = Field(200, ge=20, le=10_000)
+    located_share: Share = 0.7  # of the reference's cells a field
+    most_difference: Share = 0.05  # of a type's share; chance alone is always allowed
 
 
 class RecordSection(Section):
@@ -322,6 +331,7 @@ class Config(Section):
     microscope: MicroscopeSection = MicroscopeSection()
     slide: SlideSection = SlideSection()
     display: DisplaySection = DisplaySection()
+    quality: QualitySection = QualitySection()
     record: RecordSection = RecordSection()
     report: ReportSection = ReportSection()
     frames: FramesSection = FramesSection()

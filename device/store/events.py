@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from uuid import uuid4
 
@@ -31,6 +32,7 @@ from device.store import OutboxMessage, Provenance, Store, StoredSlide
 from device.store.checks import Check
 from device.store.journal import Journal
 from device.store.pictures import FieldPictures
+from device.store.quality import CHECK, REFERENCE, judge, passed_on
 from device.store.reviewing import KeptReview
 from engines.detections import Image
 
@@ -84,6 +86,8 @@ class SlideRecord:
         self._config, self._profile, self._provenance = config, profile, provenance
         self.pictures = FieldPictures(config.record_path, journal.free_mb, config.record.min_free_mb)
         journal.beside = lambda: self.pictures.reason
+        self._known_passed: date | None = None
+        self._known_asked: date | None = None
         self._topic = Topics(config.device.id, config.broker.topic_root).summary
 
     def _provenance_of(self, slide: Slide, width_px: int) -> Provenance:
@@ -133,6 +137,37 @@ class SlideRecord:
         """The slide was finished or aborted: its state and the summary's outbox row are one transaction."""
         slide = replace(slide, fields=tuple(self._with_picture(slide, field) for field in slide.fields))
         self._close(slide, self._message(slide, self._provenance_of(slide, width_px)))
+        self._check_known(slide)
+
+    def _check_known(self, slide: Slide) -> None:
+        """Judge a finished count of the known slide, and keep the verdict."""
+        known = self._config.quality.specimen
+        if known is None or slide.specimen != known or slide.state is not SlideState.REVIEW:
+            return
+        counted, at = tally(slide, self._provenance.model.taxonomy), self._clock.now()
+
+        def check() -> None:
+            references = self._store.checks(REFERENCE, 1)
+            verdict = judge(slide, counted, references[0].result if references else None, self._config.quality)
+            self._store.put_check(Check(at, slide.slide_id, verdict.passed, verdict.result))
+            for fault in verdict.faults:
+                log.warning("the known slide: %s", fault)
+            if verdict.passed:
+                self._known_passed = at.date()
+
+        self.journal.add(f"check by {slide.slide_id}", check)
+
+    def known_slide_due(self) -> bool:
+        """A known slide is configured, and none of its counts was passed today (UTC)."""
+        today = self._clock.now().date()
+        if self._config.quality.specimen is None or self._known_passed == today:
+            return False
+        if self._known_asked != today:  # once a day from the record, as after a restart; then only what is counted here can change it
+            self._known_asked = today
+            with suppress(StoreError):  # a record that cannot be read is told by the journal
+                if passed_on(self._store.checks(CHECK, 20), today):
+                    self._known_passed = today
+        return self._known_passed != today
 
     def _close(self, slide: Slide, message: OutboxMessage | None) -> None:
         def close() -> None:
@@ -185,7 +220,7 @@ class SlideRecord:
         for stored in self._store.unfinished():
             slide_id = stored.slide.slide_id
             if left.resumed is None and not closed and _same_engine(stored.provenance, self._provenance):
-                whole = self._store.slide(slide_id, with_crops=True).slide
+                whole = self._store.slide(slide_id).slide
                 left = LeftOpen(whole, self._store.keyframes(slide_id), self._store.last_cell_id(slide_id))
             else:
                 closed.append(self._put_to_review(stored))

@@ -57,11 +57,13 @@ class Kept:
 class Sitting:
     """A person at the review of `slide`, under a clock that stands still until `do` or `wait` moves it."""
 
-    def __init__(self, slide: Slide, pictures: dict[int, Image], who: str = "AB", own: bool = True) -> None:
+    def __init__(
+        self, slide: Slide, pictures: dict[int, Image], who: str = "AB", own: bool = True, entries: Sequence[Entry] = ()
+    ) -> None:
         self.now_s = 100.0
         self.kept = Kept(pictures)
         made_by = "attridet-n 2.0.0 · open-cells 1.0.0"
-        review = Review(slide, T, who=who)
+        review = Review(slide, T, tuple(entries), who=who)
         self.desk = ReviewDesk(review, self.kept, lambda: self.now_s, made_by=made_by, um_per_px=0.26, own=own)
         self.wait()
 

@@ -8,6 +8,7 @@ import random
 import pytest
 from reviewing import Sitting, drag, painted, press
 
+from device import language
 from device.desk.review_desk import LOOK_S
 from device.display.inputs import key
 from device.display.pages_review import ComparePage, FieldPage, GalleryPage, SignPage
@@ -330,3 +331,28 @@ def test_leaving_the_signature_leads_to_the_first_cell_that_is_left() -> None:
     assert one.desk.spot.cell_id == ids[2]
     one.do("G", "ESCAPE")
     assert one.desk.review.cells[one.desk.spot.cell_id].said == ""
+
+
+def test_where_the_screen_is_read_from_the_right_the_left_arrow_goes_on() -> None:
+    language.use("ur")
+    try:
+        one = Sitting(*painted(["Neutrophil"] * 20))
+        one.do("LEFT", "LEFT", "RIGHT")
+        assert page(one).at == 1
+        one.do("+LEFT", "V", "LEFT")
+        assert one.desk.spot.cell_id == one.desk.spot.pair[1]
+    finally:
+        language.use("en")
+
+
+def test_a_second_reader_signs_what_stands() -> None:
+    slide, pictures = painted(["Neutrophil"] * 110)
+    one = Sitting(slide, pictures)
+    one.do("+SPACE", "+SPACE", "+SPACE", "G", "RETURN")
+    assert not one.desk.page.buttons[0].usable  # type: ignore[union-attr]
+    other = Sitting(slide, pictures, who="CD", entries=one.kept.entries)
+    other.do("G")
+    assert other.desk.page.buttons[0].usable  # type: ignore[union-attr]
+    other.do("RETURN")
+    assert other.kept.entries[-1].act is Act.SECONDED
+    assert not other.desk.page.buttons[0].usable  # type: ignore[union-attr]
