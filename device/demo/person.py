@@ -21,8 +21,8 @@ from device.slide.verdict import ARTEFACT
 
 SPECIMEN, OPERATOR, REVIEWER = "DEMO-2026-0417", "DO", "DR"
 REASON = "demo reviewer: all of the demo's film was read"
-_REST_S = 0.1
-"""Between two keys: a quick hand."""
+_REST_S, _PATIENCE_S = 0.1, 2.0
+"""Between two keys: a quick hand; and until a key is pressed once more that seems to have done nothing."""
 
 
 class DemoPerson:
@@ -35,7 +35,7 @@ class DemoPerson:
     def __init__(self, shown: Display, truth: Callable[[Shown], str], now_s: Callable[[], float]) -> None:
         self._shown, self._truth, self._now = shown, truth, now_s
         self._view: ScreenView | None = None
-        self._pressed_s = float("-inf")
+        self._pressed_s, self._pressed = float("-inf"), ("", "")
         self._looked_at: set[int] = set()
         self.presses = 0
 
@@ -57,9 +57,14 @@ class DemoPerson:
         if view is None or now - self._pressed_s < _REST_S:
             return ()
         keys = self._answer(view)
-        if keys:
-            self._pressed_s, self._view = now, None  # the next key waits for the next picture
-            self.presses += 1
+        if not keys:
+            return ()
+        pressed = (type(view.page).__name__, keys[0].word)
+        same = pressed == self._pressed and not isinstance(view.page, ReviewPage) and keys[0].word != "Q"
+        if same and now - self._pressed_s < _PATIENCE_S:
+            return ()
+        self._pressed_s, self._pressed, self._view = now, pressed, None  # the next key waits for the next picture
+        self.presses += 1
         return keys
 
     def _answer(self, view: ScreenView) -> Sequence[Input]:
