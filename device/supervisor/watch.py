@@ -59,7 +59,7 @@ def watch(
         topics = Topics(device, section.topic_root)
     except ValueError as error:
         raise BrokerError(str(error)) from error
-    inbox = _Inbox(topics, console or Console(), heard or (lambda summary: None))
+    inbox = _Inbox(topics, console or Console(), *([] if heard is None else [heard]))
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
 
     def done() -> bool:
@@ -105,7 +105,7 @@ def watch(
 class _Inbox:
     """What has arrived, and the console it is printed on."""
 
-    def __init__(self, topics: Topics, console: Console, heard: Callable[[SlideSummary], object]) -> None:
+    def __init__(self, topics: Topics, console: Console, heard: Callable[[SlideSummary], object] = lambda summary: None) -> None:
         self.topics, self._heard = topics, heard
         self.summaries: list[SlideSummary] = []
         self._console = console
