@@ -48,6 +48,7 @@ from device.settings.config import (
 )
 from device.settings.config import SimulatorCamera as SimulatorConfig
 from device.slide.model import SlideState
+from device.slide.verdict import ARTEFACT
 from engines.detections import Image
 from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
 
@@ -59,7 +60,7 @@ COUNTING, REVIEWING = 54, 44
 _DRAWN = 1280, 720
 _STILL = 1920, 1080
 _STILL_WIDTH = 1280
-_NUMBERED = ((1062, 93), (1240, 152), (22, 500), (310, 557), (392, 679), (459, 668), (1250, 420))
+_NUMBERED = ((1062, 93), (1250, 147), (22, 500), (310, 557), (392, 679), (459, 668), (1250, 424))
 """Where the numbers 1 to 7 of docs/technician.md lie on the screen of the count, in px of a still."""
 _BETWEEN_KEYS_S = 0.25
 """A person's pace; quicker than the desk takes a look for one the demo's person would go on before its key was obeyed."""
@@ -200,7 +201,7 @@ def film(state: Path, seed: int, case: str) -> Filmed:
 
     def verdict(shown: Shown) -> str:
         kind = truth.at(shown.field_index, shown.cell.box_px)
-        return "" if kind is None or TAXONOMY.is_artefact(kind) else TAXONOMY.classes[kind]
+        return ARTEFACT if kind is None or TAXONOMY.is_artefact(kind) else TAXONOMY.classes[kind]
 
     def noted(done: Round, pipeline: Pipeline) -> None:
         seen = done.observation
