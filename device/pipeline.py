@@ -377,6 +377,7 @@ class Pipeline:
             description=self._session.description,
             page=self._guide.page(self._desk.page),
             sight=self._observation.sight,
+            place=self._observation.place,
         )
 
     def _show(self, timings: dict[str, float]) -> list[Wish]:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from device.language import N_
 from engines.detections import Image
 
 _LOOKED_AT_PX = (480, 640)  # height and width of the central part that is judged, after reduction
@@ -90,7 +91,18 @@ class Exposure:
         low, middle, high = sorted(zip(self.glass_bgr, ("blue", "green", "red"), strict=True))
         mixed = {frozenset(("blue", "green")): "cyan", frozenset(("blue", "red")): "magenta", frozenset(("green", "red")): "yellow"}
         tint = high[1] if middle[0] - low[0] < high[0] - middle[0] else mixed[frozenset((middle[1], high[1]))]
-        return f"{tint} cast: set the white balance"
+        return CASTS[tint]
+
+
+CASTS = {
+    "blue": N_("blue cast: set the white balance"),
+    "green": N_("green cast: set the white balance"),
+    "red": N_("red cast: set the white balance"),
+    "cyan": N_("cyan cast: set the white balance"),
+    "magenta": N_("magenta cast: set the white balance"),
+    "yellow": N_("yellow cast: set the white balance"),
+}
+"""What a tint of the bare glass asks for, in English; translated where it is shown."""
 
 
 class PictureFault(str, Enum):
@@ -131,9 +143,9 @@ def _exposure(pixels: NDArray[np.uint8]) -> Exposure:
     glass = float(blue), float(green), float(red)
     clipped = float((pixels.max(axis=1) >= 250).mean())
     if max(glass) < TOO_DARK:
-        text = "too dark: turn the lamp up"
+        text = N_("too dark: turn the lamp up")
     elif clipped > CLIPPED_SHARE:
-        text = "too bright: turn the lamp down"
+        text = N_("too bright: turn the lamp down")
     else:
         text = "exposure good"
     return Exposure(glass, clipped, text)

@@ -12,7 +12,7 @@ from typing_extensions import Self
 from device.camera.base import CameraStatus, Frame
 from device.display.inputs import Input
 from device.display.pages import COUNT_PAGE, Page
-from device.slide.model import Field, Slide
+from device.slide.model import Field, Place, Slide
 from device.slide.tally import Differential
 from engines.detections import Detections
 from engines.runtime.base import EngineInfo
@@ -53,6 +53,7 @@ class ScreenView:
     sharp: bool = True  # the focus is good enough for cells to be named
     held: str = ""  # why nothing of the field now seen is counted, in words
     shift_px: tuple[float, float] = (0.0, 0.0)  # how far the counted field now lies from where it was counted, in px of the frame
+    place: Place | None = None  # where on the film the frame lies; with `slide.film_map` a map can be drawn
     sight: Field | None = None  # the counted cells in view, with boxes in px of this frame; None: those of the field counted last
 
 

@@ -44,7 +44,7 @@ def draw_far(sheet: Sheet, view: ScreenView, targets: Targets, unit: Unit) -> No
         cells = plan_cells(at, view, unit)
         with text.mirrored(unit.from_right):
             white = 0 if tally is None else tally.white_cells
-            chip = slide_words(state)
+            chip = ("warn", _("Foreign film")) if slide is not None and slide.foreign else slide_words(state)
             panel_w = width - at.x1
             sheet.lay(_count(at_least, white, view.target_cells, chip, panel_w, at.height // 2, unit), at.x1, 0)
             blasts = None if tally is None or not white else (tally.blasts, white, white - tally.unidentified, *tally.blast_range)
@@ -55,12 +55,12 @@ def draw_far(sheet: Sheet, view: ScreenView, targets: Targets, unit: Unit) -> No
                 level, stage = stage_words(state, view.resting, view.field_counted, view.held)
             else:
                 level, stage = ("busy", _("No live picture")) if banner is None else banner[:2]
-            stage_h, foot_h = unit(100), unit(150)
+            simulated = view.frame is not None and view.frame.source.lower().startswith("simulator")
+            stage_h, foot_h = unit(100), unit(225 if simulated else 150)
             sheet.lay(_line(level, stage, width, stage_h, unit), 0, at.y1)
             message_h = height - at.y1 - stage_h - foot_h
             sheet.lay(_message(view.message, view.message_level, width, message_h, unit), 0, at.y1 + stage_h)
-            source = "" if view.frame is None else view.frame.source
-            foot = _foot(notice(slide), view.engine.label, source.lower().startswith("simulator"), width, foot_h, unit)
+            foot = _foot(notice(slide), view.engine.label, simulated, width, foot_h, unit)
             sheet.lay(foot, 0, height - foot_h)
     if banner is None:
         draw_over(place, view, cells, unit)
@@ -83,7 +83,7 @@ def _count(at_least: str, cells: int, target: int, chip: tuple[str, str], width:
         (unit(p) for p in (_COUNT_PX, 200, 170, 150, 120) if text.width(big, unit(p), True) + text.width(of, unit(80)) <= room),
         unit(100),
     )
-    end = text.put(picture, big, (left, unit(58)), px, TEXT, PANEL, bold=True)
+    end = text.put(picture, big, (left, unit(58)), px, TEXT, None, bold=True)  # its tall line reaches into the words above
     y = end.y0 + text.base_line(px) - text.base_line(unit(80))
     done = cells >= target
     text.put(picture, of, (end.x1 + unit(24), y), unit(80), OK if done else SOFT, PANEL, bold=done)
@@ -159,15 +159,17 @@ def _message(words: str, level: str, width: int, height: int, unit: Unit) -> Ima
 def _foot(words: str, model: str, simulated: bool, width: int, height: int, unit: Unit) -> Image:
     """That nobody has reviewed it, by which engine it was counted, and that the film is rendered where it is."""
     picture = marks.blank(width, height, PANEL)
-    room, half = width - 2 * unit(_MARGIN), height // 2
-    px = _fitting(words, (56, LEAST_PX), room, unit, True)
-    text.put(picture, words, (width // 2, (half - text.line_height(px)) // 2), px, WARN, PANEL, bold=True, align="centre", max_px=room)
-    below, px = (_(SIMULATOR_NOTICE), LEAST_PX) if simulated else (model, LEAST_PX)
-    ground = WARN if simulated else PANEL
-    marks.fill(picture, Rect(0, half, width, height), ground)
-    y = half + (height - half - text.line_height(unit(px))) // 2
-    ink = GROUND if simulated else SOFT
-    text.put(picture, below, (width // 2, y), unit(px), ink, ground, bold=simulated, align="centre", max_px=room)
+    rows = [
+        (words, WARN, PANEL, True),
+        (model, SOFT, PANEL, False),
+        *([(_(SIMULATOR_NOTICE), GROUND, WARN, True)] if simulated else []),
+    ]
+    room, each = width - 2 * unit(_MARGIN), height // len(rows)
+    for number, (said, ink, ground, bold) in enumerate(rows):
+        marks.fill(picture, Rect(0, number * each, width, height), ground)
+        px = _fitting(said, (56 if bold else LEAST_PX, LEAST_PX), room, unit, bold)
+        y = number * each + (each - text.line_height(px)) // 2
+        text.put(picture, said, (width // 2, y), px, ink, ground, bold=bold, align="centre", max_px=room)
     return text.finished(picture)
 
 

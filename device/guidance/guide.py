@@ -176,7 +176,7 @@ class Guide:
         """Sentences for the technician, the most urgent first; none while all is well."""
         light = self._light
         if light is not None and not light.good:
-            yield f"{light.text[:1].upper()}{light.text[1:]}."
+            yield _sentence(light.text)
 
     def late_advice(self) -> Iterator[str]:
         """The same, of what may wait until everything else was said."""
@@ -187,4 +187,10 @@ class Guide:
         if self._drift.words:
             yield self._drift.words
         elif self._light is not None and self._light.cast:
-            yield f"{self._light.cast[:1].upper()}{self._light.cast[1:]}."
+            yield _sentence(self._light.cast)
+
+
+def _sentence(advice: str) -> str:
+    """An advice of the camera's room in the language in use, as a sentence."""
+    said = _("{words}.").format(words=_(advice))
+    return f"{said[:1].upper()}{said[1:]}"

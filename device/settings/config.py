@@ -178,7 +178,7 @@ class SlideSection(Section):
     auto_start: bool = False  # open a slide with the first frame, without a specimen
     finish_at_end: bool = True  # close it when a stored source ends
     rest_frames: int = Field(2, ge=2, le=100)  # frames alike before a field is counted
-    moved_share: Share = 0.15  # of the field's width: less is not a new field
+    moved_share: Share = 0.15  # of the field: less new ground, without a new cell, is no new field
 
     @field_validator("specimen_pattern")
     @classmethod

@@ -14,7 +14,7 @@ from device.camera.base import Frame, SkippedPicture
 from device.clock import Clock
 from device.errors import LeukoscopeError
 from device.settings.config import SlideSection
-from device.slide.changes import Undone
+from device.slide.changes import Undone, without_crops
 from device.slide.counting import Counting, Observation
 from device.slide.description import describe, majorities
 from device.slide.keyframes import Keyframe
@@ -126,7 +126,8 @@ class SlideSession:
 
     def restore(self, slide: Slide, keyframes: Iterable[Keyframe] = (), last_cell_id: int = 0) -> Slide:
         """Take up a slide that was open when the appliance stopped, paused. See `Counting.restore`."""
-        self._slide = replace(slide, state=SlideState.PAUSED, target_cells=slide.target_cells or self._target_cells)
+        fields = tuple(map(without_crops, slide.fields))
+        self._slide = replace(slide, fields=fields, state=SlideState.PAUSED, target_cells=slide.target_cells or self._target_cells)
         self._counting.restore(self._slide, keyframes, last_cell_id)
         return self._slide
 

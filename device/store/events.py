@@ -220,7 +220,7 @@ class SlideRecord:
         for stored in self._store.unfinished():
             slide_id = stored.slide.slide_id
             if left.resumed is None and not closed and _same_engine(stored.provenance, self._provenance):
-                whole = self._store.slide(slide_id, with_crops=True).slide
+                whole = self._store.slide(slide_id).slide
                 left = LeftOpen(whole, self._store.keyframes(slide_id), self._store.last_cell_id(slide_id))
             else:
                 closed.append(self._put_to_review(stored))

@@ -6,8 +6,9 @@ import random
 
 import numpy as np
 import pytest
-from film_bench import SIZE, FilmBench
+from film_bench import SIZE, TAXONOMY, FilmBench
 
+from device.slide.film_map import film_map
 from device.slide.model import SlideState
 
 HERE, THERE = (100, 100), (1400, 900)
@@ -237,3 +238,15 @@ def test_cells_of_a_sight_stand_where_they_are_now(bench: FilmBench) -> None:
     expected = [np.subtract(CELLS[0], (150, 120) * 2), np.subtract(CELLS[1], (150, 120) * 2)]
     assert boxes[1] == pytest.approx(expected[0], abs=3) and boxes[2] == pytest.approx(expected[1], abs=3)
     assert sight.size_px == SIZE
+
+
+def test_the_map_has_every_counted_field_and_every_white_cell_once(bench: FilmBench) -> None:
+    bench.show(HERE)
+    bench.show((HERE[0] + 70, HERE[1]), 4)
+    bench.show(THERE, 4)
+    first, second = film_map(bench.slide, TAXONOMY)
+    assert len(first.visited) == 2 and first.extent_px == pytest.approx((0, 0, 710, 360), abs=4)
+    middles = sorted(((x0 + x1) / 2 - 100, (y0 + y1) / 2 - 100) for x0, y0, x1, y1 in CELLS[:3])
+    assert sorted((dot.x_px, dot.y_px) for dot in first.dots) == [pytest.approx(middle, abs=4) for middle in middles]
+    assert (len(second.visited), len(second.dots)) == (1, 1)
+    assert {dot.group for dot in first.dots} == {TAXONOMY.group_of(3)} and not first.dots[0].blast
