@@ -18,7 +18,6 @@ from device.language import _
 from device.slide.commands import Command, Wish
 from device.slide.counting import Observation
 
-
 _LEAST_WIDTH_PX = 640
 """Smaller frames show red cells too coarsely for their size or stain to stop a count."""
 
