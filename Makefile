@@ -33,8 +33,8 @@ SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto systemd libegl1 libgl1 libxkbcom
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/.installed-demo ## read one slide, rendered or of pictures (SOURCE=DIR), and show the summary; pictures in REPORT (demo-report)
-	$(BIN)/leukoscope demo --report '$(REPORT)' $(if $(SOURCE),--source '$(SOURCE)') $(ARGS)
+demo: $(VENV)/.installed-$(if $(INTERACTIVE),screen,demo) ## one slide from barcode to signed report, into REPORT (demo-report); SOURCE=DIR: of pictures; INTERACTIVE=1: by your own hand
+	$(BIN)/leukoscope demo --report '$(REPORT)' $(if $(SOURCE),--source '$(SOURCE)') $(if $(INTERACTIVE),--interactive) $(ARGS)
 
 test: system-packages lint ## everything that a change must pass: ruff, mypy, pytest
 	$(BIN)/pytest $(ARGS)
@@ -98,6 +98,11 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) (once; a minute or two)"
 	@$(PIP) -e '.[demo]'
 	@touch $@
+
+$(VENV)/.installed-screen: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) what a window needs (once; a minute or two)"
+	@$(PIP) -e '.[demo,screen]'
+	@touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) what development needs (once; some minutes)"

@@ -71,25 +71,30 @@ def demo(
     *,
     source: Path | None = None,
     report: Path = Path("demo-report"),
-    fields: Count = 24,
+    fields: Count = 14,
     display: str | None = None,
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 7,
     case: str = "AML",
+    hand: Literal["fields", "whole", "ordinary", "overlap", "returns", "restless"] = "returns",
+    interactive: bool = False,
 ) -> int:
-    """Read one slide from start to summary, without camera, GPU, screen or broker of yours.
+    """Read one slide from its barcode to the signed report, without camera, GPU, screen, broker or person of yours.
 
     Args:
-        source: A folder of pictures or a video instead of the simulated slide.
-        report: Where screenshots, record and summary are kept.
-        fields: Fields of the simulated slide.
+        source: A folder of pictures or a video instead of the simulated slide; it stays unreviewed.
+        report: Where screenshots, record, messages, page, tables and FHIR are kept.
+        fields: Fields of the simulated slide, besides what the hand does.
         display: screen or none; default: pictures in the report folder.
         seed: Which simulated slide.
         case: Which case is simulated: AML, ALL, APML, CLL, CML, normal or mixed.
+        hand: How the stage is moved: returns goes back to ground it has seen; fields lie clear of each other, as no hand moves.
+        interactive: Count, review and sign by yourself, in a window, while the simulated hand moves the stage.
     """
     from device.demo.run import run_demo
 
     _log("warning")
-    return _saved(run_demo(report=report, source=source, fields=fields, display=display, seed=seed, case=case))
+    given = {"fields": fields, "display": display, "seed": seed, "case": case, "hand": hand, "interactive": interactive}
+    return _saved(run_demo(report=report, source=source, **given))  # type: ignore[arg-type]
 
 
 @app.command

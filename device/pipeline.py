@@ -7,10 +7,8 @@ works is its own room's business; in which order they act is decided here and no
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Protocol
 
 from device import messages
@@ -36,7 +34,7 @@ from device.slide.tally import Differential
 from device.store import Provenance
 from device.store.events import LeftOpen, SlideRecord
 from device.store.recording import FrameRecorder
-from device.view import EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
+from device.view import EngineGauge, EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
 from engines.detections import Detections
 from engines.errors import InferenceError
 from engines.runtime.base import Engine, EngineInfo
@@ -115,10 +113,7 @@ class Pipeline:
         self._frame: Frame | None = None
         self._detections: Detections | None = None
         self._observation = Observation(resting=False, field_counted=False, blank=False)
-        self._times_ms: deque[float] = deque(maxlen=60)
-        self._done_s: deque[float] = deque(maxlen=60)
-        self._failures, self._failing = 0, ""
-        self._frames = 0
+        self._gauge = EngineGauge()
         self._display_works = True
         self.stopped = ""  # why the loop shall end; empty while it goes on
         self._skipped_shown = 0
@@ -151,17 +146,15 @@ class Pipeline:
         """Engine, slide and record for one frame."""
         started = self._clock.monotonic_s()
         self._frame = frame
-        if self._frames == 0 and self._config.slide.auto_start and not self._session.is_open:
+        if self._gauge.frames == 0 and self._config.slide.auto_start and not self._session.is_open:
             self._say(self._orders.start(self._width_px))
-        self._frames += 1
+        self._gauge.frames += 1
         try:
             inference = self._engine.infer(frame.image)
         except InferenceError as error:
             self._engine_failed(error)
             return None, {}
-        if self._failing:
-            log.warning("the engine works again after %d failed frames", self._failures)
-        self._failing = ""
+        self._gauge.works()
         self._detections = inference.detections
         engine_done = self._clock.monotonic_s()
         held = self._guide.look(frame, engine_done, self._observation)
@@ -173,8 +166,7 @@ class Pipeline:
             self._recorder.offer(frame, slide.slide_id, observation, sharp)
         self._observation = observation
         now = self._clock.monotonic_s()
-        self._times_ms.append((engine_done - started) * 1000)
-        self._done_s.append(now)
+        self._gauge.took((engine_done - started) * 1000, now)
         return observation, {**inference.timings_ms, "slide and record": (now - engine_done) * 1000}
 
     def _second_look(self, frame: Frame, found: Detections) -> tuple[Detections, str]:
@@ -182,7 +174,7 @@ class Pipeline:
         try:
             return self._engine.name_cells(frame.image, found, self._um_per_px(frame.size_px[0])), ""
         except InferenceError as error:
-            self._failures += 1
+            self._gauge.failures += 1
             log.error("the second look failed on a frame: %s", error)
             return found, str(error)
 
@@ -199,21 +191,20 @@ class Pipeline:
             self._say(messages.target_reached(slide, self._session.differential))
 
     def _engine_failed(self, error: InferenceError) -> None:
-        self._failures += 1
-        if str(error) != self._failing:
-            log.error("the engine failed on a frame: %s", error)
-        self._failing = str(error)
+        self._gauge.fails(str(error))
         self._detections = None
         self._say(_("The engine failed on a frame: {reason}").format(reason=error), "fail")
 
     def _watch_source(self) -> None:
-        """Say which stored pictures were skipped; finish the slide when a stored source has shown its last one."""
+        """Say which stored pictures were skipped. When a stored source has shown its last one the slide is finished and the run ends,
+        unless a person finishes it (`finish_at_end` false)."""
         status = self._source.status
         if len(status.skipped) > self._skipped_shown:
             self._skipped_shown = len(status.skipped)
             self._say(_("Skipped, cannot be read: {names}").format(names=skipped_words(status.skipped)), "warn")
-        if status.state is CameraState.ENDED and not self.stopped and not self._desk.reviewing:
-            if self._session.is_open and self._config.slide.finish_at_end:
+        ends = status.state is CameraState.ENDED and self._config.slide.finish_at_end and not self._desk.reviewing
+        if ends and not self.stopped:
+            if self._session.is_open:
                 self.obey(self._orders.end_of_source())
             self.stopped = "the source has ended"
 
@@ -260,14 +251,8 @@ class Pipeline:
 
     @property
     def engine_status(self) -> EngineStatus:
-        span = self._done_s[-1] - self._done_s[0] if len(self._done_s) > 1 else 0.0
-        fps = (len(self._done_s) - 1) / span if span > 0 else 0.0
-        median_ms = median(self._times_ms) if self._times_ms else 0.0
-        ungated, slide = bool(self._engine.info.gate_fault), self._session.slide
-        unnamed = slide is not None and bool(slide.fields) and bool(slide.fields[-1].naming_fault)
-        foreign = slide is not None and bool(slide.foreign)
-        precision = self._engine.info.precision
-        return EngineStatus(self._frames, self._failures, self._failing, median_ms, fps, ungated, unnamed, foreign, precision)
+        """How the network does."""
+        return self._gauge.status(self._engine.info, self._session.slide)
 
     @property
     def lamps(self) -> tuple[PartState, ...]:
@@ -345,7 +330,7 @@ class Pipeline:
         yield from self._messages.fresh()
         yield from messages.of_slide(slide, self._session.differential, self._orders.resumed, self._orders.put_to_review)
         recording = "" if self._recorder is None else self._recorder.status.reason
-        yield from messages.of_parts(self._failing, journal, self._guide.advice(), self._broker(), recording, slide)
+        yield from messages.of_parts(self._gauge.failing, journal, self._guide.advice(), self._broker(), recording, slide)
         yield from ((sentence, "warn") for sentence in self._guide.late_advice())
 
     def view(self) -> ScreenView:

@@ -1,17 +1,24 @@
-"""From the state of the parts to what is shown and sent: lamps, the screen's view, the device's status. Pure functions."""
+"""From the state of the parts to what is shown and sent: lamps, the engine's gauge, the device's status."""
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from statistics import median
 
 from device.camera.base import CameraState, CameraStatus, SkippedPicture
 from device.display.base import PartState
 from device.language import N_, _, ngettext, number
 from device.mqtt.payloads import PartStatus
 from device.mqtt.publisher import BrokerStatus
+from device.slide.model import Slide
 from device.store.journal import JournalStatus
+from engines.runtime.base import EngineInfo
+
+log = logging.getLogger(__name__)
 
 _CAMERA = {
     CameraState.OPENING: ("busy", N_("opening")),
@@ -45,6 +52,44 @@ class EngineStatus:
     unnamed: bool = False
     foreign: bool = False
     precision: str = ""
+
+
+class EngineGauge:
+    """Counts the frames of the engine, its failures and how long it takes. frames, failures, failing: as in `EngineStatus`."""
+
+    def __init__(self) -> None:
+        self.frames = self.failures = 0
+        self.failing = ""
+        self._times_ms: deque[float] = deque(maxlen=60)
+        self._done_s: deque[float] = deque(maxlen=60)
+
+    def fails(self, reason: str) -> None:
+        """It failed on a frame, for this reason."""
+        self.failures += 1
+        if reason != self.failing:
+            log.error("the engine failed on a frame: %s", reason)
+        self.failing = reason
+
+    def works(self) -> None:
+        """It gave an answer."""
+        if self.failing:
+            log.warning("the engine works again after %d failed frames", self.failures)
+        self.failing = ""
+
+    def took(self, ms: float, done_s: float) -> None:
+        """A frame took the engine so long, and had gone its whole way at that moment."""
+        self._times_ms.append(ms)
+        self._done_s.append(done_s)
+
+    def status(self, engine: EngineInfo, slide: Slide | None) -> EngineStatus:
+        """All of it, with what the engine and the slide say of themselves."""
+        span = self._done_s[-1] - self._done_s[0] if len(self._done_s) > 1 else 0.0
+        fps = (len(self._done_s) - 1) / span if span > 0 else 0.0
+        median_ms = median(self._times_ms) if self._times_ms else 0.0
+        unnamed = slide is not None and bool(slide.fields) and bool(slide.fields[-1].naming_fault)
+        foreign = slide is not None and bool(slide.foreign)
+        told = self.frames, self.failures, self.failing, median_ms, fps, bool(engine.gate_fault), unnamed, foreign
+        return EngineStatus(*told, engine.precision)
 
 
 def camera_lamp(status: CameraStatus) -> PartState:

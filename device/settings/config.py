@@ -176,7 +176,7 @@ class SlideSection(Section):
     specimen_check: Literal["none", "mod10", "mod43", "mod37-2"] = "none"  # what the id's last character must be
     operator_hours: float = Field(12.0, ge=0, le=168)  # initials are remembered so long, and not beyond a restart
     auto_start: bool = False  # open a slide with the first frame, without a specimen
-    finish_at_end: bool = True  # close it when a stored source ends
+    finish_at_end: bool = True  # close it, and end, when a stored source ends; false: a person finishes
     rest_frames: int = Field(2, ge=2, le=100)  # frames alike before a field is counted
     moved_share: Share = 0.15  # of the field: less new ground, without a new cell, is no new field
 

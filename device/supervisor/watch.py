@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 
 from rich.bar import Bar
@@ -43,11 +44,13 @@ def watch(
     client_id: str | None = None,
     ready: threading.Event | None = None,
     stop: threading.Event | None = None,
+    heard: Callable[[SlideSummary], object] | None = None,
 ) -> list[SlideSummary]:
     """Print what arrives until `count` summaries came, `timeout_s` passed, `stop` is set or Ctrl-C; returns the summaries, each once.
 
     client_id: with it the broker keeps what is published while nobody watches under this name, and sends it the next time.
-    ready: set once the subscription stands; what is published before is not seen (summaries are not retained).
+    ready: set once the subscription stands; what is published before is not seen (summaries are not retained). heard: called with each
+    summary as it arrives, in this thread.
     Raises BrokerRefusedError when the broker refuses at first, BrokerError for a device that cannot be one; a broker that is away is
     waited for.
     """
@@ -56,7 +59,7 @@ def watch(
         topics = Topics(device, section.topic_root)
     except ValueError as error:
         raise BrokerError(str(error)) from error
-    inbox = _Inbox(topics, console or Console())
+    inbox = _Inbox(topics, console or Console(), *([] if heard is None else [heard]))
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
 
     def done() -> bool:
@@ -102,8 +105,8 @@ def watch(
 class _Inbox:
     """What has arrived, and the console it is printed on."""
 
-    def __init__(self, topics: Topics, console: Console) -> None:
-        self.topics = topics
+    def __init__(self, topics: Topics, console: Console, heard: Callable[[SlideSummary], object] = lambda summary: None) -> None:
+        self.topics, self._heard = topics, heard
         self.summaries: list[SlideSummary] = []
         self._console = console
         self._seen: set[uuid.UUID] = set()
@@ -136,6 +139,7 @@ class _Inbox:
                 return
             self._seen.add(said.message_id)
             self.summaries.append(said)
+            self._heard(said)
             self._console.print(render_summary(said))
         elif self._last_lines.get(device) == (gist := _gist(said)):
             return

@@ -2,10 +2,10 @@
 
     python docs/experiments/learning_on_the_box.py ../shared/data/lld_40x --work runs/box
 
-The fields of each patient of `train` are one slide: the appliance counts them as it counts a camera's, and a reviewer who says what the
-labels say (a cell that no label holds is left unclassed) signs it. Then `leukoscope learn` fits a site layer, and each patient of
-`val`, whom nobody reviewed, is counted twice: with the bundle's own layer and with the site's. Published squares are squeezed 16:9
-frames; they are shown round, as a camera gives them. Prints a table for docs/naming.md.
+The fields of each patient of `train` are one slide: the appliance counts them as it counts a camera's, and a reviewer who says what
+the labels say (a box on nothing labelled is an artefact, one on a part of a cell is left unclassed) signs it. Then `leukoscope learn`
+fits a site layer, and each patient of `val`, whom nobody reviewed, is counted twice: with the bundle's own layer and with the site's.
+Published squares are squeezed 16:9 frames; they are shown round, as a camera gives them. Prints a table for docs/naming.md.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from engines.decode import box_iou
 from engines.progress import Reporter
 from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
 
-OVERLAP = 0.5
-"""IoU from which a counted cell is a labelled one."""
+OVERLAP, TOUCHES = 0.5, 0.1
+"""IoU from which a counted cell is a labelled one, and below which with all labels it is none."""
 console = Console()
 
 
@@ -133,7 +133,7 @@ def counted(config: Config, pictures: list[LabelledImage], folder: Path) -> Slid
 
 
 def labels_of(slide: Slide, pictures: list[LabelledImage]) -> Iterator[tuple[Cell, str]]:
-    """Each counted cell with the label of the cell that it overlaps, "" where none does."""
+    """Each counted cell with what its label says: a class, the artefact where no label is near, "" where one is touched only."""
     labelled = {picture.path.stem: picture for picture in pictures}
     for field in slide.fields:
         picture = labelled[Path(field.source).stem]
@@ -141,7 +141,11 @@ def labels_of(slide: Slide, pictures: list[LabelledImage]) -> Iterator[tuple[Cel
         overlap = box_iou(boxes, picture.boxes_px)
         for row, cell in enumerate(field.cells):
             best = int(overlap[row].argmax()) if overlap.shape[1] else -1
-            yield cell, TAXONOMY.classes[int(picture.classes[best])] if best >= 0 and overlap[row, best] >= OVERLAP else ""
+            share = float(overlap[row, best]) if best >= 0 else 0.0
+            yield (
+                cell,
+                TAXONOMY.classes[int(picture.classes[best])] if share >= OVERLAP else TAXONOMY.artefact if share < TOUCHES else "",
+            )
 
 
 def review(config: Config, slide: Slide, pictures: list[LabelledImage]) -> int:
@@ -156,7 +160,7 @@ def review(config: Config, slide: Slide, pictures: list[LabelledImage]) -> int:
             store.put_review(slide.slide_id, entries, None, None)  # type: ignore[arg-type]
             held = held.after(entries)  # type: ignore[arg-type]
 
-        for cell, label in labels_of(stored.slide, pictures):
+        for cell, label in labels_of(held.counted, pictures):
             act([*held.open(cell.cell_id)])
             act([*held.name([cell.cell_id], label or NOT_CLASSED)])
             named += bool(label)

@@ -12,16 +12,19 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from device.demo.person import SPECIMEN
 from device.demo.run import run_demo
 from device.mqtt.payloads import SlideSummary
+from device.report.case import Case
+from device.store import Store
 from engines.film import Film, Microscope
 from engines.runtime.choice import choose
 
 pytestmark = pytest.mark.integration
 
 
-def read(report: Path) -> SlideSummary:
-    return SlideSummary.model_validate_json((report / "summary.json").read_bytes())
+def read(report: Path, name: str = "summary.json") -> SlideSummary:
+    return SlideSummary.model_validate_json((report / name).read_bytes())
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -33,24 +36,30 @@ def measured_once() -> Iterator[None]:
         yield
 
 
-def test_a_rendered_slide_from_start_to_summary(tmp_path: Path) -> None:
-    console, report = Console(record=True, width=100, quiet=False), tmp_path / "report"
+def test_a_rendered_slide_from_its_barcode_to_the_signed_report(tmp_path: Path) -> None:
+    console, report = Console(record=True, width=140, quiet=False), tmp_path / "report"
     assert run_demo(report=report, fields=3, console=console)
-    summary = read(report)
-    assert summary.fields_counted == 3 and summary.white_cells > 0
-    assert summary.state == "review" and summary.review_state == "unreviewed" and summary.source.simulated
-    assert summary.model.name == "attridet-n"
+    counted, signed = read(report), read(report, "summary-signed.json")
+    assert counted.white_cells > 0
+    assert (counted.state, counted.review_state, counted.source.simulated) == ("review", "unreviewed", True)
+    assert (signed.slide_id, signed.review_state) == (counted.slide_id, "reviewed")
+    assert counted.model.name == "attridet-n"
     printed = console.export_text()
-    assert "The rendered film held" in printed and "told as blasts" in printed
-    assert "Blasts and blast equivalents: " in printed or "that does not exclude them" in printed
-    assert "UNREVIEWED" in printed and summary.slide_id in printed and "For review, not a diagnosis." in printed
-    assert (report / "slide.html").read_text().count(summary.slide_id) > 0
+    assert "The rendered film held" in printed and ", 0 counted twice" in printed
+    assert "Blasts and blast equivalents, as counted: " in printed or "that does not exclude them" in printed
+    assert "Reviewed by the demo reviewer (DR)" in printed and counted.slide_id in printed and "For review, not a diagnosis." in printed
+    with Store.read(report / "record.sqlite") as store:
+        case = Case(store.slide(counted.slide_id))
+    assert (case.slide.specimen, case.slide.operator, case.slide.reviewer, case.slide.revision) == (SPECIMEN, "DO", "DR", 1)
+    assert not case.review.breaks
     handed = {folder.name[-2:]: folder for folder in (report / "handed-on").iterdir()}
     statuses = {revision: json.loads((folder / "export.json").read_bytes())["status"] for revision, folder in handed.items()}
     assert statuses == {"r0": "preliminary", "r1": "final"}
-    signed = (handed["r1"] / "slide.html").read_text(encoding="utf-8")
-    assert "DEMO" in signed and "no patient's blood" in signed.replace("&#39;", "'")
+    page = (report / "slide.html").read_text(encoding="utf-8")
+    assert SPECIMEN in page and "no patient's blood" in page.replace("&#39;", "'")
     assert '"HTEST"' in (handed["r1"] / "report.fhir.json").read_text(encoding="utf-8")
+    messages = (report / "summary.json").read_text() + (report / "summary-signed.json").read_text()
+    assert SPECIMEN not in messages
     shot = cv2.imread(str(report / "last-screen.png"))
     assert shot is not None and shot.shape == (1080, 1920, 3)
 
@@ -74,3 +83,17 @@ def test_pictures_of_ones_own_and_a_second_run_into_the_same_folder(tmp_path: Pa
         assert summary.source.name == "pictures"
         # a program signs no slide that may be a patient's
         assert [folder.name[-2:] for folder in (report / "handed-on").iterdir()] == ["r0"]
+
+
+def test_pictures_without_a_white_cell_end_at_once_and_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was counted, so no summary is due and none is waited for."""
+    pictures, console = tmp_path / "pictures", Console(record=True, width=140, quiet=False)
+    pictures.mkdir()
+    for number in range(2):
+        cv2.imwrite(str(pictures / f"bare {number}.png"), np.full((720, 960, 3), 225 + number, np.uint8))
+    monkeypatch.setattr("device.demo.run._SUMMARY_WITHIN_S", 600.0)  # whoever waited for one would be noticed
+    assert run_demo(report=tmp_path / "report", source=pictures, console=console)
+    printed = console.export_text()
+    assert "No white cell was counted, so there is no summary to send." in printed
+    assert "No summary came back" not in printed
+    assert not (tmp_path / "report" / "summary.json").exists() and (tmp_path / "report" / "slide.html").exists()
