@@ -52,8 +52,8 @@ _NO_FILM = 0.12
 """Optical density of cells below which there are none: dust and noise on bare glass."""
 
 _NUCLEI, _PALE_SHARE, _TWO_LEVELS = 0.6, 0.08, 3.2
-"""What Otsu's level takes for cells may be nuclei where it is so dense; what it leaves is red cells and plasma where the darker part has
-this share of it and lies so many standard deviations (within the parts) off the clearer. One level alone splits at 2.7."""
+"""What Otsu's level takes for cells may be nuclei where it is so dense; what it leaves is red cells and plasma where the darker part
+has this share of it and lies so many standard deviations (within the parts) off the clearer. One level alone splits at 2.7."""
 
 _FEW = 4
 """Single red cells from which one field says how large they are; a crowded field at 100x has no more."""
