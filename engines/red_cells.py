@@ -248,7 +248,7 @@ def diameter_px(image: Image) -> float | None:
     return float(np.median(alike)) if len(alike) >= _FEW else None
 
 
-def cell_level(green: NDArray[np.uint8]) -> float:
+def cell_level(green: NDArray[Any]) -> float:
     """Green level below which there are cells. Otsu's, but for fields with many nuclei and pale red cells, where Otsu's divides nuclei
     from all else: there what is left has two clearly separate levels again, and the line is drawn between these.
     """
