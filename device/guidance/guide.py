@@ -18,6 +18,9 @@ from device.language import N_, _
 from device.slide.commands import Command, Wish
 from device.slide.counting import Observation
 
+_LEAST_WIDTH_PX = 640
+"""Smaller frames show red cells too coarsely for their size or stain to stop a count."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -68,7 +71,7 @@ class Guide:
         before: what was made of the frame before.
         """
         resting = before.resting
-        if before.state == "lost" or before.blank:
+        if before.blank:  # a lost place alone is every-day: each move by more than a field loses it
             self._slide_watch.left()  # what comes next may be another slide
         self.sharpness = sharpness(frame.image)
         self.focus = self._meter.observe(self.sharpness, at_s, resting)
@@ -88,7 +91,7 @@ class Guide:
         width = frame.size_px[0]
         self._judged = True
         self.area = area_of(frame.image, self._profile.um_per_px(self._objective, width))
-        if self.area is not None:
+        if self.area is not None and width >= _LEAST_WIDTH_PX:
             self._objective_watch.observe(self.area, width)
             self._slide_watch.observe(self.area)
 
