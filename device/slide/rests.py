@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,6 +32,7 @@ MOST_LOOKS = 8
 SAME_PLACE_SHARE = 0.02
 """Of the width: a rest no farther than this from the field counted last goes on with that field."""
 
+_Value = TypeVar("_Value")
 SecondLook = Callable[[Frame, Detections], tuple[Detections, str]]
 """A frame and its cells → the same cells in the same order, named, and why they could not be ("" where they were)."""
 
@@ -227,11 +230,11 @@ class RestCounter:
             index,
             frame.captured_at,
             frame.source,
-            frame.size_px,
+            _shared(frame.size_px),
             view.sharpness,
             (),
             view.found.limit_met,
-            picture_faults(frame.image),
+            _shared(picture_faults(frame.image)),
             fault,
             view.place,
             (),
@@ -252,6 +255,12 @@ class RestCounter:
     def _is_new_ground(self, place: Place, size_px: tuple[int, int]) -> bool:
         share = self.ground.new_share(place, size_px)
         return share > 0 and share >= self._moved_share
+
+
+@lru_cache(maxsize=64)
+def _shared(value: _Value) -> _Value:
+    """The same object for equal values: thousands of fields bear them."""
+    return value
 
 
 def same_field(slide: Slide, place: Place) -> Field | None:
