@@ -58,7 +58,7 @@ class Counting:
 
     def __init__(self, taxonomy: Taxonomy, config: SlideSection, identify_threshold: float, crops: bool, jpeg_quality: int) -> None:
         self._moved_share, self._rest_frames = config.moved_share, config.rest_frames
-        self._detector = RestDetector(config.rest_frames, config.moved_share)
+        self._detector = RestDetector(config.rest_frames)
         self._registration = Registration()
         self._rests = RestCounter(taxonomy, identify_threshold, config.moved_share, crops, jpeg_quality)
         self._rest: Rest | None = None  # the present one, while the place is known
