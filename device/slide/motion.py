@@ -50,6 +50,9 @@ class FieldPicture:
 
         flat: what the camera sees without a film, (rows, columns) grey of any size: dust and vignette are divided out. They stay
         where they are while the film moves, and would say on empty film that nothing did.
+
+        The pipeline gives none: its frames were divided by the microscope's flat-field before anything looks at them
+        (`device.camera.corrected`), where one was measured.
         """
         height, width = image.shape[:2]
         size = small_size((width, height))
