@@ -70,6 +70,8 @@ class ReviewRoom:
         self._asked: _Asked | None = None
         self._list: SlidesPage | None = None
         self._slide_id = self._who = ""
+        self._own = False  # the slide under review can be counted on
+        self._none_since = False  # no slide was begun since the start: the newest of the record may be counted on
         self.refused = ""
         """Why the review could not be opened last, in one line."""
 
@@ -91,6 +93,7 @@ class ReviewRoom:
 
     def enter(self, slide: Slide | None) -> bool:
         """R was pressed: open the slide that was just finished, or show the list of all; False where that cannot be (`refused`)."""
+        self._none_since = slide is None
         try:
             if slide is not None and slide.is_open:
                 raise RefusedError(_("the slide is being counted: finish it first"))
@@ -112,7 +115,9 @@ class ReviewRoom:
             self.leave()  # it was started or reopened from elsewhere: the count needs the screen
             return False
         for given in inputs:
-            if self._asked is not None:
+            if given.kind is Kind.SCAN:
+                self._ignore_scan()
+            elif self._asked is not None:
                 self._answer(self._asked, given)
             elif self._desk is not None:
                 self._follow(self._desk, [given])
@@ -121,10 +126,22 @@ class ReviewRoom:
         if not inputs and self._desk is not None and self._asked is None:
             self._follow(self._desk, [])
         if self._desk is not None and self._desk.asked == "count on":
-            own = slide is not None and slide.slide_id == self._slide_id
-            self.leave()
-            return own
+            self._desk.asked = ""
+            if self._own and (slide is None or slide.slide_id == self._slide_id):
+                self.leave()
+                return True
+            self._desk.tell(_("Only the slide that was finished last can be counted on."), "warn")
         return False
+
+    def _ignore_scan(self) -> None:
+        """A label is the next slide's, and none of the letters on it says anything of these cells."""
+        words = _("A label was scanned, nothing was done with it: this is the review.")
+        if self._asked is not None:
+            self._asked = replace(self._asked, page=replace(self._asked.page, fault=words))
+        elif self._desk is not None:
+            self._desk.tell(words, "warn")
+        elif self._list is not None:
+            self._list = replace(self._list, head=replace(self._list.head, said=words, level="warn"))
 
     # ---- the way in
 
@@ -163,7 +180,8 @@ class ReviewRoom:
     def _open(self, who: str) -> None:
         opened = self._shelf.open(self._slide_id, who)
         self._who = who
-        own = self._list is None and not opened.review.signatures
+        newest = self._list is None or (self._none_since and self._list.at == 0)
+        self._own = own = newest and not opened.review.signatures
         self._desk = ReviewDesk(opened.review, opened.keeping, self._now, made_by=opened.made_by, um_per_px=opened.um_per_px, own=own)
 
     def _follow(self, desk: ReviewDesk, inputs: Sequence[Input]) -> None:
@@ -188,7 +206,8 @@ class ReviewRoom:
         self._list = SlidesPage(Head("", _("Finished slides"), about), rows, place, slides_buttons(some=bool(rows)))
 
     def _choose(self, shown: SlidesPage, given: Input) -> None:
-        rows = shown.rows
+        rows, shown = shown.rows, replace(shown, head=replace(shown.head, said=""))
+        self._list = shown
         if given.word.startswith("slide "):
             at = next((number for number, row in enumerate(rows) if f"slide {row.slide_id}" == given.word), shown.at)
             if at == shown.at:
