@@ -28,7 +28,7 @@ ARGS ?=
 SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto systemd libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
   libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libdbus-1-3 libfontconfig1 libfribidi0
 
-.PHONY: help demo test lint messages bench film train adapt quantize engine evaluate clean system-packages
+.PHONY: help demo test lint messages animation bench film train adapt quantize engine evaluate clean system-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ lint: $(VENV)/.installed-dev ## ruff and mypy alone
 
 messages: $(VENV)/.installed-dev ## bring the catalogues of translations to the words of the code, and say what is missing
 	$(BIN)/python -m device.language.messages
+
+animation: $(VENV)/.installed-demo ## the pictures of README and docs/technician.md, from the demo's screen (ARGS="--help")
+	$(BIN)/python docs/experiments/animation.py $(ARGS)
 
 bench: $(VENV)/.installed-demo ## frames a second and milliseconds of each stage, into docs/benchmarks.md
 	$(BIN)/leukoscope bench --out docs/benchmarks.md $(ARGS)

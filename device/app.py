@@ -15,6 +15,7 @@ from device.camera.base import SkippedPicture
 from device.clock import Clock, time_trusted
 from device.display.factory import parse_display
 from device.errors import StoreError
+from device.language import speaking
 from device.line import Line, Openers
 from device.mqtt.payloads import DeviceStatus, NamingProvenance, PartStatus, SlideProgress, Versions
 from device.mqtt.publisher import Publisher
@@ -135,8 +136,9 @@ def _rounds(
         now = status.clock.monotonic_s()
         if now - updated_s >= _STATUS_EVERY_S:
             updated_s = now
-            publisher.set_device_status(status.update(pipeline))
-            notifier.status(pipeline.in_words())
+            with speaking("en"):  # both go to other machines, and to somebody at a terminal
+                publisher.set_device_status(status.update(pipeline))
+                notifier.status(pipeline.in_words())
         if each_round is not None:
             each_round(done, pipeline)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
-from device.language import _, ngettext
+from device.language import _, ngettext, speaking
 from device.mqtt.publisher import BrokerStatus
 from device.slide.ending import next_target
 from device.slide.model import Field, Slide, SlideState
 from device.slide.picture_state import PictureState, shown_faults
+from device.slide.session import RefusedError
 from device.slide.tally import Differential
 from device.store.journal import JournalStatus
 
@@ -21,6 +22,14 @@ MESSAGE_S = 6.0
 Line = tuple[str, str]
 """Text and level: "ok", "busy", "warn" or "fail"."""
 
+Words = Callable[[], str]
+"""Says a sentence in the language in use: the screen's for who looks at it, English for the log and for who asked by command."""
+
+
+def told(words: str, **values: object) -> Words:
+    """`words` that were marked for translation (`N_`), with what is put into their places."""
+    return lambda: _(words).format(**values)
+
 
 class Messages:
     """The newest message, and for how long it is fresh. monotonic_s: the clock by which it ages."""
@@ -28,13 +37,18 @@ class Messages:
     def __init__(self, monotonic_s: Callable[[], float]) -> None:
         self._now = monotonic_s
         self._text, self._level, self._until_s = "", "ok", 0.0
+        self._logged = ""
 
-    def say(self, text: str, level: str = "ok") -> None:
-        """Show `text` for a while, and log it; it therefore never holds what belongs to a patient."""
-        if text != self._text:
-            log.log({"ok": logging.INFO, "warn": logging.WARNING}.get(level, logging.ERROR), "%s", text)
-        self._text, self._level = text, level
+    def say(self, words: Words, level: str = "ok") -> str:
+        """Show for a while what `words` says, and log it in English; it therefore never holds what belongs to a patient. Gives the
+        English back."""
+        with speaking("en"):
+            english = words()
+        if english != self._logged:
+            log.log({"ok": logging.INFO, "warn": logging.WARNING}.get(level, logging.ERROR), "%s", english)
+        self._logged, self._text, self._level = english, words(), level
         self._until_s = self._now() + MESSAGE_S
+        return english
 
     def fresh(self) -> Iterator[Line]:
         """The newest message while it is fresh."""
@@ -54,9 +68,9 @@ def of_ground(old_ground: bool) -> Iterator[Line]:
         yield _("The slide before still lies under the objective and is not counted: change the slide."), "warn"
 
 
-def place_lost() -> Line:
+def place_lost() -> str:
     """A field was counted of which nothing joins it to what was counted before."""
-    return _("Position lost: cells here may have been counted. Go back to counted ground, or go on."), "warn"
+    return _("Position lost: cells here may have been counted. Go back to counted ground, or go on.")
 
 
 def of_slide(slide: Slide | None, counted: Differential, resumed: str, put_to_review: str) -> Iterator[Line]:
@@ -116,7 +130,7 @@ def was_closed(slides: tuple[Slide, ...]) -> str:
     ).format(ids=ids)
 
 
-def counted_line(field: Field, again: bool = False) -> Line:
+def counted_field(field: Field, again: bool = False) -> str:
     """That a field was counted, or counted again, and what is amiss with it."""
     cells = ngettext("{n} cell", "{n} cells", len(field.cells)).format(n=len(field.cells))
     if field.limit_met:
@@ -126,7 +140,17 @@ def counted_line(field: Field, again: bool = False) -> Line:
     if field.naming_fault:
         cells += _("; not named anew, the second look failed: {reason}").format(reason=field.naming_fault)
     said = _("Field {n} counted again, sharper: {cells}.") if again else _("Field {n} counted: {cells}.")
-    return said.format(n=field.index, cells=cells), "fail" if field.naming_fault else "warn" if field.faults else "ok"
+    return said.format(n=field.index, cells=cells)
+
+
+def level_of(field: Field) -> str:
+    """The level at which that is said."""
+    return "fail" if field.naming_fault else "warn" if field.faults else "ok"
+
+
+def refused(error: RefusedError) -> str:
+    """Why something was not done, as a sentence."""
+    return f"{error.shown[:1].upper()}{error.shown[1:]}."
 
 
 def finished(slide: Slide, counted: Differential) -> str:
@@ -140,8 +164,3 @@ def aborted(slide: Slide, counted: Differential) -> str:
     """The answer to A; that something is kept only where something was counted. Without the reason, which a person typed."""
     kept = _("nothing had been counted") if not counted.white_cells else _("what was counted is kept in the record")
     return _("Slide {id} aborted: {kept}.").format(id=slide.slide_id, kept=kept)
-
-
-def capital(text: str) -> str:
-    """`text` with its first letter in upper case."""
-    return text[:1].upper() + text[1:]

@@ -7,10 +7,11 @@ between two frames is the pipeline's matter.
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from device import messages
 from device.camera.base import SkippedPicture
-from device.language import _
+from device.language import N_, speaking
 from device.settings.config import SlideSection
 from device.slide.commands import Command, Wish
 from device.slide.ending import next_target, nothing_counted, unusual
@@ -46,50 +47,51 @@ class Orders:
             log.error("%s", error)
             slide = self._session.restore(left.resumed, (), left.last_cell_id)
         self._record.changed(slide)
-        log.warning("%s", self.resumed)
+        with speaking("en"):
+            log.warning("%s", messages.was_open(left.resumed))
         if self._rules.auto_start:
             self._go_on()
 
-    def obeyed(self, wish: Wish, skipped: tuple[SkippedPicture, ...], width_px: int) -> str:
+    def obeyed(self, wish: Wish, skipped: tuple[SkippedPicture, ...], width_px: int) -> messages.Words:
         """Do what was asked and say so in one line. RefusedError, in one line too, where the slide's state does not allow it.
 
         skipped: pictures of the source that were not read; width_px: of its frames.
         """
-        session, text = self._session, ""
+        session, words = self._session, messages.told("")
         match wish.command:
             case Command.START:
-                text = self.start(width_px, *self._identity(wish))
+                words = self.start(width_px, *self._identity(wish))
             case Command.FINISH:
                 self._refuse_unusual(wish)
                 slide = session.finish(skipped)
                 self._record.closed(slide, width_px)
-                text = messages.finished(slide, session.differential)
+                words = partial(messages.finished, slide, session.differential)
             case Command.ABORT:
                 slide = session.abort(self._reason(wish), skipped)
                 self._record.closed(slide, width_px)
-                text = messages.aborted(slide, session.differential)
+                words = partial(messages.aborted, slide, session.differential)
             case Command.REOPEN:
                 slide = session.reopen()
                 self._record.changed(slide)
-                text = _("Slide {id} is counted on.").format(id=slide.slide_id)
+                words = messages.told(N_("Slide {id} is counted on."), id=slide.slide_id)
             case Command.UNDO:
                 undone = session.undo()
                 self._record.undone(self._slide, undone)
-                text = _("Field {n} taken back.").format(n=undone.field.index)
+                words = messages.told(N_("Field {n} taken back."), n=undone.field.index)
             case Command.PAUSE if session.state is not SlideState.PAUSED:
                 self.pause()
-                text = _("Slide paused.")
+                words = messages.told(N_("Slide paused."))
             case Command.PAUSE | Command.GO_ON:
-                text = self._go_on()
+                words = self._go_on()
             case Command.QUIT:
-                text = _("Leukoscope stops.")
-        return text
+                words = messages.told(N_("Leukoscope stops."))
+        return words
 
-    def start(self, width_px: int, specimen: str = "", operator: str = "") -> str:
+    def start(self, width_px: int, specimen: str = "", operator: str = "") -> messages.Words:
         """Open a slide; without a specimen where nobody is at the desk."""
         slide = self._session.start(specimen, operator)
         self._record.started(slide, width_px)
-        return _("Slide {id} started.").format(id=slide.slide_id)
+        return messages.told(N_("Slide {id} started."), id=slide.slide_id)
 
     def pause(self) -> None:
         """Stop counting for the time being."""
@@ -117,17 +119,17 @@ class Orders:
             self.pause()
         log.warning("slide %s stays open (%s): the next start takes it up", self._slide.slide_id, reason or "the appliance stopped")
 
-    def _go_on(self) -> str:
+    def _go_on(self) -> messages.Words:
         """Count on: after a pause as before it, at the target up to the next one."""
         session, slide, counted = self._session, self._session.slide, self._session.differential
         if session.state is SlideState.COUNTING:
-            raise RefusedError(_("the slide is being counted already"))
+            raise RefusedError(N_("the slide is being counted already"))
         if slide is not None and messages.reached(slide, counted):
             session.aim(next_target(slide.target_cells, counted))
         session.pause()
         self.resumed = ""
         self._record.changed(self._slide)
-        return _("Slide goes on, up to {n} white cells.").format(n=self._slide.target_cells)
+        return messages.told(N_("Slide goes on, up to {n} white cells."), n=self._slide.target_cells)
 
     def _identity(self, wish: Wish) -> tuple[str, str]:
         """Specimen and operator of a slide that a person starts; RefusedError where they are asked for and missing, or will not do."""
@@ -136,7 +138,8 @@ class Orders:
         if not (wish.specimen and wish.operator):
             raise RefusedError("a specimen and an operator are asked for: leukoscope slide start --specimen ID --operator INITIALS")
         try:
-            specimen, operator = specimen_id(wish.specimen, self._rules), initials(wish.operator)
+            with speaking("en"):  # the desk asks in the screen's language; here somebody typed a command
+                specimen, operator = specimen_id(wish.specimen, self._rules), initials(wish.operator)
         except ValueError as error:
             raise RefusedError(str(error).rstrip(".")) from None
         if not wish.sure and self._record.slides_of(specimen):
@@ -149,8 +152,10 @@ class Orders:
         if slide is None or not slide.is_open:
             return  # the session says why not
         if nothing_counted(counted):
-            raise RefusedError(_("nothing was counted on this slide, so there is nothing to review; abort it with A"))
-        if not wish.sure and (doubts := unusual(slide, counted)):
+            raise RefusedError(N_("nothing was counted on this slide, so there is nothing to review; abort it with A"))
+        with speaking("en"):
+            doubts = () if wish.sure else unusual(slide, counted)
+        if doubts:
             raise RefusedError(f"{' '.join(doubts)} --anyway finishes the slide all the same")
 
     def _reason(self, wish: Wish) -> str:
@@ -161,7 +166,7 @@ class Orders:
         if not reason:
             raise RefusedError("cannot abort without a reason: leukoscope slide abort --reason WORDS")
         if slide.specimen and slide.specimen.casefold() in reason.casefold():
-            raise RefusedError(_("the reason is sent with the summary: leave the specimen's number out of it"))
+            raise RefusedError(N_("the reason is sent with the summary: leave the specimen's number out of it"))
         return reason
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from device import messages
@@ -20,7 +21,7 @@ from device.desk.scanner import ScannerGuard
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.guidance.guide import Guide
-from device.language import _, ngettext
+from device.language import N_, _, ngettext
 from device.mqtt.publisher import BrokerStatus
 from device.orders import Orders
 from device.service.control import CommandRequest
@@ -184,16 +185,16 @@ class Pipeline:
             return
         self._record.counted(slide, event, self._frame.image if self._frame is not None and event.is_of(self._frame) else None)
         if event.field is not None:
-            self._say(*messages.counted_line(event.field, again=not event.new))
+            self._say(partial(messages.counted_field, event.field, again=not event.new), messages.level_of(event.field))
         if event.apart:
-            self._say(*messages.place_lost())
+            self._say(messages.place_lost, "warn")
         if event.field is not None and self._orders.pause_at_target():
-            self._say(messages.target_reached(slide, self._session.differential))
+            self._say(partial(messages.target_reached, slide, self._session.differential))
 
     def _engine_failed(self, error: InferenceError) -> None:
         self._gauge.fails(str(error))
         self._detections = None
-        self._say(_("The engine failed on a frame: {reason}").format(reason=error), "fail")
+        self._say(messages.told(N_("The engine failed on a frame: {reason}"), reason=error), "fail")
 
     def _watch_source(self) -> None:
         """Say which stored pictures were skipped. When a stored source has shown its last one the slide is finished and the run ends,
@@ -201,7 +202,7 @@ class Pipeline:
         status = self._source.status
         if len(status.skipped) > self._skipped_shown:
             self._skipped_shown = len(status.skipped)
-            self._say(_("Skipped, cannot be read: {names}").format(names=skipped_words(status.skipped)), "warn")
+            self._say(lambda: _("Skipped, cannot be read: {names}").format(names=skipped_words(status.skipped)), "warn")
         ends = status.state is CameraState.ENDED and self._config.slide.finish_at_end and not self._desk.reviewing
         if ends and not self.stopped:
             if self._session.is_open:
@@ -211,12 +212,12 @@ class Pipeline:
     # ---- what a person asks
 
     def obey(self, wish: Wish) -> tuple[bool, str]:
-        """Do what was asked, if the slide's state allows it; whether it was done, and one line that says so."""
+        """Do what was asked, if the slide's state allows it; whether it was done, and one line that says so, in English."""
         try:
             answers = wish.command is Command.ANSWER
-            text = self._answered(wish) if answers else self._orders.obeyed(wish, self._source.status.skipped, self._width_px)
+            words = self._answered(wish) if answers else self._orders.obeyed(wish, self._source.status.skipped, self._width_px)
         except RefusedError as error:
-            self._say(f"{messages.capital(str(error))}.", "warn")
+            self._say(partial(messages.refused, error), "warn")
             return False, str(error)
         match wish.command:
             case Command.START:
@@ -225,18 +226,17 @@ class Pipeline:
                 self._observation = replace(self._observation, field_counted=False)  # until the next frame says what is seen now
             case Command.QUIT:
                 self.stop("the technician quit")
-        self._say(text, "warn" if wish.command is Command.ABORT else "ok")
-        return True, text
+        return True, self._say(words, "warn" if wish.command is Command.ABORT else "ok")
 
-    def _answered(self, wish: Wish) -> str:
+    def _answered(self, wish: Wish) -> messages.Words:
         """Take a person's answer to the guide's question, and keep it. RefusedError where nothing is asked that it could answer."""
         answer, slide = self._guide.answer(wish.reason), self._session.slide
         if answer is None:
-            raise RefusedError(_("nothing is asked that this would answer"))
+            raise RefusedError(N_("nothing is asked that this would answer"))
         self._record.checked("" if slide is None else slide.slide_id, not answer.doubtful, answer.kept)
         if answer.finish and self._session.is_open:
             return self._orders.obeyed(Wish(Command.FINISH, sure=True), self._source.status.skipped, self._width_px)
-        return answer.words
+        return messages.told(answer.words)
 
     def stop(self, reason: str) -> None:
         """Ask the loop to end after this round; safe from a signal handler."""
@@ -317,8 +317,8 @@ class Pipeline:
         """Of the newest frame; before the first, of the camera's section."""
         return self._frame.size_px[0] if self._frame is not None else int(getattr(self._config.camera, "width_px", 1920))
 
-    def _say(self, text: str, level: str = "ok") -> None:
-        self._messages.say(text, level)
+    def _say(self, words: messages.Words, level: str = "ok") -> str:
+        return self._messages.say(words, level)
 
     def _lines(self) -> Iterator[messages.Line]:
         """Text and level, first what cannot wait, then the newest message while it is fresh, then what the technician should do."""

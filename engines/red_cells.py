@@ -51,6 +51,10 @@ _COVER_PX, _FIELD_CELLS = 14, 16
 _NO_FILM = 0.12
 """Optical density of cells below which there are none: dust and noise on bare glass."""
 
+_NUCLEI, _PALE_SHARE, _TWO_LEVELS = 0.6, 0.08, 3.2
+"""What Otsu's level takes for cells may be nuclei where it is so dense; what it leaves is red cells and plasma where the darker part
+has this share of it and lies so many standard deviations (within the parts) off the clearer. One level alone splits at 2.7."""
+
 _FEW = 4
 """Single red cells from which one field says how large they are; a crowded field at 100x has no more."""
 
@@ -155,7 +159,7 @@ def spreads(image: Image) -> NDArray[np.float64]:
     if scale < 1:
         green = np.asarray(cv2.resize(green, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
     green = np.asarray(cv2.GaussianBlur(green, (0, 0), 1.0))
-    level = cv2.threshold(green, 0, 255, cv2.THRESH_OTSU)[0]
+    level = cell_level(green)
     mask = (green < level).astype(np.uint8)
     if not mask.any() or mask.all():
         return np.zeros((0, 3))
@@ -204,8 +208,7 @@ def cover(image: Image, cell_px: float) -> Cover | None:
     small = np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else part)
     small = np.asarray(cv2.GaussianBlur(small, (0, 0), 0.8))
     green = np.ascontiguousarray(small[..., 1])
-    level = cv2.threshold(green, 0, 255, cv2.THRESH_OTSU)[0]
-    cells = green <= level
+    cells = green <= cell_level(green)
     if not cells.any() or cells.all():
         return None
     clearest = max(float(np.percentile(green, 99)), 1.0)
@@ -243,6 +246,47 @@ def diameter_px(image: Image) -> float | None:
     size = _weighted_quantile(sizes, areas, 0.5)
     alike = sizes[(sizes < size * _ALIKE) & (sizes > size / _ALIKE)]
     return float(np.median(alike)) if len(alike) >= _FEW else None
+
+
+def cell_level(green: NDArray[Any]) -> float:
+    """Green level below which there are cells. Otsu's, but for fields with many nuclei and pale red cells, where Otsu's divides nuclei
+    from all else: there what is left has two clearly separate levels again, and the line is drawn between these.
+    """
+    histogram = np.bincount(green.ravel(), minlength=256).astype(float)
+    level = _otsu(histogram)
+    pale = histogram.copy()
+    pale[: level + 1] = 0
+    clear = float(np.searchsorted(np.cumsum(pale), 0.9 * pale.sum()))
+    dark = float(np.searchsorted(np.cumsum(histogram[: level + 1]), 0.5 * histogram[: level + 1].sum()))
+    if clear <= 0 or -np.log(max(dark, 1.0) / clear) < _NUCLEI or not pale.any():
+        return float(level)
+    second = _otsu(pale)
+    values = np.arange(256.0)
+    (mean_dark, var_dark, share_dark), (mean_clear, var_clear, share_clear) = (
+        _moments(values[part], pale[part]) for part in (slice(level + 1, second + 1), slice(second + 1, None))
+    )
+    within = np.sqrt(max((share_dark * var_dark + share_clear * var_clear) / (share_dark + share_clear), 1.0))
+    two = share_dark >= _PALE_SHARE * pale.sum() and mean_clear - mean_dark >= _TWO_LEVELS * within
+    return float(second) if two and -np.log(max(mean_dark, 1.0) / max(mean_clear, 1.0)) >= _NO_FILM else float(level)
+
+
+def _otsu(histogram: NDArray[np.float64]) -> int:
+    """The highest level of the darker part."""
+    below = np.cumsum(histogram)
+    sums = np.cumsum(histogram * np.arange(256.0))
+    above = below[-1] - below
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
+    return int(np.nan_to_num(between).argmax())
+
+
+def _moments(values: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean, variance, and weight in all; zeros of nothing."""
+    total = float(weights.sum())
+    if total == 0:
+        return 0.0, 0.0, 0.0
+    mean = float((values * weights).sum() / total)
+    return mean, float((weights * (values - mean) ** 2).sum() / total), total
 
 
 def _axes(outline: Any, filled: NDArray[np.uint8]) -> tuple[float, float] | None:

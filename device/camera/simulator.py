@@ -26,6 +26,8 @@ from engines.taxonomy import Taxonomy
 class SimulatorCamera:
     """A technician reading a rendered slide: see `stage` and `hand` for the path, engines.film for the picture.
 
+    A frame of any width shows the whole field: at fewer pixels they are larger, so that a profile's scale holds.
+
     Frames are a pure function of the section and the frame number, but for the times on them; each has noise of its own. `fps` is
     kept by sleeping on the clock: a slower consumer of a source that waits (live: false) is not slowed further.
     """
@@ -39,7 +41,7 @@ class SimulatorCamera:
         self._section = section
         self._clock = clock
         self._size_px = (section.width_px, section.height_px)
-        self._scope = Microscope(section.domain, section.camera, section.objective)
+        self._scope = Microscope(section.domain, section.camera, section.objective, width_px=section.width_px)
         self._pacer: Pacer | None = None
         self._sequence = 0
 

@@ -20,8 +20,10 @@ from device.pipeline import Pipeline, Round
 from device.report.export import How, Wanted, export_record
 from device.settings.config import Config, ReplayCamera
 from device.settings.config import SimulatorCamera as SimulatorConfig
+from device.slide.ending import nothing_counted
 from device.slide.model import SlideState
 from device.slide.picture_state import count_of
+from device.slide.tally import tally
 from device.slide.verdict import ARTEFACT, NOT_CLASSED
 from engines.pictures import list_folder
 from engines.runtime.base import EngineInfo
@@ -31,7 +33,8 @@ from engines.taxonomy import LEUKEMIA_ATTRI
 class Reading:
     """One run. handed_on: folder for the preliminary report, made when the slide is finished.
 
-    engine: what looked; truth: of rendered film, None of pictures; summaries: how many the slide amounts to; presses: of the demo's
+    engine: what looked; truth: of rendered film, None of pictures; summaries: how many the slide amounts to, 0 where nothing was
+    counted; presses: of the demo's
     person.
     """
 
@@ -78,8 +81,9 @@ class Reading:
 
             outcome = run(self._config, openers, each_round=show)
         self.presses = 0 if person is None else person.presses
-        if outcome.slide is not None and not outcome.slide.is_open:
-            self.summaries = 1 + outcome.slide.revision
+        slide = outcome.slide
+        if slide is not None and not slide.is_open and not nothing_counted(tally(slide, LEUKEMIA_ATTRI)):
+            self.summaries = 1 + slide.revision
         return outcome
 
     def _verdict(self, shown: Shown) -> str:

@@ -112,7 +112,11 @@ def run_demo(
             while outcome.sent and len(received) < reading.summaries and time.monotonic() < until:
                 time.sleep(0.05)
     _write_report(config, report, outcome, received)
-    if not received:
+    if not reading.summaries:
+        console.print(
+            "[yellow]No white cell was counted, so there is no summary to send.[/] That does not mean that the film has none."
+        )
+    elif not received:
         console.print("[bold red]No summary came back from the broker.[/] The record is kept.")
     for picture in outcome.skipped:
         console.print(f"[yellow]Skipped:[/] {escape(picture.name)}: {picture.reason}", highlight=False, soft_wrap=True)

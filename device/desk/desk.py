@@ -11,7 +11,7 @@ from device.desk.looks import forgotten, looked
 from device.desk.review_room import KEY as REVIEW_KEY
 from device.desk.review_room import ReviewRoom
 from device.display.inputs import Input, Kind
-from device.display.pages import COUNT_PAGE, AskPage, CountPage, Page
+from device.display.pages import COUNT_PAGE, CountPage, Page
 from device.language import _
 from device.settings.config import SlideSection
 from device.slide.commands import Command, Wish
@@ -67,9 +67,8 @@ class Desk:
 
     @property
     def guarded(self) -> bool:
-        """A key is a command of the count, so that what a scanner types must be told from it."""
-        reviewing = self._review is not None and self._review.page is not None
-        return isinstance(self.page, CountPage | AskPage) and not self.typing and not reviewing
+        """A key is a command of the count or of the review, so that what a scanner types must be told from it."""
+        return not self.typing and not (self._review is not None and self._review.types)
 
     def take(self, inputs: Sequence[Input], slide: Slide | None) -> list[Wish]:
         """The wishes that these inputs amount to; the page may change by them."""

@@ -80,6 +80,10 @@ class ReviewDesk(Pages):
         self._keep(self.review.reopen(why))
         self._say(_("Open for a correction; what was signed stays in the journal."))
 
+    def tell(self, words: str, level: str) -> None:
+        """Say something that is no answer to a key of the review."""
+        self._say(words, level)
+
     # ---- looking
 
     def _must_be_seen(self) -> bool:

@@ -112,7 +112,9 @@ class ReviewRoom:
             self.leave()  # it was started or reopened from elsewhere: the count needs the screen
             return False
         for given in inputs:
-            if self._asked is not None:
+            if given.kind is Kind.SCAN:
+                self._ignore_scan()
+            elif self._asked is not None:
                 self._answer(self._asked, given)
             elif self._desk is not None:
                 self._follow(self._desk, [given])
@@ -125,6 +127,16 @@ class ReviewRoom:
             self.leave()
             return own
         return False
+
+    def _ignore_scan(self) -> None:
+        """A label is the next slide's, and none of the letters on it says anything of these cells."""
+        words = _("A label was scanned, nothing was done with it: this is the review.")
+        if self._asked is not None:
+            self._asked = replace(self._asked, page=replace(self._asked.page, fault=words))
+        elif self._desk is not None:
+            self._desk.tell(words, "warn")
+        elif self._list is not None:
+            self._list = replace(self._list, head=replace(self._list.head, said=words, level="warn"))
 
     # ---- the way in
 
@@ -188,7 +200,8 @@ class ReviewRoom:
         self._list = SlidesPage(Head("", _("Finished slides"), about), rows, place, slides_buttons(some=bool(rows)))
 
     def _choose(self, shown: SlidesPage, given: Input) -> None:
-        rows = shown.rows
+        rows, shown = shown.rows, replace(shown, head=replace(shown.head, said=""))
+        self._list = shown
         if given.word.startswith("slide "):
             at = next((number for number, row in enumerate(rows) if f"slide {row.slide_id}" == given.word), shown.at)
             if at == shown.at:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from device.display import marks, text
 from device.display.base import ScreenView
-from device.display.gallery_cells import before_after, code_of, cut, draw_bar, share_words, shown_name, tile
+from device.display.gallery_cells import before_after, caption_height, code_of, cut, draw_bar, letters, share_words, shown_name, tile
 from device.display.gallery_field import draw_field
 from device.display.gallery_frame import BUTTONS, HEAD, SAID, draw_buttons, draw_head, draw_said
 from device.display.gallery_side import SIDE, draw_side
@@ -116,7 +116,7 @@ def _per_px(page: GalleryPage | FieldPage | ComparePage, plan: ReviewLayout) -> 
         side = _pair_side(plan.main, plan.unit)
         return side / page.scale.side_px  # with the least that fits 24 cells on a page, more than twice the gallery's
     _, tall = _tile_size(plan.main, plan.unit)
-    return (tall - 2 * plan.unit(5) - plan.unit(28)) / page.scale.side_px
+    return (tall - 2 * plan.unit(5) - caption_height(plan.unit)) / page.scale.side_px
 
 
 def _draw_cells(sheet: Sheet, targets: Targets, place: Rect, page: GalleryPage, unit: Unit) -> None:
@@ -179,6 +179,6 @@ def _half(shown: Shown, taxonomy: Taxonomy, scale: Scale, per_px: float, width: 
     y += text.line_height(px)
     sure, blast = share_words(shown.sure), share_words(shown.cell.blast_probability)
     words = " · ".join(part for part in (sure, _("blast {share}").format(share=blast) if blast else "") if part)
-    text.put(picture, words, (left, y), unit(22), SOFT if words else DIM, GROUND, max_px=side // 2)
+    text.put(picture, words, (left, y), letters(unit, 22), SOFT if words else DIM, GROUND, max_px=side // 2)
     draw_bar(picture, (left + side // 2, y + unit(14)), scale, per_px, side // 4, unit, GROUND)
     return text.finished(picture)

@@ -34,6 +34,8 @@ from engines.taxonomy import Taxonomy
 
 BLAST_DOUBT = 0.1
 """From this probability on, that a cell is a blast stands out beside it."""
+LEAST_PX = 13
+"""Of letters on the pages of a review, wherever there is room for them."""
 _BAR_UM = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 _BAR_PX = (5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
@@ -103,13 +105,30 @@ def share_words(probability: float | None) -> str:
     return "> 99 %" if 0.995 <= probability < 1 else f"{100 * probability:.0f} %"
 
 
+def letters(unit: Unit, px: float) -> int:
+    """Size of what stands small on the pages of a review."""
+    return unit.letters(px, LEAST_PX)
+
+
+def fitting(words: str, px: int, least: int, room: int, bold: bool = False) -> int:
+    """The size from `px` down to `least` at which `words` go into `room`; `least` where they do not."""
+    while px > least and text.width(words, px, bold) > room:
+        px -= 1
+    return px
+
+
+def caption_height(unit: Unit) -> int:
+    """Of the line under each cell."""
+    return max(unit(28), text.line_height(letters(unit, 17)))
+
+
 @lru_cache(maxsize=128)
 def tile(
     shown: Shown, taxonomy: Taxonomy, scale: Scale, width: int, height: int, current: bool, selected: bool, ground: Colour, unit: Unit
 ) -> Image:
     """One cell of the gallery, framed where it is the current one or selected, with what was told and said under it."""
     picture = marks.blank(width, height, ground)
-    edge, caption = unit(5), unit(28)
+    edge, caption = unit(5), caption_height(unit)
     inside = Rect(edge, edge, width - edge, height - edge)
     room = Rect(inside.x0, inside.y0, inside.x1, inside.y1 - caption)
     per_px = room.height / scale.side_px
@@ -130,31 +149,56 @@ def tile(
 
 
 def _caption(picture: Image, place: Rect, shown: Shown, taxonomy: Taxonomy, ground: Colour, unit: Unit) -> None:
-    """Short code and probability, and how probable a blast is; what a person said instead, where somebody has."""
-    px, icon = unit(17), unit(13)
-    y = place.y0 + (place.height - text.line_height(px)) // 2
+    """Short code and probability, and how probable a blast is; what a person said instead, where somebody has.
+
+    Where not all goes in, letters are a little smaller; if that is not enough, of the two probabilities the one is left that speaks
+    for looking again, and before a person's word what was told has no mark. All of it stands beside the current cell.
+    """
     before, after = before_after(shown, taxonomy)
     style = before if after is None else after
+    px, icon, gap = letters(unit, 17), max(unit(13), 8), unit(3)
     x, right = place.x0 + unit(4), place.x1 - unit(4)
-    if after is not None and after.name != before.name and not shown.added:
-        x = text.put(picture, code_of(before), (x, y), px, DIM, ground).x1 + unit(3)
-        x = text.put(picture, "<" if unit.from_right else "→", (x, y), px, DIM, ground).x1 + unit(3)
-    text.paste(picture, marks.marker(style.marker or "question", icon, style.colour, ground), x, place.y0 + (place.height - icon) // 2)
-    x += icon + unit(3)
-    if style.code:  # the unidentified have their mark alone
-        x = text.put(picture, style.code, (x, y), px, TEXT, ground, bold=True).x1
     if after is not None:
+        was = "" if after.name == before.name or shown.added else f"{code_of(before)} {'<' if unit.from_right else '→'}"
+        whole = text.width(was, px) + gap + icon + gap + text.width(style.code, px, True)
+        if was and x + whole > right:
+            icon = 0
+            px = fitting(f"{was} {style.code}", px, unit(17), right - x, True)
+        y = place.y0 + (place.height - text.line_height(px)) // 2
+        x = text.put(picture, was, (x, y), px, DIM, ground).x1 + gap if was else x
+        _code(picture, place, style, (x, y), px, icon, ground, gap)
         return
-    sure = share_words(shown.sure).replace(" ", "")
-    x = text.put(picture, sure, (x + unit(3), y), px, SOFT, ground, max_px=max(1, right - x - unit(3))).x1
-    blast = share_words(shown.cell.blast_probability).replace(" ", "")
-    small, mark = unit(15), unit(10)
-    if blast and shown.told != BLASTS and right - x >= text.width(blast, small) + mark:
-        colour = WARN if (shown.cell.blast_probability or 0) >= BLAST_DOUBT else DIM
-        at = text.put(picture, blast, (right, y + unit(1)), small, colour, ground, align="right")
-        text.paste(
-            picture, marks.marker("diamond", mark, colour, ground), at.x0 - mark - unit(1), place.y0 + (place.height - mark) // 2
-        )
+    likely = shown.cell.blast_probability or 0.0
+    sure, blast = share_words(shown.sure).replace(" ", ""), share_words(shown.cell.blast_probability).replace(" ", "")
+    blast = "" if shown.told == BLASTS else blast
+    colour = WARN if likely >= BLAST_DOUBT else DIM
+
+    def wide(px: int) -> int:
+        both = text.width(sure, px) + (text.width(blast, px) + gap + icon if blast else 0)
+        return icon + gap + text.width(style.code, px, True) + gap + both + gap
+
+    while px > max(unit(15), LEAST_PX - 1) and x + wide(px) > right:
+        px -= 1
+    if x + wide(px) > right:
+        px = letters(unit, 17)
+        sure, blast = ("", blast) if blast and not style.blast and likely >= BLAST_DOUBT else (sure, "")
+    y = place.y0 + (place.height - text.line_height(px)) // 2
+    x = _code(picture, place, style, (x, y), px, icon, ground, gap)
+    if sure:
+        x = text.put(picture, sure, (x + gap, y), px, SOFT, ground, max_px=max(1, right - x - gap)).x1
+    if blast:
+        at = text.put(picture, blast, (right, y), px, colour, ground, align="right")
+        text.paste(picture, marks.marker("diamond", icon, colour, ground), at.x0 - icon - 1, place.y0 + (place.height - icon) // 2)
+
+
+def _code(picture: Image, place: Rect, style: TypeStyle, at: tuple[int, int], px: int, icon: int, ground: Colour, gap: int) -> int:
+    """Mark and short code of a class, the unidentified's mark alone; where they end."""
+    x, y = at
+    if icon:
+        marker = marks.marker(style.marker or "question", icon, style.colour, ground)
+        text.paste(picture, marker, x, place.y0 + (place.height - icon) // 2)
+        x += icon + gap
+    return text.put(picture, style.code, (x, y), px, TEXT, ground, bold=True, max_px=max(1, place.x1 - x)).x1 if style.code else x
 
 
 def _badge(picture: Image, room: Rect, said: bool, unit: Unit) -> None:
@@ -178,7 +222,7 @@ def draw_bar(canvas: Image, corner: tuple[int, int], scale: Scale, per_px: float
     """The scale bar with its words on its right; corner: where its left end is, in the middle of the line."""
     length, words = bar_of(scale, per_px, longest_px)
     x, y = corner
-    px, thick = unit(20), unit(4)
+    px, thick = letters(unit, 20), unit(4)
     marks.fill(canvas, Rect(x, y - thick // 2, x + length, y - thick // 2 + thick), TEXT)
     for end in (x, x + length - unit(2)):
         marks.fill(canvas, Rect(end, y - unit(8), end + unit(2), y + unit(8)), TEXT)

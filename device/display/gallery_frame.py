@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from device.display import marks, text
 from device.display.base import ScreenView
-from device.display.gallery_cells import draw_bar
+from device.display.gallery_cells import draw_bar, fitting, letters
 from device.display.layout import Rect, Unit
 from device.display.pages_review import Button, Head, Scale
 from device.display.palette import CARD, DIM, GROUND, LEVELS, LINE, PANEL, SOFT, TEXT, WARN, ink_on, mix
@@ -36,9 +36,9 @@ def _head(
         draw_bar(picture, (right - longest - unit(90), unit(28)), scale, per_px, longest, unit, GROUND)
         room -= longest + unit(110)
     text.put(picture, title, (left, unit(6)), unit(36), TEXT, GROUND, bold=True, max_px=room)
-    x = text.put(picture, about, (left, unit(56)), unit(23), SOFT, GROUND, max_px=right - left).x1 + unit(20)
+    x = text.put(picture, about, (left, unit(56)), letters(unit, 23), SOFT, GROUND, max_px=right - left).x1 + unit(20)
     if blockers and right - x > unit(200):
-        px = unit(23)
+        px = letters(unit, 23)
         words = blockers[0] if len(blockers) == 1 else f"{blockers[0]} · " + _more(len(blockers) - 1)
         icon = unit(22)
         text.paste(picture, marks.marker("alert", icon, WARN, GROUND), x, unit(59))
@@ -86,6 +86,11 @@ def _places(n: int, width: int, height: int, unit: Unit) -> list[Rect]:
     return [Rect(round(i * pitch) + unit(2), unit(4), round((i + 1) * pitch) - unit(2), height - unit(4)) for i in range(n)]
 
 
+def _cut(words: str, px: int, room: int) -> bool:
+    """Whether two lines of this size do not hold all of it."""
+    return len(text.wrap(words, px, room, 3)) > 2 or any(text.width(word, px) > room for word in words.split())
+
+
 @lru_cache(maxsize=8)
 def _buttons(buttons: tuple[Button, ...], width: int, height: int, unit: Unit) -> Image:
     picture = marks.blank(width, height, PANEL)
@@ -95,13 +100,14 @@ def _buttons(buttons: tuple[Button, ...], width: int, height: int, unit: Unit) -
         under = ground if button.usable else CARD
         marks.fill(picture, at, under)
         middle, inner = (at.x0 + at.x1) // 2, at.width - unit(8)
-        px = unit(27)
-        while px > unit(15) and text.width(button.cap, px, True) > inner:
-            px -= 1
+        px = fitting(button.cap, unit(27), unit(15), inner, True)
         ink = TEXT if button.usable else DIM
         text.put(picture, button.cap, (middle, at.y0 + unit(8)), px, ink, under, bold=True, align="centre", max_px=inner)
-        y = at.y0 + unit(46)
-        for line in text.wrap(button.words, unit(20), inner, 2):
-            text.put(picture, line, (middle, y), unit(20), SOFT if button.usable else DIM, under, align="centre", max_px=inner)
-            y += text.line_height(unit(20))
+        px = letters(unit, 20)
+        while px > unit(20) and _cut(button.words, px, inner):
+            px -= 1
+        y = min(at.y0 + unit(46), at.y1 - 2 * text.line_height(px))
+        for line in text.wrap(button.words, px, inner, 2):
+            text.put(picture, line, (middle, y), px, SOFT if button.usable else DIM, under, align="centre", max_px=inner)
+            y += text.line_height(px)
     return text.finished(picture)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from functools import lru_cache
 
 from device.display import marks, text
-from device.display.gallery_cells import BLAST_DOUBT, before_after, code_of, cut, draw_bar, share_words, shown_name, style_of
+from device.display.gallery_cells import (
+    BLAST_DOUBT,
+    before_after,
+    code_of,
+    cut,
+    draw_bar,
+    fitting,
+    letters,
+    share_words,
+    shown_name,
+    style_of,
+)
 from device.display.layout import Rect, Unit
 from device.display.pages_review import Head, LegendEntry, ReviewPage, Scale, Shown
 from device.display.palette import BUSY, CARD, DIM, LINE, OK, PANEL, SOFT, TEXT, WARN, mix
@@ -19,6 +30,7 @@ from engines.taxonomy import Taxonomy
 SIDE = 590
 """Width, in px of the 1920 x 1080 drawing."""
 _MARGIN, _LARGE, _WHOSE, _NOTICE = 20, 316, 92, 56
+_LARGE_SMALL = 386  # of what is known of the current cell, where its letters are larger than their share of the canvas
 _LEGEND_COLUMNS, _LEGEND_ROWS = 4, 5
 _KEY_GROUND = mix(CARD, LINE, 0.4)
 
@@ -30,7 +42,8 @@ def draw_side(sheet: Sheet, targets: Targets, place: Rect, page: ReviewPage, uni
     whose = _whose(_whose_of(page.head), width, unit(_WHOSE), unit)
     sheet.lay(whose, x, y)
     y += whose.shape[0]
-    cell = _current(page.current, page.taxonomy, page.scale, width, unit(_LARGE), unit)
+    tall = unit(_LARGE_SMALL if unit.small else _LARGE)
+    cell = _current(page.current, page.taxonomy, page.scale, width, tall, unit)
     sheet.lay(cell, x, y)
     y += cell.shape[0]
     now = "" if page.current is None else page.current.verdict
@@ -54,11 +67,13 @@ def _whose(words: tuple[str, str, str, str], width: int, height: int, unit: Unit
     left, right = unit(_MARGIN), width - unit(_MARGIN)
     reviewed = _("reviewer {initials}").format(initials=reviewer) if reviewer else ""
     first = specimen or slide_id
-    room = right - left - (text.width(reviewed, unit(22)) + unit(16) if reviewed else 0)
+    small = letters(unit, 22)
+    room = right - left - (text.width(reviewed, small) + unit(16) if reviewed else 0)
     text.put(picture, first, (left, unit(8)), unit(28), TEXT, PANEL, bold=True, max_px=room)
-    text.put(picture, reviewed, (right, unit(12)), unit(22), SOFT, PANEL, align="right")
+    text.put(picture, reviewed, (right, unit(12)), small, SOFT, PANEL, align="right")
     second = " · ".join(part for part in (slide_id if specimen else "", made_by) if part)
-    text.put(picture, second, (left, unit(52)), unit(20), DIM, PANEL, max_px=right - left)
+    px = fitting(second, letters(unit, 20), unit(20), right - left)
+    text.put(picture, second, (left, unit(52)), px, DIM, PANEL, max_px=right - left)
     return text.finished(picture)
 
 
@@ -67,7 +82,7 @@ def _current(shown: Shown | None, taxonomy: Taxonomy, scale: Scale, width: int, 
     """The current cell as large as goes, with its own scale bar, and all that is known of it."""
     picture = marks.blank(width, height, PANEL)
     marks.fill(picture, Rect(0, 0, unit(1), height), LINE)
-    left, large = unit(_MARGIN), height - unit(40)
+    left, large = unit(_MARGIN), unit(_LARGE - 40)
     if shown is None:
         text.put(picture, _("No cell is chosen"), (left, height // 2 - unit(20)), unit(26), DIM, PANEL, max_px=width - 2 * left)
         return text.finished(picture)
@@ -80,11 +95,12 @@ def _current(shown: Shown | None, taxonomy: Taxonomy, scale: Scale, width: int, 
 
     def line(words: str, px: int, colour: tuple[int, int, int], bold: bool = False, lines: int = 1) -> None:
         nonlocal y
-        for part in text.wrap(words, unit(px), right - x, lines, bold):
-            if y + text.line_height(unit(px)) > height:
+        size = letters(unit, px)
+        for part in text.wrap(words, size, right - x, lines, bold):
+            if y + text.line_height(size) > height:
                 return
-            text.put(picture, part, (x, y), unit(px), colour, PANEL, bold=bold, max_px=right - x)
-            y += text.line_height(unit(px))
+            text.put(picture, part, (x, y), size, colour, PANEL, bold=bold, max_px=right - x)
+            y += text.line_height(size)
 
     if shown.added:
         line(_("Added by a person"), 20, DIM)
@@ -150,13 +166,17 @@ def _legend(entries: tuple[LegendEntry, ...], now: str, taxonomy: Taxonomy, colu
             text.put(picture, entry.key, (x + cap // 2, top), unit(24), TEXT, _KEY_GROUND, bold=True, align="centre")
         text.paste(picture, marks.marker(style.marker or "question", icon, style.colour, ground), at.x1 - icon - unit(8), y + unit(6))
         code_x = x + cap + unit(8)
-        text.put(picture, code_of(style), (code_x, y + unit(5)), unit(19), SOFT, ground, max_px=at.x1 - icon - unit(12) - code_x)
+        code_room = at.x1 - icon - unit(12) - code_x
+        px = fitting(code_of(style), letters(unit, 19), unit(19), code_room)
+        text.put(picture, code_of(style), (code_x, y + (cap - text.line_height(px)) // 2), px, SOFT, ground, max_px=code_room)
         y += cap + unit(6)
-        px = unit(18)
-        while px > text.MIN_SIZE_PX and max(text.width(word, px) for word in entry.name.split()) > at.width - unit(14):
+        px, inner = letters(unit, 18), at.width - unit(14)
+        while px > text.MIN_SIZE_PX and max(text.width(word, px) for word in entry.name.split()) > inner:
             px -= 1
-        fitting = max(1, (at.y1 - y) // text.line_height(px))
-        for part in text.wrap(entry.name, px, at.width - unit(14), min(3, fitting)):
+        while px > unit(18) and len(text.wrap(entry.name, px, inner, 4)) > (at.y1 - y) // text.line_height(px):
+            px -= 1
+        most = max(1, (at.y1 - y) // text.line_height(px))
+        for part in text.wrap(entry.name, px, inner, min(3, most)):
             text.put(picture, part, (x, y), px, TEXT, ground, max_px=at.width - unit(12))
             y += text.line_height(px)
         if entry.verdict == now:
@@ -173,9 +193,8 @@ def notice_part(signed: bool, width: int, height: int, unit: Unit) -> Image:
     ground = mix(colour, PANEL, 0.16)
     marks.fill(picture, box, ground)
     marks.outline(picture, box, unit(2), colour)
-    words, px = _(REVIEWED_NOTICE) if signed else _(NOTICE), unit(21)
-    while px > text.MIN_SIZE_PX and text.width(words, px, True) > box.width - unit(16):
-        px -= 1
+    words, px = _(REVIEWED_NOTICE) if signed else _(NOTICE), letters(unit, 21)
+    px = fitting(words, px, text.MIN_SIZE_PX, box.width - unit(16), True)
     y = box.y0 + (box.height - text.line_height(px)) // 2
     text.put(picture, words, ((box.x0 + box.x1) // 2, y), px, colour, ground, bold=True, align="centre", max_px=box.width)
     return text.finished(picture)

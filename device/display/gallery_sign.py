@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from device.display import marks, text
+from device.display.gallery_cells import LEAST_PX, letters
 from device.display.gallery_side import notice_part
 from device.display.layout import Rect, Unit
 from device.display.pages_review import SignPage, SignRow, SlideRow, SlidesPage
@@ -35,17 +36,17 @@ def _table(page: SignPage, width: int, height: int, unit: Unit) -> Image:
     picture = marks.blank(width, height, GROUND)
     left, right = unit(24), width - unit(40)
     before_x, after_x = left + unit(700), left + unit(960)
-    px = unit(22)
+    px = letters(unit, 22)
     for words, x in ((_("As counted"), before_x), (_("Reviewed"), after_x), (_("Change"), right)):
         text.put(picture, words, (x, unit(8)), px, DIM, GROUND, align="right", max_px=unit(280))
     top = unit(44)
     pitch = min(unit(46), (height - top) // max(1, len(page.rows)))
-    letters = max(text.MIN_SIZE_PX, min(unit(27), pitch - unit(8)))
+    row_px = max(text.MIN_SIZE_PX, min(unit(27), pitch - unit(8)))
     y = top
     for row in page.rows:
         if y + pitch > height:
             break
-        _sign_row(picture, row, y, pitch, letters, (left, before_x, after_x, right), unit)
+        _sign_row(picture, row, y, pitch, row_px, (left, before_x, after_x, right), unit)
         y += pitch
     return text.finished(picture)
 
@@ -71,7 +72,16 @@ def _sign_row(picture: Image, row: SignRow, y: int, pitch: int, px: int, at: tup
     if changed:
         text.put(picture, f"{row.after - row.before:+d}", (right, top), px, BUSY, ground, bold=True, align="right")
     elif row.note:
-        text.put(picture, row.note, (right, top), round(px * 0.8), DIM, ground, align="right", max_px=right - after_x + unit(80))
+        text.put(
+            picture,
+            row.note,
+            (right, top),
+            max(round(px * 0.8), min(px, LEAST_PX)),
+            DIM,
+            ground,
+            align="right",
+            max_px=right - after_x + unit(80),
+        )
 
 
 @lru_cache(maxsize=4)
@@ -84,9 +94,10 @@ def _beside(page: SignPage, width: int, height: int, unit: Unit) -> Image:
 
     def line(words: str, size: int, colour: tuple[int, int, int], bold: bool = False, lines: int = 3, indent: int = 0) -> None:
         nonlocal y
-        for part in text.wrap(words, unit(size), inner - indent, lines):
-            text.put(picture, part, (left + indent, y), unit(size), colour, PANEL, bold=bold, max_px=inner - indent)
-            y += text.line_height(unit(size))
+        px = letters(unit, size)
+        for part in text.wrap(words, px, inner - indent, lines):
+            text.put(picture, part, (left + indent, y), px, colour, PANEL, bold=bold, max_px=inner - indent)
+            y += text.line_height(px)
 
     head = page.head
     line(head.specimen or head.slide_id, 30, TEXT, bold=True)
@@ -157,9 +168,9 @@ def _slide_row(row: SlideRow, current: bool, width: int, height: int, unit: Unit
     left, right = unit(40), width - unit(40)
     half = (right - left) // 2
     text.put(picture, row.specimen or row.slide_id, (left, unit(12)), unit(32), TEXT, ground, bold=True, max_px=half)
-    text.put(picture, row.slide_id if row.specimen else "", (left, unit(60)), unit(22), DIM, ground, max_px=half)
+    text.put(picture, row.slide_id if row.specimen else "", (left, unit(60)), letters(unit, 22), DIM, ground, max_px=half)
     text.put(picture, row.finished, (right, unit(16)), unit(26), SOFT, ground, align="right", max_px=half)
-    text.put(picture, row.words, (right, unit(58)), unit(24), OK if row.signed else WARN, ground, align="right", max_px=half)
+    text.put(picture, row.words, (right, unit(58)), letters(unit, 24), OK if row.signed else WARN, ground, align="right", max_px=half)
     if current:
         marks.outline(picture, Rect(unit(8), 0, width - unit(8), height), unit(4), BUSY)
     return text.finished(picture)

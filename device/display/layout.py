@@ -53,9 +53,9 @@ class Unit(NamedTuple):
     def __call__(self, px: float) -> int:
         return max(1, round(px * self.scale))
 
-    def letters(self, px: float) -> int:
+    def letters(self, px: float, least: int = LEAST_LETTERS_PX) -> int:
         """Size in px of letters that must stay legible on a small canvas."""
-        return max(self(px), LEAST_LETTERS_PX if self.scale >= 0.5 else 1)
+        return max(self(px), least if self.scale >= 0.5 else 1)
 
     @property
     def small(self) -> bool:

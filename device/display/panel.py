@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from device.display import marks, text
 from device.display.base import PartState, ScreenView
+from device.display.film_map import draw_film_map
 from device.display.layout import Rect, Unit
 from device.display.palette import BUSY, CARD, DIM, GROUND, LEVELS, OK, PANEL, SOFT, TEXT, WARN, mix, type_styles
 from device.display.rows import MARGIN, blank, blast_part, told_rows, type_rows
@@ -60,8 +61,12 @@ def draw_panel(sheet: Sheet, place: Rect, view: ScreenView, unit: Unit) -> None:
     for part in parts:
         sheet.lay(part, place.x0, y)
         y += part.shape[0]
-    if below > y:
-        sheet.lay(_empty(width, below - y, unit), place.x0, y)
+    film = draw_film_map(view, below - y, width, unit)
+    if film is not None:
+        sheet.lay(film, place.x0, below - film.shape[0])
+    free = below - y - (0 if film is None else film.shape[0])
+    if free > 0:
+        sheet.lay(_empty(width, free, unit), place.x0, y)
     sheet.lay(_empty(width, margin, unit, rule=True), place.x0, below)
     y = below + margin
     for lamp in view.parts:

@@ -14,16 +14,20 @@ from device.display.pages import AskPage, Choice, CountPage, Page
 from device.guidance.area import Area, Thickness, area_of
 from device.guidance.drift import Drift
 from device.guidance.watches import ObjectiveDoubt, ObjectiveWatch, SlideWatch
-from device.language import _
+from device.language import N_, _
 from device.slide.commands import Command, Wish
 from device.slide.counting import Observation
+
+_LEAST_WIDTH_PX = 640
+"""Smaller frames show red cells too coarsely for their size or stain to stop a count."""
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a person said to a question. asked: "objective" or "slide"; said: one word; found: what made us ask, in numbers.
 
-    words: what becomes of it. doubtful: fields may have been counted that were not of this scale or slide. finish: the open slide ends.
+    words: what becomes of it, to be translated where it is shown. doubtful: fields may have been counted that were not of
+    this scale or slide. finish: the open slide ends.
     (A place on the film needs no word: at another scale nothing fits, so that the registration is lost and begins a new chart.)
     """
 
@@ -67,7 +71,7 @@ class Guide:
         before: what was made of the frame before.
         """
         resting = before.resting
-        if before.state == "lost" or before.blank:
+        if before.blank:  # a lost place alone is every-day: each move by more than a field loses it
             self._slide_watch.left()  # what comes next may be another slide
         self.sharpness = sharpness(frame.image)
         self.focus = self._meter.observe(self.sharpness, at_s, resting)
@@ -87,7 +91,7 @@ class Guide:
         width = frame.size_px[0]
         self._judged = True
         self.area = area_of(frame.image, self._profile.um_per_px(self._objective, width))
-        if self.area is not None:
+        if self.area is not None and width >= _LEAST_WIDTH_PX:
             self._objective_watch.observe(self.area, width)
             self._slide_watch.observe(self.area)
 
@@ -158,13 +162,13 @@ class Guide:
                 self._objective_watch.look_again()
             self._judged = False
             words = (
-                _("The objective is confirmed: counting goes on.")
+                N_("The objective is confirmed: counting goes on.")
                 if first
-                else _("Measured again. Fields counted with another objective: take them back with U.")
+                else N_("Measured again. Fields counted with another objective: take them back with U.")
             )
             return Answer("objective", "confirmed" if first else "changed back", words, dict(found), doubtful=not first)
         self._slide_watch.accept()
-        return Answer("slide", "same" if first else "another", _("The same slide: counting goes on."), {}, not first, not first)
+        return Answer("slide", "same" if first else "another", N_("The same slide: counting goes on."), {}, not first, not first)
 
     # ---- what is said
 

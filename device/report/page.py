@@ -1,6 +1,7 @@
 """Writes a stored slide as one HTML page that needs nothing else: to be read on any machine, printed on A4 and reviewed by a person.
 
-What it says is `content`'s, how it looks is in slide.html.j2; the record stays as it is.
+What it says is `content`'s, how it looks is in slide.html.j2; the record stays as it is. All of it is English, whatever the screen
+speaks: the page goes to the laboratory and the supervisor, beside tables and FHIR that say the same.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 from device.display.palette import TypeStyle
 from device.errors import StoreError
-from device.language import _, speaking
+from device.language import speaking
 from device.mqtt.message import one_line
 from device.mqtt.payloads import BLAST_NOTE, PayloadError, SlideSummary, read_summary
 from device.mqtt.summary import morphology
@@ -72,7 +73,7 @@ def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
             raise StoreError(f"record {record_path}: no slide '{one_line(slide_id)}'; {there}") from error
 
 
-@speaking("en")  # whole: the template is English
+@speaking("en")
 def page(
     stored: StoredSlide, screenshots: Sequence[tuple[str, str]] = (), written_at: datetime | None = None, record: Path | None = None
 ) -> str:
@@ -115,7 +116,6 @@ def page(
         apart=[line for line in case.lines if line.kind is Kind.PER_100],
         together=_blasts_apart(case),
         map_by=_map_scale(case),
-        _=_,
         blast_note=BLAST_NOTE,
         simulated=case.simulated,
         took=_took(slide),

@@ -1,4 +1,6 @@
-"""What the review and the place on the film add to a slide's page, as plain values: map, journal in rows, rules of counting."""
+"""What the review and the place on the film add to a slide's page, as plain values: map, journal in rows, rules of counting.
+
+All in English, as the page, the tables and FHIR are."""
 
 from __future__ import annotations
 
@@ -9,7 +11,6 @@ from datetime import datetime
 from itertools import groupby
 from statistics import median
 
-from device.language import _, ngettext
 from device.report.case import NUCLEATED_RED, Case, DoubtfulSignatureError, Kind, Signature
 from device.review.journal import Act, Entry
 from device.slide.doubt import FOREIGN
@@ -69,10 +70,10 @@ def standing(case: Case) -> tuple[Signature | None, str, str]:
     try:
         signature = case.signature
     except DoubtfulSignatureError as error:
-        return None, _("SIGNATURE IN DOUBT"), str(error)
+        return None, "SIGNATURE IN DOUBT", str(error)
     if case.reopened:
-        return None, _("REOPENED, NOT SIGNED"), ""
-    return signature, _("UNREVIEWED") if signature is None else _("REVIEWED"), ""
+        return None, "REOPENED, NOT SIGNED", ""
+    return signature, "UNREVIEWED" if signature is None else "REVIEWED", ""
 
 
 def lookers(case: Case) -> str:
@@ -115,20 +116,14 @@ def place_words(case: Case) -> list[str]:
     """What is to be said of the place on the film where it is not sure; empty where it always was."""
     slide, found = case.slide, []
     if slide.lost_rests:
-        words = ngettext(
-            "The place on the film was lost at {n} rest.", "The place on the film was lost at {n} rests.", slide.lost_rests
-        )
-        found.append(words.format(n=slide.lost_rests))
+        found.append(f"The place on the film was lost at {slide.lost_rests} rest{'s' if slide.lost_rests > 1 else ''}.")
     apart = [chart for chart in charts(case) if not chart.main and chart.cells]
     if apart:
-        words = ngettext(
-            "{n} piece of the film was never joined with the rest: at most {cells} cells on it could be counted twice.",
-            "{n} pieces of the film were never joined with the rest: at most {cells} cells on them could be counted twice.",
-            len(apart),
-        )
-        found.append(words.format(n=len(apart), cells=sum(chart.cells for chart in apart)))
+        pieces, them = ("pieces of the film were", "them") if len(apart) > 1 else ("piece of the film was", "it")
+        most = sum(chart.cells for chart in apart)
+        found.append(f"{len(apart)} {pieces} never joined with the rest: at most {most} cells on {them} could be counted twice.")
         accepted = [entry for entry in case.stands if entry.act is Act.ACKNOWLEDGED]
-        found += [_("Accepted by {who} ({chart}).").format(who=entry.who, chart=entry.said) for entry in accepted]
+        found += [f"Accepted by {entry.who} ({entry.said})." for entry in accepted]
     return found
 
 
@@ -157,9 +152,9 @@ def readers(case: Case) -> list[str]:
     found = []
     for one in differences(case.review.at(signed[-2].number).differential, case.review.at(signed[-1].number).differential):
         if abs(one.first - one.second) >= 0.05:
-            beyond = _(", beyond what chance leaves open") if one.beyond else ""
+            beyond = ", beyond what chance leaves open" if one.beyond else ""
             found.append(f"{one.name} {one.first:.1f} % ({signed[-2].who}), {one.second:.1f} % ({signed[-1].who}){beyond}")
-    return found or [_("{first} and {second} counted the same.").format(first=signed[-2].who, second=signed[-1].who)]
+    return found or [f"{signed[-2].who} and {signed[-1].who} counted the same."]
 
 
 def journal(case: Case) -> list[Row]:
@@ -192,27 +187,24 @@ def focus_words(slide: Slide) -> str:
         return ""
     poorest = min(slide.fields, key=lambda field: field.focus)
     middle = median(field.focus for field in slide.fields)
-    words = _("Sharpness {middle:.2f} in the middle field, {least:.2f} in the poorest (field {n}).")
-    return words.format(middle=middle, least=poorest.focus, n=poorest.index)
+    return f"Sharpness {middle:.2f} in the middle field, {poorest.focus:.2f} in the poorest (field {poorest.index})."
 
 
 def hints(case: Case) -> list[str]:
     """What a reader is to be told on the first page: so few cells, a range that spans a share that decides, nucleated red cells."""
     after, found = case.after, []
     if 0 < after.white_cells < USUAL_TARGET:
-        words = _("{cells} were counted; {target} are usual, so per cents are rough.")
-        found.append(words.format(cells=count_of(after.white_cells, "white cell"), target=USUAL_TARGET))
+        cells = count_of(after.white_cells, "white cell")
+        found.append(f"{cells} were counted; {USUAL_TARGET} are usual, so per cents are rough.")
     spanned = [f"{limit:g} %" for limit in after.undecided_percents] if after.white_cells else []
     if spanned:
-        words = _("The 95 % range of the blasts spans {limits}: count on, to 400 or 500 cells.")
-        found.append(words.format(limits=_(" and ").join(spanned)))
+        found.append(f"The 95 % range of the blasts spans {' and '.join(spanned)}: count on, to 400 or 500 cells.")
     red = next((line for line in case.lines if line.key == NUCLEATED_RED), None)
     if red is not None and red.value >= _MANY_RED:
-        words = _(
-            "{n:.0f} nucleated red cells to 100 white cells: an analyser's count of white cells needs correcting, "
-            "WBC × 100 / (100 + {n:.0f})."  # noqa: RUF001  (the sign is meant)
+        found.append(
+            f"{red.value:.0f} nucleated red cells to 100 white cells: an analyser's count of white cells needs correcting, "
+            f"WBC × 100 / (100 + {red.value:.0f})."  # noqa: RUF001  (the sign is meant)
         )
-        found.append(words.format(n=red.value))
     return found
 
 
@@ -222,22 +214,15 @@ def rules(case: Case) -> list[str]:
     equivalents = taxonomy.members("equivalents")
     proper = [name for name in taxonomy.blasts if name not in equivalents]
     excluded = [line.name.lower() for line in case.lines if line.kind is Kind.PER_100]
+    named, alike = ", ".join(proper) or "–", ", ".join(equivalents) or "–"  # noqa: RUF001
     return [
-        _("{n} white cells are the usual target. With fewer than 100 a signature needs a reason, which stands in the journal.").format(
-            n=USUAL_TARGET
-        ),
-        _(
-            "Per cents are of all white cells that were classed; unidentified ones are among them until somebody names them. Left out "
-            "and given per 100 white cells: {excluded}."
-        ).format(excluded=", ".join(excluded)),
-        _("A cell is counted once, by its place on the film, however often it was seen."),
-        _("A cell that the border of the picture cuts is counted where half of it or more was visible."),
-        _(
-            "Ranges are exact 95 % intervals (Clopper and Pearson) of counting so few cells. Errors in naming cells come on top. Of a "
-            "zero the upper limit leaves out unidentified cells."
-        ),
-        _("Blasts: {blasts}. Equivalents: {equivalents}. Both are given together and apart.").format(
-            blasts=", ".join(proper) or "–",  # noqa: RUF001
-            equivalents=", ".join(equivalents) or "–",  # noqa: RUF001
-        ),
+        f"{USUAL_TARGET} white cells are the usual target. With fewer than 100 a signature needs a reason, which stands in the "
+        "journal.",
+        "Per cents are of all white cells that were classed; unidentified ones are among them until somebody names them. Left out "
+        f"and given per 100 white cells: {', '.join(excluded)}.",
+        "A cell is counted once, by its place on the film, however often it was seen.",
+        "A cell that the border of the picture cuts is counted where half of it or more was visible.",
+        "Ranges are exact 95 % intervals (Clopper and Pearson) of counting so few cells. Errors in naming cells come on top. Of a "
+        "zero the upper limit leaves out unidentified cells.",
+        f"Blasts: {named}. Equivalents: {alike}. Both are given together and apart.",
     ]

@@ -40,6 +40,7 @@ def describe(
     def looks(told: int | str) -> dict[str, str]:
         return attribute_majorities([cell for cell in slide.cells if slide.told(cell) == told], taxonomy)
 
+    reviewed = isinstance(differential, ReviewedDifferential) and slide.review_state is ReviewState.REVIEWED
     sentences = []
     if slide.state is SlideState.ABORTED:
         reason = slide.abort_reason or _("no reason was given")
@@ -52,7 +53,7 @@ def describe(
         where = count_of(len(slide.fields), "field")
         none = _("No white blood cells were found in {fields}.").format(fields=where)
         sentences += (none, _("That does not mean that the film has none."))
-        return (*sentences, *_left_out(differential), _(NOTICE))
+        return (*sentences, *_left_out(differential, reviewed), _(NOTICE))
     if differential.white_cells < FEW_CELLS:
         few = ngettext(
             "Only {n} white blood cell was counted: per cents of so few are uncertain.",
@@ -62,9 +63,9 @@ def describe(
         sentences.append(few.format(n=differential.white_cells))
     sentences += _types(slide, differential, taxonomy, state.at_least, looks_of or looks)
     sentences += _blasts(slide, differential, taxonomy, naming)
-    if isinstance(differential, ReviewedDifferential) and slide.review_state is ReviewState.REVIEWED:
+    if reviewed and isinstance(differential, ReviewedDifferential):
         sentences += _after_review(differential)
-    return (*sentences, *_left_out(differential), _(NOTICE))
+    return (*sentences, *_left_out(differential, reviewed), _(NOTICE))
 
 
 def attribute_majorities(cells: Sequence[Cell], taxonomy: Taxonomy) -> dict[str, str]:
@@ -142,7 +143,8 @@ def _blasts(slide: Slide, differential: Differential, taxonomy: Taxonomy, naming
     return [words.format(share=_share(differential.blast_percent), types=_list(rows, taxonomy), **numbers)]
 
 
-def _left_out(differential: Differential) -> list[str]:
+def _left_out(differential: Differential, reviewed: bool) -> list[str]:
+    """What has no name or is no cell. reviewed: a person told smudge cells from artefacts, and they stand in another sentence."""
     sentences = []
     unidentified = differential.unidentified
     if unidentified:
@@ -154,6 +156,8 @@ def _left_out(differential: Differential) -> list[str]:
         sentences.append(words.format(cells=count_of(unidentified, "cell"), share=_share(differential.unidentified_percent)))
     if differential.artefacts:
         words = _("Left out of the count: {artefacts} (smudged cells, stain).")
+        if reviewed:
+            words = _("Left out of the count: {artefacts} (stain, debris).")
         sentences.append(words.format(artefacts=count_of(differential.artefacts, "artefact")))
     return sentences
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from device.camera.base import Frame, SkippedPicture
 from device.clock import Clock
 from device.errors import LeukoscopeError
+from device.language import N_, _
 from device.settings.config import SlideSection
 from device.slide.changes import Undone, without_crops
 from device.slide.counting import Counting, Observation
@@ -28,7 +29,30 @@ from engines.taxonomy import Taxonomy
 
 
 class RefusedError(LeukoscopeError):
-    """The slide's state does not allow the command. The message is one line for the screen and says what is possible."""
+    """The slide's state does not allow the command. The message is one line and says what is possible.
+
+    As a string it is what log and command line get: English where the words were only marked for translation (`N_`). values: what is
+    put into their places, words among them marked too.
+    """
+
+    def __init__(self, words: str, **values: str) -> None:
+        self._words, self._values = words, values
+        super().__init__(words.format(**values) if values else words)
+
+    @property
+    def shown(self) -> str:
+        """The same in the language in use."""
+        words = _(self._words)
+        return words.format(**{name: _(value) for name, value in self._values.items()}) if self._values else words
+
+
+_CANNOT = {
+    "undo": N_("cannot undo: {why}; start a slide first"),
+    "pause": N_("cannot pause: {why}; start a slide first"),
+    "go on": N_("cannot go on: {why}; start a slide first"),
+    "finish": N_("cannot finish: {why}; start a slide first"),
+    "abort": N_("cannot abort: {why}; start a slide first"),
+}
 
 
 def new_slide_id(now: datetime) -> str:
@@ -118,7 +142,7 @@ class SlideSession:
         before: that glass has to be changed first. RefusedError if a slide is open.
         """
         if self.is_open:
-            raise RefusedError("a slide is open: finish it first")
+            raise RefusedError(N_("a slide is open: finish it first"))
         now = self._clock.now()
         self._slide = Slide(new_slide_id(now), now, specimen=specimen, operator=operator, target_cells=self._target_cells)
         self._counting.begin()
@@ -134,11 +158,11 @@ class SlideSession:
     def reopen(self) -> Slide:
         """Count on where the slide was finished, which nobody has ever signed. RefusedError otherwise."""
         if self._slide is None or self.state is not SlideState.REVIEW:
-            why = {SlideState.IDLE: "no slide was finished", SlideState.SIGNED: "the slide is signed"}
-            why[SlideState.ABORTED] = "the slide was aborted"
-            raise RefusedError(f"cannot reopen: {why.get(self.state, 'the slide is open')}")
+            why = {SlideState.IDLE: N_("no slide was finished"), SlideState.SIGNED: N_("the slide is signed")}
+            why[SlideState.ABORTED] = N_("the slide was aborted")
+            raise RefusedError(N_("cannot reopen: {why}"), why=why.get(self.state, N_("the slide is open")))
         if self._slide.revision:
-            raise RefusedError("cannot reopen: the slide was signed, and is open for a correction of its review only")
+            raise RefusedError(N_("cannot reopen: the slide was signed, and is open for a correction of its review only"))
         self._slide = replace(self._slide, state=SlideState.COUNTING, finished_at=None)
         self._counting.reopen()
         return self._slide
@@ -157,7 +181,7 @@ class SlideSession:
         """Take back the field counted last, again and again. RefusedError if there is none. See `Counting.undo`."""
         slide = self._open("undo")
         if not slide.fields:
-            raise RefusedError("nothing to undo: no field has been counted on this slide")
+            raise RefusedError(N_("nothing to undo: no field has been counted on this slide"))
         self._slide, undone = self._counting.undo(slide)
         return undone
 
@@ -183,6 +207,6 @@ class SlideSession:
 
     def _open(self, wish: str) -> Slide:
         if self._slide is None or not self.is_open:
-            closed = {SlideState.REVIEW: "the slide is finished", SlideState.ABORTED: "the slide was aborted"}
-            raise RefusedError(f"cannot {wish}: {closed.get(self.state, 'no slide is open')}; start a slide first")
+            closed = {SlideState.REVIEW: N_("the slide is finished"), SlideState.ABORTED: N_("the slide was aborted")}
+            raise RefusedError(_CANNOT[wish], why=closed.get(self.state, N_("no slide is open")))
         return self._slide

@@ -83,3 +83,17 @@ def test_pictures_of_ones_own_and_a_second_run_into_the_same_folder(tmp_path: Pa
         assert summary.source.name == "pictures"
         # a program signs no slide that may be a patient's
         assert [folder.name[-2:] for folder in (report / "handed-on").iterdir()] == ["r0"]
+
+
+def test_pictures_without_a_white_cell_end_at_once_and_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was counted, so no summary is due and none is waited for."""
+    pictures, console = tmp_path / "pictures", Console(record=True, width=140, quiet=False)
+    pictures.mkdir()
+    for number in range(2):
+        cv2.imwrite(str(pictures / f"bare {number}.png"), np.full((720, 960, 3), 225 + number, np.uint8))
+    monkeypatch.setattr("device.demo.run._SUMMARY_WITHIN_S", 600.0)  # whoever waited for one would be noticed
+    assert run_demo(report=tmp_path / "report", source=pictures, console=console)
+    printed = console.export_text()
+    assert "No white cell was counted, so there is no summary to send." in printed
+    assert "No summary came back" not in printed
+    assert not (tmp_path / "report" / "summary.json").exists() and (tmp_path / "report" / "slide.html").exists()

@@ -30,7 +30,6 @@ from device.settings.config import (
     Config,
     DeviceSection,
     DisplaySection,
-    MicroscopeSection,
     SimulatorCamera,
     SlideSection,
 )
@@ -61,25 +60,10 @@ class ContinuedSimulator(TruthfulSimulator):
         self._sequence = frame
 
 
-_PROFILE = """\
-name: rendered
-version: "1"
-camera: rendered film
-measured: false
-note: the scale of the film at 640 px
-objectives:
-  40: {um_per_px: 0.1875, width_px: 640}
-"""
-
-
 def configuration(folder: Path, fields: int, seed: int) -> Config:
-    profile = folder / "rendered.yaml"
-    if not profile.exists():
-        profile.write_text(_PROFILE)
     return Config(
-        camera=SimulatorCamera(kind="simulator", seed=seed, case="AML", objective=40, width_px=640, height_px=360, fields=fields),
+        camera=SimulatorCamera(kind="simulator", seed=seed, case="AML", width_px=640, height_px=360, fields=fields),
         device=DeviceSection(id="killed", state_dir=folder),
-        microscope=MicroscopeSection(profile=str(profile), objective=40),
         slide=SlideSection(target_cells=100_000),
         display=DisplaySection(kind="none"),
         broker=BrokerSection(enabled=True),

@@ -53,7 +53,7 @@ def states() -> dict[str, ScreenView]:
         broker_lamp(BrokerStatus("lost", pending=3)),
         record_lamp(JournalStatus(0)),
     )
-    shown = replace(shown, parts=lamps, message=messages.counted_line(shown.slide.fields[-1])[0], message_level="ok")
+    shown = replace(shown, parts=lamps, message=messages.counted_field(shown.slide.fields[-1]), message_level="ok")
     slide = shown.slide
     assert slide is not None
     out = {"counting": shown, "bare": replace(shown, page=CountPage(bare=True)), "far": replace(shown, page=CountPage(far=True))}
@@ -63,7 +63,7 @@ def states() -> dict[str, ScreenView]:
     out["no-slide"] = idle
     paused = replace(slide, state=SlideState.PAUSED)
     out["paused"] = _of(shown, paused, field_counted=False, message=language._("Slide paused."), message_level="warn")
-    lost, level = messages.place_lost()
+    lost, level = messages.place_lost(), "warn"
     out["place-lost"] = replace(shown, message=lost, message_level=level, field_counted=False)
     out["blurred"] = replace(
         shown,

@@ -65,6 +65,19 @@ def test_the_path_is_shown_once_and_then_ends(shown: tuple[TruthfulSimulator, li
     assert not camera.live
 
 
+def test_a_narrower_frame_shows_as_much_film_in_larger_pixels() -> None:
+    """As a camera that is set to fewer pixels does, and as a profile's scale for a width supposes."""
+    size = {}
+    for width, height in ((1920, 1080), (480, 270)):
+        (field,) = TruthfulSimulator(_section(width_px=width, height_px=height, fields=1), HandClock()).truth_of_path()
+        whole = field.visible == 1.0
+        wide = field.boxes_px[whole, 2] - field.boxes_px[whole, 0]
+        size[width] = dict(zip(field.cell_ids[whole].tolist(), wide.tolist(), strict=True))
+    both = sorted(size[1920].keys() & size[480].keys())
+    assert len(both) >= 5
+    assert [size[1920][cell] for cell in both] == pytest.approx([4 * size[480][cell] for cell in both], rel=0.05)
+
+
 def test_every_frame_differs_even_at_rest(shown: tuple[TruthfulSimulator, list[Frame]]) -> None:
     _, frames = shown
     assert len({f.image.tobytes() for f in frames}) == len(frames)

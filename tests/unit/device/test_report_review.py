@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from device import language
 from device.report import review_part
 from device.report.case import Case
 from device.report.fhir import bundle
@@ -229,6 +230,17 @@ def test_the_rules_name_what_is_left_out_and_the_equivalents() -> None:
     ):
         assert words in rules
     assert "Equivalents: Promonocyte, Abnormal promyelocyte." in rules
+
+
+@pytest.mark.parametrize("code", ["fr", "ur", "sw"])
+def test_the_page_is_english_whatever_the_screen_speaks(code: str) -> None:
+    """The whole page, letter by letter, of a slide with a review and what stands apart."""
+    case = signed(stored("Myeloblast", "Myeloblast", "", "", "None", lymphocytes=150), {151: "Monoblast", 153: "nrbc"})
+    written_at = BEGUN + timedelta(days=1)
+    english = page(case.stored, written_at=written_at)
+    with language.speaking(code):
+        assert page(case.stored, written_at=written_at) == english
+    assert '<html lang="en"' in english
 
 
 def test_a_clock_that_was_wrong_at_the_review_is_marked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import gallery
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import reviewing
 from reviewing import SIZES, Sitting, painted, press
 
+from device import language
 from device.display import gallery as drawing
 from device.display import gallery_cells, marks, text
-from device.display.gallery_cells import bar_of, cut
+from device.display.base import ScreenView
+from device.display.gallery_cells import bar_of, code_of, cut, style_of
 from device.display.layout import Rect
 from device.display.overlay import draw, draw_on
 from device.display.pages import COUNT_PAGE
@@ -20,6 +23,7 @@ from device.display.pages_review import PAGE_CELLS, GalleryPage, Scale, SlideRow
 from device.display.sheet import Sheet
 from device.display.words import NOTICE, REVIEWED_NOTICE
 from engines.detections import Image
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 TOLD = ["Myeloblast", "Neutrophil", "blasts", "", "Lymphocyte", "artefact", "Neutrophil", "Promonocyte", "others", "Myelocyte"]
 SLIDE, PICTURES = painted(TOLD * 13, charts=2)
@@ -63,6 +67,50 @@ def test_every_part_lies_inside_and_every_target_is_large_enough(
         for other, another in targets.places[number + 1 :]:
             apart = place.x1 <= other.x0 or other.x1 <= place.x0 or place.y1 <= other.y0 or other.y1 <= place.y0
             assert apart, (word, another)
+
+
+def drawn_texts(view: ScreenView, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str, int, Rect]]:
+    """Every text of a page: which part it is drawn on, the words, their size and their place on the part."""
+    found, kept = list[tuple[int, str, int, Rect]](), list[Image]()
+    put = text.put
+
+    def noted(canvas: Image, words: str, xy: tuple[int, int], size_px: int, *rest: object, **options: object) -> Rect:
+        at = put(canvas, words, xy, size_px, *rest, **options)  # type: ignore[arg-type]
+        kept.append(canvas)  # no other part has its id meanwhile
+        if words.strip() and at.width:
+            found.append((id(canvas), words, size_px, at))
+        return at
+
+    with monkeypatch.context() as patch:
+        patch.setattr(text, "put", noted)
+        draw(view, size)
+    return found
+
+
+@pytest.mark.parametrize("code", ["en", "fr", "ur", "sw"])
+def test_on_a_small_screen_letters_are_at_least_13_px_where_there_is_room_and_none_lie_on_others(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A canvas of 1024 x 600, a px less so that nothing drawn before is taken. Smaller may be what has a place of fixed width: names
+    and codes of the legend, what made the numbers, and the row of keys."""
+    with language.speaking(code):
+        for name, view in reviewing.pages(SLIDE, PICTURES).items():
+            page: Any = view.page
+            narrow = {page.head.made_by, *(word for button in page.buttons for word in (*button.words.split(), button.cap))}
+            legend = getattr(page, "legend", ())
+            narrow |= {word for entry in legend for word in entry.name.split()}
+            codes = {code_of(style_of(LEUKEMIA_ATTRI, entry.verdict)) for entry in legend}
+            texts = drawn_texts(view, (1023, 599), monkeypatch)
+            for part, words, px, at in texts:
+                # a word that does not go into its line is broken there
+                loose = not any(one in narrow or any(one.strip("….,") in each for each in narrow) for one in words.split())
+                if loose and page.head.made_by not in words and words not in codes:
+                    assert px >= (12 if "%" in words or "→" in words or "<" in words else 13), (name, words, px)
+                for other, more, _, there in texts:
+                    if part == other and there is not at:
+                        wide = min(at.x1, there.x1) - max(at.x0, there.x0)
+                        tall = min(at.y1, there.y1) - max(at.y0, there.y0)
+                        assert wide <= 1 or tall <= 3, (name, words, more)
 
 
 @pytest.mark.parametrize("name", VIEWS)

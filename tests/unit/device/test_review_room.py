@@ -9,7 +9,9 @@ import pytest
 import reviewing
 from reviewing import T, painted, press
 
+from device.desk.desk import Desk
 from device.desk.review_room import Opened, ReviewRoom
+from device.desk.scanner import ScannerGuard
 from device.display.inputs import Input, Kind, key
 from device.display.pages import AskPage
 from device.display.pages_review import GalleryPage, SignPage, SlidesPage
@@ -138,6 +140,50 @@ def test_earlier_slides_are_chosen_by_arrow_or_press() -> None:
     assert person.room.page.head.specimen == "H26-1"  # type: ignore[union-attr]
     person.do("Q", "ESCAPE")
     assert person.room.page is None
+
+
+LABEL = "SL2-EN1UQ07"  # full of letters and digits that are keys of the review
+
+
+@pytest.mark.parametrize("each", [1, 2, 4, 12])
+@pytest.mark.parametrize("way", [(), ("V",), ("I",), ("+RIGHT", "K"), ("G",)], ids=["gallery", "field", "adding", "compare", "sign"])
+def test_a_label_scanned_during_the_review_says_nothing_of_any_cell(each: int, way: tuple[str, ...]) -> None:
+    """A scanner's burst, so many characters to a look, on every page of the review; then the same keys by hand do what they do."""
+    record, now_s = Record(), [0.0]
+    room = ReviewRoom(record, lambda: now_s[0])
+    desk, guard = Desk(lambda: now_s[0], review=room), ScannerGuard()
+
+    def look(*given: Input, after_s: float = 0.02) -> None:
+        now_s[0] += after_s
+        desk.take(guard.sorted(given, now_s[0], not desk.guarded), SLIDE)
+
+    for word in ("R", "A", "B", "RETURN", *way):
+        look(replace(key(word.removeprefix("+")), shift=word.startswith("+")), after_s=0.5)
+        look(after_s=0.5)
+    page, kept = room.page, list(record.kept[SLIDE.slide_id].entries)
+    burst = [*(Input(Kind.KEY, letter if letter.isalnum() else "MINUS", letter) for letter in LABEL), key("RETURN")]
+    for first in range(0, len(burst), each):
+        look(*burst[first : first + each])
+    look(after_s=0.2)
+    assert room.page.head.said.startswith("A label was scanned, nothing was done with it")  # type: ignore[union-attr]
+    assert type(room.page) is type(page) and record.kept[SLIDE.slide_id].entries == kept
+    for given in burst[:3]:
+        look(given, after_s=0.5)
+    look(after_s=0.5)
+    assert "scanned" not in room.page.head.said  # type: ignore[union-attr]
+
+
+def test_a_label_scanned_at_the_list_or_where_initials_are_asked_opens_no_slide() -> None:
+    person = Person(Record(), None)
+    person.room.enter(None)
+    person.do(Input(Kind.SCAN, text=LABEL))
+    assert isinstance(person.room.page, SlidesPage) and "scanned" in person.room.page.head.said
+    person.do("DOWN")
+    assert person.room.page.head.said == ""
+    person.do("RETURN")
+    assert person.room.types  # what is typed there is taken as it comes, and a label's are no initials
+    person.do(*(Input(Kind.KEY, letter, letter) for letter in LABEL), "RETURN")
+    assert "2 to 4 letters" in person.room.page.fault  # type: ignore[union-attr]
 
 
 def test_an_empty_list_does_nothing() -> None:

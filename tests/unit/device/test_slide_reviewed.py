@@ -88,8 +88,8 @@ def test_two_readers_differ_beyond_chance_only_outside_both_intervals() -> None:
 
 
 def test_a_signed_slide_is_described_with_what_stands_apart() -> None:
-    of = slide(("Lymphocyte",) * 200)
-    words = [*["Myeloblast"] * 10, *["nrbc"] * 10, *["smudge"] * 5, *["Lymphocyte"] * 175]
+    of = slide(("Lymphocyte",) * 203)
+    words = [*["Myeloblast"] * 10, *["nrbc"] * 10, *["smudge"] * 5, *["artefact"] * 3, *["Lymphocyte"] * 175]
     cells = tuple(replace(one, verdict=word) for one, word in zip(of.cells, words, strict=True))
     of = replace(of, fields=(replace(of.fields[0], cells=cells),))
     signed = replace(of, state=SlideState.SIGNED, review_state=ReviewState.REVIEWED, revision=1)
@@ -97,5 +97,7 @@ def test_a_signed_slide_is_described_with_what_stands_apart() -> None:
     assert "Not in the per cents, and in brackets for 100 white blood cells: nucleated red cell 10 (5.4), smudge cell 5 (2.7)." in said
     assert "An analyser's white cell count needs correcting for nucleated red cells: WBC x 100 / (100 + 5.4)." in said
     assert "The 95 % range of the blasts spans 5 %: counting on would tell more." in said
+    assert "Left out of the count: 3 artefacts (stain, debris)." in said
     before = describe(of, reviewed(of, LEUKEMIA_ATTRI), LEUKEMIA_ATTRI)
+    assert "Left out of the count: 3 artefacts (smudged cells, stain)." in before
     assert not any("WBC" in sentence or "counting on" in sentence for sentence in before)
