@@ -12,7 +12,7 @@ _ENOUGH = 3e-16
 """A factor of a continued fraction that is as near 1 changes nothing more."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def exact_interval(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact interval of a share (Clopper and Pearson 1934), lower and upper limit, 0 to 1; of nothing counted 0 to 1.
 

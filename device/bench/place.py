@@ -69,7 +69,7 @@ def measure(frames: int, repeats: int) -> PlaceCost:
     try:
         images = _images(frames)
         pictures = [FieldPicture.of(image) for image in images]
-        detector = RestDetector(2, 0.15)
+        detector = RestDetector(2)
         resting = [detector.observe(image).resting for image in images]
         large = np.asarray(cv2.resize(images[0], (1920, 1080)), np.uint8)
         picture = [_mean_ms(lambda: FieldPicture.of(large), 20) for _ in range(repeats)]
@@ -119,7 +119,7 @@ def _images(most: int) -> list[Image]:
 
 
 def _rest(images: list[Image]) -> None:
-    detector = RestDetector(2, 0.15)
+    detector = RestDetector(2)
     for image in images:
         detector.observe(image)
 

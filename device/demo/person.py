@@ -20,8 +20,9 @@ from device.slide.model import SlideState
 
 SPECIMEN, OPERATOR, REVIEWER = "DEMO-2026-0417", "DO", "DR"
 REASON = "demo reviewer: all of the demo's film was read"
-_REST_S, _PATIENCE_S = 0.1, 2.0
-"""Between two keys: a quick hand; and until a key is pressed once more that seems to have done nothing."""
+_REST_S, _PATIENCE_S = 0.25, 2.0
+"""Between two keys: a quick hand, slower than the look that the desk waits for at a blast; and
+until a key is pressed once more that seems to have done nothing."""
 
 
 class DemoPerson:

@@ -30,7 +30,7 @@ _MOVED_SHARE = 0.022  # of the width, by which frames of one field may lie apart
 _GRID_PX = 512.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sight:
     """How well a cell was seen."""
 

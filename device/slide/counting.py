@@ -22,6 +22,7 @@ from engines.taxonomy import Taxonomy
 
 OLD_GROUND = "old ground"
 _STILL_SHARE = 0.004  # of the width: what the bench's vibration moves the picture by
+_AT_ONCE = 3  # so many frames after a rest its chart may still be joined, and the rest was not lost: the search took its time
 _NOWHERE = Fix(None, "lost", -1.0)
 
 
@@ -58,12 +59,14 @@ class Counting:
 
     def __init__(self, taxonomy: Taxonomy, config: SlideSection, identify_threshold: float, crops: bool, jpeg_quality: int) -> None:
         self._moved_share, self._rest_frames = config.moved_share, config.rest_frames
-        self._detector = RestDetector(config.rest_frames, config.moved_share)
+        self._detector = RestDetector(config.rest_frames)
         self._registration = Registration()
         self._rests = RestCounter(taxonomy, identify_threshold, config.moved_share, crops, jpeg_quality)
         self._rest: Rest | None = None  # the present one, while the place is known
         self._here: Place | None = None
         self._charts = set[int]()  # with fields
+        self._alone: int | None = None  # the chart that the present rest began, counted as lost
+        self._moving = 0  # so many frames since the last rest
         self._shown: tuple[tuple[Field, ...], Field] | None = None  # the sight that was told last, and of which fields
         self._sharpness_before = 0.0
         self._blank_source: str | None = None  # what the blank view that was noted last came from; None while the film is in sight
@@ -86,7 +89,7 @@ class Counting:
             self._registration.forget()
         self._rests.clear()
         self._charts.clear()
-        self._rest, self._undone = None, None
+        self._rest, self._undone, self._alone = None, None, None
         self._mapped = False
 
     def close(self) -> None:
@@ -125,6 +128,9 @@ class Counting:
             return slide, Observation(motion.resting, False, motion.blank, held=held if motion.resting else "")
         fix, state = self._locate(slide, motion)
         before = self._rests.last_index
+        if self._moving > _AT_ONCE or (self._moving and motion.resting):
+            self._alone = None
+        self._moving = 0 if motion.resting else self._moving + 1
         slide, others = self._merge(slide, fix.merged)
         seen = motion.resting and not motion.blank and fix.place is not None and state != OLD_GROUND
         free = self._is_free(fix.place, motion, frame.size_px)
@@ -139,6 +145,7 @@ class Counting:
         event = self._event(slide, changed, others, fix.merged) if slide.is_open else None
         if changed is not None:
             apart_now = self._note_chart(slide, changed)
+            self._alone = changed.place.chart if apart_now and changed.place is not None else self._alone
             slide = replace(slide, lost_rests=slide.lost_rests + apart_now)
             event = replace(event or FieldsChanged(None), field=changed, new=changed.index > before, apart=apart_now)
         counted = seen and free and slide.is_open and fix.place is not None and self._rests.is_counted(slide, fix.place, frame.size_px)
@@ -152,6 +159,7 @@ class Counting:
         width, or to another field) and come back.
         """
         slide, undone, others = self._rests.undo(slide)
+        self._alone = None
         if self._undone is None:
             self._undone, self._away = self._here or undone.place, 0
         self._rest = None
@@ -202,6 +210,8 @@ class Counting:
             self._charts.discard(merge.old_chart)
             if self._undone is not None and self._undone.chart == merge.old_chart:
                 self._undone = merge.moved(self._undone)
+            if self._alone in (merge.old_chart, merge.into_chart):  # only a search that was not done yet made it look lost
+                self._alone, slide = None, replace(slide, lost_rests=slide.lost_rests - 1)
         return (self._rests.judged(slide), changed) if merged else (slide, changed)
 
     def _note_chart(self, slide: Slide, field: Field) -> bool:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from device.slide.model import Place
 
-_TILES = 16  # across a frame; a block of the raster is as large
+_TILES = 16  # across a frame
+_BLOCK = 32  # tiles across a block of the raster, which about seven touching fields share
 _Key = tuple[int, int, int, int]
 """(chart, tile's size in px, column and row of the block)."""
 
@@ -27,7 +28,7 @@ class Ground:
     def add(self, place: Place, size_px: tuple[int, int], times: int = 1) -> None:
         """A field was counted there; with times -1 it was taken back."""
         for key, rows, columns in self._pieces(place, size_px):
-            block = self._blocks.setdefault(key, np.zeros((_TILES, _TILES), np.uint8))
+            block = self._blocks.setdefault(key, np.zeros((_BLOCK, _BLOCK), np.uint8))
             block[rows, columns] += np.uint8(times % 256)
             if times < 0 and not block.any():
                 del self._blocks[key]
@@ -45,18 +46,18 @@ class Ground:
         """Whether a point of the film lies in the tile of a counted field."""
         side = _side(size_px)
         column, row = int(x_px // side), int(y_px // side)
-        block = self._blocks.get((chart, side, column // _TILES, row // _TILES))
-        return block is not None and bool(block[row % _TILES, column % _TILES])
+        block = self._blocks.get((chart, side, column // _BLOCK, row // _BLOCK))
+        return block is not None and bool(block[row % _BLOCK, column % _BLOCK])
 
     def _pieces(self, place: Place, size_px: tuple[int, int]) -> Iterator[tuple[_Key, slice, slice]]:
         """The tiles whose middle lies in the frame, block by block."""
         side = _side(size_px)
         left, right = ceil(place.x_px / side - 0.5), ceil((place.x_px + size_px[0]) / side - 0.5)
         top, bottom = ceil(place.y_px / side - 0.5), ceil((place.y_px + size_px[1]) / side - 0.5)
-        for row in range(top // _TILES, (bottom - 1) // _TILES + 1):
-            for column in range(left // _TILES, (right - 1) // _TILES + 1):
-                down = slice(max(0, top - row * _TILES), min(_TILES, bottom - row * _TILES))
-                across = slice(max(0, left - column * _TILES), min(_TILES, right - column * _TILES))
+        for row in range(top // _BLOCK, (bottom - 1) // _BLOCK + 1):
+            for column in range(left // _BLOCK, (right - 1) // _BLOCK + 1):
+                down = slice(max(0, top - row * _BLOCK), min(_BLOCK, bottom - row * _BLOCK))
+                across = slice(max(0, left - column * _BLOCK), min(_BLOCK, right - column * _BLOCK))
                 yield (place.chart, side, column, row), down, across
 
 

@@ -1,14 +1,20 @@
 """The map of one slide: small pictures of visited ground with their places, found again by place at a cost that does not grow.
 
-A keyframe is kept as a JPEG of half the small picture's size: about a kilobyte. Only the spectra of the few used last are held.
+A keyframe is kept as a JPEG of half the small picture's size, about a kilobyte, in a file (`Pictures`). Only the spectra of the few
+used last are held.
 """
 
 from __future__ import annotations
 
+import os
 import struct
+import tempfile
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,6 +29,8 @@ SPECTRA = 5
 _QUALITY = 60  # likeness with the band itself .98 and more
 _JPEG, _SCAN = b"\xff\xd8", b"\xff\xda"  # how a JPEG begins, and how its tables end
 _GREYS = 100.0  # of a band between -1 and 1, around 128
+_FOLDER = "/var/tmp"  # on the disk, where /tmp often is memory
+_SIZE_BITS = 20  # of a picture's place and size in one number
 _TRIES = 4  # to find a keyframe far from another
 _HEADER = struct.Struct("<4sHHff")  # magic, frame width and height, contrast, 0
 _MAGIC = b"LKF1"
@@ -52,7 +60,40 @@ class Key:
     x: float
     y: float
     contrast: float
-    jpeg: bytes  # in a map without the tables at its head, where they are those of all others
+    jpeg: bytes  # b"" in a map, which keeps it in its pictures
+    at: int = 0  # where there
+
+
+class Pictures:
+    """Bytes of many pictures, one behind the other in a file without a name: the system holds in memory what it has room for. Where
+    there can be no such file, or the disk is full, they are in the process's own memory."""
+
+    def __init__(self, folder: str | None = None) -> None:
+        """folder: a writable one on a disk; if None the service's own or the system's for large files."""
+        self._held: list[bytes] = []
+        self._file: int | None = None
+        self._end = 0
+        with suppress(OSError):
+            self._file, name = tempfile.mkstemp(dir=folder or os.environ.get("STATE_DIRECTORY", _FOLDER).split(":")[0])
+            weakref.finalize(self, os.close, self._file)
+            Path(name).unlink()
+
+    def add(self, picture: bytes) -> int:
+        """Keep a picture; returns what it is found by."""
+        if self._file is not None:
+            at, size = self._end, len(picture)
+            with suppress(OSError):
+                if os.pwrite(self._file, picture, at) == size:
+                    self._end += size
+                    return at << _SIZE_BITS | size
+        self._held.append(picture)
+        return -len(self._held)
+
+    def __getitem__(self, at: int) -> bytes:
+        if at < 0:
+            return self._held[-at - 1]
+        assert self._file is not None
+        return os.pread(self._file, at & (1 << _SIZE_BITS) - 1, at >> _SIZE_BITS)
 
 
 def encode(band: Float32) -> bytes:
@@ -80,8 +121,9 @@ class KeyframeMap:
         self.acceptance = Acceptance()
         sample = encode(np.zeros(full.shape, np.float32))
         self._head = sample[: sample.index(_SCAN) + len(_SCAN)]
+        self._pictures = Pictures()
         self._keys: dict[int, Key] = {}
-        self._grid: dict[tuple[int, int, int], list[int]] = {}
+        self._grid: dict[tuple[int, int, int], tuple[int, ...]] = {}
         self._charts: dict[int, dict[int, None]] = {}  # chart → the numbers of its keyframes, in order
         self._spectra: OrderedDict[int, Spectrum] = OrderedDict()
 
@@ -114,9 +156,9 @@ class KeyframeMap:
         if key.number in self._keys:
             self._leave(self._keys[key.number])
         self._spectra.pop(key.number, None)
-        key.jpeg = key.jpeg.removeprefix(self._head)
+        key.at, key.jpeg = self._pictures.add(key.jpeg.removeprefix(self._head)), b""
         self._keys[key.number] = key
-        self._grid.setdefault(self._cell(key), []).append(key.number)
+        self._list(key)
         self._charts.setdefault(key.chart, {})[key.number] = None
 
     def move_chart(self, old: int, new: int, x: float, y: float) -> list[Key]:
@@ -125,7 +167,7 @@ class KeyframeMap:
         for key in moved:
             self._leave(key)
             key.chart, key.x, key.y = new, key.x + x, key.y + y
-            self._grid.setdefault(self._cell(key), []).append(key.number)
+            self._list(key)
             self._charts.setdefault(new, {})[key.number] = None
         return moved
 
@@ -188,11 +230,16 @@ class KeyframeMap:
         self.put(Key(keyframe.number, keyframe.chart, x, y, contrast, jpeg))
 
     def _jpeg(self, key: Key) -> bytes:
-        return key.jpeg if key.jpeg.startswith(_JPEG) else self._head + key.jpeg
+        jpeg = self._pictures[key.at]
+        return jpeg if jpeg.startswith(_JPEG) else self._head + jpeg
+
+    def _list(self, key: Key) -> None:
+        cell = self._cell(key)
+        self._grid[cell] = (*self._grid.get(cell, ()), key.number)
 
     def _leave(self, key: Key) -> None:
         cell = self._cell(key)
-        self._grid[cell].remove(key.number)
+        self._grid[cell] = tuple(number for number in self._grid[cell] if number != key.number)
         if not self._grid[cell]:
             del self._grid[cell]
         del self._charts[key.chart][key.number]

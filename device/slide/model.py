@@ -32,7 +32,7 @@ class ReviewState(str, Enum):
     REVIEWED = "reviewed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where on the film a field lies: its upper left corner in px of the camera's frames, on the axes of its chart.
 
@@ -44,7 +44,7 @@ class Place:
     y_px: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Cell:
     """One sighting of a cell: the one that it is counted by (`Field.cells`), or another (`Field.seen`).
 
@@ -99,7 +99,7 @@ class Cell:
         return words
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Field:
     """One rest of the stage that brought something to count. `index` counts from 1 within the slide.
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,6 +32,7 @@ MOST_LOOKS = 8
 SAME_PLACE_SHARE = 0.02
 """Of the width: a rest no farther than this from the field counted last goes on with that field."""
 
+_Value = TypeVar("_Value")
 SecondLook = Callable[[Frame, Detections], tuple[Detections, str]]
 """A frame and its cells → the same cells in the same order, named, and why they could not be ("" where they were)."""
 
@@ -76,18 +79,21 @@ class RestCounter:
         self._crops, self._jpeg_quality = crops, jpeg_quality
         self.census, self.ground = Census(), Ground()
         self.last_index = 0
+        self._second_look = False  # some cell was seen by one, so that the first cells say something of the film
 
     def clear(self) -> None:
         """Another slide."""
         self.census.clear()
         self.ground.clear()
         self.last_index = 0
+        self._second_look = False
 
     def restore(self, slide: Slide, last_cell_id: int) -> None:
         """Go on with a slide that was recorded."""
         self.clear()
         self.census.restore(slide, last_cell_id)
         for each in slide.fields:
+            self._second_look |= any(cell.distance is not None for cell in (*each.cells, *each.seen))
             if each.place is not None:
                 self.ground.add(each.place, each.size_px)
         self.last_index = max(len(slide.fields) + slide.fields_undone, slide.fields[-1].index if slide.fields else 0)
@@ -205,6 +211,7 @@ class RestCounter:
             known = self.census.seen(cell_id, view.place.chart, view.film[at].tolist(), view.sight(at), index)
             if known.field == index and counted_by != index:
                 touched.add(counted_by)
+            self._second_look |= cell.distance is not None
             crop = crop_jpeg(view.frame.image, cell.box_px, self._jpeg_quality) if self._crops else b""
             cells.append(replace(cell, cell_id=cell_id, provisional=not view.whole[at], crop_jpeg=crop))
         return cells, touched, fault
@@ -227,11 +234,11 @@ class RestCounter:
             index,
             frame.captured_at,
             frame.source,
-            frame.size_px,
+            _shared(frame.size_px),
             view.sharpness,
             (),
             view.found.limit_met,
-            picture_faults(frame.image),
+            _shared(picture_faults(frame.image)),
             fault,
             view.place,
             (),
@@ -247,11 +254,18 @@ class RestCounter:
 
     def judged(self, slide: Slide) -> Slide:
         """With what its first cells say of the film."""
-        return replace(slide, foreign=is_foreign(chain.from_iterable(f.cells for f in slide.fields), self._taxonomy))
+        cells = chain.from_iterable(f.cells for f in slide.fields) if self._second_look else ()
+        return replace(slide, foreign=is_foreign(cells, self._taxonomy))
 
     def _is_new_ground(self, place: Place, size_px: tuple[int, int]) -> bool:
         share = self.ground.new_share(place, size_px)
         return share > 0 and share >= self._moved_share
+
+
+@lru_cache(maxsize=64)
+def _shared(value: _Value) -> _Value:
+    """The same object for equal values: thousands of fields bear them."""
+    return value
 
 
 def same_field(slide: Slide, place: Place) -> Field | None:

@@ -12,16 +12,20 @@ from device.slide.tally import Differential, counted_as, from_counts
 from engines.taxonomy import Taxonomy
 
 Told = int | str
+_PIECE = 256
 
 
 def changed_fields(before: tuple[Field, ...], now: tuple[Field, ...]) -> Iterator[tuple[Field, int]]:
     """Fields that went (-1) and that came (1) from one state of a slide to the next."""
     if before is now:
         return
-    for old, new in zip(before, now, strict=False):
-        if old is not new:
-            yield old, -1
-            yield new, 1
+    for at in range(0, min(len(before), len(now)), _PIECE):
+        if before[at : at + _PIECE] == now[at : at + _PIECE]:  # the same objects: fields are compared by identity, here without a loop
+            continue
+        for old, new in zip(before[at : at + _PIECE], now[at : at + _PIECE], strict=False):
+            if old is not new:
+                yield old, -1
+                yield new, 1
     for old in before[len(now) :]:
         yield old, -1
     for new in now[len(before) :]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import gc
+from array import array
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from statistics import mean
@@ -40,19 +42,33 @@ def main() -> None:
     given = parser.parse_args()
     cv2.setNumThreads(1)
     console = Console(soft_wrap=True)
-    columns = int(np.ceil(np.sqrt(given.fields)))
+    spent = array("d")  # small: what grows is to be the slide's
+    memory: dict[int, float] = {}
+    frames_at: dict[int, int] = {}
+    for field, session in enumerate(counted(given.fields, spent), 1):
+        if field in (500, 1000, given.fields - 1000, given.fields):
+            gc.collect()
+            memory[field], frames_at[field] = _megabytes(), len(spent)
+            slide = session.slide
+            assert slide is not None
+            cells = len(slide.cells)
+            console.print(f"{field} fields ({len(slide.fields)} counted, {slide.charts} charts), {cells} cells: {memory[field]:.1f} MB")
+    first, last = spent[frames_at[500] : frames_at[1000]], spent[frames_at[given.fields - 1000] :]
+    console.print(f"a frame at the start {mean(first):.2f} ms, at the end {mean(last):.2f} ms: {mean(last) / mean(first):.2f} times")
+    console.print(f"memory since 500 fields: {memory[given.fields] - memory[500]:.1f} MB")
+
+
+def counted(fields: int, spent: array[float]) -> Iterator[SlideSession]:
+    """A session after each of its fields. spent: takes the milliseconds of every frame."""
+    columns = int(np.ceil(np.sqrt(fields)))
     rng = np.random.default_rng(1)
-    width, height = columns * STEP[0] + SMALL[0], (given.fields // columns + 1) * STEP[1] + SMALL[1]
+    width, height = columns * STEP[0] + SMALL[0], (fields // columns + 1) * STEP[1] + SMALL[1]
     film = cv2.GaussianBlur(rng.integers(0, 255, (height, width), dtype=np.uint8), (0, 0), 2.0)
     film = cv2.convertScaleAbs(film, alpha=3.0, beta=-255.0)
     session = SlideSession(TAXONOMY, SlideSection(target_cells=100_000), 0.4, crops=True, jpeg_quality=90, clock=SystemClock())
     session.start()
-    spent: list[float] = []
-    memory: dict[int, float] = {}
-    frames_at: dict[int, int] = {}
     before = (0, 0)
-    number = 0
-    for field in range(given.fields):
+    for field in range(fields):
         row, column = divmod(field, columns)
         goal = (column if row % 2 == 0 else columns - 1 - column) * STEP[0], row * STEP[1]
         for step in range(1, MOVES + RESTS + 1):
@@ -61,7 +77,7 @@ def main() -> None:
             grey = cv2.resize(film[y : y + SMALL[1], x : x + SMALL[0]], SIZE, interpolation=cv2.INTER_LINEAR)
             image = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
             found = _found(field % 2 == 0 and step >= MOVES)
-            number += 1
+            number = len(spent) + 1
             frame = Frame(image, number, number / 10, BEGIN + timedelta(seconds=number / 10), "drawn")
             started = process_time()
             session.observe(frame, found, 1.0, held="" if step >= MOVES else "moving")
@@ -69,18 +85,7 @@ def main() -> None:
             _ = session.differential, session.description, PictureState.of(session.slide).sentences(only_grave=True)
             spent.append(1000 * (process_time() - started))
         before = goal
-        if field + 1 in (500, 1000, given.fields - 1000, given.fields):
-            gc.collect()
-            memory[field + 1], frames_at[field + 1] = _megabytes(), number
-            slide = session.slide
-            assert slide is not None
-            cells = len(slide.cells)
-            console.print(
-                f"{field + 1} fields ({len(slide.fields)} counted, {slide.charts} charts), {cells} cells: {memory[field + 1]:.1f} MB"
-            )
-    first, last = spent[frames_at[500] : frames_at[1000]], spent[frames_at[given.fields - 1000] :]
-    console.print(f"a frame at the start {mean(first):.2f} ms, at the end {mean(last):.2f} ms: {mean(last) / mean(first):.2f} times")
-    console.print(f"memory since 500 fields: {memory[given.fields] - memory[500]:.1f} MB")
+        yield session
 
 
 def _found(cell: bool) -> Detections:

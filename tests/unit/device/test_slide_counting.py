@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from film_bench import SIZE, TAXONOMY, FilmBench
 
+from device.slide import registration
 from device.slide.film_map import film_map
 from device.slide.model import SlideState
+from device.slide.search import Searches
 
 HERE, THERE = (100, 100), (1400, 900)
 CELLS = [(300, 200, 370, 270), (500, 300, 580, 380), (690, 250, 770, 330), (840, 380, 910, 450)]
@@ -141,6 +143,25 @@ def test_lost_ground_is_said_and_kept_apart_until_it_is_joined(bench: FilmBench)
     assert any(event.merged for event in bench.events)
     assert (bench.slide.charts, bench.slide.lost_rests, bench.slide.possible_doubles) == (1, 1, 0)
     assert len(counted(bench)) == len(bench.cells)
+
+
+def test_a_rest_that_only_a_search_in_many_keyframes_made_look_lost_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame looks at two keyframes only, as it does at sixty of a long slide: the ground seen first is found some frames later."""
+    monkeypatch.setattr(registration, "Searches", lambda: Searches(budget=2))
+    bench = FilmBench([*CELLS, FAR])
+    bench.session.start()
+    way = [HERE, (450, 100), (800, 110), (1150, 100), (1150, 450), (800, 450)]
+    for start, place in zip([HERE, *way[:-1]], way, strict=True):
+        bench.slide_to(place, start)
+        bench.show(place, 4)
+    before = counted(bench), len(bench.slide.fields)
+    bench.show((1500, 1000), 1)  # away, and back with nothing in between
+    bench.events.clear()
+    bench.show((HERE[0] + 20, HERE[1] + 10), 12)
+    assert [event.apart for event in bench.events if event.field is not None] == [True]
+    assert any(event.merged for event in bench.events)
+    assert (bench.slide.charts, bench.slide.lost_rests, bench.slide.possible_doubles) == (1, 0, 0)
+    assert (counted(bench), len(bench.slide.fields)) == (before[0], before[1] + 1)
 
 
 def test_cells_counted_on_two_charts_become_one_when_they_are_joined() -> None:
