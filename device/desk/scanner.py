@@ -20,6 +20,11 @@ class ScannerGuard:
         self._held: list[Input] = []
         self._last_s = float("-inf")
 
+    @property
+    def waits(self) -> bool:
+        """Whether keys are held back."""
+        return bool(self._held)
+
     def sorted(self, inputs: Sequence[Input], now_s: float, open_to_all: bool) -> list[Input]:
         """What may be acted on now: `inputs` since the last look, at a monotonic time. open_to_all: keys are letters of an answer."""
         if open_to_all:
