@@ -188,11 +188,12 @@ def _draw_piece(picture: Image, piece: ChartMap, laid: Laid, taxonomy: Taxonomy,
         (left, top), (right, bottom) = laid.at(x1, y1), laid.at(x2, y2)
         marks.fill(picture, Rect(floor(left), floor(top), ceil(right), ceil(bottom)), _VISITED)
     field = (piece.visited[0][2] - piece.visited[0][0]) * laid.scale
-    radius = min(max(0.05 * field, 1.2 * unit.scale), 4.0 * unit.scale)
+    radius = min(max(0.05 * field, 1.7 * unit.scale), 4.0 * unit.scale)
     styles = group_styles(taxonomy)
     for dot in sorted(piece.dots, key=lambda one: one.blast):
         style = styles.get(dot.group)
-        _draw_dot(picture, dot, laid.at(dot.x_px, dot.y_px), radius, DIM if style is None else style.colour, unit)
+        colour = DIM if style is None else style.colour if dot.blast else mix(style.colour, TEXT, 0.6)  # paler: it is to show on grey
+        _draw_dot(picture, dot, laid.at(dot.x_px, dot.y_px), radius, colour, unit)
 
 
 _SUB = 4  # bits behind the point that OpenCV takes
