@@ -1,4 +1,4 @@
-"""A slide that a person signed is written at once, beside the screen; what cannot be written is said, and the export makes up for it."""
+"""A signed slide is written at once, beside the screen; what cannot be written is said, and the export makes up for it."""
 
 from __future__ import annotations
 
