@@ -7,6 +7,7 @@ between two frames is the pipeline's matter.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 
 from device import messages
@@ -41,16 +42,19 @@ class Orders:
         if left.resumed is None:
             return
         self.resumed = messages.was_open(left.resumed)
-        try:
-            slide = self._session.restore(left.resumed, left.keyframes, left.last_cell_id)
-        except KeyframeError as error:
-            log.error("%s", error)
-            slide = self._session.restore(left.resumed, (), left.last_cell_id)
-        self._record.changed(slide)
+        self._record.changed(self._restored(left.resumed, left))
         with speaking("en"):
             log.warning("%s", messages.was_open(left.resumed))
         if self._rules.auto_start:
             self._go_on()
+
+    def _restored(self, slide: Slide, left: LeftOpen) -> Slide:
+        """`slide` in the session, with its place on the film where that can be read."""
+        try:
+            return self._session.restore(slide, left.keyframes, left.last_cell_id)
+        except KeyframeError as error:
+            log.error("%s", error)
+            return self._session.restore(slide, (), left.last_cell_id)
 
     def obeyed(self, wish: Wish, skipped: tuple[SkippedPicture, ...], width_px: int) -> messages.Words:
         """Do what was asked and say so in one line. RefusedError, in one line too, where the slide's state does not allow it.
@@ -71,7 +75,7 @@ class Orders:
                 self._record.closed(slide, width_px)
                 words = partial(messages.aborted, slide, session.differential)
             case Command.REOPEN:
-                slide = session.reopen()
+                slide = self._reopened()
                 self._record.changed(slide)
                 words = messages.told(N_("Slide {id} is counted on."), id=slide.slide_id)
             case Command.UNDO:
@@ -118,6 +122,14 @@ class Orders:
         if self._session.state is SlideState.COUNTING:
             self.pause()
         log.warning("slide %s stays open (%s): the next start takes it up", self._slide.slide_id, reason or "the appliance stopped")
+
+    def _reopened(self) -> Slide:
+        """The slide that was finished last, counted on; after a start that of the run before, if nothing was begun since."""
+        if self._session.slide is None and (left := self._record.last_finished()).resumed is not None:
+            self._restored(replace(left.resumed, finished_at=None), left)
+            self._session.pause()
+            return self._slide
+        return self._session.reopen()
 
     def _go_on(self) -> messages.Words:
         """Count on: after a pause as before it, at the target up to the next one."""

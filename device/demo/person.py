@@ -17,7 +17,6 @@ from device.display.inputs import Input, Kind, key
 from device.display.pages import AskPage
 from device.display.pages_review import GalleryPage, ReviewPage, Shown, SignPage
 from device.slide.model import SlideState
-from device.slide.verdict import ARTEFACT
 
 SPECIMEN, OPERATOR, REVIEWER = "DEMO-2026-0417", "DO", "DR"
 REASON = "demo reviewer: all of the demo's film was read"
@@ -27,8 +26,8 @@ until a key is pressed once more that seems to have done nothing."""
 
 
 class DemoPerson:
-    """A display whose keys press themselves. shown: the real one; truth: what a cell is, as a verdict, "" where the film has none;
-    now_s: seconds, ever growing.
+    """A display whose keys press themselves. shown: the real one; truth: what a cell is, as a verdict; now_s: seconds, ever
+    growing.
 
     presses: keys so far, what is typed counted once. It quits when the slide is signed.
     """
@@ -109,7 +108,7 @@ class DemoPerson:
             usable = {button.key for button in page.buttons if button.usable}
             return [key("K" if "K" in usable else "G")]
         self._looked_at.add(cell.cell_id)
-        true = self._truth(cell) or ARTEFACT
+        true = self._truth(cell)
         if cell.told == true:
             return [key("SPACE")]
         return [key(next(entry.key for entry in page.legend if entry.verdict == true))]

@@ -24,6 +24,7 @@ from device.slide.ending import nothing_counted
 from device.slide.model import SlideState
 from device.slide.picture_state import count_of
 from device.slide.tally import tally
+from device.slide.verdict import ARTEFACT, NOT_CLASSED
 from engines.pictures import list_folder
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI
@@ -86,10 +87,13 @@ class Reading:
         return outcome
 
     def _verdict(self, shown: Shown) -> str:
-        """What the cell is on the rendered film, by the name of its class; "" where there is none."""
+        """What the cell is on the rendered film, by the name of its class; one cut by the border, of which the film shows less than
+        half there, is not classed."""
         assert self.truth is not None
         kind = self.truth.at(shown.field_index, shown.cell.box_px)
-        return "" if kind is None or LEUKEMIA_ATTRI.is_artefact(kind) else LEUKEMIA_ATTRI.classes[kind]
+        if kind is None:
+            return NOT_CLASSED if shown.cell.provisional else ARTEFACT
+        return ARTEFACT if LEUKEMIA_ATTRI.is_artefact(kind) else LEUKEMIA_ATTRI.classes[kind]
 
 
 def _fields(config: Config) -> int | None:

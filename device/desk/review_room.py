@@ -70,6 +70,8 @@ class ReviewRoom:
         self._asked: _Asked | None = None
         self._list: SlidesPage | None = None
         self._slide_id = self._who = ""
+        self._own = False  # the slide under review can be counted on
+        self._none_since = False  # no slide was begun since the start: the newest of the record may be counted on
         self.refused = ""
         """Why the review could not be opened last, in one line."""
 
@@ -91,6 +93,7 @@ class ReviewRoom:
 
     def enter(self, slide: Slide | None) -> bool:
         """R was pressed: open the slide that was just finished, or show the list of all; False where that cannot be (`refused`)."""
+        self._none_since = slide is None
         try:
             if slide is not None and slide.is_open:
                 raise RefusedError(_("the slide is being counted: finish it first"))
@@ -123,9 +126,11 @@ class ReviewRoom:
         if not inputs and self._desk is not None and self._asked is None:
             self._follow(self._desk, [])
         if self._desk is not None and self._desk.asked == "count on":
-            own = slide is not None and slide.slide_id == self._slide_id
-            self.leave()
-            return own
+            self._desk.asked = ""
+            if self._own and (slide is None or slide.slide_id == self._slide_id):
+                self.leave()
+                return True
+            self._desk.tell(_("Only the slide that was finished last can be counted on."), "warn")
         return False
 
     def _ignore_scan(self) -> None:
@@ -175,7 +180,8 @@ class ReviewRoom:
     def _open(self, who: str) -> None:
         opened = self._shelf.open(self._slide_id, who)
         self._who = who
-        own = self._list is None and not opened.review.signatures
+        newest = self._list is None or (self._none_since and self._list.at == 0)
+        self._own = own = newest and not opened.review.signatures
         self._desk = ReviewDesk(opened.review, opened.keeping, self._now, made_by=opened.made_by, um_per_px=opened.um_per_px, own=own)
 
     def _follow(self, desk: ReviewDesk, inputs: Sequence[Input]) -> None:

@@ -112,7 +112,7 @@ class Guide:
         if self._slide_watch.doubt:
             return AskPage(
                 _("Is this another slide?"),
-                _("After the film was out of sight its stain or its red cells are different. Counting waits for your answer."),
+                _("After the film was out of sight its stain and its red cells are different. Counting waits for your answer."),
                 choices=(Choice("1", _("the same slide: go on")), Choice("2", _("another slide: finish the one before"))),
             )
         return None
@@ -180,6 +180,8 @@ class Guide:
 
     def late_advice(self) -> Iterator[str]:
         """The same, of what may wait until everything else was said."""
+        if self._slide_watch.other_stain and not self._slide_watch.doubt:
+            yield _("The stain differs from before the film was out of sight: is it the same slide?")
         if self.area is not None and self.area.thickness is not Thickness.GOOD:
             yield f"{self.area.words[:1].upper()}{self.area.words[1:]}."
         if self._known_slide_due():

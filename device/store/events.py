@@ -16,7 +16,7 @@ from uuid import uuid4
 from calibration.profile import CalibrationProfile
 from device.clock import Clock, time_trusted
 from device.errors import StoreError
-from device.language import _
+from device.language import N_, _
 from device.mqtt.payloads import CalibrationProvenance
 from device.mqtt.summary import Disclosure, build_summary
 from device.mqtt.topics import Topics
@@ -225,6 +225,26 @@ class SlideRecord:
             else:
                 closed.append(self._put_to_review(stored))
         return replace(left, closed=tuple(closed))
+
+    def last_finished(self) -> LeftOpen:
+        """The newest slide of the record, if it was finished and can be counted on by what counts now; RefusedError where it cannot."""
+        cannot = N_("cannot reopen: {why}")
+        if not self.journal.flush():
+            raise RefusedError(cannot, why=self.journal.status.reason)
+        try:
+            newest = self._store.slides(1)
+            if not newest:
+                raise RefusedError(cannot, why=N_("no slide was finished"))
+            (stored,) = newest
+            slide_id, state = stored.slide.slide_id, stored.slide.state
+            if state is not SlideState.REVIEW or stored.slide.revision:
+                why = N_("the slide was aborted") if state is SlideState.ABORTED else N_("the slide is signed")
+                raise RefusedError(cannot, why=why)
+            if not _same_engine(stored.provenance, self._provenance):
+                raise RefusedError(cannot, why=N_("it was counted by another engine, microscope or kind of source"))
+            return LeftOpen(stored.slide, self._store.keyframes(slide_id), self._store.last_cell_id(slide_id))
+        except StoreError as error:
+            raise RefusedError(cannot, why=str(error)) from error
 
     def _put_to_review(self, stored: StoredSlide) -> Slide:
         """Close a slide that cannot be counted on, with the last that is known of it: its last field, or its start."""

@@ -129,3 +129,47 @@ def test_identity_is_in_the_record_and_in_no_log_line(tmp_path: Path, caplog: py
         (message,) = store.pending()
     assert b"104311" not in message.payload
     assert "104311" not in caplog.text and "104311" not in repr(BEGIN)
+
+
+def test_a_finished_slide_is_counted_on_after_a_restart(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "record.sqlite") as store:
+        before = counted(tmp_path, [1, 1, 1, 2, 2, 2], 2, store)
+        assert before.obey(Wish(Command.UNDO))[0] and before.obey(Wish(Command.FINISH, sure=True))[0]
+        assert before.close() and before.slide is not None
+    with Store.open(tmp_path / "record.sqlite") as store:
+        after = pipeline_of(tmp_path, Pictures([1, 1, 1, 3, 3, 3]), OneNeutrophil(), store=store, rules=DESK)
+        assert after.slide is None
+        assert after.obey(Wish(Command.REOPEN)) == (True, f"Slide {before.slide.slide_id} is counted on.")
+        assert after.slide is not None and (after.slide.state, after.slide.finished_at) == (SlideState.COUNTING, None)
+        assert [row.slide.state for row in store.slides()] == [SlideState.COUNTING]
+        for _ in range(6):
+            after.round()
+        assert [(field.index, field.source) for field in after.slide.fields] == [(1, "1.png"), (3, "3.png")]
+        assert after.obey(Wish(Command.FINISH, sure=True))[0]
+        (row,) = store.slides()
+        assert (row.slide.state, len(row.slide.cells), store.pending_count()) == (SlideState.REVIEW, 2, 2)
+
+
+def test_why_a_slide_is_not_counted_on_after_a_restart_is_said(tmp_path: Path) -> None:
+    other = OneNeutrophil()
+    other.info = replace(other.info, digest="1" * 64)
+    with Store.open(tmp_path / "record.sqlite") as store:
+
+        def refused(engine: OneNeutrophil | None = None) -> str:
+            pipeline = pipeline_of(tmp_path, Pictures([]), engine or OneNeutrophil(), store=store, rules=DESK)
+            done, words = pipeline.obey(Wish(Command.REOPEN))
+            assert not done and pipeline.slide is None
+            assert pipeline.view().message == f"C{words[1:]}."
+            return words.removeprefix("cannot reopen: ")
+
+        assert refused() == "no slide was finished"
+        before = counted(tmp_path, [1, 1, 1], 1, store)
+        assert before.obey(Wish(Command.FINISH, sure=True))[0] and before.slide is not None
+        assert refused(other) == "it was counted by another engine, microscope or kind of source"
+        store.put_state(replace(before.slide, state=SlideState.SIGNED))
+        assert refused() == "the slide is signed"
+        store.put_state(replace(before.slide, revision=1))
+        assert refused() == "the slide is signed"
+        store.put_state(before.slide)
+        assert counted(tmp_path, [], 0, store).obey(Wish(Command.ABORT, reason="nothing there"))[0]
+        assert refused() == "the slide was aborted"

@@ -115,12 +115,17 @@ def test_counting_goes_on_only_for_the_slide_of_the_session() -> None:
     person.do("A", "B", "RETURN")
     assert person.do("C")
     assert not person.room.is_open
-    other = Person(Record(), None)
+    older = replace(SLIDE, slide_id="20260301-093000-7f3a1c")
+    other = Person(Record([SLIDE, older]), None)
     other.room.enter(None)
-    other.do("RETURN", "A", "B", "RETURN")
+    other.do("DOWN", "RETURN", "A", "B", "RETURN")
     assert isinstance(other.room.page, GalleryPage)
     assert not any(button.key == "C" for button in other.room.page.buttons)
     assert not other.do("C")
+    assert other.room.page.head.said == "Only the slide that was finished last can be counted on."
+    other.do("Q", "UP", "RETURN", "RETURN")  # after a start the newest may be counted on, if its engine still counts
+    assert any(button.key == "C" for button in other.room.page.buttons)  # type: ignore[union-attr]
+    assert other.do("C") and not other.room.is_open
 
 
 def test_earlier_slides_are_chosen_by_arrow_or_press() -> None:
