@@ -18,7 +18,7 @@ from rich.table import Table
 from device.clock import SystemClock, time_trusted
 from device.errors import LeukoscopeError
 from device.settings.config import Config
-from device.store import free_mb
+from device.store import Store, free_mb
 from engines.errors import EnginesError
 
 Level = Literal["ok", "warn", "fail"]
@@ -37,7 +37,7 @@ class Finding:
 
 def examine(config: Config) -> list[Finding]:
     """One finding for each part, in the order of a frame's way. Nothing is changed; a window may flash up."""
-    return [_examined(look, config) for look in (_clock, _camera, _engine, _calibration, _quality, _display, _disk, _broker)]
+    return [_examined(look, config) for look in (_clock, _camera, _engine, _calibration, _quality, _review, _display, _disk, _broker)]
 
 
 def _examined(look: Callable[[Config], Finding], config: Config) -> Finding:
@@ -118,6 +118,18 @@ def _quality(config: Config) -> Finding:
     words, passed = show(config)
     first, *rest = words.splitlines()
     return Finding("Quality", "ok" if passed else "warn", first, "" if passed else "; ".join(rest[:2]))
+
+
+def _review(config: Config) -> Finding:
+    if not config.record_path.exists():
+        return Finding("Review", "ok", "no slide was counted here yet")
+    with Store.read(config.record_path) as store:
+        waiting = store.to_review()
+        if not waiting:
+            return Finding("Review", "ok", "no slide waits for its review")
+        oldest = store.slide(waiting[-1]).slide.started_at
+    wait = "1 slide waits" if len(waiting) == 1 else f"{len(waiting)} slides wait"
+    return Finding("Review", "ok", f"{wait} for review, begun from {oldest:%Y-%m-%d} on", "R on the screen, or leukoscope slides")
 
 
 def _display(config: Config) -> Finding:

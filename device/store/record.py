@@ -218,6 +218,11 @@ class Store:
         with self._reading("list the finished slides"):
             return slides.newest(self._db, limit, (SlideState.REVIEW, SlideState.SIGNED))
 
+    def to_review(self) -> list[str]:
+        """Ids of all slides that wait for their review, newest first."""
+        with self._reading("list the slides to be reviewed"):
+            return slides.newest(self._db, -1, (SlideState.REVIEW,))
+
     def unfinished(self) -> tuple[StoredSlide, ...]:
         """Slides that are open. Before the first one is started: those that a crash or power cut left so."""
         with self._reading("look for open slides"):

@@ -15,7 +15,7 @@ import torch
 from drawing import has, panel
 
 from device.app import run
-from device.display.labels import PLATE, TYPE_PX
+from device.display.labels import CODE_PX, PLATE
 from device.display.overlay import draw
 from device.display.palette import PANEL, TEXT, bgr, mix, type_styles
 from device.display.rows import BAR_SHARE
@@ -202,7 +202,7 @@ def test_the_line_the_screen_the_page_and_the_summary_say_the_new_words(
     style = type_styles(own)[-1]
     assert (style.code, style.colour, style.marker) == ("PLC", bgr("E7298A"), "square")
     assert has(panel(screens[0]), "PLC", 19, TEXT, mix(style.colour, PANEL, BAR_SHARE))
-    assert has(screens[0], "Plasma cell", TYPE_PX, TEXT, PLATE, bold=True)
+    assert has(screens[0], "PLC", CODE_PX, TEXT, PLATE, bold=True)
     with Store.read(config.record_path) as store:
         (message,) = store.pending()
         assert store.slide(outcome.slide.slide_id).provenance.model.taxonomy == own

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from device.service.doctor import examine, print_findings
+from device.service.doctor import _review, examine, print_findings
 from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SimulatorCamera
+from device.slide.model import Slide, SlideState
+from device.store import Store
+from engines.runtime.base import EngineInfo
+from engines.taxonomy import LEUKEMIA_ATTRI
+from tests.support.provenance import provenance
+
+MODEL = EngineInfo("attridet-n", "2.0.0", "4b" * 32, "onnxruntime CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)
 
 
 def test_what_is_good(tmp_path: Path) -> None:
@@ -25,10 +34,26 @@ def test_what_is_good(tmp_path: Path) -> None:
         "Engine": "ok",
         "Calibration": "warn",
         "Quality": "ok",
+        "Review": "ok",
         "Display": "ok",
         "Disk": "ok",
         "Broker": "ok",
     }
+
+
+def test_slides_that_wait_for_their_review_are_counted(tmp_path: Path) -> None:
+    config = Config(camera=ReplayCamera(kind="replay", source=str(tmp_path)), device=DeviceSection(id="doctor", state_dir=tmp_path))
+    assert _review(config).seen == "no slide was counted here yet"
+    with Store.open(config.record_path) as store:
+        assert _review(config).seen == "no slide waits for its review"
+        for day, state in ((3, SlideState.SIGNED), (4, SlideState.REVIEW), (5, SlideState.ABORTED), (6, SlideState.REVIEW)):
+            begun = datetime(2026, 3, day, 9, 30, tzinfo=timezone.utc)
+            slide = Slide(f"202603{day:02d}-093000-4f9a2c", begun, specimen="H26-104311")
+            store.start_slide(slide, provenance(MODEL))
+            store.close_slide(replace(slide, state=state, finished_at=begun), None)
+    found = _review(config)
+    assert (found.level, found.seen) == ("ok", "2 slides wait for review, begun from 2026-03-04 on")
+    assert "leukoscope slides" in found.next_step
 
 
 def test_what_is_broken_is_named_and_the_rest_is_still_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
