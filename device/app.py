@@ -87,9 +87,15 @@ def run(
         status = _CurrentStatus(config, line.provenance, line.clock)
         publisher = Publisher(config.broker, status.value, lambda: Store.connect(record_path), clock=line.clock)
         control = ControlServer(config.control_path, status.as_json)
-        recorder = line.recorder()
-        pipeline = line.pipeline(sent=publisher.notify, broker=lambda: publisher.status, requests=control.requests, recorder=recorder)
-        for part in (publisher, recorder, control):
+        recorder, reports = line.recorder(), line.report_writer()
+        pipeline = line.pipeline(
+            sent=publisher.notify,
+            broker=lambda: publisher.status,
+            requests=control.requests,
+            recorder=recorder,
+            reports=reports,
+        )
+        for part in (publisher, recorder, control, reports):
             if part is not None:
                 opened.enter_context(part)
         with _signals(pipeline.stop) if signals else ExitStack():

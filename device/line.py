@@ -22,6 +22,8 @@ from device.guidance.guide import Guide
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import FrameSource, Pipeline
+from device.report.export import How
+from device.report.writer import ReportWriter
 from device.service.calibrate import versions_of
 from device.service.control import CommandRequest
 from device.service.engine import open_configured
@@ -117,6 +119,11 @@ class Line:
         section = self.config.frames
         return None if section.directory is None else FrameRecorder(section, section.directory, self.provenance, self.clock)
 
+    def report_writer(self) -> ReportWriter:
+        """What writes the reports of signed slides, not yet opened."""
+        config = self.config
+        return ReportWriter(config.record_path, config.reports_path, How(report_code=config.report.code))
+
     def pipeline(
         self,
         *,
@@ -124,6 +131,7 @@ class Line:
         broker: Callable[[], BrokerStatus] = lambda: BrokerStatus("disabled"),
         requests: Callable[[], list[CommandRequest]] = list,
         recorder: FrameRecorder | None = None,
+        reports: ReportWriter | None = None,
         free_mb: Callable[[Path], float] = free_mb,
     ) -> Pipeline:
         """Wire the parts together. A slide that was open when the appliance stopped is taken up again, paused.
@@ -156,5 +164,6 @@ class Line:
             broker=broker,
             requests=requests,
             recorder=recorder,
+            reports=reports,
             left_open=record.left_open(),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from device.language import _, ngettext, speaking
 from device.mqtt.publisher import BrokerStatus
@@ -66,6 +67,13 @@ def of_ground(old_ground: bool) -> Iterator[Line]:
     """That a slide was started and the glass of the one before still lies there; before all that was said of the start."""
     if old_ground:
         yield _("The slide before still lies under the objective and is not counted: change the slide."), "warn"
+
+
+def of_report(folder: Path, fault: str) -> str:
+    """Where the report of a signed slide lies, or why there is none."""
+    if fault:
+        return _("The report is not written: {reason}").format(reason=fault)
+    return _("The report lies in {folder}").format(folder=folder)
 
 
 def place_lost() -> str:

@@ -25,6 +25,7 @@ from device.guidance.guide import Guide
 from device.language import N_, _, ngettext
 from device.mqtt.publisher import BrokerStatus
 from device.orders import Orders
+from device.report.writer import ReportWriter
 from device.service.control import CommandRequest
 from device.settings.config import Config
 from device.shelf import RecordShelf
@@ -103,6 +104,7 @@ class Pipeline:
         broker: Callable[[], BrokerStatus],
         requests: Callable[[], list[CommandRequest]] = list,
         recorder: FrameRecorder | None = None,
+        reports: ReportWriter | None = None,
         left_open: LeftOpen = LeftOpen(),  # noqa: B008  (frozen)
     ) -> None:
         self._source, self._engine, self._session, self._record, self._display = source, engine, session, record, display
@@ -110,7 +112,8 @@ class Pipeline:
         self._um_per_px, self._broker, self._requests, self._recorder = um_per_px, broker, requests, recorder
         self._messages = messages.Messages(clock.monotonic_s)
         self._scanner = ScannerGuard()
-        review = ReviewRoom(RecordShelf(record), clock.monotonic_s, session.reviewed)
+        self._reports = reports
+        review = ReviewRoom(RecordShelf(record), clock.monotonic_s, self._reviewed)
         self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of, review)
         self._orders = Orders(session, record, config.slide)
         self._guide = guide
@@ -137,6 +140,8 @@ class Pipeline:
         for wish in self._show(timings):
             self.obey(wish)
         self._record.journal.tick()
+        for report in () if self._reports is None else self._reports.news():
+            self._say(partial(messages.of_report, report.folder, report.fault), "fail" if report.fault else "ok")
         self._watch_source()
         return Round(frame, observation, timings)
 
@@ -230,6 +235,12 @@ class Pipeline:
             case Command.QUIT:
                 self.stop("the technician quit")
         return True, self._say(words, "warn" if wish.command is Command.ABORT else "ok")
+
+    def _reviewed(self, slide: Slide) -> None:
+        """A signature, or a correction that is begun, changed this slide."""
+        self._session.reviewed(slide)
+        if self._reports is not None:
+            self._reports.changed(slide)
 
     def _answered(self, wish: Wish) -> messages.Words:
         """Take a person's answer to the guide's question, and keep it. RefusedError where nothing is asked that it could answer."""

@@ -51,7 +51,7 @@ from engines.runtime.choice import choose
 Hand = Literal["fields", "whole", "ordinary", "overlap", "returns", "restless"]
 MARKER = ".leukoscope-demo"
 DEVICE_ID, HANDED_ON = "demo", "handed-on"
-TARGET_CELLS = 60
+TARGET_CELLS = 50
 """Fewer than a slide needs: the demo is to be over soon. The signature therefore gives a reason."""
 _SUMMARY_WITHIN_S = 20.0
 _SCREENS_ON_PAGE = 3

@@ -213,7 +213,7 @@ class ReviewDesk(Pages):
         wants_reason = self._wants_reason
         if word == "RETURN":
             self._keep(self.review.sign(self.review.who, spot.reason.strip()))
-            self._say(_("Signed. The report can be made now."))
+            self._say(_("Signed."))
         elif word == "ESCAPE" or (word == "Q" and not wants_reason):
             spot.mode = "gallery"
             if not self._is_signed and (left := self._left()):

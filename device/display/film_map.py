@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, floor
+from math import floor
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from device.display import marks, text
 from device.display.base import ScreenView
@@ -19,7 +20,7 @@ from device.display.layout import Rect, Unit
 from device.display.palette import CARD, DIM, HALO, PANEL, SOFT, TEXT, WARN, Colour, group_styles, mix
 from device.display.rows import MARGIN, blank
 from device.language import _, ngettext
-from device.slide.film_map import ChartMap, Dot, film_map
+from device.slide.film_map import ChartMap, film_map
 from device.slide.model import Field, Place, Slide
 from engines.detections import Image
 from engines.taxonomy import Taxonomy
@@ -182,30 +183,36 @@ def _lay_out(pieces: Sequence[ChartMap], area: Rect, size_px: tuple[int, int], u
     return laid
 
 
-def _draw_piece(picture: Image, piece: ChartMap, laid: Laid, taxonomy: Taxonomy, unit: Unit) -> None:
-    """Counted ground, then its cells, blasts over all others."""
-    for x1, y1, x2, y2 in piece.visited:
-        (left, top), (right, bottom) = laid.at(x1, y1), laid.at(x2, y2)
-        marks.fill(picture, Rect(floor(left), floor(top), ceil(right), ceil(bottom)), _VISITED)
-    field = (piece.visited[0][2] - piece.visited[0][0]) * laid.scale
-    radius = min(max(0.05 * field, 1.2 * unit.scale), 4.0 * unit.scale)
-    styles = group_styles(taxonomy)
-    for dot in sorted(piece.dots, key=lambda one: one.blast):
-        style = styles.get(dot.group)
-        _draw_dot(picture, dot, laid.at(dot.x_px, dot.y_px), radius, DIM if style is None else style.colour, unit)
-
-
 _SUB = 4  # bits behind the point that OpenCV takes
+_DIAMOND = np.array([(0, -1), (1, 0), (0, 1), (-1, 0)], np.float64)
 
 
-def _draw_dot(picture: Image, dot: Dot, at: tuple[float, float], radius: float, colour: Colour, unit: Unit) -> None:
-    """A disc, for a blast a larger diamond with a dark edge."""
-    fine = float(1 << _SUB)
-    x, y = ((v - 0.5) * fine for v in at)  # OpenCV counts from the middle of the first pixel
-    if not dot.blast:
-        cv2.circle(picture, (round(x), round(y)), round(radius * fine), colour, cv2.FILLED, cv2.LINE_AA, _SUB)
-        return
-    for reach, ink in ((1.6 * radius + 2.4 * unit.scale, HALO), (1.6 * radius + 1.2 * unit.scale, colour)):
-        r = reach * fine
-        corners = np.array([(x, y - r), (x + r, y), (x, y + r), (x - r, y)]).round().astype(np.int32)
-        cv2.fillConvexPoly(picture, corners, ink, cv2.LINE_AA, _SUB)
+def _draw_piece(picture: Image, piece: ChartMap, laid: Laid, taxonomy: Taxonomy, unit: Unit) -> None:
+    """Counted ground, then its cells, blasts over all others. Reckoned for all of them at once: there may be thousands."""
+    corner, origin = np.array(laid.box[:2], np.float64), np.array((laid.x_px, laid.y_px))
+    ground = (np.array(piece.visited, np.float64).reshape(-1, 2, 2) - origin) * laid.scale + corner
+    first, last = np.floor(ground[:, 0]).astype(np.int32), np.ceil(ground[:, 1]).astype(np.int32) - 1
+    for begin, end in zip(first, last, strict=True):
+        cv2.rectangle(picture, begin, end, _VISITED, cv2.FILLED)
+    field, fine = (piece.visited[0][2] - piece.visited[0][0]) * laid.scale, 1 << _SUB
+    radius = min(max(0.05 * field, 1.7 * unit.scale), 4.0 * unit.scale)
+    for blasts in (False, True):
+        dots = [dot for dot in piece.dots if dot.blast == blasts]
+        film = np.array([(dot.x_px, dot.y_px) for dot in dots], np.float64).reshape(-1, 2)
+        middles = ((film - origin) * laid.scale + corner - 0.5) * fine  # OpenCV counts from the middle of the first pixel
+        if blasts:
+            _draw_diamonds(picture, middles, 1.6 * radius, group_styles(taxonomy)["blasts"].colour, unit)
+            continue
+        # Paler than in the rows: they are to show on grey.
+        colours = {key: mix(style.colour, TEXT, 0.6) for key, style in group_styles(taxonomy).items()}
+        for dot, middle in zip(dots, middles.round().astype(np.int32), strict=True):
+            cv2.circle(picture, middle, round(radius * fine), colours.get(dot.group, DIM), cv2.FILLED, cv2.LINE_AA, _SUB)
+
+
+def _draw_diamonds(picture: Image, middles: NDArray[np.float64], reach_px: float, colour: Colour, unit: Unit) -> None:
+    """The marks of blasts, with a dark edge. middles: (N, 2), in parts of a pixel."""
+    reaches = np.array([reach_px + 2.4 * unit.scale, reach_px + 1.2 * unit.scale]) * (1 << _SUB)
+    shapes = (middles[:, None, None] + reaches[:, None, None] * _DIAMOND).round().astype(np.int32)
+    for edge, inner in shapes:
+        cv2.fillConvexPoly(picture, edge, HALO, cv2.LINE_AA, _SUB)
+        cv2.fillConvexPoly(picture, inner, colour, cv2.LINE_AA, _SUB)

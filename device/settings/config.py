@@ -242,6 +242,8 @@ class RecordSection(Section):
 class ReportSection(Section):
     """What is handed on of a slide."""
 
+    on_signing: bool = True  # write page, tables and FHIR of a slide as soon as it is signed
+    folder: FilePath | None = None  # where to; None: reports in the state folder
     code: str | None = None  # None: 69738-3, "Differential panel, method unspecified - Blood"
 
     @field_validator("code")
@@ -348,6 +350,11 @@ class Config(Section):
     @property
     def record_path(self) -> Path:
         return self.record.path or self.device.state_dir / "record.sqlite"
+
+    @property
+    def reports_path(self) -> Path | None:
+        """Where signed reports are written; None: nowhere."""
+        return (self.report.folder or self.device.state_dir / "reports") if self.report.on_signing else None
 
     @property
     def engine_choice_path(self) -> Path:

@@ -15,7 +15,7 @@ from device.display import film_map, text
 from device.display.base import ScreenView
 from device.display.film_map import draw_film_map
 from device.display.layout import Unit
-from device.display.palette import TEXT, WARN, Colour, group_styles
+from device.display.palette import TEXT, WARN, Colour, group_styles, mix
 from device.slide.film_map import ChartMap
 from device.slide.model import Cell, Field, Place, Slide, SlideState
 from engines.detections import Image
@@ -25,7 +25,8 @@ from engines.taxonomy import Taxonomy
 SIZE = (1920, 1080)
 UNIT = Unit(1.0)
 WIDTH = 560
-BLASTS, OTHERS = (group_styles(TAXONOMY)[key].colour for key in ("blasts", "others"))
+BLASTS = group_styles(TAXONOMY)["blasts"].colour
+OTHERS = mix(group_styles(TAXONOMY)["others"].colour, TEXT, 0.6)
 
 
 def cell(told: str, x: float, y: float) -> Cell:
