@@ -19,7 +19,6 @@ from device.desk.desk import Desk
 from device.desk.review_room import ReviewRoom
 from device.desk.scanner import ScannerGuard
 from device.display.base import Display, PartState, ScreenView
-from device.display.inputs import Input
 from device.errors import DisplayError
 from device.guidance.guide import Guide
 from device.language import N_, _, ngettext
@@ -48,8 +47,6 @@ WAIT_FOR_FRAME_S = 0.1
 """How long a round waits for a frame before it looks after keys, screen and record without one."""
 REVIEW_WAIT_S = 0.02
 """The same during a review, whose pages answer to keys and to nothing else."""
-_LOOK_AGAIN_S, _LONGEST_SCAN_S = 0.003, 0.3
-"""In a review: how soon it is looked whether a key is followed by others, as of a label, and for how long at most."""
 
 
 class FrameSource(Protocol):
@@ -379,25 +376,15 @@ class Pipeline:
             place=self._observation.place,
         )
 
-    def _given(self) -> list[Input]:
-        """What was done at the screen. In a review, where nothing else is to be done, it is waited for whether a key is the first of a
-        label: the next round would come later."""
-        given, until_s = list[Input](), self._clock.monotonic_s() + _LONGEST_SCAN_S
-        while True:
-            now = self._clock.monotonic_s()
-            given += self._scanner.sorted(self._display.inputs(), now, not self._desk.guarded)
-            if not (self._scanner.waits and self._desk.reviewing and now < until_s):
-                return given
-            self._clock.sleep(_LOOK_AGAIN_S)
-
     def _show(self, timings: dict[str, float]) -> list[Wish]:
         """Show the view, and what was asked at it; a screen that fails is reported once and the count goes on."""
         started = self._clock.monotonic_s()
         try:
             self._display.show(self.view())
             self._display_works = True
-            page = self._desk.page
-            inputs, answers = self._guide.take(self._given(), page)
+            page, desk = self._desk.page, self._desk
+            given = self._scanner.given(self._display.inputs, self._clock, not desk.guarded, to_the_end=desk.reviewing)
+            inputs, answers = self._guide.take(given, page)
             wishes = [*answers, *self._desk.take(inputs, self._session.slide)]
             if self._desk.reviewing and self._desk.page is not page:
                 self._display.show(self.view())  # a reviewer does not wait for the next round
