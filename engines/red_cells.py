@@ -51,10 +51,12 @@ _COVER_PX, _FIELD_CELLS = 14, 16
 _NO_FILM = 0.12
 """Optical density of cells below which there are none: dust and noise on bare glass."""
 
-_NUCLEI, _PALE_SHARE, _TWO_LEVELS = 0.7, 0.08, 3.0
-"""What Otsu's level takes for cells may be nuclei where it is so dense (rendered: nuclei .9, the darkest red cells .62). What it leaves
-is red cells and plasma where the darker part has this share of it and lies off the clearer by so many of its own standard deviations
-(rendered: red cells 3.3 and more; the blurred edges of cells, which are at all levels alike, 2.6 at most)."""
+_NUCLEI, _PALE_SHARE, _TWO_LEVELS = 0.55, 0.08, 3.0
+_CROWDED_SHARE, _TWO_CROWDED = 0.4, 2.7
+"""What Otsu's level takes for cells may be nuclei where it is so dense (rendered: nuclei .59 and more, red cells .62 at most). What it
+leaves is red cells and plasma where the darker part has this share of it and lies off the clearer by so many of its own standard
+deviations (rendered: red cells 3.1 and more, 2.8 where they are crowded and pale; the blurred edges of cells 2.6 at most, and they are
+no more than .3 of it)."""
 
 _FEW = 4
 """Single red cells from which one field says how large they are; a crowded field at 100x has no more."""
@@ -285,7 +287,8 @@ def cell_level(green: NDArray[Any]) -> float:
     (mean_dark, var_dark, share_dark), (mean_clear, _, _) = (
         _moments(values[part], pale[part]) for part in (slice(level + 1, second + 1), slice(second + 1, None))
     )
-    apart = share_dark >= _PALE_SHARE * pale.sum() and mean_clear - mean_dark >= _TWO_LEVELS * np.sqrt(max(var_dark, 1.0))
+    share, ratio = share_dark / pale.sum(), (mean_clear - mean_dark) / np.sqrt(max(var_dark, 1.0))
+    apart = share >= _PALE_SHARE and ratio >= (_TWO_LEVELS if share < _CROWDED_SHARE else _TWO_CROWDED)
     return float(second) if apart and -np.log(max(mean_dark, 1.0) / max(mean_clear, 1.0)) >= _NO_FILM else float(level)
 
 
