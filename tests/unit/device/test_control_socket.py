@@ -132,7 +132,10 @@ def test_only_the_first_answer_counts() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (b'{"command": "dance"}\n', "unknown command 'dance'; known: start, finish, undo, pause, go-on, abort, reopen, quit, status"),
+        (
+            b'{"command": "dance"}\n',
+            "unknown command 'dance'; known: start, finish, undo, pause, go-on, abort, reopen, answer, quit, status",
+        ),
         (b'{"command": []}\n', "unknown command"),
         (b"[]\n", "unknown command None"),
         (b"start\n", "one line of JSON is expected"),
