@@ -382,8 +382,9 @@ class Pipeline:
         try:
             self._display.show(self.view())
             self._display_works = True
-            page, inputs = self._desk.page, self._scanner.sorted(self._display.inputs(), started, not self._desk.guarded)
-            inputs, answers = self._guide.take(inputs, page)
+            page, desk = self._desk.page, self._desk
+            given = self._scanner.given(self._display.inputs, self._clock, not desk.guarded, to_the_end=desk.reviewing)
+            inputs, answers = self._guide.take(given, page)
             wishes = [*answers, *self._desk.take(inputs, self._session.slide)]
             if self._desk.reviewing and self._desk.page is not page:
                 self._display.show(self.view())  # a reviewer does not wait for the next round

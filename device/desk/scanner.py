@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from device.clock import Clock
 from device.display.inputs import Input, Kind
 
 GAP_S = 0.03
@@ -11,6 +12,8 @@ GAP_S = 0.03
 than that: then several characters come with each."""
 LEAST_CHARACTERS = 4
 """So many in a row are a scan."""
+_LOOK_AGAIN_S, _LONGEST_S = 0.003, 0.3
+"""How soon it is looked again where it is waited for a scan's end, and for how long at most."""
 
 
 class ScannerGuard:
@@ -19,6 +22,17 @@ class ScannerGuard:
     def __init__(self) -> None:
         self._held: list[Input] = []
         self._last_s = float("-inf")
+
+    def given(self, look: Callable[[], Sequence[Input]], clock: Clock, open_to_all: bool, to_the_end: bool) -> list[Input]:
+        """What may be acted on of what `look` gives. to_the_end: where nothing else is to be done until the next look, it is waited for
+        whether a key is the first of a label, which the next look would settle later."""
+        given, until_s = list[Input](), clock.monotonic_s() + _LONGEST_S
+        while True:
+            now = clock.monotonic_s()
+            given += self.sorted(look(), now, open_to_all)
+            if not (self._held and to_the_end and now < until_s):
+                return given
+            clock.sleep(_LOOK_AGAIN_S)
 
     def sorted(self, inputs: Sequence[Input], now_s: float, open_to_all: bool) -> list[Input]:
         """What may be acted on now: `inputs` since the last look, at a monotonic time. open_to_all: keys are letters of an answer."""

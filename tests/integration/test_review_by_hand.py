@@ -176,7 +176,7 @@ def at_the_window(folder: Path, cells: int, pause_s: float, size: tuple[int, int
                 hands.key(word)
                 time.sleep(0.7)
             hands.presses = 0
-            yield Reviewer(hands, Sitting(slide, pictures, own=False), pause_s), folder / "state" / "record.sqlite"
+            yield Reviewer(hands, Sitting(slide, pictures), pause_s), folder / "state" / "record.sqlite"
         finally:
             hands.close()
             process.terminate()

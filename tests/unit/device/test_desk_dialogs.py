@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from device.clock import SystemClock
 from device.desk.desk import Desk
 from device.desk.scanner import ScannerGuard
 from device.display.inputs import Input, Kind, key
@@ -202,6 +203,36 @@ def test_a_hand_is_no_scanner(each: int) -> None:
     assert guard.sorted([], 1.01, False) == []
     assert guard.sorted([], 1.04, False) == [key("U")]
     assert guard.sorted(typed("AB12345"), 2.0, True) == typed("AB12345"), "a question takes all as it comes"
+
+
+class Ticking(SystemClock):
+    """A clock that goes on by sleeping alone."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def test_where_there_is_nothing_else_to_do_a_key_is_settled_at_once_and_a_key_held_down_blocks_nothing() -> None:
+    clock, guard = Ticking(), ScannerGuard()
+    keys = iter([[key("U")]])
+    assert guard.given(lambda: next(keys, []), clock, False, to_the_end=True) == [key("U")]
+    assert clock.now_s < 0.04
+    label = iter([[letter] for letter in typed(LABEL)])
+    (scan,) = guard.given(lambda: next(label, []), clock, False, to_the_end=True)
+    assert (scan.kind, scan.text) == (Kind.SCAN, LABEL)
+    begun_s = clock.now_s
+    guard.given(lambda: [key("U")], clock, False, to_the_end=True)
+    assert clock.now_s - begun_s < 0.31
+    clock.now_s += 1.0
+    assert [given.kind for given in guard.given(list, clock, False, to_the_end=True)] == [Kind.SCAN]
+    one = iter([[key("F")]])
+    assert guard.given(lambda: next(one, []), clock, False, to_the_end=False) == [], "the next look settles it"
 
 
 @pytest.mark.parametrize("check", ["mod10", "mod43", "mod37-2"])
