@@ -47,14 +47,22 @@ class Answer:
 class Guide:
     """The guidance of one run. Used by the pipeline's thread only.
 
-    stored: the pictures are files, whose focus nobody can turn. known_slide_due: whether the slide of the day has still to be counted.
+    stored: the pictures are files, whose focus nobody can turn. asks: False where nobody can change objective or slide: a doubt is said
+    then, and nothing waits for an answer. known_slide_due: whether the slide of the day has still to be counted.
     """
 
     def __init__(
-        self, profile: CalibrationProfile, objective: int, stored: bool = False, known_slide_due: Callable[[], bool] = bool
+        self,
+        profile: CalibrationProfile,
+        objective: int,
+        stored: bool = False,
+        known_slide_due: Callable[[], bool] = bool,
+        *,
+        asks: bool = True,
     ) -> None:
         self._known_slide_due = known_slide_due
         self._profile, self._objective = profile, objective
+        self._asks = asks
         self._meter = FocusMeter(can_turn=not stored)
         self._objective_watch = ObjectiveWatch(profile, objective)
         self._slide_watch = SlideWatch()
@@ -107,6 +115,8 @@ class Guide:
     def question(self) -> AskPage | None:
         """What a person has to say before counting goes on; None while nothing is to be asked."""
         doubt = self._objective_watch.doubt
+        if not self._asks:
+            return None
         if doubt is not None:
             return self._ask_objective(doubt)
         if self._slide_watch.doubt:
@@ -180,6 +190,10 @@ class Guide:
 
     def late_advice(self) -> Iterator[str]:
         """The same, of what may wait until everything else was said."""
+        doubt = self._objective_watch.doubt
+        if doubt is not None and not self._asks:
+            words = _("Red cells measure {um:.1f} µm by this profile; they should have 6.2 to 8.5 µm: the pictures' scale is another.")
+            yield words.format(um=doubt.red_cell_um)
         if self._slide_watch.other_stain and not self._slide_watch.doubt:
             yield _("The stain differs from before the film was out of sight: is it the same slide?")
         if self.area is not None and self.area.thickness is not Thickness.GOOD:

@@ -295,6 +295,17 @@ def test_the_guide_holds_the_count_until_it_is_answered() -> None:
     assert guide.answer("1") is None
 
 
+def test_of_stored_pictures_another_scale_is_said_and_nothing_waits() -> None:
+    guide = Guide(profile(), 100, stored=True, asks=False)
+    held = ""
+    for n, image in enumerate(whole(seen(seed, 40)) for seed in SLIDES[40]):
+        guide.look(frame(image), 2.0 * n, MOVES)
+        held = guide.look(frame(image), 2.0 * n + 1, RESTS)
+    assert held == ""
+    assert guide.page(COUNT_PAGE) is COUNT_PAGE
+    assert any("the pictures' scale is another" in sentence for sentence in guide.late_advice())
+
+
 @pytest.mark.parametrize("larger", [1.0, 1.2])
 def test_the_guide_asks_after_a_blank_spell(larger: float) -> None:
     """Another stain alone is said; red cells that are larger besides are asked about."""
