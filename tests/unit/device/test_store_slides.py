@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -58,9 +58,17 @@ def plain(slide: Slide) -> object:
     """A slide without arrays, so that two can be compared."""
 
     def cell(c: Cell) -> object:
-        return {**vars(c), "attributes": (c.attributes.dtype.name, [None if np.isnan(v) else v for v in c.attributes.tolist()])}
+        known = [None if np.isnan(v) else v for v in c.attributes.tolist()]
+        return {**parts(c), "attributes": (c.attributes.dtype.name, known)}
 
-    return {**vars(slide), "fields": [{**vars(f), "cells": [cell(c) for c in f.cells]} for f in slide.fields]}
+    def field(f: Field) -> object:
+        return {**parts(f), "cells": [cell(c) for c in f.cells], "seen": [cell(c) for c in f.seen]}
+
+    return {**parts(slide), "fields": [field(f) for f in slide.fields]}
+
+
+def parts(one: Slide | Field | Cell) -> dict[str, object]:
+    return {part.name: getattr(one, part.name) for part in fields(one)}
 
 
 @pytest.fixture
