@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from device.camera.quality import PictureFault
 from device.slide.model import Cell, Field, Slide
-from device.slide.tally import Differential, counted_as, from_counts
+from device.slide.tally import ASIDE, Differential, counted_as, from_counts
 from engines.taxonomy import Taxonomy
 
 Told = int | str
@@ -53,7 +53,8 @@ class RunningTally:
     def differential(self, slide: Slide) -> Differential:
         """Of the fields followed last; `slide` tells whether its film is foreign."""
         counts = self._counts[bool(slide.foreign)]
-        return from_counts(Counter({told: n for told, n in counts.items() if told is not None and n}), counts[None], self._taxonomy)
+        told = Counter({told: n for told, n in counts.items() if told is not None and told != ASIDE and n})
+        return from_counts(told, counts[None], self._taxonomy)
 
     def words(self, slide: Slide, told: Told) -> tuple[int, Counter[tuple[str, str]]]:
         """How many cells are told as `told`, and how often each attribute (key, word) is seen among them."""

@@ -18,7 +18,7 @@ from engines.taxonomy import Taxonomy
 
 DECISIVE_PERCENTS = (5.0, 20.0)
 """Shares of blasts that decide what a haematologist does next: a count whose interval spans one of them is too small."""
-_ASIDE = "told apart"
+ASIDE = "told apart"
 NRBC = "nrbc"
 NRBC_NOTE_FROM = 5.0
 """Nucleated red cells per 100 white cells from which an analyser's white cell count needs correcting."""
@@ -171,15 +171,15 @@ def differential(cells: Iterable[Cell], taxonomy: Taxonomy, groups_only: bool = 
     Where a person gave a verdict that counts; what a person said is no white cell is left out, artefacts are counted with artefacts.
     """
     found = Counter(counted_as(cell, taxonomy, groups_only) for cell in cells)
-    counts = Counter({told: count for told, count in found.items() if told is not None and told != _ASIDE})
+    counts = Counter({told: count for told, count in found.items() if told is not None and told != ASIDE})
     return from_counts(counts, found[None], taxonomy)
 
 
 def counted_as(one: Cell, taxonomy: Taxonomy, groups_only: bool) -> int | str | None:
-    """What a cell is in the differential: index of its type, key of its group, "" unidentified; None an artefact, _ASIDE left out."""
+    """What a cell is in the differential: index of its type, key of its group, "" unidentified; None an artefact, ASIDE left out."""
     cell = with_verdict(one, one.verdict, taxonomy)
     if cell.verdict and taxonomy.person_class(cell.verdict):
-        return None if cell.verdict == ARTEFACT else _ASIDE
+        return None if cell.verdict == ARTEFACT else ASIDE
     return None if taxonomy.is_artefact(cell.class_index) else cell.told(groups_only)
 
 

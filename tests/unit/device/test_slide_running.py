@@ -58,3 +58,12 @@ def test_after_any_change_the_counts_are_those_of_counting_anew() -> None:
             sum(one.limit_met for one in slide.fields),
             sum(bool(one.naming_fault) for one in slide.fields),
         )
+
+
+def test_what_a_person_left_out_of_the_differential_is_left_out_here_too() -> None:
+    rng = random.Random(9)
+    words = ("nrbc", "smudge", "artefact", "not_classed", "Monocyte", "blasts", "")
+    cells = tuple(replace(cell(rng), verdict=word) for word in words for _ in range(3))
+    slide, running = Slide("s", NOW, fields=(Field(1, NOW, "", (64, 48), 1.0, cells),)), RunningTally(TAXONOMY)
+    running.follow(slide.fields)
+    assert running.differential(slide) == tally(slide, TAXONOMY)
