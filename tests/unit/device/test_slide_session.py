@@ -20,26 +20,10 @@ from device.slide.session import RefusedError, SlideSession, new_slide_id
 from engines.detections import Detections, Image
 from engines.film import Film, Microscope
 from engines.taxonomy import LEUKEMIA_ATTRI as TAXONOMY
+from tests.support.film_bench import StillClock
 
 NOW = datetime(2026, 11, 23, 18, 15, 12, tzinfo=timezone.utc)
 HERE, THERE, BEYOND = (100, 100), (800, 100), (100, 600)
-
-
-class HandClock:
-    """A clock that moves by a second whenever it is asked."""
-
-    def __init__(self) -> None:
-        self.at = NOW
-
-    def monotonic_s(self) -> float:
-        return (self.at - NOW).total_seconds()
-
-    def now(self) -> datetime:
-        self.at += timedelta(seconds=1)
-        return self.at
-
-    def sleep(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +44,7 @@ class Bench:
 
     def __init__(self, plane: Image, crops: bool = True, **section: float) -> None:
         self.plane = plane
-        self.clock = HandClock()
+        self.clock = StillClock()
         self.session = SlideSession(TAXONOMY, SlideSection(**section), 0.4, crops, 90, self.clock)
         self.sequence = 0
         self.seen: Observation | None = None
