@@ -9,24 +9,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from device.camera.base import SkippedPicture
-from device.clock import Clock, time_trusted
 from device.display.factory import parse_display
 from device.errors import StoreError
 from device.language import speaking
 from device.line import Line, Openers
-from device.mqtt.payloads import DeviceStatus, NamingProvenance, PartStatus, SlideProgress, Versions
 from device.mqtt.publisher import Publisher
 from device.pipeline import Pipeline, Round
 from device.service.control import ControlServer
 from device.service.systemd import Notifier
 from device.settings.config import Config
 from device.slide.model import Slide
-from device.store import Provenance, Store
-from device.view import part_status
-from engines.version import version
+from device.status import CurrentStatus
+from device.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +80,7 @@ def run(
             log.warning("the engine %s %s. It counts because engine.ungated is true.", engine.label, engine.gate_fault)
         if line.store.put_aside is not None:
             log.error("the record was damaged: it lies at %s, a new one was begun; call the field team", line.store.put_aside)
-        status = _CurrentStatus(config, line.provenance, line.clock)
+        status = CurrentStatus(config, line.provenance, line.clock)
         publisher = Publisher(config.broker, status.value, lambda: Store.connect(record_path), clock=line.clock)
         control = ControlServer(config.control_path, status.as_json)
         recorder, reports = line.recorder(), line.report_writer()
@@ -128,7 +124,7 @@ def _none_waits(store: Store) -> bool:
 def _rounds(
     pipeline: Pipeline,
     notifier: Notifier,
-    status: _CurrentStatus,
+    status: CurrentStatus,
     publisher: Publisher,
     each_round: Callable[[Round, Pipeline], None] | None,
 ) -> None:
@@ -147,62 +143,6 @@ def _rounds(
                 notifier.status(pipeline.in_words())
         if each_round is not None:
             each_round(done, pipeline)
-
-
-class _CurrentStatus:
-    """The device's newest status, for the broker and for `leukoscope status`. Thread-safe: each update replaces the whole value."""
-
-    def __init__(self, config: Config, provenance: Provenance, clock: Clock) -> None:
-        self._config, self._provenance, self.clock = config, provenance, clock
-        self._began_s, self._began = clock.monotonic_s(), clock.now()
-        opening = PartStatus(level="busy", text="opening")
-        self.value = self._of(opening, opening, PartStatus(level="ok", text=""), None)
-
-    def update(self, pipeline: Pipeline) -> DeviceStatus:
-        """Take in how the pipeline stands; the new status."""
-        camera, engine, _, record = pipeline.lamps
-        why_not_gated = self._provenance.model.gate_fault if engine.level == "warn" else ""
-        progress = None
-        if (slide := pipeline.slide) is not None and slide.is_open:
-            progress = SlideProgress(
-                slide_id=slide.slide_id,
-                state=slide.state.value,
-                fields=len(slide.fields),
-                white_cells=pipeline.white_cells,
-                target_cells=pipeline.target_cells,
-                blast_seen=pipeline.differential.blasts > 0,
-            )
-        parts = part_status(camera, pipeline.camera_reason), part_status(engine, why_not_gated), part_status(record)
-        self.value = self._of(*parts, progress)
-        return self.value
-
-    def as_json(self) -> dict[str, Any]:
-        """The status as plain JSON; may be called by any thread."""
-        return self.value.model_dump(mode="json", by_alias=True)
-
-    def _of(self, camera: PartStatus, engine: PartStatus, record: PartStatus, slide: SlideProgress | None) -> DeviceStatus:
-        now, made = self.clock.now(), self._provenance
-        return DeviceStatus(
-            device_id=made.device_id,
-            state="online",
-            since=self._began,
-            sent_at=now,
-            time_trusted=time_trusted(now),
-            boot_id=made.boot_id,
-            versions=Versions(
-                leukoscope=version(),
-                engine=made.model.label,
-                calibration=made.calibration_label,
-                naming=NamingProvenance.of(made.model.naming),
-            ),
-            camera=camera,
-            engine=engine,
-            record=record,
-            slide=slide,
-            outbox_pending=0,
-            uptime_s=self.clock.monotonic_s() - self._began_s,
-            simulated=made.source is not None and made.source.simulated,
-        )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from device.errors import LeukoscopeError
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 from device.qc_command import qc
 from device.slides_command import export, slides
+from device.supervisor_command import watch
 from engines.errors import EnginesError
 from engines.files import print_any_name
 
@@ -155,41 +156,7 @@ def report(slide_id: str, /, *, out: Path = Path("slide.html"), config: ConfigOp
     sys.stdout.write(f"{out}\n")
 
 
-@app.command
-def watch(
-    *,
-    host: str = "localhost",
-    port: Annotated[int, Parameter(validator=Number(gte=1, lte=65535))] = 1883,
-    device: str = "+",
-    count: Count | None = None,
-    username: str | None = None,
-    password_file: Path | None = None,
-    tls: bool = False,
-    ca_file: Path | None = None,
-    topic_root: str = "leukoscope",
-    client_id: str | None = None,
-) -> None:
-    """The supervisor's terminal: print each slide's summary as it arrives.
-
-    Args:
-        host: The broker.
-        port: Its port.
-        device: One device's id; default: all.
-        count: End after so many summaries.
-        username: For a broker that asks for one.
-        password_file: A file whose first line is the password.
-        tls: Encrypt the connection.
-        ca_file: Certificate of the authority that signed the broker's.
-        topic_root: First part of the topics.
-        client_id: With a name of its own the broker keeps what is published while nobody watches.
-    """
-    from device.settings.config_file import broker_from_options
-    from device.supervisor.watch import watch as watch_broker
-
-    section = broker_from_options(
-        host=host, port=port, username=username, password_file=password_file, tls=tls, ca_file=ca_file, topic_root=topic_root
-    )
-    watch_broker(section, device=device, count=count, client_id=client_id)
+app.command(watch)
 
 
 @app.command

@@ -12,7 +12,7 @@ from statistics import median
 from device.camera.base import CameraState, CameraStatus, SkippedPicture
 from device.display.base import PartState
 from device.language import N_, _, ngettext, number
-from device.mqtt.payloads import PartStatus
+from device.mqtt.device_status import PartStatus
 from device.mqtt.publisher import BrokerStatus
 from device.slide.model import Slide
 from device.store.journal import JournalStatus

@@ -23,7 +23,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from device.errors import BrokerError
+from device.mqtt.faults import BrokerLostError, BrokerRefusedError, NoAnswerError, ProtocolRefusedError
+from device.mqtt.tls import TlsContext, tls_context, unreachable
 from device.settings.config import BrokerSection
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,6 @@ log = logging.getLogger(__name__)
 Version = Literal["5", "3.1.1"]
 Will = tuple[str, bytes]
 """Topic and payload of the last will: published by the broker, retained, when the connection breaks without a farewell."""
-OnMessage = Callable[[str, bytes, bool], None]
-"""Called with topic, payload and whether the broker had retained it; must not raise."""
 
 _PAHO_VERSION = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 _UNSUPPORTED_VERSION: Final = 0x84
@@ -45,22 +44,6 @@ _FIRST_ANSWER_S: Final = 3.0  # amqtt takes a CONNECT of MQTT 5 for a longer one
 _LAST_ANSWER_S: Final = 10.0
 
 
-class BrokerRefusedError(BrokerError):
-    """The broker said no, or credentials and certificates cannot be used. Somebody must mend the configuration or the broker."""
-
-
-class ProtocolRefusedError(BrokerRefusedError):
-    """The broker does not speak this version of MQTT. Set `broker.protocol` to "auto" or to the other one."""
-
-
-class BrokerLostError(BrokerError):
-    """The broker cannot be reached, or the connection broke. It is tried again; check network, host and port."""
-
-
-class NoAnswerError(BrokerLostError):
-    """The broker said neither yes nor no: hung up or kept silent. Old brokers do that to MQTT 5, and so does what is no broker."""
-
-
 @dataclass(frozen=True)
 class Ack:
     """The broker's answer to one published message."""
@@ -68,6 +51,22 @@ class Ack:
     mid: int
     accepted: bool
     reason: str
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A message that arrived. retained: the broker had kept it. response_topic, correlation: where its sender wants an answer, and what
+    the answer must bear (MQTT 5); empty where none is wanted."""
+
+    topic: str
+    payload: bytes
+    retained: bool = False
+    response_topic: str = ""
+    correlation: bytes = b""
+
+
+OnMessage = Callable[[Incoming], None]
+"""Called with each message that arrives, in the thread that services the link; must not raise."""
 
 
 def versions_to_try(protocol: Literal["auto", "5", "3.1.1"], last: Version | None = None) -> tuple[Version, ...]:
@@ -123,7 +122,7 @@ class Link:
         self._accepted = False
         self._refusal: BrokerRefusedError | None = None
         self._gone = ""
-        self._tls: _TlsContext | None = None
+        self._tls: TlsContext | None = None
         v5 = version == "5"
         self._paho = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -153,7 +152,7 @@ class Link:
         try:
             self._paho.connect(self._section.host, self._section.port, self._section.keepalive_s, **options)
         except (OSError, ValueError) as error:
-            raise _unreachable(error, self._section) from error
+            raise unreachable(error, self._section, _CONNECT_TIMEOUT_S) from error
         deadline_s = time.monotonic() + answer_s
         while not self._accepted:
             if cancelled():
@@ -181,14 +180,7 @@ class Link:
                     raise BrokerRefusedError(f"cannot read the broker's password file {section.password_file}: {error}") from error
             self._paho.username_pw_set(section.username, password)
         if section.tls:
-            self._tls = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)  # checks certificate and host name
-            try:
-                if section.ca_file is not None:
-                    self._tls.load_verify_locations(section.ca_file)
-                else:
-                    self._tls.load_default_certs()
-            except OSError as error:  # ssl.SSLError is one
-                raise BrokerRefusedError(f"cannot use broker.ca_file {section.ca_file}: {error}") from error
+            self._tls = tls_context(section)
             self._paho.tls_set_context(self._tls)
 
     def close(self) -> None:
@@ -302,17 +294,9 @@ class Link:
 
     def _arrived(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
         if self._on_message is not None:
-            self._on_message(message.topic, bytes(message.payload), bool(message.retain))
-
-
-class _TlsContext(ssl.SSLContext):
-    """Remembers the last socket it wrapped, so that a handshake that fails leaves none open (paho lets go of it)."""
-
-    last: ssl.SSLSocket | None = None
-
-    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        self.last = super().wrap_socket(*args, **kwargs)
-        return self.last
+            properties = message.properties
+            wanted = str(getattr(properties, "ResponseTopic", "")), bytes(getattr(properties, "CorrelationData", b""))
+            self._on_message(Incoming(message.topic, bytes(message.payload), bool(message.retain), *wanted))
 
 
 def _properties(packet: int, **values: Any) -> Properties:
@@ -320,20 +304,3 @@ def _properties(packet: int, **values: Any) -> Properties:
     for name, value in values.items():
         setattr(properties, name, value)
     return properties
-
-
-def _unreachable(error: Exception, section: BrokerSection) -> BrokerError:
-    """The error of an attempt to connect as advice; the first kind that fits."""
-    where = f"{section.host}:{section.port}"
-    tls_port = "is it a TLS port (often 8883)?"
-    advice: list[tuple[type[Exception], type[BrokerError], str]] = [
-        (ssl.SSLCertVerificationError, BrokerRefusedError, f"the certificate of {where} is not trusted: {{}}; set broker.ca_file"),
-        (ssl.SSLError, BrokerRefusedError, f"no TLS with {where}: {{}}; {tls_port}"),
-        (ConnectionRefusedError, BrokerLostError, f"no broker listens on {where}; start it, or mend broker.host and broker.port"),
-        (socket.gaierror, BrokerLostError, f"the host name '{section.host}' cannot be resolved; check broker.host and the network"),
-        (TimeoutError, BrokerLostError, f"no answer from {where} in {_CONNECT_TIMEOUT_S:.0f} s; check host, port and firewall"),
-        (Exception, BrokerLostError, f"{where} cannot be reached: {{}}" + (f"; {tls_port}" if section.tls else "")),
-    ]
-    kind, text = next((raised, text) for caught, raised, text in advice if isinstance(error, caught))
-    said = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error
-    return kind(text.replace("{}", str(said)))

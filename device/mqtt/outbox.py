@@ -20,12 +20,19 @@ _CLEAR_AGAIN_S: Final = 1.0  # a record that is busy is not pressed
 
 @dataclass(frozen=True)
 class OutboxMessage:
-    """One message. message_id: unique for ever, receivers drop doubles by it; payload: the bytes to be sent."""
+    """One message. message_id: unique for ever, receivers drop doubles by it; payload: the bytes to be sent.
+
+    kind: what it is, the last part of its topic. slide_id: whose it is, "" for none. number: its place among those of its kind in this
+    record's stream; 0 before the record has given it one.
+    """
 
     message_id: str
     topic: str
     payload: bytes
     created_at: datetime
+    kind: str = "summary"
+    slide_id: str = ""
+    number: int = 0
 
 
 class Outbox(Protocol):

@@ -1,4 +1,4 @@
-"""What is sent, as frozen models that are also the published JSON Schemas: `SlideSummary`, `DeviceStatus`. No topics, no connection.
+"""The summary of a slide as it is sent, a frozen model that is also the published JSON Schema. No topics, no connection.
 
 Meaning lives in the payload, never in MQTT 5 properties, so that 3.1.1 brokers carry all of it. Senders add no field that is not in
 the model; receivers ignore fields they do not know, so a later version may add some without a new schema number. Such a field is
@@ -7,7 +7,6 @@ declared with `later`: whoever builds a message must give it, and in a message f
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
@@ -21,7 +20,7 @@ from engines.naming import NamingInfo
 from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
 
-__all__ = ["DeviceStatus", "PayloadError", "SlideSummary", "read_status", "read_summary"]
+__all__ = ["PayloadError", "SlideSummary", "read_summary"]
 
 BLAST_NOTE: Final = "Preliminary: a person must confirm every blast."
 
@@ -295,6 +294,16 @@ class SlideSummary(Payload):
     possible_doubles: Count | None = later("1.3", "So many cells at most may have been counted twice.")
     specimen: Line | None = later("1.3", 'The tube\'s number where the device is configured to send it, else "".')
 
+    stream: Line | None = later(
+        "1.4", 'Whose numbers `sequence` are: they begin anew with another record of the device. "": given before it left the record.'
+    )
+    sequence: Count | None = later(
+        "1.4", "1 for the first summary of the stream, then one more with each: a gap is a summary that is missing."
+    )
+    duration_s: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = later(
+        "1.4", "From start to end by a clock that nobody sets; of slides that were taken up after a stop, the time that it ran."
+    )
+
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         counted = sum(row.count for row in self.differential) + self.unidentified.count
@@ -310,74 +319,6 @@ class SlideSummary(Payload):
         return self
 
 
-class PartStatus(Part):
-    """One part of the device."""
-
-    level: Literal["ok", "busy", "warn", "fail"]
-    text: Line
-
-
-class SlideProgress(Part):
-    """The slide that is open now."""
-
-    slide_id: Line
-    state: Line
-    fields: Count
-    white_cells: Count
-    target_cells: Annotated[int, Field(ge=1)]
-    blast_seen: bool | None = later("1.3", "True from the first cell told as a blast or equivalent on: tell a supervisor now.")
-
-
-class Versions(Part):
-    """What runs on the device."""
-
-    leukoscope: Line
-    engine: Line
-    calibration: Line
-    naming: NamingProvenance | None = later("1.2", "The naming layer.")
-
-
-class DeviceStatus(Payload):
-    """Whether a device is there and how it does. Retained, so a late subscriber gets the last one at once."""
-
-    schema_id: Literal["leukoscope.status/1"] = Field("leukoscope.status/1", alias="schema")
-    device_id: DeviceName
-    state: Literal["online", "offline"]
-    offline_reason: Literal["stopped", "lost"] | None = Field(
-        None, description='"stopped": switched off in order. "lost": the last will, sent by the broker. Null while online.'
-    )
-    since: AwareDatetime | None = Field(description="When this state began; null in the last will, for the broker does not say when.")
-    sent_at: AwareDatetime = Field(description="When the device wrote this; for a last will, when it connected.")
-    time_trusted: bool
-    boot_id: Line
-    versions: Versions
-    camera: PartStatus
-    engine: PartStatus
-    record: PartStatus
-    slide: SlideProgress | None = None
-    outbox_pending: Count = Field(description="Summaries that wait for the broker's acknowledgement.")
-    uptime_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    simulated: bool = Field(description="True: the camera is a simulator.")
-
-    def last_will(self, now: datetime) -> DeviceStatus:
-        """What the broker shall say of this device when its connection breaks."""
-        return self.model_copy(update={"state": "offline", "offline_reason": "lost", "since": None, "sent_at": now, "slide": None})
-
-    def stopped(self, now: datetime) -> DeviceStatus:
-        """What the device says when it leaves in order."""
-        return self.model_copy(update={"state": "offline", "offline_reason": "stopped", "since": now, "sent_at": now, "slide": None})
-
-    def says_the_same_as(self, other: DeviceStatus | None) -> bool:
-        """Whether nothing but dates and running numbers differ, so that the newer one need not be sent at once."""
-        running = {name: getattr(self, name) for name in ("since", "sent_at", "uptime_s", "outbox_pending")}
-        return other is not None and other.model_copy(update=running) == self
-
-
 def read_summary(data: bytes) -> Received[SlideSummary]:
     """Parse a summary's bytes. Raises PayloadError naming what is wrong."""
     return read(SlideSummary, data)
-
-
-def read_status(data: bytes) -> Received[DeviceStatus]:
-    """Parse a status' bytes. Raises PayloadError naming what is wrong."""
-    return read(DeviceStatus, data)

@@ -19,9 +19,10 @@ from typing_extensions import Self
 
 from device.clock import Backoff, Clock, SystemClock
 from device.errors import BrokerError
-from device.mqtt.client import Ack, BrokerRefusedError, Link, Version, open_link, versions_to_try
+from device.mqtt.client import Ack, Link, Version, open_link, versions_to_try
+from device.mqtt.device_status import DeviceStatus
+from device.mqtt.faults import BrokerRefusedError
 from device.mqtt.outbox import Outbox, Spool
-from device.mqtt.payloads import DeviceStatus
 from device.mqtt.topics import Topics
 from device.settings.config import BrokerSection
 

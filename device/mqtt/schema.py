@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from device.mqtt.device_status import DeviceStatus
 from device.mqtt.message import Payload
-from device.mqtt.payloads import DeviceStatus, SlideSummary
+from device.mqtt.payloads import SlideSummary
 
 _BASE = "https://json-schema.org/draft/2020-12/schema"
 _PUBLISHED: dict[str, type[Payload]] = {"summary-1.json": SlideSummary, "status-1.json": DeviceStatus}

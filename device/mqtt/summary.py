@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -147,7 +148,14 @@ def build_summary(
         lost_rests=slide.lost_rests,
         possible_doubles=possible_doubles(slide),
         specimen=one_line(slide.specimen) if disclosure.specimen else "",
+        stream="",
+        sequence=0,  # the record gives the number
+        duration_s=slide.duration_s if slide.duration_s is not None else _between(slide.started_at, slide.finished_at),
     )
+
+
+def _between(start: datetime, end: datetime) -> float:
+    return max(0.0, (end - start).total_seconds())
 
 
 def _outcome(slide: Slide, review: Review | None, device_id: str, disclosure: Disclosure) -> ReviewOutcome:

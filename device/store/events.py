@@ -273,4 +273,4 @@ class SlideRecord:
         summary = build_summary(
             slide, provenance, message_id=message_id, target_cells=target_cells, review=review, disclosure=disclosure
         )
-        return OutboxMessage(str(message_id), self._topic, summary.to_bytes(), self._clock.now())
+        return OutboxMessage(str(message_id), self._topic, summary.to_bytes(), self._clock.now(), slide_id=slide.slide_id)

@@ -20,7 +20,7 @@ from device.review.journal import Entry
 from device.slide.keyframes import Keyframe
 from device.slide.model import OPEN_STATES, Field, Slide, SlideState
 from device.slide.registration import Merge
-from device.store import checks, housekeeping, reviews, schema, slides
+from device.store import checks, housekeeping, outbox, reviews, schema, slides
 from device.store.checks import Check
 from device.store.faults import DamagedRecordError, sqlite_errors
 from device.store.slides import StoredSlide
@@ -261,17 +261,16 @@ class Store:
     def pending(self, limit: int = 50) -> tuple[OutboxMessage, ...]:
         """The oldest messages that wait for the broker's acknowledgement, oldest first."""
         with self._reading("read the outbox"):
-            rows = self._db.execute("SELECT message_id, topic, payload, created_at FROM outbox ORDER BY sequence LIMIT ?", (limit,))
-            return tuple(OutboxMessage(key, topic, payload, datetime.fromisoformat(at)) for key, topic, payload, at in rows)
+            return outbox.oldest(self._db, limit)
 
     def pending_count(self) -> int:
         with self._reading("read the outbox"):
-            return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
+            return outbox.count(self._db)
 
     def acknowledge(self, message_id: str) -> None:
         """The broker has it: remove it. Nothing happens if it is gone already."""
         with self._transaction(f"clear message {message_id}") as db:
-            db.execute("DELETE FROM outbox WHERE message_id = ?", (message_id,))
+            outbox.remove(db, message_id)
 
     # Housekeeping
 

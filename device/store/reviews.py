@@ -11,6 +11,7 @@ from pathlib import Path
 from device.errors import StoreError
 from device.mqtt.outbox import OutboxMessage
 from device.review.journal import Act, Entry, first_digest
+from device.store import outbox
 
 _COLUMNS = "number, at, time_trusted, who, act, cell_id, said_before, said, why, field_index, box_px, step, previous, digest"
 
@@ -84,14 +85,11 @@ def _entry(row: sqlite3.Row) -> Entry:
 def put_summary(db: sqlite3.Connection, slide_id: str, revision: int, message: OutboxMessage) -> None:
     """Keep a summary with its slide, and put it into the outbox. Of a signed revision the first that was handed over stays."""
     kept = "DO UPDATE SET created_at = excluded.created_at, payload = excluded.payload" if revision == 0 else "DO NOTHING"
+    message = outbox.put(db, message)
     db.execute("UPDATE slides SET summary = ? WHERE slide_id = ?", (message.payload, slide_id))
     db.execute(
         f"INSERT INTO summaries VALUES (?, ?, ?, ?) ON CONFLICT (slide_id, revision) {kept}",
         (slide_id, revision, message.created_at.isoformat(), message.payload),
-    )
-    db.execute(
-        "INSERT INTO outbox (message_id, topic, payload, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (message.message_id, message.topic, message.payload, message.created_at.isoformat()),
     )
 
 

@@ -103,6 +103,15 @@ _ADDED = (
     ("cells", "cell_id", "INTEGER NOT NULL", "0"),
     ("cells", "provisional", "INTEGER NOT NULL", "0"),
     ("cells", "counted", "INTEGER NOT NULL", "1"),
+    ("slides", "duration_s", "REAL", "NULL"),
+    ("slides", "checksum", "TEXT NOT NULL", "''"),
+    ("fields", "checksum", "TEXT NOT NULL", "''"),
+    ("outbox", "kind", "TEXT NOT NULL", "'summary'"),
+    ("outbox", "slide_id", "TEXT NOT NULL", "''"),
+    ("outbox", "number", "INTEGER NOT NULL", "0"),
+    ("outbox", "attempts", "INTEGER NOT NULL", "0"),
+    ("outbox", "sent_at", "TEXT", "NULL"),
+    ("outbox", "said", "TEXT NOT NULL", "''"),
 )
 """Columns that came after a table was first published: table, name, type, and the value for rows that were written before."""
 _VERSION_4 = (
@@ -139,7 +148,32 @@ _VERSION_4 = (
         at TEXT NOT NULL, slide_id TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, what TEXT NOT NULL
     ) STRICT""",
 )
-SCHEMA: tuple[tuple[str, ...], ...] = (_VERSION_1, (), (), _VERSION_4)
+_VERSION_5 = (
+    # what this record says of itself: "stream", by which receivers know whose sequence numbers they read
+    """CREATE TABLE identity (
+        key TEXT PRIMARY KEY, value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "INSERT INTO identity VALUES ('stream', lower(hex(randomblob(16))))",
+    # the last number that each kind of message was given
+    """CREATE TABLE sequences (
+        kind TEXT PRIMARY KEY, last INTEGER NOT NULL CHECK (last >= 0)
+    ) STRICT, WITHOUT ROWID""",
+    # who has which message, also after its row has left the outbox
+    """CREATE TABLE receipts (
+        message_id TEXT NOT NULL, receiver TEXT NOT NULL, at TEXT NOT NULL, slide_id TEXT NOT NULL,
+        PRIMARY KEY (message_id, receiver)
+    ) STRICT, WITHOUT ROWID""",
+    # what could not be sent or read and was put aside, so that the rest goes on
+    """CREATE TABLE quarantine (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        at TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, why TEXT NOT NULL, content BLOB NOT NULL
+    ) STRICT""",
+    # the version of MQTT that a broker was seen to speak
+    """CREATE TABLE brokers (
+        address TEXT PRIMARY KEY, protocol TEXT NOT NULL, seen_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+)
+SCHEMA: tuple[tuple[str, ...], ...] = (_VERSION_1, (), (), _VERSION_4, _VERSION_5)
 """Statements that lead to version 1, 2, ...; a published version is never changed, only followed by another (a migration).
 
 Whatever column of _ADDED is missing then is added as well, so that a migration of columns alone has no statements here; and a record
@@ -179,7 +213,9 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _missing_columns(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
-    there = {(table, row[1]) for table in ("slides", "fields", "cells") for row in db.execute(f"PRAGMA main.table_info({table})")}
+    there = {
+        (table, row[1]) for table in ("slides", "fields", "cells", "outbox") for row in db.execute(f"PRAGMA main.table_info({table})")
+    }
     return [column for column in _ADDED if column[:2] not in there]
 
 

@@ -226,6 +226,7 @@ def _state(slide: Slide) -> dict[str, object]:
         "revision": slide.revision,
         "reviewer": slide.reviewer,
         "signed_at": None if slide.signed_at is None else slide.signed_at.isoformat(),
+        "duration_s": slide.duration_s,
     }
 
 
@@ -268,6 +269,7 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         revision=row["revision"],
         reviewer=row["reviewer"],
         signed_at=row["signed_at"] and datetime.fromisoformat(row["signed_at"]),
+        duration_s=row["duration_s"],
     )
     same = {column: row[column] for column in _MODEL_COLUMNS}
     naming = NamingInfo(**{"said": "", "site": False, **given}) if (given := json.loads(row["naming"])) else None

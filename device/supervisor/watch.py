@@ -21,8 +21,10 @@ from rich.text import Text
 from device.camera.quality import PictureFault
 from device.clock import Backoff
 from device.errors import BrokerError
-from device.mqtt.client import BrokerLostError, BrokerRefusedError, open_link, versions_to_try
-from device.mqtt.payloads import DeviceStatus, PayloadError, SlideSummary, read_status, read_summary
+from device.mqtt.client import Incoming, open_link, versions_to_try
+from device.mqtt.device_status import DeviceStatus, read_status
+from device.mqtt.faults import BrokerLostError, BrokerRefusedError
+from device.mqtt.payloads import PayloadError, SlideSummary, read_summary
 from device.mqtt.topics import ANY_DEVICE, Topics
 from device.settings.config import BrokerSection
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY, zero_words
@@ -112,10 +114,11 @@ class _Inbox:
         self._seen: set[uuid.UUID] = set()
         self._last_lines: dict[str, object] = {}  # by device, what its newest status line says
 
-    def take(self, topic: str, payload: bytes, retained: bool) -> None:
+    def take(self, incoming: Incoming) -> None:
         """One message as it came from the broker. Never raises: the next message may be a good one."""
+        topic = incoming.topic
         try:
-            self._read(topic, payload, retained)
+            self._read(topic, incoming.payload, incoming.retained)
         except PayloadError as error:
             self.note(f"message on {topic} not understood: {error}", "bold yellow")
         except Exception as error:

@@ -80,6 +80,7 @@ ONLY_IN = {
     "amqtt": ("device.demo.broker",),
     "paho": ("device.mqtt",),
     "babel": ("device.language.messages",),
+    **dict.fromkeys(("starlette", "uvicorn", "sqlalchemy", "alembic", "argon2", "itsdangerous"), ("device.supervisor",)),
     "matplotlib": (
         "engines.training",
         "engines.evaluation",

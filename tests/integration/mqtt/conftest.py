@@ -19,7 +19,8 @@ from rich.console import Console
 
 from device.clock import Backoff
 from device.demo.broker import find_mosquitto
-from device.mqtt.payloads import DeviceStatus, SlideSummary, read_status, read_summary
+from device.mqtt.device_status import DeviceStatus, read_status
+from device.mqtt.payloads import SlideSummary, read_summary
 from device.mqtt.publisher import Publisher
 from device.settings.config import BrokerSection
 from device.supervisor.watch import watch

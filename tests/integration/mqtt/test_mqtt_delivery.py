@@ -15,7 +15,8 @@ import pytest
 
 from device.demo.broker import EmbeddedBroker, LocalBroker, MosquittoBroker, free_port
 from device.mqtt.client import open_link
-from device.mqtt.payloads import DeviceStatus, SlideSummary, read_status
+from device.mqtt.device_status import DeviceStatus, read_status
+from device.mqtt.payloads import SlideSummary
 from device.mqtt.publisher import Publisher
 from device.settings.config import BrokerSection
 
@@ -42,7 +43,7 @@ def section(request: pytest.FixtureRequest) -> Iterator[BrokerSection]:
 def heard(section: BrokerSection, until: Until) -> Iterator[Heard]:
     """A subscription to the status; called with a condition it waits for a status like that, and tells whether it was retained."""
     seen: list[tuple[bytes, bool]] = []
-    link = open_link(section, f"test-{uuid4().hex[:8]}", versions=("3.1.1",), on_message=lambda _t, p, r: seen.append((p, r)))
+    link = open_link(section, f"test-{uuid4().hex[:8]}", versions=("3.1.1",), on_message=lambda m: seen.append((m.payload, m.retained)))
     link.subscribe([TOPIC])
 
     def wait_for(condition: Callable[[DeviceStatus], bool]) -> tuple[DeviceStatus, bool]:
@@ -101,7 +102,7 @@ def test_status_is_retained_and_the_stop_is_told(
 _DEVICE = """
 import sys, time
 from device.settings.config import BrokerSection
-from device.mqtt.payloads import read_status
+from device.mqtt.device_status import read_status
 from device.mqtt.publisher import Publisher
 section = BrokerSection.model_validate_json(sys.argv[1])
 status = read_status(open(sys.argv[2], "rb").read()).payload

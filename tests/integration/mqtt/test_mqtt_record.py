@@ -14,7 +14,8 @@ import pytest
 
 from device.clock import Backoff
 from device.demo.broker import EmbeddedBroker, free_port
-from device.mqtt.payloads import DeviceStatus, SlideSummary
+from device.mqtt.device_status import DeviceStatus
+from device.mqtt.payloads import SlideSummary, read_summary
 from device.mqtt.publisher import Publisher
 from device.mqtt.summary import build_summary
 from device.mqtt.topics import Topics
@@ -41,7 +42,9 @@ def keep_slide(store: Store, slide_id: str) -> SlideSummary:
     summary = build_summary(slide, made, message_id=uuid4(), target_cells=200)
     store.start_slide(slide, made)
     store.close_slide(slide, OutboxMessage(str(summary.message_id), Topics("clinic-7").summary, summary.to_bytes(), START))
-    return summary
+    payload = store.slide(slide_id).summary
+    assert payload is not None  # as it was handed over, with its number
+    return read_summary(payload).payload
 
 
 def test_what_waited_without_a_broker_is_sent_by_the_next_process(

@@ -18,7 +18,8 @@ from rich.console import Console
 
 from device.demo.broker import EmbeddedBroker, MosquittoBroker
 from device.errors import BrokerError
-from device.mqtt.client import BrokerRefusedError, open_link
+from device.mqtt.client import open_link
+from device.mqtt.faults import BrokerRefusedError
 from device.mqtt.payloads import SlideSummary
 from device.mqtt.publisher import Publisher
 from device.settings.config import BrokerSection

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from device import language, messages
-from device.app import _CurrentStatus, _rounds
+from device.app import _rounds
 from device.pipeline import Pipeline
 from device.settings.config import Config, DeviceSection, ReplayCamera, SlideSection
 from device.slide.commands import Command, Wish
+from device.status import CurrentStatus
 from device.store import Store
 from tests.support.picture_line import CLOCK, OneNeutrophil, Pictures, pipeline_of
 from tests.support.provenance import provenance
@@ -123,7 +124,7 @@ def test_the_status_that_leaves_the_device_is_english(tmp_path: Path) -> None:
     language.use("fr")
     pipeline = at_the_desk(tmp_path, failing=0)
     config = Config(camera=ReplayCamera(kind="replay", source="x"), device=DeviceSection(id="unit", state_dir=tmp_path))
-    status = _CurrentStatus(config, provenance(pipeline.engine_info), CLOCK)
+    status = CurrentStatus(config, provenance(pipeline.engine_info), CLOCK)
     _rounds(pipeline, notifier, status, publisher, lambda done, line: line.stop("seen"))
     assert sent[0].engine.text == "failing, 1 frames not read"
     assert words == ["camera ok, engine fail, broker ok, record ok; no slide"]

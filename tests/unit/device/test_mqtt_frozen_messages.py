@@ -10,7 +10,9 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
-from device.mqtt.payloads import PayloadError, SlideSummary, read_status, read_summary
+from device.mqtt.client import Incoming
+from device.mqtt.device_status import read_status
+from device.mqtt.payloads import PayloadError, SlideSummary, read_summary
 from device.mqtt.topics import ANY_DEVICE, Topics
 from device.supervisor.watch import _Inbox
 
@@ -31,7 +33,7 @@ def shown(path: Path) -> str:
     console = Console(width=160)
     topic = f"leukoscope/{document(path)['device_id']}/{kind(path)}"
     with console.capture() as captured:
-        _Inbox(Topics(ANY_DEVICE), console).take(topic, path.read_bytes(), retained=False)
+        _Inbox(Topics(ANY_DEVICE), console).take(Incoming(topic, path.read_bytes()))
     return " ".join(captured.get().split())
 
 

@@ -16,9 +16,10 @@ from device.clock import Backoff, SystemClock
 from device.demo import broker as embedded_broker
 from device.demo.broker import EmbeddedBroker, MosquittoBroker, free_port, local_broker
 from device.errors import BrokerError, StoreError
-from device.mqtt.client import BrokerRefusedError, open_link, versions_to_try
+from device.mqtt.client import open_link, versions_to_try
+from device.mqtt.device_status import DeviceStatus, read_status
+from device.mqtt.faults import BrokerRefusedError
 from device.mqtt.outbox import Spool
-from device.mqtt.payloads import DeviceStatus, read_status
 from device.mqtt.publisher import Publisher
 from device.settings.config import BrokerSection
 

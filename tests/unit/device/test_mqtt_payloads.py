@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from device.mqtt.device_status import DeviceStatus, read_status
 from device.mqtt.message import Line, one_line
-from device.mqtt.payloads import DeviceStatus, PayloadError, SlideSummary, SourceProvenance, read_status, read_summary
+from device.mqtt.payloads import PayloadError, SlideSummary, SourceProvenance, read_summary
 from device.mqtt.schema import main as write_schemas
 from device.mqtt.schema import published_schemas
 from device.mqtt.summary import build_summary, morphology

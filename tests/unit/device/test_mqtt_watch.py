@@ -12,7 +12,9 @@ from rich.console import Console
 
 from device.demo.broker import free_port
 from device.errors import BrokerError
-from device.mqtt.payloads import DeviceStatus, SlideSummary, read_status, read_summary
+from device.mqtt.client import Incoming
+from device.mqtt.device_status import DeviceStatus, read_status
+from device.mqtt.payloads import SlideSummary, read_summary
 from device.mqtt.topics import Topics
 from device.settings.config import BrokerSection
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY
@@ -131,7 +133,7 @@ def test_doubles_are_dropped_by_id(inbox: _Inbox, summary: SlideSummary, paper: 
     topic = "leukoscope/clinic-7/summary"
     other = summary.model_copy(update={"message_id": UUID(int=1)})
     for each in (summary, summary, other, summary):
-        inbox.take(topic, each.to_bytes(), False)
+        inbox.take(Incoming(topic, each.to_bytes()))
     assert inbox.summaries == [summary, other]
     assert text(paper).count("came once more; dropped") == 2
 
@@ -147,7 +149,7 @@ def test_doubles_are_dropped_by_id(inbox: _Inbox, summary: SlideSummary, paper: 
     ],
 )
 def test_a_bad_message_is_shown_as_such(inbox: _Inbox, paper: Console, topic: str, payload: bytes, said: str) -> None:
-    inbox.take(topic, payload, False)
+    inbox.take(Incoming(topic, payload))
     assert inbox.summaries == []
     assert f"message on {topic} not understood" in text(paper)
     assert said in text(paper)
@@ -155,21 +157,21 @@ def test_a_bad_message_is_shown_as_such(inbox: _Inbox, paper: Console, topic: st
 
 
 def test_a_summary_on_the_wrong_topic_is_not_believed(inbox: _Inbox, summary: SlideSummary, paper: Console) -> None:
-    inbox.take("leukoscope/clinic-8/summary", summary.to_bytes(), False)
+    inbox.take(Incoming("leukoscope/clinic-8/summary", summary.to_bytes()))
     assert inbox.summaries == []
     assert "device_id is clinic-7, but the topic belongs to clinic-8" in text(paper)
 
 
 def test_unknown_fields_are_told_and_the_rest_is_shown(inbox: _Inbox, summary: SlideSummary, paper: Console) -> None:
     newer = {**json.loads(summary.to_bytes()), "haemoglobin_g_per_l": 131}
-    inbox.take("leukoscope/clinic-7/summary", json.dumps(newer).encode(), False)
+    inbox.take(Incoming("leukoscope/clinic-7/summary", json.dumps(newer).encode()))
     assert inbox.summaries == [summary]
     assert "does not know" in text(paper)
     assert "haemoglobin_g_per_l" in text(paper)
 
 
 def test_a_status_that_was_removed(inbox: _Inbox, paper: Console) -> None:
-    inbox.take("leukoscope/clinic-7/status", b"", False)
+    inbox.take(Incoming("leukoscope/clinic-7/status", b""))
     assert "clinic-7: its status was removed" in text(paper)
 
 
@@ -218,7 +220,7 @@ def test_a_corrected_summary_says_that_it_takes_the_place_of_another(summary: Sl
 def test_both_revisions_of_a_slide_are_shown(inbox: _Inbox, summary: SlideSummary, paper: Console) -> None:
     later = signed(summary).model_copy(update={"message_id": UUID(int=1)})
     for one in (summary, later, later):
-        inbox.take(f"leukoscope/{one.device_id}/summary", one.to_bytes(), retained=False)
+        inbox.take(Incoming(f"leukoscope/{one.device_id}/summary", one.to_bytes()))
     assert text(paper).count("revision 1, reviewed") == 2  # above and below, once
     assert text(paper).count("UNREVIEWED") == 2
 
@@ -227,5 +229,5 @@ def test_the_first_blast_is_a_line_of_its_own_at_once(inbox: _Inbox, status: Dev
     assert status.slide is not None
     before = status.model_copy(update={"slide": status.slide.model_copy(update={"blast_seen": False, "white_cells": 73})})
     for one in (before, status, status):
-        inbox.take(f"leukoscope/{one.device_id}/status", one.to_bytes(), retained=False)
+        inbox.take(Incoming(f"leukoscope/{one.device_id}/status", one.to_bytes()))
     assert text(paper).count("A BLAST OR EQUIVALENT WAS SEEN") == 1

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from calibration.profile import load_profile
-from device.app import _CurrentStatus
 from device.camera.base import SkippedPicture
 from device.display.base import NullDisplay, ScreenView
 from device.errors import DisplayError, StoreError
@@ -20,6 +19,7 @@ from device.mqtt.payloads import read_summary
 from device.settings.config import Config, DeviceSection, FramesSection, ReplayCamera
 from device.slide.commands import Command, Wish
 from device.slide.model import Cell, Field, Slide, SlideState
+from device.status import CurrentStatus
 from device.store import Store
 from device.store.pictures import read_field_picture
 from device.store.recording import FrameRecorder
@@ -257,7 +257,7 @@ def test_no_frame_is_kept_of_a_slide_that_is_not_counting(tmp_path: Path) -> Non
 def test_the_first_blast_of_a_slide_is_in_the_status_at_once(tmp_path: Path) -> None:
     pipeline = pipeline_of(tmp_path, Pictures([1] * 9), OneNeutrophil())
     config = Config(camera=ReplayCamera(kind="replay", source="pictures"), device=DeviceSection(id="unit", state_dir=tmp_path))
-    status = _CurrentStatus(config, provenance(pipeline.engine_info), CLOCK)
+    status = CurrentStatus(config, provenance(pipeline.engine_info), CLOCK)
     seen = []
     while pipeline.slide is None or not pipeline.slide.fields:
         pipeline.round()

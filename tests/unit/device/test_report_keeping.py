@@ -103,7 +103,10 @@ def test_a_slide_that_is_sent_later_is_not_deleted_in_between(record: Path) -> N
         message = store.pending()[0]
         store.acknowledge(message.message_id)
     with closing(sqlite3.connect(record)) as db, db:  # the first slide waits again
-        db.execute("INSERT INTO outbox VALUES (NULL, 'm', 't', ?, '2026')", (f'{{"slide_id": "{IDS[0]}"}}'.encode(),))
+        db.execute(
+            "INSERT INTO outbox (message_id, topic, payload, created_at) VALUES ('m', 't', ?, '2026')",
+            (f'{{"slide_id": "{IDS[0]}"}}'.encode(),),
+        )
     done = delete(record, old, "KM", "old", NOW)
     assert done.slides == () and "waits to be sent to the broker, so it is kept" in done.left[0]
     with Store.read(record) as store:

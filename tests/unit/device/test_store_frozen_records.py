@@ -44,7 +44,11 @@ def assert_complete(store: Store, stored: dict[str, Any]) -> None:
         assert [(f.index, f.source, *f.size_px, f.focus) for f in read.slide.fields] == [
             (f["field_index"], f["source"], f["width_px"], f["height_px"], f["focus"]) for f in fields
         ]
-        cells = [(c["class_index"], c["score"], c["x1_px"], c["jpeg"]) for c in stored["cells"] if c["slide_id"] == slide_id]
+        cells = [
+            (c["class_index"], c["score"], c["x1_px"], c["jpeg"])
+            for c in stored["cells"]
+            if c["slide_id"] == slide_id and c.get("counted", 1)
+        ]
         assert [(c.class_index, c.score, c.box_px[0], c.crop_jpeg) for c in read.slide.cells] == cells
         judged = [json.loads(f["faults"]) if f.get("faults") else None for f in fields]  # None: nobody judged them then
         assert [f.faults for f in read.slide.fields] == [None if faults is None else tuple(faults) for faults in judged]
@@ -80,7 +84,8 @@ def test_there_is_a_record_of_each_version_with_a_slide_of_each_end() -> None:
 
 
 def content(record: Path) -> dict[str, Any]:
-    cells = "SELECT * FROM cells LEFT JOIN crops USING (slide_id, field_index, position) ORDER BY slide_id, field_index, position"
+    cells = """SELECT cells.*, jpeg FROM cells JOIN fields USING (slide_id, field_index)
+        LEFT JOIN crops USING (slide_id, field_index, position) WHERE undone = 0 ORDER BY slide_id, field_index, position"""
     fields = "SELECT * FROM fields WHERE undone = 0 ORDER BY slide_id, field_index"
     return {
         "slides": rows(record, "SELECT * FROM slides ORDER BY sequence"),
