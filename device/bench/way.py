@@ -26,7 +26,8 @@ from device.display.sheet import Sheet
 from device.errors import CameraError, EndOfSourceError
 from device.line import Line, Openers
 from device.pipeline import Round
-from device.settings.config import BrokerSection, Config, EngineSection, RecordSection, ReplayCamera, SimulatorCamera, SlideSection
+from device.settings.broker import BrokerSection
+from device.settings.config import Config, EngineSection, RecordSection, ReplayCamera, SimulatorCamera, SlideSection
 from engines.bench.machine import peak_mib
 from engines.decode import candidates, region_batches
 from engines.detections import Float32, Image

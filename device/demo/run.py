@@ -28,8 +28,8 @@ from device.report.case import Case
 from device.report.export import How, Wanted, export_record
 from device.report.page import write_page
 from device.review.journal import Act
+from device.settings.broker import BrokerSection
 from device.settings.config import (
-    BrokerSection,
     Config,
     DeviceSection,
     DisplaySection,

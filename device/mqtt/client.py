@@ -25,7 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from device.mqtt.faults import BrokerLostError, BrokerRefusedError, NoAnswerError, ProtocolRefusedError
 from device.mqtt.tls import TlsContext, tls_context, unreachable
-from device.settings.config import BrokerSection
+from device.settings.broker import BrokerSection
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from device.mqtt.device_status import DeviceStatus
 from device.mqtt.faults import BrokerRefusedError
 from device.mqtt.outbox import Outbox, Spool
 from device.mqtt.topics import Topics
-from device.settings.config import BrokerSection
+from device.settings.broker import BrokerSection
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from device.errors import BrokerError
 from device.mqtt.faults import BrokerLostError, BrokerRefusedError
-from device.settings.config import BrokerSection
+from device.settings.broker import BrokerSection
 
 
 class TlsContext(ssl.SSLContext):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Name = Annotated[str, Field(min_length=1)]
-FilePath = Annotated[Path, Field(strict=False)]
-"""In the file a text; relative ones are taken from the file's own folder (config_file). Python callers may give text or Path."""
-Port = Annotated[int, Field(ge=1, le=65535)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+from device.settings.broker import BrokerSection
+from device.settings.section import FilePath, Name, Section, Share
+
 DEVICE_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 DeviceId = Annotated[
     str,
@@ -33,17 +30,6 @@ KEY_NAMES = (
     *("INSERT", *(f"F{number}" for number in range(1, 11))),
 )
 """Keys by the names that the window gives them (`device.display.window`; a test holds them equal)."""
-
-
-class Section(BaseModel):
-    """Base of every section: frozen; a key that is not known is an error, and so is a value of another type ("5" is no number)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
-
-    @property
-    def path_keys(self) -> tuple[str, ...]:
-        """Keys whose text is a path here; those of type FilePath always are."""
-        return ()
 
 
 class DeviceSection(Section):
@@ -270,58 +256,6 @@ class FramesSection(Section):
     every_s: float = Field(5.0, ge=0)  # between two frames of the resting stage; each counted field is kept besides
     most_frames: int = Field(2000, ge=1, le=1_000_000)  # in the folder; a 1080p frame takes 2 to 4 MB
     min_free_mb: int = Field(1000, ge=0)  # below it no frame is kept: the record needs the room
-
-
-class BrokerSection(Section):
-    """Where summaries go."""
-
-    enabled: bool = True
-    host: Name = "localhost"
-    port: Port = 1883
-    protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    username: Name | None = None
-    password_file: FilePath | None = None  # its first line; never the password itself in this file
-    tls: bool = False
-    ca_file: FilePath | None = None  # None: the system's authorities
-    keepalive_s: int = Field(30, ge=5, le=3600)
-    topic_root: str = "leukoscope"
-    send_reviewer: Literal["omitted", "hashed", "initials"] = "omitted"  # of a signed slide
-    send_specimen: bool = False  # the tube's number with the summaries
-
-    @field_validator("host")
-    @classmethod
-    def _host_alone(cls, value: str) -> str:
-        if not (_HOST_NAME.fullmatch(value) or _is_ipv6(value)):
-            raise ValueError("a host name only; the port stands in broker.port, TLS in broker.tls")
-        return value
-
-    @field_validator("topic_root")
-    @classmethod
-    def _no_wildcards(cls, value: str) -> str:
-        if not value or any(c in value for c in "+#\0") or value.startswith(("/", "$")) or value.endswith("/"):
-            raise ValueError("must be a topic without '+', '#', and without '/' at either end")
-        return value
-
-    @model_validator(mode="after")
-    def _no_half_set_security(self) -> BrokerSection:
-        if self.ca_file is not None and not self.tls:
-            raise ValueError(
-                "'ca_file' is given but 'tls' is false, so nothing would be encrypted; set 'tls: true' or remove 'ca_file'"
-            )
-        if self.password_file is not None and self.username is None:
-            raise ValueError("'password_file' needs 'username'")
-        return self
-
-
-_HOST_NAME = re.compile(r"[^\W_]([\w-]*[^\W_])?(\.[^\W_]([\w-]*[^\W_])?)*\.?")
-"""Labels between dots, of letters and digits of any language; an IPv4 address is one too."""
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        return bool(IPv6Address(text))
-    except ValueError:
-        return False
 
 
 class Config(Section):

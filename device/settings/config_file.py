@@ -14,8 +14,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from device.errors import ConfigError
-from device.settings.config import BrokerSection, Config, Section
+from device.settings.broker import BrokerSection
+from device.settings.config import Config
 from device.settings.config_words import CAMERAS, expected, misread, section_models, shown, without_credentials
+from device.settings.section import Section
 from engines.yaml_lines import Document, Fault, KeyPath, read_document
 
 EXAMPLE = Path(__file__).with_name("device.example.yaml")

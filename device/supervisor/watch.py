@@ -26,7 +26,7 @@ from device.mqtt.device_status import DeviceStatus, read_status
 from device.mqtt.faults import BrokerLostError, BrokerRefusedError
 from device.mqtt.payloads import PayloadError, SlideSummary, read_summary
 from device.mqtt.topics import ANY_DEVICE, Topics
-from device.settings.config import BrokerSection
+from device.settings.broker import BrokerSection
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY, zero_words
 from device.slide.picture_state import PictureState, count_of
 from engines.intervals import exact_interval

@@ -36,16 +36,8 @@ from device.display.pages import AskPage, CountPage
 from device.display.pages_review import GalleryPage, Shown, SignPage
 from device.line import Openers
 from device.pipeline import Pipeline, Round
-from device.settings.config import (
-    BrokerSection,
-    Config,
-    DeviceSection,
-    DisplaySection,
-    EngineSection,
-    MicroscopeSection,
-    RecordSection,
-    SlideSection,
-)
+from device.settings.broker import BrokerSection
+from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, MicroscopeSection, RecordSection, SlideSection
 from device.settings.config import SimulatorCamera as SimulatorConfig
 from device.slide.model import SlideState
 from device.slide.verdict import ARTEFACT

@@ -23,8 +23,8 @@ from rich.console import Console
 from device.app import run
 from device.review.review import Review
 from device.service.learning import fit_to_reviewed
+from device.settings.broker import BrokerSection
 from device.settings.config import (
-    BrokerSection,
     Config,
     DeviceSection,
     DisplaySection,

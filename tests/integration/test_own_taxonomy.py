@@ -23,7 +23,8 @@ from device.line import Openers
 from device.mqtt.payloads import read_summary
 from device.pipeline import Pipeline, Round
 from device.report.page import write_page
-from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SlideSection
+from device.settings.broker import BrokerSection
+from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SlideSection
 from device.store import Store
 from engines.bundle import Bundle
 from engines.data.check import check

@@ -18,7 +18,8 @@ from device.display.base import NullDisplay
 from device.line import Openers
 from device.mqtt.payloads import SlideSummary
 from device.pipeline import Pipeline, Round
-from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, SlideSection
+from device.settings.broker import BrokerSection
+from device.settings.config import Config, DeviceSection, DisplaySection, SlideSection
 from device.settings.config import SimulatorCamera as SimulatorSection
 from device.slide.commands import Command, Wish
 from device.slide.model import SlideState

@@ -25,14 +25,8 @@ from device.clock import SystemClock
 from device.display.base import NullDisplay
 from device.line import Line, Openers
 from device.pipeline import Pipeline
-from device.settings.config import (
-    BrokerSection,
-    Config,
-    DeviceSection,
-    DisplaySection,
-    SimulatorCamera,
-    SlideSection,
-)
+from device.settings.broker import BrokerSection
+from device.settings.config import Config, DeviceSection, DisplaySection, SimulatorCamera, SlideSection
 from device.slide.commands import Command, Wish
 from device.slide.model import Slide, SlideState
 from device.store import Store

@@ -14,7 +14,8 @@ from device.display.base import NullDisplay
 from device.line import Line
 from device.mqtt.publisher import BrokerStatus
 from device.pipeline import Pipeline
-from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, ReplayCamera, SlideSection
+from device.settings.broker import BrokerSection
+from device.settings.config import Config, DeviceSection, DisplaySection, ReplayCamera, SlideSection
 from device.slide.model import Slide
 from device.store import Store
 from device.store.recording import FrameRecorder

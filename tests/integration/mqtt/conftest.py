@@ -22,7 +22,7 @@ from device.demo.broker import find_mosquitto
 from device.mqtt.device_status import DeviceStatus, read_status
 from device.mqtt.payloads import SlideSummary, read_summary
 from device.mqtt.publisher import Publisher
-from device.settings.config import BrokerSection
+from device.settings.broker import BrokerSection
 from device.supervisor.watch import watch
 
 PATIENCE_S = 60.0  # only how long to wait before giving up; a busy machine is no fault of the code

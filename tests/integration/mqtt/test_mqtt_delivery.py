@@ -18,7 +18,7 @@ from device.mqtt.client import open_link
 from device.mqtt.device_status import DeviceStatus, read_status
 from device.mqtt.payloads import SlideSummary
 from device.mqtt.publisher import Publisher
-from device.settings.config import BrokerSection
+from device.settings.broker import BrokerSection
 
 pytestmark = pytest.mark.integration
 PATIENCE_S = 60.0
@@ -101,7 +101,7 @@ def test_status_is_retained_and_the_stop_is_told(
 
 _DEVICE = """
 import sys, time
-from device.settings.config import BrokerSection
+from device.settings.broker import BrokerSection
 from device.mqtt.device_status import read_status
 from device.mqtt.publisher import Publisher
 section = BrokerSection.model_validate_json(sys.argv[1])

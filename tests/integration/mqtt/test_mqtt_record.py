@@ -19,7 +19,7 @@ from device.mqtt.payloads import SlideSummary, read_summary
 from device.mqtt.publisher import Publisher
 from device.mqtt.summary import build_summary
 from device.mqtt.topics import Topics
-from device.settings.config import BrokerSection
+from device.settings.broker import BrokerSection
 from device.slide.model import Cell, Field, Slide, SlideState
 from device.store import OutboxMessage
 from device.store.record import Store

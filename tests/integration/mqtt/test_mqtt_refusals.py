@@ -22,7 +22,7 @@ from device.mqtt.client import open_link
 from device.mqtt.faults import BrokerRefusedError
 from device.mqtt.payloads import SlideSummary
 from device.mqtt.publisher import Publisher
-from device.settings.config import BrokerSection
+from device.settings.broker import BrokerSection
 from device.supervisor.watch import watch
 
 pytestmark = pytest.mark.integration

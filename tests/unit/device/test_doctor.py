@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from device.service.doctor import _review, examine, print_findings
-from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SimulatorCamera
+from device.settings.broker import BrokerSection
+from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SimulatorCamera
 from device.slide.model import Slide, SlideState
 from device.store import Store
 from engines.runtime.base import EngineInfo

@@ -11,7 +11,8 @@ import pytest
 from device.app import run
 from device.pipeline import Pipeline, Round
 from device.service.doctor import examine
-from device.settings.config import BrokerSection, Config, DeviceSection, DisplaySection, EngineSection, SimulatorCamera, SlideSection
+from device.settings.broker import BrokerSection
+from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, SimulatorCamera, SlideSection
 from device.view import EngineStatus, engine_lamp, part_status
 from engines.bundle import ZOO, Bundle
 from engines.errors import BundleError

@@ -21,7 +21,7 @@ from device.mqtt.device_status import DeviceStatus, read_status
 from device.mqtt.faults import BrokerRefusedError
 from device.mqtt.outbox import Spool
 from device.mqtt.publisher import Publisher
-from device.settings.config import BrokerSection
+from device.settings.broker import BrokerSection
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from device.mqtt.schema import main as write_schemas
 from device.mqtt.schema import published_schemas
 from device.mqtt.summary import build_summary, morphology
 from device.mqtt.topics import Topics
-from device.settings.config import BrokerSection, CameraBase, Config
+from device.settings.broker import BrokerSection
+from device.settings.config import CameraBase, Config
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY
 from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
 from engines.naming import NamingInfo

@@ -16,7 +16,7 @@ from device.mqtt.client import Incoming
 from device.mqtt.device_status import DeviceStatus, read_status
 from device.mqtt.payloads import SlideSummary, read_summary
 from device.mqtt.topics import Topics
-from device.settings.config import BrokerSection
+from device.settings.broker import BrokerSection
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY
 from device.supervisor.watch import _Inbox, render_status, render_summary, watch
 

@@ -19,7 +19,8 @@ from device.errors import StoreError
 from device.mqtt.payloads import SlideSummary, read_summary
 from device.review.journal import Act
 from device.review.review import Review
-from device.settings.config import BrokerSection, Config, DeviceSection, RecordSection, SimulatorCamera
+from device.settings.broker import BrokerSection
+from device.settings.config import Config, DeviceSection, RecordSection, SimulatorCamera
 from device.slide.counting import FieldsChanged
 from device.slide.model import ReviewState, Slide, SlideState
 from device.slide.session import RefusedError
