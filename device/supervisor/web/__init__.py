@@ -35,7 +35,7 @@ What the templates read of them (more is harmless):
   DeviceRow    device_id, status: DeviceStatus | None (the newest), heard_at, silent: bool, silent_since: datetime | None, slides: int,
                waiting: int, gaps: int, quarantined: int
   SlideRow     device_id, slide_id, revision, received_at, started_at, finished_at, time_trusted, state, review_state, corrected,
-               white_cells, blasts, blast_percent, blast_low, blast_high (None: not said), blasts_confirmed, simulated, film, doubtful: bool,
+               white_cells, blasts, blast_percent, blast_low, blast_high (None: not said), blasts_confirmed, simulated, film, doubtful,
                at_least: bool, specimen, model, seconded: int
   SlidePage    rows: [SlideRow], page (from 1), pages, total
   Filters      q, device, review ("", "unreviewed", "reviewed", "corrected"), blasts ("", "yes", "no"), since, until (YYYY-MM-DD), doubt
