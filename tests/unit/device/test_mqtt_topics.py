@@ -35,11 +35,9 @@ def test_topics() -> None:
         assert (everybody.device_of(other), everybody.kind_of(other)) == ("", "")
 
 
-_OTHERS = (
-    """ward/lab/box_2/other lab/box_2/status ward/lab/a/b/status ward/lab/+/status status ward/lab//status ward/lab/a/cmd
-ward/lab/a/cmd/ ward/lab/a/cmd/+ ward/lab/a/cmd/x/y ward/lab/a/b/cmd/resend""".split()
-    + ["", "ward/lab/a/status\n"]
-)
+_OTHERS = ("ward/lab/box_2/other", "lab/box_2/status", "ward/lab/a/b/status", "ward/lab/+/status", "status", "", "ward/lab//status",
+           "ward/lab/a/cmd", "ward/lab/a/cmd/", "ward/lab/a/cmd/+", "ward/lab/a/cmd/x/y", "ward/lab/a/b/cmd/resend",
+           "ward/lab/a/status\n")  # fmt: skip
 
 
 @given(st.text())
