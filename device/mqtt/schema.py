@@ -10,9 +10,10 @@ from typing import Any
 from device.mqtt.device_status import DeviceStatus
 from device.mqtt.message import Payload
 from device.mqtt.payloads import SlideSummary
+from device.mqtt.receipt import Receipt
 
 _BASE = "https://json-schema.org/draft/2020-12/schema"
-_PUBLISHED: dict[str, type[Payload]] = {"summary-1.json": SlideSummary, "status-1.json": DeviceStatus}
+_PUBLISHED: dict[str, type[Payload]] = {"summary-1.json": SlideSummary, "status-1.json": DeviceStatus, "receipt-1.json": Receipt}
 
 
 def published_schemas() -> dict[str, str]:
