@@ -100,7 +100,7 @@ def run(
         with _signals(pipeline.stop) if signals else ExitStack():
             notifier.ready(f"{engine.label}; waiting for a slide")
             try:
-                _rounds(pipeline, line.guard, notifier, status, publisher, each_round)
+                _rounds(pipeline, notifier, status, publisher, each_round, line.guard)
             finally:
                 notifier.stopping("writing what waits")
                 saved = pipeline.close()
@@ -126,11 +126,11 @@ def _none_waits(store: Store) -> bool:
 
 def _rounds(
     pipeline: Pipeline,
-    guard: GuardedEngine | None,
     notifier: Notifier,
     status: CurrentStatus,
     publisher: Publisher,
     each_round: Callable[[Round, Pipeline], None] | None,
+    guard: GuardedEngine | None = None,
 ) -> None:
     updated_s = float("-inf")
     while not pipeline.stopped:
