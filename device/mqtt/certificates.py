@@ -58,7 +58,9 @@ def check_key(path: Path, cert_file: Path, password: str | None) -> None:
     except TypeError:  # encrypted, and no password; or the other way round
         if password is not None:
             raise BrokerRefusedError(f"{where} it is not encrypted; remove broker.key_password_file") from None
-        raise BrokerRefusedError(f"{where} it is encrypted; write its password into a file and name it, broker.key_password_file") from None
+        raise BrokerRefusedError(
+            f"{where} it is encrypted; write its password into a file and name it, broker.key_password_file"
+        ) from None
     except ValueError:
         why = "it is damaged, or cut short" if password is None else "the password in broker.key_password_file does not open it"
         raise BrokerRefusedError(f"{where} {why}") from None

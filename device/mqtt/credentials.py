@@ -1,4 +1,4 @@
-"""What the device shows of itself to a broker: its password, from a file or from systemd's credentials; and what is careless about it."""
+"""What the device shows of itself to a broker: its password, from a file or systemd's credentials; and what is careless about it."""
 
 from __future__ import annotations
 
@@ -44,12 +44,14 @@ def careless(section: BrokerSection) -> list[str]:
     said = []
     if not section.tls and not is_loopback(section.host):
         what = "results" if section.username is None else "results, username and password"
-        said.append(f"{what} travel to {section.host} in clear, for everybody on the way to read; set broker.tls and the broker's TLS port")
+        said.append(
+            f"{what} travel to {section.host} in clear, for everybody on the way to read; set broker.tls and the broker's TLS port"
+        )
     for key in ("password_file", "key_file", "key_password_file"):
         path: Path | None = getattr(section, key)
         if path is not None and (mode := _open_to_others(path)):
             shut = "chmod 640 and chown root:leukoscope" if path.is_absolute() and path.parts[1] == "etc" else "chmod 600"
-            said.append(f"broker.{key} {path} may be read by others on this machine (mode {mode:04o}); {shut} {path}")
+            said.append(f"broker.{key} {path} is open to others on this machine (mode {mode:04o}); {shut} {path}")
     return said
 
 
@@ -64,7 +66,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _open_to_others(path: Path) -> int:
-    """The file's mode where anybody, or a group other than that of a service, may read it; else 0. systemd's credentials are its own affair."""
+    """The file's mode where anybody may read it, or its group write; else 0. systemd sees to the mode of its credentials."""
     folder = os.environ.get(_CREDENTIALS)
     try:
         if folder and path.resolve().is_relative_to(Path(folder).resolve()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from datetime import datetime
@@ -17,7 +18,7 @@ from device.settings.broker import BrokerSection
 _LOOK_S: Final = 3.0
 """How long a look at the broker's certificate may take, after an attempt that failed."""
 _EXPIRED, _NOT_YET, _SELF_SIGNED, _HOST, _ADDRESS = 10, 9, 18, 62, 64
-"""What OpenSSL says of a certificate (X509_V_ERR_…); every other code means that nobody whom we trust has signed it, or says its own."""
+"""What OpenSSL says of a certificate (X509_V_ERR_…)."""
 _UNKNOWN = (2, 19, 20, 21)
 _TLS_PORT = "is it a TLS port (often 8883)?"
 
@@ -29,7 +30,7 @@ _ALERTS: Final = {
     "CERTIFICATE_REVOKED": "it says that broker.cert_file {cert} was revoked; have a new one made",
     "BAD_CERTIFICATE": "it refuses broker.cert_file {cert}; have one made by the authority that the broker trusts",
     "CERTIFICATE_UNKNOWN": "it refuses broker.cert_file {cert}; have one made by the authority that the broker trusts",
-    "UNSUPPORTED_CERTIFICATE": "it refuses the kind of broker.cert_file {cert}; have one made for a client (extendedKeyUsage clientAuth)",
+    "UNSUPPORTED_CERTIFICATE": "it refuses the kind of broker.cert_file {cert}; have one made with extendedKeyUsage clientAuth",
     "DECRYPT_ERROR": "it cannot check our signature; does broker.key_file belong to broker.cert_file {cert}?",
     "PROTOCOL_VERSION": "it speaks only a version of TLS that is no longer safe; bring the broker up to date",
     "ACCESS_DENIED": "it refuses broker.cert_file {cert}; ask whoever keeps the broker",
@@ -50,6 +51,16 @@ class TlsSocket(ssl.SSLSocket):
             raise
         except ssl.SSLError as error:
             self.alert = error
+            raise
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        try:
+            return super().send(data, flags)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError:  # the peer has hung up before we wrote; why, lies in what it sent before that
+            with contextlib.suppress(OSError):
+                self.recv(1)
             raise
 
 
@@ -111,14 +122,16 @@ def unanswered(error: NoAnswerError, section: BrokerSection) -> BrokerError:
     """`error`, or the reason for it where one look tells it: a port that wants TLS, a broker that wants a certificate."""
     where = f"{section.host}:{section.port}"
     if not section.tls and shown_by(section.host, section.port, _LOOK_S) is not None:
-        return BrokerRefusedError(f"{where} speaks TLS; set broker.tls: true, and broker.ca_file where an authority of your own signed it")
+        return BrokerRefusedError(
+            f"{where} speaks TLS; set broker.tls: true, and broker.ca_file where an authority of your own signed it"
+        )
     if section.tls and section.cert_file is None and "hung up" in str(error):
         return NoAnswerError(f"{error} If it demands a certificate of ours, set broker.cert_file and broker.key_file")
     return error
 
 
 def soon_expired(ends: datetime, now: datetime, days: int) -> str:
-    """"expires in 12 days (2026-12-12)" where that is within `days`; else empty."""
+    """ "expires in 12 days (2026-12-12)" where that is within `days`; else empty."""
     left = (ends - now).days
     return f"expires in {left} days ({day(ends)})" if 0 <= left <= days else f"expired on {day(ends)}" if left < 0 else ""
 
@@ -126,7 +139,9 @@ def soon_expired(ends: datetime, now: datetime, days: int) -> str:
 def _check_authorities(given: list[Certificate], section: BrokerSection) -> None:
     if not any(each.is_authority or each.self_signed for each in given):
         what = f"it is the certificate of {', '.join(given[0].names) or given[0].subject}, not of an authority"
-        raise BrokerRefusedError(f"cannot use broker.ca_file {section.ca_file}: {what}; name that of '{given[0].issuer}', which signed it")
+        raise BrokerRefusedError(
+            f"cannot use broker.ca_file {section.ca_file}: {what}; name that of '{given[0].issuer}', which signed it"
+        )
 
 
 def _distrusted(error: ssl.SSLCertVerificationError, section: BrokerSection) -> str:
@@ -140,14 +155,18 @@ def _distrusted(error: ssl.SSLCertVerificationError, section: BrokerSection) -> 
         return f"{begins}, and {clock}; set the clock or wait for time sync ({advice})"
     if code == _EXPIRED:
         ended = f"it expired on {day(shown.ends)}" if shown and shown.ends < now else f"an authority's has expired (see {known})"
-        advice = "renew it at the broker" if time_trusted(now) else "set the clock, which is not synchronised; renew it if that does not help"
+        advice = (
+            "renew it at the broker"
+            if time_trusted(now)
+            else "set the clock, which is not synchronised; renew it if that does not help"
+        )
         return f"{ended}, and {clock}; {advice}"
     if code in (_HOST, _ADDRESS):
         names = ", ".join(shown.names[:8]) if shown and shown.names else "no host at all"
         return f"it is for {names}, not for '{section.host}'; write that name into broker.host, or have it made for this one"
     if code == _SELF_SIGNED:
-        mark = f", after its SHA-256 {shown.sha256} was compared at the broker" if shown else ""
-        return f"it is signed by itself, by no authority in {known}; copy it here and set broker.ca_file to it{mark}"
+        mark = f"compare its SHA-256 at the broker ({shown.sha256}), then " if shown else ""
+        return f"it is signed by itself, by no authority in {known}; {mark}copy it here and set broker.ca_file to it"
     if code in _UNKNOWN:
         issuer = f"it is signed by '{shown.issuer}', which is" if shown else "its authority is"
         return f"{issuer} not in {known} ({error.verify_message}); set broker.ca_file to that authority's certificate"
@@ -162,7 +181,11 @@ def _broken_off(error: ssl.SSLError, section: BrokerSection) -> str:
     if name not in _ALERTS:
         return f"{_said(error)}; {_TLS_PORT}"
     own = section.cert_file is not None
-    ours = "does it take broker.cert_file {cert}?" if own else "if it demands a certificate of ours, set broker.cert_file and broker.key_file"
+    ours = (
+        "does it take broker.cert_file {cert}?"
+        if own
+        else "if it demands a certificate of ours, set broker.cert_file and broker.key_file"
+    )
     until = "unknown"
     if section.cert_file is not None:
         until = f"valid until {day(read_certificates(section.cert_file, 'broker.cert_file')[0].ends)}"
