@@ -65,8 +65,8 @@ class KeptReview:
                 log.error("no summary of the signed slide is sent: %s", error)
 
         def write() -> None:
-            self._store.put_review(slide_id, entries, slide, message)
-            if message is not None:
+            checked = self._store.put_review(slide_id, entries, slide, message)
+            if checked is not None and not checked.faults:
                 self._sent()
 
         self._journal.add(f"review of {slide_id}", write)
