@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 from device import messages
-from device.camera.base import CameraState, CameraStatus, Frame
+from device.camera.base import CameraState, Frame, FrameSource
 from device.clock import Clock
 from device.desk.desk import Desk
 from device.desk.review_room import ReviewRoom
@@ -47,15 +47,6 @@ WAIT_FOR_FRAME_S = 0.1
 """How long a round waits for a frame before it looks after keys, screen and record without one."""
 REVIEW_WAIT_S = 0.02
 """The same during a review, whose pages answer to keys and to nothing else."""
-
-
-class FrameSource(Protocol):
-    """The capture thread, as the pipeline sees it."""
-
-    @property
-    def status(self) -> CameraStatus: ...
-
-    def newest(self, timeout_s: float) -> Frame | None: ...
 
 
 @dataclass(frozen=True)
@@ -160,7 +151,7 @@ class Pipeline:
         except InferenceError as error:
             self._engine_failed(error)
             return None, {}
-        self._gauge.works()
+        self._gauge.works(inference.detections.non_finite)
         self._detections = inference.detections
         engine_done = self._clock.monotonic_s()
         held = self._guide.look(frame, engine_done, self._observation)
@@ -174,6 +165,12 @@ class Pipeline:
         now = self._clock.monotonic_s()
         self._gauge.took((engine_done - started) * 1000, now)
         return observation, {**inference.timings_ms, "slide and record": (now - engine_done) * 1000}
+
+    def engine_waits(self, waited_s: float) -> None:
+        """The engine has not answered for so long, in the middle of a round: the screen says so; keys are obeyed after it."""
+        self._gauge.waits, self._detections = waited_s, None
+        with suppress(DisplayError):  # `_show` tells of it
+            self._display.show(self.view())
 
     def _second_look(self, frame: Frame, found: Detections) -> tuple[Detections, str]:
         """The cells of a field that is counted, named; where the engine fails, as the first look named them, and the reason."""
