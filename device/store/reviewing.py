@@ -71,8 +71,8 @@ class KeptReview:
         told = self._messages.review(review, entries[-1], self._provenance)
 
         def write() -> None:
-            self._store.put_review(slide_id, entries, slide, message, told)
-            if message is not None or told is not None:
+            checked = self._store.put_review(slide_id, entries, slide, message, told)
+            if told is not None or (checked is not None and not checked.faults):
                 self._sent()
 
         self._journal.add(f"review of {slide_id}", write)
