@@ -21,9 +21,10 @@ from device.display.reopening import ReopeningDisplay
 from device.guidance.guide import Guide
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.publisher import BrokerStatus
-from device.pipeline import FrameSource, Pipeline
+from device.pipeline import Pipeline
 from device.report.export import How
 from device.report.writer import ReportWriter
+from device.rounds import FrameSource
 from device.service.calibrate import versions_of
 from device.service.control import CommandRequest
 from device.service.engine import open_configured
@@ -32,6 +33,7 @@ from device.slide.session import SlideSession
 from device.store import Provenance, Store, free_mb
 from device.store.events import SlideRecord
 from device.store.journal import Journal
+from device.store.late import LateStore
 from device.store.recording import FrameRecorder
 from engines.runtime.base import Engine
 
@@ -80,7 +82,7 @@ class Line:
         clock = openers.clock
         with ExitStack() as opened:
             engine = opened.enter_context(openers.engine())
-            store = opened.enter_context(Store.open(config.record_path))
+            store = opened.enter_context(LateStore(config.record_path, clock))
             display = opened.enter_context(ReopeningDisplay(openers.display(), clock, wait=wait_for_devices))
             capture = Capture(openers.camera, clock, fail_fast=True, wait_for_device=wait_for_devices)
             yield cls(config, clock, engine, store, display, opened.enter_context(capture))
@@ -140,6 +142,8 @@ class Line:
         """
         config, clock = self.config, self.clock
         journal = Journal(config.record_path, clock, free_mb, config.record.min_free_mb)
+        if isinstance(store := self.store, LateStore):
+            journal.fault = lambda: store.fault
         record = SlideRecord(self.store, journal, config, self.profile, self.provenance, clock, sent)
         session = SlideSession(
             self.engine.info.taxonomy,
@@ -171,5 +175,5 @@ class Line:
             requests=requests,
             recorder=recorder,
             reports=reports,
-            left_open=record.left_open(),
+            find=record.left_open,
         )
