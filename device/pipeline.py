@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from device import messages, rounds
-from device.camera.base import CameraState, CameraStatus, Frame
+from device.camera.base import CameraState, CameraStatus, Frame, FrameSource
 from device.clock import Clock
 from device.desk.desk import Desk
 from device.desk.review_room import ReviewRoom
@@ -24,7 +25,7 @@ from device.language import N_, _, ngettext
 from device.mqtt.publisher import BrokerStatus
 from device.orders import Orders
 from device.report.writer import ReportWriter
-from device.rounds import REVIEW_WAIT_S, WAIT_FOR_FRAME_S, FrameSource, Round, RoundGuard
+from device.rounds import REVIEW_WAIT_S, WAIT_FOR_FRAME_S, Round, RoundGuard
 from device.service.control import CommandRequest
 from device.settings.config import Config
 from device.shelf import RecordShelf
@@ -143,7 +144,7 @@ class Pipeline:
         except InferenceError as error:
             self._engine_failed(error)
             return None, {}
-        self._gauge.works()
+        self._gauge.works(inference.detections.non_finite)
         self._detections = inference.detections
         engine_done = self._clock.monotonic_s()
         held = self._guide.look(frame, engine_done, self._observation)
@@ -157,6 +158,12 @@ class Pipeline:
         now = self._clock.monotonic_s()
         self._gauge.took((engine_done - started) * 1000, now)
         return observation, {**inference.timings_ms, "slide and record": (now - engine_done) * 1000}
+
+    def engine_waits(self, waited_s: float) -> None:
+        """The engine has not answered for so long, in the middle of a round: the screen says so; keys are obeyed after it."""
+        self._gauge.waits, self._detections = waited_s, None
+        with suppress(DisplayError):  # `_show` tells of it
+            self._display.show(self.view())
 
     def _second_look(self, frame: Frame, found: Detections) -> tuple[Detections, str]:
         """The cells of a field that is counted, named; where the engine fails, as the first look named them, and the reason."""

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import cv2
 
-from device.camera.base import CameraStatus, Frame, SkippedPicture
+from device.camera.base import CameraStatus, Frame, FrameSource, SkippedPicture
 from device.clock import Backoff, Clock
 from device.display.base import PartState
 from device.language import N_, _
@@ -40,15 +40,6 @@ _ROOMS = ("device", "engines", "calibration")
 CAMERA, PICTURE, COMMAND, SCREEN, RECORD, REPORTS = "camera", "picture", "command", "screen", "record", "reports"
 """The stages of a round."""
 _LAMPS = {CAMERA: "Camera", PICTURE: "Engine", RECORD: "Record"}
-
-
-class FrameSource(Protocol):
-    """The capture thread, as the pipeline sees it."""
-
-    @property
-    def status(self) -> CameraStatus: ...
-
-    def newest(self, timeout_s: float) -> Frame | None: ...
 
 
 @dataclass(frozen=True)

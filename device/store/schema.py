@@ -106,6 +106,7 @@ _ADDED = (
     ("slides", "duration_s", "REAL", "NULL"),
     ("slides", "checksum", "TEXT NOT NULL", "''"),
     ("fields", "checksum", "TEXT NOT NULL", "''"),
+    ("fields", "non_finite", "INTEGER NOT NULL", "0"),
     ("outbox", "kind", "TEXT NOT NULL", "'summary'"),
     ("outbox", "slide_id", "TEXT NOT NULL", "''"),
     ("outbox", "number", "INTEGER NOT NULL", "0"),

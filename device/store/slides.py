@@ -101,6 +101,7 @@ def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
         "film_x_px": None if field.place is None else field.place.x_px,
         "film_y_px": None if field.place is None else field.place.y_px,
         "picture": field.picture,
+        "non_finite": field.non_finite,
     }
     sightings = [*((cell, 1) for cell in field.cells), *((cell, 0) for cell in field.seen)]
     _insert(db, "fields", row)
@@ -337,6 +338,7 @@ def _field(row: sqlite3.Row, cells: tuple[Cell, ...], seen: tuple[Cell, ...]) ->
         None if chart is None else Place(chart, row["film_x_px"], row["film_y_px"]),
         seen,
         row["picture"],
+        row["non_finite"],
     )
 
 

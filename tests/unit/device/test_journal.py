@@ -130,7 +130,7 @@ def test_what_follows_a_write_may_fail_and_the_write_is_made_once() -> None:
     assert disk.written == ["a"] and made.flush() and made.status.lost == 0
 
 
-def test_a_disk_that_does_not_answer_is_a_state_told_once_when_it_begins_and_once_when_it_ends(
+def test_a_disk_that_does_not_answer_is_a_state_told_once_at_each_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock, asked = HandClock(), [0]
