@@ -188,6 +188,9 @@ class SlideRecord:
         stored = self._store.slide(slide_id, with_crops=True)
         if stored.slide.state not in (SlideState.REVIEW, SlideState.SIGNED):
             raise RefusedError(_("the slide is {state}: only a finished one is reviewed").format(state=stored.slide.state.value))
+        if (checked := self._store.check_slide(slide_id)).counts:  # a changed review shows by its chain
+            self.damaged(slide_id, checked.words)
+            raise RefusedError(_("the slide is damaged in the record: restore a backup, or count it again"))
         review = Review(stored.slide, stored.provenance.model.taxonomy, stored.review, who=who, now=self._clock.now)
         message = partial(self._message, provenance=stored.provenance)
         return review, KeptReview(self._store, self.journal, stored.provenance, message, self._sent)
@@ -269,6 +272,9 @@ class SlideRecord:
                 raise RefusedError(cannot, why=why)
             if not _same_engine(stored.provenance, self._provenance):
                 raise RefusedError(cannot, why=N_("it was counted by another engine, microscope or kind of source"))
+            if (checked := self._store.check_slide(slide_id)).faults:
+                self.damaged(slide_id, checked.words)
+                raise RefusedError(cannot, why=N_("it is damaged in the record"))
             return LeftOpen(stored.slide, self._keyframes(slide_id), self._store.last_cell_id(slide_id))
         except StoreError as error:
             raise RefusedError(cannot, why=str(error)) from error
