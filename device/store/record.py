@@ -19,7 +19,7 @@ from device.slide.registration import Merge
 from device.store import checks, checksums, housekeeping, outbox, quarantine, reviews, slides
 from device.store.checks import Check
 from device.store.checksums import Checked
-from device.store.faults import DamagedSlideError, reading_slide
+from device.store.faults import DamagedSlideError, UnwritableError, reading_slide
 from device.store.quarantine import PutAside
 from device.store.record_file import RecordFile
 from device.store.slides import StoredSlide
@@ -304,4 +304,4 @@ class Store(RecordFile):
 
     def _require(self, db: sqlite3.Connection, slide_id: str) -> None:
         if not db.execute("SELECT 1 FROM slides WHERE slide_id = ?", (slide_id,)).fetchone():
-            raise StoreError(f"record {self.path}: no slide {slide_id}; it must be started first")
+            raise UnwritableError(f"record {self.path}: no slide {slide_id}; it must be started first")

@@ -250,8 +250,14 @@ def _state(slide: Slide) -> dict[str, object]:
 
 def _insert(db: sqlite3.Connection, table: str, row: dict[str, object], conflict: str = "") -> bool:
     """Whether a row was added."""
+    row = {key: _text(value) if isinstance(value, str) else value for key, value in row.items()}
     columns, marks = ", ".join(row), ", ".join(f":{column}" for column in row)
     return db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", row).rowcount > 0
+
+
+def _text(value: str) -> str:
+    """As SQLite takes it: bytes of a file's name that are no UTF-8 become \\udcff, so that no row is lost by them."""
+    return value.encode(errors="backslashreplace").decode()
 
 
 def newest(db: sqlite3.Connection, limit: int, in_states: Iterable[SlideState] = ()) -> list[str]:

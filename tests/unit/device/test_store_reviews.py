@@ -21,7 +21,7 @@ from device.slide.counting import FieldsChanged
 from device.slide.model import ReviewState, SlideState
 from device.slide.session import RefusedError
 from device.slide.tally import tally
-from device.store import OutboxMessage, Store
+from device.store import OutboxMessage, reviews
 from device.store.pictures import read_field_picture
 from engines.taxonomy import LEUKEMIA_ATTRI
 from tests.support.record_room import IMAGE, SLIDE_ID, Room, done, room_at
@@ -201,7 +201,7 @@ def test_what_waits_for_the_disk_is_written_in_order_when_there_is_room(room: Ro
     room.put(ordinary("Myeloblast"))
     review, kept = room.record.open_review(SLIDE_ID, "AB")
     with monkeypatch.context() as full:
-        full.setattr(Store, "put_review", lambda *_: (_ for _ in ()).throw(StoreError("record: the disk is full")))
+        full.setattr(reviews, "append", lambda *_: (_ for _ in ()).throw(StoreError("record: the disk is full")))
         review = done(review, kept, "open", 101)
         review = done(review, kept, "sign")
         assert room.record.journal.status.waiting == 2
