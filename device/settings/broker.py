@@ -30,6 +30,9 @@ class BrokerSection(Section):
     topic_root: str = "leukoscope"
     send_reviewer: Literal["omitted", "hashed", "initials"] = "omitted"  # of a signed slide
     send_specimen: bool = False  # the tube's number with the summaries
+    send_crops: int = Field(0, ge=0, le=40)  # pictures of blasts and equivalents in a summary
+    summary_version: Literal[1, 2] = 1  # 2 once every receiver knows it
+    health_period_s: int = Field(60, ge=5, le=86400)
 
     @field_validator("host")
     @classmethod
