@@ -110,7 +110,11 @@ def sha256_of(path: Path) -> str:
 def printable(name: Path | str) -> str:
     """A file's name for people, JSON and pages: bytes that are no UTF-8 are shown as \\xff, and what would steer a terminal or turn the
     direction of what follows as \\x1b, \\n, \\u202e."""
-    return _STEERS.sub(lambda found: found[0].encode("unicode_escape").decode(), os.fsencode(name).decode(errors="backslashreplace"))
+    try:
+        text = os.fsencode(name).decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # half of a surrogate pair, which no file's name has
+        text = str(name).encode(errors="backslashreplace").decode()
+    return _STEERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def print_any_name() -> None:

@@ -18,6 +18,7 @@ from device.camera.base import Camera, CameraState, CameraStatus, Frame, Reading
 from device.clock import Backoff, Clock
 from device.errors import CameraError, CameraLostError, EndOfSourceError, LeukoscopeError
 from engines.detections import Image
+from engines.files import printable
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +210,8 @@ class Capture:
         sequence = frame.sequence + self._sequence_offset
         self._next_sequence = sequence + 1
         frame.image.flags.writeable = False  # as Frame promises; a still is shown more than once
-        return frame if sequence == frame.sequence else replace(frame, sequence=sequence)
+        source = printable(frame.source)
+        return frame if (sequence, source) == (frame.sequence, frame.source) else replace(frame, sequence=sequence, source=source)
 
     def _is_new(self, frame: Frame) -> bool:
         """False for an exact copy of the frame before: a frozen camera, or a grabber that shows each picture twice.
