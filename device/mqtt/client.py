@@ -56,13 +56,14 @@ class Ack:
 @dataclass(frozen=True)
 class Incoming:
     """A message that arrived. retained: the broker had kept it. response_topic, correlation: where its sender wants an answer, and what
-    the answer must bear (MQTT 5); empty where none is wanted."""
+    the answer must bear (MQTT 5); empty where none is wanted. number: what `Link.confirm` asks for, 0 at QoS 0."""
 
     topic: str
     payload: bytes
     retained: bool = False
     response_topic: str = ""
     correlation: bytes = b""
+    number: int = 0
 
 
 OnMessage = Callable[[Incoming], None]
@@ -85,14 +86,18 @@ def open_link(
     resume: bool = False,
     on_message: OnMessage | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    by_hand: bool = False,
 ) -> Link:
     """A connection that the broker has accepted, by the first of `versions` that it speaks.
 
     resume: the broker keeps subscriptions and missed messages under `client_id` while the client is away.
+    by_hand: what arrives is acknowledged by `Link.confirm` alone; what is not, the broker sends again at the next connection.
     Raises BrokerRefusedError or BrokerLostError, each with the reason and the next step.
     """
     for position, version in enumerate(versions):
         link = Link(section, version, client_id, will, resume, on_message)
+        if by_hand:
+            link.confirm_by_hand()
         last = position == len(versions) - 1
         try:
             link.open(cancelled, _LAST_ANSWER_S if last else _FIRST_ANSWER_S)
@@ -239,6 +244,15 @@ class Link:
             raise BrokerLostError(f"{self._where}: {paho.error_string(info.rc)}")
         return info.mid
 
+    def confirm_by_hand(self) -> None:
+        """From now on what arrives is acknowledged by `confirm`; to be said before `open`."""
+        self._paho.manual_ack_set(True)
+
+    def confirm(self, incoming: Incoming) -> None:
+        """Acknowledge a message of this connection; the broker then forgets it. Nothing happens at QoS 0."""
+        if incoming.number:
+            self._paho.ack(incoming.number, 1)
+
     def take_acks(self) -> list[Ack]:
         """The answers that arrived since the last call."""
         acks = list(self._acks)
@@ -296,7 +310,11 @@ class Link:
         if self._on_message is not None:
             properties = message.properties
             wanted = str(getattr(properties, "ResponseTopic", "")), bytes(getattr(properties, "CorrelationData", b""))
-            self._on_message(Incoming(message.topic, bytes(message.payload), bool(message.retain), *wanted))
+            try:
+                topic = message.topic
+            except UnicodeDecodeError:  # a broker that does not look; the message must not break the connection at each try
+                topic = "\N{REPLACEMENT CHARACTER}"
+            self._on_message(Incoming(topic, bytes(message.payload), bool(message.retain), *wanted, message.mid if message.qos else 0))
 
 
 def _properties(packet: int, **values: Any) -> Properties:

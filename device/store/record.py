@@ -2,110 +2,37 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
-
-from typing_extensions import Self
 
 from device.errors import StoreError
+from device.mqtt.message import one_line
 from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
 from device.review.journal import Entry
 from device.slide.keyframes import Keyframe
-from device.slide.model import OPEN_STATES, Field, Slide, SlideState
+from device.slide.model import Field, Slide, SlideState
 from device.slide.registration import Merge
-from device.store import checks, housekeeping, outbox, reviews, schema, slides
+from device.store import checks, checksums, housekeeping, outbox, quarantine, reviews, slides
 from device.store.checks import Check
-from device.store.faults import DamagedRecordError, sqlite_errors
+from device.store.checksums import Checked
+from device.store.faults import DamagedSlideError, UnwritableError, reading_slide
+from device.store.quarantine import PutAside
+from device.store.record_file import RecordFile
 from device.store.slides import StoredSlide
 
 log = logging.getLogger(__name__)
 
 
-class Store:
+class Store(RecordFile):
     """The record of one appliance. `with Store.open(path) as store:`; used by the thread that opened it.
 
     A write that returns is on the disk, also after a power cut. A write that raises StoreError has changed nothing and may be
     retried: writes are idempotent, and `close_slide` makes up for all that was missed.
     """
-
-    def __init__(self, path: Path, db: sqlite3.Connection, lock: int | None = None, aside: Path | None = None) -> None:
-        self.path = path
-        self.put_aside = aside
-        """Where a damaged record was put when this one was begun; None if it was sound. Tell the technician."""
-        self._db = db
-        self._lock = lock
-
-    @classmethod
-    def open(cls, path: Path) -> Store:
-        """The daemon's own connection: begins a new record where there is none, puts a damaged one aside, closes it to other daemons.
-
-        Raises StoreError: in use by another appliance, of a newer version, another program's, not to be written.
-        """
-        path = Path(path)
-        schema.make_place(path)
-        lock = _take_lock(path)
-        try:
-            aside = schema.prepare(path)
-            with sqlite_errors(path, "open it"):
-                return cls(path, schema.connect(path), lock, aside)
-        except BaseException:
-            os.close(lock)
-            raise
-
-    @classmethod
-    def connect(cls, path: Path) -> Store:
-        """Another connection to a record that is open, for another thread (the publisher's). Repairs and creates nothing."""
-        return cls._existing(Path(path), schema.connect)
-
-    @classmethod
-    def read(cls, path: Path) -> Store:
-        """A connection that can only read, also beside a running daemon, on a read-only disk and in a record of an older version.
-
-        StoreError if there is no record.
-        """
-        return cls._existing(Path(path), schema.connect_read_only)
-
-    @classmethod
-    def _existing(cls, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> Store:
-        none_yet = StoreError(f"record {path}: there is none yet; `leukoscope run` begins it, or name another record.path")
-        if not path.exists():
-            raise none_yet
-        with sqlite_errors(path, "open it"):
-            db = connect(path)
-            try:
-                version = schema.version_of(db, path)
-                if not version:  # a daemon is just beginning it
-                    raise none_yet
-                older = version < len(schema.SCHEMA)
-                if older and connect is schema.connect_read_only:
-                    schema.read_as_migrated(db)
-                elif older:
-                    raise StoreError(f"record {path}: was written by an older version; `leukoscope run` brings it up to date")
-            except BaseException:
-                db.close()
-                raise
-        return cls(path, db)
-
-    def close(self) -> None:
-        """Close the connection; a transaction that is under way is undone."""
-        with suppress(sqlite3.Error):
-            self._db.close()
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
 
     # Slides
 
@@ -129,19 +56,21 @@ class Store:
         """
         with self._transaction(f"keep field {', '.join(str(field.index) for field in fields)} of slide {slide_id}") as db:
             self._require(db, slide_id)
-            for merge in merged:
-                slides.move_chart(db, slide_id, merge)
-            for field in fields:
-                slides.put_field(db, slide_id, field)
-            slides.put_keyframes(db, slide_id, keyframes)
-            if slide is not None:
-                slides.put_state(db, slide)
+            with checksums.changing(db, slide_id):
+                for merge in merged:
+                    slides.move_chart(db, slide_id, merge)
+                for field in fields:
+                    slides.put_field(db, slide_id, field)
+                slides.put_keyframes(db, slide_id, keyframes)
+                if slide is not None:
+                    slides.put_state(db, slide)
 
     def put_state(self, slide: Slide) -> None:
         """Write how an open slide stands: paused or counting, its target. Idempotent."""
         with self._transaction(f"keep the state of slide {slide.slide_id}") as db:
             self._require(db, slide.slide_id)
-            slides.put_state(db, slide)
+            with checksums.changing(db, slide.slide_id):
+                slides.put_state(db, slide)
 
     def put_field(self, slide_id: str, field: Field) -> None:
         """The same for one."""
@@ -152,38 +81,50 @@ class Store:
 
         others: fields by which its cells are counted now; written in the same transaction.
         """
-        with self._transaction(f"undo field {index} of slide {slide_id}") as db:
+        with self._transaction(f"undo field {index} of slide {slide_id}") as db, checksums.changing(db, slide_id):
             slides.undo_field(db, slide_id, index)
             for field in others:
                 slides.put_field(db, slide_id, field)
 
-    def close_slide(self, slide: Slide, message: OutboxMessage | None) -> None:
+    def close_slide(self, slide: Slide, message: OutboxMessage | None) -> Checked:
         """Finish or abort a slide: its state, whatever of its fields was missed, its summary and the outbox row in one transaction.
 
-        `message` None: no summary is to be sent (the broker is switched off).
+        `message` None: no summary is to be sent (the broker is switched off). Of a slide that is not as it was written no summary
+        leaves: it is put aside in the same transaction, and what is returned says why.
         """
         with self._transaction(f"close slide {slide.slide_id}") as db:
             self._require(db, slide.slide_id)
-            slides.sync(db, slide)
-            if message is not None:
-                reviews.put_summary(db, slide.slide_id, 0, message)
+            with checksums.changing(db, slide.slide_id):
+                slides.sync(db, slide)
+            return self._hand_over(db, slide.slide_id, 0, message)
+
+    def _hand_over(self, db: sqlite3.Connection, slide_id: str, revision: int, message: OutboxMessage | None) -> Checked:
+        """Put a summary into the outbox if all of the slide is as it was written; else put the slide aside."""
+        checked = checksums.check(db, slide_id)
+        if checked.faults:
+            if quarantine.put(db, "slide", slide_id, checked.words):
+                log.error("slide %s is damaged in the record and put aside, no summary of it leaves: %s", slide_id, checked.words)
+        elif message is not None:
+            with checksums.changing(db, slide_id):
+                reviews.put_summary(db, slide_id, revision, message)
+        return checked
 
     def put_review(
         self, slide_id: str, entries: Sequence[Entry], slide: Slide | None = None, message: OutboxMessage | None = None
-    ) -> None:
+    ) -> Checked | None:
         """Add entries to the journal of a slide's review, and with a signature what it makes of the slide, its summary and the outbox
         row, all in one transaction. Idempotent.
 
-        slide: with the state, revision and reviewer that it has now; None where they do not change. StoreError where the entries do not
-        continue the chain that is there.
+        slide: with the state, revision and reviewer that it has now; None where they do not change. With a message the slide is checked
+        as in `close_slide`. StoreError where the entries do not continue the chain that is there.
         """
         with self._transaction(f"keep the review of slide {slide_id}") as db:
             self._require(db, slide_id)
-            reviews.append(db, self.path, slide_id, entries)
-            if slide is not None:
-                slides.put_signature(db, slide)
-                if message is not None:
-                    reviews.put_summary(db, slide_id, slide.revision, message)
+            with checksums.changing(db, slide_id):
+                reviews.append(db, self.path, slide_id, entries)
+                if slide is not None:
+                    slides.put_signature(db, slide)
+            return self._hand_over(db, slide_id, slide.revision, message) if slide is not None and message is not None else None
 
     def summaries(self, slide_id: str) -> tuple[tuple[int, bytes], ...]:
         """Revision and payload of every summary of a slide that was handed over, the unreviewed one with revision 0."""
@@ -202,15 +143,25 @@ class Store:
             return slides.newest(self._db, limit)
 
     def slides(self, limit: int = 50) -> tuple[StoredSlide, ...]:
-        """The newest slides, newest first, without crops."""
+        """The newest slides, newest first, without crops; DamagedSlideError at one that cannot be read (`readable` leaves it out)."""
         return tuple(map(self.slide, self.slide_ids(limit)))
 
+    def readable(self, slide_ids: Sequence[str]) -> tuple[tuple[StoredSlide, ...], tuple[DamagedSlideError, ...]]:
+        """Those of these slides that can be read, in order, without crops; and of each other one what is wrong with it."""
+        read, damaged = list[StoredSlide](), list[DamagedSlideError]()
+        for slide_id in slide_ids:
+            try:
+                read.append(self.slide(slide_id))
+            except DamagedSlideError as error:
+                damaged.append(error)
+        return tuple(read), tuple(damaged)
+
     def slide(self, slide_id: str, with_crops: bool = False) -> StoredSlide:
-        """A slide with all that counts on it. StoreError if there is none of that id."""
-        with self._reading(f"read slide {slide_id}"):
+        """A slide with all that counts on it. StoreError if there is none of that id, DamagedSlideError if it cannot be read."""
+        with self._reading(f"read slide {one_line(slide_id)}"), reading_slide(self.path, slide_id):
             stored = slides.load(self._db, slide_id, with_crops)
         if stored is None:
-            raise StoreError(f"record {self.path}: no slide {slide_id}; `leukoscope slides` lists them")
+            raise StoreError(f"record {self.path}: no slide {one_line(slide_id)}; `leukoscope slides` lists them")
         return stored
 
     def finished_ids(self, limit: int = 50) -> list[str]:
@@ -224,10 +175,24 @@ class Store:
             return slides.newest(self._db, -1, (SlideState.REVIEW,))
 
     def unfinished(self) -> tuple[StoredSlide, ...]:
-        """Slides that are open. Before the first one is started: those that a crash or power cut left so."""
+        """Slides that are open. Before the first one is started: those that a crash or power cut left so.
+
+        One that cannot be read, or is not as it was written, is left out, put aside (`quarantined`) and named in the log once.
+        """
         with self._reading("look for open slides"):
-            open_ids = slides.newest(self._db, -1, OPEN_STATES)
-        return tuple(map(self.slide, open_ids))
+            open_ids = [each for each in slides.open_ids(self._db) if not quarantine.is_in(self._db, "slide", each)]
+        read, damaged = self.readable(open_ids)
+        checked = {stored.slide.slide_id: self.check_slide(stored.slide.slide_id) for stored in read}
+        for error in (*damaged, *(DamagedSlideError(self.path, one.slide_id, one.words) for one in checked.values() if one.faults)):
+            log.error("%s", error)
+            with suppress(StoreError):  # a disk that takes no write now: it is found again at the next start
+                self.put_aside_row("slide", error.slide_id, error.why)
+        return tuple(stored for stored in read if not checked[stored.slide.slide_id].faults)
+
+    def check_slide(self, slide_id: str) -> Checked:
+        """Whether all of a slide is as it was written; reads the whole of it."""
+        with self._reading(f"check slide {one_line(slide_id)}"):
+            return checksums.check(self._db, slide_id)
 
     def keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:
         """The small pictures of visited ground by which a slide that is taken up finds its place on the film again."""
@@ -243,6 +208,26 @@ class Store:
         """How many slides, aborted ones left out, bear this specimen's id."""
         with self._reading("look for slides of one specimen"):
             return slides.of_specimen(self._db, specimen)
+
+    # Quarantine
+
+    def put_aside_row(self, kind: quarantine.Kind, name: str, why: str, content: bytes = b"") -> bool:
+        """Name something that cannot be sent, read or believed, so that the rest goes on; False if it is on the list already.
+
+        name: a slide's or message's id or a file's name, never a specimen; why: one line; content: what could be kept of it.
+        """
+        with self._transaction(f"put aside {kind} {one_line(name)}") as db:
+            return quarantine.put(db, kind, name, why, content)
+
+    def quarantined(self) -> int:
+        """How much was put aside and waits for a person."""
+        with self._reading("read what was put aside"):
+            return quarantine.count(self._db)
+
+    def quarantine(self, limit: int = -1) -> tuple[PutAside, ...]:
+        """What was put aside, newest first."""
+        with self._reading("read what was put aside"):
+            return quarantine.rows(self._db, limit)
 
     # Checks
 
@@ -306,42 +291,4 @@ class Store:
 
     def _require(self, db: sqlite3.Connection, slide_id: str) -> None:
         if not db.execute("SELECT 1 FROM slides WHERE slide_id = ?", (slide_id,)).fetchone():
-            raise StoreError(f"record {self.path}: no slide {slide_id}; it must be started first")
-
-    @contextmanager
-    def _reading(self, doing: str) -> Iterator[None]:
-        try:
-            with sqlite_errors(self.path, doing):
-                yield
-        except DamagedRecordError:
-            with suppress(OSError):
-                schema.suspect(self.path).touch()
-            raise
-
-    @contextmanager
-    def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
-        with self._reading(doing), self._db:  # which commits, or rolls back
-            self._db.execute("BEGIN IMMEDIATE")
-            yield self._db
-
-
-def _take_lock(path: Path) -> int:
-    """Two daemons on one record would close each other's slides; the kernel frees the lock with the process."""
-    lock_path = Path(f"{path}.lock")
-    try:
-        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        why = f"{lock_path} cannot be written: {error.strerror}; check record.path and this user's rights"
-        raise StoreError(f"record {path}: {why}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.write(lock, f"{os.getpid()}\n".encode())
-    except BlockingIOError as error:
-        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
-        why = f"is in use by another leukoscope (process {holder}): stop it, or give this one its own record.path"
-        raise StoreError(f"record {path}: {why}") from error
-    except OSError:  # the disk is full: the number inside is only a courtesy
-        pass
-    return lock
+            raise UnwritableError(f"record {self.path}: no slide {slide_id}; it must be started first")

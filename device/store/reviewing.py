@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from device.mqtt.outbox import OutboxMessage
@@ -64,12 +65,8 @@ class KeptReview:
             except ValueError as error:  # another version wrote where its numbers came from
                 log.error("no summary of the signed slide is sent: %s", error)
 
-        def write() -> None:
-            self._store.put_review(slide_id, entries, slide, message)
-            if message is not None:
-                self._sent()
-
-        self._journal.add(f"review of {slide_id}", write)
+        put = partial(self._store.put_review, slide_id, entries, slide, message)
+        self._journal.add(f"review of {slide_id}", put, self._sent if message is not None else str)
 
     def picture(self, field: Field) -> Image | None:
         """The field's picture, (H, W, 3) uint8 BGR; None where none was kept, or it is gone or unreadable by now."""

@@ -10,7 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from device.errors import StoreError
-from device.store.faults import BUSY_TIMEOUT_S, is_damage, sqlite_errors
+from device.store.faults import BUSY_TIMEOUT_S, UnusableRecordError, is_damage, sqlite_errors
 from engines.files import fsync
 
 log = logging.getLogger(__name__)
@@ -106,6 +106,7 @@ _ADDED = (
     ("slides", "duration_s", "REAL", "NULL"),
     ("slides", "checksum", "TEXT NOT NULL", "''"),
     ("fields", "checksum", "TEXT NOT NULL", "''"),
+    ("fields", "non_finite", "INTEGER NOT NULL", "0"),
     ("outbox", "kind", "TEXT NOT NULL", "'summary'"),
     ("outbox", "slide_id", "TEXT NOT NULL", "''"),
     ("outbox", "number", "INTEGER NOT NULL", "0"),
@@ -237,10 +238,12 @@ def make_place(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
-            raise StoreError(f"record {path}: is not a file; name a file in record.path")
+            raise UnusableRecordError(f"record {path}: is not a file; name a file in record.path")
     except OSError as error:
+        in_the_way = isinstance(error, (FileExistsError, NotADirectoryError))
         why = "there is a file in its place" if isinstance(error, FileExistsError) else error.strerror
-        raise StoreError(f"record {path}: its folder {path.parent} cannot be made: {why}; choose another record.path") from error
+        words = f"record {path}: its folder {path.parent} cannot be made: {why}; choose another record.path"
+        raise (UnusableRecordError(words) if in_the_way else StoreError(words)) from error
 
 
 def prepare(path: Path) -> Path | None:
@@ -293,14 +296,41 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
     if tables == 0 and owner in (0, APPLICATION_ID):
         return 0
     if owner != APPLICATION_ID:
-        raise StoreError(f"record {path}: is another program's database; choose another record.path")
-    version = int(db.execute("SELECT max(version) FROM schema_version").fetchone()[0])
+        raise UnusableRecordError(f"record {path}: is another program's database; choose another record.path")
+    written = [number for (number,) in db.execute("SELECT version FROM schema_version ORDER BY version")]
+    version = len(written)
     if version > len(SCHEMA):
-        raise StoreError(
+        version = max(written)
+    elif written != list(range(1, version + 1)) or not version:
+        return _version_by_tables(db)
+    if version > len(SCHEMA):
+        raise UnusableRecordError(
             f"record {path}: was written by a newer version (schema {version}, this one knows {len(SCHEMA)}); "
             "update the appliance, or choose another record.path"
         )
     return version
+
+
+def _version_by_tables(db: sqlite3.Connection) -> int:
+    """The version whose tables are there, of a record whose list of versions is damaged; sqlite3.DatabaseError if they fit none."""
+    there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    wanted = [{words.split()[2] for words in statements if words.startswith("CREATE TABLE")} for statements in SCHEMA]
+    fitting = [number for number in range(1, len(SCHEMA) + 1) if set().union(*wanted[:number]) <= there]
+    if not fitting:
+        raise sqlite3.DatabaseError("malformed: tables are missing")
+    return fitting[-1]
+
+
+def _mend_versions(db: sqlite3.Connection, version: int) -> None:
+    """Write the list of versions anew where it is not 1 to `version`."""
+    written = [number for (number,) in db.execute("SELECT version FROM schema_version ORDER BY version")]
+    if version and written != list(range(1, version + 1)):
+        log.error("the record's list of versions was damaged (%s); it has the tables of version %d", written, version)
+        now = datetime.now(timezone.utc).isoformat()
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("DELETE FROM schema_version")
+            db.executemany("INSERT INTO schema_version VALUES (?, ?)", ((number, now) for number in range(1, version + 1)))
 
 
 def _create_or_check(path: Path) -> None:
@@ -309,6 +339,7 @@ def _create_or_check(path: Path) -> None:
         version = version_of(db, path)
         if version:
             _read_through(db, path)
+            _mend_versions(db, version)
         if version < len(SCHEMA):
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")

@@ -21,8 +21,9 @@ from device.display.palette import PANEL, TEXT, bgr, mix, type_styles
 from device.display.rows import BAR_SHARE
 from device.line import Openers
 from device.mqtt.payloads import read_summary
-from device.pipeline import Pipeline, Round
+from device.pipeline import Pipeline
 from device.report.page import write_page
+from device.rounds import Round
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SlideSection
 from device.store import Store

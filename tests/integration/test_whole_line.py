@@ -17,7 +17,8 @@ from device.demo.broker import EmbeddedBroker
 from device.display.base import NullDisplay
 from device.line import Openers
 from device.mqtt.payloads import SlideSummary
-from device.pipeline import Pipeline, Round
+from device.pipeline import Pipeline
+from device.rounds import Round
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, SlideSection
 from device.settings.config import SimulatorCamera as SimulatorSection

@@ -11,15 +11,15 @@ Paths (all GET unless said; `prefix` stands before each):
   /  /devices  /devices/{device}  /slides  /slides/{device}/{slide}[?revision=N]  /login  /account  /users  /audit  /events (SSE)
   /slides.csv (same filters)  /slides/{device}/{slide}.csv  /slides/{device}/{slide}.fhir.json
   POST /login (name, password, next)  POST /logout  POST /language (language, back)  POST /account/password (old, new, again)
-  POST /slides/{device}/{slide}/second (initials, agree=yes|no, words, revision)
+  POST /slides/{device}/{slide}/second (initials, password, agree=yes|no, words, revision)
   POST /users (name, role, password)  POST /users/{name} (role, active=yes|no, password optional)
 
 Events of `/events`: `event: slide` and `event: device`, data `{"device": …, "slide": …}`. The page then asks for itself again with the
 header `HX-Request: true` and takes its live parts out of the answer (`hx-select`), so the server needs no fragments of its own.
 
-Contexts (name: what it is given; the dataclasses are `device.supervisor.queries`'):
+Contexts (name: what it is given; the dataclasses are `device.supervisor.rows`'):
   overview  devices: [DeviceRow], waiting: [SlideRow] (unreviewed with blasts first), newest: [SlideRow], gaps: [GapRow],
-            quarantined: int, counts: {"devices", "slides", "waiting", "today"}
+            quarantined: int (of the devices), rejected: [RejectedRow], counts: Counts
   devices   devices: [DeviceRow]
   device    device: DeviceRow, health: [HealthPoint], history: [HistoryRow], slides: [SlideRow], gaps: [GapRow]
   slides    page: SlidePage, filters: Filters, devices: [str]

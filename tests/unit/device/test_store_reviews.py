@@ -25,7 +25,7 @@ from device.slide.counting import FieldsChanged
 from device.slide.model import ReviewState, Slide, SlideState
 from device.slide.session import RefusedError
 from device.slide.tally import tally
-from device.store import OutboxMessage, Store
+from device.store import OutboxMessage, Store, reviews
 from device.store.events import SlideRecord
 from device.store.journal import Journal
 from device.store.pictures import read_field_picture
@@ -272,7 +272,7 @@ def test_what_waits_for_the_disk_is_written_in_order_when_there_is_room(room: Ro
     room.put(ordinary("Myeloblast"))
     review, kept = room.record.open_review(SLIDE_ID, "AB")
     with monkeypatch.context() as full:
-        full.setattr(Store, "put_review", lambda *_: (_ for _ in ()).throw(StoreError("record: the disk is full")))
+        full.setattr(reviews, "append", lambda *_: (_ for _ in ()).throw(StoreError("record: the disk is full")))
         review = done(review, kept, "open", 101)
         review = done(review, kept, "sign")
         assert room.record.journal.status.waiting == 2
