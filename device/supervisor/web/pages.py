@@ -62,7 +62,7 @@ class Reader:
         return self.path.split("?")[0].strip("/").partition("/")[0]
 
 
-def render(name: str, reader: Reader, **context: Any) -> str:
+def render(name: str, reader: Reader, /, **context: Any) -> str:
     """The HTML of page `name` ("overview", "slide", …; contexts stand in the package's docstring). KeyError for no such page."""
     with speaking(reader.language):
         return _environment().get_template(f"{name}.html.j2").render(reader=reader, **context)
