@@ -113,6 +113,7 @@ _ADDED = (
     ("outbox", "attempts", "INTEGER NOT NULL", "0"),
     ("outbox", "sent_at", "TEXT", "NULL"),
     ("outbox", "said", "TEXT NOT NULL", "''"),
+    ("slides", "first_blast", "TEXT NOT NULL", "''"),  # when it was put into the outbox
 )
 """Columns that came after a table was first published: table, name, type, and the value for rows that were written before."""
 _VERSION_4 = (
