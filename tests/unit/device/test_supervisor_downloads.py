@@ -113,9 +113,7 @@ def test_the_box_and_the_supervisor_hand_on_the_same_of_one_slide() -> None:
     disclosure = Disclosure(reviewer="initials")
     summary = build_summary(case.slide, made, message_id=uuid.UUID(int=4), target_cells=200, review=case.review, disclosure=disclosure)
     own, ours = table(differential_csv(case)), table(handed_on.slide_csv(summary))
-    own = [
-        row for row in own if row["kind"] != "group" or row["count"] != "0"
-    ]  # empty groups are not sent
+    own = [row for row in own if row["kind"] != "group" or row["count"] != "0"]  # empty groups are not sent
     assert [[row[key] for key in DIFFERENTIAL if key != "doubts"] for row in ours] == [
         [row[key] for key in DIFFERENTIAL if key != "doubts"] for row in own
     ]
