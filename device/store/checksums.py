@@ -22,7 +22,7 @@ from device.store import reviews
 FORM = "1"
 _FIELD = (
     "slide_id, field_index, captured_at, source, width_px, height_px, focus, undone, limit_met, faults, naming_fault, chart, "
-    "film_x_px, film_y_px, picture"
+    "film_x_px, film_y_px, picture, non_finite"
 )
 _CELL = (
     "slide_id, field_index, position, counted, class_index, score, identified, x1_px, y1_px, x2_px, y2_px, attributes, told_group, "

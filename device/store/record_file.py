@@ -102,6 +102,17 @@ class RecordFile:
             raise StoreError(f"record {self.path}: cannot {doing}: {why}") from error
 
     @contextmanager
+    def snapshot(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """Read several things as they stood at one moment, whatever is written meanwhile."""
+        with self._reading(doing):
+            self._db.execute("BEGIN")
+            try:
+                yield self._db
+            finally:
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+
+    @contextmanager
     def _touching(self, doing: str) -> Iterator[None]:
         try:
             with sqlite_errors(self.path, doing):
