@@ -16,7 +16,8 @@ from device.errors import StoreError
 from device.language import speaking
 from device.line import Line, Openers
 from device.mqtt.publisher import Publisher
-from device.pipeline import Pipeline, Round
+from device.pipeline import Pipeline
+from device.rounds import Round
 from device.service.control import ControlServer
 from device.service.systemd import Notifier
 from device.settings.config import Config
@@ -81,8 +82,6 @@ def run(
             log.warning("the engine %s %s. It counts because engine.ungated is true.", engine.label, engine.gate_fault)
         if engine.unchecked:
             log.warning("the engine %s has %s. Export it again with a golden picture.", engine.label, engine.unchecked)
-        if line.store.put_aside is not None:
-            log.error("the record was damaged: it lies at %s, a new one was begun; call the field team", line.store.put_aside)
         status = CurrentStatus(config, line.provenance, line.clock)
         publisher = Publisher(config.broker, status.value, lambda: Store.connect(record_path), clock=line.clock)
         control = ControlServer(config.control_path, status.as_json)
@@ -138,7 +137,7 @@ def _rounds(
         # Fed by frames that went the whole way: a hung engine or driver lets systemd start the daemon anew. While an absent camera
         # is being tried again there is nothing to process, and a restart would mend nothing: that feeds it too. So does an engine that
         # is being opened anew, until that was in vain too often.
-        if done.observation is not None or pipeline.camera_is_retried or (guard is not None and guard.recovering):
+        if done.observation is not None or pipeline.camera_is_retried or pipeline.recovers or (guard is not None and guard.recovering):
             notifier.watchdog()
         if guard is not None and (pipeline.slide is None or pipeline.slide.state is not SlideState.COUNTING):
             guard.idle()

@@ -32,6 +32,7 @@ from device.slide.session import SlideSession
 from device.store import Provenance, Store, free_mb
 from device.store.events import SlideRecord
 from device.store.journal import Journal
+from device.store.late import LateStore
 from device.store.recording import FrameRecorder
 from engines.runtime.base import Engine
 from engines.runtime.guarded import GuardedEngine
@@ -84,7 +85,7 @@ class Line:
         with ExitStack() as opened:
             guard = guarded_engine(openers.engine, config) if guarded else None
             engine = opened.enter_context(guard or openers.engine())
-            store = opened.enter_context(Store.open(config.record_path))
+            store = opened.enter_context(LateStore(config.record_path, clock))
             display = opened.enter_context(ReopeningDisplay(openers.display(), clock, wait=wait_for_devices))
             capture = Capture(openers.camera, clock, fail_fast=True, wait_for_device=wait_for_devices)
             yield cls(config, clock, engine, store, display, opened.enter_context(capture), guard)
@@ -144,6 +145,8 @@ class Line:
         """
         config, clock = self.config, self.clock
         journal = Journal(config.record_path, clock, free_mb, config.record.min_free_mb)
+        if isinstance(store := self.store, LateStore):
+            journal.fault = lambda: store.fault
         record = SlideRecord(self.store, journal, config, self.profile, self.provenance, clock, sent)
         session = SlideSession(
             self.engine.info.taxonomy,
@@ -175,7 +178,7 @@ class Line:
             requests=requests,
             recorder=recorder,
             reports=reports,
-            left_open=record.left_open(),
+            find=record.left_open,
         )
         if self.guard is not None:
             self.guard.attend(lambda: bool(pipeline.stopped), pipeline.engine_waits)

@@ -61,6 +61,8 @@ def of_journal(status: JournalStatus) -> Iterator[Line]:
     """That counted cells are not on the disk: before everything else."""
     if status.waiting:
         yield _("NOT SAVED, {n} waiting: {reason}").format(n=status.waiting, reason=status.reason), "fail"
+    elif status.fails:
+        yield _("The record cannot be used: {reason}").format(reason=status.reason), "fail"
 
 
 def of_ground(old_ground: bool) -> Iterator[Line]:

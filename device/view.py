@@ -155,6 +155,11 @@ def record_lamp(status: JournalStatus) -> PartState:
     """The record in one short line."""
     if status.waiting:
         return PartState(N_("Record"), "fail", _("NOT SAVED: {n} waiting").format(n=status.waiting))
+    if status.fails:
+        return PartState("Record", "fail", _("does not answer, trying again"))
+    if status.lost:
+        lost = ngettext("{n} write put aside, call the field team", "{n} writes put aside, call the field team", status.lost)
+        return PartState("Record", "fail", lost.format(n=status.lost))
     if status.reason:
         return PartState("Record", "warn", _("disk nearly full"))
     return PartState("Record", "ok", _("saved"))

@@ -25,7 +25,7 @@ from device.display.overlay import draw_on
 from device.display.sheet import Sheet
 from device.errors import CameraError, EndOfSourceError
 from device.line import Line, Openers
-from device.pipeline import Round
+from device.rounds import Round
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, EngineSection, RecordSection, ReplayCamera, SimulatorCamera, SlideSection
 from engines.bench.machine import peak_mib

@@ -23,8 +23,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from device.mqtt.credentials import password
 from device.mqtt.faults import BrokerLostError, BrokerRefusedError, NoAnswerError, ProtocolRefusedError
-from device.mqtt.tls import TlsContext, tls_context, unreachable
+from device.mqtt.tls import TlsContext, tls_context, unanswered, unreachable
 from device.settings.broker import BrokerSection
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,8 @@ def open_link(
             link.open(cancelled, _LAST_ANSWER_S if last else _FIRST_ANSWER_S)
         except BaseException as error:
             link.drop()
+            if last and isinstance(error, NoAnswerError):
+                raise unanswered(error, section) from error
             if last or not isinstance(error, (ProtocolRefusedError, NoAnswerError)):
                 raise
             log.info("%s; trying MQTT %s", error, versions[position + 1])
@@ -169,6 +172,8 @@ class Link:
             except BrokerLostError as error:
                 if self._refusal:
                     raise self._refusal from error
+                if self._tls is not None and (alert := self._tls.alert) is not None:
+                    raise unreachable(alert, self._section, answer_s) from error
                 reason = f"{self._where} hung up on MQTT {self.version} without a word; is it a broker, and no TLS port?"
                 raise NoAnswerError(reason) from error
         if self._refusal:
@@ -177,13 +182,7 @@ class Link:
     def _authenticate(self) -> None:
         section = self._section
         if section.username is not None:
-            password = None
-            if section.password_file is not None:
-                try:
-                    password = section.password_file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
-                except (OSError, UnicodeDecodeError) as error:
-                    raise BrokerRefusedError(f"cannot read the broker's password file {section.password_file}: {error}") from error
-            self._paho.username_pw_set(section.username, password)
+            self._paho.username_pw_set(section.username, password(section))
         if section.tls:
             self._tls = tls_context(section)
             self._paho.tls_set_context(self._tls)

@@ -20,6 +20,7 @@ from typing_extensions import Self
 from device.clock import Backoff, Clock, SystemClock
 from device.errors import BrokerError
 from device.mqtt.client import Ack, Link, Version, open_link, versions_to_try
+from device.mqtt.credentials import careless
 from device.mqtt.device_status import DeviceStatus
 from device.mqtt.faults import BrokerRefusedError
 from device.mqtt.outbox import Outbox, Spool
@@ -35,7 +36,6 @@ _SUSPICIOUS: Final = 3  # connections cut short, one after another
 _FAREWELL_S: Final = 1.0
 _STOP_S: Final = 8.0
 _TICK_S: Final = 0.5
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ class Publisher:
 
     def __enter__(self) -> Self:
         if self._section.enabled and self._thread is None:
-            if self._section.username is not None and not self._section.tls and self._section.host not in _LOOPBACK:
-                log.warning("username and password go to %s in clear; set broker.tls", self._section.host)
+            for words in careless(self._section):
+                log.warning("%s", words)
             self._stop.clear()
             self._wake_line = socket.socketpair()
             for end in self._wake_line:

@@ -19,7 +19,7 @@ from device.slide.registration import Merge
 from device.store import checks, checksums, housekeeping, outbox, quarantine, reviews, slides
 from device.store.checks import Check
 from device.store.checksums import Checked
-from device.store.faults import DamagedSlideError, reading_slide
+from device.store.faults import DamagedSlideError, UnwritableError, reading_slide
 from device.store.quarantine import PutAside
 from device.store.record_file import RecordFile
 from device.store.slides import StoredSlide
@@ -48,11 +48,12 @@ class Store(RecordFile):
         slide: Slide | None = None,
         merged: Sequence[Merge] = (),
         keyframes: Sequence[Keyframe] = (),
+        first_blast: OutboxMessage | None = None,
     ) -> None:
         """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent.
 
         A cell without a crop keeps the one that it has there. slide: as it now stands; its header is written too. merged: charts that
-        were joined before that; keyframes: of the map, added or changed.
+        were joined before that; keyframes: of the map, added or changed. first_blast: put into the outbox, the first of a slide alone.
         """
         with self._transaction(f"keep field {', '.join(str(field.index) for field in fields)} of slide {slide_id}") as db:
             self._require(db, slide_id)
@@ -64,6 +65,8 @@ class Store(RecordFile):
                 slides.put_keyframes(db, slide_id, keyframes)
                 if slide is not None:
                     slides.put_state(db, slide)
+                if first_blast is not None and slides.marks_first_blast(db, slide_id, first_blast.created_at):
+                    outbox.put(db, first_blast)
 
     def put_state(self, slide: Slide) -> None:
         """Write how an open slide stands: paused or counting, its target. Idempotent."""
@@ -110,13 +113,18 @@ class Store(RecordFile):
         return checked
 
     def put_review(
-        self, slide_id: str, entries: Sequence[Entry], slide: Slide | None = None, message: OutboxMessage | None = None
+        self,
+        slide_id: str,
+        entries: Sequence[Entry],
+        slide: Slide | None = None,
+        message: OutboxMessage | None = None,
+        told: OutboxMessage | None = None,
     ) -> Checked | None:
         """Add entries to the journal of a slide's review, and with a signature what it makes of the slide, its summary and the outbox
         row, all in one transaction. Idempotent.
 
         slide: with the state, revision and reviewer that it has now; None where they do not change. With a message the slide is checked
-        as in `close_slide`. StoreError where the entries do not continue the chain that is there.
+        as in `close_slide`. told: what is sent of the act itself. StoreError where the entries do not continue the chain that is there.
         """
         with self._transaction(f"keep the review of slide {slide_id}") as db:
             self._require(db, slide_id)
@@ -124,7 +132,12 @@ class Store(RecordFile):
                 reviews.append(db, self.path, slide_id, entries)
                 if slide is not None:
                     slides.put_signature(db, slide)
-            return self._hand_over(db, slide_id, slide.revision, message) if slide is not None and message is not None else None
+            checked = None
+            if slide is not None and message is not None:
+                checked = self._hand_over(db, slide_id, slide.revision, message)
+            if told is not None and not (checked is not None and checked.faults):
+                outbox.put(db, told)
+            return checked
 
     def summaries(self, slide_id: str) -> tuple[tuple[int, bytes], ...]:
         """Revision and payload of every summary of a slide that was handed over, the unreviewed one with revision 0."""
@@ -309,4 +322,4 @@ class Store(RecordFile):
 
     def _require(self, db: sqlite3.Connection, slide_id: str) -> None:
         if not db.execute("SELECT 1 FROM slides WHERE slide_id = ?", (slide_id,)).fetchone():
-            raise StoreError(f"record {self.path}: no slide {slide_id}; it must be started first")
+            raise UnwritableError(f"record {self.path}: no slide {slide_id}; it must be started first")

@@ -184,6 +184,12 @@ def sync(db: sqlite3.Connection, slide: Slide) -> None:
     put_state(db, slide)
 
 
+def marks_first_blast(db: sqlite3.Connection, slide_id: str, at: datetime) -> bool:
+    """Mark that the slide's first blast is told; False where it was told before."""
+    statement = "UPDATE slides SET first_blast = ? WHERE slide_id = ? AND first_blast = ''"
+    return db.execute(statement, (at.isoformat(), slide_id)).rowcount == 1
+
+
 def put_state(db: sqlite3.Connection, slide: Slide) -> None:
     """Bring the header up to the slide as it stands."""
     state = _state(slide)
@@ -244,8 +250,14 @@ def _state(slide: Slide) -> dict[str, object]:
 
 def _insert(db: sqlite3.Connection, table: str, row: dict[str, object], conflict: str = "") -> bool:
     """Whether a row was added."""
+    row = {key: _text(value) if isinstance(value, str) else value for key, value in row.items()}
     columns, marks = ", ".join(row), ", ".join(f":{column}" for column in row)
     return db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", row).rowcount > 0
+
+
+def _text(value: str) -> str:
+    """As SQLite takes it: bytes of a file's name that are no UTF-8 become \\udcff, so that no row is lost by them."""
+    return value.encode(errors="backslashreplace").decode()
 
 
 def newest(db: sqlite3.Connection, limit: int, in_states: Iterable[SlideState] = ()) -> list[str]:

@@ -20,7 +20,8 @@ import pytest
 from device.app import Outcome, run
 from device.display.base import NullDisplay, ScreenView
 from device.line import Openers
-from device.pipeline import Pipeline, Round
+from device.pipeline import Pipeline
+from device.rounds import Round
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SlideSection
 from engines.detections import Detections, Image
