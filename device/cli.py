@@ -16,6 +16,7 @@ from device.calibrate_command import calibrate
 from device.errors import LeukoscopeError
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 from device.qc_command import qc
+from device.record_command import backup, quarantine, restore, verify
 from device.slides_command import export, slides
 from device.supervisor_command import watch
 from engines.errors import EnginesError
@@ -139,6 +140,8 @@ def doctor(*, config: ConfigOption = DEFAULT_CONFIG) -> int:
 
 app.command(slides)
 app.command(export)
+for _of_record in (verify, backup, restore, quarantine):
+    app.command(_of_record)
 
 
 @app.command

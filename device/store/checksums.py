@@ -31,7 +31,7 @@ _CELL = (
 _SLIDE = (
     "sequence, slide_id, device_id, boot_id, started_at, time_trusted, state, finished_at, abort_reason, review_state, "
     "fields_undone, calibration, source, blank_views, skipped, naming, film_foreign, specimen, operator, target_cells, lost_rests, "
-    "revision, reviewer, signed_at, duration_s"
+    "revision, reviewer, signed_at, duration_s, first_blast"
 )
 _MODEL = (
     "name, version, digest, runtime, precision, input_height, input_width, score_threshold, identify_threshold, taxonomy"  # of models

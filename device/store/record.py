@@ -225,7 +225,7 @@ class Store(RecordFile):
     # What the record says of itself
 
     def fact(self, key: str) -> str:
-        """ "" where it is not known: "stream", by which receivers know whose numbers they read; "backup_at", of its last backup."""
+        """Empty where it is not known: "stream", by which receivers know whose numbers they read; "backup_at", of its last backup."""
         with self._reading("read what it says of itself"):
             row = self._db.execute("SELECT value FROM identity WHERE key = ?", (key,)).fetchone()
             return "" if row is None else str(row[0])
@@ -237,7 +237,7 @@ class Store(RecordFile):
 
     # Quarantine
 
-    def release_row(self, kind: quarantine.Kind, name: str) -> bool:
+    def release_row(self, kind: str, name: str) -> bool:
         """Take it off the list: a person has seen to it. False if it is not on the list."""
         with self._transaction(f"take {kind} {one_line(name)} off the list") as db:
             return quarantine.release(db, kind, name)

@@ -34,7 +34,7 @@ class RecordFile:
         """
         path = Path(path)
         schema.make_place(path)
-        lock = _take_lock(path)
+        lock = take_lock(path)
         try:
             aside = schema.prepare(path)
             with sqlite_errors(path, "open it"):
@@ -129,7 +129,7 @@ class RecordFile:
             yield self._db
 
 
-def _take_lock(path: Path) -> int:
+def take_lock(path: Path) -> int:
     """Two daemons on one record would close each other's slides; the kernel frees the lock with the process."""
     lock_path = Path(f"{path}.lock")
     try:
