@@ -17,6 +17,7 @@ from device.errors import LeukoscopeError
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 from device.qc_command import qc
 from device.slides_command import export, slides
+from device.status_command import status
 from device.supervisor_command import watch
 from engines.errors import EnginesError
 from engines.files import print_any_name
@@ -318,15 +319,7 @@ for _name, _words in {
     _add_slide_command(_name, _words)
 
 
-@app.command
-def status(*, config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """What the running daemon does, as JSON."""
-    import json
-
-    from device.service.control import ask_status
-    from device.settings.config_file import load_config
-
-    sys.stdout.write(f"{json.dumps(ask_status(load_config(config).control_path), indent=2)}\n")
+app.command(status)
 
 
 def _saved(saved: bool) -> int:
