@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 import pydantic_core
 from pydantic import (
@@ -55,12 +55,16 @@ def later(form: str, description: str) -> Any:
     return Field(None, description=description, json_schema_extra=Since(form))
 
 
-_RECEIVED: Final = {"received": True}
-"""Validation context of what came from elsewhere; without it, fields that came later are required."""
+_RECEIVED: Final = "received"
+"""Key of the validation context of what came from elsewhere: the number of the message's schema. Fields that came with a later form
+of it may be missing then; without the key all are required."""
 
 
 class Part(BaseModel):
     """Base of every object in a payload: frozen; what the model does not know is refused when it is built."""
+
+    schema_number: ClassVar[int] = 1
+    """Of the message: the schema with the next number requires every field of those before."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True
@@ -69,14 +73,20 @@ class Part(BaseModel):
     @classmethod
     def later_fields(cls) -> frozenset[str]:
         """Names of the fields that were not in the first form of the message."""
-        return frozenset(name for name, field in cls.model_fields.items() if isinstance(field.json_schema_extra, Since))
+        return frozenset(cls._forms())
+
+    @classmethod
+    def _forms(cls) -> dict[str, str]:
+        """Which form brought which field, for those that were not in the first."""
+        extras = ((name, field.json_schema_extra) for name, field in cls.model_fields.items())
+        return {name: since.form for name, since in extras if isinstance(since, Since)}
 
     @model_validator(mode="after")
     def _is_complete(self, info: ValidationInfo) -> Self:
-        if info.context is not _RECEIVED:
-            for name in self.later_fields():
-                if getattr(self, name) is None:
-                    raise ValueError(f"{name} is required in what is sent (only messages of older devices lack it)")
+        number = (info.context or {}).get(_RECEIVED)
+        for name, form in self._forms().items():
+            if getattr(self, name) is None and (number is None or int(form.partition(".")[0]) < number):
+                raise ValueError(f"{name} is required in what is sent (only messages of older devices lack it)")
         return self
 
     @model_serializer(mode="wrap")
@@ -87,11 +97,11 @@ class Part(BaseModel):
     @classmethod
     def read(cls, text: str | bytes) -> Self:
         """Read the JSON of a part that this or an older version wrote. Raises pydantic's ValidationError."""
-        return cls.model_validate_json(text, strict=True, context=_RECEIVED)
+        return cls.model_validate_json(text, strict=True, context={_RECEIVED: cls.schema_number})
 
 
 class Payload(Part):
-    """Base of the two messages."""
+    """Base of every message."""
 
     def to_bytes(self) -> bytes:
         """UTF-8 JSON, the bytes that are sent; an older message gives what it was read from."""
@@ -115,15 +125,26 @@ class Received(Generic[_P]):
     ignored: tuple[str, ...] = ()
 
 
-def read(kind: type[_P], data: bytes) -> Received[_P]:
-    """Parse the bytes of one kind of message. Raises PayloadError naming what is wrong."""
+def json_object(data: bytes) -> dict[str, Any]:
+    """The JSON object in these bytes. Raises PayloadError where there is none."""
     try:
         document = pydantic_core.from_json(data, allow_inf_nan=False)
     except ValueError as error:
         raise PayloadError(f"not JSON: {error}") from error
     if not isinstance(document, dict):
         raise PayloadError("not a JSON object")
+    return document
+
+
+def read(kind: type[_P], data: bytes) -> Received[_P]:
+    """Parse the bytes of one kind of message. Raises PayloadError naming what is wrong."""
+    return read_object(kind, json_object(data))
+
+
+def read_object(kind: type[_P], document: dict[str, Any]) -> Received[_P]:
+    """The same of what is JSON already; `document` is changed."""
     ignored: tuple[str, ...] = ()
+    whole: Any = document
     while True:
         try:
             return Received(kind.read(pydantic_core.to_json(document)), ignored)
@@ -132,7 +153,7 @@ def read(kind: type[_P], data: bytes) -> Received[_P]:
             if ignored or any(e["type"] != "extra_forbidden" for e in details):
                 raise PayloadError(_first(details)) from error
         for *parents, name in (e["loc"] for e in details):
-            del reduce(getitem, parents, document)[name]
+            del reduce(getitem, parents, whole)[name]
         ignored = tuple(".".join(map(str, e["loc"])) for e in details)
 
 

@@ -7,20 +7,21 @@ declared with `later`: whoever builds a message must give it, and in a message f
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field, model_validator
 from typing_extensions import Self
 
 from calibration.profile import CalibrationProfile
-from device.mqtt.message import Line, Part, Payload, PayloadError, Received, later, one_line, read
+from device.mqtt.crops import CellCrop
+from device.mqtt.message import Line, Part, Payload, PayloadError, Received, json_object, later, one_line, read_object
 from device.settings.config import DEVICE_ID, CameraBase
 from engines.naming import NamingInfo
 from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
 
-__all__ = ["PayloadError", "SlideSummary", "read_summary"]
+__all__ = ["PayloadError", "SlideSummary", "SlideSummary2", "read_summary"]
 
 BLAST_NOTE: Final = "Preliminary: a person must confirm every blast."
 
@@ -303,6 +304,12 @@ class SlideSummary(Payload):
     duration_s: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = later(
         "1.4", "From start to end by a clock that nobody sets; of slides that were taken up after a stop, the time that it ran."
     )
+    crops: tuple[CellCrop, ...] | None = later(
+        "1.4", "Pictures of blasts and equivalents, the least certain first; as many as the device is configured to send, usually none."
+    )
+    crops_left_out: Count | None = later(
+        "1.4", "Pictures that were to be sent and are not here: the message would have grown too large."
+    )
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -319,6 +326,54 @@ class SlideSummary(Payload):
         return self
 
 
+class Blasts2(Blasts):
+    """Blasts in version 2: what version 1 had to leave as it was is said straight."""
+
+    preliminary: bool = Field(description="True until a person opened each of them and signed.")  # type: ignore[assignment]  # wider
+    note: Literal["Preliminary: a person must confirm every blast.", ""]  # type: ignore[assignment]  # wider
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if self.preliminary == bool(self.confirmed) or self.preliminary != bool(self.note):
+            raise ValueError("preliminary, with its note, until confirmed")
+        return self
+
+
+class SlideSummary2(SlideSummary):
+    """A summary in version 2: a signed slide is told by its state, and every field of version 1 is there."""
+
+    schema_number: ClassVar[int] = 2
+    schema_id: Literal["leukoscope.summary/2"] = Field("leukoscope.summary/2", alias="schema")  # type: ignore[assignment]
+    state: Literal["review", "signed", "aborted"]  # type: ignore[assignment]  # wider
+    blasts: Blasts2
+
+    @model_validator(mode="after")
+    def _signed_is_reviewed(self) -> Self:
+        if (self.state == "signed") != (self.review_state == "reviewed"):
+            raise ValueError("a slide is signed if it was reviewed, and only then")
+        return self
+
+    @classmethod
+    def of(cls, summary: SlideSummary) -> Self:
+        """A complete summary in this version."""
+        whole, blasts = summary.model_dump(by_alias=True), summary.blasts.model_dump()
+        whole["schema"] = cls.model_fields["schema_id"].default
+        whole["state"] = "signed" if summary.review_state == "reviewed" else summary.state
+        preliminary = not summary.blasts.confirmed
+        return cls.model_validate(whole | {"blasts": blasts | {"preliminary": preliminary, "note": BLAST_NOTE if preliminary else ""}})
+
+    def as_version_1(self) -> SlideSummary:
+        """The same as every receiver here knows it."""
+        whole, blasts = self.model_dump(by_alias=True), self.blasts.model_dump()
+        whole["schema"] = SlideSummary.model_fields["schema_id"].default
+        whole["state"] = "aborted" if self.state == "aborted" else "review"
+        return SlideSummary.model_validate(whole | {"blasts": blasts | {"preliminary": True, "note": BLAST_NOTE}})
+
+
 def read_summary(data: bytes) -> Received[SlideSummary]:
-    """Parse a summary's bytes. Raises PayloadError naming what is wrong."""
-    return read(SlideSummary, data)
+    """Parse a summary's bytes of either version, so that whoever receives sees one kind. Raises PayloadError naming what is wrong."""
+    document = json_object(data)
+    if document.get("schema") != SlideSummary2.model_fields["schema_id"].default:
+        return read_object(SlideSummary, document)
+    received = read_object(SlideSummary2, document)
+    return Received(received.payload.as_version_1(), received.ignored)

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from device.camera.quality import PictureFault
 from device.language import speaking
+from device.mqtt.crops import choose_crops
 from device.mqtt.message import one_line
 from device.mqtt.payloads import (
     ApartCount,
@@ -50,10 +51,21 @@ _CLOSED: dict[SlideState, Literal["review", "aborted"]] = {
 
 @dataclass(frozen=True)
 class Disclosure:
-    """What of persons and patients leaves the device: how the reviewer is told, and whether the tube's number is sent."""
+    """What of persons and patients leaves the device: how the reviewer is told, whether the tube's number is sent, how many pictures of
+    cells."""
 
     reviewer: Literal["omitted", "hashed", "initials"] = "omitted"
     specimen: bool = False
+    crops: int = 0
+
+    def told_reviewer(self, initials: str, device_id: str) -> str:
+        """A hash keeps one person's signatures together and hides them from a glance; initials are few, so it is no secret."""
+        match self.reviewer if initials else "":
+            case "initials":
+                return one_line(initials)
+            case "hashed":
+                return "sha256:" + hashlib.sha256(f"{device_id} {initials.casefold()}".encode()).hexdigest()[:16]
+        return ""
 
 
 @speaking("en")
@@ -66,7 +78,8 @@ def build_summary(
     review: Review | None = None,
     disclosure: Disclosure = Disclosure(),
 ) -> SlideSummary:
-    """The summary of a closed slide. review: its review, where it is signed; `slide` is then the review's.
+    """The summary of a closed slide. review: its review, where it is signed; `slide` is then the review's. Where pictures of cells are
+    disclosed, `slide` bears them.
 
     Per cents are rounded to 2 decimals here, counts decide. Raises ValueError for a slide that is not closed, one whose provenance
     another version wrote, or one whose numbers do not add up (pydantic's ValidationError is one).
@@ -79,6 +92,7 @@ def build_summary(
     if slide.state not in _CLOSED or slide.finished_at is None:
         raise ValueError(f"slide {slide.slide_id} is {slide.state.value}: a summary is made of a finished or an aborted slide")
     state, pictures = _CLOSED[slide.state], picture_state.PictureState.of(slide)
+    pictures_of_blasts = choose_crops(slide, taxonomy, disclosure.crops)
     return SlideSummary(
         message_id=message_id,
         device_id=provenance.device_id,
@@ -151,6 +165,8 @@ def build_summary(
         stream="",
         sequence=0,  # the record gives the number
         duration_s=slide.duration_s if slide.duration_s is not None else _between(slide.started_at, slide.finished_at),
+        crops=pictures_of_blasts.crops,
+        crops_left_out=pictures_of_blasts.left_out,
     )
 
 
@@ -172,29 +188,28 @@ def _outcome(slide: Slide, review: Review | None, device_id: str, disclosure: Di
             added_cells=0,
             journal_digest="",
         )
-    cells, before = review.cells.values(), review.differential_before
+    before = review.differential_before
     return ReviewOutcome(
         corrected=slide.revision > 1,
-        reviewer=_told_reviewer(slide.reviewer, device_id, disclosure),
+        reviewer=disclosure.told_reviewer(slide.reviewer, device_id),
         signed_at=slide.signed_at,
         reason=one_line(next(entry.why for entry in reversed(review.entries) if entry.act is Act.SIGNED)),
         counts_before=tuple(CountBefore(name=one_line(row.name), count=row.count) for row in before.rows),
         unidentified_before=before.unidentified,
         artefacts_before=before.artefacts,
-        changed_cells=sum(not cell.added and cell.said != cell.said_before for cell in cells),
-        added_cells=sum(cell.added for cell in cells),
+        changed_cells=changed_cells(review),
+        added_cells=added_cells(review),
         journal_digest=review.entries[-1].digest,
     )
 
 
-def _told_reviewer(initials: str, device_id: str, disclosure: Disclosure) -> str:
-    """A hash keeps one person's signatures together and hides them from a glance; initials are few, so it is no secret."""
-    match disclosure.reviewer:
-        case "initials":
-            return one_line(initials)
-        case "hashed":
-            return "sha256:" + hashlib.sha256(f"{device_id} {initials.casefold()}".encode()).hexdigest()[:16]
-    return ""
+def changed_cells(review: Review) -> int:
+    """Cells of which the person says something else than the device."""
+    return sum(not cell.added and cell.said != cell.said_before for cell in review.cells.values())
+
+
+def added_cells(review: Review) -> int:
+    return sum(cell.added for cell in review.cells.values())
 
 
 def morphology(slide: Slide, taxonomy: Taxonomy) -> tuple[TypeMorphology, ...]:

@@ -20,7 +20,7 @@ from device.report.fhir import bundle, status_of, to_json
 from device.report.fhir_words import BundleKind
 from device.report.page import page
 from device.slide.session import RefusedError
-from device.store import Store
+from device.store import DamagedSlideError, Store
 from engines.files import atomic_write
 from engines.pages import NOTICE
 from engines.version import version
@@ -50,7 +50,7 @@ class How:
 @dataclass(frozen=True)
 class Exported:
     """One slide: its folder, whether it was written, and why it was left out; "" where it was not. in_doubt: because
-    its journal does not bear out its signature."""
+    its journal does not bear out its signature, or because it is damaged."""
 
     slide_id: str
     folder: Path
@@ -64,12 +64,19 @@ def export_record(record_path: Path, out: Path, wanted: Wanted, how: How, tell: 
     if out.exists() and not out.is_dir():
         raise StoreError(f"{out}: is a file; name a folder in --out")
     with Store.read(record_path) as store:
-        for one in export(find(store, wanted), out, how):
+        damaged = list[DamagedSlideError]()
+        for one in export(find(store, wanted, damaged=damaged), out, how):
             tell(one)
+        for error in damaged:
+            tell(Exported(error.slide_id, out, written=False, left_out=str(error), in_doubt=True))
 
 
-def find(store: Store, wanted: Wanted, with_crops: bool = True) -> Iterator[Case]:
-    """The wanted slides, oldest first, one at a time. StoreError for an id that is not there, naming the newest."""
+def find(store: Store, wanted: Wanted, with_crops: bool = True, damaged: list[DamagedSlideError] | None = None) -> Iterator[Case]:
+    """The wanted slides, oldest first, one at a time. StoreError for an id that is not there, naming the newest.
+
+    damaged: takes up what is wrong with slides that cannot be read and are left out; without it, and where one slide is asked for, such
+    a slide raises.
+    """
     changed = dict(store.changes())
     ids = [slide_id for slide_id, at in changed.items() if wanted.since is None or at >= wanted.since]
     if wanted.slide_id:
@@ -79,9 +86,16 @@ def find(store: Store, wanted: Wanted, with_crops: bool = True) -> Iterator[Case
             raise StoreError(f"record {store.path}: no slide '{one_line(wanted.slide_id)}'; {there}")
         ids = [wanted.slide_id]
     for slide_id in ids:
-        if wanted.signed and not wanted.slide_id and not _is_signed(Case(store.slide(slide_id))):
-            continue
-        yield Case(store.slide(slide_id, with_crops=with_crops), store.path)
+        try:
+            if wanted.signed and not wanted.slide_id and not _is_signed(Case(store.slide(slide_id))):
+                continue
+            case = Case(store.slide(slide_id, with_crops=with_crops), store.path)
+        except DamagedSlideError as error:
+            if damaged is None or wanted.slide_id:
+                raise
+            damaged.append(error)
+        else:
+            yield case
 
 
 def _is_signed(case: Case) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from device.errors import StoreError
 from device.report.export import Wanted, find
 from device.report.labels import Written, write_labels
 from device.slide.model import SlideState
-from device.store import Store
+from device.store import DamagedSlideError, Store
 from device.store.pictures import FOLDER
 
 WHO = r"[^\W\d_]{2,4}"
@@ -50,8 +50,10 @@ def pictures_folder(record_path: Path) -> Path:
 def export_labels(record_path: Path, out: Path, since: datetime | None) -> Written:
     """The reviewed cells of the record's signed slides as labels in the new folder `out`. Raises StoreError."""
     with Store.read(record_path) as store:
-        cases = tuple(find(store, Wanted(since=since, signed=True), with_crops=False))
-    return write_labels(cases, pictures_folder(record_path), out)
+        damaged = list[DamagedSlideError]()
+        cases = tuple(find(store, Wanted(since=since, signed=True), with_crops=False, damaged=damaged))
+    written = write_labels(cases, pictures_folder(record_path), out)
+    return replace(written, damaged=tuple(error.slide_id for error in damaged))
 
 
 def candidates(store: Store, older_than_days: int, signed: bool, now: datetime) -> tuple[Candidate, ...]:
@@ -65,7 +67,11 @@ def candidates(store: Store, older_than_days: int, signed: bool, now: datetime) 
     for slide_id, ended in store.changes():
         if ended >= before:
             continue
-        stored = store.slide(slide_id)
+        try:
+            stored = store.slide(slide_id)
+        except DamagedSlideError as error:
+            found.append(Candidate(slide_id, "damaged", ended, 0, f"is damaged ({error.why})", ""))
+            continue
         slide = stored.slide
         stays = store.why_it_stays(slide_id)
         if not stays and not stored.provenance.time_trusted:

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 
 from device.errors import StoreError
+from device.mqtt.message import one_line
 from device.report.case import Case, DoubtfulSignatureError
 from device.review.journal import Act
 from device.slide.model import Cell, Field, SlideState
@@ -47,6 +48,8 @@ class Written:
     fields_without_picture: int
     cells_without_type: int
     slides_in_doubt: int = 0
+    damaged: tuple[str, ...] = ()
+    """Slides that the record holds and that cannot be read."""
 
     @property
     def words(self) -> str:
@@ -57,6 +60,7 @@ class Written:
             f"{self.cells_without_type} reviewed cells have no type" if self.cells_without_type else "",
             f"{count_of(self.slides_in_doubt, 'slide')} left out: the journal does not bear the signature out"
             * bool(self.slides_in_doubt),
+            f"damaged and left out: {', '.join(map(one_line, self.damaged))}; see leukoscope verify" * bool(self.damaged),
         ]
         return f"{found}{''.join(f'; {words}' for words in left if words)}"
 
@@ -64,8 +68,9 @@ class Written:
 def labels_of_record(record: Path, out: Path) -> Written:
     """Write all signed slides of a record to the new folder `out`. Raises StoreError."""
     with Store.read(record) as store:
-        signed = [Case(stored) for stored in store.slides(-1) if stored.slide.state is SlideState.SIGNED]
-    return write_labels(signed, record.parent / FOLDER, out)
+        read, damaged = store.readable(store.slide_ids(-1))
+    signed = [Case(stored) for stored in read if stored.slide.state is SlideState.SIGNED]
+    return replace(write_labels(signed, record.parent / FOLDER, out), damaged=tuple(error.slide_id for error in damaged))
 
 
 def write_labels(cases: Sequence[Case], pictures: Path, out: Path) -> Written:

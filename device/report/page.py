@@ -26,7 +26,7 @@ from device.slide.model import Slide, SlideState
 from device.slide.picture_state import PictureState, field_faults, shown_faults
 from device.slide.tally import differential
 from device.slide.verdict import BLASTS
-from device.store import Store, StoredSlide
+from device.store import DamagedSlideError, Store, StoredSlide
 from engines.files import atomic_write
 from engines.pages import NOTICE, data_uri, page_template
 
@@ -65,6 +65,8 @@ def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
     with Store.read(record_path) as store:
         try:
             return store.slide(slide_id, with_crops=True)
+        except DamagedSlideError:
+            raise
         except StoreError as error:
             if error.__cause__ is not None:  # the record cannot be read, whatever the id
                 raise

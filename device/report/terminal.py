@@ -30,10 +30,12 @@ def print_slides(record_path: Path, limit: int, console: Console | None = None) 
     """Print the newest `limit` slides of the record, newest first. Raises StoreError (no record, or it cannot be read)."""
     console = console or Console()
     with Store.read(record_path) as store:
-        newest = store.slides(limit)
+        newest, damaged = store.readable(store.slide_ids(limit))
         older = len(store.slide_ids(limit + 1)) > limit
+    for error in damaged:
+        console.print(Text(str(error), style="bold red"))
     if not newest:
-        console.print(Text(f"No slides yet in {record_path}."))
+        console.print(Text(f"No slides yet in {record_path}." if not damaged else ""))
         return
     gap = 1 if console.width < 100 else 2
     table = Table(title=Text(f"Slides in {record_path}, newest first"), title_justify="left", box=None, padding=(0, gap, 0, 0))

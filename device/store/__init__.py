@@ -2,8 +2,8 @@
 
 from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
-from device.store.faults import free_mb
+from device.store.faults import DamagedSlideError, free_mb
 from device.store.record import Store
 from device.store.slides import StoredSlide
 
-__all__ = ["OutboxMessage", "Provenance", "Store", "StoredSlide", "free_mb"]
+__all__ = ["DamagedSlideError", "OutboxMessage", "Provenance", "Store", "StoredSlide", "free_mb"]

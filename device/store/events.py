@@ -17,6 +17,7 @@ from calibration.profile import CalibrationProfile
 from device.clock import Clock, time_trusted
 from device.errors import StoreError
 from device.language import N_, _
+from device.mqtt.message import one_line
 from device.mqtt.payloads import CalibrationProvenance
 from device.mqtt.summary import Disclosure, build_summary
 from device.mqtt.topics import Topics
@@ -193,7 +194,20 @@ class SlideRecord:
 
     def finished(self, limit: int = 50) -> tuple[Slide, ...]:
         """The newest slides that wait for their review or are signed, newest first, as they were counted, without crops. StoreError."""
-        return tuple(self._store.slide(slide_id).slide for slide_id in self._store.finished_ids(limit))
+        read, damaged = self._store.readable(self._store.finished_ids(limit))
+        for error in damaged:
+            self._damaged(error.slide_id, error.why)
+        return tuple(stored.slide for stored in read)
+
+    def _damaged(self, slide_id: str, why: str) -> None:
+        """Name a slide that cannot be believed in the log and on the list of what was put aside: once."""
+        try:
+            new = self._store.put_aside_row("slide", slide_id, why)
+        except StoreError as error:
+            log.error("slide %s is damaged (%s), and that cannot be written down: %s", one_line(slide_id), why, error)
+        else:
+            if new:
+                log.error("slide %s is damaged and was put aside (%s): `leukoscope verify` tells what", one_line(slide_id), why)
 
     def prune_pictures(self) -> None:
         """Remove field pictures of slides that were signed, or aborted, longer ago than is configured."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from device.errors import StoreError
+from device.mqtt.message import one_line
 
 BUSY_TIMEOUT_S = 5.0
 _DAMAGE = ("file is not a database", "malformed", "file is encrypted")
@@ -16,6 +17,33 @@ _DAMAGE = ("file is not a database", "malformed", "file is encrypted")
 
 class DamagedRecordError(StoreError):
     """The file is no database or is corrupt. At the next start it is put aside (kept, renamed) and a new one begun."""
+
+
+class DamagedSlideError(StoreError):
+    """What the record holds of one slide cannot be read; other slides can. why: what was met, without the content itself."""
+
+    def __init__(self, record: Path, slide_id: str, why: str) -> None:
+        advice = "`leukoscope verify` names what is damaged; `leukoscope restore` brings back a backup"
+        super().__init__(f"record {record}: slide {one_line(slide_id)} is damaged ({why}); {advice}")
+        self.slide_id, self.why = slide_id, why
+
+
+@contextmanager
+def reading_slide(record: Path, slide_id: str) -> Iterator[None]:
+    """Turn whatever is raised by the content of one slide into DamagedSlideError. The words name the kind of the fault, never the
+    value: it may be a specimen's number."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):  # "Could not decode to UTF-8 column ..."
+            raise
+        raise DamagedSlideError(record, slide_id, "a text is not UTF-8") from None
+    except (sqlite3.Error, MemoryError):
+        raise
+    except Exception as error:  # JSON, enum word, time, missing key, pydantic, index out of range, wrong type: all are content
+        raise DamagedSlideError(record, slide_id, f"{type(error).__name__} while it was read") from error
 
 
 def is_damage(error: BaseException) -> bool:
@@ -50,6 +78,8 @@ def advice(path: Path, doing: str, error: Exception) -> str:
         why = f"it is damaged ({words}): start the appliance again, which keeps this file under another name and begins a new one"
     elif "I/O" in words:
         why = f"its disk fails ({words}, {_free(path)}): free space or change the disk; `dmesg` tells which"
+    elif "decode" in words:  # SQLite's line would give the text itself, which may be a specimen's number
+        why = "a text in it is not UTF-8: `leukoscope verify` tells where"
     else:
         why = words
     return f"record {path}: cannot {doing}: {why}"

@@ -7,9 +7,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 
 from device.slide.model import OPEN_STATES, SlideState
+from device.store.sound import known_moment
 
 _HANGS_ON = ("crops", "cells", "fields", "review", "summaries", "keyframes")
 """Tables with rows of a slide, in the order in which they can go."""
@@ -37,9 +38,12 @@ def changes(db: sqlite3.Connection) -> tuple[tuple[str, datetime], ...]:
     )
     found = []
     for slide_id, started, finished, counted, reviewed in rows:
-        moments = filter(None, (started, finished or counted, reviewed))
-        found.append((slide_id, max(map(datetime.fromisoformat, moments))))
+        moments = (at for text in (started, finished or counted, reviewed) if text and (at := known_moment(text)))
+        found.append((slide_id, max(moments, default=_NEVER)))
     return tuple(found)
+
+
+_NEVER = datetime.fromtimestamp(0, timezone.utc)
 
 
 def unsent(db: sqlite3.Connection, slide_id: str) -> bool:
@@ -53,6 +57,8 @@ def why_it_stays(db: sqlite3.Connection, slide_id: str) -> str:
     row = db.execute("SELECT state FROM slides WHERE slide_id = ?", (slide_id,)).fetchone()
     if row is None:
         return "is not in the record"
+    if row["state"] not in {state.value for state in SlideState}:
+        return "is damaged"
     if SlideState(row["state"]) in OPEN_STATES:
         return "is still open"
     return "waits to be sent to the broker" if unsent(db, slide_id) else ""

@@ -2,110 +2,36 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
-
-from typing_extensions import Self
 
 from device.errors import StoreError
+from device.mqtt.message import one_line
 from device.mqtt.outbox import OutboxMessage
 from device.mqtt.provenance import Provenance
 from device.review.journal import Entry
 from device.slide.keyframes import Keyframe
-from device.slide.model import OPEN_STATES, Field, Slide, SlideState
+from device.slide.model import Field, Slide, SlideState
 from device.slide.registration import Merge
-from device.store import checks, housekeeping, outbox, reviews, schema, slides
+from device.store import checks, housekeeping, outbox, quarantine, reviews, slides
 from device.store.checks import Check
-from device.store.faults import DamagedRecordError, sqlite_errors
+from device.store.faults import DamagedSlideError, reading_slide
+from device.store.quarantine import PutAside
+from device.store.record_file import RecordFile
 from device.store.slides import StoredSlide
 
 log = logging.getLogger(__name__)
 
 
-class Store:
+class Store(RecordFile):
     """The record of one appliance. `with Store.open(path) as store:`; used by the thread that opened it.
 
     A write that returns is on the disk, also after a power cut. A write that raises StoreError has changed nothing and may be
     retried: writes are idempotent, and `close_slide` makes up for all that was missed.
     """
-
-    def __init__(self, path: Path, db: sqlite3.Connection, lock: int | None = None, aside: Path | None = None) -> None:
-        self.path = path
-        self.put_aside = aside
-        """Where a damaged record was put when this one was begun; None if it was sound. Tell the technician."""
-        self._db = db
-        self._lock = lock
-
-    @classmethod
-    def open(cls, path: Path) -> Store:
-        """The daemon's own connection: begins a new record where there is none, puts a damaged one aside, closes it to other daemons.
-
-        Raises StoreError: in use by another appliance, of a newer version, another program's, not to be written.
-        """
-        path = Path(path)
-        schema.make_place(path)
-        lock = _take_lock(path)
-        try:
-            aside = schema.prepare(path)
-            with sqlite_errors(path, "open it"):
-                return cls(path, schema.connect(path), lock, aside)
-        except BaseException:
-            os.close(lock)
-            raise
-
-    @classmethod
-    def connect(cls, path: Path) -> Store:
-        """Another connection to a record that is open, for another thread (the publisher's). Repairs and creates nothing."""
-        return cls._existing(Path(path), schema.connect)
-
-    @classmethod
-    def read(cls, path: Path) -> Store:
-        """A connection that can only read, also beside a running daemon, on a read-only disk and in a record of an older version.
-
-        StoreError if there is no record.
-        """
-        return cls._existing(Path(path), schema.connect_read_only)
-
-    @classmethod
-    def _existing(cls, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> Store:
-        none_yet = StoreError(f"record {path}: there is none yet; `leukoscope run` begins it, or name another record.path")
-        if not path.exists():
-            raise none_yet
-        with sqlite_errors(path, "open it"):
-            db = connect(path)
-            try:
-                version = schema.version_of(db, path)
-                if not version:  # a daemon is just beginning it
-                    raise none_yet
-                older = version < len(schema.SCHEMA)
-                if older and connect is schema.connect_read_only:
-                    schema.read_as_migrated(db)
-                elif older:
-                    raise StoreError(f"record {path}: was written by an older version; `leukoscope run` brings it up to date")
-            except BaseException:
-                db.close()
-                raise
-        return cls(path, db)
-
-    def close(self) -> None:
-        """Close the connection; a transaction that is under way is undone."""
-        with suppress(sqlite3.Error):
-            self._db.close()
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
 
     # Slides
 
@@ -202,15 +128,25 @@ class Store:
             return slides.newest(self._db, limit)
 
     def slides(self, limit: int = 50) -> tuple[StoredSlide, ...]:
-        """The newest slides, newest first, without crops."""
+        """The newest slides, newest first, without crops; DamagedSlideError at one that cannot be read (`readable` leaves it out)."""
         return tuple(map(self.slide, self.slide_ids(limit)))
 
+    def readable(self, slide_ids: Sequence[str]) -> tuple[tuple[StoredSlide, ...], tuple[DamagedSlideError, ...]]:
+        """Those of these slides that can be read, in order, without crops; and of each other one what is wrong with it."""
+        read, damaged = list[StoredSlide](), list[DamagedSlideError]()
+        for slide_id in slide_ids:
+            try:
+                read.append(self.slide(slide_id))
+            except DamagedSlideError as error:
+                damaged.append(error)
+        return tuple(read), tuple(damaged)
+
     def slide(self, slide_id: str, with_crops: bool = False) -> StoredSlide:
-        """A slide with all that counts on it. StoreError if there is none of that id."""
-        with self._reading(f"read slide {slide_id}"):
+        """A slide with all that counts on it. StoreError if there is none of that id, DamagedSlideError if it cannot be read."""
+        with self._reading(f"read slide {one_line(slide_id)}"), reading_slide(self.path, slide_id):
             stored = slides.load(self._db, slide_id, with_crops)
         if stored is None:
-            raise StoreError(f"record {self.path}: no slide {slide_id}; `leukoscope slides` lists them")
+            raise StoreError(f"record {self.path}: no slide {one_line(slide_id)}; `leukoscope slides` lists them")
         return stored
 
     def finished_ids(self, limit: int = 50) -> list[str]:
@@ -224,10 +160,18 @@ class Store:
             return slides.newest(self._db, -1, (SlideState.REVIEW,))
 
     def unfinished(self) -> tuple[StoredSlide, ...]:
-        """Slides that are open. Before the first one is started: those that a crash or power cut left so."""
+        """Slides that are open. Before the first one is started: those that a crash or power cut left so.
+
+        One that cannot be read is left out, put aside (`quarantined`) and named in the log once.
+        """
         with self._reading("look for open slides"):
-            open_ids = slides.newest(self._db, -1, OPEN_STATES)
-        return tuple(map(self.slide, open_ids))
+            open_ids = [each for each in slides.open_ids(self._db) if not quarantine.is_in(self._db, "slide", each)]
+        read, damaged = self.readable(open_ids)
+        for error in damaged:
+            log.error("%s", error)
+            with suppress(StoreError):  # a disk that takes no write now: it is found again at the next start
+                self.put_aside_row("slide", error.slide_id, error.why)
+        return read
 
     def keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:
         """The small pictures of visited ground by which a slide that is taken up finds its place on the film again."""
@@ -243,6 +187,26 @@ class Store:
         """How many slides, aborted ones left out, bear this specimen's id."""
         with self._reading("look for slides of one specimen"):
             return slides.of_specimen(self._db, specimen)
+
+    # Quarantine
+
+    def put_aside_row(self, kind: quarantine.Kind, name: str, why: str, content: bytes = b"") -> bool:
+        """Name something that cannot be sent, read or believed, so that the rest goes on; False if it is on the list already.
+
+        name: a slide's or message's id or a file's name, never a specimen; why: one line; content: what could be kept of it.
+        """
+        with self._transaction(f"put aside {kind} {one_line(name)}") as db:
+            return quarantine.put(db, kind, name, why, content)
+
+    def quarantined(self) -> int:
+        """How much was put aside and waits for a person."""
+        with self._reading("read what was put aside"):
+            return quarantine.count(self._db)
+
+    def quarantine(self, limit: int = -1) -> tuple[PutAside, ...]:
+        """What was put aside, newest first."""
+        with self._reading("read what was put aside"):
+            return quarantine.rows(self._db, limit)
 
     # Checks
 
@@ -307,41 +271,3 @@ class Store:
     def _require(self, db: sqlite3.Connection, slide_id: str) -> None:
         if not db.execute("SELECT 1 FROM slides WHERE slide_id = ?", (slide_id,)).fetchone():
             raise StoreError(f"record {self.path}: no slide {slide_id}; it must be started first")
-
-    @contextmanager
-    def _reading(self, doing: str) -> Iterator[None]:
-        try:
-            with sqlite_errors(self.path, doing):
-                yield
-        except DamagedRecordError:
-            with suppress(OSError):
-                schema.suspect(self.path).touch()
-            raise
-
-    @contextmanager
-    def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
-        with self._reading(doing), self._db:  # which commits, or rolls back
-            self._db.execute("BEGIN IMMEDIATE")
-            yield self._db
-
-
-def _take_lock(path: Path) -> int:
-    """Two daemons on one record would close each other's slides; the kernel frees the lock with the process."""
-    lock_path = Path(f"{path}.lock")
-    try:
-        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        why = f"{lock_path} cannot be written: {error.strerror}; check record.path and this user's rights"
-        raise StoreError(f"record {path}: {why}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.write(lock, f"{os.getpid()}\n".encode())
-    except BlockingIOError as error:
-        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
-        why = f"is in use by another leukoscope (process {holder}): stop it, or give this one its own record.path"
-        raise StoreError(f"record {path}: {why}") from error
-    except OSError:  # the disk is full: the number inside is only a courtesy
-        pass
-    return lock

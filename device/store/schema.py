@@ -294,7 +294,12 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
         return 0
     if owner != APPLICATION_ID:
         raise StoreError(f"record {path}: is another program's database; choose another record.path")
-    version = int(db.execute("SELECT max(version) FROM schema_version").fetchone()[0])
+    written = [number for (number,) in db.execute("SELECT version FROM schema_version ORDER BY version")]
+    version = len(written)
+    if version > len(SCHEMA):
+        version = max(written)
+    elif written != list(range(1, version + 1)) or not version:
+        return _version_by_tables(db)
     if version > len(SCHEMA):
         raise StoreError(
             f"record {path}: was written by a newer version (schema {version}, this one knows {len(SCHEMA)}); "
@@ -303,12 +308,35 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
     return version
 
 
+def _version_by_tables(db: sqlite3.Connection) -> int:
+    """The version whose tables are there, of a record whose list of versions is damaged; sqlite3.DatabaseError if they fit none."""
+    there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    wanted = [{words.split()[2] for words in statements if words.startswith("CREATE TABLE")} for statements in SCHEMA]
+    fitting = [number for number in range(1, len(SCHEMA) + 1) if set().union(*wanted[:number]) <= there]
+    if not fitting:
+        raise sqlite3.DatabaseError("malformed: tables are missing")
+    return fitting[-1]
+
+
+def _mend_versions(db: sqlite3.Connection, version: int) -> None:
+    """Write the list of versions anew where it is not 1 to `version`."""
+    written = [number for (number,) in db.execute("SELECT version FROM schema_version ORDER BY version")]
+    if version and written != list(range(1, version + 1)):
+        log.error("the record's list of versions was damaged (%s); it has the tables of version %d", written, version)
+        now = datetime.now(timezone.utc).isoformat()
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("DELETE FROM schema_version")
+            db.executemany("INSERT INTO schema_version VALUES (?, ?)", ((number, now) for number in range(1, version + 1)))
+
+
 def _create_or_check(path: Path) -> None:
     new = not path.exists()
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as db:
         version = version_of(db, path)
         if version:
             _read_through(db, path)
+            _mend_versions(db, version)
         if version < len(SCHEMA):
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")

@@ -24,7 +24,7 @@ from device.slide.cells import is_foreign
 from device.slide.keyframes import Keyframe
 from device.slide.model import OPEN_STATES, Cell, Field, Place, ReviewState, Slide, SlideState
 from device.slide.registration import Merge
-from device.store import reviews
+from device.store import reviews, sound
 from engines.naming import NamingInfo
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import Taxonomy
@@ -207,7 +207,7 @@ def done_before(db: sqlite3.Connection, moment: datetime) -> tuple[str, ...]:
     """Ids of slides that are signed or aborted, and were so before `moment`."""
     states = SlideState.SIGNED.value, SlideState.ABORTED.value
     rows = db.execute("SELECT slide_id, coalesce(signed_at, finished_at) AS done FROM slides WHERE state IN (?, ?)", states)
-    return tuple(slide_id for slide_id, done in rows if done and datetime.fromisoformat(done) < moment)
+    return tuple(slide_id for slide_id, done in rows if done and (at := sound.known_moment(done)) and at < moment)
 
 
 def _state(slide: Slide) -> dict[str, object]:
@@ -235,25 +235,39 @@ def _insert(db: sqlite3.Connection, table: str, row: dict[str, object], conflict
     db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", row)
 
 
-def newest(db: sqlite3.Connection, limit: int, in_states: Iterable[SlideState] = SlideState) -> list[str]:
-    """The ids of the newest `limit` slides (-1: of all) that are in one of these states, newest first."""
+def newest(db: sqlite3.Connection, limit: int, in_states: Iterable[SlideState] = ()) -> list[str]:
+    """The ids of the newest `limit` slides (-1: of all) that are in one of these states, newest first; none named: of every slide, also
+    one whose state is damaged."""
     states = [state.value for state in in_states]
-    chosen = f"SELECT slide_id FROM slides WHERE state IN ({', '.join('?' * len(states))}) ORDER BY sequence DESC LIMIT ?"
-    return [slide_id for (slide_id,) in db.execute(chosen, (*states, limit))]
+    chosen = f"state IN ({', '.join('?' * len(states))})" if states else "1"
+    return _ids(db, f"SELECT CAST(slide_id AS BLOB) FROM slides WHERE {chosen} ORDER BY sequence DESC LIMIT ?", (*states, limit))
+
+
+def open_ids(db: sqlite3.Connection) -> list[str]:
+    """The ids of slides that were not closed, newest first: also of those whose state is no word that is known."""
+    closed = [state.value for state in SlideState if state not in OPEN_STATES]
+    chosen = f"SELECT CAST(slide_id AS BLOB) FROM slides WHERE state NOT IN ({', '.join('?' * len(closed))}) ORDER BY sequence DESC"
+    return _ids(db, chosen, closed)
+
+
+def _ids(db: sqlite3.Connection, asked: str, given: Sequence[object]) -> list[str]:
+    """Also an id whose bytes are damaged: it can be named, and reading its slide says what is wrong."""
+    return [bytes(slide_id).decode(errors="surrogateescape") for (slide_id,) in db.execute(asked, given)]
 
 
 def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide | None:
     """The whole slide, or None if there is none of that id. Undone fields are only counted."""
-    row = db.execute("SELECT * FROM slides JOIN models USING (model_id) WHERE slide_id = ?", (slide_id,)).fetchone()
+    row = db.execute("SELECT * FROM slides LEFT JOIN models USING (model_id) WHERE slide_id = ?", (slide_id,)).fetchone()
     if row is None:
         return None
     taxonomy = Taxonomy.from_dict(json.loads(row["taxonomy"]))
     fields, state, foreign = _fields(db, slide_id, with_crops), SlideState(row["state"]), row["film_foreign"]
+    sound.cells(fields, taxonomy)
     slide = Slide(
         slide_id=slide_id,
-        started_at=datetime.fromisoformat(row["started_at"]),
+        started_at=sound.moment(row["started_at"]),
         state=state,
-        finished_at=row["finished_at"] and datetime.fromisoformat(row["finished_at"]),
+        finished_at=row["finished_at"] and sound.moment(row["finished_at"]),
         abort_reason=row["abort_reason"],
         fields=fields,
         fields_undone=row["fields_undone"],
@@ -262,13 +276,13 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
         skipped=tuple(SkippedPicture(*picture) for picture in json.loads(row["skipped"])),
         # written when the slide is closed; of one that a power cut left open its cells still tell
         foreign=is_foreign((c for f in fields for c in f.cells), taxonomy) if state in OPEN_STATES else foreign and bool(foreign),
-        specimen=row["specimen"],
-        operator=row["operator"],
+        specimen=sound.line(row["specimen"]),
+        operator=sound.line(row["operator"]),
         target_cells=row["target_cells"],
         lost_rests=row["lost_rests"],
         revision=row["revision"],
-        reviewer=row["reviewer"],
-        signed_at=row["signed_at"] and datetime.fromisoformat(row["signed_at"]),
+        reviewer=sound.line(row["reviewer"]),
+        signed_at=row["signed_at"] and sound.moment(row["signed_at"]),
         duration_s=row["duration_s"],
     )
     same = {column: row[column] for column in _MODEL_COLUMNS}
@@ -306,7 +320,7 @@ def _field(row: sqlite3.Row, cells: tuple[Cell, ...], seen: tuple[Cell, ...]) ->
     limit_met, faults, chart = row["limit_met"], row["faults"], row["chart"]
     return Field(
         row["field_index"],
-        datetime.fromisoformat(row["captured_at"]),
+        sound.moment(row["captured_at"]),
         row["source"],
         (row["width_px"], row["height_px"]),
         row["focus"],

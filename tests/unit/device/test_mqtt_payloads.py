@@ -1,4 +1,4 @@
-"""Topics, payloads, the published schemas and the way from a slide to its summary."""
+"""Payloads, the published schemas and the way from a slide to its summary."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from device.mqtt.payloads import PayloadError, SlideSummary, SourceProvenance, r
 from device.mqtt.schema import main as write_schemas
 from device.mqtt.schema import published_schemas
 from device.mqtt.summary import build_summary, morphology
-from device.mqtt.topics import Topics
 from device.settings.broker import BrokerSection
-from device.settings.config import CameraBase, Config
+from device.settings.config import CameraBase
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY
 from device.slide.model import Cell, Field, ReviewState, Slide, SlideState
 from engines.naming import NamingInfo
@@ -139,7 +138,8 @@ def test_senders_may_not_add_fields() -> None:
         ({"white_cells": 7}, "white_cells is 7, but differential and unidentified add up to 6"),
         ({"blasts": {"count": 1, "percent": 16.67}}, "blasts.count is 1"),
         ({"abort_reason": "why"}, "abort_reason belongs to an aborted slide"),
-        ({"schema": "leukoscope.summary/2"}, "schema: Input should be 'leukoscope.summary/1'"),
+        ({"schema": "leukoscope.summary/2", "state": "signed"}, "a slide is signed if it was reviewed"),
+        ({"schema": "leukoscope.summary/3"}, "schema: Input should be 'leukoscope.summary/1'"),
         ({"message_id": "seven"}, "message_id"),
         ({"started_at": "2025-06-03T09:14:02"}, "started_at"),
         ({"white_cells": "6"}, "white_cells"),
@@ -238,33 +238,6 @@ def test_only_running_numbers_are_nothing_new(repository: Path) -> None:
     assert not later.says_the_same_as(None)
     worse = one.camera.model_copy(update={"level": "fail"})
     assert not later.model_copy(update={"camera": worse}).says_the_same_as(one)
-
-
-# ---- topics
-
-
-def test_topics() -> None:
-    topics = Topics("clinic-7")
-    assert (topics.summary, topics.status) == ("leukoscope/clinic-7/summary", "leukoscope/clinic-7/status")
-    everybody = Topics("+", "ward/lab")
-    assert everybody.summary == "ward/lab/+/summary"
-    assert everybody.device_of("ward/lab/box_2/status") == "box_2"
-    for other in ("ward/lab/box_2/other", "lab/box_2/status", "ward/lab/a/b/status", "ward/lab/+/status", "status", ""):
-        assert everybody.device_of(other) == ""
-
-
-@pytest.mark.parametrize("device", ["", "a/b", "#", "a+", "Jane Doe", "x" * 65, "-a", "ä", "a\n"])
-def test_a_device_id_that_cannot_be_a_topic_is_refused(device: str) -> None:
-    with pytest.raises(ValueError, match="device id"):
-        Topics(device)
-    with pytest.raises(ValidationError):
-        Config.model_validate({"camera": {"kind": "simulator"}, "device": {"id": device}})
-
-
-@pytest.mark.parametrize("root", ["", "/a", "a/", "a/#", "+", "$SYS"])
-def test_a_root_that_cannot_be_a_topic_is_refused(root: str) -> None:
-    with pytest.raises(ValueError, match="topic root"):
-        Topics("a", root)
 
 
 # ---- what is published

@@ -1,0 +1,62 @@
+"""The table of what was put aside so that the rest goes on: a message that cannot be sent, a slide or field that cannot be believed, a
+picture that raises, a write that never succeeds. Transactions are the caller's."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Literal
+
+Kind = Literal["message", "slide", "field", "picture", "write"]
+
+
+@dataclass(frozen=True)
+class PutAside:
+    """One row. name: what it is (a slide's id, "SLIDE field 3", a message's id, a file's name), never a specimen; why: one line;
+    content: what could be kept of it, b"" where it lies in the record still."""
+
+    at: datetime
+    kind: str
+    name: str
+    why: str
+    content: bytes = b""
+
+
+def put(db: sqlite3.Connection, kind: Kind, name: str, why: str, content: bytes = b"", at: datetime | None = None) -> bool:
+    """Name something as put aside; False, and nothing changes, where that kind and name is there already."""
+    name = name.encode("utf-8", "backslashreplace").decode()  # a damaged name must not be what cannot be written
+    if is_in(db, kind, name):
+        return False
+    moment = (at or datetime.now(timezone.utc)).isoformat()
+    why = why.encode("utf-8", "backslashreplace").decode()
+    db.execute("INSERT INTO quarantine (at, kind, name, why, content) VALUES (?, ?, ?, ?, ?)", (moment, kind, name, why, content))
+    return True
+
+
+def is_in(db: sqlite3.Connection, kind: Kind, name: str) -> bool:
+    """Whether it was put aside."""
+    return db.execute("SELECT 1 FROM quarantine WHERE kind = ? AND name = ? LIMIT 1", (kind, name)).fetchone() is not None
+
+
+def release(db: sqlite3.Connection, kind: Kind, name: str) -> bool:
+    """Take it off the list, because it was mended or deleted; False where it was not on it."""
+    return db.execute("DELETE FROM quarantine WHERE kind = ? AND name = ?", (kind, name)).rowcount > 0
+
+
+def rows(db: sqlite3.Connection, limit: int = -1) -> tuple[PutAside, ...]:
+    """The newest `limit`, newest first; -1: all."""
+    found = db.execute("SELECT at, kind, name, why, content FROM quarantine ORDER BY number DESC LIMIT ?", (limit,))
+    return tuple(PutAside(_moment(at), kind, name, why, bytes(content)) for at, kind, name, why, content in found)
+
+
+def count(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT count(*) FROM quarantine").fetchone()[0])
+
+
+def _moment(text: str) -> datetime:
+    """Also of a row that is damaged itself: the list must always be readable."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.fromtimestamp(0, timezone.utc)

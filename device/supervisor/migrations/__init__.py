@@ -1,0 +1,1 @@
+"""Alembic's environment for the supervisor's tables; `database.migrate` runs it with a connection of its own."""
