@@ -77,11 +77,6 @@ OnMessage = Callable[[Incoming], None]
 """Called with each message that arrives, in the thread that services the link; must not raise."""
 
 
-def versions_to_try(protocol: Literal["auto", "5", "3.1.1"]) -> tuple[Version, ...]:
-    """The versions of one attempt, in order."""
-    return ("5", "3.1.1") if protocol == "auto" else (protocol,)
-
-
 def open_link(
     section: BrokerSection,
     client_id: str,
@@ -256,7 +251,9 @@ class Link:
             properties = None
             if self.version == "5":
                 more = {"CorrelationData": correlation} if correlation else {}
-                properties = _properties(PacketTypes.PUBLISH, ContentType="application/json", PayloadFormatIndicator=1, **more)  # 1: UTF-8
+                properties = _properties(
+                    PacketTypes.PUBLISH, ContentType="application/json", PayloadFormatIndicator=1, **more
+                )  # 1: UTF-8
             info = self._paho.publish(topic, payload, qos=qos, retain=retain, properties=properties)
         except (ValueError, MQTTException) as error:
             raise NotSendableError(f"{error}") from error
@@ -277,7 +274,7 @@ class Link:
         return acks
 
     def ask_for(self, filters: Sequence[tuple[str, int]]) -> None:
-        """Subscribe to each (filter, QoS) without waiting for the broker's word, which `refused_filters` tells. Raises BrokerLostError."""
+        """Subscribe to each (filter, QoS) and do not wait for the broker's word, which `refused_filters` tells. BrokerLostError."""
         rc, mid = self._paho.subscribe(list(filters))
         if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
             raise BrokerLostError(f"{self._where}: {paho.error_string(rc)}")

@@ -43,8 +43,8 @@ class OutboxMessage:
 
 @dataclass(frozen=True)
 class Head:
-    """A row without its content. sequence: its place in the queue; attempts, sent_at, said: how often the broker took it, when it did so
-    last (by the wall clock), and what it said then."""
+    """A row without its content. sequence: its place in the queue; attempts, sent_at, said: how often the broker took it, when it
+    did so last (by the wall clock), and what it said then."""
 
     sequence: int
     message_id: str
@@ -57,8 +57,8 @@ class Head:
 
 @dataclass(frozen=True)
 class Figures:
-    """pending: rows in the outbox; unconfirmed: those of them that the broker took and nobody confirmed; unheard: those that it took while
-    nobody was subscribed; quarantined: what lies in quarantine, of all kinds."""
+    """pending: rows in the outbox; unconfirmed: those of them that the broker took and nobody confirmed; unheard: those that it took
+    while nobody was subscribed; quarantined: what lies in quarantine, of all kinds."""
 
     pending: int = 0
     unconfirmed: int = 0
@@ -97,8 +97,10 @@ class Outbox(Protocol):
         """Remove a row of which nothing need be kept; nothing happens if it is gone already."""
         ...
 
-    def confirm(self, message_ids: Sequence[str], receiver: str, at: datetime, wanted: frozenset[str], needs_all: bool) -> Sequence[str]:
-        """A receiver has these. Rows leave once one (or all) of `wanted` have them, or anybody where none is wanted; those that left."""
+    def confirm(
+        self, message_ids: Sequence[str], receiver: str, at: datetime, wanted: frozenset[str], needs_all: bool
+    ) -> Sequence[str]:
+        """A receiver has these. Rows leave once one (or all) of `wanted` have them, or anybody where none is wanted; which left."""
         ...
 
     def put_message_aside(self, message_id: str, why: str) -> None:

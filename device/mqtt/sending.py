@@ -132,14 +132,16 @@ class Sending:
         if self.delivered is None:
             self.delivered = self._spool.read(lambda outbox: outbox.last_delivered())
         while True:
-            after = self._seen
-            heads = self._spool.read(lambda outbox, after=after: outbox.heads(after, _HEADS)) or ()
+            heads = self._spool.read(self._next_heads) or ()
             for head in heads:
                 row = self._rows[head.message_id] = _Row(head, 0.0)
                 self._schedule(row, self._pause_s(head))
                 self._seen = head.sequence
             if len(heads) < _HEADS:
                 return
+
+    def _next_heads(self, outbox: Outbox) -> Sequence[Head]:
+        return outbox.heads(self._seen, _HEADS)
 
     # ---- sending
 

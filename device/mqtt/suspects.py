@@ -1,8 +1,8 @@
 """Messages under suspicion: each time that one of them was under way, the other side ended the connection.
 
 mosquitto hangs up without a word on a message that is larger than its `message_size_limit`; such a message, sent first at each new
-connection, would keep all others back for ever. So a suspect is sent last, alone, and with growing pauses; and it is condemned only when
-it ended the connection by itself again and again while the link carried other things.
+connection, would keep all others back for ever. So a suspect is sent last, alone, and with growing pauses; and it is condemned only
+when it ended the connection by itself again and again while the link carried other things.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ class Suspects:
         for message_id, suspect in self._all.items():
             beside_others = suspect.alone >= ALONE_BESIDE_OTHERS and suspect.others > 0
             if beside_others or suspect.alone_at_once >= ALONE_ON_A_LINK_THAT_STOOD:
-                found.append((message_id, f"{suspect_words(suspect.size)}, {suspect.alone} times alone; `leukoscope resend` sends it again"))
+                found.append(
+                    (message_id, f"{suspect_words(suspect.size)}, {suspect.alone} times alone; `leukoscope resend` sends it again")
+                )
         return found
 
     @property

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv6Address
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from device.settings.section import FilePath, Name, Port, Section
+
+RECEIVER: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+ReceiverName = Annotated[str, Field(pattern=RECEIVER)]
+_RECEIVERS: Final = "a list of at most 16 names, each of 1 to 64 letters, digits, '_', '.' or '-', a letter or digit first"
 
 
 class BrokerSection(Section):
@@ -26,6 +30,10 @@ class BrokerSection(Section):
     topic_root: str = "leukoscope"
     send_reviewer: Literal["omitted", "hashed", "initials"] = "omitted"  # of a signed slide
     send_specimen: bool = False  # the tube's number with the summaries
+    receivers: tuple[ReceiverName, ...] = Field(
+        (), max_length=16, strict=False
+    )  # who must have confirmed a summary before it leaves the outbox
+    receipts: Literal["any", "all"] = "any"  # of them
 
     @field_validator("host")
     @classmethod

@@ -15,7 +15,7 @@ class Waiting(RecordFile):
     """`device.mqtt.outbox.Outbox`, and what puts messages in."""
 
     def put_message(self, message: OutboxMessage) -> OutboxMessage:
-        """Put a message that belongs to no slide's end or signature into the outbox (reviews, events); as it now is, with its number."""
+        """Put a message outside a slide's end or signature (a review, an event) into the outbox; as it now is, with its number."""
         with self._transaction(f"keep {message.kind} {message.message_id}") as db:
             return outbox.put(db, message)
 
