@@ -66,6 +66,15 @@ class CameraStatus:
     retry_in_s: float | None = None
 
 
+class FrameSource(Protocol):
+    """The capture thread, as the pipeline sees it."""
+
+    @property
+    def status(self) -> CameraStatus: ...
+
+    def newest(self, timeout_s: float) -> Frame | None: ...
+
+
 class Camera(Protocol):
     """A source of frames. Opened by `with`; used by one thread.
 

@@ -6,6 +6,7 @@ A live camera is drained whether or not anybody takes its frames; a stored sourc
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import zlib
 from collections import deque
@@ -18,6 +19,9 @@ from device.camera.base import Camera, CameraState, CameraStatus, Frame
 from device.clock import Backoff, Clock
 from device.errors import CameraError, CameraLostError, EndOfSourceError, LeukoscopeError
 from engines.detections import Image
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters of a file's name that no log, record or screen may hold as they are: they break lines, steer terminals, or are no text."""
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +190,8 @@ class Capture:
         sequence = frame.sequence + self._sequence_offset
         self._next_sequence = sequence + 1
         frame.image.flags.writeable = False  # as Frame promises; a still is shown more than once
-        return frame if sequence == frame.sequence else replace(frame, sequence=sequence)
+        source = _for_people(frame.source)
+        return frame if (sequence, source) == (frame.sequence, frame.source) else replace(frame, sequence=sequence, source=source)
 
     def _is_new(self, frame: Frame) -> bool:
         """False for an exact copy of the frame before: a frozen camera, or a grabber that shows each picture twice.
@@ -268,3 +273,13 @@ class Capture:
 def picture_digest(image: Image) -> int:
     """A checksum over every fourth row: a sensor's noise changes each of them, a frozen camera none."""
     return zlib.crc32(image[::4].tobytes())
+
+
+def _for_people(name: str) -> str:
+    """A source's name with such characters written out: "\\x1b", and "\\xe4" for a byte that is no UTF-8."""
+
+    def written(found: re.Match[str]) -> str:
+        code = ord(found[0])
+        return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else found[0].encode("unicode_escape").decode()
+
+    return _CONTROL.sub(written, name)

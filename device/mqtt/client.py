@@ -23,6 +23,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from device.mqtt.credentials import password
 from device.mqtt.faults import (
     BrokerLostError,
     BrokerRefusedError,
@@ -31,7 +32,7 @@ from device.mqtt.faults import (
     NotSendableError,
     ProtocolRefusedError,
 )
-from device.mqtt.tls import TlsContext, tls_context, unreachable
+from device.mqtt.tls import TlsContext, tls_context, unanswered, unreachable
 from device.settings.broker import BrokerSection
 
 log = logging.getLogger(__name__)
@@ -64,13 +65,14 @@ class Ack:
 @dataclass(frozen=True)
 class Incoming:
     """A message that arrived. retained: the broker had kept it. response_topic, correlation: where its sender wants an answer, and what
-    the answer must bear (MQTT 5); empty where none is wanted."""
+    the answer must bear (MQTT 5); empty where none is wanted. number: what `Link.confirm` asks for, 0 at QoS 0."""
 
     topic: str
     payload: bytes
     retained: bool = False
     response_topic: str = ""
     correlation: bytes = b""
+    number: int = 0
 
 
 OnMessage = Callable[[Incoming], None]
@@ -86,20 +88,26 @@ def open_link(
     resume: bool = False,
     on_message: OnMessage | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    by_hand: bool = False,
 ) -> Link:
     """One connection that the broker has accepted, by the first of `versions` that it speaks; who connects again and again, and to a
     link that may be slow, uses `device.mqtt.connecting`.
 
     resume: the broker keeps subscriptions and missed messages under `client_id` while the client is away.
+    by_hand: what arrives is acknowledged by `Link.confirm` alone; what is not, the broker sends again at the next connection.
     Raises BrokerRefusedError or BrokerLostError, each with the reason and the next step.
     """
     for position, version in enumerate(versions):
         link = Link(section, version, client_id, will, resume, on_message)
+        if by_hand:
+            link.confirm_by_hand()
         last = position == len(versions) - 1
         try:
             link.open(cancelled, _LAST_ANSWER_S if last else _FIRST_ANSWER_S)
         except BaseException as error:
             link.drop()
+            if last and isinstance(error, NoAnswerError):
+                raise unanswered(error, section) from error
             if last or not isinstance(error, (ProtocolRefusedError, NoAnswerError)):
                 raise
             log.info("%s; trying MQTT %s", error, versions[position + 1])
@@ -179,6 +187,8 @@ class Link:
             except BrokerLostError as error:
                 if self._refusal:
                     raise self._refusal from error
+                if self._tls is not None and (alert := self._tls.alert) is not None:
+                    raise unreachable(alert, self._section, answer_s) from error
                 reason = f"{self._where} hung up on MQTT {self.version} without a word; is it a broker, and no TLS port?"
                 raise HungUpError(reason) from error
         if self._refusal:
@@ -187,13 +197,7 @@ class Link:
     def _authenticate(self) -> None:
         section = self._section
         if section.username is not None:
-            password = None
-            if section.password_file is not None:
-                try:
-                    password = section.password_file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
-                except (OSError, UnicodeDecodeError) as error:
-                    raise BrokerRefusedError(f"cannot read the broker's password file {section.password_file}: {error}") from error
-            self._paho.username_pw_set(section.username, password)
+            self._paho.username_pw_set(section.username, password(section))
         if section.tls:
             self._tls = tls_context(section)
             self._paho.tls_set_context(self._tls)
@@ -266,6 +270,15 @@ class Link:
     def writing(self) -> bool:
         """Whether something is still on its way into the network."""
         return bool(self._paho.want_write())
+
+    def confirm_by_hand(self) -> None:
+        """From now on what arrives is acknowledged by `confirm`; to be said before `open`."""
+        self._paho.manual_ack_set(True)
+
+    def confirm(self, incoming: Incoming) -> None:
+        """Acknowledge a message of this connection; the broker then forgets it. Nothing happens at QoS 0."""
+        if incoming.number:
+            self._paho.ack(incoming.number, 1)
 
     def take_acks(self) -> list[Ack]:
         """The answers that arrived since the last call."""
@@ -342,7 +355,11 @@ class Link:
         if self._on_message is not None:
             properties = message.properties
             wanted = str(getattr(properties, "ResponseTopic", "")), bytes(getattr(properties, "CorrelationData", b""))
-            self._on_message(Incoming(message.topic, bytes(message.payload), bool(message.retain), *wanted))
+            try:
+                topic = message.topic
+            except UnicodeDecodeError:  # a broker that does not look; the message must not break the connection at each try
+                topic = "\N{REPLACEMENT CHARACTER}"
+            self._on_message(Incoming(topic, bytes(message.payload), bool(message.retain), *wanted, message.mid if message.qos else 0))
 
 
 def _properties(packet: int, **values: Any) -> Properties:

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from device.mqtt.client import Link, OnMessage, Version, Will
 from device.mqtt.faults import BrokerLostError, HungUpError, NoAnswerError, ProtocolRefusedError
 from device.mqtt.pace import Limits
+from device.mqtt.tls import unanswered
 from device.settings.broker import BrokerSection
 
 log = logging.getLogger(__name__)
@@ -76,9 +77,14 @@ class Connector:
         """
         self._will, self._keepalive_s = will, max(self._section.keepalive_s, min(65535, int(keepalive_s)))
         protocol = self._section.protocol
-        if protocol != "auto":
-            return self._ask(protocol, self.limits.last_s)
-        link = self._above_the_floor() if self._memory.seen() == "5" else self._either()
+        try:
+            if protocol != "auto":
+                return self._ask(protocol, self.limits.last_s)
+            link = self._above_the_floor() if self._memory.seen() == "5" else self._either()
+        except NoAnswerError as error:
+            if self.limits.answered_s:  # it is a broker, and was one before
+                raise
+            raise unanswered(error, self._section) from error
         if link.version == "5":
             self._old_since_s = None
             if self._memory.seen() != "5":
@@ -105,7 +111,7 @@ class Connector:
             log.warning("%s hung up on MQTT 5 %d times and takes 3.1.1: an older broker? (%s)", where, len(self._hung_up), error)
             self._memory.remember("")
         except NoAnswerError as error:
-            words = f"{error} It spoke MQTT 5 before; if an older broker took its place, set broker.protocol to 3.1.1."
+            words = f"{error} It spoke MQTT 5 before; if an older broker took its place, set broker.protocol to 3.1.1"
             raise NoAnswerError(words) from error
         self._hung_up.clear()
         return link

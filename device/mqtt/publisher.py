@@ -24,6 +24,7 @@ from device.errors import BrokerError
 from device.mqtt.broker_status import BrokerStatus, Teller
 from device.mqtt.client import Incoming, Link, Version
 from device.mqtt.connecting import Connector
+from device.mqtt.credentials import careless
 from device.mqtt.device_status import DeviceStatus
 from device.mqtt.faults import BrokerLostError, BrokerRefusedError
 from device.mqtt.listening import Listening
@@ -47,7 +48,6 @@ _FAREWELL_S: Final = 1.0
 _STOP_S: Final = 8.0
 _TICK_S: Final = 0.5
 _COUNT_AT_MOST_EVERY_S: Final = 0.2
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class Publisher:
@@ -152,8 +152,8 @@ class Publisher:
 
     def __enter__(self) -> Self:
         if self._section.enabled and self._thread is None:
-            if self._section.username is not None and not self._section.tls and self._section.host not in _LOOPBACK:
-                log.warning("username and password go to %s in clear; set broker.tls", self._section.host)
+            for words in careless(self._section):
+                log.warning("%s", words)
             self._stop.clear()
             self._wake_line = socket.socketpair()
             for end in self._wake_line:

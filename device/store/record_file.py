@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from device.errors import StoreError
 from device.store import schema
-from device.store.faults import DamagedRecordError, sqlite_errors
+from device.store.faults import DamagedRecordError, UnusableRecordError, sqlite_errors
 
 
 class RecordFile:
@@ -134,7 +134,7 @@ def _take_lock(path: Path) -> int:
         holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(lock)
         why = f"is in use by another leukoscope (process {holder}): stop it, or give this one its own record.path"
-        raise StoreError(f"record {path}: {why}") from error
+        raise UnusableRecordError(f"record {path}: {why}") from error
     except OSError:  # the disk is full: the number inside is only a courtesy
         pass
     return lock

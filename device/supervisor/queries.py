@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from device.mqtt.device_status import DeviceStatus, read_status
+from device.mqtt.events import read_event, read_review
 from device.mqtt.payloads import PayloadError, SlideSummary, read_summary
-from device.supervisor.ingest import slide_values
 from device.supervisor.rows import (
     AuditRow,
     Counts,
@@ -27,6 +27,7 @@ from device.supervisor.rows import (
     SlideRow,
     UserRow,
 )
+from device.supervisor.summaries import slide_values
 from device.supervisor.tables import (
     Audit,
     Device,
@@ -107,7 +108,7 @@ def device_history(session: Session, device_id: str) -> list[HistoryRow]:
         kind = (one.reason or one.state) if one.state == "offline" else one.state
         rows.append(HistoryRow(one.at, kind, "", one.words))
     for note in session.scalars(select(Note).where(Note.device_id == device_id).order_by(Note.id.desc()).limit(_OF_A_DEVICE)):
-        rows.append(HistoryRow(note.received_at, note.kind, device_id, _note_words(note)))
+        rows.append(HistoryRow(note.received_at, note.kind, device_id, f"{note.slide_id}: {_note_words(note)}"))
     for gap in session.scalars(select(Gap).where(Gap.device_id == device_id).order_by(Gap.id.desc()).limit(_OF_A_DEVICE)):
         rows.append(HistoryRow(gap.noticed_at, "gap", "", f"{gap.kind} {_numbers(gap)}" + (", came later" if gap.closed_at else "")))
     return sorted(rows, key=lambda row: row.at, reverse=True)[:_OF_A_DEVICE]
@@ -118,7 +119,15 @@ def _numbers(gap: Gap) -> str:
 
 
 def _note_words(note: Note) -> str:
-    return f"{note.what} {note.slide_id}".strip()
+    """An event's own sentence; a review's act."""
+    try:
+        return read_event(note.payload).payload.text if note.kind == "event" else f"{note.what}, revision {_revision(note)}"
+    except PayloadError:  # kept by a newer version of ours
+        return note.what
+
+
+def _revision(note: Note) -> int:
+    return read_review(note.payload).payload.revision
 
 
 def health(session: Session, device_id: str, since: datetime) -> list[HealthPoint]:
@@ -285,7 +294,7 @@ def _slide_history(
     rows += [HistoryRow(one.sent_at, "receipt", "", one.message_id) for one in receipts if one.sent_at is not None]
     of_slide = (Note.device_id == device_id, Note.slide_id == slide_id)
     for note in session.scalars(select(Note).where(*of_slide).order_by(Note.id)):
-        rows.append(HistoryRow(note.received_at, note.kind, device_id, note.what))
+        rows.append(HistoryRow(note.received_at, note.kind, device_id, _note_words(note)))
     for second in _seconds(session, device_id, slide_id):
         rows.append(HistoryRow(second.at, "second", second.who, second.words))
     return tuple(sorted(rows, key=lambda row: row.at))

@@ -199,7 +199,7 @@ def test_tls_is_checked(
     outbox.put(fresh())
     with MosquittoBroker(lines=(*OPEN, f"certfile {certificate}", f"keyfile {key}", *mosquitto)) as broker:
         section = section_of(broker, tls=True)
-        with pytest.raises(BrokerRefusedError, match=r"is not trusted: .*; set broker\.ca_file"):
+        with pytest.raises(BrokerRefusedError, match=r"is not trusted: it is signed by itself.* set broker\.ca_file"):
             open_link(section, "test")
         with pytest.raises(BrokerRefusedError, match=r"is not trusted: .*'localhost'"):
             open_link(section.model_copy(update={"host": "localhost", "ca_file": certificate}), "test")
@@ -207,7 +207,7 @@ def test_tls_is_checked(
         with publisher_to(section.model_copy(update={"ca_file": certificate})) as publisher:
             assert publisher.drain(PATIENCE_S)
         with publisher_to(section.model_copy(update={"tls": False})) as publisher:
-            until(lambda: publisher.status.state == "lost", "the loss")
-            assert "is it a broker, and no TLS port?" in publisher.status.reason
+            until(lambda: publisher.status.state == "refused", "the refusal")
+            assert "speaks TLS; set broker.tls: true" in publisher.status.reason
     with MosquittoBroker() as plain, pytest.raises(BrokerError, match="is it a TLS port"):
         open_link(section.model_copy(update={"port": plain.port, "ca_file": certificate}), "test")

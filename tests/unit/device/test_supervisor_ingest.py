@@ -15,7 +15,7 @@ from ward import MESSAGES, NOW, example, new_database, stored, summary, ward
 from device.supervisor import queries
 from device.supervisor.database import migrate, open_database, reading, writing
 from device.supervisor.rows import Filters
-from device.supervisor.tables import Rejected, Slide, Summary
+from device.supervisor.tables import Note, Rejected, Slide, Summary
 
 TOPIC = "leukoscope/clinic-7/summary"
 
@@ -35,20 +35,42 @@ def why(engine: Engine) -> str:
         return queries.rejected(session)[0].why
 
 
-def test_every_message_ever_sent_is_stored_once(database: Engine) -> None:
-    for path in sorted(MESSAGES.glob("*/*-summary-*.json")) * 2:
-        document = json.loads(path.read_bytes())
-        taken = stored(database, f"leukoscope/{document['device_id']}/summary", path.read_bytes())
+RECEIVED = ("summary", "review", "event", "status", "health")
+FORMS = sorted(path.name for path in MESSAGES.iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_message_ever_sent_is_stored_once(database: Engine, form: str) -> None:
+    paths = [path for path in sorted((MESSAGES / form).glob("*.json")) if path.stem.split("-")[1] in RECEIVED]
+    for path in paths * 2:
+        taken = stored(
+            database, f"leukoscope/{json.loads(path.read_bytes())['device_id']}/{path.stem.split('-')[1]}", path.read_bytes()
+        )
         assert not taken.why
-    assert count(database, Summary) == len({json.loads(p.read_bytes())["message_id"] for p in MESSAGES.glob("*/*-summary-*.json")})
-    for path in MESSAGES.glob("*/*-status-*.json"):
-        document = json.loads(path.read_bytes())
-        assert not stored(database, f"leukoscope/{document['device_id']}/status", path.read_bytes()).why
+        assert bool(taken.message_id) == (taken.kind in ("summary", "review", "event")), "receipts for what must not be lost"
+    kinds = [path.stem.split("-")[1] for path in paths]
+    assert count(database, Summary) == kinds.count("summary")
+    assert count(database, Note) == kinds.count("review") + kinds.count("event")
     with reading(database) as session:
         for row in queries.slides(session, Filters()).rows:
             whole = queries.slide(session, row.device_id, row.slide_id)
             assert whole is not None
             assert whole.summary.white_cells == row.white_cells
+
+
+def test_reviews_events_and_health_are_told_of_slide_and_device(database: Engine) -> None:
+    stored(database, TOPIC, {**example(), "device_id": "clinic-7"})
+    slide_id = example()["slide_id"]
+    for kind in ("event", "review", "health"):
+        document = {**example(kind), "device_id": "clinic-7"}
+        stored(database, f"leukoscope/clinic-7/{kind}", document | ({} if kind == "health" else {"slide_id": slide_id}))
+    with reading(database) as session:
+        whole = queries.slide(session, "clinic-7", slide_id)
+        assert whole is not None
+        assert {row.kind for row in whole.history} >= {"summary", "event", "review"}
+        assert example("event")["text"] in {row.words for row in whole.history}
+        assert {row.kind for row in queries.device_history(session, "clinic-7")} >= {"event", "review"}
+        assert [point.outbox for point in queries.health(session, "clinic-7", NOW - timedelta(hours=1))] == [example("health")["spool"]]
 
 
 def test_the_highest_revision_is_shown_in_whatever_order_they_come(database: Engine) -> None:
