@@ -107,7 +107,7 @@ def run(
         reached = publisher.status.state in ("connected", "connecting")
         sent = _none_waits(line.store) or publisher.drain(_DRAIN_S if reached else 0.0)
         if not saved:
-            log.error("NOT SAVED: %s", pipeline.record_reason)
+            log.error("NOT SAVED: %s", pipeline.record_status.reason)
         if not sent:
             waiting = publisher.status.pending
             words = "1 summary waits" if waiting == 1 else f"{waiting} summaries wait"
@@ -145,7 +145,7 @@ def _rounds(
         if now - updated_s >= _STATUS_EVERY_S:
             updated_s = now
             with speaking("en"):  # both go to other machines, and to somebody at a terminal
-                publisher.set_device_status(status.update(pipeline))
+                publisher.set_device_status(status.update(pipeline, publisher.status))
                 notifier.status(pipeline.in_words())
         if each_round is not None:
             each_round(done, pipeline)

@@ -103,6 +103,8 @@ class Orders:
                 words = messages.told(N_("Slide paused."))
             case Command.PAUSE | Command.GO_ON:
                 words = self._go_on()
+            case Command.IDENTIFY:
+                words = messages.identified(wish.reason)
             case Command.QUIT:
                 words = messages.told(N_("Leukoscope stops."))
         return words

@@ -36,6 +36,7 @@ from device.slide.session import RefusedError, SlideSession
 from device.slide.tally import Differential
 from device.store import Provenance
 from device.store.events import LeftOpen, SlideRecord
+from device.store.journal import JournalStatus
 from device.store.recording import FrameRecorder
 from device.view import EngineGauge, EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
 from engines.detections import Detections
@@ -290,9 +291,9 @@ class Pipeline:
         return ", ".join(f"{lamp.name.lower()} {lamp.level}" for lamp in self.lamps) + counted
 
     @property
-    def record_reason(self) -> str:
-        """Why the record cannot be written, or will not be for long; empty while all is well."""
-        return self._record.journal.status.reason
+    def record_status(self) -> JournalStatus:
+        """What is not on disk yet, and why."""
+        return self._record.journal.status
 
     @property
     def slide(self) -> Slide | None:

@@ -16,6 +16,7 @@ from device.camera.base import SkippedPicture
 from device.display.base import NullDisplay, ScreenView
 from device.errors import DisplayError, StoreError
 from device.mqtt.payloads import read_summary
+from device.mqtt.publisher import BrokerStatus
 from device.settings.config import Config, DeviceSection, FramesSection, ReplayCamera
 from device.slide.commands import Command, Wish
 from device.slide.model import Cell, Field, Slide, SlideState
@@ -262,7 +263,7 @@ def test_the_first_blast_of_a_slide_is_in_the_status_at_once(tmp_path: Path) -> 
     seen = []
     while pipeline.slide is None or not pipeline.slide.fields:
         pipeline.round()
-        slide = status.update(pipeline).slide
+        slide = status.update(pipeline, BrokerStatus("disabled")).slide
         seen.append(slide is not None and slide.blast_seen)
     assert seen == [False, True]  # the first frame is no rest yet; the second look of the second one tells a myeloblast
 
