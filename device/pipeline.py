@@ -274,8 +274,8 @@ class Pipeline:
 
     @property
     def camera_is_retried(self) -> bool:
-        """The camera is away and the capture thread waits for its next attempt; False while a driver hangs in an attempt."""
-        return self._camera.retry_in_s is not None
+        """The camera is away, and to start anew would mend nothing; False while a driver hangs in an attempt."""
+        return self._camera.retry_in_s is not None or self._camera.state is CameraState.BLOCKED
 
     @property
     def camera_reason(self) -> str:
