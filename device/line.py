@@ -57,7 +57,7 @@ class Openers:
             clock,
             lambda: open_camera(config.camera, clock),
             lambda: open_configured(config),
-            lambda: open_display(config.display),
+            lambda: open_display(config.display, config.record.min_free_mb),
         )
 
 
