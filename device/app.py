@@ -116,7 +116,7 @@ def run(
         reached = publisher.status.state in ("connected", "connecting")
         sent = _none_waits(line.store) or publisher.drain(_DRAIN_S if reached and saved else 0.0)
         if not saved:
-            log.error("NOT SAVED: %s", pipeline.record_reason)
+            log.error("NOT SAVED: %s", pipeline.record_status.reason)
         if not sent:
             waiting = publisher.status.pending
             words = "1 summary waits" if waiting == 1 else f"{waiting} summaries wait"
@@ -127,7 +127,7 @@ def run(
 def _tell(pipeline: Pipeline, notifier: Notifier, status: CurrentStatus, publisher: Publisher) -> None:
     """Broker and systemd how it stands."""
     with speaking("en"):  # both go to other machines, and to somebody at a terminal
-        publisher.set_device_status(status.update(pipeline))
+        publisher.set_device_status(status.update(pipeline, publisher.status))
         notifier.status(in_words(pipeline.lamps, pipeline.slide, pipeline.white_cells))
 
 

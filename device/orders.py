@@ -109,6 +109,8 @@ class Orders:
                 words = messages.told(N_("Slide paused."))
             case Command.PAUSE | Command.GO_ON:
                 words = self._go_on()
+            case Command.IDENTIFY:
+                words = messages.identified(wish.reason)
             case Command.QUIT if self._stays:
                 self.leave_open("the technician quit")
                 words = messages.told(N_("The box stays on."))

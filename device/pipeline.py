@@ -36,6 +36,7 @@ from device.slide.session import RefusedError, SlideSession
 from device.slide.tally import Differential
 from device.store import Provenance
 from device.store.events import LeftOpen, SlideRecord
+from device.store.journal import JournalStatus
 from device.store.recording import FrameRecorder
 from device.view import EngineGauge, EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
 from engines.detections import Detections
@@ -281,8 +282,8 @@ class Pipeline:
 
     @property
     def camera_is_retried(self) -> bool:
-        """The camera is away and the capture thread waits for its next attempt; False while a driver hangs in an attempt."""
-        return self._camera.retry_in_s is not None
+        """The camera is away, and to start anew would mend nothing; False while a driver hangs in an attempt."""
+        return self._camera.retry_in_s is not None or self._camera.state is CameraState.BLOCKED
 
     @property
     def camera_reason(self) -> str:
@@ -291,9 +292,9 @@ class Pipeline:
         return status.reason.replace(status.name, source.name) if source and status.name else status.reason
 
     @property
-    def record_reason(self) -> str:
-        """Why the record cannot be written, or will not be for long; empty while all is well."""
-        return self._record.journal.status.reason
+    def record_status(self) -> JournalStatus:
+        """What is not on disk yet, and why."""
+        return self._record.journal.status
 
     @property
     def slide(self) -> Slide | None:

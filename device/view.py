@@ -24,6 +24,7 @@ _CAMERA = {
     CameraState.OPENING: ("busy", N_("opening")),
     CameraState.STALLED: ("fail", N_("picture stands still")),
     CameraState.LOST: ("fail", N_("no picture, trying again")),
+    CameraState.BLOCKED: ("fail", N_("picture does not come")),
     CameraState.ENDED: ("ok", N_("all pictures shown")),
 }
 _BROKER = {

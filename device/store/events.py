@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 from calibration.profile import CalibrationProfile
 from device.clock import Clock, time_trusted
@@ -20,8 +19,6 @@ from device.errors import StoreError
 from device.language import N_, _
 from device.mqtt.message import one_line
 from device.mqtt.payloads import CalibrationProvenance
-from device.mqtt.summary import Disclosure, build_summary
-from device.mqtt.topics import Topics
 from device.review.review import Review
 from device.settings.config import Config
 from device.slide.changes import FieldsChanged, Undone
@@ -33,6 +30,7 @@ from device.slide.tally import tally
 from device.store import OutboxMessage, Provenance, Store, StoredSlide
 from device.store.checks import Check
 from device.store.journal import Journal, Write
+from device.store.messages import SlideMessages
 from device.store.pictures import FieldPictures
 from device.store.quality import CHECK, REFERENCE, judge, passed_on
 from device.store.quarantine import Kind
@@ -94,7 +92,8 @@ class SlideRecord:
         self._lost = set[tuple[str, int]]()  # fields that the record would not take
         self._known_passed: date | None = None
         self._known_asked: date | None = None
-        self._topic = Topics(config.device.id, config.broker.topic_root).summary
+        self._messages = SlideMessages(store, config, clock)
+        self._blast_told = ""  # id of the slide of which a first blast was put into the outbox
 
     def _provenance_of(self, slide: Slide, width_px: int) -> Provenance:
         calibration = CalibrationProvenance.of(self._profile, self._config.microscope.objective, width_px)
@@ -116,9 +115,21 @@ class SlideRecord:
             self.pictures.keep(slide.slide_id, event.field.index, image)
         fields = tuple(self._with_picture(slide, field) for field in event.fields)
         what = ", ".join(str(field.index) for field in fields) or "map"
-        merged, keyframes = event.merged, event.keyframes
-        put = partial(self._store.put_fields, slide.slide_id, fields, slide, merged, keyframes)
-        self.journal.add(f"field {what} of {slide.slide_id}", put)
+        merged, keyframes, blast = event.merged, event.keyframes, self._first_blast(slide, event)
+        put = partial(self._store.put_fields, slide.slide_id, fields, slide, merged, keyframes, blast)
+        self.journal.add(f"field {what} of {slide.slide_id}", put, self._sent if blast is not None else str)
+
+    def _first_blast(self, slide: Slide, event: FieldsChanged) -> OutboxMessage | None:
+        """The message that the slide has a blast, where this is the first time; the record lets it pass once a slide."""
+        if self._blast_told == slide.slide_id:
+            return None
+        try:
+            message = self._messages.first_blast(slide, event.fields, self._provenance)
+        except Exception:  # the count does not wait for it
+            log.exception("no event is sent of slide %s", slide.slide_id)
+            return None
+        self._blast_told = slide.slide_id if message is not None else self._blast_told
+        return message
 
     def _with_picture(self, slide: Slide, field: Field) -> Field:
         return replace(field, picture=self.pictures.name_of(slide.slide_id, field.index, field.picture))
@@ -193,8 +204,7 @@ class SlideRecord:
             self.damaged(slide_id, checked.words)
             raise RefusedError(_("the slide is damaged in the record: restore a backup, or count it again"))
         review = Review(stored.slide, stored.provenance.model.taxonomy, stored.review, who=who, now=self._clock.now)
-        message = partial(self._message, provenance=stored.provenance)
-        return review, KeptReview(self._store, self.journal, stored.provenance, message, self._sent)
+        return review, KeptReview(self._store, self.journal, stored.provenance, self._messages, self._sent)
 
     def finished(self, limit: int = 50) -> tuple[Slide, ...]:
         """The newest slides that wait for their review or are signed, newest first, as they were counted, without crops. StoreError."""
@@ -347,13 +357,4 @@ class SlideRecord:
 
     def _message(self, slide: Slide, provenance: Provenance, review: Review | None = None) -> OutboxMessage | None:
         """The outbox row of a closed slide, or of its signature; None where the broker is off, or where nothing was counted."""
-        empty = review is None and nothing_counted(tally(slide, provenance.model.taxonomy))
-        if empty or not self._config.broker.enabled:
-            return None
-        message_id = uuid4()
-        target_cells = slide.target_cells or self._config.slide.target_cells
-        disclosure = Disclosure(self._config.broker.send_reviewer, self._config.broker.send_specimen)
-        summary = build_summary(
-            slide, provenance, message_id=message_id, target_cells=target_cells, review=review, disclosure=disclosure
-        )
-        return OutboxMessage(str(message_id), self._topic, summary.to_bytes(), self._clock.now(), slide_id=slide.slide_id)
+        return self._messages.summary(slide, provenance, review)

@@ -21,13 +21,13 @@ from device.store.checks import Check
 from device.store.checksums import Checked
 from device.store.faults import DamagedSlideError, UnwritableError, reading_slide
 from device.store.quarantine import PutAside
-from device.store.record_file import RecordFile
 from device.store.slides import StoredSlide
+from device.store.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
 
-class Store(RecordFile):
+class Store(Waiting):
     """The record of one appliance. `with Store.open(path) as store:`; used by the thread that opened it.
 
     A write that returns is on the disk, also after a power cut. A write that raises StoreError has changed nothing and may be
@@ -48,11 +48,12 @@ class Store(RecordFile):
         slide: Slide | None = None,
         merged: Sequence[Merge] = (),
         keyframes: Sequence[Keyframe] = (),
+        first_blast: OutboxMessage | None = None,
     ) -> None:
         """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent.
 
         A cell without a crop keeps the one that it has there. slide: as it now stands; its header is written too. merged: charts that
-        were joined before that; keyframes: of the map, added or changed.
+        were joined before that; keyframes: of the map, added or changed. first_blast: put into the outbox, the first of a slide alone.
         """
         with self._transaction(f"keep field {', '.join(str(field.index) for field in fields)} of slide {slide_id}") as db:
             self._require(db, slide_id)
@@ -64,6 +65,8 @@ class Store(RecordFile):
                 slides.put_keyframes(db, slide_id, keyframes)
                 if slide is not None:
                     slides.put_state(db, slide)
+                if first_blast is not None and slides.marks_first_blast(db, slide_id, first_blast.created_at):
+                    outbox.put(db, first_blast)
 
     def put_state(self, slide: Slide) -> None:
         """Write how an open slide stands: paused or counting, its target. Idempotent."""
@@ -110,13 +113,18 @@ class Store(RecordFile):
         return checked
 
     def put_review(
-        self, slide_id: str, entries: Sequence[Entry], slide: Slide | None = None, message: OutboxMessage | None = None
+        self,
+        slide_id: str,
+        entries: Sequence[Entry],
+        slide: Slide | None = None,
+        message: OutboxMessage | None = None,
+        told: OutboxMessage | None = None,
     ) -> Checked | None:
         """Add entries to the journal of a slide's review, and with a signature what it makes of the slide, its summary and the outbox
         row, all in one transaction. Idempotent.
 
         slide: with the state, revision and reviewer that it has now; None where they do not change. With a message the slide is checked
-        as in `close_slide`. StoreError where the entries do not continue the chain that is there.
+        as in `close_slide`. told: what is sent of the act itself. StoreError where the entries do not continue the chain that is there.
         """
         with self._transaction(f"keep the review of slide {slide_id}") as db:
             self._require(db, slide_id)
@@ -124,7 +132,12 @@ class Store(RecordFile):
                 reviews.append(db, self.path, slide_id, entries)
                 if slide is not None:
                     slides.put_signature(db, slide)
-            return self._hand_over(db, slide_id, slide.revision, message) if slide is not None and message is not None else None
+            checked = None
+            if slide is not None and message is not None:
+                checked = self._hand_over(db, slide_id, slide.revision, message)
+            if told is not None and not (checked is not None and checked.faults):
+                outbox.put(db, told)
+            return checked
 
     def summaries(self, slide_id: str) -> tuple[tuple[int, bytes], ...]:
         """Revision and payload of every summary of a slide that was handed over, the unreviewed one with revision 0."""
@@ -191,8 +204,8 @@ class Store(RecordFile):
 
     def check_slide(self, slide_id: str) -> Checked:
         """Whether all of a slide is as it was written; reads the whole of it."""
-        with self._reading(f"check slide {one_line(slide_id)}"):
-            return checksums.check(self._db, slide_id)
+        with self.snapshot(f"check slide {one_line(slide_id)}") as db:
+            return checksums.check(db, slide_id)
 
     def keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:
         """The small pictures of visited ground by which a slide that is taken up finds its place on the film again."""
@@ -209,7 +222,25 @@ class Store(RecordFile):
         with self._reading("look for slides of one specimen"):
             return slides.of_specimen(self._db, specimen)
 
+    # What the record says of itself
+
+    def fact(self, key: str) -> str:
+        """Empty where it is not known: "stream", by which receivers know whose numbers they read; "backup_at", of its last backup."""
+        with self._reading("read what it says of itself"):
+            row = self._db.execute("SELECT value FROM identity WHERE key = ?", (key,)).fetchone()
+            return "" if row is None else str(row[0])
+
+    def put_fact(self, key: str, value: str) -> None:
+        """Write it, in the place of what was known."""
+        with self._transaction("write down what it says of itself") as db:
+            db.execute("INSERT INTO identity VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+
     # Quarantine
+
+    def release_row(self, kind: str, name: str) -> bool:
+        """Take it off the list: a person has seen to it. False if it is not on the list."""
+        with self._transaction(f"take {kind} {one_line(name)} off the list") as db:
+            return quarantine.release(db, kind, name)
 
     def put_aside_row(self, kind: quarantine.Kind, name: str, why: str, content: bytes = b"") -> bool:
         """Name something that cannot be sent, read or believed, so that the rest goes on; False if it is on the list already.
@@ -240,22 +271,6 @@ class Store(RecordFile):
         """The newest checks of a kind, newest first."""
         with self._reading("read the checks"):
             return checks.newest(self._db, kind, limit)
-
-    # Outbox
-
-    def pending(self, limit: int = 50) -> tuple[OutboxMessage, ...]:
-        """The oldest messages that wait for the broker's acknowledgement, oldest first."""
-        with self._reading("read the outbox"):
-            return outbox.oldest(self._db, limit)
-
-    def pending_count(self) -> int:
-        with self._reading("read the outbox"):
-            return outbox.count(self._db)
-
-    def acknowledge(self, message_id: str) -> None:
-        """The broker has it: remove it. Nothing happens if it is gone already."""
-        with self._transaction(f"clear message {message_id}") as db:
-            outbox.remove(db, message_id)
 
     # Housekeeping
 

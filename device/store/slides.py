@@ -184,6 +184,12 @@ def sync(db: sqlite3.Connection, slide: Slide) -> None:
     put_state(db, slide)
 
 
+def marks_first_blast(db: sqlite3.Connection, slide_id: str, at: datetime) -> bool:
+    """Mark that the slide's first blast is told; False where it was told before."""
+    statement = "UPDATE slides SET first_blast = ? WHERE slide_id = ? AND first_blast = ''"
+    return db.execute(statement, (at.isoformat(), slide_id)).rowcount == 1
+
+
 def put_state(db: sqlite3.Connection, slide: Slide) -> None:
     """Bring the header up to the slide as it stands."""
     state = _state(slide)

@@ -206,7 +206,7 @@ def test_the_line_the_screen_the_page_and_the_summary_say_the_new_words(
     assert has(panel(screens[0]), "PLC", 19, TEXT, mix(style.colour, PANEL, BAR_SHARE))
     assert has(screens[0], "PLC", CODE_PX, TEXT, PLATE, bold=True)
     with Store.read(config.record_path) as store:
-        (message,) = store.pending()
+        (message,) = (row for row in store.pending() if row.kind == "summary")
         assert store.slide(outcome.slide.slide_id).provenance.model.taxonomy == own
     summary = read_summary(message.payload).payload
     counted = {row.name: row.count for row in summary.differential}
