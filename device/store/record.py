@@ -21,13 +21,13 @@ from device.store.checks import Check
 from device.store.checksums import Checked
 from device.store.faults import DamagedSlideError, UnwritableError, reading_slide
 from device.store.quarantine import PutAside
-from device.store.record_file import RecordFile
 from device.store.slides import StoredSlide
+from device.store.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
 
-class Store(RecordFile):
+class Store(Waiting):
     """The record of one appliance. `with Store.open(path) as store:`; used by the thread that opened it.
 
     A write that returns is on the disk, also after a power cut. A write that raises StoreError has changed nothing and may be
@@ -271,22 +271,6 @@ class Store(RecordFile):
         """The newest checks of a kind, newest first."""
         with self._reading("read the checks"):
             return checks.newest(self._db, kind, limit)
-
-    # Outbox
-
-    def pending(self, limit: int = 50) -> tuple[OutboxMessage, ...]:
-        """The oldest messages that wait for the broker's acknowledgement, oldest first."""
-        with self._reading("read the outbox"):
-            return outbox.oldest(self._db, limit)
-
-    def pending_count(self) -> int:
-        with self._reading("read the outbox"):
-            return outbox.count(self._db)
-
-    def acknowledge(self, message_id: str) -> None:
-        """The broker has it: remove it. Nothing happens if it is gone already."""
-        with self._transaction(f"clear message {message_id}") as db:
-            outbox.remove(db, message_id)
 
     # Housekeeping
 
