@@ -13,9 +13,11 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from device.calibrate_command import calibrate
+from device.contract_command import contract
 from device.errors import LeukoscopeError
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 from device.qc_command import qc
+from device.record_command import backup, quarantine, restore, verify
 from device.slides_command import export, slides
 from device.status_command import status
 from device.supervisor_command import watch
@@ -140,6 +142,8 @@ def doctor(*, config: ConfigOption = DEFAULT_CONFIG) -> int:
 
 app.command(slides)
 app.command(export)
+for _of_record in (verify, backup, restore, quarantine):
+    app.command(_of_record)
 
 
 @app.command
@@ -158,6 +162,7 @@ def report(slide_id: str, /, *, out: Path = Path("slide.html"), config: ConfigOp
 
 
 app.command(watch)
+app.command(contract)
 
 
 @app.command

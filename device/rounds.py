@@ -21,6 +21,7 @@ from device.language import N_, _
 from device.mqtt.message import one_line
 from device.slide.counting import Observation
 from engines.detections import Image
+from engines.errors import DeviceLostError
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,8 @@ class RoundGuard:
             return otherwise
         try:
             done = act()
+        except DeviceLostError:  # nothing in this process mends it: it ends, and the service manager starts another
+            raise
         except Exception as error:
             self._caught(stage, state, error, frame)
             return otherwise

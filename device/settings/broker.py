@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv6Address
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from device.settings.section import FilePath, Name, Port, Section
+
+RECEIVER: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+ReceiverName = Annotated[str, Field(pattern=RECEIVER)]
+_RECEIVERS: Final = "a list of at most 16 names, each of 1 to 64 letters, digits, '_', '.' or '-', a letter or digit first"
 
 
 class BrokerSection(Section):
@@ -30,6 +34,8 @@ class BrokerSection(Section):
     topic_root: str = "leukoscope"
     send_reviewer: Literal["omitted", "hashed", "initials"] = "omitted"  # of a signed slide
     send_specimen: bool = False  # the tube's number with the summaries
+    receivers: tuple[ReceiverName, ...] = Field((), max_length=16, strict=False, description=_RECEIVERS)  # who must confirm a summary
+    receipts: Literal["any", "all"] = "any"  # of them
     send_crops: int = Field(0, ge=0, le=40)  # pictures of blasts and equivalents in a summary
     summary_version: Literal[1, 2] = 1  # 2 once every receiver knows it
     health_period_s: int = Field(60, ge=5, le=86400)

@@ -22,7 +22,7 @@ from device.store import reviews
 FORM = "1"
 _FIELD = (
     "slide_id, field_index, captured_at, source, width_px, height_px, focus, undone, limit_met, faults, naming_fault, chart, "
-    "film_x_px, film_y_px, picture"
+    "film_x_px, film_y_px, picture, non_finite"
 )
 _CELL = (
     "slide_id, field_index, position, counted, class_index, score, identified, x1_px, y1_px, x2_px, y2_px, attributes, told_group, "
@@ -31,7 +31,7 @@ _CELL = (
 _SLIDE = (
     "sequence, slide_id, device_id, boot_id, started_at, time_trusted, state, finished_at, abort_reason, review_state, "
     "fields_undone, calibration, source, blank_views, skipped, naming, film_foreign, specimen, operator, target_cells, lost_rests, "
-    "revision, reviewer, signed_at, duration_s"
+    "revision, reviewer, signed_at, duration_s, first_blast"
 )
 _MODEL = (
     "name, version, digest, runtime, precision, input_height, input_width, score_threshold, identify_threshold, taxonomy"  # of models

@@ -21,13 +21,13 @@ from device.store.checks import Check
 from device.store.checksums import Checked
 from device.store.faults import DamagedSlideError, UnwritableError, reading_slide
 from device.store.quarantine import PutAside
-from device.store.record_file import RecordFile
 from device.store.slides import StoredSlide
+from device.store.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
 
-class Store(RecordFile):
+class Store(Waiting):
     """The record of one appliance. `with Store.open(path) as store:`; used by the thread that opened it.
 
     A write that returns is on the disk, also after a power cut. A write that raises StoreError has changed nothing and may be
@@ -204,8 +204,8 @@ class Store(RecordFile):
 
     def check_slide(self, slide_id: str) -> Checked:
         """Whether all of a slide is as it was written; reads the whole of it."""
-        with self._reading(f"check slide {one_line(slide_id)}"):
-            return checksums.check(self._db, slide_id)
+        with self.snapshot(f"check slide {one_line(slide_id)}") as db:
+            return checksums.check(db, slide_id)
 
     def keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:
         """The small pictures of visited ground by which a slide that is taken up finds its place on the film again."""
@@ -222,7 +222,25 @@ class Store(RecordFile):
         with self._reading("look for slides of one specimen"):
             return slides.of_specimen(self._db, specimen)
 
+    # What the record says of itself
+
+    def fact(self, key: str) -> str:
+        """Empty where it is not known: "stream", by which receivers know whose numbers they read; "backup_at", of its last backup."""
+        with self._reading("read what it says of itself"):
+            row = self._db.execute("SELECT value FROM identity WHERE key = ?", (key,)).fetchone()
+            return "" if row is None else str(row[0])
+
+    def put_fact(self, key: str, value: str) -> None:
+        """Write it, in the place of what was known."""
+        with self._transaction("write down what it says of itself") as db:
+            db.execute("INSERT INTO identity VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+
     # Quarantine
+
+    def release_row(self, kind: str, name: str) -> bool:
+        """Take it off the list: a person has seen to it. False if it is not on the list."""
+        with self._transaction(f"take {kind} {one_line(name)} off the list") as db:
+            return quarantine.release(db, kind, name)
 
     def put_aside_row(self, kind: quarantine.Kind, name: str, why: str, content: bytes = b"") -> bool:
         """Name something that cannot be sent, read or believed, so that the rest goes on; False if it is on the list already.
@@ -253,22 +271,6 @@ class Store(RecordFile):
         """The newest checks of a kind, newest first."""
         with self._reading("read the checks"):
             return checks.newest(self._db, kind, limit)
-
-    # Outbox
-
-    def pending(self, limit: int = 50) -> tuple[OutboxMessage, ...]:
-        """The oldest messages that wait for the broker's acknowledgement, oldest first."""
-        with self._reading("read the outbox"):
-            return outbox.oldest(self._db, limit)
-
-    def pending_count(self) -> int:
-        with self._reading("read the outbox"):
-            return outbox.count(self._db)
-
-    def acknowledge(self, message_id: str) -> None:
-        """The broker has it: remove it. Nothing happens if it is gone already."""
-        with self._transaction(f"clear message {message_id}") as db:
-            outbox.remove(db, message_id)
 
     # Housekeeping
 

@@ -275,11 +275,16 @@ def suspect(path: Path) -> Path:
     return Path(f"{path}.suspect")
 
 
+def other_name(path: Path, why: str) -> Path:
+    """A name beside `path` that nothing has, with the reason and the moment."""
+    stem = f"{path}.{why}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
+    numbered = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    return next(each for each in map(Path, numbered) if not each.exists())
+
+
 def put_aside(path: Path) -> Path:
     """Rename a record with its log, so that nothing of it is lost; returns the new name."""
-    stem = f"{path}.damaged-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
-    numbered = chain([stem], (f"{stem}-{number}" for number in count(2)))
-    aside = next(each for each in map(Path, numbered) if not each.exists())
+    aside = other_name(path, "damaged")
     try:
         for tail in ("-wal", "-shm", ""):
             if Path(f"{path}{tail}").exists():

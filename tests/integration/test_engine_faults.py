@@ -25,7 +25,7 @@ from device.rounds import Round
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SlideSection
 from engines.detections import Detections, Image
-from engines.errors import InferenceError
+from engines.errors import DeviceLostError, InferenceError
 from engines.runtime.base import Inference
 from tests.support.picture_line import OneNeutrophil, picture
 
@@ -263,3 +263,13 @@ def test_an_answer_without_any_meaning_is_a_failure_and_no_empty_field(
     done = ran(tmp_path, monkeypatch, act, lambda done, line, _: line.engine_status.failures >= 6)
     assert done.outcome.slide is None or not done.outcome.slide.fields
     assert done.screen.lamps[-1][0] == "fail" and not done.scores
+
+
+def test_a_gpu_that_is_lost_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(n: int, right: Inference) -> Inference:
+        if n == 5:
+            raise DeviceLostError("the GPU answers nothing any more")
+        return right
+
+    with pytest.raises(DeviceLostError):
+        ran(tmp_path, monkeypatch, act, lambda *_: False)
