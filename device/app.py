@@ -22,7 +22,7 @@ from device.service.control import ControlServer
 from device.service.systemd import Notifier
 from device.settings.config import Config
 from device.slide.model import Slide, SlideState
-from device.status import CurrentStatus
+from device.status import CurrentStatus, remote_of
 from device.store import Store
 from engines.runtime.guarded import GuardedEngine
 
@@ -83,13 +83,14 @@ def run(
         if engine.unchecked:
             log.warning("the engine %s has %s. Export it again with a golden picture.", engine.label, engine.unchecked)
         status = CurrentStatus(config, line.provenance, line.clock)
-        publisher = Publisher(config.broker, status.value, lambda: Store.connect(record_path), clock=line.clock)
+        remote = remote_of(config, status)
+        publisher = Publisher(config.broker, status.value, lambda: Store.connect(record_path), commands=remote, clock=line.clock)
         control = ControlServer(config.control_path, status.as_json)
         recorder, reports = line.recorder(), line.report_writer()
         pipeline = line.pipeline(
             sent=publisher.notify,
             broker=lambda: publisher.status,
-            requests=control.requests,
+            requests=lambda: [*control.requests(), *remote.requests()],
             recorder=recorder,
             reports=reports,
         )
@@ -146,6 +147,8 @@ def _rounds(
             updated_s = now
             with speaking("en"):  # both go to other machines, and to somebody at a terminal
                 publisher.set_device_status(status.update(pipeline, publisher.status))
+                if (health := status.health_due(pipeline, publisher.status)) is not None:
+                    publisher.set_health(health.to_bytes())
                 notifier.status(pipeline.in_words())
         if each_round is not None:
             each_round(done, pipeline)
