@@ -20,10 +20,13 @@ from truth_engine import TruthEngine, TruthfulSimulator
 
 from device.app import run
 from device.clock import SystemClock
-from device.demo.broker import MosquittoBroker, find_mosquitto
+from device.demo.broker import MosquittoBroker
 from device.display.base import NullDisplay
 from device.line import Openers
 from device.mqtt.asyncapi import CONTRACT
+from device.mqtt.events import read_event
+from device.mqtt.outbox import OutboxMessage
+from device.mqtt.payloads import read_summary
 from device.mqtt.topics import Topics
 from device.pipeline import Pipeline
 from device.rounds import Round
@@ -31,6 +34,7 @@ from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, SlideSection
 from device.settings.config import SimulatorCamera as SimulatorSection
 from device.slide.commands import Command, Wish
+from device.store import Store
 
 pytestmark = pytest.mark.integration
 TOPICS = Topics("ward-1")
@@ -82,8 +86,6 @@ class UnhurriedClock(SystemClock):
 def test_a_slide_with_requests_in_between(
     tmp_path: Path, mosquitto: tuple[str, ...], until: Callable[[Callable[[], object], str], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    program = find_mosquitto()
-    assert program is not None
     caplog.set_level(logging.INFO)
     finish = threading.Event()
 
@@ -92,7 +94,7 @@ def test_a_slide_with_requests_in_between(
             assert pipeline.obey(Wish(Command.FINISH, sure=True))[0]
             pipeline.stop("done")
 
-    with MosquittoBroker(program) as broker:
+    with MosquittoBroker() as broker:
         config = Config(
             camera=SimulatorSection(kind="simulator", seed=11, case="AML", width_px=960, height_px=540, fields=20, loop=True),
             device=DeviceSection(id="ward-1", state_dir=tmp_path),
@@ -146,3 +148,29 @@ def test_a_slide_with_requests_in_between(
         Draft202012Validator(json.loads((CONTRACT / f"{kind}.json").read_bytes())).validate(content)
     kinds = {topic.removeprefix("leukoscope/ward-1/") for topic, _, _ in supervisor.heard}
     assert {"status", "event", "health", "summary", "cmd/answer"} <= kinds
+
+
+def test_events_go_before_a_backlog_and_pictures_give_way_to_the_brokers_limit(
+    mosquitto: tuple[str, ...], repository: Path, outbox: Any, publisher_to: Any, until: Callable[[Callable[[], object], str], None]
+) -> None:
+    example = json.loads((repository / "docs/schema/summary-1.example.json").read_bytes())
+    crop = {"cell_id": 1, "name": "Myeloblast", "equivalent": False, "certainty": 0.5, "jpeg": "A" * 4000}
+    plain = read_summary(json.dumps(example).encode()).payload
+    for n in range(30):
+        outbox.put(plain.model_copy(update={"message_id": uuid4(), "slide_id": f"slide-{n}"}))
+    large = read_summary(json.dumps(example | {"crops": [crop] * 5, "message_id": str(uuid4()), "slide_id": "large"}).encode()).payload
+    outbox.put(large)
+    event = read_event((repository / "docs/schema/event-1.example.json").read_bytes()).payload
+    with Store.connect(outbox.path) as store:
+        row = OutboxMessage(str(event.message_id), "leukoscope/clinic-7/event", event.to_bytes(), event.at, "event", event.slide_id)
+        store.put_message(row)
+    limit = len(plain.to_bytes()) + 10_000
+    with MosquittoBroker(lines=("allow_anonymous true", *mosquitto, f"max_packet_size {limit}")) as broker:
+        supervisor = Supervisor(broker.port)
+        with publisher_to(BrokerSection(host="127.0.0.1", port=broker.port)):
+            until(lambda: not outbox.pending_count(), "all of it")
+        supervisor.close()
+    sent = [content for topic, content, _ in supervisor.heard if topic.endswith(("/event", "/summary"))]
+    assert sent[0]["schema"] == "leukoscope.event/1" and len(sent) == 32
+    (fitted,) = (content for content in sent if content["slide_id"] == "large")
+    assert (len(fitted["crops"]), fitted["crops_left_out"]) == (2, 3)
