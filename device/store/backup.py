@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from device.errors import StoreError
 from device.store import schema, verifying
+from device.store.copying import Tell, copy_database
 from device.store.faults import free_mb, sqlite_errors
 from device.store.pictures import FOLDER
 from device.store.record import Store
@@ -27,12 +28,7 @@ from engines.version import version
 
 SCHEMA = "leukoscope.backup/1"
 RECORD, MANIFEST = "record.sqlite", "manifest.json"
-_PAGES = 256
-"""Pages that are copied before progress is told again: a megabyte."""
 _SPARE_MB = 20
-
-Tell = Callable[[str, int, int], None]
-"""Hears what is done, and how much of how much."""
 
 
 @dataclass(frozen=True)
@@ -102,20 +98,6 @@ def restore(record: Path, source: Path, damaged_too: bool = False, tell: Tell = 
         shutil.rmtree(pictures, ignore_errors=True)
         os.close(lock)
     return Done(record, report, copied, former=former)
-
-
-def copy_database(source: sqlite3.Connection, copy: Path, tell: Tell = lambda what, done, total: None) -> None:
-    """Copy an open database as it stands at one moment into a file, durably, as one file without a log. sqlite3.Error, OSError."""
-    source.execute("BEGIN")  # held to the end: what is written meanwhile does not make SQLite begin again
-    try:
-        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        with closing(sqlite3.connect(copy, isolation_level=None)) as target:
-            source.backup(target, pages=_PAGES, progress=lambda _, left, total: tell("pages copied", total - left, total), sleep=0.01)
-            target.execute("PRAGMA journal_mode = DELETE")
-    finally:
-        with suppress(sqlite3.Error):
-            source.execute("ROLLBACK")
-    fsync(copy)
 
 
 def _copy_database(record: Path, copy: Path, tell: Tell) -> None:
