@@ -1,4 +1,4 @@
-"""The wall clock is set while a slide is open, or kept by nobody: its time is not trusted, and how long it took is known all the same."""
+"""The wall clock is set while a slide is open, or kept by nobody: its time is not trusted, its duration is known."""
 
 from __future__ import annotations
 
