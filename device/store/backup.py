@@ -53,6 +53,7 @@ def backup(record: Path, to: Path, pictures: bool = True, tell: Tell = lambda wh
     _room(to, _size(record) + (_size(record.parent / FOLDER) if pictures else 0))
     try:
         with atomic_folder(to) as folder:
+            folder.chmod(0o750)
             copy = folder / RECORD
             _copy_database(record, copy, tell)
             report = verifying.verify(copy, tell=lambda done, total: tell("slides checked", done, total))
@@ -103,7 +104,7 @@ def restore(record: Path, source: Path, damaged_too: bool = False, tell: Tell = 
 def _copy_database(record: Path, copy: Path, tell: Tell) -> None:
     with sqlite_errors(record, "back it up"), closing(schema.connect_read_only(record)) as source:
         copy_database(source, copy, tell)
-    copy.chmod(0o640)
+    copy.chmod(schema.MODE)
 
 
 def _copy_pictures(record: Path, copy: Path, folder: Path, tell: Tell) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -184,7 +185,8 @@ def _compare(source: Path, manifest: dict[str, object], tell: Tell) -> None:
 
 def _begin_stream(staged: Path) -> None:
     """Numbers from 1 in a stream of its own; a record of an older version is given one when it is brought up to date."""
-    staged.chmod(0o640)
+    staged.chmod(schema.MODE)
+    schema.same_owner(staged, staged.parent)
     with closing(sqlite3.connect(staged, isolation_level=None)) as db:
         if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'identity'").fetchone():
             db.execute("UPDATE identity SET value = lower(hex(randomblob(16))) WHERE key = 'stream'")
@@ -228,6 +230,8 @@ def _exchange(record: Path, staged: Path, pictures: Path | None) -> Path | None:
         if there.exists():
             there.rename(schema.other_name(there, "before-restore"))
         if pictures.exists():
+            for each in (pictures, *pictures.rglob("*")):
+                schema.same_owner(each, record.parent)
             pictures.rename(there)
     fsync(record.parent)
     return former

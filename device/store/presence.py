@@ -41,7 +41,8 @@ class Presence:
             staged.unlink(missing_ok=True)
             with sqlite_errors(path, "save it again"):
                 copy_database(db, staged)
-            staged.chmod(0o640)
+            staged.chmod(schema.MODE)
+            schema.same_owner(staged, path.parent)
             if _identity(path) not in (None, self._files[0]):
                 aside = schema.other_name(path, "replaced")
                 if _identity(_log(path)) not in (None, self._files[1]):

@@ -193,7 +193,8 @@ def take_lock(path: Path) -> int:
     """Two daemons on one record would close each other's slides; the kernel frees the lock with the process."""
     lock_path = Path(f"{path}.lock")
     try:
-        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, schema.MODE)
+        schema.same_owner(lock_path, path.parent)
     except OSError as error:
         why = f"{lock_path} cannot be written: {error.strerror}; check record.path and this user's rights"
         raise StoreError(f"record {path}: {why}") from error
