@@ -38,6 +38,7 @@ _UNSUPPORTED_VERSION: Final = 0x84
 _TAKEN_OVER: Final = 0x8E
 _SUBSCRIPTION_FAILED: Final = 0x80
 _PACKET_OVERHEAD: Final = 64  # fixed header, packet id and our two properties, generously
+_UNCONFIRMED_AT_MOST: Final = 200  # messages that the broker sends before the first of them is confirmed by hand
 SESSION_EXPIRY_S: Final = 7 * 24 * 3600
 _CONNECT_TIMEOUT_S: Final = 5.0
 _FIRST_ANSWER_S: Final = 3.0  # amqtt takes a CONNECT of MQTT 5 for a longer one of 3.1.1 and waits for its rest
@@ -124,6 +125,7 @@ class Link:
         self._where = f"{section.host}:{section.port}"
         self._acks: deque[Ack] = deque()
         self._granted: dict[int, list[ReasonCode]] = {}
+        self._by_hand = False
         self._accepted = False
         self._refusal: BrokerRefusedError | None = None
         self._gone = ""
@@ -153,6 +155,7 @@ class Link:
         options: dict[str, Any] = {}
         if self.version == "5":
             session = {"SessionExpiryInterval": SESSION_EXPIRY_S} if self._resume else {}
+            session |= {"ReceiveMaximum": _UNCONFIRMED_AT_MOST} if self._by_hand else {}
             options = {"clean_start": not self._resume, "properties": _properties(PacketTypes.CONNECT, **session)}
         try:
             self._paho.connect(self._section.host, self._section.port, self._section.keepalive_s, **options)
@@ -246,6 +249,7 @@ class Link:
 
     def confirm_by_hand(self) -> None:
         """From now on what arrives is acknowledged by `confirm`; to be said before `open`."""
+        self._by_hand = True
         self._paho.manual_ack_set(True)
 
     def confirm(self, incoming: Incoming) -> None:
