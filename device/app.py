@@ -16,13 +16,15 @@ from device.errors import StoreError
 from device.language import speaking
 from device.line import Line, Openers
 from device.mqtt.publisher import Publisher
-from device.pipeline import Pipeline, Round
+from device.pipeline import Pipeline
+from device.rounds import Round
 from device.service.control import ControlServer
 from device.service.systemd import Notifier
 from device.settings.config import Config
-from device.slide.model import Slide
+from device.slide.model import Slide, SlideState
 from device.status import CurrentStatus
 from device.store import Store
+from engines.runtime.guarded import GuardedEngine
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +80,8 @@ def run(
         log.info("engine: %s on %s, %s", engine.label, engine.runtime, layer)
         if engine.gate_fault:
             log.warning("the engine %s %s. It counts because engine.ungated is true.", engine.label, engine.gate_fault)
-        if line.store.put_aside is not None:
-            log.error("the record was damaged: it lies at %s, a new one was begun; call the field team", line.store.put_aside)
+        if engine.unchecked:
+            log.warning("the engine %s has %s. Export it again with a golden picture.", engine.label, engine.unchecked)
         status = CurrentStatus(config, line.provenance, line.clock)
         publisher = Publisher(config.broker, status.value, lambda: Store.connect(record_path), clock=line.clock)
         control = ControlServer(config.control_path, status.as_json)
@@ -97,7 +99,7 @@ def run(
         with _signals(pipeline.stop) if signals else ExitStack():
             notifier.ready(f"{engine.label}; waiting for a slide")
             try:
-                _rounds(pipeline, notifier, status, publisher, each_round)
+                _rounds(pipeline, notifier, status, publisher, each_round, line.guard)
             finally:
                 notifier.stopping("writing what waits")
                 saved = pipeline.close()
@@ -105,7 +107,7 @@ def run(
         reached = publisher.status.state in ("connected", "connecting")
         sent = _none_waits(line.store) or publisher.drain(_DRAIN_S if reached else 0.0)
         if not saved:
-            log.error("NOT SAVED: %s", pipeline.record_reason)
+            log.error("NOT SAVED: %s", pipeline.record_status.reason)
         if not sent:
             waiting = publisher.status.pending
             words = "1 summary waits" if waiting == 1 else f"{waiting} summaries wait"
@@ -127,19 +129,23 @@ def _rounds(
     status: CurrentStatus,
     publisher: Publisher,
     each_round: Callable[[Round, Pipeline], None] | None,
+    guard: GuardedEngine | None = None,
 ) -> None:
     updated_s = float("-inf")
     while not pipeline.stopped:
         done = pipeline.round()
         # Fed by frames that went the whole way: a hung engine or driver lets systemd start the daemon anew. While an absent camera
-        # is being tried again there is nothing to process, and a restart would mend nothing: that feeds it too.
-        if done.observation is not None or pipeline.camera_is_retried:
+        # is being tried again there is nothing to process, and a restart would mend nothing: that feeds it too. So does an engine that
+        # is being opened anew, until that was in vain too often.
+        if done.observation is not None or pipeline.camera_is_retried or pipeline.recovers or (guard is not None and guard.recovering):
             notifier.watchdog()
+        if guard is not None and (pipeline.slide is None or pipeline.slide.state is not SlideState.COUNTING):
+            guard.idle()
         now = status.clock.monotonic_s()
         if now - updated_s >= _STATUS_EVERY_S:
             updated_s = now
             with speaking("en"):  # both go to other machines, and to somebody at a terminal
-                publisher.set_device_status(status.update(pipeline))
+                publisher.set_device_status(status.update(pipeline, publisher.status))
                 notifier.status(pipeline.in_words())
         if each_round is not None:
             each_round(done, pipeline)

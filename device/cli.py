@@ -13,10 +13,13 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from device.calibrate_command import calibrate
+from device.contract_command import contract
 from device.errors import LeukoscopeError
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 from device.qc_command import qc
+from device.record_command import backup, quarantine, restore, verify
 from device.slides_command import export, slides
+from device.status_command import status
 from device.supervisor_command import watch
 from engines.errors import EnginesError
 from engines.files import print_any_name
@@ -139,6 +142,8 @@ def doctor(*, config: ConfigOption = DEFAULT_CONFIG) -> int:
 
 app.command(slides)
 app.command(export)
+for _of_record in (verify, backup, restore, quarantine):
+    app.command(_of_record)
 
 
 @app.command
@@ -157,6 +162,7 @@ def report(slide_id: str, /, *, out: Path = Path("slide.html"), config: ConfigOp
 
 
 app.command(watch)
+app.command(contract)
 
 
 @app.command
@@ -318,15 +324,7 @@ for _name, _words in {
     _add_slide_command(_name, _words)
 
 
-@app.command
-def status(*, config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """What the running daemon does, as JSON."""
-    import json
-
-    from device.service.control import ask_status
-    from device.settings.config_file import load_config
-
-    sys.stdout.write(f"{json.dumps(ask_status(load_config(config).control_path), indent=2)}\n")
+app.command(status)
 
 
 def _saved(saved: bool) -> int:

@@ -40,6 +40,11 @@ class Backoff:
         self._attempts += 1
         return pause_s * (1.0 - self._jitter * self._rand())
 
+    @property
+    def tried(self) -> bool:
+        """An attempt failed since the last success."""
+        return self._attempts > 0
+
     def reset(self) -> None:
         """An attempt succeeded: the next pause is the first again."""
         self._attempts = 0

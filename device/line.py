@@ -10,7 +10,7 @@ from pathlib import Path
 
 from calibration.optics.versions import Versions
 from calibration.profile import CalibrationProfile
-from device.camera.base import Camera
+from device.camera.base import Camera, FrameSource
 from device.camera.capture import Capture
 from device.camera.corrected import CorrectedSource
 from device.camera.factory import open_camera
@@ -21,19 +21,21 @@ from device.display.reopening import ReopeningDisplay
 from device.guidance.guide import Guide
 from device.mqtt.payloads import CalibrationProvenance, SourceProvenance
 from device.mqtt.publisher import BrokerStatus
-from device.pipeline import FrameSource, Pipeline
+from device.pipeline import Pipeline
 from device.report.export import How
 from device.report.writer import ReportWriter
 from device.service.calibrate import versions_of
 from device.service.control import CommandRequest
-from device.service.engine import open_configured
+from device.service.engine import guarded_engine, open_configured
 from device.settings.config import Config
 from device.slide.session import SlideSession
 from device.store import Provenance, Store, free_mb
 from device.store.events import SlideRecord
 from device.store.journal import Journal
+from device.store.late import LateStore
 from device.store.recording import FrameRecorder
 from engines.runtime.base import Engine
+from engines.runtime.guarded import GuardedEngine
 
 _DEFAULT_WIDTH_PX = 1920  # until the first frame has come from a camera whose section names no width
 
@@ -69,21 +71,24 @@ class Line:
     store: Store
     display: Display
     source: FrameSource
+    guard: GuardedEngine | None = None  # it is the engine then
 
     @classmethod
     @contextmanager
-    def open(cls, config: Config, openers: Openers, wait_for_devices: bool = False) -> Iterator[Line]:
+    def open(cls, config: Config, openers: Openers, wait_for_devices: bool = False, guarded: bool = True) -> Iterator[Line]:
         """Open engine, record, display and camera in this order; all are closed in reverse, also when one of them fails.
 
         Raises what each raises on opening. wait_for_devices: a camera or screen that is not there yet is tried again later.
+        guarded: the engine runs in a thread of its own, with a deadline; False for one that was opened in this thread already.
         """
         clock = openers.clock
         with ExitStack() as opened:
-            engine = opened.enter_context(openers.engine())
-            store = opened.enter_context(Store.open(config.record_path))
+            guard = guarded_engine(openers.engine, config) if guarded else None
+            engine = opened.enter_context(guard or openers.engine())
+            store = opened.enter_context(LateStore(config.record_path, clock))
             display = opened.enter_context(ReopeningDisplay(openers.display(), clock, wait=wait_for_devices))
             capture = Capture(openers.camera, clock, fail_fast=True, wait_for_device=wait_for_devices)
-            yield cls(config, clock, engine, store, display, opened.enter_context(capture))
+            yield cls(config, clock, engine, store, display, opened.enter_context(capture), guard)
 
     @cached_property
     def profile(self) -> CalibrationProfile:
@@ -140,6 +145,8 @@ class Line:
         """
         config, clock = self.config, self.clock
         journal = Journal(config.record_path, clock, free_mb, config.record.min_free_mb)
+        if isinstance(store := self.store, LateStore):
+            journal.fault = lambda: store.fault
         record = SlideRecord(self.store, journal, config, self.profile, self.provenance, clock, sent)
         session = SlideSession(
             self.engine.info.taxonomy,
@@ -150,7 +157,7 @@ class Line:
             clock,
             self.engine.info.naming,
         )
-        return Pipeline(
+        pipeline = Pipeline(
             self._corrected,
             self.engine,
             session,
@@ -171,5 +178,8 @@ class Line:
             requests=requests,
             recorder=recorder,
             reports=reports,
-            left_open=record.left_open(),
+            find=record.left_open,
         )
+        if self.guard is not None:
+            self.guard.attend(lambda: bool(pipeline.stopped), pipeline.engine_waits)
+        return pipeline

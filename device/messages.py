@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from device.language import _, ngettext, speaking
@@ -16,6 +17,9 @@ from device.slide.tally import Differential
 from device.store.journal import JournalStatus
 
 log = logging.getLogger(__name__)
+
+IDENTIFY_S = 60.0
+"""How long a line stands by which somebody far away finds the box."""
 
 MESSAGE_S = 6.0
 """How long a message to the technician stands."""
@@ -32,6 +36,17 @@ def told(words: str, **values: object) -> Words:
     return lambda: _(words).format(**values)
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Words that stand for so many seconds, before all that happens meanwhile."""
+
+    words: Words
+    seconds: float
+
+    def __call__(self) -> str:
+        return self.words()
+
+
 class Messages:
     """The newest message, and for how long it is fresh. monotonic_s: the clock by which it ages."""
 
@@ -39,6 +54,8 @@ class Messages:
         self._now = monotonic_s
         self._text, self._level, self._until_s = "", "ok", 0.0
         self._logged = ""
+        self._standing: Standing | None = None
+        self._standing_until_s = 0.0
 
     def say(self, words: Words, level: str = "ok") -> str:
         """Show for a while what `words` says, and log it in English; it therefore never holds what belongs to a patient. Gives the
@@ -47,20 +64,34 @@ class Messages:
             english = words()
         if english != self._logged:
             log.log({"ok": logging.INFO, "warn": logging.WARNING}.get(level, logging.ERROR), "%s", english)
+        if isinstance(words, Standing):
+            self._standing, self._standing_until_s = words, self._now() + words.seconds
+            return english
         self._logged, self._text, self._level = english, words(), level
         self._until_s = self._now() + MESSAGE_S
         return english
 
     def fresh(self) -> Iterator[Line]:
-        """The newest message while it is fresh."""
+        """What stands for a while, then the newest message while it is fresh."""
+        if self._standing is not None and self._now() < self._standing_until_s:
+            yield self._standing(), "warn"
         if self._now() < self._until_s:
             yield self._text, self._level
+
+
+def identified(by: str) -> Words:
+    """Somebody far away wants this box to be found."""
+    if not by:
+        return Standing(lambda: _("A supervisor asks for this box."), IDENTIFY_S)
+    return Standing(lambda: _("A supervisor asks for this box ({name}).").format(name=by), IDENTIFY_S)
 
 
 def of_journal(status: JournalStatus) -> Iterator[Line]:
     """That counted cells are not on the disk: before everything else."""
     if status.waiting:
         yield _("NOT SAVED, {n} waiting: {reason}").format(n=status.waiting, reason=status.reason), "fail"
+    elif status.fails:
+        yield _("The record cannot be used: {reason}").format(reason=status.reason), "fail"
 
 
 def of_ground(old_ground: bool) -> Iterator[Line]:

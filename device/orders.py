@@ -7,12 +7,15 @@ between two frames is the pipeline's matter.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from device import messages
 from device.camera.base import SkippedPicture
+from device.clock import Clock
 from device.language import N_, speaking
+from device.recovery import Recovery
 from device.settings.config import SlideSection
 from device.slide.commands import Command, Wish
 from device.slide.ending import next_target, nothing_counted, unusual
@@ -32,17 +35,30 @@ class Orders:
     put_to_review: the line on slides that could not be taken up, until the first one is started.
     """
 
-    def __init__(self, session: SlideSession, record: SlideRecord, rules: SlideSection) -> None:
+    def __init__(
+        self, session: SlideSession, record: SlideRecord, rules: SlideSection, clock: Clock, find: Callable[[], LeftOpen]
+    ) -> None:
         self._session, self._record, self._rules = session, record, rules
         self.resumed = self.put_to_review = ""
+        self._begun = False
+        self.recovery = Recovery(find, self._take_up, clock)
+        self.recovery.attempt()
 
-    def take_up(self, left: LeftOpen) -> None:
+    def _take_up(self, left: LeftOpen) -> None:
         """Open the slide again that was open when the appliance stopped, paused; where nobody is at the desk it is counted on."""
         self.put_to_review = messages.was_closed(left.closed)
         if left.resumed is None:
             return
+        try:
+            slide = self._restored(left.resumed, left)
+            assert self._session.differential.white_cells >= 0 and self._session.description is not None
+        except Exception as error:  # whatever is amiss with it, other slides can be counted
+            log.exception("slide %s cannot be taken up", left.resumed.slide_id)
+            self._session.let_go()
+            self._record.damaged(left.resumed.slide_id, f"{type(error).__name__} when it was taken up")
+            return
         self.resumed = messages.was_open(left.resumed)
-        self._record.changed(self._restored(left.resumed, left))
+        self._record.changed(slide)
         with speaking("en"):
             log.warning("%s", messages.was_open(left.resumed))
         if self._rules.auto_start:
@@ -87,15 +103,25 @@ class Orders:
                 words = messages.told(N_("Slide paused."))
             case Command.PAUSE | Command.GO_ON:
                 words = self._go_on()
+            case Command.IDENTIFY:
+                words = messages.identified(wish.reason)
             case Command.QUIT:
                 words = messages.told(N_("Leukoscope stops."))
         return words
 
     def start(self, width_px: int, specimen: str = "", operator: str = "") -> messages.Words:
-        """Open a slide; without a specimen where nobody is at the desk."""
+        """Open a slide; without a specimen where nobody is at the desk. RefusedError while the record is not read: one may be open."""
+        if why := self.recovery.reason:
+            raise RefusedError(N_("no slide can be counted yet: {why}"), why=why)
         slide = self._session.start(specimen, operator)
         self._record.started(slide, width_px)
         return messages.told(N_("Slide {id} started."), id=slide.slide_id)
+
+    def starts_by_itself(self) -> bool:
+        """Whether a slide is to be opened without a person: once, when the record is read and none was taken up."""
+        due = self._rules.auto_start and not self._begun and not self.recovery.reason
+        self._begun = self._begun or due
+        return due and not self._session.is_open
 
     def pause(self) -> None:
         """Stop counting for the time being."""

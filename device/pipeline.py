@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
-from device import messages
-from device.camera.base import CameraState, CameraStatus, Frame
+from device import messages, rounds
+from device.camera.base import CameraState, CameraStatus, Frame, FrameSource
 from device.clock import Clock
 from device.desk.desk import Desk
 from device.desk.review_room import ReviewRoom
@@ -25,6 +25,7 @@ from device.language import N_, _, ngettext
 from device.mqtt.publisher import BrokerStatus
 from device.orders import Orders
 from device.report.writer import ReportWriter
+from device.rounds import REVIEW_WAIT_S, WAIT_FOR_FRAME_S, Round, RoundGuard
 from device.service.control import CommandRequest
 from device.settings.config import Config
 from device.shelf import RecordShelf
@@ -35,6 +36,7 @@ from device.slide.session import RefusedError, SlideSession
 from device.slide.tally import Differential
 from device.store import Provenance
 from device.store.events import LeftOpen, SlideRecord
+from device.store.journal import JournalStatus
 from device.store.recording import FrameRecorder
 from device.view import EngineGauge, EngineStatus, broker_lamp, camera_lamp, engine_lamp, record_lamp, skipped_words
 from engines.detections import Detections
@@ -42,29 +44,6 @@ from engines.errors import InferenceError
 from engines.runtime.base import Engine, EngineInfo
 
 log = logging.getLogger(__name__)
-
-WAIT_FOR_FRAME_S = 0.1
-"""How long a round waits for a frame before it looks after keys, screen and record without one."""
-REVIEW_WAIT_S = 0.02
-"""The same during a review, whose pages answer to keys and to nothing else."""
-
-
-class FrameSource(Protocol):
-    """The capture thread, as the pipeline sees it."""
-
-    @property
-    def status(self) -> CameraStatus: ...
-
-    def newest(self, timeout_s: float) -> Frame | None: ...
-
-
-@dataclass(frozen=True)
-class Round:
-    """What one round did: for the watchdog, the demo's progress and the benchmark."""
-
-    frame: Frame | None
-    observation: Observation | None
-    timings_ms: dict[str, float]
 
 
 class Pipeline:
@@ -82,7 +61,7 @@ class Pipeline:
          │                review ────────────────────────► signed
          └──── start, from review, signed and aborted, opens the next slide
 
-    Quitting, a signal and a power cut change no state: the slide that was open comes back paused at the next start (`left_open`).
+    Quitting, a signal and a power cut change no state: the slide that was open comes back paused at the next start (`find`).
     """
 
     def __init__(
@@ -102,7 +81,7 @@ class Pipeline:
         requests: Callable[[], list[CommandRequest]] = list,
         recorder: FrameRecorder | None = None,
         reports: ReportWriter | None = None,
-        left_open: LeftOpen = LeftOpen(),  # noqa: B008  (frozen)
+        find: Callable[[], LeftOpen] = LeftOpen,
     ) -> None:
         self._source, self._engine, self._session, self._record, self._display = source, engine, session, record, display
         self._config, self._provenance, self._clock = config, provenance, clock
@@ -112,7 +91,7 @@ class Pipeline:
         self._reports = reports
         review = ReviewRoom(RecordShelf(record), clock.monotonic_s, self._reviewed)
         self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of, review)
-        self._orders = Orders(session, record, config.slide)
+        self._orders = Orders(session, record, config.slide, clock, find)
         self._guide = guide
         self._frame: Frame | None = None
         self._detections: Detections | None = None
@@ -121,26 +100,32 @@ class Pipeline:
         self._display_works = True
         self.stopped = ""  # why the loop shall end; empty while it goes on
         self._skipped_shown = 0
-        self._orders.take_up(left_open)
+        say, put_aside = self._say_put_aside, partial(record.put_aside, "picture")
+        self._guard = RoundGuard(clock, say, put_aside, config.camera.stored)
 
     # ---- one round
 
     def round(self) -> Round:
         """Take the newest frame, if there is one, through all stations; then obey commands and show what there is."""
-        reviewing = self._desk.reviewing
-        frame = self._source.newest(REVIEW_WAIT_S if reviewing else WAIT_FOR_FRAME_S)
+        reviewing, guard = self._desk.reviewing, self._guard
+        self._orders.recovery.attempt()
+        held = self.recovers and self._config.camera.stored  # its pictures are not shown to nobody
+        frame = guard.newest(self._source, REVIEW_WAIT_S if reviewing else WAIT_FOR_FRAME_S, held)
         look = self._pass_by if reviewing else self._process
-        observation, timings = (None, {}) if frame is None else look(frame)
+        observation, timings = (None, {}) if frame is None else guard.run(rounds.PICTURE, partial(look, frame), (None, {}), frame)
         for request in self._requests():
-            ok, text = self.obey(request.wish)
+            ok, text = guard.asked(partial(self.obey, request.wish))
             request.answer(text, ok)
-        for wish in self._show(timings):
-            self.obey(wish)
-        self._record.journal.tick()
+        for wish in guard.run(rounds.SCREEN, partial(self._show, timings), []):
+            guard.asked(partial(self.obey, wish))
+        guard.run(rounds.RECORD, self._record.journal.tick, None)
+        guard.run(rounds.REPORTS, self._tell_reports, None)
+        guard.run(rounds.CAMERA, self._watch_source, None)
+        return Round(frame, observation, timings)
+
+    def _tell_reports(self) -> None:
         for report in () if self._reports is None else self._reports.news():
             self._say(partial(messages.of_report, report.folder, report.fault), "fail" if report.fault else "ok")
-        self._watch_source()
-        return Round(frame, observation, timings)
 
     def _pass_by(self, frame: Frame) -> tuple[Observation | None, dict[str, float]]:
         """A frame that comes during a review: nothing is counted, and the whole machine is there for the reviewer's keys."""
@@ -152,7 +137,7 @@ class Pipeline:
         """Engine, slide and record for one frame."""
         started = self._clock.monotonic_s()
         self._frame = frame
-        if self._gauge.frames == 0 and self._config.slide.auto_start and not self._session.is_open:
+        if self._orders.starts_by_itself():
             self._say(self._orders.start(self._width_px))
         self._gauge.frames += 1
         try:
@@ -160,7 +145,7 @@ class Pipeline:
         except InferenceError as error:
             self._engine_failed(error)
             return None, {}
-        self._gauge.works()
+        self._gauge.works(inference.detections.non_finite)
         self._detections = inference.detections
         engine_done = self._clock.monotonic_s()
         held = self._guide.look(frame, engine_done, self._observation)
@@ -174,6 +159,12 @@ class Pipeline:
         now = self._clock.monotonic_s()
         self._gauge.took((engine_done - started) * 1000, now)
         return observation, {**inference.timings_ms, "slide and record": (now - engine_done) * 1000}
+
+    def engine_waits(self, waited_s: float) -> None:
+        """The engine has not answered for so long, in the middle of a round: the screen says so; keys are obeyed after it."""
+        self._gauge.waits, self._detections = waited_s, None
+        with suppress(DisplayError):  # `_show` tells of it
+            self._display.show(self.view())
 
     def _second_look(self, frame: Frame, found: Detections) -> tuple[Detections, str]:
         """The cells of a field that is counted, named; where the engine fails, as the first look named them, and the reason."""
@@ -204,7 +195,7 @@ class Pipeline:
     def _watch_source(self) -> None:
         """Say which stored pictures were skipped. When a stored source has shown its last one the slide is finished and the run ends,
         unless a person finishes it (`finish_at_end` false)."""
-        status = self._source.status
+        status = self._camera
         if len(status.skipped) > self._skipped_shown:
             self._skipped_shown = len(status.skipped)
             self._say(lambda: _("Skipped, cannot be read: {names}").format(names=skipped_words(status.skipped)), "warn")
@@ -220,7 +211,7 @@ class Pipeline:
         """Do what was asked, if the slide's state allows it; whether it was done, and one line that says so, in English."""
         try:
             answers = wish.command is Command.ANSWER
-            words = self._answered(wish) if answers else self._orders.obeyed(wish, self._source.status.skipped, self._width_px)
+            words = self._answered(wish) if answers else self._orders.obeyed(wish, self._camera.skipped, self._width_px)
         except RefusedError as error:
             self._say(partial(messages.refused, error), "warn")
             return False, str(error)
@@ -246,7 +237,7 @@ class Pipeline:
             raise RefusedError(N_("nothing is asked that this would answer"))
         self._record.checked("" if slide is None else slide.slide_id, not answer.doubtful, answer.kept)
         if answer.finish and self._session.is_open:
-            return self._orders.obeyed(Wish(Command.FINISH, sure=True), self._source.status.skipped, self._width_px)
+            return self._orders.obeyed(Wish(Command.FINISH, sure=True), self._camera.skipped, self._width_px)
         return messages.told(answer.words)
 
     def stop(self, reason: str) -> None:
@@ -268,22 +259,28 @@ class Pipeline:
     @property
     def lamps(self) -> tuple[PartState, ...]:
         """Camera, engine, broker and record, each in a few words."""
-        return (
-            camera_lamp(self._source.status),
-            engine_lamp(self.engine_status),
-            broker_lamp(self._broker()),
-            record_lamp(self._record.journal.status),
-        )
+        camera, engine = camera_lamp(self._camera), engine_lamp(self.engine_status)
+        return self._guard.lamps((camera, engine, broker_lamp(self._broker()), record_lamp(self._record.journal.status)))
+
+    @property
+    def _camera(self) -> CameraStatus:
+        """The camera as it stands, with the pictures that could not be looked at among those that were skipped."""
+        return self._guard.seen(self._source.status)
+
+    @property
+    def recovers(self) -> bool:
+        """The record could not be read yet; it is tried again, and nothing is counted before."""
+        return bool(self._orders.recovery.reason)
 
     @property
     def camera_is_retried(self) -> bool:
-        """The camera is away and the capture thread waits for its next attempt; False while a driver hangs in an attempt."""
-        return self._source.status.retry_in_s is not None
+        """The camera is away, and to start anew would mend nothing; False while a driver hangs in an attempt."""
+        return self._camera.retry_in_s is not None or self._camera.state is CameraState.BLOCKED
 
     @property
     def camera_reason(self) -> str:
         """Why the camera gives no picture, and the next step; empty while all is well. Without what must not leave the device."""
-        status, source = self._source.status, self._provenance.source
+        status, source = self._camera, self._provenance.source
         return status.reason.replace(status.name, source.name) if source and status.name else status.reason
 
     def in_words(self) -> str:
@@ -294,9 +291,9 @@ class Pipeline:
         return ", ".join(f"{lamp.name.lower()} {lamp.level}" for lamp in self.lamps) + counted
 
     @property
-    def record_reason(self) -> str:
-        """Why the record cannot be written, or will not be for long; empty while all is well."""
-        return self._record.journal.status.reason
+    def record_status(self) -> JournalStatus:
+        """What is not on disk yet, and why."""
+        return self._record.journal.status
 
     @property
     def slide(self) -> Slide | None:
@@ -328,6 +325,9 @@ class Pipeline:
         """Of the newest frame; before the first, of the camera's section."""
         return self._frame.size_px[0] if self._frame is not None else int(getattr(self._config.camera, "width_px", 1920))
 
+    def _say_put_aside(self, words: str, values: dict[str, object]) -> None:
+        self._say(messages.told(words, **values), "warn")
+
     def _say(self, words: messages.Words, level: str = "ok") -> str:
         return self._messages.say(words, level)
 
@@ -341,7 +341,8 @@ class Pipeline:
         yield from self._messages.fresh()
         yield from messages.of_slide(slide, self._session.differential, self._orders.resumed, self._orders.put_to_review)
         recording = "" if self._recorder is None else self._recorder.status.reason
-        yield from messages.of_parts(self._gauge.failing, journal, self._guide.advice(), self._broker(), recording, slide)
+        failing = self._gauge.failing or self._guard.failing(rounds.PICTURE)
+        yield from messages.of_parts(failing, journal, self._guide.advice(), self._broker(), recording, slide)
         yield from ((sentence, "warn") for sentence in self._guide.late_advice())
 
     def view(self) -> ScreenView:
@@ -355,7 +356,7 @@ class Pipeline:
             detections=found,
             identified=() if found is None else tuple(bool(v) for v in found.scores >= certain),
             engine=engine,
-            camera=self._source.status,
+            camera=self._camera,
             slide=slide,
             differential=self._session.differential if slide is not None else None,
             target_cells=self.target_cells,

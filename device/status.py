@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from device.clock import Clock, time_trusted
-from device.mqtt.device_status import DeviceStatus, PartStatus, SlideProgress, Versions
+from device.errors import StoreError
+from device.mqtt.device_status import BrokerReport, DeviceStatus, PartStatus, SlideProgress, Versions
+from device.mqtt.message import one_line
 from device.mqtt.payloads import NamingProvenance
+from device.mqtt.publisher import BrokerStatus
 from device.pipeline import Pipeline
 from device.settings.config import Config
-from device.store import Provenance
+from device.store import Provenance, Store
+from device.store.journal import JournalStatus
 from device.view import part_status
 from engines.version import version
 
@@ -21,10 +25,11 @@ class CurrentStatus:
         self._config, self._provenance, self.clock = config, provenance, clock
         self._began_s, self._began = clock.monotonic_s(), clock.now()
         opening = PartStatus(level="busy", text="opening")
-        self.value = self._of(opening, opening, PartStatus(level="ok", text=""), None)
+        begun = BrokerStatus("connecting" if config.broker.enabled else "disabled")
+        self.value = self._of(opening, opening, PartStatus(level="ok", text=""), None, begun, JournalStatus())
 
-    def update(self, pipeline: Pipeline) -> DeviceStatus:
-        """Take in how the pipeline stands; the new status."""
+    def update(self, pipeline: Pipeline, broker: BrokerStatus) -> DeviceStatus:
+        """Take in how the pipeline and the way to the broker stand; the new status."""
         camera, engine, _, record = pipeline.lamps
         why_not_gated = self._provenance.model.gate_fault if engine.level == "warn" else ""
         progress = None
@@ -38,14 +43,29 @@ class CurrentStatus:
                 blast_seen=pipeline.differential.blasts > 0,
             )
         parts = part_status(camera, pipeline.camera_reason), part_status(engine, why_not_gated), part_status(record)
-        self.value = self._of(*parts, progress)
+        self.value = self._of(*parts, progress, broker, pipeline.record_status)
         return self.value
 
     def as_json(self) -> dict[str, Any]:
-        """The status as plain JSON; may be called by any thread."""
-        return self.value.model_dump(mode="json", by_alias=True)
+        """The status as plain JSON, what waits counted in the record itself; may be called by any thread."""
+        value = self.value
+        try:
+            with Store.read(self._config.record_path) as store:
+                counted = {"outbox_pending": store.pending_count(), "quarantined": store.quarantined()}
+            value = value.model_copy(update=counted)
+        except StoreError:  # a disk that does not answer: what was last known
+            pass
+        return value.model_dump(mode="json", by_alias=True)
 
-    def _of(self, camera: PartStatus, engine: PartStatus, record: PartStatus, slide: SlideProgress | None) -> DeviceStatus:
+    def _of(
+        self,
+        camera: PartStatus,
+        engine: PartStatus,
+        record: PartStatus,
+        slide: SlideProgress | None,
+        broker: BrokerStatus,
+        journal: JournalStatus,
+    ) -> DeviceStatus:
         now, made = self.clock.now(), self._provenance
         return DeviceStatus(
             device_id=made.device_id,
@@ -64,7 +84,17 @@ class CurrentStatus:
             engine=engine,
             record=record,
             slide=slide,
-            outbox_pending=0,
+            outbox_pending=broker.pending,
+            unconfirmed=getattr(broker, "unconfirmed", 0),
+            quarantined=getattr(broker, "quarantined", 0),
+            unsaved=journal.waiting,
+            broker=BrokerReport(
+                state=broker.state,
+                reason=one_line(broker.reason),
+                protocol=broker.protocol or "",
+                delivered_slide=getattr(broker, "delivered_slide", ""),
+                delivered_at=getattr(broker, "delivered_at", None),
+            ),
             uptime_s=self.clock.monotonic_s() - self._began_s,
             simulated=made.source is not None and made.source.simulated,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from statistics import median
@@ -24,6 +24,7 @@ _CAMERA = {
     CameraState.OPENING: ("busy", N_("opening")),
     CameraState.STALLED: ("fail", N_("picture stands still")),
     CameraState.LOST: ("fail", N_("no picture, trying again")),
+    CameraState.BLOCKED: ("fail", N_("picture does not come")),
     CameraState.ENDED: ("ok", N_("all pictures shown")),
 }
 _BROKER = {
@@ -40,7 +41,8 @@ class EngineStatus:
     """How the network does. frames: processed since start; failures: frames that it failed on; median_ms: of the last frames.
 
     ungated: it is not the float network and passed no gate, so its counts are for trials. unnamed: the second look failed on the field
-    counted last. foreign: the film is unlike all that the naming layer knows. precision: as in `EngineInfo`.
+    counted last. foreign: the film is unlike all that the naming layer knows. precision, unchecked: as in `EngineInfo`. waits_s: how
+    long it has given no answer, in the middle of a frame. non_finite: boxes and attributes since start that were no numbers.
     """
 
     frames: int = 0
@@ -52,26 +54,35 @@ class EngineStatus:
     unnamed: bool = False
     foreign: bool = False
     precision: str = ""
+    waits_s: float = 0.0
+    non_finite: int = 0
+    unchecked: str = ""
 
 
 class EngineGauge:
     """Counts the frames of the engine, its failures and how long it takes. frames, failures, failing: as in `EngineStatus`."""
 
     def __init__(self) -> None:
-        self.frames = self.failures = 0
+        self.frames = self.failures = self.non_finite = 0
         self.failing = ""
+        self.waits = 0.0
         self._times_ms: deque[float] = deque(maxlen=60)
         self._done_s: deque[float] = deque(maxlen=60)
 
     def fails(self, reason: str) -> None:
         """It failed on a frame, for this reason."""
         self.failures += 1
+        self.waits = 0.0
         if reason != self.failing:
             log.error("the engine failed on a frame: %s", reason)
         self.failing = reason
 
-    def works(self) -> None:
-        """It gave an answer."""
+    def works(self, non_finite: int = 0) -> None:
+        """It gave an answer, with so many boxes and attributes left out that were no numbers."""
+        if non_finite and not self.non_finite:
+            log.warning("the engine tells what is no number: left out, and counted from now on")
+        self.non_finite += non_finite
+        self.waits = 0.0
         if self.failing:
             log.warning("the engine works again after %d failed frames", self.failures)
         self.failing = ""
@@ -89,7 +100,7 @@ class EngineGauge:
         unnamed = slide is not None and bool(slide.fields) and bool(slide.fields[-1].naming_fault)
         foreign = slide is not None and bool(slide.foreign)
         told = self.frames, self.failures, self.failing, median_ms, fps, bool(engine.gate_fault), unnamed, foreign
-        return EngineStatus(*told, engine.precision)
+        return EngineStatus(*told, engine.precision, self.waits, self.non_finite, engine.unchecked)
 
 
 def camera_lamp(status: CameraStatus) -> PartState:
@@ -108,19 +119,30 @@ def camera_lamp(status: CameraStatus) -> PartState:
 
 def engine_lamp(status: EngineStatus) -> PartState:
     """The engine in one short line."""
+    level, text = next(_of_engine(status))
+    return PartState(N_("Engine"), level, text)
+
+
+def _of_engine(status: EngineStatus) -> Iterator[tuple[str, str]]:
+    """Level and text of all that is to be said of it, the worst first."""
+    if status.waits_s:
+        yield "fail", _("no answer for {n} s").format(n=f"{status.waits_s:.0f}")
     if status.failing:
-        return PartState(N_("Engine"), "fail", _("failing, {n} frames not read").format(n=status.failures))
+        yield "fail", _("failing, {n} frames not read").format(n=status.failures)
     if status.unnamed:
-        return PartState("Engine", "fail", _("second look failing, cells not named"))
+        yield "fail", _("second look failing, cells not named")
     if status.ungated:
-        return PartState("Engine", "warn", _("engine not gated, for trials only"))
+        yield "warn", _("engine not gated, for trials only")
+    if status.non_finite:
+        yield "warn", ngettext("{n} value without meaning", "{n} values without meaning", status.non_finite).format(n=status.non_finite)
+    if status.unchecked:
+        yield "warn", _("no golden picture, cannot be checked")
     if status.foreign:
-        return PartState("Engine", "warn", _("foreign film, groups only"))
+        yield "warn", _("foreign film, groups only")
     if not status.frames:
-        return PartState("Engine", "busy", _("waits for a picture"))
+        yield "busy", _("waits for a picture")
     precision = f", {status.precision}" if status.precision else ""
-    speed = _("{fields} fields/s, {ms} ms").format(fields=number(status.fps, 1), ms=f"{status.median_ms:.0f}")
-    return PartState("Engine", "ok", speed + precision)
+    yield "ok", _("{fields} fields/s, {ms} ms").format(fields=number(status.fps, 1), ms=f"{status.median_ms:.0f}") + precision
 
 
 def broker_lamp(status: BrokerStatus) -> PartState:
@@ -134,6 +156,11 @@ def record_lamp(status: JournalStatus) -> PartState:
     """The record in one short line."""
     if status.waiting:
         return PartState(N_("Record"), "fail", _("NOT SAVED: {n} waiting").format(n=status.waiting))
+    if status.fails:
+        return PartState("Record", "fail", _("does not answer, trying again"))
+    if status.lost:
+        lost = ngettext("{n} write put aside, call the field team", "{n} writes put aside, call the field team", status.lost)
+        return PartState("Record", "fail", lost.format(n=status.lost))
     if status.reason:
         return PartState("Record", "warn", _("disk nearly full"))
     return PartState("Record", "ok", _("saved"))

@@ -93,9 +93,14 @@ class Bundle:
             raise BundleError(f"{self.path}: has no graph for a second look at cells. Add one: attridet second-look {self.path} NEW")
         return self.path / look.graph, look
 
+    @property
+    def has_golden(self) -> bool:
+        """Whether there is a golden picture with its answer."""
+        return GOLDEN_IMAGE in self.manifest.files and GOLDEN_ANSWER in self.manifest.files
+
     def golden(self) -> tuple[Image, Detections] | None:
         """The golden picture and the detections its exporter got, or None where the bundle has none."""
-        if GOLDEN_IMAGE not in self.manifest.files or GOLDEN_ANSWER not in self.manifest.files:
+        if not self.has_golden:
             return None
         try:
             image = read_image(self.path / GOLDEN_IMAGE)

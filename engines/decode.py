@@ -16,6 +16,8 @@ from engines.preprocess import Letterbox
 
 CLASS_OFFSET_PX = 7680
 """Boxes of different classes are moved apart by this before suppression, so that they never meet (spec 1.9)."""
+ROUNDING = 0.01
+"""By how much a probability may leave 0 to 1 and still be one: in 8 bits it comes in steps of 1/255."""
 MAX_CANDIDATES = 30_000
 """Best-scoring candidates that enter suppression (spec 1.9)."""
 REGION_CAPACITY = 64
@@ -47,7 +49,8 @@ class Candidates:
     """N boxes that survived suppression, by falling score, in pixels of the network's *input*.
 
     boxes_px: (N, 4) float32 x1 y1 x2 y2, not clipped. scores: (N,) float32. classes: (N,) int64. limit_met: at least one more box
-    would have survived but for `Thresholds.max_detections`. rows: (N,) which of the network's rows each was.
+    would have survived but for `Thresholds.max_detections`. rows: (N,) which of the network's rows each was. non_finite: rows that were
+    left out since they are no numbers, or no probabilities.
     """
 
     boxes_px: Float32
@@ -55,6 +58,7 @@ class Candidates:
     classes: Int64
     limit_met: bool = False
     rows: Int64 | None = None
+    non_finite: int = 0
 
     def __len__(self) -> int:
         return len(self.boxes_px)
@@ -62,7 +66,7 @@ class Candidates:
     def select(self, keep: NDArray[np.bool_] | Int64) -> Candidates:
         """The candidates that a mask or index array names."""
         rows = None if self.rows is None else self.rows[keep]
-        return Candidates(self.boxes_px[keep], self.scores[keep], self.classes[keep], self.limit_met, rows)
+        return Candidates(self.boxes_px[keep], self.scores[keep], self.classes[keep], self.limit_met, rows, self.non_finite)
 
 
 def box_iou(boxes: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
@@ -86,9 +90,17 @@ def candidates(rows: Float32, thresholds: Thresholds, classes: Collection[int] |
     The score is objectness times class probability. Ties keep the order of the rows.
     """
     # Most of 25,200 rows are background: dropping them first leaves a few hundred to work on. (A mask would be twice as slow.)
-    likely = np.flatnonzero(rows[:, 4] > thresholds.confidence)
+    objectness = rows[:, 4]
+    likely = np.flatnonzero(objectness > thresholds.confidence)
+    non_finite = int(np.count_nonzero(np.isnan(objectness)))  # of these nothing else is asked
     rows = rows[likely]
-    scores = rows[:, 5:] * rows[:, 4:5]
+    # One NaN would suppress every box that comes after it.
+    shares = rows[:, 4:]
+    meant = np.isfinite(rows[:, :4]).all(1) & ((shares >= -ROUNDING) & (shares <= 1 + ROUNDING)).all(1)
+    if not meant.all():
+        non_finite += int(np.count_nonzero(~meant))
+        likely, rows = likely[meant], rows[meant]
+    scores = np.minimum(rows[:, 5:] * rows[:, 4:5], 1)
     if thresholds.multi_label and scores.shape[1] > 1:
         index, label = np.nonzero(scores > thresholds.confidence)
         score = scores[index, label]
@@ -109,7 +121,7 @@ def candidates(rows: Float32, thresholds: Thresholds, classes: Collection[int] |
     if not thresholds.agnostic:
         moved += label[:, None] * float(CLASS_OFFSET_PX)
     keep, limit_met = suppress(moved, thresholds.iou, thresholds.max_detections)
-    return Candidates(boxes_px[keep], score[keep], label[keep].astype(np.int64), limit_met, likely[index[keep]])
+    return Candidates(boxes_px[keep], score[keep], label[keep].astype(np.int64), limit_met, likely[index[keep]], non_finite)
 
 
 def detections(found: Candidates, letterbox: Letterbox, n_logits: int, attributes: Float32 | None = None) -> Detections:
@@ -120,7 +132,8 @@ def detections(found: Candidates, letterbox: Letterbox, n_logits: int, attribute
     if attributes is None:
         attributes = np.full((len(found), n_logits), np.nan, np.float32)
     boxes_px = letterbox.to_frame(found.boxes_px)
-    return Detections(boxes_px, found.scores, found.classes, attributes, found.limit_met).select(inside_frame(boxes_px))
+    made = Detections(boxes_px, found.scores, found.classes, attributes, found.limit_met, non_finite=found.non_finite)
+    return made.select(inside_frame(boxes_px))
 
 
 def inside_frame(boxes_px: Float32) -> Int64:

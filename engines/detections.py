@@ -44,6 +44,7 @@ class Detections:
     classes: (N,) int64, index into the taxonomy's classes.
     attributes: (N, A) float32, probabilities; each attribute's group sums to 1 (A = taxonomy.n_logits). NaN rows: not computed.
     limit_met: more cells were found than the engine returns of one frame (its `max_detections`): N is "at least N".
+    non_finite: boxes and attribute rows of this frame that were no numbers; the boxes were left out, the attributes are unknown.
     names: what the second look says, None before it; then `classes` are each cell's most probable ones, `scores` stay the detector's.
     """
 
@@ -53,6 +54,7 @@ class Detections:
     attributes: Float32
     limit_met: bool = False
     names: CellNames | None = None
+    non_finite: int = 0
 
     def __post_init__(self) -> None:
         n = len(self.boxes_px)
@@ -68,7 +70,8 @@ class Detections:
     def select(self, keep: NDArray[np.bool_] | Int64) -> Detections:
         """The rows that a mask or index array names."""
         names = None if self.names is None else self.names.select(keep)
-        return Detections(self.boxes_px[keep], self.scores[keep], self.classes[keep], self.attributes[keep], self.limit_met, names)
+        rows = self.boxes_px[keep], self.scores[keep], self.classes[keep], self.attributes[keep]
+        return Detections(*rows, self.limit_met, names, self.non_finite)
 
     @classmethod
     def empty(cls, n_logits: int) -> Detections:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from engines.errors import DataError
+
+_STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def atomic_write(path: Path, content: bytes | str | Callable[[IO[bytes]], object]) -> None:
@@ -105,8 +108,13 @@ def sha256_of(path: Path) -> str:
 
 
 def printable(name: Path | str) -> str:
-    """A file's name for people, JSON and pages: bytes that are no UTF-8 are shown as \\xff."""
-    return os.fsencode(name).decode(errors="backslashreplace")
+    """A file's name for people, JSON and pages: bytes that are no UTF-8 are shown as \\xff, and what would steer a terminal or turn the
+    direction of what follows as \\x1b, \\n, \\u202e."""
+    try:
+        text = os.fsencode(name).decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # half of a surrogate pair, which no file's name has
+        text = str(name).encode(errors="backslashreplace").decode()
+    return _STEERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def print_any_name() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import stat
 import tempfile
 import threading
 from collections import Counter
@@ -77,11 +78,53 @@ def read_image(path: Path) -> Image:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's content; PictureError if it is gone or cannot be read."""
+    """The file's content; PictureError if it is gone, cannot be read or is no file: a named pipe would be waited for without an end."""
     try:
+        _check_regular(path)
         return path.read_bytes()
     except OSError as error:
         raise PictureError(path, "damaged", f"cannot be read: {error.strerror}; bring it back or leave it out") from error
+
+
+def _check_regular(path: Path) -> None:
+    """PictureError, before it is opened, for what is no file. Raises OSError."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = next((words for test, words in _NO_FILE if test(mode)), "something else")
+        raise PictureError(path, "damaged", f"is no file but {kind}; take it out")
+
+
+_NO_FILE = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISDIR, "a folder"),
+)
+
+
+def decode_frame(jpeg: bytes) -> Image | None:
+    """A camera's JPEG as (height, width, 3) uint8 BGR, None where a part of it is missing or damaged.
+
+    Bytes too many before its end, as many a cheap camera sends them, are no damage.
+    """
+    with _decoders_words() as words:
+        try:
+            pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        except cv2.error:
+            return None
+    if pixels is None or any(_NOT_WHOLE.search(line) and "extraneous bytes" not in line for line in words):
+        return None
+    return np.asarray(pixels, np.uint8)
+
+
+def size_fault(height: int, width: int) -> str:
+    """Why a picture of so many px is no field of film, empty where it may be one."""
+    if height * width > MOST_PIXELS:
+        return f"{width} x {height} px are more than {MOST_PIXELS:,} pixels; cut or shrink it"
+    if min(height, width) < 1 or max(height, width) > LARGEST_ASPECT * min(height, width):
+        return f"{width} x {height} px: no field is over {LARGEST_ASPECT} times as long as wide; cut it"
+    return ""
 
 
 def decode_picture(data: bytes, path: Path | None = None, page: int | None = None) -> Picture:
@@ -102,6 +145,7 @@ def decode_picture(data: bytes, path: Path | None = None, page: int | None = Non
 def inspect_picture(path: Path) -> PictureHeader:
     """The header alone, of a file of any length; PictureError as `read_picture`, but not for damaged pixels."""
     try:
+        _check_regular(path)
         with path.open("rb") as file:
             if not os.fstat(file.fileno()).st_size:
                 return parse_sound(b"", path)
@@ -161,11 +205,7 @@ def parse_sound(data: bytes | mmap.mmap, path: Path | None, page: int | None = N
     header = parse_header(data, path)
     if header.cut:
         raise _damaged(path, header.cut, header)
-    height, width = header.stored_hw
-    if height * width > MOST_PIXELS:
-        raise PictureError(path, "too large", f"{width} x {height} px are more than {MOST_PIXELS:,} pixels; cut or shrink it", header)
-    if min(height, width) < 1 or max(height, width) > LARGEST_ASPECT * min(height, width):
-        words = f"{width} x {height} px: no field is over {LARGEST_ASPECT} times as long as wide; cut it"
+    if words := size_fault(*header.stored_hw):
         raise PictureError(path, "too large", words, header)
     if page is None and header.pages > 1:
         words = f"holds {header.pages} pages, and one field is one page: save the sharpest as a file of its own"

@@ -25,7 +25,7 @@ from device.display.overlay import draw_on
 from device.display.sheet import Sheet
 from device.errors import CameraError, EndOfSourceError
 from device.line import Line, Openers
-from device.pipeline import Round
+from device.rounds import Round
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, EngineSection, RecordSection, ReplayCamera, SimulatorCamera, SlideSection
 from engines.bench.machine import peak_mib
@@ -118,7 +118,7 @@ def read_slide(engine: Engine, camera: Callable[[], Camera], config: Config) -> 
     with tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder:
         config = config.model_copy(update={"record": RecordSection(path=Path(folder) / "record.sqlite")})
         openers = Openers(SystemClock(), camera, lambda: nullcontext(engine), lambda: canvas)
-        with Line.open(config, openers) as line:
+        with Line.open(config, openers, guarded=False) as line:
             pipeline = line.pipeline()
             started = ended = time.perf_counter()
             spent_before = spent = time.process_time()

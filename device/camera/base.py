@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from types import TracebackType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from typing_extensions import Self
 
@@ -48,6 +48,7 @@ class CameraState(str, Enum):
     STREAMING = "streaming"
     STALLED = "stalled"  # frames come, but all alike
     LOST = "lost"  # no frame; retried with growing pauses
+    BLOCKED = "blocked"  # a stored source is being read, and its disk or network does not answer
     ENDED = "ended"  # a stored source has shown its last picture
 
 
@@ -64,6 +65,22 @@ class CameraStatus:
     failures: int = 0  # reads that failed since start
     skipped: tuple[SkippedPicture, ...] = ()  # pictures of a stored source that were not read
     retry_in_s: float | None = None
+
+
+class FrameSource(Protocol):
+    """The capture thread, as the pipeline sees it."""
+
+    @property
+    def status(self) -> CameraStatus: ...
+
+    def newest(self, timeout_s: float) -> Frame | None: ...
+
+
+@runtime_checkable
+class Reading(Protocol):
+    """A camera that says since when it waits for a disk or a network, in monotonic seconds; None while it does not."""
+
+    reading_since_s: float | None
 
 
 class Camera(Protocol):

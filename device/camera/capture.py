@@ -14,10 +14,11 @@ from dataclasses import replace
 
 from typing_extensions import Self
 
-from device.camera.base import Camera, CameraState, CameraStatus, Frame
+from device.camera.base import Camera, CameraState, CameraStatus, Frame, Reading
 from device.clock import Backoff, Clock
 from device.errors import CameraError, CameraLostError, EndOfSourceError, LeukoscopeError
 from engines.detections import Image
+from engines.files import printable
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,9 @@ STOP_WITHIN_S = 2.0
 _FIRST_OPENING_S = 20.0  # a driver that takes longer is not refused, but shown as a state
 _NAP_S = 0.1  # a pause is slept in naps, so that stopping never waits for the whole of it
 _FPS_WINDOW_S = 3.0
+_ROWS = 4  # every fourth is looked at
+_DARK = 20
+"""Grey levels: a picture that has none above shows no light, as under a lens cap."""
 
 
 class _StalledError(CameraError):
@@ -38,7 +42,8 @@ class Capture:
     source is a stored one (a folder that is not there is the person's mistake; a device that is not there may be plugged in later), and
     that of a device too unless wait_for_device.
     stall_s: a live camera that repeats one picture for longer is reported and opened again. silence_s: a driver that answers
-    nothing for longer is reported. reads_before_reopen: failed reads in a row after which the camera is opened again.
+    nothing for longer is reported. blocked_s: a stored source that is read for longer is reported. reads_before_reopen: failed reads
+    in a row after which the camera is opened again.
     """
 
     def __init__(
@@ -50,12 +55,16 @@ class Capture:
         wait_for_device: bool = True,
         stall_s: float = 10.0,
         silence_s: float = 10.0,
+        blocked_s: float = 4.0,
         reads_before_reopen: int = 5,
         backoff: Backoff | None = None,
     ) -> None:
         self._open_camera, self._clock = open_camera, clock
         self._fail_fast, self._wait_for_device = fail_fast, wait_for_device
         self._stall_s, self._silence_s, self._reads_before_reopen = stall_s, silence_s, reads_before_reopen
+        self._blocked_s = blocked_s
+        self._stored: Reading | None = None  # the camera, where it is a stored source
+        self._silent = False  # as told in the log
         # Short pauses: a camera that is plugged in again should be back while the technician is still looking.
         self._backoff = backoff or Backoff(first_s=0.1, cap_s=5.0, jitter=0.25)
         self._thread: threading.Thread | None = None
@@ -89,9 +98,23 @@ class Capture:
             if since is not None and now - since > self._silence_s and status.state in (CameraState.OPENING, CameraState.STREAMING):
                 reason = f"{status.name} has not answered for {now - since:.0f} s; unplug it and plug it in again"
                 status = replace(status, state=CameraState.LOST, reason=reason)
+            reading = self._stored.reading_since_s if self._stored is not None else None
+            if reading is not None and now - reading > self._blocked_s:
+                reason = f"{status.name} has given no picture for {now - reading:.0f} s; is its disk or network folder there?"
+                status = replace(status, state=CameraState.BLOCKED, reason=reason)
+            self._tell_silence(status)
             if status.state is CameraState.STREAMING:
                 status = replace(status, fps=self._fps(now))
             return status
+
+    def _tell_silence(self, status: CameraStatus) -> None:
+        """Once in the log when it falls silent, and once when it no longer is; its thread, which waits, cannot."""
+        silent = status is not self._status and status.state in (CameraState.LOST, CameraState.BLOCKED) and status.retry_in_s is None
+        if silent and not self._silent:
+            log.warning("%s: %s", status.state.value, status.reason)
+        elif self._silent and not silent:
+            log.info("%s answers again", status.name)
+        self._silent = silent
 
     def newest(self, timeout_s: float) -> Frame | None:
         """The newest frame, once; waits up to `timeout_s` for it. None when there is none, at once after the source's end."""
@@ -105,8 +128,8 @@ class Capture:
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
         if self._fail_fast:
-            self._first_opening.wait(None if self._wait_for_device else _FIRST_OPENING_S)
-            self._first_opening.set()  # a device that takes longer is waited for after all
+            self._first_opening.wait(_FIRST_OPENING_S)
+            self._first_opening.set()  # a device, or a network folder, that takes longer is waited for after all
             if self._first_error is not None:
                 self._thread.join(STOP_WITHIN_S)
                 raise self._first_error
@@ -147,6 +170,7 @@ class Capture:
         camera = self._open_camera()
         with self._changed:
             self._live = camera.live
+            self._stored = camera if isinstance(camera, Reading) and not camera.live else None
             self._status = replace(self._status, name=camera.name)
         if camera.live and self._wait_for_device:
             self._first_opening.set()  # a device may take its time, or be plugged in later
@@ -186,7 +210,8 @@ class Capture:
         sequence = frame.sequence + self._sequence_offset
         self._next_sequence = sequence + 1
         frame.image.flags.writeable = False  # as Frame promises; a still is shown more than once
-        return frame if sequence == frame.sequence else replace(frame, sequence=sequence)
+        source = printable(frame.source)
+        return frame if (sequence, source) == (frame.sequence, frame.source) else replace(frame, sequence=sequence, source=source)
 
     def _is_new(self, frame: Frame) -> bool:
         """False for an exact copy of the frame before: a frozen camera, or a grabber that shows each picture twice.
@@ -199,6 +224,8 @@ class Capture:
         digest = picture_digest(frame.image)
         if digest != self._digest:
             self._digest, self._digest_since_s = digest, now
+            return True
+        if frame.image[::_ROWS].max() <= _DARK:  # without light nothing changes, and without noise one picture is like the other
             return True
         lasted = now - self._digest_since_s
         if lasted > self._stall_s:
@@ -267,4 +294,4 @@ class Capture:
 
 def picture_digest(image: Image) -> int:
     """A checksum over every fourth row: a sensor's noise changes each of them, a frozen camera none."""
-    return zlib.crc32(image[::4].tobytes())
+    return zlib.crc32(image[::_ROWS].tobytes())

@@ -28,7 +28,7 @@ def _central_grey(image: Image) -> NDArray[np.uint8]:
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     by = max(1, round(grey.shape[1] / _REDUCED_WIDTH_PX))
     if by > 1:
-        grey = cv2.resize(grey, (grey.shape[1] // by, grey.shape[0] // by), interpolation=cv2.INTER_AREA)
+        grey = cv2.resize(grey, (grey.shape[1] // by, max(1, grey.shape[0] // by)), interpolation=cv2.INTER_AREA)
     height, width = min(grey.shape[0], _LOOKED_AT_PX[0]), min(grey.shape[1], _LOOKED_AT_PX[1])
     top, left = (grey.shape[0] - height) // 2, (grey.shape[1] - width) // 2
     return np.asarray(grey[top : top + height, left : left + width], np.uint8)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
 
@@ -23,11 +24,22 @@ from device.settings.config import ReplayCamera as ReplaySection
 from engines.detections import Image
 from engines.files import printable
 from engines.picture_header import PictureError, PictureHeader
-from engines.pictures import NOT_READ, PICTURE_SUFFIXES, FolderListing, Picture, list_folder, read_picture, statement
+from engines.pictures import (
+    NOT_READ,
+    PICTURE_SUFFIXES,
+    FolderListing,
+    Picture,
+    decode_frame,
+    list_folder,
+    read_picture,
+    size_fault,
+    statement,
+)
 
 log = logging.getLogger(__name__)
 
 STREAM_TIMEOUT_S = 5.0
+_DAMAGED_IN_A_ROW = 10
 _BACKEND = cv2.CAP_FFMPEG if cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG) else cv2.CAP_ANY  # others write to stderr as they try
 _ADDRESS = re.compile(r"^(rtsps?|rtmps?|https?|udp|tcp)://", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"//[^/@]*@")
@@ -43,10 +55,12 @@ class ReplayCamera:
     Opening raises CameraError with one line when the source is missing, empty or holds nothing readable.
     """
 
-    notice = ""
-
     def __init__(self, section: ReplaySection, clock: Clock) -> None:
-        self.name = _CREDENTIALS.sub("//", section.source)
+        self.name = printable(_CREDENTIALS.sub("//", section.source))
+        self.notice = ""
+        self.reading_since_s: float | None = None
+        self._damaged = 0  # frames of a stream that arrived so
+        self._raw = False  # frames come as JPEGs, which are decoded here
         self.live = _ADDRESS.match(section.source) is not None
         self._section = section
         self._clock = clock
@@ -65,7 +79,8 @@ class ReplayCamera:
         """The next frame. Raises EndOfSourceError after the last, CameraLostError when a stream closed or fell silent."""
         if self._pictures is None:
             raise CameraLostError(f"{self.name} is not open")
-        shown, self._first = self._first or next(self._pictures, None), None
+        with self._reading():
+            shown, self._first = self._first or next(self._pictures, None), None
         if shown is None:
             raise EndOfSourceError(f"{self.name}: its last {'frame' if self._capture.isOpened() else 'picture'} was shown")
         if self._pacer is not None:
@@ -77,9 +92,10 @@ class ReplayCamera:
     def __enter__(self) -> Self:
         self._skipped.clear()
         try:
-            self._pictures = self._opened()
-            if not self.live:  # found now, so that a source without any readable picture is refused at once
-                self._first = next(self._pictures)
+            with self._reading():
+                self._pictures = self._opened()
+                if not self.live:  # found now, so that a source without any readable picture is refused at once
+                    self._first = next(self._pictures)
         except BaseException:
             self._close()
             raise
@@ -96,6 +112,15 @@ class ReplayCamera:
             self._pictures.close()
         self._pictures = self._first = None
         self._capture.release()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """While a disk or a network is waited for, and not the pace of the pictures."""
+        self.reading_since_s = self._clock.monotonic_s()
+        try:
+            yield
+        finally:
+            self.reading_since_s = None
 
     def _opened(self) -> _Pictures:
         if self.live:
@@ -166,23 +191,40 @@ class ReplayCamera:
         while True:  # opened anew for each time through: seeking to the start is not reliable in every container
             with quiet_opencv():
                 opened = self._capture.open(str(path), _BACKEND)
-                ok, image = self._capture.read() if opened else (False, None)
+                self._as_jpegs()
+                ok, image = self._next_frame() if opened else (False, None)
             if not ok:
                 raise CameraLostError(
                     f"{self.name} is neither a picture ({_SUFFIXES}) nor a readable video; set camera.source to another"
                 )
-            shown = 0
+            seen, whole, bad = 0, 0, 0
             while ok:
-                shown += 1
-                yield np.asarray(image, np.uint8), path.name
-                ok, image = self._capture.read()
-            # A container states its length; some round it, so a small shortfall is no damage.
-            stated = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            if stated - shown > max(2, stated // 50) and not self._skipped:
-                self._skip(f"{path.name} (frames {shown + 1} to {stated})", "damaged", "the file is damaged or was cut short")
-                log.warning("%s ends after %d of %d frames; the file is damaged or was cut short", path, shown, stated)
+                seen += 1
+                if image is None:
+                    bad += 1
+                else:
+                    whole = seen
+                    yield image, printable(path.name)
+                ok, image = self._next_frame()
+            if not whole:
+                raise CameraLostError(f"{self.name}: none of its {seen} frames can be read; the file is damaged")
+            self._name_missing(path, whole, bad - (seen - whole))
             if not self._section.loop:
                 return
+
+    def _name_missing(self, path: Path, whole: int, damaged: int) -> None:
+        """Name what a video lacks. whole: its last frame that could be read. damaged: how many before that could not."""
+        # A container states its length; some round it, so a small shortfall is no damage.
+        stated = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        missing = []
+        if damaged:
+            missing.append((f"{path.name} ({damaged} frames)", "these frames are damaged"))
+        if stated - whole > max(2, stated // 50):
+            missing.append((f"{path.name} (frames {whole + 1} to {stated})", "the file is damaged or was cut short"))
+        for name, reason in missing:
+            if printable(name) not in self._skipped:
+                self._skip(printable(name), "damaged", reason)
+                log.warning("%s: %s", printable(path.with_name(name)), reason)
 
     def _stream(self) -> _Pictures:
         """The frames of an rtsp or http address, read through FFmpeg with deadlines for opening and for each frame; without an end."""
@@ -193,12 +235,41 @@ class ReplayCamera:
         with quiet_opencv():
             if not self._capture.open(self._section.source, cv2.CAP_FFMPEG, deadlines):
                 raise CameraError(f"no stream at {self.name}; check that the sender runs and that the address can be reached from here")
+        self._as_jpegs()
         return self._stream_frames()
 
     def _stream_frames(self) -> _Pictures:
+        in_a_row = 0
         while True:
-            with quiet_opencv():
-                ok, image = self._capture.read()
+            ok, image = self._next_frame()
             if not ok:
                 raise CameraLostError(f"the stream {self.name} closed or sent nothing for {STREAM_TIMEOUT_S:.0f} s; check the sender")
-            yield np.asarray(image, np.uint8), self.name
+            if image is not None:
+                in_a_row = 0
+                yield image, self.name
+                continue
+            in_a_row += 1
+            self._damaged += 1
+            if self._damaged == 1:
+                self.notice = "frames arrive damaged and are not used; check the sender and the network"
+            if in_a_row == _DAMAGED_IN_A_ROW:
+                raise CameraLostError(f"the stream {self.name}: {in_a_row} frames in a row arrived damaged; check the sender")
+
+    def _as_jpegs(self) -> None:
+        """Take the frames of a Motion JPEG as they are: FFmpeg fills what is missing of one, and says nothing."""
+        fourcc = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+        self._raw = fourcc == b"MJPG" and bool(self._capture.set(cv2.CAP_PROP_FORMAT, -1))
+
+    def _next_frame(self) -> tuple[bool, Image | None]:
+        """Whether there is a frame, and the frame; None for one that is damaged, which only those of a Motion JPEG tell.
+
+        Raises CameraLostError for frames of a size that no field has.
+        """
+        with quiet_opencv():
+            ok, data = self._capture.read()
+        if not ok or data is None:
+            return False, None
+        image = decode_frame(data.tobytes()) if self._raw else np.asarray(data, np.uint8)
+        if image is not None and (fault := size_fault(*image.shape[:2])):
+            raise CameraLostError(f"{self.name}: {fault}")
+        return True, image

@@ -26,6 +26,7 @@ from device.errors import CameraError, CameraLostError
 from device.settings.config import V4l2Camera as V4l2Section
 from engines.detections import Image
 from engines.picture_header import jpeg_is_complete
+from engines.pictures import decode_frame
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +192,8 @@ class V4l2Camera:
             if self._whole_jpegs:
                 return None
             jpeg = np.append(jpeg, np.frombuffer(b"\xff\xd9", np.uint8))  # newer OpenCV decodes none without an end
+        elif self._whole_jpegs:
+            return decode_frame(jpeg.tobytes())  # bytes may be missing before the end marker
         try:
             with quiet_opencv():
                 image = cv2.imdecode(jpeg, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)

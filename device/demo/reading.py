@@ -16,8 +16,9 @@ from device.demo.truth import Truth
 from device.display.factory import open_display
 from device.display.pages_review import Shown
 from device.line import Openers
-from device.pipeline import Pipeline, Round
+from device.pipeline import Pipeline
 from device.report.export import How, Wanted, export_record
+from device.rounds import Round
 from device.settings.config import Config, ReplayCamera
 from device.settings.config import SimulatorCamera as SimulatorConfig
 from device.slide.ending import nothing_counted

@@ -23,8 +23,16 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from device.mqtt.faults import BrokerLostError, BrokerRefusedError, NoAnswerError, ProtocolRefusedError
-from device.mqtt.tls import TlsContext, tls_context, unreachable
+from device.mqtt.credentials import password
+from device.mqtt.faults import (
+    BrokerLostError,
+    BrokerRefusedError,
+    HungUpError,
+    NoAnswerError,
+    NotSendableError,
+    ProtocolRefusedError,
+)
+from device.mqtt.tls import TlsContext, tls_context, unanswered, unreachable
 from device.settings.broker import BrokerSection
 
 log = logging.getLogger(__name__)
@@ -41,6 +49,7 @@ _PACKET_OVERHEAD: Final = 64  # fixed header, packet id and our two properties, 
 _UNCONFIRMED_AT_MOST: Final = 200  # messages that the broker sends before the first of them is confirmed by hand
 SESSION_EXPIRY_S: Final = 7 * 24 * 3600
 _CONNECT_TIMEOUT_S: Final = 5.0
+_LONGEST_CONNECT_S: Final = 30.0  # of the network's own part, which nothing can interrupt
 _FIRST_ANSWER_S: Final = 3.0  # amqtt takes a CONNECT of MQTT 5 for a longer one of 3.1.1 and waits for its rest
 _LAST_ANSWER_S: Final = 10.0
 
@@ -71,13 +80,6 @@ OnMessage = Callable[[Incoming], None]
 """Called with each message that arrives, in the thread that services the link; must not raise."""
 
 
-def versions_to_try(protocol: Literal["auto", "5", "3.1.1"], last: Version | None = None) -> tuple[Version, ...]:
-    """The versions of one attempt, in order. `last`: the one that worked before, which is then asked first."""
-    if protocol != "auto":
-        return (protocol,)
-    return ("3.1.1", "5") if last == "3.1.1" else ("5", "3.1.1")
-
-
 def open_link(
     section: BrokerSection,
     client_id: str,
@@ -89,7 +91,8 @@ def open_link(
     cancelled: Callable[[], bool] = lambda: False,
     by_hand: bool = False,
 ) -> Link:
-    """A connection that the broker has accepted, by the first of `versions` that it speaks.
+    """One connection that the broker has accepted, by the first of `versions` that it speaks; who connects again and again, and to a
+    link that may be slow, uses `device.mqtt.connecting`.
 
     resume: the broker keeps subscriptions and missed messages under `client_id` while the client is away.
     by_hand: what arrives is acknowledged by `Link.confirm` alone; what is not, the broker sends again at the next connection.
@@ -104,6 +107,8 @@ def open_link(
             link.open(cancelled, _LAST_ANSWER_S if last else _FIRST_ANSWER_S)
         except BaseException as error:
             link.drop()
+            if last and isinstance(error, NoAnswerError):
+                raise unanswered(error, section) from error
             if last or not isinstance(error, (ProtocolRefusedError, NoAnswerError)):
                 raise
             log.info("%s; trying MQTT %s", error, versions[position + 1])
@@ -116,7 +121,14 @@ class Link:
     """One connection. Used by one thread; when it is gone, it is gone: open another."""
 
     def __init__(
-        self, section: BrokerSection, version: Version, client_id: str, will: Will | None, resume: bool, on_message: OnMessage | None
+        self,
+        section: BrokerSection,
+        version: Version,
+        client_id: str,
+        will: Will | None,
+        resume: bool,
+        on_message: OnMessage | None,
+        keepalive_s: int = 0,
     ) -> None:
         self.version: Version = version
         self.max_packet_bytes: int | None = None
@@ -126,6 +138,9 @@ class Link:
         self._acks: deque[Ack] = deque()
         self._granted: dict[int, list[ReasonCode]] = {}
         self._by_hand = False
+        self._asked: dict[int, tuple[str, ...]] = {}  # subscriptions that were not answered yet
+        self._keepalive_s = max(section.keepalive_s, keepalive_s)
+        self._answer_s = _LAST_ANSWER_S
         self._accepted = False
         self._refusal: BrokerRefusedError | None = None
         self._gone = ""
@@ -138,55 +153,54 @@ class Link:
             protocol=_PAHO_VERSION[version],
             reconnect_on_failure=False,
         )
-        self._paho.connect_timeout = _CONNECT_TIMEOUT_S
         self._paho.on_connect = self._connected
         self._paho.on_disconnect = self._disconnected
         self._paho.on_publish = self._acknowledged
         self._paho.on_subscribe = self._subscribed
         self._paho.on_message = self._arrived
         if will is not None:
-            self._paho.will_set(*will, qos=1, retain=True)
+            self._paho.will_set(*will, qos=0, retain=True)  # as the status: nobody's queue fills with it
 
     # ---- opening and closing
 
     def open(self, cancelled: Callable[[], bool], answer_s: float) -> None:
         """Connect and wait up to `answer_s` for the broker's yes. Raises BrokerRefusedError or BrokerLostError."""
         self._authenticate()
+        self._answer_s = answer_s
+        patience_s = min(max(_CONNECT_TIMEOUT_S, answer_s), _LONGEST_CONNECT_S)
+        self._paho.connect_timeout = patience_s
         options: dict[str, Any] = {}
         if self.version == "5":
             session = {"SessionExpiryInterval": SESSION_EXPIRY_S} if self._resume else {}
             session |= {"ReceiveMaximum": _UNCONFIRMED_AT_MOST} if self._by_hand else {}
             options = {"clean_start": not self._resume, "properties": _properties(PacketTypes.CONNECT, **session)}
         try:
-            self._paho.connect(self._section.host, self._section.port, self._section.keepalive_s, **options)
+            self._paho.connect(self._section.host, self._section.port, self._keepalive_s, **options)
         except (OSError, ValueError) as error:
-            raise unreachable(error, self._section, _CONNECT_TIMEOUT_S) from error
+            raise unreachable(error, self._section, patience_s) from error
         deadline_s = time.monotonic() + answer_s
         while not self._accepted:
             if cancelled():
                 raise BrokerLostError("stopped while connecting")
             if time.monotonic() > deadline_s:
-                raise NoAnswerError(f"{self._where} says nothing to MQTT {self.version}; is it a broker, and no TLS port?")
+                said = f"{self._where} says nothing to MQTT {self.version} within {answer_s:.0f} s"
+                raise NoAnswerError(f"{said}; is it a broker, and no TLS port?")
             try:
                 self.service(0.1)
             except BrokerLostError as error:
                 if self._refusal:
                     raise self._refusal from error
+                if self._tls is not None and (alert := self._tls.alert) is not None:
+                    raise unreachable(alert, self._section, answer_s) from error
                 reason = f"{self._where} hung up on MQTT {self.version} without a word; is it a broker, and no TLS port?"
-                raise NoAnswerError(reason) from error
+                raise HungUpError(reason) from error
         if self._refusal:
             raise self._refusal
 
     def _authenticate(self) -> None:
         section = self._section
         if section.username is not None:
-            password = None
-            if section.password_file is not None:
-                try:
-                    password = section.password_file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
-                except (OSError, UnicodeDecodeError) as error:
-                    raise BrokerRefusedError(f"cannot read the broker's password file {section.password_file}: {error}") from error
-            self._paho.username_pw_set(section.username, password)
+            self._paho.username_pw_set(section.username, password(section))
         if section.tls:
             self._tls = tls_context(section)
             self._paho.tls_set_context(self._tls)
@@ -230,22 +244,35 @@ class Link:
                 self._gone = f"{self._where} sent what is not MQTT: {error}"
         self._raise_if_gone()
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
-        """Send at QoS 1; the number returned comes back in an `Ack`.
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 1, correlation: bytes = b"") -> int:
+        """Send; at QoS 1 the number returned comes back in an `Ack`. correlation: of the request that this answers (MQTT 5).
 
-        Raises BrokerRefusedError where the broker does not take messages of this size, BrokerLostError when the connection is gone.
+        Raises BrokerRefusedError where the broker does not take messages of this size, NotSendableError for one that no broker could
+        take, BrokerLostError when the connection is gone.
         """
-        size = len(payload) + len(topic.encode()) + _PACKET_OVERHEAD
-        if self.max_packet_bytes is not None and size > self.max_packet_bytes:
-            raise BrokerRefusedError(f"{self._where} takes at most {self.max_packet_bytes} bytes a message, this one has {size}")
-        properties = None
-        if self.version == "5":
-            properties = _properties(PacketTypes.PUBLISH, ContentType="application/json", PayloadFormatIndicator=1)  # 1: UTF-8
-        info = self._paho.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        try:
+            size = len(payload) + len(topic.encode()) + _PACKET_OVERHEAD
+            if self.max_packet_bytes is not None and size > self.max_packet_bytes:
+                limit = f"{self._where} takes at most {self.max_packet_bytes} bytes a message (max_packet_size)"
+                raise BrokerRefusedError(f"{limit}, this one has {size}; raise the broker's limit")
+            properties = None
+            if self.version == "5":
+                more = {"CorrelationData": correlation} if correlation else {}
+                properties = _properties(
+                    PacketTypes.PUBLISH, ContentType="application/json", PayloadFormatIndicator=1, **more
+                )  # 1: UTF-8
+            info = self._paho.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        except (ValueError, MQTTException) as error:
+            raise NotSendableError(f"{error}") from error
         self._raise_if_gone()
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise BrokerLostError(f"{self._where}: {paho.error_string(info.rc)}")
         return info.mid
+
+    @property
+    def writing(self) -> bool:
+        """Whether something is still on its way into the network."""
+        return bool(self._paho.want_write())
 
     def confirm_by_hand(self) -> None:
         """From now on what arrives is acknowledged by `confirm`; to be said before `open`."""
@@ -263,19 +290,37 @@ class Link:
         self._acks.clear()
         return acks
 
-    def subscribe(self, filters: Sequence[str], cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Subscribe at QoS 1 and wait for the broker's word. Raises BrokerRefusedError where it grants less, or BrokerLostError."""
-        rc, mid = self._paho.subscribe([(each, 1) for each in filters])
+    def ask_for(self, filters: Sequence[tuple[str, int]]) -> None:
+        """Subscribe to each (filter, QoS) and do not wait for the broker's word, which `refused_filters` tells. BrokerLostError."""
+        rc, mid = self._paho.subscribe(list(filters))
         if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
             raise BrokerLostError(f"{self._where}: {paho.error_string(rc)}")
-        deadline_s = time.monotonic() + _CONNECT_TIMEOUT_S
-        while mid not in self._granted:
+        self._asked[mid] = tuple(each for each, _ in filters)
+
+    @property
+    def answered_filters(self) -> bool:
+        """Whether the broker has answered all that was asked for."""
+        return not self._asked.keys() - self._granted.keys()
+
+    def refused_filters(self) -> list[str]:
+        """What it has refused since the last call, each with its reason."""
+        refused = []
+        for mid in [mid for mid in self._asked if mid in self._granted]:
+            for each, code in zip(self._asked.pop(mid), self._granted.pop(mid), strict=True):
+                if code.value >= _SUBSCRIPTION_FAILED:
+                    refused.append(f"{self._where} does not let us subscribe to {each}: {code}; ask for that right")
+        return refused
+
+    def subscribe(self, filters: Sequence[str], cancelled: Callable[[], bool] = lambda: False, qos: int = 1) -> None:
+        """Subscribe and wait for the broker's word. Raises BrokerRefusedError where it grants less, or BrokerLostError."""
+        self.ask_for([(each, qos) for each in filters])
+        deadline_s = time.monotonic() + max(_CONNECT_TIMEOUT_S, self._answer_s)
+        while not self.answered_filters:
             if cancelled() or time.monotonic() > deadline_s:
                 raise BrokerLostError(f"{self._where} did not answer the subscription")
             self.service(0.1)
-        for each, code in zip(filters, self._granted.pop(mid), strict=True):
-            if code.value >= _SUBSCRIPTION_FAILED:
-                raise BrokerRefusedError(f"{self._where} does not let us subscribe to {each}: {code}; ask for that right")
+        for refused in self.refused_filters():
+            raise BrokerRefusedError(refused)
 
     def _raise_if_gone(self) -> None:
         sock = self._paho.socket()

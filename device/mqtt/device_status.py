@@ -38,6 +38,16 @@ class Versions(Part):
     naming: NamingProvenance | None = later("1.2", "The naming layer.")
 
 
+class BrokerReport(Part):
+    """The way to the broker, as the device saw it when it wrote this."""
+
+    state: Literal["disabled", "connecting", "connected", "refused", "lost"]
+    reason: Line = Field(description="Why it is not connected, or what is refused, with the next step; empty while all is well.")
+    protocol: Literal["5", "3.1.1", ""] = Field(description="The version of MQTT that is spoken; empty while not connected.")
+    delivered_slide: Line = Field(description="The slide that was delivered last; empty before the first.")
+    delivered_at: AwareDatetime | None = Field(description="When it was; null before the first.")
+
+
 class DeviceStatus(Payload):
     """Whether a device is there and how it does. Retained, so a late subscriber gets the last one at once."""
 
@@ -57,6 +67,10 @@ class DeviceStatus(Payload):
     record: PartStatus
     slide: SlideProgress | None = None
     outbox_pending: Count = Field(description="Summaries that wait for the broker's acknowledgement.")
+    unconfirmed: Count | None = later("1.4", "Of those, how many the broker has and no receiver has confirmed.")
+    quarantined: Count | None = later("1.4", "What was put aside because it could not be sent, read or written.")
+    unsaved: Count | None = later("1.4", "Writes that are not on disk yet: above 0 what was counted is NOT SAVED.")
+    broker: BrokerReport | None = later("1.4", "The way to the broker, as the device sees it.")
     uptime_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     simulated: bool = Field(description="True: the camera is a simulator.")
 
@@ -70,7 +84,10 @@ class DeviceStatus(Payload):
 
     def says_the_same_as(self, other: DeviceStatus | None) -> bool:
         """Whether nothing but dates and running numbers differ, so that the newer one need not be sent at once."""
-        running = {name: getattr(self, name) for name in ("since", "sent_at", "uptime_s", "outbox_pending")}
+        names = ("since", "sent_at", "uptime_s", "outbox_pending", "unconfirmed", "broker")
+        running = {name: getattr(self, name) for name in names}
+        if other is not None and bool(self.unsaved) == bool(other.unsaved):
+            running["unsaved"] = self.unsaved
         return other is not None and other.model_copy(update=running) == self
 
 

@@ -19,3 +19,11 @@ class BrokerLostError(BrokerError):
 
 class NoAnswerError(BrokerLostError):
     """The broker said neither yes nor no: hung up or kept silent. Old brokers do that to MQTT 5, and so does what is no broker."""
+
+
+class HungUpError(NoAnswerError):
+    """It hung up on the first packet without a word."""
+
+
+class NotSendableError(BrokerError):
+    """A message that no broker could take: its topic or its content is damaged. It belongs into quarantine."""

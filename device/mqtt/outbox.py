@@ -9,13 +9,19 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, TypeVar
 
 from device.clock import Clock
 
 log = logging.getLogger(__name__)
 
-_CLEAR_AGAIN_S: Final = 1.0  # a record that is busy is not pressed
+BROKER: Final = "(broker)"
+"""Who has a message that the broker took and handed on to a subscriber, where no receivers are named; no receiver can be called so."""
+_WRITE_AGAIN_S: Final = 1.0  # a record that is busy is not pressed
+_T = TypeVar("_T")
+
+Said = Literal["", "sent", "nobody"]
+"""What the broker said last to a row: nothing yet; taken; taken, but nobody is subscribed."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +41,83 @@ class OutboxMessage:
     number: int = 0
 
 
+@dataclass(frozen=True)
+class Head:
+    """A row without its content. sequence: its place in the queue; attempts, sent_at, said: how often the broker took it, when it
+    did so last (by the wall clock), and what it said then."""
+
+    sequence: int
+    message_id: str
+    kind: str
+    slide_id: str
+    attempts: int = 0
+    sent_at: datetime | None = None
+    said: Said = ""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """pending: rows in the outbox; unconfirmed: those of them that the broker took and nobody confirmed; unheard: those that it took
+    while nobody was subscribed; quarantined: what lies in quarantine, of all kinds."""
+
+    pending: int = 0
+    unconfirmed: int = 0
+    unheard: int = 0
+    quarantined: int = 0
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """The slide whose message was delivered last, and when; "" and None before the first."""
+
+    slide_id: str = ""
+    at: datetime | None = None
+
+
 class Outbox(Protocol):
     """What the publisher needs of the record (`device.store` has it). Opened, used and closed in the publisher's own thread."""
 
-    def pending(self, limit: int) -> Sequence[OutboxMessage]:
-        """The oldest `limit` rows that wait."""
+    def heads(self, after: int, limit: int) -> Sequence[Head]:
+        """The first `limit` rows behind place `after`, in order."""
+        ...
+
+    def message(self, message_id: str) -> OutboxMessage | None:
+        """A row with its content; None if it is gone."""
+        ...
+
+    def taken(self, message_id: str, said: Said, at: datetime) -> None:
+        """The broker took a row that stays in the outbox."""
+        ...
+
+    def delivered(self, message_id: str, at: datetime) -> None:
+        """The broker took a row and handed it on, which is enough: remove it. Nothing happens if it is gone already."""
         ...
 
     def acknowledge(self, message_id: str) -> None:
-        """Remove a row that the broker has taken; nothing happens if it is gone already."""
+        """Remove a row of which nothing need be kept; nothing happens if it is gone already."""
         ...
 
-    def pending_count(self) -> int: ...
+    def confirm(
+        self, message_ids: Sequence[str], receiver: str, at: datetime, wanted: frozenset[str], needs_all: bool
+    ) -> Sequence[str]:
+        """A receiver has these. Rows leave once one (or all) of `wanted` have them, or anybody where none is wanted; which left."""
+        ...
+
+    def put_message_aside(self, message_id: str, why: str) -> None:
+        """Into quarantine: it cannot be sent."""
+        ...
+
+    def figures(self) -> Figures: ...
+
+    def last_delivered(self) -> Delivered: ...
+
+    def protocol_of(self, address: str) -> str:
+        """The version of MQTT that the broker at `address` ("host:port") was seen to speak; "" where that is not known."""
+        ...
+
+    def remember_protocol(self, address: str, protocol: str, at: datetime) -> None:
+        """`protocol` "": forget it."""
+        ...
 
     def close(self) -> None: ...
 
@@ -54,54 +125,50 @@ class Outbox(Protocol):
 class Spool:
     """An outbox with retry: a fault is reported once, and the outbox is opened again when it is next needed.
 
-    acknowledged: ids that the broker has acknowledged and that could not be removed yet; they are not sent again.
-    fault: one line on what the record could not do; empty while it answers.
+    unwritten: ids of rows whose change could not be written yet; they are not sent again. fault: one line on what the record could not
+    do; empty while it answers.
     """
 
     def __init__(self, open_outbox: Callable[[], Outbox], clock: Clock) -> None:
-        self.acknowledged: set[str] = set()
+        self.unwritten: dict[str, Callable[[Outbox], object]] = {}
         self.fault = ""
         self._open_outbox, self._clock = open_outbox, clock
         self._outbox: Outbox | None = None
-        self._clear_again_s = 0.0
+        self._write_again_s = 0.0
 
-    def rows(self, limit: int) -> Sequence[OutboxMessage]:
-        """The oldest rows; none where the outbox cannot be read now."""
+    def read(self, question: Callable[[Outbox], _T]) -> _T | None:
+        """The record's answer; None where it cannot be read now."""
         try:
-            rows = self._opened().pending(limit)
-        except Exception as error:
-            self._failed("read", error)
-            return ()
-        self.fault = ""
-        return rows
-
-    def count(self) -> int | None:
-        """How many rows wait; None where the outbox cannot be read now."""
-        try:
-            return self._opened().pending_count()
+            answer = question(self._opened())
         except Exception as error:
             self._failed("read", error)
             return None
+        if not self.unwritten:
+            self._works()
+        return answer
 
-    def take(self, message_id: str) -> None:
-        """The broker has acknowledged this row; `remove_taken` takes it out."""
-        self.acknowledged.add(message_id)
+    def write(self, message_id: str, change: Callable[[Outbox], object]) -> None:
+        """Change a row, now or as soon as the record can be written. Changes can be made twice without harm."""
+        self.unwritten[message_id] = change
+        self.write_waiting()
 
-    def remove_taken(self) -> bool:
-        """Remove the rows that were acknowledged; whether any was. What cannot be removed now is tried again later."""
-        removed = False
-        if self._clock.monotonic_s() < self._clear_again_s:
-            return removed
-        for message_id in sorted(self.acknowledged):
+    def write_waiting(self) -> bool:
+        """Write what could not be written before; whether anything was."""
+        written = False
+        if self._clock.monotonic_s() < self._write_again_s:
+            return written
+        for message_id, change in list(self.unwritten.items()):
             try:
-                self._opened().acknowledge(message_id)
+                change(self._opened())
             except Exception as error:
-                self._failed("cleared", error)
-                self._clear_again_s = self._clock.monotonic_s() + _CLEAR_AGAIN_S
-                break
-            self.acknowledged.discard(message_id)
-            removed = True
-        return removed
+                self._failed("written", error)
+                self._write_again_s = self._clock.monotonic_s() + _WRITE_AGAIN_S
+                return written
+            del self.unwritten[message_id]
+            written = True
+        if written:
+            self._works()
+        return written
 
     def close(self) -> None:
         outbox, self._outbox = self._outbox, None
@@ -116,9 +183,14 @@ class Spool:
             self._outbox = self._open_outbox()
         return self._outbox
 
+    def _works(self) -> None:
+        if self.fault:
+            log.info("the outbox can be used again")
+        self.fault = ""
+
     def _failed(self, what: str, error: Exception) -> None:
         fault = f"the outbox cannot be {what}: {error}"
-        if fault != self.fault:
+        if not self.fault:  # one line when it begins; what the disk says changes with each free megabyte
             log.warning("%s", fault)
         self.fault = fault
         self.close()

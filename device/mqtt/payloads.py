@@ -304,6 +304,9 @@ class SlideSummary(Payload):
     duration_s: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = later(
         "1.4", "From start to end by a clock that nobody sets; of slides that were taken up after a stop, the time that it ran."
     )
+    non_finite: Count | None = later(
+        "1.4", "Boxes and attributes in counted fields that the network told as no numbers: left out, so cells may be missing."
+    )
     crops: tuple[CellCrop, ...] | None = later(
         "1.4", "Pictures of blasts and equivalents, the least certain first; as many as the device is configured to send, usually none."
     )

@@ -1,6 +1,8 @@
-"""The publisher: a thread that takes what waits in the record's outbox to the broker, and keeps the device's status there.
+"""The publisher: a thread that takes what waits in the record's outbox to the broker, keeps the device's status there, and hears what
+receivers confirm and ask for.
 
-A row leaves the outbox only after the broker's acknowledgement of it. What the publisher needs of the record is in `outbox`.
+Which rows are sent, held and let go stands in `sending`; how a connection is made in `connecting`; what the record must be able to do
+in `outbox`.
 """
 
 from __future__ import annotations
@@ -10,62 +12,51 @@ import logging
 import select
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Literal
 
 from typing_extensions import Self
 
 from device.clock import Backoff, Clock, SystemClock
 from device.errors import BrokerError
-from device.mqtt.client import Ack, Link, Version, open_link, versions_to_try
+from device.mqtt.broker_status import BrokerStatus, Teller
+from device.mqtt.client import Incoming, Link, Version
+from device.mqtt.connecting import Connector
+from device.mqtt.credentials import careless
 from device.mqtt.device_status import DeviceStatus
-from device.mqtt.faults import BrokerRefusedError
-from device.mqtt.outbox import Outbox, Spool
+from device.mqtt.faults import BrokerLostError, BrokerRefusedError
+from device.mqtt.listening import Listening
+from device.mqtt.news import News
+from device.mqtt.outbox import Delivered, Outbox, Spool
+from device.mqtt.pace import Limits, Pace
+from device.mqtt.sending import Pauses, Sending, Wanted
 from device.mqtt.topics import Topics
 from device.settings.broker import BrokerSection
 
 log = logging.getLogger(__name__)
 
-_NO_SUBSCRIBER: Final = "No matching subscribers"
+__all__ = ["BrokerStatus", "Publisher"]
+
+Commands = Callable[[Incoming], "bytes | None"]
+"""Answers a request on `<root>/<device>/cmd/+`, in the publisher's thread; None: no answer. What it raises is logged."""
+
 _STOOD_S: Final = 10.0  # a connection that stood so long was a good one: the pauses start again from the shortest
-_STATUS_AT_MOST_EVERY_S: Final = 1.0
 _SUSPICIOUS: Final = 3  # connections cut short, one after another
 _FAREWELL_S: Final = 1.0
 _STOP_S: Final = 8.0
 _TICK_S: Final = 0.5
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-
-
-@dataclass(frozen=True)
-class BrokerStatus:
-    """Snapshot of the way to the broker.
-
-    state: "connecting" until the first attempt has an outcome; "refused" where somebody must mend something, "lost" where the network
-    or the broker must come back. Both are tried again, and the state stays until an attempt succeeds.
-    reason: one line with the next step; empty while all is well. pending: rows in the outbox. protocol: the version while connected.
-    """
-
-    state: Literal["disabled", "connecting", "connected", "refused", "lost"]
-    reason: str = ""
-    pending: int = 0
-    protocol: Version | None = None
-
-
-@dataclass(frozen=True)
-class _Sent:
-    message_id: str | None  # None: the device's status
-    at_s: float
+_COUNT_AT_MOST_EVERY_S: Final = 0.2
 
 
 class Publisher:
     """Keeps a connection to the broker while the `with` block lasts; no failure of broker, network or outbox leaves its thread.
 
     status: the device's first status, from which the last will is made; `set_device_status` gives newer ones.
-    open_outbox: called in the publisher's thread, since a SQLite connection belongs to one thread.
-    ack_timeout_s: a broker that acknowledges nothing for so long is taken for dead. poll_s: how often the outbox is looked at without
-    a `notify`. hold_s: how long a message that the broker refused waits for its next attempt.
+    open_outbox: called in the publisher's thread, since a SQLite connection belongs to one thread. commands: answers requests.
+    ack_timeout_s: a broker that acknowledges nothing for so long is taken for dead; it grows on a slow link. limits: those of
+    connecting. poll_s: how often the outbox is looked at without a `notify`. pauses: how long rows wait for their next attempt.
     """
 
     def __init__(
@@ -74,11 +65,13 @@ class Publisher:
         status: DeviceStatus,
         open_outbox: Callable[[], Outbox],
         *,
+        commands: Commands | None = None,
         clock: Clock | None = None,
         backoff: Backoff | None = None,
+        limits: Limits | None = None,
+        pauses: Pauses | None = None,
         ack_timeout_s: float = 20.0,
         poll_s: float = 5.0,
-        hold_s: float = 60.0,
         status_period_s: float = 60.0,
     ) -> None:
         self.topics = Topics(status.device_id, section.topic_root)
@@ -86,23 +79,31 @@ class Publisher:
         self._clock: Clock = clock or SystemClock()
         self._backoff = backoff or Backoff(first_s=1.0, cap_s=60.0)
         self._spool = Spool(open_outbox, self._clock)
-        self._ack_timeout_s, self._poll_s, self._hold_s, self._status_period_s = ack_timeout_s, poll_s, hold_s, status_period_s
+        self._poll_s = poll_s
         self._changed = threading.Condition()
         # Guarded by _changed:
-        self._device_status = status
         self._status = BrokerStatus("connecting" if section.enabled else "disabled")
         self._asked = self._answered = 0  # counts of the outbox that were wished for, and those made
-        # The thread's own:
-        self._look = True  # the outbox may hold something that was not sent
-        self._looked_s = self._status_sent_s = 0.0
-        self._status_sent: DeviceStatus | None = None
-        self._sent: dict[int, _Sent] = {}
-        self._held: dict[str, float] = {}  # refused by the broker: when to try again
-        self._complaint = ""  # of the broker, about a message
+        # The thread's own, but for what News guards itself:
+        self._news = News(self.topics, status, self._clock, status_period_s)
+        self._incoming: deque[Incoming] = deque()
+        self._listening = Listening(self.topics, commands, bool(section.receivers))
+        self._stop = threading.Event()
+        wanted = Wanted(frozenset(section.receivers), section.receipts == "all")
+        self._sending = Sending(self._spool, self.topics, self._clock, wanted, pauses or Pauses(), Pace(ack_timeout_s))
+        self._connector = Connector(
+            section,
+            f"leukoscope-{self.topics.device_id}",
+            memory=_Brokers(self._spool, self._clock, f"{section.host}:{section.port}"),
+            limits=limits,
+            resume=True,  # receipts that come while the device is away are kept for it
+            on_message=self._incoming.append,
+            cancelled=self._stop.is_set,
+        )
+        self._teller = Teller(f"{section.host}:{section.port}")
+        self._looked_s = self._counted_s = float("-inf")
         self._connected_s: float | None = None
         self._cut_short = 0  # connections in a row that did not stand
-        self._version: Version | None = None
-        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._wake_line: tuple[socket.socket, socket.socket] | None = None  # its reading and its writing end
 
@@ -120,30 +121,39 @@ class Publisher:
         self._wake()
 
     def set_device_status(self, status: DeviceStatus) -> None:
-        """The device's newest status: sent when it says something new, else once a minute.
+        """The device's newest status: sent when it says something new, else once a minute, and never before summaries that wait.
 
         Whether it is online, since when, when it was sent and the outbox's length are filled in here.
         """
-        with self._changed:
-            self._device_status = status
+        self._news.set_status(status)
+        self._wake()
+
+    def set_health(self, payload: bytes) -> None:
+        """How the box does, as bytes for `<root>/<device>/health`: the newest one is sent, when connected and nothing else waits."""
+        self._news.set_health(payload)
         self._wake()
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until the outbox is empty, that is, all of it acknowledged; False if it is not after `timeout_s`.
+        """Wait until the broker has all that waits; False if it has not after `timeout_s`. What it has, and no receiver has confirmed
+        yet, is counted as `unconfirmed`.
 
-        True at once where the broker is switched off: nothing waits that would be sent.
+        True at once where the broker is switched off: nothing waits that would be sent. The count in `status` is one that was made
+        after this call, whatever `timeout_s`, unless the thread is held up.
         """
         if self._thread is None:
             return not self._section.enabled
         self.notify()
         with self._changed:
             ticket = self._asked
-            return self._changed.wait_for(lambda: self._answered >= ticket and self._status.pending == 0, timeout_s)
+            self._changed.wait_for(lambda: self._answered >= ticket, max(timeout_s, 2.0 * _TICK_S))
+            return self._changed.wait_for(
+                lambda: self._answered >= ticket and self._status.pending == self._status.unconfirmed, timeout_s
+            )
 
     def __enter__(self) -> Self:
         if self._section.enabled and self._thread is None:
-            if self._section.username is not None and not self._section.tls and self._section.host not in _LOOPBACK:
-                log.warning("username and password go to %s in clear; set broker.tls", self._section.host)
+            for words in careless(self._section):
+                log.warning("%s", words)
             self._stop.clear()
             self._wake_line = socket.socketpair()
             for end in self._wake_line:
@@ -177,7 +187,9 @@ class Publisher:
         try:
             while not self._stop.is_set():
                 self._connected_s = None
+                hung_up = False
                 try:
+                    self._look()
                     self._count()
                     link = self._connect()
                     try:
@@ -187,13 +199,16 @@ class Publisher:
                 except BrokerRefusedError as error:
                     self._say("refused", str(error))
                 except BrokerError as error:
-                    self._say("lost", f"{error}{self._hint()}")
+                    hung_up = self._connected_s is not None and isinstance(error, BrokerLostError)
+                    self._say("lost", f"{error}{self._hint(hung_up)}")
                 except Exception as error:  # a fault of ours must not end the way to the broker for good
                     log.exception("the publisher failed; it goes on")
                     self._say("lost", f"{type(error).__name__}: {error}")
-                if self._stood():
+                if self._connected_s is None:
+                    self._sending.not_connected()
+                elif self._stood():
                     self._backoff.reset()
-                self._sent.clear()
+                self._sending.end(hung_up=hung_up)
                 self._pause(self._backoff.next_s())
         finally:
             self._spool.close()
@@ -201,127 +216,100 @@ class Publisher:
     def _stood(self) -> bool:
         return self._connected_s is not None and self._clock.monotonic_s() - self._connected_s > _STOOD_S
 
-    def _hint(self) -> str:
-        """Advice where several connections in a row were cut short: likely another client has our id, which not every broker says."""
+    def _hint(self, hung_up: bool) -> str:
+        """Advice where several connections in a row were cut short: a message that the broker does not take, or another client that has
+        our id, which not every broker says."""
         self._cut_short = self._cut_short + 1 if self._connected_s is not None and not self._stood() else 0
-        return "; it keeps hanging up: is the device id used twice?" if self._cut_short >= _SUSPICIOUS else ""
+        if hung_up and (suspicion := self._sending.suspicion):
+            return f"; {suspicion}"
+        if self._cut_short < _SUSPICIOUS:
+            return ""
+        return "; it keeps hanging up: is the device id used twice?" if not self._sending.under_way else "; it keeps hanging up"
 
     def _connect(self) -> Link:
-        with self._changed:
-            will = self._device_status.last_will(self._clock.now())
-        link = open_link(
-            self._section,
-            f"leukoscope-{self.topics.device_id}",
-            versions=versions_to_try(self._section.protocol, self._version),
-            will=(self.topics.status, will.to_bytes()),
-            cancelled=self._stop.is_set,
-        )
-        self._version = link.version
-        return link
+        will = self._news.last_will()
+        slow_s = self._sending.pace.limit_s(0)  # a large message on a slow link must not let the broker miss our signs of life
+        return self._connector.open((self.topics.status, will), keepalive_s=slow_s)
 
     def _serve(self, link: Link) -> None:
         """Send and settle until stopped (returns, after the farewell) or gone (raises BrokerError)."""
-        since, self._connected_s = self._clock.now(), self._clock.monotonic_s()
-        self._status_sent = None
-        self._complaint, self._look = "", True
-        self._held.clear()  # a new connection may have new rights
+        self._connected_s = self._clock.monotonic_s()
+        self._news.begin()
+        self._sending.pace.connected(self._connector.limits.answered_s)
+        self._sending.begin(link.version)
+        self._listening.begin(link)
         self._say("connected", "", link.version)
         while not self._stop.is_set():
-            self._send_status(link, since)
-            self._send_rows(link)
+            self._look()
+            self._sending.send(link)
+            self._news.send(link, self.status.pending, busy=self._sending.busy)
             link.service(_TICK_S, self._wake_fd())
             self._hear()
-            self._settle(link.take_acks())
-            now_s = self._clock.monotonic_s()
-            if self._sent and now_s - min(sent.at_s for sent in self._sent.values()) > self._ack_timeout_s:
-                raise BrokerError(f"the broker acknowledged nothing for {self._ack_timeout_s:.0f} s; connecting anew")
-            self._say("refused" if self._complaint else "connected", self._complaint or self._spool.fault, link.version)
+            self._sending.settle(link.take_acks(), link.max_in_flight)
+            self._listen(link)
+            self._sending.condemn()
+            self._sending.forget_complaint()
+            self._count()
+            if waited_s := self._sending.overdue_s():
+                self._sending.pace.silence()
+                raise BrokerError(f"the broker acknowledged nothing for {waited_s:.0f} s; connecting anew")
+            complaint = self._sending.complaint or self._listening.complaint
+            self._say("refused" if complaint else "connected", complaint or self._spool.fault or self._unheard(), link.version)
         self._bid_farewell(link)
 
-    def _send_status(self, link: Link, since: datetime) -> None:
-        with self._changed:
-            newest, pending = self._device_status, self._status.pending
-        now_s = self._clock.monotonic_s()
-        waited_s = now_s - self._status_sent_s
-        if self._status_sent is not None:
-            period_s = self._status_period_s if newest.says_the_same_as(self._status_sent) else _STATUS_AT_MOST_EVERY_S
-            if waited_s < period_s:
-                return
-        filled = {"state": "online", "offline_reason": None, "since": since, "sent_at": self._clock.now(), "outbox_pending": pending}
-        mid = link.publish(self.topics.status, newest.model_copy(update=filled).to_bytes(), retain=True)
-        self._sent[mid] = _Sent(None, now_s)
-        self._status_sent, self._status_sent_s = newest, now_s
+    def _unheard(self) -> str:
+        """Said of messages that the broker took and gave to nobody."""
+        return f"nobody is subscribed to {self.topics.summary}; start the receiver, or mend its rights" if self.status.unheard else ""
 
-    def _send_rows(self, link: Link) -> None:
+    def _look(self) -> None:
+        """Take in what was put into the outbox: when told so, and every few seconds, for another program may have put it there."""
         now_s = self._clock.monotonic_s()
         with self._changed:
             wished = self._asked > self._answered
-        due = any(at_s <= now_s for at_s in self._held.values())
-        if wished or due or now_s - self._looked_s > self._poll_s:
-            self._look = True
-        under_way = {sent.message_id for sent in self._sent.values()}
-        room = link.max_in_flight - len(self._sent)
-        if not self._look or room <= 0:
-            return
-        self._look, self._looked_s = False, now_s
-        self._held = {message_id: at_s for message_id, at_s in self._held.items() if at_s > now_s}
-        if not self._held:
-            self._complaint = ""
-        passed_over = under_way | self._spool.acknowledged | set(self._held)
-        rows = [m for m in self._spool.rows(room + len(passed_over)) if m.message_id not in passed_over]
-        for row in rows[:room]:
-            try:
-                mid = link.publish(row.topic, row.payload)
-            except BrokerRefusedError as error:
-                self._hold(row.message_id, str(error))
-            else:
-                self._sent[mid] = _Sent(row.message_id, now_s)
-        self._count()
+        if wished or now_s - self._looked_s >= self._poll_s:
+            self._looked_s = now_s
+            self._sending.refresh()
 
-    def _settle(self, acks: Sequence[Ack]) -> None:
-        for ack in acks:
-            sent = self._sent.pop(ack.mid, None)
-            if sent is None:
-                continue
-            self._look = True
-            if sent.message_id is None:
-                if not ack.accepted:
-                    log.warning("the broker refuses the device's status: %s; allow %s", ack.reason, self.topics.status)
-            elif ack.accepted:
-                self._spool.take(sent.message_id)
-                if ack.reason == _NO_SUBSCRIBER:
-                    log.warning("the broker took summary %s, but nobody is subscribed to it", sent.message_id)
-            else:
-                self._hold(sent.message_id, f"the broker refuses summaries: {ack.reason}; allow {self.topics.summary}")
-        if self._spool.remove_taken():
-            self._count()
-
-    def _hold(self, message_id: str, reason: str) -> None:
-        self._held[message_id] = self._clock.monotonic_s() + self._hold_s
-        self._complaint = reason
+    def _listen(self, link: Link) -> None:
+        self._listening.granted(link)
+        while self._incoming:
+            receipt = self._listening.take(link, self._incoming.popleft())
+            if receipt is not None:
+                self._sending.confirmed(receipt)
 
     def _bid_farewell(self, link: Link) -> None:
-        with self._changed:
-            status, pending = self._device_status, self._status.pending
-        farewell = status.stopped(self._clock.now()).model_copy(update={"outbox_pending": pending})
-        mid = link.publish(self.topics.status, farewell.to_bytes(), retain=True)
-        self._sent[mid] = _Sent(None, self._clock.monotonic_s())
         until_s = self._clock.monotonic_s() + _FAREWELL_S
-        while self._sent and self._clock.monotonic_s() < until_s:
+        while self._sending.under_way and self._clock.monotonic_s() < until_s:
             link.service(0.1)
-            self._settle(link.take_acks())
+            self._sending.settle(link.take_acks(), link.max_in_flight)
+        self._count(at_once=True)
+        self._news.send_farewell(link, self.status.pending)
+        while link.writing and self._clock.monotonic_s() < until_s + _FAREWELL_S:
+            link.service(0.1)
         link.close()
-        self._count()
 
-    def _count(self) -> None:
+    def _count(self, at_once: bool = False) -> None:
         with self._changed:
-            asked = self._asked
-        pending = self._spool.count()
-        if pending is None:
+            asked, wished = self._asked, self._asked > self._answered
+        now_s = self._clock.monotonic_s()
+        if not (at_once or wished) and now_s - self._counted_s < _COUNT_AT_MOST_EVERY_S:
             return
+        figures = self._spool.read(lambda outbox: outbox.figures())
+        if figures is None:
+            return
+        self._counted_s = now_s
+        delivered = self._sending.delivered or Delivered()
         with self._changed:
             self._answered = asked
-            self._status = replace(self._status, pending=pending)
+            self._status = replace(
+                self._status,
+                pending=figures.pending,
+                unconfirmed=figures.unconfirmed,
+                unheard=figures.unheard,
+                quarantined=figures.quarantined,
+                delivered_slide=delivered.slide_id,
+                delivered_at=delivered.at,
+            )
             self._changed.notify_all()
 
     # ---- waiting and telling
@@ -330,7 +318,7 @@ class Publisher:
         return self._wake_line[0].fileno() if self._wake_line else None
 
     def _hear(self) -> None:
-        """Empty the wake-up line; what was wished for stands in `_asked` and `_device_status`."""
+        """Empty the wake-up line; what was wished for stands in `_asked` and in the news."""
         if self._wake_line:
             with contextlib.suppress(BlockingIOError):
                 self._wake_line[0].recv(4096)
@@ -345,14 +333,28 @@ class Publisher:
                 poll.register(fd, select.POLLIN)
             if poll.poll(max(1, int(1000 * left_s))):
                 self._hear()
-                self._spool.remove_taken()
+                self._spool.write_waiting()
                 self._count()
 
     def _say(self, state: Literal["connected", "refused", "lost"], reason: str, version: Version | None = None) -> None:
         with self._changed:
-            old = self._status
-            self._status = replace(old, state=state, reason=reason, protocol=version)
+            self._status = replace(self._status, state=state, reason=reason, protocol=version)
             self._changed.notify_all()
-        if (old.state, old.reason) != (state, reason):
-            level = logging.INFO if state == "connected" and not reason else logging.WARNING
-            log.log(level, "broker %s:%d: %s%s", self._section.host, self._section.port, state, f" ({reason})" if reason else "")
+        self._teller.tell(state, reason, stood=self._stood())
+
+
+class _Brokers:
+    """What the record remembers of this broker."""
+
+    def __init__(self, spool: Spool, clock: Clock, address: str) -> None:
+        self._spool, self._clock, self._address = spool, clock, address
+        self._seen: str | None = None
+
+    def seen(self) -> str:
+        if self._seen is None:
+            self._seen = self._spool.read(lambda outbox: outbox.protocol_of(self._address))
+        return self._seen or ""
+
+    def remember(self, protocol: str) -> None:
+        self._seen, at = protocol, self._clock.now()
+        self._spool.write(f"broker {self._address}", lambda outbox: outbox.remember_protocol(self._address, protocol, at))

@@ -147,6 +147,7 @@ def build_summary(
         versions=SoftwareVersion(leukoscope=one_line(version())),
         film=_FILMS[slide.foreign],
         fields_first_look=pictures.first_look,
+        non_finite=pictures.non_finite,
         revision=slide.revision,
         review=_outcome(slide, review, provenance.device_id, disclosure),
         apart=tuple(

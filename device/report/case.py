@@ -70,7 +70,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Signature:
-    """Who signed which revision, and the journal's last digest, which proves what was signed. Made by `Case.signature` alone.
+    """Who signed which revision, and the journal's last digest, which proves what was signed. Of a stored slide made by
+    `Case.signature` alone.
 
     corrected: the counts changed since an earlier signature.
     """

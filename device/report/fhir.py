@@ -1,7 +1,8 @@
 """A slide as FHIR R4: a bundle of DiagnosticReport, Observations, Specimen, Device and Provenance. No patient: specimens lead there.
 
 "final", "amended" and "corrected" are written from a `Signature` alone, which only a slide has that a person signed and whose journal
-is whole; everything else is preliminary or cancelled. What a code means is the table's (`codes`), the closed lists are `fhir_words`'.
+is whole (of a received summary: of which its device says so); everything else is preliminary or cancelled. What a code
+means is the table's (`codes`), the closed lists are `fhir_words`'.
 """
 
 from __future__ import annotations
@@ -16,15 +17,12 @@ from device.language import speaking
 from device.report import fhir_words as words
 from device.report.case import Case, Kind, Line, Signature
 from device.report.codes import Code, code_of, licence
+from device.report.facts import Facts, facts_of
 from device.report.fhir_words import AbsentReason, BundleKind, Json, ObservationStatus, ReportStatus, urn
-from device.report.review_part import doubts, hints
-from device.slide.description import describe
-from device.slide.doubt import sensitivity, zero_limit
 from device.slide.model import SlideState
 from device.slide.session import RefusedError
 from device.slide.verdict import BLASTS
 from engines.pages import NOTICE
-from engines.version import version
 
 CLOCK_NOTE = "The device's clock was not synchronised: these dates need a person's look."
 SIMULATED_NOTE = "Simulated film: rendered by a program, no patient's blood."
@@ -40,10 +38,16 @@ def status_of(case: Case) -> ReportStatus:
     if case.reopened:
         slide_id = case.stored.slide.slide_id
         raise RefusedError(f"slide {slide_id} was reopened and not signed again: what was signed stands; sign it, then export it")
-    return ReportStatus.PRELIMINARY if case.signature is None else _signed(case.signature)
+    return _signed(case.signature)
 
 
-def _signed(signature: Signature) -> ReportStatus:
+def _status(facts: Facts) -> ReportStatus:
+    return _signed(facts.signature) if facts.abort_reason is None else ReportStatus.CANCELLED
+
+
+def _signed(signature: Signature | None) -> ReportStatus:
+    if signature is None:
+        return ReportStatus.PRELIMINARY
     if signature.revision == 1:
         return ReportStatus.FINAL
     return ReportStatus.CORRECTED if signature.corrected else ReportStatus.AMENDED
@@ -63,8 +67,21 @@ def bundle(
     report_code: the LOINC code of the report, instead of the table's. page: its HTML, to go along as presentedForm.
     Raises RefusedError (`status_of`), StoreError (the journal does not bear the signature out).
     """
-    status = status_of(case)
-    return _Writer(case, status, kind, written_at).bundle(report_code, page)
+    status_of(case)
+    return bundle_of(facts_of(case), kind=kind, report_code=report_code, page=page, written_at=written_at)
+
+
+@speaking("en")
+def bundle_of(
+    facts: Facts,
+    *,
+    kind: BundleKind = BundleKind.COLLECTION,
+    report_code: str | None = None,
+    page: str | None = None,
+    written_at: datetime,
+) -> Json:
+    """The same of what is known of a slide without its record, a received summary for instance."""
+    return _Writer(facts, _status(facts), kind, written_at).bundle(report_code, page)
 
 
 def to_json(bundle: Json) -> str:
@@ -72,37 +89,36 @@ def to_json(bundle: Json) -> str:
     return json.dumps(bundle, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _of_test(case: Case) -> list[Json]:
+def _of_test(facts: Facts) -> list[Json]:
     """HL7's label for what is about no person, on rendered film."""
     system = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
-    return [{"system": system, "code": "HTEST", "display": "test health data"}] if case.simulated else []
+    return [{"system": system, "code": "HTEST", "display": "test health data"}] if facts.simulated else []
 
 
 class _Writer:
     """What the resources of one bundle share."""
 
-    def __init__(self, case: Case, status: ReportStatus, kind: BundleKind, written_at: datetime) -> None:
-        self.case, self.status, self.kind = case, status, kind
-        self.slide, self.made = case.slide, case.stored.provenance
-        self.signature = case.signature
+    def __init__(self, facts: Facts, status: ReportStatus, kind: BundleKind, written_at: datetime) -> None:
+        self.facts, self.status, self.kind = facts, status, kind
+        self.signature = facts.signature
         self.issued = self.signature.at if self.signature else written_at
-        self.at = words.instant(self.slide.finished_at or self.slide.started_at)
-        self.trusted = self.made.time_trusted and (self.signature is None or self.signature.time_trusted)
+        self.at = words.instant(facts.at)
+        self.trusted = facts.time_trusted and (self.signature is None or self.signature.time_trusted)
         self.addresses = {name: self._address(name) for name in ("report", "specimen", "device", "provenance")}
 
     def _address(self, name: str) -> str:
-        return urn(self.made.device_id, self.slide.slide_id, name)
+        return urn(self.facts.device_id, self.facts.slide_id, name)
 
     def bundle(self, report_code: str | None, page: str | None) -> Json:
-        shown = [line for line in self.case.lines if line.kind is not Kind.GROUP or line.count or line.before]
+        shown = [line for line in self.facts.lines if line.kind is not Kind.GROUP or line.count or line.before]
         observations = [self._observation(line) for line in shown]
         observations += [self._unseen(code_of("bands")), self._in_words()]
         resources = [self._report(observations, report_code, page), *observations, self._specimen(), self._device(), self._provenance()]
         entries = [words.entry(self._address_of(resource), resource, self.kind) for resource in resources]
         return {
             "resourceType": "Bundle",
-            "id": urn(self.made.device_id, self.slide.slide_id, str(self.slide.revision)).rpartition(":")[2],
-            "meta": {"tag": [{"system": f"{words.OWN}:notice", "code": "review", "display": NOTICE}, *_of_test(self.case)]},
+            "id": urn(self.facts.device_id, self.facts.slide_id, str(self.facts.revision)).rpartition(":")[2],
+            "meta": {"tag": [{"system": f"{words.OWN}:notice", "code": "review", "display": NOTICE}, *_of_test(self.facts)]},
             "type": self.kind.value,
             "timestamp": words.instant(self.issued),
             "entry": entries,
@@ -114,7 +130,7 @@ class _Writer:
         return self.addresses[name] if name else self._address(resource["identifier"][0]["value"])
 
     def _key(self, name: str) -> str:
-        return f"{self.made.device_id}/{self.slide.slide_id}/{name}"
+        return f"{self.facts.device_id}/{self.facts.slide_id}/{name}"
 
     def _clock(self) -> Json:
         """That the dates are not to be relied on, for programs."""
@@ -122,7 +138,7 @@ class _Writer:
 
     def _notes(self) -> list[str]:
         notes = [NOTICE]
-        if self.case.simulated:
+        if self.facts.simulated:
             notes.append(SIMULATED_NOTE)
         if self.status is ReportStatus.PRELIMINARY:
             notes.append(PRELIMINARY_NOTE)
@@ -137,7 +153,7 @@ class _Writer:
         conclusion = self._conclusion()
         report: Json = {
             "resourceType": "DiagnosticReport",
-            **({"meta": {"security": _of_test(self.case)}} if self.case.simulated else {}),
+            **({"meta": {"security": _of_test(self.facts)}} if self.facts.simulated else {}),
             **self._clock(),
             "text": {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{html.escape(conclusion)}</div>'},
             "identifier": [words.identifier("slide", self._key("report"))],
@@ -153,7 +169,7 @@ class _Writer:
         if self.signature:
             who = (self.signature.who, *self.signature.seconded)
             report["resultsInterpreter"] = [{"type": "Practitioner", "display": initials} for initials in who]
-        title = f"Slide {self.slide.slide_id}, revision {self.slide.revision}"
+        title = f"Slide {self.facts.slide_id}, revision {self.facts.revision}"
         form: Json = {"contentType": "text/html", "language": "en", "title": title}
         if page is not None:
             raw = page.encode()
@@ -163,18 +179,15 @@ class _Writer:
         return report
 
     def _conclusion(self) -> str:
-        after, said = self.case.after, self._notes()
-        if self.slide.state is SlideState.ABORTED:
-            said.append(f"The slide was aborted: {self.slide.abort_reason or 'no reason was given'}.")
-        said += doubts(self.case)
-        if zero := zero_limit(after):
-            said.append(f"No blast was told; that does not exclude them: {zero}. {self._sensitivity()}")
-        said += hints(self.case)
+        facts, said = self.facts, self._notes()
+        if facts.abort_reason is not None:
+            said.append(f"The slide was aborted: {facts.abort_reason or 'no reason was given'}.")
+        said += facts.doubts
+        if facts.zero:
+            said.append(f"No blast was told; that does not exclude them: {facts.zero}. {facts.sensitivity}")
+        said += facts.hints
         said.append(licence())
         return " ".join(said)
-
-    def _sensitivity(self) -> str:
-        return sensitivity(self.made.model.naming, self.slide.foreign)
 
     def _shell(self, key: str, code: Code) -> Json:
         """What all observations have in common."""
@@ -196,7 +209,7 @@ class _Writer:
         # the words are ours, so that a report reads the same where two lines bear one code
         one["code"]["text"] = f"{line.name} (nearest term: {line.code.display})" if line.code.nearest else line.name
         notes = self._notes()
-        unreviewed_eyes = line.kind is Kind.PER_100 and line.key != "artefact" and not self.case.entries
+        unreviewed_eyes = line.kind is Kind.PER_100 and line.key != "artefact" and not self.facts.looked_at
         if unreviewed_eyes:
             words_ = "The network cannot tell these apart, and no person has looked yet."
             return one | {"dataAbsentReason": words.absent(AbsentReason.UNSUPPORTED, words_), "note": [{"text": " ".join(notes)}]}
@@ -208,11 +221,11 @@ class _Writer:
             words.quantity(round(line.value, 2), "per 100 white blood cells", "/100{WBCs}") if per_100 else words.percent(line.value)
         )
         if line.key == "all_blasts":
-            parts = [each for each in self.case.lines if each.blast and each.kind in (Kind.TYPE, Kind.GROUP)]
+            parts = [each for each in self.facts.lines if each.blast and each.kind in (Kind.TYPE, Kind.GROUP)]
             parts = [each for each in parts if each.kind is Kind.TYPE or each.count or each.before]
             one["hasMember"] = [{"reference": self._address(self._key(each.key))} for each in parts]
             if not line.count:
-                notes.append(self._sensitivity())
+                notes.append(self.facts.sensitivity)
         if line.key == BLASTS or line.kind is Kind.UNIDENTIFIED:
             notes.append("Kind not certain; it stands in the denominator of every per cent.")
         one["note"] = [{"text": " ".join(notes)}]
@@ -238,34 +251,33 @@ class _Writer:
 
     def _in_words(self) -> Json:
         """The film in sentences, made from the counts and the engine's attributes."""
-        sentences = describe(self.slide, self.case.after, self.case.taxonomy, self.made.model.naming)
-        return self._shell("film", code_of("film")) | {"valueString": " ".join(sentences)}
+        return self._shell("film", code_of("film")) | {"valueString": " ".join(self.facts.sentences)}
 
     def _specimen(self) -> Json:
         specimen: Json = {
             "resourceType": "Specimen",
             "identifier": [words.identifier("specimen-of-slide", self._key("specimen"))],
             "type": {**words.coded(words.SNOMED, "119297000", "Blood specimen"), "text": "Blood film"},
-            "note": [{"text": f"Slide {self.slide.slide_id}"}],
+            "note": [{"text": f"Slide {self.facts.slide_id}"}],
         }
-        if self.slide.specimen:
-            specimen["accessionIdentifier"] = {"value": self.slide.specimen}
+        if self.facts.specimen:
+            specimen["accessionIdentifier"] = {"value": self.facts.specimen}
         return specimen
 
     def _device(self) -> Json:
-        model, naming = self.made.model, self.made.model.naming
+        facts = self.facts
         versions = [
-            {"type": {"text": "software"}, "value": f"leukoscope {version()}"},
-            {"type": {"text": "model"}, "value": f"{model.name} {model.version} {model.precision}"},
-            {"type": {"text": "model digest, SHA-256"}, "value": model.digest},
+            {"type": {"text": "software"}, "value": f"leukoscope {facts.software}".strip()},
+            {"type": {"text": "model"}, "value": facts.model},
+            {"type": {"text": "model digest, SHA-256"}, "value": facts.model_digest},
         ]
-        if naming is not None:
-            versions.append({"type": {"text": "naming layer"}, "value": f"{naming.name} {naming.version} {naming.digest}".strip()})
+        if facts.naming:
+            versions.append({"type": {"text": "naming layer"}, "value": facts.naming})
         return {
             "resourceType": "Device",
-            "identifier": [words.identifier("device", self.made.device_id)],
+            "identifier": [words.identifier("device", facts.device_id)],
             "status": "active",
-            "serialNumber": self.made.device_id,
+            "serialNumber": facts.device_id,
             "deviceName": [{"name": "Leukoscope", "type": "model-name"}],
             "type": {"text": "Camera and computer beside a microscope that counts white blood cells for review"},
             "version": versions,
@@ -273,8 +285,8 @@ class _Writer:
 
     def _provenance(self) -> Json:
         agents: list[Json] = [{"type": {"text": "counted by"}, "who": {"reference": self.addresses["device"]}}]
-        if self.slide.operator:
-            agents.append({"type": {"text": "operator"}, "who": {"type": "Practitioner", "display": self.slide.operator}})
+        if self.facts.operator:
+            agents.append({"type": {"text": "operator"}, "who": {"type": "Practitioner", "display": self.facts.operator}})
         found: Json = {
             "resourceType": "Provenance",
             **self._clock(),
@@ -287,6 +299,7 @@ class _Writer:
                 agents.append(
                     {"type": {"text": "second signature" if n else "signed by"}, "who": {"type": "Practitioner", "display": who}}
                 )
-            what = {"identifier": words.identifier("journal-digest", self.signature.digest), "display": "Journal of the review"}
-            found["entity"] = [{"role": "source", "what": what}]
+            if self.signature.digest:
+                what = {"identifier": words.identifier("journal-digest", self.signature.digest), "display": "Journal of the review"}
+                found["entity"] = [{"role": "source", "what": what}]
         return found

@@ -192,18 +192,23 @@ def focus_words(slide: Slide) -> str:
 
 def hints(case: Case) -> list[str]:
     """What a reader is to be told on the first page: so few cells, a range that spans a share that decides, nucleated red cells."""
-    after, found = case.after, []
-    if 0 < after.white_cells < USUAL_TARGET:
-        cells = count_of(after.white_cells, "white cell")
+    red = next((line for line in case.lines if line.key == NUCLEATED_RED), None)
+    return hints_of(case.after.white_cells, case.after.undecided_percents, 0.0 if red is None else red.value)
+
+
+def hints_of(white_cells: int, undecided: Iterable[float], red_per_100: float) -> list[str]:
+    """The same of so many white cells. undecided: the deciding per cents of blasts that the interval spans."""
+    found = []
+    if 0 < white_cells < USUAL_TARGET:
+        cells = count_of(white_cells, "white cell")
         found.append(f"{cells} were counted; {USUAL_TARGET} are usual, so per cents are rough.")
-    spanned = [f"{limit:g} %" for limit in after.undecided_percents] if after.white_cells else []
+    spanned = [f"{limit:g} %" for limit in undecided] if white_cells else []
     if spanned:
         found.append(f"The 95 % range of the blasts spans {' and '.join(spanned)}: count on, to 400 or 500 cells.")
-    red = next((line for line in case.lines if line.key == NUCLEATED_RED), None)
-    if red is not None and red.value >= _MANY_RED:
+    if red_per_100 >= _MANY_RED:
         found.append(
-            f"{red.value:.0f} nucleated red cells to 100 white cells: an analyser's count of white cells needs correcting, "
-            f"WBC × 100 / (100 + {red.value:.0f})."  # noqa: RUF001  (the sign is meant)
+            f"{red_per_100:.0f} nucleated red cells to 100 white cells: an analyser's count of white cells needs correcting, "
+            f"WBC × 100 / (100 + {red_per_100:.0f})."  # noqa: RUF001  (the sign is meant)
         )
     return found
 

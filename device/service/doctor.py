@@ -88,6 +88,8 @@ def _engine(config: Config) -> Finding:
         choice = read_choice(config.engine_choice_path) if "auto" in (config.engine.runtime, config.engine.precision) else None
         if choice is not None:
             seen += f"; {choice.words}"
+        if engine.info.unchecked:
+            return Finding("Engine", "warn", f"{seen}; it has {engine.info.unchecked}", "export it again with a golden picture")
         if engine.info.gate_fault:
             advice = "compare it with its float engine by `attridet gate`; it runs because engine.ungated is true"
             return Finding("Engine", "warn", f"{seen}; it {engine.info.gate_fault}", advice)

@@ -8,8 +8,22 @@ from device.service.layers import chosen_layer
 from device.settings.config import Config
 from engines.runtime.choice import open_chosen
 from engines.runtime.engine import BundleEngine
+from engines.runtime.guarded import GuardedEngine, Limits
+from engines.runtime.worker import Opener
 
 log = logging.getLogger(__name__)
+
+
+_LIVE_PATIENCE_S, _STORED_PATIENCE_S = 0.5, 10.0
+"""How long a round waits for an engine that is being opened anew: keys shall be answered; and stored pictures shall not pass by
+meanwhile, though the watchdog's time must not be used up either."""
+
+
+def guarded_engine(opener: Opener, config: Config) -> GuardedEngine:
+    """The engine that `opener` makes, with the configuration's deadline around it, not yet opened."""
+    patience_s = _STORED_PATIENCE_S if config.camera.stored else _LIVE_PATIENCE_S
+    deadline_s = config.engine.deadline_s
+    return GuardedEngine(opener, Limits.of(deadline_s, min(patience_s, deadline_s)))
 
 
 def open_configured(config: Config) -> BundleEngine:

@@ -17,6 +17,7 @@ class Command(str, Enum):
     ABORT = "abort"
     REOPEN = "reopen"  # a finished slide that nobody has signed is counted on
     ANSWER = "answer"  # to what the guidance asks; the reason is the key of the choice
+    IDENTIFY = "identify"  # which box is it? A line on its screen says so; the reason is who asks
     QUIT = "quit"
 
 

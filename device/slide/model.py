@@ -109,7 +109,7 @@ class Field:
 
     limit_met: the network found more boxes than it may give, so there are at least so many cells. faults: of the picture's light and
     colour; None in records of versions that did not judge them. naming_fault: why the second look failed, in the engine's words; the
-    cells then bear the first look's names.
+    cells then bear the first look's names. non_finite: boxes and attributes that the engine told and that were no numbers.
     """
 
     index: int
@@ -124,6 +124,7 @@ class Field:
     place: Place | None = None
     seen: tuple[Cell, ...] = ()
     picture: str = ""
+    non_finite: int = 0
 
 
 @dataclass(frozen=True, eq=False)

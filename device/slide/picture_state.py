@@ -36,7 +36,8 @@ class PictureState:
 
     fields: those that count; judged: those of them whose light and colour were looked at (not before version 0.2). A field may have
     several faults. at_limit: fields with as many boxes as the network may give, so that their cells are at least so many.
-    skipped: stored pictures that were not read, by kind. first_look: fields whose second look failed.
+    skipped: stored pictures that were not read, by kind. first_look: fields whose second look failed. non_finite: boxes and attributes
+    that the engine told and that were no numbers.
     """
 
     fields: int
@@ -46,6 +47,7 @@ class PictureState:
     blank_views: int
     skipped: Counter[str]
     first_look: int = 0
+    non_finite: int = 0
 
     @classmethod
     @lru_cache(1)
@@ -66,6 +68,7 @@ class PictureState:
                 blank_views=slide.blank_views,
                 skipped=Counter(picture.kind for picture in slide.skipped),
                 first_look=seen.first_look,
+                non_finite=seen.non_finite,
             )
 
     @property
@@ -91,6 +94,14 @@ class PictureState:
         if self.first_look:
             first = _("In {fields} the second look failed: the cells bear the first look's names, which are not to be relied on.")
             said.append(first.format(fields=count_of(self.first_look, "field")))
+        if self.non_finite:
+            n = self.non_finite
+            strange = ngettext(
+                "The engine told {n} value without meaning, which was left out: cells may be missing.",
+                "The engine told {n} values without meaning, which were left out: cells may be missing.",
+                n,
+            )
+            said.append(strange.format(n=n))
         if self.blank_views and (4 * self.blank_views >= self.fields or not only_grave):  # a live stage rests off the film now and then
             bare = _("In {views} nothing of the film was to be seen (dark, or bare glass): not counted.")
             said.append(bare.format(views=count_of(self.blank_views, "view")))

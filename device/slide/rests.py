@@ -194,7 +194,12 @@ class RestCounter:
         cells = [moved(cell, view.place, here.place, here.size_px) for cell in cells]
         ids = {cell.cell_id for cell in cells}
         old = [cell for cell in (*here.cells, *here.seen) if cell.cell_id not in ids]
-        made = replace(here, limit_met=here.limit_met or view.found.limit_met, naming_fault=fault or here.naming_fault)
+        made = replace(
+            here,
+            limit_met=here.limit_met or view.found.limit_met,
+            naming_fault=fault or here.naming_fault,
+            non_finite=max(here.non_finite, view.found.non_finite),
+        )
         counted = self._sorted(made, [*old, *cells])
         slide, _ = put_back(slide, [without_crops(counted)])
         slide, others = put_back(slide, refreshed(slide, touched - {here.index}, self.census))
@@ -243,6 +248,7 @@ class RestCounter:
             view.place,
             (),
             picture,
+            view.found.non_finite,
         )
         return self._sorted(made, cells)
 

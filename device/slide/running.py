@@ -78,7 +78,7 @@ class RunningPictures:
         self._fields: tuple[Field, ...] = ()
         self._focus: list[float] = []
         self.faults: Counter[PictureFault] = Counter()
-        self.judged = self.at_limit = self.first_look = 0
+        self.judged = self.at_limit = self.first_look = self.non_finite = 0
 
     def follow(self, fields: tuple[Field, ...]) -> None:
         """Take in the slide's fields as they are now."""
@@ -92,6 +92,7 @@ class RunningPictures:
             self.judged += times * (field.faults is not None)
             self.at_limit += times * field.limit_met
             self.first_look += times * bool(field.naming_fault)
+            self.non_finite += times * field.non_finite
         self._fields = fields
 
     def median(self) -> float:

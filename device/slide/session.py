@@ -155,6 +155,11 @@ class SlideSession:
         self._counting.restore(self._slide, keyframes, last_cell_id)
         return self._slide
 
+    def let_go(self) -> None:
+        """Have no slide in hand; the record keeps what it has of it."""
+        self._slide = None
+        self._counting.begin()
+
     def reopen(self) -> Slide:
         """Count on where the slide was finished, which nobody has ever signed. RefusedError otherwise."""
         if self._slide is None or self.state is not SlideState.REVIEW:

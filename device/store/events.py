@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
-from uuid import uuid4
 
 from calibration.profile import CalibrationProfile
 from device.clock import Clock, time_trusted
@@ -19,8 +18,6 @@ from device.errors import StoreError
 from device.language import N_, _
 from device.mqtt.message import one_line
 from device.mqtt.payloads import CalibrationProvenance
-from device.mqtt.summary import Disclosure, build_summary
-from device.mqtt.topics import Topics
 from device.review.review import Review
 from device.settings.config import Config
 from device.slide.changes import FieldsChanged, Undone
@@ -31,10 +28,13 @@ from device.slide.session import RefusedError
 from device.slide.tally import tally
 from device.store import OutboxMessage, Provenance, Store, StoredSlide
 from device.store.checks import Check
-from device.store.journal import Journal
+from device.store.journal import Journal, Write
+from device.store.messages import SlideMessages
 from device.store.pictures import FieldPictures
 from device.store.quality import CHECK, REFERENCE, judge, passed_on
+from device.store.quarantine import Kind
 from device.store.reviewing import KeptReview
+from device.store.spare import bring_back, folders, in_words
 from engines.detections import Image
 
 log = logging.getLogger(__name__)
@@ -87,9 +87,12 @@ class SlideRecord:
         self._config, self._profile, self._provenance = config, profile, provenance
         self.pictures = FieldPictures(config.record_path, journal.free_mb, config.record.min_free_mb)
         journal.beside = lambda: self.pictures.reason
+        journal.aside = self._left_out
+        self._lost = set[tuple[str, int]]()  # fields that the record would not take
         self._known_passed: date | None = None
         self._known_asked: date | None = None
-        self._topic = Topics(config.device.id, config.broker.topic_root).summary
+        self._messages = SlideMessages(store, config, clock)
+        self._blast_told = ""  # id of the slide of which a first blast was put into the outbox
 
     def _provenance_of(self, slide: Slide, width_px: int) -> Provenance:
         calibration = CalibrationProvenance.of(self._profile, self._config.microscope.objective, width_px)
@@ -98,7 +101,7 @@ class SlideRecord:
     def started(self, slide: Slide, width_px: int) -> None:
         """A slide was opened; frames are `width_px` wide."""
         provenance = self._provenance_of(slide, width_px)
-        self.journal.add(f"slide {slide.slide_id}", lambda: self._store.start_slide(slide, provenance))
+        self.journal.add(f"slide {slide.slide_id}", partial(self._store.start_slide, slide, provenance))
         self.pictures.forget()
         self.prune_pictures()
 
@@ -111,10 +114,21 @@ class SlideRecord:
             self.pictures.keep(slide.slide_id, event.field.index, image)
         fields = tuple(self._with_picture(slide, field) for field in event.fields)
         what = ", ".join(str(field.index) for field in fields) or "map"
-        merged, keyframes = event.merged, event.keyframes
-        self.journal.add(
-            f"field {what} of {slide.slide_id}", lambda: self._store.put_fields(slide.slide_id, fields, slide, merged, keyframes)
-        )
+        merged, keyframes, blast = event.merged, event.keyframes, self._first_blast(slide, event)
+        put = partial(self._store.put_fields, slide.slide_id, fields, slide, merged, keyframes, blast)
+        self.journal.add(f"field {what} of {slide.slide_id}", put, self._sent if blast is not None else str)
+
+    def _first_blast(self, slide: Slide, event: FieldsChanged) -> OutboxMessage | None:
+        """The message that the slide has a blast, where this is the first time; the record lets it pass once a slide."""
+        if self._blast_told == slide.slide_id:
+            return None
+        try:
+            message = self._messages.first_blast(slide, event.fields, self._provenance)
+        except Exception:  # the count does not wait for it
+            log.exception("no event is sent of slide %s", slide.slide_id)
+            return None
+        self._blast_told = slide.slide_id if message is not None else self._blast_told
+        return message
 
     def _with_picture(self, slide: Slide, field: Field) -> Field:
         return replace(field, picture=self.pictures.name_of(slide.slide_id, field.index, field.picture))
@@ -123,21 +137,22 @@ class SlideRecord:
         """A field was taken back; it stays in the record, marked."""
         index = undone.field.index
         others = tuple(self._with_picture(slide, field) for field in undone.others)
-        self.journal.add(f"undo of field {index}", lambda: self._store.undo_field(slide.slide_id, index, others))
+        self.journal.add(f"undo of field {index}", partial(self._store.undo_field, slide.slide_id, index, others))
 
     def checked(self, slide_id: str, passed: bool, result: Mapping[str, object]) -> None:
         """A check was made: the known slide of the day, or what a person said of objective or slide."""
         at = self._clock.now()
-        self.journal.add("a check", lambda: self._store.put_check(Check(at, slide_id, passed, dict(result))))
+        self.journal.add("a check", partial(self._store.put_check, Check(at, slide_id, passed, dict(result))))
 
     def changed(self, slide: Slide) -> None:
         """The slide was paused, goes on, was opened again or has another target."""
-        self.journal.add(f"state of {slide.slide_id}", lambda: self._store.put_state(slide))
+        self.journal.add(f"state of {slide.slide_id}", partial(self._store.put_state, slide))
 
     def closed(self, slide: Slide, width_px: int) -> None:
         """The slide was finished or aborted: its state and the summary's outbox row are one transaction."""
-        slide = replace(slide, fields=tuple(self._with_picture(slide, field) for field in slide.fields))
-        self._close(slide, self._message(slide, self._provenance_of(slide, width_px)))
+        kept = tuple(self._with_picture(slide, each) for each in slide.fields if (slide.slide_id, each.index) not in self._lost)
+        slide = replace(slide, fields=kept)
+        self._close(slide, self._message_or_none(slide, self._provenance_of(slide, width_px)))
         self._check_known(slide)
 
     def _check_known(self, slide: Slide) -> None:
@@ -171,12 +186,8 @@ class SlideRecord:
         return self._known_passed != today
 
     def _close(self, slide: Slide, message: OutboxMessage | None) -> None:
-        def close() -> None:
-            self._store.close_slide(slide, message)
-            if message is not None:
-                self._sent()
-
-        self.journal.add(f"end of {slide.slide_id}", close)
+        after = self._sent if message is not None else str
+        self.journal.add(f"end of {slide.slide_id}", partial(self._store.close_slide, slide, message), after)
 
     def open_review(self, slide_id: str, who: str = "") -> tuple[Review, KeptReview]:
         """A finished or signed slide for review, also an earlier one, with its crops; and where what a person does to it is kept.
@@ -188,18 +199,20 @@ class SlideRecord:
         stored = self._store.slide(slide_id, with_crops=True)
         if stored.slide.state not in (SlideState.REVIEW, SlideState.SIGNED):
             raise RefusedError(_("the slide is {state}: only a finished one is reviewed").format(state=stored.slide.state.value))
+        if (checked := self._store.check_slide(slide_id)).counts:  # a changed review shows by its chain
+            self.damaged(slide_id, checked.words)
+            raise RefusedError(_("the slide is damaged in the record: restore a backup, or count it again"))
         review = Review(stored.slide, stored.provenance.model.taxonomy, stored.review, who=who, now=self._clock.now)
-        message = partial(self._message, provenance=stored.provenance)
-        return review, KeptReview(self._store, self.journal, stored.provenance, message, self._sent)
+        return review, KeptReview(self._store, self.journal, stored.provenance, self._messages, self._sent)
 
     def finished(self, limit: int = 50) -> tuple[Slide, ...]:
         """The newest slides that wait for their review or are signed, newest first, as they were counted, without crops. StoreError."""
         read, damaged = self._store.readable(self._store.finished_ids(limit))
         for error in damaged:
-            self._damaged(error.slide_id, error.why)
+            self.damaged(error.slide_id, error.why)
         return tuple(stored.slide for stored in read)
 
-    def _damaged(self, slide_id: str, why: str) -> None:
+    def damaged(self, slide_id: str, why: str) -> None:
         """Name a slide that cannot be believed in the log and on the list of what was put aside: once."""
         try:
             new = self._store.put_aside_row("slide", slide_id, why)
@@ -231,14 +244,27 @@ class SlideRecord:
     def left_open(self) -> LeftOpen:
         """The slide that was open when the appliance stopped, to be taken up again; what cannot be is closed here for review."""
         left, closed = LeftOpen(), list[Slide]()
+        bring_back(self._store, folders(self._config.device.state_dir))
         for stored in self._store.unfinished():
             slide_id = stored.slide.slide_id
-            if left.resumed is None and not closed and _same_engine(stored.provenance, self._provenance):
-                whole = self._store.slide(slide_id).slide
-                left = LeftOpen(whole, self._store.keyframes(slide_id), self._store.last_cell_id(slide_id))
-            else:
-                closed.append(self._put_to_review(stored))
+            try:
+                if left.resumed is None and not closed and _same_engine(stored.provenance, self._provenance):
+                    left = LeftOpen(stored.slide, self._keyframes(slide_id), self._store.last_cell_id(slide_id))
+                else:
+                    closed.append(self._put_to_review(stored))
+            except StoreError:
+                raise
+            except Exception as error:  # whatever is amiss with this one, the others go on
+                self.damaged(slide_id, f"{type(error).__name__} when it was taken up")
         return replace(left, closed=tuple(closed))
+
+    def _keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:
+        """Of the slide; none where they cannot be read: its place on the film is lost, its count is not."""
+        try:
+            return self._store.keyframes(slide_id)
+        except StoreError as error:
+            log.error("the place of slide %s on the film is lost: %s", slide_id, error)
+            return ()
 
     def last_finished(self) -> LeftOpen:
         """The newest slide of the record, if it was finished and can be counted on by what counts now; RefusedError where it cannot."""
@@ -256,7 +282,10 @@ class SlideRecord:
                 raise RefusedError(cannot, why=why)
             if not _same_engine(stored.provenance, self._provenance):
                 raise RefusedError(cannot, why=N_("it was counted by another engine, microscope or kind of source"))
-            return LeftOpen(stored.slide, self._store.keyframes(slide_id), self._store.last_cell_id(slide_id))
+            if (checked := self._store.check_slide(slide_id)).faults:
+                self.damaged(slide_id, checked.words)
+                raise RefusedError(cannot, why=N_("it is damaged in the record"))
+            return LeftOpen(stored.slide, self._keyframes(slide_id), self._store.last_cell_id(slide_id))
         except StoreError as error:
             raise RefusedError(cannot, why=str(error)) from error
 
@@ -267,24 +296,39 @@ class SlideRecord:
         empty = nothing_counted(tally(slide, stored.provenance.model.taxonomy))
         state, why = (SlideState.ABORTED, EMPTY) if empty else (SlideState.REVIEW, "")
         ended = replace(slide, state=state, finished_at=end, abort_reason=why)
-        try:
-            message = self._message(ended, stored.provenance)
-        except ValueError as error:  # another version wrote where its numbers came from
-            message = None
-            log.error("no summary is sent: %s", error)
-        self._close(ended, message)
+        self._close(ended, self._message_or_none(ended, stored.provenance))
         log.warning("slide %s was left open: closed with %d fields, %s", slide.slide_id, len(slide.fields), state.value)
         return ended
 
+    def put_aside(self, kind: Kind, name: str, why: str, content: bytes = b"") -> None:
+        """Name in the record what could not be read, looked at or written, so that the rest goes on."""
+        self.journal.add("what was put aside", partial(self._store.put_aside_row, kind, name, why, content))
+
+    def _left_out(self, write: Write, why: str) -> None:
+        """A write that the record will not take. Of several fields those are written that it takes."""
+        act = write.act
+        if isinstance(act, partial) and act.func.__name__ == self._store.put_fields.__name__:
+            slide_id, fields, *_rest = act.args
+            for field in fields:
+                try:
+                    self._store.put_fields(slide_id, (field,))
+                except Exception:  # the one that is at fault; a disk that fails meanwhile is made up for when the slide is closed
+                    self._lost.add((slide_id, field.index))
+                    log.error("field %d of %s is not in the record, and will not be in its summary", field.index, slide_id)
+        if write.what != "what was put aside":
+            self.put_aside("write", f"{write.what}, {self._clock.now():%Y-%m-%d %H:%M:%S}", why, in_words(act))
+
+    def _message_or_none(self, slide: Slide, provenance: Provenance) -> OutboxMessage | None:
+        """The same; None too where the summary cannot be made: the slide's end is kept all the same."""
+        try:
+            return self._message(slide, provenance)
+        except ValueError as error:  # another version wrote where its numbers came from
+            log.error("no summary is sent: %s", error)
+        except Exception as error:
+            log.exception("no summary of slide %s is sent", slide.slide_id)
+            self.put_aside("message", slide.slide_id, f"its summary cannot be made: {type(error).__name__}: {error}")
+        return None
+
     def _message(self, slide: Slide, provenance: Provenance, review: Review | None = None) -> OutboxMessage | None:
         """The outbox row of a closed slide, or of its signature; None where the broker is off, or where nothing was counted."""
-        empty = review is None and nothing_counted(tally(slide, provenance.model.taxonomy))
-        if empty or not self._config.broker.enabled:
-            return None
-        message_id = uuid4()
-        target_cells = slide.target_cells or self._config.slide.target_cells
-        disclosure = Disclosure(self._config.broker.send_reviewer, self._config.broker.send_specimen)
-        summary = build_summary(
-            slide, provenance, message_id=message_id, target_cells=target_cells, review=review, disclosure=disclosure
-        )
-        return OutboxMessage(str(message_id), self._topic, summary.to_bytes(), self._clock.now(), slide_id=slide.slide_id)
+        return self._messages.summary(slide, provenance, review)

@@ -46,6 +46,14 @@ def reading_slide(record: Path, slide_id: str) -> Iterator[None]:
         raise DamagedSlideError(record, slide_id, f"{type(error).__name__} while it was read") from error
 
 
+class UnusableRecordError(StoreError):
+    """No waiting mends it: another program's database, a newer version, no file, or another leukoscope has it. A person must act."""
+
+
+class UnwritableError(StoreError):
+    """The record will never take this write, because of what it holds. Writes after it can be made."""
+
+
 def is_damage(error: BaseException) -> bool:
     """Whether SQLite says that the file itself is broken, as opposed to full, locked or out of reach."""
     return isinstance(error, sqlite3.DatabaseError) and any(words in str(error) for words in _DAMAGE)
@@ -101,4 +109,6 @@ def sqlite_errors(path: Path, doing: str) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         kind = DamagedRecordError if is_damage(error) else StoreError
+        if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError)):
+            kind = UnwritableError
         raise kind(advice(path, doing, error)) from error

@@ -1,13 +1,14 @@
-"""The outbox's table: messages that wait for the broker, each with its number in the stream of this record."""
+"""The outbox's table: messages that wait for the broker or for a receiver, each with its number in the stream of this record."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timezone
 
-from device.mqtt.outbox import OutboxMessage
+from device.mqtt.outbox import BROKER, Delivered, Figures, Head, OutboxMessage, Said
 
 
 def put(db: sqlite3.Connection, message: OutboxMessage) -> OutboxMessage:
@@ -19,20 +20,18 @@ def put(db: sqlite3.Connection, message: OutboxMessage) -> OutboxMessage:
         ).fetchone()[0]
     )
     message = replace(message, number=number, payload=_numbered(message.payload, stream, number))
+    insert(db, message)
+    return message
+
+
+def insert(db: sqlite3.Connection, message: OutboxMessage) -> None:
+    """Put a message at the end of the queue as it is. One that is there already stays where it is."""
+    message_id, at = message.message_id, message.created_at.isoformat()
     db.execute(
         """INSERT INTO outbox (message_id, topic, payload, created_at, kind, slide_id, number) VALUES (?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT DO NOTHING""",
-        (
-            message.message_id,
-            message.topic,
-            message.payload,
-            message.created_at.isoformat(),
-            message.kind,
-            message.slide_id,
-            message.number,
-        ),
+        (message_id, message.topic, message.payload, at, message.kind, message.slide_id, message.number),
     )
-    return message
 
 
 def _numbered(payload: bytes, stream: str, number: int) -> bytes:
@@ -43,18 +42,119 @@ def _numbered(payload: bytes, stream: str, number: int) -> bytes:
     return json.dumps(content | {"stream": stream, "sequence": number}, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+_MESSAGE = "SELECT message_id, topic, payload, created_at, kind, slide_id, number FROM outbox"
+
+
 def oldest(db: sqlite3.Connection, limit: int) -> tuple[OutboxMessage, ...]:
     """The oldest messages that wait, oldest first."""
+    return tuple(map(_message, db.execute(f"{_MESSAGE} ORDER BY sequence LIMIT ?", (limit,))))
+
+
+def one(db: sqlite3.Connection, message_id: str) -> OutboxMessage | None:
+    """One message, if it waits."""
+    row = db.execute(f"{_MESSAGE} WHERE message_id = ?", (message_id,)).fetchone()
+    return None if row is None else _message(row)
+
+
+def _message(row: Sequence[str | bytes | int]) -> OutboxMessage:
+    key, topic, payload, at, *rest = row
+    return OutboxMessage(str(key), str(topic), bytes(payload), _moment(at) or datetime.fromtimestamp(0, timezone.utc), *rest)  # type: ignore[arg-type]
+
+
+def _moment(text: object) -> datetime | None:
+    """A damaged date must not keep a message back."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def heads(db: sqlite3.Connection, after: int, limit: int) -> tuple[Head, ...]:
+    """The first rows behind place `after`, without their content."""
     rows = db.execute(
-        "SELECT message_id, topic, payload, created_at, kind, slide_id, number FROM outbox ORDER BY sequence LIMIT ?", (limit,)
+        "SELECT sequence, message_id, kind, slide_id, attempts, sent_at, said FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?",
+        (after, limit),
     )
-    return tuple(OutboxMessage(key, topic, payload, datetime.fromisoformat(at), *rest) for key, topic, payload, at, *rest in rows)
+    return tuple(Head(place, key, kind, slide, n, _moment(at), _said(said)) for place, key, kind, slide, n, at, said in rows)
+
+
+def _said(text: str) -> Said:
+    return "nobody" if text == "nobody" else "sent" if text == "sent" else ""
 
 
 def count(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
 
+def figures(db: sqlite3.Connection) -> Figures:
+    """How many wait, and for whom."""
+    sent, nobody = db.execute("SELECT coalesce(sum(said = 'sent'), 0), coalesce(sum(said = 'nobody'), 0) FROM outbox").fetchone()
+    quarantined = int(db.execute("SELECT count(*) FROM quarantine").fetchone()[0])
+    return Figures(count(db), int(sent), int(nobody), quarantined)
+
+
+def mark_taken(db: sqlite3.Connection, message_id: str, said: Said, at: datetime) -> None:
+    """The broker took it, and it stays."""
+    statement = "UPDATE outbox SET attempts = attempts + 1, sent_at = ?, said = ? WHERE message_id = ?"
+    db.execute(statement, (at.astimezone(timezone.utc).isoformat(), said, message_id))
+
+
 def remove(db: sqlite3.Connection, message_id: str) -> None:
     """Nothing happens if it is gone already."""
     db.execute("DELETE FROM outbox WHERE message_id = ?", (message_id,))
+
+
+def deliver(db: sqlite3.Connection, message_id: str, at: datetime) -> None:
+    """The broker handed it on to a subscriber, which is enough."""
+    if _keep_receipt(db, message_id, BROKER, at):
+        remove(db, message_id)
+
+
+def confirm(
+    db: sqlite3.Connection, message_ids: Sequence[str], receiver: str, at: datetime, wanted: frozenset[str], needs_all: bool
+) -> tuple[str, ...]:
+    """Keep a receiver's word on messages that this record knows, and remove those that enough receivers have; the ids of these."""
+    left = []
+    for message_id in message_ids:
+        if not _keep_receipt(db, message_id, receiver, at):
+            continue
+        have = {name for (name,) in db.execute("SELECT receiver FROM receipts WHERE message_id = ?", (message_id,))} - {BROKER}
+        enough = bool(have) if not wanted else wanted <= have if needs_all else bool(wanted & have)
+        if enough and db.execute("DELETE FROM outbox WHERE message_id = ?", (message_id,)).rowcount:
+            left.append(message_id)
+    return tuple(left)
+
+
+def _keep_receipt(db: sqlite3.Connection, message_id: str, receiver: str, at: datetime) -> bool:
+    """False for a message that was never in this outbox: nobody can fill the table with invented ids."""
+    known = db.execute("SELECT slide_id FROM outbox WHERE message_id = ?", (message_id,)).fetchone()
+    known = known or db.execute("SELECT slide_id FROM receipts WHERE message_id = ? LIMIT 1", (message_id,)).fetchone()
+    if known is None:
+        return False
+    moment = at.astimezone(timezone.utc).isoformat()
+    db.execute("INSERT INTO receipts VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (message_id, receiver, moment, known[0]))
+    return True
+
+
+def last_delivered(db: sqlite3.Connection) -> Delivered:
+    """The newest message that somebody has and that waits no longer."""
+    row = db.execute(
+        """SELECT slide_id, at FROM receipts WHERE slide_id != '' AND NOT EXISTS
+        (SELECT 1 FROM outbox WHERE outbox.message_id = receipts.message_id) ORDER BY at DESC LIMIT 1"""
+    ).fetchone()
+    return Delivered() if row is None else Delivered(str(row[0]), _moment(row[1]))
+
+
+def protocol_of(db: sqlite3.Connection, address: str) -> str:
+    """The version of MQTT that the broker at this address was seen to speak, "" where none was."""
+    row = db.execute("SELECT protocol FROM brokers WHERE address = ?", (address,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
+def remember_protocol(db: sqlite3.Connection, address: str, protocol: str, at: datetime) -> None:
+    """Keep it for the next start; "": forget it."""
+    if protocol:
+        db.execute("INSERT OR REPLACE INTO brokers VALUES (?, ?, ?)", (address, protocol, at.isoformat()))
+    else:
+        db.execute("DELETE FROM brokers WHERE address = ?", (address,))

@@ -39,7 +39,7 @@ def is_in(db: sqlite3.Connection, kind: Kind, name: str) -> bool:
     return db.execute("SELECT 1 FROM quarantine WHERE kind = ? AND name = ? LIMIT 1", (kind, name)).fetchone() is not None
 
 
-def release(db: sqlite3.Connection, kind: Kind, name: str) -> bool:
+def release(db: sqlite3.Connection, kind: str, name: str) -> bool:
     """Take it off the list, because it was mended or deleted; False where it was not on it."""
     return db.execute("DELETE FROM quarantine WHERE kind = ? AND name = ?", (kind, name)).rowcount > 0
 

@@ -16,17 +16,18 @@ from device.review.journal import Entry
 from device.slide.keyframes import Keyframe
 from device.slide.model import Field, Slide, SlideState
 from device.slide.registration import Merge
-from device.store import checks, housekeeping, outbox, quarantine, reviews, slides
+from device.store import checks, checksums, housekeeping, outbox, quarantine, reviews, slides
 from device.store.checks import Check
-from device.store.faults import DamagedSlideError, reading_slide
+from device.store.checksums import Checked
+from device.store.faults import DamagedSlideError, UnwritableError, reading_slide
 from device.store.quarantine import PutAside
-from device.store.record_file import RecordFile
 from device.store.slides import StoredSlide
+from device.store.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
 
-class Store(RecordFile):
+class Store(Waiting):
     """The record of one appliance. `with Store.open(path) as store:`; used by the thread that opened it.
 
     A write that returns is on the disk, also after a power cut. A write that raises StoreError has changed nothing and may be
@@ -47,27 +48,32 @@ class Store(RecordFile):
         slide: Slide | None = None,
         merged: Sequence[Merge] = (),
         keyframes: Sequence[Keyframe] = (),
+        first_blast: OutboxMessage | None = None,
     ) -> None:
         """Write fields with their cells and crops, or replace those with their indices; all or none. Idempotent.
 
         A cell without a crop keeps the one that it has there. slide: as it now stands; its header is written too. merged: charts that
-        were joined before that; keyframes: of the map, added or changed.
+        were joined before that; keyframes: of the map, added or changed. first_blast: put into the outbox, the first of a slide alone.
         """
         with self._transaction(f"keep field {', '.join(str(field.index) for field in fields)} of slide {slide_id}") as db:
             self._require(db, slide_id)
-            for merge in merged:
-                slides.move_chart(db, slide_id, merge)
-            for field in fields:
-                slides.put_field(db, slide_id, field)
-            slides.put_keyframes(db, slide_id, keyframes)
-            if slide is not None:
-                slides.put_state(db, slide)
+            with checksums.changing(db, slide_id):
+                for merge in merged:
+                    slides.move_chart(db, slide_id, merge)
+                for field in fields:
+                    slides.put_field(db, slide_id, field)
+                slides.put_keyframes(db, slide_id, keyframes)
+                if slide is not None:
+                    slides.put_state(db, slide)
+                if first_blast is not None and slides.marks_first_blast(db, slide_id, first_blast.created_at):
+                    outbox.put(db, first_blast)
 
     def put_state(self, slide: Slide) -> None:
         """Write how an open slide stands: paused or counting, its target. Idempotent."""
         with self._transaction(f"keep the state of slide {slide.slide_id}") as db:
             self._require(db, slide.slide_id)
-            slides.put_state(db, slide)
+            with checksums.changing(db, slide.slide_id):
+                slides.put_state(db, slide)
 
     def put_field(self, slide_id: str, field: Field) -> None:
         """The same for one."""
@@ -78,38 +84,60 @@ class Store(RecordFile):
 
         others: fields by which its cells are counted now; written in the same transaction.
         """
-        with self._transaction(f"undo field {index} of slide {slide_id}") as db:
+        with self._transaction(f"undo field {index} of slide {slide_id}") as db, checksums.changing(db, slide_id):
             slides.undo_field(db, slide_id, index)
             for field in others:
                 slides.put_field(db, slide_id, field)
 
-    def close_slide(self, slide: Slide, message: OutboxMessage | None) -> None:
+    def close_slide(self, slide: Slide, message: OutboxMessage | None) -> Checked:
         """Finish or abort a slide: its state, whatever of its fields was missed, its summary and the outbox row in one transaction.
 
-        `message` None: no summary is to be sent (the broker is switched off).
+        `message` None: no summary is to be sent (the broker is switched off). Of a slide that is not as it was written no summary
+        leaves: it is put aside in the same transaction, and what is returned says why.
         """
         with self._transaction(f"close slide {slide.slide_id}") as db:
             self._require(db, slide.slide_id)
-            slides.sync(db, slide)
-            if message is not None:
-                reviews.put_summary(db, slide.slide_id, 0, message)
+            with checksums.changing(db, slide.slide_id):
+                slides.sync(db, slide)
+            return self._hand_over(db, slide.slide_id, 0, message)
+
+    def _hand_over(self, db: sqlite3.Connection, slide_id: str, revision: int, message: OutboxMessage | None) -> Checked:
+        """Put a summary into the outbox if all of the slide is as it was written; else put the slide aside."""
+        checked = checksums.check(db, slide_id)
+        if checked.faults:
+            if quarantine.put(db, "slide", slide_id, checked.words):
+                log.error("slide %s is damaged in the record and put aside, no summary of it leaves: %s", slide_id, checked.words)
+        elif message is not None:
+            with checksums.changing(db, slide_id):
+                reviews.put_summary(db, slide_id, revision, message)
+        return checked
 
     def put_review(
-        self, slide_id: str, entries: Sequence[Entry], slide: Slide | None = None, message: OutboxMessage | None = None
-    ) -> None:
+        self,
+        slide_id: str,
+        entries: Sequence[Entry],
+        slide: Slide | None = None,
+        message: OutboxMessage | None = None,
+        told: OutboxMessage | None = None,
+    ) -> Checked | None:
         """Add entries to the journal of a slide's review, and with a signature what it makes of the slide, its summary and the outbox
         row, all in one transaction. Idempotent.
 
-        slide: with the state, revision and reviewer that it has now; None where they do not change. StoreError where the entries do not
-        continue the chain that is there.
+        slide: with the state, revision and reviewer that it has now; None where they do not change. With a message the slide is checked
+        as in `close_slide`. told: what is sent of the act itself. StoreError where the entries do not continue the chain that is there.
         """
         with self._transaction(f"keep the review of slide {slide_id}") as db:
             self._require(db, slide_id)
-            reviews.append(db, self.path, slide_id, entries)
-            if slide is not None:
-                slides.put_signature(db, slide)
-                if message is not None:
-                    reviews.put_summary(db, slide_id, slide.revision, message)
+            with checksums.changing(db, slide_id):
+                reviews.append(db, self.path, slide_id, entries)
+                if slide is not None:
+                    slides.put_signature(db, slide)
+            checked = None
+            if slide is not None and message is not None:
+                checked = self._hand_over(db, slide_id, slide.revision, message)
+            if told is not None and not (checked is not None and checked.faults):
+                outbox.put(db, told)
+            return checked
 
     def summaries(self, slide_id: str) -> tuple[tuple[int, bytes], ...]:
         """Revision and payload of every summary of a slide that was handed over, the unreviewed one with revision 0."""
@@ -162,16 +190,22 @@ class Store(RecordFile):
     def unfinished(self) -> tuple[StoredSlide, ...]:
         """Slides that are open. Before the first one is started: those that a crash or power cut left so.
 
-        One that cannot be read is left out, put aside (`quarantined`) and named in the log once.
+        One that cannot be read, or is not as it was written, is left out, put aside (`quarantined`) and named in the log once.
         """
         with self._reading("look for open slides"):
             open_ids = [each for each in slides.open_ids(self._db) if not quarantine.is_in(self._db, "slide", each)]
         read, damaged = self.readable(open_ids)
-        for error in damaged:
+        checked = {stored.slide.slide_id: self.check_slide(stored.slide.slide_id) for stored in read}
+        for error in (*damaged, *(DamagedSlideError(self.path, one.slide_id, one.words) for one in checked.values() if one.faults)):
             log.error("%s", error)
             with suppress(StoreError):  # a disk that takes no write now: it is found again at the next start
                 self.put_aside_row("slide", error.slide_id, error.why)
-        return read
+        return tuple(stored for stored in read if not checked[stored.slide.slide_id].faults)
+
+    def check_slide(self, slide_id: str) -> Checked:
+        """Whether all of a slide is as it was written; reads the whole of it."""
+        with self.snapshot(f"check slide {one_line(slide_id)}") as db:
+            return checksums.check(db, slide_id)
 
     def keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:
         """The small pictures of visited ground by which a slide that is taken up finds its place on the film again."""
@@ -188,7 +222,25 @@ class Store(RecordFile):
         with self._reading("look for slides of one specimen"):
             return slides.of_specimen(self._db, specimen)
 
+    # What the record says of itself
+
+    def fact(self, key: str) -> str:
+        """Empty where it is not known: "stream", by which receivers know whose numbers they read; "backup_at", of its last backup."""
+        with self._reading("read what it says of itself"):
+            row = self._db.execute("SELECT value FROM identity WHERE key = ?", (key,)).fetchone()
+            return "" if row is None else str(row[0])
+
+    def put_fact(self, key: str, value: str) -> None:
+        """Write it, in the place of what was known."""
+        with self._transaction("write down what it says of itself") as db:
+            db.execute("INSERT INTO identity VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+
     # Quarantine
+
+    def release_row(self, kind: str, name: str) -> bool:
+        """Take it off the list: a person has seen to it. False if it is not on the list."""
+        with self._transaction(f"take {kind} {one_line(name)} off the list") as db:
+            return quarantine.release(db, kind, name)
 
     def put_aside_row(self, kind: quarantine.Kind, name: str, why: str, content: bytes = b"") -> bool:
         """Name something that cannot be sent, read or believed, so that the rest goes on; False if it is on the list already.
@@ -219,22 +271,6 @@ class Store(RecordFile):
         """The newest checks of a kind, newest first."""
         with self._reading("read the checks"):
             return checks.newest(self._db, kind, limit)
-
-    # Outbox
-
-    def pending(self, limit: int = 50) -> tuple[OutboxMessage, ...]:
-        """The oldest messages that wait for the broker's acknowledgement, oldest first."""
-        with self._reading("read the outbox"):
-            return outbox.oldest(self._db, limit)
-
-    def pending_count(self) -> int:
-        with self._reading("read the outbox"):
-            return outbox.count(self._db)
-
-    def acknowledge(self, message_id: str) -> None:
-        """The broker has it: remove it. Nothing happens if it is gone already."""
-        with self._transaction(f"clear message {message_id}") as db:
-            outbox.remove(db, message_id)
 
     # Housekeeping
 
@@ -270,4 +306,4 @@ class Store(RecordFile):
 
     def _require(self, db: sqlite3.Connection, slide_id: str) -> None:
         if not db.execute("SELECT 1 FROM slides WHERE slide_id = ?", (slide_id,)).fetchone():
-            raise StoreError(f"record {self.path}: no slide {slide_id}; it must be started first")
+            raise UnwritableError(f"record {self.path}: no slide {slide_id}; it must be started first")

@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from device.errors import StoreError
 from device.store import schema
-from device.store.faults import DamagedRecordError, sqlite_errors
+from device.store.faults import DamagedRecordError, UnusableRecordError, sqlite_errors
 
 
 class RecordFile:
@@ -34,7 +34,7 @@ class RecordFile:
         """
         path = Path(path)
         schema.make_place(path)
-        lock = _take_lock(path)
+        lock = take_lock(path)
         try:
             aside = schema.prepare(path)
             with sqlite_errors(path, "open it"):
@@ -102,6 +102,17 @@ class RecordFile:
             raise StoreError(f"record {self.path}: cannot {doing}: {why}") from error
 
     @contextmanager
+    def snapshot(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """Read several things as they stood at one moment, whatever is written meanwhile."""
+        with self._reading(doing):
+            self._db.execute("BEGIN")
+            try:
+                yield self._db
+            finally:
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+
+    @contextmanager
     def _touching(self, doing: str) -> Iterator[None]:
         try:
             with sqlite_errors(self.path, doing):
@@ -118,7 +129,7 @@ class RecordFile:
             yield self._db
 
 
-def _take_lock(path: Path) -> int:
+def take_lock(path: Path) -> int:
     """Two daemons on one record would close each other's slides; the kernel frees the lock with the process."""
     lock_path = Path(f"{path}.lock")
     try:
@@ -134,7 +145,7 @@ def _take_lock(path: Path) -> int:
         holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(lock)
         why = f"is in use by another leukoscope (process {holder}): stop it, or give this one its own record.path"
-        raise StoreError(f"record {path}: {why}") from error
+        raise UnusableRecordError(f"record {path}: {why}") from error
     except OSError:  # the disk is full: the number inside is only a courtesy
         pass
     return lock

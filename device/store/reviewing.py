@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from device.mqtt.outbox import OutboxMessage
@@ -20,20 +21,25 @@ from engines.detections import Image
 log = logging.getLogger(__name__)
 
 
-class MakeMessage(Protocol):
-    """The outbox row of a signed slide."""
+class Messages(Protocol):
+    """Makes rows of the outbox (`device.store.messages`)."""
 
-    def __call__(self, slide: Slide, *, review: Review) -> OutboxMessage | None: ...
+    def summary(self, slide: Slide, provenance: Provenance, review: Review | None = None) -> OutboxMessage | None:
+        """Of a signed slide."""
+        ...
+
+    def review(self, review: Review, entry: Entry, provenance: Provenance) -> OutboxMessage | None:
+        """Of what was done to it with `entry`."""
+        ...
 
 
 class KeptReview:
-    """Of one slide, of this provenance. make_message: of its signed form; sent: called after a summary was put into the outbox."""
+    """Of one slide, of this provenance. messages: of its signed form and of what is done to it; sent: called after one was put into the
+    outbox."""
 
-    def __init__(
-        self, store: Store, journal: Journal, provenance: Provenance, make_message: MakeMessage, sent: Callable[[], None]
-    ) -> None:
+    def __init__(self, store: Store, journal: Journal, provenance: Provenance, messages: Messages, sent: Callable[[], None]) -> None:
         self._store, self._journal, self._provenance = store, journal, provenance
-        self._make_message, self._sent = make_message, sent
+        self._messages, self._sent = messages, sent
 
     @property
     def made_by(self) -> str:
@@ -60,16 +66,12 @@ class KeptReview:
         message = None
         if last is Act.SIGNED:
             try:
-                message = self._make_message(review.slide, review=review)
+                message = self._messages.summary(review.slide, self._provenance, review)
             except ValueError as error:  # another version wrote where its numbers came from
                 log.error("no summary of the signed slide is sent: %s", error)
-
-        def write() -> None:
-            self._store.put_review(slide_id, entries, slide, message)
-            if message is not None:
-                self._sent()
-
-        self._journal.add(f"review of {slide_id}", write)
+        told = self._messages.review(review, entries[-1], self._provenance)
+        put = partial(self._store.put_review, slide_id, entries, slide, message, told)
+        self._journal.add(f"review of {slide_id}", put, self._sent if message is not None or told is not None else str)
 
     def picture(self, field: Field) -> Image | None:
         """The field's picture, (H, W, 3) uint8 BGR; None where none was kept, or it is gone or unreadable by now."""

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from device.errors import StoreError
 from device.mqtt.outbox import OutboxMessage
 from device.review.journal import Act, Entry, first_digest
 from device.store import outbox
+from device.store.faults import UnwritableError
 
 _COLUMNS = "number, at, time_trusted, who, act, cell_id, said_before, said, why, field_index, box_px, step, previous, digest"
 
@@ -19,7 +19,7 @@ _COLUMNS = "number, at, time_trusted, who, act, cell_id, said_before, said, why,
 def append(db: sqlite3.Connection, path: Path, slide_id: str, entries: Sequence[Entry]) -> None:
     """Write entries behind those that are there; nothing happens for one that is there already, as it is.
 
-    Raises StoreError, with nothing written, where they do not continue the chain: rows are never changed, and none is left out.
+    Raises UnwritableError, with nothing written, where they do not continue the chain: rows are never changed, and none is left out.
     """
     for entry in entries:
         at, previous = _head(db, slide_id)
@@ -28,7 +28,7 @@ def append(db: sqlite3.Connection, path: Path, slide_id: str, entries: Sequence[
             continue
         if entry.number != at + 1 or entry.previous != previous:
             advice = "another program has written to it; open the review anew"
-            raise StoreError(f"record {path}: entry {entry.number} does not continue the review of slide {slide_id}: {advice}")
+            raise UnwritableError(f"record {path}: entry {entry.number} does not continue the review of slide {slide_id}: {advice}")
         row = (
             slide_id,
             entry.number,

@@ -10,7 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from device.errors import StoreError
-from device.store.faults import BUSY_TIMEOUT_S, is_damage, sqlite_errors
+from device.store.faults import BUSY_TIMEOUT_S, UnusableRecordError, is_damage, sqlite_errors
 from engines.files import fsync
 
 log = logging.getLogger(__name__)
@@ -106,12 +106,14 @@ _ADDED = (
     ("slides", "duration_s", "REAL", "NULL"),
     ("slides", "checksum", "TEXT NOT NULL", "''"),
     ("fields", "checksum", "TEXT NOT NULL", "''"),
+    ("fields", "non_finite", "INTEGER NOT NULL", "0"),
     ("outbox", "kind", "TEXT NOT NULL", "'summary'"),
     ("outbox", "slide_id", "TEXT NOT NULL", "''"),
     ("outbox", "number", "INTEGER NOT NULL", "0"),
     ("outbox", "attempts", "INTEGER NOT NULL", "0"),
     ("outbox", "sent_at", "TEXT", "NULL"),
     ("outbox", "said", "TEXT NOT NULL", "''"),
+    ("slides", "first_blast", "TEXT NOT NULL", "''"),  # when it was put into the outbox
 )
 """Columns that came after a table was first published: table, name, type, and the value for rows that were written before."""
 _VERSION_4 = (
@@ -237,10 +239,12 @@ def make_place(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
-            raise StoreError(f"record {path}: is not a file; name a file in record.path")
+            raise UnusableRecordError(f"record {path}: is not a file; name a file in record.path")
     except OSError as error:
+        in_the_way = isinstance(error, (FileExistsError, NotADirectoryError))
         why = "there is a file in its place" if isinstance(error, FileExistsError) else error.strerror
-        raise StoreError(f"record {path}: its folder {path.parent} cannot be made: {why}; choose another record.path") from error
+        words = f"record {path}: its folder {path.parent} cannot be made: {why}; choose another record.path"
+        raise (UnusableRecordError(words) if in_the_way else StoreError(words)) from error
 
 
 def prepare(path: Path) -> Path | None:
@@ -271,11 +275,16 @@ def suspect(path: Path) -> Path:
     return Path(f"{path}.suspect")
 
 
+def other_name(path: Path, why: str) -> Path:
+    """A name beside `path` that nothing has, with the reason and the moment."""
+    stem = f"{path}.{why}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
+    numbered = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    return next(each for each in map(Path, numbered) if not each.exists())
+
+
 def put_aside(path: Path) -> Path:
     """Rename a record with its log, so that nothing of it is lost; returns the new name."""
-    stem = f"{path}.damaged-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
-    numbered = chain([stem], (f"{stem}-{number}" for number in count(2)))
-    aside = next(each for each in map(Path, numbered) if not each.exists())
+    aside = other_name(path, "damaged")
     try:
         for tail in ("-wal", "-shm", ""):
             if Path(f"{path}{tail}").exists():
@@ -293,7 +302,7 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
     if tables == 0 and owner in (0, APPLICATION_ID):
         return 0
     if owner != APPLICATION_ID:
-        raise StoreError(f"record {path}: is another program's database; choose another record.path")
+        raise UnusableRecordError(f"record {path}: is another program's database; choose another record.path")
     written = [number for (number,) in db.execute("SELECT version FROM schema_version ORDER BY version")]
     version = len(written)
     if version > len(SCHEMA):
@@ -301,7 +310,7 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
     elif written != list(range(1, version + 1)) or not version:
         return _version_by_tables(db)
     if version > len(SCHEMA):
-        raise StoreError(
+        raise UnusableRecordError(
             f"record {path}: was written by a newer version (schema {version}, this one knows {len(SCHEMA)}); "
             "update the appliance, or choose another record.path"
         )

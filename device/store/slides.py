@@ -24,7 +24,7 @@ from device.slide.cells import is_foreign
 from device.slide.keyframes import Keyframe
 from device.slide.model import OPEN_STATES, Cell, Field, Place, ReviewState, Slide, SlideState
 from device.slide.registration import Merge
-from device.store import reviews, sound
+from device.store import checksums, reviews, sound
 from engines.naming import NamingInfo
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import Taxonomy
@@ -79,11 +79,17 @@ def insert_slide(db: sqlite3.Connection, slide: Slide, provenance: Provenance) -
         "operator": slide.operator,
         "naming": json.dumps({} if provenance.model.naming is None else asdict(provenance.model.naming), sort_keys=True),
     }
-    _insert(db, "slides", row | _state(slide), "ON CONFLICT (slide_id) DO NOTHING")
+    if _insert(db, "slides", row | _state(slide), "ON CONFLICT (slide_id) DO NOTHING"):
+        checksums.begin(db, slide.slide_id)
 
 
 def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
     """Insert a field with its cells, or replace the one with its index; cells without a crop keep the one they have. Idempotent."""
+    with checksums.changing_field(db, slide_id, field.index):
+        _put_field(db, slide_id, field)
+
+
+def _put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
     crops = _crops(db, slide_id, field)
     db.execute("DELETE FROM fields WHERE slide_id = ? AND field_index = ?", (slide_id, field.index))
     row = {
@@ -101,6 +107,7 @@ def put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
         "film_x_px": None if field.place is None else field.place.x_px,
         "film_y_px": None if field.place is None else field.place.y_px,
         "picture": field.picture,
+        "non_finite": field.non_finite,
     }
     sightings = [*((cell, 1) for cell in field.cells), *((cell, 0) for cell in field.seen)]
     _insert(db, "fields", row)
@@ -129,24 +136,29 @@ def _crops(db: sqlite3.Connection, slide_id: str, field: Field) -> dict[int, byt
 
 def move_chart(db: sqlite3.Connection, slide_id: str, merge: Merge) -> None:
     """Two charts are one: the places of the old one's fields. Nothing happens if none bears its number any more."""
-    db.execute(
-        "UPDATE fields SET chart = ?, film_x_px = film_x_px + ?, film_y_px = film_y_px + ? WHERE slide_id = ? AND chart = ?",
-        (merge.into_chart, merge.dx_px, merge.dy_px, slide_id, merge.old_chart),
-    )
+    chosen = "slide_id = ? AND chart = ?", (slide_id, merge.old_chart)
+    moved = [index for (index,) in db.execute(f"SELECT field_index FROM fields WHERE {chosen[0]}", chosen[1])]
+    with checksums.changing_rows(db, slide_id, moved):
+        db.execute(
+            f"UPDATE fields SET chart = ?, film_x_px = film_x_px + ?, film_y_px = film_y_px + ? WHERE {chosen[0]}",
+            (merge.into_chart, merge.dx_px, merge.dy_px, *chosen[1]),
+        )
 
 
 def put_keyframes(db: sqlite3.Connection, slide_id: str, keyframes: Sequence[Keyframe]) -> None:
     """Insert keyframes, or replace those with their numbers."""
-    db.executemany(
-        "INSERT OR REPLACE INTO keyframes (slide_id, number, chart, x_px, y_px, picture) VALUES (?, ?, ?, ?, ?, ?)",
-        ((slide_id, each.number, each.chart, each.x_px, each.y_px, each.picture) for each in keyframes),
-    )
+    with checksums.changing_keyframes(db, slide_id, list({each.number: None for each in keyframes})):
+        db.executemany(
+            "INSERT OR REPLACE INTO keyframes (slide_id, number, chart, x_px, y_px, picture) VALUES (?, ?, ?, ?, ?, ?)",
+            ((slide_id, each.number, each.chart, each.x_px, each.y_px, each.picture) for each in keyframes),
+        )
 
 
 def undo_field(db: sqlite3.Connection, slide_id: str, index: int) -> None:
     """Flag a field as undone; its cells and crops stay. Nothing happens if there is no such field, or it is undone already."""
     where = "slide_id = ? AND field_index = ? AND undone = 0"
-    undone = db.execute(f"UPDATE fields SET undone = 1 WHERE {where}", (slide_id, index)).rowcount
+    with checksums.changing_rows(db, slide_id, (index,)):
+        undone = db.execute(f"UPDATE fields SET undone = 1 WHERE {where}", (slide_id, index)).rowcount
     db.execute("UPDATE slides SET fields_undone = fields_undone + ? WHERE slide_id = ?", (undone, slide_id))
 
 
@@ -170,6 +182,12 @@ def sync(db: sqlite3.Connection, slide: Slide) -> None:
     for index in stored:
         undo_field(db, slide.slide_id, index)
     put_state(db, slide)
+
+
+def marks_first_blast(db: sqlite3.Connection, slide_id: str, at: datetime) -> bool:
+    """Mark that the slide's first blast is told; False where it was told before."""
+    statement = "UPDATE slides SET first_blast = ? WHERE slide_id = ? AND first_blast = ''"
+    return db.execute(statement, (at.isoformat(), slide_id)).rowcount == 1
 
 
 def put_state(db: sqlite3.Connection, slide: Slide) -> None:
@@ -230,9 +248,16 @@ def _state(slide: Slide) -> dict[str, object]:
     }
 
 
-def _insert(db: sqlite3.Connection, table: str, row: dict[str, object], conflict: str = "") -> None:
+def _insert(db: sqlite3.Connection, table: str, row: dict[str, object], conflict: str = "") -> bool:
+    """Whether a row was added."""
+    row = {key: _text(value) if isinstance(value, str) else value for key, value in row.items()}
     columns, marks = ", ".join(row), ", ".join(f":{column}" for column in row)
-    db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", row)
+    return db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", row).rowcount > 0
+
+
+def _text(value: str) -> str:
+    """As SQLite takes it: bytes of a file's name that are no UTF-8 become \\udcff, so that no row is lost by them."""
+    return value.encode(errors="backslashreplace").decode()
 
 
 def newest(db: sqlite3.Connection, limit: int, in_states: Iterable[SlideState] = ()) -> list[str]:
@@ -331,6 +356,7 @@ def _field(row: sqlite3.Row, cells: tuple[Cell, ...], seen: tuple[Cell, ...]) ->
         None if chart is None else Place(chart, row["film_x_px"], row["film_y_px"]),
         seen,
         row["picture"],
+        row["non_finite"],
     )
 
 

@@ -24,7 +24,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from device.clock import Backoff
 from device.errors import BrokerError
-from device.mqtt.client import Incoming, Link, open_link, versions_to_try
+from device.mqtt.client import Incoming, Link
+from device.mqtt.connecting import Connector
 from device.mqtt.faults import BrokerLostError
 from device.mqtt.receipt import receipts
 from device.mqtt.topics import ANY_DEVICE, Topics
@@ -103,6 +104,12 @@ class Receiver:
         self._engine, self._reception, self._told = engine, reception, told
         self._topics = Topics(ANY_DEVICE, reception.section.topic_root)
         self._stop = threading.Event()
+        self._waiting: list[Incoming] = []
+        self._came: list[Incoming] = []
+        section, cancelled = reception.section, self._stop.is_set
+        self._kept = Connector(section, reception.name, resume=True, by_hand=True, on_message=self._waiting.append, cancelled=cancelled)
+        passing = f"{reception.name[:40]}-status-{secrets.token_hex(4)}"
+        self._passing = Connector(section, passing, on_message=self._came.append, cancelled=cancelled)
         self._threads = [
             threading.Thread(target=self._forever, args=(session,), name=f"receiver-{session}") for session in ("kept", "passing")
         ]
@@ -139,8 +146,9 @@ class Receiver:
     # ---- summaries, reviews, events
 
     def _keep(self) -> None:
-        waiting: list[Incoming] = []
-        with closing(self._open(self._reception.name, waiting, durable=True)) as link:
+        waiting = self._waiting
+        waiting.clear()  # of an earlier connection: not acknowledged, so the broker sends it again
+        with closing(self._kept.open()) as link:
             link.subscribe(self._reception.filters(KEPT), self._stop.is_set)
             self.broker.ends()
             self.ready.set()
@@ -219,10 +227,9 @@ class Receiver:
     # ---- statuses and health
 
     def _pass_on(self) -> None:
-        came: list[Incoming] = []
-        name = f"{self._reception.name[:40]}-status-{secrets.token_hex(4)}"
-        with closing(self._open(name, came, durable=False)) as link:
-            link.subscribe(self._reception.filters(PASSING), self._stop.is_set)
+        came = self._came
+        with closing(self._passing.open()) as link:
+            link.subscribe(self._reception.filters(PASSING), self._stop.is_set, qos=0)
             self.listening_since = _now()
             while not self._stop.is_set():
                 self._gather(link, came)
@@ -232,17 +239,6 @@ class Receiver:
                     if (taken := self._store(link, came)) is not None:
                         came.clear()
                         self._told([one for one in taken if one.new])
-
-    def _open(self, client_id: str, into: list[Incoming], *, durable: bool) -> Link:
-        return open_link(
-            self._reception.section,
-            client_id,
-            versions=versions_to_try(self._reception.section.protocol),
-            resume=durable,
-            by_hand=durable,
-            on_message=into.append,
-            cancelled=self._stop.is_set,
-        )
 
 
 class _Sending:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
 from sqlalchemy import select
 from starlette.responses import PlainTextResponse, Response
@@ -13,9 +14,9 @@ from device.language import LANGUAGES, N_, _, speaking
 from device.slide.identity import initials
 from device.supervisor import accounts, queries
 from device.supervisor.accounts import AccountError, TooManyError
+from device.supervisor.call import Call, Handler, NotHereError
 from device.supervisor.rows import Filters, OneSlide
 from device.supervisor.security import safe_next
-from device.supervisor.server import Call, Handler, NotHereError
 from device.supervisor.tables import SecondSignature, Slide
 from device.supervisor.web import handed_on, languages
 
@@ -182,8 +183,6 @@ def second(call: Call) -> Response:
 
 
 def _quoted(text: str) -> str:
-    from urllib.parse import quote
-
     return quote(text, safe="")
 
 

@@ -108,7 +108,7 @@ class Guard:
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form, the first of each name. Raises FormError for one that is too large, of another kind or from another site."""
+    """The fields of a form, the first of each name. FormError for one that is too large, of another kind or from another site."""
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise FormError(403)
     if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":

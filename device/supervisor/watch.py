@@ -21,7 +21,8 @@ from rich.text import Text
 from device.camera.quality import PictureFault
 from device.clock import Backoff
 from device.errors import BrokerError
-from device.mqtt.client import Incoming, open_link, versions_to_try
+from device.mqtt.client import Incoming
+from device.mqtt.connecting import Connector
 from device.mqtt.device_status import DeviceStatus, read_status
 from device.mqtt.faults import BrokerLostError, BrokerRefusedError
 from device.mqtt.payloads import PayloadError, SlideSummary, read_summary
@@ -68,19 +69,18 @@ def watch(
         enough = count is not None and len(inbox.summaries) >= count
         return enough or (until_s is not None and time.monotonic() >= until_s) or stop.is_set()
 
+    connector = Connector(
+        section,
+        client_id or f"leukoscope-watch-{uuid.uuid4().hex[:12]}",
+        resume=client_id is not None,
+        on_message=inbox.take,
+        cancelled=done,
+    )
     backoff, version, reported = Backoff(0.5, 15.0), None, ""
     try:
         while not done():
             try:
-                opened = open_link(
-                    section,
-                    client_id or f"leukoscope-watch-{uuid.uuid4().hex[:12]}",
-                    versions=versions_to_try(section.protocol, version),
-                    resume=client_id is not None,
-                    on_message=inbox.take,
-                    cancelled=done,
-                )
-                with closing(opened) as link:
+                with closing(connector.open()) as link:
                     link.subscribe([inbox.topics.summary, inbox.topics.status], done)
                     version, reported = link.version, ""
                     inbox.note(f"watching {inbox.topics.summary} on {section.host}:{section.port} (MQTT {version})")

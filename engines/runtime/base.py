@@ -27,6 +27,7 @@ class EngineInfo:
     score_threshold: float
     naming: NamingInfo | None = None  # the layer that names cells at the second look; None for a bundle without one
     gate_fault: str = ""  # why this engine should not count, in words that follow its name; empty for one that may
+    unchecked: str = ""  # why nobody can tell whether it answers rightly here; empty where a golden picture can
 
     @property
     def label(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from types import TracebackType
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
@@ -26,6 +27,7 @@ from engines.runtime.base import EngineInfo, Inference
 from engines.runtime.graphs import Graphs
 from engines.runtime.precision import FLOAT32, shown, tolerance_of
 
+NO_GOLDEN = "no golden picture: the engine cannot be checked"
 NAMES_TOLERANCE = 0.01
 """Of what the second look says of the golden picture: it is computed in float32 whatever the precision of the detector."""
 
@@ -64,8 +66,7 @@ class NetworkEngine:
             self.graphs.open()
             self._placed = np.empty((*self.info.input_hw, 3), np.uint8)
             # Unlike the later ones, the first run sets up buffers; here it does so before a frame waits for it.
-            self.infer(np.zeros((*self.info.input_hw, 3), np.uint8))
-            self.graphs.describe(np.zeros((self.graphs.regions, 4), np.float32))
+            self._first_look()
             self._opened()
         except BaseException:
             self.__exit__(None, None, None)
@@ -86,11 +87,17 @@ class NetworkEngine:
         proposals = self.propose(image, timings_ms, thresholds.confidence)
         start = perf_counter()
         kept = candidates(proposals.rows, thresholds)
+        if kept.non_finite and not len(kept):
+            raise InferenceError(f"the network answers nothing but what is no number ({kept.non_finite} rows)")
         suppressed = perf_counter()
         attributes = self.describe(kept.boxes_px)
+        unknown = int(np.count_nonzero(~np.isfinite(attributes).all(1)))
+        if unknown and unknown == len(kept):
+            raise InferenceError(f"the attributes of all {unknown} cells are no numbers")
         timings_ms["nms"] = 1e3 * (suppressed - start)
         timings_ms["attributes"] = 1e3 * (perf_counter() - suppressed)
-        return Inference(detections(kept, proposals.letterbox, self._n_logits, attributes), timings_ms)
+        found = detections(kept, proposals.letterbox, self._n_logits, attributes)
+        return Inference(replace(found, non_finite=found.non_finite + unknown) if unknown else found, timings_ms)
 
     def propose(self, image: Image, timings_ms: dict[str, float] | None = None, confidence: float = 0.0) -> Proposals:
         """The detector's half of `infer`, for an evaluation with thresholds of its own. Raises `InferenceError`.
@@ -136,7 +143,26 @@ class NetworkEngine:
         side = self.tiles.side_px
         if tiles.ndim != 4 or tiles.shape[1:] != (side, side, 3) or tiles.dtype != np.uint8:
             raise InferenceError(f"tiles are (N, {side}, {side}, 3) uint8 BGR, these are {tiles.shape} {tiles.dtype}")
-        return self.graphs.look(tiles)
+        features = self.graphs.look(tiles)
+        if not np.isfinite(features).all():  # a naming layer would take them for those of a usual cell
+            bad = int(np.count_nonzero(~np.isfinite(features).all(1)))
+            raise InferenceError(f"the second look at {bad} of {len(features)} cells gives what is no number")
+        return features
+
+    def _first_look(self) -> None:
+        """The first run on an empty picture. Raises BundleError where the graphs do not belong to the taxonomy."""
+        rows = self.propose(np.zeros((*self.info.input_hw, 3), np.uint8)).rows
+        described = self.graphs.describe(np.zeros((self.graphs.regions, 4), np.float32))
+        classes = len(self.info.taxonomy.classes)
+        for told, has, wanted in (
+            ("types", rows.shape[-1] - 5, classes),
+            ("attribute values", described.shape[-1], self._n_logits),
+        ):
+            if has != wanted:
+                raise BundleError(
+                    f"{self.info.name}: its graphs tell {has} {told}, and its taxonomy names {wanted}. Do not use this bundle: "
+                    "export it again."
+                )
 
     def _opened(self) -> None:
         """What is checked once everything runs."""
@@ -175,6 +201,7 @@ class BundleEngine(NetworkEngine):
             score_threshold=thresholds.confidence,
             naming=layer.info if layer is not None else None,
             gate_fault=manifest.gate_fault or "",
+            unchecked="" if bundle.has_golden else NO_GOLDEN,
         )
         super().__init__(graphs, info, manifest.input.scale_up, thresholds)
         self.bundle = bundle
@@ -217,6 +244,30 @@ class BundleEngine(NetworkEngine):
             self.look(np.zeros((1, self.tiles.side_px, self.tiles.side_px, 3), np.uint8))
         if self._verify:
             self.check_golden()
+        if not self.bundle.has_golden:
+            self._check_sense()
+
+    def _check_sense(self) -> None:
+        """Of a bundle without a golden picture: two pictures that differ are answered by numbers, and not alike. Raises BundleError."""
+        answers = [self.propose(picture).rows.copy() for picture in _two_pictures(self.info.input_hw)]
+        regions = np.tile(np.array([[32, 32, 160, 160]], np.float32), (self.graphs.regions, 1))
+        described = self.graphs.describe(regions)
+        if not all(np.isfinite(some).all() for some in (*answers, described)):
+            fault = "answers a picture by what is no number"
+        elif np.array_equal(*answers):
+            fault = "answers two different pictures alike, as a network without weights does"
+        else:
+            return
+        raise BundleError(f"{self.bundle.path}: {self.info.runtime} {fault}. Do not count with it: copy or export the bundle again.")
+
+
+def _two_pictures(hw: tuple[int, int]) -> tuple[Image, Image]:
+    """Bare glass, and glass with dark discs on it."""
+    glass = np.full((*hw, 3), 225, np.uint8)
+    cells = glass.copy()
+    for at in range(64, min(hw) - 32, 128):
+        cv2.circle(cells, (at, at), 40, (150, 60, 110), -1)
+    return glass, cells
 
 
 def golden_difference(

@@ -29,6 +29,7 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_address = True
     frozen = False
     cut = False
+    halved = 0  # of so many frames one
     shown = 0
 
 
@@ -45,6 +46,8 @@ class _Stream(BaseHTTPRequestHandler):
             while not self.server.cut:
                 image = still if self.server.frozen else rng.integers(0, 40, (120, 160, 3), dtype=np.uint8) + np.uint8(60)
                 jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+                if self.server.halved and self.server.shown % self.server.halved == self.server.halved - 1:
+                    jpeg = jpeg[: len(jpeg) // 2] + b"\xff\xd9"  # bytes are missing, the end marker is not
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
                 self.wfile.write(head + jpeg + b"\r\n")
                 self.server.shown += 1
@@ -154,3 +157,21 @@ def test_a_frozen_stream_is_stalled_and_clears_when_the_picture_changes() -> Non
             assert "one and the same picture" in capture.status.reason
             server.frozen = False
             _until(lambda: capture.status.state is CameraState.STREAMING)
+
+
+def test_half_pictures_are_not_shown_and_are_told() -> None:
+    with _serving() as server:
+        server.halved = 3
+        camera = lambda: open_camera(_section(server.server_address[1]), SystemClock())  # noqa: E731 - a factory
+        with Capture(camera, SystemClock()) as capture:
+            seen = []
+            while len(seen) < 12:
+                if (frame := capture.newest(PATIENCE_S)) is not None:
+                    seen.append(frame.image)
+            status = capture.status
+        assert all(image[-1].std() > 3 for image in seen), "the rest of a half picture is of one grey"
+        assert "frames arrive damaged and are not used" in status.reason and status.state is CameraState.STREAMING
+        server.halved = 1
+        with Capture(camera, SystemClock(), backoff=Backoff(first_s=0.02, cap_s=0.1)) as capture:
+            _until(lambda: "10 frames in a row arrived damaged" in capture.status.reason)
+            assert capture.newest(0.0) is None

@@ -21,8 +21,9 @@ from device.display.palette import PANEL, TEXT, bgr, mix, type_styles
 from device.display.rows import BAR_SHARE
 from device.line import Openers
 from device.mqtt.payloads import read_summary
-from device.pipeline import Pipeline, Round
+from device.pipeline import Pipeline
 from device.report.page import write_page
+from device.rounds import Round
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SlideSection
 from device.store import Store
@@ -205,7 +206,7 @@ def test_the_line_the_screen_the_page_and_the_summary_say_the_new_words(
     assert has(panel(screens[0]), "PLC", 19, TEXT, mix(style.colour, PANEL, BAR_SHARE))
     assert has(screens[0], "PLC", CODE_PX, TEXT, PLATE, bold=True)
     with Store.read(config.record_path) as store:
-        (message,) = store.pending()
+        (message,) = (row for row in store.pending() if row.kind == "summary")
         assert store.slide(outcome.slide.slide_id).provenance.model.taxonomy == own
     summary = read_summary(message.payload).payload
     counted = {row.name: row.count for row in summary.differential}

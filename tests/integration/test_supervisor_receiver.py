@@ -44,8 +44,8 @@ def broker(tmp_path: Path) -> Iterator[MosquittoBroker]:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("postgres")) as running:
+def postgres() -> Iterator[Cluster]:
+    with cluster() as running:
         yield running
 
 
@@ -262,6 +262,7 @@ def test_a_broker_that_dies_is_waited_for(broker: MosquittoBroker, tmp_path: Pat
     broker.kill()
     until(lambda: receiver.broker.words and receiver.listening_since is None, "a word on the broker")
     broker._start()
+    until(lambda: receiver.listening_since and not receiver.broker.words, "both sessions again")
     publish(section(broker), summaries(5))
     until(lambda: stored(engine) == 5, "what came after")
     assert not receiver.broker.words

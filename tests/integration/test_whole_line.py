@@ -17,7 +17,8 @@ from device.demo.broker import EmbeddedBroker
 from device.display.base import NullDisplay
 from device.line import Openers
 from device.mqtt.payloads import SlideSummary
-from device.pipeline import Pipeline, Round
+from device.pipeline import Pipeline
+from device.rounds import Round
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, SlideSection
 from device.settings.config import SimulatorCamera as SimulatorSection
@@ -117,15 +118,15 @@ def test_a_slide_that_is_stopped_half_way_waits_for_the_next_start_with_all_that
         pipeline.stop("done")
 
     outcome = run(config, made, each_round=stop_after_three, signals=False)
-    assert outcome.saved and outcome.sent, "no summary leaves for a slide that is still open"
+    assert outcome.saved
     assert outcome.slide is not None and outcome.slide.state is SlideState.PAUSED
     with Store.read(config.record_path) as store:
-        assert store.pending_count() == 0
+        assert {row.kind for row in store.pending()} <= {"event"}, "no summary leaves for a slide that is still open"
     outcome = run(config, parts(config)[0], each_round=abort, signals=False)
     assert outcome.slide is not None and outcome.slide.state is SlideState.ABORTED
     with Store.read(config.record_path) as store:
         assert len(store.slide(outcome.slide.slide_id).slide.fields) == 3
-        waiting = store.pending(10)
+        waiting = [row for row in store.pending(10) if row.kind == "summary"]
     assert len(waiting) == 1
     summary = SlideSummary.model_validate_json(waiting[0].payload)
     assert summary.state == "aborted" and summary.fields_counted == 3

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from unittest.mock import patch
 
-from device.report import fhir
+from device.report import facts, fhir
 from device.store import StoredSlide
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI
@@ -28,7 +28,7 @@ def example() -> str:
     first = len(words) - _CELLS["None"] - _CELLS[""] + 1
     verdicts = {first: "Myeloblast", first + 1: "nrbc", first + 2: "smudge", first + 3: "Lymphocyte"}
     case = signed(StoredSlide(counted, provenance(model), None), verdicts)
-    with patch.object(fhir, "version", lambda: "0.2.0"):
+    with patch.object(facts, "version", lambda: "0.2.0"):
         return fhir.to_json(fhir.bundle(case, written_at=datetime(2026, 11, 30, tzinfo=timezone.utc)))
 
 

@@ -40,7 +40,7 @@ def keep(record: Path, slide: Slide, *, trusted: bool = True, unsent: bool = Fal
             store.slide(slide.slide_id).slide, state=slide.state, finished_at=slide.finished_at, abort_reason=slide.abort_reason
         )
         sent = build_summary(kept, made, message_id=uuid4(), target_cells=200)
-        message = OutboxMessage(str(sent.message_id), "t", sent.to_bytes(), slide.started_at)
+        message = OutboxMessage(str(sent.message_id), "t", sent.to_bytes(), slide.started_at, slide_id=slide.slide_id)
         store.close_slide(kept, message)
         if not unsent:
             store.acknowledge(message.message_id)

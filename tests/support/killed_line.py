@@ -173,7 +173,7 @@ def outcome(folder: Path, fields: int, seed: int, kills: int, resumed: int) -> O
     truth = Counter(LEUKEMIA_ATTRI.classes[code] for code in shown.tolist())
     with Store.read(folder / "record.sqlite") as store:
         stored = store.slides()
-        summaries = store.pending_count()
+        summaries = sum(row.kind == "summary" for row in store.pending())
     slide: Slide = stored[0].slide
     assert slide.state is SlideState.REVIEW and (slide.specimen, slide.operator) == ("H26-104311", "AB")
     counted = Counter(LEUKEMIA_ATTRI.classes[cell.class_index] for cell in slide.cells)

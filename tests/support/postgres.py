@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """An empty database as long as the block runs. Skips the test where PostgreSQL is not installed."""
     if programs() is None:
         pytest.skip("PostgreSQL is not installed (apt install postgresql)")
@@ -58,10 +59,9 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         user = next((name for name in _ACCOUNTS if name in known), None)
         if user is None:
             pytest.skip("root must start PostgreSQL as somebody else, and there is neither postgres nor nobody")
+    folder = Path(tempfile.mkdtemp(prefix="leukoscope-postgres-"))  # pytest's own folders are root's alone
+    if user is not None:
         shutil.chown(folder, user)
-        for parent in folder.parents[:3]:
-            with contextlib.suppress(PermissionError):
-                parent.chmod(parent.stat().st_mode | 0o011)
     port = free_port()
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off -c max_connections=60"
     made = Cluster(f"postgresql+pg8000://leukoscope@127.0.0.1:{port}/postgres", folder / "data", options, user)
@@ -72,3 +72,4 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     finally:
         with contextlib.suppress(AssertionError):  # a test may have stopped it
             made.stop()
+        shutil.rmtree(folder)

@@ -77,6 +77,7 @@ ONLY_IN = {
     "picamera2": ("device.camera.picamera",),
     "libcamera": ("device.camera.picamera",),
     "PySide6": ("device.display.window",),
+    "cryptography": ("device.mqtt.certificates",),
     "amqtt": ("device.demo.broker",),
     "paho": ("device.mqtt",),
     "babel": ("device.language.messages",),

@@ -9,9 +9,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -19,49 +19,42 @@ from rich.console import Console
 
 from device.clock import Backoff
 from device.demo.broker import find_mosquitto
+from device.mqtt.client import open_link
 from device.mqtt.device_status import DeviceStatus, read_status
+from device.mqtt.outbox import OutboxMessage
 from device.mqtt.payloads import SlideSummary, read_summary
 from device.mqtt.publisher import Publisher
 from device.settings.broker import BrokerSection
+from device.store.record import Store
 from device.supervisor.watch import watch
 
 PATIENCE_S = 60.0  # only how long to wait before giving up; a busy machine is no fault of the code
 
 
-@dataclass(frozen=True)
-class Row:
-    message_id: str
-    topic: str
-    payload: bytes
-    created_at: datetime
-
-
-@dataclass
 class Outbox:
-    """Rows in memory, behind a lock; what the record keeps on disk."""
+    """A real record's outbox, looked at from the test's own thread."""
 
-    rows: list[Row] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        Store.open(path).close()
 
-    def put(self, summary: SlideSummary) -> None:
-        with self.lock:
-            topic = f"leukoscope/{summary.device_id}/summary"
-            self.rows.append(Row(str(summary.message_id), topic, summary.to_bytes(), datetime.now(timezone.utc)))
+    def put(self, summary: SlideSummary) -> SlideSummary:
+        """As it was put, with its number."""
+        topic = f"leukoscope/{summary.device_id}/summary"
+        message = OutboxMessage(
+            str(summary.message_id), topic, summary.to_bytes(), datetime.now(timezone.utc), slide_id=summary.slide_id
+        )
+        with Store.connect(self.path) as store:
+            return read_summary(store.put_message(message).payload).payload
 
-    def pending(self, limit: int) -> Sequence[Row]:
-        with self.lock:
-            return self.rows[:limit]
-
-    def acknowledge(self, message_id: str) -> None:
-        with self.lock:
-            self.rows = [row for row in self.rows if row.message_id != message_id]
+    @property
+    def rows(self) -> Sequence[OutboxMessage]:
+        with Store.connect(self.path) as store:
+            return store.pending(10_000)
 
     def pending_count(self) -> int:
-        with self.lock:
-            return len(self.rows)
-
-    def close(self) -> None:
-        pass
+        with Store.connect(self.path) as store:
+            return store.pending_count()
 
 
 class Receiver:
@@ -148,15 +141,27 @@ class Proxy:
 
 
 @pytest.fixture
-def outbox() -> Outbox:
+def outbox(tmp_path: Path) -> Outbox:
     """What waits to be sent: `put` a summary, look at `rows`."""
-    return Outbox()
+    return Outbox(tmp_path / "record" / "record.sqlite")
 
 
 @pytest.fixture
 def receive() -> Callable[..., Receiver]:
     """`with receive(section, client_id=None) as receiver`: `said` while it runs, `received` after it."""
     return Receiver
+
+
+@pytest.fixture
+def audience() -> Callable[[BrokerSection], None]:
+    """`audience(section)`: somebody has a session at the broker from now on, is away, and so has what is published."""
+
+    def subscribe(section: BrokerSection) -> None:
+        link = open_link(section, "audience", resume=True)
+        link.subscribe([f"{section.topic_root}/+/summary"])
+        link.close()
+
+    return subscribe
 
 
 @pytest.fixture
@@ -169,8 +174,8 @@ def proxy_to() -> Callable[[int], Proxy]:
 def publisher_to(status: DeviceStatus, outbox: Outbox) -> Callable[..., Publisher]:
     """A publisher of `outbox` that does not wait long between attempts."""
 
-    def make(section: BrokerSection, **options: float) -> Publisher:
-        return Publisher(section, status, lambda: outbox, backoff=Backoff(0.05, 0.2), **options)
+    def make(section: BrokerSection, **options: Any) -> Publisher:
+        return Publisher(section, status, lambda: Store.connect(outbox.path), backoff=Backoff(0.05, 0.2), **options)
 
     return make
 

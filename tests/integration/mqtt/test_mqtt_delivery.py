@@ -67,11 +67,11 @@ def test_summary_and_status_arrive_and_the_outbox_empties(
     with receive(section) as receiver, publisher_to(section) as publisher:
         until(lambda: publisher.status.state == "connected", "the connection")
         assert publisher.status.protocol == section.protocol
-        for each in sent:
-            outbox.put(each)
+        sent = [outbox.put(each) for each in sent]
         publisher.notify()
         assert publisher.drain(PATIENCE_S)
-        assert outbox.pending_count() == publisher.status.pending == 0
+        left = 0 if section.protocol == "5" else len(sent)  # in 3.1.1 an acknowledgement proves nothing: see test_mqtt_receipts
+        until(lambda: outbox.pending_count() == publisher.status.pending == publisher.status.unconfirmed == left, "the outbox")
         until(lambda: "clinic-7 ONLINE" in " ".join(receiver.said.split()), "the status")
         until(lambda: receiver.said.count("For review, not a diagnosis.") == len(sent), "the summaries")
     assert len(receiver.received) == len(sent)
@@ -100,24 +100,23 @@ def test_status_is_retained_and_the_stop_is_told(
 
 
 _DEVICE = """
-import sys, time
+import pathlib, sys, time
+from device.store.record import Store
 from device.settings.broker import BrokerSection
 from device.mqtt.device_status import read_status
 from device.mqtt.publisher import Publisher
 section = BrokerSection.model_validate_json(sys.argv[1])
 status = read_status(open(sys.argv[2], "rb").read()).payload
-class Empty:
-    def pending(self, limit): return ()
-    def acknowledge(self, message_id): pass
-    def pending_count(self): return 0
-    def close(self): pass
-with Publisher(section, status, Empty):
+path = pathlib.Path(sys.argv[3])
+Store.open(path).close()
+with Publisher(section, status, lambda: Store.connect(path)):
     time.sleep(60)
 """
 
 
-def test_a_killed_device_leaves_its_last_will(section: BrokerSection, until: Until, repository: Path) -> None:
-    arguments = [sys.executable, "-c", _DEVICE, section.model_dump_json(), str(repository / "docs/schema/status-1.example.json")]
+def test_a_killed_device_leaves_its_last_will(section: BrokerSection, until: Until, repository: Path, tmp_path: Path) -> None:
+    example, record = repository / "docs/schema/status-1.example.json", tmp_path / "record.sqlite"
+    arguments = [sys.executable, "-c", _DEVICE, section.model_dump_json(), str(example), str(record)]
     with heard(section, until) as status_like:
         device = subprocess.Popen(arguments, cwd=repository)
         try:
@@ -153,14 +152,21 @@ def test_a_row_waits_for_its_acknowledgement_and_doubles_are_dropped(
             proxy.answers = True
             proxy.hang_up()
             assert publisher.drain(PATIENCE_S)
-            assert outbox.pending_count() == 0
+            assert outbox.pending_count() == (0 if section.protocol == "5" else 1)
         until(lambda: "came once more; dropped" in receiver.said, "the double")
     assert len(receiver.received) == 1
 
 
 def test_a_broker_that_acknowledges_nothing_is_left(
-    section: BrokerSection, outbox: Any, proxy_to: Any, publisher_to: Publishing, until: Until, fresh: Callable[[], SlideSummary]
+    section: BrokerSection,
+    outbox: Any,
+    audience: Callable[[BrokerSection], None],
+    proxy_to: Any,
+    publisher_to: Publishing,
+    until: Until,
+    fresh: Callable[[], SlideSummary],
 ) -> None:
+    audience(section)
     with contextlib.ExitStack() as stack:
         proxy = stack.enter_context(proxy_to(section.port))
         publisher = stack.enter_context(publisher_to(section.model_copy(update={"port": proxy.port}), ack_timeout_s=0.5))
@@ -192,8 +198,7 @@ def test_nothing_is_lost_when_the_broker_is_killed(
 
     def put(publisher: Publisher, count: int) -> None:
         for _ in range(count):
-            sent.append(fresh())
-            outbox.put(sent[-1])
+            sent.append(outbox.put(fresh()))
         publisher.notify()
 
     with contextlib.ExitStack() as stack:
@@ -219,4 +224,4 @@ def test_nothing_is_lost_when_the_broker_is_killed(
         until(lambda: receiver.said.count("For review, not a diagnosis.") == len(sent), "all of them")
     assert {s.message_id for s in receiver.received} == {s.message_id for s in sent}
     assert len(receiver.received) == len(sent)
-    assert list(tmp_path.iterdir()) == [kept]
+    assert list(tmp_path.glob("mosquitto*")) == [kept]

@@ -22,6 +22,7 @@ from device.mqtt.client import open_link
 from device.mqtt.faults import BrokerRefusedError
 from device.mqtt.payloads import SlideSummary
 from device.mqtt.publisher import Publisher
+from device.mqtt.sending import Pauses
 from device.settings.broker import BrokerSection
 from device.supervisor.watch import watch
 
@@ -88,6 +89,7 @@ def test_refused_credentials_are_told_the_outbox_is_kept_and_a_mended_password_w
     mosquitto: tuple[str, ...],
     tmp_path: Path,
     outbox: Any,
+    audience: Callable[[BrokerSection], None],
     publisher_to: Publishing,
     until: Until,
     fresh: Callable[[], SlideSummary],
@@ -105,6 +107,7 @@ def test_refused_credentials_are_told_the_outbox_is_kept_and_a_mended_password_w
             assert not publisher.drain(0.3)
             assert (publisher.status.pending, outbox.pending_count()) == (1, 1)
             password.write_text("right\n")
+            audience(section_of(broker, username="box", password_file=password, protocol=protocol))
             assert publisher.drain(PATIENCE_S)
             until(lambda: (publisher.status.state, publisher.status.reason) == ("connected", ""), "the good end")
         with pytest.raises(BrokerRefusedError, match="Not authorized"):
@@ -115,19 +118,21 @@ def test_a_device_that_may_not_publish_keeps_its_summaries(
     mosquitto: tuple[str, ...],
     tmp_path: Path,
     outbox: Any,
+    audience: Callable[[BrokerSection], None],
     publisher_to: Publishing,
     until: Until,
     fresh: Callable[[], SlideSummary],
 ) -> None:
     rights = tmp_path / "acl"
-    rights.write_text("topic write leukoscope/+/status\n")
+    rights.write_text("topic write leukoscope/+/status\ntopic read leukoscope/+/summary\n")
     outbox.put(fresh())
     broker = MosquittoBroker(lines=(*OPEN, f"acl_file {rights}", *mosquitto))
-    with broker, publisher_to(section_of(broker), hold_s=0.3) as publisher:
+    with broker, publisher_to(section_of(broker), pauses=Pauses(refused_s=0.3)) as publisher:
         until(lambda: publisher.status.state == "refused", "the refusal")
         assert publisher.status.reason == "the broker refuses summaries: Not authorized; allow leukoscope/clinic-7/summary"
         assert publisher.status.pending == 1
-        rights.write_text("topic write leukoscope/#\n")
+        audience(section_of(broker))
+        rights.write_text("topic write leukoscope/#\ntopic read leukoscope/+/summary\n")
         assert broker.pid is not None
         os.kill(broker.pid, signal.SIGHUP)
         assert publisher.drain(PATIENCE_S)
@@ -139,16 +144,16 @@ def test_one_message_that_is_too_large_does_not_stop_the_others(
 ) -> None:
     small = fresh().model_copy(update={"morphology": (), "description": (), "message_id": UUID(int=2)})
     large = fresh()
-    limit = len(small.to_bytes()) + 500
+    limit = len(small.to_bytes()) + 600
     assert len(large.to_bytes()) > limit
     outbox.put(large)
-    outbox.put(small)
+    small = outbox.put(small)
     broker = MosquittoBroker(lines=(*OPEN, f"max_packet_size {limit}"))
     with broker, receive(section_of(broker)) as receiver, publisher_to(section_of(broker)) as publisher:
         until(lambda: outbox.pending_count() == 1, "the small one's way")
         assert outbox.rows[0].message_id == str(large.message_id)
         until(lambda: publisher.status.state == "refused", "the refusal")
-        assert f"takes at most {limit} bytes" in publisher.status.reason
+        assert f"takes at most {limit} bytes a message (max_packet_size)" in publisher.status.reason
         until(lambda: "For review" in receiver.said, "the small one")
     assert receiver.received == [small]
 
@@ -180,6 +185,7 @@ def test_tls_is_checked(
     mosquitto: tuple[str, ...],
     tmp_path: Path,
     outbox: Any,
+    audience: Callable[[BrokerSection], None],
     publisher_to: Publishing,
     until: Until,
     fresh: Callable[[], SlideSummary],
@@ -193,14 +199,15 @@ def test_tls_is_checked(
     outbox.put(fresh())
     with MosquittoBroker(lines=(*OPEN, f"certfile {certificate}", f"keyfile {key}", *mosquitto)) as broker:
         section = section_of(broker, tls=True)
-        with pytest.raises(BrokerRefusedError, match=r"is not trusted: .*; set broker\.ca_file"):
+        with pytest.raises(BrokerRefusedError, match=r"is not trusted: it is signed by itself.* set broker\.ca_file"):
             open_link(section, "test")
         with pytest.raises(BrokerRefusedError, match=r"is not trusted: .*'localhost'"):
             open_link(section.model_copy(update={"host": "localhost", "ca_file": certificate}), "test")
+        audience(section.model_copy(update={"ca_file": certificate}))
         with publisher_to(section.model_copy(update={"ca_file": certificate})) as publisher:
             assert publisher.drain(PATIENCE_S)
         with publisher_to(section.model_copy(update={"tls": False})) as publisher:
-            until(lambda: publisher.status.state == "lost", "the loss")
-            assert "is it a broker, and no TLS port?" in publisher.status.reason
+            until(lambda: publisher.status.state == "refused", "the refusal")
+            assert "speaks TLS; set broker.tls: true" in publisher.status.reason
     with MosquittoBroker() as plain, pytest.raises(BrokerError, match="is it a TLS port"):
         open_link(section.model_copy(update={"port": plain.port, "ca_file": certificate}), "test")

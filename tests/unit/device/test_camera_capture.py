@@ -20,6 +20,7 @@ from device.camera.capture import Capture
 from device.clock import Backoff, SystemClock
 from device.errors import CameraError, CameraLostError, EndOfSourceError
 
+LIGHT = 100  # in the dark one picture is like the other
 PATIENCE_S = 10.0
 
 
@@ -83,7 +84,7 @@ class ScriptedCamera:
             raise step
         assert isinstance(step, int)
         self._clock.time_s += 0.1
-        image = np.full((8, 12, 3), step, np.uint8)
+        image = np.full((8, 12, 3), LIGHT + step, np.uint8)
         frame = Frame(image, self._sequence, self._clock.monotonic_s(), self._clock.now(), "scripted")
         self._sequence += 1
         return frame
@@ -133,7 +134,7 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 def _value(frame: Frame | None) -> int | None:
-    return None if frame is None else int(frame.image[0, 0, 0])
+    return None if frame is None else int(frame.image[0, 0, 0]) - LIGHT
 
 
 OPENS = ""  # a step for __enter__: it opens, with nothing refused
@@ -283,6 +284,14 @@ def test_a_frozen_camera_is_stalled_opened_again_and_only_a_new_picture_clears_i
         assert capture.status.state is CameraState.STREAMING
         assert capture.status.frames == 2
         assert capture.status.failures == 2
+
+
+def test_a_lens_cap_on_a_camera_without_noise_is_no_stall() -> None:
+    bench = Bench([OPENS, 5, *[-LIGHT] * 40, 6], stall_s=1.0)
+    with bench.running() as capture:
+        bench.play_out()
+        assert capture.status.failures == 0 and capture.status.state is CameraState.STREAMING
+        assert capture.status.frames == 42, "dark frames are handed on: whoever looks at them says what is wrong"
 
 
 def test_a_stall_names_the_camera_and_what_to_do() -> None:

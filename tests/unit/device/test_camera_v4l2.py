@@ -153,6 +153,16 @@ def test_nothing_but_damaged_frames_is_an_error_with_advice(dev: Path) -> None:
     assert not isinstance(caught.value, CameraLostError)
 
 
+def test_a_frame_that_lacks_bytes_before_its_end_marker_is_not_shown(dev: Path) -> None:
+    noisy = np.random.default_rng(2).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    whole = cv2.imencode(".jpg", noisy)[1].reshape(1, -1)
+    half = np.append(whole[:, : whole.size // 2], np.array([[0xFF, 0xD9]], np.uint8), 1)
+    padded = np.append(whole[:, :-2], np.array([[0, 0, 0, 0xFF, 0xD9]], np.uint8), 1)  # as cheap cameras send them
+    camera = _with_buffers(dev / "video0", [whole, half, padded])
+    assert [camera.read().sequence for _ in range(2)] == [0, 2]
+    assert camera.damaged == 1
+
+
 def test_a_camera_that_never_ends_its_jpegs_is_used_all_the_same(dev: Path, caplog: pytest.LogCaptureFixture) -> None:
     unfinished = _jpeg(90)[:, :-2]
     camera = _with_buffers(dev / "video0", [unfinished])

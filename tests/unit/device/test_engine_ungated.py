@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from device.app import run
-from device.pipeline import Pipeline, Round
+from device.pipeline import Pipeline
+from device.rounds import Round
 from device.service.doctor import examine
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, SimulatorCamera, SlideSection

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timezone
 from pathlib import Path
 
+import pytest
+
 from device.errors import StoreError
-from device.store.journal import Journal
+from device.store.faults import UnwritableError
+from device.store.journal import Journal, Write
 
 
 class HandClock:
@@ -78,3 +82,99 @@ def test_what_a_full_disk_refuses_waits_in_order_and_is_written_when_there_is_ro
 def test_little_space_is_told_before_it_is_gone() -> None:
     status = journal(Disk(), HandClock(), free_mb=120).status
     assert status.waiting == 0 and "120 MB free" in status.reason
+
+
+@pytest.mark.parametrize(
+    "fault", [UnicodeEncodeError("utf-8", "\udce4", 0, 1, "surrogates not allowed"), ValueError("x"), UnwritableError("no")]
+)
+def test_a_write_that_can_never_be_made_is_put_aside_and_those_behind_it_go_on(
+    fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk, clock, aside = Disk(), HandClock(), list[tuple[str, str]]()
+    made = journal(disk, clock)
+    made.aside = lambda write, why: aside.append((write.what, why))
+    tried = 0
+
+    def poison() -> None:
+        nonlocal tried
+        tried += 1
+        raise fault
+
+    made.add("a", lambda: disk.write("a"))
+    made.add("field 2", poison)
+    made.add("c", lambda: disk.write("c"))
+    assert made.status.fails and made.status.waiting == 2 and "field 2 cannot be written" in made.status.reason
+    for _ in range(3):
+        clock.s += 2.1
+        made.tick()
+    assert (disk.written, tried) == (["a", "c"], 3)
+    assert [what for what, _ in aside] == ["field 2"] and str(fault) in aside[0][1]
+    assert (made.status.waiting, made.status.lost) == (0, 1)
+    assert "LOST: field 2" in caplog.text and caplog.text.count("Traceback") <= 1
+    assert made.settle(0.0)
+
+
+def test_a_write_that_cannot_even_be_put_aside_keeps_nobody() -> None:
+    disk, clock = Disk(), HandClock()
+    made = journal(disk, clock)
+    made.aside = lambda write, why: 1 // 0
+    made.add("a", lambda: 1 // 0)
+    made.add("b", lambda: disk.write("b"))
+    assert made.settle(2.0) and disk.written == ["b"] and made.status.lost == 1
+
+
+def test_what_follows_a_write_may_fail_and_the_write_is_made_once() -> None:
+    disk, clock = Disk(), HandClock()
+    made = journal(disk, clock)
+    made.add("a", lambda: disk.write("a"), lambda: 1 // 0)
+    assert disk.written == ["a"] and made.flush() and made.status.lost == 0
+
+
+def test_a_disk_that_does_not_answer_is_a_state_told_once_at_each_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock, asked = HandClock(), [0]
+
+    def free(path: Path) -> float:
+        asked[0] += 1
+        if 2 <= asked[0] <= 5:
+            raise StoreError(f"its disk cannot be asked: Input/output error {asked[0]}")
+        return 5000
+
+    made = Journal(Path("record.sqlite"), clock, free, 200)
+    states = []
+    for _ in range(7):
+        clock.s += 2.1
+        states.append(made.status.fails)
+    assert states == [False, True, True, True, True, False, False]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
+
+
+def test_an_outage_is_logged_once_although_the_numbers_in_its_words_change(caplog: pytest.LogCaptureFixture) -> None:
+    clock, free = HandClock(), iter(range(100))
+    made, full = journal(Disk(), clock), [True]
+
+    def write() -> None:
+        if full[0]:
+            raise StoreError(f"the disk is full ({next(free)} MB free)")
+
+    made.add("a", write)
+    for _ in range(5):
+        clock.s += 2.1
+        made.tick()
+    full[0] = False
+    clock.s += 2.1
+    made.tick()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
+    assert "nothing was lost" in caplog.text
+
+
+def test_the_last_tries_go_on_for_as_long_as_they_may() -> None:
+    disk, clock = Disk(), HandClock()
+    made = journal(disk, clock)
+    disk.full = True
+    made.add("a", lambda: disk.write("a"))
+    assert not made.settle(5.0) and 5.0 <= clock.s - 100 <= 6.0
+    assert [write.what for write in made.waiting] == ["a"] and isinstance(made.waiting[0], Write)
+    disk.full = False
+    assert made.settle(0.0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -16,53 +17,52 @@ from device.clock import Backoff, SystemClock
 from device.demo import broker as embedded_broker
 from device.demo.broker import EmbeddedBroker, MosquittoBroker, free_port, local_broker
 from device.errors import BrokerError, StoreError
-from device.mqtt.client import open_link, versions_to_try
+from device.mqtt.client import open_link
 from device.mqtt.device_status import DeviceStatus, read_status
 from device.mqtt.faults import BrokerRefusedError
-from device.mqtt.outbox import Spool
+from device.mqtt.outbox import Figures, OutboxMessage, Spool
 from device.mqtt.publisher import Publisher
 from device.settings.broker import BrokerSection
+from device.store import schema
+from device.store.record import Store
 
 
-@dataclass(frozen=True)
-class Row:
-    message_id: str
-    topic: str = "leukoscope/clinic-7/summary"
-    payload: bytes = b"{}"
-    created_at: datetime = datetime(2025, 6, 3, tzinfo=timezone.utc)
-
-
-@dataclass
 class Record:
-    """An outbox in memory whose disk can be made to fail."""
+    """A real record whose disk can be made to fail, with so many messages in its outbox."""
 
-    waiting: list[Row] = field(default_factory=list)
-    broken: bool = False
-    opened: int = 0
-    closed: int = 0
+    def __init__(self, path: Path, *waiting: str) -> None:
+        self.path, self.broken, self.opened, self.closed = path / "record.sqlite", False, 0, 0
+        with Store.open(self.path) as store:
+            for key in waiting:
+                store.put_message(OutboxMessage(key, "leukoscope/clinic-7/summary", b"{}", datetime(2025, 6, 3, tzinfo=timezone.utc)))
 
-    def open(self) -> Record:
+    def open(self) -> Failing:
         self.opened += 1
-        return self
+        return Failing(self)
 
-    def pending(self, limit: int) -> Sequence[Row]:
-        self._answer()
-        return self.waiting[:limit]
+    @property
+    def waiting(self) -> list[str]:
+        with Store.read(self.path) as store:
+            return [row.message_id for row in store.pending()]
 
-    def acknowledge(self, message_id: str) -> None:
-        self._answer()
-        self.waiting = [row for row in self.waiting if row.message_id != message_id]
 
-    def pending_count(self) -> int:
-        self._answer()
-        return len(self.waiting)
+class Failing(Store):
+    """A connection to it."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record.path, schema.connect(record.path))
+        self._record = record
+
+    @contextmanager
+    def _touching(self, doing: str) -> Iterator[None]:
+        if self._record.broken:
+            raise StoreError("record.sqlite: disk is full")
+        with super()._touching(doing):
+            yield
 
     def close(self) -> None:
-        self.closed += 1
-
-    def _answer(self) -> None:
-        if self.broken:
-            raise StoreError("record.sqlite: disk is full")
+        self._record.closed += 1
+        super().close()
 
 
 @dataclass
@@ -86,58 +86,50 @@ def status(repository: Path) -> DeviceStatus:
     return read_status((repository / "docs/schema/status-1.example.json").read_bytes()).payload
 
 
-# ---- versions
-
-
-def test_versions_of_an_attempt() -> None:
-    assert versions_to_try("auto") == ("5", "3.1.1")
-    assert versions_to_try("auto", "5") == ("5", "3.1.1")
-    assert versions_to_try("auto", "3.1.1") == ("3.1.1", "5")
-    assert versions_to_try("5", "3.1.1") == ("5",)
-    assert versions_to_try("3.1.1") == ("3.1.1",)
-
-
 # ---- the spool
 
 
-def test_a_row_that_cannot_be_removed_is_removed_later_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    record, clock = Record([Row("a"), Row("b")]), HandClock()
+def test_a_row_that_cannot_be_removed_is_removed_later_and_told_once(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    record, clock = Record(tmp_path, "a", "b"), HandClock()
     spool = Spool(record.open, clock)
-    assert [row.message_id for row in spool.rows(5)] == ["a", "b"]
+    assert [head.message_id for head in spool.read(lambda outbox: outbox.heads(0, 5)) or ()] == ["a", "b"]
     record.broken = True
-    spool.take("a")
-    with caplog.at_level(logging.WARNING):
-        assert not spool.remove_taken()
+    with caplog.at_level(logging.INFO):
+        spool.write("a", lambda outbox: outbox.acknowledge("a"))
         clock.now_s += 2
-        assert not spool.remove_taken()
-    assert [r.message for r in caplog.records] == ["the outbox cannot be cleared: record.sqlite: disk is full"]
-    assert spool.acknowledged == {"a"}
-    record.broken = False
-    assert not spool.remove_taken()  # not pressed: a second has not passed
-    clock.now_s += 2
-    assert spool.remove_taken()
-    assert (spool.acknowledged, [row.message_id for row in record.waiting]) == (set(), ["b"])
-    assert spool.count() == 1
+        assert not spool.write_waiting()
+        assert spool.unwritten.keys() == {"a"}
+        record.broken = False
+        assert not spool.write_waiting()  # not pressed: a second has not passed
+        assert spool.read(lambda outbox: outbox.figures()) is not None
+        assert "disk is full" in spool.fault  # it can be read, but not yet be written
+        clock.now_s += 2
+        assert spool.write_waiting()
+    assert [r.message for r in caplog.records] == [
+        "the outbox cannot be written: record.sqlite: disk is full",
+        "the outbox can be used again",
+    ]
+    assert (spool.unwritten, record.waiting) == ({}, ["b"])
     spool.close()
     assert record.opened == record.closed == 3  # anew after each fault
 
 
-def test_an_outbox_that_cannot_be_read_is_told_and_read_again() -> None:
-    record = Record([Row("a")], broken=True)
+def test_an_outbox_that_cannot_be_read_is_told_and_read_again(tmp_path: Path) -> None:
+    record = Record(tmp_path, "a")
+    record.broken = True
     spool = Spool(record.open, HandClock())
-    assert spool.rows(3) == ()
-    assert spool.count() is None
+    assert spool.read(lambda outbox: outbox.figures()) is None
     assert spool.fault == "the outbox cannot be read: record.sqlite: disk is full"
     record.broken = False
-    assert len(spool.rows(3)) == 1
+    assert spool.read(lambda outbox: outbox.figures()) == Figures(pending=1)
     assert spool.fault == ""
 
 
 # ---- the publisher without a broker
 
 
-def test_a_broker_switched_off_needs_no_thread(status: DeviceStatus) -> None:
-    record = Record([Row("a")])
+def test_a_broker_switched_off_needs_no_thread(status: DeviceStatus, tmp_path: Path) -> None:
+    record = Record(tmp_path, "a")
     with Publisher(BrokerSection(enabled=False), status, record.open) as publisher:
         publisher.notify()
         publisher.set_device_status(status)
@@ -146,8 +138,8 @@ def test_a_broker_switched_off_needs_no_thread(status: DeviceStatus) -> None:
     assert record.opened == 0
 
 
-def test_an_absent_broker_is_told_and_the_outbox_is_kept(status: DeviceStatus) -> None:
-    record = Record([Row("a"), Row("b")])
+def test_an_absent_broker_is_told_and_the_outbox_is_kept(status: DeviceStatus, tmp_path: Path) -> None:
+    record = Record(tmp_path, "a", "b")
     port = free_port()
     publisher = Publisher(BrokerSection(host="127.0.0.1", port=port), status, record.open, backoff=Backoff(0.05, 0.1))
     assert publisher.status.state == "connecting"
@@ -160,25 +152,25 @@ def test_an_absent_broker_is_told_and_the_outbox_is_kept(status: DeviceStatus) -
         began_s = time.monotonic()
     assert time.monotonic() - began_s < 2.0
     assert record.opened == record.closed == 1
-    assert len(record.waiting) == 2
+    assert record.waiting == ["a", "b"]
     publisher.notify()  # after its end: nobody listens, nothing breaks
 
 
-def test_a_host_that_does_not_resolve_is_told(status: DeviceStatus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_does_not_resolve_is_told(status: DeviceStatus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def no_answer(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", no_answer)
-    with Publisher(BrokerSection(host="broker.invalid"), status, Record().open, backoff=Backoff(0.05, 0.1)) as publisher:
+    with Publisher(BrokerSection(host="broker.invalid"), status, Record(tmp_path).open, backoff=Backoff(0.05, 0.1)) as publisher:
         publisher.drain(0.2)
         wait_for_state(publisher, "lost")
         assert "'broker.invalid' cannot be resolved" in publisher.status.reason
 
 
-def test_what_is_no_broker_is_told(status: DeviceStatus) -> None:
+def test_what_is_no_broker_is_told(status: DeviceStatus, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         section = BrokerSection(host="127.0.0.1", port=server.getsockname()[1], protocol="3.1.1")
-        with Publisher(section, status, Record().open, backoff=Backoff(0.05, 0.1)) as publisher:
+        with Publisher(section, status, Record(tmp_path).open, backoff=Backoff(0.05, 0.1)) as publisher:
             server.settimeout(10)
             for answer in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b""):
                 visitor, _ = server.accept()
@@ -189,10 +181,10 @@ def test_what_is_no_broker_is_told(status: DeviceStatus) -> None:
             assert "is it a broker" in publisher.status.reason
 
 
-def test_silence_ends_with_the_stop(status: DeviceStatus) -> None:
+def test_silence_ends_with_the_stop(status: DeviceStatus, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         section = BrokerSection(host="127.0.0.1", port=server.getsockname()[1])
-        with Publisher(section, status, Record().open) as publisher:
+        with Publisher(section, status, Record(tmp_path).open) as publisher:
             visitor, _ = server.accept()
             assert publisher.status.state == "connecting"
             began_s = time.monotonic()
@@ -213,7 +205,7 @@ def test_credentials_that_cannot_be_used_are_told_without_a_connection(tmp_path:
         assert said in str(caught.value)
 
 
-def test_a_fault_of_ours_does_not_end_the_thread(status: DeviceStatus, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_of_ours_does_not_end_the_thread(status: DeviceStatus, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     class Moody(SystemClock):
         """Fails the first two times the publisher asks for the date."""
 
@@ -225,7 +217,7 @@ def test_a_fault_of_ours_does_not_end_the_thread(status: DeviceStatus, caplog: p
 
     asked: list[int] = []
     section = BrokerSection(host="127.0.0.1", port=free_port())
-    with Publisher(section, status, Record().open, clock=Moody(), backoff=Backoff(0.02, 0.02)) as publisher:
+    with Publisher(section, status, Record(tmp_path).open, clock=Moody(), backoff=Backoff(0.02, 0.02)) as publisher:
         until_s = time.monotonic() + 10
         while "no broker listens" not in publisher.status.reason and time.monotonic() < until_s:
             time.sleep(0.01)

@@ -16,6 +16,7 @@ from device.camera.base import SkippedPicture
 from device.display.base import NullDisplay, ScreenView
 from device.errors import DisplayError, StoreError
 from device.mqtt.payloads import read_summary
+from device.mqtt.publisher import BrokerStatus
 from device.settings.config import Config, DeviceSection, FramesSection, ReplayCamera
 from device.slide.commands import Command, Wish
 from device.slide.model import Cell, Field, Slide, SlideState
@@ -94,7 +95,7 @@ def test_a_foreign_film_is_counted_by_groups_up_to_the_summary(tmp_path: Path) -
     assert run_out(pipeline).foreign is True  # with the last picture's cell there are 30 again
     assert pipeline.close()
     with Store.read(tmp_path / "record.sqlite") as store:
-        (message,) = store.pending()
+        (message,) = (row for row in store.pending() if row.kind == "summary")
         assert store.slides()[0].slide.foreign is True
     sent = read_summary(message.payload).payload
     assert sent.film == "foreign"
@@ -128,7 +129,7 @@ def test_a_full_disk_is_shown_in_red_and_nothing_is_dropped(tmp_path: Path) -> N
         store.full = False
         assert pipeline.close()
         assert len(store.slide(slide.slide_id).slide.fields) == 2
-        assert store.pending_count() == 1
+        assert [row.kind for row in store.pending()] == ["event", "summary"]
 
 
 def test_the_service_is_told_in_words_how_it_stands(tmp_path: Path) -> None:
@@ -171,7 +172,8 @@ def test_quitting_leaves_an_open_slide_paused(tmp_path: Path) -> None:
     assert pipeline.slide is not None and pipeline.slide.state is SlideState.PAUSED
     with Store.read(tmp_path / "record.sqlite") as store:
         (left,) = store.unfinished()
-        assert (left.slide.state, len(left.slide.fields), store.pending_count()) == (SlideState.PAUSED, 1, 0)
+        assert (left.slide.state, len(left.slide.fields)) == (SlideState.PAUSED, 1)
+        assert [row.kind for row in store.pending()] == ["event"], "no summary of a slide that is open"
 
 
 def test_skipped_pictures_are_named_on_the_screen(tmp_path: Path) -> None:
@@ -214,7 +216,7 @@ def test_a_slide_left_open_by_another_version_is_closed_without_a_summary(tmp_pa
         assert {stored.slide.slide_id: stored.slide.state for stored in store.slides()} == dict.fromkeys(
             ("ours", "theirs"), SlideState.REVIEW
         )
-        (message,) = store.pending()
+        (message,) = (row for row in store.pending() if row.kind == "summary")
     assert b'"slide_id":"ours"' in message.payload
     assert "no summary is sent: slide theirs: another version wrote" in caplog.text
 
@@ -261,7 +263,7 @@ def test_the_first_blast_of_a_slide_is_in_the_status_at_once(tmp_path: Path) -> 
     seen = []
     while pipeline.slide is None or not pipeline.slide.fields:
         pipeline.round()
-        slide = status.update(pipeline).slide
+        slide = status.update(pipeline, BrokerStatus("disabled")).slide
         seen.append(slide is not None and slide.blast_seen)
     assert seen == [False, True]  # the first frame is no rest yet; the second look of the second one tells a myeloblast
 

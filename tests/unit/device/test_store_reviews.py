@@ -6,103 +6,31 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from calibration.profile import load_profile
 from device.errors import StoreError
-from device.mqtt.payloads import SlideSummary, read_summary
 from device.review.journal import Act
 from device.review.review import Review
-from device.settings.broker import BrokerSection
-from device.settings.config import Config, DeviceSection, RecordSection, SimulatorCamera
 from device.slide.counting import FieldsChanged
-from device.slide.model import ReviewState, Slide, SlideState
+from device.slide.model import ReviewState, SlideState
 from device.slide.session import RefusedError
 from device.slide.tally import tally
-from device.store import OutboxMessage, Store
-from device.store.events import SlideRecord
-from device.store.journal import Journal
+from device.store import OutboxMessage, reviews
 from device.store.pictures import read_field_picture
-from device.store.reviewing import KeptReview
-from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI
-from tests.support.provenance import provenance
-from tests.support.review import BEGUN, ordinary, slide
-
-MODEL = EngineInfo("attridet-n", "1.0.0", "ab" * 32, "onnxruntime 1.23.2 CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)
-IMAGE = np.full((1080, 1920, 3), 200, np.uint8)
-SLIDE_ID = "20261123-181512-4f9a2c"
-
-
-class Clock:
-    """Moved by hand."""
-
-    def __init__(self) -> None:
-        self.moment = BEGUN + timedelta(hours=1)
-
-    def monotonic_s(self) -> float:
-        return self.moment.timestamp()
-
-    def now(self) -> datetime:
-        return self.moment
-
-    def sleep(self, seconds: float) -> None:
-        self.moment += timedelta(seconds=seconds)
-
-
-@dataclass
-class Room:
-    """A record with what writes to it."""
-
-    store: Store
-    record: SlideRecord
-    clock: Clock
-    free: list[float]
-    sent: list[int]
-
-    def put(self, of: Slide, image: np.ndarray | None = IMAGE) -> None:
-        """Count a slide as the pipeline does, field by field, and finish it."""
-        opened = replace(of, state=SlideState.COUNTING, finished_at=None, fields=())
-        self.record.started(opened, 1920)
-        for field in of.fields:
-            self.record.counted(opened, FieldsChanged(field, new=True), image)
-        self.record.closed(of, 1920)
-
-    def summaries(self, slide_id: str = SLIDE_ID) -> list[SlideSummary]:
-        return [read_summary(payload).payload for _, payload in self.store.summaries(slide_id)]
-
-
-def room_at(folder: Path, **broker: object) -> Iterator[Room]:
-    clock, free, sent = Clock(), [10_000.0], list[int]()
-    config = Config(
-        camera=SimulatorCamera(kind="simulator"),
-        device=DeviceSection(id="box-1", state_dir=folder),
-        record=RecordSection(keep_pictures_days=30),
-        broker=BrokerSection.model_validate(broker),
-    )
-    with Store.open(config.record_path) as store:
-        journal = Journal(config.record_path, clock, lambda _: free[0], config.record.min_free_mb)
-        profile = load_profile(config.microscope.profile)
-        record = SlideRecord(store, journal, config, profile, provenance(MODEL, device_id="box-1"), clock, lambda: sent.append(1))
-        yield Room(store, record, clock, free, sent)
+from tests.support.record_room import IMAGE, SLIDE_ID, Room, done, room_at
+from tests.support.review import ordinary, slide
 
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
     yield from room_at(tmp_path)
-
-
-def done(review: Review, kept: KeptReview, act: str, *given: object) -> Review:
-    entries = getattr(review, act)(*given)
-    after = review.after(entries)
-    kept.keep(after, entries)
-    return after
 
 
 def test_a_review_is_kept_act_by_act_and_comes_back(room: Room) -> None:
@@ -146,8 +74,9 @@ def test_a_signature_is_one_transaction_with_its_summary(room: Room) -> None:
     assert (after.review.changed_cells, after.review.added_cells, after.review.reviewer) == (1, 1, "")
     assert after.review.journal_digest == review.entries[-1].digest
     assert {row.key: (row.count, row.per_100) for row in after.apart if row.count} == {"nrbc": (1, 0.98)}
-    assert [message.payload for message in room.store.pending()] == [payload for _, payload in room.store.summaries(SLIDE_ID)]
-    assert len(room.sent) == 2
+    waiting = [message.payload for message in room.store.pending() if message.kind == "summary"]
+    assert waiting == [payload for _, payload in room.store.summaries(SLIDE_ID)]
+    assert len(room.sent) == 3  # with the first blast
 
 
 def test_a_correction_is_revision_2_and_the_first_stays(room: Room) -> None:
@@ -272,7 +201,7 @@ def test_what_waits_for_the_disk_is_written_in_order_when_there_is_room(room: Ro
     room.put(ordinary("Myeloblast"))
     review, kept = room.record.open_review(SLIDE_ID, "AB")
     with monkeypatch.context() as full:
-        full.setattr(Store, "put_review", lambda *_: (_ for _ in ()).throw(StoreError("record: the disk is full")))
+        full.setattr(reviews, "append", lambda *_: (_ for _ in ()).throw(StoreError("record: the disk is full")))
         review = done(review, kept, "open", 101)
         review = done(review, kept, "sign")
         assert room.record.journal.status.waiting == 2

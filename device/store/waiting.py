@@ -1,0 +1,97 @@
+"""The part of the record that waits: the outbox, who confirmed what, which version of MQTT a broker speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from device.mqtt.outbox import Delivered, Figures, Head, OutboxMessage, Said
+from device.store import outbox, quarantine, resend
+from device.store.record_file import RecordFile
+from device.store.resend import PutBack, Wanted
+
+
+class Waiting(RecordFile):
+    """`device.mqtt.outbox.Outbox`, and what puts messages in."""
+
+    def put_message(self, message: OutboxMessage) -> OutboxMessage:
+        """Put a message outside a slide's end or signature (a review, an event) into the outbox; as it now is, with its number."""
+        with self._transaction(f"keep {message.kind} {message.message_id}") as db:
+            return outbox.put(db, message)
+
+    def resend(self, wanted: Wanted, topic_root: str) -> PutBack:
+        """Put summaries into the outbox once more, with the message id and bytes that they had, and take them out of quarantine.
+
+        Also beside a running daemon, whose publisher finds them within seconds. StoreError for a slide that is not in the record.
+        """
+        with self._transaction("send summaries again") as db:
+            return resend.put_back(db, self.path, wanted, topic_root)
+
+    def pending(self, limit: int = 50) -> tuple[OutboxMessage, ...]:
+        """The oldest messages that wait, oldest first."""
+        with self._reading("read the outbox"):
+            return outbox.oldest(self._db, limit)
+
+    def pending_count(self) -> int:
+        with self._reading("read the outbox"):
+            return outbox.count(self._db)
+
+    def heads(self, after: int, limit: int) -> tuple[Head, ...]:
+        """The first `limit` rows behind place `after`, in order."""
+        with self._reading("read the outbox"):
+            return outbox.heads(self._db, after, limit)
+
+    def message(self, message_id: str) -> OutboxMessage | None:
+        """A row with its content; None if it is gone."""
+        with self._reading("read the outbox"):
+            return outbox.one(self._db, message_id)
+
+    def figures(self) -> Figures:
+        """How many rows wait, and for whom."""
+        with self._reading("read the outbox"):
+            return outbox.figures(self._db)
+
+    def last_delivered(self) -> Delivered:
+        """The slide that was delivered last."""
+        with self._reading("read the receipts"):
+            return outbox.last_delivered(self._db)
+
+    def taken(self, message_id: str, said: Said, at: datetime) -> None:
+        """The broker took a row, which stays until somebody has it."""
+        with self._transaction(f"note message {message_id} as sent") as db:
+            outbox.mark_taken(db, message_id, said, at)
+
+    def delivered(self, message_id: str, at: datetime) -> None:
+        """The broker handed it on, which is enough: remove it. Nothing happens if it is gone already."""
+        with self._transaction(f"clear message {message_id}") as db:
+            outbox.deliver(db, message_id, at)
+
+    def acknowledge(self, message_id: str) -> None:
+        """Remove a message. Nothing happens if it is gone already."""
+        with self._transaction(f"clear message {message_id}") as db:
+            outbox.remove(db, message_id)
+
+    def confirm(
+        self, message_ids: Sequence[str], receiver: str, at: datetime, wanted: frozenset[str], needs_all: bool
+    ) -> tuple[str, ...]:
+        """A receiver has these messages; the ids of those that left the outbox by it."""
+        with self._transaction("keep a receipt") as db:
+            return outbox.confirm(db, message_ids, receiver, at, wanted, needs_all)
+
+    def put_message_aside(self, message_id: str, why: str) -> None:
+        """Take a message that cannot be sent out of the queue and into quarantine; nothing happens if it is gone already."""
+        with self._transaction(f"put message {message_id} aside") as db:
+            message = outbox.one(db, message_id)
+            if message is not None:
+                quarantine.put(db, "message", message_id, why, message.payload)
+                outbox.remove(db, message_id)
+
+    def protocol_of(self, address: str) -> str:
+        """The version of MQTT that the broker at "host:port" was seen to speak; "" where that is not known."""
+        with self._reading("read the brokers"):
+            return outbox.protocol_of(self._db, address)
+
+    def remember_protocol(self, address: str, protocol: str, at: datetime) -> None:
+        """`protocol` "": forget it."""
+        with self._transaction("keep the broker's version") as db:
+            outbox.remember_protocol(db, address, protocol, at)

@@ -1,0 +1,191 @@
+"""How the pages say moments, shares, states: short, in the reader's language, always with the doubt that belongs to them.
+
+Times are UTC, written 2026-11-30 18:54 UTC: devices lie in several zones, the box's own report says UTC, and a table
+in the reader's zone beside a printed page in another one is how two slides get mixed up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+
+from device.language import N_, RIGHT_TO_LEFT, _, in_use, ngettext, number
+
+FILTERS: Final = (
+    "moment",
+    "clock",
+    "iso",
+    "ago",
+    "share",
+    "between",
+    "counted",
+    "lasted",
+    "megabytes",
+    "device_lamp",
+    "review_word",
+    "role_word",
+    "told",
+    "kind_word",
+    "in_pairs",
+)
+BLAST_MARK: Final = "◆"
+"""Stands before blasts everywhere, so that they are told apart without colour."""
+
+_ORDER = {"ok": 0, "busy": 0, "warn": 1, "fail": 2}
+_KINDS = {
+    "summary": N_("summary received"),
+    "review": N_("review received"),
+    "second": N_("second signature"),
+    "receipt": N_("receipt sent"),
+    "event": N_("told by the device"),
+    "resent": N_("asked to send again"),
+    "online": N_("online"),
+    "stopped": N_("switched off in order"),
+    "lost": N_("connection lost"),
+    "silent": N_("silent"),
+    "heard": N_("heard again"),
+    "gap": N_("summaries are missing"),
+    "quarantine": N_("put aside"),
+    "command": N_("command"),
+}
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """A state: kind ("ok", "warn", "fail", "off", "silent", "unknown") gives shape and colour, word and why are read."""
+
+    kind: str
+    word: str
+    why: str = ""
+
+
+def moment(at: datetime | None, trusted: bool = True) -> str:
+    """2026-11-30 18:54 UTC; of a clock that nobody had set with a "?"."""
+    if at is None:
+        return "–"  # noqa: RUF001  (an en dash is meant)
+    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC" + ("" if trusted else " ?")
+
+
+def clock(at: datetime) -> str:
+    """18:54:40, of a day that stands beside it."""
+    return f"{at.astimezone(timezone.utc):%H:%M:%S}"
+
+
+def iso(at: datetime) -> str:
+    """For the `datetime` attribute."""
+    return at.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def ago(at: datetime | None, now: datetime | None = None) -> str:
+    """How long ago, in one unit; a moment that lies ahead is "now"."""
+    if at is None:
+        return _("never")
+    seconds = ((now or datetime.now(timezone.utc)) - at) / timedelta(seconds=1)
+    if seconds < 60:
+        return _("just now")
+    if seconds < 3600:
+        return ngettext("{n} min ago", "{n} min ago", n := int(seconds // 60)).format(n=n)
+    if seconds < 48 * 3600:
+        return ngettext("{n} h ago", "{n} h ago", n := int(seconds // 3600)).format(n=n)
+    return ngettext("{n} day ago", "{n} days ago", n := int(seconds // 86400)).format(n=n)
+
+
+def lasted(seconds: float | None) -> str:
+    """A duration: 3 min 41 s."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def share(percent: float, digits: int = 1) -> str:
+    """A per cent, kept together and left to right also within Urdu."""
+    words = f"{number(percent, digits)}\u00a0%"
+    return f"\u2066{words}\u2069" if in_use() in RIGHT_TO_LEFT else words
+
+
+def between(low: float, high: float) -> str:
+    """The limits of an interval: 29.9 to 44.1 %."""
+    return _("{low} to {high}").format(low=number(low, 1), high=share(high))
+
+
+def counted(count: int, at_least: bool = False) -> str:
+    """A count, with "at least" before it where more cells were found than the network may give."""
+    return f"{_('at least')} {count}" if at_least else str(count)
+
+
+def megabytes(mb: float | None) -> str:
+    """Free space in GB."""
+    return "–" if mb is None else f"{number(mb / 1000, 1)} GB"  # noqa: RUF001
+
+
+def told(name: str) -> str:
+    """A type or group by its name in the reader's language; of a taxonomy of one's own as the device wrote it."""
+    return _(name)
+
+
+def kind_word(kind: str) -> str:
+    """What a line of a history is."""
+    return _(_KINDS[kind]) if kind in _KINDS else kind
+
+
+def role_word(role: str) -> str:
+    """What a user may do."""
+    return {
+        "viewer": _("viewer: reads"),
+        "reviewer": _("reviewer: reads, signs as second"),
+        "admin": _("admin: users, audit log too"),
+    }.get(role, role)
+
+
+def in_pairs(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Choices whose key is their word."""
+    return [(name, name) for name in names]
+
+
+def review_word(row: Any) -> str:
+    """Review state of a slide (a row or a summary with `state`, `review_state`, `corrected`)."""
+    if row.review_state == "reviewed":
+        return _("Corrected, reviewed") if getattr(row, "corrected", False) else _("Reviewed")
+    return _("Aborted, unreviewed") if row.state == "aborted" else _("Unreviewed")
+
+
+def device_lamp(row: Any) -> Lamp:
+    """The state of a device: the worst of what is known of it. A device that is not heard is never "ok"."""
+    status = row.status
+    if row.silent:
+        since = row.silent_since or row.heard_at
+        return Lamp("silent", _("silent"), _("last heard {when}").format(when=ago(since)))
+    if status is None:
+        return Lamp("unknown", _("no status yet"))
+    if status.state == "offline":
+        if status.offline_reason == "stopped":
+            return Lamp("off", _("switched off"), moment(status.since))
+        return Lamp("fail", _("connection lost"), _("last heard {when}").format(when=ago(row.heard_at)))
+    worst = max(_parts(status), key=lambda part: _ORDER.get(part[1].level, 0))
+    kind = {0: "ok", 1: "warn", 2: "fail"}[_ORDER.get(worst[1].level, 0)]
+    if kind == "ok":
+        return Lamp("ok", _("online"))
+    return Lamp(kind, _(worst[0]), worst[1].text)
+
+
+def parts(status: Any) -> list[tuple[str, Lamp]]:
+    """Each part of the device with its lamp; the text is the device's own."""
+    kinds = {"ok": "ok", "busy": "ok", "warn": "warn", "fail": "fail"}
+    words = {"ok": _("ok"), "busy": _("busy"), "warn": _("look at it"), "fail": _("failed")}
+    return [(_(name), Lamp(kinds[part.level], words[part.level], part.text)) for name, part in _parts(status)]
+
+
+def _parts(status: Any) -> list[tuple[str, Any]]:
+    known = (N_("camera"), N_("engine"), N_("record"))
+    return [(name, getattr(status, name)) for name in known]
+
+
+def of_kind(devices: Iterable[Any]) -> dict[str, int]:
+    """How many devices show which lamp."""
+    found = dict.fromkeys(("ok", "warn", "fail", "silent", "off", "unknown"), 0)
+    for row in devices:
+        found[device_lamp(row).kind] += 1
+    return found
