@@ -83,6 +83,24 @@ def migrate(engine: Engine) -> None:
         raise DatabaseError(f"{where(engine)}: made by a newer version of leukoscope? {error}") from error
 
 
+@contextmanager
+def opened(url: str) -> Iterator[Engine]:
+    """The database of a command, its tables up to date. Whatever the database says is a DatabaseError."""
+    engine = open_database(url)
+    try:
+        migrate(engine)
+        yield engine
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"{where(engine)}: {first_line(error)}") from error
+    finally:
+        engine.dispose()
+
+
+def is_away(error: DatabaseError) -> bool:
+    """Whether waiting may help: the server does not answer, or the file is locked."""
+    return isinstance(error.__cause__, LOST) and "unable to open" not in str(error.__cause__) and "readonly" not in str(error.__cause__)
+
+
 def _alembic(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))

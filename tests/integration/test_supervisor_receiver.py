@@ -261,6 +261,7 @@ def test_a_broker_that_dies_is_waited_for(broker: MosquittoBroker, tmp_path: Pat
     until(lambda: receiver.listening_since, "statuses heard")
     broker.kill()
     until(lambda: receiver.broker.words and receiver.listening_since is None, "a word on the broker")
+    broker._end()
     broker._start()
     until(lambda: receiver.listening_since and not receiver.broker.words, "both sessions again")
     publish(section(broker), summaries(5))
