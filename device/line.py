@@ -138,10 +138,12 @@ class Line:
         recorder: FrameRecorder | None = None,
         reports: ReportWriter | None = None,
         free_mb: Callable[[Path], float] = free_mb,
+        stays: bool = False,
     ) -> Pipeline:
         """Wire the parts together. A slide that was open when the appliance stopped is taken up again, paused.
 
-        sent: called when a summary was put into the outbox. broker, requests: asked in each round.
+        sent: called when a summary was put into the outbox. broker, requests: asked in each round. stays: quitting shows the
+        start page.
         """
         config, clock = self.config, self.clock
         journal = Journal(config.record_path, clock, free_mb, config.record.min_free_mb)
@@ -179,6 +181,7 @@ class Line:
             recorder=recorder,
             reports=reports,
             find=record.left_open,
+            stays=stays,
         )
         if self.guard is not None:
             self.guard.attend(lambda: bool(pipeline.stopped), pipeline.engine_waits)

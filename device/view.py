@@ -166,6 +166,13 @@ def record_lamp(status: JournalStatus) -> PartState:
     return PartState("Record", "ok", _("saved"))
 
 
+def in_words(lamps: Sequence[PartState], slide: Slide | None, white_cells: int) -> str:
+    """One line for `systemctl status`."""
+    cells = ngettext("{n} white cell", "{n} white cells", white_cells).format(n=white_cells)
+    counted = f"; slide {slide.slide_id} {slide.state.value}, {cells}" if slide is not None else "; no slide"
+    return ", ".join(f"{lamp.name.lower()} {lamp.level}" for lamp in lamps) + counted
+
+
 def part_status(lamp: PartState, reason: str = "") -> PartStatus:
     """A lamp as the status topic carries it: while all is well without its running numbers, which would be sent every second."""
     text = "" if lamp.level == "ok" else lamp.text
