@@ -23,7 +23,7 @@ from device.service.signals import ending_signals
 from device.service.systemd import Notifier
 from device.settings.config import Config
 from device.slide.model import Slide, SlideState
-from device.status import CurrentStatus
+from device.status import CurrentStatus, remote_of
 from device.store import Store
 from device.view import in_words
 from engines.runtime.guarded import GuardedEngine
@@ -90,13 +90,14 @@ def run(
         if engine.unchecked:
             log.warning("the engine %s has %s. Export it again with a golden picture.", engine.label, engine.unchecked)
         status = CurrentStatus(config, line.provenance, line.clock)
-        publisher = Publisher(config.broker, status.value, lambda: Store.connect(record_path), clock=line.clock)
+        remote = remote_of(config, status)
+        publisher = Publisher(config.broker, status.value, lambda: Store.connect(record_path), commands=remote, clock=line.clock)
         control = LateControl(ControlServer(config.control_path, status.as_json), line.clock)
         recorder, reports = line.recorder(), line.report_writer()
         pipeline = line.pipeline(
             sent=publisher.notify,
             broker=lambda: publisher.status,
-            requests=control.requests,
+            requests=lambda: [*control.requests(), *remote.requests()],
             recorder=recorder,
             reports=reports,
             stays=notifier.listens,
@@ -128,6 +129,8 @@ def _tell(pipeline: Pipeline, notifier: Notifier, status: CurrentStatus, publish
     """Broker and systemd how it stands."""
     with speaking("en"):  # both go to other machines, and to somebody at a terminal
         publisher.set_device_status(status.update(pipeline, publisher.status))
+        if (health := status.health_due(pipeline, publisher.status)) is not None:
+            publisher.set_health(health.to_bytes())
         notifier.status(in_words(pipeline.lamps, pipeline.slide, pipeline.white_cells))
 
 

@@ -57,7 +57,7 @@ class Openers:
             clock,
             lambda: open_camera(config.camera, clock),
             lambda: open_configured(config),
-            lambda: open_display(config.display),
+            lambda: open_display(config.display, config.record.min_free_mb),
         )
 
 
@@ -148,7 +148,7 @@ class Line:
         config, clock = self.config, self.clock
         journal = Journal(config.record_path, clock, free_mb, config.record.min_free_mb)
         if isinstance(store := self.store, LateStore):
-            journal.fault = lambda: store.fault
+            journal.fault = lambda: store.fault or store.watch()
         record = SlideRecord(self.store, journal, config, self.profile, self.provenance, clock, sent)
         session = SlideSession(
             self.engine.info.taxonomy,

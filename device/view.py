@@ -161,6 +161,9 @@ def record_lamp(status: JournalStatus) -> PartState:
     if status.lost:
         lost = ngettext("{n} write put aside, call the field team", "{n} writes put aside, call the field team", status.lost)
         return PartState("Record", "fail", lost.format(n=status.lost))
+    if status.put_aside:
+        aside = ngettext("{n} thing put aside, call the field team", "{n} things put aside, call the field team", status.put_aside)
+        return PartState("Record", "warn", aside.format(n=status.put_aside))
     if status.reason:
         return PartState("Record", "warn", _("disk nearly full"))
     return PartState("Record", "ok", _("saved"))

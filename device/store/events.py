@@ -88,7 +88,7 @@ class SlideRecord:
         self._config, self._profile, self._provenance = config, profile, provenance
         self.pictures = FieldPictures(config.record_path, journal.free_mb, config.record.min_free_mb)
         journal.beside = lambda: self.pictures.reason
-        journal.aside = self._left_out
+        journal.aside, journal.put_aside = self._left_out, self._quarantined
         self._lost = set[tuple[str, int]]()  # fields that the record would not take
         self._known_passed: date | None = None
         self._known_asked: date | None = None
@@ -212,6 +212,13 @@ class SlideRecord:
         for error in damaged:
             self.damaged(error.slide_id, error.why)
         return tuple(stored.slide for stored in read)
+
+    def _quarantined(self) -> int:
+        """How much was put aside; 0 where the record does not answer, which is told by itself."""
+        try:
+            return self._store.quarantined()
+        except StoreError:
+            return 0
 
     def damaged(self, slide_id: str, why: str) -> None:
         """Name a slide that cannot be believed in the log and on the list of what was put aside: once."""

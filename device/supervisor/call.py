@@ -86,8 +86,8 @@ class Call:
             fault=fault or self.shown.trouble(),
         )
 
-    def page(self, name: str, /, *, status: int = 200, said: str = "", fault: str = "", **context: Any) -> Response:
-        return HTMLResponse(pages.render(name, self.reader(said, fault), **context), status)
+    def page(self, name: str, /, *, code: int = 200, said: str = "", fault: str = "", **context: Any) -> Response:
+        return HTMLResponse(pages.render(name, self.reader(said, fault), **context), code)
 
     def to(self, path: str) -> Response:
         """Go on there, by GET."""
@@ -107,7 +107,7 @@ class Call:
     def error(self, status: int) -> Response:
         with speaking(self.language):
             words = _(_WORDS.get(status, _WORDS[500]))
-        return self.page("error", status=status, words=words)
+        return self.page("error", code=status, status=status, words=words)
 
 
 Handler = Callable[[Call], Response]

@@ -107,7 +107,7 @@ def slide(call: Call, said: str = "", fault: str = "", status: int = 200) -> Res
             call.audit(session, "slide shown", _about(whole))
     return call.page(
         "slide",
-        status=status,
+        code=status,
         said=said,
         fault=fault,
         row=whole.row,
@@ -229,7 +229,7 @@ def login(call: Call, fault: str = "", status: int = 200) -> Response:
     wanted = safe_next(call.form.get("next", "") or call.request.query_params.get("next", "/"))
     if call.who is not None and not fault:
         return call.to(wanted)
-    return call.page("login", status=status, fault=fault, next=wanted)
+    return call.page("login", code=status, fault=fault, next=wanted)
 
 
 def log_in(call: Call) -> Response:
@@ -279,7 +279,7 @@ def language(call: Call) -> Response:
 
 def account(call: Call, said: str = "", fault: str = "", status: int = 200) -> Response:
     who = call.user
-    return call.page("account", status=status, said=said, fault=fault, name=who.name, role=who.role, language=call.language)
+    return call.page("account", code=status, said=said, fault=fault, name=who.name, role=who.role, language=call.language)
 
 
 def password(call: Call) -> Response:
@@ -309,7 +309,7 @@ def password(call: Call) -> Response:
 
 def users(call: Call, fault: str = "", status: int = 200) -> Response:
     with call.reads() as session:
-        return call.page("users", status=status, fault=fault, users=queries.users(session))
+        return call.page("users", code=status, fault=fault, users=queries.users(session))
 
 
 def new_user(call: Call) -> Response:
