@@ -33,6 +33,8 @@ FILTERS: Final = (
 BLAST_MARK: Final = "◆"
 """Stands before blasts everywhere, so that they are told apart without colour."""
 
+SILENT_AFTER: Final = timedelta(minutes=3)
+"""Devices say how they are at least once a minute."""
 _ORDER = {"ok": 0, "busy": 0, "warn": 1, "fail": 2}
 _KINDS = {
     "summary": N_("summary received"),
@@ -152,8 +154,9 @@ def review_word(row: Any) -> str:
     return _("Aborted, unreviewed") if row.state == "aborted" else _("Unreviewed")
 
 
-def device_lamp(row: Any) -> Lamp:
-    """The state of a device: the worst of what is known of it. A device that is not heard is never "ok"."""
+def device_lamp(row: Any, now: datetime | None = None) -> Lamp:
+    """The state of a device: the worst of what is known of it. A device that was not heard lately is never "ok": where the alarm of
+    silence has not come yet (this program has just begun to listen), its state is not known."""
     status = row.status
     if row.silent:
         since = row.silent_since or row.heard_at
@@ -164,6 +167,8 @@ def device_lamp(row: Any) -> Lamp:
         if status.offline_reason == "stopped":
             return Lamp("off", _("switched off"), moment(status.since))
         return Lamp("fail", _("connection lost"), _("last heard {when}").format(when=ago(row.heard_at)))
+    if (now or datetime.now(timezone.utc)) - row.heard_at > SILENT_AFTER:
+        return Lamp("unknown", _("not heard lately"), _("last heard {when}").format(when=ago(row.heard_at, now)))
     worst = max(_parts(status), key=lambda part: _ORDER.get(part[1].level, 0))
     kind = {0: "ok", 1: "warn", 2: "fail"}[_ORDER.get(worst[1].level, 0)]
     if kind == "ok":
