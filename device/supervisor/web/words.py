@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from device.language import N_, RIGHT_TO_LEFT, _, in_use, ngettext, number
+from device.supervisor.alarms import SILENT_AFTER
 
 FILTERS: Final = (
     "moment",
@@ -33,8 +34,6 @@ FILTERS: Final = (
 BLAST_MARK: Final = "◆"
 """Stands before blasts everywhere, so that they are told apart without colour."""
 
-SILENT_AFTER: Final = timedelta(minutes=3)
-"""Devices say how they are at least once a minute."""
 _ORDER = {"ok": 0, "busy": 0, "warn": 1, "fail": 2}
 _KINDS = {
     "summary": N_("summary received"),
@@ -155,25 +154,27 @@ def review_word(row: Any) -> str:
 
 
 def device_lamp(row: Any, now: datetime | None = None) -> Lamp:
-    """The state of a device: the worst of what is known of it. A device that was not heard lately is never "ok": where the alarm of
-    silence has not come yet (this program has just begun to listen), its state is not known."""
-    status = row.status
-    if row.silent:
-        since = row.silent_since or row.heard_at
-        return Lamp("silent", _("silent"), _("last heard {when}").format(when=ago(since)))
-    if status is None:
-        return Lamp("unknown", _("no status yet"))
-    if status.state == "offline":
-        if status.offline_reason == "stopped":
-            return Lamp("off", _("switched off"), moment(status.since))
-        return Lamp("fail", _("connection lost"), _("last heard {when}").format(when=ago(row.heard_at)))
-    if (now or datetime.now(timezone.utc)) - row.heard_at > SILENT_AFTER:
-        return Lamp("unknown", _("not heard lately"), _("last heard {when}").format(when=ago(row.heard_at, now)))
-    worst = max(_parts(status), key=lambda part: _ORDER.get(part[1].level, 0))
+    """The state of a device: the worst of what is known of it. A device that is not heard is never "ok"."""
+    if (unheard := _unheard(row, now)) is not None:
+        return unheard
+    worst = max(_parts(row.status), key=lambda part: _ORDER.get(part[1].level, 0))
     kind = {0: "ok", 1: "warn", 2: "fail"}[_ORDER.get(worst[1].level, 0)]
-    if kind == "ok":
-        return Lamp("ok", _("online"))
-    return Lamp(kind, _(worst[0]), worst[1].text)
+    return Lamp("ok", _("online")) if kind == "ok" else Lamp(kind, _(worst[0]), worst[1].text)
+
+
+def _unheard(row: Any, now: datetime | None) -> Lamp | None:
+    """Why a device's last word says nothing of now; where the alarm of silence has not come yet (this program has just begun to
+    listen), its state is not known."""
+    last = _("last heard {when}").format(when=ago(row.heard_at, now))
+    if row.silent:
+        return Lamp("silent", _("silent"), last)
+    if row.status is None:
+        return Lamp("unknown", _("no status yet"))
+    if row.status.state == "offline":
+        stopped = row.status.offline_reason == "stopped"
+        return Lamp("off", _("switched off"), moment(row.status.since)) if stopped else Lamp("fail", _("connection lost"), last)
+    late = (now or datetime.now(timezone.utc)) - row.heard_at > SILENT_AFTER
+    return Lamp("unknown", _("not heard lately"), last) if late else None
 
 
 def parts(status: Any) -> list[tuple[str, Lamp]]:
