@@ -172,7 +172,7 @@ def _unheard(row: Any, now: datetime | None) -> Lamp | None:
         return Lamp("unknown", _("no status yet"))
     if row.status.state == "offline":
         stopped = row.status.offline_reason == "stopped"
-        return Lamp("off", _("switched off"), moment(row.status.since)) if stopped else Lamp("fail", _("connection lost"), last)
+        return Lamp("off", _("switched off in order"), moment(row.status.since)) if stopped else Lamp("fail", _("connection lost"), last)
     late = (now or datetime.now(timezone.utc)) - row.heard_at > SILENT_AFTER
     return Lamp("unknown", _("not heard lately"), last) if late else None
 
