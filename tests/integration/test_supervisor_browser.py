@@ -91,6 +91,10 @@ def test_a_slide_arrives_without_reload_and_takes_no_focus(context: BrowserConte
     expect(search).to_be_focused()
     assert search.input_value() == "half a word"
     assert page.evaluate("window.untouched") is True
+    with page.expect_request(lambda request: "hx-request" in request.headers):  # what was missed while the connection was lost
+        page.evaluate(
+            "for (const name of ['htmx:sseError', 'htmx:sseOpen']) document.body.dispatchEvent(new Event(name, {bubbles: true}))"
+        )
     page.goto(f"{site.address}/")
     expect(page.locator("main")).to_contain_text(slide)
 

@@ -157,6 +157,8 @@ def device_lamp(row: Any, now: datetime | None = None) -> Lamp:
     """The state of a device: the worst of what is known of it. A device that is not heard is never "ok"."""
     if (unheard := _unheard(row, now)) is not None:
         return unheard
+    if row.status.unsaved:
+        return Lamp("fail", _("NOT SAVED: {n} waiting").format(n=row.status.unsaved), row.status.record.text)
     worst = max(_parts(row.status), key=lambda part: _ORDER.get(part[1].level, 0))
     kind = {0: "ok", 1: "warn", 2: "fail"}[_ORDER.get(worst[1].level, 0)]
     return Lamp("ok", _("online")) if kind == "ok" else Lamp(kind, _(worst[0]), worst[1].text)
@@ -172,7 +174,9 @@ def _unheard(row: Any, now: datetime | None) -> Lamp | None:
         return Lamp("unknown", _("no status yet"))
     if row.status.state == "offline":
         stopped = row.status.offline_reason == "stopped"
-        return Lamp("off", _("switched off in order"), moment(row.status.since)) if stopped else Lamp("fail", _("connection lost"), last)
+        return (
+            Lamp("off", _("switched off in order"), moment(row.status.since)) if stopped else Lamp("fail", _("connection lost"), last)
+        )
     late = (now or datetime.now(timezone.utc)) - row.heard_at > SILENT_AFTER
     return Lamp("unknown", _("not heard lately"), last) if late else None
 
