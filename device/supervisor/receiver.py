@@ -45,6 +45,7 @@ _IDLE_S: Final = 0.2
 _LIVED_S: Final = (
     20.0  # a connection that ends earlier was no success: two receivers of one name must not throw each other out for ever
 )
+_FAREWELL_S: Final = 2.0
 _UNSENT_AFTER: Final = timedelta(seconds=10)  # a receipt that was asked for so long ago, and that nobody sent: its ingester died
 
 
@@ -168,8 +169,11 @@ class Receiver:
                         sending.send(taken)
                         self._told(taken)
                 self._note_sent(sending)
-            link.service(0.0)  # the last acknowledgements leave
-            self._note_sent(sending)
+            until_s = time.monotonic() + _FAREWELL_S
+            link.service(0.0)  # the last acknowledgements leave, and the last receipts are acknowledged
+            while sending.waits and time.monotonic() < until_s:
+                link.service(0.05)
+                self._note_sent(sending)
 
     def _unsent(self) -> list[Taken]:
         """What was to be confirmed a while ago and was not: by an ingester that was killed between commit and receipt."""
@@ -263,6 +267,10 @@ class _Sending:
                     self._refused.begins(str(error))
                 else:
                     self._on_the_way[mid] = (device, [str(one) for one in receipt.message_ids])
+
+    @property
+    def waits(self) -> bool:
+        return bool(self._on_the_way)
 
     def done(self) -> list[tuple[str, list[str]]]:
         """Those that the broker has taken since the last call: device and message ids."""
