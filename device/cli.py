@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from device.calibrate_command import calibrate
+from device.check_command import check_config
 from device.contract_command import contract
 from device.errors import LeukoscopeError
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
@@ -20,6 +21,7 @@ from device.qc_command import qc
 from device.record_command import backup, quarantine, restore, verify
 from device.slides_command import export, slides
 from device.status_command import status
+from device.supervise_command import supervise
 from device.supervisor_command import watch
 from engines.errors import EnginesError
 from engines.files import print_any_name
@@ -117,16 +119,7 @@ def example_config(path: Path | None = None, /) -> None:
         sys.stdout.write(f"{path}: written; change it, then run: leukoscope check-config {path}\n")
 
 
-@app.command
-def check_config(config: Path = DEFAULT_CONFIG, /) -> None:
-    """Say whether a configuration can be used, every fault with its line, and print what it amounts to.
-
-    Args:
-        config: The configuration file (YAML).
-    """
-    from device.settings.config_file import describe, load_config
-
-    sys.stdout.write(f"{describe(load_config(config))}{config}: good\n")
+app.command(check_config)
 
 
 @app.command
@@ -162,6 +155,7 @@ def report(slide_id: str, /, *, out: Path = Path("slide.html"), config: ConfigOp
 
 
 app.command(watch)
+app.command(supervise)
 app.command(contract)
 
 
