@@ -109,7 +109,7 @@ def test_the_flow_is_wired_and_its_topics_are_ours() -> None:
             assert wire in nodes, f"{node['id']} leads to {wire}, which is not there"
         if node["type"] in ("mqtt in", "mqtt out"):
             assert nodes[node["broker"]]["type"] == "mqtt-broker"
-        if node["type"] == "mqtt in" and not node["topic"].startswith("replies/"):
+        if node["type"] == "mqtt in":
             assert Topics("+").kind_of(node["topic"].replace("+", "clinic-7"))
     (broker,) = (node for node in FLOW if node["type"] == "mqtt-broker")
     assert (broker["protocolVersion"], broker["cleansession"], int(broker["sessionExpiry"])) == ("5", False, 604800)
