@@ -109,9 +109,9 @@ def run(
         if not saved:
             log.error("NOT SAVED: %s", pipeline.record_status.reason)
         if not sent:
-            waiting = publisher.status.pending
+            waiting = publisher.status.waiting
             words = "1 summary waits" if waiting == 1 else f"{waiting} summaries wait"
-            log.warning("%s in %s for the broker: %s", words, record_path, publisher.status.reason)
+            log.warning("%s in %s for the broker: %s", words, record_path, publisher.status.why_waiting)
         return Outcome(pipeline.stopped, pipeline.slide, saved, sent, line.source.status.skipped)
 
 

@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final, Literal
 
 from typing_extensions import Self
@@ -47,6 +48,7 @@ _SUSPICIOUS: Final = 3  # connections cut short, one after another
 _FAREWELL_S: Final = 1.0
 _STOP_S: Final = 8.0
 _TICK_S: Final = 0.5
+_LATE: Final = timedelta(minutes=1)  # so long a receiver may take to confirm before the screen has a word of it
 _COUNT_AT_MOST_EVERY_S: Final = 0.2
 
 
@@ -82,7 +84,7 @@ class Publisher:
         self._poll_s = poll_s
         self._changed = threading.Condition()
         # Guarded by _changed:
-        self._status = BrokerStatus("connecting" if section.enabled else "disabled")
+        self._status = BrokerStatus("connecting" if section.enabled else "disabled", receivers=", ".join(section.receivers))
         self._asked = self._answered = 0  # counts of the outbox that were wished for, and those made
         # The thread's own, but for what News guards itself:
         self._news = News(self.topics, status, self._clock, status_period_s)
@@ -294,7 +296,8 @@ class Publisher:
         now_s = self._clock.monotonic_s()
         if not (at_once or wished) and now_s - self._counted_s < _COUNT_AT_MOST_EVERY_S:
             return
-        figures = self._spool.read(lambda outbox: outbox.figures())
+        late_before = self._clock.now() - _LATE
+        figures = self._spool.read(lambda outbox: outbox.figures(late_before))
         if figures is None:
             return
         self._counted_s = now_s
@@ -305,6 +308,7 @@ class Publisher:
                 self._status,
                 pending=figures.pending,
                 unconfirmed=figures.unconfirmed,
+                late=figures.late,
                 unheard=figures.unheard,
                 quarantined=figures.quarantined,
                 delivered_slide=delivered.slide_id,

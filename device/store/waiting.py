@@ -46,10 +46,10 @@ class Waiting(RecordFile):
         with self._reading("read the outbox"):
             return outbox.one(self._db, message_id)
 
-    def figures(self) -> Figures:
-        """How many rows wait, and for whom."""
+    def figures(self, late_before: datetime) -> Figures:
+        """How many rows wait, and for whom. late_before: what was sent before that, and is not confirmed, is late."""
         with self._reading("read the outbox"):
-            return outbox.figures(self._db)
+            return outbox.figures(self._db, late_before)
 
     def last_delivered(self) -> Delivered:
         """The slide that was delivered last."""
