@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from device.calibrate_command import calibrate
+from device.contract_command import contract
 from device.errors import LeukoscopeError
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 from device.qc_command import qc
@@ -163,6 +164,7 @@ def report(slide_id: str, /, *, out: Path = Path("slide.html"), config: ConfigOp
 
 
 app.command(watch)
+app.command(contract)
 
 
 @app.command

@@ -1,11 +1,9 @@
-"""The published JSON Schemas, generated from the models: `python -m device.mqtt.schema docs/schema` writes them anew."""
+"""The published JSON Schemas, generated from the models; `python -m device.mqtt.asyncapi` writes them anew."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from device.mqtt.commands import CommandAnswer, CommandRequest
@@ -59,13 +57,3 @@ def _open(node: Any, number: int, may_lack: frozenset[str] = frozenset()) -> Any
             node["required"] = [name for name, field in fields.items() if "x-since" not in field and name not in may_lack]
         return node
     return [_open(item, number) for item in node] if isinstance(node, list) else node
-
-
-def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in published_schemas().items():
-        (folder / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schema"))

@@ -102,7 +102,7 @@ def lasted(seconds: float | None) -> str:
 
 def share(percent: float, digits: int = 1) -> str:
     """A per cent, kept together and left to right also within Urdu."""
-    words = f"{number(percent, digits)} %"
+    words = f"{number(percent, digits)}\u00a0%"
     return f"\u2066{words}\u2069" if in_use() in RIGHT_TO_LEFT else words
 
 

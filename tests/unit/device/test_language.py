@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gettext
+import re
 import string
 import threading
 from io import BytesIO
@@ -59,6 +60,16 @@ def test_translations_have_the_same_places_to_fill_in(code: str) -> None:
             begins = given.removeprefix(" ") if given.startswith((" :", " ;")) else given  # French sets a blank before colons
             assert begins.startswith(" ") == ids[0].startswith(" "), repr(given)
             assert given.endswith(" ") == ids[0].endswith(" "), repr(given)
+
+
+def test_no_catalogue_bears_the_words_of_another() -> None:
+    """Words that are the same in two of them are the field's own, or have no letters; Urdu is written in its own."""
+    by_code = {code: {messages._key(m): messages._forms(m) for m in messages.catalogue_of(code) if m.id} for code in CODES}
+    for key, forms in by_code["ur"].items():
+        if len(re.findall(r"[a-z]{2,}", re.sub(r"\{[^}]*\}", "", key))) > 1 and " " in key:
+            assert all(any("\u0600" <= c <= "\u06ff" for c in form) for form in forms), key
+    shared = [key for key, forms in by_code["fr"].items() if forms == by_code["sw"][key] and forms[0] != key and " " in forms[0]]
+    assert shared == []
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from pydantic import TypeAdapter, ValidationError
 from device.mqtt.device_status import DeviceStatus, read_status
 from device.mqtt.message import Line, one_line
 from device.mqtt.payloads import PayloadError, SlideSummary, SourceProvenance, read_summary
-from device.mqtt.schema import main as write_schemas
 from device.mqtt.schema import published_schemas
 from device.mqtt.summary import build_summary, morphology
 from device.settings.broker import BrokerSection
@@ -243,15 +242,8 @@ def test_only_running_numbers_are_nothing_new(repository: Path) -> None:
 # ---- what is published
 
 
-def test_published_schemas_are_the_models(repository: Path) -> None:
-    for name, text in published_schemas().items():
-        where = repository / "docs" / "schema" / name
-        assert where.read_text(encoding="utf-8") == text, f"{where} is not the model's: run `python -m device.mqtt.schema docs/schema`"
-
-
-def test_schemas_are_written_and_are_open_to_new_fields(tmp_path: Path) -> None:
-    write_schemas(tmp_path / "new")
-    text = (tmp_path / "new" / "summary-1.json").read_text(encoding="utf-8")
+def test_schemas_are_open_to_new_fields() -> None:
+    text = published_schemas()["summary-1.json"]
     assert "additionalProperties" not in text
     schema = json.loads(text)
     assert {"schema", "message_id", "notice", "review_state", "skipped_pictures"} <= set(schema["required"])

@@ -235,7 +235,7 @@ def test_times_are_utc_and_say_when_the_clock_was_not_set() -> None:
         "just now", "just now", "1 min ago", "2 h ago", "3 days ago",
     ]  # fmt: skip
     with speaking("ur"):
-        assert words.share(36.84) == "\u206636.8 %\u2069"
+        assert words.share(36.84) == "\u206636.8\u00a0%\u2069"
 
 
 def test_foreign_files_are_those_that_the_notice_names() -> None:

@@ -1,26 +1,20 @@
-/* What cannot be said in attributes: a quiet mark on rows that arrived, one spoken line, the print button. Pages work without it. */
+/* What cannot be said in attributes: a quiet mark on rows that arrived, one spoken line, the live connection's state, the print button.
+   Pages work without it. */
 (function () {
   "use strict";
-  var known = null;
+  var LOST_AFTER_MS = 20000, ASLEEP_AFTER_MS = 60000;
+  var known = null, source = null, asleep = false, broken = false, lostTimer = 0, sleepTimer = 0;
 
-  function said() { return document.getElementById("said"); }
+  function by(id) { return document.getElementById(id); }
   function rows() {
     return Array.prototype.map.call(document.querySelectorAll("#live [data-row]"), function (row) { return row.dataset.row; });
   }
   function say(words) {
-    var line = said();
+    var line = by("said");
     if (line) { line.textContent = ""; window.setTimeout(function () { line.textContent = words; }, 50); }
   }
 
-  document.addEventListener("htmx:beforeSwap", function (event) {
-    /* a page that answers for another one (a log-in after the session ended) must not be pasted into this one */
-    if (event.detail.xhr && event.detail.xhr.responseURL && /\/login(\?|$)/.test(event.detail.xhr.responseURL)) {
-      event.detail.shouldSwap = false;
-      window.location.reload();
-      return;
-    }
-    known = rows();
-  });
+  document.addEventListener("htmx:beforeSwap", function () { known = rows(); });
   document.addEventListener("htmx:afterSettle", function () {
     if (known === null) { return; }
     var fresh = 0;
@@ -28,16 +22,46 @@
       if (known.indexOf(row.dataset.row) < 0) { row.classList.add("arrived"); fresh += row.tagName === "TR" ? 1 : 0; }
     });
     known = null;
-    if (fresh && said()) { say(said().dataset.arrived.replace("{n}", String(fresh))); }
+    if (fresh) { say(by("said").dataset.arrived.replace("{n}", String(fresh))); }
   });
 
+  /* the page of one slide is not changed under a reader's eyes: it says that there is news */
   document.addEventListener("htmx:sseMessage", function (event) {
-    var watch = document.getElementById("watch"), newer = document.getElementById("newer"), told;
-    if (!watch || !newer || event.target !== watch) { return; }
+    var watch = by("watch"), told;
+    if (!watch || event.target !== watch) { return; }
     try { told = JSON.parse(event.detail.data); } catch (error) { return; }
-    if (told.device === watch.dataset.device && told.slide === watch.dataset.slide) { newer.hidden = false; }
+    if (!told.slide || (told.device === watch.dataset.device && told.slide === watch.dataset.slide)) { by("newer").hidden = false; }
   });
-  document.addEventListener("htmx:sseError", function () { if (said()) { say(said().dataset.lost); } });
+
+  /* a connection that stays away is told; after each return the page asks for itself, for what it missed */
+  document.addEventListener("htmx:sseError", function () {
+    broken = true;
+    if (!lostTimer) { lostTimer = window.setTimeout(function () { by("lost").hidden = false; }, LOST_AFTER_MS); }
+  });
+  document.addEventListener("htmx:sseOpen", function () {
+    window.clearTimeout(lostTimer);
+    lostTimer = 0;
+    by("lost").hidden = true;
+    if (broken && by("pull")) { window.htmx.trigger("#pull", "refresh"); }
+    broken = false;
+  });
+
+  /* browsers open six connections to a host: a page that nobody looks at gives its own back */
+  if (window.htmx) {
+    window.htmx.createEventSource = function (address) {
+      source = new EventSource(address, { withCredentials: true });
+      return source;
+    };
+  }
+  document.addEventListener("visibilitychange", function () {
+    window.clearTimeout(sleepTimer);
+    if (document.hidden) {
+      sleepTimer = window.setTimeout(function () { if (source) { source.close(); asleep = true; } }, ASLEEP_AFTER_MS);
+    } else if (asleep && source && source.onerror) {
+      asleep = false;
+      source.onerror(new Event("error"));
+    }
+  });
 
   document.addEventListener("DOMContentLoaded", function () {
     document.querySelectorAll("[data-print]").forEach(function (button) {
