@@ -100,9 +100,10 @@ class Publisher:
             limits=limits,
             resume=True,  # receipts that come while the device is away are kept for it
             on_message=self._incoming.append,
-            cancelled=self._stop.is_set,
+            cancelled=self._stopped_while_waiting,
         )
         self._teller = Teller(f"{section.host}:{section.port}")
+        self._looked = -1  # the wish at which the outbox was last looked at; counting is another matter
         self._looked_s = self._counted_s = float("-inf")
         self._connected_s: float | None = None
         self._cut_short = 0  # connections in a row that did not stand
@@ -201,6 +202,8 @@ class Publisher:
                 except BrokerRefusedError as error:
                     self._say("refused", str(error))
                 except BrokerError as error:
+                    if self._stop.is_set() and self._connected_s is None:
+                        return
                     hung_up = self._connected_s is not None and isinstance(error, BrokerLostError)
                     self._say("lost", f"{error}{self._hint(hung_up)}")
                 except Exception as error:  # a fault of ours must not end the way to the broker for good
@@ -232,6 +235,14 @@ class Publisher:
         will = self._news.last_will()
         slow_s = self._sending.pace.limit_s(0)  # a large message on a slow link must not let the broker miss our signs of life
         return self._connector.open((self.topics.status, will), keepalive_s=slow_s)
+
+    def _stopped_while_waiting(self) -> bool:
+        """Asked again and again while a broker does not answer; what waits is counted meanwhile, for whoever wants to know."""
+        with self._changed:
+            wished = self._asked > self._answered
+        if wished:
+            self._count()
+        return self._stop.is_set()
 
     def _serve(self, link: Link) -> None:
         """Send and settle until stopped (returns, after the farewell) or gone (raises BrokerError)."""
@@ -267,9 +278,9 @@ class Publisher:
         """Take in what was put into the outbox: when told so, and every few seconds, for another program may have put it there."""
         now_s = self._clock.monotonic_s()
         with self._changed:
-            wished = self._asked > self._answered
-        if wished or now_s - self._looked_s >= self._poll_s:
-            self._looked_s = now_s
+            asked = self._asked
+        if asked != self._looked or now_s - self._looked_s >= self._poll_s:
+            self._looked, self._looked_s = asked, now_s
             self._sending.refresh()
 
     def _listen(self, link: Link) -> None:
