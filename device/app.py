@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from device.camera.base import SkippedPicture
 from device.display.factory import parse_display
@@ -20,11 +19,14 @@ from device.mqtt.publisher import Publisher
 from device.pipeline import Pipeline
 from device.rounds import Round
 from device.service.control import ControlServer
+from device.service.late_control import LateControl
+from device.service.signals import ending_signals
 from device.service.systemd import Notifier
 from device.settings.config import Config
 from device.slide.model import Slide, SlideState
-from device.status import CurrentStatus
+from device.status import CurrentStatus, remote_of
 from device.store import Store
+from device.view import in_words
 from engines.runtime.guarded import GuardedEngine
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,9 @@ log = logging.getLogger(__name__)
 _STATUS_EVERY_S = 1.0
 _DRAIN_S = 10.0
 """How long the end of a run waits for the broker to take what is in the outbox."""
+_SETTLE_S, _SETTLE_AT_TERMINAL_S = 25.0, 5.0
+"""How long the end of a run goes on trying to write what a full or failing disk refuses: below TimeoutStopSec of the unit; less where a
+person waits."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,11 @@ def run(
 ) -> Outcome:
     """Run the appliance until a signal, the end of a stored source, or the technician's quit.
 
-    Raises ConfigError, CameraError, BundleError, DisplayError, StoreError or ControlError when something that the configuration
-    names cannot be opened at the start; later failures are states, shown and retried. wait_for_devices: a camera device or
-    a screen that is not there at the start is such a state too (at boot it may come later).
+    Raises ConfigError, CameraError, BundleError, DisplayError, StoreError or ControlError when a person must mend something before it
+    can start: the configuration, a bundle, another program's record, another daemon. What may pass (a disk that is full, locked,
+    read-only, failing or not mounted) is a state from the start, shown and tried again, as all later failures are. wait_for_devices: a
+    camera device or a screen that is not there is such a state too (at boot it may come later). Started by systemd, the technician's
+    quit only pauses the slide and shows the start page.
     """
     notifier = Notifier()
     with ExitStack() as opened:
@@ -84,29 +91,32 @@ def run(
         if engine.unchecked:
             log.warning("the engine %s has %s. Export it again with a golden picture.", engine.label, engine.unchecked)
         status = CurrentStatus(config, line.provenance, line.clock)
-        publisher = Publisher(config.broker, status.value, lambda: Store.connect(record_path), clock=line.clock)
-        control = ControlServer(config.control_path, status.as_json)
+        remote = remote_of(config, status)
+        publisher = Publisher(config.broker, status.value, lambda: Store.connect(record_path), commands=remote, clock=line.clock)
+        control = LateControl(ControlServer(config.control_path, status.as_json), line.clock)
         recorder, reports = line.recorder(), line.report_writer()
         pipeline = line.pipeline(
             sent=publisher.notify,
             broker=lambda: publisher.status,
-            requests=control.requests,
+            requests=lambda: [*control.requests(), *remote.requests()],
             recorder=recorder,
             reports=reports,
+            stays=notifier.listens,
         )
         for part in (publisher, recorder, control, reports):
             if part is not None:
                 opened.enter_context(part)
-        with _signals(pipeline.stop) if signals else ExitStack():
+        with ending_signals(pipeline.stop, pipeline.keep_elsewhere) if signals else _unsignalled() as ends:
             notifier.ready(f"{engine.label}; waiting for a slide")
             try:
                 _rounds(pipeline, notifier, status, publisher, each_round, line.guard)
             finally:
+                ends()
                 notifier.stopping("writing what waits")
-                saved = pipeline.close()
+                saved = pipeline.close(_SETTLE_S if notifier.listens else _SETTLE_AT_TERMINAL_S)
         # A broker that cannot be reached is not waited for: the summary is in the record and goes at the next start.
         reached = publisher.status.state in ("connected", "connecting")
-        sent = _waiting(line.store) == 0 or publisher.drain(_DRAIN_S if reached else 0.0)
+        sent = _waiting(line.store) == 0 or publisher.drain(_DRAIN_S if reached and saved else 0.0)
         if not saved:
             log.error("NOT SAVED: %s", pipeline.record_status.reason)
         if not sent:
@@ -114,6 +124,21 @@ def run(
             words = "1 summary waits" if waiting == 1 else f"{waiting} summaries wait"
             log.warning("%s in %s for the broker: %s", words, record_path, publisher.status.why_waiting)
         return Outcome(pipeline.stopped, pipeline.slide, saved, sent, line.source.status.skipped)
+
+
+def _tell(pipeline: Pipeline, notifier: Notifier, status: CurrentStatus, publisher: Publisher) -> None:
+    """Broker and systemd how it stands."""
+    with speaking("en"):  # both go to other machines, and to somebody at a terminal
+        publisher.set_device_status(status.update(pipeline, publisher.status))
+        if (health := status.health_due(pipeline, publisher.status)) is not None:
+            publisher.set_health(health.to_bytes())
+        notifier.status(in_words(pipeline.lamps, pipeline.slide, pipeline.white_cells))
+
+
+@contextmanager
+def _unsignalled() -> Iterator[Callable[[], None]]:
+    """Where somebody else has the signals."""
+    yield lambda: None
 
 
 def _waiting(store: Store) -> int | None:
@@ -142,27 +167,10 @@ def _rounds(
         if done.observation is not None or pipeline.camera_is_retried or pipeline.recovers or (guard is not None and guard.recovering):
             notifier.watchdog()
         if guard is not None and (pipeline.slide is None or pipeline.slide.state is not SlideState.COUNTING):
-            guard.idle()
+            pipeline.guard.run("golden picture", guard.idle, None)
         now = status.clock.monotonic_s()
         if now - updated_s >= _STATUS_EVERY_S:
             updated_s = now
-            with speaking("en"):  # both go to other machines, and to somebody at a terminal
-                publisher.set_device_status(status.update(pipeline, publisher.status))
-                notifier.status(pipeline.in_words())
+            pipeline.guard.run("status", partial(_tell, pipeline, notifier, status, publisher), None)
         if each_round is not None:
             each_round(done, pipeline)
-
-
-@contextmanager
-def _signals(stop: Callable[[str], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT end the loop after the round that runs; an open slide stays open, paused."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop(f"stopped by {signal.Signals(number).name}")
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

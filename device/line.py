@@ -57,7 +57,7 @@ class Openers:
             clock,
             lambda: open_camera(config.camera, clock),
             lambda: open_configured(config),
-            lambda: open_display(config.display),
+            lambda: open_display(config.display, config.record.min_free_mb),
         )
 
 
@@ -138,15 +138,17 @@ class Line:
         recorder: FrameRecorder | None = None,
         reports: ReportWriter | None = None,
         free_mb: Callable[[Path], float] = free_mb,
+        stays: bool = False,
     ) -> Pipeline:
         """Wire the parts together. A slide that was open when the appliance stopped is taken up again, paused.
 
-        sent: called when a summary was put into the outbox. broker, requests: asked in each round.
+        sent: called when a summary was put into the outbox. broker, requests: asked in each round. stays: quitting shows the
+        start page.
         """
         config, clock = self.config, self.clock
         journal = Journal(config.record_path, clock, free_mb, config.record.min_free_mb)
         if isinstance(store := self.store, LateStore):
-            journal.fault = lambda: store.fault
+            journal.fault = lambda: store.fault or store.watch()
         record = SlideRecord(self.store, journal, config, self.profile, self.provenance, clock, sent)
         session = SlideSession(
             self.engine.info.taxonomy,
@@ -179,6 +181,7 @@ class Line:
             recorder=recorder,
             reports=reports,
             find=record.left_open,
+            stays=stays,
         )
         if self.guard is not None:
             self.guard.attend(lambda: bool(pipeline.stopped), pipeline.engine_waits)

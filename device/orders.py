@@ -36,11 +36,17 @@ class Orders:
     """
 
     def __init__(
-        self, session: SlideSession, record: SlideRecord, rules: SlideSection, clock: Clock, find: Callable[[], LeftOpen]
+        self,
+        session: SlideSession,
+        record: SlideRecord,
+        rules: SlideSection,
+        clock: Clock,
+        find: Callable[[], LeftOpen],
+        stays: bool = False,
     ) -> None:
         self._session, self._record, self._rules = session, record, rules
         self.resumed = self.put_to_review = ""
-        self._begun = False
+        self._begun, self._stays = False, stays
         self.recovery = Recovery(find, self._take_up, clock)
         self.recovery.attempt()
 
@@ -105,6 +111,9 @@ class Orders:
                 words = self._go_on()
             case Command.IDENTIFY:
                 words = messages.identified(wish.reason)
+            case Command.QUIT if self._stays:
+                self.leave_open("the technician quit")
+                words = messages.told(N_("The box stays on."))
             case Command.QUIT:
                 words = messages.told(N_("Leukoscope stops."))
         return words
@@ -147,6 +156,8 @@ class Orders:
             return
         if self._session.state is SlideState.COUNTING:
             self.pause()
+        elif self._stays:
+            return
         log.warning("slide %s stays open (%s): the next start takes it up", self._slide.slide_id, reason or "the appliance stopped")
 
     def _reopened(self) -> Slide:

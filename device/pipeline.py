@@ -21,7 +21,7 @@ from device.desk.scanner import ScannerGuard
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.guidance.guide import Guide
-from device.language import N_, _, ngettext
+from device.language import N_, _
 from device.mqtt.publisher import BrokerStatus
 from device.orders import Orders
 from device.report.writer import ReportWriter
@@ -82,6 +82,7 @@ class Pipeline:
         recorder: FrameRecorder | None = None,
         reports: ReportWriter | None = None,
         find: Callable[[], LeftOpen] = LeftOpen,
+        stays: bool = False,
     ) -> None:
         self._source, self._engine, self._session, self._record, self._display = source, engine, session, record, display
         self._config, self._provenance, self._clock = config, provenance, clock
@@ -90,8 +91,8 @@ class Pipeline:
         self._scanner = ScannerGuard()
         self._reports = reports
         review = ReviewRoom(RecordShelf(record), clock.monotonic_s, self._reviewed)
-        self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of, review)
-        self._orders = Orders(session, record, config.slide, clock, find)
+        self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of, review, stays)
+        self._orders = Orders(session, record, config.slide, clock, find, stays)
         self._guide = guide
         self._frame: Frame | None = None
         self._detections: Detections | None = None
@@ -101,13 +102,13 @@ class Pipeline:
         self.stopped = ""  # why the loop shall end; empty while it goes on
         self._skipped_shown = 0
         say, put_aside = self._say_put_aside, partial(record.put_aside, "picture")
-        self._guard = RoundGuard(clock, say, put_aside, config.camera.stored)
+        self.guard = RoundGuard(clock, say, put_aside, config.camera.stored)
 
     # ---- one round
 
     def round(self) -> Round:
         """Take the newest frame, if there is one, through all stations; then obey commands and show what there is."""
-        reviewing, guard = self._desk.reviewing, self._guard
+        reviewing, guard = self._desk.reviewing, self.guard
         self._orders.recovery.attempt()
         held = self.recovers and self._config.camera.stored  # its pictures are not shown to nobody
         frame = guard.newest(self._source, REVIEW_WAIT_S if reviewing else WAIT_FOR_FRAME_S, held)
@@ -220,6 +221,8 @@ class Pipeline:
                 self._guide.new_slide()
             case Command.UNDO:
                 self._observation = replace(self._observation, field_counted=False)  # until the next frame says what is seen now
+            case Command.QUIT if self._desk.stays:
+                self._desk.rest()
             case Command.QUIT:
                 self.stop("the technician quit")
         return True, self._say(words, "warn" if wish.command is Command.ABORT else "ok")
@@ -244,10 +247,15 @@ class Pipeline:
         """Ask the loop to end after this round; safe from a signal handler."""
         self.stopped = self.stopped or reason
 
-    def close(self) -> bool:
-        """Leave an open slide paused, for the next start to take up; write all that waits. False if something could not be written."""
-        self._orders.leave_open(self.stopped)
-        return self._record.journal.flush()
+    def close(self, patience_s: float = 0.0) -> bool:
+        """Leave an open slide paused, for the next start to take up; write all that waits, and go on trying for so long. False if
+        something could not be written."""
+        self.guard.run(rounds.RECORD, partial(self._orders.leave_open, self.stopped), None)
+        return self._record.settle(patience_s)
+
+    def keep_elsewhere(self) -> None:
+        """Keep what is not on the disk in a file elsewhere, for the next start; from any thread."""
+        self._record.keep_elsewhere()
 
     # ---- what is shown and reported
 
@@ -260,12 +268,12 @@ class Pipeline:
     def lamps(self) -> tuple[PartState, ...]:
         """Camera, engine, broker and record, each in a few words."""
         camera, engine = camera_lamp(self._camera), engine_lamp(self.engine_status)
-        return self._guard.lamps((camera, engine, broker_lamp(self._broker()), record_lamp(self._record.journal.status)))
+        return self.guard.lamps((camera, engine, broker_lamp(self._broker()), record_lamp(self._record.journal.status)))
 
     @property
     def _camera(self) -> CameraStatus:
         """The camera as it stands, with the pictures that could not be looked at among those that were skipped."""
-        return self._guard.seen(self._source.status)
+        return self.guard.seen(self._source.status)
 
     @property
     def recovers(self) -> bool:
@@ -282,13 +290,6 @@ class Pipeline:
         """Why the camera gives no picture, and the next step; empty while all is well. Without what must not leave the device."""
         status, source = self._camera, self._provenance.source
         return status.reason.replace(status.name, source.name) if source and status.name else status.reason
-
-    def in_words(self) -> str:
-        """One line for `systemctl status`."""
-        slide = self._session.slide
-        cells = ngettext("{n} white cell", "{n} white cells", self.white_cells).format(n=self.white_cells)
-        counted = f"; slide {slide.slide_id} {slide.state.value}, {cells}" if slide is not None else "; no slide"
-        return ", ".join(f"{lamp.name.lower()} {lamp.level}" for lamp in self.lamps) + counted
 
     @property
     def record_status(self) -> JournalStatus:
@@ -341,7 +342,7 @@ class Pipeline:
         yield from self._messages.fresh()
         yield from messages.of_slide(slide, self._session.differential, self._orders.resumed, self._orders.put_to_review)
         recording = "" if self._recorder is None else self._recorder.status.reason
-        failing = self._gauge.failing or self._guard.failing(rounds.PICTURE)
+        failing = self._gauge.failing or self.guard.failing(rounds.PICTURE)
         yield from messages.of_parts(failing, journal, self._guide.advice(), self._broker(), recording, slide)
         yield from ((sentence, "warn") for sentence in self._guide.late_advice())
 

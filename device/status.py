@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from device.clock import Clock, time_trusted
 from device.errors import StoreError
 from device.mqtt.device_status import BrokerReport, DeviceStatus, PartStatus, SlideProgress, Versions
+from device.mqtt.health import HealthReport
 from device.mqtt.message import one_line
 from device.mqtt.payloads import NamingProvenance
 from device.mqtt.publisher import BrokerStatus
+from device.mqtt.topics import Topics
 from device.pipeline import Pipeline
+from device.service.health import Gauges, Health
+from device.service.remote import Remote
 from device.settings.config import Config
 from device.store import Provenance, Store
 from device.store.journal import JournalStatus
+from device.store.resend import Wanted
 from device.view import part_status
 from engines.version import version
 
@@ -23,6 +29,7 @@ class CurrentStatus:
 
     def __init__(self, config: Config, provenance: Provenance, clock: Clock) -> None:
         self._config, self._provenance, self.clock = config, provenance, clock
+        self.health = Health(provenance, config.record_path, clock, config.broker.health_period_s)
         self._began_s, self._began = clock.monotonic_s(), clock.now()
         opening = PartStatus(level="busy", text="opening")
         begun = BrokerStatus("connecting" if config.broker.enabled else "disabled")
@@ -45,6 +52,10 @@ class CurrentStatus:
         parts = part_status(camera, pipeline.camera_reason), part_status(engine, why_not_gated), part_status(record)
         self.value = self._of(*parts, progress, broker, pipeline.record_status)
         return self.value
+
+    def health_due(self, pipeline: Pipeline, broker: BrokerStatus) -> HealthReport | None:
+        """How the box does, where it is time to say so."""
+        return self.health.due(lambda: Gauges(pipeline.engine_status, self.value.engine, broker))
 
     def as_json(self) -> dict[str, Any]:
         """The status as plain JSON, what waits counted in the record itself; may be called by any thread."""
@@ -98,3 +109,14 @@ class CurrentStatus:
             uptime_s=self.clock.monotonic_s() - self._began_s,
             simulated=made.source is not None and made.source.simulated,
         )
+
+
+def remote_of(config: Config, status: CurrentStatus) -> Remote:
+    """What answers requests that come over the broker."""
+
+    def resend(slide_id: str, since: datetime | None) -> int:
+        with Store.connect(config.record_path) as store:  # asked in the publisher's thread
+            return len(store.resend(Wanted(slide_id, since), config.broker.topic_root).summaries)
+
+    topics = Topics(config.device.id, config.broker.topic_root)
+    return Remote(topics, status.clock, status=lambda: status.value, health=lambda: status.health.newest, resend=resend)

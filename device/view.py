@@ -164,9 +164,19 @@ def record_lamp(status: JournalStatus) -> PartState:
     if status.lost:
         lost = ngettext("{n} write put aside, call the field team", "{n} writes put aside, call the field team", status.lost)
         return PartState("Record", "fail", lost.format(n=status.lost))
+    if status.put_aside:
+        aside = ngettext("{n} thing put aside, call the field team", "{n} things put aside, call the field team", status.put_aside)
+        return PartState("Record", "warn", aside.format(n=status.put_aside))
     if status.reason:
         return PartState("Record", "warn", _("disk nearly full"))
     return PartState("Record", "ok", _("saved"))
+
+
+def in_words(lamps: Sequence[PartState], slide: Slide | None, white_cells: int) -> str:
+    """One line for `systemctl status`."""
+    cells = ngettext("{n} white cell", "{n} white cells", white_cells).format(n=white_cells)
+    counted = f"; slide {slide.slide_id} {slide.state.value}, {cells}" if slide is not None else "; no slide"
+    return ", ".join(f"{lamp.name.lower()} {lamp.level}" for lamp in lamps) + counted
 
 
 def part_status(lamp: PartState, reason: str = "") -> PartStatus:

@@ -23,7 +23,8 @@ import numpy as np
 
 from engines.detections import CellNames, Detections, Float32, Image
 from engines.errors import BundleError, DataError
-from engines.files import atomic_folder, sha256_of
+from engines.files import atomic_folder, printable, sha256_of
+from engines.graph_file import EIGHT_BITS, GraphFile
 from engines.manifest import FileRecord, Manifest, SecondLook, parse_manifest
 from engines.picture_header import PictureError
 from engines.pictures import read_image
@@ -33,6 +34,7 @@ MANIFEST = "manifest.json"
 GOLDEN_IMAGE, GOLDEN_ANSWER = "golden.png", "golden.json"
 WEIGHTS = "weights.safetensors"
 """What a float bundle's graphs were made from: a training may begin with it."""
+_LARGEST_MANIFEST = 10_000_000
 ZOO = Path(__file__).parent / "zoo"
 """Where the bundles that ship with the package lie."""
 
@@ -57,6 +59,10 @@ class Bundle:
             raise BundleError(f"{folder}: no such engine folder. Give the folder of a bundle{shipped}.")
         manifest_path = folder / MANIFEST
         try:
+            if manifest_path.exists() and not manifest_path.is_file():
+                raise BundleError(f"{manifest_path}: is no file. Copy the whole folder again.")
+            if manifest_path.stat().st_size > _LARGEST_MANIFEST:
+                raise BundleError(f"{manifest_path}: is larger than any manifest. Copy the whole folder again.")
             raw = manifest_path.read_bytes()
             text = raw.decode()
         except FileNotFoundError as error:
@@ -93,6 +99,27 @@ class Bundle:
             raise BundleError(f"{self.path}: has no graph for a second look at cells. Add one: attridet second-look {self.path} NEW")
         return self.path / look.graph, look
 
+    def check_graphs(self) -> None:
+        """Raises BundleError for a graph that is not what the manifest says, or that would load a file that was not checked."""
+        for name in dict.fromkeys((self.manifest.detector_graph, *(graph.file for graph in self.manifest.attribute_graphs))):
+            found = GraphFile.read(self.path / name)
+            if strange := sorted(found.external - set(self.manifest.files)):
+                raise BundleError(
+                    f"{self.path / name}: would load its weights from {printable(strange[0])}, which {MANIFEST} does not name. "
+                    "Do not use this bundle."
+                )
+            if self.manifest.precision == "fp32" and found.operators & EIGHT_BITS:
+                raise BundleError(
+                    f"{self.path / name}: computes in 8 bits ({min(found.operators & EIGHT_BITS)}), but {MANIFEST} says fp32, which "
+                    "needs no gate. It was changed: do not use this bundle."
+                )
+        look = self.manifest.second_look
+        if look is not None and (strange := sorted(GraphFile.read(self.path / look.graph).external - set(self.manifest.files))):
+            raise BundleError(
+                f"{self.path / look.graph}: would load its weights from {printable(strange[0])}, which {MANIFEST} does not name. "
+                "Do not use this bundle."
+            )
+
     @property
     def has_golden(self) -> bool:
         """Whether there is a golden picture with its answer."""
@@ -116,8 +143,13 @@ class Bundle:
                 np.array(answer["attributes"], np.float32).reshape(n, self.taxonomy.n_logits),
                 names=_names_in(answer, (n, len(self.taxonomy.classes))),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise BundleError(f"{self.path / GOLDEN_ANSWER}: malformed ({error}). Copy the folder again.") from error
+        if answer.get("taxonomy", named := _names_of(self.taxonomy)) != named:
+            raise BundleError(
+                f"{self.path / GOLDEN_ANSWER}: was answered with other types or attributes than {MANIFEST} names. "
+                "Do not use this bundle: its classes were renamed."
+            )
         return image, expected
 
     def golden_margins(self) -> Float32 | None:
@@ -138,6 +170,11 @@ class Bundle:
             raise BundleError(f"{file}: named in {MANIFEST} but missing. Copy the whole folder again.")
         if not verify:
             return
+        if (size := file.stat().st_size) != record.bytes:
+            raise BundleError(
+                f"{file}: altered or incomplete ({size:,} bytes, {MANIFEST} says {record.bytes:,}). "
+                "Copy the whole folder again, or export it again with `attridet export`."
+            )
         try:
             found = sha256_of(file)
         except OSError as error:
@@ -189,10 +226,16 @@ def weights_of(reference: Path | str) -> Path:
     return place / WEIGHTS
 
 
-def golden_answer(found: Detections, margins: Float32 | None = None) -> bytes:
+def _names_of(taxonomy: Taxonomy) -> dict[str, list[str]]:
+    """What the numbers of an answer mean."""
+    values = [f"{attribute.key}: {value}" for attribute in taxonomy.attributes for value in attribute.values]
+    return {"classes": list(taxonomy.classes), "attributes": values}
+
+
+def golden_answer(found: Detections, margins: Float32 | None = None, taxonomy: Taxonomy | None = None) -> bytes:
     """The text of `golden.json` for detections on the golden picture, boxes to 3 decimals, the rest to 5; their names beside them.
 
-    margins: see `Bundle.golden_margins`.
+    margins: see `Bundle.golden_margins`. taxonomy: what its numbers mean, so that a manifest with other names is refused.
     """
     answer: dict[str, Any] = {
         "boxes_px": found.boxes_px.astype(np.float64).round(3).tolist(),
@@ -200,6 +243,8 @@ def golden_answer(found: Detections, margins: Float32 | None = None) -> bytes:
         "classes": found.classes.tolist(),
         "attributes": found.attributes.astype(np.float64).round(5).tolist(),
     }
+    if taxonomy is not None:
+        answer["taxonomy"] = _names_of(taxonomy)
     if margins is not None:
         answer["margins"] = margins.astype(np.float64).round(5).tolist()
     if found.names is not None:

@@ -117,6 +117,18 @@ def printable(name: Path | str) -> str:
     return _STEERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def steering_text(value: object) -> str | None:
+    """The first text in JSON's `value`, key or not, that would steer a terminal, cut to 60 letters; None where there is none.
+
+    A line's end and a tab may stand in a note.
+    """
+    if isinstance(value, str):
+        steers = (found[0] for found in _STEERS.finditer(value))
+        return value[:60] if any(found not in "\t\n" for found in steers) else None
+    parts = [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return next((word for part in parts if (word := steering_text(part)) is not None), None)
+
+
 def print_any_name() -> None:
     """Let stdout and stderr show names that are not UTF-8, instead of failing on them."""
     for stream in (sys.stdout, sys.stderr):

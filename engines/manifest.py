@@ -5,6 +5,7 @@ Reading and hashing of files is in `engines.bundle`; nothing here touches the di
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,14 +15,18 @@ from typing_extensions import Self
 
 from engines.decode import Thresholds
 from engines.errors import BundleError
+from engines.files import steering_text
 from engines.taxonomy import Taxonomy
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The newest that is read; raised when a manifest changes so that an older reader would misread it.
 
 2: `quantization`, `gate` and `golden_tolerance`. 3: `second_look`, `working_point`, `precision_tolerances`; a manifest with nothing
-of its own in them is written without them and as 2, so that older programs read it.
+of its own in them is written without them and as 2, so that older programs read it. 4: `gate.subject`; without it as before.
 """
+LARGEST_INPUT = 4096
+"""px of a side of the network's input: beyond it one frame would take gigabytes."""
+_LINE = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _SINCE_3 = ("second_look", "working_point", "precision_tolerances")
 
 
@@ -42,6 +47,8 @@ class Input(Record):
     def _multiple_of_32(cls, hw: tuple[int, int]) -> tuple[int, int]:
         if min(hw) < 32 or hw[0] % 32 or hw[1] % 32:
             raise ValueError(f"height and width must be multiples of 32, not {hw[0]}x{hw[1]}")
+        if max(hw) > LARGEST_INPUT:
+            raise ValueError(f"height and width are {LARGEST_INPUT} at most, not {hw[0]}x{hw[1]}")
         return hw
 
 
@@ -50,7 +57,7 @@ class ThresholdsRecord(Record):
 
     confidence: float = Field(gt=0, lt=1)
     iou: float = Field(gt=0, lt=1)
-    max_detections: int = Field(gt=0)
+    max_detections: int = Field(gt=0, le=10_000)
     agnostic: bool = True
 
 
@@ -112,9 +119,9 @@ class Card(Record):
     pixel_aspect: of the pictures that they were made for, how wide a round cell is over how high in px; 1 in a camera's frames.
     """
 
-    name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
-    version: str
-    licence: str
+    name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$", max_length=100)
+    version: str = Field(pattern=_LINE, max_length=100)
+    licence: str = Field(pattern=_LINE, max_length=1000)
     training: Training
     intended_use: str = "A second pair of eyes beside a technician: proposes white blood cells and their attributes for review."
     must_not_be_used_for: tuple[str, ...] = Field(default=NEVER_FOR, strict=False, min_length=1)
@@ -186,7 +193,8 @@ class GateRecord(Record):
 
     shift_px: median over paired boxes of the largest distance of a corner, in frame px; None where no box paired. fault: why it was not
     passed, empty if it was. caution: which floors the reference itself does not reach, empty where it reaches all. The verdict is one
-    on `runtime` in `precision` and no other. Records from before there were floors have no floors, scores, J and precision.
+    on `runtime` in `precision` and no other, and on the bundle with the `subject` that was judged (`Manifest.subject`; empty in older
+    records). Records from before there were floors have no floors, scores, J and precision.
     """
 
     passed: bool
@@ -206,6 +214,7 @@ class GateRecord(Record):
     shift_px: float | None
     floors: GateFloors | None = None
     reference_scores: ReferenceScores | None = None
+    subject: str = ""
 
     def covers(self, runtime: str, precision: str) -> bool:
         """Whether the verdict is one on this runtime (the first word counts, its version not) in this precision."""
@@ -253,6 +262,9 @@ class FileRecord(Record):
 
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+_DECIDES = {"precision", "input", "thresholds", "taxonomy", "detector_graph", "attribute_graphs", "second_look", "files"}
 
 
 class Manifest(Card):
@@ -306,7 +318,15 @@ class Manifest(Card):
             return None
         if self.gate is None:
             return f"is {self.precision} and was never compared with the float engine it was made from"
+        if self.gate.subject not in ("", self.subject):
+            return "was changed after it passed its gate"
         return None if self.gate.passed else f"did not pass its gate: {self.gate.fault or 'no reason given'}"
+
+    @property
+    def subject(self) -> str:
+        """sha256 of all that decides what is told of a picture: files, input, thresholds, taxonomy, precision. Not the words."""
+        fields = self.model_dump(mode="json", include=_DECIDES)
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     @property
     def gate_caution(self) -> str:
@@ -326,7 +346,12 @@ class Manifest(Card):
             for key in _SINCE_3:
                 del fields[key]
         else:
-            fields["schema_version"] = SCHEMA_VERSION
+            fields["schema_version"] = 3
+        if self.gate is not None:
+            if self.gate.subject:
+                fields["schema_version"] = SCHEMA_VERSION
+            else:
+                del fields["gate"]["subject"]
         first = {key: fields.pop(key) for key in ("schema_version", "name", "version", "precision", "created", "licence")}
         return json.dumps({**first, **fields}, indent=2, ensure_ascii=False) + "\n"
 
@@ -340,8 +365,12 @@ def parse_manifest(text: str, where: str) -> Manifest:
         raw = json.loads(text)
     except json.JSONDecodeError as error:
         raise BundleError(f"{where}, line {error.lineno}: not JSON ({error.msg}). Copy or export the bundle again.") from error
+    except (RecursionError, ValueError) as error:  # a number of thousands of digits is a ValueError
+        raise BundleError(f"{where}: too deep or too long to be a manifest. Copy or export the bundle again.") from error
     if not isinstance(raw, Mapping):
         raise BundleError(f"{where}, line 1: expected an object. Copy or export the bundle again.")
+    if (word := steering_text(raw)) is not None:
+        raise BundleError(f"{where}: {word!r} holds a control character. Do not use this bundle.")
     version = raw.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BundleError(f"{where}: written for schema {version}, this program reads up to {SCHEMA_VERSION}. Update leukoscope.")

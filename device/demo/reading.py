@@ -53,7 +53,9 @@ class Reading:
         openers = Openers.of(self._config)
         person: DemoPerson | None = None
         if with_person:
-            person = DemoPerson(open_display(self._config.display), self._verdict, openers.clock.monotonic_s)
+            person = DemoPerson(
+                open_display(self._config.display, self._config.record.min_free_mb), self._verdict, openers.clock.monotonic_s
+            )
             openers = replace(openers, display=lambda: person)
         columns = (
             SpinnerColumn(),

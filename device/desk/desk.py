@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from device.desk.dialogs import AskAbort, AskFinish, AskSpecimen, Dialog, Starting
 from device.desk.looks import forgotten, looked
+from device.desk.ready import ready_page
 from device.desk.review_room import KEY as REVIEW_KEY
 from device.desk.review_room import ReviewRoom
 from device.display.inputs import Input, Kind
@@ -32,7 +33,7 @@ class Desk:
 
     rules: what is asked at the start of a slide; keys: what another key is taken for, as of a foot switch; taxonomy: of the cells;
     slides_of: how many slides of a specimen there are already. view: the page that is shown while nothing is asked. review: where
-    finished slides are reviewed; None: nowhere.
+    finished slides are reviewed; None: nowhere. stays: the box goes on when a person quits, with the start page.
     """
 
     def __init__(
@@ -43,7 +44,10 @@ class Desk:
         taxonomy: Taxonomy = LEUKEMIA_ATTRI,
         slides_of: Callable[[str], int] = lambda specimen: 0,
         review: ReviewRoom | None = None,
+        stays: bool = False,
     ) -> None:
+        self.stays, self._rests = stays, False
+        self._slide: Slide | None = None  # as it was when inputs were taken last
         self._review, self._refused_s = review, float("-inf")
         self._now, self._rules, self._keys, self._taxonomy, self._slides_of = monotonic_s, rules, keys, taxonomy, slides_of
         self._quit_asked_s = self._scan_ignored_s = float("-inf")
@@ -58,7 +62,13 @@ class Desk:
         """What is shown: the review, the question that is asked, otherwise `view`."""
         if self._review is not None and (page := self._review.page) is not None:
             return page
-        return self.view if self._dialog is None else self._dialog.page
+        if self._dialog is not None:
+            return self._dialog.page
+        return ready_page(self._slide) if self._rests else self.view
+
+    def rest(self) -> None:
+        """Show the start page until somebody does something."""
+        self._rests, self._dialog, self._quit_asked_s = True, None, float("-inf")
 
     @property
     def typing(self) -> bool:
@@ -72,6 +82,7 @@ class Desk:
 
     def take(self, inputs: Sequence[Input], slide: Slide | None) -> list[Wish]:
         """The wishes that these inputs amount to; the page may change by them."""
+        self._slide = slide
         if self._dialog is not None and self._asked_of != _about(slide):
             self._dialog = None  # somebody else has answered, by `leukoscope slide …`
         fields = 0 if slide is None else len(slide.fields)
@@ -82,7 +93,7 @@ class Desk:
         for given in inputs:
             if self.reviewing and given.kind is not Kind.CLOSED:
                 wishes += self._reviewed([given], slide)
-            elif given.kind is not Kind.DRAG:
+            elif given.kind is not Kind.DRAG and not self._stays_at_rest(given):
                 wishes += self._take(given, slide)
         return wishes if inputs or not self.reviewing else self._reviewed([], slide)
 
@@ -104,9 +115,16 @@ class Desk:
             return _("A label was scanned, nothing was done with it: a slide is open.")
         if self._now() - self._quit_asked_s > QUIT_AGAIN_S:
             return ""
+        if self.stays:
+            return _("Press Q again for the start page; a slide that is open is paused")
         if slide is not None and slide.is_open:
             return _("Press Q again to quit; the slide stays open and waits for the next start")
         return _("Press Q again to quit")
+
+    def _stays_at_rest(self, given: Input) -> bool:
+        """Whether the start page stays: quitting once more changes nothing, all else is done as ever."""
+        self._rests = self._rests and (given.kind is Kind.CLOSED or self._as_meant(given).word in ("Q", "ESCAPE"))
+        return self._rests
 
     def _looks(self, given: Input) -> bool:
         """Whether the input was about how the count is looked at alone."""

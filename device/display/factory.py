@@ -11,10 +11,11 @@ from device.errors import ConfigError
 from device.settings.config import DisplaySection
 
 
-def open_display(section: DisplaySection) -> Display:
+def open_display(section: DisplaySection, min_free_mb: int = 0) -> Display:
     """The display that `section` names, to be opened by `with`; that raises DisplayError where it cannot be had.
 
-    From now on its language is spoken. ConfigError where that cannot be written here.
+    min_free_mb: below so much free space no pictures are written. From now on its language is spoken. ConfigError where that cannot be
+    written here.
     """
     _speak(section.language)
     if section.kind == "none":
@@ -24,7 +25,8 @@ def open_display(section: DisplaySection) -> Display:
             raise ConfigError("display: kind 'file' needs 'directory'")
         from device.display.file import FileDisplay
 
-        return FileDisplay(section.directory, section.period_s, (section.width_px, section.height_px))
+        size_px = section.width_px, section.height_px
+        return FileDisplay(section.directory, section.period_s, size_px, keep=section.keep_pictures, min_free_mb=min_free_mb)
     from device.display.screen import Screen
 
     return Screen(section)

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -29,9 +30,11 @@ _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
 class FileDisplay:
-    """Keeps `screen-000001.png`, … and the newest as `latest.png`, each put in place whole; nothing is ever removed.
+    """Keeps `screen-000001.png`, … and the newest as `latest.png`, each put in place whole.
 
-    The picture is drawn in `show` and written by a thread of its own; a folder that is slower than `period_s` gets fewer pictures.
+    Of those that it wrote, in this run and before, the newest `keep` stay; pictures that were in the folder before the first are never
+    removed. With less than `min_free_mb` free none is written: the record may lie on the same disk. The picture is drawn in `show` and
+    written by a thread of its own; a folder that is slower than `period_s` gets fewer pictures.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class FileDisplay:
         period_s: float = 1.0,
         size_px: tuple[int, int] = (1920, 1080),
         monotonic_s: Callable[[], float] = time.monotonic,
+        keep: int = 500,
+        min_free_mb: int = 0,
     ) -> None:
         self._directory = directory
         self._period_s = period_s
@@ -50,16 +55,23 @@ class FileDisplay:
         self._unwritten: ScreenView | None = None
         self._due_s = float("-inf")
         self._number = 0
+        self._keep, self._min_free_mb = keep, min_free_mb
+        self._no_room = False
+        self._own = deque[int]()  # numbers of pictures that it wrote, oldest first
 
     def __enter__(self) -> Self:
         """Make the folder and go on behind the pictures that it holds. Raises DisplayError where it cannot be written to."""
+        if self._no_room:  # a folder that has no room yet is not open again; at the start it is a state of the first picture
+            self._check_room()
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             numbers = [int(m[1]) for m in (_NAME.fullmatch(p.name) for p in self._directory.iterdir()) if m]
             TemporaryFile(dir=self._directory).close()
+            self._number = max(numbers, default=0)
+            first = self._first_of_own()
         except OSError as error:
             raise DisplayError(_words(self._directory, error)) from error
-        self._number = max(numbers, default=0)
+        self._own = deque(sorted(number for number in numbers if number >= first))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="screen-file")
         self._writing, self._unwritten, self._due_s = None, None, float("-inf")
         return self
@@ -107,6 +119,7 @@ class FileDisplay:
         self._number += 1
         path, latest = self._directory / f"screen-{self._number:06d}.png", self._directory / "latest.png"
         unfinished = self._directory / ".screen-unfinished"
+        self._check_room()
         done, data = cv2.imencode(".png", canvas, _PNG)
         if not done:
             raise DisplayError(f"{path}: the picture cannot be encoded as PNG")
@@ -118,10 +131,30 @@ class FileDisplay:
             except OSError:  # memory sticks have no hard links
                 shutil.copyfile(path, unfinished)
             unfinished.replace(latest)
+            self._own.append(self._number)
+            while len(self._own) > self._keep:
+                (self._directory / f"screen-{self._own.popleft():06d}.png").unlink(missing_ok=True)
         except OSError as error:
             with contextlib.suppress(OSError):
                 unfinished.unlink()
             raise DisplayError(_words(path, error)) from error
+
+    def _check_room(self) -> None:
+        """DisplayError where the disk has less free than the record wants; without the figure, which changes each time."""
+        with contextlib.suppress(OSError):  # writing says what is wrong
+            self._no_room = shutil.disk_usage(self._directory).free < self._min_free_mb * 1_000_000
+            if self._no_room:
+                wanted = f"less than {self._min_free_mb} MB are free (record.min_free_mb)"
+                raise DisplayError(f"{self._directory}: {wanted}, no pictures of the screen are kept; make room on this disk")
+
+    def _first_of_own(self) -> int:
+        """Number of the first picture that it ever wrote here; what bears a lower one is somebody else's. Raises OSError."""
+        note = self._directory / ".screen-first"
+        with contextlib.suppress(OSError, ValueError):
+            return int(note.read_text())
+        first = self._number + 1
+        note.write_text(f"{first}\n")
+        return first
 
 
 def _words(path: Path, error: OSError) -> str:

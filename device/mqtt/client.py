@@ -266,6 +266,10 @@ class Link:
             raise BrokerLostError(f"{self._where}: {paho.error_string(info.rc)}")
         return info.mid
 
+    def largest_payload(self, topic: str) -> int | None:
+        """Bytes of the largest payload that the broker takes on this topic; None where it names no limit."""
+        return None if self.max_packet_bytes is None else self.max_packet_bytes - len(topic.encode()) - _PACKET_OVERHEAD
+
     @property
     def writing(self) -> bool:
         """Whether something is still on its way into the network."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from device.clock import Clock
 from device.mqtt.client import Ack, Link, Version
+from device.mqtt.crops import fitted
 from device.mqtt.faults import BrokerRefusedError, NotSendableError
 from device.mqtt.outbox import Delivered, Head, Outbox, OutboxMessage, Said, Spool
 from device.mqtt.pace import Pace
@@ -82,7 +83,7 @@ class Sending:
         self._rows: dict[str, _Row] = {}
         self._seen = 0  # the last place in the queue that was taken into memory
         self._later: list[tuple[float, int, str]] = []  # heaps; entries that their row has outlived are passed over
-        self._ready: list[tuple[int, str]] = []
+        self._ready: list[tuple[bool, int, str]] = []  # events first
         self._suspected: list[tuple[int, str]] = []
         self._sent: dict[int, _Sent] = {}
         self._suspects = Suspects(pauses.suspect_s)
@@ -170,8 +171,10 @@ class Sending:
     def _publish(self, link: Link, row: _Row, message: OutboxMessage) -> None:
         if fault := _fault(message):
             raise NotSendableError(fault)
-        mid = link.publish(message.topic, message.payload)
-        size = len(message.payload) + len(message.topic)
+        room = link.largest_payload(message.topic)
+        payload = message.payload if room is None else fitted(message.payload, room)  # pictures of cells go first
+        mid = link.publish(message.topic, payload)
+        size = len(payload) + len(message.topic)
         under_way = size + sum(sent.bytes for sent in self._sent.values())
         self._sent[mid] = _Sent(message.message_id, self._clock.monotonic_s(), size, under_way)
         row.under_way = True
@@ -183,10 +186,10 @@ class Sending:
         return (None, False) if answered is None else (answered[0], answered[0] is None)
 
     def _next(self) -> _Row | None:
-        """The oldest row that is due; a suspect only when nothing else is, and alone."""
+        """The oldest row that is due, events before all others; a suspect only when nothing else is, and alone."""
         self._take_due()
         while self._ready:
-            row = self._still(*heapq.heappop(self._ready))
+            row = self._still(*heapq.heappop(self._ready)[1:])
             if row is not None and self._suspects.is_one(row.head.message_id):
                 heapq.heappush(self._suspected, (row.head.sequence, row.head.message_id))
             elif row is not None:
@@ -209,8 +212,8 @@ class Sending:
         now_s = self._clock.monotonic_s()
         while self._later and self._later[0][0] <= now_s:
             _, sequence, message_id = heapq.heappop(self._later)
-            if self._still(sequence, message_id) is not None:
-                heapq.heappush(self._ready, (sequence, message_id))
+            if (row := self._still(sequence, message_id)) is not None:
+                heapq.heappush(self._ready, (row.head.kind != "event", sequence, message_id))
 
     def _schedule(self, row: _Row, pause_s: float) -> None:
         row.due_s, row.refused = self._clock.monotonic_s() + pause_s, False

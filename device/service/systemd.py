@@ -42,6 +42,11 @@ class Notifier:
             log.warning("NOTIFY_SOCKET=%r is no address; systemd is not told anything", self._address)
             self._address = ""
 
+    @property
+    def listens(self) -> bool:
+        """Whether a service manager started the daemon, and starts it again when it ends: nobody sits at a terminal."""
+        return bool(self._address)
+
     def ready(self, status: str = "") -> None:
         """Start-up is over: everything that the configuration names is open."""
         self._status = one_line(status)

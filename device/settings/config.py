@@ -184,6 +184,7 @@ class DisplaySection(Section):
     language: Literal["en", "fr", "ur", "sw"] = "en"  # of the screen; what goes to other machines stays English
     directory: FilePath | None = None  # for kind: file
     period_s: float = Field(1.0, gt=0)  # for kind: file
+    keep_pictures: int = Field(500, ge=1, le=1_000_000)  # for kind: file
     fullscreen: bool = True
     native: bool = True  # False: drawn at most as large as width_px by height_px, and enlarged to fill the window
     width_px: int = Field(1920, ge=640, le=7680)

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from device.errors import StoreError
 from device.store import schema, verifying
+from device.store.copying import Tell, copy_database
 from device.store.faults import free_mb, sqlite_errors
 from device.store.pictures import FOLDER
 from device.store.record import Store
@@ -27,12 +28,7 @@ from engines.version import version
 
 SCHEMA = "leukoscope.backup/1"
 RECORD, MANIFEST = "record.sqlite", "manifest.json"
-_PAGES = 256
-"""Pages that are copied before progress is told again: a megabyte."""
 _SPARE_MB = 20
-
-Tell = Callable[[str, int, int], None]
-"""Hears what is done, and how much of how much."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,7 @@ def backup(record: Path, to: Path, pictures: bool = True, tell: Tell = lambda wh
     _room(to, _size(record) + (_size(record.parent / FOLDER) if pictures else 0))
     try:
         with atomic_folder(to) as folder:
+            folder.chmod(0o750)
             copy = folder / RECORD
             _copy_database(record, copy, tell)
             report = verifying.verify(copy, tell=lambda done, total: tell("slides checked", done, total))
@@ -104,24 +101,10 @@ def restore(record: Path, source: Path, damaged_too: bool = False, tell: Tell = 
     return Done(record, report, copied, former=former)
 
 
-def copy_database(source: sqlite3.Connection, copy: Path, tell: Tell = lambda what, done, total: None) -> None:
-    """Copy an open database as it stands at one moment into a file, durably, as one file without a log. sqlite3.Error, OSError."""
-    source.execute("BEGIN")  # held to the end: what is written meanwhile does not make SQLite begin again
-    try:
-        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        with closing(sqlite3.connect(copy, isolation_level=None)) as target:
-            source.backup(target, pages=_PAGES, progress=lambda _, left, total: tell("pages copied", total - left, total), sleep=0.01)
-            target.execute("PRAGMA journal_mode = DELETE")
-    finally:
-        with suppress(sqlite3.Error):
-            source.execute("ROLLBACK")
-    fsync(copy)
-
-
 def _copy_database(record: Path, copy: Path, tell: Tell) -> None:
     with sqlite_errors(record, "back it up"), closing(schema.connect_read_only(record)) as source:
         copy_database(source, copy, tell)
-    copy.chmod(0o640)
+    copy.chmod(schema.MODE)
 
 
 def _copy_pictures(record: Path, copy: Path, folder: Path, tell: Tell) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -202,7 +185,8 @@ def _compare(source: Path, manifest: dict[str, object], tell: Tell) -> None:
 
 def _begin_stream(staged: Path) -> None:
     """Numbers from 1 in a stream of its own; a record of an older version is given one when it is brought up to date."""
-    staged.chmod(0o640)
+    staged.chmod(schema.MODE)
+    schema.same_owner(staged, staged.parent)
     with closing(sqlite3.connect(staged, isolation_level=None)) as db:
         if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'identity'").fetchone():
             db.execute("UPDATE identity SET value = lower(hex(randomblob(16))) WHERE key = 'stream'")
@@ -246,6 +230,8 @@ def _exchange(record: Path, staged: Path, pictures: Path | None) -> Path | None:
         if there.exists():
             there.rename(schema.other_name(there, "before-restore"))
         if pictures.exists():
+            for each in (pictures, *pictures.rglob("*")):
+                schema.same_owner(each, record.parent)
             pictures.rename(there)
     fsync(record.parent)
     return former

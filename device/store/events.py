@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
+from pathlib import Path
 
 from calibration.profile import CalibrationProfile
 from device.clock import Clock, time_trusted
@@ -34,7 +35,7 @@ from device.store.pictures import FieldPictures
 from device.store.quality import CHECK, REFERENCE, judge, passed_on
 from device.store.quarantine import Kind
 from device.store.reviewing import KeptReview
-from device.store.spare import bring_back, folders, in_words
+from device.store.spare import bring_back, folders, in_words, is_memory, keep
 from engines.detections import Image
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class SlideRecord:
         self._config, self._profile, self._provenance = config, profile, provenance
         self.pictures = FieldPictures(config.record_path, journal.free_mb, config.record.min_free_mb)
         journal.beside = lambda: self.pictures.reason
-        journal.aside = self._left_out
+        journal.aside, journal.put_aside = self._left_out, self._quarantined
         self._lost = set[tuple[str, int]]()  # fields that the record would not take
         self._known_passed: date | None = None
         self._known_asked: date | None = None
@@ -212,6 +213,13 @@ class SlideRecord:
             self.damaged(error.slide_id, error.why)
         return tuple(stored.slide for stored in read)
 
+    def _quarantined(self) -> int:
+        """How much was put aside; 0 where the record does not answer, which is told by itself."""
+        try:
+            return self._store.quarantined()
+        except StoreError:
+            return 0
+
     def damaged(self, slide_id: str, why: str) -> None:
         """Name a slide that cannot be believed in the log and on the list of what was put aside: once."""
         try:
@@ -299,6 +307,31 @@ class SlideRecord:
         self._close(ended, self._message_or_none(ended, stored.provenance))
         log.warning("slide %s was left open: closed with %d fields, %s", slide.slide_id, len(slide.fields), state.value)
         return ended
+
+    def settle(self, patience_s: float) -> bool:
+        """Write what waits at the end of a run, and go on trying for so long; what the disk refuses lies elsewhere meanwhile, for the
+        next start. False if something is not in the record."""
+        if self.journal.settle(min(patience_s, 1.0)):
+            return True
+        kept = self.keep_elsewhere()
+        if not self.journal.settle(patience_s):
+            return False
+        if kept is not None:
+            with suppress(OSError):
+                kept.unlink()
+        return True
+
+    def keep_elsewhere(self) -> Path | None:
+        """Keep what is not on the disk in a file elsewhere, which the next start reads back; where, None if there is nothing to keep or
+        no place for it. From any thread."""
+        waiting = self.journal.waiting
+        kept = keep(self._config.record_path, waiting, folders(self._config.device.state_dir))
+        if kept is not None:
+            until = ", as long as the power stays on" if is_memory(kept) else ""
+            log.error("%d writes are kept in %s, and the next start makes them%s", len(waiting), kept, until)
+        elif waiting:
+            log.error("LOST unless the disk takes them in time: %s", ", ".join(write.what for write in waiting))
+        return kept
 
     def put_aside(self, kind: Kind, name: str, why: str, content: bytes = b"") -> None:
         """Name in the record what could not be read, looked at or written, so that the rest goes on."""

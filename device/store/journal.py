@@ -29,12 +29,14 @@ class JournalStatus:
     """waiting: writes not yet on disk. reason: one line with the next step; empty while the disk keeps up.
 
     lost: writes of this run that could not be made and were put aside. fails: the record or its disk does not answer at present.
+    put_aside: all that was put aside in the record and waits for a person.
     """
 
     waiting: int = 0
     reason: str = ""
     lost: int = 0
     fails: bool = False
+    put_aside: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Journal:
         """What is wrong with what is kept beside the record, in one line; told where the record itself is well."""
         self.fault: Callable[[], str] = str
         """Why nothing at all can be written now (the record is not open yet), in one line; "" otherwise."""
+        self.put_aside: Callable[[], int] = int
+        """How much lies in quarantine."""
         self.aside: Callable[[Write, str], object] = lambda write, why: None
         """Told of a write that is left out, and why."""
         self.lost = 0
@@ -70,6 +74,7 @@ class Journal:
         self._retry_at_s = 0.0
         self._look_at_s = float("-inf")
         self._disk_fails = False
+        self._put_aside = 0
 
     def add(self, what: str, act: Callable[[], object], after: Callable[[], object] = lambda: None) -> None:
         """Put a write at the end of the queue; `what` names it in the log, `after` is called when it is made."""
@@ -155,7 +160,8 @@ class Journal:
         if now >= self._look_at_s + _RETRY_S:
             self._look_at_s = now
             self._look_at_disk()
-        return JournalStatus(0, self._low or self.beside(), self.lost, self._disk_fails)
+            self._put_aside = self.put_aside()
+        return JournalStatus(0, self._low or self.beside(), self.lost, self._disk_fails, self._put_aside)
 
     def _look_at_disk(self) -> None:
         try:

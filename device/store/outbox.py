@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from hashlib import sha256
 
 from device.mqtt.outbox import BROKER, Delivered, Figures, Head, OutboxMessage, Said
 
@@ -28,10 +29,22 @@ def insert(db: sqlite3.Connection, message: OutboxMessage) -> None:
     """Put a message at the end of the queue as it is. One that is there already stays where it is."""
     message_id, at = message.message_id, message.created_at.isoformat()
     db.execute(
-        """INSERT INTO outbox (message_id, topic, payload, created_at, kind, slide_id, number) VALUES (?, ?, ?, ?, ?, ?, ?)
+        """INSERT INTO outbox (message_id, topic, payload, created_at, kind, slide_id, number, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT DO NOTHING""",
-        (message_id, message.topic, message.payload, at, message.kind, message.slide_id, message.number),
+        (message_id, message.topic, message.payload, at, message.kind, message.slide_id, message.number, _checksum(message)),
     )
+
+
+def _checksum(message: OutboxMessage) -> str:
+    """SHA-256 of what is sent and where to (docs/record.md)."""
+    head = [message.message_id, message.topic, message.kind, message.slide_id, message.number]
+    return sha256(json.dumps(head, separators=(",", ":")).encode() + b"\n" + message.payload).hexdigest()
+
+
+def is_as_written(db: sqlite3.Connection, message: OutboxMessage) -> bool:
+    """Whether a row is what was put in; also True for one of a version without checksums, of which nothing is known."""
+    row = db.execute("SELECT checksum FROM outbox WHERE message_id = ?", (message.message_id,)).fetchone()
+    return row is None or row[0] in ("", _checksum(message))
 
 
 def _numbered(payload: bytes, stream: str, number: int) -> bytes:

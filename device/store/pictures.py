@@ -101,5 +101,5 @@ def _make(folder: Path) -> None:
     """The folder and that above it, so that a power cut leaves them there."""
     for each in (folder.parent, folder):
         if not each.is_dir():
-            each.mkdir(exist_ok=True)
+            each.mkdir(0o750, exist_ok=True)
             fsync(each.parent)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from pathlib import Path
 
 from typing_extensions import Self
 
 from device.errors import StoreError
-from device.store import schema
+from device.store import quarantine, schema
 from device.store.faults import DamagedRecordError, UnusableRecordError, sqlite_errors
+from device.store.presence import Presence
+
+log = logging.getLogger(__name__)
+
+_SAVE_AGAIN_S = 5.0
 
 
 class RecordFile:
@@ -25,6 +33,9 @@ class RecordFile:
         """Where a damaged record was put when this one was begun; None if it was sound. Tell the technician."""
         self._db = db
         self._lock = lock
+        self._presence: Presence | None = None
+        self._former: list[sqlite3.Connection] = []  # to files that lost their name; closed last, for SQLite removes a log by its name
+        self._look_again_s, self._missing = float("-inf"), ""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -38,7 +49,7 @@ class RecordFile:
         try:
             aside = schema.prepare(path)
             with sqlite_errors(path, "open it"):
-                return cls(path, schema.connect(path), lock, aside)
+                return cls(path, schema.connect(path), lock, aside)._watched()
         except BaseException:
             os.close(lock)
             raise
@@ -46,7 +57,7 @@ class RecordFile:
     @classmethod
     def connect(cls, path: Path) -> Self:
         """Another connection to a record that is open, for another thread (the publisher's). Repairs and creates nothing."""
-        return cls._existing(Path(path), schema.connect)
+        return cls._existing(Path(path), schema.connect)._watched()
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -79,8 +90,9 @@ class RecordFile:
 
     def close(self) -> None:
         """Close the connection; a transaction that is under way is undone."""
-        with suppress(sqlite3.Error):
-            self._db.close()
+        for db in (self._db, *self._former):
+            with suppress(sqlite3.Error):
+                db.close()
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
@@ -112,8 +124,56 @@ class RecordFile:
                 with suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
 
+    def watch(self) -> str:
+        """Called now and then while nothing is written: why the record cannot be used, as it was deleted, moved or replaced and could
+        not be saved again; "" while all is well."""
+        try:
+            self._be_there()
+        except StoreError as error:
+            return str(error)
+        return ""
+
+    def _watched(self) -> Self:
+        with sqlite_errors(self.path, "open it"):
+            self._presence = Presence(self.path, self._db)
+        return self
+
+    def _be_there(self) -> None:
+        """Save the record again where it was deleted, moved or replaced. StoreError where it cannot be, or is another's to save."""
+        if self._presence is None or self._db.in_transaction or not (fault := self._presence.fault()):
+            return
+        if self._lock is None:
+            raise StoreError(f"record {self.path}: {fault}; the appliance that counts saves it again")
+        now = time.monotonic()
+        if self._missing and now < self._look_again_s:
+            raise StoreError(self._missing)
+        try:
+            aside = self._presence.save_again(self._db)
+            lock_gone = not Path(f"{self.path}.lock").exists()
+            new = schema.connect(self.path)
+        except (StoreError, OSError, sqlite3.Error) as error:
+            known, self._missing = self._missing, f"record {self.path}: {fault}, and cannot be saved again: {error}"
+            self._look_again_s = now + _SAVE_AGAIN_S
+            if not known:
+                log.error("%s", self._missing)
+            raise StoreError(self._missing) from error
+        self._former.append(self._db)
+        self._db, self._missing = new, ""
+        self._watched()
+        if lock_gone and self._lock is not None:
+            os.close(self._lock)
+            self._lock = take_lock(self.path)
+        words = f"the record {fault} while it was open, and was saved again with all that was counted"
+        if aside is not None:
+            words += f"; the file that had taken its place is kept as {aside}"
+        log.error("%s: %s", self.path, words)
+        with suppress(sqlite3.Error), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            quarantine.put(self._db, "write", f"record {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S}", words)
+
     @contextmanager
     def _touching(self, doing: str) -> Iterator[None]:
+        self._be_there()
         try:
             with sqlite_errors(self.path, doing):
                 yield
@@ -133,7 +193,8 @@ def take_lock(path: Path) -> int:
     """Two daemons on one record would close each other's slides; the kernel frees the lock with the process."""
     lock_path = Path(f"{path}.lock")
     try:
-        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, schema.MODE)
+        schema.same_owner(lock_path, path.parent)
     except OSError as error:
         why = f"{lock_path} cannot be written: {error.strerror}; check record.path and this user's rights"
         raise StoreError(f"record {path}: {why}") from error

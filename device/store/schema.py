@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from contextlib import closing, suppress
 from datetime import datetime, timezone
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x4C4B5343
 """Marks the file as a record of this appliance ("LKSC"), so that no other program's database is ever written to or renamed."""
+MODE = 0o640
+"""Of the record, its log and its lock: this user and its group; nobody else may read what names specimens. The umask may take more."""
 _CHECK_WHOLE_BELOW_BYTES = 64_000_000  # read through at every start; larger ones only when something was amiss
 
 _VERSION_1 = (
@@ -113,6 +116,7 @@ _ADDED = (
     ("outbox", "attempts", "INTEGER NOT NULL", "0"),
     ("outbox", "sent_at", "TEXT", "NULL"),
     ("outbox", "said", "TEXT NOT NULL", "''"),
+    ("outbox", "checksum", "TEXT NOT NULL", "''"),
     ("slides", "first_blast", "TEXT NOT NULL", "''"),  # when it was put into the outbox
 )
 """Columns that came after a table was first published: table, name, type, and the value for rows that were written before."""
@@ -237,7 +241,7 @@ def read_as_migrated(db: sqlite3.Connection) -> None:
 def make_place(path: Path) -> None:
     """Make the folder that the record goes into. StoreError if there cannot be one, or if `path` is no file."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(0o750, parents=True, exist_ok=True)  # others never: it names specimens
         if path.exists() and not path.is_file():
             raise UnusableRecordError(f"record {path}: is not a file; name a file in record.path")
     except OSError as error:
@@ -273,6 +277,13 @@ def prepare(path: Path) -> Path | None:
 def suspect(path: Path) -> Path:
     """Marks a record in which damage was met while running: it is read through at the next start, however large."""
     return Path(f"{path}.suspect")
+
+
+def same_owner(path: Path, like: Path) -> None:
+    """Give a file that root made to whom `like` belongs; nothing happens for other users, who make only their own."""
+    if os.geteuid() == 0:
+        owner = like.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def other_name(path: Path, why: str) -> Path:
@@ -341,6 +352,8 @@ def _mend_versions(db: sqlite3.Connection, version: int) -> None:
 
 def _create_or_check(path: Path) -> None:
     new = not path.exists()
+    if new:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, MODE))
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as db:
         version = version_of(db, path)
         if version:

@@ -59,6 +59,15 @@ def folders(state_dir: Path) -> tuple[Path, ...]:
     return (state_dir, Path("/var/tmp"), *runtime, Path(tempfile.gettempdir()), Path("/dev/shm"))
 
 
+def is_memory(path: Path) -> bool:
+    """Whether a file lies in memory only (a tmpfs): it is gone when the power goes."""
+    with suppress(OSError):
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+        under = [(point, kind) for _, point, kind, *_ in mounts if path.is_relative_to(point)]
+        return max(under, default=("", ""), key=lambda found: len(found[0]))[1] in ("tmpfs", "ramfs", "devtmpfs")
+    return False
+
+
 def in_words(act: Callable[[], object]) -> bytes:
     """A write as a line of JSON; b"" for one that is no call of the store."""
     call = _call(act)

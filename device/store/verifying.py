@@ -11,6 +11,7 @@ from pathlib import Path
 from device.errors import StoreError
 from device.mqtt.message import one_line
 from device.slide.model import SlideState
+from device.store import outbox
 from device.store.faults import DamagedRecordError, DamagedSlideError
 from device.store.pictures import FOLDER
 from device.store.record import Store
@@ -134,11 +135,9 @@ def _slide(store: Store, slide_id: str, report: Report) -> None:
 
 
 def _outbox(store: Store) -> Iterator[str]:
-    """Summaries that wait must be those that were handed over with their slides."""
+    """What waits must be what was put in."""
     with store.snapshot("read the outbox") as db:
-        rows = db.execute(
-            """SELECT message_id, slide_id FROM outbox JOIN summaries USING (slide_id)
-            WHERE kind = 'summary' AND summaries.payload != outbox.payload AND instr(summaries.payload, CAST(message_id AS BLOB))"""
-        ).fetchall()
-    for message_id, slide_id in rows:
-        yield f"outbox: message {one_line(message_id)} is not the summary that slide {one_line(slide_id)} was closed with"
+        for (message_id,) in db.execute("SELECT message_id FROM outbox").fetchall():
+            message = outbox.one(db, message_id)
+            if message is not None and not outbox.is_as_written(db, message):
+                yield f"outbox: message {one_line(message_id)} is not as it was written"

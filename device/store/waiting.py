@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
+from device.mqtt.message import one_line
 from device.mqtt.outbox import Delivered, Figures, Head, OutboxMessage, Said
 from device.store import outbox, quarantine, resend
 from device.store.record_file import RecordFile
 from device.store.resend import PutBack, Wanted
+
+log = logging.getLogger(__name__)
 
 
 class Waiting(RecordFile):
@@ -42,9 +46,14 @@ class Waiting(RecordFile):
             return outbox.heads(self._db, after, limit)
 
     def message(self, message_id: str) -> OutboxMessage | None:
-        """A row with its content; None if it is gone."""
+        """A row with its content; None if it is gone. One that is not as it was written is put aside, and is gone then."""
         with self._reading("read the outbox"):
-            return outbox.one(self._db, message_id)
+            message = outbox.one(self._db, message_id)
+            if message is None or outbox.is_as_written(self._db, message):
+                return message
+        log.error("message %s is damaged in the record: it is put aside and not sent", one_line(message_id))
+        self.put_message_aside(message_id, "is not as it was written")
+        return None
 
     def figures(self, late_before: datetime) -> Figures:
         """How many rows wait, and for whom. late_before: what was sent before that, and is not confirmed, is late."""

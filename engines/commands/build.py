@@ -37,6 +37,7 @@ def build(request: BuildRequest) -> None:
     from engines.commands.terminal import Terminal, progress_bar
 
     bundle, terminal = Bundle.open(resolve(request.bundle)), Terminal()
+    bundle.check_graphs()
     with progress_bar() as bar:
         if request.check:
             results = check(bundle, request.runtime, lambda graph: Bars(bar, graph))

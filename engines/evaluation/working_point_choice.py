@@ -178,7 +178,7 @@ def _golden(draft: Bundle, image: Image, with_margins: bool) -> bytes:
         found = engine.infer(image).detections
         margins = _margins(engine, image, found.scores) if with_margins else None
         stored = replace(found, boxes_px=found.boxes_px.round(3))  # as the file has them
-        return golden_answer(replace(found, names=engine.name_cells(image, stored).names), margins)
+        return golden_answer(replace(found, names=engine.name_cells(image, stored).names), margins, engine.info.taxonomy)
 
 
 def _margins(engine: BundleEngine, image: Image, scores: Float32) -> Float32 | None:

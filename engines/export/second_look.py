@@ -83,7 +83,7 @@ def tiles_of(engine: NetworkEngine, images: Iterable[Image]) -> Image:
 def named_golden(draft: Bundle, image: Image, found: Detections, margins: Float32 | None = None) -> bytes:
     """`golden.json` for detections on the golden picture, and what the draft's second look says of them if it has a naming layer."""
     if layer_of(draft) is None:
-        return golden_answer(found, margins)
+        return golden_answer(found, margins, draft.taxonomy)
     stored = replace(found, boxes_px=found.boxes_px.round(3))  # as the file has them
     with OnnxEngine(draft) as engine:
-        return golden_answer(replace(found, names=engine.name_cells(image, stored).names), margins)
+        return golden_answer(replace(found, names=engine.name_cells(image, stored).names), margins, draft.taxonomy)

@@ -27,7 +27,7 @@ def write_record(bundle: Bundle, record: GateRecord) -> Bundle:
     folder = bundle.path.resolve()
     if Bundle.open(folder).digest != bundle.digest:
         raise BundleError(f"{folder}: was changed while it was being judged. Judge it again.")
-    manifest = bundle.manifest.model_copy(update={"gate": record})
+    manifest = bundle.manifest.model_copy(update={"gate": record.model_copy(update={"subject": bundle.manifest.subject})})
     loose = {p.name: p.read_bytes() for p in folder.iterdir() if p.name not in {MANIFEST, *bundle.manifest.files}}
     files = {name: folder / name for name in bundle.manifest.files}
     return write_bundle(folder, manifest, files, replace=True, loose=loose)

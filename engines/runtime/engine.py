@@ -216,7 +216,10 @@ class BundleEngine(NetworkEngine):
 
     def check_golden(self) -> None:
         """Raises BundleError when the golden picture is not answered as the bundle says: this runtime or copy is broken."""
-        fault = self.golden_fault()
+        try:
+            fault = self.golden_fault()
+        except InferenceError as error:
+            fault = str(error)
         if fault:
             raise BundleError(
                 f"{self.bundle.path}: {self.info.runtime} in {self.info.precision} does not answer the golden picture as it should "

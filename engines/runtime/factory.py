@@ -55,6 +55,7 @@ def open_engine(
             f"{reference}: {fault}, so it is not opened. Compare it first: `attridet gate {reference} --reference FLOAT --data DIR`. "
             "To count with it all the same, set engine.ungated: true in the appliance's configuration."
         )
+    bundle.check_graphs()
     chosen = layer_of(bundle, layer) if layer is not None else None
     verify = verify and bundle.golden() is not None
     computed = precisions.FLOAT32 if precision == precisions.AUTO else precision

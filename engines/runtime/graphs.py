@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,12 @@ def check_names(path: Path, found: tuple[set[str], set[str]], inputs: tuple[str,
             f"{path}: has inputs {sorted(found[0])} and outputs {sorted(found[1])}, expected {sorted(inputs)} and "
             f"{sorted(outputs)}. Export the bundle again."
         )
+
+
+def check_input(path: Path, takes: Sequence[int], hw: tuple[int, int]) -> None:
+    """Raises BundleError naming the file of a detector that takes another picture than the manifest says."""
+    if list(takes) != [1, 3, *hw]:
+        raise BundleError(f"{path}: takes a picture of {list(takes)}, the manifest says {[1, 3, *hw]}. Export the bundle again.")
 
 
 class Graphs(Protocol):

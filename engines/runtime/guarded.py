@@ -92,6 +92,7 @@ class GuardedEngine:
         self._in_vain = 0  # attempts to open it anew since its last answer
         self._left: list[Worker] = []
         self._told = ""
+        self._untold: InferenceError | None = None  # why it was given up between two frames
         self._failures = 0
         self._spent_s: deque[float] = deque(maxlen=30)
         self._answers = 0  # since it was opened
@@ -127,14 +128,14 @@ class GuardedEngine:
         engine, now_s = self._worker.opening.answer(), self._now_s()
         if self._golden is not None:
             if not self._golden.done and now_s - self._golden_s > self._limits.deadline:
-                self._give_up(f"no answer to the golden picture in {self._limits.deadline:.0f} s", hangs=True)
+                self._untold = self._give_up(f"no answer to the golden picture in {self._limits.deadline:.0f} s", hangs=True)
             elif self._golden.done:
                 call, self._golden = self._golden, None
                 if isinstance(call.error, DeviceLostError):
                     raise call.error
                 fault = call.answer() if call.error is None else in_words(call.error)
                 if fault:
-                    self._give_up(f"it does not answer the golden picture as it should any more ({fault})")
+                    self._untold = self._give_up(f"it does not answer the golden picture as it should any more ({fault})")
         elif now_s - self._golden_s >= self._limits.golden_every and isinstance(engine, Checkable) and not self.info.unchecked:
             self._golden_s = now_s
             self._golden = self._worker.ask(lambda asked: asked.golden_fault() if isinstance(asked, Checkable) else None)
@@ -150,7 +151,7 @@ class GuardedEngine:
     def infer(self, image: Image) -> Inference:
         call = self._ask(lambda engine: engine.infer(image), self._allowed_s)
         inference = self._answer(call)
-        found = self._meaning(inference.detections, image)
+        found = self._meaning(lambda: inference.detections, image)
         self._spent_s.append(call.spent_s)
         self._answers += 1
         self._failures = self._in_vain = 0
@@ -158,9 +159,12 @@ class GuardedEngine:
 
     def name_cells(self, image: Image, found: Detections, um_per_px: float | None = None) -> Detections:
         # Of many cells it takes many times what one takes: the whole deadline.
-        return self._meaning(
-            self._answer(self._ask(lambda engine: engine.name_cells(image, found, um_per_px), self._limits.deadline)), image
-        )
+        call = self._ask(lambda engine: engine.name_cells(image, found, um_per_px), self._limits.deadline)
+        named = self._answer(call)
+        sound_ones = self._meaning(lambda: named, image)
+        if len(sound_ones) != len(found):
+            raise self._failed(f"its second look tells {len(sound_ones)} cells of {len(found)}")
+        return sound_ones
 
     def __enter__(self) -> Self:
         worker = Worker(self._opener)
@@ -188,6 +192,9 @@ class GuardedEngine:
 
     def _ask(self, work: Callable[[Engine], Answer], allowed_s: float) -> Call[Answer]:
         """A call that is done. Raises InferenceError where there is no engine, or the answer does not come in time."""
+        if self._untold is not None:  # also where it is back already: whoever counts shall know
+            error, self._untold = self._untold, None
+            raise error
         worker = self._take_up(self._limits.patience)
         if worker is None:
             raise InferenceError(self._fault)
@@ -223,9 +230,9 @@ class GuardedEngine:
         except BaseException as error:
             raise self._failed(in_words(error)) from error
 
-    def _meaning(self, found: Detections, image: Image) -> Detections:
+    def _meaning(self, said: Callable[[], Detections], image: Image) -> Detections:
         try:
-            return sound(found, self.info.taxonomy, image)
+            return sound(said(), self.info.taxonomy, image)
         except InferenceError as error:
             raise self._failed(str(error)) from error
         except Exception as error:  # arrays of a kind that cannot be looked at

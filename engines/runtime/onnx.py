@@ -15,7 +15,7 @@ from engines.errors import BundleError, InferenceError, RuntimeUnavailableError
 from engines.naming.tiles import tile_runs
 from engines.preprocess import to_planes
 from engines.runtime.engine import BundleEngine
-from engines.runtime.graphs import FEATURES, IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, TILES, check_names
+from engines.runtime.graphs import FEATURES, IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, TILES, check_input, check_names
 
 _NOT_OPEN = "ONNX Runtime is not open. Use the engine inside `with`."
 
@@ -40,6 +40,7 @@ class OnnxGraphs:
         """Loads detector and attributes. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
         options = session_options(self._threads)
         self._detector = self._session(self._bundle.detector_path, options, (IMAGE,), (ROWS, P2, P3))
+        check_input(self._bundle.detector_path, self._detector.get_inputs()[0].shape, self._bundle.manifest.input.hw)
         self._describer = self._session(self._attributes_path, options, (P2, P3, ROIS), (PROBABILITIES,))
 
     def detect(self, picture: Image, confidence: float = 0.0) -> Float32:

@@ -11,6 +11,9 @@ from engines.detections import CellNames, Detections, Image
 from engines.errors import InferenceError
 from engines.taxonomy import Taxonomy
 
+MOST_BOXES = 10_000
+"""More than any manifest lets an engine give of one picture."""
+
 
 def sound(found: Detections, taxonomy: Taxonomy, image: Image) -> Detections:
     """`found`, said of `image`, without the boxes that have no meaning; `non_finite` counts these, and values that are no probability.
@@ -23,6 +26,8 @@ def sound(found: Detections, taxonomy: Taxonomy, image: Image) -> Detections:
     _check_shapes(found, taxonomy)
     if not len(found):
         return found
+    if len(found) > MOST_BOXES:
+        raise InferenceError(f"it tells {len(found):,} boxes in one picture")
     height, width = image.shape[:2]
     x1, y1, x2, y2 = found.boxes_px.T
     with np.errstate(invalid="ignore"):

@@ -24,9 +24,11 @@ from device.pipeline import Pipeline
 from device.rounds import Round
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SlideSection
+from device.slide.commands import Command, Wish
 from engines.detections import Detections, Image
 from engines.errors import DeviceLostError, InferenceError
 from engines.runtime.base import Inference
+from engines.runtime.guarded import GuardedEngine, Limits
 from tests.support.picture_line import OneNeutrophil, picture
 
 pytestmark = pytest.mark.integration
@@ -107,7 +109,15 @@ def service_manager(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[l
 Until = Callable[[Round, Pipeline, Screen], bool]
 
 
-def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Act, until: Until, deadline_s: float = 0.5) -> Ran:
+def ran(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    act: Act,
+    until: Until,
+    deadline_s: float = 0.5,
+    engine_of: type[Misbehaving] = Misbehaving,
+    auto_start: bool = True,
+) -> Ran:
     """A run that gets SIGTERM when `until` holds, or from within `act` by `os.kill`."""
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -117,7 +127,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Act, until: Until,
         camera=ReplayCamera(kind="replay", source=str(pictures), fps=40, loop=True),
         device=DeviceSection(id="engine", state_dir=tmp_path / "state"),
         engine=EngineSection(deadline_s=deadline_s),
-        slide=SlideSection(auto_start=True),
+        slide=SlideSection(auto_start=auto_start, ask_specimen=False),
         display=DisplaySection(kind="none"),
         broker=BrokerSection(enabled=False),
     )
@@ -126,7 +136,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Act, until: Until,
 
     def engine() -> Misbehaving:
         opened[0] += 1
-        return Misbehaving(act, seen)
+        return engine_of(act, seen)
 
     def kill() -> None:
         if not killed[0]:
@@ -263,6 +273,32 @@ def test_an_answer_without_any_meaning_is_a_failure_and_no_empty_field(
     done = ran(tmp_path, monkeypatch, act, lambda done, line, _: line.engine_status.failures >= 6)
     assert done.outcome.slide is None or not done.outcome.slide.fields
     assert done.screen.lamps[-1][0] == "fail" and not done.scores
+
+
+def test_the_golden_picture_is_asked_again_while_nothing_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every ten minutes in the appliance; here without a pause."""
+    asked: list[str | None] = []
+
+    class Checked(Misbehaving):
+        def golden_fault(self) -> str | None:
+            fault = "a score differs by 0.400" if len(asked) == 3 else None
+            asked.append(fault)
+            return fault
+
+    often = lambda opener, config: GuardedEngine(opener, replace(Limits.of(2.0), golden_every=0.05))  # noqa: E731
+    monkeypatch.setattr("device.line.guarded_engine", often)
+    counted: list[int] = []
+
+    def until(done: Round, line: Pipeline, screen: Screen) -> bool:
+        if len(asked) >= 8 and line.slide is None:
+            line.obey(Wish(Command.START))
+        if line.slide is not None:
+            counted.append(len(asked))
+        return line.slide is not None and len(line.slide.fields) >= 4
+
+    done = ran(tmp_path, monkeypatch, lambda n, right: right, until, engine_of=Checked, auto_start=False)
+    assert done.opened == 2 and "fail: failing, " in done.shown, done.shown
+    assert counted[-1] - counted[0] <= 1, "while frames are counted it is not asked"
 
 
 def test_a_gpu_that_is_lost_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

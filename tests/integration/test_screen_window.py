@@ -172,6 +172,22 @@ def test_quit_is_asked_again(display: str) -> None:
         until(lambda: line.turn() and line.asked == [Command.QUIT])
 
 
+def test_under_the_unit_quitting_leads_to_the_start_page_and_its_keys_on(display: str, tmp_path: Path) -> None:
+    with Screen(DisplaySection()) as screen:
+        line = Line(screen)
+        line.desk = Desk(time.monotonic, SlideSection(ask_specimen=False), stays=True)
+        line.turn()
+        press("q", "q")
+        until(lambda: line.turn() and line.asked == [Command.QUIT])
+        line.desk.rest()
+        line.view = replace(VIEW, slide=None, page=line.desk.page)
+        expected = draw(line.view, (1280, 720))
+        until(lambda: line.turn() and bool((on_screen(tmp_path) == expected).all()))
+        press("q", "Escape", "s")
+        until(lambda: line.turn() and line.asked == [Command.QUIT, Command.START])
+        assert line.desk.page == VIEW.page
+
+
 def test_a_press_of_the_mouse_on_a_button_is_its_key(display: str) -> None:
     with Screen(DisplaySection()) as screen:
         line = Line(screen)

@@ -91,6 +91,7 @@ def pipeline_of(
     store: Store | None = None,
     recorder: FrameRecorder | None = None,
     rules: SlideSection | None = None,
+    stays: bool = False,
 ) -> Pipeline:
     """The pipeline with a real record in `folder`; slides open by themselves unless `rules` say otherwise."""
     config = Config(
@@ -102,7 +103,7 @@ def pipeline_of(
     )
     opened = store or Store.open(config.record_path)
     line = Line(config, CLOCK, engine, opened, display or NullDisplay(), source)
-    return line.pipeline(broker=lambda: BrokerStatus("connected"), recorder=recorder, free_mb=lambda _: 10_000.0)
+    return line.pipeline(broker=lambda: BrokerStatus("connected"), recorder=recorder, free_mb=lambda _: 10_000.0, stays=stays)
 
 
 def run_out(pipeline: Pipeline) -> Slide:

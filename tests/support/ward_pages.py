@@ -29,7 +29,8 @@ def contexts(session: Session, now: Any = NOW) -> dict[str, dict[str, Any]]:
     return {
         "overview": {
             "devices": queries.devices(session, now), "waiting": queries.waiting(session, 5), "newest": found.rows[:5],
-            "gaps": queries.open_gaps(session), "quarantined": 2, "counts": queries.counts(session, now),
+            "gaps": queries.open_gaps(session), "quarantined": 2, "overdue": queries.waiting(session, 2),
+            "rejected": queries.rejected(session), "counts": queries.counts(session, now),
         },
         "devices": {"devices": queries.devices(session, now)},
         "device": {

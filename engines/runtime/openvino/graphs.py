@@ -12,7 +12,7 @@ from engines.detections import Float32, Image
 from engines.errors import BundleError, InferenceError
 from engines.naming.tiles import tile_runs
 from engines.runtime.engine import BundleEngine
-from engines.runtime.graphs import FEATURES, IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, TILES, check_names
+from engines.runtime.graphs import FEATURES, IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, TILES, check_input, check_names
 from engines.runtime.logits import Level, decode
 from engines.runtime.openvino.library import check_precision, core, import_openvino, options, version, words
 from engines.runtime.openvino.rewrite import (
@@ -113,6 +113,7 @@ class OpenvinoGraphs:
     def _open_detector(self, openvino: Any, core: Any) -> None:
         path = self._bundle.detector_path
         model = self._read(core, path, (IMAGE,), (ROWS, P2, P3))
+        check_input(path, list(model.input(IMAGE).shape), self._bundle.manifest.input.hw)
         try:
             model = with_unsigned_maps(with_levels_for_input(openvino, model))
             steps = with_maps_as_computed(model)

@@ -38,7 +38,7 @@ class Clock:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir())
+    return sorted(p.name for p in folder.iterdir() if p.name != ".screen-first")
 
 
 def finish(display: FileDisplay) -> None:
@@ -73,6 +73,31 @@ def test_a_folder_with_pictures_is_gone_on_with(tmp_path: Path) -> None:
         display.show(VIEW)
     assert (tmp_path / "screen-000041.png").read_bytes() == b"earlier"
     assert (tmp_path / "screen-000042.png").exists()
+
+
+def test_the_newest_stay_and_nothing_of_others_goes(tmp_path: Path) -> None:
+    (tmp_path / "screen-000041.png").write_bytes(b"earlier")
+    for _ in range(2):  # two runs
+        clock = Clock()
+        with FileDisplay(tmp_path, 1.0, SMALL, clock, keep=3) as display:
+            for _ in range(4):
+                display.show(VIEW)
+                finish(display)
+                clock.now_s += 1
+    assert names(tmp_path) == ["latest.png", *(f"screen-{i:06d}.png" for i in (41, 47, 48, 49))]
+
+
+def test_with_little_room_none_is_written(tmp_path: Path) -> None:
+    clock = Clock()
+    with FileDisplay(tmp_path, 1.0, SMALL, clock, min_free_mb=10**12) as display:
+        for _ in range(2):
+            display.show(VIEW)
+            with pytest.raises(DisplayError, match=r"less than 10+ MB are free \(record\.min_free_mb\), no pictures"):
+                finish(display)
+            clock.now_s += 1
+        with pytest.raises(DisplayError, match="make room"):
+            display.__enter__()
+    assert names(tmp_path) == []
 
 
 def test_without_hard_links_the_latest_is_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

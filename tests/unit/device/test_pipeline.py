@@ -24,6 +24,7 @@ from device.status import CurrentStatus
 from device.store import Store
 from device.store.pictures import read_field_picture
 from device.store.recording import FrameRecorder
+from device.view import in_words
 from engines.taxonomy import LEUKEMIA_ATTRI
 from tests.support.picture_line import CLOCK, OneNeutrophil, Pictures, picture, pipeline_of, run_out
 from tests.support.provenance import provenance
@@ -134,9 +135,9 @@ def test_a_full_disk_is_shown_in_red_and_nothing_is_dropped(tmp_path: Path) -> N
 
 def test_the_service_is_told_in_words_how_it_stands(tmp_path: Path) -> None:
     pipeline = pipeline_of(tmp_path, Pictures([1, 1, 1]), OneNeutrophil())
-    assert pipeline.in_words() == "camera ok, engine busy, broker ok, record ok; no slide"
+    assert in_words(pipeline.lamps, pipeline.slide, pipeline.white_cells) == "camera ok, engine busy, broker ok, record ok; no slide"
     slide = run_out(pipeline)
-    assert pipeline.in_words().endswith(f"; slide {slide.slide_id} review, 1 white cell")
+    assert in_words(pipeline.lamps, pipeline.slide, pipeline.white_cells).endswith(f"; slide {slide.slide_id} review, 1 white cell")
 
 
 def test_commands_are_answered_with_what_became_of_them(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_verify_says_what_is_sound_and_what_is_damaged(record: Path, config: Pat
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("UPDATE outbox SET payload = CAST(replace(CAST(payload AS TEXT), 'attridet-n', 'attridet-m') AS BLOB)", "is not the summary"),
+        ("UPDATE outbox SET payload = CAST(replace(CAST(payload AS TEXT), 'attridet-n', 'attridet-m') AS BLOB)", "outbox: message"),
         ("UPDATE review SET said = 'Monocyte' WHERE number = 2", "review: entry 2 was changed after it was written"),
         ("DELETE FROM fields WHERE field_index = 2", "a field is missing"),
         ("UPDATE fields SET slide_id = 'x' WHERE field_index = 2", "belongs to no row of"),

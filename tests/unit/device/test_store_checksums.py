@@ -166,6 +166,21 @@ def test_every_column_is_part_of_them(store: Store) -> None:
         assert set(named.split(", ")) == columns - left_out[table]
 
 
+def test_a_message_that_was_damaged_while_it_waited_is_not_sent(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    slide, message = finished(store.slide(ID, with_crops=True).slide)
+    store.close_slide(slide, message)
+    assert store.message(message.message_id) is not None
+    with closing(sqlite3.connect(store.path)) as db, db:
+        db.execute("UPDATE outbox SET payload = CAST(replace(CAST(payload AS TEXT), 'unreviewed', 'unreviewee') AS BLOB)")
+    for _ in range(2):
+        assert store.message(message.message_id) is None
+    assert store.pending_count() == 0
+    (row,) = store.quarantine()
+    assert (row.kind, row.name) == ("message", message.message_id)
+    assert b"unreviewee" in row.content
+    assert caplog.text.count("is damaged in the record") == 1
+
+
 def test_of_an_older_record_nothing_is_promised(tmp_path: Path) -> None:
     path = tmp_path / "record.sqlite"
     shutil.copyfile(Path(__file__).parents[2] / "records" / "4-f503a33.sqlite", path)

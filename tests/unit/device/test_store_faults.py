@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -262,3 +263,17 @@ def test_every_fault_names_the_file_and_the_next_step(tmp_path: Path, words: str
     assert line.startswith(f"record {tmp_path}/record.sqlite: cannot test: ")
     assert told in line
     assert "\n" not in line
+
+
+def test_nobody_else_may_read_a_record(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "record.sqlite"
+    before = os.umask(0o022)
+    try:
+        with Store.open(path) as store:
+            begin(store)
+            modes = {each.name: each.stat().st_mode & 0o777 for each in (path.parent, *path.parent.iterdir())}
+    finally:
+        os.umask(before)
+    assert modes.pop("state") == 0o750
+    assert {"record.sqlite", "record.sqlite-wal", "record.sqlite.lock"} <= set(modes)
+    assert set(modes.values()) == {0o640}

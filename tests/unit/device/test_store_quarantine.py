@@ -12,6 +12,8 @@ import pytest
 
 from device.slide.model import SlideState
 from device.store import DamagedSlideError, Store
+from device.store.journal import JournalStatus
+from device.view import record_lamp
 from tests.support.box_commands import leukoscope
 from tests.support.kept import keep
 from tests.support.review import slide
@@ -107,3 +109,8 @@ def test_what_was_put_aside_is_counted_and_named_once(record: Path) -> None:
             ("picture", "caf\\udce9.png", "unreadable", b""),
             ("message", "m1", "topic with a wildcard", b"payload"),
         ]
+
+
+def test_the_lamp_says_how_much_was_put_aside() -> None:
+    lamp = record_lamp(JournalStatus(put_aside=2))
+    assert (lamp.level, lamp.text) == ("warn", "2 things put aside, call the field team")

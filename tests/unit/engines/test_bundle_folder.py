@@ -104,8 +104,8 @@ def test_an_altered_file_is_named(folder: Path) -> None:
 
 
 def test_a_newer_schema_asks_for_a_newer_program(folder: Path) -> None:
-    edit(folder, schema_version=4, something_new=True)
-    with pytest.raises(BundleError, match=r"schema 4, this program reads up to 3. Update"):
+    edit(folder, schema_version=5, something_new=True)
+    with pytest.raises(BundleError, match=r"schema 5, this program reads up to 4. Update"):
         Bundle.open(folder)
 
 

@@ -234,10 +234,9 @@ def test_a_golden_picture_answered_otherwise_while_idle_stops_the_count() -> Non
         inner.golden = "5 detections, expected 7"
         until(lambda: (engine.idle(), engine.recovering)[1])
         inner.golden = None
+        until(lambda: (engine.idle(), not engine.recovering)[1])
         with pytest.raises(InferenceError, match=r"as it should any more \(5 detections, expected 7\); it is opened anew"):
-            engine._take_up = lambda patience_s=0.0: None  # type: ignore[method-assign]  # before it is
-            engine.infer(PICTURE)
-        del engine._take_up
+            engine.infer(PICTURE)  # told, although it is back
         until(lambda: answers(engine))
         assert inner.opened == 2
 
@@ -312,3 +311,27 @@ def test_an_answer_of_another_form_is_an_error(changed: dict[str, Any], words: s
         sound(found(**changed), LEUKEMIA_ATTRI, PICTURE)
     with GuardedEngine(lambda: StandIn(found(**changed)), SHORT) as engine, pytest.raises(InferenceError, match=words):
         engine.infer(PICTURE)
+
+
+@pytest.mark.parametrize("answer", [None, Inference(None), Inference([1, 2]), Inference(replace(found(), scores=np.array(["a"] * 3)))])  # type: ignore[arg-type]
+def test_what_is_no_answer_at_all_is_an_error(answer: Any) -> None:
+    inner = StandIn()
+    inner.infer = lambda image: answer  # type: ignore[method-assign]
+    inner.name_cells = lambda image, found, um_per_px=None: answer  # type: ignore[method-assign]
+    with GuardedEngine(lambda: inner, SHORT) as engine:
+        with pytest.raises(InferenceError, match="its answer cannot be read"):
+            engine.infer(PICTURE)
+        with pytest.raises(InferenceError, match="its answer cannot be read"):
+            engine.name_cells(PICTURE, found())
+
+
+def test_a_second_look_at_other_cells_is_an_error() -> None:
+    inner = StandIn()
+    inner.name_cells = lambda image, found, um_per_px=None: found.select(np.array([0]))  # type: ignore[method-assign]
+    with GuardedEngine(lambda: inner, SHORT) as engine, pytest.raises(InferenceError, match="tells 1 cells of 3"):
+        engine.name_cells(PICTURE, found())
+
+
+def test_more_boxes_than_a_picture_has_are_an_error() -> None:
+    with pytest.raises(InferenceError, match="10,001 boxes"):
+        sound(found(1).select(np.zeros(10_001, np.int64)), LEUKEMIA_ATTRI, PICTURE)

@@ -23,6 +23,7 @@ from engines.naming.tiles import TileGeometry, cut_tiles
 from engines.preprocess import letterbox_geometry, place
 from engines.runtime.base import Engine
 from engines.runtime.engine import golden_difference
+from engines.runtime.guarded import GuardedEngine
 from engines.runtime.onnx import OnnxEngine
 from engines.runtime.tensorrt.engine import TensorrtEngine
 from engines.runtime.tensorrt.loop import FRAME_BYTES
@@ -59,6 +60,18 @@ def test_it_says_what_onnx_runtime_says(machine: Machine, bundle: Bundle, plans:
             assert golden_difference(found.detections, expected, 1e-3, 1e-5) is None
             assert set(found.timings_ms) == {"preprocess", "detector", "nms", "attributes"}
     assert "launch graph" in machine.calls
+    assert all_freed(machine)
+
+
+def test_with_a_deadline_around_it_the_context_stays_on_the_thread_that_opened_it(
+    machine: Machine, bundle: Bundle, plans: Path, frame: Image
+) -> None:
+    with GuardedEngine(lambda: TensorrtEngine(bundle, plans, verify=True)) as guarded, OnnxEngine(bundle, threads=1) as reference:
+        for picture in (frame, frame[::-1], frame):
+            expected = reference.infer(picture).detections
+            found = guarded.infer(picture).detections
+            assert golden_difference(found, expected, 1e-3, 1e-5) is None
+            assert len(guarded.name_cells(picture, found)) == len(found)
     assert all_freed(machine)
 
 
