@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from device.calibrate_command import calibrate
+from device.check_command import check_config
 from device.contract_command import contract
 from device.errors import LeukoscopeError
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
@@ -118,16 +119,7 @@ def example_config(path: Path | None = None, /) -> None:
         sys.stdout.write(f"{path}: written; change it, then run: leukoscope check-config {path}\n")
 
 
-@app.command
-def check_config(config: Path = DEFAULT_CONFIG, /) -> None:
-    """Say whether a configuration can be used, every fault with its line, and print what it amounts to.
-
-    Args:
-        config: The configuration file (YAML).
-    """
-    from device.settings.config_file import describe, load_config
-
-    sys.stdout.write(f"{describe(load_config(config))}{config}: good\n")
+app.command(check_config)
 
 
 @app.command

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -11,6 +13,9 @@ from typing import Protocol
 
 _SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_STA_UNSYNC = 0x40  # of struct timex, adjtimex(2)
+_TIMEX_BYTES, _TIMEX_STATUS = 512, 5 * ctypes.sizeof(ctypes.c_long)  # more than it has; where its status stands
+_ASKED_FOR_S = 30.0
 _OLDEST_PLAUSIBLE = datetime(2025, 1, 1, tzinfo=timezone.utc)
 
 
@@ -89,10 +94,48 @@ class SystemClock:
 
 
 def time_trusted(now: datetime) -> bool:
-    """Whether wall time may be believed: after the software was written, and synchronised where systemd tells.
+    """Whether wall time may be believed: after the software was written, and kept by a time service.
 
     A box in a remote clinic often has no battery behind its clock and no network; dates of its slides then need a person's look.
     """
-    if now < _OLDEST_PLAUSIBLE:
+    return now >= _OLDEST_PLAUSIBLE and service.keeps
+
+
+class TimeService:
+    """Whether one (timesyncd, chrony, ntpd) keeps the machine's clock; asked at most every half minute."""
+
+    def __init__(self) -> None:
+        self._asked_s: float | None = None
+        self._keeps = False
+
+    @property
+    def keeps(self) -> bool:
+        now_s = time.monotonic()
+        if self._asked_s is None or now_s - self._asked_s > _ASKED_FOR_S:
+            self._asked_s = now_s
+            kernel = _kernel_says()
+            self._keeps = kernel if kernel is not None else _SYNCHRONISED.exists() or _timedated_says()
+        return self._keeps
+
+
+service = TimeService()
+
+
+def _kernel_says() -> bool | None:
+    """What every time service tells the kernel; None where it may not be asked (the unit's filter of system calls) or is no Linux."""
+    buffer = (ctypes.c_byte * _TIMEX_BYTES)()  # modes 0: nothing is set
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
+    except (OSError, AttributeError):
+        return None
+    status = ctypes.c_int.from_buffer(buffer, _TIMEX_STATUS).value
+    return None if state < 0 else not status & _STA_UNSYNC
+
+
+def _timedated_says() -> bool:
+    """The same, asked for us by systemd."""
+    command = ["timedatectl", "show", "--property=NTPSynchronized", "--value"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=2.0, check=False).stdout.strip() == "yes"
+    except (OSError, subprocess.SubprocessError):
         return False
-    return _SYNCHRONISED.exists() or not _SYNCHRONISED.parent.exists()

@@ -120,6 +120,8 @@ def of_slide(slide: Slide | None, counted: Differential, resumed: str, put_to_re
         yield resumed, "warn"
     elif slide is not None and reached(slide, counted):
         yield target_reached(slide, counted), "ok"
+    if slide is not None and slide.is_open and slide.clock_fault:
+        yield _("The clock is wrong or was set: the dates of this slide are not to be trusted."), "warn"
 
 
 def target_reached(slide: Slide, counted: Differential) -> str:

@@ -49,7 +49,8 @@ class CurrentStatus:
                 target_cells=pipeline.target_cells,
                 blast_seen=pipeline.differential.blasts > 0,
             )
-        parts = part_status(camera, pipeline.camera_reason), part_status(engine, why_not_gated), part_status(record)
+        unsaved = pipeline.record_status.reason if record.level == "fail" else ""
+        parts = part_status(camera, pipeline.camera_reason), part_status(engine, why_not_gated), part_status(record, unsaved)
         self.value = self._of(*parts, progress, broker, pipeline.record_status)
         return self.value
 

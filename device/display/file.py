@@ -29,6 +29,11 @@ _NAME = re.compile(r"screen-(\d{6,})\.png")
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
+def cannot_keep(directory: Path, error: OSError) -> DisplayError:
+    """What is said where the folder takes no pictures."""
+    return DisplayError(_words(directory, error))
+
+
 class FileDisplay:
     """Keeps `screen-000001.png`, … and the newest as `latest.png`, each put in place whole.
 
@@ -70,7 +75,7 @@ class FileDisplay:
             self._number = max(numbers, default=0)
             first = self._first_of_own()
         except OSError as error:
-            raise DisplayError(_words(self._directory, error)) from error
+            raise cannot_keep(self._directory, error) from error
         self._own = deque(sorted(number for number in numbers if number >= first))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="screen-file")
         self._writing, self._unwritten, self._due_s = None, None, float("-inf")

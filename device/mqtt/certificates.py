@@ -77,9 +77,9 @@ def read_file(path: Path, key: str) -> bytes:
             data = file.read(_LARGEST_BYTES)
     except FileNotFoundError:
         raise BrokerRefusedError(f"cannot use {key} {path}: no such file; copy it there, or mend the path") from None
-    except PermissionError:
+    except PermissionError as error:
         advice = "this user may not read it; chown root:leukoscope and chmod 640"
-        raise BrokerRefusedError(f"cannot use {key} {path}: {advice}") from None
+        raise BrokerRefusedError(f"cannot use {key} {path}: {advice}") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise BrokerRefusedError(f"cannot use {key} {path}: {getattr(error, 'strerror', None) or error}") from error
     if not data.strip():

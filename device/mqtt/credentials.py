@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,10 @@ from device.settings.broker import BrokerSection
 
 _LONGEST_BYTES: Final = 65_535  # what a field of MQTT holds
 _CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
+
+
+class OutsideUnitError(BrokerRefusedError):
+    """A credential of systemd's is asked for by a process that systemd gave none: the daemon's unit, or a check by hand."""
 
 
 def password(section: BrokerSection) -> str | None:
@@ -30,7 +35,7 @@ def credential(name: str) -> Path:
     """Where systemd has laid a credential (LoadCredential=, LoadCredentialEncrypted=). Raises BrokerRefusedError outside of a unit."""
     folder = os.environ.get(_CREDENTIALS)
     if not folder:
-        raise BrokerRefusedError(
+        raise OutsideUnitError(
             f"broker.password_credential: systemd gave this process no credential '{name}'; add LoadCredential={name}:FILE to the unit "
             "(leukoscope.service.d/30-credentials.conf), or name broker.password_file"
         )
@@ -71,10 +76,11 @@ def _open_to_others(path: Path) -> int:
     try:
         if folder and path.resolve().is_relative_to(Path(folder).resolve()):
             return 0
-        mode = path.stat().st_mode & 0o777
+        found = path.stat().st_mode
     except (OSError, ValueError):  # not there: told by whoever needs it
         return 0
-    return mode if mode & 0o037 else 0  # 0640 is what the unit's user needs; its group may read, never write
+    mode = stat.S_IMODE(found) & 0o777
+    return mode if stat.S_ISREG(found) and mode & 0o037 else 0  # 0640 is what the unit's user needs; its group may read, never write
 
 
 def _first_line(path: Path, what: str) -> str:

@@ -15,6 +15,8 @@ from device.mqtt.credentials import key_password
 from device.mqtt.faults import BrokerLostError, BrokerRefusedError, NoAnswerError
 from device.settings.broker import BrokerSection
 
+WARN_DAYS: Final = 30
+"""A certificate that ends within so many days is told."""
 _LOOK_S: Final = 3.0
 """How long a look at the broker's certificate may take, after an attempt that failed."""
 _EXPIRED, _NOT_YET, _SELF_SIGNED, _HOST, _ADDRESS = 10, 9, 18, 62, 64
@@ -134,6 +136,14 @@ def soon_expired(ends: datetime, now: datetime, days: int) -> str:
     """ "expires in 12 days (2026-12-12)" where that is within `days`; else empty."""
     left = (ends - now).days
     return f"expires in {left} days ({day(ends)})" if 0 <= left <= days else f"expired on {day(ends)}" if left < 0 else ""
+
+
+def client_expiry(section: BrokerSection, now: datetime) -> str:
+    """What is to be told of our own certificate's end; empty while it is far off, or there is none. Raises BrokerRefusedError."""
+    if section.cert_file is None:
+        return ""
+    words = soon_expired(read_certificates(section.cert_file, "broker.cert_file")[0].ends, now, WARN_DAYS)
+    return f"broker.cert_file {section.cert_file} {words}; have a new one made" if words else ""
 
 
 def _check_authorities(given: list[Certificate], section: BrokerSection) -> None:

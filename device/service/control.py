@@ -133,9 +133,7 @@ class ControlServer:
                 opening.callback(self._path.unlink, missing_ok=True)
                 self._path.chmod(0o660)  # the user's mask may have taken the group's right
             except OSError as error:
-                raise ControlError(
-                    f"{self._path}: cannot be opened ({error.strerror or error}); check the state folder's owner"
-                ) from error
+                raise cannot_open(self._path, error) from error
             opening.callback(self._refuse_waiting)
             thread = threading.Thread(target=server.serve_forever, args=(_POLL_S,), name="control", daemon=True)
             thread.start()
@@ -194,6 +192,11 @@ class ControlServer:
             return {"ok": False, "text": f"the daemon could not answer ({type(error).__name__}: {error}); see its log"}
         finally:
             self._open_connections.release()
+
+
+def cannot_open(path: Path, error: OSError) -> ControlError:
+    """What is said where the state folder takes no control socket."""
+    return ControlError(f"{path}: cannot be opened ({error.strerror or error}); check the state folder's owner")
 
 
 def send(path: Path, wish: Wish, timeout_s: float = 3 * _ANSWER_S) -> str:

@@ -37,7 +37,8 @@ class Finding:
 
 def examine(config: Config) -> list[Finding]:
     """One finding for each part, in the order of a frame's way. Nothing is changed; a window may flash up."""
-    return [_examined(look, config) for look in (_clock, _camera, _engine, _calibration, _quality, _review, _display, _disk, _broker)]
+    parts = (_clock, _camera, _engine, _calibration, _quality, _review, _display, _disk, _record, _broker)
+    return [_examined(look, config) for look in parts]
 
 
 def _examined(look: Callable[[Config], Finding], config: Config) -> Finding:
@@ -161,6 +162,15 @@ def _disk(config: Config) -> Finding:
     if free < config.record.min_free_mb:
         return Finding("Disk", "fail", seen, f"make room: at least {config.record.min_free_mb} MB are wanted")
     return Finding("Disk", "ok", seen)
+
+
+def _record(config: Config) -> Finding:
+    from device.service.doctor_record import look
+
+    if not config.record_path.exists():
+        return Finding("Record", "ok", "none yet; leukoscope run begins it")
+    level, seen, step = look(config.record_path)
+    return Finding("Record", level, seen, step)
 
 
 def _broker(config: Config) -> Finding:

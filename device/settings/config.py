@@ -134,7 +134,7 @@ class EngineSection(Section):
     ungated: bool = False  # run a bundle in INT8 that passed no gate; the screen says so all the time
     threads: int = Field(2, ge=1, le=64)
     deadline_s: float = Field(20.0, gt=0, le=600)  # for one answer; later it is opened anew; less than the unit's WatchdogSec
-    score_threshold: Share | None = None  # None: the manifest's
+    score_threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None  # None: the manifest's
     identify_threshold: Share = 0.4  # below it a cell is counted as unidentified
 
     @property

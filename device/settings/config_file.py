@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ def load_config(path: Path) -> Config:
     Raises ConfigError whose message has one line for every fault, `file:line: key: what is wrong and what to write instead`.
     """
     return parse_config(_read(path), str(path), path.absolute().parent)
+
+
+def key_lines(path: Path) -> Callable[[KeyPath], int]:
+    """Says at which line of the file a key stands, or the section around it; 1 where neither does. Raises ConfigError."""
+    return read_document(_read(path)).line
 
 
 def parse_config(text: str, name: str, folder: Path) -> Config:

@@ -139,7 +139,8 @@ class Slide:
     target_cells: white cells to count, as it was when the slide was begun or a person last went on; 0 in records that knew none.
     lost_rests: rests that were counted while the place on the film was unknown, on a chart of their own.
     revision: 0 as counted, then one more with each signature. reviewer, signed_at: of the last signature.
-    duration_s: how long it was open, by the monotonic clock; None in records that did not keep it.
+    duration_s: how long it was open, by the monotonic clock; None in records that did not keep it. clock_fault: what shows that the
+    wall clock was set meanwhile, in words; "" where nothing does. The record keeps of it that the slide's time is not trusted.
     """
 
     slide_id: str
@@ -161,6 +162,7 @@ class Slide:
     reviewer: str = ""
     signed_at: datetime | None = None
     duration_s: float | None = None
+    clock_fault: str = ""
 
     @property
     def charts(self) -> int:

@@ -22,6 +22,7 @@ from device.slide.keyframes import Keyframe
 from device.slide.model import Slide, SlideState
 from device.slide.rests import SecondLook
 from device.slide.running import RunningTally
+from device.slide.stopwatch import Stopwatch
 from device.slide.tally import Differential, differential
 from engines.detections import Detections
 from engines.naming import NamingInfo
@@ -81,6 +82,7 @@ class SlideSession:
         self._naming = naming
         self._clock = clock
         self._target_cells = config.target_cells
+        self._watch = Stopwatch(clock)
         self._counting = Counting(taxonomy, config, identify_threshold, crops, jpeg_quality)
         self._slide: Slide | None = None
         self._tally: tuple[Slide | None, Differential] = (None, differential((), taxonomy))
@@ -135,6 +137,8 @@ class SlideSession:
         words; what lies under the objective stays uncounted, and is counted by a later frame.
         """
         self._slide, seen = self._counting.observe(self._slide, frame, detections, sharpness, second_look, held)
+        if seen.event is not None and self._slide is not None:
+            self._slide = self._watch.timed(self._slide)
         return seen
 
     def start(self, specimen: str = "", operator: str = "") -> Slide:
@@ -145,6 +149,7 @@ class SlideSession:
             raise RefusedError(N_("a slide is open: finish it first"))
         now = self._clock.now()
         self._slide = Slide(new_slide_id(now), now, specimen=specimen, operator=operator, target_cells=self._target_cells)
+        self._watch.begin()
         self._counting.begin()
         return self._slide
 
@@ -152,6 +157,8 @@ class SlideSession:
         """Take up a slide that was open when the appliance stopped, paused. See `Counting.restore`."""
         fields = tuple(map(without_crops, slide.fields))
         self._slide = replace(slide, fields=fields, state=SlideState.PAUSED, target_cells=slide.target_cells or self._target_cells)
+        self._watch.begin(slide)
+        self._slide = self._watch.timed(self._slide)
         self._counting.restore(self._slide, keyframes, last_cell_id)
         return self._slide
 
@@ -168,6 +175,7 @@ class SlideSession:
             raise RefusedError(N_("cannot reopen: {why}"), why=why.get(self.state, N_("the slide is open")))
         if self._slide.revision:
             raise RefusedError(N_("cannot reopen: the slide was signed, and is open for a correction of its review only"))
+        self._watch.begin(self._slide)
         self._slide = replace(self._slide, state=SlideState.COUNTING, finished_at=None)
         self._counting.reopen()
         return self._slide
@@ -194,19 +202,18 @@ class SlideSession:
         """Stop counting, or go on; returns the new state. RefusedError if no slide is open."""
         slide = self._open("pause")
         state = SlideState.COUNTING if slide.state is SlideState.PAUSED else SlideState.PAUSED
-        self._slide = replace(slide, state=state)
+        self._slide = self._watch.timed(replace(slide, state=state))
         return state
 
     def finish(self, skipped: tuple[SkippedPicture, ...] = ()) -> Slide:
         """Close the slide for review; `skipped` are the pictures of its source that were not read. RefusedError if none is open."""
-        self._slide = replace(self._open("finish"), state=SlideState.REVIEW, finished_at=self._clock.now(), skipped=skipped)
+        self._slide = self._watch.ended(replace(self._open("finish"), state=SlideState.REVIEW, skipped=skipped))
         self._counting.close()
         return self._slide
 
     def abort(self, reason: str, skipped: tuple[SkippedPicture, ...] = ()) -> Slide:
         """Close the slide as aborted, its fields kept; `reason` in words. RefusedError if none is open."""
-        slide, now = self._open("abort"), self._clock.now()
-        self._slide = replace(slide, state=SlideState.ABORTED, finished_at=now, abort_reason=reason, skipped=skipped)
+        self._slide = self._watch.ended(replace(self._open("abort"), state=SlideState.ABORTED, abort_reason=reason, skipped=skipped))
         self._counting.close()
         return self._slide
 

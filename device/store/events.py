@@ -41,6 +41,7 @@ from engines.detections import Image
 log = logging.getLogger(__name__)
 
 
+_NOT_TRUSTED = "its time was not to be trusted before"
 EMPTY = "nothing was counted"
 """Why a slide ends as aborted that has no white cell."""
 
@@ -90,6 +91,7 @@ class SlideRecord:
         journal.beside = lambda: self.pictures.reason
         journal.aside, journal.put_aside = self._left_out, self._quarantined
         self._lost = set[tuple[str, int]]()  # fields that the record would not take
+        self._clock_told = ""
         self._known_passed: date | None = None
         self._known_asked: date | None = None
         self._messages = SlideMessages(store, config, clock)
@@ -97,7 +99,8 @@ class SlideRecord:
 
     def _provenance_of(self, slide: Slide, width_px: int) -> Provenance:
         calibration = CalibrationProvenance.of(self._profile, self._config.microscope.objective, width_px)
-        return replace(self._provenance, calibration=calibration, time_trusted=time_trusted(slide.started_at))
+        trusted = time_trusted(slide.started_at) and not slide.clock_fault
+        return replace(self._provenance, calibration=calibration, time_trusted=trusted)
 
     def started(self, slide: Slide, width_px: int) -> None:
         """A slide was opened; frames are `width_px` wide."""
@@ -111,6 +114,7 @@ class SlideRecord:
 
         image: the frame of `event.field`, kept as its picture before the row that names it.
         """
+        self._check_clock(slide)
         if event.field is not None and image is not None and self._config.record.pictures:
             self.pictures.keep(slide.slide_id, event.field.index, image)
         fields = tuple(self._with_picture(slide, field) for field in event.fields)
@@ -147,6 +151,7 @@ class SlideRecord:
 
     def changed(self, slide: Slide) -> None:
         """The slide was paused, goes on, was opened again or has another target."""
+        self._check_clock(slide)
         self.journal.add(f"state of {slide.slide_id}", partial(self._store.put_state, slide))
 
     def closed(self, slide: Slide, width_px: int) -> None:
@@ -155,6 +160,13 @@ class SlideRecord:
         slide = replace(slide, fields=kept)
         self._close(slide, self._message_or_none(slide, self._provenance_of(slide, width_px)))
         self._check_known(slide)
+        self._check_clock(slide)
+
+    def _check_clock(self, slide: Slide) -> None:
+        """Keep, once a slide, why its time is not to be trusted."""
+        if slide.clock_fault not in ("", _NOT_TRUSTED) and slide.slide_id != self._clock_told:
+            self._clock_told = slide.slide_id
+            self.checked(slide.slide_id, False, {"check": "clock", "why": slide.clock_fault})
 
     def _check_known(self, slide: Slide) -> None:
         """Judge a finished count of the known slide, and keep the verdict."""
@@ -257,7 +269,9 @@ class SlideRecord:
             slide_id = stored.slide.slide_id
             try:
                 if left.resumed is None and not closed and _same_engine(stored.provenance, self._provenance):
-                    left = LeftOpen(stored.slide, self._keyframes(slide_id), self._store.last_cell_id(slide_id))
+                    doubt = "" if stored.provenance.time_trusted else _NOT_TRUSTED
+                    place = self._keyframes(slide_id), self._store.last_cell_id(slide_id)
+                    left = LeftOpen(replace(stored.slide, clock_fault=doubt), *place)
                 else:
                     closed.append(self._put_to_review(stored))
             except StoreError:
@@ -300,7 +314,7 @@ class SlideRecord:
     def _put_to_review(self, stored: StoredSlide) -> Slide:
         """Close a slide that cannot be counted on, with the last that is known of it: its last field, or its start."""
         slide = stored.slide
-        end = slide.fields[-1].captured_at if slide.fields else slide.started_at
+        end = max(slide.started_at, slide.fields[-1].captured_at) if slide.fields else slide.started_at
         empty = nothing_counted(tally(slide, stored.provenance.model.taxonomy))
         state, why = (SlideState.ABORTED, EMPTY) if empty else (SlideState.REVIEW, "")
         ended = replace(slide, state=state, finished_at=end, abort_reason=why)

@@ -64,6 +64,11 @@ class _PendingFrame:
     sharpness: float
 
 
+def cannot_record(folder: Path, error: OSError) -> ConfigError:
+    """What is said where frames cannot be written."""
+    return ConfigError(f"{folder}: frames cannot be recorded here ({error.strerror}); name another folder (--record DIR)")
+
+
 class FrameRecorder:
     """Keeps a frame of each counted field, and between them one of the resting stage every `every_s`, so that focus and light vary.
 
@@ -89,9 +94,7 @@ class FrameRecorder:
             numbers = [int(found[1]) for path in self._folder.iterdir() if (found := _NAME.fullmatch(path.name))]
             self._cut_torn_line()
         except OSError as error:
-            raise ConfigError(
-                f"{self._folder}: frames cannot be recorded here ({error.strerror}); name another folder (--record DIR)"
-            ) from error
+            raise cannot_record(self._folder, error) from error
         self._number, self._there = max(numbers, default=0), len(numbers)
         self._writer.start()
         log.info("frames are recorded in %s, which holds %d", self._folder, self._there)

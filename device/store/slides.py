@@ -230,7 +230,8 @@ def done_before(db: sqlite3.Connection, moment: datetime) -> tuple[str, ...]:
 
 def _state(slide: Slide) -> dict[str, object]:
     """The columns of a slide that change while it is open."""
-    return {
+    doubt: dict[str, object] = {"time_trusted": 0} if slide.clock_fault else {}
+    return doubt | {
         "state": slide.state.value,
         "finished_at": None if slide.finished_at is None else slide.finished_at.isoformat(),
         "abort_reason": slide.abort_reason,

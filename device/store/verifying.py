@@ -11,6 +11,7 @@ from pathlib import Path
 from device.errors import StoreError
 from device.mqtt.message import one_line
 from device.slide.model import SlideState
+from device.slide.picture_state import count_of
 from device.store import outbox
 from device.store.faults import DamagedRecordError, DamagedSlideError
 from device.store.pictures import FOLDER
@@ -49,13 +50,13 @@ class Report:
     @property
     def words(self) -> str:
         """What was read, in one line."""
-        parts = [f"{self.slides} slides with {self.fields} fields read"]
+        parts = [f"{count_of(self.slides, 'slide')} with {count_of(self.fields, 'field')} read"]
         if self.damage:
             parts.append(f"{len(self.damage)} DAMAGED")
         if self.unchecked:
             parts.append(f"{len(self.unchecked)} not checked, from versions without checksums")
         if self.left:
-            parts.append(f"{self.left} older slides not read, for want of time")
+            parts.append(f"{count_of(self.left, 'older slide')} not read, for want of time")
         if not self.sqlite:
             parts.append("SQLite's own check not made")
         return ", ".join(parts)

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from unittest.mock import patch
 
+from device.clock import TimeService
 from device.report import facts, fhir
 from device.store import StoredSlide
 from engines.runtime.base import EngineInfo
@@ -27,8 +28,8 @@ def example() -> str:
     counted = replace(slide(words[:100], words[100:]), specimen="26-004711", operator="KM")
     first = len(words) - _CELLS["None"] - _CELLS[""] + 1
     verdicts = {first: "Myeloblast", first + 1: "nrbc", first + 2: "smudge", first + 3: "Lymphocyte"}
-    case = signed(StoredSlide(counted, provenance(model), None), verdicts)
-    with patch.object(facts, "version", lambda: "0.2.0"):
+    with patch.object(TimeService, "keeps", True), patch.object(facts, "version", lambda: "0.2.0"):
+        case = signed(StoredSlide(counted, provenance(model), None), verdicts)
         return fhir.to_json(fhir.bundle(case, written_at=datetime(2026, 11, 30, tzinfo=timezone.utc)))
 
 

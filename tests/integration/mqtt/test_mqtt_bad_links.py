@@ -161,7 +161,8 @@ def test_rows_that_cannot_be_sent_are_put_aside_and_the_rest_goes_on(
     )
     with contextlib.closing(sqlite3.connect(outbox.path)) as db, db:
         for place, what in enumerate(damage, 1):
-            db.execute(f"UPDATE outbox SET {what} WHERE sequence = {place}")
+            older = ", checksum = ''" if place <= 2 else ""  # of a version that had none
+            db.execute(f"UPDATE outbox SET {what}{older} WHERE sequence = {place}")
     with MosquittoBroker() as broker, receive(section_of(broker.port)) as receiver, publisher_to(section_of(broker.port)) as publisher:
         assert publisher.drain(PATIENCE_S)
         until(lambda: publisher.status.quarantined == 4, "the count")
@@ -170,7 +171,7 @@ def test_rows_that_cannot_be_sent_are_put_aside_and_the_rest_goes_on(
     assert {s.message_id for s in receiver.received} == {s.message_id for s in sent[4:]}  # a damaged date keeps nothing back
     aside = quarantine(outbox)
     assert {(kind, name) for kind, name, _ in aside} == {("message", str(s.message_id)) for s in sent[:4]}
-    assert sum("cannot be sent and is put aside" in r.message for r in caplog.records) == 4
+    assert sum("put aside" in r.message for r in caplog.records) == 4
     assert not [r for r in caplog.records if r.exc_info]
 
 

@@ -362,7 +362,7 @@ def test_every_key_says_in_plain_words_what_it_takes() -> None:
             for key in model.model_fields:
                 assert expected(model, key) not in ("", "a value", "a section of keys"), f"{model.__name__}.{key}"
     assert expected(CAMERAS["v4l2"], "gain") == "a number at least 0"
-    assert expected(section_models()["engine"][0], "score_threshold") == "a number from 0 to 1"
+    assert expected(section_models()["engine"][0], "score_threshold") == "a number above 0, below 1"
 
 
 def _examples() -> dict[str, tuple[str, dict[str, dict[str, object]]]]:

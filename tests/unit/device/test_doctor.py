@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from device.service.doctor import _review, examine, print_findings
+from device.service.doctor_record import look
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, ReplayCamera, SimulatorCamera
 from device.slide.model import Slide, SlideState
 from device.store import Store
 from engines.runtime.base import EngineInfo
 from engines.taxonomy import LEUKEMIA_ATTRI
+from tests.support.kept import keep
 from tests.support.provenance import provenance
+from tests.support.review import BEGUN, slide
 
 MODEL = EngineInfo("attridet-n", "2.0.0", "4b" * 32, "onnxruntime CPU", "fp32", (640, 640), LEUKEMIA_ATTRI, 0.25)
 
@@ -38,6 +41,7 @@ def test_what_is_good(tmp_path: Path) -> None:
         "Review": "ok",
         "Display": "ok",
         "Disk": "ok",
+        "Record": "ok",
         "Broker": "ok",
     }
 
@@ -49,12 +53,40 @@ def test_slides_that_wait_for_their_review_are_counted(tmp_path: Path) -> None:
         assert _review(config).seen == "no slide waits for its review"
         for day, state in ((3, SlideState.SIGNED), (4, SlideState.REVIEW), (5, SlideState.ABORTED), (6, SlideState.REVIEW)):
             begun = datetime(2026, 3, day, 9, 30, tzinfo=timezone.utc)
-            slide = Slide(f"202603{day:02d}-093000-4f9a2c", begun, specimen="H26-104311")
-            store.start_slide(slide, provenance(MODEL))
-            store.close_slide(replace(slide, state=state, finished_at=begun), None)
+            begun_slide = Slide(f"202603{day:02d}-093000-4f9a2c", begun, specimen="H26-104311")
+            store.start_slide(begun_slide, provenance(MODEL))
+            store.close_slide(replace(begun_slide, state=state, finished_at=begun), None)
     found = _review(config)
     assert (found.level, found.seen) == ("ok", "2 slides wait for review, begun from 2026-03-04 on")
     assert "leukoscope slides" in found.next_step
+
+
+def test_of_the_record_it_tells_damage_quarantine_backup_and_rights(tmp_path: Path) -> None:
+    record = tmp_path / "record.sqlite"
+    keep(record, slide(("Lymphocyte",) * 3))
+    level, seen, step = look(record)
+    assert (level, seen) == ("warn", "1 slide with 1 field read; no backup yet")
+    assert step == "leukoscope backup FOLDER, best on another disk"
+    with Store.open(record) as store:
+        store.put_fact("backup_at", BEGUN.isoformat())
+    assert look(record, BEGUN + timedelta(days=3)) == ("ok", "1 slide with 1 field read; last backup 3 days ago", "")
+    assert "backup FOLDER" in look(record, BEGUN + timedelta(days=40))[2]
+    with Store.open(record) as store:
+        store.put_aside_row("message", "m1", "topic with a wildcard")
+        store._db.execute("UPDATE cells SET score = 0.25 WHERE position = 1")
+    record.chmod(0o644)
+    level, seen, step = look(record, BEGUN)
+    assert level == "fail"
+    for words in ("1 DAMAGED", "field 1 is not as it was written", "1 put aside: message m1", "everybody on this machine may read it"):
+        assert words in seen
+    for words in ("leukoscope verify", "leukoscope restore", "leukoscope quarantine", "chmod o="):
+        assert words in step
+
+
+def test_a_large_record_is_read_as_far_as_there_is_time(tmp_path: Path) -> None:
+    record = tmp_path / "record.sqlite"
+    keep(record, slide(("Lymphocyte",) * 3))
+    assert "1 older slide not read, for want of time" in look(record, BEGUN, limit_s=-1.0)[1]
 
 
 def test_what_is_broken_is_named_and_the_rest_is_still_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
