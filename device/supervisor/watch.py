@@ -79,6 +79,7 @@ def watch(
                     backoff.reset()
                     if ready is not None:
                         ready.set()
+                    statuses.wanted.set()
                     _listen(link, inbox, done)
             except BrokerRefusedError as error:
                 if not known:
@@ -87,6 +88,7 @@ def watch(
             except BrokerLostError as error:
                 if not done():
                     reported = inbox.note_once(reported, f"{error}; trying again")
+            statuses.wanted.clear()
             if not done():
                 pause_s = backoff.next_s()
                 stop.wait(pause_s if until_s is None else max(0.0, min(pause_s, until_s - time.monotonic())))
@@ -118,6 +120,8 @@ class _Statuses(threading.Thread):
     def __init__(self, section: BrokerSection, inbox: Inbox, done: Callable[[], bool]) -> None:
         super().__init__(name="watch-statuses", daemon=True)
         self._inbox, self._done, self._ended = inbox, done, threading.Event()
+        self.wanted = threading.Event()
+        """Set while summaries are heard."""
         name = f"leukoscope-status-{uuid.uuid4().hex[:12]}"
         self._connector = Connector(section, name, on_message=inbox.take, cancelled=self._over)
 
@@ -136,7 +140,7 @@ class _Statuses(threading.Thread):
                     while not self._over():
                         link.service(_TICK_S)
             except BrokerError as error:
-                if not self._over():
+                if self.wanted.is_set() and not self._over():  # else the other connection has the same to say
                     reported = self._inbox.note_once(reported, f"no statuses: {error}; trying again")
             self._ended.wait(backoff.next_s())
 
