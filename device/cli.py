@@ -21,6 +21,7 @@ from device.qc_command import qc
 from device.record_command import backup, quarantine, restore, verify
 from device.slides_command import export, slides
 from device.status_command import status
+from device.supervise_command import supervise
 from device.supervisor_command import watch
 from engines.errors import EnginesError
 from engines.files import print_any_name
@@ -154,6 +155,7 @@ def report(slide_id: str, /, *, out: Path = Path("slide.html"), config: ConfigOp
 
 
 app.command(watch)
+app.command(supervise)
 app.command(contract)
 
 

@@ -189,9 +189,9 @@ class Pipeline:
             self._say(partial(messages.target_reached, slide, self._session.differential))
 
     def _engine_failed(self, error: InferenceError) -> None:
-        self._gauge.fails(str(error))
         self._detections = None
-        self._say(messages.told(N_("The engine failed on a frame: {reason}"), reason=error), "fail")
+        if self._gauge.fails(str(error)):
+            self._say(messages.told(N_("The engine failed on a frame: {reason}"), reason=error), "fail")
 
     def _watch_source(self) -> None:
         """Say which stored pictures were skipped. When a stored source has shown its last one the slide is finished and the run ends,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,12 @@ _BROKER = {
 """Level and text of each state but the good one."""
 
 
+_WORKS_AGAIN = 50
+"""Answers in a row after which a fault of the engine is over: one that fails now and then is told once, not every time."""
+_MOST_TOLD = 10
+_NUMBERS = re.compile(r"[0-9]+")
+
+
 @dataclass(frozen=True)
 class EngineStatus:
     """How the network does. frames: processed since start; failures: frames that it failed on; median_ms: of the last frames.
@@ -66,26 +73,33 @@ class EngineGauge:
         self.frames = self.failures = self.non_finite = 0
         self.failing = ""
         self.waits = 0.0
+        self._told = set[str]()  # of the faults that last
+        self._good = 0  # answers since the last of them
         self._times_ms: deque[float] = deque(maxlen=60)
         self._done_s: deque[float] = deque(maxlen=60)
 
-    def fails(self, reason: str) -> None:
-        """It failed on a frame, for this reason."""
+    def fails(self, reason: str) -> bool:
+        """It failed on a frame, for this reason; whether that is news, and not one of many such frames."""
         self.failures += 1
-        self.waits = 0.0
-        if reason != self.failing:
-            log.error("the engine failed on a frame: %s", reason)
+        self.waits, self._good = 0.0, 0
         self.failing = reason
+        kind = _NUMBERS.sub("#", reason)
+        new = kind not in self._told and len(self._told) < _MOST_TOLD
+        self._told.add(kind)
+        if new:
+            log.error("the engine failed on a frame: %s", reason)
+        return new
 
     def works(self, non_finite: int = 0) -> None:
         """It gave an answer, with so many boxes and attributes left out that were no numbers."""
         if non_finite and not self.non_finite:
             log.warning("the engine tells what is no number: left out, and counted from now on")
         self.non_finite += non_finite
-        self.waits = 0.0
-        if self.failing:
-            log.warning("the engine works again after %d failed frames", self.failures)
-        self.failing = ""
+        self.waits, self.failing = 0.0, ""
+        self._good += 1
+        if self._told and self._good >= _WORKS_AGAIN:
+            log.warning("the engine works again, after %d failed frames", self.failures)
+            self._told.clear()
 
     def took(self, ms: float, done_s: float) -> None:
         """A frame took the engine so long, and had gone its whole way at that moment."""

@@ -46,6 +46,7 @@ _UNSUPPORTED_VERSION: Final = 0x84
 _TAKEN_OVER: Final = 0x8E
 _SUBSCRIPTION_FAILED: Final = 0x80
 _PACKET_OVERHEAD: Final = 64  # fixed header, packet id and our two properties, generously
+_UNCONFIRMED_AT_MOST: Final = 200  # messages that the broker sends before the first of them is confirmed by hand
 SESSION_EXPIRY_S: Final = 7 * 24 * 3600
 _CONNECT_TIMEOUT_S: Final = 5.0
 _LONGEST_CONNECT_S: Final = 30.0  # of the network's own part, which nothing can interrupt
@@ -136,6 +137,7 @@ class Link:
         self._where = f"{section.host}:{section.port}"
         self._acks: deque[Ack] = deque()
         self._granted: dict[int, list[ReasonCode]] = {}
+        self._by_hand = False
         self._asked: dict[int, tuple[str, ...]] = {}  # subscriptions that were not answered yet
         self._keepalive_s = max(section.keepalive_s, keepalive_s)
         self._answer_s = _LAST_ANSWER_S
@@ -170,6 +172,7 @@ class Link:
         options: dict[str, Any] = {}
         if self.version == "5":
             session = {"SessionExpiryInterval": SESSION_EXPIRY_S} if self._resume else {}
+            session |= {"ReceiveMaximum": _UNCONFIRMED_AT_MOST} if self._by_hand else {}
             options = {"clean_start": not self._resume, "properties": _properties(PacketTypes.CONNECT, **session)}
         try:
             self._paho.connect(self._section.host, self._section.port, self._keepalive_s, **options)
@@ -277,6 +280,7 @@ class Link:
 
     def confirm_by_hand(self) -> None:
         """From now on what arrives is acknowledged by `confirm`; to be said before `open`."""
+        self._by_hand = True
         self._paho.manual_ack_set(True)
 
     def confirm(self, incoming: Incoming) -> None:

@@ -60,10 +60,12 @@ class Connector:
         on_message: OnMessage | None = None,
         cancelled: Callable[[], bool] = lambda: False,
         hang_ups: tuple[int, float] = (_HANG_UPS, _HANG_UPS_FOR_S),
+        by_hand: bool = False,
     ) -> None:
         self.limits = limits or Limits()
         self._section, self._client_id, self._memory = section, client_id, memory or ThisRun()
         self._resume, self._on_message, self._cancelled = resume, on_message, cancelled
+        self._by_hand = by_hand
         self._will: Will | None = None
         self._keepalive_s = section.keepalive_s
         self._hang_ups, self._hang_ups_for_s = hang_ups
@@ -140,6 +142,8 @@ class Connector:
 
     def _ask(self, version: Version, limit_s: float) -> Link:
         link = Link(self._section, version, self._client_id, self._will, self._resume, self._on_message, self._keepalive_s)
+        if self._by_hand:
+            link.confirm_by_hand()
         began_s = time.monotonic()
         try:
             link.open(self._cancelled, limit_s)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -82,6 +83,24 @@ def migrate(engine: Engine) -> None:
         raise DatabaseError(f"{where(engine)}: made by a newer version of leukoscope? {error}") from error
 
 
+@contextmanager
+def opened(url: str) -> Iterator[Engine]:
+    """The database of a command, its tables up to date. Whatever the database says is a DatabaseError."""
+    engine = open_database(url)
+    try:
+        migrate(engine)
+        yield engine
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"{where(engine)}: {first_line(error)}") from error
+    finally:
+        engine.dispose()
+
+
+def is_away(error: DatabaseError) -> bool:
+    """Whether waiting may help: the server does not answer, or the file is locked."""
+    return isinstance(error.__cause__, LOST) and "unable to open" not in str(error.__cause__) and "readonly" not in str(error.__cause__)
+
+
 def _alembic(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
@@ -115,9 +134,13 @@ def reading(engine: Engine) -> Iterator[Session]:
         yield session
 
 
-def insert_new(session: Session, table: type[DeclarativeBase], values: dict[str, Any], *, conflict: tuple[str, ...]) -> bool:
-    """Insert a row; False where one with the same values in `conflict` is there already, which stays as it is."""
-    kind = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    first = next(iter(table.__mapper__.primary_key))
-    statement = kind.insert(table).values(**values).on_conflict_do_nothing(index_elements=list(conflict)).returning(first)
-    return session.execute(statement).first() is not None
+@lru_cache(maxsize=64)
+def _insert(dialect: str, table: type[DeclarativeBase], conflict: tuple[str, ...]) -> Insert:
+    kind = postgresql if dialect == "postgresql" else sqlite
+    statement = kind.insert(cast(Table, table.__table__)).on_conflict_do_nothing(index_elements=list(conflict))
+    return cast(Insert, statement.returning(next(iter(table.__mapper__.primary_key))))
+
+
+def insert_new(session: Session, table: type[DeclarativeBase], values: dict[str, Any], *, conflict: tuple[str, ...]) -> Any:
+    """Insert a row: the first column of its key, or None where one with the same `conflict` columns is there, which stays as it is."""
+    return session.connection().execute(_insert(session.get_bind().dialect.name, table, conflict), values).scalar()

@@ -34,7 +34,9 @@ def _take(session: Session, device: str, kind: str, what: str, said: ReviewEvent
     fits_number("sequence", said.sequence)
     heard_before, message_id = heard(session, device, now, said.simulated), str(said.message_id)
     values = {"device_id": device, "slide_id": said.slide_id, "message_id": message_id, "kind": kind, "what": what}
-    new = insert_new(session, Note, {**values, "received_at": now, "payload": payload}, conflict=("device_id", "message_id"))
+    new = (
+        insert_new(session, Note, {**values, "received_at": now, "payload": payload}, conflict=("device_id", "message_id")) is not None
+    )
     if new and said.stream and said.sequence:
         number_came(session, device, kind, said.stream, said.sequence, heard_before, now)
     confirm(session, device, message_id, now)

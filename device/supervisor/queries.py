@@ -44,7 +44,6 @@ from device.supervisor.tables import (
 )
 
 ROWS_A_PAGE: Final = 50
-SILENT_AFTER: Final = timedelta(minutes=3)
 _OF_A_DEVICE: Final = 200
 _WAITING = and_(Slide.review_state == "unreviewed", Slide.blast_count > 0)
 
@@ -52,8 +51,8 @@ _WAITING = and_(Slide.review_state == "unreviewed", Slide.blast_count > 0)
 # ---- devices
 
 
-def devices(session: Session, now: datetime, silent_after: timedelta = SILENT_AFTER, only: str = "") -> list[DeviceRow]:
-    """All devices by name, or one. A device is silent where it should be online and nothing was heard of it for `silent_after`."""
+def devices(session: Session, only: str = "") -> list[DeviceRow]:
+    """All devices by name, or one. Silent are those that `alarms` found so."""
     wanted = select(Device).order_by(Device.device_id)
     if only:
         wanted = wanted.where(Device.device_id == only)
@@ -61,20 +60,17 @@ def devices(session: Session, now: datetime, silent_after: timedelta = SILENT_AF
     by_slides = {row[0]: (int(row[1]), int(row[2])) for row in session.execute(slides)}
     missing = select(Gap.device_id, func.sum(Gap.last - Gap.first + 1)).where(Gap.closed_at.is_(None)).group_by(Gap.device_id)
     by_gaps = {row[0]: int(row[1]) for row in session.execute(missing)}
-    return [
-        _device(one, *by_slides.get(one.device_id, (0, 0)), by_gaps.get(one.device_id, 0), now, silent_after)
-        for one in session.scalars(wanted)
-    ]
+    return [_device(one, *by_slides.get(one.device_id, (0, 0)), by_gaps.get(one.device_id, 0)) for one in session.scalars(wanted)]
 
 
-def device(session: Session, device_id: str, now: datetime, silent_after: timedelta = SILENT_AFTER) -> DeviceRow | None:
+def device(session: Session, device_id: str) -> DeviceRow | None:
     """One device; None where it was never heard."""
-    return next(iter(devices(session, now, silent_after, device_id)), None)
+    return next(iter(devices(session, device_id)), None)
 
 
-def _device(one: Device, slides: int, waiting: int, gaps: int, now: datetime, silent_after: timedelta) -> DeviceRow:
+def _device(one: Device, slides: int, waiting: int, gaps: int) -> DeviceRow:
     status = _status(one.status)
-    since = one.last_heard_at if one.state == "online" and now - one.last_heard_at > silent_after else None
+    silent = one.silent_since is not None and one.state == "online"
     return DeviceRow(
         device_id=one.device_id,
         state=one.state,
@@ -82,8 +78,8 @@ def _device(one: Device, slides: int, waiting: int, gaps: int, now: datetime, si
         since=one.since,
         status=status,
         heard_at=one.last_heard_at,
-        silent=since is not None,
-        silent_since=since,
+        silent=silent,
+        silent_since=one.last_heard_at if silent else None,
         slides=slides,
         waiting=waiting,
         gaps=gaps,
@@ -311,14 +307,14 @@ def _seconds(session: Session, device_id: str, slide_id: str) -> tuple[SecondRow
 # ---- the rest
 
 
-def counts(session: Session, now: datetime, silent_after: timedelta = SILENT_AFTER) -> Counts:
+def counts(session: Session, now: datetime) -> Counts:
     """The overview's numbers."""
 
     def number(of: type[Device] | type[Slide] | type[Rejected], *conditions: ColumnElement[bool]) -> int:
         return session.scalar(select(func.count()).select_from(of).where(*conditions)) or 0
 
     midnight = now.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-    silent = number(Device, Device.state == "online", Device.last_heard_at < now - silent_after)
+    silent = number(Device, Device.state == "online", Device.silent_since.is_not(None))
     today = number(Slide, Slide.first_received_at >= midnight)
     return Counts(number(Device), number(Slide), number(Slide, _WAITING), today, silent, number(Rejected))
 

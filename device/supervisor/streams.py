@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final, cast
 
-from sqlalchemy import select
+from sqlalchemy import Table, select, update
 from sqlalchemy.orm import Session
 
 from device.supervisor.database import insert_new
 from device.supervisor.tables import Gap, Stream
+
+_STREAMS: Final = cast(Table, Stream.__table__)
 
 
 def number_came(session: Session, device: str, kind: str, stream: str, number: int, known: bool, now: datetime) -> None:
@@ -16,6 +19,10 @@ def number_came(session: Session, device: str, kind: str, stream: str, number: i
     of a device that is new here, what it had sent to others before is not missing.
     """
     key = {"device_id": device, "kind": kind, "stream": stream}
+    c = _STREAMS.c
+    next_one = (c.device_id == device) & (c.kind == kind) & (c.stream == stream) & (c.highest == number - 1)
+    if session.connection().execute(update(_STREAMS).where(next_one).values(highest=number, last_at=now)).rowcount:
+        return
     begins = 1 if known else number
     insert_new(
         session, Stream, {**key, "lowest": begins, "highest": begins - 1, "last_at": now}, conflict=("device_id", "kind", "stream")

@@ -39,16 +39,17 @@ def take_summary(session: Session, device: str, incoming: Incoming, now: datetim
         "digest": digest,
         "payload": payload,
     }
-    new = insert_new(session, Summary, values, conflict=("device_id", "message_id"))
-    row = session.execute(select(Summary.id, Summary.digest).where(Summary.device_id == device, Summary.message_id == message_id)).one()
-    if row.digest != digest:
-        raise PayloadError(f"message_id {message_id} came before with other contents; the first one stands")
-    if new:
-        _newest(session, summary, row.id, now)
+    summary_id = insert_new(session, Summary, values, conflict=("device_id", "message_id"))
+    if summary_id is None:
+        stands = select(Summary.digest).where(Summary.device_id == device, Summary.message_id == message_id)
+        if session.scalar(stands) != digest:
+            raise PayloadError(f"message_id {message_id} came before with other contents; the first one stands")
+    else:
+        _newest(session, summary, summary_id, now)
         if summary.stream and summary.sequence:
             number_came(session, device, "summary", summary.stream, summary.sequence, heard_before, now)
     confirm(session, device, message_id, now)
-    return Taken(device, "summary", new, summary.slide_id, message_id)
+    return Taken(device, "summary", summary_id is not None, summary.slide_id, message_id)
 
 
 def _fits(summary: SlideSummary) -> None:
@@ -64,7 +65,9 @@ def _newest(session: Session, summary: SlideSummary, summary_id: int, now: datet
     where = (Slide.device_id == summary.device_id, Slide.slide_id == summary.slide_id)
     key = {"device_id": summary.device_id, "slide_id": summary.slide_id}
     values = slide_values(summary, summary_id, now)
-    insert_new(session, Slide, {**key, **values, "revisions": 0, "first_received_at": now}, conflict=("device_id", "slide_id"))
+    first = {**key, **values, "revisions": 1, "first_received_at": now}
+    if insert_new(session, Slide, first, conflict=("device_id", "slide_id")) is not None:
+        return
     session.execute(update(Slide).where(*where).values(revisions=Slide.revisions + 1))
     equal_and_later = (Slide.revision == values["revision"]) & (Slide.finished_at <= summary.finished_at)
     session.execute(update(Slide).where(*where, or_(Slide.revision < values["revision"], equal_and_later)).values(**values))

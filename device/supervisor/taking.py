@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final, cast
 
-from sqlalchemy import func, update
+from sqlalchemy import Table, select, update
 from sqlalchemy.orm import Session
 
 from device.mqtt.payloads import PayloadError
 from device.supervisor.database import insert_new
-from device.supervisor.tables import LARGEST_NUMBER, LONGEST_ID, Device, SentReceipt
+from device.supervisor.tables import LARGEST_NUMBER, LONGEST_ID, Device, DeviceState, SentReceipt
 
 
 @dataclass(frozen=True)
@@ -51,24 +52,32 @@ def fits_path(slide_id: str) -> None:
 def confirm(session: Session, device: str, message_id: str, now: datetime) -> None:
     """Ask for a receipt, once more too: a device that sends again has not heard the first."""
     values = {"device_id": device, "message_id": message_id, "asked_at": now, "sent_at": None}
-    if not insert_new(session, SentReceipt, values, conflict=("device_id", "message_id")):
+    if insert_new(session, SentReceipt, values, conflict=("device_id", "message_id")) is None:
         where = (SentReceipt.device_id == device, SentReceipt.message_id == message_id)
         session.execute(update(SentReceipt).where(*where).values(asked_at=now, sent_at=None))
 
 
 def heard(session: Session, device: str, now: datetime, simulated: bool, alive: bool = True) -> bool:
-    """Note that the device was heard; whether it was known before. alive: its own word, not one that the broker kept or said for it."""
-    values = {
-        "device_id": device,
-        "first_heard_at": now,
-        "last_heard_at": now,
-        "state": "unknown",
-        "offline_reason": "",
-        "simulated": simulated,
-    }
-    if insert_new(session, Device, values, conflict=("device_id",)):
-        return False
-    if alive:
-        later = func.coalesce(Device.last_heard_at, now) <= now
-        session.execute(update(Device).where(Device.device_id == device, later).values(last_heard_at=now, silent_since=None))
-    return True
+    """Note that the device was heard; whether it was known before. alive: its own word, not one that the broker kept or said for it.
+
+    Asked of the database once in a transaction.
+    """
+    noted = session.info.setdefault("heard", {})
+    if device in noted:
+        return bool(noted[device])
+    silent_since = session.execute(select(Device.silent_since).where(Device.device_id == device)).first()
+    if silent_since is None:
+        values = {"device_id": device, "first_heard_at": now, "last_heard_at": now, "simulated": simulated}
+        known = insert_new(session, Device, {**values, "state": "unknown", "offline_reason": ""}, conflict=("device_id",)) is None
+    else:
+        known = True
+    if known and alive:
+        session.execute(update(_DEVICES).where(_DEVICES.c.device_id == device).values(last_heard_at=now, silent_since=None))
+        if silent_since is not None and silent_since[0] is not None:
+            session.add(DeviceState(device_id=device, at=now, state="heard"))
+    if alive or not known:
+        noted[device] = known
+    return known
+
+
+_DEVICES: Final = cast(Table, Device.__table__)

@@ -218,7 +218,9 @@ def test_one_that_always_hangs_is_left_to_the_service_manager(tmp_path: Path, mo
     assert any(s > idle[0] for s in done.fed_s), "but it was while there was hope"
 
 
-def test_now_and_then_a_failure_goes_on_and_is_no_reason_to_open_it_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_now_and_then_a_failure_goes_on_and_is_no_reason_to_open_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def act(n: int, right: Inference) -> Inference:
         if n % 4 == 3:
             raise InferenceError(f"odd {n}")
@@ -230,6 +232,8 @@ def test_now_and_then_a_failure_goes_on_and_is_no_reason_to_open_it_anew(tmp_pat
     assert done.opened == 1 and done.outcome.saved
     assert "frames not read" in done.shown and "ok:" in done.shown
     assert len(done.fed_s) > 3
+    failed = [record.getMessage() for record in caplog.records if record.getMessage().startswith("the engine failed")]
+    assert len(failed) == 2, "each kind of fault is logged once while it lasts"
 
 
 def test_one_that_is_slow_but_steady_is_fed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

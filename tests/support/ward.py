@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from device.mqtt.client import Incoming
 from device.mqtt.payloads import read_summary
 from device.mqtt.topics import ANY_DEVICE, Topics
+from device.supervisor.alarms import note_silent
 from device.supervisor.database import migrate, open_database, writing
 from device.supervisor.ingest import Taken, take
 
@@ -76,6 +77,7 @@ def ward(engine: Engine, slides: int = 40, devices: int = 4, seed: int = 7, now:
     with writing(engine) as session:
         for topic, document, at in (*_statuses(names, now), *_summaries(names, slides, chance, now)):
             take(session, TOPICS, Incoming(topic, json.dumps(document).encode()), at)
+        note_silent(session, now)
         take(session, TOPICS, Incoming(f"leukoscope/{names[0]}/summary", b"<script>alert(1)</script>"), now)
         take(session, TOPICS, Incoming("leukoscope/<b>x</b>/summary", b"{}"), now)
 

@@ -191,3 +191,14 @@ def test_a_cameras_frame_is_whole_or_none() -> None:
     assert decode_frame(JPEG[: len(JPEG) // 2] + b"\xff\xd9") is None
     assert decode_frame(JPEG[:6000] + JPEG[7000:]) is None
     assert decode_frame(b"") is None and decode_frame(b"no picture") is None
+
+
+def test_a_disk_that_does_not_answer_at_the_start_is_waited_for_as_a_state(
+    tmp_path: Path, dead_folder: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("device.camera.capture._FIRST_OPENING_S", 0.2)
+    cv2.imwrite(str(tmp_path / "2.png"), GOOD)
+    with capture_of(tmp_path, blocked_s=0.1) as capture:
+        _until(lambda: capture.status.state is CameraState.BLOCKED)
+        dead_folder.set()
+        assert capture.newest(PATIENCE_S) is not None

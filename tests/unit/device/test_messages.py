@@ -121,7 +121,7 @@ def test_what_is_said_again_is_logged_once(caplog: pytest.LogCaptureFixture) -> 
 def test_the_status_that_leaves_the_device_is_english(tmp_path: Path) -> None:
     sent, words = list[Any](), list[str]()
     notifier: Any = SimpleNamespace(status=words.append, watchdog=lambda: None)
-    publisher: Any = SimpleNamespace(set_device_status=sent.append, status=BrokerStatus("disabled"))
+    publisher: Any = SimpleNamespace(set_device_status=sent.append, set_health=lambda payload: None, status=BrokerStatus("disabled"))
     language.use("fr")
     pipeline = at_the_desk(tmp_path, failing=0)
     config = Config(camera=ReplayCamera(kind="replay", source="x"), device=DeviceSection(id="unit", state_dir=tmp_path))

@@ -156,6 +156,15 @@ def record(path: Path, of: Slide) -> Path:
     return path
 
 
+def test_what_the_engine_told_without_a_meaning_is_in_record_summary_and_words(tmp_path: Path) -> None:
+    strange = slide(replace(field(1), non_finite=2), field(2), replace(field(3), non_finite=1))
+    kept = read_slide(record(tmp_path / "record.sqlite", strange), "s-1").slide
+    assert [each.non_finite for each in kept.fields] == [2, 0, 1]
+    assert (summary(kept).non_finite, summary(GOOD).non_finite) == (3, 0)
+    said = "The engine told 3 values without meaning, which were left out: cells may be missing."
+    assert said in PictureState.of(kept).sentences() and PictureState.of(GOOD).non_finite == 0
+
+
 @pytest.mark.parametrize("of", [GOOD, POOR, FULL, LEFT_OUT], ids=["good", "poor", "full", "left out"])
 def test_the_record_keeps_it(tmp_path: Path, of: Slide) -> None:
     read = read_slide(record(tmp_path / "record.sqlite", of), "s-1").slide

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from ward import MESSAGES, NOW, example, new_database, stored, summary, ward
 
 from device.supervisor import queries
+from device.supervisor.alarms import note_silent
 from device.supervisor.database import migrate, open_database, reading, writing
 from device.supervisor.rows import Filters
 from device.supervisor.tables import Note, Rejected, Slide, Summary
@@ -97,7 +98,7 @@ def test_a_missing_number_is_a_gap_until_it_comes(database: Engine) -> None:
     stored(database, TOPIC, summary("clinic-7", "s4", sequence=4))
     with reading(database) as session:
         assert sorted((gap.first, gap.last) for gap in queries.open_gaps(session)) == [(3, 3), (5, 5)]
-        assert queries.devices(session, NOW)[0].gaps == 2
+        assert queries.devices(session)[0].gaps == 2
     for number in (3, 5):
         stored(database, TOPIC, summary("clinic-7", f"s{number}", sequence=number))
     with reading(database) as session:
@@ -180,13 +181,22 @@ def test_a_device_is_silent_by_its_own_last_word_not_by_what_the_broker_kept(dat
     status = {**example("status"), "device_id": "clinic-7"}
     stored(database, "leukoscope/clinic-7/status", status, NOW)
     stored(database, "leukoscope/clinic-7/status", status, NOW + timedelta(minutes=5), retained=True)
+
+    def fell_silent(after: timedelta) -> list[str]:
+        with writing(database) as session:
+            return note_silent(session, NOW + after)
+
+    assert fell_silent(timedelta(minutes=2)) == []
+    assert fell_silent(timedelta(minutes=5)) == ["clinic-7"]
+    assert fell_silent(timedelta(minutes=6)) == [], "told once"
     with reading(database) as session:
-        assert not queries.devices(session, NOW + timedelta(minutes=2))[0].silent
-        assert queries.devices(session, NOW + timedelta(minutes=5))[0].silent
-        assert len(queries.device_history(session, "clinic-7")) == 1, "what stays the same is written once"
-    stored(database, "leukoscope/clinic-7/status", status, NOW + timedelta(minutes=6))
+        row = queries.devices(session)[0]
+        assert (row.silent, row.silent_since) == (True, NOW)
+    stored(database, "leukoscope/clinic-7/status", status, NOW + timedelta(minutes=7))
     with reading(database) as session:
-        assert not queries.devices(session, NOW + timedelta(minutes=6))[0].silent
+        assert not queries.devices(session)[0].silent
+        history = queries.device_history(session, "clinic-7")
+    assert [entry.kind for entry in history] == ["heard", "silent", "online"], "what stays the same is written once"
 
 
 def test_filters_find_what_they_say(database: Engine) -> None:

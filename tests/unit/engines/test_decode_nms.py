@@ -51,6 +51,31 @@ def test_one_cell_has_one_type_unless_asked_otherwise() -> None:
     assert candidates(rows, Thresholds(agnostic=False)).classes.tolist() == [0, 1]
 
 
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("at", "value"), [(0, NAN), (2, INF), (3, -INF), (4, NAN), (4, INF), (4, 1.5), (5, NAN), (5, INF), (6, -INF), (6, 7.0), (5, -0.5)]
+)
+@pytest.mark.parametrize("thresholds", [Thresholds(), AP_THRESHOLDS])
+def test_a_row_that_is_no_number_is_left_out_and_suppresses_nobody(at: int, value: float, thresholds: Thresholds) -> None:
+    rows = rows_of([[50, 50, 20, 20], [50, 51, 20, 20], [150, 50, 20, 20]], [0.95, 0.9, 0.9], [[0.9, 0.1]] * 3)
+    whole = candidates(rows[1:], thresholds)
+    rows[0, at] = value
+    found = candidates(rows, thresholds)
+    assert found.non_finite == 1 and whole.non_finite == 0
+    np.testing.assert_array_equal(found.boxes_px, whole.boxes_px)
+    np.testing.assert_array_equal(found.scores, whole.scores)
+    assert found.select(np.array([0])).non_finite == 1
+    letterbox = letterbox_geometry((640, 640), (640, 640), False)
+    assert detections(found, letterbox, 2).non_finite == 1
+
+
+def test_a_score_is_never_above_one() -> None:
+    found = candidates(rows_of([[50, 50, 20, 20]], [1.004], [[1.004, 0.0]]), Thresholds())
+    assert found.scores.tolist() == [1.0] and found.non_finite == 0
+
+
 def test_a_row_with_weak_objectness_is_no_candidate_whatever_its_class() -> None:
     rows = rows_of([[50, 50, 20, 20]], [0.2], [[1.0, 0.0]])
     assert len(candidates(rows, Thresholds(confidence=0.25))) == 0
