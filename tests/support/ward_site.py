@@ -17,14 +17,14 @@ from typing import Any
 
 import paho.mqtt.publish
 import pytest
-from device.supervisor.receiver import Reception
-from device.supervisor.supervise import Site, supervise
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from device.demo.broker import MosquittoBroker, find_mosquitto, free_port
 from device.settings.broker import BrokerSection
 from device.supervisor import accounts
 from device.supervisor.database import writing
+from device.supervisor.receiver import Reception
+from device.supervisor.supervise import Site, supervise
 from tests.support.ward import new_database, ward
 
 PASSWORD = "several words are good"  # of every account here
