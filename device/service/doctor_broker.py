@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from datetime import timedelta
 from typing import Final
 
 from device.clock import SystemClock
@@ -22,6 +23,8 @@ from device.settings.config import Config
 from device.store import Store
 
 _ACK_S: Final = 5.0
+_LATE: Final = timedelta(days=1)
+"""What a receiver has not confirmed by then deserves a look."""
 
 
 def broker_findings(config: Config) -> list[Finding]:
@@ -44,7 +47,7 @@ def outbox_finding(config: Config) -> Finding:
     if not config.record_path.exists():
         return Finding("Outbox", "ok", "no slide was counted here yet")
     with Store.read(config.record_path) as store:
-        figures, last = store.figures(), store.last_delivered()
+        figures, last = store.figures(SystemClock().now() - _LATE), store.last_delivered()
     seen = [f"{figures.pending} wait" if figures.pending else "nothing waits"]
     if figures.unconfirmed:
         seen.append(f"{figures.unconfirmed} of them are with the broker and confirmed by no receiver")
@@ -54,8 +57,10 @@ def outbox_finding(config: Config) -> Finding:
         seen.append(f"{figures.quarantined} put aside (see Record)")
     if last.slide_id and last.at is not None:
         seen.append(f"delivered last: slide {last.slide_id}, {last.at:%Y-%m-%d %H:%M} UTC")
-    if figures.unheard:
-        return Finding("Outbox", "warn", "; ".join(seen), "start the receiver, or mend its rights")
+    if figures.unheard or figures.late:
+        return Finding(
+            "Outbox", "warn", "; ".join(seen), "start the receiver, or mend its rights; leukoscope status --words tells the rest"
+        )
     return Finding("Outbox", "ok", "; ".join(seen))
 
 
