@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
@@ -115,13 +116,13 @@ def run(
                 saved = pipeline.close(_SETTLE_S if notifier.listens else _SETTLE_AT_TERMINAL_S)
         # A broker that cannot be reached is not waited for: the summary is in the record and goes at the next start.
         reached = publisher.status.state in ("connected", "connecting")
-        sent = _none_waits(line.store) or publisher.drain(_DRAIN_S if reached and saved else 0.0)
+        sent = _waiting(line.store) == 0 or publisher.drain(_DRAIN_S if reached and saved else 0.0)
         if not saved:
             log.error("NOT SAVED: %s", pipeline.record_status.reason)
         if not sent:
-            waiting = publisher.status.pending
+            waiting = _waiting(line.store) or publisher.status.waiting
             words = "1 summary waits" if waiting == 1 else f"{waiting} summaries wait"
-            log.warning("%s in %s for the broker: %s", words, record_path, publisher.status.reason)
+            log.warning("%s in %s for the broker: %s", words, record_path, publisher.status.why_waiting)
         return Outcome(pipeline.stopped, pipeline.slide, saved, sent, line.source.status.skipped)
 
 
@@ -140,12 +141,13 @@ def _unsignalled() -> Iterator[Callable[[], None]]:
     yield lambda: None
 
 
-def _none_waits(store: Store) -> bool:
-    """Whether the outbox is certainly empty."""
+def _waiting(store: Store) -> int | None:
+    """How many messages the broker has not taken, by the record itself; None where it cannot be read."""
     try:
-        return store.pending_count() == 0
+        figures = store.figures(datetime.now(timezone.utc))
     except StoreError:
-        return False
+        return None
+    return figures.pending - figures.unconfirmed
 
 
 def _rounds(

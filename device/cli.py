@@ -19,6 +19,7 @@ from device.errors import LeukoscopeError
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 from device.qc_command import qc
 from device.record_command import backup, quarantine, restore, verify
+from device.resend_command import resend
 from device.slides_command import export, slides
 from device.status_command import status
 from device.supervise_command import supervise
@@ -135,6 +136,7 @@ def doctor(*, config: ConfigOption = DEFAULT_CONFIG) -> int:
 
 app.command(slides)
 app.command(export)
+app.command(resend)
 for _of_record in (verify, backup, restore, quarantine):
     app.command(_of_record)
 

@@ -138,8 +138,15 @@ def of_parts(
     if journal.reason:
         yield journal.reason, "warn"
     yield from ((sentence, "warn") for sentence in advice)
-    if broker.state in ("refused", "lost") and broker.reason:
+    if broker.reason and (broker.state in ("refused", "lost") or broker.unheard):
         yield _("Summaries wait here: {reason}").format(reason=broker.reason), "warn"
+    if broker.late:
+        sent = ngettext(
+            "{n} summary is sent and not confirmed by {receivers}.",
+            "{n} summaries are sent and not confirmed by {receivers}.",
+            broker.late,
+        )
+        yield sent.format(n=broker.late, receivers=broker.receivers or _("a receiver")), "busy"
     if recording:
         yield _("No frames are recorded, the count goes on: {reason}").format(reason=recording), "warn"
     if slide is not None:

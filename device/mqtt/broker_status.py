@@ -19,7 +19,8 @@ class BrokerStatus:
     state: "connecting" until the first attempt has an outcome; "refused" where somebody must mend something, "lost" where the network
     or the broker must come back. Both are tried again, and the state stays until an attempt succeeds.
     reason: one line with the next step; empty while all is well. pending: rows in the outbox. protocol: the version while connected.
-    unconfirmed: those of the pending rows that the broker has taken and no receiver has confirmed; unheard: those that it took while
+    unconfirmed: those of the pending rows that the broker has taken and no receiver has confirmed; late: those of them
+    for which that is worth a word; receivers: whose word is wanted, "" for anybody's; unheard: those that it took while
     nobody was subscribed, which are not delivered. quarantined: what lies in quarantine, of all kinds.
     delivered_slide, delivered_at: the slide that was delivered last; "" and None before the first.
     """
@@ -29,10 +30,28 @@ class BrokerStatus:
     pending: int = 0
     protocol: Version | None = None
     unconfirmed: int = 0
+    late: int = 0
+    receivers: str = ""
     unheard: int = 0
     quarantined: int = 0
     delivered_slide: str = ""
     delivered_at: datetime | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Rows that the broker has not taken, or gave to nobody."""
+        return max(0, self.pending - self.unconfirmed)
+
+    @property
+    def why_waiting(self) -> str:
+        """Why rows wait, in one line, also while nothing is known to be wrong."""
+        if self.reason:
+            return self.reason
+        return {
+            "connecting": "it has not answered yet",
+            "connected": "it has not acknowledged them yet",
+            "disabled": "broker.enabled is false",
+        }.get(self.state, self.state)
 
 
 class Teller:

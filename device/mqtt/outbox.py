@@ -57,11 +57,13 @@ class Head:
 
 @dataclass(frozen=True)
 class Figures:
-    """pending: rows in the outbox; unconfirmed: those of them that the broker took and nobody confirmed; unheard: those that it took
+    """pending: rows in the outbox; unconfirmed: those of them that the broker took and nobody confirmed; late: those that were
+    sent more than once, or before the moment asked for; unheard: those that it took
     while nobody was subscribed; quarantined: what lies in quarantine, of all kinds."""
 
     pending: int = 0
     unconfirmed: int = 0
+    late: int = 0
     unheard: int = 0
     quarantined: int = 0
 
@@ -107,7 +109,7 @@ class Outbox(Protocol):
         """Into quarantine: it cannot be sent."""
         ...
 
-    def figures(self) -> Figures: ...
+    def figures(self, late_before: datetime) -> Figures: ...
 
     def last_delivered(self) -> Delivered: ...
 

@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final, Literal
 
 from typing_extensions import Self
@@ -47,6 +48,7 @@ _SUSPICIOUS: Final = 3  # connections cut short, one after another
 _FAREWELL_S: Final = 1.0
 _STOP_S: Final = 8.0
 _TICK_S: Final = 0.5
+_LATE: Final = timedelta(minutes=1)  # so long a receiver may take to confirm before the screen has a word of it
 _COUNT_AT_MOST_EVERY_S: Final = 0.2
 
 
@@ -82,7 +84,7 @@ class Publisher:
         self._poll_s = poll_s
         self._changed = threading.Condition()
         # Guarded by _changed:
-        self._status = BrokerStatus("connecting" if section.enabled else "disabled")
+        self._status = BrokerStatus("connecting" if section.enabled else "disabled", receivers=", ".join(section.receivers))
         self._asked = self._answered = 0  # counts of the outbox that were wished for, and those made
         # The thread's own, but for what News guards itself:
         self._news = News(self.topics, status, self._clock, status_period_s)
@@ -98,9 +100,10 @@ class Publisher:
             limits=limits,
             resume=True,  # receipts that come while the device is away are kept for it
             on_message=self._incoming.append,
-            cancelled=self._stop.is_set,
+            cancelled=self._stopped_while_waiting,
         )
         self._teller = Teller(f"{section.host}:{section.port}")
+        self._looked = -1  # the wish at which the outbox was last looked at; counting is another matter
         self._looked_s = self._counted_s = float("-inf")
         self._connected_s: float | None = None
         self._cut_short = 0  # connections in a row that did not stand
@@ -199,6 +202,8 @@ class Publisher:
                 except BrokerRefusedError as error:
                     self._say("refused", str(error))
                 except BrokerError as error:
+                    if self._stop.is_set() and self._connected_s is None:
+                        return
                     hung_up = self._connected_s is not None and isinstance(error, BrokerLostError)
                     self._say("lost", f"{error}{self._hint(hung_up)}")
                 except Exception as error:  # a fault of ours must not end the way to the broker for good
@@ -230,6 +235,14 @@ class Publisher:
         will = self._news.last_will()
         slow_s = self._sending.pace.limit_s(0)  # a large message on a slow link must not let the broker miss our signs of life
         return self._connector.open((self.topics.status, will), keepalive_s=slow_s)
+
+    def _stopped_while_waiting(self) -> bool:
+        """Asked again and again while a broker does not answer; what waits is counted meanwhile, for whoever wants to know."""
+        with self._changed:
+            wished = self._asked > self._answered
+        if wished:
+            self._count()
+        return self._stop.is_set()
 
     def _serve(self, link: Link) -> None:
         """Send and settle until stopped (returns, after the farewell) or gone (raises BrokerError)."""
@@ -265,9 +278,9 @@ class Publisher:
         """Take in what was put into the outbox: when told so, and every few seconds, for another program may have put it there."""
         now_s = self._clock.monotonic_s()
         with self._changed:
-            wished = self._asked > self._answered
-        if wished or now_s - self._looked_s >= self._poll_s:
-            self._looked_s = now_s
+            asked = self._asked
+        if asked != self._looked or now_s - self._looked_s >= self._poll_s:
+            self._looked, self._looked_s = asked, now_s
             self._sending.refresh()
 
     def _listen(self, link: Link) -> None:
@@ -294,7 +307,8 @@ class Publisher:
         now_s = self._clock.monotonic_s()
         if not (at_once or wished) and now_s - self._counted_s < _COUNT_AT_MOST_EVERY_S:
             return
-        figures = self._spool.read(lambda outbox: outbox.figures())
+        late_before = self._clock.now() - _LATE
+        figures = self._spool.read(lambda outbox: outbox.figures(late_before))
         if figures is None:
             return
         self._counted_s = now_s
@@ -305,6 +319,7 @@ class Publisher:
                 self._status,
                 pending=figures.pending,
                 unconfirmed=figures.unconfirmed,
+                late=figures.late,
                 unheard=figures.unheard,
                 quarantined=figures.quarantined,
                 delivered_slide=delivered.slide_id,

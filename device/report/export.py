@@ -90,6 +90,8 @@ def find(store: Store, wanted: Wanted, with_crops: bool = True, damaged: list[Da
             if wanted.signed and not wanted.slide_id and not _is_signed(Case(store.slide(slide_id))):
                 continue
             case = Case(store.slide(slide_id, with_crops=with_crops), store.path)
+            if (checked := store.check_slide(slide_id)).counts:  # no file goes out that says what nobody counted
+                raise DamagedSlideError(store.path, slide_id, checked.words)
         except DamagedSlideError as error:
             if damaged is None or wanted.slide_id:
                 raise

@@ -7,6 +7,7 @@ speaks: the page goes to the laboratory and the supervisor, beside tables and FH
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
@@ -64,7 +65,8 @@ def read_slide(record_path: Path, slide_id: str) -> StoredSlide:
     """The slide with its crops. Raises StoreError; for an unknown id it names the newest slides that there are."""
     with Store.read(record_path) as store:
         try:
-            return store.slide(slide_id, with_crops=True)
+            stored, checked = store.slide(slide_id, with_crops=True), store.check_slide(slide_id)
+            return replace(stored, damage=checked.words if checked.counts else "")
         except DamagedSlideError:
             raise
         except StoreError as error:

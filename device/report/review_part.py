@@ -128,9 +128,14 @@ def place_words(case: Case) -> list[str]:
 
 
 def doubts(case: Case) -> list[str]:
-    """Why the counts may be off: a foreign film, poor pictures, a place on the film that was lost. Stands wherever counts do."""
+    """Why the counts may be off: damage in the record, a foreign film, poor pictures, a place on the film that was lost.
+
+    Stands wherever counts do.
+    """
+    damage = case.stored.damage
+    damaged = [f"DAMAGED IN THE RECORD, do not rely on these numbers: {damage}; restore a backup, or count it again"] if damage else []
     foreign = [FOREIGN] if case.slide.foreign else []
-    return [*foreign, *PictureState.of(case.slide).sentences(only_grave=True), *place_words(case)]
+    return [*damaged, *foreign, *PictureState.of(case.slide).sentences(only_grave=True), *place_words(case)]
 
 
 def changes(case: Case) -> list[tuple[str, str, int]]:

@@ -31,9 +31,15 @@ def print_slides(record_path: Path, limit: int, console: Console | None = None) 
     console = console or Console()
     with Store.read(record_path) as store:
         newest, damaged = store.readable(store.slide_ids(limit))
+        put_aside = {row.name: row.why for row in store.quarantine() if row.kind == "slide"}
         older = len(store.slide_ids(limit + 1)) > limit
     for error in damaged:
         console.print(Text(str(error), style="bold red"))
+    for stored in newest:
+        if why := put_aside.get(stored.slide.slide_id):
+            console.print(
+                Text(f"slide {stored.slide.slide_id} is damaged and was put aside: {why}; see leukoscope verify", style="bold red")
+            )
     if not newest:
         console.print(Text(f"No slides yet in {record_path}." if not damaged else ""))
         return

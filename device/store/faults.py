@@ -12,6 +12,7 @@ from device.errors import StoreError
 from device.mqtt.message import one_line
 
 BUSY_TIMEOUT_S = 5.0
+UNREADABLE = "malformed: the names of its tables cannot be read"
 _DAMAGE = ("file is not a database", "malformed", "file is encrypted")
 
 
@@ -107,6 +108,8 @@ def sqlite_errors(path: Path, doing: str) -> Iterator[None]:
         yield
     except sqlite3.ProgrammingError:
         raise
+    except UnicodeDecodeError as error:  # SQLite's words about a damaged schema, which have the damage in them
+        raise DamagedRecordError(advice(path, doing, sqlite3.DatabaseError(UNREADABLE))) from error
     except sqlite3.Error as error:
         kind = DamagedRecordError if is_damage(error) else StoreError
         if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError)):

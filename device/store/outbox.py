@@ -100,11 +100,15 @@ def count(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
 
-def figures(db: sqlite3.Connection) -> Figures:
+def figures(db: sqlite3.Connection, late_before: datetime) -> Figures:
     """How many wait, and for whom."""
-    sent, nobody = db.execute("SELECT coalesce(sum(said = 'sent'), 0), coalesce(sum(said = 'nobody'), 0) FROM outbox").fetchone()
+    sent, late, nobody = db.execute(
+        """SELECT count(*) FILTER (WHERE said = 'sent'), count(*) FILTER (WHERE said = 'sent' AND (attempts > 1 OR sent_at < ?)),
+        count(*) FILTER (WHERE said = 'nobody') FROM outbox""",
+        (late_before.astimezone(timezone.utc).isoformat(),),
+    ).fetchone()
     quarantined = int(db.execute("SELECT count(*) FROM quarantine").fetchone()[0])
-    return Figures(count(db), int(sent), int(nobody), quarantined)
+    return Figures(count(db), int(sent), int(late), int(nobody), quarantined)
 
 
 def mark_taken(db: sqlite3.Connection, message_id: str, said: Said, at: datetime) -> None:

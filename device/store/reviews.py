@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def _entry(row: sqlite3.Row) -> Entry:
 def put_summary(db: sqlite3.Connection, slide_id: str, revision: int, message: OutboxMessage) -> None:
     """Keep a summary with its slide, and put it into the outbox. Of a signed revision the first that was handed over stays."""
     kept = "DO UPDATE SET created_at = excluded.created_at, payload = excluded.payload" if revision == 0 else "DO NOTHING"
-    message = outbox.put(db, message)
+    message = outbox.put(db, replace(message, slide_id=slide_id))
     db.execute("UPDATE slides SET summary = ? WHERE slide_id = ?", (message.payload, slide_id))
     db.execute(
         f"INSERT INTO summaries VALUES (?, ?, ?, ?) ON CONFLICT (slide_id, revision) {kept}",

@@ -11,7 +11,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from device.errors import StoreError
-from device.store.faults import BUSY_TIMEOUT_S, UnusableRecordError, is_damage, sqlite_errors
+from device.store.faults import BUSY_TIMEOUT_S, UNREADABLE, UnusableRecordError, is_damage, sqlite_errors
 from engines.files import fsync
 
 log = logging.getLogger(__name__)
@@ -259,7 +259,10 @@ def prepare(path: Path) -> Path | None:
     """
     aside = None
     try:
-        _create_or_check(path)
+        try:
+            _create_or_check(path)
+        except UnicodeDecodeError as error:  # SQLite's words about a damaged schema, which have the damage in them
+            raise sqlite3.DatabaseError(UNREADABLE) from error
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             with sqlite_errors(path, "open it"):

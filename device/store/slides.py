@@ -45,13 +45,15 @@ class StoredSlide:
     """A slide as it was recorded.
 
     slide: as it was counted, with the state and the signature that it has now; `reviewed` is the same as a person says it is. summary:
-    the payload that was written to the outbox last, None while open. review: the journal of its review.
+    the payload that was written to the outbox last, None while open. review: the journal of its review. damage: what of it is not as it
+    was written, where somebody has looked (`Store.check_slide`).
     """
 
     slide: Slide
     provenance: Provenance
     summary: bytes | None
     review: tuple[Entry, ...] = ()
+    damage: str = ""
 
     @property
     def reviewing(self) -> Review:

@@ -55,10 +55,10 @@ class Waiting(RecordFile):
         self.put_message_aside(message_id, "is not as it was written")
         return None
 
-    def figures(self) -> Figures:
-        """How many rows wait, and for whom."""
+    def figures(self, late_before: datetime) -> Figures:
+        """How many rows wait, and for whom. late_before: what was sent before that, and is not confirmed, is late."""
         with self._reading("read the outbox"):
-            return outbox.figures(self._db)
+            return outbox.figures(self._db, late_before)
 
     def last_delivered(self) -> Delivered:
         """The slide that was delivered last."""

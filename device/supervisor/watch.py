@@ -1,40 +1,33 @@
-"""The supervisor's terminal: subscribes to summaries and device status and prints them. It changes nothing on any device.
+"""The supervisor's terminal: subscribes to summaries and device status and prints them; with a name it confirms them to the devices.
 
-What arrives was written by others: it is validated, shown as plain text, and a message that is no good is shown as such.
+It has two connections: one for summaries, which the broker keeps for it under its name, and one for statuses, of which only the newest
+matters and none may take a summary's place in the broker's queue.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from typing import Final
 
-from rich.bar import Bar
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
-from device.camera.quality import PictureFault
 from device.clock import Backoff
 from device.errors import BrokerError
-from device.mqtt.client import Incoming
+from device.mqtt.client import Link
 from device.mqtt.connecting import Connector
-from device.mqtt.device_status import DeviceStatus, read_status
 from device.mqtt.faults import BrokerLostError, BrokerRefusedError
-from device.mqtt.payloads import PayloadError, SlideSummary, read_summary
+from device.mqtt.payloads import SlideSummary
+from device.mqtt.receipt import RECEIVER
 from device.mqtt.topics import ANY_DEVICE, Topics
 from device.settings.broker import BrokerSection
-from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY, zero_words
-from device.slide.picture_state import PictureState, count_of
-from engines.intervals import exact_interval
+from device.supervisor.inbox import Inbox
 
-_LARGEST_BYTES = 1 << 20
-_BAR_COLUMNS = 32
-_BLAST_MARK = "◆"  # told apart by shape as well as by colour
+_TICK_S: Final = 0.1
 
 
 def watch(
@@ -51,280 +44,106 @@ def watch(
 ) -> list[SlideSummary]:
     """Print what arrives until `count` summaries came, `timeout_s` passed, `stop` is set or Ctrl-C; returns the summaries, each once.
 
-    client_id: with it the broker keeps what is published while nobody watches under this name, and sends it the next time.
-    ready: set once the subscription stands; what is published before is not seen (summaries are not retained). heard: called with each
-    summary as it arrives, in this thread.
-    Raises BrokerRefusedError when the broker refuses at first, BrokerError for a device that cannot be one; a broker that is away is
-    waited for.
+    client_id: with it the broker keeps what is published while nobody watches under this name, and sends it the next time; what was
+    shown is confirmed to its device under this name. ready: set once the subscription stands; what is published before is not seen
+    (summaries are not retained). heard: called with each summary as it arrives, in this thread.
+    Raises BrokerRefusedError when the broker refuses at first, BrokerError for a device or a client id that cannot be one; a broker
+    that is away is waited for.
     """
     stop = stop or threading.Event()
     try:
         topics = Topics(device, section.topic_root)
     except ValueError as error:
         raise BrokerError(str(error)) from error
-    inbox = _Inbox(topics, console or Console(), *([] if heard is None else [heard]))
+    if client_id is not None and not re.fullmatch(RECEIVER, client_id):
+        raise BrokerError(f"client id {client_id[:80]!r}: 1 to 64 letters, digits, '_', '.' or '-', a letter or digit first")
+    inbox = Inbox(topics, console or Console(), heard or (lambda summary: None), client_id or "")
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
 
     def done() -> bool:
         enough = count is not None and len(inbox.summaries) >= count
         return enough or (until_s is not None and time.monotonic() >= until_s) or stop.is_set()
 
-    connector = Connector(
-        section,
-        client_id or f"leukoscope-watch-{uuid.uuid4().hex[:12]}",
-        resume=client_id is not None,
-        on_message=inbox.take,
-        cancelled=done,
-    )
-    backoff, version, reported = Backoff(0.5, 15.0), None, ""
+    name = client_id or f"leukoscope-watch-{uuid.uuid4().hex[:12]}"
+    connector = Connector(section, name, resume=client_id is not None, on_message=inbox.take, cancelled=done)
+    statuses = _Statuses(section, inbox, done)
+    statuses.start()
+    backoff, known, reported = Backoff(0.5, 15.0), False, ""
     try:
         while not done():
             try:
                 with closing(connector.open()) as link:
-                    link.subscribe([inbox.topics.summary, inbox.topics.status], done)
-                    version, reported = link.version, ""
-                    inbox.note(f"watching {inbox.topics.summary} on {section.host}:{section.port} (MQTT {version})")
+                    link.subscribe([topics.summary, topics.review, topics.event], done)
+                    known, reported = True, ""
+                    inbox.note(f"watching {topics.summary} on {section.host}:{section.port} (MQTT {link.version})")
                     backoff.reset()
                     if ready is not None:
                         ready.set()
-                    while not done():
-                        link.service(0.2)
+                    statuses.wanted.set()
+                    _listen(link, inbox, done)
             except BrokerRefusedError as error:
-                if version is None:
+                if not known:
                     raise
                 reported = inbox.note_once(reported, f"{error}; trying again")
             except BrokerLostError as error:
                 if not done():
                     reported = inbox.note_once(reported, f"{error}; trying again")
+            statuses.wanted.clear()
             if not done():
                 pause_s = backoff.next_s()
                 stop.wait(pause_s if until_s is None else max(0.0, min(pause_s, until_s - time.monotonic())))
     except KeyboardInterrupt:
         inbox.note("stopped")
+    finally:
+        statuses.end()
+    inbox.tell_gaps(at_once=True)
     return inbox.summaries
 
 
-class _Inbox:
-    """What has arrived, and the console it is printed on."""
-
-    def __init__(self, topics: Topics, console: Console, heard: Callable[[SlideSummary], object] = lambda summary: None) -> None:
-        self.topics, self._heard = topics, heard
-        self.summaries: list[SlideSummary] = []
-        self._console = console
-        self._seen: set[uuid.UUID] = set()
-        self._last_lines: dict[str, object] = {}  # by device, what its newest status line says
-
-    def take(self, incoming: Incoming) -> None:
-        """One message as it came from the broker. Never raises: the next message may be a good one."""
-        topic = incoming.topic
-        try:
-            self._read(topic, incoming.payload, incoming.retained)
-        except PayloadError as error:
-            self.note(f"message on {topic} not understood: {error}", "bold yellow")
-        except Exception as error:
-            self.note(f"message on {topic} could not be shown: {type(error).__name__}: {error}", "bold yellow")
-
-    def _read(self, topic: str, payload: bytes, retained: bool) -> None:
-        device = self.topics.device_of(topic)
-        if len(payload) > _LARGEST_BYTES:
-            raise PayloadError(f"{len(payload)} bytes, more than any summary has")
-        is_status = topic.endswith("/status")
-        if is_status and not payload:
-            self.note(f"{device}: its status was removed from the broker")
-            return
-        message = read_status(payload) if is_status else read_summary(payload)
-        said = message.payload
-        if said.device_id != device:
-            raise PayloadError(f"device_id is {said.device_id}, but the topic belongs to {device or 'no device'}")
-        if isinstance(said, SlideSummary):
-            if said.message_id in self._seen:
-                self.note(f"{device}: summary of slide {said.slide_id} came once more; dropped")
-                return
-            self._seen.add(said.message_id)
-            self.summaries.append(said)
-            self._heard(said)
-            self._console.print(render_summary(said))
-        elif self._last_lines.get(device) == (gist := _gist(said)):
-            return
-        else:
-            self._last_lines[device] = gist
-            self._console.print(render_status(said, retained=retained))
-        if message.ignored:
-            self.note(f"{topic}: fields this watcher does not know (a newer device?): {', '.join(message.ignored)}")
-
-    def note(self, text: str, style: str = "dim") -> None:
-        self._console.print(Text(_plain(text), style=style))
-
-    def note_once(self, reported: str, text: str) -> str:
-        if text != reported:
-            self.note(text)
-        return text
+def _listen(link: Link, inbox: Inbox, done: Callable[[], bool]) -> None:
+    """Hear and confirm until it is enough. A receipt that is lost is made good by the device, which then sends again."""
+    while not done():
+        link.service(_TICK_S)
+        for topic, payload in inbox.confirmations():
+            link.publish(topic, payload)
+        inbox.tell_gaps()
+    for topic, payload in inbox.confirmations():
+        link.publish(topic, payload)
+    until_s = time.monotonic() + 1.0
+    while link.writing and time.monotonic() < until_s:
+        link.service(_TICK_S)
 
 
-def _gist(status: DeviceStatus) -> object:
-    """What of a status is worth a line of its own: not a count that grows, but a part that changed, a slide begun or ended."""
-    parts = tuple(part.level for part in (status.camera, status.engine, status.record))
-    slide = None if status.slide is None else (status.slide.slide_id, status.slide.state, status.slide.blast_seen)
-    return status.state, status.offline_reason, parts, slide
+class _Statuses(threading.Thread):
+    """The second connection: statuses at QoS 0, in a session that keeps nothing. Its failures hold no summary up."""
 
+    def __init__(self, section: BrokerSection, inbox: Inbox, done: Callable[[], bool]) -> None:
+        super().__init__(name="watch-statuses", daemon=True)
+        self._inbox, self._done, self._ended = inbox, done, threading.Event()
+        self.wanted = threading.Event()
+        """Set while summaries are heard."""
+        name = f"leukoscope-status-{uuid.uuid4().hex[:12]}"
+        self._connector = Connector(section, name, on_message=inbox.take, cancelled=self._over)
 
-def render_status(status: DeviceStatus, *, retained: bool = False) -> Text:
-    """One line: who, whether online, and how its parts do."""
-    line = Text.assemble((_plain(f"{status.device_id}  "), "bold"))
-    if status.state == "offline":
-        why = {"lost": "connection lost", "stopped": "switched off", None: "no reason given"}[status.offline_reason]
-        line.append(f"OFFLINE ({why})", style="bold red")
-        line.append("" if status.since is None else f" since {status.since:%Y-%m-%d %H:%M:%S %Z}")
-    else:
-        line.append("ONLINE", style="bold green")
-        for name, part in (("camera", status.camera), ("engine", status.engine), ("record", status.record)):
-            style = {"ok": "", "busy": "", "warn": "yellow", "fail": "bold red"}[part.level]
-            line.append(_plain(f" · {name} {part.level}" + (f": {part.text}" if part.text else "")), style=style)
-        if status.slide is not None:
-            slide = status.slide
-            line.append(_plain(f" · slide {slide.slide_id} {slide.state}, {_of_target(slide.white_cells, slide.target_cells)}"))
-            line.append(" · A BLAST OR EQUIVALENT WAS SEEN" if slide.blast_seen else "", style="bold red")
-    if status.outbox_pending:
-        line.append(f" · {status.outbox_pending} waiting in the outbox")
-    if status.simulated:
-        line.append(" · SIMULATED", style="bold magenta")
-    if retained:
-        line.append(" (last known)", style="dim")
-    return line
+    def _over(self) -> bool:
+        return self._ended.is_set() or self._done()
 
+    def run(self) -> None:
+        """Connect, listen, connect again."""
+        backoff, reported = Backoff(0.5, 15.0), ""
+        while not self._over():
+            try:
+                with closing(self._connector.open()) as link:
+                    link.subscribe([self._inbox.topics.status], self._over, qos=0)
+                    backoff.reset()
+                    reported = ""
+                    while not self._over():
+                        link.service(_TICK_S)
+            except BrokerError as error:
+                if self.wanted.is_set() and not self._over():  # else the other connection has the same to say
+                    reported = self._inbox.note_once(reported, f"no statuses: {error}; trying again")
+            self._ended.wait(backoff.next_s())
 
-def _of_target(white_cells: int, target: int) -> str:
-    """ "37 of 200 white cells", "313 white cells, 100 wanted"."""
-    return f"{white_cells} of {target} white cells" if white_cells <= target else f"{white_cells} white cells, {target} wanted"
-
-
-def render_summary(summary: SlideSummary) -> RenderableType:
-    """A summary as a table with its bars, words and provenance; review state and notice stand where nobody misses them."""
-    review = f"revision {summary.revision}, {summary.review_state}" if summary.revision else summary.review_state.upper()
-    if summary.review is not None and summary.review.corrected:
-        review += ", CORRECTED: it takes the place of the one before"
-    aborted = f" · ABORTED: {_plain(summary.abort_reason)}" if summary.state == "aborted" else ""
-    lines: list[RenderableType] = [Text(f"{review}{aborted}", style="bold yellow")]
-    if summary.source.simulated:
-        lines.append(Text("SIMULATED FILM, no patient's blood", style="bold magenta"))
-    warnings = (*([FOREIGN] if summary.film == "foreign" else []), *_picture_state(summary).sentences(only_grave=True))
-    lines += [Text(f"! {sentence}", style="bold yellow") for sentence in warnings]
-    lines += [_header(summary), Text(), _differential(summary), _blasts(summary), *_review(summary)]
-    if summary.description:
-        lines += [Text(), *(Text(f"• {_plain(sentence)}") for sentence in summary.description if sentence not in warnings)]
-    lines += [Text(), _morphology(summary), Text(), _provenance(summary), Text(_plain(summary.notice), style="bold")]
-    title = Text(_plain(f" slide {summary.slide_id} · {summary.device_id} "), style="bold")
-    return Panel(Group(*lines), title=title, subtitle=Text(f" {review} ", style="bold yellow"), expand=False, padding=(0, 1))
-
-
-def _header(summary: SlideSummary) -> Text:
-    took = summary.finished_at - summary.started_at
-    minutes, seconds = divmod(max(0, int(took.total_seconds())), 60)
-    text = Text(f"{summary.started_at:%Y-%m-%d %H:%M %Z}, {minutes} min {seconds:02d} s")
-    if not summary.time_trusted:
-        text.append(" (the device's clock was not set: check the date)", style="yellow")
-    text.append(f" · {count_of(summary.fields_counted, 'field')}")
-    if summary.fields_undone:
-        text.append(f" ({summary.fields_undone} undone)")
-    at_least = _picture_state(summary).at_least
-    text.append(f" · {at_least}{_of_target(summary.white_cells, summary.target_cells)}")
-    if summary.skipped_pictures:
-        text.append(f" · {summary.skipped_pictures} pictures could not be read", style="yellow")
-    return text
-
-
-def _picture_state(summary: SlideSummary) -> PictureState:
-    """As the device judged it; without any fault where an older device did not say."""
-    pictures = summary.pictures
-    faults = Counter() if pictures is None else Counter({fault: getattr(pictures, fault.value) for fault in PictureFault})
-    judged, blank_views = (0, 0) if pictures is None else (pictures.judged, pictures.blank_views)
-    skipped = Counter() if pictures is None else Counter({each.kind: each.count for each in pictures.skipped})
-    at_limit, first_look = summary.fields_at_limit or 0, summary.fields_first_look or 0
-    return PictureState(summary.fields_counted, judged, faults, at_limit, blank_views, skipped, first_look)
-
-
-def _differential(summary: SlideSummary) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("White blood cell")
-    table.add_column("n", justify="right")
-    table.add_column("%", justify="right")
-    table.add_column("of all white cells, 0 to 100 %", width=_BAR_COLUMNS, no_wrap=True)
-    for row in sorted((r for r in summary.differential if r.count), key=lambda r: -r.count):
-        style = "bold red" if row.blast else ""
-        name = Text(f"{_BLAST_MARK if row.blast else ' '} {_plain(row.name)}", style=style)
-        bar = Bar(100, 0, row.percent, width=_BAR_COLUMNS, color="red" if row.blast else "cyan")
-        table.add_row(name, str(row.count), f"{row.percent:.1f}", bar)
-    if summary.unidentified.count:
-        other = summary.unidentified
-        bar = Bar(100, 0, other.percent, width=_BAR_COLUMNS, color="bright_black")
-        table.add_row(Text("  unidentified", style="italic"), str(other.count), f"{other.percent:.1f}", bar)
-    if not summary.white_cells:
-        table.add_row(Text("  none counted", style="italic"), "0", "", "")
-    table.add_row(Text("  artefacts (not counted)", style="dim"), Text(str(summary.artefacts), style="dim"), "", "")
-    return table
-
-
-def _blasts(summary: SlideSummary) -> Text:
-    """The count with its interval; a zero with what it leaves open, worked out here where an older device did not say."""
-    blasts = summary.blasts
-    low, high = exact_interval(blasts.count, summary.white_cells)
-    if blasts.count:
-        said = f" ({blasts.percent:.1f} %, 95 % range {100 * low:.0f} to {100 * high:.0f} %). "
-    else:
-        said = f". That does not exclude them: {zero_words(summary.white_cells - summary.unidentified.count)}. "
-        said += f"{_plain(blasts.sensitivity or UNKNOWN_SENSITIVITY)} "
-    note = "A person opened each of them and signed." if blasts.confirmed and blasts.count else "" if blasts.confirmed else blasts.note
-    return Text.assemble((f"{_BLAST_MARK} Blasts: {blasts.count}{said}", "bold red" if blasts.count else "bold"), _plain(note))
-
-
-def _review(summary: SlideSummary) -> list[Text]:
-    """What is told apart from the differential, what may be counted twice, and what a person changed; nothing of an older device."""
-    lines = []
-    if apart := [row for row in summary.apart or () if row.count and row.key != "artefact"]:  # those stand with the counts
-        told = (f"{row.name} {row.count}" + ("" if row.per_100 is None else f" ({row.per_100:.1f} per 100)") for row in apart)
-        lines.append(Text(_plain(f"Not in the differential: {', '.join(told)}.")))
-    if summary.possible_doubles:
-        words = f"{summary.charts} pieces of film were never joined: {summary.possible_doubles} cells at most may be counted twice."
-        lines.append(Text(words, style="yellow"))
-    if (review := summary.review) is not None and review.signed_at is not None:
-        who = f" by {review.reviewer}" if review.reviewer else ""
-        why = f"; {review.reason}" if review.reason else ""
-        words = (
-            f"Signed {review.signed_at:%Y-%m-%d %H:%M %Z}{who}: {review.changed_cells} cells changed, {review.added_cells} added{why}."
-        )
-        lines.append(Text(_plain(words)))
-    return lines
-
-
-def _morphology(summary: SlideSummary) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("Morphology", no_wrap=True)
-    table.add_column("most frequent word of each attribute (its share)")
-    for kind in sorted(summary.morphology, key=lambda k: -k.cells):
-        words = []
-        for attribute in kind.attributes:
-            if attribute.majority is not None:
-                share = next((s.percent for s in attribute.shares if s.value == attribute.majority), 0.0)
-                words.append(f"{attribute.name.lower()} {attribute.majority} ({share:.0f}%)")
-        table.add_row(Text(_plain(f"{kind.name} ({kind.cells})")), Text(_plain(", ".join(words)) or "unknown"))
-    return table
-
-
-def _provenance(summary: SlideSummary) -> Text:
-    model, calibration, source = summary.model, summary.calibration, summary.source
-    scale = "scale unknown" if calibration.um_per_px is None else f"{calibration.um_per_px:.4f} µm/px"
-    measured = "measured" if calibration.measured else "nominal, sizes are indicative"
-    layer = model.naming
-    parts = (
-        f"model {model.name} {model.version} {model.precision} {model.digest[:8]} on {model.runtime}; "
-        f"scores from {model.score_threshold:g}, named from {model.identify_threshold:g}",
-        *([f"naming layer {layer.label}"] if layer is not None and layer.name else []),
-        f"calibration {calibration.profile} {calibration.version} {calibration.objective}x, {scale} ({measured})",
-        f"source {source.kind} {source.name}; message {summary.message_id}",
-    )
-    return Text(_plain("\n".join(parts), keep="\n"), style="dim")
-
-
-def _plain(text: str, keep: str = "") -> str:
-    """`text` with whatever could steer a terminal replaced."""
-    return "".join(c if c.isprintable() or c in keep else "�" for c in text)
+    def end(self) -> None:
+        self._ended.set()
+        self.join(5.0)

@@ -22,17 +22,17 @@ PATHS = {
 def contexts(session: Session, now: Any = NOW) -> dict[str, dict[str, Any]]:
     """Of every page, from a database that `ward` filled."""
     found = queries.slides(session, Filters())
-    device = queries.device(session, "clinic-4", now)
+    device = queries.device(session, "clinic-4")
     assert device is not None
     points = [HealthPoint(now - timedelta(minutes=10 * n), 8.0 + n % 3, 50.0 + n % 7, 20000.0 - n, n % 4) for n in range(60)]
     people = [UserRow("amina", "reviewer", True, "sw", now, now), UserRow("<b>root</b>", "admin", False, "", now, None)]
     return {
         "overview": {
-            "devices": queries.devices(session, now), "waiting": queries.waiting(session, 5), "newest": found.rows[:5],
+            "devices": queries.devices(session), "waiting": queries.waiting(session, 5), "newest": found.rows[:5],
             "gaps": queries.open_gaps(session), "quarantined": 2, "overdue": queries.waiting(session, 2),
             "rejected": queries.rejected(session), "counts": queries.counts(session, now),
         },
-        "devices": {"devices": queries.devices(session, now)},
+        "devices": {"devices": queries.devices(session)},
         "device": {
             "device": device, "health": points, "history": queries.device_history(session, "clinic-4"), "slides": found.rows[:3],
             "gaps": queries.open_gaps(session, "clinic-4"),
@@ -43,7 +43,7 @@ def contexts(session: Session, now: Any = NOW) -> dict[str, dict[str, Any]]:
         "account": {"name": "amina", "role": "reviewer", "language": "sw"},
         "users": {"users": people},
         "audit": {"entries": [AuditRow(now, "amina", "login", "<i>x</i>", "127.0.0.1", "")], "page": 1, "pages": 2},
-        "error": {"status": 404, "words": "There is no such slide."},
+        "error": {"words": "There is no such slide."},
     }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ Contexts (name: what it is given; the dataclasses are `device.supervisor.rows`')
   account   name, role, language
   users     users: [UserRow]
   audit     entries: [AuditRow], page: int, pages: int
-  error     status: int, words: str
+  error     words: str
 
 What the templates read of them (more is harmless):
   DeviceRow    device_id, status: DeviceStatus | None (the newest), heard_at, silent: bool, silent_since: datetime | None, slides: int,

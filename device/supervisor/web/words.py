@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from device.language import N_, RIGHT_TO_LEFT, _, in_use, ngettext, number
+from device.supervisor.alarms import SILENT_AFTER
 
 FILTERS: Final = (
     "moment",
@@ -152,23 +153,32 @@ def review_word(row: Any) -> str:
     return _("Aborted, unreviewed") if row.state == "aborted" else _("Unreviewed")
 
 
-def device_lamp(row: Any) -> Lamp:
+def device_lamp(row: Any, now: datetime | None = None) -> Lamp:
     """The state of a device: the worst of what is known of it. A device that is not heard is never "ok"."""
-    status = row.status
-    if row.silent:
-        since = row.silent_since or row.heard_at
-        return Lamp("silent", _("silent"), _("last heard {when}").format(when=ago(since)))
-    if status is None:
-        return Lamp("unknown", _("no status yet"))
-    if status.state == "offline":
-        if status.offline_reason == "stopped":
-            return Lamp("off", _("switched off"), moment(status.since))
-        return Lamp("fail", _("connection lost"), _("last heard {when}").format(when=ago(row.heard_at)))
-    worst = max(_parts(status), key=lambda part: _ORDER.get(part[1].level, 0))
+    if (unheard := _unheard(row, now)) is not None:
+        return unheard
+    if row.status.unsaved:
+        return Lamp("fail", _("NOT SAVED: {n} waiting").format(n=row.status.unsaved), row.status.record.text)
+    worst = max(_parts(row.status), key=lambda part: _ORDER.get(part[1].level, 0))
     kind = {0: "ok", 1: "warn", 2: "fail"}[_ORDER.get(worst[1].level, 0)]
-    if kind == "ok":
-        return Lamp("ok", _("online"))
-    return Lamp(kind, _(worst[0]), worst[1].text)
+    return Lamp("ok", _("online")) if kind == "ok" else Lamp(kind, _(worst[0]), worst[1].text)
+
+
+def _unheard(row: Any, now: datetime | None) -> Lamp | None:
+    """Why a device's last word says nothing of now; where the alarm of silence has not come yet (this program has just begun to
+    listen), its state is not known."""
+    last = _("last heard {when}").format(when=ago(row.heard_at, now))
+    if row.silent:
+        return Lamp("silent", _("silent"), last)
+    if row.status is None:
+        return Lamp("unknown", _("no status yet"))
+    if row.status.state == "offline":
+        stopped = row.status.offline_reason == "stopped"
+        return (
+            Lamp("off", _("switched off in order"), moment(row.status.since)) if stopped else Lamp("fail", _("connection lost"), last)
+        )
+    late = (now or datetime.now(timezone.utc)) - row.heard_at > SILENT_AFTER
+    return Lamp("unknown", _("not heard lately"), last) if late else None
 
 
 def parts(status: Any) -> list[tuple[str, Lamp]]:

@@ -25,6 +25,7 @@ from device.mqtt.outbox import OutboxMessage
 from device.mqtt.payloads import SlideSummary, read_summary
 from device.mqtt.publisher import Publisher
 from device.settings.broker import BrokerSection
+from device.store.outbox import insert
 from device.store.record import Store
 from device.supervisor.watch import watch
 
@@ -46,6 +47,13 @@ class Outbox:
         )
         with Store.connect(self.path) as store:
             return read_summary(store.put_message(message).payload).payload
+
+    def put_again(self, summary: SlideSummary) -> None:
+        """As it is, at the end of the queue."""
+        topic, at = f"leukoscope/{summary.device_id}/summary", datetime.now(timezone.utc)
+        message = OutboxMessage(str(summary.message_id), topic, summary.to_bytes(), at, slide_id=summary.slide_id)
+        with Store.connect(self.path) as store, store._transaction("put again") as db:
+            insert(db, message)
 
     @property
     def rows(self) -> Sequence[OutboxMessage]:

@@ -20,7 +20,7 @@ from device.mqtt.payloads import PayloadError, SlideSummary, SlideSummary2, read
 from device.mqtt.receipt import read_receipt
 from device.mqtt.schema import PUBLISHED
 from device.mqtt.topics import ANY_DEVICE, Topics
-from device.supervisor.watch import _Inbox
+from device.supervisor.inbox import Inbox
 
 MESSAGES = Path(__file__).parents[2] / "messages"
 FROZEN = sorted(MESSAGES.glob("*/*.json"))
@@ -63,7 +63,7 @@ def shown(path: Path) -> str:
     console = Console(width=160)
     topic = f"leukoscope/{document(path)['device_id']}/{kind(path)}"
     with console.capture() as captured:
-        _Inbox(Topics(ANY_DEVICE), console).take(Incoming(topic, path.read_bytes()))
+        Inbox(Topics(ANY_DEVICE), console).take(Incoming(topic, path.read_bytes()))
     return " ".join(captured.get().split())
 
 

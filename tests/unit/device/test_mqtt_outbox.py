@@ -101,7 +101,7 @@ def test_a_row_that_cannot_be_removed_is_removed_later_and_told_once(caplog: pyt
         assert spool.unwritten.keys() == {"a"}
         record.broken = False
         assert not spool.write_waiting()  # not pressed: a second has not passed
-        assert spool.read(lambda outbox: outbox.figures()) is not None
+        assert spool.read(lambda outbox: outbox.figures(datetime.now(timezone.utc))) is not None
         assert "disk is full" in spool.fault  # it can be read, but not yet be written
         clock.now_s += 2
         assert spool.write_waiting()
@@ -118,10 +118,10 @@ def test_an_outbox_that_cannot_be_read_is_told_and_read_again(tmp_path: Path) ->
     record = Record(tmp_path, "a")
     record.broken = True
     spool = Spool(record.open, HandClock())
-    assert spool.read(lambda outbox: outbox.figures()) is None
+    assert spool.read(lambda outbox: outbox.figures(datetime.now(timezone.utc))) is None
     assert spool.fault == "the outbox cannot be read: record.sqlite: disk is full"
     record.broken = False
-    assert spool.read(lambda outbox: outbox.figures()) == Figures(pending=1)
+    assert spool.read(lambda outbox: outbox.figures(datetime.now(timezone.utc))) == Figures(pending=1)
     assert spool.fault == ""
 
 

@@ -18,7 +18,9 @@ from device.mqtt.payloads import SlideSummary, read_summary
 from device.mqtt.topics import Topics
 from device.settings.broker import BrokerSection
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY
-from device.supervisor.watch import _Inbox, render_status, render_summary, watch
+from device.supervisor.inbox import Inbox
+from device.supervisor.printing import render_status, render_summary
+from device.supervisor.watch import watch
 
 
 @pytest.fixture
@@ -42,8 +44,8 @@ def text(paper: Console) -> str:
 
 
 @pytest.fixture
-def inbox(paper: Console) -> _Inbox:
-    return _Inbox(Topics("+"), paper)
+def inbox(paper: Console) -> Inbox:
+    return Inbox(Topics("+"), paper)
 
 
 def test_a_summary_shows_what_a_supervisor_must_see(summary: SlideSummary, paper: Console) -> None:
@@ -129,7 +131,7 @@ def test_status_lines(status: DeviceStatus) -> None:
     assert "2 waiting in the outbox" in stopped
 
 
-def test_doubles_are_dropped_by_id(inbox: _Inbox, summary: SlideSummary, paper: Console) -> None:
+def test_doubles_are_dropped_by_id(inbox: Inbox, summary: SlideSummary, paper: Console) -> None:
     topic = "leukoscope/clinic-7/summary"
     other = summary.model_copy(update={"message_id": UUID(int=1)})
     for each in (summary, summary, other, summary):
@@ -148,7 +150,7 @@ def test_doubles_are_dropped_by_id(inbox: _Inbox, summary: SlideSummary, paper: 
         ("leukoscope/clinic-7/summary", b" " * (2 << 20), "2097152 bytes"),
     ],
 )
-def test_a_bad_message_is_shown_as_such(inbox: _Inbox, paper: Console, topic: str, payload: bytes, said: str) -> None:
+def test_a_bad_message_is_shown_as_such(inbox: Inbox, paper: Console, topic: str, payload: bytes, said: str) -> None:
     inbox.take(Incoming(topic, payload))
     assert inbox.summaries == []
     assert f"message on {topic} not understood" in text(paper)
@@ -156,13 +158,13 @@ def test_a_bad_message_is_shown_as_such(inbox: _Inbox, paper: Console, topic: st
     assert "\x1b" not in text(paper)
 
 
-def test_a_summary_on_the_wrong_topic_is_not_believed(inbox: _Inbox, summary: SlideSummary, paper: Console) -> None:
+def test_a_summary_on_the_wrong_topic_is_not_believed(inbox: Inbox, summary: SlideSummary, paper: Console) -> None:
     inbox.take(Incoming("leukoscope/clinic-8/summary", summary.to_bytes()))
     assert inbox.summaries == []
     assert "device_id is clinic-7, but the topic belongs to clinic-8" in text(paper)
 
 
-def test_unknown_fields_are_told_and_the_rest_is_shown(inbox: _Inbox, summary: SlideSummary, paper: Console) -> None:
+def test_unknown_fields_are_told_and_the_rest_is_shown(inbox: Inbox, summary: SlideSummary, paper: Console) -> None:
     newer = {**json.loads(summary.to_bytes()), "haemoglobin_g_per_l": 131}
     inbox.take(Incoming("leukoscope/clinic-7/summary", json.dumps(newer).encode()))
     assert inbox.summaries == [summary]
@@ -170,7 +172,7 @@ def test_unknown_fields_are_told_and_the_rest_is_shown(inbox: _Inbox, summary: S
     assert "haemoglobin_g_per_l" in text(paper)
 
 
-def test_a_status_that_was_removed(inbox: _Inbox, paper: Console) -> None:
+def test_a_status_that_was_removed(inbox: Inbox, paper: Console) -> None:
     inbox.take(Incoming("leukoscope/clinic-7/status", b""))
     assert "clinic-7: its status was removed" in text(paper)
 
@@ -217,7 +219,7 @@ def test_a_corrected_summary_says_that_it_takes_the_place_of_another(summary: Sl
     assert "revision 2, reviewed, CORRECTED: it takes the place of the one before" in text(paper)
 
 
-def test_both_revisions_of_a_slide_are_shown(inbox: _Inbox, summary: SlideSummary, paper: Console) -> None:
+def test_both_revisions_of_a_slide_are_shown(inbox: Inbox, summary: SlideSummary, paper: Console) -> None:
     later = signed(summary).model_copy(update={"message_id": UUID(int=1)})
     for one in (summary, later, later):
         inbox.take(Incoming(f"leukoscope/{one.device_id}/summary", one.to_bytes()))
@@ -225,7 +227,7 @@ def test_both_revisions_of_a_slide_are_shown(inbox: _Inbox, summary: SlideSummar
     assert text(paper).count("UNREVIEWED") == 2
 
 
-def test_the_first_blast_is_a_line_of_its_own_at_once(inbox: _Inbox, status: DeviceStatus, paper: Console) -> None:
+def test_the_first_blast_is_a_line_of_its_own_at_once(inbox: Inbox, status: DeviceStatus, paper: Console) -> None:
     assert status.slide is not None
     before = status.model_copy(update={"slide": status.slide.model_copy(update={"blast_seen": False, "white_cells": 73})})
     for one in (before, status, status):

@@ -27,7 +27,7 @@ from device.slide.picture_state import PictureState, field_faults
 from device.slide.session import SlideSession
 from device.slide.tally import differential
 from device.store import Store
-from device.supervisor.watch import render_summary
+from device.supervisor.printing import render_summary
 from engines.detections import Detections, Image
 from engines.film import Film, Microscope
 from engines.runtime.base import EngineInfo

@@ -265,6 +265,15 @@ def test_every_fault_names_the_file_and_the_next_step(tmp_path: Path, words: str
     assert "\n" not in line
 
 
+def test_a_name_of_a_table_that_is_no_text_is_damage(full: Path) -> None:
+    """SQLite's own words about it cannot be read then."""
+    full.write_bytes(full.read_bytes().replace(b"CREATE TABLE outbox", b"CREATE TABLE \xac\xffbox", 1).replace(b"STRICT", b"ST\xacICT"))
+    with pytest.raises(StoreError, match="is damaged"):
+        Store.read(full)
+    with Store.open(full) as store:
+        assert store.put_aside is not None
+
+
 def test_nobody_else_may_read_a_record(tmp_path: Path) -> None:
     path = tmp_path / "state" / "record.sqlite"
     before = os.umask(0o022)

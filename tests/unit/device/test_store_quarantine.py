@@ -86,6 +86,22 @@ def test_no_command_ends_with_a_traceback(record: Path, tmp_path: Path, what: st
     assert said.code == 1
 
 
+def test_numbers_that_changed_are_shown_with_a_warning_and_not_handed_on(record: Path, tmp_path: Path) -> None:
+    damage(record, "UPDATE cells SET class_index = 1 - class_index % 2 WHERE slide_id = :slide", FINISHED)
+    config = tmp_path / "device.yaml"
+    config.write_text(f"device: {{id: x, state_dir: {record.parent}}}\ncamera: {{kind: simulator}}\n")
+    assert "DAMAGED IN THE RECORD" in leukoscope("slides", "show", FINISHED, "--config", config).text
+    assert leukoscope("report", FINISHED, "--out", tmp_path / "x.html", "--config", config).code == 0
+    assert "DAMAGED IN THE RECORD" in (tmp_path / "x.html").read_text()
+    for wanted in (FINISHED, "--all"):
+        said = leukoscope("slides", "export", wanted, "--out", tmp_path / "out", "--config", config)
+        assert said.code != 0
+        assert f"slide {FINISHED} is damaged (field 1 is not as it was written" in said.text
+    with Store.open(record) as store:
+        store.put_aside_row("slide", FINISHED, "field 1 is not as it was written")
+    assert f"slide {FINISHED} is damaged and was put aside" in leukoscope("slides", "--config", config).text
+
+
 @pytest.mark.parametrize("statement", ["DELETE FROM schema_version", "UPDATE schema_version SET version = 37 WHERE version = 5"])
 def test_a_damaged_list_of_versions_is_told_by_the_tables(record: Path, statement: str, caplog: pytest.LogCaptureFixture) -> None:
     damage(record, statement)

@@ -204,9 +204,14 @@ def test_second_signature_is_asked_of_reviewers_alone(session: Session, row: Sli
     assert "/second" not in drawn("slide", context | {"may_second": False}, role="admin")
 
 
-def test_a_silent_device_and_a_lost_one_are_never_called_online(given: dict[str, dict[str, Any]]) -> None:
-    kinds = {row.device_id: words.device_lamp(row).kind for row in given["devices"]["devices"]}
-    assert kinds == {"clinic-1": "ok", "clinic-2": "fail", "clinic-3": "off", "clinic-4": "silent"}
+def test_a_device_that_is_silent_lost_or_not_heard_lately_is_never_called_online(given: dict[str, dict[str, Any]]) -> None:
+    rows = {row.device_id: row for row in given["devices"]["devices"]}
+    assert {name: words.device_lamp(row, NOW).kind for name, row in rows.items()} == {
+        "clinic-1": "ok", "clinic-2": "fail", "clinic-3": "off", "clinic-4": "silent",
+    }  # fmt: skip
+    before_the_alarm = replace(rows["clinic-4"], silent=False, silent_since=None)
+    assert words.device_lamp(before_the_alarm, NOW).kind == "unknown"
+    assert words.device_lamp(rows["clinic-1"], NOW + timedelta(minutes=4)).kind == "unknown"
 
 
 def test_a_pause_in_what_was_heard_is_a_gap_in_the_line() -> None:
