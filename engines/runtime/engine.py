@@ -268,8 +268,9 @@ def _two_pictures(hw: tuple[int, int]) -> tuple[Image, Image]:
     """Bare glass, and glass with dark discs on it."""
     glass = np.full((*hw, 3), 225, np.uint8)
     cells = glass.copy()
-    for at in range(64, min(hw) - 32, 128):
-        cv2.circle(cells, (at, at), 40, (150, 60, 110), -1)
+    side = min(hw)
+    for share in (0.25, 0.5, 0.75):
+        cv2.circle(cells, (int(share * side), int(share * side)), max(4, side // 12), (150, 60, 110), -1)
     return glass, cells
 
 

@@ -245,3 +245,23 @@ def test_without_a_script_everything_but_news_is_there(browser: Browser, site: W
     page.get_by_role("button", name="FR").click()
     assert page.locator("html").get_attribute("lang") == "fr"
     context.close()
+
+
+def test_behind_a_proxy_every_link_form_and_arrival_bears_its_path(browser: Browser, tmp_path: Path) -> None:
+    with running(tmp_path, "/lab/blood") as at:
+        context, heard = browser.new_context(), Complaints()
+        context.on("page", heard.hears)
+        asked: list[str] = []
+        context.on("request", lambda request: asked.append(request.url))
+        page = log_in(context, at, "amina")
+        page.get_by_role("link", name="Slides", exact=True).click()
+        page.get_by_role("button", name="SW").click()
+        expect(page.locator("html")).to_have_attribute("lang", "sw")
+        now = datetime.now(timezone.utc).isoformat()
+        at.publish("summary", summary("clinic-9", "arrived", started_at=now, finished_at=now))
+        expect(page.locator("tr.arrived")).to_contain_text("arrived")
+        page.locator("tr.arrived th a").click()
+        expect(page.locator("h1")).to_contain_text("arrived")
+        assert asked and all(url.startswith(f"{at.address}/") for url in asked)
+        context.close()
+        assert heard == []

@@ -47,10 +47,11 @@ class Ward:
     port: int
     broker_port: int
     database: Path
+    prefix: str = ""
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}{self.prefix}"
 
     def publish(self, kind: str, document: dict[str, Any]) -> None:
         """One message of a device, through the broker."""
@@ -59,8 +60,8 @@ class Ward:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Ward]:
-    """The whole of it, as long as the block; skips where mosquitto is not installed."""
+def running(folder: Path, prefix: str = "") -> Iterator[Ward]:
+    """The whole of it, as long as the block; skips where mosquitto is not installed. prefix: what a proxy puts before every path."""
     if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed (apt install mosquitto)")
     now, database, stop = datetime.now(timezone.utc), folder / "ward.sqlite", threading.Event()
@@ -73,12 +74,13 @@ def running(folder: Path) -> Iterator[Ward]:
     user = ("user root",) if os.geteuid() == 0 else ()
     with MosquittoBroker(lines=(*user, "allow_anonymous true")) as broker:
         reception = Reception(BrokerSection(host=broker.host, port=broker.port), "supervisor")
-        site = Site(port=free_port())
+        port = free_port()
+        site = Site(port=port, behind_proxy=f"http://127.0.0.1:{port}{prefix}", insecure=True) if prefix else Site(port=port)
         thread = threading.Thread(target=supervise, args=(f"sqlite:///{database}", reception, site, stop))
         thread.start()
         try:
-            _wait_for(site.port, thread)
-            yield Ward(site.port, broker.port, database)
+            _wait_for(port, thread)
+            yield Ward(port, broker.port, database, prefix)
         finally:
             stop.set()
             thread.join(PATIENCE_S)

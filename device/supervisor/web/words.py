@@ -193,9 +193,7 @@ def _parts(status: Any) -> list[tuple[str, Any]]:
     return [(name, getattr(status, name)) for name in known]
 
 
-def of_kind(devices: Iterable[Any]) -> dict[str, int]:
-    """How many devices show which lamp."""
-    found = dict.fromkeys(("ok", "warn", "fail", "silent", "off", "unknown"), 0)
-    for row in devices:
-        found[device_lamp(row).kind] += 1
-    return found
+def by_urgency(devices: Iterable[Any]) -> list[tuple[Any, Lamp]]:
+    """Devices with their lamps, those that need a person first."""
+    order = ("silent", "fail", "warn", "unknown", "ok", "off")
+    return sorted(((row, device_lamp(row)) for row in devices), key=lambda pair: (order.index(pair[1].kind), pair[0].device_id))

@@ -20,7 +20,7 @@ from engines.errors import BundleError, EnginesError
 from engines.files import steering_text
 from engines.graph_file import EIGHT_BITS, GraphFile
 from engines.manifest import GateRecord, parse_manifest
-from engines.runtime.engine import NO_GOLDEN
+from engines.runtime.engine import NO_GOLDEN, _two_pictures
 from engines.runtime.factory import open_engine
 from engines.taxonomy import LEUKEMIA_ATTRI
 
@@ -112,6 +112,12 @@ def test_weights_of_zero_without_a_golden_picture_are_refused(folder: Path) -> N
     weights_to(folder, 0.0)
     rehashed(folder, *GOLDEN)
     refused(folder, "answers two different pictures alike")
+
+
+@pytest.mark.parametrize("hw", [(32, 32), (64, 64), (640, 640), (384, 640)])
+def test_the_two_pictures_differ_at_every_size_of_input(hw: tuple[int, int]) -> None:
+    glass, cells = _two_pictures(hw)
+    assert glass.shape == cells.shape == (*hw, 3) and 0.01 < (glass != cells).mean() < 0.5
 
 
 def test_a_bundle_without_a_golden_picture_says_so(folder: Path) -> None:

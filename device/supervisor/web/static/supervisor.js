@@ -2,7 +2,8 @@
    Pages work without it. */
 (function () {
   "use strict";
-  var LOST_AFTER_MS = 20000, ASLEEP_AFTER_MS = 60000;
+  var LOST_AFTER_MS = 20000, ASLEEP_AFTER_MS = 60000, PULL_EACH_MS = 2000;
+  var lastPull = 0, pullTimer = 0;
   var known = null, source = null, asleep = false, broken = false, lostTimer = 0, sleepTimer = 0;
 
   function by(id) { return document.getElementById(id); }
@@ -13,6 +14,15 @@
     var line = by("said");
     if (line) { line.textContent = ""; window.setTimeout(function () { line.textContent = words; }, 50); }
   }
+
+  /* of many events at once the page asks for itself only now and then, and once more after the last of them */
+  document.addEventListener("htmx:beforeRequest", function (event) {
+    if (event.detail.elt.id !== "pull") { return; }
+    var wait = lastPull + PULL_EACH_MS - Date.now();
+    if (wait <= 0) { lastPull = Date.now(); return; }
+    event.preventDefault();
+    if (!pullTimer) { pullTimer = window.setTimeout(function () { pullTimer = 0; window.htmx.trigger("#pull", "refresh"); }, wait); }
+  });
 
   document.addEventListener("htmx:beforeSwap", function () { known = rows(); });
   document.addEventListener("htmx:afterSettle", function () {
