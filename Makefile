@@ -25,17 +25,20 @@ REPORT ?= demo-report
 ARGS ?=
 
 # What the tests of window, broker and unit need from a Debian or Ubuntu system. Without it they are skipped, each with its reason.
-SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto systemd libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
+SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
   libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libdbus-1-3 libfontconfig1 libfribidi0 \
   chromium fonts-noto-core
 
-.PHONY: help demo test lint messages animation bench film train adapt quantize engine evaluate clean system-packages
+.PHONY: help demo supervisor test lint messages animation bench film train adapt quantize engine evaluate clean system-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.installed-$(if $(INTERACTIVE),screen,demo) ## one slide from barcode to signed report, into REPORT (demo-report); SOURCE=DIR: of pictures; INTERACTIVE=1: by your own hand
 	$(BIN)/leukoscope demo --report '$(REPORT)' $(if $(SOURCE),--source '$(SOURCE)') $(if $(INTERACTIVE),--interactive) $(ARGS)
+
+supervisor: $(VENV)/.installed-supervisor ## a broker, two simulated devices and the supervisor's page on this machine; prints address and password, Ctrl-C ends all
+	$(BIN)/leukoscope supervise demo $(ARGS)
 
 test: system-packages lint ## everything that a change must pass: ruff, mypy, pytest
 	$(BIN)/pytest $(ARGS)
@@ -106,6 +109,11 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-screen: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) what a window needs (once; a minute or two)"
 	@$(PIP) -e '.[demo,screen]'
+	@touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-supervisor: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) what the supervisor's page needs (once; a minute or two)"
+	@$(PIP) -e '.[demo,supervisor]'
 	@touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python

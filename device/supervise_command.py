@@ -103,6 +103,22 @@ def serve(
     run(database or default_database(), Reception(section, name, shared), site)
 
 
+@supervise.command(name="demo")
+def demo(*, port: Port | None = None, folder: Path | None = None, slide_seconds: Count = 60) -> None:
+    """A broker, two simulated devices and the page on this machine, to be looked at; Ctrl-C ends all of it.
+
+    Args:
+        port: Of the page; default: 8080, or a free one.
+        folder: Where records and database are kept; default: they are not.
+        slide_seconds: A device finishes a slide about every so many seconds.
+    """
+    _installed()
+    from device.demo.ward import run_ward
+
+    _log()
+    run_ward(port=port, folder=folder, slide_s=slide_seconds)
+
+
 @user.command(name="add")
 def add_user(name: str, /, *, role: Role, database: Database = None) -> None:
     """Make an account; the password is asked for, or read from the first line of standard input.

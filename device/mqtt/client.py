@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal, cast
 
 import paho.mqtt.client as paho
@@ -218,6 +219,11 @@ class Link:
             if sock is not None:
                 with contextlib.suppress(OSError):
                     sock.close()
+
+    @property
+    def certificate_ends(self) -> datetime | None:
+        """When the broker's certificate ends; None without TLS."""
+        return self._tls.ends if self._tls is not None else None
 
     # ---- the open connection
 

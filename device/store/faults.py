@@ -87,6 +87,8 @@ def advice(path: Path, doing: str, error: Exception) -> str:
         why = f"it is damaged ({words}): start the appliance again, which keeps this file under another name and begins a new one"
     elif "I/O" in words:
         why = f"its disk fails ({words}, {_free(path)}): free space or change the disk; `dmesg` tells which"
+    elif words.startswith(("no such column", "no such table", "cannot join")):
+        why = f"its tables are damaged ({words}): `leukoscope verify`, then start the appliance again or restore a backup"
     elif "decode" in words:  # SQLite's line would give the text itself, which may be a specimen's number
         why = "a text in it is not UTF-8: `leukoscope verify` tells where"
     else:

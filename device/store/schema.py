@@ -11,6 +11,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from device.errors import StoreError
+from device.store import versions
 from device.store.faults import BUSY_TIMEOUT_S, UNREADABLE, UnusableRecordError, is_damage, sqlite_errors
 from engines.files import fsync
 
@@ -322,35 +323,13 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
     if version > len(SCHEMA):
         version = max(written)
     elif written != list(range(1, version + 1)) or not version:
-        return _version_by_tables(db)
+        return versions.by_tables(db, SCHEMA)
     if version > len(SCHEMA):
         raise UnusableRecordError(
             f"record {path}: was written by a newer version (schema {version}, this one knows {len(SCHEMA)}); "
             "update the appliance, or choose another record.path"
         )
     return version
-
-
-def _version_by_tables(db: sqlite3.Connection) -> int:
-    """The version whose tables are there, of a record whose list of versions is damaged; sqlite3.DatabaseError if they fit none."""
-    there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    wanted = [{words.split()[2] for words in statements if words.startswith("CREATE TABLE")} for statements in SCHEMA]
-    fitting = [number for number in range(1, len(SCHEMA) + 1) if set().union(*wanted[:number]) <= there]
-    if not fitting:
-        raise sqlite3.DatabaseError("malformed: tables are missing")
-    return fitting[-1]
-
-
-def _mend_versions(db: sqlite3.Connection, version: int) -> None:
-    """Write the list of versions anew where it is not 1 to `version`."""
-    written = [number for (number,) in db.execute("SELECT version FROM schema_version ORDER BY version")]
-    if version and written != list(range(1, version + 1)):
-        log.error("the record's list of versions was damaged (%s); it has the tables of version %d", written, version)
-        now = datetime.now(timezone.utc).isoformat()
-        with db:
-            db.execute("BEGIN IMMEDIATE")
-            db.execute("DELETE FROM schema_version")
-            db.executemany("INSERT INTO schema_version VALUES (?, ?)", ((number, now) for number in range(1, version + 1)))
 
 
 def _create_or_check(path: Path) -> None:
@@ -361,11 +340,12 @@ def _create_or_check(path: Path) -> None:
         version = version_of(db, path)
         if version:
             _read_through(db, path)
-            _mend_versions(db, version)
+            versions.mend(db, version)
         if version < len(SCHEMA):
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             _upgrade(db, version)
+        versions.require_columns(db, SCHEMA, _ADDED)
     if new:
         fsync(path.parent)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -162,19 +163,27 @@ def _serve(engine: Engine, reception: Reception, site: Site, public: Public, sto
         limit_concurrency=1000,
         h11_max_incomplete_event_size=32 << 10,
     )
-    receiver.start()
-    alarms.start()
+    family = socket.AF_INET6 if ":" in site.host else socket.AF_INET
     try:
-        asyncio.run(_pages(_Server(config), hub, site, stop))
-    finally:
-        alarms.stop()
-        receiver.stop()
+        listening = socket.create_server((site.host, site.port), family=family)
+    except OSError as error:
+        raise LeukoscopeError(
+            f"cannot listen on {site.host}:{site.port}: {error.strerror}; name another with --host and --port"
+        ) from error
+    with listening:
+        receiver.start()
+        alarms.start()
+        try:
+            asyncio.run(_pages(_Server(config), listening, hub, site, stop))
+        finally:
+            alarms.stop()
+            receiver.stop()
     log.info("ended in order")
 
 
-async def _pages(server: _Server, hub: Hub, site: Site, stop: threading.Event) -> None:
+async def _pages(server: _Server, listening: socket.socket, hub: Hub, site: Site, stop: threading.Event) -> None:
     news = asyncio.create_task(hub.watch())
-    served = asyncio.create_task(server.serve())
+    served = asyncio.create_task(server.serve([listening]))
     told = False
     try:
         while not served.done() and not stop.is_set():
@@ -185,8 +194,6 @@ async def _pages(server: _Server, hub: Hub, site: Site, stop: threading.Event) -
         hub.close()
         server.should_exit = True
         await served
-    except SystemExit as error:  # uvicorn's word for a port that is taken
-        raise LeukoscopeError(f"cannot listen on {site.host}:{site.port}: is the port taken? Name another with --port") from error
     finally:
         news.cancel()
         with contextlib.suppress(asyncio.CancelledError):
