@@ -186,9 +186,9 @@ def test_other_signals_stop_nothing_and_usr1_shows_where_the_threads_are(tmp_pat
     assert box.process is not None
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGRTMIN + 3):
         box.process.send_signal(number)
-    before = box.fields
-    until(lambda: box.fields > before, "the count goes on")
-    assert "Current thread" in box.said
+    until(lambda: "Current thread" in box.said, "where the threads are")
+    paused = box.ask("pause")
+    assert paused is not None and paused["ok"] and box.ended is None
     assert box.end() == 0
 
 
@@ -225,3 +225,23 @@ def test_a_picture_whose_name_is_no_utf8_is_counted_and_kept(tmp_path: Path, box
         (left,) = store.unfinished()
     assert left.slide.fields[0].source == "pr\\xe4parat_\\x1b[31m00.png"
     assert "Traceback" not in box.said and "\x1b" not in box.said
+
+
+def test_a_state_folder_that_may_only_be_read_is_a_state_and_all_opens_when_it_may_be_written(tmp_path: Path, boxes: list[Box]) -> None:
+    with small_disk(tmp_path / "state"):
+        remount = ["mount", "-o", "remount,ro", str(tmp_path / "state")]
+        subprocess.run(remount, check=True)
+        frames = f"frames: {{directory: {tmp_path / 'state' / 'frames'}, min_free_mb: 0}}\n"
+        box = Box(tmp_path, slide="ask_specimen: false", extra=frames)
+        boxes.append(box)
+        box.start()
+        until(lambda: "find nobody until it can be opened" in box.said or box.ended is not None, "what it says of the socket")
+        until(lambda: "frames are not recorded" in box.said or box.ended is not None, "the frames' folder")
+        assert box.ended is None, box.said
+        subprocess.run([each.replace("remount,ro", "remount,rw") for each in remount], check=True)
+        box.up()
+        until(lambda: (box.ask("start", sure=True) or {}).get("ok"), "a slide")
+        until(lambda: box.fields >= 1, "a field")
+        assert box.end() == 0
+        assert list((tmp_path / "state" / "frames").glob("*.png"))
+    assert "Traceback" not in box.said

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,35 @@ def test_nothing_is_inline_and_what_others_wrote_is_only_text(name: str, given: 
     html = drawn(name, given[name])
     for form in re.findall(r'<form[^>]*method="post".*?</form>', html, re.S):
         assert '<input type="hidden" name="csrf" value="token">' in form
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_before_anything_was_heard_no_page_reassures(language: str, tmp_path: Path) -> None:
+    engine = new_database(tmp_path / "empty.sqlite")
+    with Session(engine) as session:
+        nothing: dict[str, dict[str, Any]] = {
+            "overview": {
+                "devices": [], "waiting": [], "overdue": [], "newest": [], "gaps": [], "quarantined": 0, "rejected": [],
+                "counts": queries.counts(session, NOW),
+            },
+            "devices": {"devices": []},
+            "slides": {"page": queries.slides(session, Filters()), "filters": Filters(), "devices": []},
+            "audit": {"entries": [], "page": 1, "pages": 1},
+        }  # fmt: skip
+        for name, context in nothing.items():
+            Page(drawn(name, context, language))
+        text = text_of(drawn("overview", nothing["overview"]))
+    engine.dispose()
+    assert "That says nothing about films that were not counted, or not sent." in text
+
+
+def test_a_blast_on_a_slide_that_is_open_now_is_told_at_once(given: dict[str, dict[str, Any]]) -> None:
+    seen = [row for row in given["overview"]["devices"] if row.status and row.status.slide and row.status.slide.blast_seen]
+    heard = [replace(row, heard_at=datetime.now(timezone.utc), silent=False) for row in seen]
+    text = text_of(drawn("overview", given["overview"] | {"devices": heard}))
+    assert heard and "Now under the microscope" in text and "a blast or equivalent was seen, unreviewed" in text
+    late = [replace(row, heard_at=NOW - timedelta(days=9)) for row in heard]
+    assert "Now under the microscope" not in text_of(drawn("overview", given["overview"] | {"devices": late}))
 
 
 def test_addresses_bear_the_proxy_s_prefix(given: dict[str, dict[str, Any]]) -> None:
