@@ -186,6 +186,9 @@ def test_a_supervisor_who_was_away_misses_nothing(
             assert publisher.drain(5 * PATIENCE_S)
             assert publisher.status.pending == publisher.status.unconfirmed == count
             with receive(supervisor, client_id="supervisor") as receiver:
+                until(lambda: outbox.pending_count() < count, "a first receipt")
+                until(lambda: outbox.pending_count() < count // 2, "half of the receipts")
+                until(lambda: outbox.pending_count() < count // 5, "most receipts")
                 until(lambda: outbox.pending_count() == 0, "all receipts")
             assert {s.message_id for s in receiver.received} == {s.message_id for s in sent}
             assert len(receiver.received) == count  # each once
