@@ -187,3 +187,40 @@ def test_a_check_reads_the_file_as_run_does(tmp_path: Path, pictures: Path) -> N
     told = [each for each in checking.check(load_config(file)) if each.fault]
     assert [each.key for each in told] == [("device", "state_dir")]
     assert told[0].words.startswith("/proc/x/control.sock")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        'broker: {topic_root: "bad/a\\nb"}',
+        'broker: {topic_root: "bad/a\\ud800"}',
+        f"broker: {{topic_root: {LONG}}}",
+        f"broker: {{topic_root: {'r' * 257}}}",
+        f"broker: {{username: {LONG}}}",
+        'broker: {username: a, password_file: "a\\0b"}',
+        "engine: {score_threshold: 0.0}",
+        "engine: {score_threshold: 1.0}",
+        'frames: {directory: "a\\0b"}',
+        "engine: {bundle: nowhere}",
+    ],
+)
+def test_run_refuses_in_the_same_words(tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str], section: str) -> None:
+    file = tmp_path / "device.yaml"
+    text = (
+        f"camera: {{kind: replay, source: {pictures}}}\ndevice: {{state_dir: {tmp_path}/state}}\ndisplay: {{kind: none}}\n{section}\n"
+    )
+    file.write_text(text)
+    said = []
+    for command in (["run", "--config", str(file)], ["check-config", str(file)]):
+        assert call(command) == 2
+        said.append(capsys.readouterr().err.strip())
+    assert said[0].removeprefix("leukoscope: ") in said[1]
+    assert "\n" not in said[0] and "Traceback" not in said[0]
+
+
+def test_the_longest_root_is_one_that_topics_can_be_made_of() -> None:
+    from device.mqtt.topics import Topics, root_fault
+    from device.settings.broker import BrokerSection
+
+    root = BrokerSection(topic_root="/".join(["r" * 15] * 16)).topic_root
+    assert root_fault(root) == "" and len(Topics("d" * 64, root).cmd_answer.encode()) < 65_535
