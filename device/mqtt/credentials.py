@@ -85,7 +85,7 @@ def _open_to_others(path: Path) -> int:
 
 def _first_line(path: Path, what: str) -> str:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:  # an editor may have put a mark before it
             line = file.readline(_LONGEST_BYTES + 2)
     except UnicodeDecodeError:
         raise BrokerRefusedError(f"cannot read {what} {path}: it is not UTF-8 text; write it anew") from None

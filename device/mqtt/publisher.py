@@ -227,9 +227,7 @@ class Publisher:
         self._cut_short = self._cut_short + 1 if self._connected_s is not None and not self._stood() else 0
         if hung_up and (suspicion := self._sending.suspicion):
             return f"; {suspicion}"
-        if self._cut_short < _SUSPICIOUS:
-            return ""
-        return "; it keeps hanging up: is the device id used twice?" if not self._sending.under_way else "; it keeps hanging up"
+        return "; it keeps hanging up: is the device id used twice?" if self._cut_short >= _SUSPICIOUS else ""
 
     def _connect(self) -> Link:
         will = self._news.last_will()
@@ -312,6 +310,7 @@ class Publisher:
         if figures is None:
             return
         self._counted_s = now_s
+        self._sending.compare(figures.pending)
         delivered = self._sending.delivered or Delivered()
         with self._changed:
             self._answered = asked

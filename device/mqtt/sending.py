@@ -29,6 +29,7 @@ NO_SUBSCRIBER: Final = "No matching subscribers"
 _HEADS: Final = 500  # rows taken into memory at a time, without their content
 _LARGEST_BYTES: Final = 16 << 20  # no summary has that, with all its crops
 _LONGEST_TOPIC: Final = 1024
+_STRANGE_COUNTS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Sending:
         self.delivered: Delivered | None = None
         self._spool, self._topics, self._clock, self._wanted, self._pauses, self.pace = spool, topics, clock, wanted, pauses, pace
         self._rows: dict[str, _Row] = {}
+        self._strange = 0  # counts in a row that did not fit
         self._seen = 0  # the last place in the queue that was taken into memory
         self._later: list[tuple[float, int, str]] = []  # heaps; entries that their row has outlived are passed over
         self._ready: list[tuple[bool, int, str]] = []  # events first
@@ -140,6 +142,15 @@ class Sending:
                 self._seen = head.sequence
             if len(heads) < _HEADS:
                 return
+
+    def compare(self, pending: int) -> None:
+        """How many rows the record counts: with more than are known here for a while, it is another record now (a backup put back)."""
+        strange = pending > len(self._rows) and not self._sent and not self._spool.unwritten
+        self._strange = self._strange + 1 if strange else 0
+        if self._strange > _STRANGE_COUNTS:
+            self._strange = self._seen = 0
+            self._rows.clear()
+            self.refresh()
 
     def _next_heads(self, outbox: Outbox) -> Sequence[Head]:
         return outbox.heads(self._seen, _HEADS)
@@ -204,7 +215,7 @@ class Sending:
 
     def _still(self, sequence: int, message_id: str) -> _Row | None:
         row = self._rows.get(message_id)
-        if row is None or row.head.sequence != sequence or row.under_way or message_id in self._spool.unwritten:
+        if row is None or row.head.sequence != sequence or row.under_way:
             return None
         return row if row.due_s <= self._clock.monotonic_s() else None
 

@@ -287,7 +287,8 @@ def same_owner(path: Path, like: Path) -> None:
     """Give a file that root made to whom `like` belongs; nothing happens for other users, who make only their own."""
     if os.geteuid() == 0:
         owner = like.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+        with suppress(OSError):  # disks without owners, and shares that forbid it
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def other_name(path: Path, why: str) -> Path:

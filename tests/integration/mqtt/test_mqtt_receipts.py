@@ -148,7 +148,7 @@ def test_a_supervisor_who_was_away_misses_nothing(
     thirds of the backlog, the rest is dropped without a word to the device, and made good because nobody confirms it."""
     keeping = ("persistence true", f"persistence_location {tmp_path}/")
     queue = f"max_queued_messages {2 * count // 3 if limited else 0}"
-    again = Pauses(unconfirmed_s=(8.0 if count < 1000 else 60.0, 120.0))
+    again = Pauses(unconfirmed_s=(8.0 if count < 1000 else 25.0, 120.0))
     with MosquittoBroker(lines=(*WIDE_OPEN, *mosquitto, *keeping, queue)) as broker:
         section = BrokerSection(host=broker.host, port=broker.port)
         with receive(section, client_id="boss"):

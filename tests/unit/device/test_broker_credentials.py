@@ -24,6 +24,8 @@ def test_a_password_comes_from_the_first_line_of_its_file(tmp_path: Path) -> Non
     file = tmp_path / "broker.password"
     file.write_text("pass wörd \r\nsecond line\n")
     assert password(section(password_file=file)) == "pass wörd "
+    file.write_bytes(b"\xef\xbb\xbfsecret\r\n")  # as Windows' editor writes it
+    assert password(section(password_file=file)) == "secret"
     assert password(section()) is None
 
 
