@@ -1,29 +1,25 @@
 """A whole ward on this machine: a broker, simulated devices as real processes, and the supervisor's page. `make supervisor`.
 
-The devices are `leukoscope run` with rendered film; a hand of ours finishes a slide now and then and begins the next, as a technician
-would by key. Nothing of it is kept unless a folder is named, and nothing listens beyond this machine.
+The devices are `leukoscope run` with rendered film, one run a slide. Nothing of it is kept unless a folder is named, and nothing
+listens beyond this machine.
 """
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import logging
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 
 from device.demo.broker import LocalBroker, free_port, local_broker
-from device.errors import LeukoscopeError
-from device.service.control import send
 from device.settings.broker import BrokerSection
 from device.settings.config import (
     Config,
@@ -36,7 +32,6 @@ from device.settings.config import (
     SlideSection,
 )
 from device.settings.config_file import describe
-from device.slide.commands import Command, Wish
 from device.supervisor import accounts
 from device.supervisor.database import opened, writing
 from device.supervisor.receiver import Reception
@@ -45,8 +40,10 @@ from device.supervisor.supervise import Site, supervise
 log = logging.getLogger(__name__)
 
 USER, RECEIVER = "demo", "supervisor"
-WARD = (("clinic-north", "AML", 7), ("clinic-south", "ALL", 11))
-"""Devices: id, the case on their film, and its seed."""
+WARD = {"clinic-north": ("AML", "normal", "CML"), "clinic-south": ("ALL", "CLL", "normal", "APML")}
+"""Devices, and the cases on their films, one after the other."""
+_FIELD_S, _CHANGE_S = 3.0, 3.0
+"""Seconds of a field at 5 frames a second, and while the slide is changed."""
 _STOP_S = 30.0
 
 
@@ -66,13 +63,12 @@ def run_ward(
         url, password = f"sqlite:///{place / 'supervisor.sqlite'}", secrets.token_urlsafe(12)
         _account(url, password)
         broker = open_things.enter_context(local_broker())
-        for number, (name, case, seed) in enumerate(WARD):
-            config = _config(place / name, name, case, seed, broker)
-            open_things.enter_context(_device(config, place / name, slide_s, first_s=slide_s * (0.4 + 0.4 * number)))
+        for name, cases in WARD.items():
+            open_things.enter_context(_Device(place / name, cases, broker, slide_s))
         site = Site(port=port or _page_port())
         sys.stdout.write(
             f"Broker: {broker.name} on port {broker.port}.\n"
-            f"Devices: {', '.join(name for name, _, _ in WARD)}: rendered film, no patient's blood, a slide every {slide_s:.0f} s.\n"
+            f"Devices: {', '.join(WARD)}: rendered film, no patient's blood, a slide every {slide_s:.0f} s.\n"
             f"\n  Page:      {site.address}\n  Name:      {USER}\n  Password:  {password}\n\n"
             "Ctrl-C ends all of it.\n"
         )
@@ -103,69 +99,70 @@ def _page_port() -> int:
     return 8080
 
 
-def _config(place: Path, name: str, case: str, seed: int, broker: LocalBroker) -> Path:
-    """A device's configuration, written as a technician would find it."""
-    place.mkdir(parents=True, exist_ok=True)
-    config = Config(
-        camera=SimulatorCamera(
-            kind="simulator", seed=seed, case=case, fields=400, width_px=1280, height_px=720, fps=4.0, live=True, loop=True
-        ),
-        device=DeviceSection(id=name, state_dir=place),
-        microscope=MicroscopeSection(profile="zzcat-5mp", objective=100),
-        engine=EngineSection(bundle="zoo:attridet-n", runtime="onnx", precision="float32", threads=1),  # nothing is tried out first
-        slide=SlideSection(ask_specimen=False, finish_at_end=False, stop_at_target=False),
-        display=DisplaySection(kind="none"),
-        record=RecordSection(path=place / "record.sqlite"),
-        broker=BrokerSection(
-            host=broker.host, port=broker.port, protocol=broker.protocol, receivers=(RECEIVER,), send_crops=12, health_period_s=30
-        ),
-    )
-    path = place / "device.yaml"
-    path.write_text(describe(config), encoding="utf-8")
-    return path
+class _Device:
+    """A device at whose microscope one slide is counted after the other: a run of the appliance for each, for the appliance does not
+    count a film that lies there still from the slide before.
+    """
 
+    def __init__(self, place: Path, cases: tuple[str, ...], broker: LocalBroker, slide_s: float) -> None:
+        self._place, self._cases, self._broker, self._slide_s = place, cases, broker, slide_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=place.name, daemon=True)
 
-@contextlib.contextmanager
-def _device(config: Path, place: Path, slide_s: float, first_s: float) -> Iterator[None]:
-    """A running device and the hand at its keys, as long as the block runs."""
-    stop = threading.Event()
-    said = (place / "log").open("ab")
-    words = [sys.executable, "-m", "device", "run", "--config", str(config)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    # A session of its own: Ctrl-C ends us, and we end the device after the page.
-    child = subprocess.Popen(words, stdout=said, stderr=said, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
-    hand = threading.Thread(target=_hand, args=(child, place, slide_s, first_s, stop), name=f"hand-{place.name}", daemon=True)
-    hand.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        child.send_signal(signal.SIGTERM)
-        try:
-            child.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        hand.join(_STOP_S)
-        said.close()
+    def __enter__(self) -> None:
+        self._place.mkdir(parents=True, exist_ok=True)
+        self._thread.start()
 
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        self._thread.join(2 * _STOP_S)
 
-def _hand(child: subprocess.Popen[bytes], place: Path, slide_s: float, first_s: float, stop: threading.Event) -> None:
-    """Begin a slide as soon as the device answers, finish it after a while, and so on; what is refused is asked again."""
-    command, pause_s, lasts_s, refused = Command.START, 1.0, first_s, 0
-    while not stop.wait(pause_s):
-        if child.poll() is not None:
-            log.warning("%s ended with exit code %s; its log is %s", place.name, child.returncode, place / "log")
-            return
-        try:
-            send(place / "control.sock", Wish(command, sure=True))
-        except LeukoscopeError:
-            pause_s, refused = 2.0, refused + 1
-            if refused % 10 == 0:  # it is in another state than we believe
-                command = Command.FINISH if command is Command.START else Command.START
-            continue
-        refused = 0
-        if command is Command.START:
-            command, pause_s, lasts_s = Command.FINISH, lasts_s, slide_s
-        else:
-            command, pause_s = Command.START, 1.0
+    def _run(self) -> None:
+        with (self._place / "log").open("ab") as said:
+            for number in itertools.count():
+                config = self._config(self._cases[number % len(self._cases)], seed=7 + number)
+                words = [sys.executable, "-m", "device", "run", "--config", str(config)]
+                environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+                # A session of its own: Ctrl-C ends us, and we end the device after the page.
+                child = subprocess.Popen(
+                    words, stdout=said, stderr=said, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+                )
+                self._wait(child)
+                if self._stop.is_set():
+                    return
+                if child.returncode:
+                    log.warning("%s ended with exit code %s; its log is %s", self._place.name, child.returncode, said.name)
+                if self._stop.wait(_CHANGE_S):
+                    return
+
+    def _wait(self, child: subprocess.Popen[bytes]) -> None:
+        """Until the film has been read, or we are to stop: then in order."""
+        while child.poll() is None and not self._stop.wait(0.2):
+            pass
+        if child.poll() is None:
+            child.terminate()
+            try:
+                child.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+    def _config(self, case: str, seed: int) -> Path:
+        """The device's configuration, written as a technician would find it."""
+        place, broker = self._place, self._broker
+        fields = max(2, int(self._slide_s / _FIELD_S))
+        config = Config(
+            camera=SimulatorCamera(kind="simulator", seed=seed, case=case, fields=fields, width_px=1280, height_px=720, fps=5.0),
+            device=DeviceSection(id=place.name, state_dir=place),
+            microscope=MicroscopeSection(profile="zzcat-5mp", objective=100),
+            engine=EngineSection(bundle="zoo:attridet-n", runtime="onnx", precision="float32", threads=1),  # nothing is tried out first
+            slide=SlideSection(auto_start=True),
+            display=DisplaySection(kind="none"),
+            record=RecordSection(path=place / "record.sqlite"),
+            broker=BrokerSection(
+                host=broker.host, port=broker.port, protocol=broker.protocol, receivers=(RECEIVER,), send_crops=12, health_period_s=30
+            ),
+        )
+        path = place / "device.yaml"
+        path.write_text(describe(config), encoding="utf-8")
+        return path

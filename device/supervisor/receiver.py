@@ -11,6 +11,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ _IDLE_S: Final = 0.2
 _LIVED_S: Final = (
     20.0  # a connection that ends earlier was no success: two receivers of one name must not throw each other out for ever
 )
+_ASIDE_REMEMBERED: Final = 1000
 _FAREWELL_S: Final = 2.0
 _UNSENT_AFTER: Final = timedelta(seconds=10)  # a receipt that was asked for so long ago, and that nobody sent: its ingester died
 
@@ -72,20 +74,23 @@ class Reception:
 class Fault:
     """Something that is wrong for a while: logged when it begins or changes, and when it ends."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, besides: Fault | None = None) -> None:
         self.words = ""
         self.since: datetime | None = None
-        self._what = what
+        self._what, self._besides, self._told = what, besides, False
 
     def begins(self, words: str) -> None:
-        if words != self.words:
+        """besides: a fault that explains this one where both are there; then one line in the log is enough."""
+        new, self.words, self.since = words != self.words, words, self.since or _now()
+        explained = self._besides is not None and (bool(self._besides.words) or "does not let us" not in words)
+        if (new or not self._told) and not explained:
             log.warning("%s: %s; trying again", self._what, words)
-        self.words, self.since = words, self.since or _now()
+            self._told = True
 
     def ends(self) -> None:
-        if self.words:
+        if self._told:
             log.info("%s: well again", self._what)
-        self.words, self.since = "", None
+        self.words, self.since, self._told = "", None, False
 
 
 def _now() -> datetime:
@@ -100,6 +105,7 @@ class Receiver:
 
     def __init__(self, engine: Engine, reception: Reception, told: Callable[[Sequence[Taken]], None] = lambda taken: None) -> None:
         self.broker, self.database = Fault("broker"), Fault("database")
+        self.statuses = Fault("statuses", besides=self.broker)
         self.listening_since: datetime | None = None
         self.ready = threading.Event()
         self._engine, self._reception, self._told = engine, reception, told
@@ -107,6 +113,7 @@ class Receiver:
         self._stop = threading.Event()
         self._waiting: list[Incoming] = []
         self._came: list[Incoming] = []
+        self._aside: Counter[tuple[str, str]] = Counter()
         section, cancelled = reception.section, self._stop.is_set
         self._kept = Connector(section, reception.name, resume=True, by_hand=True, on_message=self._waiting.append, cancelled=cancelled)
         passing = f"{reception.name[:40]}-status-{secrets.token_hex(4)}"
@@ -132,8 +139,8 @@ class Receiver:
             try:
                 (self._keep if session == "kept" else self._pass_on)()
             except BrokerError as error:
-                if not self._stop.is_set() and session == "kept":
-                    self.broker.begins(str(error))
+                if not self._stop.is_set():
+                    (self.broker if session == "kept" else self.statuses).begins(str(error))
             except SQLAlchemyError as error:
                 self.database.begins(f"{where(self._engine)}: {first_line(error)}")
             except Exception:  # a fault of ours ends this connection, not the reception
@@ -163,6 +170,7 @@ class Receiver:
                 if waiting:
                     taken = self._store(link, waiting)
                     if taken is not None:
+                        self._tell_aside(taken)
                         for incoming in waiting:
                             link.confirm(incoming)
                         waiting.clear()
@@ -228,6 +236,17 @@ class Receiver:
         except SQLAlchemyError as error:  # they are sent once more after a restart, which does no harm
             self.database.begins(f"{where(self._engine)}: {first_line(error)}")
 
+    def _tell_aside(self, taken: Sequence[Taken]) -> None:
+        """Log what was put aside: of one device and reason the 1st, the 100th and so on, for a device that does it does it for long."""
+        for one in taken:
+            if one.why:
+                before = self._aside[one.device_id, one.why]
+                self._aside[one.device_id, one.why] += 1
+                if before % 100 == 0:
+                    log.warning("message of %s put aside: %s", one.device_id or "no device of ours", one.why)
+        if len(self._aside) > _ASIDE_REMEMBERED:
+            self._aside.clear()
+
     # ---- statuses and health
 
     def _pass_on(self) -> None:
@@ -235,6 +254,7 @@ class Receiver:
         with closing(self._passing.open()) as link:
             link.subscribe(self._reception.filters(PASSING), self._stop.is_set, qos=0)
             self.listening_since = _now()
+            self.statuses.ends()
             while not self._stop.is_set():
                 self._gather(link, came)
                 if came:
@@ -242,6 +262,7 @@ class Receiver:
                     came[:] = newest  # bounded by the number of devices while the database is away
                     if (taken := self._store(link, came)) is not None:
                         came.clear()
+                        self._tell_aside(taken)
                         self._told([one for one in taken if one.new])
 
 

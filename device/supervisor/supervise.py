@@ -143,6 +143,7 @@ def _serve(engine: Engine, reception: Reception, site: Site, public: Public, sto
     alarms = Alarms(
         engine, lambda: receiver.listening_since, lambda device: hub.tell(("device", device, "")), overdue_after=site.overdue_after
     )
+    accounts.prepare()
     with contextlib.suppress(SQLAlchemyError), reading(engine) as session:
         if accounts.is_empty(session):
             log.warning("%s: %s", where(engine), _NOBODY)
@@ -205,6 +206,7 @@ def trouble(receiver: Receiver) -> str:
     for fault, words in (
         (receiver.database, _("The database cannot be written since {time} UTC: what devices send waits at the broker.")),
         (receiver.broker, _("No connection to the broker since {time} UTC: what is shown here may be old.")),
+        (receiver.statuses, _("The broker gives no states of devices since {time} UTC: what is shown of devices may be old.")),
     ):
         if fault.since is not None:
             return words.format(time=f"{fault.since:%Y-%m-%d %H:%M}")

@@ -158,7 +158,7 @@ def test_make_supervisors_ward_counts_sends_confirms_and_shows(tmp_path: Path) -
     def run() -> None:
         try:
             with redirect_stdout(paper):
-                run_ward(port=port, folder=tmp_path, slide_s=8.0, stop=stop)
+                run_ward(port=port, folder=tmp_path, slide_s=6.0, stop=stop)
         except BaseException as error:
             fault.append(error)
 
@@ -175,9 +175,9 @@ def test_make_supervisors_ward_counts_sends_confirms_and_shows(tmp_path: Path) -
             with reading(engine) as session:
                 rows = queries.devices(session)
             statuses = [row.status for row in rows if row.status is not None]
-            return len(rows) == len(WARD) and all(row.slides for row in rows) and any(_delivered(status) for status in statuses)
+            return len(rows) == len(WARD) and all(row.slides >= 2 for row in rows) and any(_delivered(status) for status in statuses)
 
-        until(confirmed, "a slide of each device, and a device that knows that its slide was confirmed")
+        until(confirmed, "two slides of each device, and a device that knows that its slide was confirmed")
         browser = Browser(port)
         browser.log_in(USER, password[1])
         page = browser.get("/slides")

@@ -269,3 +269,30 @@ def test_a_broker_that_dies_is_waited_for(broker: MosquittoBroker, tmp_path: Pat
     assert not receiver.broker.words
     receiver.stop()
     engine.dispose()
+
+
+def test_a_broker_that_refuses_statuses_or_receipts_is_told_and_summaries_are_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In MQTT 5 the broker says so; what it lets through goes on."""
+    if find_mosquitto() is None:
+        pytest.skip("mosquitto is not installed (apt install mosquitto)")
+    rights = tmp_path / "acl"
+    rights.write_text("topic read leukoscope/+/summary\ntopic read leukoscope/+/review\ntopic read leukoscope/+/event\n")
+    rights.write_text(rights.read_text() + "topic write leukoscope/+/summary\n")
+    rights.chmod(0o644)
+    user = ("user root",) if os.geteuid() == 0 else ()
+    engine = open_database(f"sqlite:///{tmp_path}/supervisor.sqlite")
+    migrate(engine)
+    with MosquittoBroker(lines=(*user, "allow_anonymous true", f"acl_file {rights}")) as broker:
+        receiver = Receiver(engine, Reception(section(broker), "ward-1"))
+        receiver.start()
+        assert receiver.ready.wait(PATIENCE_S)
+        publish(section(broker), summaries(3))
+        until(lambda: stored(engine) == 3, "summaries")
+        until(lambda: "receipt" in caplog.text, "a word on receipts")
+        receiver.stop()
+    assert caplog.text.count("let us write leukoscope/+/receipt") == 1
+    with reading(engine) as session:
+        assert session.scalar(select(func.count()).select_from(SentReceipt).where(SentReceipt.sent_at.is_(None))) == 3
+    engine.dispose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ def test_a_read_only_disk_and_one_that_is_mounted_later(tmp_path: Path, boxes: l
         box = Box(tmp_path, disk / "leukoscope" / "record.sqlite", slide="ask_specimen: false")
         boxes.append(box)
         box.start().up()
-        until(lambda: box.record_lamp == "fail does not answer, trying again", "a red lamp")
+        until(lambda: box.record_lamp.startswith("fail does not answer, trying again: "), "a red lamp")
         refused = box.ask("start", sure=True)
         assert refused is not None and not refused["ok"] and "no slide can be counted yet" in refused["text"]
         assert "Read-only file system" in refused["text"] and "\n" not in refused["text"]
@@ -162,6 +163,31 @@ def test_what_a_full_disk_refuses_at_the_end_is_there_at_the_next_start(tmp_path
             assert [field.index for field in whole.slide.fields] == list(range(1, counted + 1))
             assert all(field.cells for field in whole.slide.fields)
             assert store.check_slide(whole.slide.slide_id).faults == ()
+
+
+def test_under_systemd_quitting_ends_nothing_and_a_record_that_is_waited_for_feeds_the_watchdog(
+    tmp_path: Path, boxes: list[Box]
+) -> None:
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(str(tmp_path / "notify"))
+    told.settimeout(60)
+    with small_disk(tmp_path / "disk", options=",ro") as disk, told:
+        box = Box(tmp_path, disk / "record.sqlite")
+        boxes.append(box)
+        box.start({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"}).up()
+        said = [told.recv(4096).decode()]
+        while sum("WATCHDOG=1" in each for each in said) < 3:
+            said.append(told.recv(4096).decode())
+        assert said[0].startswith("READY=1") and box.record_lamp.startswith("fail")
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        until(lambda: box.fields >= 1, "a field")
+        quitted = box.ask("quit")
+        assert quitted == {"ok": True, "text": "The box stays on."}
+        until(lambda: (box.status() or {})["slide"]["state"] == "paused", "a paused slide")
+        assert box.ended is None
+        goes_on_again = box.ask("pause")
+        assert goes_on_again is not None and "goes on" in goes_on_again["text"]
+        assert box.end() == 0
 
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGINT", "SIGTERM", "SIGPWR"])

@@ -107,7 +107,8 @@ def test_nothing_is_inline_and_what_others_wrote_is_only_text(name: str, given: 
     page = Page(drawn(name, given[name], fault="<img src=x onerror=alert(1)>"))
     assert not page.all("style")
     assert all(script.get("src") for script in page.all("script"))
-    assert {"b", "i", "img"} & {tag for tag, _ in page.tags} <= {"b"}
+    assert "i" not in {tag for tag, _ in page.tags}
+    assert all((image.get("src") or "").startswith("data:image/jpeg;base64,") for image in page.all("img"))
     for _tag, attributes in page.tags:
         assert "style" not in attributes
         assert not [key for key in attributes if key.startswith("on")]
@@ -224,6 +225,17 @@ def test_before_and_after_are_marked_where_they_differ() -> None:
     assert [line.name for line in view.lines][:1] == ["Blast or equivalent, kind uncertain"]
     low, high = next((line.low, line.high) for line in view.lines if line.name == "Lymphoblast")
     assert (round(low, 1), round(high, 1)) == (0.5, 71.6)  # 1 of 5 by Clopper and Pearson
+
+
+def test_pictures_of_blasts_stand_with_what_they_are_told_as_and_those_left_out_are_counted(row: SlideRow) -> None:
+    picture = {"cell_id": 7, "name": "Myeloblast", "equivalent": False, "certainty": 0.61, "jpeg": "/9j/AAAA"}
+    document = example() | {"crops": [picture, picture | {"cell_id": 9, "name": "<b>x</b>"}], "crops_left_out": 3}
+    html = drawn("slide", of_summary(read(document), row), "fr")
+    images = Page(html).all("img")
+    assert [image["alt"] for image in images] == ["Myéloblaste", "<b>x</b>"]
+    assert {image["src"] for image in images} == {"data:image/jpeg;base64,/9j/AAAA"}
+    assert "cellule 7" in html and "3 étaient trop grandes" in html
+    assert not Page(drawn("slide", of_summary(read(document | {"crops": [], "crops_left_out": 0}), row))).all("img")
 
 
 def test_second_signature_is_asked_of_reviewers_alone(session: Session, row: SlideRow) -> None:
