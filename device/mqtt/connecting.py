@@ -84,7 +84,7 @@ class Connector:
                 return self._ask(protocol, self.limits.last_s)
             link = self._above_the_floor() if self._memory.seen() == "5" else self._either()
         except NoAnswerError as error:
-            if self.limits.answered_s or self._memory.seen():  # it is a broker, and was one before
+            if self.limits.answered_s:  # it is a broker, and was one before
                 raise
             raise unanswered(error, self._section) from error
         if link.version == "5":

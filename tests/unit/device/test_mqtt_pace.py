@@ -145,6 +145,12 @@ def broker_that(*answers: bytes | None) -> Iterator[tuple[BrokerSection, list[in
 YES_5, YES_4, NO_5 = b"\x20\x03\x00\x00\x00", b"\x20\x02\x00\x00", b"\x20\x03\x00\x84\x00"
 
 
+def answered(limits: Limits) -> Limits:
+    """As they are once a broker has answered: then nobody looks any more whether it wants TLS."""
+    limits.answered(0.001)
+    return limits
+
+
 def test_a_silent_broker_is_asked_twice_before_it_counts_as_old() -> None:
     with broker_that(None, YES_4, None, YES_4) as (section, levels):
         connector = Connector(section, "test", limits=Limits(0.2, 1.0))
@@ -165,7 +171,7 @@ def test_the_floor_holds_against_silence_and_hang_ups(caplog: pytest.LogCaptureF
     memory = ThisRun()
     memory.remember("5")
     with broker_that(None, b"", b"", YES_5) as (section, levels), caplog.at_level(logging.INFO):
-        connector = Connector(section, "test", memory=memory, limits=Limits(0.2, 0.3))
+        connector = Connector(section, "test", memory=memory, limits=answered(Limits(0.2, 0.3)))
         with pytest.raises(NoAnswerError, match="It spoke MQTT 5 before; if an older broker"):
             connector.open()
         for _ in range(2):
@@ -186,7 +192,7 @@ def test_the_floor_falls_when_the_broker_says_so_or_hangs_up_for_long(caplog: py
         link.drop()
     memory.remember("5")
     with broker_that(b"", b"", YES_4) as (section, levels):
-        connector = Connector(section, "test", memory=memory, hang_ups=(2, 0.0))
+        connector = Connector(section, "test", memory=memory, limits=answered(Limits()), hang_ups=(2, 0.0))
         with pytest.raises(HungUpError):
             connector.open()
         link = connector.open()

@@ -227,6 +227,17 @@ def test_before_and_after_are_marked_where_they_differ() -> None:
     assert (round(low, 1), round(high, 1)) == (0.5, 71.6)  # 1 of 5 by Clopper and Pearson
 
 
+def test_pictures_of_blasts_stand_with_what_they_are_told_as_and_those_left_out_are_counted(row: SlideRow) -> None:
+    picture = {"cell_id": 7, "name": "Myeloblast", "equivalent": False, "certainty": 0.61, "jpeg": "/9j/AAAA"}
+    document = example() | {"crops": [picture, picture | {"cell_id": 9, "name": "<b>x</b>"}], "crops_left_out": 3}
+    html = drawn("slide", of_summary(read(document), row), "fr")
+    images = Page(html).all("img")
+    assert [image["alt"] for image in images] == ["Myéloblaste", "<b>x</b>"]
+    assert {image["src"] for image in images} == {"data:image/jpeg;base64,/9j/AAAA"}
+    assert "cellule 7" in html and "3 étaient trop grandes" in html
+    assert not Page(drawn("slide", of_summary(read(document | {"crops": [], "crops_left_out": 0}), row))).all("img")
+
+
 def test_second_signature_is_asked_of_reviewers_alone(session: Session, row: SlideRow) -> None:
     context = of_slide(session, row)
     assert "/second" in drawn("slide", context, role="reviewer")
