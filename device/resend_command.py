@@ -18,7 +18,7 @@ def resend(
     every: Annotated[bool, Parameter(name="--all")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> int:
-    """Send summaries and reviews again, with the ids and bytes that they had; also while the appliance runs. Receivers drop doubles by id.
+    """Send summaries and reviews again, with the ids and bytes they had; also while the appliance runs. Receivers drop doubles by id.
 
     Args:
         slide_id: One slide, with all its revisions, whoever has them; or --since.

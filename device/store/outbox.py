@@ -28,7 +28,7 @@ def put(db: sqlite3.Connection, message: OutboxMessage) -> OutboxMessage:
 
 
 def was_put(db: sqlite3.Connection, message: OutboxMessage) -> bool:
-    """Whether the message was put into the outbox before, wherever it is by now: a write is repeated when nobody knows that it succeeded.
+    """Whether it was put into the outbox before, wherever it is by now: a write is repeated when nobody knows that it succeeded.
 
     Of an event that the broker took nothing is left; whoever makes one says when it is the first.
     """

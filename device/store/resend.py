@@ -1,4 +1,4 @@
-"""Sending once more: summaries, and what was told of signatures, put back into the outbox with the message id and bytes that they had."""
+"""Sending once more: summaries, and what was told of signatures, back into the outbox with the id and bytes that they had."""
 
 from __future__ import annotations
 
