@@ -166,9 +166,8 @@ def reached(slide: Slide, counted: Differential) -> bool:
 def was_open(slide: Slide) -> str:
     """The line of a slide that was taken up again; `slide` as the record has it."""
     asks = _("P goes on, F finishes, A aborts.")
-    if slide.state is SlideState.PAUSED:
-        return f"{_('Slide {id} was left open.').format(id=slide.slide_id)} {asks}"
-    return f"{_('Slide {id} was open when the power went.').format(id=slide.slide_id)} {asks}"
+    was = _("Slide {id} was left open.") if slide.state is SlideState.PAUSED else _("Slide {id} was open when the power went.")
+    return f"{was.format(id=slide.slide_id)} {asks}"
 
 
 def was_closed(slides: tuple[Slide, ...]) -> str:
