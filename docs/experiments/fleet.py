@@ -191,7 +191,7 @@ class Fleet:
 
 
 def measured(
-    kind: str, ingesters: int, devices: int, happens: Any = None, *, minutes: float = 3.0, status_s: float = 10.0
+    kind: str, ingesters: int, devices: int, happens: Any = None, *, minutes: float = 3.0, status_s: float = 30.0
 ) -> dict[str, Any]:
     """A run at the pace of a ward, with what `happens` in the middle of it."""
     with place(kind, ingesters) as here:
@@ -292,7 +292,7 @@ def drained(kind: str, ingesters: int, devices: int, each: int) -> dict[str, Any
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, default=1000)
-    parser.add_argument("--burst", type=int, default=5)
+    parser.add_argument("--burst", type=int, default=2)
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--out", type=Path, default=Path("fleet-results"))
     parser.add_argument("--write", type=Path)
