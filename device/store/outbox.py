@@ -69,6 +69,12 @@ def one(db: sqlite3.Connection, message_id: str) -> OutboxMessage | None:
     return None if row is None else _message(row)
 
 
+def size_of(db: sqlite3.Connection, message_id: str) -> int:
+    """Bytes of a message's content, which is not read for it; 0 if it is gone."""
+    row = db.execute("SELECT length(payload) FROM outbox WHERE message_id = ?", (message_id,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def _message(row: Sequence[str | bytes | int]) -> OutboxMessage:
     key, topic, payload, at, *rest = row
     return OutboxMessage(str(key), str(topic), bytes(payload), _moment(at) or datetime.fromtimestamp(0, timezone.utc), *rest)  # type: ignore[arg-type]
