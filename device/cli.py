@@ -16,6 +16,7 @@ from device.calibrate_command import calibrate
 from device.check_command import check_config
 from device.contract_command import contract
 from device.errors import LeukoscopeError
+from device.fleet_command import fleet_sim
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 from device.qc_command import qc
 from device.record_command import backup, quarantine, restore, verify
@@ -159,6 +160,7 @@ def report(slide_id: str, /, *, out: Path = Path("slide.html"), config: ConfigOp
 app.command(watch)
 app.command(supervise)
 app.command(contract)
+app.command(fleet_sim)
 
 
 @app.command

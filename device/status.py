@@ -117,7 +117,7 @@ def remote_of(config: Config, status: CurrentStatus) -> Remote:
 
     def resend(slide_id: str, since: datetime | None) -> int:
         with Store.connect(config.record_path) as store:  # asked in the publisher's thread
-            return len(store.resend(Wanted(slide_id, since), config.broker.topic_root).summaries)
+            return store.resend(Wanted(slide_id, since), config.broker.topic_root).messages
 
     topics = Topics(config.device.id, config.broker.topic_root)
     return Remote(topics, status.clock, status=lambda: status.value, health=lambda: status.health.newest, resend=resend)

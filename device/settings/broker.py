@@ -39,6 +39,7 @@ class BrokerSection(Section):
     send_crops: int = Field(0, ge=0, le=40)  # pictures of blasts and equivalents in a summary
     summary_version: Literal[1, 2] = 1  # 2 once every receiver knows it
     health_period_s: int = Field(60, ge=5, le=86400)
+    reconnect_max_s: int = Field(60, ge=1, le=3600)  # the longest pause between two attempts; devices spread over all of it
 
     @field_validator("host")
     @classmethod

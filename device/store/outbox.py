@@ -13,7 +13,9 @@ from device.mqtt.outbox import BROKER, Delivered, Figures, Head, OutboxMessage, 
 
 
 def put(db: sqlite3.Connection, message: OutboxMessage) -> OutboxMessage:
-    """Give a message the next number of its kind and put it into the outbox; as it now is. One that is there already stays as it is."""
+    """Give a message the next number of its kind and put it into the outbox; as it now is. One that was put before takes no number."""
+    if was_put(db, message):
+        return one(db, message.message_id) or message
     stream = str(db.execute("SELECT value FROM identity WHERE key = 'stream'").fetchone()[0])
     number = int(
         db.execute(
@@ -23,6 +25,23 @@ def put(db: sqlite3.Connection, message: OutboxMessage) -> OutboxMessage:
     message = replace(message, number=number, payload=_numbered(message.payload, stream, number))
     insert(db, message)
     return message
+
+
+def was_put(db: sqlite3.Connection, message: OutboxMessage) -> bool:
+    """Whether it was put into the outbox before, wherever it is by now: a write is repeated when nobody knows that it succeeded.
+
+    Of an event that the broker took nothing is left; whoever makes one says when it is the first.
+    """
+    key = (message.message_id,)
+    asked = (
+        "SELECT 1 FROM outbox WHERE message_id = ?",
+        "SELECT 1 FROM receipts WHERE message_id = ? LIMIT 1",
+        "SELECT 1 FROM quarantine WHERE kind = 'message' AND name = ? LIMIT 1",
+    )
+    if any(db.execute(statement, key).fetchone() for statement in asked):
+        return True
+    statement = "SELECT 1 FROM summaries WHERE slide_id = ? AND instr(payload, CAST(? AS BLOB)) LIMIT 1"
+    return bool(message.slide_id) and db.execute(statement, (message.slide_id, message.message_id)).fetchone() is not None
 
 
 def insert(db: sqlite3.Connection, message: OutboxMessage) -> None:

@@ -119,6 +119,7 @@ _ADDED = (
     ("outbox", "said", "TEXT NOT NULL", "''"),
     ("outbox", "checksum", "TEXT NOT NULL", "''"),
     ("slides", "first_blast", "TEXT NOT NULL", "''"),  # when it was put into the outbox
+    ("review", "told", "BLOB", "NULL"),  # the message that told of the act, as it was put into the outbox
 )
 """Columns that came after a table was first published: table, name, type, and the value for rows that were written before."""
 _VERSION_4 = (
@@ -221,7 +222,9 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 def _missing_columns(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
     there = {
-        (table, row[1]) for table in ("slides", "fields", "cells", "outbox") for row in db.execute(f"PRAGMA main.table_info({table})")
+        (table, row[1])
+        for table in ("slides", "fields", "cells", "outbox", "review")
+        for row in db.execute(f"PRAGMA main.table_info({table})")
     }
     return [column for column in _ADDED if column[:2] not in there]
 
@@ -235,6 +238,10 @@ def read_as_migrated(db: sqlite3.Connection) -> None:
             db.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1).replace("REFERENCES slides (slide_id)", ""))
     missing = _missing_columns(db)
     for table in {column[0] for column in missing}:
+        if table not in there:
+            for _, name, kind, value in (column for column in missing if column[0] == table):
+                db.execute(f"ALTER TABLE temp.{table} ADD COLUMN {name} {kind} DEFAULT {value}")
+            continue
         extra = ", ".join(f"{value} AS {name}" for where, name, _, value in missing if where == table)
         db.execute(f"CREATE TEMP VIEW {table} AS SELECT *, {extra} FROM main.{table}")
 
