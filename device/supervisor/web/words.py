@@ -116,7 +116,8 @@ def between(low: float, high: float) -> str:
 
 def counted(count: int, at_least: bool = False) -> str:
     """A count, with "at least" before it where more cells were found than the network may give."""
-    return f"{_('at least')} {count}" if at_least else str(count)
+    least = _("at least")
+    return f"{least} {count}" if at_least else str(count)
 
 
 def megabytes(mb: float | None) -> str:
