@@ -30,6 +30,7 @@ _HEADS: Final = 500  # rows taken into memory at a time, without their content
 _LARGEST_BYTES: Final = 16 << 20  # no summary has that, with all its crops
 _LONGEST_TOPIC: Final = 1024
 _STRANGE_COUNTS: Final = 20
+_PLURAL: Final = {"summary": "summaries", "review": "reviews", "event": "events"}
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,8 @@ class Sending:
     def _answered(self, row: _Row, ack: Ack) -> None:
         head, now = row.head, self._clock.now()
         if not ack.accepted:
-            self._hold(row, f"the broker refuses summaries: {ack.reason}; allow {self._topics.of(head.kind)}")
+            named = _PLURAL.get(head.kind, head.kind)
+            self._hold(row, f"the broker refuses {named}: {ack.reason}; allow {self._topics.of(head.kind)}")
         elif head.kind == "event":
             self._let_go(head.message_id, lambda outbox: outbox.acknowledge(head.message_id))
         elif ack.reason != NO_SUBSCRIBER and self._version == "5" and not self._wanted.receivers:
