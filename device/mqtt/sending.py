@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 NO_SUBSCRIBER: Final = "No matching subscribers"
 _HEADS: Final = 500  # rows taken into memory at a time, without their content
-_KINDS: Final = ("summary", "review", "event")
 _STRANGE_COUNTS: Final = 20
+_PLURAL: Final = {"summary": "summaries", "review": "reviews", "event": "events"}
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,8 @@ class Sending:
     def _answered(self, row: _Row, ack: Ack, topic: str) -> None:
         head, now = row.head, self._clock.now()
         if not ack.accepted:
-            self._hold(row, f"the broker refuses summaries: {ack.reason}; allow {one_line(topic)}")
+            named = _PLURAL.get(head.kind, head.kind)
+            self._hold(row, f"the broker refuses {named}: {ack.reason}; allow {one_line(topic)}")
         elif head.kind == "event":
             self._let_go(head.message_id, lambda outbox: outbox.acknowledge(head.message_id))
         elif ack.reason != NO_SUBSCRIBER and self._version == "5" and not self._wanted.receivers:
@@ -350,6 +351,8 @@ def _fault(message: OutboxMessage) -> str:
         return f"its content is damaged: {error}"
     if not isinstance(content, dict):
         return "its content is no message"
-    if message.kind not in _KINDS or not is_of_a_device(message.topic, message.kind):  # of another id or root, before they were changed
+    if message.kind not in _PLURAL or not is_of_a_device(
+        message.topic, message.kind
+    ):  # of another id or root, before they were changed
         return "its topic is damaged"
     return ""
