@@ -27,7 +27,7 @@ def watch(
     topic_root: str = "leukoscope",
     client_id: str | None = None,
 ) -> None:
-    """The supervisor's terminal: print each slide's summary as it arrives.
+    """The supervisor's terminal: print each slide's summary as it arrives, first blasts and signatures too.
 
     Args:
         host: The broker.
