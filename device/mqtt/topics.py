@@ -32,6 +32,12 @@ def root_fault(root: str) -> str:
     return ""
 
 
+def is_of_a_device(topic: str, kind: str) -> bool:
+    """Whether `topic` is `<root>/<device>/<kind>`, of whatever root and device."""
+    root, _, rest = topic.removesuffix(f"/{kind}").rpartition("/")
+    return topic.endswith(f"/{kind}") and not root_fault(root) and re.fullmatch(DEVICE_ID, rest) is not None
+
+
 @dataclass(frozen=True)
 class Topics:
     """The topics of one device, or of all (`device_id` "+", for subscribing only).

@@ -234,7 +234,9 @@ class Store(Waiting):
     def put_fact(self, key: str, value: str) -> None:
         """Write it, in the place of what was known."""
         with self._transaction("write down what it says of itself") as db:
-            db.execute("INSERT INTO identity VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+            db.execute(
+                "INSERT INTO identity (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
+            )
 
     # Quarantine
 

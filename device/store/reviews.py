@@ -93,7 +93,7 @@ def put_summary(db: sqlite3.Connection, slide_id: str, revision: int, message: O
     message = outbox.put(db, message)
     db.execute("UPDATE slides SET summary = ? WHERE slide_id = ?", (message.payload, slide_id))
     db.execute(
-        f"INSERT INTO summaries VALUES (?, ?, ?, ?) ON CONFLICT (slide_id, revision) {kept}",
+        f"INSERT INTO summaries (slide_id, revision, created_at, payload) VALUES (?, ?, ?, ?) ON CONFLICT (slide_id, revision) {kept}",
         (slide_id, revision, message.created_at.isoformat(), message.payload),
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from device.errors import StoreError
 from device.store import versions
 from device.store.faults import BUSY_TIMEOUT_S, UNREADABLE, UnusableRecordError, is_damage, sqlite_errors
+from device.store.strangers import move_strangers
 from engines.files import fsync
 
 log = logging.getLogger(__name__)
@@ -266,6 +267,7 @@ def prepare(path: Path) -> Path | None:
     left as they are. Raises StoreError for those, for another program's database and for a record of a newer version.
     """
     aside = None
+    move_strangers(path)
     try:
         try:
             _create_or_check(path)
@@ -324,8 +326,10 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
     owner = db.execute("PRAGMA application_id").fetchone()[0]
     if tables == 0 and owner in (0, APPLICATION_ID):
         return 0
-    if owner != APPLICATION_ID:
+    if owner != APPLICATION_ID and not versions.is_ours(db, SCHEMA):
         raise UnusableRecordError(f"record {path}: is another program's database; choose another record.path")
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchone():
+        return versions.by_tables(db, SCHEMA)
     written = [number for (number,) in db.execute("SELECT version FROM schema_version ORDER BY version")]
     version = len(written)
     if version > len(SCHEMA):
@@ -343,12 +347,17 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
 def _create_or_check(path: Path) -> None:
     new = not path.exists()
     if new:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, MODE))
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, MODE))
+        except OSError as error:  # a link that leads nowhere, too: its disk may be mounted later
+            raise StoreError(f"record {path}: cannot be begun: {error.strerror}; mend record.path, or mount its disk") from error
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as db:
         version = version_of(db, path)
         if version:
             _read_through(db, path)
-            versions.mend(db, version)
+            versions.mend(db, version, SCHEMA, _ADDED)
+            if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         if version < len(SCHEMA):
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
@@ -365,7 +374,9 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
         for number, statements in enumerate(SCHEMA[version:], version + 1):
             for statement in statements:
                 db.execute(statement)
-            db.execute("INSERT INTO schema_version VALUES (?, ?)", (number, datetime.now(timezone.utc).isoformat()))
+            db.execute(
+                "INSERT INTO schema_version (version, applied_at) VALUES (?, ?)", (number, datetime.now(timezone.utc).isoformat())
+            )
         for table, name, kind, value in _missing_columns(db):
             db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind} DEFAULT {value}")
 
