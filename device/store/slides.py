@@ -337,8 +337,7 @@ def _fields(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> tuple[Fi
         FROM cells {join} WHERE slide_id = ? ORDER BY field_index, position""",
         (slide_id,),
     ):
-        if any(isinstance(each, bytes) for each in (kind, score, identified, x1, y1, x2, y2, *names)):
-            raise ValueError("bytes in the place of a word or number")
+        sound.no_bytes_among(kind, score, identified, x1, y1, x2, y2, *names)
         words = np.array(json.loads(attributes), np.float32)  # null becomes NaN
         rest = (crop or b"", *names, bool(provisional))
         cell = Cell(kind, score, bool(identified), (x1, y1, x2, y2), words, *rest)

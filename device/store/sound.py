@@ -39,9 +39,13 @@ def line(text: str) -> str:
 
 def no_bytes(row: sqlite3.Row, but: str = "") -> sqlite3.Row:
     """The row, in which words and numbers stand, and bytes in the column `but` alone."""
-    if any(isinstance(value, bytes) and column != but for column, value in zip(row.keys(), row, strict=True)):
-        raise ValueError("bytes in the place of a word or number")
+    no_bytes_among(*(value for column, value in zip(row.keys(), row, strict=True) if column != but))
     return row
+
+
+def no_bytes_among(*values: object) -> None:
+    if any(isinstance(value, bytes) for value in values):
+        raise ValueError("bytes in the place of a word or number")
 
 
 def cells(fields: Iterable[Field], taxonomy: Taxonomy) -> None:
