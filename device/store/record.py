@@ -206,10 +206,10 @@ class Store(Waiting):
                 continue
             found += [DamagedSlideError(self.path, slide_id, one.words)] if one.faults else []
             sound += [] if one.faults else [stored]
-        for error in found:
-            log.error("%s", error)
+        for amiss in found:
+            log.error("%s", amiss)
             with suppress(StoreError):  # a disk that takes no write now: it is found again at the next start
-                self.put_aside_row("slide", error.slide_id, error.why)
+                self.put_aside_row("slide", amiss.slide_id, amiss.why)
         return tuple(sound)
 
     def check_slide(self, slide_id: str) -> Checked:
