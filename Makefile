@@ -29,7 +29,7 @@ SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl
   libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libdbus-1-3 libfontconfig1 libfribidi0 \
   chromium fonts-noto-core
 
-.PHONY: help demo supervisor test lint messages animation bench film train adapt quantize engine evaluate clean system-packages
+.PHONY: help demo supervisor fleet test lint messages animation bench film train adapt quantize engine evaluate clean system-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ demo: $(VENV)/.installed-$(if $(INTERACTIVE),screen,demo) ## one slide from barc
 
 supervisor: $(VENV)/.installed-supervisor ## a broker, two simulated devices and the supervisor's page on this machine; prints address and password, Ctrl-C ends all
 	$(BIN)/leukoscope supervise demo $(ARGS)
+
+fleet: $(VENV)/.installed-supervisor ## 1,000 simulated devices, mosquitto, three ingesters and PostgreSQL, measured on this machine (25 minutes); ARGS="--write docs/scale.md"
+	$(BIN)/python docs/experiments/fleet.py $(ARGS)
 
 test: system-packages lint ## everything that a change must pass: ruff, mypy, pytest
 	$(BIN)/pytest $(ARGS)

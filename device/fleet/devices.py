@@ -62,6 +62,7 @@ class Progress:
 
     connected: int
     made: int
+    taken: int
     left: int
     waiting: int
     reasons: dict[str, int] = field(default_factory=dict)
@@ -207,7 +208,7 @@ class _Devices:
             self._counts.append((now_s, count))
 
     def _progress(self) -> Progress:
-        waiting = sum(map(len, self._outboxes))
+        waiting, taken = sum(map(len, self._outboxes)), sum(outbox.with_the_broker for outbox in self._outboxes)
         states = (self._publishers[number].status for number in self._started)
         reasons = Counter(status.reason for status in states if status.state != "connected" and status.reason)
-        return Progress(sum(self._online), self._made, len(self._left), waiting, dict(reasons.most_common(3)))
+        return Progress(sum(self._online), self._made, taken, len(self._left), waiting, dict(reasons.most_common(3)))

@@ -46,6 +46,8 @@ class MemoryOutbox:
         self._rows: dict[str, _Row] = {}
         self._last = 0
         self._done = done
+        self.with_the_broker = 0
+        """Messages that the broker took at least once."""
         self._delivered = Delivered()
         self._protocols: dict[str, str] = {}
         self._aside = 0
@@ -86,7 +88,7 @@ class MemoryOutbox:
         with self._lock:
             if row := self._rows.get(message_id):
                 row.head = replace(row.head, attempts=row.head.attempts + 1, sent_at=at, said=said)
-                row.journey.acknowledged_s = row.journey.acknowledged_s or time.monotonic()
+                self._broker_has(row.journey)
 
     def delivered(self, message_id: str, at: datetime) -> None:
         with self._lock:
@@ -113,11 +115,16 @@ class MemoryOutbox:
     def _leaves(self, message_id: str, at: datetime, *, confirmed: bool) -> None:
         if (row := self._rows.pop(message_id, None)) is None:
             return
-        now_s, journey = time.monotonic(), row.journey
-        journey.acknowledged_s = journey.acknowledged_s or now_s
-        journey.confirmed_s = now_s if confirmed else 0.0
+        journey = row.journey
+        self._broker_has(journey)
+        journey.confirmed_s = time.monotonic() if confirmed else 0.0
         self._delivered = Delivered(row.message.slide_id, at)
         self._done(journey)
+
+    def _broker_has(self, journey: Journey) -> None:
+        if not journey.acknowledged_s:
+            journey.acknowledged_s = time.monotonic()
+            self.with_the_broker += 1
 
     def put_message_aside(self, message_id: str, why: str) -> None:
         with self._lock:

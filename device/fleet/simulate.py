@@ -160,10 +160,9 @@ def _hear(lines: list[Connection], stop: threading.Event) -> list[Outcome]:
 
 def _tell(after_s: float, parts: Sequence[Progress], said: str) -> str:
     """One line on how it stands, and one on what is wrong when that is new."""
-    connected_now, made, left, waiting = (
-        sum(getattr(part, name) for part in parts) for name in ("connected", "made", "left", "waiting")
-    )
-    line = f"{after_s:5.0f} s: {connected_now} connected, {made} summaries made, {left} delivered, {waiting} wait\n"
+    now = {name: sum(getattr(part, name) for part in parts) for name in ("connected", "made", "taken", "left", "waiting")}
+    words = "{connected} connected; summaries: {made} made, {taken} at the broker, {left} delivered, {waiting} wait\n"
+    line = f"{after_s:5.0f} s: {words.format(**now)}"
     sys.stderr.write(line)
     reasons: Counter[str] = Counter()
     for part in parts:

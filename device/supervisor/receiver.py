@@ -20,7 +20,7 @@ from itertools import groupby
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, select, tuple_, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from device.clock import Backoff
@@ -41,7 +41,11 @@ log = logging.getLogger(__name__)
 KEPT: Final = ("summary", "review", "event")
 PASSING: Final = ("status", "health")
 _BATCH: Final = 200
+_LEAST: Final = 20
 _BATCH_S: Final = 0.25
+_COMMIT_S: Final = 0.5
+"""A transaction that takes longer has fewer messages the next time: other ingesters wait for its rows, devices for their receipts."""
+_RECEIPTS_S: Final = 1.0  # the receipts of one transaction leave before the next one begins, unless the broker is slow
 _IDLE_S: Final = 0.2
 _LIVED_S: Final = (
     20.0  # a connection that ends earlier was no success: two receivers of one name must not throw each other out for ever
@@ -113,6 +117,7 @@ class Receiver:
         self._stop = threading.Event()
         self._waiting: list[Incoming] = []
         self._came: list[Incoming] = []
+        self._batch = {"kept": _BATCH, "passing": _BATCH}  # so many messages go into one transaction; of each session's own thread
         self._aside: Counter[tuple[str, str]] = Counter()
         section, cancelled = reception.section, self._stop.is_set
         self._kept = Connector(section, reception.name, resume=True, by_hand=True, on_message=self._waiting.append, cancelled=cancelled)
@@ -168,14 +173,19 @@ class Receiver:
                     look_s = time.monotonic() + _UNSENT_AFTER.total_seconds()
                 self._gather(link, waiting)
                 if waiting:
-                    taken = self._store(link, waiting)
+                    some = waiting[: self._batch["kept"]]
+                    taken = self._store(link, some, "kept")
                     if taken is not None:
                         self._tell_aside(taken)
-                        for incoming in waiting:
+                        for incoming in some:
                             link.confirm(incoming)
-                        waiting.clear()
+                        del waiting[: len(some)]
                         sending.send(taken)
                         self._told(taken)
+                        until_s = time.monotonic() + _RECEIPTS_S
+                        while sending.waits and time.monotonic() < until_s and not self._stop.is_set():
+                            link.service(0.02)  # only so many go at once; what arrives meanwhile waits for the next transaction
+                            sending.settle()
                 self._note_sent(sending)
             until_s = time.monotonic() + _FAREWELL_S
             link.service(0.0)  # the last acknowledgements leave, and the last receipts are acknowledged
@@ -203,13 +213,14 @@ class Receiver:
             if len(waiting) == before:
                 return
 
-    def _store(self, link: Link, waiting: list[Incoming]) -> list[Taken] | None:
+    def _store(self, link: Link, waiting: list[Incoming], session_name: str) -> list[Taken] | None:
         """One transaction for all that wait; None where the database cannot now: it is tried again, and nothing is acknowledged.
 
         By device, so that two ingesters lock rows in one order; of one device in the order of arrival.
         """
         pause = Backoff(0.5, 15.0)
         while not self._stop.is_set():
+            began_s = time.monotonic()
             try:
                 with writing(self._engine) as session:
                     now = _now()
@@ -219,6 +230,11 @@ class Receiver:
                 self.database.begins(f"{where(self._engine)}: {first_line(error)}")
             else:
                 self.database.ends()
+                took_s, batch = time.monotonic() - began_s, self._batch[session_name]
+                if took_s > _COMMIT_S:
+                    self._batch[session_name] = max(_LEAST, min(batch, len(waiting)) // 2)
+                elif took_s < 0.5 * _COMMIT_S:
+                    self._batch[session_name] = min(_BATCH, batch * 2)
                 return taken
             until_s = time.monotonic() + pause.next_s()
             while time.monotonic() < until_s and not self._stop.is_set():
@@ -230,9 +246,10 @@ class Receiver:
             return
         try:
             with writing(self._engine) as session:
-                for device, ids in done:
-                    mine = (SentReceipt.device_id == device, SentReceipt.message_id.in_(ids))
-                    session.execute(update(SentReceipt).where(*mine).values(sent_at=_now()))
+                pairs = sorted((device, message_id) for device, ids in done for message_id in ids)
+                for at in range(0, len(pairs), _BATCH):  # by device, as messages are stored: nobody waits for who waits
+                    mine = tuple_(SentReceipt.device_id, SentReceipt.message_id).in_(pairs[at : at + _BATCH])
+                    session.execute(update(SentReceipt).where(mine).values(sent_at=_now()))
         except SQLAlchemyError as error:  # they are sent once more after a restart, which does no harm
             self.database.begins(f"{where(self._engine)}: {first_line(error)}")
 
@@ -260,8 +277,9 @@ class Receiver:
                 if came:
                     newest = list({incoming.topic: incoming for incoming in came}.values())
                     came[:] = newest  # bounded by the number of devices while the database is away
-                    if (taken := self._store(link, came)) is not None:
-                        came.clear()
+                    some = came[: self._batch["passing"]]
+                    if (taken := self._store(link, some, "passing")) is not None:
+                        del came[: len(some)]
                         self._tell_aside(taken)
                         self._told([one for one in taken if one.new])
 
@@ -272,6 +290,7 @@ class _Sending:
     def __init__(self, link: Link, receiver: str, root: str) -> None:
         self._link, self._receiver, self._root = link, receiver, root
         self._on_the_way: dict[int, tuple[str, list[str]]] = {}
+        self._taken: list[tuple[str, list[str]]] = []
         self._refused = Fault("receipts")
 
     def send(self, taken: Sequence[Taken]) -> None:
@@ -293,15 +312,19 @@ class _Sending:
     def waits(self) -> bool:
         return bool(self._on_the_way)
 
-    def done(self) -> list[tuple[str, list[str]]]:
-        """Those that the broker has taken since the last call: device and message ids."""
-        taken = []
+    def settle(self) -> None:
+        """Take in what the broker said to receipts."""
         for ack in self._link.take_acks():
             if (sent := self._on_the_way.pop(ack.mid, None)) is None:
                 continue
             if ack.accepted:
                 self._refused.ends()
-                taken.append(sent)
+                self._taken.append(sent)
             else:
                 self._refused.begins(f"the broker does not let us write {self._root}/+/receipt: {ack.reason}; give that right")
+
+    def done(self) -> list[tuple[str, list[str]]]:
+        """Those that the broker has taken since the last call: device and message ids."""
+        self.settle()
+        taken, self._taken = self._taken, []
         return taken
