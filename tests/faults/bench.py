@@ -111,8 +111,9 @@ class Bench:
         return self
 
     def counts(self, at_least: int = 1) -> None:
-        """Wait for so many fields in the open slide."""
-        self.trial.wait(lambda: self.box.fields >= at_least or self.box.ended is not None, "a field")
+        """Wait for so many more fields, of the slide that is open."""
+        enough = self.told() + at_least
+        self.trial.wait(lambda: self.told() >= enough or self.box.ended is not None, "a field")
 
     def goes_on(self, end_s: float, patience_s: float = PATIENCE_S) -> bool:
         """Wait for one more line of a counted field, which is a recovery."""

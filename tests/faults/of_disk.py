@@ -153,9 +153,17 @@ def record_gone(trial: Trial) -> None:
                     shutil.copyfile(older, bench.folder / "copy.sqlite").replace(record)
             gone_s = time.monotonic()
             trial.since(gone_s, lambda: quarantined(record) > aside, "a record that was saved again")  # noqa: B023
+            time.sleep(1.1)  # they are named by the second
             bench.counts(1)
         bench.end()
         trial.hold(bench.sound(), "the record is damaged")
+
+
+def stored_cells(record: Path) -> int:
+    """In the record, of the slide that is open."""
+    with contextlib.closing(sqlite3.connect(record)) as db:
+        query = "SELECT count(*) FROM cells JOIN slides USING (slide_id) WHERE state = 'counting'"
+        return int(db.execute(query).fetchone()[0])
 
 
 def quarantined(record: Path) -> int:
@@ -178,6 +186,7 @@ def damaged_rows(trial: Trial) -> None:
         base.start().counts(1)
         base.finish()
         base.counts(2)
+        trial.wait(lambda: stored_cells(base.box.record) > 0, "cells of the open slide in the record")
         base.box.end(signal.SIGKILL)
         files = {path.name: path.read_bytes() for path in base.box.state.glob("record.sqlite*")}
     for number, what in enumerate(list(DAMAGE)[: trial.tries]):
