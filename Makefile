@@ -23,7 +23,10 @@ CODE := device engines calibration tests docs/experiments
 SOURCE ?=
 REPORT ?= demo-report
 HOURS ?= 1
-FOLDER ?= soak
+FOLDER ?= runs/soak
+CASES ?=
+SCALE ?= 1
+RESULTS ?= runs/faults
 ARGS ?=
 
 # What the tests of window, broker and unit need from a Debian or Ubuntu system. Without it they are skipped, each with its reason.
@@ -48,7 +51,10 @@ lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(BIN)/mypy
 	$(BIN)/mypy docs/experiments/*.py
 
-soak: $(VENV)/.installed-dev ## HOURS=1 of the appliance beside a broker in trouble; figures and plot into FOLDER (soak), then docs/reliability.md
+test-faults: system-packages $(VENV)/.installed-dev ## break the appliance in every named way (an hour); CASES="kills clock" SCALE=0.1; table into docs/reliability.md
+	$(BIN)/python -m tests.faults.run --cases '$(CASES)' --scale $(SCALE) --results $(RESULTS) --page docs/reliability.md $(ARGS)
+
+soak: $(VENV)/.installed-dev ## HOURS=1 of the appliance beside a broker in trouble; figures and plot into FOLDER (runs/soak), then docs/reliability.md
 	$(BIN)/python -m tests.support.soak --hours $(HOURS) --out $(FOLDER) $(ARGS)
 	$(BIN)/python -m tests.support.soak --out $(FOLDER) --page docs/reliability.md
 

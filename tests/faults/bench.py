@@ -127,14 +127,13 @@ class Bench:
 
     def finish(self) -> str:
         """Finish the slide, change the glass, start the next one; the finished slide's id, "" where that was refused."""
-        status = self.box.status()
-        slide = None if status is None else status["slide"]
         self.stage.blank = True
         done = self.box.ask("finish", sure=True)
         self.box.ask("start", sure=True)
         time.sleep(0.5)
         self.stage.blank = False
-        return str(slide["slide_id"]) if slide is not None and done is not None and done["ok"] else ""
+        names = re.findall(r"Slide (\S+) finished", self.box.said)
+        return str(names[-1]) if done is not None and done["ok"] else ""
 
     def has(self, slide_id: str) -> bool:
         return slide_id in self.ward.slides

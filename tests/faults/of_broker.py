@@ -35,7 +35,11 @@ def arrive(bench: Bench, finished: list[str], end_s: float, patience_s: float = 
 
 
 @case(
-    "broker-frozen", 2, 1, "broker frozen for 70 s, slides finished meanwhile", "The count goes on; all arrives when the broker wakes"
+    "broker-frozen",
+    2,
+    1,
+    "broker frozen for 70 s, slides finished meanwhile",
+    "While the broker is frozen the count goes on, and all arrives when it wakes",
 )
 def broker_frozen(trial: Trial) -> None:
     with Bench(trial) as bench:
@@ -52,7 +56,13 @@ def broker_frozen(trial: Trial) -> None:
         bench.end()
 
 
-@case("broker-killed", 32, 2, "broker killed while a slide is sent, back after up to 2 s", "All arrives, each summary once")
+@case(
+    "broker-killed",
+    32,
+    2,
+    "broker killed while a slide is sent, back after up to 2 s",
+    "A broker that is killed and comes back loses nothing: each summary arrives, with one id",
+)
 def broker_killed(trial: Trial) -> None:
     with Bench(trial, pauses=3) as bench:
         bench.start()
@@ -68,7 +78,13 @@ def broker_killed(trial: Trial) -> None:
         trial.words = f"{len(bench.ward.slides)} slides; pauses of at most 3 s, sent again after 20 s"
 
 
-@case("broker-cut", 50, 3, "connection cut in the middle of a summary's packet", "It is sent again with the same id and counted once")
+@case(
+    "broker-cut",
+    50,
+    3,
+    "connection cut in the middle of a summary's packet",
+    "A summary whose packet was cut is sent again with the same id and counted once",
+)
 def broker_cut(trial: Trial) -> None:
     with Bench(trial, pauses=2) as bench:
         bench.start()
@@ -111,7 +127,9 @@ def broker_far(trial: Trial) -> None:
         trial.words = "from the finish to the receiver"
 
 
-@case("broker-deaf", 2, 1, "acknowledgements swallowed for 50 s", "It is sent again, and counted once")
+@case(
+    "broker-deaf", 2, 1, "acknowledgements swallowed for 50 s", "What is not acknowledged is sent again, and the receiver takes it once"
+)
 def broker_deaf(trial: Trial) -> None:
     with Bench(trial) as bench:
         bench.start()
@@ -151,7 +169,13 @@ def more(bench: Bench, like: OutboxMessage, count: int) -> list[str]:
     return names
 
 
-@case("supervisor-away", 1500, 60, "a backlog of summaries and a day of statuses while the receiver is away", "It misses nothing")
+@case(
+    "supervisor-away",
+    1500,
+    60,
+    "a backlog of summaries and a day of statuses while the receiver is away",
+    "A receiver that was away misses nothing, however much came meanwhile",
+)
 def supervisor_away(trial: Trial) -> None:
     with Bench(trial) as bench:
         finished = more(bench, one_summary(bench), trial.tries)
@@ -171,7 +195,13 @@ def supervisor_away(trial: Trial) -> None:
         trial.words = "1,440 statuses besides; until the last was there"
 
 
-@case("poison", 6, 2, "a waiting message with a damaged topic, a damaged text, no text", "It is put aside and named; the rest goes")
+@case(
+    "poison",
+    6,
+    2,
+    "a waiting message with a damaged topic, a damaged text, no text",
+    "A message that cannot be sent is put aside and named; the rest goes",
+)
 def poison(trial: Trial) -> None:
     damage = ("topic = 'leukoscope/+/summary'", "payload = CAST('{\"half' AS BLOB)", "payload = x''", "topic = ''")
     with Bench(trial) as bench:
@@ -188,3 +218,38 @@ def poison(trial: Trial) -> None:
             trial.hold(store.quarantined() == trial.tries, f"{store.quarantined()} in quarantine")
         bench.end()
         trial.words = f"{trial.tries} put aside, 5 delivered"
+
+
+@case(
+    "broker-strict",
+    3,
+    1,
+    "a summary above the broker's message_size_limit, at which it hangs up, before others",
+    "A message that makes the broker hang up is found out, put aside and named; the rest goes",
+)
+def broker_strict(trial: Trial) -> None:
+    with Bench(trial, pauses=2) as bench:
+        like = one_summary(bench)
+        summary = read_summary(like.payload).payload
+        large = summary.model_copy(update={"skipped_pictures": 0, "description": summary.description * 40}).to_bytes()
+        more(bench, OutboxMessage(like.message_id, like.topic, large, like.created_at, slide_id=like.slide_id), trial.tries)
+        finished = more(bench, like, 5)
+        bench.broker.kill()
+        bench.broker.lines += (f"message_size_limit {len(like.payload) + 500}",)
+        bench.broker.start()
+        began_s = time.monotonic()
+        bench.start()
+        arrive(bench, finished, began_s)
+        for _ in range(40):  # others must pass before one is condemned
+            if quarantined(bench) >= trial.tries:
+                break
+            slides(bench, 1)
+        trial.wait(lambda: quarantined(bench) == trial.tries, "the large ones in quarantine", 180.0)
+        bench.end()
+        trial.hold("message_size_limit" in bench.box.said, "the limit is not named")
+        trial.words = f"{trial.tries} of {len(large)} bytes put aside, limit {len(like.payload) + 500}"
+
+
+def quarantined(bench: Bench) -> int:
+    with Store.read(bench.box.record) as store:
+        return store.quarantined()

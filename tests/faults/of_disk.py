@@ -38,7 +38,7 @@ def shim(bench: Bench, source: str, flag: Path) -> None:
     60,
     4,
     "the n-th write to the record and all after it find no space",
-    "Fields wait in memory, are told as NOT SAVED, and are saved when there is room",
+    "What a full disk refuses waits in memory, is told as NOT SAVED, and is saved when there is room",
 )
 def disk_full_at_write(trial: Trial) -> None:
     flag = trial.folder / "flag"
@@ -65,7 +65,7 @@ def disk_full_at_write(trial: Trial) -> None:
     10,
     1,
     "a disk of 4 MB filled to the last byte, while counting and at the start",
-    "Full is a state, at the start too; nothing counted is lost",
+    "A full disk is a state, at the start too; nothing counted is lost",
 )
 def disk_full(trial: Trial) -> None:
     with small_disk(trial.folder / "disk") as disk, Bench(trial, record=disk / "record.sqlite") as bench:
@@ -104,7 +104,7 @@ def disk_fails(trial: Trial) -> None:
     6,
     2,
     "at the start with a slide left open: record locked by another program; disk read-only",
-    "What may pass is a state; the slide is taken up when it has passed",
+    "What may pass at the start is a state; the slide is taken up when it has passed",
 )
 def disk_start(trial: Trial) -> None:
     with small_disk(trial.folder / "disk", "8m") as disk, Bench(trial, record=disk / "record.sqlite") as bench:
@@ -134,7 +134,7 @@ def disk_start(trial: Trial) -> None:
     9,
     3,
     "the record deleted, moved, replaced by an older one while counting",
-    "It is noticed and saved again from the open connection",
+    "A record that is deleted, moved or replaced is saved again from the open connection",
 )
 def record_gone(trial: Trial) -> None:
     with Bench(trial) as bench:
@@ -179,7 +179,7 @@ def quarantined(record: Path) -> int:
     len(DAMAGE),
     3,
     "a row of the slide left open damaged, every kind of the specification",
-    "The daemon starts, names the slide, leaves it as it is, and counts others",
+    "Damage in the open slide keeps no daemon from starting: the slide is named and others are counted",
 )
 def damaged_rows(trial: Trial) -> None:
     with Bench(trial, name="base") as base:
@@ -209,7 +209,7 @@ def damaged_rows(trial: Trial) -> None:
     trial.words = "from the start to the first field"
 
 
-@case("flips", 60, 10, "one bit of the record flipped", "Damage is found by its checksum, and the next slide is counted")
+@case("flips", 60, 10, "one bit of the record flipped", "A flipped bit that changes a value is found, and the next slide is counted")
 def flips(trial: Trial) -> None:
     record = trial.folder / "record.sqlite"
     with Store.open(record) as store:

@@ -76,19 +76,22 @@ class Ward:
 
 
 class Broker:
-    """A mosquitto on one port with a memory of its own, as systemd/mosquitto sets it up, that can be killed and come back."""
+    """A mosquitto on one port with a memory of its own, as systemd/mosquitto sets it up, that can be killed and come back.
+
+    lines: of its configuration, from its next start on.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         root = ("user root",) if os.geteuid() == 0 else ()
         keeping = ("persistence true", f"persistence_location {folder}/", "autosave_on_changes true", "autosave_interval 1")
-        self._lines = ("allow_anonymous true", "max_queued_messages 0", *keeping, *root)
+        self.lines = ("allow_anonymous true", "max_queued_messages 0", *keeping, *root)
         self.port = free_port()
         self._running: MosquittoBroker | None = None
         self.start()
 
     def start(self) -> None:
-        self._running = MosquittoBroker(port=self.port, lines=self._lines)
+        self._running = MosquittoBroker(port=self.port, lines=self.lines)
         self._running.__enter__()
 
     def kill(self) -> None:
