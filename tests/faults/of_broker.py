@@ -59,7 +59,7 @@ def broker_frozen(trial: Trial) -> None:
 @case(
     "broker-killed",
     32,
-    2,
+    1,
     "broker killed while a slide is sent, back after up to 2 s",
     "A broker that is killed and comes back loses nothing: each summary arrives, with one id",
 )
@@ -81,7 +81,7 @@ def broker_killed(trial: Trial) -> None:
 @case(
     "broker-cut",
     50,
-    3,
+    1,
     "connection cut in the middle of a summary's packet",
     "A summary whose packet was cut is sent again with the same id and counted once",
 )

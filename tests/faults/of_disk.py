@@ -36,7 +36,7 @@ def shim(bench: Bench, source: str, flag: Path) -> None:
 @case(
     "disk-full-at-write",
     60,
-    4,
+    3,
     "the n-th write to the record and all after it find no space",
     "What a full disk refuses waits in memory, is told as NOT SAVED, and is saved when there is room",
 )

@@ -31,7 +31,7 @@ def kills(trial: Trial) -> None:
 @case(
     "kills-daemon",
     40,
-    2,
+    1,
     "SIGKILL of the daemon, slides finished between, the link cut",
     "A slide that was finished before a kill arrives once, one that was open goes on",
 )
@@ -88,7 +88,7 @@ def signals(trial: Trial) -> None:
 @case(
     "camera-gone",
     100,
-    3,
+    2,
     "camera unplugged for up to 1.5 s and back, on the network",
     "A camera that goes is told and opened anew, and the slide goes on",
 )
@@ -173,7 +173,7 @@ def engine(trial: Trial) -> None:
 @case(
     "clock",
     8,
-    2,
+    1,
     "wall clock set a year forward and back while a slide is open",
     "A clock that jumps ends no slide, and durations are those of the monotonic clock",
 )

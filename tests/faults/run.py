@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import random
+import re
 import statistics
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import traceback
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tests.faults.of_broker
@@ -28,7 +30,10 @@ from tests.faults.cases import CASES, Case
 from tests.support.soak import commit
 
 BEGIN, END = "<!-- faults: written by make test-faults -->", "<!-- end of faults -->"
-ROOT = Path(__file__).resolve().parents[2]
+HEAD = (
+    "| case | what is done | tries | lost | doubled | back after: median, worst (s) | seen |",
+    "|---|---|---|---|---|---|---|",
+)
 
 
 def run(case: Case, tries: int, seed: int, folder: Path) -> dict[str, Any]:
@@ -56,38 +61,34 @@ def run(case: Case, tries: int, seed: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown; cases in their order."""
-    lines = [
-        "| case | what is done | tries | lost | doubled | back after: median, worst (s) | seen |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, case in CASES.items():
-        if (result := results.get(name)) is None:
-            continue
+def table(results: Mapping[str, Mapping[str, Any]], kept: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Markdown; cases in their order. kept: rows of an older table, for cases that have no result."""
+    rows = {**kept}
+    for name, result in results.items():
         back = "" if result["median_s"] is None else f"{result['median_s']:.1f}, {result['worst_s']:.1f}"
         seen = "; ".join(filter(None, [*(f"**FAILS: {fault}**" for fault in result["faults"]), result["words"]])).replace("|", "/")
-        row = (f"`{name}`", case.what, f"{result['tries']:,}", result["lost"], result["doubled"], back, seen)
-        lines.append("| " + " | ".join(map(str, row)) + " |")
+        row = (f"`{name}`", CASES[name].what, f"{result['tries']:,}", result["lost"], result["doubled"], back, seen)
+        rows[name] = "| " + " | ".join(map(str, row)) + " |"
     newest = max(results.values(), key=lambda result: str(result["date"]))
     commits = ", ".join(f"`{each}`" for each in sorted({str(result["commit"]) for result in results.values()}))
     took_min = sum(float(result["took_s"]) for result in results.values()) / 60
-    failing = sum(bool(result["faults"] or result["lost"] or result["doubled"]) for result in results.values())
-    lines.append(
-        f"\n{len(results)} cases, {failing} failing. {newest['date']}, commit {commits}, seed {newest['seed']}, {platform.machine()}, "
+    failing = sum("**FAILS" in row or row.split(" | ")[3:5] != ["0", "0"] for row in rows.values())
+    words = (
+        f"{len(rows)} cases, {failing} failing. {newest['date']}, commit {commits}, seed {newest['seed']}, {platform.machine()}, "
         f"{os.cpu_count()} cores, Python {platform.python_version()}; {took_min:.0f} minutes by `make test-faults`."
     )
-    return "\n".join(lines)
+    return "\n".join([*HEAD, *(rows[name] for name in CASES if name in rows), "", words])
 
 
 def into_page(results: Mapping[str, Mapping[str, Any]], page: Path) -> None:
-    """Put the table between the page's marks."""
+    """Put the table between the page's marks; a row there whose case has no result stays."""
     text = page.read_text(encoding="utf-8")
     head, mark, rest = text.partition(BEGIN)
-    _, closing, tail = rest.partition(END)
+    before, closing, tail = rest.partition(END)
     if not mark or not closing:
         raise SystemExit(f"{page}: has not the lines {BEGIN} and {END}")
-    page.write_text(f"{head}{BEGIN}\n{table(results)}\n{END}{tail}", encoding="utf-8")
+    kept = {found[1]: found[0] for found in re.finditer(r"^\| `([\w-]+)` \|.*$", before, re.M) if found[1] in CASES}
+    page.write_text(f"{head}{BEGIN}\n{table(results, kept)}\n{END}{tail}", encoding="utf-8")
 
 
 def main() -> int:

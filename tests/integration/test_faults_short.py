@@ -25,6 +25,7 @@ ELSEWHERE = {
     "broker-slow": "tests/integration/mqtt/test_mqtt_bad_links.py",
     "broker-far": "tests/integration/mqtt/test_mqtt_bad_links.py",
     "broker-deaf": "tests/integration/mqtt/test_mqtt_bad_links.py",
+    "broker-strict": "tests/integration/mqtt/test_mqtt_bad_links.py",
     "poison": "tests/integration/mqtt/test_mqtt_bad_links.py",
     "supervisor-away": "tests/integration/mqtt/test_mqtt_receipts.py",
     "signals": "tests/integration/test_surviving.py",
@@ -71,3 +72,6 @@ def test_the_table_tells_a_case_that_fails(tmp_path: Path) -> None:
     text = page.read_text()
     assert "3 cases, 2 failing" in text and "**FAILS: not within 60 s**" in text and "old" not in text
     assert text.startswith("before\n") and text.endswith("after\n")
+    faults.into_page({"engine": good}, page)
+    again = page.read_text()
+    assert "3 cases, 1 failing" in again and "FAILS" not in again and again.count("| `") == 3
