@@ -30,17 +30,23 @@ RESULTS ?= runs/faults
 ARGS ?=
 
 # What the tests of window, broker and unit need from a Debian or Ubuntu system. Without it they are skipped, each with its reason.
-SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto systemd libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
+SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
   libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libdbus-1-3 libfontconfig1 libfribidi0 \
   chromium fonts-noto-core
 
-.PHONY: help demo test lint soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages
+.PHONY: help demo supervisor fleet test lint soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.installed-$(if $(INTERACTIVE),screen,demo) ## one slide from barcode to signed report, into REPORT (demo-report); SOURCE=DIR: of pictures; INTERACTIVE=1: by your own hand
 	$(BIN)/leukoscope demo --report '$(REPORT)' $(if $(SOURCE),--source '$(SOURCE)') $(if $(INTERACTIVE),--interactive) $(ARGS)
+
+supervisor: $(VENV)/.installed-supervisor ## a broker, two simulated devices and the supervisor's page on this machine; prints address and password, Ctrl-C ends all
+	$(BIN)/leukoscope supervise demo $(ARGS)
+
+fleet: $(VENV)/.installed-supervisor ## 1,000 simulated devices, mosquitto, three ingesters and PostgreSQL, measured on this machine (25 minutes); ARGS="--write docs/scale.md"
+	$(BIN)/python docs/experiments/fleet.py $(ARGS)
 
 test: system-packages lint ## everything that a change must pass: ruff, mypy, pytest
 	$(BIN)/pytest $(ARGS)
@@ -97,7 +103,10 @@ system-packages: ## the Debian packages that some tests need (installs them as r
 	if [[ $$(id -u) == 0 ]]; then sudo=; elif sudo -n true 2>/dev/null; then sudo="sudo -n"; \
 	else echo "Not root; tests that need one of these are skipped:$$missing"; exit 0; fi; \
 	echo "Installing Debian packages:$$missing"; \
-	{ $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } \
+	{ $$sudo apt-get update -qq && known=$$(for package in $$missing; do \
+	    if LC_ALL=C apt-cache policy $$package | grep -q 'Candidate: [0-9]'; then echo $$package; \
+	    else echo "$$package: not to be had on this system; tests that need it are skipped" >&2; fi; done) && \
+	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$known >/dev/null; } \
 	  || echo "They could not be installed; tests that need them are skipped."
 
 $(BIN)/python:
@@ -118,6 +127,11 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-screen: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) what a window needs (once; a minute or two)"
 	@$(PIP) -e '.[demo,screen]'
+	@touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-supervisor: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) what the supervisor's page needs (once; a minute or two)"
+	@$(PIP) -e '.[demo,supervisor]'
 	@touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python

@@ -41,7 +41,7 @@ person waits."""
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. saved: everything counted is on disk. sent: no summary waits for the broker."""
+    """How a run ended. saved: everything counted is on disk. sent: no message waits for the broker."""
 
     reason: str
     slide: Slide | None
@@ -121,7 +121,7 @@ def run(
             log.error("NOT SAVED: %s", pipeline.record_status.reason)
         if not sent:
             waiting = _waiting(line.store) or publisher.status.waiting
-            words = "1 summary waits" if waiting == 1 else f"{waiting} summaries wait"
+            words = "1 message waits" if waiting == 1 else f"{waiting} messages wait"
             log.warning("%s in %s for the broker: %s", words, record_path, publisher.status.why_waiting)
         return Outcome(pipeline.stopped, pipeline.slide, saved, sent, line.source.status.skipped)
 

@@ -16,6 +16,7 @@ from device.calibrate_command import calibrate
 from device.check_command import check_config
 from device.contract_command import contract
 from device.errors import LeukoscopeError
+from device.fleet_command import fleet_sim
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 from device.qc_command import qc
 from device.record_command import backup, quarantine, restore, verify
@@ -159,6 +160,7 @@ def report(slide_id: str, /, *, out: Path = Path("slide.html"), config: ConfigOp
 app.command(watch)
 app.command(supervise)
 app.command(contract)
+app.command(fleet_sim)
 
 
 @app.command
@@ -356,5 +358,7 @@ def call(words: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of `leukoscope`. Exit codes: 0 done, 1 it failed, 2 what was asked for cannot be done, 130 after Ctrl-C."""
+    from device.service.signals import leave
+
     print_any_name()
-    sys.exit(call(sys.argv[1:]))
+    leave(call(sys.argv[1:]))

@@ -32,10 +32,11 @@ class Clock(Protocol):
 class Backoff:
     """Retry with backoff: pauses that double from `first_s` to `cap_s`, each shortened at random by up to the share `jitter` of it.
 
-    The jitter keeps devices that lost the same broker from retrying in step. `next_s` after a failure, `reset` after a success.
+    Full jitter, which is the default, keeps devices that lost the same broker from retrying in step: each pause is anywhere between
+    nothing and the doubled one. `next_s` after a failure, `spread_s` after a loss that many suffered at once, `reset` after a success.
     """
 
-    def __init__(self, first_s: float, cap_s: float, jitter: float = 0.5, rand: Callable[[], float] = random.random) -> None:
+    def __init__(self, first_s: float, cap_s: float, jitter: float = 1.0, rand: Callable[[], float] = random.random) -> None:
         self._first_s, self._cap_s, self._jitter, self._rand = first_s, cap_s, jitter, rand
         self._attempts = 0
 
@@ -44,6 +45,14 @@ class Backoff:
         pause_s = min(self._cap_s, self._first_s * 2.0 ** min(self._attempts, 64))
         self._attempts += 1
         return pause_s * (1.0 - self._jitter * self._rand())
+
+    def spread_s(self) -> float:
+        """Seconds to wait before the first attempt after a loss that many suffered: from the whole cap, as all pauses until `reset`.
+
+        Pauses that begin short would bring a thousand devices back within a second.
+        """
+        self._attempts = max(self._attempts, 64)
+        return self.next_s()
 
     @property
     def tried(self) -> bool:

@@ -112,8 +112,13 @@ def place_lost() -> str:
     return _("Position lost: cells here may have been counted. Go back to counted ground, or go on.")
 
 
-def of_slide(slide: Slide | None, counted: Differential, resumed: str, put_to_review: str) -> Iterator[Line]:
-    """What stands as long as the slide does so: it was taken up again, or waits at its target."""
+def of_slide(slide: Slide | None, counted: Differential, resumed: str, put_to_review: str, damaged: str) -> Iterator[Line]:
+    """What stands as long as the slide does so: it was taken up again, or waits at its target; before that the one that is damaged."""
+    if damaged:
+        yield (
+            _("Slide {id} is damaged in the record and is not sent: count it again, and call the field team.").format(id=damaged),
+            "fail",
+        )
     if slide is None and put_to_review:
         yield put_to_review, "warn"
     elif slide is not None and resumed and slide.state is SlideState.PAUSED:
@@ -139,11 +144,11 @@ def of_parts(
         yield journal.reason, "warn"
     yield from ((sentence, "warn") for sentence in advice)
     if broker.reason and (broker.state in ("refused", "lost") or broker.unheard):
-        yield _("Summaries wait here: {reason}").format(reason=broker.reason), "warn"
+        yield _("Messages wait here: {reason}").format(reason=broker.reason), "warn"
     if broker.late:
         sent = ngettext(
-            "{n} summary is sent and not confirmed by {receivers}.",
-            "{n} summaries are sent and not confirmed by {receivers}.",
+            "{n} message is sent and not confirmed by {receivers}.",
+            "{n} messages are sent and not confirmed by {receivers}.",
             broker.late,
         )
         yield sent.format(n=broker.late, receivers=broker.receivers or _("a receiver")), "busy"
@@ -161,9 +166,8 @@ def reached(slide: Slide, counted: Differential) -> bool:
 def was_open(slide: Slide) -> str:
     """The line of a slide that was taken up again; `slide` as the record has it."""
     asks = _("P goes on, F finishes, A aborts.")
-    if slide.state is SlideState.PAUSED:
-        return f"{_('Slide {id} was left open.').format(id=slide.slide_id)} {asks}"
-    return f"{_('Slide {id} was open when the power went.').format(id=slide.slide_id)} {asks}"
+    was = _("Slide {id} was left open.") if slide.state is SlideState.PAUSED else _("Slide {id} was open when the power went.")
+    return f"{was.format(id=slide.slide_id)} {asks}"
 
 
 def was_closed(slides: tuple[Slide, ...]) -> str:

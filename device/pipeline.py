@@ -334,13 +334,13 @@ class Pipeline:
 
     def _lines(self) -> Iterator[messages.Line]:
         """Text and level, first what cannot wait, then the newest message while it is fresh, then what the technician should do."""
-        journal, slide = self._record.journal.status, self._session.slide
+        journal, slide, orders = self._record.journal.status, self._session.slide, self._orders
         if notice := self._desk.notice(slide):
             yield notice, "warn"
         yield from messages.of_journal(journal)
         yield from messages.of_ground(slide is not None and slide.is_open and self._observation.old_ground)
         yield from self._messages.fresh()
-        yield from messages.of_slide(slide, self._session.differential, self._orders.resumed, self._orders.put_to_review)
+        yield from messages.of_slide(slide, self._session.differential, orders.resumed, orders.put_to_review, journal.damaged)
         recording = "" if self._recorder is None else self._recorder.status.reason
         failing = self._gauge.failing or self.guard.failing(rounds.PICTURE)
         yield from messages.of_parts(failing, journal, self._guide.advice(), self._broker(), recording, slide)

@@ -42,4 +42,7 @@ class Recovery:
         if self._backoff.tried:
             log.warning("the record is read, slides can be counted")
         self.reason = ""
-        self._take_up(left)
+        try:
+            self._take_up(left)
+        except Exception:  # the slide stays in the record as it is; others can be counted
+            log.exception("what was left open cannot be taken up")

@@ -1,4 +1,4 @@
-"""`leukoscope resend`: summaries that a receiver is missing go into the outbox once more."""
+"""`leukoscope resend`: summaries and reviews that a receiver is missing go into the outbox once more."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def resend(
     every: Annotated[bool, Parameter(name="--all")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> int:
-    """Send summaries again, with the message ids and bytes that they had; also while the appliance runs. Receivers drop doubles by id.
+    """Send summaries and reviews again, with the ids and bytes they had; also while the appliance runs. Receivers drop doubles by id.
 
     Args:
         slide_id: One slide, with all its revisions, whoever has them; or --since.
-        since: Summaries that were made since: 2026-11-30, or 2026-11-30T08:00. UTC.
+        since: What was made since: 2026-11-30, or 2026-11-30T08:00. UTC.
         every: With --since also those that a receiver has confirmed.
     """
     from device.settings.config_file import load_config
@@ -40,11 +40,17 @@ def resend(
         back = store.resend(Wanted(slide_id, in_utc(since), every), loaded.broker.topic_root)
     for slide, revision in back.summaries:
         sys.stdout.write(f"slide {slide}, revision {revision}: goes again\n")
+    for slide, entry in back.reviews:
+        sys.stdout.write(f"slide {slide}, entry {entry} of its review: goes again\n")
     for slide in back.damaged:
-        sys.stderr.write(f"leukoscope: the summary of slide {slide} is damaged in the record and cannot be sent; `leukoscope verify`\n")
+        damage = f"what slide {slide} handed over is damaged in the record and cannot be sent"
+        sys.stderr.write(f"leukoscope: {damage}; `leukoscope verify` names what, docs/record.md what to do\n")
     left_out = f"; {back.confirmed} left out, which a receiver has confirmed (--all sends them too)" if back.confirmed else ""
-    count = len(back.summaries)
-    sys.stdout.write(f"{'1 summary' if count == 1 else f'{count} summaries'} put into the outbox{left_out}\n")
+    summaries, reviews = len(back.summaries), len(back.reviews)
+    words = "1 summary" if summaries == 1 else f"{summaries} summaries"
+    if reviews:
+        words += " and 1 review" if reviews == 1 else f" and {reviews} reviews"
+    sys.stdout.write(f"{words} put into the outbox{left_out}\n")
     if not loaded.broker.enabled:
         sys.stderr.write("leukoscope: broker.enabled is false: nothing is sent until it is switched on\n")
     return 1 if back.damaged else 0

@@ -153,7 +153,9 @@ class RoundGuard:
             if name in self._pictures:
                 return
             self._pictures[name] = SkippedPicture(name, "damaged", one_line(why))
-        elif not first:
+        elif first:
+            name = f"{name}, {frame.captured_at:%Y-%m-%d %H:%M:%S} UTC"  # another fault of the same camera is another one
+        else:
             return
         width, height = frame.size_px
         digest = hashlib.sha256(frame.image.tobytes()).hexdigest()

@@ -97,15 +97,15 @@ class CurrentStatus:
             record=record,
             slide=slide,
             outbox_pending=broker.pending,
-            unconfirmed=getattr(broker, "unconfirmed", 0),
-            quarantined=getattr(broker, "quarantined", 0),
+            unconfirmed=broker.unconfirmed,
+            quarantined=broker.quarantined,
             unsaved=journal.waiting,
             broker=BrokerReport(
                 state=broker.state,
                 reason=one_line(broker.reason),
                 protocol=broker.protocol or "",
-                delivered_slide=getattr(broker, "delivered_slide", ""),
-                delivered_at=getattr(broker, "delivered_at", None),
+                delivered_slide=broker.delivered_slide,
+                delivered_at=broker.delivered_at,
             ),
             uptime_s=self.clock.monotonic_s() - self._began_s,
             simulated=made.source is not None and made.source.simulated,
@@ -117,7 +117,7 @@ def remote_of(config: Config, status: CurrentStatus) -> Remote:
 
     def resend(slide_id: str, since: datetime | None) -> int:
         with Store.connect(config.record_path) as store:  # asked in the publisher's thread
-            return len(store.resend(Wanted(slide_id, since), config.broker.topic_root).summaries)
+            return store.resend(Wanted(slide_id, since), config.broker.topic_root).messages
 
     topics = Topics(config.device.id, config.broker.topic_root)
     return Remote(topics, status.clock, status=lambda: status.value, health=lambda: status.health.newest, resend=resend)

@@ -49,6 +49,8 @@ def serve(
     password_file: Path | None = None,
     tls: bool = False,
     ca_file: Path | None = None,
+    cert_file: Path | None = None,
+    key_file: Path | None = None,
     topic_root: str = "leukoscope",
     host: str = "127.0.0.1",
     port: Port = 8080,
@@ -71,6 +73,8 @@ def serve(
         password_file: A file whose first line is the password.
         tls: Encrypt the connection to the broker.
         ca_file: Certificate of the authority that signed the broker's.
+        cert_file: A certificate of our own, for a broker that demands one.
+        key_file: Its key; default: in cert_file too.
         topic_root: First part of the topics.
         host: Where the pages listen; beyond this machine only with TLS, a proxy or --insecure.
         port: Its port.
@@ -85,6 +89,7 @@ def serve(
     _installed()
     from datetime import timedelta
 
+    from device.mqtt.credentials import careless
     from device.mqtt.receipt import RECEIVER
     from device.settings.config_file import broker_from_options
     from device.supervisor.receiver import Reception
@@ -95,12 +100,29 @@ def serve(
     for option, said in (("--name", name), ("--shared", shared)):
         if not re.fullmatch(RECEIVER, said or "x"):
             raise LeukoscopeError(f"{option} {said[:80]!r}: letters, digits and . _ -, at most 64, beginning with a letter or digit")
-    section = broker_from_options(
-        host=broker, port=broker_port, username=username, password_file=password_file, tls=tls, ca_file=ca_file, topic_root=topic_root
-    )
+    files = {"password_file": password_file, "ca_file": ca_file, "cert_file": cert_file, "key_file": key_file}
+    section = broker_from_options(host=broker, port=broker_port, username=username, tls=tls, topic_root=topic_root, **files)
+    for words in careless(section):
+        logging.getLogger(__name__).warning("%s", words.replace("broker.", "--").replace("_file ", "-file "))
     overdue = timedelta(hours=overdue_hours)
     site = Site(host, port, behind_proxy, proxy_address, certificate, key, insecure, language, overdue)
     run(database or default_database(), Reception(section, name, shared), site)
+
+
+@supervise.command(name="demo")
+def demo(*, port: Port | None = None, folder: Path | None = None, slide_seconds: Count = 60) -> None:
+    """A broker, two simulated devices and the page on this machine, to be looked at; Ctrl-C ends all of it.
+
+    Args:
+        port: Of the page; default: 8080, or a free one.
+        folder: Where records and database are kept; default: they are not.
+        slide_seconds: A device finishes a slide about every so many seconds.
+    """
+    _installed()
+    from device.demo.ward import run_ward
+
+    _log()
+    run_ward(port=port, folder=folder, slide_s=slide_seconds)
 
 
 @user.command(name="add")

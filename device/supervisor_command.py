@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +22,12 @@ def watch(
     password_file: Path | None = None,
     tls: bool = False,
     ca_file: Path | None = None,
+    cert_file: Path | None = None,
+    key_file: Path | None = None,
     topic_root: str = "leukoscope",
     client_id: str | None = None,
 ) -> None:
-    """The supervisor's terminal: print each slide's summary as it arrives.
+    """The supervisor's terminal: print each slide's summary as it arrives, first blasts and signatures too.
 
     Args:
         host: The broker.
@@ -35,13 +38,26 @@ def watch(
         password_file: A file whose first line is the password.
         tls: Encrypt the connection.
         ca_file: Certificate of the authority that signed the broker's.
+        cert_file: Our own certificate, for a broker that demands one.
+        key_file: Its key; default: in the same file.
         topic_root: First part of the topics.
         client_id: With a name of its own the broker keeps what is published while nobody watches.
     """
+    from device.mqtt.credentials import careless
     from device.settings.config_file import broker_from_options
     from device.supervisor.watch import watch as watch_broker
 
     section = broker_from_options(
-        host=host, port=port, username=username, password_file=password_file, tls=tls, ca_file=ca_file, topic_root=topic_root
+        host=host,
+        port=port,
+        username=username,
+        password_file=password_file,
+        tls=tls,
+        ca_file=ca_file,
+        cert_file=cert_file,
+        key_file=key_file,
+        topic_root=topic_root,
     )
+    for words in careless(section):
+        sys.stderr.write(f"leukoscope: {words.replace('broker.', '--').replace('_file ', '-file ')}\n")
     watch_broker(section, device=device, count=count, client_id=client_id)

@@ -161,10 +161,10 @@ def _of_engine(status: EngineStatus) -> Iterator[tuple[str, str]]:
 
 def broker_lamp(status: BrokerStatus) -> PartState:
     """The broker in one short line."""
-    waits = ngettext(", {n} summary waits", ", {n} summaries wait", status.waiting).format(n=status.waiting) if status.waiting else ""
+    waits = ngettext(", {n} message waits", ", {n} messages wait", status.waiting).format(n=status.waiting) if status.waiting else ""
     if status.unconfirmed:
         n = status.unconfirmed
-        waits += ngettext(", {n} summary not confirmed", ", {n} summaries not confirmed", n).format(n=n)
+        waits += ngettext(", {n} message not confirmed", ", {n} messages not confirmed", n).format(n=n)
     level, text = _BROKER.get(status.state, ("busy" if status.waiting else "ok", N_("connected")))
     return PartState(N_("Broker"), "warn" if status.unheard else level, _(text) + waits)
 

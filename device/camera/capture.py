@@ -80,6 +80,7 @@ class Capture:
         self._waiting_since_s: float | None = None  # a live camera is being read
         self._retry_at_s: float | None = None
 
+        self._told = set[str]()  # faults of the driver whose traceback was logged
         self._live = True
         self._digest: int | None = None
         self._digest_since_s = 0.0
@@ -255,7 +256,8 @@ class Capture:
         return True
 
     def _failed(self, error: Exception) -> None:
-        if not isinstance(error, CameraError):
+        if not isinstance(error, CameraError) and repr(error) not in self._told:
+            self._told.add(repr(error))
             log.error("the camera's driver failed unexpectedly", exc_info=error)
         with self._changed:
             self._status = replace(self._status, failures=self._status.failures + 1)

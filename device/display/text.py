@@ -8,6 +8,7 @@ the text on that ground and drawing it is a copy.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ _LATIN = frozenset(map(chr, (*range(32, 127), *range(0xA1, 0xAD), *range(0xAE, 0
 _JOINERS = frozenset("\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}")
 _ARABIC_CODES = (0x60C, 0x61B, 0x61F, *range(0x621, 0x656), *range(0x660, 0x6D5), *range(0x6F0, 0x6FA))
 _ARABIC = frozenset(map(chr, _ARABIC_CODES)) | _JOINERS
+_NAMES = re.compile(r"[0-9A-Za-z]+(?:-[0-9A-Za-z]+){2,}")
 _DRAWN = _LATIN | _ARABIC
 """What the font holds (a test asks it)."""
 
@@ -119,10 +121,15 @@ def width(text: str, size_px: int, bold: bool = False) -> int:
     """Width in px of `text` as `sprite` draws it."""
     line = drawable(text)
     if _is_arabic(line):
-        return math.ceil(_shaped_px(line, size_px, bold)) + 2
+        return math.ceil(_shaped_px(_names_held(line), size_px, bold)) + 2
     # Word by word: to break lines, the same beginnings of a text are measured over and over.
     length = sum(_word_px(word, size_px, bold) for word in line.split(" ")) + line.count(" ") * _glyph(" ", size_px, bold).advance
     return length + 2
+
+
+def _names_held(line: str) -> str:
+    """`line` with marks around ids of slides and dates, which would be read from their end beside Arabic letters."""
+    return _NAMES.sub("\N{LEFT-TO-RIGHT MARK}\\g<0>\N{LEFT-TO-RIGHT MARK}", line)
 
 
 def _shaped_px(line: str, size_px: int, bold: bool) -> float:
@@ -178,7 +185,7 @@ def _shaped(line: str, size_px: int, long: int, bold: bool = False) -> NDArray[n
     canvas = PillowImage.new("L", (long, line_height(size_px)), 0)
     way = {"direction": "rtl", "language": "ur"} if can_shape() else {}
     pen, font = ImageDraw.Draw(canvas), _font(size_px, bold, True)
-    pen.text((1, base_line(size_px)), line, fill=255, font=font, anchor="ls", **way)  # type: ignore[arg-type]
+    pen.text((1, base_line(size_px)), _names_held(line), fill=255, font=font, anchor="ls", **way)  # type: ignore[arg-type]
     return np.asarray(canvas)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ def check_key(path: Path, cert_file: Path, password: str | None) -> None:
 def read_file(path: Path, key: str) -> bytes:
     """A file that a configuration key names. Raises BrokerRefusedError."""
     try:
+        if path.is_fifo():  # opening it would wait for a writer, for ever
+            raise OSError(errno.EINVAL, "it is a named pipe; name a file")
         with path.open("rb") as file:
             data = file.read(_LARGEST_BYTES)
     except FileNotFoundError:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal, cast
 
 import paho.mqtt.client as paho
@@ -31,6 +32,7 @@ from device.mqtt.faults import (
     NoAnswerError,
     NotSendableError,
     ProtocolRefusedError,
+    RetainRefusedError,
 )
 from device.mqtt.tls import TlsContext, tls_context, unanswered, unreachable
 from device.settings.broker import BrokerSection
@@ -44,6 +46,7 @@ Will = tuple[str, bytes]
 _PAHO_VERSION = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 _UNSUPPORTED_VERSION: Final = 0x84
 _TAKEN_OVER: Final = 0x8E
+_NO_RETAIN: Final = 0x9A
 _SUBSCRIPTION_FAILED: Final = 0x80
 _PACKET_OVERHEAD: Final = 64  # fixed header, packet id and our two properties, generously
 _UNCONFIRMED_AT_MOST: Final = 200  # messages that the broker sends before the first of them is confirmed by hand
@@ -129,8 +132,10 @@ class Link:
         resume: bool,
         on_message: OnMessage | None,
         keepalive_s: int = 0,
+        retains: bool = True,
     ) -> None:
         self.version: Version = version
+        self.retains = retains  # False: the broker keeps no messages, and ends the connection at one that it should keep
         self.max_packet_bytes: int | None = None
         self.max_in_flight = 8
         self._section, self._resume, self._on_message = section, resume, on_message
@@ -159,7 +164,7 @@ class Link:
         self._paho.on_subscribe = self._subscribed
         self._paho.on_message = self._arrived
         if will is not None:
-            self._paho.will_set(*will, qos=0, retain=True)  # as the status: nobody's queue fills with it
+            self._paho.will_set(*will, qos=0, retain=retains)  # as the status: nobody's queue fills with it
 
     # ---- opening and closing
 
@@ -219,6 +224,11 @@ class Link:
                 with contextlib.suppress(OSError):
                     sock.close()
 
+    @property
+    def certificate_ends(self) -> datetime | None:
+        """When the broker's certificate ends; None without TLS."""
+        return self._tls.ends if self._tls is not None else None
+
     # ---- the open connection
 
     def service(self, timeout_s: float, wake_fd: int | None = None) -> None:
@@ -261,7 +271,7 @@ class Link:
                 properties = _properties(
                     PacketTypes.PUBLISH, ContentType="application/json", PayloadFormatIndicator=1, **more
                 )  # 1: UTF-8
-            info = self._paho.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+            info = self._paho.publish(topic, payload, qos=qos, retain=retain and self.retains, properties=properties)
         except (ValueError, MQTTException) as error:
             raise NotSendableError(f"{error}") from error
         self._raise_if_gone()
@@ -338,9 +348,12 @@ class Link:
         if reason.is_failure:
             if reason.value == _UNSUPPORTED_VERSION:
                 self._refusal = ProtocolRefusedError(f"{self._where} does not speak MQTT {self.version}")
+            elif reason.value == _NO_RETAIN:
+                self._refusal = RetainRefusedError(f"{self._where} keeps no messages; set retain_available in its configuration")
             else:
                 self._refusal = BrokerRefusedError(f"{self._where} refuses: {reason}; check username and password file")
             return
+        self.retains = self.retains and bool(getattr(properties, "RetainAvailable", 1))
         self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
         self.max_in_flight = min(self.max_in_flight, getattr(properties, "ReceiveMaximum", self.max_in_flight))
         if getattr(properties, "MaximumQoS", 1) < 1:

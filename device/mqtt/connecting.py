@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from device.mqtt.client import Link, OnMessage, Version, Will
-from device.mqtt.faults import BrokerLostError, HungUpError, NoAnswerError, ProtocolRefusedError
+from device.mqtt.faults import BrokerLostError, HungUpError, NoAnswerError, ProtocolRefusedError, RetainRefusedError
 from device.mqtt.pace import Limits
 from device.mqtt.tls import unanswered
 from device.settings.broker import BrokerSection
@@ -69,6 +69,7 @@ class Connector:
         self._will: Will | None = None
         self._keepalive_s = section.keepalive_s
         self._hang_ups, self._hang_ups_for_s = hang_ups
+        self._retains = True  # as far as is known: a broker that keeps no messages takes no will that it should keep
         self._hung_up: list[float] = []  # when, one after the other, on the CONNECT of a broker that spoke MQTT 5
         self._old_since_s: float | None = None  # since when this broker is known to speak 3.1.1 only
 
@@ -141,7 +142,19 @@ class Connector:
             return self._ask("3.1.1", self.limits.last_s)
 
     def _ask(self, version: Version, limit_s: float) -> Link:
-        link = Link(self._section, version, self._client_id, self._will, self._resume, self._on_message, self._keepalive_s)
+        try:
+            return self._try(version, limit_s, self._retains)
+        except (RetainRefusedError, HungUpError) as error:
+            if self._will is None or not self._retains or (version == "5" and isinstance(error, HungUpError)):
+                raise
+            link = self._try(version, limit_s, False)  # in 3.1.1 it hangs up without a word
+        self._retains = False
+        where = f"{self._section.host}:{self._section.port}"
+        log.warning("%s keeps no messages (retain_available): who connects later does not hear whether the device is there", where)
+        return link
+
+    def _try(self, version: Version, limit_s: float, retains: bool) -> Link:
+        link = Link(self._section, version, self._client_id, self._will, self._resume, self._on_message, self._keepalive_s, retains)
         if self._by_hand:
             link.confirm_by_hand()
         began_s = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from ipaddress import ip_address
@@ -85,7 +86,12 @@ def _open_to_others(path: Path) -> int:
 
 def _first_line(path: Path, what: str) -> str:
     try:
-        with path.open(encoding="utf-8") as file:
+        if path.is_fifo() and path.parts[1:2] not in (
+            ("dev",),
+            ("proc",),
+        ):  # a shell's <(…) has its writer; else it would wait for ever
+            raise OSError(errno.EINVAL, "it is a named pipe; name a file")
+        with path.open(encoding="utf-8-sig") as file:  # an editor may have put a mark before it
             line = file.readline(_LONGEST_BYTES + 2)
     except UnicodeDecodeError:
         raise BrokerRefusedError(f"cannot read {what} {path}: it is not UTF-8 text; write it anew") from None

@@ -13,6 +13,10 @@ class ProtocolRefusedError(BrokerRefusedError):
     """The broker does not speak this version of MQTT. Set `broker.protocol` to "auto" or to the other one."""
 
 
+class RetainRefusedError(BrokerRefusedError):
+    """The broker keeps no messages (`retain_available false`), and so takes no last will that it should keep. Connect without."""
+
+
 class BrokerLostError(BrokerError):
     """The broker cannot be reached, or the connection broke. It is tried again; check network, host and port."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from operator import getitem
 from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
@@ -78,8 +78,7 @@ class Part(BaseModel):
     @classmethod
     def _forms(cls) -> dict[str, str]:
         """Which form brought which field, for those that were not in the first."""
-        extras = ((name, field.json_schema_extra) for name, field in cls.model_fields.items())
-        return {name: since.form for name, since in extras if isinstance(since, Since)}
+        return _forms_of(cls)
 
     @model_validator(mode="after")
     def _is_complete(self, info: ValidationInfo) -> Self:
@@ -98,6 +97,13 @@ class Part(BaseModel):
     def read(cls, text: str | bytes) -> Self:
         """Read the JSON of a part that this or an older version wrote. Raises pydantic's ValidationError."""
         return cls.model_validate_json(text, strict=True, context={_RECEIVED: cls.schema_number})
+
+
+@cache
+def _forms_of(kind: type[Part]) -> dict[str, str]:
+    """Looked up once: every part of every message asks."""
+    extras = ((name, field.json_schema_extra) for name, field in kind.model_fields.items())
+    return {name: since.form for name, since in extras if isinstance(since, Since)}
 
 
 class Payload(Part):

@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 
 BROKER: Final = "(broker)"
 """Who has a message that the broker took and handed on to a subscriber, where no receivers are named; no receiver can be called so."""
+FIRST_PLACE: Final = -(1 << 63)
+"""Before every place in the queue, also that of a row whose number was damaged."""
+LARGEST_BYTES: Final = 16 << 20
+"""Of a message's content: no summary has that, with all its crops."""
 _WRITE_AGAIN_S: Final = 1.0  # a record that is busy is not pressed
 _T = TypeVar("_T")
 

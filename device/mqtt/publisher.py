@@ -25,7 +25,7 @@ from device.errors import BrokerError
 from device.mqtt.broker_status import BrokerStatus, Teller
 from device.mqtt.client import Incoming, Link, Version
 from device.mqtt.connecting import Connector
-from device.mqtt.credentials import careless
+from device.mqtt.credentials import careless, is_loopback
 from device.mqtt.device_status import DeviceStatus
 from device.mqtt.faults import BrokerLostError, BrokerRefusedError
 from device.mqtt.listening import Listening
@@ -59,6 +59,7 @@ class Publisher:
     open_outbox: called in the publisher's thread, since a SQLite connection belongs to one thread. commands: answers requests.
     ack_timeout_s: a broker that acknowledges nothing for so long is taken for dead; it grows on a slow link. limits: those of
     connecting. poll_s: how often the outbox is looked at without a `notify`. pauses: how long rows wait for their next attempt.
+    shared: other devices lose the broker at the same moment; None: unless it is on this machine.
     """
 
     def __init__(
@@ -75,11 +76,13 @@ class Publisher:
         ack_timeout_s: float = 20.0,
         poll_s: float = 5.0,
         status_period_s: float = 60.0,
+        shared: bool | None = None,
     ) -> None:
         self.topics = Topics(status.device_id, section.topic_root)
         self._section = section
         self._clock: Clock = clock or SystemClock()
-        self._backoff = backoff or Backoff(first_s=1.0, cap_s=60.0)
+        self._backoff = backoff or Backoff(first_s=1.0, cap_s=float(section.reconnect_max_s))
+        self._shared = not is_loopback(section.host) if shared is None else shared
         self._spool = Spool(open_outbox, self._clock)
         self._poll_s = poll_s
         self._changed = threading.Condition()
@@ -214,7 +217,9 @@ class Publisher:
                 elif self._stood():
                     self._backoff.reset()
                 self._sending.end(hung_up=hung_up)
-                self._pause(self._backoff.next_s())
+                # Whoever had this broker lost it at the same moment; one on the box itself is nobody else's.
+                lost = self._connected_s is not None and self._shared
+                self._pause(self._backoff.spread_s() if lost else self._backoff.next_s())
         finally:
             self._spool.close()
 
@@ -227,9 +232,7 @@ class Publisher:
         self._cut_short = self._cut_short + 1 if self._connected_s is not None and not self._stood() else 0
         if hung_up and (suspicion := self._sending.suspicion):
             return f"; {suspicion}"
-        if self._cut_short < _SUSPICIOUS:
-            return ""
-        return "; it keeps hanging up: is the device id used twice?" if not self._sending.under_way else "; it keeps hanging up"
+        return "; it keeps hanging up: is the device id used twice?" if self._cut_short >= _SUSPICIOUS else ""
 
     def _connect(self) -> Link:
         will = self._news.last_will()
@@ -312,6 +315,7 @@ class Publisher:
         if figures is None:
             return
         self._counted_s = now_s
+        self._sending.compare(figures.pending)
         delivered = self._sending.delivered or Delivered()
         with self._changed:
             self._answered = asked

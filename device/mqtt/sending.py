@@ -17,18 +17,19 @@ from device.clock import Clock
 from device.mqtt.client import Ack, Link, Version
 from device.mqtt.crops import fitted
 from device.mqtt.faults import BrokerRefusedError, NotSendableError
-from device.mqtt.outbox import Delivered, Head, Outbox, OutboxMessage, Said, Spool
+from device.mqtt.message import one_line
+from device.mqtt.outbox import FIRST_PLACE, LARGEST_BYTES, Delivered, Head, Outbox, OutboxMessage, Said, Spool
 from device.mqtt.pace import Pace
 from device.mqtt.receipt import Receipt
 from device.mqtt.suspects import Suspects
-from device.mqtt.topics import Topics
+from device.mqtt.topics import Topics, is_of_a_device
 
 log = logging.getLogger(__name__)
 
 NO_SUBSCRIBER: Final = "No matching subscribers"
 _HEADS: Final = 500  # rows taken into memory at a time, without their content
-_LARGEST_BYTES: Final = 16 << 20  # no summary has that, with all its crops
-_LONGEST_TOPIC: Final = 1024
+_STRANGE_COUNTS: Final = 20
+_PLURAL: Final = {"summary": "summaries", "review": "reviews", "event": "events"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class _Row:
 @dataclass(frozen=True)
 class _Sent:
     message_id: str
+    topic: str
     at_s: float
     bytes: int
     under_way_bytes: int  # with those that were sent before it
@@ -81,7 +83,8 @@ class Sending:
         self.delivered: Delivered | None = None
         self._spool, self._topics, self._clock, self._wanted, self._pauses, self.pace = spool, topics, clock, wanted, pauses, pace
         self._rows: dict[str, _Row] = {}
-        self._seen = 0  # the last place in the queue that was taken into memory
+        self._strange = 0  # counts in a row that did not fit
+        self._seen = FIRST_PLACE  # the last place in the queue that was taken into memory
         self._later: list[tuple[float, int, str]] = []  # heaps; entries that their row has outlived are passed over
         self._ready: list[tuple[bool, int, str]] = []  # events first
         self._suspected: list[tuple[int, str]] = []
@@ -141,6 +144,15 @@ class Sending:
             if len(heads) < _HEADS:
                 return
 
+    def compare(self, pending: int) -> None:
+        """How many rows the record counts: with more than are known here for a while, it is another record now (a backup put back)."""
+        strange = pending > len(self._rows) and not self._sent and not self._spool.unwritten
+        self._strange = self._strange + 1 if strange else 0
+        if self._strange > _STRANGE_COUNTS:
+            self._strange, self._seen = 0, FIRST_PLACE
+            self._rows.clear()
+            self.refresh()
+
     def _next_heads(self, outbox: Outbox) -> Sequence[Head]:
         return outbox.heads(self._seen, _HEADS)
 
@@ -176,7 +188,7 @@ class Sending:
         mid = link.publish(message.topic, payload)
         size = len(payload) + len(message.topic)
         under_way = size + sum(sent.bytes for sent in self._sent.values())
-        self._sent[mid] = _Sent(message.message_id, self._clock.monotonic_s(), size, under_way)
+        self._sent[mid] = _Sent(message.message_id, message.topic, self._clock.monotonic_s(), size, under_way)
         row.under_way = True
         self._suspects.tried(message.message_id, size, self._clock.monotonic_s())
 
@@ -204,7 +216,7 @@ class Sending:
 
     def _still(self, sequence: int, message_id: str) -> _Row | None:
         row = self._rows.get(message_id)
-        if row is None or row.head.sequence != sequence or row.under_way or message_id in self._spool.unwritten:
+        if row is None or row.head.sequence != sequence or row.under_way:
             return None
         return row if row.due_s <= self._clock.monotonic_s() else None
 
@@ -246,13 +258,14 @@ class Sending:
             if row is None:  # confirmed meanwhile
                 continue
             row.under_way = False
-            self._answered(row, ack)
+            self._answered(row, ack, sent.topic)
         self._spool.write_waiting()
 
-    def _answered(self, row: _Row, ack: Ack) -> None:
+    def _answered(self, row: _Row, ack: Ack, topic: str) -> None:
         head, now = row.head, self._clock.now()
         if not ack.accepted:
-            self._hold(row, f"the broker refuses summaries: {ack.reason}; allow {self._topics.of(head.kind)}")
+            named = _PLURAL.get(head.kind, head.kind)
+            self._hold(row, f"the broker refuses {named}: {ack.reason}; allow {one_line(topic)}")
         elif head.kind == "event":
             self._let_go(head.message_id, lambda outbox: outbox.acknowledge(head.message_id))
         elif ack.reason != NO_SUBSCRIBER and self._version == "5" and not self._wanted.receivers:
@@ -306,7 +319,8 @@ class Sending:
 
     def _put_aside(self, row: _Row, why: str) -> None:
         message_id = row.head.message_id
-        log.error("message %s of slide %s cannot be sent and is put aside: %s", message_id, row.head.slide_id or "(none)", why)
+        slide = one_line(row.head.slide_id) or "(none)"
+        log.error("message %s of slide %s cannot be sent and is put aside: %s", one_line(message_id)[:80], slide, one_line(why))
         self._suspects.forget(message_id)
         self._let_go(message_id, lambda outbox: outbox.put_message_aside(message_id, why))
 
@@ -329,7 +343,7 @@ def _doubled(pauses_s: tuple[float, float], attempts: int) -> float:
 
 def _fault(message: OutboxMessage) -> str:
     """Why no broker or receiver could take a row; "" where nothing is wrong with it."""
-    if not 0 < len(message.payload) <= _LARGEST_BYTES:
+    if not 0 < len(message.payload) <= LARGEST_BYTES:
         return f"its content has {len(message.payload)} bytes"
     try:
         content = json.loads(message.payload)
@@ -337,6 +351,8 @@ def _fault(message: OutboxMessage) -> str:
         return f"its content is damaged: {error}"
     if not isinstance(content, dict):
         return "its content is no message"
-    if not message.topic or any(c in message.topic for c in "+#\0") or len(message.topic) > _LONGEST_TOPIC:
+    if message.kind not in _PLURAL or not is_of_a_device(
+        message.topic, message.kind
+    ):  # of another id or root, before they were changed
         return "its topic is damaged"
     return ""

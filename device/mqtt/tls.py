@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Final
 
 from device.clock import SystemClock, time_trusted
@@ -74,6 +74,12 @@ class TlsContext(ssl.SSLContext):
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
         self.last = super().wrap_socket(*args, **kwargs)
         return self.last
+
+    @property
+    def ends(self) -> datetime | None:
+        """When the certificate of a broker that was checked and believed ends; None before that."""
+        shown = self.last.getpeercert() if self.last is not None else None
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), timezone.utc) if shown else None
 
     @property
     def alert(self) -> ssl.SSLError | None:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from device.settings.broker import MAX_ROOT_BYTES, MAX_ROOT_LEVELS
 from device.settings.config import DEVICE_ID
 
 ANY_DEVICE: Final = "+"
@@ -18,10 +19,6 @@ TO_DEVICE: Final = ("receipt", "cmd/+")
 """What it listens to: confirmations of receivers, and requests."""
 COMMANDS: Final = ("resend", "status", "health", "identify")
 """The requests that a device answers; none of them changes a count, a setting or a file."""
-MAX_ROOT_BYTES: Final = 256
-"""In UTF-8. MQTT carries topics of up to 65,535 bytes; brokers and bridges stop much earlier."""
-MAX_ROOT_LEVELS: Final = 16
-
 _KINDS: Final = re.compile("(?P<kind>summary|review|event|status|health|receipt|cmd/[a-z]{1,32})")
 _NOT_SENT: Final = re.compile(r"[+#\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -33,6 +30,12 @@ def root_fault(root: str) -> str:
     if len(root.encode()) > MAX_ROOT_BYTES or root.count("/") >= MAX_ROOT_LEVELS:
         return f"at most {MAX_ROOT_BYTES} bytes and {MAX_ROOT_LEVELS} levels"
     return ""
+
+
+def is_of_a_device(topic: str, kind: str) -> bool:
+    """Whether `topic` is `<root>/<device>/<kind>`, of whatever root and device."""
+    root, _, rest = topic.removesuffix(f"/{kind}").rpartition("/")
+    return topic.endswith(f"/{kind}") and not root_fault(root) and re.fullmatch(DEVICE_ID, rest) is not None
 
 
 @dataclass(frozen=True)

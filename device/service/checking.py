@@ -1,12 +1,12 @@
 """What `leukoscope run` would refuse of a configuration, found beforehand by the same parts and told in the same words.
 
 A fault is what a person must mend in the configuration or beside it. A note is what may pass by itself, or works and is careless: a
-camera that is not plugged in, a full disk, a broker in clear. Nothing is left behind: folders that had to be made are removed again.
+camera that is not plugged in, a full disk, a broker in clear. What this user may not open is a fault, as it is for `run`: check as the
+user that runs. Nothing is left behind: folders that had to be made are removed again.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -19,14 +19,9 @@ from typing import Final
 from device.clock import SystemClock
 from device.errors import LeukoscopeError, StoreError
 from device.settings.config import Config, Picamera2Camera, ReplayCamera, V4l2Camera
-from device.store.faults import UnusableRecordError
+from device.store.faults import UnusableRecordError, may_pass
 from engines.errors import EnginesError
 
-_PASSING: Final = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY),
-    *(errno.EMFILE, errno.ENFILE, errno.EINTR),
-)
-"""Of a disk or this user's rights, not of the configuration: the unit runs as another user than whoever checks."""
 _V4L_MAJOR: Final = 81
 
 
@@ -46,7 +41,7 @@ def check(config: Config) -> list[Told]:
         try:
             told += look(config)
         except (LeukoscopeError, EnginesError) as error:
-            told.append(Told(key, str(error), not _passes(error)))
+            told.append(Told(key, str(error), not may_pass(error.__cause__)))
     told += [Told(("broker",), words, False) for words in _careless(config)]
     return list(dict.fromkeys(told))
 
@@ -212,11 +207,6 @@ _KEYS: Final[dict[Callable[[Config], Iterator[Told]], tuple[str, ...]]] = {
     _broker: ("broker",),
 }
 """The parts in the order in which `run` opens them, and where in the file a fault of each is looked for."""
-
-
-def _passes(error: Exception) -> bool:
-    """Whether it may pass by itself, or is only of this user's rights."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _PASSING
 
 
 def _try_folder(folder: Path) -> None:

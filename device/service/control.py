@@ -34,6 +34,8 @@ _ANSWER_S = 2.0
 _READ_S = 2.0
 _LONGEST_LINE = 1 << 16
 _MOST_AT_ONCE = 16
+_MOST_UNSAID = 64  # connections that have not said anything yet; the oldest of more is closed, so that they keep nobody out
+_TELL_EVERY_S = 60.0
 _POLL_S = 0.1  # how soon closing is noticed
 _LONGEST_ADDRESS = 107  # bytes that the kernel keeps for a socket's path, less the closing zero
 _STATUS = "status"
@@ -74,10 +76,13 @@ class CommandRequest:
 class _Server(socketserver.ThreadingUnixStreamServer):
     """Accepts connections, each in a thread of its own; closing it waits for those threads."""
 
-    request_queue_size = _MOST_AT_ONCE
+    request_queue_size = 2 * _MOST_UNSAID
 
     def __init__(self, address: str, reply: Callable[[bytes], dict[str, Any]]) -> None:
         self._reply = reply
+        self._told_s = float("-inf")
+        self._unsaid: dict[int, socket.socket] = {}  # by descriptor, oldest first
+        self._unsaid_lock = threading.Lock()
         super().__init__(address, socketserver.BaseRequestHandler)
 
     def server_bind(self) -> None:
@@ -92,13 +97,39 @@ class _Server(socketserver.ThreadingUnixStreamServer):
             time.sleep(1.0)  # out of descriptors: it would be tried again at once
             raise
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._unsaid_lock:
+            self._unsaid[request.fileno()] = request
+            if len(self._unsaid) > _MOST_UNSAID:
+                with suppress(OSError):
+                    self._unsaid.pop(next(iter(self._unsaid))).shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def _said(self, request: socket.socket) -> None:
+        with self._unsaid_lock:
+            if self._unsaid.get(request.fileno()) is request:
+                del self._unsaid[request.fileno()]
+
+    def shutdown_request(self, request: Any) -> None:
+        self._said(request)
+        super().shutdown_request(request)
+
     def finish_request(self, request: Any, client_address: Any) -> None:
         """A line in, a line out. A peer that sends nothing, or goes away, costs a thread for two seconds."""
         request.settimeout(_READ_S)
         try:
-            reply = self._reply(_read_line(request))
+            line = _read_line(request)
+            self._said(request)
+            reply = self._reply(line)
             request.sendall(json.dumps(reply, default=str).encode() + b"\n")
         except (OSError, ValueError) as error:
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        """At most once a minute: who sends nonsense sends it often."""
+        now_s = time.monotonic()
+        if now_s - self._told_s >= _TELL_EVERY_S:
+            self._told_s = now_s
             log.info("control socket: a request was not understood or its sender went away (%s)", error)
 
 
@@ -222,7 +253,7 @@ def _ask(path: Path, command: str, timeout_s: float, said: Mapping[str, str | bo
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, _address(path) as address:
             connection.settimeout(timeout_s)
-            connection.connect(address)
+            _connect(connection, address, timeout_s)
             connection.sendall(json.dumps({"command": command, **said}).encode() + b"\n")
             reply = json.loads(_read_line(connection))
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
@@ -237,6 +268,18 @@ def _ask(path: Path, command: str, timeout_s: float, said: Mapping[str, str | bo
     if not isinstance(reply, dict) or not reply.get("ok"):
         raise ControlError(str(reply.get("text", "refused without a reason") if isinstance(reply, dict) else reply))
     return reply
+
+
+def _connect(connection: socket.socket, address: str, timeout_s: float) -> None:
+    """Wait while the daemon's queue of connections is full, which the kernel tells at once instead of waiting."""
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            return connection.connect(address)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError from None
+            time.sleep(0.02)
 
 
 def _read_line(connection: socket.socket) -> bytes:

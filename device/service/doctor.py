@@ -7,9 +7,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from rich.console import Console
@@ -17,39 +15,30 @@ from rich.table import Table
 
 from device.clock import SystemClock, time_trusted
 from device.errors import LeukoscopeError
+from device.service.finding import Finding
 from device.settings.config import Config
 from device.store import Store, free_mb
 from engines.errors import EnginesError
 
-Level = Literal["ok", "warn", "fail"]
 _TRIES = 3
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One part: how it is, what was seen, and the next step where there is one."""
-
-    part: str
-    level: Level
-    seen: str
-    next_step: str = ""
-
-
 def examine(config: Config) -> list[Finding]:
-    """One finding for each part, in the order of a frame's way. Nothing is changed; a window may flash up."""
-    parts = (_clock, _camera, _engine, _calibration, _quality, _review, _display, _disk, _record, _broker)
-    return [_examined(look, config) for look in parts]
+    """The findings of each part, in the order of a frame's way. Nothing is changed; a window may flash up."""
+    parts = (_clock, _camera, _engine, _calibration, _quality, _review, _display, _disk, _record, _broker, _outbox)
+    return [finding for look in parts for finding in _examined(look, config)]
 
 
-def _examined(look: Callable[[Config], Finding], config: Config) -> Finding:
+def _examined(look: Callable[[Config], Finding | list[Finding]], config: Config) -> list[Finding]:
     name = look.__name__.strip("_").capitalize()
     try:
-        return look(config)
+        found = look(config)
+        return found if isinstance(found, list) else [found]
     except (LeukoscopeError, EnginesError) as error:
         seen, _, advice = str(error).partition("; ")  # our messages name the thing first, then the next step
-        return Finding(name, "fail", seen, advice)
+        return [Finding(name, "fail", seen, advice)]
     except Exception as error:  # the doctor must reach the last part
-        return Finding(name, "fail", f"{type(error).__name__}: {error}", "report this with the lines above")
+        return [Finding(name, "fail", f"{type(error).__name__}: {error}", "report this with the lines above")]
 
 
 def _clock(config: Config) -> Finding:
@@ -173,15 +162,16 @@ def _record(config: Config) -> Finding:
     return Finding("Record", level, seen, step)
 
 
-def _broker(config: Config) -> Finding:
-    from device.mqtt.client import open_link
+def _broker(config: Config) -> list[Finding]:
+    from device.service.doctor_broker import broker_findings
 
-    section = config.broker
-    if not section.enabled:
-        return Finding("Broker", "ok", "switched off by the configuration")
-    link = open_link(section, f"leukoscope-doctor-{os.getpid()}")
-    link.close()
-    return Finding("Broker", "ok", f"{section.host}:{section.port} accepts us, MQTT {link.version}")
+    return broker_findings(config)
+
+
+def _outbox(config: Config) -> Finding:
+    from device.service.doctor_broker import outbox_finding
+
+    return outbox_finding(config)
 
 
 def print_findings(findings: Sequence[Finding], console: Console | None = None) -> bool:

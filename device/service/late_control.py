@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 
 from typing_extensions import Self
 
 from device.clock import Backoff, Clock
 from device.service.control import CommandRequest, ControlError, ControlServer
+from device.store.faults import may_pass
 
 log = logging.getLogger(__name__)
-
-_PASSING = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EIO,
-    errno.ENODEV,
-    errno.ENXIO,
-    errno.ESTALE,
-    errno.EBUSY,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.ETIMEDOUT,
-}
-"""What a disk says that is full, read-only, failing or not there; it may pass."""
-
-
-def passes(error: BaseException | None) -> bool:
-    """Whether waiting may mend this."""
-    return isinstance(error, OSError) and error.errno in _PASSING
 
 
 class LateControl:
@@ -53,7 +32,7 @@ class LateControl:
         try:
             self._server.__enter__()
         except ControlError as error:
-            if first and not passes(error.__cause__):
+            if first and not may_pass(error.__cause__):
                 raise
             if first:
                 log.error("%s; `leukoscope slide` and `status` find nobody until it can be opened", error)

@@ -39,6 +39,7 @@ class BrokerSection(Section):
     send_crops: int = Field(0, ge=0, le=40)  # pictures of blasts and equivalents in a summary
     summary_version: Literal[1, 2] = 1  # 2 once every receiver knows it
     health_period_s: int = Field(60, ge=5, le=86400)
+    reconnect_max_s: int = Field(60, ge=1, le=3600)  # the longest pause between two attempts; devices spread over all of it
 
     @field_validator("host")
     @classmethod
@@ -58,9 +59,8 @@ class BrokerSection(Section):
     def _is_a_topic(cls, value: str) -> str:
         if not value or any(c in value for c in "+#\0") or value.startswith(("/", "$")) or value.endswith("/"):
             raise ValueError("must be a topic without '+', '#', and without '/' at either end")
-        if len(value.encode()) > _LONGEST_ROOT or value.count("/") > _MOST_LEVELS:
-            most = f"{_LONGEST_ROOT:,} bytes and {_MOST_LEVELS} '/'"
-            raise ValueError(f"too long: with device and kind behind it, MQTT and brokers take at most {most} of it; shorten it")
+        if len(value.encode()) > MAX_ROOT_BYTES or value.count("/") >= MAX_ROOT_LEVELS:
+            raise ValueError(f"too long: at most {MAX_ROOT_BYTES} bytes and {MAX_ROOT_LEVELS} levels; shorten it")
         return _mqtt_text(value)
 
     @field_validator("username")
@@ -95,8 +95,9 @@ class BrokerSection(Section):
 _NEEDS = {"password_file": "username", "password_credential": "username", "key_file": "cert_file", "key_password_file": "cert_file"}
 _LONGEST_FIELD = 65_535
 """Bytes of one text of MQTT, a whole topic among them."""
-_LONGEST_ROOT = _LONGEST_FIELD - len("/") - 64 - len("/cmd/") - 64
-_MOST_LEVELS = 190
+MAX_ROOT_BYTES = 256
+"""Of topic_root, in UTF-8. MQTT carries topics of up to 65,535 bytes; brokers and bridges stop much earlier."""
+MAX_ROOT_LEVELS = 16
 """mosquitto takes a topic of more than 200 levels for an attack and hangs up."""
 _LONGEST_NAME, _LONGEST_HOST = 255, 253
 

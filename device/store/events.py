@@ -106,6 +106,7 @@ class SlideRecord:
         """A slide was opened; frames are `width_px` wide."""
         provenance = self._provenance_of(slide, width_px)
         self.journal.add(f"slide {slide.slide_id}", partial(self._store.start_slide, slide, provenance))
+        self.journal.damaged = ""
         self.pictures.forget()
         self.prune_pictures()
 
@@ -152,6 +153,7 @@ class SlideRecord:
     def changed(self, slide: Slide) -> None:
         """The slide was paused, goes on, was opened again or has another target."""
         self._check_clock(slide)
+        self.journal.damaged = ""  # a person has gone on
         self.journal.add(f"state of {slide.slide_id}", partial(self._store.put_state, slide))
 
     def closed(self, slide: Slide, width_px: int) -> None:
@@ -199,8 +201,19 @@ class SlideRecord:
         return self._known_passed != today
 
     def _close(self, slide: Slide, message: OutboxMessage | None) -> None:
-        after = self._sent if message is not None else str
+        def after() -> None:
+            if message is not None:
+                self._sent()
+            if slide.slide_id in self._slides_aside():
+                self.journal.damaged = slide.slide_id
+
         self.journal.add(f"end of {slide.slide_id}", partial(self._store.close_slide, slide, message), after)
+
+    def _slides_aside(self) -> set[str]:
+        """Slides that were put aside; none where the record does not answer, which is told by itself."""
+        with suppress(StoreError):
+            return {row.name for row in self._store.quarantine() if row.kind == "slide"}
+        return set()
 
     def open_review(self, slide_id: str, who: str = "") -> tuple[Review, KeptReview]:
         """A finished or signed slide for review, also an earlier one, with its crops; and where what a person does to it is kept.
@@ -265,6 +278,7 @@ class SlideRecord:
         """The slide that was open when the appliance stopped, to be taken up again; what cannot be is closed here for review."""
         left, closed = LeftOpen(), list[Slide]()
         bring_back(self._store, folders(self._config.device.state_dir))
+        known = self._slides_aside()
         for stored in self._store.unfinished():
             slide_id = stored.slide.slide_id
             try:
@@ -278,6 +292,7 @@ class SlideRecord:
                 raise
             except Exception as error:  # whatever is amiss with this one, the others go on
                 self.damaged(slide_id, f"{type(error).__name__} when it was taken up")
+        self.journal.damaged = ", ".join(sorted(self._slides_aside() - known)) or self.journal.damaged
         return replace(left, closed=tuple(closed))
 
     def _keyframes(self, slide_id: str) -> tuple[Keyframe, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -14,6 +15,12 @@ from device.mqtt.message import one_line
 BUSY_TIMEOUT_S = 5.0
 UNREADABLE = "malformed: the names of its tables cannot be read"
 _DAMAGE = ("file is not a database", "malformed", "file is encrypted")
+
+
+_PASSING = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "ENODEV", "ENXIO", "ESTALE", "EBUSY", "EMFILE", "ENFILE", "ENOMEM", "ETIMEDOUT")
+}
 
 
 class DamagedRecordError(StoreError):
@@ -45,6 +52,11 @@ def reading_slide(record: Path, slide_id: str) -> Iterator[None]:
         raise
     except Exception as error:  # JSON, enum word, time, missing key, pydantic, index out of range, wrong type: all are content
         raise DamagedSlideError(record, slide_id, f"{type(error).__name__} while it was read") from error
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Whether waiting may mend what the system says: a disk that is full, read-only, failing or not there, too many open files."""
+    return isinstance(error, OSError) and error.errno in _PASSING
 
 
 class UnusableRecordError(StoreError):
@@ -87,6 +99,8 @@ def advice(path: Path, doing: str, error: Exception) -> str:
         why = f"it is damaged ({words}): start the appliance again, which keeps this file under another name and begins a new one"
     elif "I/O" in words:
         why = f"its disk fails ({words}, {_free(path)}): free space or change the disk; `dmesg` tells which"
+    elif words.startswith(("no such column", "no such table", "cannot join")):
+        why = f"its tables are damaged ({words}): `leukoscope verify`, then start the appliance again or restore a backup"
     elif "decode" in words:  # SQLite's line would give the text itself, which may be a specimen's number
         why = "a text in it is not UTF-8: `leukoscope verify` tells where"
     else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from device.slide.model import OPEN_STATES, SlideState
+from device.store import quarantine
 from device.store.sound import known_moment
 
 _HANGS_ON = ("crops", "cells", "fields", "review", "summaries", "keyframes")
@@ -31,13 +32,14 @@ def changes(db: sqlite3.Connection) -> tuple[tuple[str, datetime], ...]:
     """Every slide with when it last changed: its end, its last field while it has none, or the last entry of its review. Oldest first,
     in the order in which they were begun."""
     rows = db.execute(
-        """SELECT slide_id, started_at, finished_at,
-            (SELECT max(captured_at) FROM fields WHERE fields.slide_id = slides.slide_id AND undone = 0),
-            (SELECT max(at) FROM review WHERE review.slide_id = slides.slide_id)
+        """SELECT CAST(slide_id AS BLOB), CAST(started_at AS BLOB), CAST(finished_at AS BLOB),
+            (SELECT CAST(max(captured_at) AS BLOB) FROM fields WHERE fields.slide_id = slides.slide_id AND undone = 0),
+            (SELECT CAST(max(at) AS BLOB) FROM review WHERE review.slide_id = slides.slide_id)
         FROM slides ORDER BY sequence"""
     )
     found = []
-    for slide_id, started, finished, counted, reviewed in rows:
+    for row in rows:  # also what is no text any more: reading the slide says so
+        slide_id, started, finished, counted, reviewed = (bytes(each or b"").decode(errors="surrogateescape") for each in row)
         moments = (at for text in (started, finished or counted, reviewed) if text and (at := known_moment(text)))
         found.append((slide_id, max(moments, default=_NEVER)))
     return tuple(found)
@@ -73,6 +75,7 @@ def remove(db: sqlite3.Connection, slide_id: str, who: str, why: str, at: dateti
     for table in _HANGS_ON:
         db.execute(f"DELETE FROM {table} WHERE slide_id = ?", (slide_id,))
     db.execute("DELETE FROM slides WHERE slide_id = ?", (slide_id,))
+    quarantine.release(db, "slide", slide_id)
     deletion = Deletion(at, slide_id, who, why, json.dumps({"state": state, "revision": revision, **counts}))
     db.execute(
         "INSERT INTO deletions (at, slide_id, who, why, what) VALUES (?, ?, ?, ?, ?)",

@@ -29,7 +29,7 @@ class JournalStatus:
     """waiting: writes not yet on disk. reason: one line with the next step; empty while the disk keeps up.
 
     lost: writes of this run that could not be made and were put aside. fails: the record or its disk does not answer at present.
-    put_aside: all that was put aside in the record and waits for a person.
+    put_aside: all that was put aside in the record and waits for a person. damaged: the slide that was just found so.
     """
 
     waiting: int = 0
@@ -37,6 +37,7 @@ class JournalStatus:
     lost: int = 0
     fails: bool = False
     put_aside: int = 0
+    damaged: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Journal:
         self.aside: Callable[[Write, str], object] = lambda write, why: None
         """Told of a write that is left out, and why."""
         self.lost = 0
+        self.damaged = ""
         self._reason = self._low = ""
         self._told: set[str] = set()  # faults of this outage that were logged
         self._tries = 0  # of the write at the head
@@ -161,7 +163,7 @@ class Journal:
             self._look_at_s = now
             self._look_at_disk()
             self._put_aside = self.put_aside()
-        return JournalStatus(0, self._low or self.beside(), self.lost, self._disk_fails, self._put_aside)
+        return JournalStatus(0, self._low or self.beside(), self.lost, self._disk_fails, self._put_aside, self.damaged)
 
     def _look_at_disk(self) -> None:
         try:

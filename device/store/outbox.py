@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,18 +13,52 @@ from hashlib import sha256
 
 from device.mqtt.outbox import BROKER, Delivered, Figures, Head, OutboxMessage, Said
 
+log = logging.getLogger(__name__)
+
+_STREAM = re.compile("[0-9a-zA-Z_.-]{1,64}")
+_LARGEST_NUMBER = 1 << 53  # what every receiver's JSON keeps whole
+
 
 def put(db: sqlite3.Connection, message: OutboxMessage) -> OutboxMessage:
-    """Give a message the next number of its kind and put it into the outbox; as it now is. One that is there already stays as it is."""
-    stream = str(db.execute("SELECT value FROM identity WHERE key = 'stream'").fetchone()[0])
-    number = int(
-        db.execute(
-            "INSERT INTO sequences VALUES (?, 1) ON CONFLICT (kind) DO UPDATE SET last = last + 1 RETURNING last", (message.kind,)
-        ).fetchone()[0]
-    )
+    """Give a message the next number of its kind and put it into the outbox; as it now is. One that was put before takes no number."""
+    if was_put(db, message):
+        return one(db, message.message_id) or message
+    stream, number = _next_number(db, message.kind)
     message = replace(message, number=number, payload=_numbered(message.payload, stream, number))
     insert(db, message)
     return message
+
+
+def was_put(db: sqlite3.Connection, message: OutboxMessage) -> bool:
+    """Whether it was put into the outbox before, wherever it is by now: a write is repeated when nobody knows that it succeeded.
+
+    Of an event that the broker took nothing is left; whoever makes one says when it is the first.
+    """
+    key = (message.message_id,)
+    asked = (
+        "SELECT 1 FROM outbox WHERE message_id = ?",
+        "SELECT 1 FROM receipts WHERE message_id = ? LIMIT 1",
+        "SELECT 1 FROM quarantine WHERE kind = 'message' AND name = ? LIMIT 1",
+    )
+    if any(db.execute(statement, key).fetchone() for statement in asked):
+        return True
+    statement = "SELECT 1 FROM summaries WHERE slide_id = ? AND instr(payload, CAST(? AS BLOB)) LIMIT 1"
+    return bool(message.slide_id) and db.execute(statement, (message.slide_id, message.message_id)).fetchone() is not None
+
+
+def _next_number(db: sqlite3.Connection, kind: str) -> tuple[str, int]:
+    """The record's stream and the next number of this kind in it. Where either was damaged, a new stream begins at 1: a number
+    that came twice in one stream would hide that a summary is missing."""
+    row = db.execute("SELECT value FROM identity WHERE key = 'stream'").fetchone()
+    before = db.execute("SELECT last FROM sequences WHERE kind = ?", (kind,)).fetchone()
+    last = 0 if before is None else before[0]
+    if row is None or not _STREAM.fullmatch(str(row[0])) or not isinstance(last, int) or not 0 <= last < _LARGEST_NUMBER:
+        log.error("the record's stream or its numbers are damaged: a new stream begins, receivers are told by it")
+        db.execute("DELETE FROM sequences")
+        db.execute("INSERT OR REPLACE INTO identity (key, value) VALUES ('stream', lower(hex(randomblob(16))))")
+        row, last = db.execute("SELECT value FROM identity WHERE key = 'stream'").fetchone(), 0
+    db.execute("INSERT OR REPLACE INTO sequences (kind, last) VALUES (?, ?)", (kind, last + 1))
+    return str(row[0]), last + 1
 
 
 def insert(db: sqlite3.Connection, message: OutboxMessage) -> None:
@@ -67,6 +103,12 @@ def one(db: sqlite3.Connection, message_id: str) -> OutboxMessage | None:
     """One message, if it waits."""
     row = db.execute(f"{_MESSAGE} WHERE message_id = ?", (message_id,)).fetchone()
     return None if row is None else _message(row)
+
+
+def size_of(db: sqlite3.Connection, message_id: str) -> int:
+    """Bytes of a message's content, which is not read for it; 0 if it is gone."""
+    row = db.execute("SELECT length(payload) FROM outbox WHERE message_id = ?", (message_id,)).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _message(row: Sequence[str | bytes | int]) -> OutboxMessage:
@@ -150,7 +192,10 @@ def _keep_receipt(db: sqlite3.Connection, message_id: str, receiver: str, at: da
     if known is None:
         return False
     moment = at.astimezone(timezone.utc).isoformat()
-    db.execute("INSERT INTO receipts VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (message_id, receiver, moment, known[0]))
+    db.execute(
+        "INSERT INTO receipts (message_id, receiver, at, slide_id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (message_id, receiver, moment, known[0]),
+    )
     return True
 
 
@@ -172,6 +217,6 @@ def protocol_of(db: sqlite3.Connection, address: str) -> str:
 def remember_protocol(db: sqlite3.Connection, address: str, protocol: str, at: datetime) -> None:
     """Keep it for the next start; "": forget it."""
     if protocol:
-        db.execute("INSERT OR REPLACE INTO brokers VALUES (?, ?, ?)", (address, protocol, at.isoformat()))
+        db.execute("INSERT OR REPLACE INTO brokers (address, protocol, seen_at) VALUES (?, ?, ?)", (address, protocol, at.isoformat()))
     else:
         db.execute("DELETE FROM brokers WHERE address = ?", (address,))

@@ -24,7 +24,10 @@ class Presence:
 
     def fault(self) -> str:
         """What happened to it; "" while it is where it was."""
-        now = _identity(self._path), _identity(_log(self._path))
+        try:
+            now = _identity(self._path), _identity(_log(self._path))
+        except OSError:  # a disk that fails says so when it is read or written; that is no deletion
+            return ""
         if now == self._files:
             return ""
         if now[0] is None:
@@ -65,8 +68,9 @@ def _log(path: Path) -> Path:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
+    """None where there is no such file; OSError where the disk does not say."""
     try:
         found = path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino

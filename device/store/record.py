@@ -136,7 +136,8 @@ class Store(Waiting):
             if slide is not None and message is not None:
                 checked = self._hand_over(db, slide_id, slide.revision, message)
             if told is not None and not (checked is not None and checked.faults):
-                outbox.put(db, told)
+                with checksums.changing(db, slide_id):
+                    reviews.put_told(db, slide_id, entries[-1].number if entries else 0, told)
             return checked
 
     def summaries(self, slide_id: str) -> tuple[tuple[int, bytes], ...]:
@@ -233,7 +234,9 @@ class Store(Waiting):
     def put_fact(self, key: str, value: str) -> None:
         """Write it, in the place of what was known."""
         with self._transaction("write down what it says of itself") as db:
-            db.execute("INSERT INTO identity VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+            db.execute(
+                "INSERT INTO identity (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
+            )
 
     # Quarantine
 

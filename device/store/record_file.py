@@ -85,8 +85,8 @@ class RecordFile:
                 if not version:  # a daemon is just beginning it
                     raise none_yet
                 older = version < len(schema.SCHEMA)
-                if older and connect is schema.connect_read_only:
-                    schema.read_as_migrated(db)
+                if connect is schema.connect_read_only:
+                    schema.read_as_migrated(db)  # also where a table is gone, which the next start of the daemon begins anew
                 elif older:
                     raise StoreError(f"record {path}: was written by an older version; `leukoscope run` brings it up to date")
             except BaseException:

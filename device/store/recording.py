@@ -26,6 +26,7 @@ from device.errors import ConfigError, StoreError
 from device.settings.config import FramesSection
 from device.slide.counting import Observation
 from device.store import Provenance, free_mb
+from device.store.faults import may_pass
 from engines.detections import Image
 from engines.files import atomic_write
 
@@ -86,19 +87,28 @@ class FrameRecorder:
         self._number = self._there = 0
         self._kept = self._not_queued = self._not_written = 0  # the second is the pipeline's, the others are the writer's
         self._reason = ""
+        self._opened = False
 
     def __enter__(self) -> Self:
-        """Make the folder, or go on behind the frames that it holds. Raises ConfigError where it cannot be written to."""
+        """Make the folder, or go on behind the frames that it holds. Raises ConfigError where it cannot be written to; a disk that is
+        full, read-only or failing may pass, and is tried again with every frame that is due."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            numbers = [int(found[1]) for path in self._folder.iterdir() if (found := _NAME.fullmatch(path.name))]
-            self._cut_torn_line()
+            self._open()
         except OSError as error:
-            raise cannot_record(self._folder, error) from error
-        self._number, self._there = max(numbers, default=0), len(numbers)
+            if not may_pass(error):
+                raise cannot_record(self._folder, error) from error
+            self._reason = f"{self._folder} cannot be written ({error.strerror}); look at its disk"
+            log.error("frames are not recorded: %s", self._reason)
         self._writer.start()
-        log.info("frames are recorded in %s, which holds %d", self._folder, self._there)
         return self
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        numbers = [int(found[1]) for path in self._folder.iterdir() if (found := _NAME.fullmatch(path.name))]
+        self._cut_torn_line()
+        self._number, self._there = max(numbers, default=0), len(numbers)
+        self._opened = True
+        log.info("frames are recorded in %s, which holds %d", self._folder, self._there)
 
     def __exit__(self, *_error: object) -> None:
         """Write what waits, and say in the log what was kept and what was not."""
@@ -144,6 +154,8 @@ class FrameRecorder:
     def _try_to_write(self, due: _PendingFrame) -> str:
         """Write a frame and its line; empty, or why it could not be."""
         try:
+            if not self._opened:
+                self._open()
             free = self._free(self._folder)
             if free < self._section.min_free_mb:
                 wanted = f"frames.min_free_mb: {self._section.min_free_mb}"

@@ -84,14 +84,27 @@ def _entry(row: sqlite3.Row) -> Entry:
 
 
 def put_summary(db: sqlite3.Connection, slide_id: str, revision: int, message: OutboxMessage) -> None:
-    """Keep a summary with its slide, and put it into the outbox. Of a signed revision the first that was handed over stays."""
+    """Keep a summary with its slide, and put it into the outbox; nothing happens for one that was put before. Of a signed revision the
+    first that was handed over stays."""
+    message = replace(message, slide_id=slide_id)
+    if outbox.was_put(db, message):
+        return
     kept = "DO UPDATE SET created_at = excluded.created_at, payload = excluded.payload" if revision == 0 else "DO NOTHING"
-    message = outbox.put(db, replace(message, slide_id=slide_id))
+    message = outbox.put(db, message)
     db.execute("UPDATE slides SET summary = ? WHERE slide_id = ?", (message.payload, slide_id))
     db.execute(
-        f"INSERT INTO summaries VALUES (?, ?, ?, ?) ON CONFLICT (slide_id, revision) {kept}",
+        f"INSERT INTO summaries (slide_id, revision, created_at, payload) VALUES (?, ?, ?, ?) ON CONFLICT (slide_id, revision) {kept}",
         (slide_id, revision, message.created_at.isoformat(), message.payload),
     )
+
+
+def put_told(db: sqlite3.Connection, slide_id: str, number: int, message: OutboxMessage) -> None:
+    """Put what is told of a review's entry into the outbox, and keep it with the entry; nothing happens where that was done before."""
+    there = db.execute("SELECT told FROM review WHERE slide_id = ? AND number = ?", (slide_id, number)).fetchone()
+    if there is not None and there[0] is not None:
+        return
+    message = outbox.put(db, replace(message, slide_id=slide_id))
+    db.execute("UPDATE review SET told = ? WHERE slide_id = ? AND number = ?", (message.payload, slide_id, number))
 
 
 def summaries(db: sqlite3.Connection, slide_id: str) -> tuple[tuple[int, bytes], ...]:

@@ -11,7 +11,9 @@ from itertools import chain, count
 from pathlib import Path
 
 from device.errors import StoreError
+from device.store import versions
 from device.store.faults import BUSY_TIMEOUT_S, UNREADABLE, UnusableRecordError, is_damage, sqlite_errors
+from device.store.strangers import move_strangers
 from engines.files import fsync
 
 log = logging.getLogger(__name__)
@@ -118,6 +120,7 @@ _ADDED = (
     ("outbox", "said", "TEXT NOT NULL", "''"),
     ("outbox", "checksum", "TEXT NOT NULL", "''"),
     ("slides", "first_blast", "TEXT NOT NULL", "''"),  # when it was put into the outbox
+    ("review", "told", "BLOB", "NULL"),  # the message that told of the act, as it was put into the outbox
 )
 """Columns that came after a table was first published: table, name, type, and the value for rows that were written before."""
 _VERSION_4 = (
@@ -220,7 +223,9 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 def _missing_columns(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
     there = {
-        (table, row[1]) for table in ("slides", "fields", "cells", "outbox") for row in db.execute(f"PRAGMA main.table_info({table})")
+        (table, row[1])
+        for table in ("slides", "fields", "cells", "outbox", "review")
+        for row in db.execute(f"PRAGMA main.table_info({table})")
     }
     return [column for column in _ADDED if column[:2] not in there]
 
@@ -234,6 +239,10 @@ def read_as_migrated(db: sqlite3.Connection) -> None:
             db.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1).replace("REFERENCES slides (slide_id)", ""))
     missing = _missing_columns(db)
     for table in {column[0] for column in missing}:
+        if table not in there:
+            for _, name, kind, value in (column for column in missing if column[0] == table):
+                db.execute(f"ALTER TABLE temp.{table} ADD COLUMN {name} {kind} DEFAULT {value}")
+            continue
         extra = ", ".join(f"{value} AS {name}" for where, name, _, value in missing if where == table)
         db.execute(f"CREATE TEMP VIEW {table} AS SELECT *, {extra} FROM main.{table}")
 
@@ -258,6 +267,7 @@ def prepare(path: Path) -> Path | None:
     left as they are. Raises StoreError for those, for another program's database and for a record of a newer version.
     """
     aside = None
+    move_strangers(path)
     try:
         try:
             _create_or_check(path)
@@ -286,7 +296,8 @@ def same_owner(path: Path, like: Path) -> None:
     """Give a file that root made to whom `like` belongs; nothing happens for other users, who make only their own."""
     if os.geteuid() == 0:
         owner = like.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+        with suppress(OSError):  # disks without owners, and shares that forbid it
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def other_name(path: Path, why: str) -> Path:
@@ -315,14 +326,16 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
     owner = db.execute("PRAGMA application_id").fetchone()[0]
     if tables == 0 and owner in (0, APPLICATION_ID):
         return 0
-    if owner != APPLICATION_ID:
+    if owner != APPLICATION_ID and not versions.is_ours(db, SCHEMA):
         raise UnusableRecordError(f"record {path}: is another program's database; choose another record.path")
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchone():
+        return versions.by_tables(db, SCHEMA)
     written = [number for (number,) in db.execute("SELECT version FROM schema_version ORDER BY version")]
     version = len(written)
     if version > len(SCHEMA):
         version = max(written)
     elif written != list(range(1, version + 1)) or not version:
-        return _version_by_tables(db)
+        return versions.by_tables(db, SCHEMA)
     if version > len(SCHEMA):
         raise UnusableRecordError(
             f"record {path}: was written by a newer version (schema {version}, this one knows {len(SCHEMA)}); "
@@ -331,41 +344,25 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _version_by_tables(db: sqlite3.Connection) -> int:
-    """The version whose tables are there, of a record whose list of versions is damaged; sqlite3.DatabaseError if they fit none."""
-    there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    wanted = [{words.split()[2] for words in statements if words.startswith("CREATE TABLE")} for statements in SCHEMA]
-    fitting = [number for number in range(1, len(SCHEMA) + 1) if set().union(*wanted[:number]) <= there]
-    if not fitting:
-        raise sqlite3.DatabaseError("malformed: tables are missing")
-    return fitting[-1]
-
-
-def _mend_versions(db: sqlite3.Connection, version: int) -> None:
-    """Write the list of versions anew where it is not 1 to `version`."""
-    written = [number for (number,) in db.execute("SELECT version FROM schema_version ORDER BY version")]
-    if version and written != list(range(1, version + 1)):
-        log.error("the record's list of versions was damaged (%s); it has the tables of version %d", written, version)
-        now = datetime.now(timezone.utc).isoformat()
-        with db:
-            db.execute("BEGIN IMMEDIATE")
-            db.execute("DELETE FROM schema_version")
-            db.executemany("INSERT INTO schema_version VALUES (?, ?)", ((number, now) for number in range(1, version + 1)))
-
-
 def _create_or_check(path: Path) -> None:
     new = not path.exists()
     if new:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, MODE))
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, MODE))
+        except OSError as error:  # a link that leads nowhere, too: its disk may be mounted later
+            raise StoreError(f"record {path}: cannot be begun: {error.strerror}; mend record.path, or mount its disk") from error
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as db:
         version = version_of(db, path)
         if version:
             _read_through(db, path)
-            _mend_versions(db, version)
+            versions.mend(db, version, SCHEMA, _ADDED)
+            if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         if version < len(SCHEMA):
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             _upgrade(db, version)
+        versions.require_columns(db, SCHEMA, _ADDED)
     if new:
         fsync(path.parent)
 
@@ -377,7 +374,9 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
         for number, statements in enumerate(SCHEMA[version:], version + 1):
             for statement in statements:
                 db.execute(statement)
-            db.execute("INSERT INTO schema_version VALUES (?, ?)", (number, datetime.now(timezone.utc).isoformat()))
+            db.execute(
+                "INSERT INTO schema_version (version, applied_at) VALUES (?, ?)", (number, datetime.now(timezone.utc).isoformat())
+            )
         for table, name, kind, value in _missing_columns(db):
             db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind} DEFAULT {value}")
 

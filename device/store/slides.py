@@ -118,7 +118,7 @@ def _put_field(db: sqlite3.Connection, slide_id: str, field: Field) -> None:
         ((slide_id, field.index, at, counted, *_cell_values(cell)) for at, (cell, counted) in enumerate(sightings)),
     )
     db.executemany(
-        "INSERT INTO crops VALUES (?, ?, ?, ?)",
+        "INSERT INTO crops (slide_id, field_index, position, jpeg) VALUES (?, ?, ?, ?)",
         (
             (slide_id, field.index, at, crop)
             for at, (cell, _) in enumerate(sightings)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from device.mqtt.message import one_line
-from device.mqtt.outbox import Delivered, Figures, Head, OutboxMessage, Said
+from device.mqtt.outbox import LARGEST_BYTES, Delivered, Figures, Head, OutboxMessage, Said
 from device.store import outbox, quarantine, resend
 from device.store.record_file import RecordFile
 from device.store.resend import PutBack, Wanted
@@ -48,11 +48,13 @@ class Waiting(RecordFile):
     def message(self, message_id: str) -> OutboxMessage | None:
         """A row with its content; None if it is gone. One that is not as it was written is put aside, and is gone then."""
         with self._reading("read the outbox"):
-            message = outbox.one(self._db, message_id)
-            if message is None or outbox.is_as_written(self._db, message):
+            why = _too_large(outbox.size_of(self._db, message_id))
+            message = None if why else outbox.one(self._db, message_id)
+            if not why and (message is None or outbox.is_as_written(self._db, message)):
                 return message
-        log.error("message %s is damaged in the record: it is put aside and not sent", one_line(message_id))
-        self.put_message_aside(message_id, "is not as it was written")
+        why = why or "is not as it was written"
+        log.error("message %s is damaged in the record (%s): it is put aside and not sent", one_line(message_id)[:80], why)
+        self.put_message_aside(message_id, why)
         return None
 
     def figures(self, late_before: datetime) -> Figures:
@@ -88,11 +90,15 @@ class Waiting(RecordFile):
             return outbox.confirm(db, message_ids, receiver, at, wanted, needs_all)
 
     def put_message_aside(self, message_id: str, why: str) -> None:
-        """Take a message that cannot be sent out of the queue and into quarantine; nothing happens if it is gone already."""
-        with self._transaction(f"put message {message_id} aside") as db:
-            message = outbox.one(db, message_id)
-            if message is not None:
-                quarantine.put(db, "message", message_id, why, message.payload)
+        """Take a message that cannot be sent out of the queue and into quarantine; nothing happens if it is gone already.
+
+        The content of one that is larger than any message is not kept: it would stop the record, and memory, for long.
+        """
+        with self._transaction(f"put message {one_line(message_id)[:80]} aside") as db:
+            too_large = _too_large(outbox.size_of(db, message_id))
+            message = None if too_large else outbox.one(db, message_id)
+            if message is not None or too_large:
+                quarantine.put(db, "message", message_id, why, message.payload if message is not None else b"")
                 outbox.remove(db, message_id)
 
     def protocol_of(self, address: str) -> str:
@@ -104,3 +110,8 @@ class Waiting(RecordFile):
         """`protocol` "": forget it."""
         with self._transaction("keep the broker's version") as db:
             outbox.remember_protocol(db, address, protocol, at)
+
+
+def _too_large(size: int) -> str:
+    """Why no message has so many bytes; "" for what one may have."""
+    return f"its content has {size} bytes, more than any message" if size > LARGEST_BYTES else ""

@@ -67,7 +67,7 @@ class Gaps:
                 continue
             known.told.update(new)
             since = known.since or known.made
-            again = f"leukoscope resend --since {since:%Y-%m-%dT%H:%M} on the device sends them again"
+            again = f"leukoscope resend --since {since:%Y-%m-%dT%H:%M} --all on the device sends them again"
             lines.append(f"{_count(len(known.told))} of {device} {_are(len(known.told))} missing ({_spans(known.told)}); {again}")
         return lines
 

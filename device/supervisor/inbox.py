@@ -105,6 +105,8 @@ class Inbox:
         else:
             self._seen.add(said.message_id)
             self._console.print(render_review(said) if isinstance(said, ReviewEvent) else render_event(said))
+            if isinstance(said, SlideEvent):
+                self._console.bell()  # somebody should look now; a file gets none
         if self._receiver:  # of a double too: the device has not heard of the first
             self._to_confirm.setdefault(said.device_id, []).append(said.message_id)
 

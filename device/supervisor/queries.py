@@ -83,8 +83,8 @@ def _device(one: Device, slides: int, waiting: int, gaps: int) -> DeviceRow:
         slides=slides,
         waiting=waiting,
         gaps=gaps,
-        quarantined=int(getattr(status, "quarantined", 0) or 0),
-        unconfirmed=int(getattr(status, "unconfirmed", 0) or 0),
+        quarantined=0 if status is None else status.quarantined or 0,
+        unconfirmed=0 if status is None else status.unconfirmed or 0,
         simulated=one.simulated,
     )
 

@@ -11,6 +11,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from itertools import groupby
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, select, tuple_, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from device.clock import Backoff
@@ -40,11 +41,16 @@ log = logging.getLogger(__name__)
 KEPT: Final = ("summary", "review", "event")
 PASSING: Final = ("status", "health")
 _BATCH: Final = 200
+_LEAST: Final = 20
 _BATCH_S: Final = 0.25
+_COMMIT_S: Final = 0.5
+"""A transaction that takes longer has fewer messages the next time: other ingesters wait for its rows, devices for their receipts."""
+_RECEIPTS_S: Final = 1.0  # the receipts of one transaction leave before the next one begins, unless the broker is slow
 _IDLE_S: Final = 0.2
 _LIVED_S: Final = (
     20.0  # a connection that ends earlier was no success: two receivers of one name must not throw each other out for ever
 )
+_ASIDE_REMEMBERED: Final = 1000
 _FAREWELL_S: Final = 2.0
 _UNSENT_AFTER: Final = timedelta(seconds=10)  # a receipt that was asked for so long ago, and that nobody sent: its ingester died
 
@@ -72,20 +78,23 @@ class Reception:
 class Fault:
     """Something that is wrong for a while: logged when it begins or changes, and when it ends."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, besides: Fault | None = None) -> None:
         self.words = ""
         self.since: datetime | None = None
-        self._what = what
+        self._what, self._besides, self._told = what, besides, False
 
     def begins(self, words: str) -> None:
-        if words != self.words:
+        """besides: a fault that explains this one where both are there; then one line in the log is enough."""
+        new, self.words, self.since = words != self.words, words, self.since or _now()
+        explained = self._besides is not None and (bool(self._besides.words) or "does not let us" not in words)
+        if (new or not self._told) and not explained:
             log.warning("%s: %s; trying again", self._what, words)
-        self.words, self.since = words, self.since or _now()
+            self._told = True
 
     def ends(self) -> None:
-        if self.words:
+        if self._told:
             log.info("%s: well again", self._what)
-        self.words, self.since = "", None
+        self.words, self.since, self._told = "", None, False
 
 
 def _now() -> datetime:
@@ -100,6 +109,7 @@ class Receiver:
 
     def __init__(self, engine: Engine, reception: Reception, told: Callable[[Sequence[Taken]], None] = lambda taken: None) -> None:
         self.broker, self.database = Fault("broker"), Fault("database")
+        self.statuses = Fault("statuses", besides=self.broker)
         self.listening_since: datetime | None = None
         self.ready = threading.Event()
         self._engine, self._reception, self._told = engine, reception, told
@@ -107,6 +117,8 @@ class Receiver:
         self._stop = threading.Event()
         self._waiting: list[Incoming] = []
         self._came: list[Incoming] = []
+        self._batch = {"kept": _BATCH, "passing": _BATCH}  # so many messages go into one transaction; of each session's own thread
+        self._aside: Counter[tuple[str, str]] = Counter()
         section, cancelled = reception.section, self._stop.is_set
         self._kept = Connector(section, reception.name, resume=True, by_hand=True, on_message=self._waiting.append, cancelled=cancelled)
         passing = f"{reception.name[:40]}-status-{secrets.token_hex(4)}"
@@ -132,8 +144,8 @@ class Receiver:
             try:
                 (self._keep if session == "kept" else self._pass_on)()
             except BrokerError as error:
-                if not self._stop.is_set() and session == "kept":
-                    self.broker.begins(str(error))
+                if not self._stop.is_set():
+                    (self.broker if session == "kept" else self.statuses).begins(str(error))
             except SQLAlchemyError as error:
                 self.database.begins(f"{where(self._engine)}: {first_line(error)}")
             except Exception:  # a fault of ours ends this connection, not the reception
@@ -161,13 +173,19 @@ class Receiver:
                     look_s = time.monotonic() + _UNSENT_AFTER.total_seconds()
                 self._gather(link, waiting)
                 if waiting:
-                    taken = self._store(link, waiting)
+                    some = waiting[: self._batch["kept"]]
+                    taken = self._store(link, some, "kept")
                     if taken is not None:
-                        for incoming in waiting:
+                        self._tell_aside(taken)
+                        for incoming in some:
                             link.confirm(incoming)
-                        waiting.clear()
+                        del waiting[: len(some)]
                         sending.send(taken)
                         self._told(taken)
+                        until_s = time.monotonic() + _RECEIPTS_S
+                        while sending.waits and time.monotonic() < until_s and not self._stop.is_set():
+                            link.service(0.02)  # only so many go at once; what arrives meanwhile waits for the next transaction
+                            sending.settle()
                 self._note_sent(sending)
             until_s = time.monotonic() + _FAREWELL_S
             link.service(0.0)  # the last acknowledgements leave, and the last receipts are acknowledged
@@ -195,13 +213,14 @@ class Receiver:
             if len(waiting) == before:
                 return
 
-    def _store(self, link: Link, waiting: list[Incoming]) -> list[Taken] | None:
+    def _store(self, link: Link, waiting: list[Incoming], session_name: str) -> list[Taken] | None:
         """One transaction for all that wait; None where the database cannot now: it is tried again, and nothing is acknowledged.
 
         By device, so that two ingesters lock rows in one order; of one device in the order of arrival.
         """
         pause = Backoff(0.5, 15.0)
         while not self._stop.is_set():
+            began_s = time.monotonic()
             try:
                 with writing(self._engine) as session:
                     now = _now()
@@ -211,6 +230,11 @@ class Receiver:
                 self.database.begins(f"{where(self._engine)}: {first_line(error)}")
             else:
                 self.database.ends()
+                took_s, batch = time.monotonic() - began_s, self._batch[session_name]
+                if took_s > _COMMIT_S:
+                    self._batch[session_name] = max(_LEAST, min(batch, len(waiting)) // 2)
+                elif took_s < 0.5 * _COMMIT_S:
+                    self._batch[session_name] = min(_BATCH, batch * 2)
                 return taken
             until_s = time.monotonic() + pause.next_s()
             while time.monotonic() < until_s and not self._stop.is_set():
@@ -222,11 +246,23 @@ class Receiver:
             return
         try:
             with writing(self._engine) as session:
-                for device, ids in done:
-                    mine = (SentReceipt.device_id == device, SentReceipt.message_id.in_(ids))
-                    session.execute(update(SentReceipt).where(*mine).values(sent_at=_now()))
+                pairs = sorted((device, message_id) for device, ids in done for message_id in ids)
+                for at in range(0, len(pairs), _BATCH):  # by device, as messages are stored: nobody waits for who waits
+                    mine = tuple_(SentReceipt.device_id, SentReceipt.message_id).in_(pairs[at : at + _BATCH])
+                    session.execute(update(SentReceipt).where(mine).values(sent_at=_now()))
         except SQLAlchemyError as error:  # they are sent once more after a restart, which does no harm
             self.database.begins(f"{where(self._engine)}: {first_line(error)}")
+
+    def _tell_aside(self, taken: Sequence[Taken]) -> None:
+        """Log what was put aside: of one device and reason the 1st, the 100th and so on, for a device that does it does it for long."""
+        for one in taken:
+            if one.why:
+                before = self._aside[one.device_id, one.why]
+                self._aside[one.device_id, one.why] += 1
+                if before % 100 == 0:
+                    log.warning("message of %s put aside: %s", one.device_id or "no device of ours", one.why)
+        if len(self._aside) > _ASIDE_REMEMBERED:
+            self._aside.clear()
 
     # ---- statuses and health
 
@@ -235,13 +271,16 @@ class Receiver:
         with closing(self._passing.open()) as link:
             link.subscribe(self._reception.filters(PASSING), self._stop.is_set, qos=0)
             self.listening_since = _now()
+            self.statuses.ends()
             while not self._stop.is_set():
                 self._gather(link, came)
                 if came:
                     newest = list({incoming.topic: incoming for incoming in came}.values())
                     came[:] = newest  # bounded by the number of devices while the database is away
-                    if (taken := self._store(link, came)) is not None:
-                        came.clear()
+                    some = came[: self._batch["passing"]]
+                    if (taken := self._store(link, some, "passing")) is not None:
+                        del came[: len(some)]
+                        self._tell_aside(taken)
                         self._told([one for one in taken if one.new])
 
 
@@ -251,6 +290,7 @@ class _Sending:
     def __init__(self, link: Link, receiver: str, root: str) -> None:
         self._link, self._receiver, self._root = link, receiver, root
         self._on_the_way: dict[int, tuple[str, list[str]]] = {}
+        self._taken: list[tuple[str, list[str]]] = []
         self._refused = Fault("receipts")
 
     def send(self, taken: Sequence[Taken]) -> None:
@@ -272,15 +312,19 @@ class _Sending:
     def waits(self) -> bool:
         return bool(self._on_the_way)
 
-    def done(self) -> list[tuple[str, list[str]]]:
-        """Those that the broker has taken since the last call: device and message ids."""
-        taken = []
+    def settle(self) -> None:
+        """Take in what the broker said to receipts."""
         for ack in self._link.take_acks():
             if (sent := self._on_the_way.pop(ack.mid, None)) is None:
                 continue
             if ack.accepted:
                 self._refused.ends()
-                taken.append(sent)
+                self._taken.append(sent)
             else:
                 self._refused.begins(f"the broker does not let us write {self._root}/+/receipt: {ack.reason}; give that right")
+
+    def done(self) -> list[tuple[str, list[str]]]:
+        """Those that the broker has taken since the last call: device and message ids."""
+        self.settle()
+        taken, self._taken = self._taken, []
         return taken

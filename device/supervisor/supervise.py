@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -142,6 +143,7 @@ def _serve(engine: Engine, reception: Reception, site: Site, public: Public, sto
     alarms = Alarms(
         engine, lambda: receiver.listening_since, lambda device: hub.tell(("device", device, "")), overdue_after=site.overdue_after
     )
+    accounts.prepare()
     with contextlib.suppress(SQLAlchemyError), reading(engine) as session:
         if accounts.is_empty(session):
             log.warning("%s: %s", where(engine), _NOBODY)
@@ -162,19 +164,27 @@ def _serve(engine: Engine, reception: Reception, site: Site, public: Public, sto
         limit_concurrency=1000,
         h11_max_incomplete_event_size=32 << 10,
     )
-    receiver.start()
-    alarms.start()
+    family = socket.AF_INET6 if ":" in site.host else socket.AF_INET
     try:
-        asyncio.run(_pages(_Server(config), hub, site, stop))
-    finally:
-        alarms.stop()
-        receiver.stop()
+        listening = socket.create_server((site.host, site.port), family=family)
+    except OSError as error:
+        raise LeukoscopeError(
+            f"cannot listen on {site.host}:{site.port}: {error.strerror}; name another with --host and --port"
+        ) from error
+    with listening:
+        receiver.start()
+        alarms.start()
+        try:
+            asyncio.run(_pages(_Server(config), listening, hub, site, stop))
+        finally:
+            alarms.stop()
+            receiver.stop()
     log.info("ended in order")
 
 
-async def _pages(server: _Server, hub: Hub, site: Site, stop: threading.Event) -> None:
+async def _pages(server: _Server, listening: socket.socket, hub: Hub, site: Site, stop: threading.Event) -> None:
     news = asyncio.create_task(hub.watch())
-    served = asyncio.create_task(server.serve())
+    served = asyncio.create_task(server.serve([listening]))
     told = False
     try:
         while not served.done() and not stop.is_set():
@@ -185,8 +195,6 @@ async def _pages(server: _Server, hub: Hub, site: Site, stop: threading.Event) -
         hub.close()
         server.should_exit = True
         await served
-    except SystemExit as error:  # uvicorn's word for a port that is taken
-        raise LeukoscopeError(f"cannot listen on {site.host}:{site.port}: is the port taken? Name another with --port") from error
     finally:
         news.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -198,6 +206,7 @@ def trouble(receiver: Receiver) -> str:
     for fault, words in (
         (receiver.database, _("The database cannot be written since {time} UTC: what devices send waits at the broker.")),
         (receiver.broker, _("No connection to the broker since {time} UTC: what is shown here may be old.")),
+        (receiver.statuses, _("The broker gives no states of devices since {time} UTC: what is shown of devices may be old.")),
     ):
         if fault.since is not None:
             return words.format(time=f"{fault.since:%Y-%m-%d %H:%M}")

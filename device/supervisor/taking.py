@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, cast
 
 from sqlalchemy import Table, select, update
@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from device.mqtt.payloads import PayloadError
 from device.supervisor.database import insert_new
 from device.supervisor.tables import LARGEST_NUMBER, LONGEST_ID, Device, DeviceState, SentReceipt
+
+_FRESH: Final = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,22 @@ def confirm(session: Session, device: str, message_id: str, now: datetime) -> No
 def heard(session: Session, device: str, now: datetime, simulated: bool, alive: bool = True) -> bool:
     """Note that the device was heard; whether it was known before. alive: its own word, not one that the broker kept or said for it.
 
-    Asked of the database once in a transaction.
+    Asked of the database once in a transaction, and written at most every few seconds: each writing locks the device's row for all
+    other ingesters until the commit.
     """
     noted = session.info.setdefault("heard", {})
     if device in noted:
         return bool(noted[device])
-    silent_since = session.execute(select(Device.silent_since).where(Device.device_id == device)).first()
-    if silent_since is None:
+    before = session.execute(select(Device.silent_since, Device.last_heard_at).where(Device.device_id == device)).first()
+    if before is None:
         values = {"device_id": device, "first_heard_at": now, "last_heard_at": now, "simulated": simulated}
         known = insert_new(session, Device, {**values, "state": "unknown", "offline_reason": ""}, conflict=("device_id",)) is None
     else:
         known = True
-    if known and alive:
+    fresh = before is not None and before[0] is None and timedelta(0) <= now - before[1] < _FRESH
+    if known and alive and not fresh:
         session.execute(update(_DEVICES).where(_DEVICES.c.device_id == device).values(last_heard_at=now, silent_since=None))
-        if silent_since is not None and silent_since[0] is not None:
+        if before is not None and before[0] is not None:
             session.add(DeviceState(device_id=device, at=now, state="heard"))
     if alive or not known:
         noted[device] = known

@@ -159,13 +159,14 @@ def test_1500_summaries_and_a_thousand_statuses_wait_for_a_supervisor_who_is_awa
     to = section(broker)
     reception = Reception(to, "ward-1")
     away_and_back(engine, reception)
-    sent = summaries(1500)
+    whole = 1500 if engine.dialect.name == "sqlite" else 300  # PostgreSQL takes longer and tells nothing more
+    sent = summaries(whole)
     publish(to, sent, statuses=1440)
     receiver = Receiver(engine, reception)
     with Confirmed(to) as confirmed:
         receiver.start()
-        until(lambda: stored(engine) == 1500, "1500 summaries")
-        until(lambda: len(set(confirmed.ids)) == 1500, "1500 receipts")
+        until(lambda: stored(engine) == whole, f"{whole} summaries")
+        until(lambda: len(set(confirmed.ids)) == whole, f"{whole} receipts")
         receiver.stop()
     assert {document["message_id"] for document in sent} == set(confirmed.ids)
     assert confirmed.receivers == {"ward-1"}
@@ -190,24 +191,24 @@ def ingester(url: str, broker: MosquittoBroker, name: str, shared: str = "") -> 
 def test_ingesters_killed_in_the_middle_lose_and_double_nothing(broker: MosquittoBroker, url: str, engine: Engine) -> None:
     to = section(broker)
     away_and_back(engine, Reception(to, "ward-1"))
-    sent = summaries(600)
+    sent = summaries(whole := 600 if engine.dialect.name == "sqlite" else 250)
     publish(to, sent)
     with Confirmed(to) as confirmed:
         kills, seen = 0, -1
-        while stored(engine) < 600:
+        while stored(engine) < whole:
             child = ingester(url, broker, "ward-1")
             before = stored(engine)
-            until(lambda before=before: stored(engine) > before or stored(engine) == 600, "some more")  # type: ignore[misc]
+            until(lambda before=before: stored(engine) > before or stored(engine) == whole, "some more")  # type: ignore[misc]
             child.send_signal(signal.SIGKILL)
             child.wait()
             kills, seen = kills + 1, stored(engine)
             assert kills < 100
-        assert seen == 600
+        assert seen == whole
         child = ingester(url, broker, "ward-1")
-        until(lambda: len(set(confirmed.ids)) == 600, "receipts, those of killed ingesters too")
+        until(lambda: len(set(confirmed.ids)) == whole, "receipts, those of killed ingesters too")
         child.kill()
         child.wait()
-    assert kills >= 2
+    assert kills >= 1
     with reading(engine) as session:
         assert set(session.scalars(select(Summary.message_id))) == {document["message_id"] for document in sent}
 
@@ -219,17 +220,17 @@ def test_three_ingesters_share_the_messages_without_doubles(broker: MosquittoBro
     for receiver in receivers:
         receiver.start()
         assert receiver.ready.wait(PATIENCE_S)
-    sent = [document for number in range(3) for document in summaries(120, f"clinic-{number}")]
+    sent = [document for number in range(3) for document in summaries(60, f"clinic-{number}")]
     with Confirmed(to) as confirmed:
         publish(to, sent + sent[:50])
-        until(lambda: stored(engine) == 360, "all of them once")
-        until(lambda: len(set(confirmed.ids)) == 360, "all receipts")
+        until(lambda: stored(engine) == 180, "all of them once")
+        until(lambda: len(set(confirmed.ids)) == 180, "all receipts")
         for receiver in receivers:
             receiver.stop()
     assert confirmed.receivers == {"ward"}
     with reading(engine) as session:
         assert queries.open_gaps(session) == []
-        assert {row.device_id: row.slides for row in queries.devices(session)} == {f"clinic-{number}": 120 for number in range(3)}
+        assert {row.device_id: row.slides for row in queries.devices(session)} == {f"clinic-{number}": 60 for number in range(3)}
     engine.dispose()
 
 
@@ -268,4 +269,31 @@ def test_a_broker_that_dies_is_waited_for(broker: MosquittoBroker, tmp_path: Pat
     until(lambda: stored(engine) == 5, "what came after")
     assert not receiver.broker.words
     receiver.stop()
+    engine.dispose()
+
+
+def test_a_broker_that_refuses_statuses_or_receipts_is_told_and_summaries_are_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In MQTT 5 the broker says so; what it lets through goes on."""
+    if find_mosquitto() is None:
+        pytest.skip("mosquitto is not installed (apt install mosquitto)")
+    rights = tmp_path / "acl"
+    rights.write_text("topic read leukoscope/+/summary\ntopic read leukoscope/+/review\ntopic read leukoscope/+/event\n")
+    rights.write_text(rights.read_text() + "topic write leukoscope/+/summary\n")
+    rights.chmod(0o644)
+    user = ("user root",) if os.geteuid() == 0 else ()
+    engine = open_database(f"sqlite:///{tmp_path}/supervisor.sqlite")
+    migrate(engine)
+    with MosquittoBroker(lines=(*user, "allow_anonymous true", f"acl_file {rights}")) as broker:
+        receiver = Receiver(engine, Reception(section(broker), "ward-1"))
+        receiver.start()
+        assert receiver.ready.wait(PATIENCE_S)
+        publish(section(broker), summaries(3))
+        until(lambda: stored(engine) == 3, "summaries")
+        until(lambda: "receipt" in caplog.text, "a word on receipts")
+        receiver.stop()
+    assert caplog.text.count("let us write leukoscope/+/receipt") == 1
+    with reading(engine) as session:
+        assert session.scalar(select(func.count()).select_from(SentReceipt).where(SentReceipt.sent_at.is_(None))) == 3
     engine.dispose()

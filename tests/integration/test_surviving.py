@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ def test_a_read_only_disk_and_one_that_is_mounted_later(tmp_path: Path, boxes: l
         box = Box(tmp_path, disk / "leukoscope" / "record.sqlite", slide="ask_specimen: false")
         boxes.append(box)
         box.start().up()
-        until(lambda: box.record_lamp == "fail does not answer, trying again", "a red lamp")
+        until(lambda: box.record_lamp.startswith("fail does not answer, trying again: "), "a red lamp")
         refused = box.ask("start", sure=True)
         assert refused is not None and not refused["ok"] and "no slide can be counted yet" in refused["text"]
         assert "Read-only file system" in refused["text"] and "\n" not in refused["text"]
@@ -164,6 +165,31 @@ def test_what_a_full_disk_refuses_at_the_end_is_there_at_the_next_start(tmp_path
             assert store.check_slide(whole.slide.slide_id).faults == ()
 
 
+def test_under_systemd_quitting_ends_nothing_and_a_record_that_is_waited_for_feeds_the_watchdog(
+    tmp_path: Path, boxes: list[Box]
+) -> None:
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(str(tmp_path / "notify"))
+    told.settimeout(60)
+    with small_disk(tmp_path / "disk", options=",ro") as disk, told:
+        box = Box(tmp_path, disk / "record.sqlite")
+        boxes.append(box)
+        box.start({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"}).up()
+        said = [told.recv(4096).decode()]
+        while sum("WATCHDOG=1" in each for each in said) < 3:
+            said.append(told.recv(4096).decode())
+        assert said[0].startswith("READY=1") and box.record_lamp.startswith("fail")
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        until(lambda: box.fields >= 1, "a field")
+        quitted = box.ask("quit")
+        assert quitted == {"ok": True, "text": "The box stays on."}
+        until(lambda: (box.status() or {})["slide"]["state"] == "paused", "a paused slide")
+        assert box.ended is None
+        goes_on_again = box.ask("pause")
+        assert goes_on_again is not None and "goes on" in goes_on_again["text"]
+        assert box.end() == 0
+
+
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGINT", "SIGTERM", "SIGPWR"])
 def test_a_signal_that_ends_leaves_the_slide_paused_and_the_exit_code_0(name: str, tmp_path: Path, boxes: list[Box]) -> None:
     box = Box(tmp_path)
@@ -186,9 +212,9 @@ def test_other_signals_stop_nothing_and_usr1_shows_where_the_threads_are(tmp_pat
     assert box.process is not None
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGRTMIN + 3):
         box.process.send_signal(number)
-    before = box.fields
-    until(lambda: box.fields > before, "the count goes on")
-    assert "Current thread" in box.said
+    until(lambda: "Current thread" in box.said, "where the threads are")
+    paused = box.ask("pause")
+    assert paused is not None and paused["ok"] and box.ended is None
     assert box.end() == 0
 
 
@@ -225,3 +251,23 @@ def test_a_picture_whose_name_is_no_utf8_is_counted_and_kept(tmp_path: Path, box
         (left,) = store.unfinished()
     assert left.slide.fields[0].source == "pr\\xe4parat_\\x1b[31m00.png"
     assert "Traceback" not in box.said and "\x1b" not in box.said
+
+
+def test_a_state_folder_that_may_only_be_read_is_a_state_and_all_opens_when_it_may_be_written(tmp_path: Path, boxes: list[Box]) -> None:
+    with small_disk(tmp_path / "state"):
+        remount = ["mount", "-o", "remount,ro", str(tmp_path / "state")]
+        subprocess.run(remount, check=True)
+        frames = f"frames: {{directory: {tmp_path / 'state' / 'frames'}, min_free_mb: 0}}\n"
+        box = Box(tmp_path, slide="ask_specimen: false", extra=frames)
+        boxes.append(box)
+        box.start()
+        until(lambda: "find nobody until it can be opened" in box.said or box.ended is not None, "what it says of the socket")
+        until(lambda: "frames are not recorded" in box.said or box.ended is not None, "the frames' folder")
+        assert box.ended is None, box.said
+        subprocess.run([each.replace("remount,ro", "remount,rw") for each in remount], check=True)
+        box.up()
+        until(lambda: (box.ask("start", sure=True) or {}).get("ok"), "a slide")
+        until(lambda: box.fields >= 1, "a field")
+        assert box.end() == 0
+        assert list((tmp_path / "state" / "frames").glob("*.png"))
+    assert "Traceback" not in box.said

@@ -150,3 +150,16 @@ def test_only_the_service_may_read_the_brokers_password(tmp_path: Path) -> None:
     group = next(line for line in (tmp_path / "etc/group").read_text().splitlines() if line.startswith("leukoscope:"))
     assert secret.stat().st_mode & 0o777 == 0o640
     assert secret.stat().st_gid == int(group.split(":")[2])
+
+
+@needs_analyze
+def test_verify_has_nothing_to_say_about_the_lines_for_credentials(tmp_path: Path) -> None:
+    text = (SYSTEMD / "leukoscope.service.d" / "30-credentials.conf").read_text()
+    assert not [line for line in text.splitlines() if line and not line.startswith(("#", "["))], (
+        "nothing is switched on by installing it"
+    )
+    used = re.sub(r"^#(LoadCredential\w*=)", r"\1", text, flags=re.MULTILINE)
+    assert used.count("\nLoadCredential") == 3
+    if systemd_version() < 250:
+        used = re.sub(r"^LoadCredentialEncrypted=.*\n", "", used, flags=re.MULTILINE)
+    assert complaints(UNIT.read_text(), tmp_path, used) == []

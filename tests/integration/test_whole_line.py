@@ -67,14 +67,16 @@ def test_every_white_cell_of_the_visited_fields_is_counted_exactly_once(tmp_path
     config = configuration(tmp_path, broker)
     made, camera = parts(config)
     received: list[SlideSummary] = []
-    ready = threading.Event()
+    ready, stop = threading.Event(), threading.Event()
     supervisor = threading.Thread(
-        target=lambda: received.extend(watch(broker, device="line-test", count=1, timeout_s=60, ready=ready)), daemon=True
+        target=lambda: received.extend(watch(broker, device="line-test", count=1, ready=ready, stop=stop)), daemon=True
     )
     supervisor.start()
-    assert ready.wait(10)
-    outcome = run(config, made, signals=False)
-    supervisor.join(20)
+    assert ready.wait(30)
+    outcome = run(config, made, signals=False)  # on a machine with much else to do it takes minutes: nobody watches the clock
+    supervisor.join(30)
+    stop.set()
+    supervisor.join(30)
 
     truth = camera.truth_of_path()
     assert len(truth) == FIELDS

@@ -34,5 +34,5 @@ def values(path: Path) -> dict[str, list[tuple[object, ...]]] | None:
         with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro&immutable=1", uri=True)) as db:
             db.text_factory = bytes
             return {table: sorted(db.execute(f"SELECT * FROM {table} NOT INDEXED"), key=repr) for table in COUNTS}
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # the second: its words about a damaged name in the schema
         return None

@@ -95,7 +95,7 @@ STREAMING = CameraStatus(CameraState.STREAMING, "ZZCAT 5MP", "", (1920, 1080), 2
 PARTS = (
     PartState("Camera", "ok", "ZZCAT 5MP, 1920 x 1080, 29.8 fps"),
     PartState("Engine", "ok", "18.3 fields/s, 41 ms"),
-    PartState("Broker", "warn", "not reached, 3 summaries wait"),
+    PartState("Broker", "warn", "not reached, 3 messages wait"),
     PartState("Record", "ok", "saved, 11.4 GB free"),
 )
 COUNTS = {"Myeloblast": 71, "Neutrophil": 19, "Lymphocyte": 14, "Monocyte": 6, "Promonocyte": 5, "Myelocyte": 2, "Eosinophil": 1}

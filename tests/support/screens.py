@@ -80,6 +80,8 @@ def states() -> dict[str, ScreenView]:
     out["target"] = _of(shown, target, field_counted=False, message=messages.target_reached(target, counted), message_level="ok")
     done = replace(slide, state=SlideState.REVIEW)
     out["finished"] = _of(shown, done, field_counted=False, message=messages.finished(done, shown.differential))
+    damaged, level = next(messages.of_slide(done, shown.differential, "", "", slide.slide_id))
+    out["damaged"] = _of(shown, done, field_counted=False, message=damaged, message_level=level)
     aborted = replace(slide, state=SlideState.ABORTED, abort_reason=language._("poor film"))
     out["aborted"] = _of(shown, aborted, field_counted=False, message=messages.aborted(aborted, shown.differential))
     foreign = gallery.named_view(_TOLD, gallery.TYPES_TOLD, foreign=True)

@@ -100,7 +100,7 @@ def _wait_for(port: int, thread: threading.Thread) -> None:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium; skips where there is none."""
-    program = shutil.which("chromium")
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("chromium is not installed (apt install chromium)")
     with sync_playwright() as started:

@@ -6,6 +6,7 @@ in the reader's zone beside a printed page in another one is how two slides get 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -29,6 +30,7 @@ FILTERS: Final = (
     "role_word",
     "told",
     "kind_word",
+    "history_words",
     "in_pairs",
 )
 BLAST_MARK: Final = "◆"
@@ -114,7 +116,8 @@ def between(low: float, high: float) -> str:
 
 def counted(count: int, at_least: bool = False) -> str:
     """A count, with "at least" before it where more cells were found than the network may give."""
-    return f"{_('at least')} {count}" if at_least else str(count)
+    least = _("at least")
+    return f"{least} {count}" if at_least else str(count)
 
 
 def megabytes(mb: float | None) -> str:
@@ -130,6 +133,12 @@ def told(name: str) -> str:
 def kind_word(kind: str) -> str:
     """What a line of a history is."""
     return _(_KINDS[kind]) if kind in _KINDS else kind
+
+
+def history_words(words: str) -> str:
+    """What stands beside a line of a history: a revision in the reader's language, all else as it was written."""
+    revision = re.fullmatch(r"revision ([0-9]+)", words)
+    return words if revision is None else _("revision {n}").format(n=revision[1])
 
 
 def role_word(role: str) -> str:

@@ -111,6 +111,7 @@ def test_a_slide_with_requests_in_between(
             until(lambda: supervisor.kinds("event"), "the first blast")
             assert not supervisor.kinds("summary"), "it is told while the slide is counted"
             until(lambda: supervisor.kinds("health"), "the first health report")
+            until(lambda: any(one["slide"] and one["slide"]["blast_seen"] for one in supervisor.kinds("status")), "the slide's status")
 
             asked = {
                 "status": supervisor.ask("status", b""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from shipped_broker import SHIPPED, Peer, ShippedBroker
 
 from device.demo.broker import free_port
 from device.mqtt.client import open_link
 from device.settings.broker import BrokerSection
+from tests.support.shipped_broker import SHIPPED, Peer, ShippedBroker
 
 pytestmark = [
     pytest.mark.integration,
@@ -184,3 +185,17 @@ def _listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
         return True
     return False
+
+
+def test_the_certificates_of_the_page_are_made_by_its_own_commands(shipped: ShippedBroker, repository: Path) -> None:
+    """docs/broker.md: an authority, the broker's certificate, a device's; mosquitto and the device take all three."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (repository / "docs/broker.md").read_text(), re.M | re.S)
+    script = "".join(blocks).replace("broker.example", "localhost").replace("10.1.2.3", "127.0.0.1")
+    assert script.count("openssl ") == 5
+    subprocess.run(["sh", "-e", "-c", script], cwd=shipped.folder, check=True, capture_output=True)
+    own = {"cert_file": shipped.folder / "clinic-7.pem", "key_file": shipped.folder / "clinic-7.key"}
+    (password := shipped.folder / "password").write_text("of clinic-7\n")
+    given = {"tls": True, "ca_file": shipped.folder / "ca.pem", "username": "clinic-7", "password_file": password, **own}
+    with shipped.running((f"cafile {shipped.folder}/ca.pem", "require_certificate true")) as broker:
+        for host in ("localhost", "127.0.0.1"):
+            open_link(BrokerSection.model_validate({"host": host, "port": broker.port, **given}), "leukoscope-clinic-7").close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from device.errors import ConfigError
 from device.mqtt.credentials import careless, is_loopback, password
 from device.mqtt.faults import BrokerRefusedError
 from device.mqtt.publisher import Publisher
+from device.mqtt.tls import tls_context
 from device.settings.broker import BrokerSection
 from device.settings.config_file import parse_config
 
@@ -24,6 +26,8 @@ def test_a_password_comes_from_the_first_line_of_its_file(tmp_path: Path) -> Non
     file = tmp_path / "broker.password"
     file.write_text("pass wörd \r\nsecond line\n")
     assert password(section(password_file=file)) == "pass wörd "
+    file.write_bytes(b"\xef\xbb\xbfsecret\r\n")  # as Windows' editor writes it
+    assert password(section(password_file=file)) == "secret"
     assert password(section()) is None
 
 
@@ -118,3 +122,13 @@ def test_the_publisher_tells_it_once(caplog: pytest.LogCaptureFixture, repositor
     with caplog.at_level(logging.WARNING), publisher:
         pass
     assert [record.message for record in caplog.records if "in clear" in record.message] == careless(BrokerSection(host="192.0.2.1"))
+
+
+@pytest.mark.timeout(20)
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(BrokerRefusedError, match="it is a named pipe"):
+        password(section(password_file=pipe))
+    with pytest.raises(BrokerRefusedError, match="it is a named pipe"):
+        tls_context(section(ca_file=pipe))

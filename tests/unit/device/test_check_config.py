@@ -159,16 +159,16 @@ def test_what_may_pass_or_is_careless_is_a_note(
     assert "secret" not in said
 
 
-def test_a_disk_that_is_full_or_a_folder_of_another_user_is_no_fault_of_the_configuration(
+def test_a_disk_that_is_full_is_no_fault_of_the_configuration_and_a_folder_of_another_user_is(
     tmp_path: Path, checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_args: Any, **_named: Any) -> Any:
         raise OSError(number, os.strerror(number))
 
-    for number in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+    for number, wanted in ((errno.ENOSPC, 0), (errno.EROFS, 0), (errno.EACCES, 2)):
         monkeypatch.setattr(checking, "TemporaryFile", full)
         code, said = checked(frames=f"{{directory: {tmp_path}/frames}}")
-        assert code == 0 and os.strerror(number) in said
+        assert code == wanted and os.strerror(number) in said
         assert not (tmp_path / "frames").exists()
 
 
@@ -187,3 +187,40 @@ def test_a_check_reads_the_file_as_run_does(tmp_path: Path, pictures: Path) -> N
     told = [each for each in checking.check(load_config(file)) if each.fault]
     assert [each.key for each in told] == [("device", "state_dir")]
     assert told[0].words.startswith("/proc/x/control.sock")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        'broker: {topic_root: "bad/a\\nb"}',
+        'broker: {topic_root: "bad/a\\ud800"}',
+        f"broker: {{topic_root: {LONG}}}",
+        f"broker: {{topic_root: {'r' * 257}}}",
+        f"broker: {{username: {LONG}}}",
+        'broker: {username: a, password_file: "a\\0b"}',
+        "engine: {score_threshold: 0.0}",
+        "engine: {score_threshold: 1.0}",
+        'frames: {directory: "a\\0b"}',
+        "engine: {bundle: nowhere}",
+    ],
+)
+def test_run_refuses_in_the_same_words(tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str], section: str) -> None:
+    file = tmp_path / "device.yaml"
+    text = (
+        f"camera: {{kind: replay, source: {pictures}}}\ndevice: {{state_dir: {tmp_path}/state}}\ndisplay: {{kind: none}}\n{section}\n"
+    )
+    file.write_text(text)
+    said = []
+    for command in (["run", "--config", str(file)], ["check-config", str(file)]):
+        assert call(command) == 2
+        said.append(capsys.readouterr().err.strip())
+    assert said[0].removeprefix("leukoscope: ") in said[1]
+    assert "\n" not in said[0] and "Traceback" not in said[0]
+
+
+def test_the_longest_root_is_one_that_topics_can_be_made_of() -> None:
+    from device.mqtt.topics import Topics, root_fault
+    from device.settings.broker import BrokerSection
+
+    root = BrokerSection(topic_root="/".join(["r" * 15] * 16)).topic_root
+    assert root_fault(root) == "" and len(Topics("d" * 64, root).cmd_answer.encode()) < 65_535

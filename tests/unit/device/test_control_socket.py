@@ -134,7 +134,7 @@ def test_only_the_first_answer_counts() -> None:
     [
         (
             b'{"command": "dance"}\n',
-            "unknown command 'dance'; known: start, finish, undo, pause, go-on, abort, reopen, answer, quit, status",
+            "unknown command 'dance'; known: start, finish, undo, pause, go-on, abort, reopen, answer, identify, quit, status",
         ),
         (b'{"command": []}\n', "unknown command"),
         (b"[]\n", "unknown command None"),

@@ -43,6 +43,7 @@ def test_what_is_good(tmp_path: Path) -> None:
         "Disk": "ok",
         "Record": "ok",
         "Broker": "ok",
+        "Outbox": "ok",
     }
 
 

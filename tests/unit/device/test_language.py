@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gettext
 import re
 import string
@@ -9,6 +10,7 @@ import threading
 from io import BytesIO
 
 import gallery
+import numpy as np
 import pytest
 from drawing import VIEWS
 
@@ -136,3 +138,33 @@ def test_a_language_that_cannot_be_written_here_is_refused_with_the_next_step(mo
     with pytest.raises(ConfigError, match=r"display\.language.*apt install libfribidi0"):
         open_display(DisplaySection(kind="none", language="ur"))
     assert language.in_use() == "en"
+
+
+def test_no_words_hide_within_an_f_string() -> None:
+    """Before Python 3.12 an f-string is one token, in which the catalogue's reader finds nothing: such words would stay English."""
+    hidden = []
+    for path in (messages.ROOT / "device").rglob("*.py"):
+        for outer in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(outer) if isinstance(outer, ast.JoinedStr) else ():
+                marks = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "N_", "ngettext")
+                if marks and isinstance(node.args[0], ast.Constant):
+                    hidden.append(f"{path.name}:{node.lineno} {node.args[0].value}")
+    assert hidden == []
+
+
+def test_the_id_of_a_slide_is_read_from_its_beginning_beside_arabic_letters() -> None:
+    if not text.can_shape():
+        pytest.skip("needs Pillow's Raqm with libfribidi")
+
+    def first_columns(line: str) -> np.ndarray:
+        alpha = text._alpha(line, 24, False)
+        begin = int(np.flatnonzero(alpha.any(axis=0))[0])
+        return alpha[:, begin : begin + 8]
+
+    word = "سلائیڈ"
+    alone, from_its_end = first_columns("20261123-181512-4f9a2c"), first_columns("4f9a2c-181512-20261123")
+    assert not np.array_equal(alone, from_its_end)
+    for line in (f"{word} 20261123-181512-4f9a2c", f"{word} {word} 20261123-181512-4f9a2c"):  # read from the right: it stands leftmost
+        assert (
+            np.abs(first_columns(line).astype(int) - alone).mean() < np.abs(first_columns(line).astype(int) - from_its_end).mean() / 4
+        )

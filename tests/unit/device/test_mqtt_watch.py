@@ -233,3 +233,30 @@ def test_the_first_blast_is_a_line_of_its_own_at_once(inbox: Inbox, status: Devi
     for one in (before, status, status):
         inbox.take(Incoming(f"leukoscope/{one.device_id}/status", one.to_bytes()))
     assert text(paper).count("A BLAST OR EQUIVALENT WAS SEEN") == 1
+
+
+def test_a_first_blast_is_loud_and_once_and_signatures_have_a_line_each(repository: Path) -> None:
+    file = io.StringIO()
+    terminal = Console(file=file, width=400, force_terminal=True, color_system="standard", highlight=False)
+    inbox = Inbox(Topics("+"), terminal, receiver="ward")
+    event = (repository / "docs/schema/event-1.example.json").read_bytes()
+    review = json.loads((repository / "docs/schema/review-1.example.json").read_bytes())
+    device, slide = json.loads(event)["device_id"], json.loads(event)["slide_id"]
+    for _ in range(2):
+        inbox.take(Incoming(f"leukoscope/{device}/event", event))
+    shown = file.getvalue()
+    assert shown.count("First cell told as a blast or equivalent") == 1 and shown.count("\a") == 1
+    assert "\x1b[1;31m" in shown and f"slide {slide}" in shown  # bold and red
+    assert "UNREVIEWED" in shown and "For review, not a diagnosis." in shown
+    assert f"event of slide {slide} came once more; dropped" in shown
+    for number, act in enumerate(("signed", "seconded", "reopened")):
+        said = review | {"act": act, "message_id": str(UUID(int=number)), "second": "CD" if act == "seconded" else ""}
+        inbox.take(Incoming(f"leukoscope/{review['device_id']}/review", json.dumps(said).encode()))
+    shown = file.getvalue()
+    for words in ("was signed, revision", "was signed by a second person, revision", "was opened again for a correction, revision"):
+        assert shown.count(words) == 1
+    assert shown.count("\a") == 1
+    (topic, receipt), *rest = inbox.confirmations()
+    assert topic == f"leukoscope/{device}/receipt" and len(json.loads(receipt)["message_ids"]) >= 4 and rest == []
+    inbox.take(Incoming("leukoscope/another/event", event))
+    assert "but the topic belongs to another" in file.getvalue() and inbox.confirmations() == []

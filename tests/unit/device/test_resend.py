@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -15,9 +18,13 @@ from device.errors import StoreError
 from device.mqtt.outbox import BROKER, Delivered, OutboxMessage
 from device.mqtt.receipt import RECEIVER
 from device.settings import broker as broker_settings
+from device.slide.counting import FieldsChanged
+from device.slide.model import SlideState
 from device.store.record import Store
 from device.store.resend import Wanted
 from tests.integration.mqtt.test_mqtt_record import keep_slide
+from tests.support.record_room import SLIDE_ID, done, room_at
+from tests.support.review import ordinary
 
 NOW = datetime(2026, 11, 30, 8, tzinfo=timezone.utc)
 
@@ -100,8 +107,86 @@ def test_a_damaged_summary_is_named_and_the_others_go(box: Path, capsys: pytest.
     with sqlite3.connect(box.parent / "record.sqlite") as db:
         db.execute("UPDATE summaries SET payload = CAST('{' AS BLOB) WHERE slide_id = 's-1'")
     assert call(["resend", "--since", "2025-06-03", "--all", "--config", str(box)]) == 1
-    assert "the summary of slide s-1 is damaged" in capsys.readouterr().err
+    assert "what slide s-1 handed over is damaged" in capsys.readouterr().err
     assert [slide for slide, *_ in waiting(box)] == ["s-2", "s-3"]
+
+
+def test_a_summary_whose_bytes_changed_on_the_disk_does_not_leave(box: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Still JSON, so that only the slide's checksum knows."""
+    with sqlite3.connect(box.parent / "record.sqlite") as db:
+        changed = (
+            """UPDATE summaries SET payload = CAST(replace(CAST(payload AS TEXT), '"white_cells":1,', '"white_cells":7,') AS BLOB)"""
+        )
+        assert db.execute(f"{changed} WHERE slide_id = 's-1'").rowcount == 1
+    assert b'"white_cells":7,' in stored(box, "s-1")
+    assert call(["resend", "s-1", "--config", str(box)]) == 1
+    said = capsys.readouterr()
+    assert said.out == "0 summaries put into the outbox\n" and "what slide s-1 handed over is damaged" in said.err
+    assert waiting(box) == []
+
+
+def test_what_was_told_of_a_review_goes_again_behind_its_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "device.yaml"
+    config.write_text(f"camera: {{kind: simulator}}\ndevice: {{id: box-1, state_dir: {tmp_path}}}\n")
+    for room in room_at(tmp_path):
+        room.put(ordinary("Eosinophil"))
+        review, kept = room.record.open_review(SLIDE_ID, "AB")
+        done(done(done(review, kept, "name", [101], "Basophil"), kept, "sign").by("CD"), kept, "sign", "CD")
+        first = room.store.pending()
+        assert [row.kind for row in first] == ["summary", "summary", "review", "review"]
+        for row in first:
+            room.store.acknowledge(row.message_id)
+        assert room.store.check_slide(SLIDE_ID).words == ""
+        assert call(["resend", SLIDE_ID, "--config", str(config)]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "2 summaries and 2 reviews put into the outbox"
+        again = {row.message_id: row for row in room.store.pending()}
+        assert {key: (row.topic, row.payload, row.number, row.slide_id) for key, row in again.items()} == {
+            row.message_id: (row.topic, row.payload, row.number, row.slide_id) for row in first
+        }
+        assert [row.kind for row in again.values()] == ["summary", "summary", "review", "review"]
+        room.store._db.execute("UPDATE review SET told = CAST(replace(CAST(told AS TEXT), 'seconded', 'reopened') AS BLOB)")
+        assert "review is not as it was written" in room.store.check_slide(SLIDE_ID).words
+        assert room.store.resend(Wanted(SLIDE_ID), "leukoscope").damaged == (SLIDE_ID,)
+
+
+@pytest.mark.parametrize("left_by", ["waits", "broker", "acknowledged", "quarantine"])
+def test_a_write_that_is_repeated_takes_no_number(tmp_path: Path, left_by: str) -> None:
+    for room in room_at(tmp_path):
+        of = ordinary("Myeloblast")
+        writes = list[Callable[[], object]]()
+
+        def keep(name: str, write: Callable[[], object], after: Callable[[], object] = str, writes: Any = writes) -> None:
+            writes.append(write)
+            write()
+            after()
+
+        room.record.journal.add = keep  # type: ignore[method-assign,assignment]
+        opened = replace(of, state=SlideState.COUNTING, finished_at=None)
+        room.record.started(replace(opened, fields=()), 1920)
+        for field in of.fields:
+            room.record.counted(opened, FieldsChanged(field, new=True))
+        room.record.closed(of, 1920)
+        review, kept = room.record.open_review(SLIDE_ID, "AB")
+        for cell in review.cells.values():
+            review = review.after(review.open(cell.cell_id))
+        entries = [*review.entries]
+        signing = review.sign()
+        kept.keep(review.after(signing), [*entries, *signing])
+        first = room.store.pending()
+        assert [row.kind for row in first] == ["event", "summary", "summary", "review"]
+        for row in first if left_by != "waits" else ():
+            if left_by == "quarantine":
+                room.store.put_message_aside(row.message_id, "too large")
+            elif left_by == "broker" and row.kind != "event":
+                room.store.delivered(row.message_id, NOW)
+            else:
+                room.store.acknowledge(row.message_id)
+        for write in writes:
+            write()
+        assert room.store.pending() == (first if left_by == "waits" else ())
+        numbers = dict(room.store._db.execute("SELECT kind, last FROM sequences").fetchall())
+        assert numbers == {"event": 1, "summary": 2, "review": 1}
+        assert room.store.check_slide(SLIDE_ID).words == ""
 
 
 def test_receipts_of_what_was_never_here_are_not_kept(box: Path) -> None:

@@ -175,3 +175,29 @@ def test_why_a_slide_is_not_counted_on_after_a_restart_is_said(tmp_path: Path) -
         store.put_state(before.slide)
         assert counted(tmp_path, [], 0, store).obey(Wish(Command.ABORT, reason="nothing there"))[0]
         assert refused() == "the slide was aborted"
+
+
+def test_a_slide_that_is_damaged_in_the_record_is_said_in_a_line_of_its_own_until_the_next_begins(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "record.sqlite") as store:
+        line = counted(tmp_path, [1, 1, 1, 2, 2, 2, 3, 3, 3], 2, store)
+        assert line.slide is not None
+        slide_id = line.slide.slide_id
+        store._db.execute("UPDATE fields SET focus = focus + 1 WHERE slide_id = ? AND field_index = 1", (slide_id,))
+        assert line.obey(Wish(Command.FINISH, sure=True))[0]
+        said = f"Slide {slide_id} is damaged in the record and is not sent: count it again, and call the field team."
+        assert (said, "fail") in list(line._lines())
+        assert [row.kind for row in store.pending()] == ["event"], "no summary leaves"
+        assert line.obey(BEGIN)[0]
+        assert all("is damaged" not in words for words, _ in line._lines())
+
+
+def test_a_damaged_slide_that_was_open_is_said_at_the_start(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "record.sqlite") as store:
+        before = counted(tmp_path, [1, 1, 1], 1, store)
+        assert before.slide is not None
+        store._db.execute("UPDATE cells SET score = score / 2")
+    for said in (f"Slide {before.slide.slide_id} is damaged in the record", ""):  # once: from then on the lamp counts it
+        with Store.open(tmp_path / "record.sqlite") as store:
+            after = pipeline_of(tmp_path, Pictures([]), OneNeutrophil(), store=store, rules=DESK)
+            assert after.slide is None and after.view().message.startswith(said)
+            assert said or "damaged" not in after.view().message

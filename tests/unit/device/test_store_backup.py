@@ -184,6 +184,18 @@ def test_a_damaged_record_is_backed_up_and_the_damage_named(record: Path, config
     assert leukoscope("restore", tmp_path / "b", "--damaged-too", "--config", config).code == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of others")
+def test_what_root_brings_back_belongs_to_the_service(record: Path, config: Path, tmp_path: Path) -> None:
+    assert leukoscope("backup", tmp_path / "b", "--config", config).code == 0
+    shutil.rmtree(record.parent)
+    record.parent.mkdir()
+    os.chown(record.parent, 4711, 4712)
+    assert leukoscope("restore", tmp_path / "b", "--config", config).code == 0
+    made = list(record.parent.rglob("*"))
+    assert len(made) > 5
+    assert {(each.stat().st_uid, each.stat().st_gid) for each in made} == {(4711, 4712)}
+
+
 def test_without_room_nothing_is_made(record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backups, "free_mb", lambda place: 3)
     with pytest.raises(StoreError, match="MB are needed there and 3 MB are free"):

@@ -274,6 +274,13 @@ def test_a_name_of_a_table_that_is_no_text_is_damage(full: Path) -> None:
         assert store.put_aside is not None
 
 
+def test_a_column_whose_name_is_damaged_is_found_at_the_start(full: Path) -> None:
+    full.write_bytes(full.read_bytes().replace(b"provisional INTEGER", b"provisionam INTEGER", 1))
+    with Store.open(full) as store:
+        assert store.put_aside is not None
+        begin(store)
+
+
 def test_nobody_else_may_read_a_record(tmp_path: Path) -> None:
     path = tmp_path / "state" / "record.sqlite"
     before = os.umask(0o022)

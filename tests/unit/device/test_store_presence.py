@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -108,3 +110,16 @@ def test_without_room_it_is_a_state_told_once_and_tried_again(
     store._look_again_s = 0.0
     store.put_fields(ID, (field(4),), OPEN)
     assert len(store.slide(ID).slide.fields) == 4
+
+
+def test_a_disk_that_does_not_answer_is_no_deletion(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Path) -> os.stat_result:
+        raise OSError(errno.EIO, "Input/output error")
+
+    inode = store.path.stat().st_ino
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", fails)
+        store.put_fields(ID, (field(4),), OPEN)
+        assert store.watch() == ""
+    assert store.path.stat().st_ino == inode
+    assert store.quarantined() == 0

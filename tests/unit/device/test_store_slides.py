@@ -153,7 +153,7 @@ def test_closing_writes_state_summary_and_outbox_together(store: Store) -> None:
     stored = store.slide(finished.slide_id, with_crops=True)
     assert plain(stored.slide) == plain(finished)
     assert stored.summary == message().payload
-    assert store.pending() == (replace(message(), number=1),)
+    assert store.pending() == (replace(message(), number=1, slide_id=finished.slide_id),)
     assert store.unfinished() == ()
 
 
@@ -297,7 +297,7 @@ def test_the_publishers_thread_has_its_own_connection(store: Store) -> None:
     thread.start()
     thread.join()
     assert isinstance(seen[0], sqlite3.ProgrammingError)  # sharing a connection is a fault of the program, and shown as one
-    assert seen[1] == replace(message(), number=1)
+    assert seen[1] == replace(message(), number=1, slide_id=slide_of().slide_id)
     assert store.pending_count() == 0
 
 

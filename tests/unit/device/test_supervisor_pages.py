@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,8 @@ def test_nothing_is_inline_and_what_others_wrote_is_only_text(name: str, given: 
     page = Page(drawn(name, given[name], fault="<img src=x onerror=alert(1)>"))
     assert not page.all("style")
     assert all(script.get("src") for script in page.all("script"))
-    assert {"b", "i", "img"} & {tag for tag, _ in page.tags} <= {"b"}
+    assert "i" not in {tag for tag, _ in page.tags}
+    assert all((image.get("src") or "").startswith("data:image/jpeg;base64,") for image in page.all("img"))
     for _tag, attributes in page.tags:
         assert "style" not in attributes
         assert not [key for key in attributes if key.startswith("on")]
@@ -116,6 +117,35 @@ def test_nothing_is_inline_and_what_others_wrote_is_only_text(name: str, given: 
     html = drawn(name, given[name])
     for form in re.findall(r'<form[^>]*method="post".*?</form>', html, re.S):
         assert '<input type="hidden" name="csrf" value="token">' in form
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_before_anything_was_heard_no_page_reassures(language: str, tmp_path: Path) -> None:
+    engine = new_database(tmp_path / "empty.sqlite")
+    with Session(engine) as session:
+        nothing: dict[str, dict[str, Any]] = {
+            "overview": {
+                "devices": [], "waiting": [], "overdue": [], "newest": [], "gaps": [], "quarantined": 0, "rejected": [],
+                "counts": queries.counts(session, NOW),
+            },
+            "devices": {"devices": []},
+            "slides": {"page": queries.slides(session, Filters()), "filters": Filters(), "devices": []},
+            "audit": {"entries": [], "page": 1, "pages": 1},
+        }  # fmt: skip
+        for name, context in nothing.items():
+            Page(drawn(name, context, language))
+        text = text_of(drawn("overview", nothing["overview"]))
+    engine.dispose()
+    assert "That says nothing about films that were not counted, or not sent." in text
+
+
+def test_a_blast_on_a_slide_that_is_open_now_is_told_at_once(given: dict[str, dict[str, Any]]) -> None:
+    seen = [row for row in given["overview"]["devices"] if row.status and row.status.slide and row.status.slide.blast_seen]
+    heard = [replace(row, heard_at=datetime.now(timezone.utc), silent=False) for row in seen]
+    text = text_of(drawn("overview", given["overview"] | {"devices": heard}))
+    assert heard and "Now under the microscope" in text and "a blast or equivalent was seen, unreviewed" in text
+    late = [replace(row, heard_at=NOW - timedelta(days=9)) for row in heard]
+    assert "Now under the microscope" not in text_of(drawn("overview", given["overview"] | {"devices": late}))
 
 
 def test_addresses_bear_the_proxy_s_prefix(given: dict[str, dict[str, Any]]) -> None:
@@ -195,6 +225,17 @@ def test_before_and_after_are_marked_where_they_differ() -> None:
     assert [line.name for line in view.lines][:1] == ["Blast or equivalent, kind uncertain"]
     low, high = next((line.low, line.high) for line in view.lines if line.name == "Lymphoblast")
     assert (round(low, 1), round(high, 1)) == (0.5, 71.6)  # 1 of 5 by Clopper and Pearson
+
+
+def test_pictures_of_blasts_stand_with_what_they_are_told_as_and_those_left_out_are_counted(row: SlideRow) -> None:
+    picture = {"cell_id": 7, "name": "Myeloblast", "equivalent": False, "certainty": 0.61, "jpeg": "/9j/AAAA"}
+    document = example() | {"crops": [picture, picture | {"cell_id": 9, "name": "<b>x</b>"}], "crops_left_out": 3}
+    html = drawn("slide", of_summary(read(document), row), "fr")
+    images = Page(html).all("img")
+    assert [image["alt"] for image in images] == ["Myéloblaste", "<b>x</b>"]
+    assert {image["src"] for image in images} == {"data:image/jpeg;base64,/9j/AAAA"}
+    assert "cellule 7" in html and "3 étaient trop grandes" in html
+    assert not Page(drawn("slide", of_summary(read(document | {"crops": [], "crops_left_out": 0}), row))).all("img")
 
 
 def test_second_signature_is_asked_of_reviewers_alone(session: Session, row: SlideRow) -> None:

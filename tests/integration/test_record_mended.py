@@ -1,0 +1,112 @@
+"""What of a record can be begun anew is, at the start; the slide that was open and those before it are there as they were."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from device.clock import SystemClock
+from device.settings.config import SlideSection
+from device.slide.commands import Command, Wish
+from device.store import Store
+from device.store.late import LateStore
+from tests.support.picture_line import OneNeutrophil, Pictures, pipeline_of
+
+pytestmark = pytest.mark.integration
+
+DESK = SlideSection(target_cells=50, finish_at_end=False, ask_specimen=False)
+LEAST = ("schema_version", "outbox", "review", "summaries", "quality_checks", "deletions")
+LATER = ("identity", "sequences", "receipts", "quarantine", "brokers")
+
+
+def sql(*statements: str) -> Callable[[Path], object]:
+    def damage(record: Path) -> None:
+        with closing(sqlite3.connect(record, isolation_level=None)) as db:
+            for statement in statements:
+                db.execute(statement)
+
+    return damage
+
+
+def in_the_way(tail: str, what: str) -> Callable[[Path], object]:
+    def damage(record: Path) -> None:
+        place = Path(f"{record}{tail}")
+        place.unlink(missing_ok=True)
+        if what == "folder":
+            place.mkdir()
+        elif what == "pipe":
+            os.mkfifo(place)
+        else:
+            place.symlink_to(place.name)
+
+    return damage
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    **{f"no {table}": sql(f"DROP TABLE {table}") for table in (*LEAST, *LATER)},
+    **{f"empty {table}": sql(f"DELETE FROM {table}") for table in ("schema_version", "identity", "sequences")},
+    **{f"a view for {table}": sql(f"DROP TABLE {table}", f"CREATE VIEW {table} AS SELECT 1 AS x") for table in ("outbox", "sequences")},
+    **{
+        f"{table} without its key": sql(
+            f"CREATE TABLE copy AS SELECT * FROM {table}", f"DROP TABLE {table}", f"ALTER TABLE copy RENAME TO {table}"
+        )
+        for table in ("outbox", "summaries", "sequences", "receipts", "quarantine")
+    },
+    **{f"a column more in {table}": sql(f"ALTER TABLE {table} ADD COLUMN later TEXT") for table in ("crops", "summaries", "sequences")},
+    **{
+        f"a trigger on {t}": sql(f"CREATE TRIGGER t BEFORE INSERT ON {t} BEGIN SELECT raise(abort, 'no'); END")
+        for t in ("fields", "outbox")
+    },
+    "a unique index": sql("CREATE UNIQUE INDEX one ON outbox (topic) WHERE sequence < 0"),
+    "numbers used up": sql("UPDATE sqlite_sequence SET seq = 9223372036854775807"),
+    "sequences used up": sql("UPDATE sequences SET last = 9223372036854775807"),
+    "a stream that is none": sql("UPDATE identity SET value = char(27) WHERE key = 'stream'"),
+    "no mark of the program": sql("PRAGMA application_id = 0"),
+    **{f"a {what} at {tail}": in_the_way(tail, what) for tail in ("-wal", "-shm") for what in ("folder", "loop")},
+    "a folder at -journal": in_the_way("-journal", "folder"),
+    "a pipe at -shm": in_the_way("-shm", "pipe"),
+}
+
+
+def counted(folder: Path, store: Store, shown: list[int], finish: bool) -> str:
+    pipeline = pipeline_of(folder, Pictures(shown), OneNeutrophil(), store=store, rules=DESK)
+    assert pipeline.obey(Wish(Command.START, sure=True))[0]
+    for _ in shown:
+        pipeline.round()
+    assert pipeline.slide is not None
+    if finish:
+        assert pipeline.obey(Wish(Command.FINISH, sure=True))[0]
+    return pipeline.slide.slide_id
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_the_open_slide_goes_on_and_its_summary_is_put_into_the_outbox(
+    what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = tmp_path / "record.sqlite"
+    with Store.open(record) as store:
+        finished = counted(tmp_path, store, [1, 1, 1, 2, 2, 2], finish=True)
+        left = counted(tmp_path, store, [3, 3, 3, 4, 4, 4], finish=False)
+    DAMAGE[what](record)
+    with LateStore(record, SystemClock()) as store:
+        pipeline = pipeline_of(tmp_path, Pictures([5, 5, 5, 6, 6, 6]), OneNeutrophil(), store=store, rules=DESK)
+        for _ in range(6):
+            pipeline.round()
+        assert not pipeline.recovers, store.fault
+        assert pipeline.slide is not None and pipeline.slide.slide_id == left and len(pipeline.slide.fields) >= 2
+        assert pipeline.obey(Wish(Command.FINISH, sure=True))[0]
+        assert pipeline.close(), pipeline.record_status.reason
+        kept = store.slide(left).slide
+        assert len(kept.fields) == len(pipeline.slide.fields) and store.check_slide(left).faults == ()
+        assert store.slide(finished).slide.slide_id == finished
+        assert store.put_aside is None
+        assert any(row.slide_id == left and row.kind == "summary" for row in store.pending())
+    assert not [row for row in caplog.records if row.exc_info]
+    with Store.open(record) as store:  # nothing is left to be mended
+        caplog.clear()
+    assert not [row for row in caplog.records if row.levelname == "ERROR"]
