@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from device.errors import StoreError
 from device.store import quarantine, schema
-from device.store.faults import DamagedRecordError, UnusableRecordError, sqlite_errors
+from device.store.faults import DamagedRecordError, UnreadableError, UnusableRecordError, sqlite_errors
 from device.store.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class RecordFile:
                 yield
         except (ValueError, KeyError, TypeError, IndexError) as error:
             why = f"what stands in it cannot be read ({type(error).__name__}): `leukoscope verify` tells where"
-            raise StoreError(f"record {self.path}: cannot {doing}: {why}") from error
+            raise UnreadableError(f"record {self.path}: cannot {doing}: {why}") from error
 
     @contextmanager
     def snapshot(self, doing: str) -> Iterator[sqlite3.Connection]:
