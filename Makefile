@@ -22,6 +22,11 @@ export ORT_DISABLE_TELEMETRY := 1
 CODE := device engines calibration tests docs/experiments
 SOURCE ?=
 REPORT ?= demo-report
+HOURS ?= 1
+FOLDER ?= runs/soak
+CASES ?=
+SCALE ?= 1
+RESULTS ?= runs/faults
 ARGS ?=
 
 # What the tests of window, broker and unit need from a Debian or Ubuntu system. Without it they are skipped, each with its reason.
@@ -29,7 +34,7 @@ SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl
   libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libdbus-1-3 libfontconfig1 libfribidi0 \
   chromium fonts-noto-core
 
-.PHONY: help demo supervisor fleet test lint messages animation bench film train adapt quantize engine evaluate clean system-packages
+.PHONY: help demo supervisor fleet test lint soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -51,6 +56,13 @@ lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/mypy docs/experiments/*.py
+
+test-faults: system-packages $(VENV)/.installed-dev ## break the appliance in every named way (an hour); CASES="kills clock" SCALE=0.1; table into docs/reliability.md
+	$(BIN)/python -m tests.faults.run --cases '$(CASES)' --scale $(SCALE) --results $(RESULTS) --page docs/reliability.md $(ARGS)
+
+soak: $(VENV)/.installed-dev ## HOURS=1 of the appliance beside a broker in trouble; figures and plot into FOLDER (runs/soak), then docs/reliability.md
+	$(BIN)/python -m tests.support.soak --hours $(HOURS) --out $(FOLDER) $(ARGS)
+	$(BIN)/python -m tests.support.soak --out $(FOLDER) --page docs/reliability.md
 
 messages: $(VENV)/.installed-dev ## bring the catalogues of translations to the words of the code, and say what is missing
 	$(BIN)/python -m device.language.messages

@@ -358,5 +358,7 @@ def call(words: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of `leukoscope`. Exit codes: 0 done, 1 it failed, 2 what was asked for cannot be done, 130 after Ctrl-C."""
+    from device.service.signals import leave
+
     print_any_name()
-    sys.exit(call(sys.argv[1:]))
+    leave(call(sys.argv[1:]))

@@ -197,11 +197,11 @@ class Pipeline:
         """Say which stored pictures were skipped. When a stored source has shown its last one the slide is finished and the run ends,
         unless a person finishes it (`finish_at_end` false)."""
         status = self._camera
-        if len(status.skipped) > self._skipped_shown:
-            self._skipped_shown = len(status.skipped)
+        many, ended = len(status.skipped), status.state is CameraState.ENDED
+        if many > self._skipped_shown and (many < 8 or many >= 2 * self._skipped_shown or ended):  # a folder may have thousands
+            self._skipped_shown = many
             self._say(lambda: _("Skipped, cannot be read: {names}").format(names=skipped_words(status.skipped)), "warn")
-        ends = status.state is CameraState.ENDED and self._config.slide.finish_at_end and not self._desk.reviewing
-        if ends and not self.stopped:
+        if ended and self._config.slide.finish_at_end and not self._desk.reviewing and not self.stopped:
             if self._session.is_open:
                 self.obey(self._orders.end_of_source())
             self.stopped = "the source has ended"

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 STREAM_TIMEOUT_S = 5.0
 _DAMAGED_IN_A_ROW = 10
+_MOST_SAID = 50  # skipped pictures that the log names one by one
 _BACKEND = cv2.CAP_FFMPEG if cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG) else cv2.CAP_ANY  # others write to stderr as they try
 _ADDRESS = re.compile(r"^(rtsps?|rtmps?|https?|udp|tcp)://", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"//[^/@]*@")
@@ -174,7 +175,10 @@ class ReplayCamera:
                 picture = read_picture(path)
             except PictureError as error:
                 if name not in self._skipped:
-                    log.warning("%s is skipped: %s", printable(path), error.reason)
+                    if (said := len(self._skipped)) < _MOST_SAID:
+                        log.warning("%s is skipped: %s", printable(path), error.reason)
+                    elif said == _MOST_SAID:
+                        log.warning("%s: more pictures are skipped; the slide's record names them all", self.name)
                     self._skip(name, error.kind, error.reason)
                 continue
             none_read = False

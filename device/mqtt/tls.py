@@ -19,7 +19,7 @@ WARN_DAYS: Final = 30
 """A certificate that ends within so many days is told."""
 _LOOK_S: Final = 3.0
 """How long a look at the broker's certificate may take, after an attempt that failed."""
-_EXPIRED, _NOT_YET, _SELF_SIGNED, _HOST, _ADDRESS = 10, 9, 18, 62, 64
+_EXPIRED, _NOT_YET, _SELF_SIGNED, _HOST, _ADDRESS, _PURPOSE = 10, 9, 18, 62, 64, 26
 """What OpenSSL says of a certificate (X509_V_ERR_…)."""
 _UNKNOWN = (2, 19, 20, 21)
 _TLS_PORT = "is it a TLS port (often 8883)?"
@@ -178,15 +178,26 @@ def _distrusted(error: ssl.SSLCertVerificationError, section: BrokerSection) -> 
         )
         return f"{ended}, and {clock}; {advice}"
     if code in (_HOST, _ADDRESS):
-        names = ", ".join(shown.names[:8]) if shown and shown.names else "no host at all"
-        return f"it is for {names}, not for '{section.host}'; write that name into broker.host, or have it made for this one"
+        names = ", ".join(shown.names[:8]) if shown else "another host"
+        given = f"it is for {names}, not for '{section.host}'; write that name into broker.host, or have it made for this one"
+        none = f"it names no host (its CN is not looked at any more); have it made with subjectAltName for '{section.host}'"
+        return given if names else none
     if code == _SELF_SIGNED:
         mark = f"compare its SHA-256 at the broker ({shown.sha256}), then " if shown else ""
         return f"it is signed by itself, by no authority in {known}; {mark}copy it here and set broker.ca_file to it"
     if code in _UNKNOWN:
         issuer = f"it is signed by '{shown.issuer}', which is" if shown else "its authority is"
         return f"{issuer} not in {known} ({error.verify_message}); set broker.ca_file to that authority's certificate"
-    return f"{error.verify_message or _said(error)}; set broker.ca_file"
+    return _unfit(error.verify_message or _said(error), code)
+
+
+def _unfit(said: str, code: int) -> str:
+    """Of a certificate that is no server's, or too weak."""
+    if code == _PURPOSE:
+        return f"{said}: it was made for another use than a server's; have it made with extendedKeyUsage serverAuth, or without"
+    if "too weak" in said:
+        return f"{said}; have a new one made, with RSA of 2048 bits or more, or ECDSA, and with SHA-256"
+    return f"{said}; set broker.ca_file"
 
 
 def _broken_off(error: ssl.SSLError, section: BrokerSection) -> str:

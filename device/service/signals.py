@@ -1,4 +1,4 @@
-"""What a signal does: the run ends in order, or nothing happens. None of them leaves a slide half written."""
+"""What a signal does: the run ends in order, or nothing happens. None of them leaves a slide half written. And how the process ends."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Final, NoReturn
 
 log = logging.getLogger(__name__)
 
 _ENDING = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGPWR", "SIGXCPU")
 _IGNORED = ("SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPOLL", "SIGSTKFLT")
+_IN_DRIVERS: Final = frozenset(("capture", "engine"))
+"""Names of threads that are left behind where a driver or library does not give them back."""
 STUCK_S = 20.0
 """So long after a signal the main thread may be busy with one call before the process ends without it."""
 
@@ -87,3 +90,18 @@ def _watch(
                 last_resort()
             finally:
                 os._exit(1)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with this exit code, also where a thread is left behind in a camera's or an engine's library.
+
+    Python cannot end such a thread: when it comes back while the interpreter is taken down, its C++ aborts the process, and a run that
+    ended well would have failed (exit code 134). All is written by now, so the interpreter is not taken down then.
+    """
+    if not any(thread.daemon and thread.name in _IN_DRIVERS for thread in threading.enumerate()):
+        sys.exit(code)
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or there is none
+            stream.flush()
+    os._exit(code)

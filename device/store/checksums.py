@@ -240,7 +240,7 @@ def _rows(db: sqlite3.Connection, asked: str, given: tuple[object, ...]) -> list
 
 def _digest(content: object) -> str:
     """SHA-256 of the content as JSON without spaces, in ASCII; a real as the shortest decimal that gives the same double."""
-    return sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+    return sha256(json.dumps(content, separators=(",", ":"), default=repr).encode()).hexdigest()
 
 
 def _of_bytes(content: bytes | None) -> str | None:

@@ -29,6 +29,7 @@ from device.slide.session import RefusedError
 from device.slide.tally import tally
 from device.store import OutboxMessage, Provenance, Store, StoredSlide
 from device.store.checks import Check
+from device.store.faults import UnreadableError
 from device.store.journal import Journal, Write
 from device.store.messages import SlideMessages
 from device.store.pictures import FieldPictures
@@ -288,6 +289,8 @@ class SlideRecord:
                     left = LeftOpen(replace(stored.slide, clock_fault=doubt), *place)
                 else:
                     closed.append(self._put_to_review(stored))
+            except UnreadableError as error:
+                self.damaged(slide_id, str(error))
             except StoreError:
                 raise
             except Exception as error:  # whatever is amiss with this one, the others go on

@@ -63,6 +63,10 @@ class UnusableRecordError(StoreError):
     """No waiting mends it: another program's database, a newer version, no file, or another leukoscope has it. A person must act."""
 
 
+class UnreadableError(StoreError):
+    """What stands in the record cannot be read, and waiting changes nothing; other things in it can."""
+
+
 class UnwritableError(StoreError):
     """The record will never take this write, because of what it holds. Writes after it can be made."""
 

@@ -6,7 +6,8 @@ import json
 import logging
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -71,6 +72,16 @@ def insert(db: sqlite3.Connection, message: OutboxMessage) -> None:
     )
 
 
+@contextmanager
+def _lenient(db: sqlite3.Connection) -> Iterator[None]:
+    """Texts that are not UTF-8 are read all the same, so that one damaged row does not hide the others."""
+    db.text_factory = lambda data: data.decode(errors="surrogateescape")
+    try:
+        yield
+    finally:
+        db.text_factory = str
+
+
 def _checksum(message: OutboxMessage) -> str:
     """SHA-256 of what is sent and where to (docs/record.md)."""
     head = [message.message_id, message.topic, message.kind, message.slide_id, message.number]
@@ -79,7 +90,10 @@ def _checksum(message: OutboxMessage) -> str:
 
 def is_as_written(db: sqlite3.Connection, message: OutboxMessage) -> bool:
     """Whether a row is what was put in; also True for one of a version without checksums, of which nothing is known."""
-    row = db.execute("SELECT checksum FROM outbox WHERE message_id = ?", (message.message_id,)).fetchone()
+    with _lenient(db):
+        row = db.execute("SELECT checksum FROM outbox WHERE message_id = ?", (message.message_id,)).fetchone()
+    if not all(_is_text(each) for each in (message.topic, message.kind, message.slide_id)) or not isinstance(message.number, int):
+        return False
     return row is None or row[0] in ("", _checksum(message))
 
 
@@ -91,17 +105,20 @@ def _numbered(payload: bytes, stream: str, number: int) -> bytes:
     return json.dumps(content | {"stream": stream, "sequence": number}, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+_HEAD = "sequence, message_id, kind, slide_id, attempts, sent_at, said"
 _MESSAGE = "SELECT message_id, topic, payload, created_at, kind, slide_id, number FROM outbox"
 
 
 def oldest(db: sqlite3.Connection, limit: int) -> tuple[OutboxMessage, ...]:
     """The oldest messages that wait, oldest first."""
-    return tuple(map(_message, db.execute(f"{_MESSAGE} ORDER BY sequence LIMIT ?", (limit,))))
+    with _lenient(db):
+        return tuple(map(_message, db.execute(f"{_MESSAGE} ORDER BY sequence LIMIT ?", (limit,)).fetchall()))
 
 
 def one(db: sqlite3.Connection, message_id: str) -> OutboxMessage | None:
     """One message, if it waits."""
-    row = db.execute(f"{_MESSAGE} WHERE message_id = ?", (message_id,)).fetchone()
+    with _lenient(db):
+        row = db.execute(f"{_MESSAGE} WHERE message_id = ?", (message_id,)).fetchone()
     return None if row is None else _message(row)
 
 
@@ -113,7 +130,8 @@ def size_of(db: sqlite3.Connection, message_id: str) -> int:
 
 def _message(row: Sequence[str | bytes | int]) -> OutboxMessage:
     key, topic, payload, at, *rest = row
-    return OutboxMessage(str(key), str(topic), bytes(payload), _moment(at) or datetime.fromtimestamp(0, timezone.utc), *rest)  # type: ignore[arg-type]
+    content = payload if isinstance(payload, bytes) else str(payload).encode(errors="surrogateescape")
+    return OutboxMessage(str(key), str(topic), content, _moment(at) or datetime.fromtimestamp(0, timezone.utc), *rest)  # type: ignore[arg-type]
 
 
 def _moment(text: object) -> datetime | None:
@@ -127,11 +145,28 @@ def _moment(text: object) -> datetime | None:
 
 def heads(db: sqlite3.Connection, after: int, limit: int) -> tuple[Head, ...]:
     """The first rows behind place `after`, without their content."""
-    rows = db.execute(
-        "SELECT sequence, message_id, kind, slide_id, attempts, sent_at, said FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?",
-        (after, limit),
-    )
+    with _lenient(db):
+        rows = db.execute(
+            f"SELECT {_HEAD} FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?",
+            (after, limit),
+        ).fetchall()
     return tuple(Head(place, key, kind, slide, n, _moment(at), _said(said)) for place, key, kind, slide, n, at, said in rows)
+
+
+def is_sound(head: Head) -> bool:
+    """Whether its row can be looked for by its id, and told of."""
+    return all(_is_text(each) for each in (head.message_id, head.kind, head.slide_id)) and isinstance(head.attempts, int)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not any(0xD800 <= ord(character) <= 0xDFFF for character in value)
+
+
+def take_out(db: sqlite3.Connection, sequence: int) -> bytes:
+    """Remove the row at this place, whatever its id; its content."""
+    with _lenient(db):
+        row = db.execute("DELETE FROM outbox WHERE sequence = ? RETURNING payload", (sequence,)).fetchone()
+    return b"" if row is None else row[0] if isinstance(row[0], bytes) else str(row[0]).encode(errors="surrogateescape")
 
 
 def _said(text: str) -> Said:

@@ -25,7 +25,7 @@ class PutAside:
 
 def put(db: sqlite3.Connection, kind: Kind, name: str, why: str, content: bytes = b"", at: datetime | None = None) -> bool:
     """Name something as put aside; False, and nothing changes, where that kind and name is there already."""
-    name = name.encode("utf-8", "backslashreplace").decode()  # a damaged name must not be what cannot be written
+    name = _written(name)
     if is_in(db, kind, name):
         return False
     moment = (at or datetime.now(timezone.utc)).isoformat()
@@ -36,12 +36,17 @@ def put(db: sqlite3.Connection, kind: Kind, name: str, why: str, content: bytes 
 
 def is_in(db: sqlite3.Connection, kind: Kind, name: str) -> bool:
     """Whether it was put aside."""
-    return db.execute("SELECT 1 FROM quarantine WHERE kind = ? AND name = ? LIMIT 1", (kind, name)).fetchone() is not None
+    return db.execute("SELECT 1 FROM quarantine WHERE kind = ? AND name = ? LIMIT 1", (kind, _written(name))).fetchone() is not None
 
 
 def release(db: sqlite3.Connection, kind: str, name: str) -> bool:
     """Take it off the list, because it was mended or deleted; False where it was not on it."""
-    return db.execute("DELETE FROM quarantine WHERE kind = ? AND name = ?", (kind, name)).rowcount > 0
+    return db.execute("DELETE FROM quarantine WHERE kind = ? AND name = ?", (kind, _written(name))).rowcount > 0
+
+
+def _written(name: str) -> str:
+    """A damaged name must not be what cannot be written, nor looked for."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def rows(db: sqlite3.Connection, limit: int = -1) -> tuple[PutAside, ...]:

@@ -19,7 +19,7 @@ from device.slide.registration import Merge
 from device.store import checks, checksums, housekeeping, outbox, quarantine, reviews, slides
 from device.store.checks import Check
 from device.store.checksums import Checked
-from device.store.faults import DamagedSlideError, UnwritableError, reading_slide
+from device.store.faults import DamagedSlideError, UnreadableError, UnwritableError, reading_slide
 from device.store.quarantine import PutAside
 from device.store.slides import StoredSlide
 from device.store.waiting import Waiting
@@ -196,12 +196,21 @@ class Store(Waiting):
         with self._reading("look for open slides"):
             open_ids = [each for each in slides.open_ids(self._db) if not quarantine.is_in(self._db, "slide", each)]
         read, damaged = self.readable(open_ids)
-        checked = {stored.slide.slide_id: self.check_slide(stored.slide.slide_id) for stored in read}
-        for error in (*damaged, *(DamagedSlideError(self.path, one.slide_id, one.words) for one in checked.values() if one.faults)):
-            log.error("%s", error)
+        sound, found = list[StoredSlide](), list(damaged)
+        for stored in read:
+            slide_id = stored.slide.slide_id
+            try:
+                one = self.check_slide(slide_id)
+            except UnreadableError as error:
+                found.append(DamagedSlideError(self.path, slide_id, f"{type(error.__cause__).__name__} while it was checked"))
+                continue
+            found += [DamagedSlideError(self.path, slide_id, one.words)] if one.faults else []
+            sound += [] if one.faults else [stored]
+        for amiss in found:
+            log.error("%s", amiss)
             with suppress(StoreError):  # a disk that takes no write now: it is found again at the next start
-                self.put_aside_row("slide", error.slide_id, error.why)
-        return tuple(stored for stored in read if not checked[stored.slide.slide_id].faults)
+                self.put_aside_row("slide", amiss.slide_id, amiss.why)
+        return tuple(sound)
 
     def check_slide(self, slide_id: str) -> Checked:
         """Whether all of a slide is as it was written; reads the whole of it."""

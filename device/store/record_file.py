@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from device.errors import StoreError
 from device.store import quarantine, schema
-from device.store.faults import DamagedRecordError, UnusableRecordError, sqlite_errors
+from device.store.faults import DamagedRecordError, UnreadableError, UnusableRecordError, sqlite_errors
 from device.store.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,13 @@ class RecordFile:
 
     @classmethod
     def connect(cls, path: Path) -> Self:
-        """Another connection to a record that is open, for another thread (the publisher's). Repairs and creates nothing."""
+        """Another connection to a record that is open, for another thread (the publisher's). Repairs and creates nothing.
+
+        StoreError also where the file may only be read: SQLite would open it so without a word, and as all connections of a process to
+        a file share its index of the log (-shm), none of them could write when the disk is writable again.
+        """
+        if Path(path).exists() and not os.access(path, os.W_OK):
+            raise StoreError(f"record {path}: may only be read: mount its disk read-write, or give this user the right to write there")
         return cls._existing(Path(path), schema.connect)._watched()
 
     @classmethod
@@ -111,7 +117,7 @@ class RecordFile:
                 yield
         except (ValueError, KeyError, TypeError, IndexError) as error:
             why = f"what stands in it cannot be read ({type(error).__name__}): `leukoscope verify` tells where"
-            raise StoreError(f"record {self.path}: cannot {doing}: {why}") from error
+            raise UnreadableError(f"record {self.path}: cannot {doing}: {why}") from error
 
     @contextmanager
     def snapshot(self, doing: str) -> Iterator[sqlite3.Connection]:

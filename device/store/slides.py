@@ -288,6 +288,7 @@ def load(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> StoredSlide
     row = db.execute("SELECT * FROM slides LEFT JOIN models USING (model_id) WHERE slide_id = ?", (slide_id,)).fetchone()
     if row is None:
         return None
+    sound.no_bytes(row, but="summary")
     taxonomy = Taxonomy.from_dict(json.loads(row["taxonomy"]))
     fields, state, foreign = _fields(db, slide_id, with_crops), SlideState(row["state"]), row["film_foreign"]
     sound.cells(fields, taxonomy)
@@ -336,12 +337,15 @@ def _fields(db: sqlite3.Connection, slide_id: str, with_crops: bool) -> tuple[Fi
         FROM cells {join} WHERE slide_id = ? ORDER BY field_index, position""",
         (slide_id,),
     ):
+        sound.no_bytes_among(kind, score, identified, x1, y1, x2, y2, *names)
         words = np.array(json.loads(attributes), np.float32)  # null becomes NaN
         rest = (crop or b"", *names, bool(provisional))
         cell = Cell(kind, score, bool(identified), (x1, y1, x2, y2), words, *rest)
         cells.setdefault((index, counted), []).append(cell)
     rows = db.execute("SELECT * FROM fields WHERE slide_id = ? AND undone = 0 ORDER BY field_index", (slide_id,))
-    return tuple(_field(row, *(tuple(cells.get((row["field_index"], counted), ())) for counted in (1, 0))) for row in rows)
+    return tuple(
+        _field(sound.no_bytes(row), *(tuple(cells.get((row["field_index"], counted), ())) for counted in (1, 0))) for row in rows
+    )
 
 
 def _field(row: sqlite3.Row, cells: tuple[Cell, ...], seen: tuple[Cell, ...]) -> Field:

@@ -5,6 +5,7 @@ Records from before checksums have no other guard.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 from math import isfinite
@@ -34,6 +35,17 @@ def line(text: str) -> str:
     if any(ord(character) < 0x20 for character in text):
         raise ValueError("a control character")
     return text
+
+
+def no_bytes(row: sqlite3.Row, but: str = "") -> sqlite3.Row:
+    """The row, in which words and numbers stand, and bytes in the column `but` alone."""
+    no_bytes_among(*(value for column, value in zip(row.keys(), row, strict=True) if column != but))
+    return row
+
+
+def no_bytes_among(*values: object) -> None:
+    if any(isinstance(value, bytes) for value in values):
+        raise ValueError("bytes in the place of a word or number")
 
 
 def cells(fields: Iterable[Field], taxonomy: Taxonomy) -> None:

@@ -41,9 +41,18 @@ class Waiting(RecordFile):
             return outbox.count(self._db)
 
     def heads(self, after: int, limit: int) -> tuple[Head, ...]:
-        """The first `limit` rows behind place `after`, in order."""
+        """The first `limit` rows behind place `after`, in order. One that is damaged so that it cannot be looked for is put aside."""
         with self._reading("read the outbox"):
-            return outbox.heads(self._db, after, limit)
+            found = outbox.heads(self._db, after, limit)
+        damaged = [head for head in found if not outbox.is_sound(head)]
+        for head in damaged:
+            name = one_line(str(head.message_id))[:80]
+            log.error("message %s is damaged in the record: it is put aside and not sent", name)
+            with self._transaction("put a damaged message aside") as db:
+                quarantine.put(
+                    db, "message", f"{name}, place {head.sequence}", "its row is damaged", outbox.take_out(db, head.sequence)
+                )
+        return tuple(head for head in found if head not in damaged)
 
     def message(self, message_id: str) -> OutboxMessage | None:
         """A row with its content; None if it is gone. One that is not as it was written is put aside, and is gone then."""

@@ -110,3 +110,40 @@ def test_the_open_slide_goes_on_and_its_summary_is_put_into_the_outbox(
     with Store.open(record) as store:  # nothing is left to be mended
         caplog.clear()
     assert not [row for row in caplog.records if row.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize(
+    "column", ["models.name", "models.score_threshold", "slides.started_at", "fields.source", "fields.focus", "cells.score"]
+)
+def test_a_text_that_became_bytes_puts_the_slide_aside_and_others_are_counted(column: str, tmp_path: Path) -> None:
+    record, (table, name) = tmp_path / "record.sqlite", column.split(".")
+    with Store.open(record) as store:
+        left = counted(tmp_path, store, [3, 3, 3, 4, 4, 4], finish=False)
+    loose = "replace(replace(sql, 'STRICT, WITHOUT ROWID', 'WITHOUT ROWID'), ' STRICT', '')"
+    sql("PRAGMA writable_schema = 1", f"UPDATE sqlite_master SET sql = {loose} WHERE name = '{table}'")(record)
+    sql(f"UPDATE {table} SET {name} = x'fffe00'")(record)
+    with LateStore(record, SystemClock()) as store:
+        pipeline = pipeline_of(tmp_path, Pictures([5, 5, 5, 6, 6, 6]), OneNeutrophil(), store=store, rules=DESK)
+        assert not pipeline.recovers, "the box must not wait for ever"
+        assert pipeline.slide is None or pipeline.slide.slide_id != left
+        assert [row.name for row in store.quarantine() if row.kind == "slide"] == [left]
+        assert pipeline.obey(Wish(Command.START, sure=True))[0]
+        for _ in range(6):
+            pipeline.round()
+        assert pipeline.obey(Wish(Command.FINISH, sure=True))[0] and pipeline.close()
+
+
+def test_an_id_whose_bytes_are_damaged_keeps_no_slide_from_being_counted(tmp_path: Path) -> None:
+    record = tmp_path / "record.sqlite"
+    with Store.open(record) as store:
+        counted(tmp_path, store, [3, 3, 3, 4, 4, 4], finish=False)
+    sql("UPDATE slides SET slide_id = CAST(x'ff41' AS TEXT)")(record)
+    for _ in range(2):
+        with LateStore(record, SystemClock()) as store:
+            pipeline = pipeline_of(tmp_path, Pictures([5, 5, 5, 6, 6, 6]), OneNeutrophil(), store=store, rules=DESK)
+            assert not pipeline.recovers
+            assert len([row for row in store.quarantine() if row.kind == "slide"]) == 1
+            assert pipeline.obey(Wish(Command.START, sure=True))[0]
+            for _ in range(6):
+                pipeline.round()
+            assert pipeline.obey(Wish(Command.FINISH, sure=True))[0] and pipeline.close()

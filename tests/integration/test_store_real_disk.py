@@ -86,6 +86,10 @@ with Store.read(sys.argv[1]) as store:
         store.put_field("s", field(9))
     except StoreError as error:
         print(error)
+try:
+    Store.connect(sys.argv[1])
+except StoreError as error:
+    print(error)
 """
 
 
@@ -136,3 +140,4 @@ def test_a_read_only_disk_can_still_be_read(tmp_path: Path) -> None:
     assert "Read-only file system; check record.path and this user's rights" in lines[0]
     assert lines[1] == "1"
     assert "it may only be read: mount its disk read-write" in lines[2]
+    assert "may only be read: mount its disk read-write" in lines[3], "else no connection of the process could ever write again"

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -96,7 +96,8 @@ def read_on(pipeline: Pipeline) -> bool:
 class Outcome:
     """What came of it. lost, doubled: cells by type that the record lacks against the rendered film, and that it has more than once.
 
-    resumed: how many of the killed lives had taken up a slide with cells; slides: in the record at the end.
+    resumed: how many of the killed lives had taken up a slide with cells; slides: in the record at the end. back_s: seconds from a kill
+    to the first frame that the next life has taken in.
     """
 
     kills: int
@@ -108,6 +109,7 @@ class Outcome:
     slides: int
     same_differential: bool
     summaries: int
+    back_s: tuple[float, ...] = ()
 
     @property
     def words(self) -> str:
@@ -124,6 +126,8 @@ def killed(kills: int, folder: Path, seed: int = 11, longest_s: float = 0.8) -> 
     Of five lives one is killed at any moment from its beginning, before its first frame most often, four within `longest_s` after it.
     """
     fields, chance, resumed, done = kills + 5, random.Random(seed), 0, 0
+    back_s: list[float] = []
+    killed_s = float("nan")
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload(["device.line", "tests.support.truth_engine"])
     while done < kills:
@@ -135,11 +139,14 @@ def killed(kills: int, folder: Path, seed: int = 11, longest_s: float = 0.8) -> 
         else:
             while process.is_alive() and told(folder) == before:
                 time.sleep(0.005)
+            if done and process.is_alive():
+                back_s.append(time.monotonic() - killed_s)
             process.join(chance.uniform(0.0, longest_s))
         if not process.is_alive():
             assert process.exitcode == 0, "a life ended by itself"
             break  # read to the end: fewer kills than asked for, and the caller sees it
         process.kill()
+        killed_s = time.monotonic()
         process.join()
         assert process.exitcode == -signal.SIGKILL
         done += 1
@@ -148,7 +155,7 @@ def killed(kills: int, folder: Path, seed: int = 11, longest_s: float = 0.8) -> 
     last.start()
     last.join()
     assert last.exitcode == 0
-    return outcome(folder, fields, seed, done, resumed)
+    return replace(outcome(folder, fields, seed, done, resumed), back_s=tuple(back_s))
 
 
 def told(folder: Path) -> tuple[int, str]:

@@ -34,22 +34,33 @@ def until(holds: Callable[[], object], what: str, patience_s: float = PATIENCE_S
 
 class Box:
     """An appliance in `folder`: its configuration, its pictures, and the process that runs it. record: where, default in the state
-    folder."""
+    folder. camera, broker, display: their sections; default stored pictures, none, none. module: what is run as `leukoscope`."""
 
-    def __init__(self, folder: Path, record: Path | None = None, slide: str = "auto_start: true", extra: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        record: Path | None = None,
+        slide: str = "auto_start: true",
+        extra: str = "",
+        camera: str = "",
+        broker: str = "enabled: false",
+        display: str = "kind: none",
+        module: str = "tests.support.surviving_line",
+    ) -> None:
         from tests.support.picture_line import picture
 
         self.folder, self.state = folder, folder / "state"
         self.record = record or self.state / "record.sqlite"
         self.config, self.log = folder / "device.yaml", folder / "log"
-        self.pictures = folder / "pictures"
+        self.pictures, self.module = folder / "pictures", module
         self.pictures.mkdir(exist_ok=True)
         for number in range(12):
             cv2.imwrite(str(self.pictures / f"{number:02}.png"), picture(number))
+        camera = camera or f"kind: replay, source: {self.pictures}, hold_frames: 3, loop: true, fps: 15"
         self.config.write_text(
-            f"camera: {{kind: replay, source: {self.pictures}, hold_frames: 3, loop: true, fps: 15}}\n"
+            f"camera: {{{camera}}}\n"
             f"device: {{id: box, state_dir: {self.state}}}\nrecord: {{path: {self.record}, min_free_mb: 0, pictures: false}}\n"
-            f"display: {{kind: none}}\nbroker: {{enabled: false}}\nslide: {{{slide}}}\n{extra}"
+            f"display: {{{display}}}\nbroker: {{{broker}}}\nslide: {{{slide}}}\n{extra}"
         )
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -57,7 +68,7 @@ class Box:
         """Run it; what it says is added to the log."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.surviving_line", "run", "--config", str(self.config), "--wait-for-devices"],
+                [sys.executable, "-m", self.module, "run", "--config", str(self.config), "--wait-for-devices"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -82,3 +82,22 @@ def test_a_row_whose_place_was_damaged_is_sent(
         section = BrokerSection(host="127.0.0.1", port=broker.port)
         with receive(section), publisher_to(section):
             until(lambda: outbox.pending_count() == 0, "its delivery")
+
+
+COLUMNS = ("message_id", "topic", "payload", "created_at", "kind", "slide_id", "number", "attempts", "sent_at", "said", "checksum")
+
+
+@pytest.mark.parametrize("value", ["CAST(x'ff41' AS TEXT)", "x'fffe00'"])
+@pytest.mark.parametrize("column", COLUMNS)
+def test_one_row_of_damaged_bytes_hides_no_other(column: str, value: str, outbox: Any, fresh: Fresh) -> None:
+    first, second = outbox.put(fresh()), outbox.put(fresh())
+    with contextlib.closing(sqlite3.connect(outbox.path, isolation_level=None)) as db:
+        db.execute("PRAGMA writable_schema = 1")
+        db.execute("UPDATE sqlite_master SET sql = replace(sql, ' STRICT', '') WHERE name = 'outbox'")
+    with contextlib.closing(sqlite3.connect(outbox.path, isolation_level=None)) as db:
+        db.execute(f"UPDATE outbox SET {column} = {value} WHERE message_id = ?", (str(first.message_id),))
+    with Store.connect(outbox.path) as store:
+        found = [store.message(head.message_id) for head in store.heads(-(1 << 63), 10)]
+        assert found[-1] is not None and found[-1].payload == second.to_bytes()
+        kept = len([message for message in found if message is not None])
+        assert kept + store.quarantined() == 2 and store.pending_count() == kept, "put aside, or sent as it was written"

@@ -132,6 +132,16 @@ def test_damaged_pictures_are_skipped_named_and_counted_once(folder: Path, caplo
     ]
 
 
+def test_of_thousands_of_damaged_pictures_the_log_names_the_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(300):
+        (tmp_path / f"{number:03}.jpg").write_bytes(b"x")
+    (tmp_path / "zz.png").write_bytes(cv2.imencode(".png", np.full((64, 64, 3), 120, np.uint8))[1].tobytes())
+    with caplog.at_level(logging.WARNING), _camera(tmp_path) as camera:
+        assert camera.read().source == "zz.png"
+    assert len(camera.skipped) == 300
+    assert len(caplog.records) < 60 and "more pictures are skipped" in caplog.text
+
+
 def test_what_a_folder_holds_besides_is_skipped_named_and_counted(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "IMG_1.HEIC").write_bytes(b"heic")
     (folder / "._field_1.png").write_bytes(b"left by a Mac")
