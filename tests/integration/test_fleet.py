@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, func, select
 
 from device.demo.broker import MosquittoBroker, find_mosquitto
+from device.fleet.messages import Voice
+from device.mqtt.client import open_link
 from device.settings.broker import BrokerSection
 from device.supervisor.database import migrate, open_database, reading
 from device.supervisor.receiver import Receiver, Reception
-from device.supervisor.tables import Device, Gap, Slide, Summary
+from device.supervisor.tables import Device, Gap, SentReceipt, Slide, Summary
+from device.supervisor.taking import Taken
 
 pytestmark = pytest.mark.integration
 DEVICES, PATIENCE_S = 20, 60.0
@@ -117,3 +122,36 @@ def test_wrong_words_are_told_in_one_line(tmp_path: Path) -> None:
             [sys.executable, "-m", "device", "fleet-sim", *words], capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.timeout(120)
+def test_a_long_queue_is_confirmed_while_it_is_taken(broker: MosquittoBroker, engine: Engine) -> None:
+    """An ingester that only stored while a thousand devices waited for its receipts once had sent 128 of 5,000 after ten minutes."""
+    section, counts = BrokerSection(host=broker.host, port=broker.port), []
+
+    def told(taken: Sequence[Taken]) -> None:
+        with reading(engine) as session:
+            counts.append((len(taken), *session.execute(select(func.count(), func.count(SentReceipt.sent_at))).one()))
+
+    first = Receiver(engine, Reception(section, "ward"))
+    first.start()
+    assert first.ready.wait(PATIENCE_S)
+    first.stop()
+    voices = [Voice(f"sim-{number}", "leukoscope", random.Random(number)) for number in range(100)]
+    with closing(open_link(section, "many-devices")) as link:
+        waiting = {link.publish(message.topic, message.payload) for _ in range(6) for message in (voice.summary() for voice in voices)}
+        while waiting:
+            link.service(0.1)
+            waiting -= {ack.mid for ack in link.take_acks()}
+    second = Receiver(
+        engine, Reception(section, "ward"), lambda taken: told(taken) if any(one.kind == "summary" for one in taken) else None
+    )
+    second.start()
+    try:
+        until(lambda: count(engine, Summary) == 600)
+        until(lambda: sum(taken for taken, _, _ in counts) >= 600)
+    finally:
+        second.stop()
+    taken, stored, confirmed = counts[-1]
+    assert len(counts) >= 3 and stored == 600
+    assert confirmed >= (stored - taken) / 2, counts  # of those before the last transaction; on a quiet machine all
