@@ -78,6 +78,8 @@ class RecordFile:
         none_yet = StoreError(f"record {path}: there is none yet; `leukoscope run` begins it, or name another record.path")
         if not path.exists():
             raise none_yet
+        if not path.is_file():  # a named pipe would never answer
+            raise UnusableRecordError(f"record {path}: is not a file; name a file in record.path")
         with sqlite_errors(path, "open it"):
             db = connect(path)
             try:
