@@ -35,7 +35,8 @@ from device.display.overlay import draw
 from device.display.pages import AskPage, CountPage
 from device.display.pages_review import GalleryPage, Shown, SignPage
 from device.line import Openers
-from device.pipeline import Pipeline, Round
+from device.pipeline import Pipeline
+from device.rounds import Round
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, MicroscopeSection, RecordSection, SlideSection
 from device.settings.config import SimulatorCamera as SimulatorConfig
