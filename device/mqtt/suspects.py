@@ -54,16 +54,23 @@ class Suspects:
         self._tried[message_id] = size, now_s
 
     def passed(self, message_id: str) -> None:
-        """The broker answered it: it is innocent, and the link carries messages."""
-        self._tried.pop(message_id, None)
+        """The broker answered it: it is innocent, as are all that are no larger, and the link carries messages."""
+        size, _ = self._tried.pop(message_id, (0, 0.0))
         self._all.pop(message_id, None)
         for suspect in self._all.values():
+            if size >= suspect.size:
+                suspect.clear()
             suspect.others += 1
 
     def ended(self, under_way: Sequence[str], now_s: float) -> dict[str, float]:
         """The other side ended the connection while these were under way; for each the pause in seconds before it is tried again."""
+        by_another = len(under_way) == 1 and self.is_one(under_way[0])  # there may be several that are too large
         for message_id, suspect in self._all.items():
-            if message_id not in under_way:  # the connection ends without it, too
+            if message_id in under_way:
+                continue
+            if by_another:
+                suspect.alone_at_once = 0
+            else:  # the connection ends without it, too
                 suspect.clear()
         return {message_id: self._ended(message_id, len(under_way) == 1, now_s) for message_id in under_way}
 

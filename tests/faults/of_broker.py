@@ -247,7 +247,7 @@ def broker_strict(trial: Trial) -> None:
         trial.wait(lambda: quarantined(bench) == trial.tries, "the large ones in quarantine", 180.0)
         bench.end()
         trial.hold("message_size_limit" in bench.box.said, "the limit is not named")
-        trial.words = f"{trial.tries} of {len(large)} bytes put aside, limit {len(like.payload) + 500}"
+        trial.words = f"{quarantined(bench)} of {trial.tries} with {len(large)} bytes put aside, limit {len(like.payload) + 500}"
 
 
 def quarantined(bench: Bench) -> int:

@@ -94,6 +94,21 @@ def test_what_ends_without_it_proves_nothing() -> None:
     assert suspects.condemned() == []
 
 
+def test_several_that_are_too_large_do_not_clear_each_other() -> None:
+    suspects = Suspects((60.0, 3600.0))
+    for _ in range(ALONE_BESIDE_OTHERS + 1):
+        end_alone(suspects, "a")
+        end_alone(suspects, "b")
+    assert suspects.condemned() == []
+    suspects.linked(0.0)
+    suspects.tried("small", 900, 0.0)
+    suspects.passed("small")
+    assert [key for key, _ in suspects.condemned()] == ["a", "b"]
+    suspects.tried("as large", 12_000, 0.0)
+    suspects.passed("as large")  # so it is not for their size
+    assert suspects.condemned() == []
+
+
 def test_a_message_alone_is_condemned_on_a_link_that_stood() -> None:
     suspects = Suspects((60.0, 3600.0))
     for n in range(ALONE_ON_A_LINK_THAT_STOOD - 1):
