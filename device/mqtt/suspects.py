@@ -22,7 +22,6 @@ _AT_ONCE_S: Final = 5.0
 @dataclass
 class _Suspect:
     size: int = 0
-    ends: int = 0
     alone: int = 0  # so often it ended the connection by itself, in a row
     alone_at_once: int = 0
     others: int = 0  # messages that passed in the same time
@@ -83,12 +82,12 @@ class Suspects:
         suspect = self._all.setdefault(message_id, _Suspect())
         size, tried_s = self._tried.pop(message_id, (suspect.size, now_s))
         suspect.size = size
-        suspect.ends += 1
         if alone:
             suspect.alone += 1
             suspect.alone_at_once += tried_s - self._linked_s >= _STOOD_S and now_s - tried_s <= _AT_ONCE_S
         first_s, longest_s = self._pauses_s
-        return 0.0 if suspect.ends == 1 else min(longest_s, first_s * 2.0 ** min(suspect.ends - 2, 30))
+        # Whoever was merely beside a guilty one goes by itself at the next connection; only those that ended one alone wait longer each time.
+        return 0.0 if suspect.alone <= 1 else min(longest_s, first_s * 2.0 ** min(suspect.alone - 2, 30))
 
     def forget(self, message_id: str) -> None:
         self._all.pop(message_id, None)

@@ -239,3 +239,11 @@ def test_what_waits_has_a_reason_in_every_state() -> None:
     assert BrokerStatus("connected").why_waiting == "it has not acknowledged them yet"
     assert BrokerStatus("connecting").why_waiting == "it has not answered yet"
     assert BrokerStatus("lost", "no broker").why_waiting == "no broker"
+
+
+def test_who_was_only_beside_a_guilty_one_does_not_wait() -> None:
+    suspects = Suspects((60.0, 3600.0))
+    for _ in range(4):  # the window held both each time
+        assert suspects.ended(["too large", "event"], 0.0)["event"] == 0.0
+    assert [end_alone(suspects, "too large") for _ in range(3)] == [0.0, 60.0, 120.0]
+    assert suspects.ended(["event", "another"], 0.0)["event"] == 0.0
