@@ -86,7 +86,7 @@ class Suspects:
             suspect.alone += 1
             suspect.alone_at_once += tried_s - self._linked_s >= _STOOD_S and now_s - tried_s <= _AT_ONCE_S
         first_s, longest_s = self._pauses_s
-        # Whoever was merely beside a guilty one goes by itself at the next connection; only those that ended one alone wait longer each time.
+        # Who was merely beside a guilty one goes by itself at the next connection; who ended one alone waits longer each time.
         return 0.0 if suspect.alone <= 1 else min(longest_s, first_s * 2.0 ** min(suspect.alone - 2, 30))
 
     def forget(self, message_id: str) -> None:
