@@ -146,6 +146,7 @@ class _Devices:
         try:
             yield
         finally:
+            self._look(time.monotonic())  # who came since the last look, before they leave
             with ThreadPoolExecutor(_ENDING_AT_ONCE) as ends:
                 list(ends.map(lambda number: self._publishers[number].__exit__(None), self._started))
 

@@ -124,6 +124,7 @@ def disk_start(trial: Trial) -> None:
                 other.execute("ROLLBACK")
                 other.close()
             bench.goes_on(time.monotonic())
+            trial.wait(lambda: not lamp(bench, "fail"), "all saved")  # until then the screen says NOT SAVED, and a kill takes it along
         bench.end()
         with Store.read(bench.box.record) as store:
             trial.hold(len(store.slide_ids()) == 1, "more than one slide")
