@@ -105,7 +105,7 @@ def run_demo(
         console.print(f"Engine: {Path(engine.bundle).name}, {how}", highlight=False)
         if interactive:
             console.print(f"S starts a slide: scan or type {SPECIMEN}, then your initials. F finishes, R reviews, Q twice quits.")
-        with _supervisor(config.broker, console, 2 if source is None else 1) as received:
+        with _supervisor(config.broker, console) as received:
             reading = Reading(config, report / HANDED_ON)
             outcome = reading.run(console, with_person=alone)
             until = time.monotonic() + _SUMMARY_WITHIN_S
@@ -151,13 +151,16 @@ def _prepare(report: Path) -> None:
 
 
 @contextmanager
-def _supervisor(section: BrokerSection, console: Console, count: int) -> Iterator[list[SlideSummary]]:
-    """A supervisor's watch in a thread of its own; the list fills as summaries come back from the broker."""
+def _supervisor(section: BrokerSection, console: Console) -> Iterator[list[SlideSummary]]:
+    """A supervisor's watch in a thread of its own; the list fills as summaries come back from the broker.
+
+    It hears to the end of the run: what nobody hears is not delivered.
+    """
     received: list[SlideSummary] = []
     ready, stop = threading.Event(), threading.Event()
 
     def listen() -> None:
-        watch(section, device=DEVICE_ID, count=count, console=console, ready=ready, stop=stop, heard=received.append)
+        watch(section, device=DEVICE_ID, console=console, ready=ready, stop=stop, heard=received.append)
 
     thread = threading.Thread(target=listen, name="supervisor", daemon=True)
     thread.start()

@@ -275,7 +275,9 @@ class Publisher:
 
     def _unheard(self) -> str:
         """Said of messages that the broker took and gave to nobody."""
-        return f"nobody is subscribed to {self.topics.summary}; start the receiver, or mend its rights" if self.status.unheard else ""
+        if not self.status.unheard:
+            return ""
+        return f"nobody is subscribed to {self.topics.summary}, or to the review beside it; start the receiver, or mend its rights"
 
     def _look(self) -> None:
         """Take in what was put into the outbox: when told so, and every few seconds, for another program may have put it there."""
