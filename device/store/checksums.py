@@ -190,10 +190,10 @@ def _write_field(db: sqlite3.Connection, slide_id: str, index: int, cells: str) 
 
 def _parts(checksum: str) -> _Sums | None:
     """None where there is none, or it is damaged."""
-    words = checksum.split(" ")
     try:
+        words = checksum.split(" ")  # damage may make bytes of a text
         return _Sums(int(words[1], 16), int(words[2], 16), words[3], words[4]) if len(words) == 5 and words[0] == FORM else None
-    except ValueError:
+    except (ValueError, TypeError):
         return None
 
 
@@ -201,7 +201,7 @@ def _last(checksum: str) -> int:
     """What a field adds to its slide's sum: 0 without a checksum, or with one that is damaged."""
     try:
         return int(checksum.split(" ")[2], 16)
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, TypeError):
         return 0
 
 

@@ -237,3 +237,8 @@ def test_every_flipped_bit_that_changes_a_value_is_found(tmp_path: Path, caplog:
     assert found > 60
     assert by_sqlite < 10
     assert found + harmless == 100
+
+
+def test_a_checksum_that_became_bytes_is_damage_and_no_fault_of_the_program() -> None:
+    assert checksums._parts(b"\x00") is None  # type: ignore[arg-type]  # as SQLite gives it
+    assert checksums._last(b"\x00") == 0  # type: ignore[arg-type]
