@@ -179,6 +179,9 @@ class Sending:
                 self._hold(row, str(error))
             except NotSendableError as error:
                 self._put_aside(row, str(error))
+            except BaseException:  # the connection is gone: the row was taken out of the queue, and is not under way
+                self._schedule(row, 0.0)
+                raise
 
     def _publish(self, link: Link, row: _Row, message: OutboxMessage) -> None:
         if fault := _fault(message):
