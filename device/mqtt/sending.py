@@ -101,7 +101,7 @@ class Sending:
         for row in self._rows.values():
             proven_now = row.head.said == "sent" and version == "5" and not self._wanted.receivers
             if row.refused or row.head.said == "nobody" or proven_now:
-                self._schedule(row, 0.0)
+                self._hurry(row)
 
     def end(self, *, hung_up: bool) -> None:
         """The connection is gone: what was under way is sent again. hung_up: the other side ended it, perhaps because of a message."""
@@ -234,6 +234,12 @@ class Sending:
         row.due_s, row.refused = self._clock.monotonic_s() + pause_s, False
         heapq.heappush(self._later, (row.due_s, row.head.sequence, row.head.message_id))
 
+    def _hurry(self, row: _Row) -> None:
+        """It need not wait any longer; one that is due stands in line already."""
+        row.refused = False
+        if row.due_s > self._clock.monotonic_s():
+            self._schedule(row, 0.0)
+
     def _pause_s(self, head: Head) -> float:
         """How long a row still waits, by the wall clock, which may have been set: never longer than the whole pause."""
         if head.sent_at is None:
@@ -293,7 +299,7 @@ class Sending:
         self._spool.write(f"receipt {receipt.receiver} {ids[0]} {len(ids)}", keep)
         for row in list(self._rows.values()):
             if row.head.said == "nobody" and not row.under_way:
-                self._schedule(row, 0.0)
+                self._hurry(row)
 
     def overdue_s(self) -> float:
         """How long nothing was acknowledged, once that is longer than this link may take; else 0."""
