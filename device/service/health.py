@@ -5,22 +5,19 @@ Each reading is a few small files; nothing here can fail, and nothing is written
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
-from device.clock import Clock, time_trusted
+from device.clock import Clock, clock_offset_ms, time_trusted
 from device.mqtt.device_status import PartStatus
 from device.mqtt.health import HealthReport
 from device.store import Provenance, free_mb
 
 _PI_FIRMWARE: Final = "sys/devices/platform/soc*/soc*firmware/get_throttled"
 _PI_BITS: Final = ((0x1, "under-voltage"), (0x2, "frequency capped"), (0x4, "throttled"), (0x8, "temperature limit"))
-_UNSYNCHRONISED: Final = 0x40  # STA_UNSYNC of adjtimex(2)
-_NANOSECONDS: Final = 0x2000  # STA_NANO: the offset is in ns, else in µs
 _PLAUSIBLE_C: Final = (-60.0, 250.0)
 
 
@@ -100,33 +97,6 @@ def _megabytes(path: Path, key: str) -> float | None:
             words = value.split()
             return round(int(words[0]) / 1024, 1) if words and words[0].isdigit() else None
     return None
-
-
-class _Timex(ctypes.Structure):
-    """The head of `struct timex` (adjtimex(2)), and room for the rest of it."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_byte * 256),
-    )
-
-
-def clock_offset_ms() -> float | None:
-    """What the kernel still has to correct the clock by; None where nothing disciplines it, or the system forbids the question."""
-    asked = _Timex()  # modes 0: nothing is set
-    try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(asked))
-    except (OSError, AttributeError):
-        return None
-    if state < 0 or asked.status & _UNSYNCHRONISED:
-        return None
-    offset = float(asked.offset)
-    return round(offset / (1e6 if asked.status & _NANOSECONDS else 1e3), 3)
 
 
 class EngineGauges(Protocol):

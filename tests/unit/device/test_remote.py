@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device import messages
+from device.clock import clock_offset_ms
 from device.errors import StoreError
 from device.language import speaking
 from device.mqtt.client import Incoming
@@ -18,7 +19,7 @@ from device.mqtt.commands import CommandAnswer, read_answer
 from device.mqtt.device_status import PartStatus, read_status
 from device.mqtt.health import read_health
 from device.mqtt.topics import Topics
-from device.service.health import Gauges, Health, Machine, clock_offset_ms
+from device.service.health import Gauges, Health, Machine
 from device.service.remote import Remote
 from device.slide.commands import Command, Wish
 from device.view import EngineStatus
