@@ -28,6 +28,11 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None: ...
 
 
+def doubled_s(first_s: float, cap_s: float, times: int) -> float:
+    """A pause that was doubled so many times, `cap_s` at most."""
+    return min(cap_s, first_s * 2.0 ** min(max(0, times), 64))
+
+
 class Backoff:
     """Retry with backoff: pauses that double from `first_s` to `cap_s`, each shortened at random by up to the share `jitter` of it.
 
@@ -41,7 +46,7 @@ class Backoff:
 
     def next_s(self) -> float:
         """Seconds to wait before the next attempt."""
-        pause_s = min(self._cap_s, self._first_s * 2.0 ** min(self._attempts, 64))
+        pause_s = doubled_s(self._first_s, self._cap_s, self._attempts)
         self._attempts += 1
         return pause_s * (1.0 - self._jitter * self._rand())
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from device.clock import Clock
+from device.clock import Clock, doubled_s
 from device.mqtt.client import Ack, Link, Version
 from device.mqtt.crops import fitted
 from device.mqtt.faults import BrokerRefusedError, NotSendableError
@@ -245,9 +245,9 @@ class Sending:
         if head.sent_at is None:
             return 0.0
         if head.said == "nobody":
-            whole_s = _doubled(self._pauses.nobody_s, head.attempts)
+            whole_s = doubled_s(*self._pauses.nobody_s, head.attempts - 1)
         elif self._wanted.receivers:
-            whole_s = _doubled(self._pauses.unconfirmed_s, head.attempts)
+            whole_s = doubled_s(*self._pauses.unconfirmed_s, head.attempts - 1)
         else:
             whole_s = self._pauses.unproven_s
         age_s = (self._clock.now() - head.sent_at).total_seconds()
@@ -343,11 +343,6 @@ class Sending:
     def _was_delivered(self, head: Head) -> None:
         if head.slide_id:
             self.delivered = Delivered(head.slide_id, self._clock.now())
-
-
-def _doubled(pauses_s: tuple[float, float], attempts: int) -> float:
-    first_s, longest_s = pauses_s
-    return min(longest_s, first_s * 2.0 ** min(max(0, attempts - 1), 30))
 
 
 def _fault(message: OutboxMessage) -> str:
