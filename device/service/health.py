@@ -113,10 +113,14 @@ class EngineGauges(Protocol):
 
 
 class SpoolGauges(Protocol):
-    """What it needs of the way to the broker (`device.mqtt.publisher.BrokerStatus`)."""
+    """What it needs of the way to the broker (`device.mqtt.broker_status.BrokerStatus`)."""
 
     @property
     def pending(self) -> int: ...
+    @property
+    def unconfirmed(self) -> int: ...
+    @property
+    def quarantined(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -175,8 +179,8 @@ class Health:
             memory_free_mb=machine.memory_free_mb(),
             disk_free_mb=self._disk_free_mb(),
             spool=spool.pending,
-            unconfirmed=int(getattr(spool, "unconfirmed", 0)),
-            quarantined=int(getattr(spool, "quarantined", 0)),
+            unconfirmed=spool.unconfirmed,
+            quarantined=spool.quarantined,
             simulated=made.source is not None and made.source.simulated,
         )
 

@@ -257,7 +257,7 @@ def test_a_disk_that_does_not_answer_is_no_fault_of_the_report(tmp_path: Path) -
     health = Health(provenance(engine, device_id="clinic-7"), tmp_path, Clock(), 60.0, Machine(tmp_path), broken)
 
     class Spool:
-        pending = 0
+        pending = unconfirmed = quarantined = 0
 
     report = health.due(lambda: Gauges(EngineStatus(), PartStatus(level="busy", text="waits for a picture"), Spool()))
     assert report is not None
