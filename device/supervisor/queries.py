@@ -246,16 +246,15 @@ def slide(session: Session, device_id: str, slide_id: str, revision: int | None 
     counted = _seconded(session, read)
     rows = {one.id: _revision_row(one, read[one.id], counted.get(one.id, 0)) for one in came}
     receipts = _receipts(session, device_id, [one.message_id for one in came])
-    streams = {one.stream for one in came}
+    seconds = _seconds(session, device_id, slide_id)
     return OneSlide(
         row=rows[shown.id],
         summary=read[shown.id],
         digest=shown.digest,
         newest=shown.id == current.summary_id,
         revisions=tuple(rows[one.id] for one in came),
-        history=_slide_history(session, device_id, slide_id, came, read, receipts),
-        seconds=_seconds(session, device_id, slide_id),
-        gaps=tuple(gap for gap in open_gaps(session, device_id) if gap.stream in streams),
+        history=_slide_history(session, device_id, slide_id, came, read, receipts, seconds),
+        seconds=seconds,
         taken=", ".join(one.message_id for one in receipts if one.sent_at is not None),
     )
 
@@ -279,6 +278,7 @@ def _slide_history(
     came: list[Summary],
     read: dict[int, SlideSummary],
     receipts: list[SentReceipt],
+    seconds: tuple[SecondRow, ...],
 ) -> tuple[HistoryRow, ...]:
     """In the order of time."""
     rows = []
@@ -291,8 +291,7 @@ def _slide_history(
     of_slide = (Note.device_id == device_id, Note.slide_id == slide_id)
     for note in session.scalars(select(Note).where(*of_slide).order_by(Note.id)):
         rows.append(HistoryRow(note.received_at, note.kind, device_id, _note_words(note)))
-    for second in _seconds(session, device_id, slide_id):
-        rows.append(HistoryRow(second.at, "second", second.who, second.words))
+    rows += [HistoryRow(one.at, "second", one.who, one.words) for one in seconds]
     return tuple(sorted(rows, key=lambda row: row.at))
 
 
