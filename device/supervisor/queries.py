@@ -54,13 +54,19 @@ _WAITING = and_(Slide.review_state == "unreviewed", Slide.blast_count > 0)
 def devices(session: Session, only: str = "") -> list[DeviceRow]:
     """All devices by name, or one. Silent are those that `alarms` found so."""
     wanted = select(Device).order_by(Device.device_id)
+    slides = select(Slide.device_id, func.count(), func.sum(case((_WAITING, 1), else_=0))).group_by(Slide.device_id)
+    missing = select(Gap.device_id, func.sum(Gap.last - Gap.first + 1)).where(Gap.closed_at.is_(None)).group_by(Gap.device_id)
     if only:
         wanted = wanted.where(Device.device_id == only)
-    slides = select(Slide.device_id, func.count(), func.sum(case((_WAITING, 1), else_=0))).group_by(Slide.device_id)
+        slides, missing = slides.where(Slide.device_id == only), missing.where(Gap.device_id == only)
     by_slides = {row[0]: (int(row[1]), int(row[2])) for row in session.execute(slides)}
-    missing = select(Gap.device_id, func.sum(Gap.last - Gap.first + 1)).where(Gap.closed_at.is_(None)).group_by(Gap.device_id)
     by_gaps = {row[0]: int(row[1]) for row in session.execute(missing)}
     return [_device(one, *by_slides.get(one.device_id, (0, 0)), by_gaps.get(one.device_id, 0)) for one in session.scalars(wanted)]
+
+
+def device_names(session: Session) -> list[str]:
+    """Those of all devices, in order, for a choice."""
+    return list(session.scalars(select(Device.device_id).order_by(Device.device_id)))
 
 
 def device(session: Session, device_id: str) -> DeviceRow | None:

@@ -79,7 +79,7 @@ def slides(call: Call) -> Response:
     filters = _filters(call)
     with call.reads() as session:
         page = queries.slides(session, filters, _number(call.request.query_params.get("page", ""), 1))
-        names = [row.device_id for row in queries.devices(session)]
+        names = queries.device_names(session)
     return call.page("slides", page=page, filters=filters, devices=names)
 
 
