@@ -55,15 +55,12 @@ class SlideView:
     """A summary as the page shows it. scale: end of the axis in per cent. unseen: types of which none was told, `unseen_limit` how many
     of each may be there. doubts: sentences that stand before the counts."""
 
-    summary: SlideSummary
     lines: tuple[Line, ...]
     scale: float
     unseen: tuple[str, ...]
     unseen_limit: str
     doubts: tuple[str, ...]
     at_least: bool
-    reviewed: bool
-    corrected: bool
     blast_low: float
     blast_high: float
     blast_words: str
@@ -76,8 +73,7 @@ class SlideView:
 
 def of(summary: SlideSummary) -> SlideView:
     """The view of a summary of any form, in the language that is spoken."""
-    reviewed = summary.review_state == "reviewed"
-    review = summary.review if reviewed else None
+    review = summary.review if summary.review_state == "reviewed" else None
     before = None if review is None else {row.name: row.count for row in review.counts_before}
     told = summary.white_cells - summary.unidentified.count
     rows = [(row.name, "blast" if row.blast else "cell", row.count) for row in summary.differential]
@@ -98,15 +94,12 @@ def of(summary: SlideSummary) -> SlideView:
     low, high = _blast_range(summary, told)
     unseen = tuple(row.name for row in summary.differential if not row.count and not row.group)
     return SlideView(
-        summary=summary,
         lines=tuple(lines),
         scale=end,
         unseen=unseen,
         unseen_limit=limit_words(100 * exact_interval(0, told)[1]) if told else "",
         doubts=tuple(_doubts(summary)),
         at_least=bool(state.at_limit),
-        reviewed=reviewed,
-        corrected=review is not None and review.corrected,
         blast_low=low,
         blast_high=high,
         blast_words="" if summary.blasts.count else zero_words(told),
