@@ -13,8 +13,7 @@ from device.mqtt.events import ReviewEvent, SlideEvent
 from device.mqtt.payloads import SlideSummary
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY, zero_words
 from device.slide.picture_state import count_of
-from device.supervisor.doubt import picture_state
-from engines.intervals import exact_interval
+from device.supervisor.doubt import blast_range, picture_state
 
 _BAR_COLUMNS = 32
 _BLAST_MARK = "◆"  # told apart by shape as well as by colour
@@ -125,9 +124,9 @@ def _differential(summary: SlideSummary) -> Table:
 def _blasts(summary: SlideSummary) -> Text:
     """The count with its interval; a zero with what it leaves open, worked out here where an older device did not say."""
     blasts = summary.blasts
-    low, high = exact_interval(blasts.count, summary.white_cells)
     if blasts.count:
-        said = f" ({blasts.percent:.1f} %, 95 % range {100 * low:.0f} to {100 * high:.0f} %). "
+        low, high = blast_range(summary)
+        said = f" ({blasts.percent:.1f} %, 95 % range {low:.0f} to {high:.0f} %). "
     else:
         said = f". That does not exclude them: {zero_words(summary.white_cells - summary.unidentified.count)}. "
         said += f"{plain(blasts.sensitivity or UNKNOWN_SENSITIVITY)} "

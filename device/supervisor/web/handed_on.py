@@ -22,6 +22,7 @@ from device.report.tables import Value, csv_text
 from device.slide.doubt import UNKNOWN_SENSITIVITY, zero_words
 from device.slide.tally import DECISIVE_PERCENTS, percent
 from device.slide.verdict import ARTEFACT
+from device.supervisor.doubt import blast_range
 from device.supervisor.web.slide_page import grave_doubts
 from engines.intervals import exact_interval
 from engines.pages import NOTICE
@@ -47,7 +48,7 @@ def facts_of_summary(summary: SlideSummary, seconds: Sequence[Any] = ()) -> Fact
     """Of a summary of any form. A second reader who disagrees is told as a doubt and changes no status."""
     signature = signature_of(summary, seconds)
     told = summary.white_cells - summary.unidentified.count
-    low, high = exact_interval(summary.blasts.count, summary.white_cells if summary.blasts.count else told)
+    low, high = blast_range(summary)
     red = next((row.per_100 or 0.0 for row in summary.apart or () if row.key == NUCLEATED_RED), 0.0)
     against = [one for one in seconds if not one.agree and one.revision == (summary.revision or 0)]
     model, naming = summary.model, summary.model.naming
@@ -63,7 +64,7 @@ def facts_of_summary(summary: SlideSummary, seconds: Sequence[Any] = ()) -> Fact
         lines=lines(summary),
         looked_at=summary.review_state == "reviewed",
         doubts=(*grave_doubts(summary), *(f"A second reader ({one.initials}) does not agree." for one in against)),
-        hints=tuple(hints_of(summary.white_cells, (p for p in DECISIVE_PERCENTS if 100 * low < p < 100 * high), red)),
+        hints=tuple(hints_of(summary.white_cells, (p for p in DECISIVE_PERCENTS if low < p < high), red)),
         zero="" if summary.blasts.count else zero_words(told),
         sensitivity=summary.blasts.sensitivity or UNKNOWN_SENSITIVITY,
         sentences=tuple(summary.description) or (NOTICE,),

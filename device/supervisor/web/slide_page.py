@@ -13,7 +13,7 @@ from device.slide.description import FEW_CELLS
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY, limit_words, zero_words
 from device.slide.picture_state import count_of
 from device.slide.tally import NRBC_NOTE_FROM
-from device.supervisor.doubt import picture_state
+from device.supervisor.doubt import blast_range, picture_state
 from device.supervisor.web import charts
 from engines.intervals import exact_interval
 from engines.pages import NOTICE
@@ -91,7 +91,7 @@ def of(summary: SlideSummary) -> SlideView:
         earlier = None if before is None else before.get(name, 0)
         lines.append(Line(name, kind, count, percent, low, high, earlier, *(round(100 * v / end, 2) for v in (percent, low, high))))
     state = picture_state(summary)
-    low, high = _blast_range(summary, told)
+    low, high = blast_range(summary)
     unseen = tuple(row.name for row in summary.differential if not row.count and not row.group)
     return SlideView(
         lines=tuple(lines),
@@ -109,13 +109,6 @@ def of(summary: SlideSummary) -> SlideView:
         sentences=tuple(sentence for sentence in summary.description if sentence not in (NOTICE, FOREIGN)),
         crops=tuple(getattr(summary, "crops", None) or ()),
     )
-
-
-def _blast_range(summary: SlideSummary, told: int) -> tuple[float, float]:
-    """In per cent; of a zero its upper limit leaves out the unidentified cells, any of which may be a blast."""
-    count = summary.blasts.count
-    low, high = exact_interval(count, summary.white_cells if count else told)
-    return 100 * low, 100 * high
 
 
 def _blast_state(summary: SlideSummary) -> str:
