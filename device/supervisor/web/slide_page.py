@@ -12,7 +12,7 @@ from device.report.case import NUCLEATED_RED
 from device.slide.description import FEW_CELLS
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY, limit_words, zero_words
 from device.slide.picture_state import count_of
-from device.slide.tally import NRBC_NOTE_FROM
+from device.slide.tally import NRBC_NOTE_FROM, percent
 from device.supervisor.doubt import blast_range, picture_state
 from device.supervisor.web import charts
 from engines.intervals import exact_interval
@@ -87,9 +87,9 @@ def of(summary: SlideSummary) -> SlideView:
     lines = []
     for name, kind, count in shown:
         low, high = limits[name]
-        percent = 100 * count / summary.white_cells if summary.white_cells else 0.0
+        share = percent(count, summary.white_cells)
         earlier = None if before is None else before.get(name, 0)
-        lines.append(Line(name, kind, count, percent, low, high, earlier, *(round(100 * v / end, 2) for v in (percent, low, high))))
+        lines.append(Line(name, kind, count, share, low, high, earlier, *(round(100 * v / end, 2) for v in (share, low, high))))
     state = picture_state(summary)
     low, high = blast_range(summary)
     unseen = tuple(row.name for row in summary.differential if not row.count and not row.group)
@@ -169,8 +169,7 @@ def _changes(summary: SlideSummary, before: dict[str, int]) -> list[Change]:
         now, blast = after.get(name, (0, False))
         then = before.get(name, 0)
         if now or then:
-            percents = (100 * then / whole if whole else 0.0, 100 * now / summary.white_cells if summary.white_cells else 0.0)
-            found.append(Change(name, blast, then, percents[0], now, percents[1]))
+            found.append(Change(name, blast, then, percent(then, whole), now, percent(now, summary.white_cells)))
     return found
 
 
