@@ -14,7 +14,7 @@ Kind = Literal["message", "slide", "field", "picture", "write"]
 @dataclass(frozen=True)
 class PutAside:
     """One row. name: what it is (a slide's id, "SLIDE field 3", a message's id, a file's name), never a specimen; why: one line;
-    content: what could be kept of it, b"" where it lies in the record still."""
+    content: what could be kept of it, b"" where it lies in the record still, or was not asked for."""
 
     at: datetime
     kind: str
@@ -49,9 +49,11 @@ def _written(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def rows(db: sqlite3.Connection, limit: int = -1) -> tuple[PutAside, ...]:
-    """The newest `limit`, newest first; -1: all."""
-    found = db.execute("SELECT at, kind, name, why, content FROM quarantine ORDER BY number DESC LIMIT ?", (limit,))
+def rows(db: sqlite3.Connection, limit: int = -1, kind: Kind | None = None, with_content: bool = False) -> tuple[PutAside, ...]:
+    """The newest `limit` of a kind, newest first; -1: all; None: of every kind. A content may have megabytes."""
+    content, chosen = "content" if with_content else "x''", "1" if kind is None else "kind = ?"
+    asked = f"SELECT at, kind, name, why, {content} FROM quarantine WHERE {chosen} ORDER BY number DESC LIMIT ?"
+    found = db.execute(asked, (limit,) if kind is None else (kind, limit))
     return tuple(PutAside(_moment(at), kind, name, why, bytes(content)) for at, kind, name, why, content in found)
 
 
