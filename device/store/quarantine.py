@@ -29,8 +29,8 @@ def put(db: sqlite3.Connection, kind: Kind, name: str, why: str, content: bytes 
     if is_in(db, kind, name):
         return False
     moment = (at or datetime.now(timezone.utc)).isoformat()
-    why = why.encode("utf-8", "backslashreplace").decode()
-    db.execute("INSERT INTO quarantine (at, kind, name, why, content) VALUES (?, ?, ?, ?, ?)", (moment, kind, name, why, content))
+    row = moment, kind, name, _written(why), content
+    db.execute("INSERT INTO quarantine (at, kind, name, why, content) VALUES (?, ?, ?, ?, ?)", row)
     return True
 
 
@@ -44,9 +44,9 @@ def release(db: sqlite3.Connection, kind: str, name: str) -> bool:
     return db.execute("DELETE FROM quarantine WHERE kind = ? AND name = ?", (kind, _written(name))).rowcount > 0
 
 
-def _written(name: str) -> str:
+def _written(text: str) -> str:
     """A damaged name must not be what cannot be written, nor looked for."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def rows(db: sqlite3.Connection, limit: int = -1, kind: Kind | None = None, with_content: bool = False) -> tuple[PutAside, ...]:
