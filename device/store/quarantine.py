@@ -23,13 +23,12 @@ class PutAside:
     content: bytes = b""
 
 
-def put(db: sqlite3.Connection, kind: Kind, name: str, why: str, content: bytes = b"", at: datetime | None = None) -> bool:
+def put(db: sqlite3.Connection, kind: Kind, name: str, why: str, content: bytes = b"") -> bool:
     """Name something as put aside; False, and nothing changes, where that kind and name is there already."""
     name = _written(name)
     if is_in(db, kind, name):
         return False
-    moment = (at or datetime.now(timezone.utc)).isoformat()
-    row = moment, kind, name, _written(why), content
+    row = datetime.now(timezone.utc).isoformat(), kind, name, _written(why), content
     db.execute("INSERT INTO quarantine (at, kind, name, why, content) VALUES (?, ?, ?, ?, ?)", row)
     return True
 
