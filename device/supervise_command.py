@@ -89,7 +89,7 @@ def serve(
     _installed()
     from datetime import timedelta
 
-    from device.mqtt.credentials import careless
+    from device.mqtt.credentials import careless_options
     from device.mqtt.receipt import RECEIVER
     from device.settings.config_file import broker_from_options
     from device.supervisor.receiver import Reception
@@ -102,8 +102,8 @@ def serve(
             raise LeukoscopeError(f"{option} {said[:80]!r}: letters, digits and . _ -, at most 64, beginning with a letter or digit")
     files = {"password_file": password_file, "ca_file": ca_file, "cert_file": cert_file, "key_file": key_file}
     section = broker_from_options(host=broker, port=broker_port, username=username, tls=tls, topic_root=topic_root, **files)
-    for words in careless(section):
-        logging.getLogger(__name__).warning("%s", words.replace("broker.", "--").replace("_file ", "-file "))
+    for words in careless_options(section):
+        logging.getLogger(__name__).warning("%s", words)
     overdue = timedelta(hours=overdue_hours)
     site = Site(host, port, behind_proxy, proxy_address, certificate, key, insecure, language, overdue)
     run(database or default_database(), Reception(section, name, shared), site)

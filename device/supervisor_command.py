@@ -43,7 +43,7 @@ def watch(
         topic_root: First part of the topics.
         client_id: With a name of its own the broker keeps what is published while nobody watches.
     """
-    from device.mqtt.credentials import careless
+    from device.mqtt.credentials import careless_options
     from device.settings.config_file import broker_from_options
     from device.supervisor.watch import watch as watch_broker
 
@@ -58,6 +58,6 @@ def watch(
         key_file=key_file,
         topic_root=topic_root,
     )
-    for words in careless(section):
-        sys.stderr.write(f"leukoscope: {words.replace('broker.', '--').replace('_file ', '-file ')}\n")
+    for words in careless_options(section):
+        sys.stderr.write(f"leukoscope: {words}\n")
     watch_broker(section, device=device, count=count, client_id=client_id)

@@ -61,6 +61,11 @@ def careless(section: BrokerSection) -> list[str]:
     return said
 
 
+def careless_options(section: BrokerSection) -> list[str]:
+    """The same where the broker comes from a command line, by the names of its options."""
+    return [words.replace("broker.", "--").replace("_file ", "-file ") for words in careless(section)]
+
+
 def is_loopback(host: str) -> bool:
     """Whether what is sent to `host` stays on this machine."""
     if host.rstrip(".").lower() == "localhost":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from device.language import speaking
-from device.report.case import Case, Kind
+from device.report.case import Case, Kind, Line
 from device.report.review_part import doubts
 from device.report.tables import Value, csv_text
 from device.slide.verdict import name_of, pre_class, said
@@ -62,7 +62,7 @@ def cells_csv(case: Case) -> str:
                 "in_differential": not taxonomy.is_artefact(cell.class_index),
                 "act": None if entry is None else entry.act.value,
                 "who": None if entry is None else entry.who,
-                "when": None if entry is None else _moment(entry.at),
+                "when": None if entry is None else moment(entry.at),
                 "clock_trusted": None if entry is None else entry.time_trusted,
                 **{f"attribute_{key}": words.get(key) for key in keys},
             }
@@ -73,32 +73,35 @@ def cells_csv(case: Case) -> str:
 @speaking("en")
 def differential_csv(case: Case) -> str:
     """One row a type, group and sum, and one of each kind that is counted per 100 white cells. `kind` says which may be added up."""
-    slide, same = case.slide, _of_slide(case)
-    rows: list[dict[str, Value]] = []
-    for line in case.lines:
-        per_100 = line.kind is Kind.PER_100
-        rows.append(
-            {
-                **same,
-                "signed_at": None if slide.signed_at is None else _moment(slide.signed_at),
-                "device": case.stored.provenance.device_id,
-                "kind": line.kind.value,
-                "name": line.name,
-                "loinc": line.code.loinc,
-                "loinc_is": None if line.code.loinc is None else "nearest" if line.code.nearest else "exact",
-                "blast": line.blast,
-                "count": line.count,
-                "of_cells": line.whole,
-                "percent": None if per_100 or not line.whole else round(line.value, 2),
-                "low_95": _rounded(line.low, 2),
-                "high_95": _rounded(line.high, 2),
-                "per_100_white_cells": round(line.value, 2) if per_100 and line.whole else None,
-                "count_before": line.before,
-                "doubts": " ".join(doubts(case)),
-                "percent_before": None if per_100 or not case.before.white_cells else round(line.value_before, 2),
-            }
-        )
-    return csv_text(DIFFERENTIAL, rows)
+    signed_at = case.slide.signed_at
+    same: dict[str, Value] = {
+        **_of_slide(case),
+        "signed_at": None if signed_at is None else moment(signed_at),
+        "device": case.stored.provenance.device_id,
+        "doubts": " ".join(doubts(case)),
+    }
+    before = bool(case.before.white_cells)
+    return csv_text(DIFFERENTIAL, ({**same, **of_line(line, before)} for line in case.lines))
+
+
+def of_line(line: Line, before: bool = True) -> dict[str, Value]:
+    """The columns of one line of a differential, stored or received. before: a per cent of the count before the review is told too."""
+    per_100, code = line.kind is Kind.PER_100, line.code
+    return {
+        "kind": line.kind.value,
+        "name": line.name,
+        "loinc": code.loinc,
+        "loinc_is": None if code.loinc is None else "nearest" if code.nearest else "exact",
+        "blast": line.blast,
+        "count": line.count,
+        "of_cells": line.whole,
+        "percent": None if per_100 or not line.whole else round(line.value, 2),
+        "low_95": _rounded(line.low, 2),
+        "high_95": _rounded(line.high, 2),
+        "per_100_white_cells": round(line.value, 2) if per_100 and line.whole else None,
+        "count_before": line.before,
+        "percent_before": None if per_100 or not before else round(line.value_before, 2),
+    }
 
 
 def _of_slide(case: Case) -> dict[str, Value]:
@@ -116,7 +119,8 @@ def _of_slide(case: Case) -> dict[str, Value]:
     }
 
 
-def _moment(at: datetime) -> str:
+def moment(at: datetime) -> str:
+    """As the tables write it: UTC, to the second."""
     return at.astimezone(timezone.utc).isoformat(timespec="seconds")
 
 

@@ -73,7 +73,7 @@ class Call:
         account = self.who.language if self.who else ""
         return languages.choose(account, cookies.get(languages.COOKIE, ""), header if not self.shown.language else self.shown.language)
 
-    def reader(self, said: str = "", fault: str = "") -> pages.Reader:
+    def reader(self, fault: str = "") -> pages.Reader:
         path, query = self.request.url.path, self.request.url.query
         return pages.Reader(
             language=self.language,
@@ -82,12 +82,11 @@ class Call:
             csrf=accounts.csrf_of(self.token),
             path=f"{path}?{query}" if query else path,
             prefix=self.shown.public.prefix,
-            said=said,
             fault=fault or self.shown.trouble(),
         )
 
-    def page(self, name: str, /, *, code: int = 200, said: str = "", fault: str = "", **context: Any) -> Response:
-        return HTMLResponse(pages.render(name, self.reader(said, fault), **context), code)
+    def page(self, name: str, /, *, code: int = 200, fault: str = "", **context: Any) -> Response:
+        return HTMLResponse(pages.render(name, self.reader(fault), **context), code)
 
     def to(self, path: str) -> Response:
         """Go on there, by GET."""

@@ -7,6 +7,7 @@ from collections import Counter
 from device.camera.quality import PictureFault
 from device.mqtt.payloads import SlideSummary
 from device.slide.picture_state import PictureState
+from engines.intervals import exact_interval
 
 
 def picture_state(summary: SlideSummary) -> PictureState:
@@ -17,6 +18,13 @@ def picture_state(summary: SlideSummary) -> PictureState:
     skipped = Counter() if pictures is None else Counter({each.kind: each.count for each in pictures.skipped})
     at_limit, first_look = summary.fields_at_limit or 0, summary.fields_first_look or 0
     return PictureState(summary.fields_counted, judged, faults, at_limit, blank_views, skipped, first_look)
+
+
+def blast_range(summary: SlideSummary) -> tuple[float, float]:
+    """Exact 95 % limits in per cent; of a zero the upper one leaves out the unidentified cells, any of which may be a blast."""
+    count = summary.blasts.count
+    low, high = exact_interval(count, summary.white_cells if count else summary.white_cells - summary.unidentified.count)
+    return 100 * low, 100 * high
 
 
 def is_doubtful(summary: SlideSummary) -> bool:

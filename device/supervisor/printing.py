@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from rich.bar import Bar
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from device.camera.quality import PictureFault
 from device.mqtt.device_status import DeviceStatus
 from device.mqtt.events import ReviewEvent, SlideEvent
 from device.mqtt.payloads import SlideSummary
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY, zero_words
-from device.slide.picture_state import PictureState, count_of
-from engines.intervals import exact_interval
+from device.slide.picture_state import count_of
+from device.supervisor.doubt import blast_range, picture_state
 
 _BAR_COLUMNS = 32
 _BLAST_MARK = "◆"  # told apart by shape as well as by colour
@@ -77,7 +74,7 @@ def render_summary(summary: SlideSummary) -> RenderableType:
     lines: list[RenderableType] = [Text(f"{review}{aborted}", style="bold yellow")]
     if summary.source.simulated:
         lines.append(Text("SIMULATED FILM, no patient's blood", style="bold magenta"))
-    warnings = (*([FOREIGN] if summary.film == "foreign" else []), *_picture_state(summary).sentences(only_grave=True))
+    warnings = (*([FOREIGN] if summary.film == "foreign" else []), *picture_state(summary).sentences(only_grave=True))
     lines += [Text(f"! {sentence}", style="bold yellow") for sentence in warnings]
     lines += [_header(summary), Text(), _differential(summary), _blasts(summary), *_review(summary)]
     if summary.description:
@@ -96,21 +93,11 @@ def _header(summary: SlideSummary) -> Text:
     text.append(f" · {count_of(summary.fields_counted, 'field')}")
     if summary.fields_undone:
         text.append(f" ({summary.fields_undone} undone)")
-    at_least = _picture_state(summary).at_least
+    at_least = picture_state(summary).at_least
     text.append(f" · {at_least}{_of_target(summary.white_cells, summary.target_cells)}")
     if summary.skipped_pictures:
         text.append(f" · {summary.skipped_pictures} pictures could not be read", style="yellow")
     return text
-
-
-def _picture_state(summary: SlideSummary) -> PictureState:
-    """As the device judged it; without any fault where an older device did not say."""
-    pictures = summary.pictures
-    faults = Counter() if pictures is None else Counter({fault: getattr(pictures, fault.value) for fault in PictureFault})
-    judged, blank_views = (0, 0) if pictures is None else (pictures.judged, pictures.blank_views)
-    skipped = Counter() if pictures is None else Counter({each.kind: each.count for each in pictures.skipped})
-    at_limit, first_look = summary.fields_at_limit or 0, summary.fields_first_look or 0
-    return PictureState(summary.fields_counted, judged, faults, at_limit, blank_views, skipped, first_look)
 
 
 def _differential(summary: SlideSummary) -> Table:
@@ -137,9 +124,9 @@ def _differential(summary: SlideSummary) -> Table:
 def _blasts(summary: SlideSummary) -> Text:
     """The count with its interval; a zero with what it leaves open, worked out here where an older device did not say."""
     blasts = summary.blasts
-    low, high = exact_interval(blasts.count, summary.white_cells)
     if blasts.count:
-        said = f" ({blasts.percent:.1f} %, 95 % range {100 * low:.0f} to {100 * high:.0f} %). "
+        low, high = blast_range(summary)
+        said = f" ({blasts.percent:.1f} %, 95 % range {low:.0f} to {high:.0f} %). "
     else:
         said = f". That does not exclude them: {zero_words(summary.white_cells - summary.unidentified.count)}. "
         said += f"{plain(blasts.sensitivity or UNKNOWN_SENSITIVITY)} "

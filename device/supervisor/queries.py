@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta, timezone
 from typing import Any, Final
 
@@ -54,13 +54,19 @@ _WAITING = and_(Slide.review_state == "unreviewed", Slide.blast_count > 0)
 def devices(session: Session, only: str = "") -> list[DeviceRow]:
     """All devices by name, or one. Silent are those that `alarms` found so."""
     wanted = select(Device).order_by(Device.device_id)
+    slides = select(Slide.device_id, func.count(), func.sum(case((_WAITING, 1), else_=0))).group_by(Slide.device_id)
+    missing = select(Gap.device_id, func.sum(Gap.last - Gap.first + 1)).where(Gap.closed_at.is_(None)).group_by(Gap.device_id)
     if only:
         wanted = wanted.where(Device.device_id == only)
-    slides = select(Slide.device_id, func.count(), func.sum(case((_WAITING, 1), else_=0))).group_by(Slide.device_id)
+        slides, missing = slides.where(Slide.device_id == only), missing.where(Gap.device_id == only)
     by_slides = {row[0]: (int(row[1]), int(row[2])) for row in session.execute(slides)}
-    missing = select(Gap.device_id, func.sum(Gap.last - Gap.first + 1)).where(Gap.closed_at.is_(None)).group_by(Gap.device_id)
     by_gaps = {row[0]: int(row[1]) for row in session.execute(missing)}
     return [_device(one, *by_slides.get(one.device_id, (0, 0)), by_gaps.get(one.device_id, 0)) for one in session.scalars(wanted)]
+
+
+def device_names(session: Session) -> list[str]:
+    """Those of all devices, in order, for a choice."""
+    return list(session.scalars(select(Device.device_id).order_by(Device.device_id)))
 
 
 def device(session: Session, device_id: str) -> DeviceRow | None:
@@ -147,34 +153,38 @@ def slides(session: Session, filters: Filters, page: int = 1, per_page: int = RO
     """One page, the newest arrival first; a page beyond the last is the last."""
     conditions = _conditions(filters)
     total = session.scalar(select(func.count()).select_from(Slide).where(*conditions)) or 0
-    pages = max(1, -(-total // per_page))
-    page = min(max(1, page), pages)
-    wanted = select(Slide).where(*conditions).order_by(Slide.received_at.desc(), Slide.summary_id.desc())
-    return SlidePage(_slide_rows(session, wanted.limit(per_page).offset((page - 1) * per_page)), page, pages, total)
+    page, pages = _within(page, total, per_page)
+    wanted = _newest_first(conditions).limit(per_page).offset((page - 1) * per_page)
+    return SlidePage(_slide_rows(session, session.scalars(wanted).all()), page, pages, total)
 
 
 def every_slide(session: Session, filters: Filters) -> Iterator[SlideRow]:
-    """All slides of a filter, for a download."""
-    page = 1
-    while True:
-        found = slides(session, filters, page, 500)
-        yield from found.rows
-        if page >= found.pages:
-            return
-        page += 1
+    """All slides of a filter in the same order, for a download: one query, so that none is told twice while others arrive."""
+    for some in session.scalars(_newest_first(_conditions(filters)), execution_options={"yield_per": 500}).partitions():
+        yield from _slide_rows(session, some)
+
+
+def _newest_first(conditions: list[ColumnElement[bool]]) -> Select[Any]:
+    return select(Slide).where(*conditions).order_by(Slide.received_at.desc(), Slide.summary_id.desc())
+
+
+def _within(page: int, total: int, per_page: int) -> tuple[int, int]:
+    """The page that there is, the last at most, and how many there are; both count from 1."""
+    pages = max(1, -(-total // per_page))
+    return min(max(1, page), pages), pages
 
 
 def waiting(session: Session, limit: int = 20) -> list[SlideRow]:
     """Slides with blasts that nobody reviewed, the one that waits longest first, then other unreviewed ones."""
     first = case((Slide.blast_count > 0, 0), else_=1)
     wanted = select(Slide).where(Slide.review_state == "unreviewed").order_by(first, Slide.first_received_at, Slide.summary_id)
-    return list(_slide_rows(session, wanted.limit(limit)))
+    return list(_slide_rows(session, session.scalars(wanted.limit(limit)).all()))
 
 
 def overdue(session: Session, now: datetime, after: timedelta) -> list[SlideRow]:
     """Slides with blasts that wait for a reviewer for longer than `after`; rendered film never does."""
     wanted = select(Slide).where(_WAITING, Slide.simulated.is_(False), Slide.first_received_at < now - after)
-    return list(_slide_rows(session, wanted.order_by(Slide.first_received_at).limit(100)))
+    return list(_slide_rows(session, session.scalars(wanted.order_by(Slide.first_received_at).limit(100)).all()))
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
@@ -209,8 +219,7 @@ def _midnight(day: str) -> datetime | None:
         return None
 
 
-def _slide_rows(session: Session, wanted: Select[Any]) -> tuple[SlideRow, ...]:
-    found: list[Slide] = list(session.scalars(wanted))
+def _slide_rows(session: Session, found: Sequence[Slide]) -> tuple[SlideRow, ...]:
     counted = _seconded(session, [one.summary_id for one in found])
     names = [name for name in SlideRow.__dataclass_fields__ if name not in _RENAMED]
     return tuple(
@@ -246,16 +255,15 @@ def slide(session: Session, device_id: str, slide_id: str, revision: int | None 
     counted = _seconded(session, read)
     rows = {one.id: _revision_row(one, read[one.id], counted.get(one.id, 0)) for one in came}
     receipts = _receipts(session, device_id, [one.message_id for one in came])
-    streams = {one.stream for one in came}
+    seconds = _seconds(session, device_id, slide_id)
     return OneSlide(
         row=rows[shown.id],
         summary=read[shown.id],
         digest=shown.digest,
         newest=shown.id == current.summary_id,
         revisions=tuple(rows[one.id] for one in came),
-        history=_slide_history(session, device_id, slide_id, came, read, receipts),
-        seconds=_seconds(session, device_id, slide_id),
-        gaps=tuple(gap for gap in open_gaps(session, device_id) if gap.stream in streams),
+        history=_slide_history(session, device_id, slide_id, came, read, receipts, seconds),
+        seconds=seconds,
         taken=", ".join(one.message_id for one in receipts if one.sent_at is not None),
     )
 
@@ -279,6 +287,7 @@ def _slide_history(
     came: list[Summary],
     read: dict[int, SlideSummary],
     receipts: list[SentReceipt],
+    seconds: tuple[SecondRow, ...],
 ) -> tuple[HistoryRow, ...]:
     """In the order of time."""
     rows = []
@@ -291,8 +300,7 @@ def _slide_history(
     of_slide = (Note.device_id == device_id, Note.slide_id == slide_id)
     for note in session.scalars(select(Note).where(*of_slide).order_by(Note.id)):
         rows.append(HistoryRow(note.received_at, note.kind, device_id, _note_words(note)))
-    for second in _seconds(session, device_id, slide_id):
-        rows.append(HistoryRow(second.at, "second", second.who, second.words))
+    rows += [HistoryRow(one.at, "second", one.who, one.words) for one in seconds]
     return tuple(sorted(rows, key=lambda row: row.at))
 
 
@@ -336,8 +344,7 @@ def users(session: Session) -> list[UserRow]:
 def audit(session: Session, page: int = 1, per_page: int = 100) -> tuple[list[AuditRow], int, int]:
     """One page of the audit log, the newest first; with its number and how many there are."""
     total = session.scalar(select(func.count()).select_from(Audit)) or 0
-    pages = max(1, -(-total // per_page))
-    page = min(max(1, page), pages)
+    page, pages = _within(page, total, per_page)
     wanted = select(Audit).order_by(Audit.id.desc()).limit(per_page).offset((page - 1) * per_page)
     rows = [AuditRow(one.at, one.who, one.action, one.object, one.address, one.detail) for one in session.scalars(wanted)]
     return rows, page, pages

@@ -79,7 +79,7 @@ def slides(call: Call) -> Response:
     filters = _filters(call)
     with call.reads() as session:
         page = queries.slides(session, filters, _number(call.request.query_params.get("page", ""), 1))
-        names = [row.device_id for row in queries.devices(session)]
+        names = queries.device_names(session)
     return call.page("slides", page=page, filters=filters, devices=names)
 
 
@@ -100,7 +100,7 @@ def _may_second(call: Call, whole: OneSlide) -> bool:
     return signed and whole.newest and not mine and call.user.may("reviewer")
 
 
-def slide(call: Call, said: str = "", fault: str = "", status: int = 200) -> Response:
+def slide(call: Call, fault: str = "", status: int = 200) -> Response:
     whole = _slide(call)
     if not fault and "HX-Request" not in call.request.headers:
         with call.writes() as session:
@@ -108,7 +108,6 @@ def slide(call: Call, said: str = "", fault: str = "", status: int = 200) -> Res
     return call.page(
         "slide",
         code=status,
-        said=said,
         fault=fault,
         row=whole.row,
         summary=whole.summary,
@@ -277,9 +276,9 @@ def language(call: Call) -> Response:
     return response
 
 
-def account(call: Call, said: str = "", fault: str = "", status: int = 200) -> Response:
+def account(call: Call, fault: str = "", status: int = 200) -> Response:
     who = call.user
-    return call.page("account", code=status, said=said, fault=fault, name=who.name, role=who.role, language=call.language)
+    return call.page("account", code=status, fault=fault, name=who.name, role=who.role, language=call.language)
 
 
 def password(call: Call) -> Response:

@@ -147,7 +147,6 @@ class OneSlide:
     revisions: tuple[SlideRow, ...]
     history: tuple[HistoryRow, ...]
     seconds: tuple[SecondRow, ...]
-    gaps: tuple[GapRow, ...]
     taken: str
 
 

@@ -68,6 +68,9 @@ def test_devices_slides_and_all_else_are_the_same(filled: tuple[Engine, Engine])
         with reading(engine) as session:
             rows = queries.slides(session, Filters(), per_page=200).rows
             devices = queries.devices(session)
+            assert tuple(queries.every_slide(session, Filters())) == rows
+            assert queries.device_names(session) == [row.device_id for row in devices]
+            assert [queries.device(session, row.device_id) for row in devices] == devices
             return [
                 devices,
                 queries.waiting(session),

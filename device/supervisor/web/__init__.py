@@ -5,7 +5,7 @@ Everything in a context is escaped. Times are aware datetimes. Policy for a head
 
 Reader (`pages.Reader`): language ("en", "fr", "ur", "sw": `languages.choose(account, cookie, accept_language)`), user ("" = nobody),
 role ("viewer", "reviewer", "admin", ""), csrf (hidden field `csrf` of every form), path (path and query of this page, without prefix),
-prefix (what a proxy puts before every path, "" or "/leukoscope"), said (a line to show once, "") and fault (likewise, as an alert).
+prefix (what a proxy puts before every path, "" or "/leukoscope"), fault (a line to show once, as an alert, "").
 
 Paths (all GET unless said; `prefix` stands before each):
   /  /devices  /devices/{device}  /slides  /slides/{device}/{slide}[?revision=N]  /login  /account  /users  /audit  /events (SSE)

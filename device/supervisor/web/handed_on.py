@@ -13,8 +13,7 @@ from typing import Any
 from device.language import speaking
 from device.mqtt.payloads import SlideSummary
 from device.report.case import NUCLEATED_RED, Kind, Line, Signature
-from device.report.codes import code_of
-from device.report.csv_files import DIFFERENTIAL
+from device.report.csv_files import DIFFERENTIAL, moment, of_line
 from device.report.facts import Facts
 from device.report.fhir import bundle_of, to_json
 from device.report.review_part import hints_of
@@ -22,6 +21,7 @@ from device.report.tables import Value, csv_text
 from device.slide.doubt import UNKNOWN_SENSITIVITY, zero_words
 from device.slide.tally import DECISIVE_PERCENTS, percent
 from device.slide.verdict import ARTEFACT
+from device.supervisor.doubt import blast_range
 from device.supervisor.web.slide_page import grave_doubts
 from engines.intervals import exact_interval
 from engines.pages import NOTICE
@@ -47,7 +47,7 @@ def facts_of_summary(summary: SlideSummary, seconds: Sequence[Any] = ()) -> Fact
     """Of a summary of any form. A second reader who disagrees is told as a doubt and changes no status."""
     signature = signature_of(summary, seconds)
     told = summary.white_cells - summary.unidentified.count
-    low, high = exact_interval(summary.blasts.count, summary.white_cells if summary.blasts.count else told)
+    low, high = blast_range(summary)
     red = next((row.per_100 or 0.0 for row in summary.apart or () if row.key == NUCLEATED_RED), 0.0)
     against = [one for one in seconds if not one.agree and one.revision == (summary.revision or 0)]
     model, naming = summary.model, summary.model.naming
@@ -63,7 +63,7 @@ def facts_of_summary(summary: SlideSummary, seconds: Sequence[Any] = ()) -> Fact
         lines=lines(summary),
         looked_at=summary.review_state == "reviewed",
         doubts=(*grave_doubts(summary), *(f"A second reader ({one.initials}) does not agree." for one in against)),
-        hints=tuple(hints_of(summary.white_cells, (p for p in DECISIVE_PERCENTS if 100 * low < p < 100 * high), red)),
+        hints=tuple(hints_of(summary.white_cells, (p for p in DECISIVE_PERCENTS if low < p < high), red)),
         zero="" if summary.blasts.count else zero_words(told),
         sensitivity=summary.blasts.sensitivity or UNKNOWN_SENSITIVITY,
         sentences=tuple(summary.description) or (NOTICE,),
@@ -124,43 +124,22 @@ def lines(summary: SlideSummary) -> tuple[Line, ...]:
 @speaking("en")
 def slide_csv(summary: SlideSummary, seconds: Sequence[Any] = ()) -> str:
     """One slide in the columns of the box's own differential.csv."""
-    signature, model = signature_of(summary, seconds), summary.model
-    doubts = " ".join(facts_of_summary(summary, seconds).doubts)
+    facts = facts_of_summary(summary, seconds)
+    signature = facts.signature
     same: dict[str, Value] = {
-        "slide": summary.slide_id,
-        "specimen": summary.specimen or "",
+        "slide": facts.slide_id,
+        "specimen": facts.specimen,
         "review_state": "unreviewed" if signature is None else "reviewed",
-        "revision": summary.revision or 0,
+        "revision": facts.revision,
         "signed_by": "" if signature is None else " ".join((signature.who, *signature.seconded)),
-        "model": f"{model.name} {model.version} {model.precision}",
-        "model_digest": model.digest,
-        "simulated": summary.source.simulated,
-        "signed_at": None if signature is None else _moment(signature.at),
-        "device": summary.device_id,
-        "doubts": doubts,
+        "model": facts.model,
+        "model_digest": facts.model_digest,
+        "simulated": facts.simulated,
+        "signed_at": None if signature is None else moment(signature.at),
+        "device": facts.device_id,
+        "doubts": " ".join(facts.doubts),
     }
-    rows: list[dict[str, Value]] = []
-    for one in lines(summary):
-        per_100, code = one.kind is Kind.PER_100, code_of(one.key, one.name)
-        rows.append(
-            {
-                **same,
-                "kind": one.kind.value,
-                "name": one.name,
-                "loinc": code.loinc,
-                "loinc_is": None if code.loinc is None else "nearest" if code.nearest else "exact",
-                "blast": one.blast,
-                "count": one.count,
-                "of_cells": one.whole,
-                "percent": None if per_100 or not one.whole else round(one.value, 2),
-                "low_95": None if one.low is None else round(one.low, 2),
-                "high_95": None if one.high is None else round(one.high, 2),
-                "per_100_white_cells": round(one.value, 2) if per_100 and one.whole else None,
-                "count_before": one.before,
-                "percent_before": None if per_100 else round(one.value_before, 2),
-            }
-        )
-    return csv_text(DIFFERENTIAL, rows)
+    return csv_text(DIFFERENTIAL, ({**same, **of_line(one)} for one in facts.lines))
 
 
 def slides_csv(rows: Iterable[Any]) -> str:
@@ -176,10 +155,10 @@ def _list_row(row: Any) -> dict[str, Value]:
         "revision": row.revision,
         "review_state": "corrected" if row.corrected else row.review_state,
         "state": row.state,
-        "started_at": _moment(row.started_at),
-        "finished_at": _moment(row.finished_at),
+        "started_at": moment(row.started_at),
+        "finished_at": moment(row.finished_at),
         "clock_trusted": row.time_trusted,
-        "received_at": _moment(row.received_at),
+        "received_at": moment(row.received_at),
         "white_cells": row.white_cells,
         "target_cells": row.target_cells,
         "at_least": row.at_least,
@@ -195,7 +174,3 @@ def _list_row(row: Any) -> dict[str, Value]:
         "simulated": row.simulated,
         "notice": NOTICE,
     }
-
-
-def _moment(at: datetime) -> str:
-    return at.astimezone(timezone.utc).isoformat(timespec="seconds")

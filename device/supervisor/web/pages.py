@@ -29,7 +29,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 @dataclass(frozen=True)
 class Reader:
     """Who reads a page, and how. csrf: what the forms hand back. path: path and query of the page, without prefix. prefix: what a proxy
-    puts before every path. said, fault: a line to be shown once, quietly or as an alert."""
+    puts before every path. fault: a line to be shown once, as an alert."""
 
     language: str = "en"
     user: str = ""
@@ -37,7 +37,6 @@ class Reader:
     csrf: str = ""
     path: str = "/"
     prefix: str = ""
-    said: str = ""
     fault: str = ""
 
     @property

@@ -12,8 +12,8 @@ from device.report.case import NUCLEATED_RED
 from device.slide.description import FEW_CELLS
 from device.slide.doubt import FOREIGN, UNKNOWN_SENSITIVITY, limit_words, zero_words
 from device.slide.picture_state import count_of
-from device.slide.tally import NRBC_NOTE_FROM
-from device.supervisor.doubt import picture_state
+from device.slide.tally import NRBC_NOTE_FROM, percent
+from device.supervisor.doubt import blast_range, picture_state
 from device.supervisor.web import charts
 from engines.intervals import exact_interval
 from engines.pages import NOTICE
@@ -55,15 +55,12 @@ class SlideView:
     """A summary as the page shows it. scale: end of the axis in per cent. unseen: types of which none was told, `unseen_limit` how many
     of each may be there. doubts: sentences that stand before the counts."""
 
-    summary: SlideSummary
     lines: tuple[Line, ...]
     scale: float
     unseen: tuple[str, ...]
     unseen_limit: str
     doubts: tuple[str, ...]
     at_least: bool
-    reviewed: bool
-    corrected: bool
     blast_low: float
     blast_high: float
     blast_words: str
@@ -76,8 +73,7 @@ class SlideView:
 
 def of(summary: SlideSummary) -> SlideView:
     """The view of a summary of any form, in the language that is spoken."""
-    reviewed = summary.review_state == "reviewed"
-    review = summary.review if reviewed else None
+    review = summary.review if summary.review_state == "reviewed" else None
     before = None if review is None else {row.name: row.count for row in review.counts_before}
     told = summary.white_cells - summary.unidentified.count
     rows = [(row.name, "blast" if row.blast else "cell", row.count) for row in summary.differential]
@@ -91,22 +87,19 @@ def of(summary: SlideSummary) -> SlideView:
     lines = []
     for name, kind, count in shown:
         low, high = limits[name]
-        percent = 100 * count / summary.white_cells if summary.white_cells else 0.0
+        share = percent(count, summary.white_cells)
         earlier = None if before is None else before.get(name, 0)
-        lines.append(Line(name, kind, count, percent, low, high, earlier, *(round(100 * v / end, 2) for v in (percent, low, high))))
+        lines.append(Line(name, kind, count, share, low, high, earlier, *(round(100 * v / end, 2) for v in (share, low, high))))
     state = picture_state(summary)
-    low, high = _blast_range(summary, told)
+    low, high = blast_range(summary)
     unseen = tuple(row.name for row in summary.differential if not row.count and not row.group)
     return SlideView(
-        summary=summary,
         lines=tuple(lines),
         scale=end,
         unseen=unseen,
         unseen_limit=limit_words(100 * exact_interval(0, told)[1]) if told else "",
         doubts=tuple(_doubts(summary)),
         at_least=bool(state.at_limit),
-        reviewed=reviewed,
-        corrected=review is not None and review.corrected,
         blast_low=low,
         blast_high=high,
         blast_words="" if summary.blasts.count else zero_words(told),
@@ -116,13 +109,6 @@ def of(summary: SlideSummary) -> SlideView:
         sentences=tuple(sentence for sentence in summary.description if sentence not in (NOTICE, FOREIGN)),
         crops=tuple(getattr(summary, "crops", None) or ()),
     )
-
-
-def _blast_range(summary: SlideSummary, told: int) -> tuple[float, float]:
-    """In per cent; of a zero its upper limit leaves out the unidentified cells, any of which may be a blast."""
-    count = summary.blasts.count
-    low, high = exact_interval(count, summary.white_cells if count else told)
-    return 100 * low, 100 * high
 
 
 def _blast_state(summary: SlideSummary) -> str:
@@ -183,8 +169,7 @@ def _changes(summary: SlideSummary, before: dict[str, int]) -> list[Change]:
         now, blast = after.get(name, (0, False))
         then = before.get(name, 0)
         if now or then:
-            percents = (100 * then / whole if whole else 0.0, 100 * now / summary.white_cells if summary.white_cells else 0.0)
-            found.append(Change(name, blast, then, percents[0], now, percents[1]))
+            found.append(Change(name, blast, then, percent(then, whole), now, percent(now, summary.white_cells)))
     return found
 
 

@@ -24,7 +24,6 @@ FILTERS: Final = (
     "between",
     "counted",
     "lasted",
-    "megabytes",
     "device_lamp",
     "review_word",
     "role_word",
@@ -33,8 +32,6 @@ FILTERS: Final = (
     "history_words",
     "in_pairs",
 )
-BLAST_MARK: Final = "◆"
-"""Stands before blasts everywhere, so that they are told apart without colour."""
 
 _ORDER = {"ok": 0, "busy": 0, "warn": 1, "fail": 2}
 _KINDS = {
@@ -118,11 +115,6 @@ def counted(count: int, at_least: bool = False) -> str:
     """A count, with "at least" before it where more cells were found than the network may give."""
     least = _("at least")
     return f"{least} {count}" if at_least else str(count)
-
-
-def megabytes(mb: float | None) -> str:
-    """Free space in GB."""
-    return "–" if mb is None else f"{number(mb / 1000, 1)} GB"  # noqa: RUF001
 
 
 def told(name: str) -> str:
