@@ -79,9 +79,6 @@ def _device(one: Device, slides: int, waiting: int, gaps: int) -> DeviceRow:
     silent = one.silent_since is not None and one.state == "online"
     return DeviceRow(
         device_id=one.device_id,
-        state=one.state,
-        offline_reason=one.offline_reason,
-        since=one.since,
         status=status,
         heard_at=one.last_heard_at,
         silent=silent,
@@ -91,7 +88,6 @@ def _device(one: Device, slides: int, waiting: int, gaps: int) -> DeviceRow:
         gaps=gaps,
         quarantined=0 if status is None else status.quarantined or 0,
         unconfirmed=0 if status is None else status.unconfirmed or 0,
-        simulated=one.simulated,
     )
 
 
@@ -322,9 +318,8 @@ def counts(session: Session, now: datetime) -> Counts:
         return session.scalar(select(func.count()).select_from(of).where(*conditions)) or 0
 
     midnight = now.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-    silent = number(Device, Device.state == "online", Device.silent_since.is_not(None))
     today = number(Slide, Slide.first_received_at >= midnight)
-    return Counts(number(Device), number(Slide), number(Slide, _WAITING), today, silent, number(Rejected))
+    return Counts(number(Device), number(Slide), number(Slide, _WAITING), today, number(Rejected))
 
 
 def rejected(session: Session, limit: int = 20) -> list[RejectedRow]:
