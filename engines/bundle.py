@@ -102,23 +102,24 @@ class Bundle:
     def check_graphs(self) -> None:
         """Raises BundleError for a graph that is not what the manifest says, or that would load a file that was not checked."""
         for name in dict.fromkeys((self.manifest.detector_graph, *(graph.file for graph in self.manifest.attribute_graphs))):
-            found = GraphFile.read(self.path / name)
-            if strange := sorted(found.external - set(self.manifest.files)):
+            eight_bits = self._graph(name).operators & EIGHT_BITS
+            if self.manifest.precision == "fp32" and eight_bits:
                 raise BundleError(
-                    f"{self.path / name}: would load its weights from {printable(strange[0])}, which {MANIFEST} does not name. "
-                    "Do not use this bundle."
+                    f"{self.path / name}: computes in 8 bits ({min(eight_bits)}), but {MANIFEST} says fp32, which needs no gate. "
+                    "It was changed: do not use this bundle."
                 )
-            if self.manifest.precision == "fp32" and found.operators & EIGHT_BITS:
-                raise BundleError(
-                    f"{self.path / name}: computes in 8 bits ({min(found.operators & EIGHT_BITS)}), but {MANIFEST} says fp32, which "
-                    "needs no gate. It was changed: do not use this bundle."
-                )
-        look = self.manifest.second_look
-        if look is not None and (strange := sorted(GraphFile.read(self.path / look.graph).external - set(self.manifest.files))):
+        if self.manifest.second_look is not None:
+            self._graph(self.manifest.second_look.graph)
+
+    def _graph(self, name: str) -> GraphFile:
+        """One that loads its weights from nothing but files of the bundle. Raises BundleError otherwise."""
+        found = GraphFile.read(self.path / name)
+        if strange := sorted(found.external - set(self.manifest.files)):
             raise BundleError(
-                f"{self.path / look.graph}: would load its weights from {printable(strange[0])}, which {MANIFEST} does not name. "
+                f"{self.path / name}: would load its weights from {printable(strange[0])}, which {MANIFEST} does not name. "
                 "Do not use this bundle."
             )
+        return found
 
     @property
     def has_golden(self) -> bool:

@@ -12,17 +12,15 @@ from pathlib import Path
 from engines.errors import BundleError
 
 EIGHT_BITS = frozenset(
-    {
-        *(
-            "QuantizeLinear",
-            "DequantizeLinear",
-            "DynamicQuantizeLinear",
-            "QLinearConv",
-            "QLinearMatMul",
-            "ConvInteger",
-            "MatMulInteger",
-        ),
-    }
+    (
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "QLinearConv",
+        "QLinearMatMul",
+        "ConvInteger",
+        "MatMulInteger",
+    )
 )
 """Operators of a graph that does not compute in float."""
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
 
 from device.mqtt.message import one_line
+from device.service.finding import Level
 from device.store import Store
 from device.store.sound import known_moment
 from device.store.verifying import Report, verify
 
-Level = Literal["ok", "warn", "fail"]
 LIMIT_S = 5.0
 """So long it reads, the newest slides first; `leukoscope verify` reads all."""
 _OLD_DAYS = 30

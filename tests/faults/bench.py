@@ -20,7 +20,7 @@ from tests.faults.daemon import FOLDER
 from tests.faults.stage import Stage
 from tests.support.bad_link import BadLink
 from tests.support.soak import RECEIVER, Broker, Ward
-from tests.support.surviving_line import Box
+from tests.support.surviving_line import Box, fields_told
 
 PATIENCE_S = 60.0
 
@@ -149,18 +149,12 @@ class Bench:
         trial.hold("Traceback" not in box.said, "a traceback in the log")
         with Store.read(box.record) as store:
             slides = {stored.slide.slide_id: stored.slide for stored in store.slides(100_000)}
-        current, finished = "", set[str]()
-        for line in box.said.splitlines():
-            if found := re.search(r"[Ss]lide (\S+) (?:started|is counted on|was open)", line):
-                current = found[1]
-            elif found := re.search(r"Field (\d+) counted: ", line):
-                slide = slides.get(current)
-                trial.lost += slide is None or int(found[1]) not in {each.index for each in slide.fields}
-            elif found := re.search(r"[Ss]lide (\S+) finished", line):
-                finished.add(found[1])
+        held = {(name, field.index) for name, slide in slides.items() for field in slide.fields}
+        trial.lost += sum(each not in held for each in fields_told(box.said))
+        finished = set(re.findall(r"[Ss]lide (\S+) finished", box.said))
         closed = {name for name, slide in slides.items() if slide.state in (SlideState.REVIEW, SlideState.ABORTED)}
         trial.lost += len(finished - set(slides)) + len((closed | finished) - set(self.ward.slides))
-        trial.doubled += sum(len(ids) > 1 for ids in self.ward.slides.values()) + sum(n > 1 for n in self.ward.heard.values())
+        trial.doubled += self.ward.doubled
 
     def drained(self, patience_s: float = 2 * PATIENCE_S) -> bool:
         """Wait until nothing waits in the outbox."""

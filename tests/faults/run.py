@@ -27,6 +27,7 @@ import tests.faults.of_disk
 import tests.faults.of_process  # noqa: F401  # they bring their cases
 from tests.faults.bench import Trial
 from tests.faults.cases import CASES, Case
+from tests.support.page_part import write_part
 from tests.support.soak import commit
 
 BEGIN, END = "<!-- faults: written by make test-faults -->", "<!-- end of faults -->"
@@ -82,13 +83,12 @@ def table(results: Mapping[str, Mapping[str, Any]], kept: Mapping[str, str] = Ma
 
 def into_page(results: Mapping[str, Mapping[str, Any]], page: Path) -> None:
     """Put the table between the page's marks; a row there whose case has no result stays."""
-    text = page.read_text(encoding="utf-8")
-    head, mark, rest = text.partition(BEGIN)
-    before, closing, tail = rest.partition(END)
-    if not mark or not closing:
-        raise SystemExit(f"{page}: has not the lines {BEGIN} and {END}")
-    kept = {found[1]: found[0] for found in re.finditer(r"^\| `([\w-]+)` \|.*$", before, re.M) if found[1] in CASES}
-    page.write_text(f"{head}{BEGIN}\n{table(results, kept)}\n{END}{tail}", encoding="utf-8")
+
+    def made(old: str) -> str:
+        kept = {found[1]: found[0] for found in re.finditer(r"^\| `([\w-]+)` \|.*$", old, re.M) if found[1] in CASES}
+        return table(results, kept)
+
+    write_part(page, BEGIN, END, made)
 
 
 def main() -> int:

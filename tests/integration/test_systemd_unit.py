@@ -6,20 +6,18 @@ import os
 import re
 import shutil
 import subprocess
-from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
 from device.app import _SETTLE_S
+from tests.support.units import SYSTEMD, check_closed_off, complaints, needs_analyze, settings
 
-SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
 UNIT = SYSTEMD / "leukoscope.service"
 GROWING = SYSTEMD / "leukoscope.service.d" / "10-growing-pauses.conf"
 
 pytestmark = pytest.mark.integration
 
-needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (Debian package systemd)")
 needs_sysusers = pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="needs systemd-sysusers (Debian package systemd)")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files to another user")
 
@@ -31,28 +29,9 @@ def systemd_version() -> int:
     return int(match[1])
 
 
-def complaints(text: str, folder: Path, drop_in: str = "") -> list[str]:
-    """What `systemd-analyze verify` says of a unit. The daemon is not installed here, so the copy starts another program."""
-    unit = folder / "leukoscope.service"
-    unit.write_text(re.sub("=/opt/leukoscope/bin/leukoscope ", "=/bin/true ", text))
-    if drop_in:
-        (folder / "leukoscope.service.d").mkdir()
-        (folder / "leukoscope.service.d" / GROWING.name).write_text(drop_in)
-    run = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
-    said = [line for line in (run.stdout + run.stderr).splitlines() if "leukoscope" in line]  # other units of this machine apart
-    return said if run.returncode == 0 or said else [f"exit code {run.returncode}: {run.stderr}"]
-
-
-def settings() -> ConfigParser:
-    parser = ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keys keep their case: configparser's documented way
-    parser.read(UNIT)
-    return parser
-
-
 @needs_analyze
 def test_verify_has_nothing_to_say(tmp_path: Path) -> None:
-    assert complaints(UNIT.read_text(), tmp_path) == []
+    assert complaints(UNIT.name, UNIT.read_text(), tmp_path) == []
 
 
 @needs_analyze
@@ -60,8 +39,10 @@ def test_verify_sees_a_wrong_key_and_a_missing_program(tmp_path: Path) -> None:
     """Its exit code is 0 for an unknown key, so the test above reads its words."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert "WatchdogSecs" in "".join(complaints(UNIT.read_text().replace("WatchdogSec=", "WatchdogSecs="), tmp_path / "a"))
-    assert "not executable" in "".join(complaints(UNIT.read_text().replace("ExecStart=/opt", "ExecStart=/nowhere"), tmp_path / "b"))
+    assert "WatchdogSecs" in "".join(complaints(UNIT.name, UNIT.read_text().replace("WatchdogSec=", "WatchdogSecs="), tmp_path / "a"))
+    assert "not executable" in "".join(
+        complaints(UNIT.name, UNIT.read_text().replace("ExecStart=/opt", "ExecStart=/nowhere"), tmp_path / "b")
+    )
 
 
 def test_a_reload_first_asks_whether_the_configuration_can_be_used() -> None:
@@ -74,7 +55,7 @@ def test_a_reload_first_asks_whether_the_configuration_can_be_used() -> None:
 
 @needs_analyze
 def test_growing_pauses_are_known_to_systemd_254_and_named_once_by_older_ones(tmp_path: Path) -> None:
-    said = complaints(UNIT.read_text(), tmp_path, GROWING.read_text())
+    said = complaints(UNIT.name, UNIT.read_text(), tmp_path, (GROWING.name, GROWING.read_text()))
     if systemd_version() >= 254:
         assert said == []
     else:
@@ -85,22 +66,16 @@ def test_growing_pauses_are_known_to_systemd_254_and_named_once_by_older_ones(tm
 
 @needs_analyze
 def test_the_service_is_closed_off_as_far_as_its_hardware_allows(tmp_path: Path) -> None:
-    copy = tmp_path / "leukoscope.service"
-    shutil.copy(UNIT, copy)
-    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", str(copy)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "unrecognized option" in run.stderr:
-        pytest.skip("this systemd-analyze cannot judge a unit that is not loaded (needs 250)")
-    assert run.returncode == 0, run.stdout[-400:] + run.stderr
+    check_closed_off(UNIT, tmp_path, threshold=20)
 
 
 def test_what_the_daemon_relies_on() -> None:
-    service = settings()["Service"]
+    service = settings(UNIT)["Service"]
     assert service["Type"] == "notify"
     assert service["WatchdogSec"] == "30"
     assert service["Restart"] == "always"
     assert "RestartPreventExitStatus" not in service, "a clinic has nobody who starts it again"
-    assert settings()["Unit"]["StartLimitIntervalSec"] == "0"
+    assert settings(UNIT)["Unit"]["StartLimitIntervalSec"] == "0"
     assert int(service["TimeoutStopSec"]) > _SETTLE_S + 15, "what a full disk refuses, then broker and devices"
     assert service["DeviceAllow"] == "char-* rw", "ProtectClock alone would close camera and GPU"
     assert service["User"] == "leukoscope"
@@ -121,7 +96,7 @@ def test_what_the_daemon_relies_on() -> None:
     ],
 )
 def test_nothing_hides_camera_gpu_screen_or_broker(key: str) -> None:
-    assert key not in settings()["Service"]
+    assert key not in settings(UNIT)["Service"]
 
 
 @needs_sysusers
@@ -162,4 +137,4 @@ def test_verify_has_nothing_to_say_about_the_lines_for_credentials(tmp_path: Pat
     assert used.count("\nLoadCredential") == 3
     if systemd_version() < 250:
         used = re.sub(r"^LoadCredentialEncrypted=.*\n", "", used, flags=re.MULTILINE)
-    assert complaints(UNIT.read_text(), tmp_path, used) == []
+    assert complaints(UNIT.name, UNIT.read_text(), tmp_path, (GROWING.name, used)) == []

@@ -35,7 +35,7 @@ from device.store import Store, verifying
 from device.supervisor.watch import watch
 from tests.support.bad_link import BadLink
 from tests.support.soak_daemon import AWAY
-from tests.support.surviving_line import Box
+from tests.support.surviving_line import Box, fields_told
 
 EVERY_S = 10.0
 GLASS_S = 6.0
@@ -57,6 +57,11 @@ class Ward:
     def take(self, summary: SlideSummary) -> None:
         self.heard[str(summary.message_id)] += 1
         self.slides.setdefault(summary.slide_id, set()).add(str(summary.message_id))
+
+    @property
+    def doubled(self) -> int:
+        """Slides that came with more than one id, and messages that came more than once."""
+        return sum(len(ids) > 1 for ids in self.slides.values()) + sum(times > 1 for times in self.heard.values())
 
     def come(self) -> None:
         """Listen, in a thread."""
@@ -290,14 +295,8 @@ def judge(box: Box, ward: Ward, samples: list[Sample]) -> dict[str, Any]:
         slides = {stored.slide.slide_id: stored.slide for stored in store.slides(100_000)}
         waiting = store.pending_count()
     closed = {name for name, slide in slides.items() if slide.state is not SlideState.COUNTING and slide.state is not SlideState.PAUSED}
-    log, current, counted, lost_fields = box.said, "", 0, 0
-    for line in log.splitlines():
-        if found := re.search(r"Slide (\S+) started", line):
-            current = found[1]
-        elif found := re.search(r"Field (\d+) counted", line):
-            counted += 1
-            held = slides.get(current)
-            lost_fields += held is None or int(found[1]) not in {field.index for field in held.fields}
+    log = box.said
+    told, held = list(fields_told(log)), {(name, field.index) for name, slide in slides.items() for field in slide.fields}
     warm = [each for each in samples if each.at_s >= min(900.0, samples[-1].at_s / 4)]
     answers = sorted(each.answer_ms for each in samples if each.answer_ms is not None)
     hours = (warm[-1].at_s - warm[0].at_s) / 3600
@@ -305,9 +304,9 @@ def judge(box: Box, ward: Ward, samples: list[Sample]) -> dict[str, Any]:
         "samples": len(samples),
         "slides": len(closed),
         "lost": len(closed - set(ward.slides)),
-        "doubled": sum(len(ids) > 1 for ids in ward.slides.values()) + sum(times > 1 for times in ward.heard.values()),
-        "fields": counted,
-        "lost_fields": lost_fields,
+        "doubled": ward.doubled,
+        "fields": len(told),
+        "lost_fields": sum(each not in held for each in told),
         "waiting": waiting,
         "sound": verifying.verify(box.record).sound,
         "tracebacks": log.count("Traceback"),

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from engines.plot_style import BLUE, GREEN, INK, ORANGE, PURPLE, RED, headline, png, style
+from tests.support.page_part import write_part
 
 BEGIN, END = "<!-- soak: written by make soak -->", "<!-- end of soak -->"
 PICTURE = "soak.png"
@@ -106,13 +107,8 @@ def words(result: Mapping[str, Any]) -> str:
 
 def into_page(folder: Path, page: Path) -> None:
     """Put the run's words and plot between the page's marks; the plot beside the page, in images/."""
-    text = page.read_text(encoding="utf-8")
-    head, mark, rest = text.partition(BEGIN)
-    _, closing, tail = rest.partition(END)
-    if not mark or not closing:
-        raise SystemExit(f"{page}: has not the lines {BEGIN} and {END}")
     section = (
         f"{words(json.loads((folder / 'result.json').read_text()))}\n\n![Memory, threads, answers, outbox and slides](images/{PICTURE})"
     )
+    write_part(page, BEGIN, END, lambda _: section)
     (page.parent / "images" / PICTURE).write_bytes(plot(folder).read_bytes())
-    page.write_text(f"{head}{BEGIN}\n{section}\n{END}{tail}", encoding="utf-8")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -131,6 +132,16 @@ class Box:
         """`leukoscope WORDS --config …` beside it."""
         asked = [sys.executable, "-m", "tests.support.surviving_line", *words, "--config", str(self.config)]
         return subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=ROOT)
+
+
+def fields_told(said: str) -> Iterator[tuple[str, int]]:
+    """Slide and number of each field that a log tells as counted, or as counted again from a sharper frame."""
+    current = ""
+    for line in said.splitlines():
+        if found := re.search(r"[Ss]lide (\S+) (?:started|is counted on|was open)", line):
+            current = found[1]
+        elif found := re.search(r"Field (\d+) counted", line):
+            yield current, int(found[1])
 
 
 @contextmanager
