@@ -147,8 +147,7 @@ class Line:
         """
         config, clock = self.config, self.clock
         journal = Journal(config.record_path, clock, free_mb, config.record.min_free_mb)
-        if isinstance(store := self.store, LateStore):
-            journal.fault = lambda: store.fault or store.watch()
+        journal.fault = self.store.watch
         record = SlideRecord(self.store, journal, config, self.profile, self.provenance, clock, sent)
         session = SlideSession(
             self.engine.info.taxonomy,

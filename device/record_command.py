@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
 from device.options import DEFAULT_CONFIG, ConfigOption
+
+if TYPE_CHECKING:
+    from device.store.verifying import Report
 
 _TELL_EVERY_S = 2.0
 
@@ -42,10 +46,7 @@ def verify(slide_id: str = "", /, *, config: ConfigOption = DEFAULT_CONFIG) -> i
     return _say(record, verify_record(record, slide_id, _Progress().slides))
 
 
-def _say(record: Path, report: object) -> int:
-    from device.store.verifying import Report
-
-    assert isinstance(report, Report)
+def _say(record: Path, report: Report) -> int:
     for slide, faults in report.damage.items():
         for fault in faults:
             sys.stdout.write(f"DAMAGED {f'slide {slide}' if slide else 'record'}: {fault}\n")

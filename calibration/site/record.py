@@ -24,9 +24,9 @@ def write_reviewed(path: Path, folder: Path) -> str:
     is no label: a layer that learns from its own answers only grows surer of its errors. Raises DataError.
     """
     from device.errors import LeukoscopeError
-    from device.report.labels import labels_of_record
+    from device.report.keeping import export_labels
 
     try:
-        return labels_of_record(path, folder).words
+        return export_labels(path, folder, since=None).words
     except LeukoscopeError as error:
         raise DataError(str(error)) from error

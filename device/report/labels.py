@@ -20,11 +20,9 @@ from device.errors import StoreError
 from device.mqtt.message import one_line
 from device.report.case import Case, DoubtfulSignatureError
 from device.review.journal import Act
-from device.slide.model import Cell, Field, SlideState
+from device.slide.model import Cell, Field
 from device.slide.picture_state import count_of
 from device.slide.verdict import ARTEFACT, NOT_CLASSED, said
-from device.store import Store
-from device.store.pictures import FOLDER
 from engines.errors import DataError
 from engines.files import atomic_folder
 from engines.taxonomy import Taxonomy
@@ -63,14 +61,6 @@ class Written:
             f"damaged and left out: {', '.join(map(one_line, self.damaged))}; see leukoscope verify" * bool(self.damaged),
         ]
         return f"{found}{''.join(f'; {words}' for words in left if words)}"
-
-
-def labels_of_record(record: Path, out: Path) -> Written:
-    """Write all signed slides of a record to the new folder `out`. Raises StoreError."""
-    with Store.read(record) as store:
-        read, damaged = store.readable(store.slide_ids(-1))
-    signed = [Case(stored) for stored in read if stored.slide.state is SlideState.SIGNED]
-    return replace(write_labels(signed, record.parent / FOLDER, out), damaged=tuple(error.slide_id for error in damaged))
 
 
 def write_labels(cases: Sequence[Case], pictures: Path, out: Path) -> Written:

@@ -31,7 +31,7 @@ def print_slides(record_path: Path, limit: int, console: Console | None = None) 
     console = console or Console()
     with Store.read(record_path) as store:
         newest, damaged = store.readable(store.slide_ids(limit))
-        put_aside = {row.name: row.why for row in store.quarantine() if row.kind == "slide"}
+        put_aside = {row.name: row.why for row in store.quarantine(kind="slide")}
         older = len(store.slide_ids(limit + 1)) > limit
     for error in damaged:
         console.print(Text(str(error), style="bold red"))

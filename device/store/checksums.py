@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from device.review import journal
 from device.store import reviews
+from device.store.faults import is_no_text
 
 FORM = "1"
 _FIELD = (
@@ -133,7 +134,7 @@ def check(db: sqlite3.Connection, slide_id: str) -> Checked:
     try:
         return _check(db, slide_id)
     except sqlite3.OperationalError as error:
-        if "decode" not in str(error):
+        if not is_no_text(error):
             raise
         return Checked(slide_id, checked=True, faults=("a text is not UTF-8",), counts=True)
     except UnicodeEncodeError:
@@ -229,7 +230,7 @@ def _holds(db: sqlite3.Connection, slide_id: str) -> bool:
         parts = None if row is None else _parts(row[0])
         return parts is not None and _slide_digests(db, slide_id, parts) == (parts.header, parts.whole)
     except sqlite3.OperationalError as error:
-        if "decode" not in str(error):
+        if not is_no_text(error):
             raise
         return False
 

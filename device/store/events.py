@@ -213,7 +213,7 @@ class SlideRecord:
     def _slides_aside(self) -> set[str]:
         """Slides that were put aside; none where the record does not answer, which is told by itself."""
         with suppress(StoreError):
-            return {row.name for row in self._store.quarantine() if row.kind == "slide"}
+            return {row.name for row in self._store.quarantine(kind="slide")}
         return set()
 
     def open_review(self, slide_id: str, who: str = "") -> tuple[Review, KeptReview]:

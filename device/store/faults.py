@@ -36,6 +36,11 @@ class DamagedSlideError(StoreError):
         self.slide_id, self.why = slide_id, why
 
 
+def is_no_text(error: Exception) -> bool:
+    """Whether SQLite met a text that is not UTF-8: "Could not decode to UTF-8 column ..."."""
+    return "decode" in str(error)
+
+
 @contextmanager
 def reading_slide(record: Path, slide_id: str) -> Iterator[None]:
     """Turn whatever is raised by the content of one slide into DamagedSlideError. The words name the kind of the fault, never the
@@ -45,7 +50,7 @@ def reading_slide(record: Path, slide_id: str) -> Iterator[None]:
     except StoreError:
         raise
     except sqlite3.OperationalError as error:
-        if "decode" not in str(error):  # "Could not decode to UTF-8 column ..."
+        if not is_no_text(error):
             raise
         raise DamagedSlideError(record, slide_id, "a text is not UTF-8") from None
     except (sqlite3.Error, MemoryError):
@@ -105,7 +110,7 @@ def advice(path: Path, doing: str, error: Exception) -> str:
         why = f"its disk fails ({words}, {_free(path)}): free space or change the disk; `dmesg` tells which"
     elif words.startswith(("no such column", "no such table", "cannot join")):
         why = f"its tables are damaged ({words}): `leukoscope verify`, then start the appliance again or restore a backup"
-    elif "decode" in words:  # SQLite's line would give the text itself, which may be a specimen's number
+    elif is_no_text(error):  # SQLite's line would give the text itself, which may be a specimen's number
         why = "a text in it is not UTF-8: `leukoscope verify` tells where"
     else:
         why = words

@@ -67,6 +67,10 @@ class LateStore(Store):
             log.error("the record was damaged: it lies at %s, a new one was begun; call the field team", self.put_aside)
         self.fault = ""
 
+    def watch(self) -> str:
+        """Also why it is not open yet."""
+        return self.fault or super().watch()
+
     @contextmanager
     def _touching(self, doing: str) -> Iterator[None]:
         self._open()

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from hashlib import sha256
 
 from device.mqtt.outbox import BROKER, Delivered, Figures, Head, OutboxMessage, Said
+from device.store import quarantine
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,8 @@ def was_put(db: sqlite3.Connection, message: OutboxMessage) -> bool:
     asked = (
         "SELECT 1 FROM outbox WHERE message_id = ?",
         "SELECT 1 FROM receipts WHERE message_id = ? LIMIT 1",
-        "SELECT 1 FROM quarantine WHERE kind = 'message' AND name = ? LIMIT 1",
     )
-    if any(db.execute(statement, key).fetchone() for statement in asked):
+    if any(db.execute(statement, key).fetchone() for statement in asked) or quarantine.is_in(db, "message", message.message_id):
         return True
     statement = "SELECT 1 FROM summaries WHERE slide_id = ? AND instr(payload, CAST(? AS BLOB)) LIMIT 1"
     return bool(message.slide_id) and db.execute(statement, (message.slide_id, message.message_id)).fetchone() is not None
@@ -130,8 +130,13 @@ def size_of(db: sqlite3.Connection, message_id: str) -> int:
 
 def _message(row: Sequence[str | bytes | int]) -> OutboxMessage:
     key, topic, payload, at, *rest = row
-    content = payload if isinstance(payload, bytes) else str(payload).encode(errors="surrogateescape")
-    return OutboxMessage(str(key), str(topic), content, _moment(at) or datetime.fromtimestamp(0, timezone.utc), *rest)  # type: ignore[arg-type]
+    made = _moment(at) or datetime.fromtimestamp(0, timezone.utc)
+    return OutboxMessage(str(key), str(topic), _content(payload), made, *rest)  # type: ignore[arg-type]
+
+
+def _content(payload: object) -> bytes:
+    """Damage may make a text of bytes."""
+    return payload if isinstance(payload, bytes) else str(payload).encode(errors="surrogateescape")
 
 
 def _moment(text: object) -> datetime | None:
@@ -166,7 +171,7 @@ def take_out(db: sqlite3.Connection, sequence: int) -> bytes:
     """Remove the row at this place, whatever its id; its content."""
     with _lenient(db):
         row = db.execute("DELETE FROM outbox WHERE sequence = ? RETURNING payload", (sequence,)).fetchone()
-    return b"" if row is None else row[0] if isinstance(row[0], bytes) else str(row[0]).encode(errors="surrogateescape")
+    return b"" if row is None else _content(row[0])
 
 
 def _said(text: str) -> Said:
@@ -184,8 +189,7 @@ def figures(db: sqlite3.Connection, late_before: datetime) -> Figures:
         count(*) FILTER (WHERE said = 'nobody') FROM outbox""",
         (late_before.astimezone(timezone.utc).isoformat(),),
     ).fetchone()
-    quarantined = int(db.execute("SELECT count(*) FROM quarantine").fetchone()[0])
-    return Figures(count(db), int(sent), int(late), int(nobody), quarantined)
+    return Figures(count(db), int(sent), int(late), int(nobody), quarantine.count(db))
 
 
 def mark_taken(db: sqlite3.Connection, message_id: str, said: Said, at: datetime) -> None:

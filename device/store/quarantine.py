@@ -14,7 +14,7 @@ Kind = Literal["message", "slide", "field", "picture", "write"]
 @dataclass(frozen=True)
 class PutAside:
     """One row. name: what it is (a slide's id, "SLIDE field 3", a message's id, a file's name), never a specimen; why: one line;
-    content: what could be kept of it, b"" where it lies in the record still."""
+    content: what could be kept of it, b"" where it lies in the record still, or was not asked for."""
 
     at: datetime
     kind: str
@@ -23,14 +23,13 @@ class PutAside:
     content: bytes = b""
 
 
-def put(db: sqlite3.Connection, kind: Kind, name: str, why: str, content: bytes = b"", at: datetime | None = None) -> bool:
+def put(db: sqlite3.Connection, kind: Kind, name: str, why: str, content: bytes = b"") -> bool:
     """Name something as put aside; False, and nothing changes, where that kind and name is there already."""
     name = _written(name)
     if is_in(db, kind, name):
         return False
-    moment = (at or datetime.now(timezone.utc)).isoformat()
-    why = why.encode("utf-8", "backslashreplace").decode()
-    db.execute("INSERT INTO quarantine (at, kind, name, why, content) VALUES (?, ?, ?, ?, ?)", (moment, kind, name, why, content))
+    row = datetime.now(timezone.utc).isoformat(), kind, name, _written(why), content
+    db.execute("INSERT INTO quarantine (at, kind, name, why, content) VALUES (?, ?, ?, ?, ?)", row)
     return True
 
 
@@ -44,14 +43,16 @@ def release(db: sqlite3.Connection, kind: str, name: str) -> bool:
     return db.execute("DELETE FROM quarantine WHERE kind = ? AND name = ?", (kind, _written(name))).rowcount > 0
 
 
-def _written(name: str) -> str:
+def _written(text: str) -> str:
     """A damaged name must not be what cannot be written, nor looked for."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
-def rows(db: sqlite3.Connection, limit: int = -1) -> tuple[PutAside, ...]:
-    """The newest `limit`, newest first; -1: all."""
-    found = db.execute("SELECT at, kind, name, why, content FROM quarantine ORDER BY number DESC LIMIT ?", (limit,))
+def rows(db: sqlite3.Connection, limit: int = -1, kind: Kind | None = None, with_content: bool = False) -> tuple[PutAside, ...]:
+    """The newest `limit` of a kind, newest first; -1: all; None: of every kind. A content may have megabytes."""
+    content, chosen = "content" if with_content else "x''", "1" if kind is None else "kind = ?"
+    asked = f"SELECT at, kind, name, why, {content} FROM quarantine WHERE {chosen} ORDER BY number DESC LIMIT ?"
+    found = db.execute(asked, (limit,) if kind is None else (kind, limit))
     return tuple(PutAside(_moment(at), kind, name, why, bytes(content)) for at, kind, name, why, content in found)
 
 

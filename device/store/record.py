@@ -267,10 +267,10 @@ class Store(Waiting):
         with self._reading("read what was put aside"):
             return quarantine.count(self._db)
 
-    def quarantine(self, limit: int = -1) -> tuple[PutAside, ...]:
-        """What was put aside, newest first."""
+    def quarantine(self, limit: int = -1, kind: quarantine.Kind | None = None, with_content: bool = False) -> tuple[PutAside, ...]:
+        """What was put aside, newest first; of one kind, or all."""
         with self._reading("read what was put aside"):
-            return quarantine.rows(self._db, limit)
+            return quarantine.rows(self._db, limit, kind, with_content)
 
     # Checks
 

@@ -222,11 +222,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _missing_columns(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
-    there = {
-        (table, row[1])
-        for table in ("slides", "fields", "cells", "outbox", "review")
-        for row in db.execute(f"PRAGMA main.table_info({table})")
-    }
+    there = {(table, row[1]) for table in {column[0] for column in _ADDED} for row in db.execute(f"PRAGMA main.table_info({table})")}
     return [column for column in _ADDED if column[:2] not in there]
 
 

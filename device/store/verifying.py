@@ -108,6 +108,7 @@ def _of_sqlite(store: Store, report: Report) -> None:
 
 def _slide(store: Store, slide_id: str, report: Report) -> None:
     name = one_line(slide_id)
+    report.slides += 1
     try:
         checked = store.check_slide(slide_id)
         for fault in checked.faults:
@@ -117,13 +118,10 @@ def _slide(store: Store, slide_id: str, report: Report) -> None:
         stored = store.slide(slide_id)
     except DamagedSlideError as error:
         report.add(name, f"cannot be read ({error.why})")
-        report.slides += 1
         return
     except StoreError as error:
         report.add(name, str(error))
-        report.slides += 1
         return
-    report.slides += 1
     report.fields += len(stored.slide.fields)
     if stored.slide.state in (SlideState.SIGNED, SlideState.ABORTED):  # their pictures are removed in time
         return

@@ -24,8 +24,7 @@ _LARGEST_SEQUENCE = 1 << 53
 def is_ours(db: sqlite3.Connection, schema: Schema) -> bool:
     """Whether a file whose mark is damaged has the tables of this program, with the columns that it gives them."""
     with closing(_sound(schema[:1])) as sound:
-        first = [name for (name,) in sound.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")]
-        return all(_columns(sound, table) <= _columns(db, table) for table in first)
+        return all(_columns(sound, table) <= _columns(db, table) for table in _tables(sound))
 
 
 def by_tables(db: sqlite3.Connection, schema: Schema) -> int:
@@ -92,7 +91,7 @@ def _faults(db: sqlite3.Connection, sound: sqlite3.Connection) -> list[tuple[str
     for name, kind, statement in db.execute("SELECT name, type, sql FROM sqlite_master WHERE type IN ('trigger', 'index')").fetchall():
         if kind == "trigger" or "UNIQUE" in str(statement).upper():
             found.append((f"{kind} {name!r} is not its own", [f"DROP {kind} {_quoted(name)}"]))
-    for name, statement in sound.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"):
+    for name, statement in _tables(sound).items():
         kind = is_there.get(name)
         if kind == "table" and _keys(db, name) == _keys(sound, name):
             continue
@@ -129,14 +128,17 @@ def _keys(db: sqlite3.Connection, table: str) -> tuple[object, ...]:
     return primary, sorted(tuple(row[2] for row in db.execute(f"PRAGMA main.index_info({name})")) for name in others)
 
 
-def require_columns(db: sqlite3.Connection, schema: Schema, added: Sequence[tuple[str, str, str, str]]) -> None:
+def require_columns(db: sqlite3.Connection, schema: Schema, added: Added) -> None:
     """sqlite3.DatabaseError where a table of the newest version is without one of its columns: a name in the schema is damaged."""
-    with closing(_sound(schema)) as sound:
-        tables = [name for (name,) in sound.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")]
-        wanted = {table: _columns(sound, table) | {column for where, column, *_ in added if where == table} for table in tables}
-    for table in tables:
-        if lost := wanted[table] - _columns(db, table):
-            raise sqlite3.DatabaseError(f"malformed: table {table} is without {', '.join(sorted(lost))}")
+    with closing(_sound(schema, added)) as sound:
+        for table in _tables(sound):
+            if lost := _columns(sound, table) - _columns(db, table):
+                raise sqlite3.DatabaseError(f"malformed: table {table} is without {', '.join(sorted(lost))}")
+
+
+def _tables(db: sqlite3.Connection) -> dict[str, str]:
+    """Its own tables, not SQLite's, with the statements that made them."""
+    return dict(db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall())
 
 
 def _columns(db: sqlite3.Connection, table: str) -> set[str]:

@@ -14,9 +14,9 @@ from device.slide.commands import Command, Wish
 from device.store import Store, verifying
 from tests.faults.bench import Bench, Trial
 from tests.faults.cases import case
-from tests.integration.test_surviving_damage import DAMAGE, DESK, counted
+from tests.integration.test_surviving_damage import DAMAGE
 from tests.support.flips import chosen, flip, values
-from tests.support.picture_line import OneNeutrophil, Pictures, pipeline_of
+from tests.support.picture_line import DESK, OneNeutrophil, Pictures, counted, pipeline_of
 from tests.support.surviving_line import fill, small_disk
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"

@@ -11,15 +11,13 @@ from pathlib import Path
 import pytest
 
 from device.clock import SystemClock
-from device.settings.config import SlideSection
 from device.slide.commands import Command, Wish
 from device.store import Store
 from device.store.late import LateStore
-from tests.support.picture_line import OneNeutrophil, Pictures, pipeline_of
+from tests.support.picture_line import DESK, OneNeutrophil, Pictures, counted, pipeline_of
 
 pytestmark = pytest.mark.integration
 
-DESK = SlideSection(target_cells=50, finish_at_end=False, ask_specimen=False)
 LEAST = ("schema_version", "outbox", "review", "summaries", "quality_checks", "deletions")
 LATER = ("identity", "sequences", "receipts", "quarantine", "brokers")
 
@@ -71,17 +69,6 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a folder at -journal": in_the_way("-journal", "folder"),
     "a pipe at -shm": in_the_way("-shm", "pipe"),
 }
-
-
-def counted(folder: Path, store: Store, shown: list[int], finish: bool) -> str:
-    pipeline = pipeline_of(folder, Pictures(shown), OneNeutrophil(), store=store, rules=DESK)
-    assert pipeline.obey(Wish(Command.START, sure=True))[0]
-    for _ in shown:
-        pipeline.round()
-    assert pipeline.slide is not None
-    if finish:
-        assert pipeline.obey(Wish(Command.FINISH, sure=True))[0]
-    return pipeline.slide.slide_id
 
 
 @pytest.mark.parametrize("what", DAMAGE)

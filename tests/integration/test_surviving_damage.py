@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 
 from device.cli import call
-from device.settings.config import SlideSection
 from device.slide.commands import Command, Wish
 from device.store import Store
-from tests.support.picture_line import OneNeutrophil, Pictures, pipeline_of
+from tests.support.picture_line import DESK, OneNeutrophil, Pictures, counted, pipeline_of
 
 pytestmark = pytest.mark.integration
 
-DESK = SlideSection(target_cells=50, finish_at_end=False, ask_specimen=False)
 OPEN = "(SELECT slide_id FROM slides WHERE state = 'counting')"
 DAMAGE = {
     "attributes": f"UPDATE cells SET attributes = '[0.1, ' WHERE slide_id = {OPEN}",
@@ -36,18 +34,6 @@ DAMAGE = {
     "target": "UPDATE slides SET target_cells = -5 WHERE state = 'counting'",
     "schema_version": "DELETE FROM schema_version",
 }
-
-
-def counted(folder: Path, store: Store, shown: list[int], finish: bool) -> str:
-    """Count a slide, and finish it or leave it as a power cut does."""
-    pipeline = pipeline_of(folder, Pictures(shown), OneNeutrophil(), store=store, rules=DESK)
-    assert pipeline.obey(Wish(Command.START, sure=True))[0]
-    for _ in shown:
-        pipeline.round()
-    assert pipeline.slide is not None
-    if finish:
-        assert pipeline.obey(Wish(Command.FINISH, sure=True))[0]
-    return pipeline.slide.slide_id
 
 
 @pytest.mark.parametrize("what", DAMAGE)

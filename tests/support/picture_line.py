@@ -16,6 +16,7 @@ from device.mqtt.publisher import BrokerStatus
 from device.pipeline import Pipeline
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, ReplayCamera, SlideSection
+from device.slide.commands import Command, Wish
 from device.slide.model import Slide
 from device.store import Store
 from device.store.recording import FrameRecorder
@@ -25,6 +26,8 @@ from engines.runtime.base import EngineInfo, Inference
 from engines.taxonomy import LEUKEMIA_ATTRI
 
 CLOCK = SystemClock()
+DESK = SlideSection(target_cells=50, finish_at_end=False, ask_specimen=False)
+"""A person begins and ends each slide."""
 
 
 def picture(seed: int) -> Image:
@@ -112,3 +115,15 @@ def run_out(pipeline: Pipeline) -> Slide:
         pipeline.round()
     assert pipeline.slide is not None
     return pipeline.slide
+
+
+def counted(folder: Path, store: Store, shown: Sequence[int], finish: bool) -> str:
+    """Count a slide at the desk, and finish it or leave it as a power cut does; its id."""
+    pipeline = pipeline_of(folder, Pictures(shown), OneNeutrophil(), store=store, rules=DESK)
+    assert pipeline.obey(Wish(Command.START, sure=True))[0]
+    for _ in shown:
+        pipeline.round()
+    assert pipeline.slide is not None
+    if finish:
+        assert pipeline.obey(Wish(Command.FINISH, sure=True))[0]
+    return pipeline.slide.slide_id

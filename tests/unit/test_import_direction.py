@@ -49,7 +49,7 @@ EXCEPTIONS = {
     "device.camera.stage": ("engines.film",),
     "device.camera.hand": ("engines.film",),
     "device.service.learning": ("calibration.site", "engines.progress"),
-    "calibration.site.record": ("device.errors", "device.report.labels"),
+    "calibration.site.record": ("device.errors", "device.report.keeping"),
     "device.bench": ("engines.bench.machine", "engines.bench.section", "engines.bench.spread"),
 }
 """The rendered slide comes into the daemon by the simulated camera alone; the two benchmarks share how a section is written;

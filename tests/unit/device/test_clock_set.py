@@ -17,15 +17,13 @@ from device import clock as clocks
 from device.clock import TimeService, time_trusted
 from device.mqtt.payloads import read_summary
 from device.pipeline import Pipeline
-from device.settings.config import SlideSection
 from device.slide.commands import Command, Wish
 from device.slide.model import SlideState
 from device.slide.stopwatch import Stopwatch
 from device.store import Store
 from tests.support import picture_line
-from tests.support.picture_line import OneNeutrophil, Pictures, pipeline_of
+from tests.support.picture_line import DESK, OneNeutrophil, Pictures, pipeline_of
 
-DESK = SlideSection(target_cells=50, finish_at_end=False, ask_specimen=False)
 NOON = datetime(2026, 11, 30, 12, tzinfo=timezone.utc)
 
 

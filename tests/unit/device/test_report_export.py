@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from calibration.site.record import write_reviewed
 from device.errors import StoreError
 from device.report import export as room
 from device.report.case import Case
@@ -113,6 +114,18 @@ def test_a_slide_in_doubt_is_left_out_and_keeps_no_other_from_going(tmp_path: Pa
     written = export_labels(record, tmp_path / "labels", None)
     assert (written.slides, written.slides_in_doubt) == (1, 1)
     assert "1 slide left out: the journal does not bear the signature out" in written.words
+
+
+def test_of_a_slide_whose_cells_changed_nothing_is_learned(tmp_path: Path) -> None:
+    record = tmp_path / "r.sqlite"
+    for slide_id in (FIRST, SECOND):
+        keep(record, slide(slide_id), pictures=True)
+        sign(record, slide_id)
+    with closing(sqlite3.connect(record)) as db, db:
+        db.execute("UPDATE cells SET class_index = 1 - class_index % 2 WHERE slide_id = ?", (FIRST,))
+    words = write_reviewed(record, tmp_path / "labels")
+    assert f"damaged and left out: {FIRST}; see leukoscope verify" in words
+    assert export_labels(record, tmp_path / "again", None).words == words
 
 
 def test_an_aborted_slide_is_cancelled(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_picture_that_raises_is_put_aside_once_and_the_slide_goes_on(tmp_path:
         assert slide is not None and slide.state is SlideState.REVIEW, "it was finished, not aborted"
         assert [field.source for field in slide.fields] == ["1.png", "3.png"]
         assert [picture.name for picture in slide.skipped] == ["2.png"]
-        (row,) = store.quarantine()
+        (row,) = store.quarantine(with_content=True)
         assert (row.kind, row.name) == ("picture", "2.png")
         assert "RuntimeError: driver exploded" in row.why and "sha256" in row.why and "320 x 180 px" in row.why
         assert row.content.startswith(b"\x89PNG")

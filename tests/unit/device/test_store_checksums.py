@@ -175,7 +175,7 @@ def test_a_message_that_was_damaged_while_it_waited_is_not_sent(store: Store, ca
     for _ in range(2):
         assert store.message(message.message_id) is None
     assert store.pending_count() == 0
-    (row,) = store.quarantine()
+    (row,) = store.quarantine(with_content=True)
     assert (row.kind, row.name) == ("message", message.message_id)
     assert b"unreviewee" in row.content
     assert caplog.text.count("is damaged in the record") == 1
