@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import random
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -115,7 +116,10 @@ def time_trusted(now: datetime) -> bool:
 
 
 class TimeService:
-    """Whether one (timesyncd, chrony, ntpd) keeps the machine's clock; asked at most every half minute."""
+    """Whether one (timesyncd, chrony, ntpd) keeps the machine's clock; asked at most every half minute.
+
+    Only the first asking is waited for: where systemd must be asked it takes up to seconds, and the count would stand still meanwhile.
+    """
 
     def __init__(self) -> None:
         self._asked_s: float | None = None
@@ -124,11 +128,17 @@ class TimeService:
     @property
     def keeps(self) -> bool:
         now_s = time.monotonic()
-        if self._asked_s is None or now_s - self._asked_s > _ASKED_FOR_S:
+        if self._asked_s is None:
             self._asked_s = now_s
-            kernel = _kernel_says()
-            self._keeps = kernel if kernel is not None else _SYNCHRONISED.exists() or _timedated_says()
+            self._ask()
+        elif now_s - self._asked_s > _ASKED_FOR_S:
+            self._asked_s = now_s
+            threading.Thread(target=self._ask, daemon=True, name="time-service").start()
         return self._keeps
+
+    def _ask(self) -> None:
+        kernel = _kernel_says()
+        self._keeps = kernel if kernel is not None else _SYNCHRONISED.exists() or _timedated_says()
 
 
 service = TimeService()
