@@ -261,7 +261,7 @@ class GuardedEngine:
 
     @property
     def _pause_s(self) -> float:
-        return min(self._limits.longest_pause, self._limits.pause * 2.0**self._in_vain) if self._in_vain else 0.0
+        return min(self._limits.longest_pause, self._limits.pause * 2.0 ** min(self._in_vain, 64)) if self._in_vain else 0.0
 
     def _take_up(self, patience_s: float = 0.0) -> Worker | None:
         """The engine, opened anew where it was given up; None while it is not there, after waiting for it so long at most."""
