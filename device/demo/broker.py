@@ -49,6 +49,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def end_child(child: subprocess.Popen[bytes], within_s: float) -> None:
+    """End it in order, or by force where it takes longer; it may have ended by itself."""
+    child.terminate()
+    try:
+        child.wait(within_s)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
 class LocalBroker:
     """A broker that lives as long as the `with` block. `port` None: a free one, another where somebody takes it first.
 
@@ -205,12 +215,7 @@ class MosquittoBroker(LocalBroker):
 
     def _end(self) -> None:
         if self._child is not None:
-            self._child.terminate()
-            try:
-                self._child.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                self._child.kill()
-                self._child.wait()
+            end_child(self._child, _STOP_S)
             self._child = None
         if self._folder is not None:
             self._folder.cleanup()

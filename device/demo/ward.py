@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 
-from device.demo.broker import LocalBroker, free_port, local_broker
+from device.demo.broker import LocalBroker, end_child, free_port, local_broker
 from device.settings.broker import BrokerSection
 from device.settings.config import (
     Config,
@@ -139,13 +139,7 @@ class _Device:
         """Until the film has been read, or we are to stop: then in order."""
         while child.poll() is None and not self._stop.wait(0.2):
             pass
-        if child.poll() is None:
-            child.terminate()
-            try:
-                child.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+        end_child(child, _STOP_S)
 
     def _config(self, case: str, seed: int) -> Path:
         """The device's configuration, written as a technician would find it."""

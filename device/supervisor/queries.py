@@ -9,7 +9,6 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from device.mqtt.device_status import DeviceStatus, read_status
 from device.mqtt.events import read_event, read_review
 from device.mqtt.payloads import PayloadError, SlideSummary, read_summary
 from device.supervisor.rows import (
@@ -27,6 +26,7 @@ from device.supervisor.rows import (
     SlideRow,
     UserRow,
 )
+from device.supervisor.statuses import kept_status
 from device.supervisor.summaries import slide_values
 from device.supervisor.tables import (
     Audit,
@@ -75,13 +75,10 @@ def device(session: Session, device_id: str) -> DeviceRow | None:
 
 
 def _device(one: Device, slides: int, waiting: int, gaps: int) -> DeviceRow:
-    status = _status(one.status)
+    status = kept_status(one.status)
     silent = one.silent_since is not None and one.state == "online"
     return DeviceRow(
         device_id=one.device_id,
-        state=one.state,
-        offline_reason=one.offline_reason,
-        since=one.since,
         status=status,
         heard_at=one.last_heard_at,
         silent=silent,
@@ -91,15 +88,7 @@ def _device(one: Device, slides: int, waiting: int, gaps: int) -> DeviceRow:
         gaps=gaps,
         quarantined=0 if status is None else status.quarantined or 0,
         unconfirmed=0 if status is None else status.unconfirmed or 0,
-        simulated=one.simulated,
     )
-
-
-def _status(data: bytes | None) -> DeviceStatus | None:
-    try:
-        return None if data is None else read_status(data).payload
-    except PayloadError:  # kept by a newer version of ours
-        return None
 
 
 def device_history(session: Session, device_id: str) -> list[HistoryRow]:
@@ -322,9 +311,8 @@ def counts(session: Session, now: datetime) -> Counts:
         return session.scalar(select(func.count()).select_from(of).where(*conditions)) or 0
 
     midnight = now.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-    silent = number(Device, Device.state == "online", Device.silent_since.is_not(None))
     today = number(Slide, Slide.first_received_at >= midnight)
-    return Counts(number(Device), number(Slide), number(Slide, _WAITING), today, silent, number(Rejected))
+    return Counts(number(Device), number(Slide), number(Slide, _WAITING), today, number(Rejected))
 
 
 def rejected(session: Session, limit: int = 20) -> list[RejectedRow]:

@@ -32,9 +32,6 @@ class DeviceRow:
     """A device: its newest status, and what is wrong. unconfirmed: it says that so many messages wait for a receipt."""
 
     device_id: str
-    state: str
-    offline_reason: str
-    since: datetime | None
     status: DeviceStatus | None
     heard_at: datetime
     silent: bool
@@ -44,7 +41,6 @@ class DeviceRow:
     gaps: int
     quarantined: int
     unconfirmed: int
-    simulated: bool
 
 
 @dataclass(frozen=True)
@@ -193,5 +189,4 @@ class Counts:
     slides: int
     waiting: int
     today: int
-    silent: int
     rejected: int

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from device.mqtt.client import Incoming
 from device.mqtt.device_status import DeviceStatus, read_status
 from device.mqtt.health import read_health
+from device.mqtt.payloads import PayloadError
 from device.supervisor.tables import Device, DeviceState, HealthSample
 from device.supervisor.taking import Taken, fits_number, heard, of_its_topic
 
@@ -29,7 +30,8 @@ def take_status(session: Session, device: str, incoming: Incoming, now: datetime
     before = session.execute(
         select(Device.state, Device.offline_reason, Device.status).where(Device.device_id == device).with_for_update()
     ).one()
-    told = _words(read_status(before.status).payload) if before.status else ""
+    last = kept_status(before.status)
+    told = "" if last is None else _words(last)
     reason, words = status.offline_reason or "", _words(status)
     session.execute(
         update(Device)
@@ -42,6 +44,14 @@ def take_status(session: Session, device: str, incoming: Incoming, now: datetime
     if changed:
         session.add(DeviceState(device_id=device, at=now, state=status.state, reason=reason, words=words))
     return Taken(device, "status", changed)
+
+
+def kept_status(data: bytes | None) -> DeviceStatus | None:
+    """A device's newest status as it lies in the tables; None before there is one, and for one that another version of ours kept."""
+    try:
+        return None if data is None else read_status(data).payload
+    except PayloadError:
+        return None
 
 
 def _words(status: DeviceStatus) -> str:

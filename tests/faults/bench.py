@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import signal
@@ -166,6 +167,17 @@ class Bench:
                 return store.pending_count()
         except StoreError:
             return -1
+
+    def quarantined(self) -> int:
+        """How many things are put aside; -1 while the record cannot be read."""
+        with contextlib.suppress(Exception), Store.read(self.box.record) as store:
+            return store.quarantined()
+        return -1
+
+    def one_slide(self) -> None:
+        """Hold that the record has one slide and no other."""
+        with Store.read(self.box.record) as store:
+            self.trial.hold(len(store.slide_ids()) == 1, "more than one slide")
 
     def sound(self) -> bool:
         return verifying.verify(self.box.record).sound

@@ -126,8 +126,7 @@ def disk_start(trial: Trial) -> None:
             bench.goes_on(time.monotonic())
             trial.wait(lambda: not lamp(bench, "fail"), "all saved")  # until then the screen says NOT SAVED, and a kill takes it along
         bench.end()
-        with Store.read(bench.box.record) as store:
-            trial.hold(len(store.slide_ids()) == 1, "more than one slide")
+        bench.one_slide()
 
 
 @case(
@@ -144,7 +143,7 @@ def record_gone(trial: Trial) -> None:
         with contextlib.closing(sqlite3.connect(record)) as db:
             db.execute("VACUUM INTO ?", (str(older),))
         for number in range(trial.tries):
-            aside = quarantined(record)
+            aside = bench.quarantined()
             match number % 3:
                 case 0:
                     record.unlink()
@@ -153,7 +152,7 @@ def record_gone(trial: Trial) -> None:
                 case _:
                     shutil.copyfile(older, bench.folder / "copy.sqlite").replace(record)
             gone_s = time.monotonic()
-            trial.since(gone_s, lambda: quarantined(record) > aside, "a record that was saved again")  # noqa: B023
+            trial.since(gone_s, lambda: bench.quarantined() > aside, "a record that was saved again")  # noqa: B023
             time.sleep(1.1)  # they are named by the second
             bench.counts(1)
         bench.end()
@@ -165,14 +164,6 @@ def stored_cells(record: Path) -> int:
     with contextlib.closing(sqlite3.connect(record)) as db:
         query = "SELECT count(*) FROM cells JOIN slides USING (slide_id) WHERE state = 'counting'"
         return int(db.execute(query).fetchone()[0])
-
-
-def quarantined(record: Path) -> int:
-    try:
-        with Store.read(record) as store:
-            return store.quarantined()
-    except Exception:
-        return -1
 
 
 @case(
@@ -203,7 +194,7 @@ def damaged_rows(trial: Trial) -> None:
             trial.hold(bench.box.ended is None, f"{what}: the daemon ended with {bench.box.ended}")
             code = bench.box.end()
             trial.hold(
-                code == 0 and (what in ("keyframes", "schema_version") or not bench.sound() or quarantined(bench.box.record) > 0),
+                code == 0 and (what in ("keyframes", "schema_version") or not bench.sound() or bench.quarantined() > 0),
                 f"{what}: code {code}, or nobody knows of it",
             )
     trial.tries = min(trial.tries, len(DAMAGE))

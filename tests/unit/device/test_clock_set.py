@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -179,6 +181,30 @@ def test_a_clock_that_no_time_service_keeps_is_not_believed(
     monkeypatch.setattr(clocks, "service", TimeService())
     assert time_trusted(NOON) is kept
     assert not time_trusted(datetime(2001, 1, 1, tzinfo=timezone.utc))
+
+
+def test_nobody_waits_for_a_time_service_that_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clocks, "_kernel_says", lambda: None)
+    monkeypatch.setattr(clocks, "_SYNCHRONISED", tmp_path / "none")
+    monkeypatch.setattr(clocks, "_timedated_says", lambda: False)
+    service, asked, answered = TimeService(), threading.Event(), threading.Event()
+    assert not service.keeps
+
+    def slowly() -> bool:
+        asked.set()
+        return answered.wait(60)
+
+    monkeypatch.setattr(clocks, "_timedated_says", slowly)
+    assert not service.keeps and not asked.is_set(), "it was asked just now"
+    monkeypatch.setattr(clocks, "_ASKED_FOR_S", 0.0)
+    assert not service.keeps, "the answer before, while the new one is waited for"
+    assert asked.wait(60)
+    monkeypatch.setattr(clocks, "_ASKED_FOR_S", 60.0)
+    answered.set()
+    end_s = time.monotonic() + 60
+    while not service.keeps:
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
 
 
 def test_the_kernel_can_be_asked_here() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 from ward import MESSAGES, NOW, example, new_database, stored, summary, ward
 
@@ -16,7 +16,7 @@ from device.supervisor import queries
 from device.supervisor.alarms import note_silent
 from device.supervisor.database import migrate, open_database, reading, writing
 from device.supervisor.rows import Filters
-from device.supervisor.tables import Note, Rejected, Slide, Summary
+from device.supervisor.tables import Device, Note, Rejected, Slide, Summary
 
 TOPIC = "leukoscope/clinic-7/summary"
 
@@ -197,6 +197,19 @@ def test_a_device_is_silent_by_its_own_last_word_not_by_what_the_broker_kept(dat
         assert not queries.devices(session)[0].silent
         history = queries.device_history(session, "clinic-7")
     assert [entry.kind for entry in history] == ["heard", "silent", "online"], "what stays the same is written once"
+
+
+def test_a_status_that_another_version_kept_does_not_shut_out_the_next_one(database: Engine) -> None:
+    status = {**example("status"), "device_id": "clinic-7"}
+    stored(database, "leukoscope/clinic-7/status", status)
+    with writing(database) as session:
+        session.execute(update(Device).values(status=b'{"schema":"leukoscope.status/9"}'))
+    with reading(database) as session:
+        assert queries.devices(session)[0].status is None
+    assert not stored(database, "leukoscope/clinic-7/status", status).why
+    with reading(database) as session:
+        kept = queries.devices(session)[0].status
+        assert kept is not None and kept.device_id == "clinic-7"
 
 
 def test_filters_find_what_they_say(database: Engine) -> None:
