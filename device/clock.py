@@ -14,8 +14,7 @@ from typing import Protocol
 
 _SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_STA_UNSYNC = 0x40  # of struct timex, adjtimex(2)
-_TIMEX_BYTES, _TIMEX_STATUS = 512, 5 * ctypes.sizeof(ctypes.c_long)  # more than it has; where its status stands
+_UNSYNCHRONISED, _NANOSECONDS = 0x40, 0x2000  # STA_UNSYNC; STA_NANO: the offset is in ns, else in µs
 _ASKED_FOR_S = 30.0
 _OLDEST_PLAUSIBLE = datetime(2025, 1, 1, tzinfo=timezone.utc)
 
@@ -28,6 +27,11 @@ class Clock(Protocol):
     def now(self) -> datetime: ...
 
     def sleep(self, seconds: float) -> None: ...
+
+
+def doubled_s(first_s: float, cap_s: float, times: int) -> float:
+    """A pause that was doubled so many times, `cap_s` at most."""
+    return min(cap_s, first_s * 2.0 ** min(max(0, times), 64))
 
 
 class Backoff:
@@ -43,7 +47,7 @@ class Backoff:
 
     def next_s(self) -> float:
         """Seconds to wait before the next attempt."""
-        pause_s = min(self._cap_s, self._first_s * 2.0 ** min(self._attempts, 64))
+        pause_s = doubled_s(self._first_s, self._cap_s, self._attempts)
         self._attempts += 1
         return pause_s * (1.0 - self._jitter * self._rand())
 
@@ -140,15 +144,42 @@ class TimeService:
 service = TimeService()
 
 
-def _kernel_says() -> bool | None:
+class _Timex(ctypes.Structure):
+    """The head of `struct timex` (adjtimex(2)), and room for the rest of it."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 512),
+    )
+
+
+def _ask_kernel() -> _Timex | None:
     """What every time service tells the kernel; None where it may not be asked (the unit's filter of system calls) or is no Linux."""
-    buffer = (ctypes.c_byte * _TIMEX_BYTES)()  # modes 0: nothing is set
+    asked = _Timex()  # modes 0: nothing is set
     try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(asked))
     except (OSError, AttributeError):
         return None
-    status = ctypes.c_int.from_buffer(buffer, _TIMEX_STATUS).value
-    return None if state < 0 else not status & _STA_UNSYNC
+    return None if state < 0 else asked
+
+
+def _kernel_says() -> bool | None:
+    """Whether a time service keeps the clock; None where the kernel does not tell."""
+    told = _ask_kernel()
+    return None if told is None else not told.status & _UNSYNCHRONISED
+
+
+def clock_offset_ms() -> float | None:
+    """What the kernel still has to correct the clock by; None where nothing disciplines it, or the system forbids the question."""
+    told = _ask_kernel()
+    if told is None or told.status & _UNSYNCHRONISED:
+        return None
+    return round(float(told.offset) / (1e6 if told.status & _NANOSECONDS else 1e3), 3)
 
 
 def _timedated_says() -> bool:

@@ -72,7 +72,7 @@ def fleet_sim(
     """
     import re
 
-    from device.fleet.devices import room_for_files
+    from device.fleet.devices import files_for, room_for_files
     from device.fleet.simulate import Wish, simulate
     from device.settings.broker import RECEIVER
     from device.settings.config_file import broker_from_options
@@ -83,9 +83,6 @@ def fleet_sim(
         raise LeukoscopeError(f"--prefix {prefix[:60]!r}: letters, digits, '-' and '_', at most 40")
     if receiver and not re.fullmatch(RECEIVER, receiver):
         raise LeukoscopeError(f"--receiver {receiver[:60]!r}: letters, digits and . _ -, at most 64, beginning with a letter or digit")
-    each = -(-devices // (processes or -(-devices // 250)))
-    if not room_for_files(3 * each + 100):
-        raise LeukoscopeError(f"{each} devices in a process need {3 * each + 100} open files (ulimit -n); take more --processes")
     for name, path in (("--result", result), ("--samples", samples)):
         if path is not None and not path.absolute().parent.is_dir():
             raise LeukoscopeError(f"{name} {path}: there is no such folder")
@@ -107,4 +104,7 @@ def fleet_sim(
         prefix=prefix,
         seed=seed,
     )
+    each = -(-devices // wish.process_count)
+    if not room_for_files(files_for(each)):
+        raise LeukoscopeError(f"{each} devices in a process need {files_for(each)} open files (ulimit -n); take more --processes")
     simulate(wish, result=result, samples=samples)

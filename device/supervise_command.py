@@ -90,7 +90,7 @@ def serve(
     from datetime import timedelta
 
     from device.mqtt.credentials import careless_options
-    from device.mqtt.receipt import RECEIVER
+    from device.settings.broker import RECEIVER
     from device.settings.config_file import broker_from_options
     from device.supervisor.receiver import Reception
     from device.supervisor.supervise import Site

@@ -86,9 +86,14 @@ def work(plan: Plan, line: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends our parent, who tells us
     logging.disable(logging.WARNING)  # a thousand devices lose one broker: our parent says it once
     threading.stack_size(_STACK_BYTES)
-    room_for_files(_FILES_EACH * len(plan.names) + 100)
+    room_for_files(files_for(len(plan.names)))
     with line:
         line.send(_Devices(plan, line).run())
+
+
+def files_for(devices: int) -> int:
+    """So many files has a process of so many devices open."""
+    return _FILES_EACH * devices + 100
 
 
 def room_for_files(wanted: int) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from device.mqtt.outbox import Delivered, Figures, Head, OutboxMessage, Said
+from device.mqtt.outbox import Delivered, Figures, Head, OutboxMessage, Said, enough
 
 
 @dataclass
@@ -107,7 +107,7 @@ class MemoryOutbox:
                 if (row := self._rows.get(message_id)) is None:
                     continue
                 row.have.add(receiver)
-                if not wanted or (wanted <= row.have if needs_all else bool(wanted & row.have)):
+                if enough(row.have, wanted, needs_all):
                     self._leaves(message_id, at, confirmed=True)
                     left.append(message_id)
         return left

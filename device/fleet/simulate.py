@@ -51,9 +51,14 @@ class Wish:
     prefix: str = "sim"
     seed: int = 0
 
+    @property
+    def process_count(self) -> int:
+        """One for every 250 devices, or as many as are wished for."""
+        return min(self.devices, self.processes or -(-self.devices // _IN_A_PROCESS))
+
     def plans(self) -> list[Plan]:
-        """A process for every 250 devices, or as many as are wished for. Devices begin one after the other once all processes run."""
-        count = min(self.devices, self.processes or -(-self.devices // _IN_A_PROCESS))
+        """What each process does. Devices begin one after the other once all processes run."""
+        count = self.process_count
         names = [f"{self.prefix}-{number:05d}" for number in range(1, self.devices + 1)]
         begins_s = [time.monotonic() + 2.0 + 1.5 * count + number / self.connect_rate for number in range(self.devices)]
         every = (self.slides_per_hour, self.burst, self.status_s, self.health_s)

@@ -34,6 +34,7 @@ from device.mqtt.faults import (
     ProtocolRefusedError,
     RetainRefusedError,
 )
+from device.mqtt.pace import Limits
 from device.mqtt.tls import TlsContext, tls_context, unanswered, unreachable
 from device.settings.broker import BrokerSection
 
@@ -53,8 +54,6 @@ _UNCONFIRMED_AT_MOST: Final = 200  # messages that the broker sends before the f
 SESSION_EXPIRY_S: Final = 7 * 24 * 3600
 _CONNECT_TIMEOUT_S: Final = 5.0
 _LONGEST_CONNECT_S: Final = 30.0  # of the network's own part, which nothing can interrupt
-_FIRST_ANSWER_S: Final = 3.0  # amqtt takes a CONNECT of MQTT 5 for a longer one of 3.1.1 and waits for its rest
-_LAST_ANSWER_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -88,26 +87,21 @@ def open_link(
     client_id: str,
     *,
     versions: Sequence[Version] = ("5", "3.1.1"),
-    will: Will | None = None,
     resume: bool = False,
     on_message: OnMessage | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
-    by_hand: bool = False,
 ) -> Link:
     """One connection that the broker has accepted, by the first of `versions` that it speaks; who connects again and again, and to a
     link that may be slow, uses `device.mqtt.connecting`.
 
     resume: the broker keeps subscriptions and missed messages under `client_id` while the client is away.
-    by_hand: what arrives is acknowledged by `Link.confirm` alone; what is not, the broker sends again at the next connection.
     Raises BrokerRefusedError or BrokerLostError, each with the reason and the next step.
     """
+    limits = Limits()
     for position, version in enumerate(versions):
-        link = Link(section, version, client_id, will, resume, on_message)
-        if by_hand:
-            link.confirm_by_hand()
+        link = Link(section, version, client_id, resume=resume, on_message=on_message)
         last = position == len(versions) - 1
         try:
-            link.open(cancelled, _LAST_ANSWER_S if last else _FIRST_ANSWER_S)
+            link.open(lambda: False, limits.last_s if last else limits.first_s)
         except BaseException as error:
             link.drop()
             if last and isinstance(error, NoAnswerError):
@@ -121,16 +115,21 @@ def open_link(
 
 
 class Link:
-    """One connection. Used by one thread; when it is gone, it is gone: open another."""
+    """One connection. Used by one thread; when it is gone, it is gone: open another.
+
+    by_hand: what arrives is acknowledged by `confirm` alone; what is not, the broker sends again at the next connection.
+    """
 
     def __init__(
         self,
         section: BrokerSection,
         version: Version,
         client_id: str,
-        will: Will | None,
-        resume: bool,
-        on_message: OnMessage | None,
+        *,
+        will: Will | None = None,
+        resume: bool = False,
+        on_message: OnMessage | None = None,
+        by_hand: bool = False,
         keepalive_s: int = 0,
         retains: bool = True,
     ) -> None:
@@ -142,10 +141,10 @@ class Link:
         self._where = f"{section.host}:{section.port}"
         self._acks: deque[Ack] = deque()
         self._granted: dict[int, list[ReasonCode]] = {}
-        self._by_hand = False
+        self._by_hand = by_hand
         self._asked: dict[int, tuple[str, ...]] = {}  # subscriptions that were not answered yet
         self._keepalive_s = max(section.keepalive_s, keepalive_s)
-        self._answer_s = _LAST_ANSWER_S
+        self._answer_s = 0.0  # what `open` was given
         self._accepted = False
         self._refusal: BrokerRefusedError | None = None
         self._gone = ""
@@ -157,6 +156,7 @@ class Link:
             clean_session=None if v5 else not resume,
             protocol=_PAHO_VERSION[version],
             reconnect_on_failure=False,
+            manual_ack=by_hand,
         )
         self._paho.on_connect = self._connected
         self._paho.on_disconnect = self._disconnected
@@ -287,11 +287,6 @@ class Link:
     def writing(self) -> bool:
         """Whether something is still on its way into the network."""
         return bool(self._paho.want_write())
-
-    def confirm_by_hand(self) -> None:
-        """From now on what arrives is acknowledged by `confirm`; to be said before `open`."""
-        self._by_hand = True
-        self._paho.manual_ack_set(True)
 
     def confirm(self, incoming: Incoming) -> None:
         """Acknowledge a message of this connection; the broker then forgets it. Nothing happens at QoS 0."""

@@ -154,9 +154,17 @@ class Connector:
         return link
 
     def _try(self, version: Version, limit_s: float, retains: bool) -> Link:
-        link = Link(self._section, version, self._client_id, self._will, self._resume, self._on_message, self._keepalive_s, retains)
-        if self._by_hand:
-            link.confirm_by_hand()
+        link = Link(
+            self._section,
+            version,
+            self._client_id,
+            will=self._will,
+            resume=self._resume,
+            on_message=self._on_message,
+            by_hand=self._by_hand,
+            keepalive_s=self._keepalive_s,
+            retains=retains,
+        )
         began_s = time.monotonic()
         try:
             link.open(self._cancelled, limit_s)

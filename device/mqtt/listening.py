@@ -67,17 +67,16 @@ class Listening:
     def _answer(self, link: Link, incoming: Incoming) -> None:
         if self._commands is None:
             return
+        topic = incoming.response_topic or self._topics.cmd_answer
+        if not self._topics.takes_answers(topic):
+            self._tell_once(f"a request wants its answer on {one_line(topic)}, which is no topic for answers; dropped")
+            return
         try:
             answer = self._commands(incoming)
         except Exception as error:  # a request is written by others: it must not end the way to the broker
             log.exception("request %s failed: %s", one_line(incoming.topic), error)
             return
         if answer is None:
-            return
-        topic = incoming.response_topic or self._topics.cmd_answer
-        kind = self._topics.kind_of(topic)
-        if kind and kind != "cmd/answer":  # a stranger must not make this device speak as a device, or give orders
-            self._tell_once(f"a request wants its answer on {one_line(topic)}, which is no topic for answers; dropped")
             return
         try:
             link.publish(topic, answer, correlation=incoming.correlation)

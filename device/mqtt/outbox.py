@@ -6,7 +6,7 @@ Rows are written by the record, in the slide's own transaction; sending them is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, Protocol, TypeVar
@@ -80,6 +80,13 @@ class Delivered:
     at: datetime | None = None
 
 
+def enough(have: Set[str], wanted: frozenset[str], needs_all: bool) -> bool:
+    """Whether a row may leave that these receivers have: one (or all) of `wanted`, or anybody where none is wanted."""
+    if not wanted:
+        return bool(have)
+    return wanted <= have if needs_all else bool(wanted & have)
+
+
 class Outbox(Protocol):
     """What the publisher needs of the record (`device.store` has it). Opened, used and closed in the publisher's own thread."""
 
@@ -106,7 +113,7 @@ class Outbox(Protocol):
     def confirm(
         self, message_ids: Sequence[str], receiver: str, at: datetime, wanted: frozenset[str], needs_all: bool
     ) -> Sequence[str]:
-        """A receiver has these. Rows leave once one (or all) of `wanted` have them, or anybody where none is wanted; which left."""
+        """A receiver has these. Rows leave once `enough` have them; which left."""
         ...
 
     def put_message_aside(self, message_id: str, why: str) -> None:

@@ -13,7 +13,8 @@ _QUICK_S: Final = 4.0  # beside the broker's own answering time: a link that ack
 class Limits:
     """Time limits for connecting: they double when nobody answers, and stay so while the process runs.
 
-    first_s: for the first of several questions; last_s: for the last one.
+    first_s: for the first of several questions (amqtt takes a CONNECT of MQTT 5 for a longer one of 3.1.1 and waits for its rest);
+    last_s: for the last one.
     """
 
     def __init__(self, first_s: float = 3.0, last_s: float = 10.0) -> None:

@@ -7,17 +7,14 @@ from datetime import datetime
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, Field
 
 from device.mqtt.message import Payload, Received, read
 from device.mqtt.payloads import DeviceName
+from device.settings.broker import ReceiverName
 
-RECEIVER: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 MAX_IDS: Final = 500
 """Of one receipt: about 20 kB."""
-
-ReceiverName = Annotated[str, StringConstraints(pattern=RECEIVER)]
-"""A receiver's name, as `broker.receivers` of the device lists it."""
 
 
 class Receipt(Payload):

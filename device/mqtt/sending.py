@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from device.clock import Clock
+from device.clock import Clock, doubled_s
 from device.mqtt.client import Ack, Link, Version
 from device.mqtt.crops import fitted
 from device.mqtt.faults import BrokerRefusedError, NotSendableError
@@ -101,7 +101,7 @@ class Sending:
         for row in self._rows.values():
             proven_now = row.head.said == "sent" and version == "5" and not self._wanted.receivers
             if row.refused or row.head.said == "nobody" or proven_now:
-                self._schedule(row, 0.0)
+                self._hurry(row)
 
     def end(self, *, hung_up: bool) -> None:
         """The connection is gone: what was under way is sent again. hung_up: the other side ended it, perhaps because of a message."""
@@ -179,6 +179,9 @@ class Sending:
                 self._hold(row, str(error))
             except NotSendableError as error:
                 self._put_aside(row, str(error))
+            except BaseException:  # the connection is gone: the row was taken out of the queue, and is not under way
+                self._schedule(row, 0.0)
+                raise
 
     def _publish(self, link: Link, row: _Row, message: OutboxMessage) -> None:
         if fault := _fault(message):
@@ -231,14 +234,20 @@ class Sending:
         row.due_s, row.refused = self._clock.monotonic_s() + pause_s, False
         heapq.heappush(self._later, (row.due_s, row.head.sequence, row.head.message_id))
 
+    def _hurry(self, row: _Row) -> None:
+        """It need not wait any longer; one that is due stands in line already."""
+        row.refused = False
+        if row.due_s > self._clock.monotonic_s():
+            self._schedule(row, 0.0)
+
     def _pause_s(self, head: Head) -> float:
         """How long a row still waits, by the wall clock, which may have been set: never longer than the whole pause."""
         if head.sent_at is None:
             return 0.0
         if head.said == "nobody":
-            whole_s = _doubled(self._pauses.nobody_s, head.attempts)
+            whole_s = doubled_s(*self._pauses.nobody_s, head.attempts - 1)
         elif self._wanted.receivers:
-            whole_s = _doubled(self._pauses.unconfirmed_s, head.attempts)
+            whole_s = doubled_s(*self._pauses.unconfirmed_s, head.attempts - 1)
         else:
             whole_s = self._pauses.unproven_s
         age_s = (self._clock.now() - head.sent_at).total_seconds()
@@ -290,7 +299,7 @@ class Sending:
         self._spool.write(f"receipt {receipt.receiver} {ids[0]} {len(ids)}", keep)
         for row in list(self._rows.values()):
             if row.head.said == "nobody" and not row.under_way:
-                self._schedule(row, 0.0)
+                self._hurry(row)
 
     def overdue_s(self) -> float:
         """How long nothing was acknowledged, once that is longer than this link may take; else 0."""
@@ -334,11 +343,6 @@ class Sending:
     def _was_delivered(self, head: Head) -> None:
         if head.slide_id:
             self.delivered = Delivered(head.slide_id, self._clock.now())
-
-
-def _doubled(pauses_s: tuple[float, float], attempts: int) -> float:
-    first_s, longest_s = pauses_s
-    return min(longest_s, first_s * 2.0 ** min(max(0, attempts - 1), 30))
 
 
 def _fault(message: OutboxMessage) -> str:

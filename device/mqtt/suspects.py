@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from device.clock import doubled_s
+
 ALONE_BESIDE_OTHERS: Final = 3
 """So often must it have ended the connection alone where other messages pass."""
 ALONE_ON_A_LINK_THAT_STOOD: Final = 5
@@ -85,9 +87,8 @@ class Suspects:
         if alone:
             suspect.alone += 1
             suspect.alone_at_once += tried_s - self._linked_s >= _STOOD_S and now_s - tried_s <= _AT_ONCE_S
-        first_s, longest_s = self._pauses_s
         # Who was merely beside a guilty one goes by itself at the next connection; who ended one alone waits longer each time.
-        return 0.0 if suspect.alone <= 1 else min(longest_s, first_s * 2.0 ** min(suspect.alone - 2, 30))
+        return 0.0 if suspect.alone <= 1 else doubled_s(*self._pauses_s, suspect.alone - 2)
 
     def forget(self, message_id: str) -> None:
         self._all.pop(message_id, None)

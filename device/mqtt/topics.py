@@ -114,6 +114,10 @@ class Topics:
         """What `topic` carries: "summary", "status", "cmd/resend" and so on; "" if it is none of this root's topics."""
         return self._parts(topic)[1]
 
+    def takes_answers(self, topic: str) -> bool:
+        """Whether answers may go to `topic`: a stranger must not make this device speak as a device, or give orders."""
+        return self.kind_of(topic) in ("", "cmd/answer")
+
     def _parts(self, topic: str) -> tuple[str, str]:
         if not topic.startswith(f"{self.root}/"):
             return "", ""

@@ -5,22 +5,19 @@ Each reading is a few small files; nothing here can fail, and nothing is written
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
-from device.clock import Clock, time_trusted
+from device.clock import Clock, clock_offset_ms, time_trusted
 from device.mqtt.device_status import PartStatus
 from device.mqtt.health import HealthReport
 from device.store import Provenance, free_mb
 
 _PI_FIRMWARE: Final = "sys/devices/platform/soc*/soc*firmware/get_throttled"
 _PI_BITS: Final = ((0x1, "under-voltage"), (0x2, "frequency capped"), (0x4, "throttled"), (0x8, "temperature limit"))
-_UNSYNCHRONISED: Final = 0x40  # STA_UNSYNC of adjtimex(2)
-_NANOSECONDS: Final = 0x2000  # STA_NANO: the offset is in ns, else in µs
 _PLAUSIBLE_C: Final = (-60.0, 250.0)
 
 
@@ -102,33 +99,6 @@ def _megabytes(path: Path, key: str) -> float | None:
     return None
 
 
-class _Timex(ctypes.Structure):
-    """The head of `struct timex` (adjtimex(2)), and room for the rest of it."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_byte * 256),
-    )
-
-
-def clock_offset_ms() -> float | None:
-    """What the kernel still has to correct the clock by; None where nothing disciplines it, or the system forbids the question."""
-    asked = _Timex()  # modes 0: nothing is set
-    try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(asked))
-    except (OSError, AttributeError):
-        return None
-    if state < 0 or asked.status & _UNSYNCHRONISED:
-        return None
-    offset = float(asked.offset)
-    return round(offset / (1e6 if asked.status & _NANOSECONDS else 1e3), 3)
-
-
 class EngineGauges(Protocol):
     """What the report needs of the engine (`device.view.EngineStatus`)."""
 
@@ -143,10 +113,14 @@ class EngineGauges(Protocol):
 
 
 class SpoolGauges(Protocol):
-    """What it needs of the way to the broker (`device.mqtt.publisher.BrokerStatus`)."""
+    """What it needs of the way to the broker (`device.mqtt.broker_status.BrokerStatus`)."""
 
     @property
     def pending(self) -> int: ...
+    @property
+    def unconfirmed(self) -> int: ...
+    @property
+    def quarantined(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -205,8 +179,8 @@ class Health:
             memory_free_mb=machine.memory_free_mb(),
             disk_free_mb=self._disk_free_mb(),
             spool=spool.pending,
-            unconfirmed=int(getattr(spool, "unconfirmed", 0)),
-            quarantined=int(getattr(spool, "quarantined", 0)),
+            unconfirmed=spool.unconfirmed,
+            quarantined=spool.quarantined,
             simulated=made.source is not None and made.source.simulated,
         )
 

@@ -79,8 +79,10 @@ class Remote:
     def __call__(self, incoming: Incoming) -> bytes | None:
         """The answer's bytes; None for what gets none."""
         kind = self._topics.kind_of(incoming.topic)
-        if not kind.startswith("cmd/") or kind == "cmd/answer" or incoming.retained or self._misleads(incoming.response_topic):
+        if not kind.startswith("cmd/") or kind == "cmd/answer" or incoming.retained:
             return None  # a retained request would be carried out at every connection
+        if not self._topics.takes_answers(incoming.response_topic):
+            return None
         command = kind.removeprefix("cmd/")
         if not self._ration.take():
             if self._silent:
@@ -90,13 +92,6 @@ class Remote:
             return self._said(command, "", False, f"too many requests: one each {_ANOTHER_EVERY_S:.0f} s; ask again later").to_bytes()
         self._silent = False
         return self._answer(command, incoming.payload).to_bytes()
-
-    def _misleads(self, response_topic: str) -> bool:
-        """Whether the answer would go where devices and receivers take it for something else."""
-        if not response_topic or self._topics.kind_of(response_topic) in ("", "cmd/answer"):
-            return False
-        log.warning("a request wants its answer on a topic of devices; it is not answered")
-        return True
 
     def _answer(self, command: str, payload: bytes) -> CommandAnswer:
         if command not in COMMANDS:

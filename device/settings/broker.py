@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from device.settings.section import FilePath, Name, Port, Section
 
 RECEIVER: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+"""A receiver's name, in `receivers` as in its receipts."""
 ReceiverName = Annotated[str, Field(pattern=RECEIVER)]
 _RECEIVERS: Final = "a list of at most 16 names, each of 1 to 64 letters, digits, '_', '.' or '-', a letter or digit first"
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from hashlib import sha256
 
-from device.mqtt.outbox import BROKER, Delivered, Figures, Head, OutboxMessage, Said
+from device.mqtt.outbox import BROKER, Delivered, Figures, Head, OutboxMessage, Said, enough
 from device.store import quarantine
 
 log = logging.getLogger(__name__)
@@ -218,8 +218,7 @@ def confirm(
         if not _keep_receipt(db, message_id, receiver, at):
             continue
         have = {name for (name,) in db.execute("SELECT receiver FROM receipts WHERE message_id = ?", (message_id,))} - {BROKER}
-        enough = bool(have) if not wanted else wanted <= have if needs_all else bool(wanted & have)
-        if enough and db.execute("DELETE FROM outbox WHERE message_id = ?", (message_id,)).rowcount:
+        if enough(have, wanted, needs_all) and db.execute("DELETE FROM outbox WHERE message_id = ?", (message_id,)).rowcount:
             left.append(message_id)
     return tuple(left)
 

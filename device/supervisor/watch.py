@@ -22,9 +22,8 @@ from device.mqtt.client import Link
 from device.mqtt.connecting import Connector
 from device.mqtt.faults import BrokerLostError, BrokerRefusedError
 from device.mqtt.payloads import SlideSummary
-from device.mqtt.receipt import RECEIVER
 from device.mqtt.topics import ANY_DEVICE, Topics
-from device.settings.broker import BrokerSection
+from device.settings.broker import RECEIVER, BrokerSection
 from device.supervisor.inbox import Inbox
 
 _TICK_S: Final = 0.1

@@ -13,16 +13,24 @@ from uuid import uuid4
 
 import pytest
 
+from device.clock import SystemClock
 from device.demo.broker import EmbeddedBroker, LocalBroker, MosquittoBroker, free_port
 from device.mqtt.client import open_link
 from device.mqtt.device_status import DeviceStatus, read_status
+from device.mqtt.faults import BrokerLostError
+from device.mqtt.outbox import Spool
+from device.mqtt.pace import Pace
 from device.mqtt.payloads import SlideSummary
 from device.mqtt.publisher import Publisher
+from device.mqtt.sending import Pauses, Sending, Wanted
+from device.mqtt.topics import Topics
 from device.settings.broker import BrokerSection
+from device.store.record import Store
 
 pytestmark = pytest.mark.integration
 PATIENCE_S = 60.0
 Publishing = Callable[..., Publisher]
+Fresh = Callable[[], SlideSummary]
 Until = Callable[[Callable[[], object], str], None]
 Heard = Callable[[Callable[[DeviceStatus], bool]], tuple[DeviceStatus, bool]]
 TOPIC = "leukoscope/clinic-7/status"
@@ -76,6 +84,24 @@ def test_summary_and_status_arrive_and_the_outbox_empties(
         until(lambda: receiver.said.count("For review, not a diagnosis.") == len(sent), "the summaries")
     assert len(receiver.received) == len(sent)
     assert {s.slide_id: s for s in receiver.received} == {s.slide_id: s for s in sent}
+
+
+def test_a_row_whose_connection_breaks_as_it_is_sent_is_sent_at_the_next(section: BrokerSection, outbox: Any, fresh: Fresh) -> None:
+    sent, clock = outbox.put(fresh()), SystemClock()
+    spool = Spool(lambda: Store.connect(outbox.path), clock)
+    sending = Sending(spool, Topics("clinic-7"), clock, Wanted(), Pauses(), Pace(20.0))
+    sending.refresh()
+    with contextlib.closing(open_link(section, "first")) as link:
+        link.drop()
+        sending.begin(link.version)
+        with pytest.raises(BrokerLostError):
+            sending.send(link)
+        sending.end(hung_up=True)
+    with contextlib.closing(open_link(section, "second")) as link:
+        sending.begin(link.version)
+        sending.send(link)
+        assert sending.under_way and outbox.rows[0].message_id == str(sent.message_id)
+    spool.close()
 
 
 def test_status_is_retained_and_the_stop_is_told(

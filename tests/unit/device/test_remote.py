@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device import messages
+from device.clock import clock_offset_ms
 from device.errors import StoreError
 from device.language import speaking
 from device.mqtt.client import Incoming
@@ -18,7 +19,7 @@ from device.mqtt.commands import CommandAnswer, read_answer
 from device.mqtt.device_status import PartStatus, read_status
 from device.mqtt.health import read_health
 from device.mqtt.topics import Topics
-from device.service.health import Gauges, Health, Machine, clock_offset_ms
+from device.service.health import Gauges, Health, Machine
 from device.service.remote import Remote
 from device.slide.commands import Command, Wish
 from device.view import EngineStatus
@@ -256,7 +257,7 @@ def test_a_disk_that_does_not_answer_is_no_fault_of_the_report(tmp_path: Path) -
     health = Health(provenance(engine, device_id="clinic-7"), tmp_path, Clock(), 60.0, Machine(tmp_path), broken)
 
     class Spool:
-        pending = 0
+        pending = unconfirmed = quarantined = 0
 
     report = health.due(lambda: Gauges(EngineStatus(), PartStatus(level="busy", text="waits for a picture"), Spool()))
     assert report is not None

@@ -16,7 +16,7 @@ import pytest
 from device.cli import call
 from device.errors import StoreError
 from device.mqtt.outbox import BROKER, Delivered, OutboxMessage
-from device.mqtt.receipt import RECEIVER
+from device.mqtt.receipt import Receipt
 from device.settings import broker as broker_settings
 from device.slide.counting import FieldsChanged
 from device.slide.model import SlideState
@@ -217,6 +217,6 @@ def test_a_message_of_its_own_gets_a_number_of_its_kind(box: Path) -> None:
 
 
 def test_the_names_of_receivers_are_those_of_receipts() -> None:
-    assert broker_settings.RECEIVER == RECEIVER
+    assert Receipt.model_json_schema()["properties"]["receiver"]["pattern"] == broker_settings.RECEIVER
     with pytest.raises(ValueError, match="receivers"):
         broker_settings.BrokerSection(receivers=(BROKER,))
