@@ -43,6 +43,14 @@ class Done:
     former: Path | None = None
 
 
+@dataclass(frozen=True)
+class _Manifest:
+    """What is read of one: the digests of the record and, by name, of the pictures; None where none were taken."""
+
+    record: str
+    pictures: dict[str, str] | None
+
+
 def backup(record: Path, to: Path, pictures: bool = True, tell: Tell = lambda what, done, total: None) -> Done:
     """Copy the record as it stands at this moment to the new folder `to`, and read the copy through. Raises StoreError: no record, `to`
     is there already, no room, or it cannot be read or written."""
@@ -90,7 +98,7 @@ def restore(record: Path, source: Path, damaged_too: bool = False, tell: Tell = 
             shutil.copyfile(source / RECORD, staged)
             _begin_stream(staged)
         copied = _stage_pictures(source, manifest, pictures, tell)
-        former = _exchange(record, staged, pictures if manifest.get("pictures") is not None else None)
+        former = _exchange(record, staged, None if manifest.pictures is None else pictures)
     except OSError as error:
         raise StoreError(f"{error.filename or record}: {error.strerror}; the record is as it was") from error
     finally:
@@ -153,26 +161,24 @@ def _manifest(copy: Path, report: verifying.Report, pictures: dict[str, str] | N
     }
 
 
-def _read_manifest(source: Path) -> dict[str, object]:
+def _read_manifest(source: Path) -> _Manifest:
     path = source / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
-        if manifest["schema"] != SCHEMA or not isinstance(manifest["record"]["sha256"], str):
+        record, pictures = manifest["record"]["sha256"], manifest.get("pictures")
+        if manifest["schema"] != SCHEMA or not isinstance(record, str) or not isinstance(pictures, dict | None):
             raise ValueError
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; name the folder that `leukoscope backup` made") from error
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: is no manifest that this version knows; name the folder that `leukoscope backup` made") from error
-    return dict(manifest)
+    inside = None if pictures is None else {name: digest for name, digest in pictures.items() if _is_inside(name)}
+    return _Manifest(record, inside)
 
 
-def _compare(source: Path, manifest: dict[str, object], tell: Tell) -> None:
+def _compare(source: Path, manifest: _Manifest, tell: Tell) -> None:
     """StoreError naming the first file of a backup that is not as it was made."""
-    named = manifest["record"]
-    pictures = manifest.get("pictures") or {}
-    assert isinstance(named, dict)
-    assert isinstance(pictures, dict)
-    wanted = {RECORD: named["sha256"]} | {f"{FOLDER}/{name}": digest for name, digest in pictures.items() if _is_inside(name)}
+    wanted = {RECORD: manifest.record} | {f"{FOLDER}/{name}": digest for name, digest in (manifest.pictures or {}).items()}
     for done, (name, digest) in enumerate(wanted.items()):
         tell("files compared", done, len(wanted))
         try:
@@ -194,11 +200,10 @@ def _begin_stream(staged: Path) -> None:
     fsync(staged)
 
 
-def _stage_pictures(source: Path, manifest: dict[str, object], staged: Path, tell: Tell) -> int:
+def _stage_pictures(source: Path, manifest: _Manifest, staged: Path, tell: Tell) -> int:
     shutil.rmtree(staged, ignore_errors=True)
-    names = manifest.get("pictures") or {}
-    assert isinstance(names, dict)
-    for done, name in enumerate(filter(_is_inside, names)):
+    names = manifest.pictures or {}
+    for done, name in enumerate(names):
         tell("pictures copied", done, len(names))
         target = staged / name
         target.parent.mkdir(parents=True, exist_ok=True)

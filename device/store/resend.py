@@ -82,8 +82,8 @@ def put_back(db: sqlite3.Connection, path: Path, wanted: Wanted, topic_root: str
 def _kept(db: sqlite3.Connection, slide_id: str) -> Iterator[tuple[str, str, int, str, bytes]]:
     """Kind, slide, revision or entry, moment and bytes of each, in the order in which slides were begun and then in that of making."""
     chosen, given = (" WHERE slide_id = ?", (slide_id,)) if slide_id else ("", ())
-    rows = db.execute(f"{_IN_ORDER}{chosen} ORDER BY slides.sequence, kept.made, kept.kind DESC, kept.number", given)
-    return iter([tuple(row) for row in rows])
+    # one at a time, for a message may have megabytes; what is written meanwhile is in other tables
+    return map(tuple, db.execute(f"{_IN_ORDER}{chosen} ORDER BY slides.sequence, kept.made, kept.kind DESC, kept.number", given))
 
 
 def _require(db: sqlite3.Connection, path: Path, slide_id: str) -> None:

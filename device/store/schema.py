@@ -385,6 +385,7 @@ def _read_through(db: sqlite3.Connection, path: Path) -> None:
             raise sqlite3.DatabaseError(f"malformed: {verdict}".replace("\n", " "))
         return
     newest = "(SELECT slide_id FROM slides ORDER BY sequence DESC LIMIT 1)"
-    db.execute("SELECT * FROM outbox").fetchall()
-    for table in ("fields", "cells", "crops"):
-        db.execute(f"SELECT * FROM {table} WHERE slide_id = {newest}").fetchall()
+    chosen = ("outbox", *(f"{table} WHERE slide_id = {newest}" for table in ("fields", "cells", "crops")))
+    for rows in chosen:
+        for _ in db.execute(f"SELECT * FROM {rows}"):  # one at a time: weeks of messages may wait
+            pass

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from typing_extensions import Self
 
 from engines.detections import Detections, Image
-from engines.errors import BundleError, DeviceLostError, InferenceError
+from engines.errors import DeviceLostError, InferenceError
 from engines.runtime.base import Engine, EngineInfo, Inference
 from engines.runtime.sound import sound
 from engines.runtime.worker import Call, Opener, Worker, in_words
@@ -94,8 +94,7 @@ class GuardedEngine:
         self._told = ""
         self._untold: InferenceError | None = None  # why it was given up between two frames
         self._failures = 0
-        self._spent_s: deque[float] = deque(maxlen=30)
-        self._answers = 0  # since it was opened
+        self._spent_s: deque[float] = deque(maxlen=30)  # on its answers since it was opened
         self._golden: Call[str | None] | None = None
         self._golden_s = 0.0
         self._info: EngineInfo | None = None
@@ -153,7 +152,6 @@ class GuardedEngine:
         inference = self._answer(call)
         found = self._meaning(lambda: inference.detections, image)
         self._spent_s.append(call.spent_s)
-        self._answers += 1
         self._failures = self._in_vain = 0
         return inference if found is inference.detections else Inference(found, inference.timings_ms)
 
@@ -186,7 +184,7 @@ class GuardedEngine:
     def _allowed_s(self) -> float:
         """How long the next answer may take."""
         limits = self._limits
-        if self._answers < limits.learning:
+        if len(self._spent_s) < limits.learning:
             return limits.deadline
         return min(limits.deadline, max(limits.least, limits.times * median(self._spent_s)))
 
@@ -256,17 +254,14 @@ class GuardedEngine:
         log.error("the engine is given up: %s%s", reason, "; its thread is left behind" if hangs else "")
         if hangs:
             self._left = [each for each in (*self._left, worker) if each.alive]
-        self._forget()
+        self._golden, self._failures = None, 0
+        self._spent_s.clear()
         self._next_attempt_s = self._now_s() + self._pause_s
         return InferenceError(self._fault)
 
-    def _forget(self) -> None:
-        self._golden, self._failures, self._answers = None, 0, 0
-        self._spent_s.clear()
-
     @property
     def _pause_s(self) -> float:
-        return min(self._limits.longest_pause, self._limits.pause * 2.0**self._in_vain) if self._in_vain else 0.0
+        return min(self._limits.longest_pause, self._limits.pause * 2.0 ** min(self._in_vain, 64)) if self._in_vain else 0.0
 
     def _take_up(self, patience_s: float = 0.0) -> Worker | None:
         """The engine, opened anew where it was given up; None while it is not there, after waiting for it so long at most."""
@@ -296,7 +291,7 @@ class GuardedEngine:
         info = opening.opening.answer().info
         if info.digest != self.info.digest:
             opening.finish()
-            self._not_opened(str(BundleError("the bundle on the disk is another one now; start the appliance anew to count with it")))
+            self._not_opened("the bundle on the disk is another one now; start the appliance anew to count with it")
             return
         self._told = ""
         log.warning("the engine was opened anew")

@@ -40,8 +40,8 @@ What the templates read of them (more is harmless):
   SlidePage    rows: [SlideRow], page (from 1), pages, total
   Filters      q, device, review ("", "unreviewed", "reviewed", "corrected"), blasts ("", "yes", "no"), since, until (YYYY-MM-DD), doubt
                ("", "yes"), simulated ("", "no", "yes")  [all str, "" = not asked]
-  HistoryRow   at, kind (slide: "summary", "review", "second", "receipt", "event", "resent"; device: "online", "stopped", "lost",
-               "silent", "heard", "event", "gap", "quarantine", "command"), who (user or device, ""), words (plain text, "")
+  HistoryRow   at, kind (slide: "summary", "review", "second", "receipt", "event"; device: "online", "stopped", "lost", "silent",
+               "heard", "event", "review", "gap"), who (user or device, ""), words (plain text, "")
   GapRow       device_id, stream, first, last (sequence numbers that are missing), seen_at
   HealthPoint  at, fps, temperature_c, disk_free_mb, outbox, (each None where not said)
   SecondRow    at, who, initials, agree: bool, words, revision

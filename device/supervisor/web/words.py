@@ -40,15 +40,12 @@ _KINDS = {
     "second": N_("second signature"),
     "receipt": N_("receipt sent"),
     "event": N_("told by the device"),
-    "resent": N_("asked to send again"),
     "online": N_("online"),
     "stopped": N_("switched off in order"),
     "lost": N_("connection lost"),
     "silent": N_("silent"),
     "heard": N_("heard again"),
     "gap": N_("summaries are missing"),
-    "quarantine": N_("put aside"),
-    "command": N_("command"),
 }
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +26,7 @@ from device.settings.broker import BrokerSection
 from device.store.outbox import insert
 from device.store.record import Store
 from device.supervisor.watch import watch
+from tests.support.bad_link import BadLink
 
 PATIENCE_S = 60.0  # only how long to wait before giving up; a busy machine is no fault of the code
 
@@ -99,55 +98,6 @@ class Receiver:
         return self.paper.getvalue()
 
 
-class Proxy:
-    """Between publisher and broker: lets everything pass, or keeps the broker's answers back, or hangs up."""
-
-    def __init__(self, port: int) -> None:
-        self.answers = True
-        self._target, self._pairs = port, list[tuple[socket.socket, socket.socket]]()
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._server.accept()
-            except OSError:
-                return
-            try:
-                far = socket.create_connection(("127.0.0.1", self._target))
-            except OSError:  # no broker there now
-                near.close()
-                continue
-            self._pairs.append((near, far))
-            threading.Thread(target=self._pump, args=(near, far, lambda: True), daemon=True).start()
-            threading.Thread(target=self._pump, args=(far, near, lambda: self.answers), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket, passes: Callable[[], bool]) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if passes():
-                    sink.sendall(data)
-
-    def hang_up(self) -> None:
-        for pair in self._pairs:
-            for end in pair:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-                end.close()
-        self._pairs.clear()
-
-    def __enter__(self) -> Proxy:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        self.hang_up()
-
-
 @pytest.fixture
 def outbox(tmp_path: Path) -> Outbox:
     """What waits to be sent: `put` a summary, look at `rows`."""
@@ -173,9 +123,9 @@ def audience() -> Callable[[BrokerSection], None]:
 
 
 @pytest.fixture
-def proxy_to() -> Callable[[int], Proxy]:
+def proxy_to() -> Callable[[int], BadLink]:
     """`with proxy_to(port) as proxy`: the same broker on `proxy.port`, with a hand on the line."""
-    return Proxy
+    return BadLink
 
 
 @pytest.fixture

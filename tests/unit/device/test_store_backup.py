@@ -173,6 +173,17 @@ def test_restore_changes_nothing_where_it_cannot(record: Path, config: Path, tmp
     assert not list(record.parent.glob(".*restoring*"))
 
 
+def test_a_manifest_of_another_shape_is_refused(record: Path, config: Path, tmp_path: Path) -> None:
+    assert leukoscope("backup", tmp_path / "b", "--config", config).code == 0
+    path = tmp_path / "b" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"pictures": ["a.jpg"]}))
+    said = leukoscope("restore", tmp_path / "b", "--config", config)
+    assert said.code == 2
+    assert f"{path}: is no manifest that this version knows" in said.text
+    with Store.read(record) as store:
+        assert store.slide_ids() == [OPEN, SIGNED]
+
+
 def test_a_damaged_record_is_backed_up_and_the_damage_named(record: Path, config: Path, tmp_path: Path) -> None:
     by_hand(record, "UPDATE slides SET specimen = 'x'")
     said = leukoscope("backup", tmp_path / "b", "--config", config)

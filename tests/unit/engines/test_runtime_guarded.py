@@ -255,6 +255,28 @@ def test_another_bundle_on_the_disk_is_not_taken() -> None:
         assert engine.info.digest == INFO.digest
 
 
+def test_it_is_tried_again_however_often_it_was_in_vain() -> None:
+    """A night of attempts: a pause that is doubled a thousand times is no number any more."""
+    first, opened = StandIn(), [0]
+
+    def opener() -> StandIn:
+        opened[0] += 1
+        if 1 < opened[0] <= 1100:
+            raise BundleError("the disk is away")
+        return first
+
+    def acts() -> None:
+        raise InferenceError("odd")
+
+    with GuardedEngine(opener, replace(SHORT, failures=1, pause=1e-9, longest_pause=1e-6)) as engine:
+        first.acts = acts
+        assert not answers(engine)
+        first.acts = lambda: None
+        while opened[0] <= 1100:
+            engine.idle()
+        until(lambda: answers(engine))
+
+
 NAN, INF = float("nan"), float("inf")
 
 
