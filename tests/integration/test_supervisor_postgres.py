@@ -12,14 +12,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from postgres import cluster
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import DBAPIError
 from ward import MESSAGES, NOW, new_database, stored, summary, ward
 
 from device.supervisor import accounts, queries
 from device.supervisor.database import migrate, open_database, reading, writing
 from device.supervisor.rows import Filters
-from device.supervisor.tables import Base
+from device.supervisor.tables import Base, Device
 
 pytestmark = pytest.mark.integration
 KINDS = ("summary", "review", "event", "status", "health")
@@ -71,8 +71,10 @@ def test_devices_slides_and_all_else_are_the_same(filled: tuple[Engine, Engine])
             assert tuple(queries.every_slide(session, Filters())) == rows
             assert queries.device_names(session) == [row.device_id for row in devices]
             assert [queries.device(session, row.device_id) for row in devices] == devices
+            kept = select(Device.device_id, Device.state, Device.since, Device.offline_reason, Device.simulated)
             return [
                 devices,
+                [tuple(row) for row in session.execute(kept.order_by(Device.device_id))],
                 queries.waiting(session),
                 queries.overdue(session, NOW, timedelta(hours=24)),
                 queries.open_gaps(session),
