@@ -14,6 +14,7 @@ from device.mqtt.health import HealthReport, read_health
 from device.mqtt.outbox import OutboxMessage
 from device.mqtt.payloads import SlideSummary
 from device.mqtt.topics import Topics
+from device.slide.tally import percent
 
 _EXAMPLES: Final = files("device.mqtt").joinpath("contract")
 _TARGET: Final = 200
@@ -46,7 +47,7 @@ class Voice:
         white = sum(row["count"] for row in rows) + unidentified
         blasts = sum(row["count"] for row in rows if row["blast"])
         for row in rows:
-            row["percent"] = _percent(row["count"], white)
+            row["percent"] = round(percent(row["count"], white), 2)
         slide_id = f"{now:%Y%m%d-%H%M%S}-{self._number}"
         said = {
             "message_id": str(message_id),
@@ -57,8 +58,8 @@ class Voice:
             "boot_id": self._status.boot_id,
             "white_cells": white,
             "differential": rows,
-            "unidentified": {"count": unidentified, "percent": _percent(unidentified, white)},
-            "blasts": {**self._summary["blasts"], "count": blasts, "percent": _percent(blasts, white)},
+            "unidentified": {"count": unidentified, "percent": round(percent(unidentified, white), 2)},
+            "blasts": {**self._summary["blasts"], "count": blasts, "percent": round(percent(blasts, white), 2)},
             "stream": self._stream,
             "sequence": self._number,
             "source": {"kind": "simulator", "name": "fleet-sim", "simulated": True},
@@ -86,7 +87,3 @@ class Voice:
         now = {"sent_at": datetime.now(timezone.utc), "temperature_c": round(self._rand.uniform(45, 70), 1)}
         report: HealthReport = self._health.model_copy(update=now)
         return report.to_bytes()
-
-
-def _percent(count: int, of: int) -> float:
-    return round(100.0 * count / of, 2) if of else 0.0

@@ -138,7 +138,7 @@ class Link:
         self.max_packet_bytes: int | None = None
         self.max_in_flight = 8
         self._section, self._resume, self._on_message = section, resume, on_message
-        self._where = f"{section.host}:{section.port}"
+        self._where = section.address
         self._acks: deque[Ack] = deque()
         self._granted: dict[int, list[ReasonCode]] = {}
         self._by_hand = by_hand

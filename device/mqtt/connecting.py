@@ -98,7 +98,7 @@ class Connector:
 
     def _above_the_floor(self) -> Link:
         """Of a broker that spoke MQTT 5."""
-        where = f"{self._section.host}:{self._section.port}"
+        where = self._section.address
         try:
             link = self._ask("5", self.limits.last_s)
         except ProtocolRefusedError:
@@ -149,7 +149,7 @@ class Connector:
                 raise
             link = self._try(version, limit_s, False)  # in 3.1.1 it hangs up without a word
         self._retains = False
-        where = f"{self._section.host}:{self._section.port}"
+        where = self._section.address
         log.warning("%s keeps no messages (retain_available): who connects later does not hear whether the device is there", where)
         return link
 

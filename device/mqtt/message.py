@@ -73,24 +73,19 @@ class Part(BaseModel):
     @classmethod
     def later_fields(cls) -> frozenset[str]:
         """Names of the fields that were not in the first form of the message."""
-        return frozenset(cls._forms())
-
-    @classmethod
-    def _forms(cls) -> dict[str, str]:
-        """Which form brought which field, for those that were not in the first."""
-        return _forms_of(cls)
+        return frozenset(_later_fields(cls))
 
     @model_validator(mode="after")
     def _is_complete(self, info: ValidationInfo) -> Self:
         number = (info.context or {}).get(_RECEIVED)
-        for name, form in self._forms().items():
+        for name, form in _later_fields(type(self)).items():
             if getattr(self, name) is None and (number is None or int(form.partition(".")[0]) < number):
                 raise ValueError(f"{name} is required in what is sent (only messages of older devices lack it)")
         return self
 
     @model_serializer(mode="wrap")
     def _without_what_is_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        missing = {name for name in self.later_fields() if getattr(self, name) is None}
+        missing = {name for name in _later_fields(type(self)) if getattr(self, name) is None}
         return {name: value for name, value in handler(self).items() if name not in missing}
 
     @classmethod
@@ -100,8 +95,9 @@ class Part(BaseModel):
 
 
 @cache
-def _forms_of(kind: type[Part]) -> dict[str, str]:
-    """Looked up once: every part of every message asks."""
+def _later_fields(kind: type[Part]) -> dict[str, str]:
+    """The fields that were not in the first form of the message, and which form brought each. Looked up once: every part of every
+    message asks."""
     extras = ((name, field.json_schema_extra) for name, field in kind.model_fields.items())
     return {name: since.form for name, since in extras if isinstance(since, Since)}
 

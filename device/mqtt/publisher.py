@@ -99,13 +99,13 @@ class Publisher:
         self._connector = Connector(
             section,
             f"leukoscope-{self.topics.device_id}",
-            memory=_Brokers(self._spool, self._clock, f"{section.host}:{section.port}"),
+            memory=_Brokers(self._spool, self._clock, section.address),
             limits=limits,
             resume=True,  # receipts that come while the device is away are kept for it
             on_message=self._incoming.append,
             cancelled=self._stopped_while_waiting,
         )
-        self._teller = Teller(f"{section.host}:{section.port}")
+        self._teller = Teller(section.address)
         self._looked = -1  # the wish at which the outbox was last looked at; counting is another matter
         self._looked_s = self._counted_s = float("-inf")
         self._connected_s: float | None = None

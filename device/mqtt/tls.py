@@ -112,7 +112,7 @@ def tls_context(section: BrokerSection) -> TlsContext:
 
 def unreachable(error: Exception, section: BrokerSection, waited_s: float) -> BrokerError:
     """The error of an attempt to connect as advice; the first kind that fits."""
-    where = f"{section.host}:{section.port}"
+    where = section.address
     if isinstance(error, ssl.SSLCertVerificationError):
         return BrokerRefusedError(f"the certificate of {where} is not trusted: {_distrusted(error, section)}")
     if isinstance(error, ssl.SSLError):
@@ -128,7 +128,7 @@ def unreachable(error: Exception, section: BrokerSection, waited_s: float) -> Br
 
 def unanswered(error: NoAnswerError, section: BrokerSection) -> BrokerError:
     """`error`, or the reason for it where one look tells it: a port that wants TLS, a broker that wants a certificate."""
-    where = f"{section.host}:{section.port}"
+    where = section.address
     if not section.tls and shown_by(section.host, section.port, _LOOK_S) is not None:
         return BrokerRefusedError(
             f"{where} speaks TLS; set broker.tls: true, and broker.ca_file where an authority of your own signed it"

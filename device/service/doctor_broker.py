@@ -66,7 +66,7 @@ def outbox_finding(config: Config) -> Finding:
 
 def _connection(config: Config, link: Link) -> Finding:
     section, now = config.broker, SystemClock().now()
-    seen = f"{section.host}:{section.port} accepts us, MQTT {link.version}"
+    seen = f"{section.address} accepts us, MQTT {link.version}"
     told = careless(section)
     if section.tls and (ends := link.certificate_ends) is not None:
         seen += f", TLS, certificate valid until {ends:%Y-%m-%d}"

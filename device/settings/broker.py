@@ -42,6 +42,11 @@ class BrokerSection(Section):
     health_period_s: int = Field(60, ge=5, le=86400)
     reconnect_max_s: int = Field(60, ge=1, le=3600)  # the longest pause between two attempts; devices spread over all of it
 
+    @property
+    def address(self) -> str:
+        """ "host:port", as words tell it and as the record remembers the broker."""
+        return f"{self.host}:{self.port}"
+
     @field_validator("host")
     @classmethod
     def _host_alone(cls, value: str) -> str:

@@ -74,7 +74,7 @@ def watch(
                 with closing(connector.open()) as link:
                     link.subscribe([topics.summary, topics.review, topics.event], done)
                     known, reported = True, ""
-                    inbox.note(f"watching {topics.summary} on {section.host}:{section.port} (MQTT {link.version})")
+                    inbox.note(f"watching {topics.summary} on {section.address} (MQTT {link.version})")
                     backoff.reset()
                     if ready is not None:
                         ready.set()
