@@ -4,44 +4,16 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 import numpy as np
 from typing_extensions import Self
 
+from tests.support.mjpeg import MjpegServer
 from tests.support.picture_line import picture
 
 _FPS = 20.0
 _HELD = 6  # frames of one picture
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-    stage: Stage
-
-
-class _Stream(BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        stage = self.server.stage
-        try:
-            while stage.server is self.server:
-                jpeg = stage.frame()
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
-                self.wfile.write(head + jpeg + b"\r\n")
-                time.sleep(1 / _FPS)
-        except OSError:
-            pass  # the reader went away
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        pass
 
 
 class Stage:
@@ -49,7 +21,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.blank = self.still = self.spoilt = False
-        self.server: _Server | None = None
+        self.server: MjpegServer | None = None
         self.port = 0
         self._numbers = itertools.count(1)
         self._left, self._jpeg, self._film = 0, b"", np.zeros(0, np.int16)
@@ -58,14 +30,15 @@ class Stage:
 
     def plug(self) -> None:
         """It is there, on the same port."""
-        server = _Server(("127.0.0.1", self.port), _Stream)
-        server.stage, self.server, self.port = self, server, server.server_address[1]
+        server = MjpegServer(self.port, lambda: self.frame, 1 / _FPS)
+        self.server, self.port = server, server.server_address[1]
         threading.Thread(target=lambda: server.serve_forever(poll_interval=0.02), daemon=True, name="stage").start()
 
     def unplug(self) -> None:
         """It is gone, in the middle of whatever it sent."""
         server, self.server = self.server, None
         if server is not None:
+            server.cut = True
             server.shutdown()
             server.server_close()
 

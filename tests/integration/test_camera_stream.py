@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 import numpy as np
@@ -18,50 +17,39 @@ from device.camera.factory import open_camera
 from device.clock import Backoff, SystemClock
 from device.errors import CameraError, CameraLostError
 from device.settings.config import ReplayCamera as ReplaySection
+from tests.support.mjpeg import MjpegServer
 
 pytestmark = pytest.mark.integration
 
 PATIENCE_S = 60.0
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
+class _Server(MjpegServer):
+    """frozen: one picture again and again. halved: of so many frames one is sent half."""
+
     frozen = False
-    cut = False
-    halved = 0  # of so many frames one
-    shown = 0
+    halved = 0
 
+    def __init__(self, port: int) -> None:
+        super().__init__(port, self._frames, 0.01)
 
-class _Stream(BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
+    def _frames(self) -> Callable[[], bytes]:
         rng = np.random.default_rng(3)
         still = rng.integers(100, 120, (120, 160, 3), dtype=np.uint8)
-        try:
-            while not self.server.cut:
-                image = still if self.server.frozen else rng.integers(0, 40, (120, 160, 3), dtype=np.uint8) + np.uint8(60)
-                jpeg = cv2.imencode(".jpg", image)[1].tobytes()
-                if self.server.halved and self.server.shown % self.server.halved == self.server.halved - 1:
-                    jpeg = jpeg[: len(jpeg) // 2] + b"\xff\xd9"  # bytes are missing, the end marker is not
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
-                self.wfile.write(head + jpeg + b"\r\n")
-                self.server.shown += 1
-                time.sleep(0.01)
-        except OSError:
-            pass  # the reader went away
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        pass
+        def frame() -> bytes:
+            image = still if self.frozen else rng.integers(0, 40, (120, 160, 3), dtype=np.uint8) + np.uint8(60)
+            jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+            if self.halved and self.shown % self.halved == self.halved - 1:
+                return jpeg[: len(jpeg) // 2] + b"\xff\xd9"  # bytes are missing, the end marker is not
+            return jpeg
+
+        return frame
 
 
 @contextmanager
 def _serving(port: int = 0) -> Iterator[_Server]:
-    server = _Server(("127.0.0.1", port), _Stream)
+    server = _Server(port)
     thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.05), daemon=True)
     thread.start()
     try:
