@@ -90,7 +90,7 @@ def words(result: Mapping[str, Any]) -> str:
         f"receiver that confirms. Meanwhile: {faults or 'no fault'}.\n\n"
         "| what | seen |\n|---|---|\n"
         f"| slides finished, lost at the receiver, doubled there | {r['slides']}, {r['lost']}, {r['doubled']} |\n"
-        f"| fields told as counted, not in the record | {r['fields']}, {r['lost_fields']} |\n"
+        f"| lines that tell a field counted, once more when sharper; not in the record | {r['fields']}, {r['lost_fields']} |\n"
         f"| record verified, tracebacks in the log, exit code | "
         f"{'sound' if r['sound'] else 'DAMAGED'}, {r['tracebacks']}, {r['exit_code']} |\n"
         f"| memory after {r['warm_after_s'] / 60:.0f} minutes, at the end, at most | {r['rss_mb'][0]:.0f}, {r['rss_mb'][1]:.0f}, "
