@@ -19,7 +19,7 @@ TORCH_PIP ?=
 # ONNX Runtime's wheels would report to their maker.
 export ORT_DISABLE_TELEMETRY := 1
 
-CODE := device engines calibration tests docs/experiments
+CODE := device engines calibration systemd tests docs/experiments
 SOURCE ?=
 REPORT ?= demo-report
 HOURS ?= 1
@@ -34,7 +34,10 @@ SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl
   libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libdbus-1-3 libfontconfig1 libfribidi0 \
   chromium fonts-noto-core
 
-.PHONY: help demo supervisor fleet test lint soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages
+# What making and booting package and image needs besides, from Debian 12.
+BOX_PACKAGES := mmdebstrap dpkg-dev fakeroot squashfs-tools mtools dosfstools fdisk e2fsprogs rauc openssl grub-efi-amd64-bin grub-common qemu-system-x86 qemu-utils ovmf
+
+.PHONY: help demo supervisor fleet test lint test-box test-vm soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages box-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -56,6 +59,12 @@ lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/mypy docs/experiments/*.py
+
+test-box: box-packages $(VENV)/.installed-dev ## package and image: made, installed, compared, booted once in QEMU (15 minutes, as root)
+	$(BIN)/pytest tests/box $(ARGS)
+
+test-vm: box-packages $(VENV)/.installed-dev ## the image under power cuts, updates and rollbacks in QEMU (hours under software emulation)
+	$(BIN)/pytest tests/vm $(ARGS)
 
 test-faults: system-packages $(VENV)/.installed-dev ## break the appliance in every named way (an hour); CASES="kills clock" SCALE=0.1; table into docs/reliability.md
 	$(BIN)/python -m tests.faults.run --cases '$(CASES)' --scale $(SCALE) --results $(RESULTS) --page docs/reliability.md $(ARGS)
@@ -94,6 +103,9 @@ evaluate: $(VENV)/.installed-dev ## score a bundle on labelled pictures (ARGS="B
 clean: ## remove what tools leave behind; .venv and runs stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-report
 	find device engines calibration tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+box-packages: SYSTEM_PACKAGES += $(BOX_PACKAGES)
+box-packages: system-packages ## the same, and what test-box and test-vm need
 
 system-packages: ## the Debian packages that some tests need (installs them as root or by sudo without password)
 	@missing=; for package in $(SYSTEM_PACKAGES); do \
