@@ -37,7 +37,7 @@ SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl
 # What making and booting package and image needs besides, from Debian 12.
 BOX_PACKAGES := mmdebstrap dpkg-dev fakeroot squashfs-tools mtools dosfstools fdisk e2fsprogs rauc openssl grub-efi-amd64-bin grub-common qemu-system-x86 qemu-utils ovmf
 
-.PHONY: help demo supervisor fleet test lint test-box test-vm soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages box-packages
+.PHONY: help demo supervisor fleet test lint test-box test-vm flash soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages box-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -65,6 +65,10 @@ test-box: box-packages $(VENV)/.installed-dev ## package and image: made, instal
 
 test-vm: box-packages $(VENV)/.installed-dev ## the image under power cuts, updates and rollbacks in QEMU (hours under software emulation)
 	$(BIN)/pytest tests/vm $(ARGS)
+
+flash: $(VENV)/.installed-demo ## write IMAGE to the disk DEV and read it back (as root; asks first): DEV=/dev/sdX IMAGE=build/image/….img
+	@[[ -n '$(DEV)' && -n '$(IMAGE)' ]] || { echo 'Name both: make flash DEV=/dev/sdX IMAGE=FILE (`lsblk -d -o NAME,SIZE,MODEL,SERIAL,TRAN` lists the disks)'; exit 2; }
+	$(BIN)/python -m systemd.image.flash '$(IMAGE)' '$(DEV)' $(ARGS)
 
 test-faults: system-packages $(VENV)/.installed-dev ## break the appliance in every named way (an hour); CASES="kills clock" SCALE=0.1; table into docs/reliability.md
 	$(BIN)/python -m tests.faults.run --cases '$(CASES)' --scale $(SCALE) --results $(RESULTS) --page docs/reliability.md $(ARGS)

@@ -1,0 +1,1 @@
+"""Scripts that make, compare, sign and flash the image of a box."""
