@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from device.box_command import box
 from device.calibrate_command import calibrate
 from device.check_command import check_config
 from device.contract_command import contract
@@ -122,6 +123,7 @@ def example_config(path: Path | None = None, /) -> None:
 
 
 app.command(check_config)
+app.command(box)
 
 
 @app.command
