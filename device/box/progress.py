@@ -83,8 +83,9 @@ def read_step(step: str, folder: Path = FOLDER) -> Step | None:
     if not isinstance(said, dict) or said.get("state") not in STATES or not isinstance(said.get("words"), str):
         return None
     percent = said.get("percent")
-    known = isinstance(percent, int | float) and not isinstance(percent, bool) and 0 <= percent <= 100
-    return Step(step, said["state"], one_sentence(said["words"]), int(percent) if known else None, _time(said.get("at")))
+    if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
+        percent = None
+    return Step(step, said["state"], one_sentence(said["words"]), None if percent is None else int(percent), _time(said.get("at")))
 
 
 def one_sentence(words: str) -> str:
