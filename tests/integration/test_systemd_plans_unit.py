@@ -31,7 +31,7 @@ def test_what_it_starts_is_the_command_there_is() -> None:
     text = UNIT.read_text()
     values = dict(re.findall(r"^Environment=(\w+)=(.*)$", text, re.MULTILINE))
     words = [re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], word) for word in shlex.split(settings(UNIT)["Service"]["ExecStart"])]
-    assert words[:2] == ["/opt/leukoscope/bin/attridet", "build"]
+    assert words[:2] == ["/usr/bin/attridet", "build"]
     options = dict(zip(words[3::2], words[4::2], strict=True))
     assert set(options) == {"--plans", "--runtime"} and {name[2:] for name in options} <= set(BuildRequest.__annotations__)
     assert options["--plans"] == str(APPLIANCE_PLANS) and options["--runtime"] in RUNTIMES
