@@ -55,7 +55,8 @@ def build(wanted: Wanted, epoch: int) -> Path:
     _step("boot loader", lambda: disk.make_esp(wanted.arch, modules / "usr/lib/grub" / disk.GRUB[wanted.arch][0], esp, work, epoch))
     _step("data", lambda: disk.make_data(data_tree(work / "data", wanted.config), data, parts["data"].size, epoch))
     # The second slot holds nothing yet, so it is no choice until an update filled it.
-    block.write_bytes(disk.environment_block({"ORDER": "A B", "A_OK": "1", "A_TRY": "0", "B_OK": "0", "B_TRY": "0"}))
+    tries = {"ORDER": "A B", "A_OK": "1", "A_TRY": "0", "B_OK": "0", "B_TRY": "0"}
+    disk.make_block(tries, block, work, epoch)
     image = wanted.out / f"leukoscope-{root.version}-{wanted.arch}.img"
     images = {"grubenv": block, "ESP": esp, "root-a": squashed, "data": data}
     _step("disk", lambda: disk.make_disk(image, images, parts))

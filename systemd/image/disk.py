@@ -2,7 +2,7 @@
 
 | number | name | what | size |
 |---|---|---|---|
-| 1 | grubenv | which slot is booted, its tries; 1,024 bytes, written whole | 2 sectors |
+| 1 | grubenv | which slot is booted, its tries: 1,024 bytes, written in place | 1 MiB |
 | 2 | ESP | the boot loader and its script; never written on a box | 64 MiB |
 | 3, 4 | root-a, root-b | one version each: squashfs with kernel and initial RAM disk inside | a slot each |
 | 5 | data | record, settings, journal; grows to the disk's end at the first boot | the rest |
@@ -28,6 +28,9 @@ DATA_TYPE = "6C65756B-6F73-4D61-8164-617461000001"
 GRUB = {"amd64": ("x86_64-efi", "BOOTX64.EFI"), "arm64": ("arm64-efi", "BOOTAA64.EFI")}
 _MODULES = "part_gpt fat squash4 regexp loadenv linux normal configfile echo test eval sleep reboot search minicmd all_video efi_gop"
 _ENV_SIZE = 1024
+ENV_OFFSET = 19968
+"""Where in its partition the block lies. GRUB saves only into a file, so there is a file system around it, which Linux never mounts:
+a loop device over these 1,024 bytes is what grub-editenv is given (leukoscope-grubenv.service), and no cut can damage a FAT."""
 _NAMESPACE = uuid.UUID("6c65756b-6f73-636f-7065-000000000000")
 
 
@@ -43,7 +46,7 @@ class Part:
 
 def layout(slot: int = SLOT, data: int = DATA) -> dict[str, Part]:
     """The partitions by name, for slots and a data partition of so many bytes."""
-    sizes = {"grubenv": _ENV_SIZE, "ESP": ESP, "root-a": slot, "root-b": slot, "data": data}
+    sizes = {"grubenv": MIB, "ESP": ESP, "root-a": slot, "root-b": slot, "data": data}
     parts, at = {}, MIB
     for number, (name, size) in enumerate(sizes.items(), start=1):
         parts[name] = Part(number, name, at, size)
@@ -62,6 +65,19 @@ def environment_block(values: Mapping[str, str]) -> bytes:
     if len(text) > _ENV_SIZE:
         raise ImageError(f"the boot loader's block holds {_ENV_SIZE} bytes, and {', '.join(values)} need {len(text)}")
     return text.encode("ascii").ljust(_ENV_SIZE, b"#")
+
+
+def make_block(values: Mapping[str, str], out: Path, work: Path, epoch: int) -> None:
+    """The partition with the block, at ENV_OFFSET. Raises ImageError."""
+    file = fresh(work / "block") / "grubenv"
+    file.write_bytes(environment_block(values))
+    os.utime(file, (epoch, epoch))
+    _allocate(out, MIB)
+    # Clusters of the block's size: the file is one, and the first.
+    run("mkfs.vfat", "-F", "12", "-s", "2", "-n", "GRUBENV", "--invariant", "-i", identity("grubenv")[:8], out, epoch=epoch)
+    run("mcopy", "-m", "-i", out, file, "::grubenv", epoch=epoch)
+    if (found := out.read_bytes().find(file.read_bytes())) != ENV_OFFSET:
+        raise ImageError(f"{out}: the boot loader's block lies at {found}, and must at {ENV_OFFSET}; mkfs.vfat has changed", 1)
 
 
 def make_loader(arch: str, modules: Path, out: Path) -> None:

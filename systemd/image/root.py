@@ -9,10 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from systemd.image.commands import ImageError, fresh, inside, need_root, put_text, run
+from systemd.image.disk import ENV_OFFSET
 
 OVERLAY = Path(__file__).with_name("overlay")
 
-ENABLED = ("systemd-networkd.service", "seatd.service", "leukoscope-grow.service", "leukoscope-identity.service")
+ENABLED = (
+    "systemd-networkd.service",
+    "seatd.service",
+    "leukoscope-grubenv.service",
+    "leukoscope-grow.service",
+    "leukoscope-identity.service",
+)
 OURS = (
     "leukoscope.service",
     "leukoscope-kiosk.service",
@@ -89,7 +96,8 @@ def data_tree(folder: Path, config: Path | None = None) -> Path:
 def _overlay(tree: Path, arch: str) -> None:
     for path in sorted(OVERLAY.rglob("*")):
         if path.is_file():
-            put_text(tree / path.relative_to(OVERLAY), path.read_text(encoding="utf-8").replace("@ARCH@", arch))
+            text = path.read_text(encoding="utf-8").replace("@ARCH@", arch).replace("@ENV_OFFSET@", str(ENV_OFFSET))
+            put_text(tree / path.relative_to(OVERLAY), text)
 
 
 def _install(tree: Path, arch: str, deb: Path, epoch: int) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from systemd.image.disk import environment_block, layout
+from systemd.image.disk import ENV_OFFSET, environment_block, layout
 
 BROKER = ("10.0.2.100", 1883)
 """Where a guest finds the broker of this machine; nothing else is to be reached from it."""
@@ -70,10 +70,10 @@ class Machine:
 
     # --- the disk, while the power is off
 
-    def put(self, part: str, file: Path) -> None:
-        """Write a file's bytes over the beginning of a partition."""
+    def put(self, part: str, file: Path, offset: int = 0) -> None:
+        """Write a file's bytes over those of a partition, from its byte `offset`."""
         size = -(-file.stat().st_size // 512) * 512
-        at = layout()[part].start
+        at = layout()[part].start + offset
         run("qemu-io", "-f", "qcow2", "-c", f"write -q -s {file} {at} {size}", str(self.disk))
 
     def take(self, part: str, file: Path, size: int | None = None) -> Path:
@@ -94,7 +94,7 @@ class Machine:
         """The boot loader's block: slots, tries, words for the kernel."""
         block = self.folder / "block"
         block.write_bytes(environment_block(values))
-        self.put("grubenv", block)
+        self.put("grubenv", block, ENV_OFFSET)
 
     # --- power
 
