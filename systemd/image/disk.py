@@ -103,7 +103,9 @@ def make_esp(arch: str, modules: Path, out: Path, work: Path, epoch: int) -> Non
 
 
 def make_data(tree: Path, out: Path, size: int, epoch: int) -> None:
-    """The data partition with what lies in `tree`, owned as there."""
+    """The data partition with what lies in `tree`, owned as there, every time `epoch`."""
+    for path in (tree, *tree.rglob("*")):
+        os.utime(path, (epoch, epoch), follow_symlinks=False)
     seed = identity("data")
     _allocate(out, size)
     # The table of blocks is laid out for a partition that grows: 64 GiB without moving anything.
@@ -113,6 +115,10 @@ def make_data(tree: Path, out: Path, size: int, epoch: int) -> None:
         *("-E", options, "-d", tree, out),
         epoch=epoch,
     )
+    # mke2fs takes the time of an inode's last change from the tree, where nobody can set it.
+    names = ["/", *(f"/{path.relative_to(tree).as_posix()}" for path in sorted(tree.rglob("*")))]
+    changes = [f'set_inode_field "{name}" {field}' for name in names for field in (f"ctime @{epoch}", "ctime_extra 0")]
+    run("debugfs", "-w", "-f", "-", out, text="\n".join(changes) + "\n", epoch=epoch)
 
 
 def make_disk(out: Path, images: Mapping[str, Path], parts: Mapping[str, Part]) -> None:

@@ -107,7 +107,7 @@ class Machine:
             net += f",guestfwd=tcp:{BROKER[0]}:{BROKER[1]}-cmd:{relay}"
         command = [
             *("qemu-system-x86_64", "-machine", "q35,hpet=off", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"),
-            *("-m", str(self._memory), "-display", "none", "-vga", "none", "-device", "virtio-vga,xres=1280,yres=720"),
+            *("-m", str(self._memory), "-nodefaults", "-display", "none", "-device", "virtio-vga,xres=1280,yres=720"),
             *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_FIRMWARE / 'OVMF_CODE_4M.fd'}"),
             *("-drive", "if=pflash,format=qcow2,unit=1,file=vars.qcow2"),
             *("-drive", "if=none,id=d0,format=qcow2,file=disk.qcow2", "-device", "virtio-blk-pci,drive=d0,bootindex=0"),
@@ -175,7 +175,7 @@ class Machine:
         end = time.monotonic() + seconds
         while True:
             # sh in place of bash: nothing edits the line; no echo: what comes back is the answer alone.
-            self._shell.sendall(b"exec /bin/sh\nstty -echo; PS1=; PS2=\n")
+            self._shell.sendall(b"exec /bin/sh\nstty -echo; PS1=; PS2=; export TERM=dumb SYSTEMD_COLORS=0 SYSTEMD_PAGER=cat\n")
             try:
                 self.ask("true", 10)
                 return
