@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from device.box_command import box
 from device.calibrate_command import calibrate
 from device.check_command import check_config
 from device.contract_command import contract
@@ -61,14 +62,17 @@ def run(
         record: A folder. Keep frames as the camera gives them, for a calibration set; goes on behind those in it.
         record_every: Seconds between two frames of the resting stage; each counted field is kept besides. Default: 5.
     """
-    from device.app import run as run_appliance
-    from device.app import with_overrides
-    from device.settings.config_file import load_config
+    from device.box.boot import telling
 
-    loaded = load_config(config)
-    _log(loaded.log_level)
-    changed = with_overrides(loaded, display, start, record, record_every)
-    outcome = run_appliance(changed, wait_for_devices=wait_for_devices)
+    with telling() as boot:
+        from device.app import run as run_appliance
+        from device.app import with_overrides
+        from device.settings.config_file import load_config
+
+        loaded = load_config(config)
+        _log(loaded.log_level)
+        changed = with_overrides(loaded, display, start, record, record_every)
+        outcome = run_appliance(changed, wait_for_devices=wait_for_devices, each_round=boot.look)
     if outcome.reason:
         logging.getLogger(__name__).info("ended: %s", outcome.reason)
     return _saved(outcome.saved)
@@ -122,6 +126,7 @@ def example_config(path: Path | None = None, /) -> None:
 
 
 app.command(check_config)
+app.command(box)
 
 
 @app.command

@@ -36,7 +36,7 @@ def atomic_write(path: Path, content: bytes | str | Callable[[IO[bytes]], object
                 file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            temporary.chmod(0o644)
+            os.fchmod(file.fileno(), 0o644)  # the open file: in a folder of another user its name may be a link by now
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-import os
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from device.errors import DisplayError
 from device.settings.config import DisplaySection, SlideSection
 from device.slide.commands import Command, Wish
 from device.slide.model import Slide
+from tests.support.x_server import on_screen, x_server
 
 pytestmark = [
     pytest.mark.integration,
@@ -40,23 +39,6 @@ PATIENCE_S = 60.0
 """Far more than is needed: a busy machine is no fault of the window."""
 
 
-@contextmanager
-def x_server(width: int, height: int, folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A virtual X server without a window manager; its picture lies in `folder` as Xvfb_screen0."""
-    reading, writing = os.pipe()
-    command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", f"{width}x{height}x24", "-fbdir", str(folder), "-nolisten", "tcp"]
-    server = subprocess.Popen([*command, "-noreset"], pass_fds=(writing,), stderr=subprocess.DEVNULL)
-    try:
-        os.close(writing)
-        with os.fdopen(reading, "rb") as pipe:
-            number = pipe.readline().strip().decode()
-        assert number, "Xvfb did not start"
-        yield f":{number}", server
-    finally:
-        server.terminate()
-        server.wait()
-
-
 @pytest.fixture
 def display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """DISPLAY of a virtual 1280 x 720 screen."""
@@ -65,15 +47,6 @@ def display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with x_server(1280, 720, tmp_path) as (number, _):
         monkeypatch.setenv("DISPLAY", number)
         yield number
-
-
-def on_screen(folder: Path, width: int = 1280, height: int = 720) -> np.ndarray:
-    """What the X server shows, BGR: the XWD file that Xvfb keeps of its frame buffer."""
-    data = (folder / "Xvfb_screen0").read_bytes()
-    header, colours = int.from_bytes(data[0:4], "big"), int.from_bytes(data[76:80], "big")
-    stride = int.from_bytes(data[48:52], "big")
-    pixels = np.frombuffer(data, np.uint8, stride * height, header + colours * 12)
-    return pixels.reshape(height, stride // 4, 4)[:, :width, :3]
 
 
 def until(what: Callable[[], bool]) -> None:

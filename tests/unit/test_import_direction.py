@@ -76,7 +76,7 @@ ONLY_IN = {
     "onnx": ("engines.export", "engines.build", "calibration.int8.qdq", "calibration.int8.half", "calibration.int8.straight_through"),
     "picamera2": ("device.camera.picamera",),
     "libcamera": ("device.camera.picamera",),
-    "PySide6": ("device.display.window",),
+    "PySide6": ("device.display.window", "device.box.kiosk_window"),
     "cryptography": ("device.mqtt.certificates",),
     "amqtt": ("device.demo.broker",),
     "paho": ("device.mqtt",),

@@ -1,0 +1,71 @@
+"""`leukoscope box …`: what surrounds the daemon on a flashed box. Reads the command line and calls the room `box`."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+from device.options import DEFAULT_CONFIG, ConfigOption, Count
+
+if TYPE_CHECKING:
+    from device.box.first_boot import Page
+
+box = App(name="box", help="A flashed box: how far its boot is, its screen, provisioning, updates.")
+
+BOOT_FOLDER = Path("/run/leukoscope-boot")
+
+
+@box.command
+def progress(*, folder: Path = BOOT_FOLDER) -> int:
+    """Print how far the boot is, one line a step; exit code 1 where one failed.
+
+    Args:
+        folder: Where the steps are told.
+    """
+    from device.box.progress import FAILED, read
+
+    steps = read(folder)
+    for step in steps:
+        share = "" if step.percent is None else f" {step.percent} %"
+        sys.stdout.write(f"{step.step:15} {step.state}{share}: {step.words}\n")
+    if not steps:
+        sys.stdout.write(f"{folder}: nothing was told of a boot.\n")
+    return 1 if any(step.state == FAILED for step in steps) else 0
+
+
+@box.command
+def screen(
+    *,
+    folder: Path = BOOT_FOLDER,
+    config: ConfigOption = DEFAULT_CONFIG,
+    picture: Path | None = None,
+    width: Count = 1920,
+    height: Count = 1080,
+) -> int:
+    """The screen of a boot, until it is ended: what happens, what failed, which box this is. The kiosk's own window, below all others.
+
+    Args:
+        folder: Where the steps are told.
+        picture: Draw it once into this PNG instead, without a screen.
+        width: Of the picture, in pixels.
+        height: Of the picture, in pixels.
+    """
+    if find_spec("PySide6") is None:
+        sys.stderr.write(
+            "PySide6 is not installed, so there is no screen: pip install leukoscope[screen], or the package with a screen\n"
+        )
+        return 2
+    from device.box import kiosk_window
+    from device.box.first_boot import current_page
+
+    def page() -> Page:
+        return current_page(folder, config)
+
+    if picture is None:
+        return kiosk_window.show(page)
+    kiosk_window.draw(page(), (width, height), picture)
+    return 0
