@@ -22,7 +22,7 @@ ENABLED = (
 )
 OURS = (
     "leukoscope.service",
-    "leukoscope-kiosk.service",
+    "leukoscope-kiosk.path",
     "leukoscope-provision.service",
     "leukoscope-plans.service",
     "leukoscope-good.service",
