@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 
+from device.box.progress import RUNNING, read_step
 from device.camera.base import SkippedPicture
+from device.desk.ready import ready_page
 from device.display.factory import parse_display
+from device.display.pages import CountPage
 from device.errors import StoreError
 from device.language import speaking
 from device.line import Line, Openers
@@ -20,6 +23,7 @@ from device.pipeline import Pipeline
 from device.rounds import Round
 from device.service.control import ControlServer
 from device.service.late_control import LateControl
+from device.service.meanwhile import Meanwhile
 from device.service.signals import ending_signals
 from device.service.systemd import Notifier
 from device.settings.config import Config
@@ -37,6 +41,10 @@ _DRAIN_S = 10.0
 _SETTLE_S, _SETTLE_AT_TERMINAL_S = 25.0, 5.0
 """How long the end of a run goes on trying to write what a full or failing disk refuses: below TimeoutStopSec of the unit; less where a
 person waits."""
+_ANOTHER_ENGINE = "another engine counts from now on"
+"""Why a line ends that another one follows at once."""
+_BUILDER_SILENT = timedelta(minutes=15)
+"""A plan's builder that has told nothing for so long has died."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +89,31 @@ def run(
     quit only pauses the slide and shows the start page.
     """
     notifier = Notifier()
+    ways = _Ways(each_round, signals, wait_for_devices)
+    if openers is not None or config.camera.stored:  # its pictures would begin anew with a new line
+        return _run(config, openers or Openers.of(config), notifier, ways)
+    with Meanwhile(config, _building) as meanwhile:
+        while True:
+            meanwhile.new_line()
+            outcome = _run(config, replace(Openers.of(config), engine=meanwhile.open), notifier, ways, meanwhile)
+            if outcome.reason != _ANOTHER_ENGINE:
+                return outcome
+            log.info("no slide is open: the next one is counted with another engine")
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """How a line is run: as the arguments of `run`."""
+
+    each_round: Callable[[Round, Pipeline], None] | None
+    signals: bool
+    wait_for_devices: bool
+
+
+def _run(config: Config, openers: Openers, notifier: Notifier, ways: _Ways, meanwhile: Meanwhile | None = None) -> Outcome:
+    """One line, from its opening to its end; with `meanwhile` it ends too when another engine shall count."""
     with ExitStack() as opened:
-        line = opened.enter_context(Line.open(config, openers or Openers.of(config), wait_for_devices))
+        line = opened.enter_context(Line.open(config, openers, ways.wait_for_devices))
         engine, record_path = line.engine.info, config.record_path
         layer = "no naming layer" if engine.naming is None else f"naming layer {engine.naming.label}"
         log.info("engine: %s on %s, %s", engine.label, engine.runtime, layer)
@@ -103,23 +134,28 @@ def run(
             reports=reports,
             stays=notifier.listens,
         )
+        if meanwhile is not None:
+            pipeline.guard.engine_note = meanwhile.note
         for part in (publisher, recorder, control, reports):
             if part is not None:
                 opened.enter_context(part)
-        with ending_signals(pipeline.stop, pipeline.keep_elsewhere) if signals else _unsignalled() as ends:
+        with ending_signals(pipeline.stop, pipeline.keep_elsewhere) if ways.signals else _unsignalled() as ends:
             notifier.ready(f"{engine.label}; waiting for a slide")
             try:
-                _rounds(pipeline, notifier, status, publisher, each_round, line.guard)
+                _rounds(pipeline, notifier, status, publisher, ways.each_round, line.guard, meanwhile)
             finally:
                 ends()
-                notifier.stopping("writing what waits")
+                if goes_on := pipeline.stopped == _ANOTHER_ENGINE:
+                    notifier.status("opening another engine")  # to say that it stops would have it killed
+                else:
+                    notifier.stopping("writing what waits")
                 saved = pipeline.close(_SETTLE_S if notifier.listens else _SETTLE_AT_TERMINAL_S)
         # A broker that cannot be reached is not waited for: the summary is in the record and goes at the next start.
         reached = publisher.status.state in ("connected", "connecting")
-        sent = _waiting(line.store) == 0 or publisher.drain(_DRAIN_S if reached and saved else 0.0)
+        sent = _waiting(line.store) == 0 or publisher.drain(_DRAIN_S if reached and saved and not goes_on else 0.0)
         if not saved:
             log.error("NOT SAVED: %s", pipeline.record_status.reason)
-        if not sent:
+        if not sent and not goes_on:
             waiting = _waiting(line.store) or publisher.status.waiting
             words = "1 message waits" if waiting == 1 else f"{waiting} messages wait"
             log.warning("%s in %s for the broker: %s", words, record_path, publisher.status.why_waiting)
@@ -133,6 +169,21 @@ def _tell(pipeline: Pipeline, notifier: Notifier, status: CurrentStatus, publish
         if (health := status.health_due(pipeline, publisher.status)) is not None:
             publisher.set_health(health.to_bytes())
         notifier.status(in_words(pipeline.lamps, pipeline.slide, pipeline.white_cells))
+
+
+def _better(meanwhile: Meanwhile, pipeline: Pipeline) -> bool:
+    """Whether another engine shall count from here on: only where no slide is open and nobody is asked or reviews anything."""
+    slide, page = pipeline.slide, pipeline.view().page
+    return meanwhile.better((slide is None or not slide.is_open) and (isinstance(page, CountPage) or page == ready_page(slide)))
+
+
+def _building() -> tuple[bool, int | None]:
+    """Whether the unit of the plans is at work, by what it told last, and how far it is."""
+    step = read_step("engine")
+    if step is None or step.state != RUNNING:
+        return False, None
+    late = step.at is not None and datetime.now(timezone.utc) - step.at > _BUILDER_SILENT
+    return not late, step.percent
 
 
 @contextmanager
@@ -157,6 +208,7 @@ def _rounds(
     publisher: Publisher,
     each_round: Callable[[Round, Pipeline], None] | None,
     guard: GuardedEngine | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> None:
     updated_s = float("-inf")
     while not pipeline.stopped:
@@ -172,5 +224,7 @@ def _rounds(
         if now - updated_s >= _STATUS_EVERY_S:
             updated_s = now
             pipeline.guard.run("status", partial(_tell, pipeline, notifier, status, publisher), None)
+            if meanwhile is not None and pipeline.guard.run("engine", partial(_better, meanwhile, pipeline), False):
+                pipeline.stop(_ANOTHER_ENGINE)
         if each_round is not None:
             each_round(done, pipeline)

@@ -77,6 +77,7 @@ class RoundGuard:
         self._logged = set[str]()
         self._pictures: dict[str, SkippedPicture] = {}
         self.caught = self._copies = 0
+        self.engine_note: Callable[[], tuple[str, str]] = lambda: ("", "")  # level and words about which engine counts, if any
 
     def run(self, stage: str, act: Callable[[], _T], otherwise: _U, frame: Frame | None = None) -> _T | _U:
         """What `act` gives; `otherwise` where it raises, or is not tried again yet. frame: that it looks at."""
@@ -126,6 +127,11 @@ class RoundGuard:
 
     def lamps(self, parts: Sequence[PartState]) -> tuple[PartState, ...]:
         """The lamps, red where a stage of that part fails again and again."""
+        level, words = self.engine_note()
+        if words:
+            parts = [
+                PartState(each.name, level, words) if each.name == "Engine" and each.level in ("ok", "busy") else each for each in parts
+            ]
         bad = {lamp for stage, lamp in _LAMPS.items() if self.failing(stage)}
         return tuple(PartState(each.name, "fail", _("fault in the program")) if each.name in bad else each for each in parts)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
@@ -128,21 +129,18 @@ def choose(
     plans: Path | None = None,
     kept: Path | None = None,
     report: Report = lambda *_: None,
+    turn: AbstractContextManager[object] = nullcontext(),  # noqa: B008  (keeps nothing)
 ) -> Choice:
     """The quickest that passes here. kept: file of an earlier choice, taken where its key is the same, written where it is not.
 
-    Takes seconds where it is measured. Raises BundleError or RuntimeUnavailableError, in one line, where nothing passes.
+    Takes seconds where it is measured. turn: entered around each frame, so that another engine of this process does not run at the
+    same time. Raises BundleError or RuntimeUnavailableError, in one line, where nothing passes.
     """
-    check_word(precision)
-    bundle = Bundle.open(resolve(reference))
-    bundles = [bundle, *(_made_from(bundle) if (runtime, precision) == (AUTO, AUTO) else [])]
-    key = _key(str(reference), runtime, precision, bundles, threads, ungated, plans)
-    if kept is not None and (before := read_choice(kept)) is not None and before.key == key:
+    if (before := known_choice(reference, runtime, precision, threads, ungated=ungated, plans=plans, kept=kept)) is not None:
         return before
-    trials = _trials(bundles, runtime, precision, plans)
-    if len(trials) == 1:  # nothing to choose: opening it says what is wrong with it, if anything is
-        return Choice(key=key, chosen=trials[0], trials=tuple(trials), measured="")
-    trials = _measured(trials, threads, ungated, plans, report)
+    bundles = _bundles(reference, runtime, precision)
+    key = _key(str(reference), runtime, precision, bundles, threads, ungated, plans)
+    trials = _measured(_trials(bundles, runtime, precision, plans), threads, ungated, plans, report, turn)
     passed = [trial for trial in trials if trial.frame_ms is not None]
     if not passed:
         faults = dict.fromkeys(trial.fault for trial in trials)
@@ -158,6 +156,34 @@ def choose(
         except EnginesError:
             report("the choice cannot be kept and is measured again at the next start", 1, 1)
     return choice
+
+
+def known_choice(
+    reference: str | Path,
+    runtime: str = AUTO,
+    precision: str = AUTO,
+    threads: int = 2,
+    *,
+    ungated: bool = False,
+    plans: Path | None = None,
+    kept: Path | None = None,
+) -> Choice | None:
+    """What `choose` answers without measuring: the choice that was kept with the same key, or the only one there is; else None."""
+    check_word(precision)
+    bundles = _bundles(reference, runtime, precision)
+    key = _key(str(reference), runtime, precision, bundles, threads, ungated, plans)
+    if kept is not None and (before := read_choice(kept)) is not None and before.key == key:
+        return before
+    trials = _trials(bundles, runtime, precision, plans)
+    if len(trials) == 1:  # nothing to choose: opening it says what is wrong with it, if anything is
+        return Choice(key=key, chosen=trials[0], trials=tuple(trials), measured="")
+    return None
+
+
+def _bundles(reference: str | Path, runtime: str, precision: str) -> list[Bundle]:
+    """The bundle, and those beside it that may be taken in its place."""
+    bundle = Bundle.open(resolve(reference))
+    return [bundle, *(_made_from(bundle) if (runtime, precision) == (AUTO, AUTO) else [])]
 
 
 def read_choice(path: Path) -> Choice | None:
@@ -238,7 +264,9 @@ def _trials(bundles: list[Bundle], runtime: str, precision: str, plans: Path | N
     return sorted(found, key=lambda trial: PRECISIONS.index(trial.precision))
 
 
-def _measured(trials: list[Trial], threads: int, ungated: bool, plans: Path | None, report: Report) -> list[Trial]:
+def _measured(
+    trials: list[Trial], threads: int, ungated: bool, plans: Path | None, report: Report, turn: AbstractContextManager[object]
+) -> list[Trial]:
     """Each trial with its fault, or with the time that a frame takes.
 
     One engine is open at a time, since a small board has no memory for all. Those near the quickest are measured a second time in
@@ -254,7 +282,7 @@ def _measured(trials: list[Trial], threads: int, ungated: bool, plans: Path | No
             with engine:
                 if trial.precision != FLOAT32 and not again and (fault := _difference(engine, threads, known)):
                     return trial.model_copy(update={"fault": fault})
-                spent_ms = _frame_ms(engine)
+                spent_ms = _frame_ms(engine, turn)
         except (BundleError, RuntimeUnavailableError, InferenceError) as error:
             return trial.model_copy(update={"fault": str(error)})
         return trial.model_copy(update={"frame_ms": round(min(spent_ms, trial.frame_ms or spent_ms), 2)})
@@ -265,20 +293,21 @@ def _measured(trials: list[Trial], threads: int, ungated: bool, plans: Path | No
         done[number] = tried(trial, again=False)
     quickest_ms = min((trial.frame_ms for trial in done if trial.frame_ms is not None), default=0.0)
     passed = [number for number, trial in enumerate(done) if (trial.frame_ms or np.inf) < _NEAR * quickest_ms]
-    for turn, number in enumerate(reversed(passed) if len(passed) > 1 else ()):
-        report(f"measuring {done[number].words} again", len(trials) + turn, len(trials) + len(passed))
+    for nth, number in enumerate(reversed(passed) if len(passed) > 1 else ()):
+        report(f"measuring {done[number].words} again", len(trials) + nth, len(trials) + len(passed))
         done[number] = tried(done[number], again=True)
     return done
 
 
-def _frame_ms(engine: BundleEngine) -> float:
+def _frame_ms(engine: BundleEngine, turn: AbstractContextManager[object]) -> float:
     """Median milliseconds of a whole frame."""
     frame, spent = _frame(engine.bundle), list[float]()
     engine.infer(frame)
     for _ in range(ROUNDS):
-        started = perf_counter()
-        engine.infer(frame)
-        spent.append(1e3 * (perf_counter() - started))
+        with turn:
+            started = perf_counter()
+            engine.infer(frame)
+            spent.append(1e3 * (perf_counter() - started))
     return median(spent)
 
 

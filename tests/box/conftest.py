@@ -1,4 +1,4 @@
-"""The package of this source tree, and a clean Debian to put it into. Both are made once and kept below build/."""
+"""What the tests of package and image share: the package of this source tree, a clean Debian to put it into, and an image of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from systemd.image import build as images
 from systemd.package.build import build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,3 +102,26 @@ def chroot(debian: Path, tmp_path: Path) -> Iterator[Callable[[], Chroot]]:
     yield make
     for folder in made:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def built(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a build by its name; the Debian below comes from the cache."""
+    if os.geteuid() != 0:
+        pytest.skip("an image is made as root")
+    room, made = tmp_path_factory.mktemp("images"), set[str]()
+
+    def build_once(name: str) -> Path:
+        folder = room / name
+        if name not in made:
+            images.build(images.Wanted("amd64", deb, folder, ROOT / "build/cache", compression="fast"), images.commit_time(ROOT))
+            made.add(name)
+        return folder
+
+    return build_once
+
+
+@pytest.fixture(scope="session")
+def image(built: Callable[[str], Path]) -> Path:
+    """The image that is shipped."""
+    return next(built("first").glob("leukoscope-*.img"))
