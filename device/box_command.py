@@ -69,3 +69,42 @@ def screen(
         return kiosk_window.show(page)
     kiosk_window.draw(page(), (width, height), picture)
     return 0
+
+
+@box.command
+def provision(folder: Path | None = None, /, *, config: ConfigOption = DEFAULT_CONFIG) -> int:
+    """Apply leukoscope-setup.yaml, if one lies on the boot partition or a stick: once, whole, and wiped afterwards. For root.
+
+    Args:
+        folder: Look there too.
+    """
+    from device.box import progress
+    from device.box.provisioning import Places, provision
+
+    progress.tell("provision", progress.RUNNING, "Looking for settings.")
+    done = provision(Places(config=config), folder)
+    progress.tell("provision", progress.FAILED if done.failed else progress.DONE, done.words)
+    (sys.stderr if done.failed else sys.stdout).write(f"{done.words}\n")
+    if done.applied:
+        from device.box.units import reload_daemon
+
+        reload_daemon()
+    return 2 if done.failed else 0
+
+
+@box.command
+def sticks(*, folder: Path = BOOT_FOLDER) -> int:
+    """What is plugged in, and what on it is for this box; kept in stick.json for the screen. For root.
+
+    Args:
+        folder: Where it is kept.
+    """
+    from device.box.stick_content import look, remember
+
+    found = look()
+    remember(found, folder)
+    for each in found:
+        sys.stdout.write(f"{each.stick.device} {each.stick.name}: {each.words}\n")
+    if not found:
+        sys.stdout.write("No stick is plugged in.\n")
+    return 0
