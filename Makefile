@@ -28,6 +28,11 @@ CASES ?=
 SCALE ?= 1
 RESULTS ?= runs/faults
 ARGS ?=
+# The machine that packages and images are made for: this one, unless said otherwise.
+DISTRIBUTION ?= $(shell . /etc/os-release 2>/dev/null; echo $${VERSION_CODENAME:-bookworm})
+ARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
+DEB ?= $(lastword $(sort $(wildcard dist/leukoscope_*bookworm*_$(ARCH).deb)))
+KEYRING ?= build/keys/keyring.pem
 
 # What the tests of window, broker and unit need from a Debian or Ubuntu system. Without it they are skipped, each with its reason.
 SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
@@ -37,7 +42,7 @@ SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl
 # What making and booting package and image needs besides, from Debian 12.
 BOX_PACKAGES := mmdebstrap dpkg-dev fakeroot squashfs-tools mtools dosfstools fdisk e2fsprogs rauc openssl grub-efi-amd64-bin grub-common qemu-system-x86 qemu-utils ovmf
 
-.PHONY: help demo supervisor fleet test lint test-box test-vm flash soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages box-packages
+.PHONY: help demo supervisor fleet test lint test-box test-vm deb install image flash soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages box-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -52,7 +57,7 @@ fleet: $(VENV)/.installed-supervisor ## 1,000 simulated devices, mosquitto, thre
 	$(BIN)/python docs/experiments/fleet.py $(ARGS)
 
 test: system-packages lint ## everything that a change must pass: ruff, mypy, pytest
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(BIN)/ruff check $(CODE)
@@ -65,6 +70,20 @@ test-box: box-packages $(VENV)/.installed-dev ## package and image: made, instal
 
 test-vm: box-packages $(VENV)/.installed-dev ## the image under power cuts, updates and rollbacks in QEMU (hours under software emulation)
 	$(BIN)/pytest tests/vm $(ARGS)
+
+deb: $(VENV)/.installed-demo ## the Debian package with every library in it, into dist/: DISTRIBUTION=bookworm|jammy|noble|all ARCH=amd64|arm64|all (five minutes each)
+	$(BIN)/python -m systemd.package.build --distribution '$(DISTRIBUTION)' --arch '$(ARCH)' $(ARGS)
+
+install: deb ## the package for this machine, made and installed (as root)
+	apt-get install -y --reinstall --allow-downgrades ./$$(ls -t dist/leukoscope_*_$(DISTRIBUTION)_$(ARCH).deb | head -1)
+
+image: box-packages $(VENV)/.installed-demo ## the image of a box for ARCH (amd64, arm64) from DEB, into build/image-ARCH (as root); BOARD=NAME BSP=FOLDER: what flashes a Jetson
+	@[[ -n '$(DEB)' ]] || { echo 'No package for $(ARCH); make deb makes it, or name one: make image DEB=FILE'; exit 2; }
+ifdef BOARD
+	$(BIN)/python -m systemd.image.jetson '$(BSP)' --deb '$(DEB)' --keyring '$(KEYRING)' $(if $(filter-out jetson,$(BOARD)),--board '$(BOARD)') $(ARGS)
+else
+	$(BIN)/python -m systemd.image.build --arch '$(ARCH)' --deb '$(DEB)' --out 'build/image-$(ARCH)' $(if $(wildcard $(KEYRING)),--keyring '$(KEYRING)') $(ARGS)
+endif
 
 flash: $(VENV)/.installed-demo ## write IMAGE to the disk DEV and read it back (as root; asks first): DEV=/dev/sdX IMAGE=build/image/….img
 	@[[ -n '$(DEV)' && -n '$(IMAGE)' ]] || { echo 'Name both: make flash DEV=/dev/sdX IMAGE=FILE (`lsblk -d -o NAME,SIZE,MODEL,SERIAL,TRAN` lists the disks)'; exit 2; }

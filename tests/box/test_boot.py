@@ -1,0 +1,132 @@
+"""One start of the image as it is shipped, in QEMU: it counts by itself, marks its slot good, shows a picture, and a summary leaves it.
+
+Its data partition is as provisioning leaves it: settings, with the simulated camera. Deadlines are of an emulated processor.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from PIL import Image
+
+from device.demo.broker import BrokerError, MosquittoBroker
+from systemd.image.disk import DATA, make_data
+from systemd.image.root import data_tree
+from tests.support.vm import BROKER, Machine, missing
+
+pytestmark = [pytest.mark.box, pytest.mark.timeout(1500)]
+
+CONFIG = f"""
+camera: {{kind: simulator, width_px: 640, height_px: 480, fps: 2.0, loop: true}}
+device: {{id: box-in-qemu}}
+engine: {{runtime: onnx, deadline_s: 300}}
+microscope: {{profile: zzcat-5mp}}
+slide: {{auto_start: true, ask_specimen: false, finish_at_end: false}}
+display: {{kind: screen}}
+broker: {{host: {BROKER[0]}, port: {BROKER[1]}}}
+"""
+
+
+class Heard:
+    """What reached the broker outside, as topic and payload."""
+
+    def __init__(self, port: int) -> None:
+        self.messages: list[tuple[str, bytes]] = []
+        self._came = threading.Condition()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2)
+        self._client.on_message = self._on_message
+        self._client.on_connect = lambda client, *_: client.subscribe("leukoscope/#", 1)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        with self._came:
+            self.messages.append((message.topic, message.payload))
+            self._came.notify_all()
+
+    def wait(self, topic: str, seconds: float) -> bytes:
+        end = time.monotonic() + seconds
+        with self._came:
+            while not (found := [payload for name, payload in self.messages if name == topic]):
+                assert self._came.wait(max(0.0, end - time.monotonic())), f"nothing on {topic}, only {[n for n, _ in self.messages]}"
+        return found[0]
+
+    def close(self) -> None:
+        self._client.loop_stop()
+        self._client.disconnect()
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[MosquittoBroker]:
+    try:
+        with MosquittoBroker() as running:
+            yield running
+    except BrokerError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def box(image: Path, broker: MosquittoBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """The box, switched on, its shell answering."""
+    if absent := missing():
+        pytest.skip(f"not here: {', '.join(absent)} (make box-packages)")
+    room = tmp_path_factory.mktemp("box")
+    config = room / "device.yaml"
+    config.write_text(CONFIG, encoding="utf-8")
+    make_data(data_tree(room / "data", config), room / "data.img", DATA, 1767225600)
+    with Machine(image, room / "vm", broker=broker.port) as machine:
+        machine.put("data", room / "data.img")
+        machine.start()
+        machine.wait_for("slot A, try 1", 180)
+        machine.wait_shell(600)
+        machine.patience(["leukoscope.service"])
+        yield machine
+
+
+def test_it_comes_up_counts_and_a_summary_leaves_it(box: Machine, broker: MosquittoBroker, tmp_path: Path) -> None:
+    heard = Heard(broker.port)
+    try:
+        began = time.monotonic()
+        box.until("leukoscope status | grep -q '\"fields\": [1-9]'", 900, pause=5)
+        assert "ro," in box.ask("findmnt -no OPTIONS /").text + ","
+        assert box.ask("touch /usr/written").code != 0
+        assert box.ask("findmnt -no SOURCE /etc/leukoscope").text.endswith("[/etc/leukoscope]")
+
+        # Good: the daemon is up, so the tries are taken back, and RAUC says so.
+        box.until("grub-editenv /run/grubenv list | grep -qx A_TRY=0", 300)
+        status = json.loads(box.ask("rauc status --output-format=json").text)
+        assert (status["compatible"], status["booted"], status["boot_primary"]) == ("leukoscope-amd64", "A", "rootfs.0")
+        machine_id = box.ask("cat /etc/machine-id").text
+        box.until(f"grub-editenv /run/grubenv list | grep -qx MACHINE_ID={machine_id}", 120)
+
+        assert box.ask("leukoscope slide finish --anyway", 300).code == 0
+        summary = json.loads(heard.wait("leukoscope/box-in-qemu/summary", 300))
+        assert summary["review_state"] == "unreviewed"
+        assert time.monotonic() - began < 1200
+    finally:
+        heard.close()
+
+
+def test_its_data_reaches_to_the_end_of_the_disk_and_nothing_listens(box: Machine) -> None:
+    box.until("test $(findmnt -bno SIZE /data) -gt 2500000000", 300)
+    listening = box.ask("ss -Hltn").text
+    assert listening == ""
+    assert box.ask("systemctl --failed --plain --no-legend").text == ""
+
+
+def test_the_screen_shows_a_picture(box: Machine, tmp_path: Path) -> None:
+    box.until("test -S /run/leukoscope-kiosk/wayland-0", 300)
+    picture = box.screendump(tmp_path / "screen.png")
+    with Image.open(picture) as screen:
+        colours = screen.convert("RGB").resize((160, 90)).getcolors(160 * 90)
+    assert colours is not None
+    assert len(colours) > 50, f"{picture} has {len(colours)} colours: nothing is drawn"
+    subprocess.run(["cp", picture, "/tmp/leukoscope-box-screen.png"], check=False)
