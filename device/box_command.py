@@ -92,19 +92,24 @@ def provision(folder: Path | None = None, /, *, config: ConfigOption = DEFAULT_C
     return 2 if done.failed else 0
 
 
-@box.command
-def sticks(*, folder: Path = BOOT_FOLDER) -> int:
-    """What is plugged in, and what on it is for this box; kept in stick.json for the screen. For root.
+def sticks(*, tell: bool = False, folder: Path = BOOT_FOLDER) -> int:
+    """Print the sticks in this box and what on them is meant for it; exit code 1 where one cannot be read. Needs root.
 
     Args:
-        folder: Where it is kept.
+        tell: Write it to stick.json in the folder as well, for the daemon.
+        folder: Where the steps of the boot are told.
     """
-    from device.box.stick_content import look, remember
+    from device.box.sticks import SETUP, StickError, look, tell_found
+    from device.box.sticks import sticks as all_sticks
 
-    found = look()
-    remember(found, folder)
+    try:
+        found = tell_found(folder) if tell else tuple(look(stick) for stick in all_sticks())
+    except (StickError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     for each in found:
-        sys.stdout.write(f"{each.stick.device} {each.stick.name}: {each.words}\n")
+        there = ", ".join((*each.bundles, *([SETUP] if each.setup else ()))) or "nothing for this box"
+        sys.stdout.write(f"{each.stick.name}: {each.fault or there}\n")
     if not found:
         sys.stdout.write("No stick is plugged in.\n")
-    return 0
+    return 1 if any(each.fault for each in found) else 0

@@ -22,7 +22,8 @@ from typing import Any
 import yaml
 
 from device.box.sealing import closed_folder, keep, seal
-from device.box.setup_file import FILES, NAME, ZONES, Setup, merged, read_setup
+from device.box.setup_file import FILES, ZONES, Setup, merged, read_setup
+from device.box.sticks import SETUP as NAME
 from device.box.sticks import Stick, StickError, mounted, sticks
 from device.errors import LeukoscopeError
 from engines.files import atomic_write, fsync
@@ -66,15 +67,15 @@ def provision(places: Places, also: Path | None = None) -> Outcome:
     for folder in (places.boot_partition, also):
         if folder is not None and (folder / NAME).is_file():
             found.append(_handled(folder / NAME, places, folder if folder == places.boot_partition else None))
-    for stick in sticks():
+    for stick in _sticks():
         try:
             with mounted(stick) as folder:
-                seen = (folder / NAME).is_file()
+                seen = (folder / NAME).is_file() and not (folder / NAME).is_symlink()
                 first = _handled(folder / NAME, places, None, wipe=False) if seen else None
             if first is None:
                 continue
             found.append(first if first.failed else Outcome(f"{first.words} {_wiped_on(stick)}".strip(), first.applied))
-        except StickError as error:
+        except (StickError, OSError) as error:
             log.warning("provisioning: %s", error)
     worst = [each for each in found if each.failed]
     if len([each for each in found if each.applied]) + len(worst) > 1:
@@ -169,11 +170,19 @@ def _try_to_wipe(path: Path, receipt: str) -> str:
     return ""
 
 
+def _sticks() -> list[Stick]:
+    try:
+        return sticks()
+    except StickError as error:
+        log.warning("provisioning: %s", error)
+        return []
+
+
 def _wiped_on(stick: Stick) -> str:
     try:
         with mounted(stick, write=True) as folder:
             return _try_to_wipe(folder / NAME, f"{NAME} was applied.") if (folder / NAME).is_file() else ""
-    except StickError as error:
+    except (StickError, OSError) as error:
         return f"The stick could not be wiped ({error}): wipe it yourself, its password can be read."
 
 

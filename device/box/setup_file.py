@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from device.box.sticks import SETUP as NAME
 from device.errors import LeukoscopeError
 from device.settings.config_file import check_data
 from engines.yaml_lines import Document, Fault, read_document
 
-NAME = "leukoscope-setup.yaml"
 FILES = ("ca_file", "cert_file", "key_file")
 ZONES = Path("/usr/share/zoneinfo")
 _IN_QUOTES = "expected text; put it in quotes where YAML takes it for a number, a date, yes or no"

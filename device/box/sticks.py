@@ -1,119 +1,199 @@
-"""Removable media: which are plugged in, and one of them mounted for as long as it is looked at. For root; the daemon never mounts."""
+"""The sticks in this box: which removable file systems there are, how one is mounted, and what on them is meant for the box.
+
+    for stick in sticks():
+        with mounted(stick) as folder: ...
+
+Only root mounts, and only in a unit of its own; the daemon reads what `tell_found` wrote. A stick is anybody's: only the file systems
+of `KNOWN` are tried, nothing on it is run, no device node or set-user bit on it counts, and links on it are not followed.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from device.box.progress import FOLDER
 from device.errors import LeukoscopeError
+from engines.files import atomic_write
 
-FILE_SYSTEMS = ("vfat", "exfat", "ext2", "ext3", "ext4", "ntfs", "ntfs3", "iso9660")
-MOUNTS = Path("/run/leukoscope-stick")
-_TRANSPORTS = {"usb", "mmc"}
+SETUP = "leukoscope-setup.yaml"
+"""The name of a provisioning file, in the uppermost folder of a stick."""
+BUNDLES = ".raucb"
+KNOWN = ("vfat", "exfat", "ext2", "ext3", "ext4", "ntfs", "iso9660")
+"""File systems that a stick may have."""
+
+_COLUMNS = "NAME,TYPE,RM,HOTPLUG,TRAN,FSTYPE,LABEL,UUID,SIZE,RO,MOUNTPOINTS"
+_OF_THE_BOX = ("/", "/efi", "/boot", "/boot/efi", "/data", "/usr", "/var")
+_LIMIT_S = 30  # for lsblk, mount and umount; a stick that answers later is broken
+_MOST_BUNDLES = 50
 
 
 class StickError(LeukoscopeError):
-    """A stick cannot be mounted; the message names the device and the next step."""
+    """A stick cannot be read or written; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Stick:
-    """A file system on a removable medium. device: /dev/sdb1. label: as it was given, may be "". mounted: where somebody mounted it."""
+    """A removable file system. device: /dev/…; uuid and label: "" where it has none; read_only: its switch is on."""
 
-    device: Path
+    device: str
     file_system: str
     label: str = ""
-    size: int = 0
+    uuid: str = ""
+    size_bytes: int = 0
     read_only: bool = False
-    mounted: Path | None = None
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
-        return self.label or self.device.name
+        """How people tell it from another one."""
+        return f"'{self.label}' ({self.device})" if self.label else self.device
 
 
-def sticks() -> list[Stick]:
-    """What is plugged in, by name of the device; none where `lsblk` is absent."""
-    command = ["lsblk", "--json", "--bytes", "--output", "PATH,TYPE,FSTYPE,LABEL,SIZE,RM,RO,TRAN,MOUNTPOINTS,PARTLABEL"]
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-        told = json.loads(run.stdout)["blockdevices"]
-    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError):
-        return []
-    return sorted(found_in(told), key=lambda stick: str(stick.device))
+@dataclass(frozen=True)
+class Found:
+    """What on a stick is meant for this box. bundles: file names; setup: is SETUP there; fault: why it was not looked at."""
+
+    stick: Stick
+    bundles: tuple[str, ...] = ()
+    setup: bool = False
+    fault: str = ""
 
 
-def found_in(devices: list[dict[str, Any]]) -> Iterator[Stick]:
-    """The sticks among what `lsblk --json` told. A disk that this machine runs from is none, also where it hangs on USB."""
-    for disk in devices:
-        transport = disk.get("tran") or ""
-        if not (disk.get("rm") or transport in _TRANSPORTS):
+def sticks(listed: Callable[[], Mapping[str, Any]] | None = None) -> list[Stick]:
+    """The removable file systems, in the kernel's order; never one of the disk that the box itself runs from. Raises StickError.
+
+    listed: gives the JSON of lsblk, for tests.
+    """
+    found: list[Stick] = []
+    for disk in (listed or _lsblk)().get("blockdevices", ()):
+        tree = list(_tree(disk))
+        if any(point in _OF_THE_BOX for each in tree for point in each.get("mountpoints") or ()):
+            continue  # a box may run from a stick
+        if not any(disk.get(key) for key in ("rm", "hotplug")) and disk.get("tran") != "usb":
             continue
-        parts = [disk, *(disk.get("children") or ())]
-        if any(_is_the_systems(part) for part in parts):
-            continue
-        for part in parts:
-            if part.get("fstype") in FILE_SYSTEMS:
-                mounts = [each for each in part.get("mountpoints") or () if each]
-                yield Stick(
-                    Path(part["path"]),
-                    part["fstype"],
-                    part.get("label") or "",
-                    int(part.get("size") or 0),
-                    bool(part.get("ro") or disk.get("ro")),
-                    Path(mounts[0]) if mounts else None,
-                )
-
-
-def _is_the_systems(part: dict[str, Any]) -> bool:
-    """Mounted where the system lives, or one of the parts of our image."""
-    places = {"/", "/boot", "/boot/efi", "/efi", "/data", "/var", "/usr", "/home", "[SWAP]"}
-    ours = {"ESP", "root-a", "root-b", "data", "grubenv", "APP", "APP_b"}
-    return bool(places & set(part.get("mountpoints") or ())) or part.get("partlabel") in ours
+        found += [_stick(each) for each in tree if each.get("fstype") in KNOWN and each.get("type") in ("disk", "part")]
+    return found
 
 
 @contextmanager
-def mounted(stick: Stick, write: bool = False, folder: Path = MOUNTS) -> Iterator[Path]:
-    """Where its files are, for as long as the block runs; read-only unless `write`. One that somebody mounted is used there.
+def mounted(stick: Stick, write: bool = False) -> Iterator[Path]:
+    """The folder in which the stick lies while the block runs; read-only but for `write`. Written files are on the stick afterwards.
 
-    Programs and device nodes on it are dead. Leaving the block writes out what was written. Raises StickError.
+    Raises StickError: not mountable, write-protected, or pulled before everything was on it.
     """
-    if stick.mounted is not None:
-        yield stick.mounted
-        return
     if write and stick.read_only:
-        raise StickError(f"{stick.name}: is write-protected; move its switch, or take another")
-    place = folder / stick.device.name
-    try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StickError(f"{place}: cannot be made ({error.strerror}); be root") from error
-    options = f"{'rw' if write else 'ro'},nosuid,nodev,noexec"
+        raise StickError(f"stick {stick.name}: it is write-protected; push its switch or take another one")
+    options = ["rw" if write else "ro", "nosuid", "nodev", "noexec"]
+    if stick.file_system in ("ext3", "ext4") and not write:
+        options.append("noload")  # else a mount "read-only" writes what its journal holds
     kind = "ntfs3" if stick.file_system == "ntfs" else stick.file_system
-    _run(stick, "mount", "-t", kind, "-o", options, os.fspath(stick.device), os.fspath(place))
+    folder = Path(tempfile.mkdtemp(prefix="stick-", dir=os.environ.get("RUNTIME_DIRECTORY") or None))
     try:
-        yield place
+        _call("mount", "-t", kind, "-o", ",".join(options), "--", stick.device, str(folder), stick=stick)
+        try:
+            if write and os.statvfs(folder).f_flag & os.ST_RDONLY:
+                raise StickError(f"stick {stick.name}: it is write-protected; push its switch or take another one")
+            yield folder
+            if write:
+                _call("sync", "--file-system", str(folder), stick=stick)
+        finally:
+            _unmount(folder, stick)
     finally:
-        if write:
-            os.sync()
-        with suppress(StickError):
-            _run(stick, "umount", os.fspath(place))
-        with suppress(OSError):
-            place.rmdir()
+        if not os.path.ismount(folder):
+            folder.rmdir()
 
 
-def _run(stick: Stick, *command: str) -> None:
+def look(stick: Stick) -> Found:
+    """What on the stick is meant for this box; a stick that cannot be read is told as such."""
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StickError(f"{stick.name}: {command[0]} does not answer ({error}); plug it in again, or take another") from error
-    if run.returncode != 0:
-        words = (run.stderr.strip().splitlines() or ["nothing"])[0]
-        raise StickError(f"{stick.name}: {command[0]} says: {words}; plug it in again, or take another")
+        with mounted(stick) as folder:
+            return found_in(stick, folder)
+    except (StickError, OSError) as error:
+        return Found(stick, fault=str(error))
+
+
+def found_in(stick: Stick, folder: Path) -> Found:
+    """The same of a stick that lies in `folder`. Raises OSError."""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+    bundles = [name for name in names if name.lower().endswith(BUNDLES) and name.isprintable() and not name.startswith(".")]
+    return Found(stick, tuple(bundles[:_MOST_BUNDLES]), SETUP in names)
+
+
+def tell_found(folder: Path = FOLDER) -> tuple[Found, ...]:
+    """Look at all sticks and write what is on them to stick.json in `folder`, for the service page. Raises StickError, OSError.
+
+    A stick that comes while another is looked at is not missed: it looks until nothing has changed meanwhile.
+    """
+    seen: dict[Stick, Found] = {}
+    there = sticks()
+    while new := [stick for stick in there if stick not in seen]:
+        seen |= {stick: look(stick) for stick in new}
+        there = sticks()
+    found = tuple(seen[stick] for stick in there)
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    atomic_write(folder / "stick.json", json.dumps({"sticks": [asdict(each) for each in found], "at": now}) + "\n")
+    return found
+
+
+def read_found(folder: Path = FOLDER) -> tuple[Found, ...]:
+    """What was written last; nothing where the file is absent, broken or of another kind."""
+    try:
+        said = json.loads((folder / "stick.json").read_bytes())["sticks"]
+        return tuple(
+            Found(Stick(**each["stick"]), tuple(map(str, each["bundles"])), bool(each["setup"]), str(each["fault"])) for each in said
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ()
+
+
+def _lsblk() -> Mapping[str, Any]:
+    command = ("lsblk", "--json", "--bytes", "--paths", "--output", _COLUMNS)
+    try:
+        listed = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=_LIMIT_S).stdout or b"{}")
+    except FileNotFoundError:
+        raise StickError("lsblk is not on this machine, so sticks cannot be found; install the package util-linux") from None
+    except (subprocess.SubprocessError, ValueError) as error:
+        raise StickError(f"lsblk does not say which sticks there are ({error}); pull the stick and plug it in again") from error
+    return listed if isinstance(listed, dict) else {}
+
+
+def _tree(device: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The device and all that lies on it."""
+    yield device
+    for child in device.get("children", ()):
+        yield from _tree(child)
+
+
+def _stick(device: Mapping[str, Any]) -> Stick:
+    label = "".join(char for char in str(device.get("label") or "") if char.isprintable())
+    uuid, size = str(device.get("uuid") or ""), int(device.get("size") or 0)
+    return Stick(str(device["name"]), str(device["fstype"]), label, uuid, size, bool(device.get("ro")))
+
+
+def _unmount(folder: Path, stick: Stick) -> None:
+    try:
+        _call("umount", "--", str(folder), stick=stick)
+    except StickError:
+        subprocess.run(("umount", "--lazy", "--", str(folder)), capture_output=True, check=False, timeout=_LIMIT_S)
+        raise
+
+
+def _call(*command: str, stick: Stick) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_LIMIT_S, check=False)
+    except FileNotFoundError:
+        raise StickError(f"stick {stick.name}: {command[0]} is not on this machine; install the package mount") from None
+    except subprocess.TimeoutExpired:
+        raise StickError(f"stick {stick.name}: {command[0]} took more than {_LIMIT_S} s; take another stick") from None
+    if done.returncode:
+        said = " ".join(done.stderr.split())[:200] or f"exit code {done.returncode}"
+        raise StickError(f"stick {stick.name}: {command[0]} failed ({said}); plug it in again, or take another one")

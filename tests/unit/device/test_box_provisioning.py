@@ -14,7 +14,8 @@ import yaml
 
 from device.box import provisioning, sealing
 from device.box.provisioning import RECEIPT, Places, last_receipt, provision
-from device.box.setup_file import NAME, SetupError, read_setup
+from device.box.setup_file import SetupError, read_setup
+from device.box.sticks import SETUP as NAME
 from device.mqtt import credentials
 from device.mqtt.faults import BrokerRefusedError
 from device.settings.broker import BrokerSection
