@@ -92,6 +92,7 @@ def provision(folder: Path | None = None, /, *, config: ConfigOption = DEFAULT_C
     return 2 if done.failed else 0
 
 
+@box.command
 def sticks(*, tell: bool = False, folder: Path = BOOT_FOLDER) -> int:
     """Print the sticks in this box and what on them is meant for it; exit code 1 where one cannot be read. Needs root.
 
