@@ -212,7 +212,7 @@ class Machine:
     def patience(self, units: Sequence[str], seconds: int = 1350) -> None:
         """Deadlines of these units for an emulated processor on a busy machine, until the next start."""
         folders = " ".join(f"/run/systemd/system/{unit}.d" for unit in units)
-        line = f"[Service]\\nTimeoutStartSec={seconds}\\nWatchdogSec=0\\n"
+        line = f"[Service]\\nTimeoutStartSec={seconds}\\nWatchdogSec=0\\nEnvironment=PYTHONFAULTHANDLER=1\\n"
         self.ask(
             f"mkdir -p {folders}; for d in {folders}; do printf '{line}' > $d/99-patience.conf; done; systemctl daemon-reload", 300
         )
