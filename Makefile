@@ -28,7 +28,9 @@ CASES ?=
 SCALE ?= 1
 RESULTS ?= runs/faults
 ARGS ?=
-ARCH ?= amd64
+# The machine that packages and images are made for: this one, unless said otherwise.
+DISTRIBUTION ?= $(shell . /etc/os-release 2>/dev/null; echo $${VERSION_CODENAME:-bookworm})
+ARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
 DEB ?= $(lastword $(sort $(wildcard dist/leukoscope_*bookworm*_$(ARCH).deb)))
 KEYRING ?= build/keys/keyring.pem
 
@@ -40,7 +42,7 @@ SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl
 # What making and booting package and image needs besides, from Debian 12.
 BOX_PACKAGES := mmdebstrap dpkg-dev fakeroot squashfs-tools mtools dosfstools fdisk e2fsprogs rauc openssl grub-efi-amd64-bin grub-common qemu-system-x86 qemu-utils ovmf
 
-.PHONY: help demo supervisor fleet test lint test-box test-vm image flash soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages box-packages
+.PHONY: help demo supervisor fleet test lint test-box test-vm deb install image flash soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages box-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -55,7 +57,7 @@ fleet: $(VENV)/.installed-supervisor ## 1,000 simulated devices, mosquitto, thre
 	$(BIN)/python docs/experiments/fleet.py $(ARGS)
 
 test: system-packages lint ## everything that a change must pass: ruff, mypy, pytest
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(BIN)/ruff check $(CODE)
@@ -68,6 +70,12 @@ test-box: box-packages $(VENV)/.installed-dev ## package and image: made, instal
 
 test-vm: box-packages $(VENV)/.installed-dev ## the image under power cuts, updates and rollbacks in QEMU (hours under software emulation)
 	$(BIN)/pytest tests/vm $(ARGS)
+
+deb: $(VENV)/.installed-demo ## the Debian package with every library in it, into dist/: DISTRIBUTION=bookworm|jammy|noble|all ARCH=amd64|arm64|all (five minutes each)
+	$(BIN)/python -m systemd.package.build --distribution '$(DISTRIBUTION)' --arch '$(ARCH)' $(ARGS)
+
+install: deb ## the package for this machine, made and installed (as root)
+	apt-get install -y --reinstall --allow-downgrades ./$$(ls -t dist/leukoscope_*_$(DISTRIBUTION)_$(ARCH).deb | head -1)
 
 image: box-packages $(VENV)/.installed-demo ## the image of a box for ARCH (amd64, arm64) from DEB, into build/image-ARCH (as root); BOARD=NAME BSP=FOLDER: what flashes a Jetson
 	@[[ -n '$(DEB)' ]] || { echo 'No package for $(ARCH); make deb makes it, or name one: make image DEB=FILE'; exit 2; }

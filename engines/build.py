@@ -55,17 +55,17 @@ def workspace_bytes(available: int | None, gpu_free: int | None, integrated: boo
     """Memory that TensorRT may try tactics in: half of what is free, in whole MiB, at most 4 GiB.
 
     available: of the machine; gpu_free: of the GPU; None where it is not known. Half, because the compiler itself, its copy of the
-    weights and the network's own activations want the rest. An integrated GPU shares the machine's memory, so there the smaller number
-    counts; a card has its own. Raises BuildError below 256 MiB: the system would rather end a program than refuse it memory.
+    weights and the network's own activations want the rest. An integrated GPU shares the machine's memory, and there `available` alone
+    counts: what CUDA calls free is MemFree, without the page cache, which a freshly flashed board has used up. A card has memory of its
+    own. Raises BuildError below 512 MiB: the system would rather end a program than refuse it memory.
     """
-    candidates = [gpu_free] if gpu_free is not None and not integrated else [gpu_free, available]
-    known = [number for number in candidates if number is not None]
-    if not known:
+    free = (available if available is not None else gpu_free) if integrated else (gpu_free if gpu_free is not None else available)
+    if free is None:
         return LEAST_WORKSPACE
-    half = min(known) // 2 // MIB * MIB
+    half = free // 2 // MIB * MIB
     if half < LEAST_WORKSPACE:
         raise BuildError(
-            f"only {min(known) // MIB} MiB of memory are free, and building needs {2 * LEAST_WORKSPACE // MIB}. "
+            f"only {free // MIB} MiB of memory are available, and building needs {2 * LEAST_WORKSPACE // MIB}. "
             "Stop other programs (systemctl stop leukoscope, the desktop), then build again."
         )
     return min(half, MOST_WORKSPACE)

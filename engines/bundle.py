@@ -167,6 +167,8 @@ class Bundle:
         file = self.path / name
         if Path(name).name != name:
             raise BundleError(f"{self.path / MANIFEST}: the file {name!r} would lie outside the folder. Do not use this bundle.")
+        if name == WEIGHTS and not file.exists():
+            return  # left out on an appliance: nothing but training reads them
         if not file.is_file():
             raise BundleError(f"{file}: named in {MANIFEST} but missing. Copy the whole folder again.")
         if not verify:
@@ -218,7 +220,10 @@ def weights_of(reference: Path | str) -> Path:
         return place
     if not (place / MANIFEST).is_file():
         raise BundleError(f"{reference}: a folder without {MANIFEST} is no bundle; of a run's folder name the file, such as best.pt")
-    if WEIGHTS not in Bundle.open(place).manifest.files:
+    named = WEIGHTS in Bundle.open(place).manifest.files
+    if named and not (place / WEIGHTS).is_file():
+        raise BundleError(f"{place / WEIGHTS}: is not here; an appliance's package leaves it out. Take the bundle of the source tree")
+    if not named:
         shipped = next((name for name in zoo_names() if (ZOO / name.removeprefix("zoo:") / WEIGHTS).is_file()), "one with weights")
         raise BundleError(
             f"{reference}: this bundle holds graphs only, no {WEIGHTS}, and nothing can be learnt from there. Name the float bundle "

@@ -3,50 +3,83 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from engines.appliance import PLANS, named_engine
+from engines.errors import DataError
 from engines.options import Option, Request
 from engines.progress import ProgressLines
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-APPLIANCE_PLANS = Path("/var/lib/leukoscope/plans")
-"""Where the appliance's service looks for plans."""
-RUNTIMES = ("tensorrt", "tensorrt_rtx")
-"""TensorRT under its two names."""
+    from engines.build import Phases
+    from engines.commands.build_progress import ProgressFile
+
+RUNTIMES = ("auto", "tensorrt", "tensorrt_rtx")
+"""TensorRT under its two names, or whichever of them is installed here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest(Request):
     """The options of the command; `engines.build_plans` has what it calls."""
 
-    bundle: Annotated[str, Option("Engine folder, or zoo:NAME.", argument=True)]
-    plans: Annotated[Path, Option("Folder of this device's plans (engine.plans of the configuration).")] = APPLIANCE_PLANS
-    runtime: Annotated[str, Option("tensorrt on a Jetson; tensorrt_rtx on a desktop's RTX card.", choices=RUNTIMES)] = "tensorrt"
+    bundle: Annotated[str, Option("Engine folder, or zoo:NAME.", argument=True)] = ""
+    config: Annotated[Path | None, Option("Appliance's configuration, whose engine.bundle, .plans and .runtime are taken.")] = None
+    plans: Annotated[Path | None, Option(f"Folder of this device's plans; {PLANS} without a configuration.")] = None
+    runtime: Annotated[str, Option("tensorrt on a Jetson; tensorrt_rtx on a desktop's RTX card.", choices=RUNTIMES)] = "auto"
     force: Annotated[bool, Option("Build although a plan is there that answers the golden picture.")] = False
     check: Annotated[bool, Option("Parse and compile only, keep nothing; tensorrt_rtx does so without a GPU.")] = False
+    progress: Annotated[Path | None, Option("File that says how far it is, for the screen of a box's start.")] = None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is built, for what, and where to. library: "" where the configuration names a runtime without plans."""
+
+    bundle: str
+    library: str
+    plans: Path
 
 
 def build(request: BuildRequest) -> None:
     """Compile an engine folder for this machine's GPU, prove it on the golden picture, and put it in the old plan's place."""
+    from engines.commands.build_progress import ProgressFile
+
+    told = ProgressFile(request.progress)
+    with told.ending():
+        _build(request, told)
+
+
+def _build(request: BuildRequest, told: ProgressFile) -> None:
     from engines.build import MIB
     from engines.build_plans import build_plans, check
     from engines.bundle import Bundle, resolve
     from engines.commands.terminal import Terminal, progress_bar
 
-    bundle, terminal = Bundle.open(resolve(request.bundle)), Terminal()
+    asked, terminal = _asked(request), Terminal()
+    if not asked.library:
+        terminal.message(told.done(f"nothing to build: engine.runtime of {request.config} runs without plans"))
+        return
+    bundle = Bundle.open(resolve(asked.bundle))
     bundle.check_graphs()
+    told.begin(bundle)
     with progress_bar() as bar:
+
+        def phases(graph: str) -> Phases:
+            return told.phases(graph, Bars(bar, graph))
+
         if request.check:
-            results = check(bundle, request.runtime, lambda graph: Bars(bar, graph))
+            results = check(bundle, asked.library, phases)
         else:
-            outcome = build_plans(bundle, request.plans, request.runtime, request.force, lambda graph: Bars(bar, graph))
+            outcome = build_plans(bundle, asked.plans, asked.library, request.force, phases)
     if request.check:
         for one in results:
             words = one.fault or f"accepted; a plan of {one.bytes / MIB:.1f} MiB in {one.seconds:.1f} s, thrown away"
             terminal.message(f"{one.file}: {words}")
+        told.done("checked")
         return
     record = outcome.record
     if not outcome.built:
@@ -55,7 +88,35 @@ def build(request: BuildRequest) -> None:
         size = sum(file.bytes for file in record.files.values()) / MIB
         words = f"{size:.1f} MiB in {record.seconds:.0f} s, with at most {record.workspace_bytes // MIB} MiB to try tactics in; "
         words += f"it answers the golden picture{f'; {outcome.removed} files of older plans removed' if outcome.removed else ''}"
+    told.done(f"the engine {record.bundle} {record.bundle_version} is ready for {record.gpu}")
     terminal.message(f"{outcome.path}: {record.bundle} {record.bundle_version} for {record.gpu}: {words}")
+
+
+def _asked(request: BuildRequest) -> _Asked:
+    """By the options, and by the configuration for what they leave open. Raises DataError."""
+    if bool(request.bundle) == bool(request.config):
+        raise DataError("name either an engine folder or --config FILE: attridet build --config /etc/leukoscope/device.yaml")
+    if request.config is None:
+        return _Asked(request.bundle, _library(request.runtime), request.plans or PLANS)
+    named = named_engine(request.config)
+    plans = request.plans or named.plans
+    if request.runtime != "auto" or named.runtime in RUNTIMES:
+        return _Asked(named.bundle, _library(request.runtime if request.runtime != "auto" else named.runtime), plans)
+    return _Asked(named.bundle, "", plans)
+
+
+def _library(runtime: str) -> str:
+    """For "auto" TensorRT for RTX where it alone is installed, else TensorRT, whose absence is then told with the way out."""
+    if runtime != "auto":
+        return runtime
+    return "tensorrt_rtx" if not _installed("tensorrt") and _installed("tensorrt_rtx") else "tensorrt"
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # imported already, by one who gave it no spec
+        return True
 
 
 class Bars:

@@ -1,28 +1,107 @@
-"""What the tests of package and image share: one package and one image, made once a run."""
+"""What the tests of package and image share: the package of this source tree, a clean Debian to put it into, and an image of it."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from systemd.image.build import Wanted, build, commit_time
+from systemd.image import build as images
+from systemd.package.build import build
 
-REPOSITORY = Path(__file__).parents[2]
-CACHE = REPOSITORY / "build/cache"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.box)
+            item.add_marker(pytest.mark.timeout(1500))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _needs_root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("packages are installed into a chroot: needs root")
 
 
 @pytest.fixture(scope="session")
 def deb() -> Path:
-    """Leukoscope's package for Debian 12 and amd64: LEUKOSCOPE_DEB, or the newest that `make deb` made."""
+    """The package for Debian 12 on amd64: the file that LEUKOSCOPE_DEB names, else made from this tree."""
     if named := os.environ.get("LEUKOSCOPE_DEB"):
         return Path(named)
-    made = sorted(REPOSITORY.glob("dist/leukoscope_*bookworm*_amd64.deb"), key=lambda path: path.stat().st_mtime)
-    if not made:
-        pytest.skip("no package: make deb, or name one in LEUKOSCOPE_DEB")
-    return made[-1]
+    return build("bookworm", "amd64", True, ROOT / "build" / "deb", fast=True)
+
+
+@pytest.fixture(scope="session")
+def debian(deb: Path) -> Path:
+    """Tar of a Debian 12 with systemd and what the package depends on, and nothing else."""
+    told = subprocess.run(["dpkg-deb", "-f", deb, "Depends"], capture_output=True, text=True, check=True).stdout
+    names = sorted({each.split("|")[0].split("(")[0].strip() for each in told.split(",")} | {"systemd", "udev", "procps"})
+    digest = hashlib.sha256(" ".join(names).encode()).hexdigest()[:12]
+    tar = ROOT / "build" / "cache" / f"chroot-bookworm-{digest}.tar"
+    if not tar.exists():
+        tar.parent.mkdir(parents=True, exist_ok=True)
+        trial = tar.with_suffix(".new.tar")
+        command = ["mmdebstrap", "--mode=root", "--variant=minbase", "--quiet", '--aptopt=APT::Install-Recommends "false"']
+        subprocess.run([*command, f"--include={','.join(names)}", "bookworm", trial], check=True)
+        trial.rename(tar)
+    return tar
+
+
+class Chroot:
+    """A Debian below a folder. Nothing that runs in it reaches a network."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def command(self, *words: str | Path) -> list[str]:
+        """What runs `words` inside, in namespaces of its own: what is mounted and started goes with it."""
+        mounts = "mount --rbind /dev dev && mount -t proc proc proc && mount -t tmpfs tmpfs run && "
+        return [
+            *("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec"),
+            f'cd "{self.folder}"; {mounts} exec chroot . "$@"',
+            "sh",
+            *map(str, words),
+        ]
+
+    def run(self, *words: str | Path, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL": "C.UTF-8",
+            "DEBIAN_FRONTEND": "noninteractive",
+            "HOME": "/root",
+        }
+        run = subprocess.run(self.command(*words), capture_output=True, text=True, check=False, timeout=timeout, env=environment)
+        assert not check or run.returncode == 0, f"{words}: {run.returncode}\n{run.stdout}\n{run.stderr}"
+        return run
+
+    def put(self, file: Path, name: str | None = None) -> str:
+        """A file of outside, in /tmp; its path inside."""
+        shutil.copyfile(file, self.folder / "tmp" / (name or file.name))
+        return f"/tmp/{name or file.name}"
+
+
+@pytest.fixture
+def chroot(debian: Path, tmp_path: Path) -> Iterator[Callable[[], Chroot]]:
+    """Makes a clean Debian each time it is called."""
+    made: list[Path] = []
+
+    def make() -> Chroot:
+        folder = tmp_path / f"debian-{len(made)}"
+        folder.mkdir()
+        made.append(folder)
+        subprocess.run(["tar", "--numeric-owner", "-xpf", debian, "-C", folder, "--exclude=./dev/*"], check=True)
+        return Chroot(folder)
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +114,7 @@ def built(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
     def build_once(name: str) -> Path:
         folder = room / name
         if name not in made:
-            build(Wanted("amd64", deb, folder, CACHE, compression="fast"), commit_time(REPOSITORY))
+            images.build(images.Wanted("amd64", deb, folder, ROOT / "build/cache", compression="fast"), images.commit_time(ROOT))
             made.add(name)
         return folder
 

@@ -31,7 +31,7 @@ def test_it_starts_the_command_there_is_as_a_user_that_is_made_and_keeps_its_dat
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     service = settings(UNIT)["Service"]
-    assert shlex.split(service["ExecStart"]) == ["/opt/leukoscope/bin/leukoscope", "supervise", "$SUPERVISE_OPTIONS"]
+    assert shlex.split(service["ExecStart"]) == ["/usr/bin/leukoscope", "supervise", "$SUPERVISE_OPTIONS"]
     app.parse_args(["supervise"], exit_on_error=False)
     assert re.search(rf"^u {service['User']} ", (SYSTEMD / "leukoscope.sysusers").read_text(), re.M)
     assert service["RestartPreventExitStatus"] == "2"

@@ -41,14 +41,14 @@ def test_verify_sees_a_wrong_key_and_a_missing_program(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     assert "WatchdogSecs" in "".join(complaints(UNIT.name, UNIT.read_text().replace("WatchdogSec=", "WatchdogSecs="), tmp_path / "a"))
     assert "not executable" in "".join(
-        complaints(UNIT.name, UNIT.read_text().replace("ExecStart=/opt", "ExecStart=/nowhere"), tmp_path / "b")
+        complaints(UNIT.name, UNIT.read_text().replace("ExecStart=/usr", "ExecStart=/nowhere"), tmp_path / "b")
     )
 
 
 def test_a_reload_first_asks_whether_the_configuration_can_be_used() -> None:
     reload = [line for line in UNIT.read_text().splitlines() if line.startswith("ExecReload=")]
     assert reload == [
-        "ExecReload=/opt/leukoscope/bin/leukoscope check-config /etc/leukoscope/device.yaml",
+        "ExecReload=/usr/bin/leukoscope check-config /etc/leukoscope/device.yaml",
         "ExecReload=/bin/kill -HUP $MAINPID",
     ]
 
@@ -80,7 +80,7 @@ def test_what_the_daemon_relies_on() -> None:
     assert service["DeviceAllow"] == "char-* rw", "ProtectClock alone would close camera and GPU"
     assert service["User"] == "leukoscope"
     assert set(service["SupplementaryGroups"].split()) == {"video", "input", "render"}
-    assert service["ExecStart"] == "/opt/leukoscope/bin/leukoscope run --config /etc/leukoscope/device.yaml --wait-for-devices"
+    assert service["ExecStart"] == "/usr/bin/leukoscope run --config /etc/leukoscope/device.yaml --wait-for-devices"
     assert "Environment=ORT_DISABLE_TELEMETRY=1\n" in UNIT.read_text()
     assert f"/var/lib/{service['StateDirectory']}" == "/var/lib/leukoscope"  # the configuration's default state_dir
 

@@ -150,7 +150,7 @@ class LibCuda:
         return 0
 
     def cuDeviceGetAttribute(self, out: Any, number: int, _device: Any) -> int:
-        out._obj.value = {75: 8, 76: 7, 18: 1}[number]
+        out._obj.value = {75: 8, 76: 7, 18: 1, 16: 8}[number]
         return 0
 
     def cuDevicePrimaryCtxRetain(self, out: Any, _device: Any) -> int:

@@ -25,7 +25,7 @@ from engines.runtime.tensorrt.plan import (
 )
 
 CUBIN = b"\x7fELF a cubin that the stand-in does not look into"
-DEVICE = Device("Stand-in", (8, 7), True)
+DEVICE = Device("Stand-in", (8, 7), True, 8)
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, name: str = "tensorrt", version: str = VERSION, kernel: bool = True) -> Machine:

@@ -29,7 +29,7 @@ def complaints(name: str, text: str, folder: Path, drop_in: tuple[str, str] | No
     Our programs are not installed here, so the copy in `folder` starts another one.
     """
     unit = folder / name
-    unit.write_text(re.sub("=/opt/leukoscope/bin/(leukoscope|attridet) ", "=/bin/true ", text))
+    unit.write_text(re.sub("=/usr/bin/(leukoscope|attridet) ", "=/bin/true ", text))
     if drop_in is not None:
         (folder / f"{name}.d").mkdir()
         (folder / f"{name}.d" / drop_in[0]).write_text(drop_in[1])

@@ -23,7 +23,7 @@ LAYERS = {
     "ground": (
         "",
         "errors detections taxonomy spec files pictures picture_header preprocess decode pages intervals second_thread version "
-        "yaml_lines red_cells",
+        "yaml_lines red_cells appliance",
     ),
     "engine": ("ground", "manifest graph_file bundle naming runtime"),
     # the laboratory

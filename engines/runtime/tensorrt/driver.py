@@ -14,7 +14,7 @@ from typing import Any
 
 from engines.errors import InferenceError, RuntimeUnavailableError
 
-_CAPABILITY_MAJOR, _CAPABILITY_MINOR, _INTEGRATED = 75, 76, 18  # CUdevice_attribute
+_CAPABILITY_MAJOR, _CAPABILITY_MINOR, _INTEGRATED, _MULTIPROCESSORS = 75, 76, 18, 16  # CUdevice_attribute
 _NOT_READY = 600
 _CAPTURE_THREAD_LOCAL = 1
 """What other threads ask CUDA for meanwhile does not disturb a capture."""
@@ -28,11 +28,13 @@ class DriverError(Exception):
 
 @dataclass(frozen=True)
 class Device:
-    """The first GPU. capability: (8, 7) is sm_87. integrated: it shares the board's memory, as on a Jetson."""
+    """The first GPU. capability: (8, 7) is sm_87. integrated: it shares the board's memory, as on a Jetson. multiprocessors: how many
+    it has, which a Jetson's power mode may lower; 0 where that is not known."""
 
     name: str
     capability: tuple[int, int]
     integrated: bool
+    multiprocessors: int = 0
 
     @property
     def arch(self) -> str:
@@ -69,14 +71,14 @@ class Driver:
         self._call("cuDeviceGet", ctypes.byref(self._device), 0)
 
     def device(self) -> Device:
-        """Name, capability and kind of the first GPU."""
+        """Name, capability, kind and size of the first GPU."""
         name = ctypes.create_string_buffer(128)
         self._call("cuDeviceGetName", name, 128, self._device)
-        values = {number: ctypes.c_int() for number in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR, _INTEGRATED)}
+        values = {number: ctypes.c_int() for number in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR, _INTEGRATED, _MULTIPROCESSORS)}
         for number, value in values.items():
             self._call("cuDeviceGetAttribute", ctypes.byref(value), number, self._device)
-        major, minor, integrated = (value.value for value in values.values())
-        return Device(name.value.decode(errors="replace"), (major, minor), bool(integrated))
+        major, minor, integrated, multiprocessors = (value.value for value in values.values())
+        return Device(name.value.decode(errors="replace"), (major, minor), bool(integrated), multiprocessors)
 
     def free_bytes(self) -> int:
         """Free memory of the GPU, which takes a context for as long as it asks."""

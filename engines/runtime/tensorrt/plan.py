@@ -34,7 +34,8 @@ class PlanKey(Record):
     """Everything that a plan depends on; another value of any is another plan.
 
     detector, attributes, cells, kernel: sha256 of the ONNX files ("" without a second look) and of kernel.cu. library, version:
-    TensorRT's. capability: of the GPU, "8.7". l4t: Jetson Linux's release, or "".
+    TensorRT's. capability: of the GPU, "8.7". gpu: its name and how many multiprocessors it has: an Orin Nano and an AGX Orin are both
+    8.7, and a Jetson's power mode may switch some of them off; "" in plans of before 1.1. l4t: Jetson Linux's release, or "".
     """
 
     detector: str
@@ -46,11 +47,12 @@ class PlanKey(Record):
     l4t: str
     flags: dict[str, str]
     cells: str = ""
+    gpu: str = ""
 
     @property
     def digest(self) -> str:
-        """sha256 of all of it, hex; without a second look what it was before there was one."""
-        fields = self.model_dump(exclude=None if self.cells else {"cells"})
+        """sha256 of all of it, hex; without a second look, or a GPU's name, what it was before there was one."""
+        fields = self.model_dump(exclude={name for name in ("cells", "gpu") if not getattr(self, name)})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -72,6 +74,7 @@ class PlanKey(Record):
             "library": library,
             "version": f"{library} {other.version}, here {self.version}",
             "capability": f"a GPU of compute capability {other.capability}, here {self.capability}",
+            "gpu": f"{other.gpu or 'any GPU of that capability'}, here {self.gpu or 'an unknown one'}",
             "l4t": f"Jetson Linux {other.l4t or 'none'}, here {self.l4t or 'none'}",
         }
         return "; ".join(text for field, text in words.items() if getattr(self, field) != getattr(other, field))
@@ -132,6 +135,7 @@ def key_of(bundle: Bundle, library: Library, device: Device, l4t: str | None = N
         library=library.name,
         version=library.version,
         capability=".".join(map(str, device.capability)),
+        gpu=f"{device.name} with {device.multiprocessors} multiprocessors",
         l4t=l4t_release() if l4t is None else l4t,
         flags=dict(FLAGS),
     )

@@ -21,7 +21,7 @@ from engines.runtime.tensorrt.engine import TensorrtEngine
 from engines.runtime.tensorrt.library import Library, load
 from engines.runtime.tensorrt.plan import ROLES, PlanKey, key_of, read_plan, sidecar
 
-HERE = Device("Orin", (8, 7), True)
+HERE = Device("Orin", (8, 7), True, 8)
 CUDA_HEADER = Path("/usr/local/cuda/include/cuda.h")
 
 
@@ -40,6 +40,7 @@ def test_the_plan_that_was_written_is_read(bundle: Bundle, tmp_path: Path) -> No
         ({"version": "10.3.0"}, r"built for TensorRT 10\.16\.2, here 10\.3\.0"),
         ({"library": "tensorrt_rtx"}, r"built for TensorRT"),
         ({"capability": "11.0"}, r"a GPU of compute capability 8\.7, here 11\.0"),
+        ({"gpu": "Orin with 4 multiprocessors"}, r"Stand-in with 8 multiprocessors, here Orin with 4 multiprocessors"),
         ({"l4t": "36.4.3"}, r"Jetson Linux none, here 36\.4\.3"),
         ({"detector": "0" * 64}, r"another detector"),
         ({"attributes": "0" * 64}, r"another attribute graph"),
@@ -66,6 +67,24 @@ def test_the_key_holds_what_the_device_says(bundle: Bundle) -> None:
     assert (made.capability, made.l4t, made.version) == ("8.7", "36.4.3", "10.3.0")
     assert made.attributes == bundle.manifest.files["attributes.onnx"].sha256  # the one with 64 regions
     assert made.digest == key_of(bundle, Library("tensorrt", "10.3.0", None), HERE, l4t="36.4.3").digest
+
+
+def test_boards_of_one_capability_have_plans_of_their_own(bundle: Bundle) -> None:
+    """Orin Nano and AGX Orin are both 8.7; a power mode with fewer multiprocessors is another GPU to TensorRT, too."""
+    library = Library("tensorrt", "10.3.0", None)
+    boards = (Device("Orin", (8, 7), True, 8), Device("Orin", (8, 7), True, 4), Device("Orin (nvgpu)", (8, 7), True, 16))
+    assert len({key_of(bundle, library, board, l4t="36.4.3").digest for board in boards}) == 3
+
+
+def test_a_plan_of_before_the_gpus_name_was_in_the_key_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    def without(fields: dict[str, Any]) -> None:
+        fields["key"] = PlanKey(**{**fields["key"].model_dump(), "gpu": ""})
+        fields["digest"] = fields["key"].digest
+
+    path = write_plans(tmp_path, bundle, without)
+    path.rename(path.with_name("attridet-test-0000000000000000.json"))
+    with pytest.raises(RuntimeUnavailableError, match=r"any GPU of that capability, here Stand-in with 8 multi.*attridet build"):
+        read_plan(tmp_path, bundle, key(bundle))
 
 
 def test_an_empty_folder_says_how_a_plan_is_built(bundle: Bundle, tmp_path: Path) -> None:
@@ -138,7 +157,7 @@ def test_the_device_is_what_the_driver_says(monkeypatch: pytest.MonkeyPatch) -> 
     machine = Machine(None)
     monkeypatch.setattr(driver, "library", lambda: LibCuda(machine))
     asked = Driver()
-    assert asked.device() == Device("Stand-in", (8, 7), True) and asked.device().arch == "sm_87"
+    assert asked.device() == Device("Stand-in", (8, 7), True, 8) and asked.device().arch == "sm_87"
     assert asked.free_bytes() == 4 << 30
     assert machine.alive == {}
 

@@ -1,0 +1,1 @@
+"""Makes the Debian package: the appliance with every library it needs, installed without a network."""
