@@ -26,7 +26,7 @@ BROKER = ("10.0.2.100", 1883)
 """Where a guest finds the broker of this machine; nothing else is to be reached from it."""
 
 PROCESSOR = "max,avx=off,avx2=off,fma=off,f16c=off"
-"""QEMU 7.2's AVX is wrong somewhere: numpy ended in a segmentation fault, three times of three, in the simulated camera's film."""
+"""QEMU 7.2's AVX is wrong somewhere: numpy ended in a segmentation fault, twice of two boots, in the simulated camera's film."""
 
 SHELL_WORDS = "systemd.debug_shell=ttyS1"
 WORDS = f"console=ttyS0 no_timer_check tsc=unstable systemd.service_watchdogs=0 systemd.default_timeout_start_sec=1350 {SHELL_WORDS}"
