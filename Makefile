@@ -40,7 +40,7 @@ SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl
   chromium fonts-noto-core
 
 # What making and booting package and image needs besides, from Debian 12.
-BOX_PACKAGES := mmdebstrap dpkg-dev fakeroot squashfs-tools mtools dosfstools fdisk e2fsprogs rauc openssl grub-efi-amd64-bin grub-common qemu-system-x86 qemu-utils ovmf
+BOX_PACKAGES := mmdebstrap dpkg-dev fakeroot squashfs-tools mtools dosfstools fdisk e2fsprogs rauc openssl grub-efi-amd64-bin grub-common qemu-system-x86 qemu-utils ovmf cage seatd
 
 .PHONY: help demo supervisor fleet test lint test-box test-vm deb install image flash soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages box-packages
 

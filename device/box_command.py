@@ -69,3 +69,27 @@ def screen(
         return kiosk_window.show(page)
     kiosk_window.draw(page(), (width, height), picture)
     return 0
+
+
+@box.command
+def sticks(*, tell: bool = False, folder: Path = BOOT_FOLDER) -> int:
+    """Print the sticks in this box and what on them is meant for it; exit code 1 where one cannot be read. Needs root.
+
+    Args:
+        tell: Write it to stick.json in the folder as well, for the daemon.
+        folder: Where the steps of the boot are told.
+    """
+    from device.box.sticks import SETUP, StickError, look, tell_found
+    from device.box.sticks import sticks as all_sticks
+
+    try:
+        found = tell_found(folder) if tell else tuple(look(stick) for stick in all_sticks())
+    except (StickError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    for each in found:
+        there = ", ".join((*each.bundles, *([SETUP] if each.setup else ()))) or "nothing for this box"
+        sys.stdout.write(f"{each.stick.name}: {each.fault or there}\n")
+    if not found:
+        sys.stdout.write("No stick is plugged in.\n")
+    return 1 if any(each.fault for each in found) else 0
