@@ -136,5 +136,7 @@ def built(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
 
 @pytest.fixture(scope="session")
 def image(built: Callable[[str], Path]) -> Path:
-    """The image that is shipped."""
+    """The image that is shipped: the file that LEUKOSCOPE_IMAGE names, else made from this tree."""
+    if named := os.environ.get("LEUKOSCOPE_IMAGE"):
+        return Path(named)
     return next(built("first").glob("leukoscope-*.img"))
