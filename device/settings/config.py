@@ -52,7 +52,7 @@ class CameraBase(Section):
 
 
 class V4l2Camera(CameraBase):
-    """A USB microscope camera through V4L2, by its stable id under /dev/v4l/by-id or /dev/v4l/by-path."""
+    """A USB microscope camera through V4L2, by its stable id under /dev/v4l/by-id or /dev/v4l/by-path; "auto": the only one."""
 
     kind: Literal["v4l2"]
     device: Name
