@@ -71,7 +71,7 @@ test-box: box-packages $(VENV)/.installed-dev ## package and image: made, instal
 test-vm: box-packages $(VENV)/.installed-dev ## the image under power cuts, updates and rollbacks in QEMU (hours under software emulation)
 	$(BIN)/pytest tests/vm $(ARGS)
 
-deb: $(VENV)/.installed-demo ## the Debian package with every library in it, into dist/: DISTRIBUTION=bookworm|jammy|noble|all ARCH=amd64|arm64|all (five minutes each)
+deb: $(VENV)/.installed-package ## the Debian package with every library in it, into dist/: DISTRIBUTION=bookworm|jammy|noble|all ARCH=amd64|arm64|all (five minutes each)
 	$(BIN)/python -m systemd.package.build --distribution '$(DISTRIBUTION)' --arch '$(ARCH)' $(ARGS)
 
 install: deb ## the package for this machine, made and installed (as root)
@@ -162,6 +162,11 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-screen: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) what a window needs (once; a minute or two)"
 	@$(PIP) -e '.[demo,screen]'
+	@touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-package: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) what making packages needs (once; a minute or two)"
+	@$(PIP) -e '.[demo,package]'
 	@touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-supervisor: pyproject.toml constraints.txt | $(BIN)/python

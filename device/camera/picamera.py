@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
@@ -69,7 +70,14 @@ class Picamera2Camera:
     def __enter__(self) -> Self:
         try:
             from picamera2 import Picamera2
-        except ImportError as error:
+        except (ImportError, ValueError) as error:
+            # The system's picamera2 lies on libraries compiled for its own numpy, and says so as a ValueError or an ImportError.
+            if "numpy" in str(error):
+                raise CameraError(
+                    f"camera.kind picamera2: the system's picamera2 is made for another numpy than {np.__version__} in {sys.prefix} "
+                    f"({error}); there, run `pip install 'numpy<2' 'opencv-python-headless<4.12'`, or take Leukoscope's package for "
+                    "Raspberry Pi OS, which brings them"
+                ) from error
             raise CameraError(
                 f"camera.kind picamera2 needs the package picamera2, which is not usable here ({error}); on Raspberry Pi OS "
                 "`sudo apt install python3-picamera2` and a virtual environment made with --system-site-packages; else use kind v4l2"

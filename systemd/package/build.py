@@ -19,7 +19,7 @@ import cyclopts
 
 from engines.commands.terminal import Terminal, say_line
 from systemd.package.distributions import DISTRIBUTIONS, MACHINES, WINDOW, Distribution
-from systemd.package.wheels import EXTRAS, ROOT, PackageError, download, own_wheel, stored, version_of
+from systemd.package.wheels import EXTRAS, ROOT, PackageError, constraints_of, download, own_wheel, resolved, stored, version_of
 
 SCRIPTS = Path(__file__).with_name("scripts")
 CONSTRAINTS = Path(__file__).with_name("constraints")
@@ -126,15 +126,14 @@ def _copy(source: Path, target: Path, mode: int = 0o644) -> None:
 
 
 def _downloaded(own: Path, target: Distribution, architecture: str, screen: bool, constraints: list[Path]) -> list[Path]:
-    """Others' wheels; fetched once for the same requirements and constraints."""
-    wanted = hashlib.sha256()
-    for text in (ROOT / "pyproject.toml", *constraints):
-        wanted.update(text.read_bytes())
-    folder = CACHE / f"{target.name}-{architecture}-{'screen' if screen else 'headless'}-{wanted.hexdigest()[:12]}"
+    """Others' wheels; fetched once for the same list of packages and versions."""
+    pinned = resolved(own, target, architecture, screen, constraints_of(constraints))
+    wanted = hashlib.sha256("\n".join(pinned).encode()).hexdigest()[:12]
+    folder = CACHE / f"{target.name}-{architecture}-{'screen' if screen else 'headless'}-{wanted}"
     if (folder / "complete").exists():
         return sorted(folder.glob("*.whl"))
     shutil.rmtree(folder, ignore_errors=True)
-    wheels = download(own, folder, target, architecture, screen, constraints)
+    wheels = download(pinned, folder, target, architecture)
     (folder / "complete").touch()
     return wheels
 

@@ -6,9 +6,12 @@ import base64
 import csv
 import hashlib
 import io
+import os
 import re
 import subprocess
 import sys
+import tempfile
+import time
 import zipfile
 from fnmatch import fnmatch
 from pathlib import Path
@@ -29,7 +32,10 @@ class PackageError(Exception):
 def own_wheel(folder: Path, epoch: int) -> Path:
     """Build this source tree's wheel into `folder`, without LABORATORY_ONLY; the same tree gives the same bytes."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
-    _run(command, f"{ROOT}: cannot be built into a wheel")
+    # Not in ROOT/build: what an earlier build left there would get into the wheel, also when its source is gone.
+    elsewhere = folder / "build.cfg"
+    elsewhere.write_text(f"[build]\nbuild_base = {folder / 'build'}\n")
+    _run(command, f"{ROOT}: cannot be built into a wheel", DIST_EXTRA_CONFIG=str(elsewhere))
     built = next(folder.glob("leukoscope-*.whl"))
     slim(built, epoch)
     return built
@@ -59,34 +65,72 @@ def slim(wheel: Path, epoch: int) -> None:
             new.writestr(info, content)
 
 
-def download(own: Path, folder: Path, target: Distribution, architecture: str, screen: bool, constraints: list[Path]) -> list[Path]:
-    """Fetch the wheels that `own` needs on that system into `folder`. Raises PackageError where one has no wheel for it."""
+def resolved(own: Path, target: Distribution, architecture: str, screen: bool, constraints: str) -> list[str]:
+    """What `own` needs on that system, as lines NAME==VERSION. Raises PackageError.
+
+    By uv, since pip answers conditions such as `python_version < "3.11"` for the Python that runs it, not for the one asked for.
+    """
+    python, machine = f"{target.python[0]}.{target.python[1]}", f"{MACHINES[architecture]}-manylinux_2_{target.glibc}"
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--no-config",
+        "--no-header",
+        "--no-annotate",
+        "--only-binary=:all:",
+    ]
+    command += ["--python-version", python, "--python-platform", machine, "--constraints"]
+    index = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False
+    )
+    with tempfile.TemporaryDirectory(prefix="leukoscope-resolve-") as scratch:
+        held, wanted = Path(scratch) / "constraints.txt", Path(scratch) / "wanted.in"
+        held.write_text(constraints)
+        wanted.write_text(f"leukoscope[{','.join(EXTRAS[screen])}] @ {own.resolve().as_uri()}\n")
+        source = ["--default-index", index.stdout.strip()] if index.returncode == 0 else []
+        told = _run([*command, str(held), *source, str(wanted)], f"no set of wheels for {target.name} {architecture} (Python {python})")
+    return [line for line in told.splitlines() if line.strip() and not line.startswith("leukoscope ")]
+
+
+def constraints_of(files: list[Path]) -> str:
+    """Constraints files as one; what a later file says of a package stands in place of what earlier ones say of it."""
+    kept: list[str] = []
+    for file in files:
+        lines = [line for line in file.read_text().splitlines() if line.strip() and not line.startswith("#")]
+        renewed = {_name(line) for line in lines}
+        kept = [line for line in kept if _name(line) not in renewed] + lines
+    return "\n".join(kept) + "\n"
+
+
+def _name(requirement: str) -> str:
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else requirement
+
+
+def download(pinned: list[str], folder: Path, target: Distribution, architecture: str) -> list[Path]:
+    """Fetch the wheels of `pinned` (lines NAME==VERSION) into `folder`. Raises PackageError where one has none for that system."""
     folder.mkdir(parents=True, exist_ok=True)
     python = f"{target.python[0]}.{target.python[1]}"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", str(folder)]
-    command += [
-        "--python-version",
-        python,
-        "--implementation",
-        "cp",
-        "--abi",
-        f"cp{python.replace('.', '')}",
-        "--abi",
-        "abi3",
-        "--abi",
-        "none",
-    ]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    command += ["--python-version", python, "--implementation", "cp"]
+    for abi in (f"cp{python.replace('.', '')}", "abi3", "none"):
+        command += ["--abi", abi]
     for platform in platforms(target, architecture):
         command += ["--platform", platform]
-    for file in constraints:
-        command += ["--constraint", str(file)]
-    command.append(f"{own}[{','.join(EXTRAS[screen])}]")
-    _run(command, f"no set of wheels for {target.name} {architecture} (Python {python})")
-    (folder / own.name).unlink(missing_ok=True)
+    _run([*command, *pinned], f"no set of wheels for {target.name} {architecture} (Python {python})")
     wheels = sorted(folder.glob("*.whl"))
     wrong = [each.name for each in wheels if not runs_on(each.name, architecture)]
-    if wrong:
-        raise PackageError(f"{', '.join(wrong)}: for another machine than {architecture}; empty {folder} and try again")
+    if wrong or len(wheels) != len(pinned):
+        fault = (
+            f"for another machine than {architecture}: {', '.join(wrong)}"
+            if wrong
+            else f"{len(wheels)} wheels for {len(pinned)} packages"
+        )
+        raise PackageError(f"{folder}: {fault}; remove it and try again")
     return wheels
 
 
@@ -114,14 +158,14 @@ def _record(kept: dict[str, bytes], record: str) -> bytes:
 
 
 def _date(epoch: int) -> tuple[int, int, int, int, int, int]:
-    import time
-
     year, month, day, hour, minute, second = time.gmtime(max(epoch, 315532800))[:6]
     return year, month, day, hour, minute, second
 
 
-def _run(command: list[str], fault: str) -> None:
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: list[str], fault: str, **environment: str) -> str:
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
     if run.returncode != 0:
         lines = [line for line in run.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
-        raise PackageError(f"{fault}; pip says: {' | '.join(lines[-3:])}")
+        missing = "; it comes by pip install '.[package]'" if "No module named uv" in run.stderr else ""
+        raise PackageError(f"{fault}; {command[2]} says: {' | '.join(lines[-3:])}{missing}")
+    return run.stdout
