@@ -72,6 +72,27 @@ def screen(
 
 
 @box.command
+def provision(folder: Path | None = None, /, *, config: ConfigOption = DEFAULT_CONFIG) -> int:
+    """Apply leukoscope-setup.yaml, if one lies on the boot partition or a stick: once, whole, and wiped afterwards. For root.
+
+    Args:
+        folder: Look there too.
+    """
+    from device.box import progress
+    from device.box.provisioning import Places, provision
+
+    progress.tell("provision", progress.RUNNING, "Looking for settings.")
+    done = provision(Places(config=config), folder)
+    progress.tell("provision", progress.FAILED if done.failed else progress.DONE, done.words)
+    (sys.stderr if done.failed else sys.stdout).write(f"{done.words}\n")
+    if done.applied:
+        from device.box.units import reload_daemon
+
+        reload_daemon()
+    return 2 if done.failed else 0
+
+
+@box.command
 def sticks(*, tell: bool = False, folder: Path = BOOT_FOLDER) -> int:
     """Print the sticks in this box and what on them is meant for it; exit code 1 where one cannot be read. Needs root.
 

@@ -13,6 +13,8 @@ from device.mqtt.faults import BrokerRefusedError
 from device.settings.broker import BrokerSection
 
 _LONGEST_BYTES: Final = 65_535  # what a field of MQTT holds
+_NOT_SET: Final = "not-set"
+"""What leukoscope.service gives (SetCredential=) where no sealed one is there."""
 _CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 
 
@@ -23,7 +25,13 @@ class OutsideUnitError(BrokerRefusedError):
 def password(section: BrokerSection) -> str | None:
     """The password for `section.username`; None where none is configured. Raises BrokerRefusedError; never shows the secret."""
     if section.password_credential is not None:
-        return _first_line(credential(section.password_credential), "the broker's password, credential")
+        found = _first_line(credential(section.password_credential), "the broker's password, credential")
+        if found == _NOT_SET:
+            raise BrokerRefusedError(
+                f"broker.password_credential: no password was sealed on this box for '{section.password_credential}'; give one in "
+                "leukoscope-setup.yaml (broker.password)"
+            )
+        return found
     return None if section.password_file is None else _first_line(section.password_file, "the broker's password file")
 
 

@@ -48,15 +48,24 @@ def parse_config(text: str, name: str, folder: Path) -> Config:
     if document.data is None and not faults:
         faults.append(Fault(1, "", f"the file is empty; at least 'camera:' is needed, {_SEE}"))
     elif isinstance(document.data, dict):
-        try:
-            config = Config.model_validate(_without_empty_sections(document.data))
-        except ValidationError as error:
-            faults += _model_faults(error, document)
+        config, found = check_data(document.data, document)
+        faults += found
     elif document.data is not None:
         faults.append(Fault(1, "", f"sections such as 'camera:' are expected, not {shown(document.data)}; {_SEE}"))
     if faults or config is None:
         raise ConfigError("\n".join(f"{name}:{fault.line}: {fault}" for fault in sorted(set(faults))))
     return _with_absolute_paths(config, folder)
+
+
+def check_data(data: dict[str, Any], document: Document) -> tuple[Config | None, list[Fault]]:
+    """The configuration of these sections, or every fault of theirs, at the line of `document` where its key stands.
+
+    data: what the document holds, or that and what it leaves to another file.
+    """
+    try:
+        return Config.model_validate(_without_empty_sections(data)), []
+    except ValidationError as error:
+        return None, _model_faults(error, document)
 
 
 def broker_from_options(**options: object) -> BrokerSection:

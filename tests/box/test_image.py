@@ -47,9 +47,10 @@ def test_nobody_can_log_in_and_nothing_waits_for_a_connection(root: Path) -> Non
     assert "DNSStubListener=no" in (root / "etc/systemd/resolved.conf.d/no-listening.conf").read_text()
 
 
-def test_a_version_says_which_it_is_and_has_no_identity_of_its_own(root: Path, image: Path) -> None:
+def test_a_version_says_which_it_is_and_has_no_identity_of_its_own(root: Path, built: Callable[[str], Path]) -> None:
     release = dict(line.split("=", 1) for line in (root / "usr/lib/os-release").read_text().splitlines() if "=" in line)
     assert release["IMAGE_ID"] == "leukoscope"
+    (image,) = built("first").glob("leukoscope-*.img")
     assert image.name == f"leukoscope-{release['IMAGE_VERSION']}-amd64.img"
     assert (root / "etc/machine-id").read_text() == ""
     assert "compatible=leukoscope-amd64" in (root / "etc/rauc/system.conf").read_text()
