@@ -10,11 +10,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
 from engines.errors import BuildError, RuntimeUnavailableError
+from engines.runtime.tensorrt.cubins import index, prebuilt
 from engines.runtime.tensorrt.library import Library, Words
 from engines.runtime.tensorrt.plan import KERNEL_SOURCE
 
@@ -111,14 +113,30 @@ def _strongly_typed(trt: Any) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
-def compile_kernel(arch: str) -> bytes:
-    """kernel.cu as a cubin for `arch`, e.g. "sm_87". Raises RuntimeUnavailableError without nvcc, BuildError with nvcc's words."""
+def kernel_for(arch: str) -> bytes:
+    """kernel.cu as a cubin for `arch`, e.g. "sm_87": the one that came with the package, or else compiled here.
+
+    Raises RuntimeUnavailableError (no such cubin and no nvcc) or BuildError.
+    """
+    shipped = prebuilt(arch, sha256(KERNEL_SOURCE.read_bytes()).hexdigest())
+    return compile_kernel(arch) if shipped is None else shipped
+
+
+def nvcc_path() -> str:
+    """CUDA's compiler. Raises RuntimeUnavailableError."""
     nvcc = shutil.which("nvcc") or (str(NVCC) if NVCC.is_file() else None)
     if nvcc is None:
         raise RuntimeUnavailableError(
-            f"nvcc is neither in PATH nor in {NVCC.parent}, and the kernel that prepares pixels is compiled here. "
-            "Install CUDA's compiler; on a Jetson: apt install nvidia-jetpack (or cuda-nvcc-12-6 of JetPack 6)."
+            f"nvcc is neither in PATH nor in {NVCC.parent}, and no kernel that prepares pixels came with the package for this GPU "
+            f"(there is one for {', '.join(index()['cubins'])}). Install CUDA's compiler: apt install nvidia-jetpack on a Jetson, "
+            "cuda-nvcc on a PC."
         )
+    return nvcc
+
+
+def compile_kernel(arch: str) -> bytes:
+    """kernel.cu by nvcc for `arch`. Raises RuntimeUnavailableError without nvcc, BuildError with nvcc's words."""
+    nvcc = nvcc_path()
     with tempfile.TemporaryDirectory(prefix="leukoscope-") as folder:
         out = Path(folder) / "letterbox.cubin"
         command = [nvcc, "-cubin", f"-arch={arch}", "-O3", "-o", str(out), str(KERNEL_SOURCE)]

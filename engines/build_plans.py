@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter
 
-from engines.build import MIB, Built, GraphRefusedError, Phases, build_plan, compile_kernel, workspace_bytes
+from engines.build import MIB, Built, GraphRefusedError, Phases, build_plan, kernel_for, workspace_bytes
 from engines.bundle import Bundle
 from engines.errors import BuildError, BundleError, DeviceLostError, InferenceError, RuntimeUnavailableError
 from engines.files import make_folder, write_result
@@ -76,7 +76,7 @@ def build_plans(
         return Outcome(kept, path, built=False)
     start = perf_counter()
     workspace = workspace_bytes(available_bytes(), device_driver.free_bytes(), device.integrated)
-    contents = {KERNEL: compile_kernel(device.arch)}
+    contents = {KERNEL: kernel_for(device.arch)}
     timings_path = folder / f"timings-{trt.name}-{trt.version}-{device.arch}.cache"
     for role, onnx in graphs_of(bundle).items():
         timings = timings_path.read_bytes() if timings_path.is_file() else b""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from engines import build
-from engines.build import compile_kernel
+from engines.build import kernel_for
 from engines.build_plans import build_plans
 from engines.bundle import ZOO, Bundle
 from engines.detections import Image
@@ -80,7 +80,7 @@ class Letterboxed:
         self.frame, self.frame_up = gpu.buffer(hw[0] * hw[1] * 3), gpu.pinned((*hw, 3), np.uint8)
         self.image = gpu.buffer(3 * 640 * 640 * np.dtype(dtype).itemsize)
         self.image_down = gpu.pinned((1, 3, 640, 640), dtype)
-        self.kernel = gpu.kernel(compile_kernel(arch), "letterbox_f16" if dtype is np.float16 else "letterbox_f32")
+        self.kernel = gpu.kernel(kernel_for(arch), "letterbox_f16" if dtype is np.float16 else "letterbox_f32")
         for buffer, pinned in zip(self.table_buffers, self.parts, strict=True):
             gpu.up(buffer, pinned.array)
         wait(gpu)

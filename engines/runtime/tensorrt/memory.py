@@ -19,6 +19,8 @@ from engines.runtime.tensorrt.driver import Driver
 
 _KERNEL_ARGUMENTS = "PPPPP"
 """frame, out, columns, rows, geometry: five addresses."""
+_NON_BLOCKING = 1
+"""CU_STREAM_NON_BLOCKING: a call on the default stream, by anything in the process, neither waits for ours nor ends its capture."""
 
 
 class _Memory:
@@ -79,7 +81,7 @@ class Gpu:
                 made.callback(context.detach)
                 context.push()
                 made.callback(cuda.Context.pop)
-                self._stream = cuda.Stream()
+                self._stream = cuda.Stream(_NON_BLOCKING)
                 # No timing: such an event costs the least to ask.
                 self._event = cuda.Event(cuda.event_flags.DISABLE_TIMING)
             except cuda.Error as error:

@@ -30,7 +30,7 @@ from engines.runtime.tensorrt.plan import read_plan, sidecars
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """The stand-in, and a kernel that nvcc need not compile; that it can is another test's."""
-    monkeypatch.setattr(build_plans_module, "compile_kernel", lambda _arch: CUBIN)
+    monkeypatch.setattr(build_plans_module, "kernel_for", lambda _arch: CUBIN)
     return stand_in(monkeypatch)
 
 
