@@ -107,7 +107,7 @@ def test_a_good_file_is_applied_wiped_and_receipted(places: Places) -> None:
         "ward-3",
         "sw",
         "broker.example.org",
-        1884,
+        1883,  # the port of the broker before was not of this one
     )
     assert config.camera.kind == "simulator"  # what the file leaves out stays
     assert places.localtime.readlink() == places.zones / "Africa/Nairobi"
