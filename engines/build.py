@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -22,6 +23,7 @@ from engines.runtime.tensorrt.plan import KERNEL_SOURCE
 
 MIB = 1 << 20
 LEAST_WORKSPACE, MOST_WORKSPACE = 256 * MIB, 4096 * MIB
+_NOT_FOR_SM = re.compile(r"\bSM ?(\d+) is not supported", re.IGNORECASE)
 NVCC = Path("/usr/local/cuda/bin/nvcc")
 """Where JetPack and CUDA's installers put it, which no service has in its PATH."""
 
@@ -82,9 +84,10 @@ def build_plan(library: Library, onnx: Path, workspace: int, timings: bytes = b"
     with TensorRT's last lines, when it cannot, and KeyboardInterrupt after Ctrl-C, which ends the build at its next step.
     """
     trt, words, start = library.module, Words(library), perf_counter()
-    builder = trt.Builder(words.logger)
-    if builder is None:
-        raise BuildError(f"{library.title} gives no builder.{words.last()}")
+    try:
+        builder = trt.Builder(words.logger)
+    except TypeError as error:  # what its binding makes of a null pointer
+        raise BuildError(f"{library.title} gives no builder.{_way_out(words)}{words.last()}") from error
     network = builder.create_network(_strongly_typed(trt))
     parser = trt.OnnxParser(network, words.logger)
     if not parser.parse_from_file(str(onnx)):
@@ -102,7 +105,7 @@ def build_plan(library: Library, onnx: Path, workspace: int, timings: bytes = b"
     if monitor.interrupted is not None:
         raise monitor.interrupted
     if plan is None:
-        raise BuildError(f"{onnx}: {library.title} cannot compile it.{words.last()}")
+        raise BuildError(f"{onnx}: {library.title} cannot compile it.{_way_out(words)}{words.last()}")
     kept = bytes(config.get_timing_cache().serialize()) if cache is not None else b""
     return Built(bytes(plan), kept, perf_counter() - start)
 
@@ -111,6 +114,15 @@ def _strongly_typed(trt: Any) -> int:
     """The flag of `create_network`. A TensorRT without it knows no other kind of network."""
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
+
+
+def _way_out(words: Words) -> str:
+    """The next step where TensorRT says that it was not made for this GPU, else ""."""
+    for line in words.lines:
+        if found := _NOT_FOR_SM.search(line):
+            known = " TensorRT 10.13 (JetPack 7.0/7.1 debs) has no sm_87: take 10.16, or JetPack 6's 10.3." if found[1] == "87" else ""
+            return known or f" This TensorRT was not made for sm_{found[1]}: take another version, or the runtime onnx or openvino."
+    return ""
 
 
 def kernel_for(arch: str) -> bytes:
@@ -151,7 +163,8 @@ def _refused(library: Library, onnx: Path, parser: Any, words: Words) -> GraphRe
     errors = [parser.get_error(i) for i in range(parser.num_errors)]
     reasons = "; ".join(f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors) or "no reason given"
     return GraphRefusedError(
-        f"{onnx}: {library.title} does not accept it ({reasons}).{words.last()}", errors[0].node_operator() if errors else ""
+        f"{onnx}: {library.title} does not accept it ({reasons}).{_way_out(words)}{words.last()}",
+        errors[0].node_operator() if errors else "",
     )
 
 

@@ -218,6 +218,9 @@ def tensorrt(machine: Machine, name: str, version: str) -> ModuleType:
     class Builder:
         def __init__(self, _logger: Any) -> None:
             machine.call("Builder", context=False)
+            if machine.no_builder:
+                machine.log(Severity.ERROR, machine.no_builder)
+                raise TypeError("pybind11::init(): factory function returned nullptr")
 
         def create_network(self, flags: int) -> dict[str, Any]:
             assert flags == 1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)

@@ -100,6 +100,16 @@ def test_a_build_that_fails_changes_nothing_and_carries_tensorrts_line(machine: 
     assert names(tmp_path) == []
 
 
+def test_a_tensorrt_that_was_not_made_for_the_gpu_says_which_to_take(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
+    """10.13 of JetPack 7.0 on an Orin, by the words that a person met there (isaac-ros-cli#22)."""
+    machine.no_builder = "Target GPU SM 87 is not supported by this TensorRT release."
+    with pytest.raises(BuildError, match=r"gives no builder. TensorRT 10.13 \(JetPack 7.0/7.1 debs\) has no sm_87: take 10.16, or"):
+        build_plans(bundle, tmp_path)
+    machine.no_builder = "Target GPU SM 70 is not supported by this TensorRT release."
+    with pytest.raises(BuildError, match="was not made for sm_70: take another version"):
+        build_plans(bundle, tmp_path)
+
+
 def test_after_an_update_of_tensorrt_the_new_plan_takes_the_old_ones_place(
     bundle: Bundle, tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
