@@ -15,7 +15,7 @@ from standin_plans import machine as stand_in
 
 from device.settings.config_file import parse_config
 from engines import build_plans as build_plans_module
-from engines.appliance import PLANS, named_engine
+from engines.appliance import named_engine
 from engines.build import MIB, workspace_bytes
 from engines.build_plans import build_plans
 from engines.bundle import Bundle, write_bundle
@@ -267,12 +267,12 @@ def test_a_configuration_that_cannot_be_read_is_named_with_its_line(tmp_path: Pa
         {},
         {"bundle": "zoo:attridet-n-int8", "runtime": "tensorrt", "plans": "/var/lib/leukoscope/other"},
         {"bundle": "mine", "plans": "plans", "runtime": "onnx"},
+        {"plans": None},
     ],
 )
-def test_the_daemon_reads_the_same(tmp_path: Path, engine: dict[str, str]) -> None:
+def test_the_daemon_reads_the_same(tmp_path: Path, engine: dict[str, str | None]) -> None:
     text = yaml.safe_dump({"camera": {"kind": "simulator"}} | ({"engine": engine} if engine else {}))
     (tmp_path / "device.yaml").write_text(text)
     section = parse_config(text, "device.yaml", tmp_path).engine
     named = named_engine(tmp_path / "device.yaml")
-    assert (named.bundle, named.runtime) == (section.bundle, section.runtime)
-    assert named.plans == (section.plans or PLANS)
+    assert (named.bundle, named.runtime, named.plans) == (section.bundle, section.runtime, section.plans)
