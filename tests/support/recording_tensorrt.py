@@ -287,7 +287,7 @@ def tensorrt(machine: Machine, name: str, version: str) -> ModuleType:
 
         def create_network(self, flags: int) -> Network:
             strongly = flags == 1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-            assert strongly or (flags == 0 and machine.refuses_strongly)
+            assert strongly or (flags == 0 and (machine.refuses_strongly or not machine.builds or not machine.parses))
             return Network(strongly)
 
         def create_builder_config(self) -> Configuration:
