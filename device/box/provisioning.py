@@ -1,8 +1,8 @@
 """Applies `leukoscope-setup.yaml` once: settings, certificates, sealed secrets, time zone; then wipes the file and leaves a receipt.
 
-Everything is judged before anything is written, and the configuration, which names all the rest, is replaced last by one rename. Cut
-off at any moment, the box has its former settings or the new ones; the file is still there then, and the next start applies it again. A
-file that was applied once is known by its SHA-256 and never applied twice, also from a stick that cannot be written.
+Everything is judged before anything is written, and all of it is made ready in one folder, whose rename decides. Cut off at any
+moment, the box has its former settings or gets the new ones at the next start, also when the stick is gone by then. A file that was
+applied once is known by its SHA-256 and never applied twice, also from a stick that cannot be written.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from device.box.sealing import closed_folder, keep, seal
 from device.box.setup_file import FILES, ZONES, Setup, merged, read_setup
 from device.box.sticks import SETUP as NAME
 from device.box.sticks import Stick, StickError, mounted, sticks
+from device.box.yaml_edit import edited
 from device.errors import LeukoscopeError
 from engines.files import atomic_write, fsync
 from engines.yaml_lines import read_document
 
+_CONFIG, _ZONE = "device.yaml", "localtime"
 RECEIPT = "leukoscope-setup.receipt.txt"
 SCHEMA = "leukoscope.provisioning/1"
 _HEAD = "# Written by provisioning. Every key is explained in /usr/share/leukoscope/device.example.yaml.\n"
@@ -51,6 +53,16 @@ class Places:
         """Folder of secrets, sealed or not."""
         return self.config.parent / "credentials"
 
+    @property
+    def preparing(self) -> Path:
+        """Where the parts of a file are made; of no meaning until it is renamed to `ready`."""
+        return self.config.parent / ".setup-preparing"
+
+    @property
+    def ready(self) -> Path:
+        """The parts of a file that is decided: they only have to be moved."""
+        return self.config.parent / ".setup-ready"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -64,8 +76,12 @@ class Outcome:
 def provision(places: Places, also: Path | None = None) -> Outcome:
     """Look on the boot partition, in `also` and on every stick, and apply the one file that is there. Nothing that it finds raises."""
     found: list[Outcome] = []
+    try:
+        finish(places)
+    except OSError as error:
+        return Outcome(f"{error.filename or places.ready}: {error.strerror}; settings wait there to be moved, make room", failed=True)
     for folder in (places.boot_partition, also):
-        if folder is not None and (folder / NAME).is_file():
+        if folder is not None and (folder / NAME).is_file() and not (folder / NAME).is_symlink():
             found.append(_handled(folder / NAME, places, folder if folder == places.boot_partition else None))
     for stick in _sticks():
         try:
@@ -85,31 +101,56 @@ def provision(places: Places, also: Path | None = None) -> Outcome:
 
 
 def apply(setup: Setup, places: Places) -> None:
-    """Put everything of a judged file in its place; the configuration last. Raises LeukoscopeError or OSError."""
+    """Put everything of a judged file in its place. Raises LeukoscopeError or OSError, with nothing changed.
+
+    All of it is made ready in one folder first, whose rename decides: cut off before it, nothing was changed; cut off after it,
+    `finish` does the rest at the next start.
+    """
     changes = {name: dict(section) if isinstance(section, dict) else section for name, section in setup.changes.items()}
     broker = changes.get("broker", {})
-    if setup.files or setup.password:
-        closed_folder(places.credentials)
+    shutil.rmtree(places.preparing, ignore_errors=True)
+    closed_folder(places.preparing)
     for key, (name, content) in setup.files.items():
-        if key == "key_file" and seal("broker-key", content, places.credentials):
+        if key == "key_file" and seal("broker-key", content, places.preparing):
             broker[key] = "/run/credentials/leukoscope.service/broker-key"
             continue
-        path = places.credentials / f"{setup.sha256[:8]}-{name}"
-        keep(path, content, 0o640, group=True)
-        broker[key] = str(path)
-    if setup.password and not seal("broker-password", f"{setup.password}\n".encode(), places.credentials):
-        path = places.credentials / "broker.password"
-        keep(path, f"{setup.password}\n".encode(), 0o640, group=True)
+        file = f"{setup.sha256[:8]}-{name}"
+        keep(places.preparing / file, content, 0o640, group=True)
+        broker[key] = str(places.credentials / file)
+    if setup.password and not seal("broker-password", f"{setup.password}\n".encode(), places.preparing):
+        keep(places.preparing / "broker.password", f"{setup.password}\n".encode(), 0o640, group=True)
         broker.pop("password_credential")
-        broker["password_file"] = str(path)
+        broker["password_file"] = str(places.credentials / "broker.password")
     if setup.timezone:
-        _link(_real(places.localtime), places.zones / setup.timezone)
-    present = _present(places.config)
-    if places.config.exists():
-        shutil.copy2(places.config, places.config.with_name(f"{places.config.name}.before"))
-    text = _HEAD + yaml.safe_dump(merged(present, changes), sort_keys=False, allow_unicode=True)
-    atomic_write(places.config, text)
-    places.config.chmod(0o644)
+        (places.preparing / _ZONE).symlink_to(places.zones / setup.timezone)
+    former = places.config.read_text(encoding="utf-8-sig") if places.config.exists() else ""
+    wanted = merged(_present(places.config), changes)
+    text = edited(former, wanted) or _HEAD + yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True)
+    keep(places.preparing / _CONFIG, text.encode(), 0o644)
+    shutil.rmtree(places.ready, ignore_errors=True)
+    places.preparing.rename(places.ready)
+    fsync(places.ready.parent)
+    finish(places)
+
+
+def finish(places: Places) -> None:
+    """Move what was made ready to its places, the configuration last; does nothing where nothing is. Raises OSError."""
+    if not places.ready.is_dir():
+        return
+    closed_folder(places.credentials)
+    for path in sorted(places.ready.iterdir()):
+        if path.name == _ZONE:
+            _link(_real(places.localtime), path.readlink())
+            path.unlink()
+        elif path.name != _CONFIG:
+            path.replace(places.credentials / path.name)
+    fsync(places.credentials)
+    if (places.ready / _CONFIG).exists():
+        if places.config.exists():
+            shutil.copy2(places.config, places.config.with_name(f"{places.config.name}.before"))
+        (places.ready / _CONFIG).replace(places.config)
+        fsync(places.config.parent)
+    places.ready.rmdir()
 
 
 def applied_before(sha256: str, places: Places) -> bool:
@@ -135,7 +176,7 @@ def wipe(path: Path, receipt: str) -> None:
     stick that was lost must be changed.
     """
     for each in (path, *_named_beside(path)):
-        with each.open("r+b") as file:
+        with open(each, "r+b", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW)) as file:
             length = os.fstat(file.fileno()).st_size
             file.write(bytes(length))
             file.flush()
@@ -153,7 +194,7 @@ def _handled(path: Path, places: Places, remount: Path | None, wipe: bool = True
         if not again:
             apply(setup, places)
             _keep_receipt(setup, places)
-        words = f"{NAME} {'was applied before, and' if again else 'was applied:'} {_what(setup)}."
+        words = f"{NAME} was applied before." if again else f"{NAME} was applied: {_what(setup)}.{_not_sealed(setup, places)}"
     except (LeukoscopeError, OSError) as error:
         return Outcome(str(error), failed=True)
     if wipe:
@@ -207,8 +248,9 @@ def _named_beside(path: Path) -> Iterator[Path]:
         broker = data.get("broker") if isinstance(data, dict) else None
         for key in FILES:
             name = broker.get(key) if isinstance(broker, dict) else None
-            if isinstance(name, str) and Path(name).name == name and (path.parent / name).is_file():
-                yield path.parent / name
+            beside = path.parent / name if isinstance(name, str) and Path(name).name == name else None
+            if beside is not None and beside.is_file() and not beside.is_symlink():
+                yield beside
 
 
 def _keep_receipt(setup: Setup, places: Places) -> None:
@@ -232,6 +274,13 @@ def _keys(setup: Setup) -> list[str]:
         for key in (section if isinstance(section, dict) else [""])
     ]
     return sorted({*names, *(["timezone"] if setup.timezone else [])})
+
+
+def _not_sealed(setup: Setup, places: Places) -> str:
+    """Said where this system's systemd cannot encrypt."""
+    if not setup.password or (places.credentials / "broker-password.cred").is_file():
+        return ""
+    return " This system cannot seal the password: it lies in a file that root and the daemon may read."
 
 
 def _what(setup: Setup) -> str:

@@ -6,9 +6,12 @@ and the broker's password in clear, `broker.password`. Files (`ca_file`, `cert_f
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
 import ssl
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ FILES = ("ca_file", "cert_file", "key_file")
 ZONES = Path("/usr/share/zoneinfo")
 _IN_QUOTES = "expected text; put it in quotes where YAML takes it for a number, a date, yes or no"
 _PASSWORD_FROM = ("password_file", "password_credential")
+_SECRETS = (*_PASSWORD_FROM, "username", "ca_file", "cert_file", "key_file", "key_password_file")
+_ACCESS = (*_SECRETS, "port", "tls", "protocol")
 _LARGEST = 64 << 10
 _LARGEST_FILE = 256 << 10
 _SEE = "see /usr/share/leukoscope/leukoscope-setup.example.yaml"
@@ -74,7 +79,7 @@ def read_setup(path: Path, present: dict[str, Any], zones: Path = ZONES) -> Setu
     _, found = check_data(judged, document)
     faults += found
     if not faults:
-        faults += _key_fits(files, path.parent, document)
+        faults += _key_fits(files, document)
     if faults:
         raise _refused(path, faults)
     return Setup(path, hashlib.sha256(raw).hexdigest(), changes, files, password, timezone)
@@ -90,11 +95,19 @@ def merged(present: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             continue
         if name == "camera" and section.get("kind", former.get("kind")) != former.get("kind"):
             continue
-        kept = dict(former)
-        if name == "broker" and any(key in section for key in _PASSWORD_FROM):
-            kept = {key: value for key, value in former.items() if key not in _PASSWORD_FROM}
-        result[name] = kept | section
+        dropped = _no_longer_meant(section, former) if name == "broker" else ()
+        result[name] = {key: value for key, value in former.items() if key not in dropped} | section
     return result
+
+
+def _no_longer_meant(section: dict[str, Any], former: dict[str, Any]) -> tuple[str, ...]:
+    """Keys of the former broker that say nothing of this one: a stick must not carry the clinic's password to somebody else's broker,
+    nor send it in clear to its own."""
+    if section.get("host", former.get("host")) != former.get("host"):
+        return _ACCESS
+    if former.get("tls") and section.get("tls") is False:
+        return _SECRETS
+    return _PASSWORD_FROM if any(key in section for key in _PASSWORD_FROM) else ()
 
 
 def _timezone(value: object, zones: Path, document: Document, faults: list[Fault]) -> str:
@@ -153,7 +166,7 @@ def _files(broker: dict[str, Any], folder: Path, document: Document, faults: lis
     return found
 
 
-def _key_fits(files: dict[str, tuple[str, bytes]], folder: Path, document: Document) -> list[Fault]:
+def _key_fits(files: dict[str, tuple[str, bytes]], document: Document) -> list[Fault]:
     """Whether the certificates can be used, by the library that will use them."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if "ca_file" in files:
@@ -163,9 +176,12 @@ def _key_fits(files: dict[str, tuple[str, bytes]], folder: Path, document: Docum
             words = f"{files['ca_file'][0]} cannot be read as certificates; copy it again"
             return [Fault(document.line(("broker", "ca_file")), "broker.ca_file", words)]
     if "cert_file" in files:
-        name, key = files["cert_file"][0], files["key_file"][0] if "key_file" in files else files["cert_file"][0]
+        key = files.get("key_file", files["cert_file"])[0]
         try:
-            context.load_cert_chain(folder / name, folder / key, password=lambda: b"")
+            with tempfile.TemporaryDirectory() as private:
+                for each in ("cert_file", "key_file"):
+                    Path(private, each).write_bytes(files.get(each, files["cert_file"])[1])
+                context.load_cert_chain(Path(private, "cert_file"), Path(private, "key_file"), password=lambda: b"")
         except (ssl.SSLError, OSError) as error:
             where = "key_file" if "key_file" in files else "cert_file"
             told = "does not belong to the certificate" if "MISMATCH" in str(error) else "cannot be used; an encrypted key is not taken"
@@ -175,10 +191,12 @@ def _key_fits(files: dict[str, tuple[str, bytes]], folder: Path, document: Docum
 
 def _raw(path: Path, largest: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        # A link on a stick may lead anywhere on the box.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
             content = file.read(largest + 1)
     except OSError as error:
-        raise SetupError(f"{path.name}: {error.strerror}") from error
+        words = "is a link, which is not followed" if error.errno == errno.ELOOP else error.strerror
+        raise SetupError(f"{path.name}: {words}") from error
     if len(content) > largest:
         raise SetupError(f"{path.name}:1: larger than {largest >> 10} KiB, so not what it should be; take the right file")
     return content

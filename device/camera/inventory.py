@@ -10,6 +10,8 @@ from device.camera import v4l2_device
 from device.camera.v4l2_device import Mode
 
 DEV = Path("/dev")
+AUTO = "auto"
+"""As camera.device: the one camera that is connected."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,13 @@ def what_is_there(dev: Path = DEV) -> str:
     if not devices:
         return "no camera is connected (there is no /dev/video*)"
     return "connected are: " + ", ".join(str(device) for device in devices)
+
+
+def only_camera(dev: Path = DEV) -> VideoDevice | None:
+    """The camera that is connected, by "auto"; None where there is none, or more than one, of which a person chooses."""
+    usable = [device for device in list_devices(dev) if not device.problem]
+    by_camera = {device.stable_id: device for device in usable}
+    return next(iter(by_camera.values())) if len(by_camera) == 1 else None
 
 
 def stable_id_of(node: Path, dev: Path = DEV) -> Path | None:

@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from device.camera import v4l2_device
 from device.camera.base import Frame, SkippedPicture
-from device.camera.inventory import stable_id_of, what_is_there
+from device.camera.inventory import AUTO, only_camera, stable_id_of, what_is_there
 from device.camera.quiet import quiet_opencv
 from device.clock import Clock
 from device.errors import CameraError, CameraLostError
@@ -68,6 +68,7 @@ class V4l2Camera:
         raise CameraError(f"{self.name}: {_DAMAGED_IN_A_ROW} frames in a row arrived damaged; try another cable or USB port, no hub")
 
     def __enter__(self) -> Self:
+        self._choose()
         self._refuse_what_cannot_work()
         try:
             self._open()
@@ -81,6 +82,17 @@ class V4l2Camera:
 
     def __exit__(self, *_error: object) -> None:
         self._close()
+
+    def _choose(self) -> None:
+        """Where the configuration leaves the choice: the one camera that is connected."""
+        if self._section.device != AUTO:
+            return
+        found = only_camera()
+        if found is None:
+            raise CameraError(
+                f"camera.device is {AUTO}, and there is no single camera to take; {what_is_there()}. Plug in, or name, one"
+            )
+        self._device, self.name = found.stable_id, str(found.stable_id)
 
     def _refuse_what_cannot_work(self) -> None:
         index = v4l2_device.index_in_name(self._device)
@@ -99,7 +111,7 @@ class V4l2Camera:
         if not captures:
             raise CameraError(f"{self.name} gives no pictures; {what_is_there()}")
         stable = stable_id_of(self._device)
-        if self._device.parent == Path("/dev") and stable is not None:
+        if self._device.parent == Path("/dev") and stable is not None and self._section.device != AUTO:
             log.warning("%s may be another camera after the next boot; set camera.device to %s", self.name, stable)
 
     def _open(self) -> None:

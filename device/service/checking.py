@@ -129,6 +129,7 @@ def _camera(config: Config) -> Iterator[Told]:
     from importlib.util import find_spec
 
     from device.camera.factory import open_camera
+    from device.camera.inventory import AUTO, only_camera, what_is_there
 
     section = config.camera
     if isinstance(section, ReplayCamera):
@@ -137,6 +138,10 @@ def _camera(config: Config) -> Iterator[Told]:
             with camera:
                 return
         yield Told(("camera", "source"), "a stream is not tried here; `leukoscope doctor` does", False)
+    elif isinstance(section, V4l2Camera) and section.device == AUTO:
+        if only_camera() is None:
+            words = f"auto finds no single camera now; {what_is_there()}; `run --wait-for-devices` waits for it"
+            yield Told(("camera", "device"), words, False)
     elif isinstance(section, V4l2Camera):
         try:
             mode = Path(section.device).stat()

@@ -25,7 +25,7 @@ _TRIES = 3
 
 def examine(config: Config) -> list[Finding]:
     """The findings of each part, in the order of a frame's way. Nothing is changed; a window may flash up."""
-    parts = (_clock, _camera, _engine, _calibration, _quality, _review, _display, _disk, _record, _broker, _outbox)
+    parts = (_clock, _packages, _camera, _engine, _calibration, _quality, _review, _display, _disk, _record, _broker, _outbox)
     return [finding for look in parts for finding in _examined(look, config)]
 
 
@@ -46,6 +46,12 @@ def _clock(config: Config) -> Finding:
     if time_trusted(now):
         return Finding("Clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC")
     return Finding("Clock", "warn", f"{now:%Y-%m-%d %H:%M:%S} UTC, not synchronised", "connect to a network once, or set the date")
+
+
+def _packages(config: Config) -> Finding:
+    from device.service.doctor_parts import package_finding
+
+    return package_finding(config)
 
 
 def _camera(config: Config) -> Finding:

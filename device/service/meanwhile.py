@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from typing_extensions import Self
@@ -124,7 +123,7 @@ class Meanwhile:
         except DeviceLostError:
             raise
         except EnginesError as error:
-            if self._counts is not None or way.runtime not in _OF_A_GPU or self._config.engine.plans is None:
+            if self._counts is not None or way.runtime not in _OF_A_GPU:
                 raise
             self._fault = _words(error)
             log.warning("%s Until then the processor counts.", self._fault)
@@ -173,7 +172,7 @@ class Meanwhile:
         if now_s - self._looked_s >= _LOOK_S and not (self._trial is not None and self._trial.is_alive()):
             self._looked_s = now_s
             seen = self._seen()
-            may = self.interim if self._config.engine.plans is None else bool(seen) or not self._for_gpu
+            may = bool(seen) if self._for_gpu else self.interim or self._config.engine.runtime == AUTO
             if may and seen != self._tried and not self._building()[0]:
                 self._tried = seen
                 self._trial = threading.Thread(target=self._try, name="better-engine", daemon=True)
@@ -183,8 +182,7 @@ class Meanwhile:
     def _seen(self) -> tuple[object, ...]:
         """The plans that lie there, by name, time and size."""
         found: list[tuple[str, int, int]] = []
-        plans: Path | None = self._config.engine.plans
-        for path in () if plans is None else plans.glob("*"):
+        for path in self._config.engine.plans.glob("*"):
             with suppress(OSError):
                 found.append((path.name, path.stat().st_mtime_ns, path.stat().st_size))
         return tuple(sorted(found))

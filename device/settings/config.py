@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from device.settings.broker import BrokerSection
 from device.settings.section import FilePath, Name, Section, Share
+from engines.appliance import PLANS
 
 DEVICE_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 DeviceId = Annotated[
@@ -52,7 +53,7 @@ class CameraBase(Section):
 
 
 class V4l2Camera(CameraBase):
-    """A USB microscope camera through V4L2, by its stable id under /dev/v4l/by-id or /dev/v4l/by-path."""
+    """A USB microscope camera through V4L2, by its stable id under /dev/v4l/by-id or /dev/v4l/by-path; "auto": the only one."""
 
     kind: Literal["v4l2"]
     device: Name
@@ -130,12 +131,18 @@ class EngineSection(Section):
     runtime: Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt_rtx"] = "auto"  # auto: see engines.runtime.choice
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of what is not in 8 bits; see engines.runtime.precision
     layer: FilePath | None = None  # naming layer in place of the bundle's own, and of one activated by `leukoscope layer use`
-    plans: FilePath | None = None  # folder that `attridet build` filled on this device; for TensorRT
+    plans: FilePath = PLANS  # folder that `attridet build` filled on this device; for TensorRT
     ungated: bool = False  # run a bundle in INT8 that passed no gate; the screen says so all the time
     threads: int = Field(2, ge=1, le=64)
     deadline_s: float = Field(20.0, gt=0, le=600)  # for one answer; later it is opened anew; less than the unit's WatchdogSec
     score_threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None  # None: the manifest's
     identify_threshold: Share = 0.4  # below it a cell is counted as unidentified
+
+    @field_validator("plans", mode="before")
+    @classmethod
+    def _plans_unset(cls, value: object) -> object:
+        """`plans:` with nothing behind it is not set, as `attridet build --config` reads it."""
+        return PLANS if value is None else value
 
     @property
     def path_keys(self) -> tuple[str, ...]:

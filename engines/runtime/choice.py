@@ -222,8 +222,13 @@ def _key(asked: str, runtime: str, precision: str, bundles: list[Bundle], thread
         cores=os.cpu_count() or 1,
         threads=threads,
         ungated=ungated,
-        plans="" if plans is None else hashlib.sha256("\n".join(sorted(p.name for p in plans.glob("*"))).encode()).hexdigest(),
+        plans=hashlib.sha256("\n".join(names).encode()).hexdigest() if (names := _names(plans)) else "",
     )
+
+
+def _names(plans: Path | None) -> list[str]:
+    """What lies in a folder of plans; nothing where there is no such folder, as on a machine without a GPU."""
+    return [] if plans is None else sorted(path.name for path in plans.glob("*"))
 
 
 def _versions() -> dict[str, str]:
@@ -245,7 +250,7 @@ def _trials(bundles: list[Bundle], runtime: str, precision: str, plans: Path | N
     from engines.runtime.openvino.library import precisions
 
     runtimes: dict[str, tuple[str, ...]] = {}
-    if plans is not None:
+    if _names(plans):
         runtimes |= dict.fromkeys(("tensorrt", "tensorrt_rtx"), (FLOAT32,))
     installed = _versions()
     runtimes["onnx"] = (FLOAT32,)

@@ -19,6 +19,7 @@ from device.service.meanwhile import Meanwhile
 from device.settings.broker import BrokerSection
 from device.settings.config import Config, DeviceSection, DisplaySection, EngineSection, SimulatorCamera, SlideSection
 from device.slide.commands import Command, Wish
+from engines.appliance import PLANS, named_engine
 from engines.bundle import Bundle, resolve
 from engines.errors import RuntimeUnavailableError
 from engines.runtime import choice
@@ -151,7 +152,8 @@ def test_a_plan_that_cannot_be_used_is_told_once_and_the_processor_goes_on(
 
 def test_what_is_left_auto_is_measured_while_frames_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "ROUNDS", 1)
-    config = configuration(tmp_path, precision="float32")
+    plans = tmp_path / "plans"
+    config = configuration(tmp_path, precision="float32", plans=plans)
     with Meanwhile(config, no_build) as meanwhile:
         began = time.monotonic()
         with meanwhile.open() as engine:
@@ -170,6 +172,12 @@ def test_what_is_left_auto_is_measured_while_frames_are_looked_at(tmp_path: Path
         with meanwhile.open() as engine:
             assert engine.info.runtime.startswith(name) and not meanwhile.interim
             assert not meanwhile.better(at_rest=True)
+            standin_plans.machine(monkeypatch)
+            standin_plans.write_plans(plans, Bundle.open(resolve(BUNDLE)))
+            wait_for(meanwhile)
+            chosen = choice.read_choice(config.engine_choice_path)
+        assert chosen is not None
+        assert [trial.fault for trial in chosen.trials if trial.runtime == "tensorrt"] == [""], "a plan that has appeared is measured"
 
 
 def test_auto_counts_by_a_plan_that_fits_before_anything_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,10 +187,17 @@ def test_auto_counts_by_a_plan_that_fits_before_anything_was_measured(tmp_path: 
         assert engine.info.runtime.startswith("TensorRT") and meanwhile.interim
 
 
-def test_without_a_folder_of_plans_it_is_still_refused(tmp_path: Path) -> None:
-    with (
-        Meanwhile(configuration(tmp_path, runtime="tensorrt"), no_build) as meanwhile,
-        pytest.raises(RuntimeUnavailableError, match=r"engine\.plans"),
-        meanwhile.open(),
-    ):
-        pass
+def test_without_a_folder_named_the_plans_are_where_the_build_puts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    standin_plans.machine(monkeypatch)
+    config = configuration(tmp_path, runtime="tensorrt")
+    assert config.engine.plans == named_engine(_written(tmp_path)).plans == PLANS
+    with Meanwhile(config, no_build) as meanwhile, meanwhile.open() as engine:
+        assert engine.info.runtime.startswith("onnxruntime")
+        assert f"{PLANS}: has no plan of attridet-n for this device" in caplog.text
+
+
+def _written(folder: Path) -> Path:
+    (folder / "device.yaml").write_text("engine: {runtime: tensorrt}\n")
+    return folder / "device.yaml"

@@ -32,7 +32,7 @@ LAYERS = {
     "network": ("ground engine data", "network"),
     "judging": ("ground calls engine data network", "evaluation gate"),
     "learning": ("ground calls engine data network judging", "training adapt"),
-    "making": ("ground calls engine data network", "export bench build build_plans experiments"),
+    "making": ("ground calls engine data network", "export bench build build_cubins build_plans experiments"),
     "calibration": (
         "ground calls engine data network judging",
         "calibration.transfer calibration.int8 calibration.site calibration.evidence",

@@ -1,4 +1,4 @@
-"""What this machine is, as far as a TensorRT plan depends on it: its L4T release, its power mode, and how much memory is free."""
+"""What this machine is, as far as a TensorRT plan depends on it: L4T release, power mode, memory that is free and taken."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 L4T_FILE = Path("/etc/nv_tegra_release")
 MEMORY_FILE = Path("/proc/meminfo")
+PROCESS_FILE = Path("/proc/self/smaps_rollup")
 
 
 def l4t_release(file: Path = L4T_FILE) -> str:
@@ -26,6 +27,17 @@ def available_bytes(file: Path = MEMORY_FILE) -> int | None:
     """Memory that programs may still take (MemAvailable), or None where the kernel does not tell."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(file), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
+
+
+def process_bytes(file: Path = PROCESS_FILE) -> dict[str, int]:
+    """Memory of this process alone, bytes, by the kernel's names (Rss, Pss, Anonymous, Swap, ...); empty where it does not tell.
+
+    What the whole machine has free says nothing of one program: on a Jetson it moves with the page cache and every other process.
+    """
+    found: dict[str, int] = {}
+    for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", _text(file), re.MULTILINE):
+        found[name] = int(kib) * 1024
+    return found
 
 
 def _text(file: Path) -> str:

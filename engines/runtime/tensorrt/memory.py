@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 from importlib import import_module
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -19,11 +19,19 @@ from engines.runtime.tensorrt.driver import Driver
 
 _KERNEL_ARGUMENTS = "PPPPP"
 """frame, out, columns, rows, geometry: five addresses."""
+_NON_BLOCKING = 1
+"""CU_STREAM_NON_BLOCKING: a call on the default stream, by anything in the process, neither waits for ours nor ends its capture."""
 
 
 class _Memory:
-    def __init__(self, allocation: Any) -> None:
+    def __init__(self, allocation: Any, nbytes: int) -> None:
         self._allocation = allocation
+        self.nbytes = nbytes
+
+    @property
+    def held_bytes(self) -> int:
+        """What it takes: nothing once it was freed."""
+        return 0 if self._allocation is None else self.nbytes
 
     def free(self) -> None:
         """Gives it back, after which it must not be used; a second time does nothing."""
@@ -36,17 +44,19 @@ class Buffer(_Memory):
     """Memory of the GPU: its address and size in bytes."""
 
     def __init__(self, allocation: Any, nbytes: int) -> None:
-        super().__init__(allocation)
+        super().__init__(allocation, nbytes)
         self.address = int(allocation)
-        self.nbytes = nbytes
 
 
 class Pinned(_Memory):
     """Memory of the processor that the GPU copies from and to by itself; `array` is a view of it."""
 
     def __init__(self, array: NDArray[Any]) -> None:
-        super().__init__(array.base)
+        super().__init__(array.base, array.nbytes)
         self.array = array
+
+
+_Some = TypeVar("_Some", Buffer, Pinned)
 
 
 class Gpu:
@@ -59,6 +69,7 @@ class Gpu:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._made = ExitStack()
+        self._memory: list[_Memory] = []
         self._cuda: Any = None
         self._stream: Any = None
         self._event: Any = None
@@ -79,7 +90,7 @@ class Gpu:
                 made.callback(context.detach)
                 context.push()
                 made.callback(cuda.Context.pop)
-                self._stream = cuda.Stream()
+                self._stream = cuda.Stream(_NON_BLOCKING)
                 # No timing: such an event costs the least to ask.
                 self._event = cuda.Event(cuda.event_flags.DISABLE_TIMING)
             except cuda.Error as error:
@@ -110,16 +121,24 @@ class Gpu:
         """The stream's handle, as TensorRT and libcuda take it."""
         return int(self._stream.handle)
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that was asked for here and is not freed yet, the GPU's and pinned together; TensorRT's own is not in it."""
+        return sum(part.held_bytes for part in self._memory)
+
     def buffer(self, nbytes: int) -> Buffer:
         """Memory of the GPU, at least one byte."""
         made = Buffer(self._cuda.mem_alloc(max(nbytes, 1)), nbytes)
-        self._made.callback(made.free)
-        return made
+        return self._kept(made)
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> Pinned:
         """Page-locked memory of the processor as an array."""
         made = Pinned(self._cuda.pagelocked_empty(shape, np.dtype(dtype)))
+        return self._kept(made)
+
+    def _kept(self, made: _Some) -> _Some:
         self._made.callback(made.free)
+        self._memory = [part for part in self._memory if part.held_bytes] + [made]
         return made
 
     def kernel(self, cubin: bytes, name: str) -> Any:

@@ -107,12 +107,12 @@ def test_a_good_file_is_applied_wiped_and_receipted(places: Places) -> None:
         "ward-3",
         "sw",
         "broker.example.org",
-        1884,
+        1883,  # the port of the broker before was not of this one
     )
     assert config.camera.kind == "simulator"  # what the file leaves out stays
     assert places.localtime.readlink() == places.zones / "Africa/Nairobi"
     assert not path.exists()
-    assert "device, display" in (places.boot_partition / RECEIPT).read_text()
+    assert "broker, device, display" in (places.boot_partition / RECEIPT).read_text()
     assert (places.config.with_name("device.yaml.before")).read_text().startswith("camera: {kind: simulator, seed: 3}")
     assert "broker.host" in (last_receipt(places) or {})["keys"]
 
@@ -186,7 +186,42 @@ def test_the_same_file_is_never_applied_twice(places: Places, tmp_path: Path) ->
     assert load_config(places.config).device.id == "changed-by-hand"
 
 
-@pytest.mark.parametrize("step", range(1, 9))
+@pytest.mark.parametrize("changed", ["host: other.example.org", "host: other.example.org\n  tls: false", "tls: false"])
+def test_a_stick_does_not_carry_the_password_to_another_broker(places: Places, changed: str) -> None:
+    places.config.write_text(
+        "camera: {kind: simulator}\nbroker: {host: clinic, port: 8883, tls: true, username: u, password_credential: broker-password}\n"
+    )
+    put(places, f"broker:\n  {changed}\n")
+    assert provision(places).applied
+    section = load_config(places.config).broker
+    assert (section.username, section.password_credential, section.password_file) == (None, None, None)
+
+
+@pytest.mark.parametrize("kind", ["setup", "beside"])
+def test_a_link_on_a_stick_leads_nowhere(places: Places, tmp_path: Path, kind: str) -> None:
+    secret = tmp_path / "secret.pem"
+    secret.write_text("-----BEGIN CERTIFICATE-----\n" if kind == "beside" else "device: {id: a}\n")
+    before = secret.read_bytes()
+    if kind == "setup":
+        (places.boot_partition / NAME).symlink_to(secret)
+        assert not provision(places).applied
+    else:
+        (places.boot_partition / "ca.pem").symlink_to(secret)
+        put(places, "broker: {tls: true, ca_file: ca.pem}\n")
+        assert "ca.pem: is a link, which is not followed" in provision(places).words
+    assert secret.read_bytes() == before
+
+
+def test_comments_of_the_configuration_stay(places: Places) -> None:
+    places.config.write_text((REPOSITORY / "device/settings/device.example.yaml").read_text())
+    put(places, GOOD)
+    assert provision(places).applied
+    text = places.config.read_text()
+    assert "# A USB microscope camera" in text and "  language: sw" in text and text.count("\nbroker:") == 1
+    assert load_config(places.config).device.id == "ward-3"
+
+
+@pytest.mark.parametrize("step", range(1, 16))
 def test_a_cut_at_any_step_leaves_the_former_settings_or_the_new_ones(
     places: Places, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -210,7 +245,7 @@ def test_a_cut_at_any_step_leaves_the_former_settings_or_the_new_ones(
         monkeypatch.setattr(os, name, change)
 
     put(places, GOOD)
-    for name in ("replace", "unlink", "fsync"):
+    for name in ("replace", "unlink", "fsync", "rename", "symlink"):
         counted(name)
     with suppress(CutError):
         provision(places)
@@ -219,10 +254,17 @@ def test_a_cut_at_any_step_leaves_the_former_settings_or_the_new_ones(
     monkeypatch.setattr(sealing.shutil, "which", lambda name: None)
     config = load_config(places.config)
     assert config.device.id in ("leukoscope", "ward-3")
+    decided = places.ready.is_dir() or config.device.id == "ward-3"
+    if gone := step % 2 == 0:  # somebody took the stick along meanwhile
+        (places.boot_partition / NAME).unlink(missing_ok=True)
     provision(places)
     config = load_config(places.config)
-    assert (config.device.id, credentials.password(config.broker)) == ("ward-3", "s3cret: of the ward")
-    assert not (places.boot_partition / NAME).exists()
+    if decided or not gone:
+        assert (config.device.id, credentials.password(config.broker)) == ("ward-3", "s3cret: of the ward")
+    else:
+        assert (config.device.id, config.broker.host) == ("leukoscope", "old")
+        assert not (places.credentials / "broker.password").exists()
+    assert not (places.boot_partition / NAME).exists() and not places.ready.exists()
 
 
 def test_a_box_without_a_file_says_how_it_stands(places: Places) -> None:

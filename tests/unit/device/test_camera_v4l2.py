@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from device.camera import v4l2, v4l2_device
+from device.camera import inventory, v4l2, v4l2_device
 from device.camera.factory import open_camera
-from device.camera.inventory import list_devices, stable_id_of, what_is_there
+from device.camera.inventory import VideoDevice, list_devices, stable_id_of, what_is_there
 from device.clock import SystemClock
 from device.errors import CameraError, CameraLostError
 from device.settings.config import Picamera2Camera as Picamera2Section
@@ -53,6 +53,29 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are(tmp_path: Path)
     assert "there is no camera" in message
     assert ("connected are:" in message) or ("no camera is connected" in message)
     assert "set camera.device" in message
+
+
+def connected(*names: str) -> tuple[VideoDevice, ...]:
+    return tuple(VideoDevice(Path(name), Path(f"/dev/video{number}"), f"Camera {number}") for number, name in enumerate(names))
+
+
+def test_auto_takes_the_one_that_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "list_devices", lambda dev=None: connected("/dev/v4l/by-id/usb-One-video-index0"))
+    assert "there is no camera /dev/v4l/by-id/usb-One-video-index0" in _refusal("auto")  # the one that it took is not really here
+
+
+@pytest.mark.parametrize("names", [(), ("/dev/v4l/by-id/usb-One-video-index0", "/dev/v4l/by-id/usb-Two-video-index0")])
+def test_auto_leaves_a_choice_to_a_person(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
+    monkeypatch.setattr(inventory, "list_devices", lambda dev=None: connected(*names))
+    said = _refusal("auto")
+    assert said.startswith("camera.device is auto, and there is no single camera to take; ")
+    assert all(name in said for name in names) and said.endswith("Plug in, or name, one")
+
+
+def _refusal(device: str) -> str:
+    with pytest.raises(CameraError) as caught, open_camera(V4l2Section(kind="v4l2", device=device), SystemClock()):
+        pass
+    return str(caught.value)
 
 
 def test_a_metadata_node_is_refused_with_the_right_name(dev: Path) -> None:

@@ -117,7 +117,7 @@ def test_what_run_cannot_use_is_refused_with_its_line(tmp_path: Path, checked: C
         ('{bundle: "zoo:../../../etc"}', "no such bundle"),
         ('{bundle: "zoo:attridet-z"}', "Did you mean zoo:attridet-n?"),
         ("{bundle: altered}", "altered or incomplete"),
-        ("{runtime: tensorrt}", "name its folder of plans (engine.plans"),
+        ("{runtime: tensorrt}", "no NVIDIA driver"),
         ("{layer: nowhere.npz}", "nowhere.npz"),
     ],
 )

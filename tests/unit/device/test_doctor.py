@@ -34,6 +34,7 @@ def test_what_is_good(tmp_path: Path) -> None:
     levels = {finding.part: finding.level for finding in examine(config)}
     assert levels.pop("Clock") in ("ok", "warn")  # this machine's own
     assert levels == {
+        "Packages": "ok",
         "Camera": "ok",
         "Engine": "ok",
         "Calibration": "warn",

@@ -15,7 +15,7 @@ from standin_plans import machine as stand_in
 
 from device.settings.config_file import parse_config
 from engines import build_plans as build_plans_module
-from engines.appliance import PLANS, named_engine
+from engines.appliance import named_engine
 from engines.build import MIB, workspace_bytes
 from engines.build_plans import build_plans
 from engines.bundle import Bundle, write_bundle
@@ -30,7 +30,7 @@ from engines.runtime.tensorrt.plan import read_plan, sidecars
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """The stand-in, and a kernel that nvcc need not compile; that it can is another test's."""
-    monkeypatch.setattr(build_plans_module, "compile_kernel", lambda _arch: CUBIN)
+    monkeypatch.setattr(build_plans_module, "kernel_for", lambda _arch: CUBIN)
     return stand_in(monkeypatch)
 
 
@@ -98,6 +98,16 @@ def test_a_build_that_fails_changes_nothing_and_carries_tensorrts_line(machine: 
     ):
         build_plans(bundle, tmp_path)
     assert names(tmp_path) == []
+
+
+def test_a_tensorrt_that_was_not_made_for_the_gpu_says_which_to_take(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
+    """10.13 of JetPack 7.0 on an Orin, by the words that a person met there (isaac-ros-cli#22)."""
+    machine.no_builder = "Target GPU SM 87 is not supported by this TensorRT release."
+    with pytest.raises(BuildError, match=r"gives no builder. TensorRT 10.13 \(JetPack 7.0/7.1 debs\) has no sm_87: take 10.16, or"):
+        build_plans(bundle, tmp_path)
+    machine.no_builder = "Target GPU SM 70 is not supported by this TensorRT release."
+    with pytest.raises(BuildError, match="was not made for sm_70: take another version"):
+        build_plans(bundle, tmp_path)
 
 
 def test_after_an_update_of_tensorrt_the_new_plan_takes_the_old_ones_place(
@@ -267,12 +277,12 @@ def test_a_configuration_that_cannot_be_read_is_named_with_its_line(tmp_path: Pa
         {},
         {"bundle": "zoo:attridet-n-int8", "runtime": "tensorrt", "plans": "/var/lib/leukoscope/other"},
         {"bundle": "mine", "plans": "plans", "runtime": "onnx"},
+        {"plans": None},
     ],
 )
-def test_the_daemon_reads_the_same(tmp_path: Path, engine: dict[str, str]) -> None:
+def test_the_daemon_reads_the_same(tmp_path: Path, engine: dict[str, str | None]) -> None:
     text = yaml.safe_dump({"camera": {"kind": "simulator"}} | ({"engine": engine} if engine else {}))
     (tmp_path / "device.yaml").write_text(text)
     section = parse_config(text, "device.yaml", tmp_path).engine
     named = named_engine(tmp_path / "device.yaml")
-    assert (named.bundle, named.runtime) == (section.bundle, section.runtime)
-    assert named.plans == (section.plans or PLANS)
+    assert (named.bundle, named.runtime, named.plans) == (section.bundle, section.runtime, section.plans)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from letterbox_host import host_kernel, prepare_by_kernel
 
-from engines import build
-from engines.build import compile_kernel
+from engines import build, build_cubins
+from engines.build import compile_kernel, kernel_for
+from engines.build_cubins import fused, nvcc_ptx
 from engines.detections import Image
 from engines.errors import BuildError, RuntimeUnavailableError
 from engines.preprocess import letterbox_geometry, prepare
+from engines.runtime.tensorrt.cubins import FOLDER, index, prebuilt
 from engines.runtime.tensorrt.letterbox import AREA, AREA_WHOLE, COPY, GEOMETRY, LINEAR, SPAN, tables
+from engines.runtime.tensorrt.plan import KERNEL_SOURCE
 
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None and not build.NVCC.is_file(), reason="needs nvcc (CUDA's compiler)")
 
@@ -105,5 +109,48 @@ def test_nvccs_words_reach_the_reader() -> None:
 def test_without_nvcc_it_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(build, "NVCC", tmp_path / "bin/nvcc")
-    with pytest.raises(RuntimeUnavailableError, match=r"nvcc is neither in PATH nor in .*bin.*apt install"):
+    with pytest.raises(RuntimeUnavailableError, match=r"nvcc is neither in PATH nor in .*bin.*one for sm_86, sm_87.*apt install"):
         compile_kernel("sm_87")
+
+
+@pytest.mark.parametrize("arch", [*build_cubins.BY_NVRTC, *build_cubins.BY_NVCC])
+def test_a_board_without_nvcc_takes_the_cubin_of_the_package(arch: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kernel.cu that changed without `python -m engines.build_cubins` fails here, because then nothing is shipped for it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(build, "NVCC", tmp_path / "bin/nvcc")
+    cubin = kernel_for(arch)
+    assert cubin[:4] == b"\x7fELF"
+    assert b"letterbox_f32" in cubin and b"letterbox_f16" in cubin
+    with pytest.raises(RuntimeUnavailableError, match="nvcc is neither"):
+        kernel_for("sm_61")
+
+
+def test_a_cubin_is_neither_taken_for_another_source_nor_when_damaged(tmp_path: Path) -> None:
+    here = sha256(KERNEL_SOURCE.read_bytes()).hexdigest()
+    folder = Path(shutil.copytree(FOLDER, tmp_path / "cubins"))
+    assert prebuilt("sm_87", here, folder) is not None
+    assert prebuilt("sm_87", sha256(KERNEL_SOURCE.read_bytes() + b" ").hexdigest(), folder) is None
+    (folder / "letterbox-sm_87.cubin").write_bytes((FOLDER / "letterbox-sm_87.cubin").read_bytes()[:-1])
+    with pytest.raises(BuildError, match=r"letterbox-sm_87\.cubin: is altered or incomplete"):
+        prebuilt("sm_87", here, folder)
+
+
+def test_orins_cubin_is_of_cuda_12_which_the_driver_of_jetpack_6_reads() -> None:
+    """nvcc 13 writes ELF ABI 8, CUDA 12.6 writes 7; a driver promises to read what its own CUDA or an older one wrote."""
+    made = index()["cubins"]
+    assert {entry["compiler"] for arch, entry in made.items() if arch != "sm_110"} == {"NVRTC 12.6"}
+    assert {arch: (FOLDER / entry["file"]).read_bytes()[8] for arch, entry in made.items()} == {
+        "sm_86": 7, "sm_87": 7, "sm_89": 7, "sm_110": 8
+    }  # fmt: skip
+
+
+@needs_nvcc
+def test_no_product_and_sum_are_fused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A fused one rounds once where OpenCV rounds twice; the same kernel without its intrinsics shows that the count can rise."""
+    ptx = nvcc_ptx("sm_87")
+    assert ptx.count("mul.rn") > 40 and fused(ptx) == 0
+    loose = KERNEL_SOURCE.read_text().replace("__fadd_rn(row[c], __fmul_rn((float)pixel[c], w))", "row[c] + (float)pixel[c] * w")
+    assert loose != KERNEL_SOURCE.read_text()
+    (tmp_path / "kernel.cu").write_text(loose)
+    monkeypatch.setattr(build_cubins, "KERNEL_SOURCE", tmp_path / "kernel.cu")
+    assert fused(nvcc_ptx("sm_87")) > 0

@@ -50,7 +50,9 @@ def all_freed(machine: Machine) -> bool:
 
 
 def test_it_says_what_onnx_runtime_says(machine: Machine, bundle: Bundle, plans: Path, frame: Image) -> None:
-    on_gpu: Engine = TensorrtEngine(bundle, plans, verify=True)
+    on_gpu, held = TensorrtEngine(bundle, plans, verify=True), 0
+    as_the_daemon_has_it: Engine = on_gpu
+    assert as_the_daemon_has_it is on_gpu
     smaller = np.ascontiguousarray(frame[:200, :300])
     with on_gpu, OnnxEngine(bundle, threads=1) as reference:
         assert on_gpu.info.runtime == "TensorRT 10.16.2 on Stand-in (sm_87)"
@@ -59,8 +61,10 @@ def test_it_says_what_onnx_runtime_says(machine: Machine, bundle: Bundle, plans:
             assert len(expected) > 4
             assert golden_difference(found.detections, expected, 1e-3, 1e-5) is None
             assert set(found.timings_ms) == {"preprocess", "detector", "nms", "attributes"}
+            held = held or on_gpu._on_gpu._gpu.held_bytes
+            assert on_gpu._on_gpu._gpu.held_bytes == held > FRAME_BYTES
     assert "launch graph" in machine.calls
-    assert all_freed(machine)
+    assert all_freed(machine) and on_gpu._on_gpu._gpu.held_bytes == 0
 
 
 def test_with_a_deadline_around_it_the_context_stays_on_the_thread_that_opened_it(

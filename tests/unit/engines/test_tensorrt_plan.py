@@ -251,3 +251,5 @@ def test_available_memory_is_the_kernels(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:       16000000 kB\nMemAvailable:    2048000 kB\n")
     assert board.available_bytes(tmp_path / "meminfo") == 2048000 * 1024
     assert board.available_bytes(tmp_path / "nowhere") is None
+    assert board.process_bytes()["Rss"] >= board.process_bytes()["Anonymous"] > 1 << 20
+    assert board.process_bytes(tmp_path / "nowhere") == {}
