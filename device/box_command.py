@@ -114,3 +114,47 @@ def sticks(*, tell: bool = False, folder: Path = BOOT_FOLDER) -> int:
     if not found:
         sys.stdout.write("No stick is plugged in.\n")
     return 1 if any(each.fault for each in found) else 0
+
+
+@box.command
+def update(
+    *, request: Path = Path("/run/leukoscope/requests/update.json"), folder: Path = BOOT_FOLDER, config: ConfigOption = DEFAULT_CONFIG
+) -> int:
+    """Install the update that a person asked for on the screen into the slot that does not run. For root.
+
+    Args:
+        request: What was asked for; it is removed.
+        folder: Where the steps are told.
+    """
+    from device.box import progress
+    from device.box.boot import alive
+    from device.box.update import OFFER, UpdateError, take_request
+    from device.box.update import update as install
+    from device.errors import LeukoscopeError
+    from device.service.control import ControlError, ask_status
+    from device.settings.config_file import load_config
+
+    def tell(words: str, percent: int | None) -> None:
+        progress.tell("update", progress.RUNNING, words, percent, folder=folder)
+
+    try:
+        asked = take_request(request)
+        settings = load_config(config)
+        try:
+            busy = ask_status(settings.control_path).get("slide") is not None
+        except ControlError:
+            if alive(folder):  # it runs, and may count
+                raise
+            busy = False
+        if busy:
+            raise UpdateError("A slide is open; close it first, then ask for the update again.")
+        version = install(asked, settings.device.state_dir / OFFER, tell)
+    except (LeukoscopeError, OSError) as error:
+        words = str(error) if isinstance(error, LeukoscopeError) else f"The update failed ({error}); restart the box and ask again."
+        progress.tell("update", progress.FAILED, words, folder=folder)
+        sys.stderr.write(f"{words}\n")
+        return 2
+    words = f"Version {version} is installed; restart the box to use it."
+    progress.tell("update", progress.DONE, words, folder=folder)
+    sys.stdout.write(f"{words}\n")
+    return 0

@@ -25,6 +25,7 @@ OURS = (
     "leukoscope-kiosk.path",
     "leukoscope-provision.service",
     "leukoscope-plans.service",
+    "leukoscope-update.path",
     "leukoscope-good.service",
 )
 """Of the package; those that it has are started by themselves on a box."""
