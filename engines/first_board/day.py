@@ -99,7 +99,7 @@ def first_board(request: FirstBoardRequest, reporter: Reporter = SILENT) -> Day:
         if request.data is None:
             part("film", lambda: _film(film, request.fields, reporter))
         for bundle in bundles:
-            label = bundle.manifest.name
+            label = _label(bundle)
             built = part(f"build {label}", lambda bundle=bundle: _build(request, bundle))  # type: ignore[misc]
             if request.without_gpu or built:
                 part(f"measure {label}", lambda bundle=bundle: _measure(request, bundle, film))  # type: ignore[misc]
@@ -114,6 +114,16 @@ def first_board(request: FirstBoardRequest, reporter: Reporter = SILENT) -> Day:
 def shipped() -> list[str]:
     """All bundles that came with the package: float, and FP16 and INT8 where there are such."""
     return [f"zoo:{manifest.parent.name}" for manifest in sorted(ZOO.glob("*/manifest.json"))]
+
+
+def _label(bundle: Bundle) -> str:
+    """Name and precision: the shipped bundles bear one name."""
+    return f"{bundle.manifest.name}-{bundle.manifest.precision}"
+
+
+def _plans(request: FirstBoardRequest, bundle: Bundle) -> Path:
+    """A folder each: a plan takes the place of those of the same name."""
+    return request.out / "plans" / _label(bundle)
 
 
 # ---- parts
@@ -184,8 +194,8 @@ def _build(request: FirstBoardRequest, bundle: Bundle) -> tuple[str, dict[str, A
         checked = in_own_process(_checked, str(bundle.path))
         words = "; ".join(f"{one['file']}: {one['fault'] or 'accepted'}" for one in checked)
         return f"parsed and compiled only, no plan ({words})", {"graphs": checked}
-    numbers = in_own_process(_built, str(bundle.path), str(request.out / "plans"), request.runtime)
-    write_result(request.out / f"plan-{bundle.manifest.name}.json", json.dumps(numbers, indent=1) + "\n")
+    numbers = in_own_process(_built, str(bundle.path), str(_plans(request, bundle)), request.runtime)
+    write_result(request.out / f"plan-{_label(bundle)}.json", json.dumps(numbers, indent=1) + "\n")
     weakly = f", weakly typed: {', '.join(numbers['weakly_typed'])}" if numbers.get("weakly_typed") else ""
     return f"built in {numbers['seconds']:.0f} s, answers its golden picture{weakly}", numbers
 
@@ -213,7 +223,7 @@ def _measure(request: FirstBoardRequest, bundle: Bundle, film: Path) -> tuple[st
         bundle=str(bundle.path),
         reference=str(resolve(request.reference)),
         runtime="auto" if request.without_gpu else request.runtime,
-        plans=str(request.out / "plans"),
+        plans=str(_plans(request, bundle)),
         data=str(folder),
         split=split,
         fields=request.fields,

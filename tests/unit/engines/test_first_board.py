@@ -63,8 +63,8 @@ def test_without_a_gpu_it_does_what_a_processor_can(bundle: Bundle, film: Path, 
     assert set(files) == {"report.json", "report.txt"}
     told = parts(files)
     assert told["doctor"]["state"] == told["tests"]["state"] == "not done" and "none.yaml" in str(told["doctor"]["words"])
-    assert told["build attridet-test"]["state"] in ("done", "not done")  # as tensorrt_rtx is there or not; never a plan
-    numbers = told["measure attridet-test"]["numbers"]
+    assert told["build attridet-test-fp32"]["state"] in ("done", "not done")  # as tensorrt_rtx is there or not; never a plan
+    numbers = told["measure attridet-test-fp32"]["numbers"]
     assert isinstance(numbers, dict)
     assert numbers["frames"] == 3 and 0 < numbers["frame_ms"]["p50"] <= numbers["frame_ms"]["max"] and not numbers["golden_fault"]
     assert numbers["gate"]["passed"] and numbers["gate"]["images"] == 1 and numbers["process_mib"]["after"]["Rss"] > 10
@@ -104,19 +104,19 @@ def test_on_a_board_each_part_is_kept_and_one_that_fails_does_not_end_the_day(
     assert day.failed and [(part.name, part.state) for part in day.parts] == [
         ("machine", "done"),
         ("doctor", "not done"),
-        ("build attridet-test", "failed"),
-        ("measure attridet-test", "not done"),
-        ("build attridet-test", "done"),
-        ("measure attridet-test", "done"),
+        ("build attridet-test-fp32", "failed"),
+        ("measure attridet-test-fp32", "not done"),
+        ("build attridet-test-fp32", "done"),
+        ("measure attridet-test-fp32", "done"),
         ("tests", "not done"),
     ]
-    assert any(line.startswith("measure attridet-test: done: TensorRT") and "gate passed" in line for line in heard.lines)
+    assert any(line.startswith("measure attridet-test-fp32: done: TensorRT") and "gate passed" in line for line in heard.lines)
     files = sent(day.archive)
-    assert set(files) == {"report.json", "report.txt", "plan-attridet-test.json"}, "no plan, no timing cache, no picture"
+    assert set(files) == {"report.json", "report.txt", "plan-attridet-test-fp32.json"}, "no plan, no timing cache, no picture"
     assert b"the GPU faulted" in files["report.txt"]
-    plan = json.loads(files["plan-attridet-test.json"])
+    plan = json.loads(files["plan-attridet-test-fp32.json"])
     assert plan["golden"] and " on " not in plan["built_by"]
-    measured = parts(files)["measure attridet-test"]["numbers"]
+    measured = parts(files)["measure attridet-test-fp32"]["numbers"]
     assert isinstance(measured, dict) and measured["runtime"].startswith("TensorRT 10.16.2") and measured["held_by_our_loop_mib"] > 1
 
 
