@@ -142,7 +142,7 @@ def _check_gpu(runtime: str) -> None:
 
 def _machine() -> tuple[str, dict[str, Any]]:
     machine = Machine.this()
-    names = ("tensorrt", "tensorrt_rtx", "pycuda", "onnxruntime", "openvino")
+    names = ("tensorrt", "tensorrt_rtx", "cuda", "pycuda", "onnxruntime", "openvino")
     numbers = asdict(machine) | {
         "leukoscope": version(),
         "l4t": l4t_release(),

@@ -25,7 +25,9 @@ OURS = (
     "leukoscope-kiosk.path",
     "leukoscope-provision.service",
     "leukoscope-plans.service",
+    "leukoscope-update.path",
     "leukoscope-good.service",
+    "leukoscope-support-bundle.path",
 )
 """Of the package; those that it has are started by themselves on a box."""
 DISABLED = (

@@ -19,7 +19,7 @@ import cyclopts
 
 from engines.commands.terminal import Terminal, say_line
 from systemd.package.distributions import DISTRIBUTIONS, MACHINES, WINDOW, Distribution
-from systemd.package.wheels import EXTRAS, ROOT, PackageError, constraints_of, download, own_wheel, resolved, stored, version_of
+from systemd.package.wheels import ROOT, PackageError, constraints_of, download, extras, own_wheel, resolved, stored, version_of
 
 SCRIPTS = Path(__file__).with_name("scripts")
 CONSTRAINTS = Path(__file__).with_name("constraints")
@@ -63,7 +63,7 @@ def build(
         held = [ROOT / "constraints.txt", *((CONSTRAINTS / name) for name in [target.constraint.get(architecture)] if name)]
         wheels = [own, *_downloaded(own, target, architecture, screen, held)]
         tree = Path(scratch) / "tree"
-        lay_out(tree, wheels, screen, epoch)
+        lay_out(tree, wheels, extras(target, architecture, screen), epoch)
         version = version_of(own)
         _control(tree, target, architecture, screen, version, wheels)
         _one_date(tree, epoch)
@@ -71,8 +71,9 @@ def build(
         deb = out / f"{name_of(screen)}_{version}_{distribution}_{architecture}.deb"
         tell(f"packing {deb.name}")
         unfinished = deb.with_name(f".{deb.name}.new")
-        packing = ["-Znone"] if fast else ["-Zxz", "-z6"]
-        # xz by two threads takes a minute or two; its blocks, and so the bytes, do not depend on how many threads there are.
+        packing = ["-Znone"] if fast else ["-Zxz", "-z9"]
+        # A window of 64 MiB sees what two bundles of the zoo share. xz by two threads takes some minutes; its blocks, and so the
+        # bytes, do not depend on how many threads there are.
         command = ["dpkg-deb", "--root-owner-group", "--uniform-compression", *packing, "--build", str(tree), str(unfinished)]
         run = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"SOURCE_DATE_EPOCH": str(epoch)})
         if run.returncode != 0:
@@ -94,8 +95,8 @@ def source_date() -> int:
     return int(run.stdout) if run.returncode == 0 and run.stdout.strip() else int(time.time())
 
 
-def lay_out(tree: Path, wheels: list[Path], screen: bool, epoch: int) -> None:
-    """Put all files where they lie on a box, below `tree`."""
+def lay_out(tree: Path, wheels: list[Path], brings: str, epoch: int) -> None:
+    """Put all files where they lie on a box, below `tree`. brings: see `extras`."""
     for source, place in _files():
         _copy(source, tree / place)
     for name, place in RENAMED.items():
@@ -108,7 +109,7 @@ def lay_out(tree: Path, wheels: list[Path], screen: bool, epoch: int) -> None:
         _copy(SCRIPTS / "launcher", tree / "usr/bin" / program, 0o755)
     own = wheels[0]
     (tree / "usr/lib/leukoscope/version").write_text(f"{version_of(own)}\n")
-    exact = f"leukoscope[{','.join(EXTRAS[screen])}]=={own.name.split('-')[1]}"
+    exact = f"leukoscope{brings}=={own.name.split('-')[1]}"
     (tree / "usr/lib/leukoscope/requirement").write_text(f"{exact}\n")
 
 
@@ -161,7 +162,7 @@ def _control(tree: Path, target: Distribution, architecture: str, screen: bool, 
         "Description: A second pair of eyes for leukaemia beside a low-cost microscope",
         " It names white blood cells for a technician, keeps the slide's record and publishes a",
         " summary. It informs a person and never diagnoses.",
-        f" For {target.serves}{'' if screen else '; without a screen'}.",
+        f" For {target.serves}{'' if screen else '; without a screen and OpenVINO'}.",
     ]
     control = tree / "DEBIAN"
     control.mkdir()
@@ -193,7 +194,7 @@ def main(
     Args:
         distribution: bookworm, jammy or noble; "all" makes them all.
         arch: amd64 or arm64; "all" makes both.
-        headless: Without the libraries of a window.
+        headless: Without the libraries of a window, and without OpenVINO.
         fast: Without compression: three times as large, and made in half a minute; for a trial, or to make an image of.
         out: Folder it is put into.
     """
