@@ -128,7 +128,7 @@ def update(*, request: Path = REQUESTS / "update.json", folder: Path = BOOT_FOLD
     """
     from device.box import progress
     from device.box.boot import alive
-    from device.box.update import OFFER, UpdateError, take_request
+    from device.box.update import UpdateError, take_request
     from device.box.update import update as install
     from device.errors import LeukoscopeError
     from device.service.control import ControlError, ask_status
@@ -148,7 +148,7 @@ def update(*, request: Path = REQUESTS / "update.json", folder: Path = BOOT_FOLD
             busy = False
         if busy:
             raise UpdateError("A slide is open; close it first, then ask for the update again.")
-        version = install(asked, settings.device.state_dir / OFFER, tell)
+        version = install(asked, settings.update_offer_path, tell)
     except (LeukoscopeError, OSError) as error:
         words = str(error) if isinstance(error, LeukoscopeError) else f"The update failed ({error}); restart the box and ask again."
         progress.tell("update", progress.FAILED, words, folder=folder)
