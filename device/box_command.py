@@ -114,3 +114,19 @@ def sticks(*, tell: bool = False, folder: Path = BOOT_FOLDER) -> int:
     if not found:
         sys.stdout.write("No stick is plugged in.\n")
     return 1 if any(each.fault for each in found) else 0
+
+
+@box.command
+def restart(*, config: ConfigOption = DEFAULT_CONFIG, folder: Path = BOOT_FOLDER) -> int:
+    """Restart the box because somebody at its service page asked for it, unless a slide is open. For root; exit code 1: not restarted.
+
+    Args:
+        folder: Where it is told how it goes.
+    """
+    from device.box.restart import REQUEST
+    from device.box.restart import restart as restarted
+    from device.settings.config_file import load_config
+
+    done, words = restarted(load_config(config).control_path, REQUEST, folder)
+    (sys.stdout if done else sys.stderr).write(f"{words}\n")
+    return 0 if done else 1

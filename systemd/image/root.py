@@ -26,6 +26,7 @@ OURS = (
     "leukoscope-provision.service",
     "leukoscope-plans.service",
     "leukoscope-good.service",
+    "leukoscope-restart.path",
 )
 """Of the package; those that it has are started by themselves on a box."""
 DISABLED = (
