@@ -172,7 +172,8 @@ def _task(name: str, task: Task) -> ServiceRow | None:
     if (step := task.step) is None:
         return None
     share = None if step.percent is None or step.state != RUNNING else step.percent / 100
-    words = _(step.words) if share is None else f"{_apart(f'{number(step.percent or 0)} %')}   {_(step.words)}"
+    words = _(step.words) if _(step.words) != step.words else _apart(step.words)
+    words = words if share is None else f"{_apart(f'{number(step.percent or 0)} %')}   {words}"
     return ServiceRow(name, words, _LEVELS[step.state], share)
 
 

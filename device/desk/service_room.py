@@ -100,7 +100,7 @@ class ServiceRoom:
 
     def __init__(self, config: Config, engine: EngineInfo, clock: Clock, places: Places = Places()) -> None:
         self._config, self._clock, self._places = config, clock, places
-        self._engine = f"{engine.label}, {engine.runtime}, {engine.precision}"
+        self._engine = f"{engine.label}, {engine.runtime}"
         self._asked: dict[str, tuple[float, Step | None]] = {}  # when, and what was told before
         self._known: Standing | None = None
         self._read_s = float("-inf")

@@ -49,13 +49,14 @@ def _draw(canvas: Image, page: ServicePage, unit: Unit) -> list[tuple[Rect, str]
 
 def _rows(canvas: Image, place: Rect, rows: tuple[ServiceRow, ...], unit: Unit) -> None:
     """All rows, with fewer lines each where there are many: a row that is left out would say that all is well."""
-    px = unit.letters(26)
+    px, gap = unit.letters(30), unit(14)
     line = text.line_height(px)
     x = place.x0 + unit(_NAME)
     room = place.x1 - x - unit(40)
     wanted = [text.wrap(row.words, px, room, _LINES) for row in rows]
-    gap = unit(10)
     if sum(len(each) for each in wanted) * line + len(rows) * gap > place.height:
+        px = unit.letters(26)
+        line = text.line_height(px)
         wanted = [text.wrap(row.words, px, room, 1) for row in rows]
         gap = max(0, min(gap, (place.height - len(rows) * line) // max(1, len(rows))))
     y = place.y0
