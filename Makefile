@@ -42,7 +42,7 @@ SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl
 # What making and booting package and image needs besides, from Debian 12.
 BOX_PACKAGES := mmdebstrap dpkg-dev fakeroot squashfs-tools mtools dosfstools fdisk e2fsprogs rauc openssl grub-efi-amd64-bin grub-common qemu-system-x86 qemu-utils ovmf cage seatd
 
-.PHONY: help demo supervisor fleet test lint test-box test-vm deb install image flash soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages box-packages
+.PHONY: help demo supervisor fleet test lint test-box test-vm deb install keys image bundle flash soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages box-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -84,6 +84,12 @@ ifdef BOARD
 else
 	$(BIN)/python -m systemd.image.build --arch '$(ARCH)' --deb '$(DEB)' --out 'build/image-$(ARCH)' $(if $(wildcard $(KEYRING)),--keyring '$(KEYRING)') $(ARGS)
 endif
+
+keys: $(VENV)/.installed-demo ## the keys that sign updates, into build/keys, where there are none (never committed); ARGS="--signer signer-2028": next year's signer
+	$(BIN)/python -m systemd.image.keys --out '$(dir $(KEYRING))' $(ARGS)
+
+bundle: $(VENV)/.installed-demo ## a signed update (*.raucb) from build/image-ARCH, for a stick
+	$(BIN)/python -m systemd.image.bundle --arch '$(ARCH)' --keys '$(dir $(KEYRING))' $(ARGS)
 
 flash: $(VENV)/.installed-demo ## write IMAGE to the disk DEV and read it back (as root; asks first): DEV=/dev/sdX IMAGE=build/image/….img
 	@[[ -n '$(DEV)' && -n '$(IMAGE)' ]] || { echo 'Name both: make flash DEV=/dev/sdX IMAGE=FILE (`lsblk -d -o NAME,SIZE,MODEL,SERIAL,TRAN` lists the disks)'; exit 2; }

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 box = App(name="box", help="A flashed box: how far its boot is, its screen, provisioning, updates.")
 
 BOOT_FOLDER = Path("/run/leukoscope-boot")
+REQUESTS = Path("/run/leukoscope/requests")
+"""What the screen asks of root, a file each."""
 
 
 @box.command
@@ -130,3 +132,29 @@ def restart(*, config: ConfigOption = DEFAULT_CONFIG, folder: Path = BOOT_FOLDER
     done, words = restarted(load_config(config).control_path, REQUEST, folder)
     (sys.stdout if done else sys.stderr).write(f"{words}\n")
     return 0 if done else 1
+
+
+@box.command(name="support-bundle")
+def support_bundle_request(*, request: Path = REQUESTS / "support-bundle.json", config: ConfigOption = DEFAULT_CONFIG) -> int:
+    """Answer the screen's request: write a support bundle to the stick, and tell the screen. For root.
+
+    Args:
+        request: The file by which it was asked; it is removed first.
+    """
+    from device.box import progress
+    from device.box.support import make_on_stick
+    from device.errors import LeukoscopeError
+    from device.settings.config_file import load_config
+
+    request.unlink(missing_ok=True)
+    try:
+        progress.tell("support-bundle", progress.RUNNING, "Collecting what helps to find a fault.")
+        done = make_on_stick(load_config(config), lambda words: None)
+    except LeukoscopeError as error:
+        progress.tell("support-bundle", progress.FAILED, str(error))
+        sys.stderr.write(f"{error}\n")
+        return 1
+    words = f"{done.path.name} lies on the stick {done.path.parent.name}; nothing of a patient is in it."
+    progress.tell("support-bundle", progress.DONE, words)
+    sys.stdout.write(f"{words}\n")
+    return 0

@@ -26,6 +26,7 @@ from device.slides_command import export, slides
 from device.status_command import status
 from device.supervise_command import supervise
 from device.supervisor_command import watch
+from device.support_command import support_bundle
 from engines.errors import EnginesError
 from engines.files import print_any_name
 
@@ -132,15 +133,17 @@ app.command(box)
 @app.command
 def doctor(*, config: ConfigOption = DEFAULT_CONFIG) -> int:
     """Try camera, engine, display, disk and broker, and print what was found with the next step."""
+    from device.box.findings import box_findings
     from device.service.doctor import examine, print_findings
     from device.settings.config_file import load_config
 
     loaded = load_config(config)
     _log("error")
-    return 0 if print_findings(examine(loaded)) else 1
+    return 0 if print_findings([*examine(loaded), *box_findings(loaded)]) else 1
 
 
 app.command(slides)
+app.command(support_bundle)
 app.command(export)
 app.command(resend)
 for _of_record in (verify, backup, restore, quarantine):

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
@@ -21,8 +22,11 @@ from engines.runtime.tensorrt.cubins import index, prebuilt
 from engines.runtime.tensorrt.library import Library, Words
 from engines.runtime.tensorrt.plan import KERNEL_SOURCE
 
+log = logging.getLogger(__name__)
+
 MIB = 1 << 20
 LEAST_WORKSPACE, MOST_WORKSPACE = 256 * MIB, 4096 * MIB
+MOST_REASON = 500
 _NOT_FOR_SM = re.compile(r"\bSM ?(\d+) is not supported", re.IGNORECASE)
 NVCC = Path("/usr/local/cuda/bin/nvcc")
 """Where JetPack and CUDA's installers put it, which no service has in its PATH."""
@@ -40,19 +44,35 @@ class Phases(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A plan, and its tactics' timings for the next build (empty where this TensorRT keeps none). seconds: parsing and compiling."""
+    """A plan, and its tactics' timings for the next build (empty where this TensorRT keeps none). seconds: parsing and compiling.
+
+    weakly_typed: why TensorRT refused the graph strongly typed, in one line; "" where it did not.
+    """
 
     plan: bytes
     timings: bytes
     seconds: float
+    weakly_typed: str = ""
 
 
-class GraphRefusedError(BuildError):
+class RefusedError(BuildError):
+    """A graph that TensorRT does not compile."""
+
+    def with_second(self, second: BuildError) -> RefusedError:
+        """This refusal with that of a second attempt, weakly typed."""
+        return RefusedError(_both(self, second))
+
+
+class GraphRefusedError(RefusedError):
     """TensorRT's parser does not accept a graph. operator: of the node that it stopped at."""
 
     def __init__(self, message: str, operator: str) -> None:
         super().__init__(message)
         self.operator = operator
+
+    def with_second(self, second: BuildError) -> GraphRefusedError:
+        """As in `RefusedError`."""
+        return GraphRefusedError(_both(self, second), self.operator)
 
 
 def workspace_bytes(available: int | None, gpu_free: int | None, integrated: bool) -> int:
@@ -80,21 +100,43 @@ def build_plan(library: Library, onnx: Path, workspace: int, timings: bytes = b"
 
     workspace: bytes, see `workspace_bytes`. timings: what an earlier build gave.
 
+    A graph that is refused so is tried once more weakly typed, where this TensorRT knows that (10, not 11 nor TensorRT for RTX): the
+    same file, INT8 by its Q/DQ pairs and FP16 by its casts allowed by the builder's flags, what is float32 in it held to float32.
+
     `tensorrt` must not be called where there is no driver (ask `Driver` first); `tensorrt_rtx` compiles without one. Raises BuildError,
     with TensorRT's last lines, when it cannot, and KeyboardInterrupt after Ctrl-C, which ends the build at its next step.
     """
+    start = perf_counter()
+    try:
+        return _compiled(library, onnx, workspace, timings, phases, weakly=False)
+    except RefusedError as refused:
+        if not _knows_weak_typing(library.module):
+            raise
+        reason = " ".join(str(refused).removeprefix(f"{onnx}: ").split())[:MOST_REASON]
+        log.warning("%s: tried once more, weakly typed, because %s", onnx.name, reason)
+        try:
+            made = _compiled(library, onnx, workspace, timings, phases, weakly=True)
+        except BuildError as error:
+            raise refused.with_second(error) from error
+        return replace(made, weakly_typed=reason, seconds=perf_counter() - start)
+
+
+def _compiled(library: Library, onnx: Path, workspace: int, timings: bytes, phases: Phases | None, weakly: bool) -> Built:
+    """One attempt of `build_plan`."""
     trt, words, start = library.module, Words(library), perf_counter()
     try:
         builder = trt.Builder(words.logger)
     except TypeError as error:  # what its binding makes of a null pointer
         raise BuildError(f"{library.title} gives no builder.{_way_out(words)}{words.last()}") from error
-    network = builder.create_network(_strongly_typed(trt))
+    network = builder.create_network(0 if weakly else _strongly_typed(trt))
     parser = trt.OnnxParser(network, words.logger)
     if not parser.parse_from_file(str(onnx)):
         raise _refused(library, onnx, parser, words)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     config.clear_flag(trt.BuilderFlag.TF32)  # its 10 bits of mantissa move boxes by more than a runtime may
+    if weakly:
+        _allow_the_files_types(trt, network, config)
     cache = None if library.name == "tensorrt_rtx" else config.create_timing_cache(timings)  # TensorRT for RTX times nothing
     if cache is not None and not config.set_timing_cache(cache, False):  # another GPU's or version's: refused, and a fresh one taken
         cache = config.create_timing_cache(b"")
@@ -105,7 +147,7 @@ def build_plan(library: Library, onnx: Path, workspace: int, timings: bytes = b"
     if monitor.interrupted is not None:
         raise monitor.interrupted
     if plan is None:
-        raise BuildError(f"{onnx}: {library.title} cannot compile it.{_way_out(words)}{words.last()}")
+        raise RefusedError(f"{onnx}: {library.title} cannot compile it.{_way_out(words)}{words.last()}")
     kept = bytes(config.get_timing_cache().serialize()) if cache is not None else b""
     return Built(bytes(plan), kept, perf_counter() - start)
 
@@ -114,6 +156,43 @@ def _strongly_typed(trt: Any) -> int:
     """The flag of `create_network`. A TensorRT without it knows no other kind of network."""
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
+
+
+def _knows_weak_typing(trt: Any) -> bool:
+    """Whether types may be left to the builder's flags, which TensorRT 11 and TensorRT for RTX have no more."""
+    flags = trt.BuilderFlag
+    return all(hasattr(flags, name) for name in ("FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS")) and _strongly_typed(trt) != 0
+
+
+def file_types(trt: Any, network: Any) -> tuple[bool, bool]:
+    """Whether a parsed network holds INT8 by Q/DQ pairs, and FP16 by casts."""
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    outputs = [layer.get_output(i) for layer in layers for i in range(layer.num_outputs)]
+    in_int8 = any(layer.type == trt.LayerType.QUANTIZE for layer in layers)
+    return in_int8, any(output is not None and output.dtype == trt.DataType.HALF for output in outputs)
+
+
+def _allow_the_files_types(trt: Any, network: Any, config: Any) -> None:
+    """Sets the flags for what stands in the file. Where FP16 is allowed, what is float32 there is held to it: pixels up to 640 are."""
+    in_int8, in_half = file_types(trt, network)
+    if in_int8:
+        config.set_flag(trt.BuilderFlag.INT8)
+    if not in_half:
+        return
+    config.set_flag(trt.BuilderFlag.FP16)
+    config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+    types = trt.LayerType
+    free = (types.CONSTANT, types.CAST, types.QUANTIZE, types.DEQUANTIZE, types.SHAPE, types.PLUGIN_V2)
+    for layer in (network.get_layer(i) for i in range(network.num_layers)):
+        outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+        if layer.type not in free and outputs and all(out is not None and out.dtype == trt.DataType.FLOAT for out in outputs):
+            layer.precision = trt.DataType.FLOAT
+            for i in range(layer.num_outputs):
+                layer.set_output_type(i, trt.DataType.FLOAT)
+
+
+def _both(first: BuildError, second: BuildError) -> str:
+    return f"{first}\n  Weakly typed, tried after it: {second}"
 
 
 def _way_out(words: Words) -> str:

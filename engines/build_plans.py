@@ -47,12 +47,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Checked:
-    """One graph compiled and thrown away. bytes, seconds: of its plan. fault: why it cannot be checked on this machine, or ""."""
+    """One graph compiled and thrown away. bytes, seconds: of its plan. fault: why it cannot be checked on this machine, or "".
+
+    weakly_typed: as in `Built`.
+    """
 
     file: str
     bytes: int
     seconds: float
     fault: str = ""
+    weakly_typed: str = ""
 
 
 def build_plans(
@@ -71,12 +75,11 @@ def build_plans(
     if bundle.golden() is None:
         raise BundleError(f"{bundle.path}: has no golden picture, so a plan could not be proved. Export the bundle again.")
     make_folder(folder)
-    path = sidecar(folder, bundle.manifest.name, key)
     if not force and (kept := _still_good(bundle, folder, key)) is not None:
-        return Outcome(kept, path, built=False)
+        return Outcome(kept, sidecar(folder, bundle.manifest.name, kept.key), built=False)
     start = perf_counter()
     workspace = workspace_bytes(available_bytes(), device_driver.free_bytes(), device.integrated)
-    contents = {KERNEL: kernel_for(device.arch)}
+    contents, weakly = {KERNEL: kernel_for(device.arch)}, dict[str, str]()
     timings_path = folder / f"timings-{trt.name}-{trt.version}-{device.arch}.cache"
     for role, onnx in graphs_of(bundle).items():
         timings = timings_path.read_bytes() if timings_path.is_file() else b""
@@ -84,6 +87,9 @@ def build_plans(
         if made.timings:
             write_result(timings_path, made.timings)
         contents[role] = made.plan
+        if made.weakly_typed:
+            weakly[role] = made.weakly_typed
+    key = key.weakly if weakly else key
     record = PlanRecord(
         bundle=bundle.manifest.name,
         bundle_version=bundle.manifest.version,
@@ -98,7 +104,9 @@ def build_plans(
         power_mode=power_mode(),
         workspace_bytes=workspace,
         golden=True,
+        weakly_typed=weakly,
     )
+    path = sidecar(folder, bundle.manifest.name, key)
     _prove(bundle, folder, trt, record, contents)
     for role, file in record.files.items():
         write_result(folder / file.name, contents[role])
@@ -128,7 +136,7 @@ def check(bundle: Bundle, library: str = "tensorrt_rtx", phases: Callable[[str],
                 raise
             results.append(Checked(onnx.name, 0, 0.0, "RoiAlign asks for a GPU while it is parsed, and there is none here"))
         else:
-            results.append(Checked(onnx.name, len(made.plan), made.seconds))
+            results.append(Checked(onnx.name, len(made.plan), made.seconds, weakly_typed=made.weakly_typed))
     return results
 
 

@@ -218,7 +218,7 @@ class GateRecord(Record):
 
     def covers(self, runtime: str, precision: str) -> bool:
         """Whether the verdict is one on this runtime (the first word counts, its version not) in this precision."""
-        judged, asked = (words.casefold().split()[:1] for words in (self.runtime, runtime))
+        judged, asked = (words.casefold().replace("tensorrt for rtx", "tensorrt_rtx").split()[:1] for words in (self.runtime, runtime))
         return judged == asked and self.precision in ("", precision)
 
 

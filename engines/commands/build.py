@@ -77,7 +77,8 @@ def _build(request: BuildRequest, told: ProgressFile) -> None:
             outcome = build_plans(bundle, asked.plans, asked.library, request.force, phases)
     if request.check:
         for one in results:
-            words = one.fault or f"accepted; a plan of {one.bytes / MIB:.1f} MiB in {one.seconds:.1f} s, thrown away"
+            weakly = f", weakly typed only ({one.weakly_typed})" if one.weakly_typed else ""
+            words = one.fault or f"accepted{weakly}; a plan of {one.bytes / MIB:.1f} MiB in {one.seconds:.1f} s, thrown away"
             terminal.message(f"{one.file}: {words}")
         told.done("checked")
         return
@@ -88,7 +89,10 @@ def _build(request: BuildRequest, told: ProgressFile) -> None:
         size = sum(file.bytes for file in record.files.values()) / MIB
         words = f"{size:.1f} MiB in {record.seconds:.0f} s, with at most {record.workspace_bytes // MIB} MiB to try tactics in; "
         words += f"it answers the golden picture{f'; {outcome.removed} files of older plans removed' if outcome.removed else ''}"
-    told.done(f"the engine {record.bundle} {record.bundle_version} is ready for {record.gpu}")
+    weakly = ", weakly typed" if record.weakly_typed else ""
+    told.done(f"the engine {record.bundle} {record.bundle_version} is ready for {record.gpu}{weakly}")
+    for role, reason in record.weakly_typed.items():
+        words += f"\n  {role}: weakly typed, because strongly typed it was refused: {reason}"
     terminal.message(f"{outcome.path}: {record.bundle} {record.bundle_version} for {record.gpu}: {words}")
 
 

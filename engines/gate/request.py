@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from engines.appliance import PLANS
 from engines.errors import DataError
 from engines.files import check_folder
 from engines.options import PIXEL_ASPECT, Option, Request
@@ -64,6 +65,10 @@ class GateRequest(JudgedRequest):
 
     candidate: Annotated[str, Option("Engine folder (or zoo:NAME) to be judged; the verdict is kept in its manifest.", argument=True)]
     reference: Annotated[str, Option("The float bundle that it was made from: a folder or zoo:NAME.")]
+    runtime: Annotated[
+        str, Option("What runs the candidate: auto, onnx, openvino, or by this device's plans tensorrt, tensorrt_rtx.")
+    ] = "auto"
+    plans: Annotated[Path, Option("Folder of this device's plans (`attridet build`), for tensorrt.")] = PLANS
 
 
 def folder_and_split(text: str) -> tuple[Path, str]:

@@ -45,7 +45,7 @@ def gate(request: GateRequest, reporter: Reporter = SILENT) -> GateVerdict:
     data = root.resolve().name
     # The candidate's answer to its golden picture is part of the verdict, so that it is no reason to stop on opening.
     reference = open_engine(request.reference, "onnx", request.threads)
-    candidate = open_engine(request.candidate, request.runtime, request.threads, verify=False, ungated=True)
+    candidate = open_engine(request.candidate, request.runtime, request.threads, verify=False, ungated=True, plans=request.plans)
     if candidate.bundle.digest == reference.bundle.digest:
         raise BundleError(f"{bundle.path}: is the reference itself, so there is nothing to compare. Name the bundle made from it.")
     check_given(request.pixel_aspect, [root])

@@ -71,8 +71,9 @@ def build(
         deb = out / f"{name_of(screen)}_{version}_{distribution}_{architecture}.deb"
         tell(f"packing {deb.name}")
         unfinished = deb.with_name(f".{deb.name}.new")
-        packing = ["-Znone"] if fast else ["-Zxz", "-z6"]
-        # xz by two threads takes a minute or two; its blocks, and so the bytes, do not depend on how many threads there are.
+        packing = ["-Znone"] if fast else ["-Zxz", "-z9"]
+        # A window of 64 MiB sees what two bundles of the zoo share. xz by two threads takes some minutes; its blocks, and so the
+        # bytes, do not depend on how many threads there are.
         command = ["dpkg-deb", "--root-owner-group", "--uniform-compression", *packing, "--build", str(tree), str(unfinished)]
         run = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"SOURCE_DATE_EPOCH": str(epoch)})
         if run.returncode != 0:
@@ -108,7 +109,7 @@ def lay_out(tree: Path, wheels: list[Path], screen: bool, epoch: int) -> None:
         _copy(SCRIPTS / "launcher", tree / "usr/bin" / program, 0o755)
     own = wheels[0]
     (tree / "usr/lib/leukoscope/version").write_text(f"{version_of(own)}\n")
-    exact = f"leukoscope[{','.join(EXTRAS[screen])}]=={own.name.split('-')[1]}"
+    exact = f"leukoscope{EXTRAS[screen]}=={own.name.split('-')[1]}"
     (tree / "usr/lib/leukoscope/requirement").write_text(f"{exact}\n")
 
 
@@ -161,7 +162,7 @@ def _control(tree: Path, target: Distribution, architecture: str, screen: bool, 
         "Description: A second pair of eyes for leukaemia beside a low-cost microscope",
         " It names white blood cells for a technician, keeps the slide's record and publishes a",
         " summary. It informs a person and never diagnoses.",
-        f" For {target.serves}{'' if screen else '; without a screen'}.",
+        f" For {target.serves}{'' if screen else '; without a screen and OpenVINO'}.",
     ]
     control = tree / "DEBIAN"
     control.mkdir()
@@ -193,7 +194,7 @@ def main(
     Args:
         distribution: bookworm, jammy or noble; "all" makes them all.
         arch: amd64 or arm64; "all" makes both.
-        headless: Without the libraries of a window.
+        headless: Without the libraries of a window, and without OpenVINO.
         fast: Without compression: three times as large, and made in half a minute; for a trial, or to make an image of.
         out: Folder it is put into.
     """

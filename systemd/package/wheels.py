@@ -21,8 +21,8 @@ from systemd.package.distributions import MACHINES, Distribution, platforms
 ROOT = Path(__file__).resolve().parents[2]
 LABORATORY_ONLY = ("engines/zoo/*/weights.safetensors", "*.data/data/share/*")
 """Files of the wheel that no box needs: weights to train on from, and units and docs, which the package brings itself."""
-EXTRAS = {False: ("openvino",), True: ("openvino", "screen")}
-"""By whether there is a screen."""
+EXTRAS = {False: "", True: "[openvino,screen]"}
+"""By whether there is a screen. Without one OpenVINO stays out, a quarter of that package: ONNX Runtime counts, or a GPU."""
 
 
 class PackageError(Exception):
@@ -90,7 +90,7 @@ def resolved(own: Path, target: Distribution, architecture: str, screen: bool, c
     with tempfile.TemporaryDirectory(prefix="leukoscope-resolve-") as scratch:
         held, wanted = Path(scratch) / "constraints.txt", Path(scratch) / "wanted.in"
         held.write_text(constraints)
-        wanted.write_text(f"leukoscope[{','.join(EXTRAS[screen])}] @ {own.resolve().as_uri()}\n")
+        wanted.write_text(f"leukoscope{EXTRAS[screen]} @ {own.resolve().as_uri()}\n")
         source = ["--default-index", index.stdout.strip()] if index.returncode == 0 else []
         told = _run([*command, str(held), *source, str(wanted)], f"no set of wheels for {target.name} {architecture} (Python {python})")
     return [line for line in told.splitlines() if line.strip() and not line.startswith("leukoscope ")]

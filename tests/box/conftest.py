@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -84,37 +85,67 @@ class Chroot:
         assert not check or run.returncode == 0, f"{words}: {run.returncode}\n{run.stdout}\n{run.stderr}"
         return run
 
+    def current(self) -> Path:
+        """The environment in use, as a path below `folder`."""
+        return (self.folder / "opt/leukoscope/current").readlink().relative_to("/")
+
     def put(self, file: Path, name: str | None = None) -> str:
         """A file of outside, in /tmp; its path inside."""
         shutil.copyfile(file, self.folder / "tmp" / (name or file.name))
         return f"/tmp/{name or file.name}"
 
 
+def unpacked(tar: Path, folder: Path) -> Chroot:
+    """A Debian from its tar, below `folder`."""
+    folder.mkdir()
+    subprocess.run(["tar", "--numeric-owner", "-xpf", tar, "-C", folder, "--exclude=./dev/*"], check=True)
+    return Chroot(folder)
+
+
+@contextmanager
+def layered(tree: Path, room: Path) -> Iterator[Chroot]:
+    """The Debian below `tree` with a layer of its own in `room`, where all that is changed lies; it goes at the end."""
+    upper, work, merged = (room / name for name in ("upper", "work", "debian"))
+    for each in (upper, work, merged):
+        each.mkdir()
+    options = f"lowerdir={tree},upperdir={upper},workdir={work}"
+    if subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, merged], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no overlay can be mounted here")
+    yield Chroot(merged)
+    subprocess.run(["umount", merged], check=True)
+    shutil.rmtree(room, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def clean_tree(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Debian without the package."""
+    box = unpacked(debian, tmp_path_factory.mktemp("clean") / "debian")
+    yield box.folder
+    shutil.rmtree(box.folder)
+
+
+@pytest.fixture
+def clean(clean_tree: Path, tmp_path: Path) -> Iterator[Chroot]:
+    """The same for one test."""
+    with layered(clean_tree, tmp_path) as box:
+        yield box
+
+
 @pytest.fixture(scope="session")
 def installed_tree(debian: Path, deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A clean Debian with the package in it, put there by apt without a network."""
-    folder = tmp_path_factory.mktemp("installed") / "debian"
-    folder.mkdir()
-    subprocess.run(["tar", "--numeric-owner", "-xpf", debian, "-C", folder, "--exclude=./dev/*"], check=True)
-    box, started = Chroot(folder), time.monotonic()
+    box, started = unpacked(debian, tmp_path_factory.mktemp("installed") / "debian"), time.monotonic()
     box.run("apt-get", "install", "-y", box.put(deb, "leukoscope.deb"))
     log.info("installed in %.0f s", time.monotonic() - started)
-    yield folder
-    shutil.rmtree(folder)
+    yield box.folder
+    shutil.rmtree(box.folder)
 
 
 @pytest.fixture
 def installed(installed_tree: Path, tmp_path: Path) -> Iterator[Chroot]:
     """The same for one test: what it changes lies in a layer of its own."""
-    upper, work, merged = (tmp_path / name for name in ("upper", "work", "debian"))
-    for each in (upper, work, merged):
-        each.mkdir()
-    options = f"lowerdir={installed_tree},upperdir={upper},workdir={work}"
-    if subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, merged], check=False, capture_output=True).returncode != 0:
-        pytest.skip("no overlay can be mounted here")
-    yield Chroot(merged)
-    subprocess.run(["umount", merged], check=True)
-    shutil.rmtree(tmp_path, ignore_errors=True)
+    with layered(installed_tree, tmp_path) as box:
+        yield box
 
 
 @pytest.fixture(scope="session")

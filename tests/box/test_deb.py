@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import yaml
 
 from tests.box.conftest import Chroot
 
-log = logging.getLogger(__name__)
-
-CUTS = int(os.environ.get("LEUKOSCOPE_CUTS", "6"))
-"""How many moments of an upgrade are cut; one costs about half a minute."""
 SIMULATED = {"kind": "simulator", "objective": 100}
 
 
@@ -97,30 +89,3 @@ def test_a_version_that_cannot_start_never_comes_into_use(installed: Chroot, deb
     installed.run("leukoscope", "check-config", "/etc/leukoscope/device.yaml")
     assert len(list((installed.folder / "opt/leukoscope/venvs").iterdir())) == 1
     installed.run("dpkg", "-i", "/tmp/leukoscope.deb")
-
-
-def test_a_cut_at_any_moment_of_an_upgrade_leaves_a_version_that_starts(installed: Chroot, deb: Path, tmp_path: Path) -> None:
-    config = configured(installed)
-    following = installed.put(renumbered(deb, tmp_path, "99.3"), "next.deb")
-    installed.run("dpkg", "-i", following)
-    started = time.monotonic()
-    installed.run("dpkg", "-i", following)  # the second time, as the ones that are cut
-    whole_s = time.monotonic() - started
-    seen = set()
-    for number in range(CUTS):
-        cut_s = whole_s * (number + 0.5) / CUTS
-        upgrade = subprocess.Popen(installed.command("dpkg", "-i", following), start_new_session=True, stdout=-3, stderr=-3)
-        try:
-            upgrade.wait(cut_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(upgrade.pid, signal.SIGKILL)
-            upgrade.wait()
-        status = installed.run("dpkg-query", "-W", "-f", "${Status}", "leukoscope").stdout
-        seen.add(status)
-        log.info("cut at %.1f of %.1f s: %s", cut_s, whole_s, status)
-        assert installed.run("leukoscope", "--version").stdout.startswith("leukoscope 0."), status
-        installed.run("leukoscope", "check-config", config)
-    assert len(seen) > 1, "every cut fell into the same state: none was in the middle"
-    installed.run("dpkg", "--configure", "-a")
-    installed.run("dpkg", "-i", following)
-    assert len(list((installed.folder / "opt/leukoscope/venvs").iterdir())) == 1

@@ -48,7 +48,8 @@ class Machine:
 
     What a test sets: `execute_answers`, `deserialises`, `parses`, `builds`, `bends` (every answer, by a factor), `hangs`, `fault`
     (sticky), `fails_at` (which making of memory fails), `captures`, `polls` (how often an event says no first), `canned` (outputs in
-    place of ONNX Runtime's), `no_builder` (TensorRT's words where it gives none).
+    place of ONNX Runtime's), `no_builder` (TensorRT's words where it gives none),
+    `refuses_strongly` ("parser" or "builder": which does not take a strongly typed network).
 
     calls: what was asked, in order. ran: what the stream did, in order. made: how often memory or a graph was made, ever. alive: what
     is not freed.
@@ -71,7 +72,7 @@ class Machine:
         self.polls = 1
         self.canned: dict[str, np.ndarray] = {}
         self.builds = True
-        self.no_builder = ""
+        self.no_builder = self.refuses_strongly = ""
         self.bends = 1.0
         self.asked: list[Any] = []
         self.loggers: list[Any] = []

@@ -11,19 +11,35 @@ import sys
 import threading
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx as onnx_file
 import pytest
 from recording_cuda import LibCuda, Machine, Op, RuleBrokenError, pycuda_driver
 
 from engines.runtime.onnx import open_session, session_options
 
+OBEY = "OBEY_PRECISION_CONSTRAINTS"
 MARK = b"a plan of the stand-in\n"
 VERSION = "10.16.2"
 
 DataType = enum.Enum("DataType", ["FLOAT", "HALF", "INT8"])
+LayerType = enum.Enum("LayerType", ["CONVOLUTION", "CONSTANT", "CAST", "QUANTIZE", "DEQUANTIZE", "SHAPE", "PLUGIN_V2"])
+KINDS = {
+    "Constant": "CONSTANT",
+    "Cast": "CAST",
+    "QuantizeLinear": "QUANTIZE",
+    "DequantizeLinear": "DEQUANTIZE",
+    "RoiAlign": "PLUGIN_V2",
+}
+"""Layers by operator; every other one is a "convolution" here."""
+TYPES = {
+    onnx_file.TensorProto.FLOAT: DataType.FLOAT,
+    onnx_file.TensorProto.FLOAT16: DataType.HALF,
+    onnx_file.TensorProto.INT8: DataType.INT8,
+}
 Severity = enum.IntEnum("Severity", ["INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"], start=0)
 
 
@@ -130,12 +146,54 @@ class ExecutionContext:
             self._machine.alive.pop(self._handle, None)
 
 
+class Network:
+    """What the parser fills: the file, and its layers as far as `engines.build` asks for them."""
+
+    def __init__(self, strongly: bool) -> None:
+        self.strongly, self.onnx = strongly, b""
+        self._layers: list[Layer] = []
+
+    def parse(self, content: bytes) -> None:
+        self.onnx = content
+        model = onnx_file.shape_inference.infer_shapes(onnx_file.load_model_from_string(content))
+        typed = {value.name: value.type.tensor_type.elem_type for value in (*model.graph.value_info, *model.graph.output)}
+        for node in model.graph.node:
+            self._layers.append(Layer(node.op_type, node.name, [TYPES.get(typed.get(name, 0)) for name in node.output]))
+
+    @property
+    def num_layers(self) -> int:
+        return len(self._layers)
+
+    def get_layer(self, i: int) -> Layer:
+        return self._layers[i]
+
+
+class Layer:
+    """precision: what the build held it to, if anything."""
+
+    def __init__(self, operator: str, name: str, outputs: list[DataType | None]) -> None:
+        self.type = getattr(LayerType, KINDS.get(operator, "CONVOLUTION"))
+        self.name, self._outputs = name, [SimpleNamespace(dtype=dtype) for dtype in outputs]
+        self.num_outputs = len(outputs)
+        self.precision: DataType | None = None
+        self.held: dict[int, DataType] = {}
+
+    def get_output(self, i: int) -> SimpleNamespace:
+        return self._outputs[i]
+
+    def set_output_type(self, i: int, dtype: DataType) -> None:
+        assert self._outputs[i].dtype == dtype
+        self.held[i] = dtype
+
+
 class Configuration:
     """What a build was asked for; `machine.asked` keeps it for the test."""
 
     def __init__(self, machine: Machine) -> None:
         self.progress_monitor: Any = None
         self.flags_cleared: list[str] = []
+        self.flags: list[str] = []
+        self.network: Network | None = None
         self.workspace = 0
         self.timings: bytes | None = None
         self._machine = machine
@@ -147,6 +205,9 @@ class Configuration:
 
     def clear_flag(self, flag: str) -> None:
         self.flags_cleared.append(flag)
+
+    def set_flag(self, flag: str) -> None:
+        self.flags.append(flag)
 
     def create_timing_cache(self, content: bytes) -> bytes:
         return content
@@ -203,14 +264,16 @@ def tensorrt(machine: Machine, name: str, version: str) -> ModuleType:
     class OnnxParser:
         num_errors = 1
 
-        def __init__(self, network: dict[str, Any], _logger: Any) -> None:
+        def __init__(self, network: Network, _logger: Any) -> None:
             self._network = network
 
         def parse_from_file(self, path: str) -> bool:
-            self._network["onnx"] = Path(path).read_bytes()
-            if not machine.parses:
+            parses = machine.parses and not (self._network.strongly and machine.refuses_strongly == "parser")
+            if not parses:
                 machine.log(Severity.ERROR, "[standIn.cpp::parse::1] In node 0")
-            return machine.parses
+                return False
+            self._network.parse(Path(path).read_bytes())
+            return True
 
         def get_error(self, _i: int) -> ParserError:
             return ParserError()
@@ -222,30 +285,38 @@ def tensorrt(machine: Machine, name: str, version: str) -> ModuleType:
                 machine.log(Severity.ERROR, machine.no_builder)
                 raise TypeError("pybind11::init(): factory function returned nullptr")
 
-        def create_network(self, flags: int) -> dict[str, Any]:
-            assert flags == 1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-            return {}
+        def create_network(self, flags: int) -> Network:
+            strongly = flags == 1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+            assert strongly or (flags == 0 and (machine.refuses_strongly or not machine.builds or not machine.parses))
+            return Network(strongly)
 
         def create_builder_config(self) -> Configuration:
             return Configuration(machine)
 
-        def build_serialized_network(self, network: dict[str, Any], config: Configuration) -> bytes | None:
+        def build_serialized_network(self, network: Network, config: Configuration) -> bytes | None:
+            config.network = network
+            if config.flags and network.strongly:
+                raise RuleBrokenError("a strongly typed network with the flags of a weakly typed one")
             monitor = config.progress_monitor
             monitor.phase_start("Building engine", None, 2)
             monitor.phase_start("Timing tactics", "Building engine", 3)
             goes_on = [monitor.step_complete("Timing tactics", i) for i in range(3)]
             monitor.phase_finish("Timing tactics")
             monitor.phase_finish("Building engine")
-            if not all(goes_on) or not machine.builds:
+            builds = machine.builds and not (network.strongly and machine.refuses_strongly == "builder")
+            if not all(goes_on) or not builds:
                 machine.log(Severity.ERROR, "[standIn.cpp::build::1] no implementation")
                 return None
-            return MARK + network["onnx"]
+            return MARK + network.onnx
 
     module.__version__ = version
     module.ILogger, module.IProgressMonitor, module.Runtime = ILogger, IProgressMonitor, Runtime
     module.OnnxParser, module.Builder, module.DataType = OnnxParser, Builder, DataType
     module.NetworkDefinitionCreationFlag = enum.IntEnum("Flag", {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1})
     module.MemoryPoolType = type("MemoryPoolType", (), {"WORKSPACE": "workspace"})
-    module.BuilderFlag = type("BuilderFlag", (), {"TF32": "tf32"})
+    newer = name == "tensorrt_rtx" or int(version.partition(".")[0]) > 10
+    weakly = {} if newer else {"FP16": "fp16", "INT8": "int8", OBEY: "obey"}
+    module.BuilderFlag = type("BuilderFlag", (), {"TF32": "tf32", **weakly})
+    module.LayerType = LayerType
     module.init_libnvinfer_plugins = lambda _logger, _namespace: True
     return module

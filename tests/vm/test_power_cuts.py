@@ -12,12 +12,14 @@ from pathlib import Path
 from device.demo.broker import MosquittoBroker
 from tests.support.vm_box import Heard, provisioned, record_of
 
+RESULTS = Path(__file__).parents[2] / "runs" / "vm"
 CUTS = int(os.environ.get("LEUKOSCOPE_CUTS", "20"))
 SEED = 16
 
 
 def test_cuts_during_a_slide(image: Path, broker: MosquittoBroker, tmp_path: Path, result: Callable[..., None]) -> None:
     draw, slides, cuts, seconds = random.Random(SEED), set[str](), 0, list[float]()
+    RESULTS.mkdir(parents=True, exist_ok=True)
     heard = Heard(broker.port)
     known = 0
     with provisioned(image, tmp_path / "box", broker.port) as box:
@@ -36,6 +38,7 @@ def test_cuts_during_a_slide(image: Path, broker: MosquittoBroker, tmp_path: Pat
             assert slide[2] == slide[3], f"fields are missing: {slide}"
             assert slide[2] > known, "a field that was recorded before the cut is gone"
             known = slide[2]
+            box.screendump(RESULTS / "screen.png")
             result(cuts=cuts, fields=known, boot_to_next_field_s=[round(each) for each in seconds], seed=SEED)
             if cut == CUTS:
                 break

@@ -139,6 +139,8 @@ class TensorrtGraphs:
             self._made = made.pop_all()
         for line in words.lines:
             log.warning("TensorRT: %s", line)
+        if plan.record.weakly_typed:
+            log.warning("%s: built weakly typed, see its sidecar: %s", self.runtime, ", ".join(plan.record.weakly_typed))
         self._letterbox: Letterbox | None = None
         self._loaded: tuple[Image, Letterbox] | None = None
         self._pending = False

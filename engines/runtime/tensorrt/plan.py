@@ -27,6 +27,8 @@ ROLES = (DETECTOR, ATTRIBUTES, CELLS, KERNEL)
 """What a plan has files of; of the cells' graph only where the bundle has a second look."""
 FLAGS = {"network": "strongly typed", "tf32": "off"}
 """How graphs are compiled: types are the ONNX file's own, and float32 is float32 (TF32's 10 bits move boxes)."""
+WEAKLY = {**FLAGS, "network": "weakly typed where it was refused strongly typed"}
+"""How, where TensorRT refuses a graph so (10.3 may); the sidecar names the graphs and the reasons."""
 KERNEL_SOURCE = Path(__file__).with_name("kernel.cu")
 
 
@@ -54,6 +56,11 @@ class PlanKey(Record):
         """sha256 of all of it, hex; without a second look, or a GPU's name, what it was before there was one."""
         fields = self.model_dump(exclude={name for name in ("cells", "gpu") if not getattr(self, name)})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def weakly(self) -> PlanKey:
+        """The key of the same plan, some graph of it built weakly typed."""
+        return self.model_copy(update={"flags": dict(WEAKLY)})
 
     @property
     def roles(self) -> frozenset[str]:
@@ -90,6 +97,8 @@ class PlanRecord(Record):
     """The sidecar. bundle: the name of the engine folder; its version and digest as of the build. built: UTC. seconds: building took.
 
     built_by: program and machine. gpu: its name. power_mode: of a Jetson. golden: the golden picture was answered before this was kept.
+    weakly_typed: by role, why TensorRT refused the graph strongly typed; written only where there is one, so that an older program, to
+    which a box went back, reads all others.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -106,10 +115,12 @@ class PlanRecord(Record):
     power_mode: str = ""
     workspace_bytes: int
     golden: bool
+    weakly_typed: dict[str, str] = Field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """The sidecar's content."""
-        return (json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
+        fields = self.model_dump(mode="json", exclude=set() if self.weakly_typed else {"weakly_typed"})
+        return (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +165,9 @@ def file_of(bundle: str, key: PlanKey, role: str, content: bytes) -> PlanFile:
 
 
 def read_plan(folder: Path, bundle: Bundle, key: PlanKey) -> Plan:
-    """The plan of a bundle for this device. Raises RuntimeUnavailableError that says what is wrong and how to build it.
+    """The plan of a bundle for this device, strongly typed or, where that was refused, weakly.
+
+    Raises RuntimeUnavailableError that says what is wrong and how to build it.
 
     Sidecar, key, sizes and hashes are checked here, before anything is deserialised: TensorRT trusts a plan as it trusts code.
     """
@@ -164,6 +177,8 @@ def read_plan(folder: Path, bundle: Bundle, key: PlanKey) -> Plan:
         return RuntimeUnavailableError(f"{file}: {fault}. {again} --force")
 
     path = sidecar(folder, bundle.manifest.name, key)
+    if not path.is_file() and (weak := sidecar(folder, bundle.manifest.name, key.weakly)).is_file():
+        key, path = key.weakly, weak
     if not path.is_file():
         others = [record for _, record in sidecars(folder) if record.bundle == bundle.manifest.name]
         near = max(others, key=lambda record: (record.key.library == key.library, record.built), default=None)

@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import standin_plans
 from onnx import numpy_helper
 from told import told_split
 
+from engines import build_plans as build_plans_module
+from engines.build_plans import build_plans
 from engines.bundle import MANIFEST, Bundle, write_bundle
 from engines.cli import main
 from engines.detections import Image
-from engines.errors import BundleError
+from engines.errors import BundleError, RuntimeUnavailableError
 from engines.gate.record import write_record
 from engines.gate.request import folder_and_split
 from engines.manifest import GateRecord
@@ -124,6 +127,48 @@ def test_a_failed_gate_is_kept_too_and_ends_with_1(
     )  # the golden picture is left
     again = Bundle.open(candidate.path).manifest.gate
     assert again is not None and again.fault.startswith("the golden picture") and again.limits.shift_px == 1000
+
+
+def test_on_a_board_the_candidate_runs_by_its_plans(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, film: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(build_plans_module, "kernel_for", lambda _arch: standin_plans.CUBIN)
+    name, version, told = "tensorrt_rtx", "1.7.1", "TensorRT for RTX 1.7.1 on Stand-in"
+    machine = standin_plans.machine(monkeypatch, name, version)
+    candidate = claimed(bundle, tmp_path / "int8")
+    build_plans(candidate, tmp_path / "plans", name)
+    asked = (candidate.path, "--reference", bundle.path, "--data", film, "--runtime", name, "--threads", 1)
+    machine.ran.clear()
+    assert gated(monkeypatch, *asked, "--plans", tmp_path / "plans") == 0
+    kept = Bundle.open(candidate.path)
+    record = kept.manifest.gate
+    assert machine.ran.count("execute") >= 2 and record is not None and record.passed and record.runtime.startswith(told)
+    assert record.covers(name, "int8") and not record.covers("tensorrt", "int8")
+    with open_engine(kept.path, name, plans=tmp_path / "plans", ungated=False):  # its plan still fits: the graphs are the same
+        pass
+    machine.bends = 0.5
+    assert gated(monkeypatch, *asked, "--plans", tmp_path / "plans") == 1
+
+
+def test_without_a_driver_or_a_plan_the_gate_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bundle: Bundle, film: Path, tmp_path: Path
+) -> None:
+    candidate = claimed(bundle, tmp_path / "int8")
+    asked = (candidate.path, "--reference", bundle.path, "--data", film, "--runtime", "tensorrt", "--plans", tmp_path / "none")
+
+    def no_driver() -> None:
+        raise RuntimeUnavailableError("there is no NVIDIA driver on this machine (libcuda.so.1).")
+
+    with monkeypatch.context() as without:
+        without.setattr("engines.runtime.tensorrt.driver.library", no_driver)
+        assert gated(monkeypatch, *asked) == 2
+        said = capsys.readouterr().err.strip()
+        assert "no NVIDIA driver" in said and "\n" not in said
+    standin_plans.machine(monkeypatch)
+    assert gated(monkeypatch, *asked) == 2
+    said = capsys.readouterr().err
+    assert "has no plan of attridet-test for this device" in said and "Run: attridet build" in said
+    assert Bundle.open(candidate.path).digest == candidate.digest
 
 
 def test_what_is_refused_is_named_and_changes_nothing(

@@ -198,6 +198,8 @@ def test_the_worst_loss_is_the_one_that_uses_up_most_of_its_limit() -> None:
 def test_a_record_from_before_the_floors_is_read_and_covers_its_runtime(bundle: Bundle, pictures: list[LabelledImage]) -> None:
     new = judged(pictures, Damaged()).record()
     assert new.covers("stand-in 2", "fp32") and not new.covers("stand-in", "int8") and not new.covers("openvino", "fp32")
+    on_board = new.model_copy(update={"runtime": "TensorRT 10.3.0 on Orin (sm_87)"})
+    assert on_board.covers("tensorrt", "fp32") and not on_board.covers("tensorrt_rtx", "fp32")
     manifest = json.loads(bundle.manifest.model_copy(update={"precision": "int8", "gate": new}).to_json())
     for key in ("caution", "precision", "youden_loss_points", "floors", "reference_scores"):
         del manifest["gate"][key]

@@ -1,0 +1,35 @@
+"""The units of root's around the daemon on a box, read by systemd's own tools; nothing is started here."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.support.units import SYSTEMD, check_closed_off, complaints, needs_analyze, settings
+
+pytestmark = pytest.mark.integration
+
+
+@needs_analyze
+@pytest.mark.parametrize(("name", "threshold"), [("leukoscope-provision.service", 55), ("leukoscope-support-bundle.service", 65)])
+def test_verify_has_nothing_to_say(tmp_path: Path, name: str, threshold: int) -> None:
+    unit = SYSTEMD / name
+    assert complaints(name, unit.read_text().replace("=/usr/bin/leukoscope", "=/bin/true"), tmp_path) == []
+    check_closed_off(unit, tmp_path, threshold=threshold)
+
+
+def test_settings_come_before_the_daemon_and_hold_it_up_for_a_while_only() -> None:
+    unit = settings(SYSTEMD / "leukoscope-provision.service")
+    assert "leukoscope.service" in unit["Unit"]["Before"]
+    assert 0 < int(unit["Service"]["TimeoutStartSec"]) <= 90
+    assert "RemainAfterExit" not in unit["Service"], "a stick that comes later would not be looked at"
+    assert settings(SYSTEMD / "leukoscope-stick.service")["Unit"]["OnSuccess"] == "leukoscope-provision.service"
+
+
+def test_a_request_of_the_screens_is_answered() -> None:
+    path = settings(SYSTEMD / "leukoscope-support-bundle.path")["Path"]["PathExists"]
+    words = shlex.split(settings(SYSTEMD / "leukoscope-support-bundle.service")["Service"]["ExecStart"])
+    assert path == "/run/leukoscope/requests/support-bundle.json"
+    assert words == ["/usr/bin/leukoscope", "box", "support-bundle"]
