@@ -134,6 +134,48 @@ def restart(*, config: ConfigOption = DEFAULT_CONFIG, folder: Path = BOOT_FOLDER
     return 0 if done else 1
 
 
+@box.command
+def update(*, request: Path = REQUESTS / "update.json", folder: Path = BOOT_FOLDER, config: ConfigOption = DEFAULT_CONFIG) -> int:
+    """Install the update that a person asked for on the screen into the slot that does not run. For root.
+
+    Args:
+        request: What was asked for; it is removed.
+        folder: Where the steps are told.
+    """
+    from device.box import progress
+    from device.box.boot import alive
+    from device.box.update import OFFER, UpdateError, take_request
+    from device.box.update import update as install
+    from device.errors import LeukoscopeError
+    from device.service.control import ControlError, ask_status
+    from device.settings.config_file import load_config
+
+    def tell(words: str, percent: int | None) -> None:
+        progress.tell("update", progress.RUNNING, words, percent, folder=folder)
+
+    try:
+        asked = take_request(request)
+        settings = load_config(config)
+        try:
+            busy = ask_status(settings.control_path).get("slide") is not None
+        except ControlError:
+            if alive(folder):  # it runs, and may count
+                raise
+            busy = False
+        if busy:
+            raise UpdateError("A slide is open; close it first, then ask for the update again.")
+        version = install(asked, settings.device.state_dir / OFFER, tell)
+    except (LeukoscopeError, OSError) as error:
+        words = str(error) if isinstance(error, LeukoscopeError) else f"The update failed ({error}); restart the box and ask again."
+        progress.tell("update", progress.FAILED, words, folder=folder)
+        sys.stderr.write(f"{words}\n")
+        return 2
+    words = f"Version {version} is installed; restart the box to use it."
+    progress.tell("update", progress.DONE, words, folder=folder)
+    sys.stdout.write(f"{words}\n")
+    return 0
+
+
 @box.command(name="support-bundle")
 def support_bundle_request(*, request: Path = REQUESTS / "support-bundle.json", config: ConfigOption = DEFAULT_CONFIG) -> int:
     """Answer the screen's request: write a support bundle to the stick, and tell the screen. For root.
@@ -158,3 +200,52 @@ def support_bundle_request(*, request: Path = REQUESTS / "support-bundle.json", 
     progress.tell("support-bundle", progress.DONE, words)
     sys.stdout.write(f"{words}\n")
     return 0
+
+
+@box.command
+def mark_good(*, folder: Path = BOOT_FOLDER, config: ConfigOption = DEFAULT_CONFIG, deadline_s: Count = 900, hold_s: Count = 30) -> int:
+    """Judge the version that was booted, and mark its slot good. For root; exit code 1 where it is not good.
+
+    Args:
+        folder: Where the steps are told.
+        deadline_s: A version that is not good then, and never was, is left where the other slot is good.
+        hold_s: So long pictures must go through a new version.
+    """
+    from device.box import good, progress
+    from device.box.slots import SlotError, call_rauc, read_slots, running_version, version_newer
+    from device.box.units import restart_box
+    from device.service.control import ask_status
+    from device.settings.config_file import load_config
+
+    def say(words: str) -> None:
+        sys.stdout.write(f"{words}\n")
+        sys.stdout.flush()
+
+    fault: list[str] = []  # of the outbox's trial, which is made until it succeeds once
+
+    def outbox() -> str:
+        if not fault or fault[-1]:
+            fault.append(good.outbox_fault(good.REMEMBERED.parent))
+        return fault[-1]
+
+    def looking() -> good.Look:
+        return good.look(lambda: ask_status(load_config(config).control_path), outbox, folder)
+
+    version = running_version()
+    try:
+        slots = read_slots()
+        if (left := slots.other) is not None and left.good is False and left.version and version_newer(left.version, version):
+            words = f"Version {left.version} did not come up and was left; this box goes on with {version}."
+            progress.tell("update", progress.FAILED, words, folder=folder)
+            say(words)
+        verdict = good.judge(version, slots, looking, known=good.was_good(version), deadline_s=deadline_s, hold_s=hold_s, say=say)
+        say(f"verdict: {verdict.words}")
+        if verdict.good:
+            call_rauc("status", "mark-good")
+            good.remember(version)
+    except SlotError as error:
+        sys.stderr.write(f"verdict: none, since the slots cannot be asked: {error}\n")
+        return 1
+    if verdict.restart:
+        restart_box()
+    return 0 if verdict.good else 1

@@ -14,3 +14,9 @@ def reload_daemon() -> None:
     with suppress(OSError, subprocess.TimeoutExpired):
         command = ["systemctl", "--no-block", "try-reload-or-restart", "leukoscope.service"]
         subprocess.run(command, capture_output=True, check=False, timeout=30)
+
+
+def restart_box() -> None:
+    """Restart the whole box in order: every program ends first, so the record is closed. Does not wait for it."""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(["systemctl", "--no-block", "reboot"], capture_output=True, check=False, timeout=30)

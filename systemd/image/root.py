@@ -25,6 +25,7 @@ OURS = (
     "leukoscope-kiosk.path",
     "leukoscope-provision.service",
     "leukoscope-plans.service",
+    "leukoscope-update.path",
     "leukoscope-good.service",
     "leukoscope-restart.path",
     "leukoscope-support-bundle.path",
