@@ -110,7 +110,7 @@ def _choices(standing: Standing) -> list[Choice]:
         one = len(standing.offers) == 1
         words = _("Install {name}").format(name=_apart(standing.offers[0].name)) if one else _("Install an update")
         made.append(Choice("I", words))
-    if standing.restart.can and not busy and not standing.support.busy and update.step is not None and update.step.state == DONE:
+    if standing.restart.can and not busy and not standing.support.busy and standing.installed:
         made.append(Choice("R", _("Restart into the new version")))
     if standing.support.can and _writable(standing) and not standing.support.busy:
         made.append(Choice("B", _("Support bundle to the stick")))

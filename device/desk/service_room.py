@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from device.box.identity import About, about
-from device.box.progress import FOLDER, RUNNING, Step, one_sentence, read_step
+from device.box.progress import DONE, FOLDER, RUNNING, Step, one_sentence, read_step
 from device.box.sticks import Found, read_found
 from device.clock import Clock, time_trusted
 from device.language import N_
@@ -80,7 +80,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Standing:
-    """All that the page shows. free_bytes, total_bytes: of the disk with the record, None where it cannot be asked."""
+    """All that the page shows. free_bytes, total_bytes: of the disk with the record, None where it cannot be asked.
+    installed: an update lies in the other slot, whatever became of a later request."""
 
     box: About
     engine: str
@@ -93,6 +94,7 @@ class Standing:
     update: Task
     support: Task
     restart: Task
+    installed: bool = False
 
 
 class ServiceRoom:
@@ -102,6 +104,7 @@ class ServiceRoom:
         self._config, self._clock, self._places = config, clock, places
         self._engine = f"{engine.label}, {engine.runtime}"
         self._asked: dict[str, tuple[float, Step | None]] = {}  # when, and what was told before
+        self._installed = False
         self._known: Standing | None = None
         self._read_s = float("-inf")
 
@@ -130,7 +133,8 @@ class ServiceRoom:
         places, now = self._places, self._clock.now()
         box = about(version(), Path(os.devnull), places.os_release, places.command_line, time_trusted(now))
         box = About(box.version, box.slot, self._config.device.id, box.language, box.time_trusted, box.flashed)
-        sticks = read_found(places.boot)
+        sticks, update = read_found(places.boot), self._task(UPDATE, box.flashed)
+        self._installed = self._installed or (update.step is not None and update.step.state == DONE)
         free, total = _space(self._config.record_path)
         return Standing(
             box,
@@ -140,10 +144,11 @@ class ServiceRoom:
             free,
             total,
             sticks,
-            offers(sticks, places.boot) if box.flashed else (),
-            self._task(UPDATE, box.flashed),
+            offers(sticks, self._config.device.state_dir, places.boot) if box.flashed else (),
+            update,
             self._task(SUPPORT, True),
             self._task(RESTART, box.flashed),
+            self._installed,
         )
 
     def _task(self, name: str, possible: bool) -> Task:
@@ -161,14 +166,15 @@ class ServiceRoom:
         return Task(can, lost=True)
 
 
-def offers(sticks: tuple[Found, ...], boot: Path) -> tuple[Offer, ...]:
-    """The bundles on the sticks, and the one that was named from afar."""
+def offers(sticks: tuple[Found, ...], *folders: Path) -> tuple[Offer, ...]:
+    """The bundles on the sticks, and the one that was named from afar, in the first of `folders` that has such an offer."""
     found = [
         Offer(name, each.stick.label or each.stick.device, (("bundle", name), ("stick", each.stick.uuid or each.stick.device)))
         for each in sticks
         for name in each.bundles
     ]
-    return (*found, *_from_afar(boot / "update-offer.json"))
+    far = next((offer for folder in folders if (offer := _from_afar(folder / "update-offer.json"))), ())
+    return (*found, *far)
 
 
 def _from_afar(path: Path) -> tuple[Offer, ...]:

@@ -118,6 +118,9 @@ def test_three_keys_ask_for_an_update_and_its_progress_and_end_are_shown(box: Bo
     assert row(box.desk.page, "Update") == ("40 %   Writing slot B.", "busy") and "R" not in keys_of(box.desk.page)
     box.answer("update", progress.DONE, "2026.12.2 is in slot B.")
     assert "R" in keys_of(box.desk.page)
+    box.press("I", "Y")
+    box.answer("update", progress.FAILED, "Version 2026.12.2 is installed already.")
+    assert "R" in keys_of(box.desk.page), "what was installed before is there all the same"
     box.press("R")
     assert box.request("restart") == {}
 
