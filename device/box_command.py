@@ -119,6 +119,22 @@ def sticks(*, tell: bool = False, folder: Path = BOOT_FOLDER) -> int:
 
 
 @box.command
+def restart(*, config: ConfigOption = DEFAULT_CONFIG, folder: Path = BOOT_FOLDER) -> int:
+    """Restart the box because somebody at its service page asked for it, unless a slide is open. For root; exit code 1: not restarted.
+
+    Args:
+        folder: Where it is told how it goes.
+    """
+    from device.box.restart import REQUEST
+    from device.box.restart import restart as restarted
+    from device.settings.config_file import load_config
+
+    done, words = restarted(load_config(config).control_path, REQUEST, folder)
+    (sys.stdout if done else sys.stderr).write(f"{words}\n")
+    return 0 if done else 1
+
+
+@box.command
 def update(*, request: Path = REQUESTS / "update.json", folder: Path = BOOT_FOLDER, config: ConfigOption = DEFAULT_CONFIG) -> int:
     """Install the update that a person asked for on the screen into the slot that does not run. For root.
 

@@ -14,7 +14,7 @@ from device.settings.config import Config
 @dataclass(frozen=True)
 class Package:
     """module: what is imported. part: what needs it, in words. needed: does this configuration? source: the next step.
-    loads: it is imported for real; otherwise only looked for."""
+    loads: it is imported for real; otherwise only looked for. instead: another module that serves as well, taken first."""
 
     name: str
     module: str
@@ -22,6 +22,7 @@ class Package:
     needed: Callable[[Config], bool]
     source: str
     loads: bool = True
+    instead: str = ""
 
 
 def _always(_config: Config) -> bool:
@@ -47,21 +48,28 @@ PACKAGES = (
         "tensorrt", "tensorrt", "engine runtime tensorrt", _tensorrt,
         "on a Jetson: apt install python3-libnvinfer; on a PC: pip install 'leukoscope[tensorrt]'", loads=False,
     ),
-    Package("pycuda", "pycuda", "engine runtime tensorrt", _tensorrt, "pip install 'leukoscope[gpu]'", loads=False),
+    Package(
+        "cuda-bindings", "cuda.bindings", "engine runtime tensorrt", _tensorrt,
+        "pip install cuda-bindings, which needs no compiler, or pip install 'leukoscope[gpu]' for pycuda",
+        loads=False, instead="pycuda",
+    ),
 )  # fmt: skip
 
 
 def package_finding(config: Config, packages: tuple[Package, ...] = PACKAGES) -> Finding:
     """One line: fail where this configuration needs what is missing or does not load, else ok with what is missing and for what."""
-    faults, absent, steps = [], [], []
+    faults, absent, steps, chosen = [], [], [], []
     for package in packages:
-        fault = _fault(package)
+        other = bool(package.instead) and find_spec(package.instead) is not None
+        fault = "" if other else _fault(package)
+        if package.instead and not fault and package.needed(config):
+            chosen.append(f"CUDA by {package.instead if other else package.name}")
         if fault and package.needed(config):
             faults.append(f"{package.name}: {fault}; needed for {package.part}")
             steps.append(f"{package.name}: {package.source}")
         elif fault:
             absent.append(f"{package.name}: {fault}; only needed for {package.part}")
-    seen = ". ".join(faults + absent) or "all are here"
+    seen = ". ".join(faults + absent + chosen) or "all are here"
     return Finding("Packages", "fail" if faults else "ok", seen, "; ".join(steps))
 
 

@@ -19,7 +19,7 @@ import cyclopts
 
 from engines.commands.terminal import Terminal, say_line
 from systemd.package.distributions import DISTRIBUTIONS, MACHINES, WINDOW, Distribution
-from systemd.package.wheels import EXTRAS, ROOT, PackageError, constraints_of, download, own_wheel, resolved, stored, version_of
+from systemd.package.wheels import ROOT, PackageError, constraints_of, download, extras, own_wheel, resolved, stored, version_of
 
 SCRIPTS = Path(__file__).with_name("scripts")
 CONSTRAINTS = Path(__file__).with_name("constraints")
@@ -63,7 +63,7 @@ def build(
         held = [ROOT / "constraints.txt", *((CONSTRAINTS / name) for name in [target.constraint.get(architecture)] if name)]
         wheels = [own, *_downloaded(own, target, architecture, screen, held)]
         tree = Path(scratch) / "tree"
-        lay_out(tree, wheels, screen, epoch)
+        lay_out(tree, wheels, extras(target, architecture, screen), epoch)
         version = version_of(own)
         _control(tree, target, architecture, screen, version, wheels)
         _one_date(tree, epoch)
@@ -95,8 +95,8 @@ def source_date() -> int:
     return int(run.stdout) if run.returncode == 0 and run.stdout.strip() else int(time.time())
 
 
-def lay_out(tree: Path, wheels: list[Path], screen: bool, epoch: int) -> None:
-    """Put all files where they lie on a box, below `tree`."""
+def lay_out(tree: Path, wheels: list[Path], brings: str, epoch: int) -> None:
+    """Put all files where they lie on a box, below `tree`. brings: see `extras`."""
     for source, place in _files():
         _copy(source, tree / place)
     for name, place in RENAMED.items():
@@ -109,7 +109,7 @@ def lay_out(tree: Path, wheels: list[Path], screen: bool, epoch: int) -> None:
         _copy(SCRIPTS / "launcher", tree / "usr/bin" / program, 0o755)
     own = wheels[0]
     (tree / "usr/lib/leukoscope/version").write_text(f"{version_of(own)}\n")
-    exact = f"leukoscope{EXTRAS[screen]}=={own.name.split('-')[1]}"
+    exact = f"leukoscope{brings}=={own.name.split('-')[1]}"
     (tree / "usr/lib/leukoscope/requirement").write_text(f"{exact}\n")
 
 

@@ -15,21 +15,22 @@ WINDOW = (
 @dataclass(frozen=True)
 class Distribution:
     """python: major and minor. glibc: minor number of version 2. serves: in words. constraint: by architecture, the file of
-    `constraints` that its wheels are held to beside the project's own."""
+    `constraints` that its wheels are held to beside the project's own. jetson: JetPack is made of it."""
 
     name: str
     python: tuple[int, int]
     glibc: int
     serves: str
     constraint: dict[str, str]
+    jetson: bool = False
 
 
 DISTRIBUTIONS = {
     each.name: each
     for each in (
         Distribution("bookworm", (3, 11), 36, "Debian 12, Raspberry Pi OS 12", {"arm64": "raspberry-pi.txt"}),
-        Distribution("jammy", (3, 10), 35, "Ubuntu 22.04, JetPack 6", {"arm64": "jetpack-6.txt"}),
-        Distribution("noble", (3, 12), 39, "Ubuntu 24.04, JetPack 7", {}),
+        Distribution("jammy", (3, 10), 35, "Ubuntu 22.04, JetPack 6", {"arm64": "jetpack-6.txt"}, jetson=True),
+        Distribution("noble", (3, 12), 39, "Ubuntu 24.04, JetPack 7", {}, jetson=True),
     )
 }
 

@@ -21,8 +21,14 @@ from systemd.package.distributions import MACHINES, Distribution, platforms
 ROOT = Path(__file__).resolve().parents[2]
 LABORATORY_ONLY = ("engines/zoo/*/weights.safetensors", "*.data/data/share/*")
 """Files of the wheel that no box needs: weights to train on from, and units and docs, which the package brings itself."""
-EXTRAS = {False: "", True: "[openvino,screen]"}
-"""By whether there is a screen. Without one OpenVINO stays out, a quarter of that package: ONNX Runtime counts, or a GPU."""
+
+
+def extras(target: Distribution, architecture: str, screen: bool) -> str:
+    """What a package brings besides. Without a screen OpenVINO stays out, a quarter of that package: ONNX Runtime counts, or a GPU.
+    Where a Jetson takes it, cuda-bindings comes along: a box has no compiler for pycuda."""
+    wanted = ["cuda"] if target.jetson and architecture == "arm64" else []
+    wanted += ["openvino", "screen"] if screen else []
+    return f"[{','.join(wanted)}]" if wanted else ""
 
 
 class PackageError(Exception):
@@ -90,7 +96,7 @@ def resolved(own: Path, target: Distribution, architecture: str, screen: bool, c
     with tempfile.TemporaryDirectory(prefix="leukoscope-resolve-") as scratch:
         held, wanted = Path(scratch) / "constraints.txt", Path(scratch) / "wanted.in"
         held.write_text(constraints)
-        wanted.write_text(f"leukoscope{EXTRAS[screen]} @ {own.resolve().as_uri()}\n")
+        wanted.write_text(f"leukoscope{extras(target, architecture, screen)} @ {own.resolve().as_uri()}\n")
         source = ["--default-index", index.stdout.strip()] if index.returncode == 0 else []
         told = _run([*command, str(held), *source, str(wanted)], f"no set of wheels for {target.name} {architecture} (Python {python})")
     return [line for line in told.splitlines() if line.strip() and not line.startswith("leukoscope ")]

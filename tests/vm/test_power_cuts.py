@@ -28,6 +28,7 @@ def test_cuts_during_a_slide(image: Path, broker: MosquittoBroker, tmp_path: Pat
             began = time.monotonic()
             box.wait_for("slot A, try [123]", 300)  # never the other slot: cuts alone roll nothing back
             box.wait_shell(900)
+            box.patience(["leukoscope.service"])
             box.until("test -S /var/lib/leukoscope/control.sock", 900, pause=3)
             box.until(f'test $(/opt/leukoscope/current/bin/python -c "{_COUNT}") -gt {known}', 1200, pause=3)
             seconds.append(time.monotonic() - began)

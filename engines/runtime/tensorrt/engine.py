@@ -19,8 +19,8 @@ class TensorrtEngine(BundleEngine):
     """A bundle on the first GPU, by the plans that `attridet build` made on this device.
 
     plans: their folder. library: `tensorrt` or `tensorrt_rtx`. deadline_ms: a frame that takes longer is an InferenceError. The rest as
-    in `BundleEngine`. Raises RuntimeUnavailableError, in one line with the way out, where driver, GPU, TensorRT, pycuda or plan is
-    missing; `infer` raises DeviceLostError when the GPU faults.
+    in `BundleEngine`. Raises RuntimeUnavailableError, in one line with the way out, where driver, GPU, TensorRT, a way to CUDA or the
+    plan is missing; `infer` raises DeviceLostError when the GPU faults.
 
     Of the timings, `preprocess` is the frame's copy into memory that the GPU reads; letterboxing is part of `detector`.
     """

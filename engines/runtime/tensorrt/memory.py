@@ -1,10 +1,11 @@
-"""The one module with pycuda: the GPU's context, its memory, one stream, one event, and the launch of the letterbox kernel.
+"""The one module with pycuda, or cuda-bindings in its place: the GPU's context and memory, a stream, an event, the kernel's launch.
 
 No order of an inference lives here; that is `engines.runtime.tensorrt.loop`.
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack, suppress
 from importlib import import_module
 from types import TracebackType
@@ -17,10 +18,29 @@ from typing_extensions import Self
 from engines.errors import RuntimeUnavailableError
 from engines.runtime.tensorrt.driver import Driver
 
+BINDINGS = {"pycuda": "pycuda.driver", "cuda-bindings": "engines.runtime.tensorrt.bindings"}
+"""By package: the module with pycuda.driver's names. The first that imports is taken."""
+
+log = logging.getLogger(__name__)
 _KERNEL_ARGUMENTS = "PPPPP"
 """frame, out, columns, rows, geometry: five addresses."""
 _NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: a call on the default stream, by anything in the process, neither waits for ours nor ends its capture."""
+
+
+def bindings() -> tuple[str, Any]:
+    """The package that speaks to CUDA, and its module. Raises RuntimeUnavailableError where none imports."""
+    faults = []
+    for package, module in BINDINGS.items():
+        try:
+            return package, import_module(module)
+        except ImportError as error:
+            faults.append(f"{package}: {error}")
+    raise RuntimeUnavailableError(
+        f"neither pycuda nor cuda-bindings can be imported ({'; '.join(faults)}). Run: pip install cuda-bindings, which needs no "
+        "compiler, or pip install 'leukoscope[gpu]', which builds pycuda where CUDA's headers, g++ and python3-dev are; or use the "
+        "runtime onnx or openvino."
+    )
 
 
 class _Memory:
@@ -75,13 +95,9 @@ class Gpu:
         self._event: Any = None
 
     def __enter__(self) -> Self:
-        try:
-            self._cuda = cuda = import_module("pycuda.driver")
-        except ImportError as error:
-            raise RuntimeUnavailableError(
-                f"pycuda cannot be imported ({error}). Run: pip install 'leukoscope[gpu]' (it builds where CUDA's headers are, on a "
-                "Jetson those of JetPack), and see that the NVIDIA driver is loaded; or use the runtime onnx or openvino."
-            ) from error
+        package, cuda = bindings()
+        self._cuda = cuda
+        log.info("CUDA by %s", package)
         with ExitStack() as made:
             try:
                 cuda.init()
@@ -112,7 +128,7 @@ class Gpu:
 
     @property
     def errors(self) -> type[Exception]:
-        """What pycuda raises."""
+        """What pycuda, or cuda-bindings in its place, raises."""
         kind: type[Exception] = self._cuda.Error
         return kind
 

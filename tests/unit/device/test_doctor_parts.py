@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -51,3 +52,19 @@ def test_a_package_built_for_another_numpy_does_not_load(tmp_path: Path, monkeyp
     monkeypatch.syspath_prepend(tmp_path)
     found = package_finding(config(tmp_path), (Package("it", "built_for_numpy_1", "a camera", lambda _: True, "apt install it"),))
     assert found.level == "fail" and "it: does not load (numpy.dtype size changed); needed for a camera" in found.seen
+
+
+def test_one_way_to_cuda_is_enough_and_the_one_that_is_taken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(names: list[str]) -> tuple[str, str]:
+        for name in names:
+            (tmp_path / f"{name}.py").write_text("")
+        ways = (Package("cuda-b", "cuda_b", "tensorrt", PACKAGES[-1].needed, "pip install cuda-b", loads=False, instead="pycuda_b"),)
+        finding = package_finding(config(tmp_path, "tensorrt"), ways)
+        return finding.level, finding.seen
+
+    monkeypatch.syspath_prepend(tmp_path)
+    assert found([]) == ("fail", "cuda-b: not here; needed for tensorrt")
+    importlib.invalidate_caches()
+    assert found(["cuda_b"]) == ("ok", "CUDA by cuda-b")
+    importlib.invalidate_caches()
+    assert found(["pycuda_b"]) == ("ok", "CUDA by pycuda_b")

@@ -171,10 +171,13 @@ def test_every_function_asked_of_libcuda_is_one_of_its() -> None:
     assert [name for name in asked if not re.search(rf"\b{name}\b", header)] == []
 
 
-def test_pycuda_that_cannot_be_imported_is_one_line_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_way_to_cuda_is_one_line_with_the_way_without_a_compiler_first(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, kernel=False)
     monkeypatch.setitem(sys.modules, "pycuda.driver", None)
-    with pytest.raises(RuntimeUnavailableError, match=r"pycuda cannot be imported \(.*leukoscope\[gpu\].*openvino") as error:
+    monkeypatch.setitem(sys.modules, "engines.runtime.tensorrt.bindings", None)
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"pycuda: .*cuda-bindings: .*pip install cuda-b.*leukoscope\[gpu\].*openvino"
+    ) as error:
         memory.Gpu(Driver()).__enter__()
     assert "\n" not in str(error.value)
 
@@ -203,7 +206,9 @@ def test_a_tensorrt_before_strong_types_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_nothing_of_nvidia_is_imported_before_an_engine_is_made() -> None:
-    looks = "import engines.runtime.tensorrt.engine, sys; print(sorted({'pycuda', 'tensorrt', 'tensorrt_rtx'} & set(sys.modules)))"
+    looks = (
+        "import engines.runtime.tensorrt.engine, sys; print(sorted({'pycuda', 'cuda', 'tensorrt', 'tensorrt_rtx'} & set(sys.modules)))"
+    )
     run = subprocess.run([sys.executable, "-c", looks], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
