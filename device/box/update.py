@@ -31,8 +31,6 @@ from device.errors import LeukoscopeError
 log = logging.getLogger(__name__)
 
 REQUEST = Path("/run/leukoscope/requests/update.json")
-OFFER = "update-offer.json"
-"""In the state folder: the address that was offered over the broker, `{"url", "by", "at"}`."""
 DOWNLOADS = Path("/data/update")
 Tell = Callable[[str, int | None], object]
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from device.box.progress import FOLDER
+from device.box.provisioning import Places
 from tests.support.units import SYSTEMD, check_closed_off, complaints, needs_analyze, settings
 
 pytestmark = pytest.mark.integration
 
 
 @needs_analyze
-@pytest.mark.parametrize(("name", "threshold"), [("leukoscope-provision.service", 55), ("leukoscope-support-bundle.service", 65)])
+@pytest.mark.parametrize(("name", "threshold"), [("leukoscope-provision.service", 25), ("leukoscope-support-bundle.service", 65)])
 def test_verify_has_nothing_to_say(tmp_path: Path, name: str, threshold: int) -> None:
     unit = SYSTEMD / name
     assert complaints(name, unit.read_text().replace("=/usr/bin/leukoscope", "=/bin/true"), tmp_path) == []
@@ -33,3 +35,20 @@ def test_a_request_of_the_screens_is_answered() -> None:
     words = shlex.split(settings(SYSTEMD / "leukoscope-support-bundle.service")["Service"]["ExecStart"])
     assert path == "/run/leukoscope/requests/support-bundle.json"
     assert words == ["/usr/bin/leukoscope", "box", "support-bundle"]
+
+
+def test_settings_are_written_to_their_places_only() -> None:
+    """All that provisioning writes lies below a folder that the unit may write."""
+    service = settings(SYSTEMD / "leukoscope-provision.service")["Service"]
+    writable = [Path(each.removeprefix("-")) for each in service["ReadWritePaths"].split()]
+    places = Places()
+    written = (
+        places.config,
+        places.receipts,
+        places.localtime,
+        places.boot_partition,
+        FOLDER,
+        Path("/var/lib/systemd/credential.secret"),
+    )
+    assert service["ProtectSystem"] == "strict"
+    assert [each for each in (*written, Path("/data/etc/localtime")) if not any(each.is_relative_to(root) for root in writable)] == []

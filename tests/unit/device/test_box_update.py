@@ -19,6 +19,10 @@ from device.box import progress, update
 from device.box.slots import slots_of
 from device.box.sticks import Stick
 from device.box.update import Asked, Bundle, UpdateError, offered, refusal, take_request
+from device.clock import SystemClock
+from device.mqtt.client import Incoming
+from device.settings.config import Config
+from device.status import remote_of
 from systemd.image.bundle import make_bundle
 from systemd.image.commands import run
 from systemd.image.keys import make_keys
@@ -192,3 +196,16 @@ def test_only_the_address_that_was_offered_and_only_https(tmp_path: Path) -> Non
     assert offered("https://a/x", offer) == "https://a/x"
     (tmp_path / "r").write_text('{"url": "https://a/x"}')
     assert take_request(tmp_path / "r") == Asked(url="https://a/x")
+
+
+def test_what_is_offered_over_the_broker_is_what_may_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config.model_validate({"device": {"id": "box-1", "state_dir": str(tmp_path)}, "camera": {"kind": "simulator"}})
+    request = Incoming("leukoscope/box-1/cmd/update", b'{"url": "https://updates.example/x.raucb", "by": "supervisor-1"}')
+    status = SimpleNamespace(clock=SystemClock())
+    assert b"no flashed box" in (remote_of(config, status)(request) or b"")  # type: ignore[arg-type]
+    assert not config.update_offer_path.exists()
+    (tmp_path / "system.conf").touch()
+    monkeypatch.setattr("device.status._SLOTS", tmp_path / "system.conf")
+    assert b'"ok":true' in (remote_of(config, status)(request) or b"").replace(b" ", b"")  # type: ignore[arg-type]
+    assert json.loads(config.update_offer_path.read_bytes())["by"] == "supervisor-1"
+    assert offered("https://updates.example/x.raucb", config.update_offer_path)
