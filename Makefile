@@ -42,7 +42,7 @@ SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl
 # What making and booting package and image needs besides, from Debian 12.
 BOX_PACKAGES := mmdebstrap dpkg-dev fakeroot squashfs-tools mtools dosfstools fdisk e2fsprogs rauc openssl grub-efi-amd64-bin grub-common qemu-system-x86 qemu-utils ovmf cage seatd
 
-.PHONY: help demo supervisor fleet test lint test-box test-vm deb install keys image bundle flash soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages box-packages
+.PHONY: help first-board demo supervisor fleet test lint test-box test-vm deb install keys image bundle flash soak test-faults messages animation bench film train adapt quantize engine evaluate clean system-packages box-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -125,6 +125,9 @@ quantize: $(VENV)/.installed-dev ## put an engine into INT8, judged by the gate 
 
 engine: $(VENV)/.installed-demo ## build this device's TensorRT plans of a bundle (ARGS="BUNDLE --plans DIR")
 	$(BIN)/attridet build $(ARGS)
+
+first-board: $(if $(ATTRIDET),,$(VENV)/.installed-demo) ## the day with a board: plans, golden, gate, 10,000 frames, memory, GPU tests, into OUT.tar.gz (OUT=first-board); ATTRIDET=/usr/bin/attridet: the installed one; ARGS=--without-gpu
+	$(or $(ATTRIDET),$(BIN)/attridet) first-board '$(or $(OUT),first-board)' $(ARGS)
 
 evaluate: $(VENV)/.installed-dev ## score a bundle on labelled pictures (ARGS="BUNDLE --data DIR --split val")
 	$(BIN)/attridet evaluate $(ARGS)

@@ -119,6 +119,22 @@ def sticks(*, tell: bool = False, folder: Path = BOOT_FOLDER) -> int:
 
 
 @box.command
+def restart(*, config: ConfigOption = DEFAULT_CONFIG, folder: Path = BOOT_FOLDER) -> int:
+    """Restart the box because somebody at its service page asked for it, unless a slide is open. For root; exit code 1: not restarted.
+
+    Args:
+        folder: Where it is told how it goes.
+    """
+    from device.box.restart import REQUEST
+    from device.box.restart import restart as restarted
+    from device.settings.config_file import load_config
+
+    done, words = restarted(load_config(config).control_path, REQUEST, folder)
+    (sys.stdout if done else sys.stderr).write(f"{words}\n")
+    return 0 if done else 1
+
+
+@box.command
 def update(*, request: Path = REQUESTS / "update.json", folder: Path = BOOT_FOLDER, config: ConfigOption = DEFAULT_CONFIG) -> int:
     """Install the update that a person asked for on the screen into the slot that does not run. For root.
 
@@ -128,7 +144,7 @@ def update(*, request: Path = REQUESTS / "update.json", folder: Path = BOOT_FOLD
     """
     from device.box import progress
     from device.box.boot import alive
-    from device.box.update import OFFER, UpdateError, take_request
+    from device.box.update import UpdateError, take_request
     from device.box.update import update as install
     from device.errors import LeukoscopeError
     from device.service.control import ControlError, ask_status
@@ -148,7 +164,7 @@ def update(*, request: Path = REQUESTS / "update.json", folder: Path = BOOT_FOLD
             busy = False
         if busy:
             raise UpdateError("A slide is open; close it first, then ask for the update again.")
-        version = install(asked, settings.device.state_dir / OFFER, tell)
+        version = install(asked, settings.update_offer_path, tell)
     except (LeukoscopeError, OSError) as error:
         words = str(error) if isinstance(error, LeukoscopeError) else f"The update failed ({error}); restart the box and ask again."
         progress.tell("update", progress.FAILED, words, folder=folder)

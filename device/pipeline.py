@@ -18,6 +18,7 @@ from device.clock import Clock
 from device.desk.desk import Desk
 from device.desk.review_room import ReviewRoom
 from device.desk.scanner import ScannerGuard
+from device.desk.service_room import ServiceRoom
 from device.display.base import Display, PartState, ScreenView
 from device.errors import DisplayError
 from device.guidance.guide import Guide
@@ -87,11 +88,10 @@ class Pipeline:
         self._source, self._engine, self._session, self._record, self._display = source, engine, session, record, display
         self._config, self._provenance, self._clock = config, provenance, clock
         self._um_per_px, self._broker, self._requests, self._recorder = um_per_px, broker, requests, recorder
-        self._messages = messages.Messages(clock.monotonic_s)
-        self._scanner = ScannerGuard()
-        self._reports = reports
+        self._messages, self._scanner, self._reports = messages.Messages(clock.monotonic_s), ScannerGuard(), reports
         review = ReviewRoom(RecordShelf(record), clock.monotonic_s, self._reviewed)
         self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of, review, stays)
+        self._desk.service = ServiceRoom(config, engine.info, clock) if stays else None
         self._orders = Orders(session, record, config.slide, clock, find, stays)
         self._guide = guide
         self._frame: Frame | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from device.clock import Clock, time_trusted
@@ -21,7 +23,11 @@ from device.store import Provenance, Store
 from device.store.journal import JournalStatus
 from device.store.resend import Wanted
 from device.view import part_status
+from engines.files import atomic_write
 from engines.version import version
+
+_SLOTS = Path("/etc/rauc/system.conf")
+"""Only a flashed box has it, and takes updates by itself."""
 
 
 class CurrentStatus:
@@ -119,5 +125,18 @@ def remote_of(config: Config, status: CurrentStatus) -> Remote:
         with Store.connect(config.record_path) as store:  # asked in the publisher's thread
             return store.resend(Wanted(slide_id, since), config.broker.topic_root).messages
 
-    topics = Topics(config.device.id, config.broker.topic_root)
-    return Remote(topics, status.clock, status=lambda: status.value, health=lambda: status.health.newest, resend=resend)
+    def offer(url: str, by: str) -> None:
+        kept = {"url": url, "by": by, "at": status.clock.now().isoformat(timespec="seconds")}
+        try:
+            atomic_write(config.update_offer_path, json.dumps(kept) + "\n")
+        except OSError as error:
+            raise StoreError(f"{config.update_offer_path}: the offer cannot be kept ({error.strerror}); look at the disk") from error
+
+    return Remote(
+        Topics(config.device.id, config.broker.topic_root),
+        status.clock,
+        status=lambda: status.value,
+        health=lambda: status.health.newest,
+        resend=resend,
+        offer=offer if _SLOTS.exists() else None,
+    )

@@ -15,18 +15,35 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from device.box.progress import DONE, FAILED, FOLDER, RUNNING, WAITING, read_step, tell
 from device.errors import LeukoscopeError
 from device.language import N_
 from engines.errors import EnginesError
 
-if TYPE_CHECKING:
-    from device.pipeline import Pipeline
-    from device.rounds import Round
-
 log = logging.getLogger(__name__)
+
+
+class Round(Protocol):
+    """What a round of the pipeline says (`device.rounds`, which by way of the service page needs this room itself)."""
+
+    @property
+    def frame(self) -> object | None: ...
+
+    @property
+    def observation(self) -> object | None: ...
+
+
+class Pipeline(Protocol):
+    """What is asked of the pipeline (`device.pipeline`)."""
+
+    @property
+    def camera_is_retried(self) -> bool: ...
+
+    @property
+    def camera_reason(self) -> str: ...
+
 
 STARTS = N_("The program starts.")
 CAMERA_WORKS = N_("The camera gives pictures.")

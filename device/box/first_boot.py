@@ -7,22 +7,18 @@ It is the kiosk's own client and lies below everything: the daemon's window come
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from functools import lru_cache
 from pathlib import Path
 
-import yaml
-
 from device.box.boot import ENDED, alive
+from device.box.identity import About, about
 from device.box.progress import BOOT, DONE, FAILED, RUNNING, WAITING, Step, read
 from device.clock import time_trusted
-from device.language import LANGUAGES, N_, RIGHT_TO_LEFT, _, in_use, number, use
+from device.language import N_, RIGHT_TO_LEFT, _, in_use, number, use
 from engines.version import version
 
-CONFIG = Path("/etc/leukoscope/device.yaml")
 _NAMES = {
     "provision": N_("Set-up"),
     "engine": N_("Engine"),
@@ -30,6 +26,7 @@ _NAMES = {
     "ready": N_("Ready"),
     "update": N_("Update"),
     "support-bundle": N_("Support bundle"),
+    "restart": N_("Restart"),
 }
 _STATES = {WAITING: N_("waits"), RUNNING: N_("runs"), DONE: N_("done"), FAILED: N_("failed")}
 _LEVELS = {WAITING: "dim", RUNNING: "busy", DONE: "ok", FAILED: "fail"}
@@ -55,17 +52,6 @@ class Page:
     rows: tuple[Row, ...]
     foot: str
     language: str = "en"
-
-
-@dataclass(frozen=True)
-class About:
-    """Which box this is. Empty where it cannot be known."""
-
-    version: str = ""
-    slot: str = ""
-    device_id: str = ""
-    language: str = "en"
-    time_trusted: bool = False
 
 
 def current_page(folder: Path, config: Path) -> Page:
@@ -133,44 +119,3 @@ def _foot(about: About, now: datetime) -> str:
 def _apart(words: str) -> str:
     """Read from left to right, also within a line of Arabic letters."""
     return f"\u2066{words}\u2069" if words and in_use() in RIGHT_TO_LEFT else words
-
-
-def about(
-    version: str,
-    config: Path = CONFIG,
-    os_release: Path = Path("/etc/os-release"),
-    command_line: Path = Path("/proc/cmdline"),
-    time_trusted: bool = False,
-) -> About:
-    """Which box this is, from its image, its boot loader and its configuration; what cannot be read is left empty.
-
-    The configuration is not validated here: that takes a second which the first picture of a boot must not wait for.
-    """
-    release = dict(line.split("=", 1) for line in _text(os_release).splitlines() if "=" in line)
-    image = release.get("IMAGE_VERSION", "").strip().strip("\"'")
-    slot = re.search(r"(?:^|\s)rauc\.slot=(\S+)", _text(command_line))
-    shown = version if not image or image == version else f"{image} ({version})"
-    device_id, language = _configured(_text(config))
-    return About(shown, slot[1] if slot else "", device_id, language, time_trusted)
-
-
-@lru_cache(maxsize=1)
-def _configured(text: str) -> tuple[str, str]:
-    """Device id and language of a configuration; the id empty and English where it says none or cannot be read."""
-    try:
-        said = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return "", "en"
-    sections = said if isinstance(said, dict) else {}
-    device, display = (part if isinstance(part := sections.get(name), dict) else {} for name in ("device", "display"))
-    device_id, language = device.get("id"), display.get("language")
-    return (device_id if isinstance(device_id, str) else ""), (
-        language if isinstance(language, str) and language in LANGUAGES else "en"
-    )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")[:200_000]
-    except OSError:
-        return ""

@@ -25,7 +25,7 @@ WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 STATES = (WAITING, RUNNING, DONE, FAILED)
 BOOT = ("provision", "engine", "camera", "ready")
 """The steps of a boot, in the order in which they are shown."""
-STEPS = (*BOOT, "update", "support-bundle")
+STEPS = (*BOOT, "update", "support-bundle", "restart")
 
 _LONGEST = 600  # characters of a sentence
 _LARGEST = 16_384  # bytes of a file; a larger one is none of ours

@@ -11,8 +11,11 @@ from device.desk.looks import forgotten, looked
 from device.desk.ready import ready_page
 from device.desk.review_room import KEY as REVIEW_KEY
 from device.desk.review_room import ReviewRoom
+from device.desk.service_page import KEY as SERVICE_KEY
+from device.desk.service_page import ServiceDialog, ThisBox
+from device.desk.service_room import ServiceRoom
 from device.display.inputs import Input, Kind
-from device.display.pages import COUNT_PAGE, CountPage, Page
+from device.display.pages import COUNT_PAGE, AskPage, CountPage, Page
 from device.language import _
 from device.settings.config import SlideSection
 from device.slide.commands import Command, Wish
@@ -47,11 +50,13 @@ class Desk:
         stays: bool = False,
     ) -> None:
         self.stays, self._rests = stays, False
+        self.service: ServiceRoom | None = None
+        """What the page "This box" knows; None: there is no such page."""
         self._slide: Slide | None = None  # as it was when inputs were taken last
         self._review, self._refused_s = review, float("-inf")
         self._now, self._rules, self._keys, self._taxonomy, self._slides_of = monotonic_s, rules, keys, taxonomy, slides_of
         self._quit_asked_s = self._scan_ignored_s = float("-inf")
-        self._dialog: Dialog | None = None
+        self._dialog: Dialog | ServiceDialog | None = None
         self._asked_of: tuple[str, bool] = ("", False)  # the slide that the dialog is about, and whether it was open
         self._operator, self._operator_until_s = "", float("-inf")
         self.view: Page = COUNT_PAGE
@@ -73,7 +78,8 @@ class Desk:
     @property
     def typing(self) -> bool:
         """Keys are letters of an answer, not commands."""
-        return self._dialog is not None and self._dialog.page.typed is not None
+        page = None if self._dialog is None else self._dialog.page
+        return isinstance(page, AskPage) and page.typed is not None
 
     @property
     def guarded(self) -> bool:
@@ -167,8 +173,10 @@ class Desk:
     def _asked(self, word: str, slide: Slide | None) -> list[Wish]:
         """The wishes of a key that is pressed while nothing is asked; it may open a question."""
         is_open = slide is not None and slide.is_open
-        question: Dialog | Wish | None = _wish(word)
-        if word == "S":
+        question: Dialog | ServiceDialog | Wish | None = _wish(word)
+        if word == SERVICE_KEY and self.service is not None and not is_open:
+            question = ThisBox(self.service)
+        elif word == "S":
             asks = self._rules.ask_specimen and not is_open
             question = Starting(self._rules, self._slides_of, self._remembered).next() if asks else Wish(Command.START)
         elif word == "F":
@@ -184,8 +192,9 @@ class Desk:
         self._asked_of = _about(slide)
         return self._answered(question)
 
-    def _answered(self, answer: Dialog | Wish | None) -> list[Wish]:
-        """Go on to the next question; or the wish that the answers amount to."""
+    def _answered(self, answer: Dialog | ServiceDialog | Wish | None) -> list[Wish]:
+        """Go on to the next question; or the wish that the answers amount to. The service page goes back to the start page."""
+        self._rests = self._rests or (answer is None and isinstance(self._dialog, ThisBox))
         self._dialog = None if isinstance(answer, Wish) else answer
         if not isinstance(answer, Wish):
             return []

@@ -12,7 +12,7 @@ from engines.detections import Image
 _BUTTON = 76
 """Height of a button, in px of the 1920 x 1080 drawing: 20 mm on a 24 inch screen, more than a finger needs."""
 
-_CAPS = {"RETURN": "Enter", "ESCAPE": "Esc"}
+CAPS = {"RETURN": "Enter", "ESCAPE": "Esc"}
 """What stands on the keys that have longer names."""
 
 
@@ -50,7 +50,7 @@ def draw_ask(place: Image, corner: tuple[int, int], page: AskPage, targets: Targ
         button = Rect(x, y, x + inner, y + unit(_BUTTON))
         marks.fill(place, button, ground)
         middle = y + (unit(_BUTTON) - text.line_height(unit(30))) // 2
-        text.put(place, _CAPS.get(choice.key, choice.key), (x + unit(22), middle), unit(30), TEXT, ground, bold=True)
+        text.put(place, CAPS.get(choice.key, choice.key), (x + unit(22), middle), unit(30), TEXT, ground, bold=True)
         text.put(place, choice.words, (x + unit(170), middle), unit(30), TEXT, ground, max_px=inner - unit(190))
         targets.add(Rect(*(at + corner[i % 2] for i, at in enumerate(button))), choice.key)
         y += unit(_BUTTON + 12)

@@ -13,9 +13,10 @@ from device.display.far import draw_far
 from device.display.field import draw_over, draw_picture, plan_cells
 from device.display.gallery import draw_review
 from device.display.layout import Rect, Unit, layout, letterbox
-from device.display.pages import AskPage, CountPage
+from device.display.pages import AskPage, CountPage, ServicePage
 from device.display.pages_review import REVIEW_PAGES
 from device.display.panel import draw_panel
+from device.display.service import draw_service
 from device.display.sheet import Sheet
 from device.display.surround import draw_footer, draw_strip
 from device.display.targets import Targets
@@ -52,6 +53,9 @@ def draw_on(sheet: Sheet, view: ScreenView) -> Targets:
     from_right = plan.unit.from_right
     if isinstance(view.page, CountPage) and view.page.far:
         draw_far(sheet, view, targets, plan.unit)
+        return targets
+    if isinstance(view.page, ServicePage):
+        draw_service(sheet, view.page, targets, plan.unit)
         return targets
     at = plan.picture.mirrored(width) if from_right else plan.picture
     place = at.view(sheet.pixels)

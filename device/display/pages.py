@@ -41,6 +41,26 @@ class AskPage:
     fault: str = ""
 
 
+@dataclass(frozen=True)
+class ServiceRow:
+    """One thing of the box in a few words. level: "" plain, else ok, busy, warn or fail; share: 0 to 1 of it done or None."""
+
+    name: str
+    words: str
+    level: str = ""
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class ServicePage:
+    """The box beside the microscope, and what can be done. words: one sentence under the title; "" for none."""
+
+    title: str
+    words: str
+    rows: tuple[ServiceRow, ...]
+    choices: tuple[Choice, ...]
+
+
 COUNT_PAGE = CountPage()
-Page = CountPage | AskPage | ReviewPages
+Page = CountPage | AskPage | ServicePage | ReviewPages
 """What there is to show."""

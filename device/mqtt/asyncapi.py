@@ -114,6 +114,7 @@ CHANNELS: Final = (
             "status": "The status, now.",
             "health": "The newest health report.",
             "identify": "Show on the box's screen for 60 s that somebody looks for it.",
+            "update": "Offer an update on the box's screen; only a person there installs it.",
         }.items()
     ),
     Channel(

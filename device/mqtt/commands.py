@@ -1,6 +1,7 @@
 """Requests to a device and its answers, as they are sent. What a device does about them is `device.service.remote`'s.
 
-No request can change a count, a setting or a file: a summary is sent again, status and health are told, a line stands on the screen.
+No request can change a count, a setting or the program: a summary is sent again, status and health are told, a line stands on the
+screen, an update is offered to the person before it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from device.mqtt.message import Line, Payload, Received, read
 from device.mqtt.payloads import Count, DeviceName
 
 ShortLine = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{0,64}$")]
-CommandName = Literal["resend", "status", "health", "identify"]
+CommandName = Literal["resend", "status", "health", "identify", "update"]
+SecureAddress = Annotated[str, StringConstraints(pattern=r"^(https://[^@\s\x00-\x1f\x7f-\x9f]{1,500})?$")]
 
 
 class CommandRequest(Payload):
@@ -28,6 +30,11 @@ class CommandRequest(Payload):
     by: ShortLine = Field("", description="Who asks; `identify` shows it on the box's screen. No patient's name.")
     slide_id: Line = Field("", description='Of `resend`: the slide whose messages are sent again; "": all from `since` on.')
     since: AwareDatetime | None = Field(None, description="Of `resend`: messages that were made from then on.")
+
+    url: SecureAddress = Field(
+        "",
+        description="Of `update`: https address of a signed bundle, without name and password. Offered on the screen, not installed.",
+    )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -42,7 +49,7 @@ class CommandAnswer(Payload):
     schema_id: Literal["leukoscope.answer/1"] = Field("leukoscope.answer/1", alias="schema")
     device_id: DeviceName
     command: Line = Field(
-        description='The name that was asked for: "resend", "status", "health", "identify", or one that is not known.'
+        description='The name that was asked for: "resend", "status", "health", "identify", "update", or one that is not known.'
     )
     request_id: ShortLine
     ok: bool = Field(description="False: nothing was done, and `text` says why.")

@@ -17,8 +17,8 @@ FROM_DEVICE: Final = ("summary", "review", "event", "status", "health", "cmd/ans
 """What a device publishes, as the topic's last part."""
 TO_DEVICE: Final = ("receipt", "cmd/+")
 """What it listens to: confirmations of receivers, and requests."""
-COMMANDS: Final = ("resend", "status", "health", "identify")
-"""The requests that a device answers; none of them changes a count, a setting or a file."""
+COMMANDS: Final = ("resend", "status", "health", "identify", "update")
+"""The requests that a device answers; none of them changes a count, a setting or the program."""
 _KINDS: Final = re.compile("(?P<kind>summary|review|event|status|health|receipt|cmd/[a-z]{1,32})")
 _NOT_SENT: Final = re.compile(r"[+#\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 

@@ -1,4 +1,4 @@
-"""Requests that come over the broker: checked, rationed, answered. None of them changes a count, a setting or a file.
+"""Requests that come over the broker: checked, rationed, answered. None of them changes a count, a setting or the program.
 
 `Remote` is called by the publisher, in its thread; what concerns the screen is handed to the pipeline as any person's wish.
 """
@@ -49,7 +49,8 @@ class Ration:
 
 class Remote:
     """Answers requests. status, health: the newest; resend: puts summaries of a slide, or from a moment on, into the outbox again and
-    gives how many (raises LeukoscopeError where it cannot)."""
+    gives how many; offer: keeps an update's address and who named it, for the screen. They raise LeukoscopeError where they
+    cannot; offer None: this device is no flashed box, and takes no update."""
 
     def __init__(
         self,
@@ -59,8 +60,10 @@ class Remote:
         status: Callable[[], DeviceStatus],
         health: Callable[[], HealthReport | None],
         resend: Callable[[str, datetime | None], int],
+        offer: Callable[[str, str], None] | None = None,
     ) -> None:
         self._topics, self._clock, self._status, self._health, self._resend = topics, clock, status, health, resend
+        self._offer = offer
         self._ration = Ration(clock)
         self._silent = False  # too many: told once, then nothing is said until there is room again
         self._lock = threading.Lock()
@@ -122,6 +125,8 @@ class Remote:
                 with self._lock:
                     self._wish = Wish(Command.IDENTIFY, reason=request.by)
                 return self._said(command, request_id, True, "a line stands on the screen for 60 s")
+            case "update":
+                return self._offered(request)
             case _:
                 if not request.slide_id and request.since is None:
                     return self._said(command, request_id, False, "slide_id or since is needed: which summaries are to be sent again?")
@@ -129,6 +134,15 @@ class Remote:
                 log.info("%d messages are sent again: asked for over the broker", count)
                 words = "1 message is sent again" if count == 1 else f"{count} messages are sent again"
                 return self._said(command, request_id, True, words, messages=count)
+
+    def _offered(self, request: CommandRequest) -> CommandAnswer:
+        if not request.url:
+            return self._said("update", request.request_id, False, "url is needed: the https address of a signed bundle")
+        if self._offer is None:
+            return self._said("update", request.request_id, False, "this device is no flashed box; install the newer package on it")
+        self._offer(request.url, request.by)
+        log.info("an update is offered over the broker; a person at the screen installs it or leaves it")
+        return self._said("update", request.request_id, True, "the update is offered on the box; only a person there installs it")
 
     def _said(
         self,

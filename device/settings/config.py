@@ -305,5 +305,10 @@ class Config(Section):
         return self.device.state_dir / "engine-choice.json"
 
     @property
+    def update_offer_path(self) -> Path:
+        """The update that was offered over the broker, `{"url", "by", "at"}`; a person at the box takes it or leaves it."""
+        return self.device.state_dir / "update-offer.json"
+
+    @property
     def control_path(self) -> Path:
         return self.device.state_dir / "control.sock"

@@ -17,6 +17,7 @@ from engines.commands.bench import bench
 from engines.commands.build import build
 from engines.commands.evidence import evidence, working_point
 from engines.commands.film import film
+from engines.commands.first_board import first_board
 from engines.commands.import_weights import import_weights
 from engines.commands.int8 import frames, gate, quantize
 from engines.commands.learn import learn
@@ -52,6 +53,7 @@ for command in (
     experiment,
     export,
     film,
+    first_board,
     frames,
     gate,
     import_weights,

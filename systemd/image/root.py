@@ -27,6 +27,7 @@ OURS = (
     "leukoscope-plans.service",
     "leukoscope-update.path",
     "leukoscope-good.service",
+    "leukoscope-restart.path",
     "leukoscope-support-bundle.path",
 )
 """Of the package; those that it has are started by themselves on a box."""

@@ -37,7 +37,8 @@ LAYERS = {
         "ground calls engine data network judging",
         "calibration.transfer calibration.int8 calibration.site calibration.evidence",
     ),
-    "commands": ("ground calls engine data network judging learning making calibration", "commands cli __main__"),
+    "board": ("ground calls engine data network judging making", "first_board"),
+    "commands": ("ground calls engine data network judging learning making calibration board", "commands cli __main__"),
     # the daemon
     "profile": ("ground", "calibration.profile calibration.optics"),
     "device": ("ground engine profile", "device"),

@@ -37,6 +37,11 @@ class TensorrtEngine(BundleEngine):
         self._on_gpu = TensorrtGraphs(bundle, plans, library, deadline_ms)
         super().__init__(bundle, self._on_gpu, self._on_gpu.runtime, score_threshold, verify)
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that the loop holds while it is open, the GPU's and pinned; TensorRT's own is not in it."""
+        return self._on_gpu.held_bytes
+
     def propose(self, image: Image, timings_ms: dict[str, float] | None = None, confidence: float = 0.0) -> Proposals:
         """As in `NetworkEngine`, but the raw frame goes up and the kernel prepares it."""
         start = perf_counter()

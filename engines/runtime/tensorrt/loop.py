@@ -207,6 +207,11 @@ class TensorrtGraphs:
             done += count
         return features
 
+    @property
+    def held_bytes(self) -> int:
+        """As `Gpu.held_bytes`."""
+        return self._gpu.held_bytes
+
     def close(self) -> None:
         """Frees everything in reverse. After a fault of the GPU nothing can be freed, and the process ends anyway."""
         self._open = False

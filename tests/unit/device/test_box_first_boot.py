@@ -93,7 +93,7 @@ def test_which_box_it_is_comes_from_image_boot_loader_and_configuration(tmp_path
     (tmp_path / "cmdline").write_text("BOOT_IMAGE=/vmlinuz root=/dev/sda2 rauc.slot=B quiet")
     (tmp_path / "device.yaml").write_text("device: {id: clinic-7}\ndisplay: {language: sw}\n")
     found = about("0.3.0", tmp_path / "device.yaml", tmp_path / "release", tmp_path / "cmdline", time_trusted=True)
-    assert found == About("2026.12.1 (0.3.0)", "B", "clinic-7", "sw", time_trusted=True)
+    assert found == About("2026.12.1 (0.3.0)", "B", "clinic-7", "sw", time_trusted=True, flashed=True)
     nowhere = about("0.3.0", tmp_path / "none", tmp_path / "none", tmp_path / "none")
     assert nowhere == About("0.3.0", "", "", "en", time_trusted=False)
 

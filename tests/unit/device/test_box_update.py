@@ -19,6 +19,10 @@ from device.box import progress, update
 from device.box.slots import slots_of
 from device.box.sticks import Stick
 from device.box.update import Asked, Bundle, UpdateError, offered, refusal, take_request
+from device.clock import SystemClock
+from device.mqtt.client import Incoming
+from device.settings.config import Config
+from device.status import remote_of
 from systemd.image.bundle import make_bundle
 from systemd.image.commands import run
 from systemd.image.keys import make_keys
@@ -67,7 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def box(tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A box that runs 1.6.0 from A, with a stick in it."""
-    there, stick = tmp_path / "box", Stick("/dev/sdz1", "vfat")
+    there, stick = tmp_path / "box", Stick("/dev/sdz1", "vfat", uuid="12AB-34CD")
     (there / "stick").mkdir(parents=True)
     (there / "boot").mkdir()
     slot = there / "slot"
@@ -94,9 +98,9 @@ def box(tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNa
 
     monkeypatch.setattr(update, "mounted", mounted)
 
-    def ask(bundle: str) -> tuple[int, progress.Step]:
+    def ask(bundle: str, name: str = stick.uuid) -> tuple[int, progress.Step]:
         shutil.copyfile(made / bundle, there / "stick" / bundle)
-        (there / "request.json").write_text(json.dumps({"bundle": bundle, "stick": stick.device}))
+        (there / "request.json").write_text(json.dumps({"bundle": bundle, "stick": name}))
         code = box_command.update(request=there / "request.json", folder=there / "boot", config=config)
         assert not (there / "request.json").exists()
         step = progress.read_step("update", there / "boot")
@@ -110,7 +114,7 @@ def box(tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNa
 def test_a_newer_version_is_installed_and_waits_for_a_person(box: SimpleNamespace) -> None:
     code, step = box.ask("1.7.0-keys-amd64.raucb")
     assert (code, step.state, step.words) == (0, progress.DONE, "Version 1.7.0 is installed; restart the box to use it.")
-    code, step = box.ask("1.7.0-keys-amd64.raucb")
+    code, step = box.ask("1.7.0-keys-amd64.raucb", "/dev/sdz1")
     assert (code, step.words) == (2, "Version 1.7.0 is installed already; restart the box to use it.")
 
 
@@ -192,3 +196,16 @@ def test_only_the_address_that_was_offered_and_only_https(tmp_path: Path) -> Non
     assert offered("https://a/x", offer) == "https://a/x"
     (tmp_path / "r").write_text('{"url": "https://a/x"}')
     assert take_request(tmp_path / "r") == Asked(url="https://a/x")
+
+
+def test_what_is_offered_over_the_broker_is_what_may_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config.model_validate({"device": {"id": "box-1", "state_dir": str(tmp_path)}, "camera": {"kind": "simulator"}})
+    request = Incoming("leukoscope/box-1/cmd/update", b'{"url": "https://updates.example/x.raucb", "by": "supervisor-1"}')
+    status = SimpleNamespace(clock=SystemClock())
+    assert b"no flashed box" in (remote_of(config, status)(request) or b"")  # type: ignore[arg-type]
+    assert not config.update_offer_path.exists()
+    (tmp_path / "system.conf").touch()
+    monkeypatch.setattr("device.status._SLOTS", tmp_path / "system.conf")
+    assert b'"ok":true' in (remote_of(config, status)(request) or b"").replace(b" ", b"")  # type: ignore[arg-type]
+    assert json.loads(config.update_offer_path.read_bytes())["by"] == "supervisor-1"
+    assert offered("https://updates.example/x.raucb", config.update_offer_path)

@@ -52,14 +52,18 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = Clock()
+        self.offers: list[tuple[str, str]] = []
         self.resent: list[tuple[str, datetime | None]] = []
-        self.remote = Remote(TOPICS, self.clock, status=lambda: STATUS, health=lambda: HEALTH, resend=self._resend)
+        self.remote = Remote(TOPICS, self.clock, status=lambda: STATUS, health=lambda: HEALTH, resend=self._resend, offer=self._offer)
 
     def _resend(self, slide_id: str, since: datetime | None) -> int:
         if slide_id == "none":
             raise StoreError("record: no slide none; `leukoscope slides` lists them")
         self.resent.append((slide_id, since))
         return 2
+
+    def _offer(self, url: str, by: str) -> None:
+        self.offers.append((url, by))
 
     def raw(self, name: str, payload: bytes = b"", **more: object) -> bytes | None:
         return self.remote(Incoming(f"leukoscope/clinic-7/cmd/{name}", payload, **more))  # type: ignore[arg-type]
@@ -267,3 +271,23 @@ def test_a_disk_that_does_not_answer_is_no_fault_of_the_report(tmp_path: Path) -
 def test_the_kernels_offset_is_a_number_or_unknown() -> None:
     offset = clock_offset_ms()
     assert offset is None or abs(offset) < 1e6
+
+
+def test_an_update_is_only_offered_and_only_from_https(bench: Bench) -> None:
+    answer = bench.ask("update", url="https://updates.example/x.raucb", by="supervisor-1")
+    assert answer.ok and "only a person there installs it" in answer.text
+    for url in (
+        "",
+        "http://a.example/x",
+        "file:///x",
+        "https://name:word@a.example/x",
+        "https://a.example/ x",
+        "https://a.example/" + "x" * 600,
+    ):
+        assert not bench.ask("update", url=url).ok
+        bench.clock.sleep(3)
+    assert bench.offers == [("https://updates.example/x.raucb", "supervisor-1")]
+    assert bench.remote.requests() == [] and bench.resent == []
+    plain = Remote(TOPICS, bench.clock, status=lambda: STATUS, health=lambda: None, resend=lambda *_: 0)
+    told = plain(Incoming("leukoscope/clinic-7/cmd/update", b'{"url": "https://a.example/x"}'))
+    assert told is not None and "no flashed box" in read_answer(told).payload.text

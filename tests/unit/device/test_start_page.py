@@ -82,7 +82,7 @@ def test_q_under_the_unit_pauses_and_stays_in_a_terminal_it_ends(tmp_path: Path,
         pipeline.round()
         pipeline.round()
         page = keys.view.page
-        assert isinstance(page, AskPage) and [choice.key for choice in page.choices] == ["S", "R"]
+        assert isinstance(page, AskPage) and [choice.key for choice in page.choices] == ["S", "R", "T"]
         assert not pipeline.stopped
 
 

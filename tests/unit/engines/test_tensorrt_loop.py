@@ -61,10 +61,10 @@ def test_it_says_what_onnx_runtime_says(machine: Machine, bundle: Bundle, plans:
             assert len(expected) > 4
             assert golden_difference(found.detections, expected, 1e-3, 1e-5) is None
             assert set(found.timings_ms) == {"preprocess", "detector", "nms", "attributes"}
-            held = held or on_gpu._on_gpu._gpu.held_bytes
-            assert on_gpu._on_gpu._gpu.held_bytes == held > FRAME_BYTES
+            held = held or on_gpu.held_bytes
+            assert on_gpu.held_bytes == held > FRAME_BYTES
     assert "launch graph" in machine.calls
-    assert all_freed(machine) and on_gpu._on_gpu._gpu.held_bytes == 0
+    assert all_freed(machine) and on_gpu.held_bytes == 0
 
 
 def test_with_a_deadline_around_it_the_context_stays_on_the_thread_that_opened_it(

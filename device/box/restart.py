@@ -1,0 +1,51 @@
+"""Restarting a box that a person at the service page asked to restart: only where no slide is open. For root.
+
+The request is taken away first, so that a box that refuses, or comes back, is not asked again.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from device.box.progress import FAILED, FOLDER, RUNNING, tell
+from device.errors import LeukoscopeError
+from device.language import N_
+from device.service.control import ask_status
+
+REQUEST = Path("/run/leukoscope/requests/restart.json")
+RESTARTS = N_("The box restarts.")
+SLIDE_OPEN = N_("A slide is open: finish or abort it, then restart.")
+_LIMIT_S = 30
+
+
+def reboot() -> None:
+    """By systemd, which ends the daemon in order. Raises OSError, subprocess.SubprocessError."""
+    subprocess.run(["systemctl", "--no-block", "reboot"], capture_output=True, check=True, timeout=_LIMIT_S)
+
+
+def restart(control: Path, request: Path = REQUEST, folder: Path = FOLDER, by: Callable[[], None] = reboot) -> tuple[bool, str]:
+    """Whether the box restarts, and one sentence about it, told in `folder` too. control: the daemon's socket."""
+    try:
+        request.unlink()
+    except FileNotFoundError:
+        return False, f"{request}: nobody asked for a restart"
+    except OSError as error:
+        return _refused(f"{request} cannot be taken away ({error.strerror}), so the box is not restarted.", folder)
+    try:
+        if ask_status(control).get("slide") is not None:
+            return _refused(SLIDE_OPEN, folder)
+    except LeukoscopeError as error:
+        return _refused(f"The box is not restarted, nobody knows whether a slide is open: {error}", folder)
+    tell("restart", RUNNING, RESTARTS, folder=folder)
+    try:
+        by()
+    except (OSError, subprocess.SubprocessError) as error:
+        return _refused(f"The box cannot be restarted ({error}); switch it off and on.", folder)
+    return True, RESTARTS
+
+
+def _refused(words: str, folder: Path) -> tuple[bool, str]:
+    tell("restart", FAILED, words, folder=folder)
+    return False, words

@@ -1,0 +1,1 @@
+"""The day with a board: what only it can show, measured by one call into one archive to send (`attridet first-board`)."""
