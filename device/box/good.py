@@ -42,7 +42,8 @@ log = logging.getLogger(__name__)
 REMEMBERED = Path("/data/leukoscope-good.json")
 HOLD_S = 30.0
 DEADLINE_S = 900.0
-_LOOK_S = 2.0
+_LOOK_S = 5.0
+_MISSED = 2  # looks without an answer or a picture that begin the time anew: a slow box is busy now and then
 _MOST_REMEMBERED = 8
 
 
@@ -96,18 +97,20 @@ def judge(
     """Look until it is good or its time is up. known: this version passed on this box before."""
     began, told = clock(), ""
     since: float | None = None
+    missed = 0
     while True:
         seen = looking()
         if not seen.fault and known:
             return Verdict(True, f"version {version} is good, as before: program, engine, record and outbox work")
         if seen.fault or not seen.pictures:
-            since = None
+            missed += 1
+            since = since if missed < _MISSED else None
         elif since is None:
-            since = clock()
+            since, missed = clock(), 0
         elif clock() - since >= hold_s:
             held = f"pictures went through camera and engine for {hold_s:.0f} s, record and outbox work"
             return Verdict(True, f"version {version} is good: {held}")
-        wants = seen.fault or ("pictures are looked at" if since is not None else "no pictures come from the camera")
+        wants = seen.fault or ("pictures are looked at" if seen.pictures else "no pictures come from the camera")
         if wants != told:
             say(f"version {version} is not judged yet: {wants}")
             told = wants

@@ -1,6 +1,6 @@
 """An update of the box, installed into the slot that does not run: asked by a person, from a stick or an address that was offered.
 
-A request is one small JSON file, `{"bundle": "NAME.raucb", "stick": "/dev/sdb1"}` or `{"url": "https://…"}`, written by the daemon and
+A request is one small JSON file, `{"bundle": "NAME.raucb", "stick": UUID or DEVICE}` or `{"url": "…"}`, written by the daemon and
 removed here before anything else. All that can be known is checked before RAUC writes its first byte, so a refusal leaves the slot as
 it is; RAUC itself marks the slot bad before that byte, so a cut cannot make the box boot half a version. Older versions are refused
 here: Debian's RAUC 1.8 knows no min-bundle-version, and hooks come with the bundle, so an older one brings none.
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from device.box.slots import Slot, SlotError, Slots, call_rauc, last_line, read_slots, version_newer
-from device.box.sticks import BUNDLES, StickError, mounted, sticks
+from device.box.sticks import BUNDLES, Stick, StickError, mounted, sticks
 from device.errors import LeukoscopeError
 
 log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def _bundle(asked: Asked, offer: Path, room: int, tell: Tell, downloads: Path) -
         with _downloaded(offered(asked.url, offer), room + _AROUND, tell, downloads) as path:
             yield path
         return
-    stick = next((stick for stick in sticks() if stick.device == asked.stick), None)
+    stick = _stick(asked.stick)
     if stick is None:
         raise UpdateError("The stick with the update was pulled; plug it in again and ask once more.")
     with mounted(stick) as folder:
@@ -190,6 +190,13 @@ def _bundle(asked: Asked, offer: Path, room: int, tell: Tell, downloads: Path) -
         if path.is_symlink() or not path.is_file():
             raise UpdateError(f"{asked.bundle} is not on the stick any more; plug the right one in and ask once more.")
         yield path
+
+
+def _stick(name: str) -> Stick | None:
+    """The stick of that UUID, or else of that device. Raises StickError."""
+    there = sticks()
+    by_uuid = [stick for stick in there if stick.uuid and stick.uuid == name]
+    return next(iter(by_uuid or [stick for stick in there if stick.device == name]), None)
 
 
 def offered(url: str, offer: Path) -> str:
@@ -254,7 +261,7 @@ def _install(path: Path, asked: Asked, found: Bundle, tell: Tell) -> None:
     if running.returncode == 0:
         return
     try:
-        gone = bool(asked.stick) and all(stick.device != asked.stick for stick in sticks())
+        gone = bool(asked.stick) and _stick(asked.stick) is None
     except StickError:
         gone = False
     keeps = "this box goes on with the version that it runs"

@@ -54,7 +54,14 @@ def test_a_new_version_is_good_after_pictures_went_through_it_on_end() -> None:
         return Look(pictures=now >= 60 and not 70 <= now < 80)
 
     assert verdict(looking).good
-    assert 110 <= times[-1] <= 114, "30 s on end, counted anew after a break"
+    assert 110 <= times[-1] <= 115, "30 s on end, counted anew after a break"
+    times.clear()
+
+    def busy(now: float) -> Look:
+        times.append(now)
+        return Look("busy") if now == 15 else Look(pictures=True)
+
+    assert verdict(busy).good and times[-1] == 30, "one look without an answer is no break"
 
 
 def test_a_bad_version_is_left_only_for_one_that_was_good() -> None:

@@ -71,7 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def box(tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A box that runs 1.6.0 from A, with a stick in it."""
-    there, stick = tmp_path / "box", Stick("/dev/sdz1", "vfat")
+    there, stick = tmp_path / "box", Stick("/dev/sdz1", "vfat", uuid="12AB-34CD")
     (there / "stick").mkdir(parents=True)
     (there / "boot").mkdir()
     slot = there / "slot"
@@ -98,9 +98,9 @@ def box(tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNa
 
     monkeypatch.setattr(update, "mounted", mounted)
 
-    def ask(bundle: str) -> tuple[int, progress.Step]:
+    def ask(bundle: str, name: str = stick.uuid) -> tuple[int, progress.Step]:
         shutil.copyfile(made / bundle, there / "stick" / bundle)
-        (there / "request.json").write_text(json.dumps({"bundle": bundle, "stick": stick.device}))
+        (there / "request.json").write_text(json.dumps({"bundle": bundle, "stick": name}))
         code = box_command.update(request=there / "request.json", folder=there / "boot", config=config)
         assert not (there / "request.json").exists()
         step = progress.read_step("update", there / "boot")
@@ -114,7 +114,7 @@ def box(tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNa
 def test_a_newer_version_is_installed_and_waits_for_a_person(box: SimpleNamespace) -> None:
     code, step = box.ask("1.7.0-keys-amd64.raucb")
     assert (code, step.state, step.words) == (0, progress.DONE, "Version 1.7.0 is installed; restart the box to use it.")
-    code, step = box.ask("1.7.0-keys-amd64.raucb")
+    code, step = box.ask("1.7.0-keys-amd64.raucb", "/dev/sdz1")
     assert (code, step.words) == (2, "Version 1.7.0 is installed already; restart the box to use it.")
 
 
