@@ -28,6 +28,8 @@ CASES ?=
 SCALE ?= 1
 RESULTS ?= runs/faults
 ARGS ?=
+# Which of its tests `make test-box` runs.
+BOX ?= tests/box
 # The machine that packages and images are made for: this one, unless said otherwise.
 DISTRIBUTION ?= $(shell . /etc/os-release 2>/dev/null; echo $${VERSION_CODENAME:-bookworm})
 ARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
@@ -66,7 +68,7 @@ lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(BIN)/mypy docs/experiments/*.py
 
 test-box: box-packages $(VENV)/.installed-dev ## package and image: made, installed, compared, booted once in QEMU (15 minutes, as root)
-	$(BIN)/pytest tests/box $(ARGS)
+	$(BIN)/pytest $(BOX) $(ARGS)
 
 test-vm: box-packages $(VENV)/.installed-dev ## the image under power cuts, updates and rollbacks in QEMU (hours under software emulation)
 	$(BIN)/pytest tests/vm $(ARGS)

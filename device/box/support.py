@@ -18,7 +18,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib import metadata
@@ -49,6 +49,8 @@ _PERSONAL = {"slides": ("specimen", "operator", "reviewer"), "review": ("who",),
 """Columns of the record whose words belong to people and specimens."""
 _FREE = {"slides": ("abort_reason",), "review": ("why",), "deletions": ("why",)}
 """Columns in which a person may have written a name."""
+_TOLD = ("journal", "kernel", "doctor", "boot/")
+"""Parts with sentences in which anything may stand."""
 _MASKED = {("broker", "username"), ("quality", "specimen")}
 _LEFT_OUT = "pictures, crops, screens, reports, the record itself, specimen ids, initials, passwords, keys, certificates"
 
@@ -88,8 +90,14 @@ class _Parts:
 def make(config: Config, folder: Path, tell: Callable[[str], None] = lambda words: None, now: datetime | None = None) -> Bundle:
     """Write the archive into `folder`; there complete or not at all. Raises SupportError."""
     moment = now or datetime.now(timezone.utc)
-    words = personal_words(config)
     parts = _collected(config, tell)
+    try:
+        words = personal_words(config)
+    except sqlite3.Error as error:  # nobody knows then which words to replace
+        words = _usable({config.quality.specimen or "", config.broker.username or ""}, set())
+        told = [name for name in parts.files if name.startswith(_TOLD)]
+        parts.files = {name: text for name, text in parts.files.items() if name not in told}
+        parts.notes.append(f"{', '.join(told)}: left out, because the record cannot be read for the words to replace ({error})")
     scrubbed = {name: scrub(_cut(name, text, parts.notes), words) for name, text in parts.files.items()}
     notes = tuple(scrub(note, words) for note in parts.notes)
     name = f"leukoscope-support-{config.device.id}-{moment:%Y%m%d-%H%M%S}"
@@ -131,15 +139,22 @@ def make_on_stick(config: Config, tell: Callable[[str], None] = lambda words: No
 
 
 def personal_words(config: Config) -> frozenset[str]:
-    """What the record and the configuration know of people and specimens."""
+    """What the record and the configuration know of people and specimens. Raises sqlite3.Error: the record cannot be read."""
     named, free = {config.quality.specimen or "", config.broker.username or ""}, set[str]()
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{config.record_path}?mode=ro", uri=True, timeout=10)) as db:
+    if not config.record_path.exists():
+        return _usable(named, free)
+    with closing(sqlite3.connect(f"{config.record_path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as db:
         for found, columns in ((named, _PERSONAL), (free, _FREE)):
             for table, names in columns.items():
                 there = {row[1] for row in db.execute(f'PRAGMA table_info("{table}")')}
                 for name in there.intersection(names):
                     rows = db.execute(f'SELECT DISTINCT CAST("{name}" AS TEXT) FROM "{table}"').fetchall()
                     found |= {str(value).strip() for (value,) in rows if value is not None}
+    return _usable(named, free)
+
+
+def _usable(named: set[str], free: set[str]) -> frozenset[str]:
+    """Whole texts and their single words, of what a person wrote freely those with a capital."""
     words = {text for text in named | free if len(text) >= 2}
     words |= {word for text in named for word in re.findall(r"\w+", text) if len(word) >= 4}
     return frozenset(words | {word for text in free for word in re.findall(r"\w+", text) if len(word) >= 4 and word[0].isupper()})

@@ -78,11 +78,16 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("name", "architecture", "has", "has_not"),
     [
         # Conditions of the Python that is asked for, not of the one that asks; no ONNX Runtime above 1.23 for 3.10.
-        ("jammy", "arm64", ["onnxruntime==1.23.2", "tomli==", "cyclopts==4", "pyside6-essentials==6.8"], []),
-        ("jammy", "amd64", ["onnxruntime==1.23.2", "tomli=="], []),
-        ("noble", "arm64", ["numpy==2", "cyclopts==5"], ["tomli=="]),
+        ("jammy", "arm64", ["onnxruntime==1.23.2", "tomli==", "cyclopts==4", "pyside6-essentials==6.8", "cuda-bindings==12"], []),
+        ("jammy", "amd64", ["onnxruntime==1.23.2", "tomli=="], ["cuda-bindings"]),
+        ("noble", "arm64", ["numpy==2", "cyclopts==5", "cuda-bindings==13"], ["tomli=="]),
         # Below what picamera2 of Raspberry Pi OS was compiled for.
-        ("bookworm", "arm64", ["numpy==1.26", "opencv-python-headless==4.11", "pyside6-essentials==6.8"], ["numpy==2"]),
+        (
+            "bookworm",
+            "arm64",
+            ["numpy==1.26", "opencv-python-headless==4.11", "pyside6-essentials==6.8"],
+            ["numpy==2", "cuda-bindings"],
+        ),
         ("bookworm", "amd64", ["numpy==2"], []),
     ],
 )

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from systemd.package.build import CONSTRAINTS
-from systemd.package.distributions import DISTRIBUTIONS, platforms
-from systemd.package.wheels import constraints_of, runs_on, slim, version_of
+from systemd.package.distributions import DISTRIBUTIONS, MACHINES, platforms
+from systemd.package.wheels import constraints_of, extras, runs_on, slim, version_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +48,14 @@ def test_a_wheel_of_another_machine_is_seen_by_its_name(wheel: str, runs: bool) 
 def test_no_wheel_that_asks_for_a_newer_c_library_is_taken() -> None:
     assert "manylinux_2_35_aarch64" in platforms(DISTRIBUTIONS["jammy"], "arm64")
     assert "manylinux_2_36_aarch64" not in platforms(DISTRIBUTIONS["jammy"], "arm64")
+
+
+def test_a_jetson_needs_no_compiler() -> None:
+    """cuda-bindings for the distributions that JetPack is made of, and only there."""
+    brings = {(name, machine): extras(each, machine, False) for name, each in DISTRIBUTIONS.items() for machine in MACHINES}
+    assert {system for system, named in brings.items() if named} == {("jammy", "arm64"), ("noble", "arm64")}
+    assert extras(DISTRIBUTIONS["noble"], "arm64", True) == "[cuda,openvino,screen]"
+    assert extras(DISTRIBUTIONS["bookworm"], "arm64", True) == "[openvino,screen]"
 
 
 def test_a_development_version_comes_before_what_it_leads_to() -> None:

@@ -140,6 +140,15 @@ def test_a_part_that_fails_is_a_note(config: Config, tmp_path: Path, monkeypatch
     assert any(note.startswith("record.json: DatabaseError") for note in done.notes)
 
 
+def test_where_the_record_cannot_be_read_nothing_said_is_packed(config: Config, tmp_path: Path) -> None:
+    config.record_path.write_bytes(b"no database" * 1000)
+    made = make(config, tmp_path, now=NOW)
+    packed = everything(made.path)
+    assert [hit for content in packed.values() for hit in hits(content)] == []
+    assert any(name.endswith("versions.txt") for name in packed) and not any(name.endswith("journal.txt") for name in packed)
+    assert any("journal.txt" in note and "the record cannot be read" in note for note in made.notes)
+
+
 def test_a_place_that_takes_nothing_is_named(config: Config, tmp_path: Path) -> None:
     with pytest.raises(SupportError, match=r"No such file or directory; name another folder"):
         make(config, tmp_path / "absent", now=NOW)
