@@ -77,7 +77,9 @@ def _build(request: BuildRequest, told: ProgressFile) -> None:
             outcome = build_plans(bundle, asked.plans, asked.library, request.force, phases)
     if request.check:
         for one in results:
-            words = one.fault or f"accepted; a plan of {one.bytes / MIB:.1f} MiB in {one.seconds:.1f} s, thrown away"
+            words = f"accepted; a plan of {one.bytes / MIB:.1f} MiB in {one.seconds:.1f} s, thrown away"
+            if one.left_out:
+                words += f". {one.left_out} is left out: it asks for a GPU while it is parsed, and there is none here"
             terminal.message(f"{one.file}: {words}")
         told.done("checked")
         return
