@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from calibration.int8.frames import Frame
-from calibration.int8.half import in_half
+from calibration.int8.half import check_reach, in_half
 from calibration.int8.lessons import taught_on
 from calibration.int8.qdq import Method, Ranges, blocks_of, measure, quantise
 from calibration.int8.request import QuantizeRequest
@@ -109,6 +109,8 @@ class Quantiser:
             quantised = quantise(graph, ranges, float_blocks, only)
             return in_half(quantised) if half else quantised
 
+        if half:
+            check_reach(self._detector, self._feeds())
         source = self.source.manifest
         graphs: dict[str, bytes | Path] = {source.detector_graph: made(self._detector, self._detector_ranges)}
         graphs |= {name: made(graph, self._attribute_ranges) for name, graph in self._attributes.items()}
@@ -142,10 +144,14 @@ class Quantiser:
 
     def _pictures(self, read: int) -> Iterator[dict[str, Float32]]:
         """Each frame as the detector takes it; `read` frames were read before these."""
-        takes = self.source.manifest.input
-        for done, frame in enumerate(self._frames, start=read + 1):
-            yield {IMAGE: prepare(frame.read(), takes.hw, takes.scale_up)[0]}
+        for done, feed in enumerate(self._feeds(), start=read + 1):
+            yield feed
             self._progress(done, 2 * len(self._frames))
+
+    def _feeds(self) -> Iterator[dict[str, Float32]]:
+        takes = self.source.manifest.input
+        for frame in self._frames:
+            yield {IMAGE: prepare(frame.read(), takes.hw, takes.scale_up)[0]}
 
     def _regions(self, capacity: int) -> Iterator[dict[str, Float32]]:
         """Feature maps and cells of each frame; a frame without a cell gives its middle, so that no set leaves the head unmeasured."""

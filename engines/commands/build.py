@@ -78,7 +78,9 @@ def _build(request: BuildRequest, told: ProgressFile) -> None:
     if request.check:
         for one in results:
             weakly = f", weakly typed only ({one.weakly_typed})" if one.weakly_typed else ""
-            words = one.fault or f"accepted{weakly}; a plan of {one.bytes / MIB:.1f} MiB in {one.seconds:.1f} s, thrown away"
+            words = f"accepted{weakly}; a plan of {one.bytes / MIB:.1f} MiB in {one.seconds:.1f} s, thrown away"
+            if one.left_out:
+                words += f". {one.left_out} is left out: it asks for a GPU while it is parsed, and there is none here"
             terminal.message(f"{one.file}: {words}")
         told.done("checked")
         return

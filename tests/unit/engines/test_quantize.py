@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 from told import told_split
 
-from calibration.int8.half import in_half
+from calibration.int8.half import check_reach, in_half
 from calibration.int8.qdq import FLOAT_BLOCKS, Method, Ranges, block_of, blocks_of, measure, quantise
 from engines.bundle import Bundle, resolve
 from engines.cli import main
@@ -148,8 +148,9 @@ def test_half_keeps_names_types_and_the_decode(quantised: bytes, feed: Mapping[s
         assert [(v.name, v.type) for v in old] == [(v.name, v.type) for v in new]
     inferred = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(half)).graph
     types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output)}
+    dequantised = {name for node in inferred.node if node.op_type == "DequantizeLinear" for name in node.output}
     for node in inferred.node:
-        exact = block_of(node.name) in FLOAT_BLOCKS or node.op_type == "QuantizeLinear"
+        exact = block_of(node.name) in FLOAT_BLOCKS or node.op_type == "DequantizeLinear" or dequantised & set(node.input)
         for name in node.output:
             wanted = {TensorProto.FLOAT} if exact else {TensorProto.FLOAT16}
             if node.op_type == "QuantizeLinear":
@@ -158,6 +159,52 @@ def test_half_keeps_names_types_and_the_decode(quantised: bytes, feed: Mapping[s
                 assert types[name] in wanted, (node.name, name)
     one, other = rows_of(quantised, feed), rows_of(half, feed)
     assert np.corrcoef(one[:, 4], other[:, 4])[0, 1] > 0.99
+
+
+def test_scales_stay_float32_and_what_is_quantised_reads_them_directly(quantised: bytes) -> None:
+    """Scales in FP16 are what TensorRT 10.16 builds no plan of on Orin (NVIDIA/TensorRT 4832), and opset 19 is what allows them."""
+    model = onnx.load_model_from_string(in_half(quantised))
+    assert model.opset_import[0].version == onnx.load_model_from_string(quantised).opset_import[0].version == 17
+    weights = {w.name: w.data_type for w in model.graph.initializer}
+    pairs = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert len(pairs) > 100 and {weights[node.input[1]] for node in pairs} == {TensorProto.FLOAT}
+    assert quantised_convolutions(in_half(quantised)) == quantised_convolutions(quantised)  # no cast between the two
+
+
+def changed(graph: bytes, name: str, change: Callable[[Float32], Float32]) -> bytes:
+    """The graph with another constant."""
+    model = onnx.load_model_from_string(graph)
+    weight = next(w for w in model.graph.initializer if w.name == name)
+    weight.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(weight)).astype(np.float32), name))
+    made: bytes = model.SerializeToString()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda w: np.where(w == w.max(), 7e4, w), "reaches 70000, and FP16 ends at 65504"),
+        (lambda w: np.where(w == w.max(), np.nan, w), "reaches nan, and FP16 ends at 65504"),
+        (lambda w: w * 1e-6, r"as small as .*, and FP16 loses what is below 6.1e-05"),
+    ],
+)
+def test_a_weight_that_fp16_does_not_hold_is_an_error_that_names_the_layer(
+    graph: bytes, change: Callable[[Float32], Float32], words: str
+) -> None:
+    layer = next(node for node in nodes_of(graph).values() if node.op_type == "Conv" and block_of(node.name) == "model.3")
+    other = changed(graph, layer.input[1], change)
+    with pytest.raises(BundleError, match=rf"Conv {re.escape(layer.name)}: .*{words}.*--float model\.3\)"):
+        in_half(other)
+    in_half(other, ["model.3"])  # what the message advises helps
+
+
+def test_a_picture_that_takes_a_layer_beyond_fp16_is_an_error_that_names_it(graph: bytes, feed: Mapping[str, Float32]) -> None:
+    assert 1 < check_reach(graph, [feed]) < 100
+    layer = next(node for node in nodes_of(graph).values() if node.op_type == "Conv" and block_of(node.name) == "model.3")
+    hot = changed(graph, layer.input[1], lambda w: w * 5e4 / np.abs(w).max())
+    in_half(hot)  # each weight is held: only pictures tell
+    with pytest.raises(BundleError, match=rf"Conv {re.escape(layer.name)}: .* reaches .*, and FP16 ends at 65504.*--float model\.3"):
+        check_reach(hot, [feed])
 
 
 def test_the_attribute_graph_is_halved_but_for_regions_and_answer(shipped: Bundle) -> None:
