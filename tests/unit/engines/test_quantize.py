@@ -193,7 +193,7 @@ def test_a_weight_that_fp16_does_not_hold_is_an_error_that_names_the_layer(
 ) -> None:
     layer = next(node for node in nodes_of(graph).values() if node.op_type == "Conv" and block_of(node.name) == "model.3")
     other = changed(graph, layer.input[1], change)
-    with pytest.raises(BundleError, match=rf"Conv {re.escape(layer.name)}: .*{words}.*--float model\.3\)"):
+    with pytest.raises(BundleError, match=rf"Conv {re.escape(layer.name)}: .*{words}.*block model\.3 belongs in float32"):
         in_half(other)
     in_half(other, ["model.3"])  # what the message advises helps
 
