@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -188,10 +190,13 @@ def support_bundle_request(*, request: Path = REQUESTS / "support-bundle.json", 
     from device.errors import LeukoscopeError
     from device.settings.config_file import load_config
 
+    wanted = ""
+    with suppress(OSError, ValueError, AttributeError):
+        wanted = str(json.loads(request.read_bytes()).get("stick") or "")
     request.unlink(missing_ok=True)
     try:
         progress.tell("support-bundle", progress.RUNNING, "Collecting what helps to find a fault.")
-        done = make_on_stick(load_config(config), lambda words: None)
+        done = make_on_stick(load_config(config), lambda words: None, wanted)
     except LeukoscopeError as error:
         progress.tell("support-bundle", progress.FAILED, str(error))
         sys.stderr.write(f"{error}\n")

@@ -122,9 +122,11 @@ def make(config: Config, folder: Path, tell: Callable[[str], None] = lambda word
     return Bundle(path, len(content), (*sorted(scrubbed), "manifest.json"), notes)
 
 
-def make_on_stick(config: Config, tell: Callable[[str], None] = lambda words: None) -> Bundle:
-    """The same, onto the first stick that takes it. Raises SupportError, StickError."""
-    there = [each for each in sticks() if not each.read_only]
+def make_on_stick(config: Config, tell: Callable[[str], None] = lambda words: None, wanted: str = "") -> Bundle:
+    """The same, onto the stick with that UUID or device name, or without one the first that takes it. Raises SupportError, StickError."""
+    there = [each for each in sticks() if not each.read_only and wanted in ("", each.uuid, each.device)]
+    if not there and wanted:
+        raise SupportError("the stick that was chosen is not there any more, or is write-protected; plug it in and ask again")
     if not there:
         raise SupportError("no stick that can be written is plugged in; plug one in and ask again")
     with tempfile.TemporaryDirectory(prefix="leukoscope-support-") as scratch:

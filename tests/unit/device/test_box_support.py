@@ -9,14 +9,16 @@ import json
 import shutil
 import sqlite3
 import tarfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from device.box import findings, support
-from device.box.support import SupportError, make, personal_words, scrub
+from device.box.sticks import Stick
+from device.box.support import SupportError, make, make_on_stick, personal_words, scrub
 from device.service.finding import Finding
 from device.settings.config import Config
 from device.settings.config_file import load_config
@@ -168,3 +170,19 @@ def test_the_doctor_tells_a_faulty_setup_with_its_line(config: Config, tmp_path:
     (tmp_path / "provision.json").write_text(json.dumps(told))
     found = {each.part: each for each in findings.box_findings(config, tmp_path)}
     assert (found["Set-up"].level, found["Set-up"].seen) == ("warn", "leukoscope-setup.yaml:3: broker.port: wrong")
+
+
+def test_it_goes_to_the_stick_that_was_chosen(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def lies(stick: Stick, write: bool = False) -> Iterator[Path]:
+        (tmp_path / stick.label).mkdir(exist_ok=True)
+        yield tmp_path / stick.label
+
+    monkeypatch.setattr(
+        support, "sticks", lambda: [Stick("/dev/sdb1", "vfat", "ONE", "AA-1"), Stick("/dev/sdc1", "vfat", "TWO", "BB-2")]
+    )
+    monkeypatch.setattr(support, "mounted", lies)
+    make_on_stick(config, wanted="BB-2")
+    assert [each.parent.name for each in tmp_path.glob("*/leukoscope-support-*.tar.gz")] == ["TWO"]
+    with pytest.raises(SupportError, match="the stick that was chosen is not there any more"):
+        make_on_stick(config, wanted="CC-3")
