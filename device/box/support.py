@@ -123,7 +123,7 @@ def make(config: Config, folder: Path, tell: Callable[[str], None] = lambda word
 
 
 def make_on_stick(config: Config, tell: Callable[[str], None] = lambda words: None, wanted: str = "") -> Bundle:
-    """The same, onto the stick with that UUID or device name, or without one the first that takes it. Raises SupportError, StickError."""
+    """The same, onto the stick of that UUID or device name, without one onto the first that takes it. SupportError, StickError."""
     there = [each for each in sticks() if not each.read_only and wanted in ("", each.uuid, each.device)]
     if not there and wanted:
         raise SupportError("the stick that was chosen is not there any more, or is write-protected; plug it in and ask again")
