@@ -81,5 +81,6 @@ def record_of(box: Machine) -> dict[str, Any]:
     box.ask(f"cat > /run/record.py <<'EOF'\n{_RECORD}\nEOF")
     answer = box.ask("/opt/leukoscope/current/bin/python /run/record.py", 300)
     assert answer.code == 0, answer.text
-    found: dict[str, Any] = json.loads(answer.text.splitlines()[-1])
+    # The shell's line is a console too: a word of systemd's may stand behind the answer.
+    found: dict[str, Any] = json.loads(next(line for line in answer.text.splitlines() if line.startswith('{"sound"')))
     return found
