@@ -192,7 +192,7 @@ def _build(request: FirstBoardRequest, bundle: Bundle) -> tuple[str, dict[str, A
         if not _installed("tensorrt_rtx"):
             raise _NotDoneError("a plan needs a GPU, and without tensorrt_rtx not even the parser can be asked")
         checked = in_own_process(_checked, str(bundle.path))
-        words = "; ".join(f"{one['file']}: {one['fault'] or 'accepted'}" for one in checked)
+        words = "; ".join(f"{one['file']}: accepted{' but for ' * bool(one['left_out'])}{one['left_out']}" for one in checked)
         return f"parsed and compiled only, no plan ({words})", {"graphs": checked}
     numbers = in_own_process(_built, str(bundle.path), str(_plans(request, bundle)), request.runtime)
     write_result(request.out / f"plan-{_label(bundle)}.json", json.dumps(numbers, indent=1) + "\n")
