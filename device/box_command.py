@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from contextlib import suppress
 from importlib.util import find_spec
@@ -218,7 +219,7 @@ def mark_good(*, folder: Path = BOOT_FOLDER, config: ConfigOption = DEFAULT_CONF
     """
     from device.box import good, progress
     from device.box.slots import SlotError, call_rauc, read_slots, running_version, version_newer
-    from device.box.units import restart_box
+    from device.box.units import reboot
     from device.service.control import ask_status
     from device.settings.config_file import load_config
 
@@ -252,5 +253,6 @@ def mark_good(*, folder: Path = BOOT_FOLDER, config: ConfigOption = DEFAULT_CONF
         sys.stderr.write(f"verdict: none, since the slots cannot be asked: {error}\n")
         return 1
     if verdict.restart:
-        restart_box()
+        with suppress(OSError, subprocess.SubprocessError):
+            reboot()
     return 0 if verdict.good else 1

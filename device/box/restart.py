@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from device.box.progress import FAILED, FOLDER, RUNNING, tell
+from device.box.units import reboot
 from device.errors import LeukoscopeError
 from device.language import N_
 from device.service.control import ask_status
@@ -17,12 +18,6 @@ from device.service.control import ask_status
 REQUEST = Path("/run/leukoscope/requests/restart.json")
 RESTARTS = N_("The box restarts.")
 SLIDE_OPEN = N_("A slide is open: finish or abort it, then restart.")
-_LIMIT_S = 30
-
-
-def reboot() -> None:
-    """By systemd, which ends the daemon in order. Raises OSError, subprocess.SubprocessError."""
-    subprocess.run(["systemctl", "--no-block", "reboot"], capture_output=True, check=True, timeout=_LIMIT_S)
 
 
 def restart(control: Path, request: Path = REQUEST, folder: Path = FOLDER, by: Callable[[], None] = reboot) -> tuple[bool, str]:
