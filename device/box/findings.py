@@ -6,18 +6,16 @@ What a machine lacks is said calmly.
 from __future__ import annotations
 
 import grp
-import json
 import os
 import pwd
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from device.box.progress import FAILED, FOLDER, read_step
 from device.box.provisioning import Places, last_receipt
+from device.box.slots import read_slots
 from device.service.finding import Finding
 from device.settings.config import Config
-from engines.appliance import PLANS
 from engines.bundle import Bundle, resolve
 from engines.errors import EnginesError
 from engines.runtime.tensorrt.board import available_bytes, power_mode
@@ -29,6 +27,7 @@ KIOSK = Path("/run/leukoscope-kiosk/wayland-0")
 USER, GROUPS = "leukoscope", ("video", "render")
 _LEAST_MIB = 512
 _NOT_HERE = "not on this machine"
+_STATES = {True: "good", False: "bad", None: "?"}
 
 
 def box_findings(config: Config, folder: Path = FOLDER, places: Places | None = None) -> list[Finding]:
@@ -65,7 +64,7 @@ def _gpu(config: Config) -> Finding:
     seen = f"{device.name}, {device.arch}, {device.multiprocessors} multiprocessors, {library.title}"
     try:
         bundle = Bundle.open(resolve(config.engine.bundle))
-        plan = read_plan(config.engine.plans or PLANS, bundle, key_of(bundle, library, device))
+        plan = read_plan(config.engine.plans, bundle, key_of(bundle, library, device))
     except EnginesError as error:
         return Finding("GPU", "warn", f"{seen}; {error}", "systemctl start leukoscope-plans; until then it counts on the processor")
     return Finding("GPU", "ok", f"{seen}; plan of {plan.record.built[:16]}, answered the golden picture")
@@ -109,12 +108,11 @@ def _screen(config: Config) -> Finding:
 def _slots() -> Finding:
     if not Path("/etc/rauc/system.conf").exists():
         return Finding("Slots", "ok", _NOT_HERE)
-    run = subprocess.run(["rauc", "status", "--output-format=json"], capture_output=True, text=True, timeout=30, check=False)
-    told = json.loads(run.stdout)
-    slots = {name: slot for each in told.get("slots", ()) for name, slot in each.items()}
-    running = [slot for slot in slots.values() if slot.get("bootname") == told.get("booted")]
-    states = ", ".join(f"{name} {slot.get('boot_status', '?')}" for name, slot in sorted(slots.items()))
-    words, good = f"booted from {told.get('booted', '?')}; {states}", any(slot.get("boot_status") == "good" for slot in running)
+    slots = read_slots()
+    running = slots.booted
+    states = ", ".join(f"{slot.name} {_STATES[slot.good]}" for slot in slots.slots)
+    good = running is not None and running.good is True
+    words = f"booted from {running.boot_name if running else '?'}; {states}"
     return Finding("Slots", "ok" if good else "warn", words, "" if good else "the running version is not marked good yet")
 
 

@@ -35,7 +35,6 @@ from device.service.doctor import examine
 from device.settings.config import Config
 from device.settings.config_file import describe
 from device.store import free_mb
-from engines.appliance import PLANS
 from engines.files import atomic_write
 from engines.runtime.tensorrt.board import available_bytes
 from engines.version import version
@@ -199,7 +198,7 @@ def _collected(config: Config, tell: Callable[[str], None]) -> _Parts:
     parts.add("slots.json", lambda: _output("rauc", "status", "--output-format=json"))
     parts.add("resources.json", lambda: json.dumps(_resources(config), indent=2) + "\n")
     parts.add("record.json", lambda: json.dumps(_figures(config.record_path), indent=2) + "\n" if config.record_path.exists() else None)
-    for folder, place in ((config.engine.plans or PLANS, "plans"), (BOOT, "boot"), (Places().receipts, "provisioning")):
+    for folder, place in ((config.engine.plans, "plans"), (BOOT, "boot"), (Places().receipts, "provisioning")):
         for path in sorted(folder.glob("*.json"))[:50]:
             parts.add(f"{place}/{path.name}", lambda path=path: path.read_text(encoding="utf-8", errors="replace")[:1_000_000])  # type: ignore[misc]
     return parts
