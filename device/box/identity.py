@@ -12,6 +12,7 @@ import yaml
 from device.language import LANGUAGES
 
 CONFIG = Path("/etc/leukoscope/device.yaml")
+OS_RELEASE = Path("/etc/os-release")
 IMAGE_ID = "leukoscope"
 """What /etc/os-release of a flashed box says."""
 
@@ -31,7 +32,7 @@ class About:
 def about(
     version: str,
     config: Path = CONFIG,
-    os_release: Path = Path("/etc/os-release"),
+    os_release: Path = OS_RELEASE,
     command_line: Path = Path("/proc/cmdline"),
     time_trusted: bool = False,
 ) -> About:
@@ -39,13 +40,19 @@ def about(
 
     The configuration is not validated here: that takes a second which the first picture of a boot must not wait for.
     """
-    release = dict(line.split("=", 1) for line in _text(os_release).splitlines() if "=" in line)
-    image = release.get("IMAGE_VERSION", "").strip().strip("\"'")
+    release = release_of(os_release)
+    image = release.get("IMAGE_VERSION", "")
     slot = re.search(r"(?:^|\s)rauc\.slot=(\S+)", _text(command_line))
     shown = version if not image or image == version else f"{image} ({version})"
     device_id, language = _configured(_text(config))
-    flashed = bool(image) and release.get("IMAGE_ID", "").strip().strip("\"'") == IMAGE_ID
+    flashed = bool(image) and release.get("IMAGE_ID") == IMAGE_ID
     return About(shown, slot[1] if slot else "", device_id, language, time_trusted, flashed)
+
+
+def release_of(path: Path = OS_RELEASE) -> dict[str, str]:
+    """What an os-release file says, by name, without quotation marks; nothing where it cannot be read."""
+    pairs = (line.partition("=") for line in _text(path).splitlines() if "=" in line)
+    return {name: value.strip().strip("\"'") for name, _, value in pairs}
 
 
 @lru_cache(maxsize=1)

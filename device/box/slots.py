@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from device.box.identity import OS_RELEASE, release_of
 from device.errors import LeukoscopeError
 
-OS_RELEASE = Path("/etc/os-release")
 _LIMIT_S = 120  # rauc asks the boot loader's block and both slots
 
 
@@ -76,11 +76,7 @@ def slots_of(told: Any, running: str) -> Slots:
 
 def running_version(release: Path = OS_RELEASE) -> str:
     """IMAGE_VERSION of the root that runs; "" on a machine that is no flashed box."""
-    try:
-        lines = release.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError):
-        return ""
-    return next((line.split("=", 1)[1].strip("\"'") for line in lines if line.startswith("IMAGE_VERSION=")), "")
+    return release_of(release).get("IMAGE_VERSION", "")
 
 
 def call_rauc(*words: str) -> str:
