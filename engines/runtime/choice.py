@@ -136,11 +136,10 @@ def choose(
     Takes seconds where it is measured. turn: entered around each frame, so that another engine of this process does not run at the
     same time. Raises BundleError or RuntimeUnavailableError, in one line, where nothing passes.
     """
-    if (before := known_choice(reference, runtime, precision, threads, ungated=ungated, plans=plans, kept=kept)) is not None:
+    key, possible = _asked(reference, runtime, precision, threads, ungated, plans)
+    if (before := _known(key, possible, kept)) is not None:
         return before
-    bundles = _bundles(reference, runtime, precision)
-    key = _key(str(reference), runtime, precision, bundles, threads, ungated, plans)
-    trials = _measured(_trials(bundles, runtime, precision, plans), threads, ungated, plans, report, turn)
+    trials = _measured(possible, threads, ungated, plans, report, turn)
     passed = [trial for trial in trials if trial.frame_ms is not None]
     if not passed:
         faults = dict.fromkeys(trial.fault for trial in trials)
@@ -169,12 +168,22 @@ def known_choice(
     kept: Path | None = None,
 ) -> Choice | None:
     """What `choose` answers without measuring: the choice that was kept with the same key, or the only one there is; else None."""
+    return _known(*_asked(reference, runtime, precision, threads, ungated, plans), kept)
+
+
+def _asked(
+    reference: str | Path, runtime: str, precision: str, threads: int, ungated: bool, plans: Path | None
+) -> tuple[ChoiceKey, list[Trial]]:
+    """What the choice depends on, and what there is to choose from. Opens the bundles, which reads all of their bytes."""
     check_word(precision)
     bundles = _bundles(reference, runtime, precision)
     key = _key(str(reference), runtime, precision, bundles, threads, ungated, plans)
+    return key, _trials(bundles, runtime, precision, plans)
+
+
+def _known(key: ChoiceKey, trials: list[Trial], kept: Path | None) -> Choice | None:
     if kept is not None and (before := read_choice(kept)) is not None and before.key == key:
         return before
-    trials = _trials(bundles, runtime, precision, plans)
     if len(trials) == 1:  # nothing to choose: opening it says what is wrong with it, if anything is
         return Choice(key=key, chosen=trials[0], trials=tuple(trials), measured="")
     return None
