@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -81,6 +81,12 @@ def sticks(listed: Callable[[], Mapping[str, Any]] | None = None) -> list[Stick]
             continue
         found += [_stick(each) for each in tree if each.get("fstype") in KNOWN and each.get("type") in ("disk", "part")]
     return found
+
+
+def stick_of(name: str, there: Sequence[Stick]) -> Stick | None:
+    """The stick of that UUID, or else of that device; None where it was pulled."""
+    by_uuid = [stick for stick in there if stick.uuid and stick.uuid == name]
+    return next(iter(by_uuid or [stick for stick in there if stick.device == name]), None)
 
 
 @contextmanager

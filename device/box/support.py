@@ -29,7 +29,7 @@ import yaml
 from device.box.findings import box_findings
 from device.box.progress import FOLDER as BOOT
 from device.box.provisioning import Places
-from device.box.sticks import mounted, sticks
+from device.box.sticks import mounted, stick_of, sticks
 from device.errors import LeukoscopeError
 from device.service.doctor import examine
 from device.settings.config import Config
@@ -123,20 +123,21 @@ def make(config: Config, folder: Path, tell: Callable[[str], None] = lambda word
 
 def make_on_stick(config: Config, tell: Callable[[str], None] = lambda words: None, wanted: str = "") -> Bundle:
     """The same, onto the stick of that UUID or device name, without one onto the first that takes it. SupportError, StickError."""
-    there = [each for each in sticks() if not each.read_only and wanted in ("", each.uuid, each.device)]
-    if not there and wanted:
+    there = [each for each in sticks() if not each.read_only]
+    stick = stick_of(wanted, there) if wanted else next(iter(there), None)
+    if stick is None and wanted:
         raise SupportError("the stick that was chosen is not there any more, or is write-protected; plug it in and ask again")
-    if not there:
+    if stick is None:
         raise SupportError("no stick that can be written is plugged in; plug one in and ask again")
     with tempfile.TemporaryDirectory(prefix="leukoscope-support-") as scratch:
         made = make(config, Path(scratch), tell)
-        with mounted(there[0], write=True) as folder:
-            tell(f"writing to {there[0].name}")
+        with mounted(stick, write=True) as folder:
+            tell(f"writing to {stick.name}")
             try:
                 atomic_write(folder / made.path.name, made.path.read_bytes())
             except OSError as error:
-                raise SupportError(f"{there[0].name}: {error.strerror}; make room on it, or take another stick") from error
-    return replace(made, path=Path(there[0].name, made.path.name))
+                raise SupportError(f"{stick.name}: {error.strerror}; make room on it, or take another stick") from error
+    return replace(made, path=Path(stick.name, made.path.name))
 
 
 def personal_words(config: Config) -> frozenset[str]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from device.box.slots import Slot, SlotError, Slots, call_rauc, last_line, read_slots, version_newer
-from device.box.sticks import BUNDLES, Stick, StickError, mounted, sticks
+from device.box.sticks import BUNDLES, StickError, mounted, stick_of, sticks
 from device.errors import LeukoscopeError
 
 log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def _bundle(asked: Asked, offer: Path, room: int, tell: Tell, downloads: Path) -
         with _downloaded(offered(asked.url, offer), room + _AROUND, tell, downloads) as path:
             yield path
         return
-    stick = _stick(asked.stick)
+    stick = stick_of(asked.stick, sticks())
     if stick is None:
         raise UpdateError("The stick with the update was pulled; plug it in again and ask once more.")
     with mounted(stick) as folder:
@@ -190,13 +190,6 @@ def _bundle(asked: Asked, offer: Path, room: int, tell: Tell, downloads: Path) -
         if path.is_symlink() or not path.is_file():
             raise UpdateError(f"{asked.bundle} is not on the stick any more; plug the right one in and ask once more.")
         yield path
-
-
-def _stick(name: str) -> Stick | None:
-    """The stick of that UUID, or else of that device. Raises StickError."""
-    there = sticks()
-    by_uuid = [stick for stick in there if stick.uuid and stick.uuid == name]
-    return next(iter(by_uuid or [stick for stick in there if stick.device == name]), None)
 
 
 def offered(url: str, offer: Path) -> str:
@@ -261,7 +254,7 @@ def _install(path: Path, asked: Asked, found: Bundle, tell: Tell) -> None:
     if running.returncode == 0:
         return
     try:
-        gone = bool(asked.stick) and _stick(asked.stick) is None
+        gone = bool(asked.stick) and stick_of(asked.stick, sticks()) is None
     except StickError:
         gone = False
     keeps = "this box goes on with the version that it runs"
