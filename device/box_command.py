@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
+from device.box import requests
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 box = App(name="box", help="A flashed box: how far its boot is, its screen, provisioning, updates.")
 
 BOOT_FOLDER = Path("/run/leukoscope-boot")
-REQUESTS = Path("/run/leukoscope/requests")
-"""What the screen asks of root, a file each."""
 
 
 @box.command
@@ -138,7 +136,9 @@ def restart(*, config: ConfigOption = DEFAULT_CONFIG, folder: Path = BOOT_FOLDER
 
 
 @box.command
-def update(*, request: Path = REQUESTS / "update.json", folder: Path = BOOT_FOLDER, config: ConfigOption = DEFAULT_CONFIG) -> int:
+def update(
+    *, request: Path = requests.FOLDER / "update.json", folder: Path = BOOT_FOLDER, config: ConfigOption = DEFAULT_CONFIG
+) -> int:
     """Install the update that a person asked for on the screen into the slot that does not run. For root.
 
     Args:
@@ -180,7 +180,7 @@ def update(*, request: Path = REQUESTS / "update.json", folder: Path = BOOT_FOLD
 
 
 @box.command(name="support-bundle")
-def support_bundle_request(*, request: Path = REQUESTS / "support-bundle.json", config: ConfigOption = DEFAULT_CONFIG) -> int:
+def support_bundle_request(*, request: Path = requests.FOLDER / "support-bundle.json", config: ConfigOption = DEFAULT_CONFIG) -> int:
     """Answer the screen's request: write a support bundle to the stick, and tell the screen. For root.
 
     Args:
@@ -191,10 +191,10 @@ def support_bundle_request(*, request: Path = REQUESTS / "support-bundle.json", 
     from device.errors import LeukoscopeError
     from device.settings.config_file import load_config
 
-    wanted = ""
-    with suppress(OSError, ValueError, AttributeError):
-        wanted = str(json.loads(request.read_bytes()).get("stick") or "")
-    request.unlink(missing_ok=True)
+    said = None
+    with suppress(FileNotFoundError):  # by hand, without a request
+        said = requests.take(request)
+    wanted = str(said.get("stick") or "") if isinstance(said, dict) else ""
     try:
         progress.tell("support-bundle", progress.RUNNING, "Collecting what helps to find a fault.")
         done = make_on_stick(load_config(config), lambda words: None, wanted)

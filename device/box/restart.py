@@ -9,13 +9,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from device.box import requests
 from device.box.progress import FAILED, FOLDER, RUNNING, tell
 from device.box.units import reboot
 from device.errors import LeukoscopeError
 from device.language import N_
 from device.service.control import ask_status
 
-REQUEST = Path("/run/leukoscope/requests/restart.json")
+REQUEST = requests.FOLDER / "restart.json"
 RESTARTS = N_("The box restarts.")
 SLIDE_OPEN = N_("A slide is open: finish or abort it, then restart.")
 

@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import shutil
-import stat
 import subprocess
 import tempfile
 import urllib.error
@@ -24,17 +23,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from device.box.requests import FOLDER, take
 from device.box.slots import Slot, SlotError, Slots, call_rauc, last_line, read_slots, version_newer
 from device.box.sticks import BUNDLES, StickError, mounted, stick_of, sticks
 from device.errors import LeukoscopeError
 
 log = logging.getLogger(__name__)
 
-REQUEST = Path("/run/leukoscope/requests/update.json")
+REQUEST = FOLDER / "update.json"
 DOWNLOADS = Path("/data/update")
 Tell = Callable[[str, int | None], object]
 
-_LARGEST_REQUEST = 4096
 _BLOCK = 1 << 20
 _SPARE = 256 << 20  # bytes of /data that a download leaves to record and journal
 _AROUND = 64 << 20  # a bundle may have so many bytes more than its root: hash tree, signature, manifest
@@ -66,19 +65,9 @@ class Bundle:
 def take_request(path: Path = REQUEST) -> Asked:
     """Read the request and remove it, whatever it says. Raises UpdateError."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            raw = os.read(handle, _LARGEST_REQUEST + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
-        finally:
-            os.close(handle)
-        said = json.loads(raw) if len(raw) <= _LARGEST_REQUEST else None
+        said = take(path)
     except FileNotFoundError:
         raise UpdateError("Nobody asked for an update.") from None
-    except (OSError, ValueError, RecursionError):
-        said = None
-    finally:
-        with suppress(OSError):
-            path.unlink()
     if isinstance(said, dict) and all(isinstance(value, str) for value in said.values()):
         if set(said) == {"url"} and said["url"]:
             return Asked(url=said["url"])

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from device.box import requests
 from device.box.identity import About, about
 from device.box.progress import DONE, FOLDER, RUNNING, Step, one_sentence, read_step
 from device.box.sticks import Found, read_found
@@ -43,7 +44,7 @@ class Places:
     """Where all of it lies; tests have places of their own."""
 
     boot: Path = FOLDER
-    requests: Path = Path("/run/leukoscope/requests")
+    requests: Path = requests.FOLDER
     os_release: Path = Path("/etc/os-release")
     command_line: Path = Path("/proc/cmdline")
     units: tuple[Path, ...] = (Path("/usr/lib/systemd/system"), Path("/etc/systemd/system"))
