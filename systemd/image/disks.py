@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from systemd.image.commands import ImageError
+
 LARGEST = 256 * 10**9
 """Bytes: what is larger is more likely somebody's disk than a box's."""
 
@@ -18,13 +20,8 @@ _COLUMNS = "NAME,PATH,TYPE,SIZE,MODEL,SERIAL,TRAN,RO,RM,MOUNTPOINTS,PKNAME"
 _WHOLE = ("disk", "loop")
 
 
-class FlashError(Exception):
-    """The image cannot be written there; the message names the disk or file and the next step. exit_code: 2 for a choice that a person
-    must change, 1 where reading or writing failed."""
-
-    def __init__(self, message: str, exit_code: int = 2) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+class FlashError(ImageError):
+    """The image cannot be written there; the message names the disk or file and the next step."""
 
 
 @dataclass(frozen=True)

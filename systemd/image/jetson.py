@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shlex
 import shutil
 import subprocess
@@ -19,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cyclopts
+
+from engines.runtime.tensorrt.board import release_in
 
 OVERLAY = Path(__file__).resolve().parents[1] / "jetson" / "overlay"
 LAYOUT = "tools/kernel_flash/leukoscope_nvme_rootfs_ab.xml"
@@ -115,12 +116,7 @@ class JetsonError(Exception):
 
 def release_of(root: Path) -> str:
     """Jetson Linux's number such as "36.4.3", of an unpacked root file system; "" where there is none."""
-    try:
-        text = (root / "etc/nv_tegra_release").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    found = re.search(r"R(\d+)\D+REVISION:\s*([\d.]+)", text)
-    return f"{found[1]}.{found[2]}" if found else ""
+    return release_in(root / "etc/nv_tegra_release")
 
 
 def look(plan: Plan, usb: Path = Path("/sys/bus/usb/devices")) -> Iterator[Finding]:

@@ -13,9 +13,13 @@ PROCESS_FILE = Path("/proc/self/smaps_rollup")
 
 def l4t_release(file: Path = L4T_FILE) -> str:
     """Jetson Linux's release such as "36.4.3", by its file or its package; "" on another machine."""
-    if found := re.search(r"R(\d+)\D+REVISION:\s*([\d.]+)", _text(file)):
-        return f"{found[1]}.{found[2]}"
-    return _output("dpkg-query", "-W", "-f=${Version}", "nvidia-l4t-core").partition("-")[0]
+    return release_in(file) or _output("dpkg-query", "-W", "-f=${Version}", "nvidia-l4t-core").partition("-")[0]
+
+
+def release_in(file: Path) -> str:
+    """The same by the file alone, of whatever root it lies in; "" where it says none."""
+    found = re.search(r"R(\d+)\D+REVISION:\s*([\d.]+)", _text(file))
+    return f"{found[1]}.{found[2]}" if found else ""
 
 
 def power_mode() -> str:
