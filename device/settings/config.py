@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from device.settings.broker import BrokerSection
 from device.settings.section import FilePath, Name, Section, Share
-from engines.appliance import PLANS
+from engines.appliance import DEFAULT_BUNDLE, PLANS
 
 DEVICE_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 DeviceId = Annotated[
@@ -127,7 +127,7 @@ CameraSection = Annotated[
 class EngineSection(Section):
     """Which bundle runs, and by what."""
 
-    bundle: Name = "zoo:attridet-n"  # a folder, or zoo:NAME for a shipped one
+    bundle: Name = DEFAULT_BUNDLE  # a folder, or zoo:NAME for a shipped one
     runtime: Literal["auto", "onnx", "openvino", "tensorrt", "tensorrt_rtx"] = "auto"  # auto: see engines.runtime.choice
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of what is not in 8 bits; see engines.runtime.precision
     layer: FilePath | None = None  # naming layer in place of the bundle's own, and of one activated by `leukoscope layer use`
