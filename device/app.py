@@ -173,8 +173,11 @@ def _tell(pipeline: Pipeline, notifier: Notifier, status: CurrentStatus, publish
 
 def _better(meanwhile: Meanwhile, pipeline: Pipeline) -> bool:
     """Whether another engine shall count from here on: only where no slide is open and nobody is asked or reviews anything."""
-    slide, page = pipeline.slide, pipeline.view().page
-    return meanwhile.better((slide is None or not slide.is_open) and (isinstance(page, CountPage) or page == ready_page(slide)))
+    slide = pipeline.slide
+    if slide is not None and slide.is_open:  # asked each round: what is shown is put together only where it decides
+        return meanwhile.better(at_rest=False)
+    page = pipeline.view().page
+    return meanwhile.better(isinstance(page, CountPage) or page == ready_page(slide))
 
 
 def _building() -> tuple[bool, int | None]:
