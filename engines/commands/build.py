@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -115,14 +114,9 @@ def _library(runtime: str) -> str:
     """For "auto" TensorRT for RTX where it alone is installed, else TensorRT, whose absence is then told with the way out."""
     if runtime != "auto":
         return runtime
-    return "tensorrt_rtx" if not _installed("tensorrt") and _installed("tensorrt_rtx") else "tensorrt"
+    from engines.runtime.tensorrt.library import installed
 
-
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ValueError:  # imported already, by one who gave it no spec
-        return True
+    return "tensorrt_rtx" if not installed("tensorrt") and installed("tensorrt_rtx") else "tensorrt"
 
 
 class Bars:

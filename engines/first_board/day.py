@@ -8,7 +8,6 @@ memory is its own, and a fault of the GPU takes nothing else along.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
@@ -30,6 +29,7 @@ from engines.first_board.request import FirstBoardRequest
 from engines.gate.request import folder_and_split
 from engines.progress import SILENT, Reporter
 from engines.runtime.tensorrt.board import l4t_release, power_mode
+from engines.runtime.tensorrt.library import installed
 from engines.version import version
 
 DONE, FAILED, NOT_DONE = "done", "failed", "not done"
@@ -149,16 +149,9 @@ def _machine() -> tuple[str, dict[str, Any]]:
         "nvpmodel": power_mode(),
         "nvidia_smi": _output("nvidia-smi", "--query-gpu=name,driver_version,power.limit,temperature.gpu", "--format=csv"),
         "cuda": _output("nvcc", "--version").rpartition("\n")[2],
-        "installed": [name for name in names if _installed(name)],
+        "installed": [name for name in names if installed(name)],
     }
     return f"{machine.processor}, {numbers['nvpmodel'] or 'no power mode (nvpmodel -q says nothing)'}", numbers
-
-
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ValueError:  # imported already, by one who gave it no spec
-        return True
 
 
 def _doctor(request: FirstBoardRequest) -> tuple[str, dict[str, Any]]:
@@ -189,7 +182,7 @@ def _film(folder: Path, fields: int, reporter: Reporter) -> tuple[str, dict[str,
 
 def _build(request: FirstBoardRequest, bundle: Bundle) -> tuple[str, dict[str, Any]]:
     if request.without_gpu:
-        if not _installed("tensorrt_rtx"):
+        if not installed("tensorrt_rtx"):
             raise _NotDoneError("a plan needs a GPU, and without tensorrt_rtx not even the parser can be asked")
         checked = in_own_process(_checked, str(bundle.path))
         words = "; ".join(f"{one['file']}: accepted{' but for ' * bool(one['left_out'])}{one['left_out']}" for one in checked)
@@ -244,7 +237,7 @@ def _measure(request: FirstBoardRequest, bundle: Bundle, film: Path) -> tuple[st
 def _tests(request: FirstBoardRequest) -> tuple[str, dict[str, Any]]:
     if request.without_gpu:
         raise _NotDoneError("the tests of the GPU need one")
-    if not request.tests.is_dir() or not _installed("pytest"):
+    if not request.tests.is_dir() or not installed("pytest"):
         raise _NotDoneError(f"needs {request.tests} of the source tree and pytest: run it there, or name the folder with --tests")
     junit = request.out / "gpu.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", str(request.tests), f"--junitxml={junit}"]

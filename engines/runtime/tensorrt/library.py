@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from engines.errors import RuntimeUnavailableError
@@ -30,6 +31,14 @@ class Library:
     @property
     def title(self) -> str:
         return f"{LIBRARIES[self.name]} {self.version}"
+
+
+def installed(module: str) -> bool:
+    """Whether a module can be imported, without importing it: what works on a GPU may end the process where there is none."""
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # imported already, by one who gave it no spec
+        return True
 
 
 def load(name: str) -> Library:
