@@ -29,7 +29,7 @@ LAYERS = {
     # the laboratory
     "calls": ("ground", "options progress lazy"),
     "data": ("ground calls", "data film plot_style"),
-    "network": ("ground engine data", "network"),
+    "network": ("ground engine data", "network families"),
     "judging": ("ground calls engine data network", "evaluation gate"),
     "learning": ("ground calls engine data network judging", "training adapt"),
     "making": ("ground calls engine data network", "export bench build build_check build_cubins build_plans experiments"),
@@ -62,6 +62,7 @@ GROUND_MAY = {"numpy", "cv2", "typing_extensions", "yaml", "jinja2"}
 ONLY_IN = {
     "torch": (
         "engines.network",
+        "engines.families",
         "engines.training",
         "engines.export",
         "engines.adapt",
