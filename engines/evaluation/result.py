@@ -18,6 +18,7 @@ from engines.evaluation.frame import WholeFrame
 from engines.evaluation.intervals import Intervals
 from engines.evaluation.picture import Example, ap_thresholds
 from engines.evaluation.told import Told
+from engines.evaluation.trained_on import Overlap
 from engines.evaluation.working_point import Blasts, BoxLimits, WorkingPoint
 from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
@@ -45,7 +46,7 @@ class Evaluation:
     patients, or all pictures one film. confusion: (C + 1, C + 1) int64 at the working point, rows labelled, columns told, the last
     of each background. box_limits: which were reached. scored: the pictures, and what was left out of them. notes: what must be
     read before the scores. attribute_confusions: by key, (V, V). intervals: None where none were asked for. median_ms: milliseconds
-    of each stage, medians over the pictures, on this machine.
+    of each stage, medians over the pictures, on this machine. trained_on: who is judged although the network was trained on them.
     """
 
     engine: EngineInfo
@@ -74,6 +75,7 @@ class Evaluation:
     median_ms: dict[str, float]
     frame: WholeFrame | None = None
     confidence_from: str = ""
+    trained_on: Overlap = Overlap()
 
     @property
     def images(self) -> int:
@@ -156,6 +158,7 @@ class Evaluation:
                     "frame": None if self.frame is None else [self.frame.width, self.frame.height],
                     "cells": point.cells,
                     "notes": self.notes,
+                    "trained_on": {"patients": self.trained_on.patients, "data": self.trained_on.where, "words": self.trained_on.words},
                     "scored": self.scored.summary,
                     **self.scored.to_dict(),
                 },

@@ -51,6 +51,8 @@ def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateR
         draws = request.resamples, request.seed
         result = evaluate_folder(engine, request.data, request.split, progress, *draws, aspect, request.identify_threshold, frame)
         result = replace(result, confidence_from=_confidence_from(request))
+        if result.trained_on:
+            reporter.warning(result.trained_on.words)
     created, written = datetime.now(timezone.utc), []
     if request.json is not None:
         write_json(request.json, {"created": created.isoformat(timespec="seconds"), **result.to_dict()})

@@ -20,6 +20,7 @@ from engines.naming.tiles import TileGeometry, tile_runs
 from engines.network import AttriDet, Taps
 from engines.network.checkpoint import load_any
 from engines.preprocess import to_planes
+from engines.provenance import data_of
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import NetworkEngine
 
@@ -147,7 +148,9 @@ def open_checkpoint(
     name = f"{path.resolve().parent.name}/{path.name}"
     epoch = record.get("epoch", record.get("epochs"))
     version = f"epoch {epoch}" if epoch is not None else "epoch not recorded"
-    return engine_of(model, name, version, side_px, scale_up, thresholds, sha256_of(path))
+    engine = engine_of(model, name, version, side_px, scale_up, thresholds, sha256_of(path))
+    engine.trained_on = data_of(record)
+    return engine
 
 
 def _state_digest(model: AttriDet) -> str:
