@@ -10,12 +10,12 @@ from engines.data.aspect import check_given, given_for
 from engines.data.augment import Sample
 from engines.data.leukemiaattri import SplitData, has_labels, read_split
 from engines.errors import DataError
+from engines.families.hyper import Hyper
 from engines.progress import Reporter
 from engines.taxonomy import Taxonomy
 from engines.training.agreement import DataDigest, whole_strides
 from engines.training.dataset import load_sets
 from engines.training.draws import EpochDraw, lay_out
-from engines.training.hyper import Hyper
 from engines.training.judge import FolderJudge
 from engines.training.request import TrainRequest, parse_folder
 
