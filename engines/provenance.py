@@ -55,9 +55,10 @@ class Training(Record):
 def data_of(record: Mapping[str, Any]) -> tuple[DataSeen, ...]:
     """All data that a checkpoint or a file of weights names: its own run's, then of the runs before it; each once.
 
-    What older versions wrote gives names alone.
+    A checkpoint has them under `seen` and `seen_before`; what older versions wrote, and files of weights, under `data`.
     """
-    return once(_seen(one) for key in ("data", "data_before") for one in record.get(key) or ())
+    keys = ("seen", "seen_before") if "seen" in record else ("data",)
+    return once(_seen(one) for key in keys for one in record.get(key) or ())
 
 
 def once(data: Iterable[DataSeen]) -> tuple[DataSeen, ...]:
