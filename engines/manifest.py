@@ -16,10 +16,7 @@ from typing_extensions import Self
 from engines.decode import Thresholds
 from engines.errors import BundleError
 from engines.files import steering_text
-from engines.provenance import SINCE_5
-from engines.provenance import DataSeen as DataSeen
-from engines.provenance import Record as Record
-from engines.provenance import Training as Training
+from engines.provenance import SINCE_5, Record, Training
 from engines.taxonomy import Taxonomy
 
 SCHEMA_VERSION = 5

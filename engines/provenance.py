@@ -22,8 +22,8 @@ class Record(BaseModel):
 class DataSeen(Record):
     """One source of pictures that the weights were trained on: its name, licence and number of pictures.
 
-    role: `LABELLED`, `UNLABELLED`, or empty where nobody kept it. split, cells, patients, names_sha256 (hex, over the sorted file names,
-    one a line): of the pictures that were shown; empty and 0 where nobody kept them, or no name gives a patient.
+    role: `LABELLED`, `UNLABELLED`, or empty where nobody kept it. split, cells, patients, names_sha256 (hex, over the sorted file
+    names, one a line): of the pictures that were shown; empty and 0 where nobody kept them, or no name gives a patient.
     """
 
     name: str

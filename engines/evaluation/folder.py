@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.data.aspect import OPTION
-from engines.data.leukemiaattri import LabelledImage, SplitData, has_labels, read_split
+from engines.data.leukemiaattri import LabelledImage, SplitData, has_labels, packed_labels, read_split
 from engines.data.look_alikes import field_units
 from engines.data.pictures import EXIF_TURN
 from engines.errors import DataError
@@ -53,7 +53,8 @@ def evaluate_folder(
     """
     pictures = read_split(root, split, engine.info.taxonomy, given_aspect)
     if not has_labels(root, split) or not sum(len(p.classes) for p in pictures):
-        raise DataError(f"{root}: the split {split!r} has no labelled cell to score against. Choose another split.")
+        where = packed_labels(root) or "choose another split"
+        raise DataError(f"{root}: the split {split!r} has no labelled cell to score against; {where}.")
     return evaluate_pictures(engine, pictures, root.resolve().name, split, progress, resamples, seed, identify_from, frame)
 
 

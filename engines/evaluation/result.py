@@ -18,7 +18,7 @@ from engines.evaluation.frame import WholeFrame
 from engines.evaluation.intervals import Intervals
 from engines.evaluation.picture import Example, ap_thresholds
 from engines.evaluation.told import Told
-from engines.evaluation.trained_on import Overlap
+from engines.evaluation.trained_on import NONE, Overlap
 from engines.evaluation.working_point import Blasts, BoxLimits, WorkingPoint
 from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
@@ -75,7 +75,7 @@ class Evaluation:
     median_ms: dict[str, float]
     frame: WholeFrame | None = None
     confidence_from: str = ""
-    trained_on: Overlap = Overlap()
+    trained_on: Overlap = NONE
 
     @property
     def images(self) -> int:
@@ -158,10 +158,10 @@ class Evaluation:
                     "frame": None if self.frame is None else [self.frame.width, self.frame.height],
                     "cells": point.cells,
                     "notes": self.notes,
-                    "trained_on": {"patients": self.trained_on.patients, "data": self.trained_on.where, "words": self.trained_on.words},
                     "scored": self.scored.summary,
                     **self.scored.to_dict(),
                 },
+                "trained_on": {"patients": self.trained_on.patients, "data": self.trained_on.where, "words": self.trained_on.words},
                 "detection": self._detection(),
                 "working_point": {
                     **asdict(point),

@@ -45,6 +45,10 @@ class Overlap:
         return f"The network {self.said}: the scores flatter it. Judge it on patients that it has not seen." if self else ""
 
 
+NONE = Overlap()
+"""Nobody overlaps, or nobody kept who was trained on."""
+
+
 def overlap(data: Sequence[DataSeen], names: Iterable[str]) -> Overlap:
     """Who of the patients of these pictures (file names) is among `data`; none where nobody kept who was trained on."""
     names = [PurePath(name).name for name in names]

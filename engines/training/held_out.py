@@ -79,7 +79,7 @@ def hold_out(
             side = np.ones(1, np.int64)  # the only patient that is not known yet
         else:
             raise DataError(
-                f"{', '.join(without)}: no split {VAL}, and train has one patient only, so none can be held out. Name --judge-split, or "
+                f"{', '.join(without)}: no split {VAL}, and train has one patient only: none can be held out. Name --judge-split, or "
                 "leave judging out with --no-judge"
             )
     else:

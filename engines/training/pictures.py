@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engines.data.aspect import check_given, given_for
 from engines.data.augment import Sample
-from engines.data.leukemiaattri import SplitData, has_labels, read_split
+from engines.data.leukemiaattri import SplitData, has_labels, packed_labels, read_split
 from engines.errors import DataError
 from engines.evaluation.trained_on import overlap
 from engines.families.hyper import Hyper

@@ -175,9 +175,9 @@ class TrainRequest(RunRequest):
         bool | None, Option("Decay of the learning rate; without it cosine for film and finetune, else linear.", COURSE, off="--linear")
     ] = None
     patience: Annotated[int, Option("Stop after so many epochs without a better fitness on val; 0: never.", COURSE, "N", low=0)] = 100
-    judge: Annotated[
-        bool, Option("Score val of each folder after each epoch; done unless told not to.", JUDGING, off="--no-judge")
-    ] = True
+    judge: Annotated[bool, Option("Score val of each folder after each epoch; done unless told not to.", JUDGING, off="--no-judge")] = (
+        True
+    )
     val: Annotated[
         float,
         Option(
@@ -188,7 +188,9 @@ class TrainRequest(RunRequest):
             high=0.5,
         ),
     ] = 0.15
-    judge_split: Annotated[str, Option("The split that judges; test is what a paper's figures are measured on.", JUDGING, "NAME")] = "val"
+    judge_split: Annotated[str, Option("The split that judges; test is what a paper's figures are measured on.", JUDGING, "NAME")] = (
+        "val"
+    )
     judge_imgsz: Annotated[
         int | None,
         Option(

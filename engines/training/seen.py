@@ -49,4 +49,8 @@ def seen_before(initial: Path | None) -> tuple[DataSeen, ...]:
 def about(seen: Sequence[DataSeen], initial: Path | None, command: str) -> dict[str, Any]:
     """What a checkpoint says of where its weights come from, in plain values."""
     before = seen_before(initial)
-    return {"seen": [one.model_dump(mode="json") for one in seen], "seen_before": [one.model_dump(mode="json") for one in before], "command": command}
+    return {
+        "seen": [one.model_dump(mode="json") for one in seen],
+        "seen_before": [one.model_dump(mode="json") for one in before],
+        "command": command,
+    }
