@@ -5,10 +5,11 @@ No label is read here.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from engines.data.origin import source_name
 from engines.errors import DataError
@@ -114,6 +115,19 @@ def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
         layout = "Images/<split>/<picture> (labels: json_labels, txt_labels)"
         raise DataError(f"{root}: no data set; it or its folders must hold {layout}{not_read(root)}")
     return found
+
+
+def find_subset(root: Path, name: str, there: Sequence[Subset] | None = None) -> Subset:
+    """The subset of `there` (default: all below `root`) whose folder is called `name`, in any case; DataError names those there are."""
+    there = find_subsets(root) if there is None else there
+    found = [one for one in there if name.casefold() in (one.name.casefold(), PurePath(one.name).name.casefold())]
+    if not found:
+        near = difflib.get_close_matches(name, [PurePath(one.name).name for one in there], 1, 0.6)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise DataError(f"{root}: no subset {name};{hint} subsets there: {', '.join(one.name for one in there)}")
+    if len(found) > 1:
+        raise DataError(f"{root}: subset {name} is there {len(found)} times ({', '.join(one.name for one in found)}); name one in full")
+    return found[0]
 
 
 def find_splits(root: Path, name: str) -> list[Split]:
