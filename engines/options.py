@@ -112,27 +112,27 @@ def request_from(kind: type[_R], words: Sequence[str]) -> _R:
     left = list(words)
     while left:
         word, _, value = left.pop(0).partition("=")
-        if word.startswith("--"):
-            if word not in named:
-                near = difflib.get_close_matches(word, named, 1, 0.6)
-                raise DataError(f"{word}: no such option;{f' did you mean {near[0]}?' if near else ''} there are {', '.join(named)}")
-            name, hint, on = named[word]
-            if "bool" in str(hint):
-                given[name] = on
-                continue
-            if not value and (not left or left[0].startswith("--")):
-                raise DataError(f"{word}: needs a value")
-            _take(given, name, hint, word, value or left.pop(0))
-        elif arguments:
+        if not word.startswith("--"):
+            if not arguments:
+                raise DataError(f"{word}: one word too many")
             name, hint = arguments[0]
-            _take(given, name, hint, name.upper(), word if not value else f"{word}={value}")
+            _take(given, name, hint, name.upper(), f"{word}={value}" if value else word)
             if get_origin(hint) is not tuple:
                 arguments.pop(0)
+            continue
+        if word not in named:
+            near = difflib.get_close_matches(word, named, 1, 0.6)
+            raise DataError(f"{word}: no such option;{f' did you mean {near[0]}?' if near else ''} there are {', '.join(named)}")
+        name, hint, on = named[word]
+        if "bool" in str(hint):
+            given[name] = on
+        elif value or (left and not left[0].startswith("--")):
+            _take(given, name, hint, word, value or left.pop(0))
         else:
-            raise DataError(f"{word}: one word too many")
-    for each, option, _ in options_of(kind):
-        if each.name not in given and each.default is MISSING:
-            raise DataError(f"{option_name(each.name, option)}: must be given")
+            raise DataError(f"{word}: needs a value")
+    lacking = [option_name(f.name, option) for f, option, _ in options_of(kind) if f.name not in given and f.default is MISSING]
+    if lacking:
+        raise DataError(f"{lacking[0]}: must be given")
     return kind(**given)
 
 

@@ -35,7 +35,9 @@ class SplitRequest(Request):
     ] = ()
     subsets: Annotated[
         tuple[str, ...],
-        Option("Only this subset, by its folder's name; repeat for several, which are divided together.", name="--subset", metavar="NAME"),
+        Option(
+            "Only this subset, by its folder's name; repeat for several, which are divided together.", name="--subset", metavar="NAME"
+        ),
     ] = ()
     leave_out_shared: Annotated[
         bool, Option("Leave out pictures of patients who are in a kept split (test) of any subset, where they are refused otherwise.")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from engines.data.origin import source_name
+from engines.data.packed import label_folder
 from engines.errors import DataError
 from engines.files import printable
 from engines.pictures import PICTURE_SUFFIXES, is_hidden, not_read
@@ -96,7 +97,7 @@ class Subset:
     root: Path
     splits: tuple[Split, ...]
     packed: tuple[Path, ...] = ()
-    """Archives beside the pictures of a subset without labels, as published for one of them."""
+    """Archives beside the pictures of a subset without labels, and without any in the archives."""
 
 
 def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
@@ -179,7 +180,10 @@ def _published(folder: Path, root: Path) -> Subset | None:
         return None
     images = {p.name: p for parent in parents for p in _folders(parent)}
     images = {_split_name(name, images): path for name, path in images.items()}
-    json_files, txt_folders = _label_files(folder, {name.casefold(): name for name in images})
+    spelled = {name.casefold(): name for name in images}
+    json_files, txt_folders = _label_files(folder, spelled)
+    if not json_files and not txt_folders:
+        json_files, txt_folders = _packed_labels(folder, spelled)
     names = sorted({*images, *json_files, *txt_folders})
     name = _name(folder, root)
     if not names:
@@ -187,6 +191,17 @@ def _published(folder: Path, root: Path) -> Subset | None:
     splits = tuple(Split(name, folder, n, images.get(n), json_files.get(n), txt_folders.get(n)) for n in names)
     packed = () if json_files or txt_folders else tuple(sorted(folder.glob("*.zip")))
     return Subset(name, folder, splits, packed)
+
+
+def _packed_labels(folder: Path, spelled: Mapping[str, str]) -> tuple[dict[str, Path], dict[str, Path]]:
+    """As `_label_files`, of the first archive beside the pictures that holds labels; it may hold them below one folder more."""
+    for archive in sorted(folder.glob("*.zip")):
+        inside = label_folder(archive)
+        for place in (inside, *_folders(inside)):
+            found = _label_files(place, spelled)
+            if any(found):
+                return found
+    return {}, {}
 
 
 def _flat(folder: Path, images: Path, name: str) -> Subset | None:

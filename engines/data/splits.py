@@ -191,7 +191,9 @@ def plan(
         for patient in sorted((p for p in held_back if p), key=in_order):
             shared[patient] = len(labelled.pop(patient, ())) + len(unlabelled.pop(patient, ()))
         if not labelled:
-            raise DataError(f"{root}: every patient is in {', '.join(sorted({one.split.name for one in kept}))} too; none is left to learn from")
+            raise DataError(
+                f"{root}: every patient is in {', '.join(sorted({one.split.name for one in kept}))} too; none is left to learn from"
+            )
     _refuse_shared_patients(root, labelled.keys() | unlabelled.keys(), kept)
     units = sorted(labelled, key=in_order)
     try:

@@ -1,4 +1,4 @@
-"""An evaluation of one grey picture with a cell of each type, all of them found: not for its figures, but for the names that they bear."""
+"""An evaluation of one grey picture with a cell of each type, all of them found: for the names of its figures, not for them."""
 
 from __future__ import annotations
 

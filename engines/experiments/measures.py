@@ -1,4 +1,4 @@
-"""The numbers that `attridet evaluate --json` writes, by their place ("detection.yolov5.map50"): read, and checked before hours of runs."""
+"""The numbers that `attridet evaluate --json` writes, by their place ("detection.yolov5.map50"): read, and looked up before any run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Measures:
         return self._names
 
     def check(self, where: Path, asked: Mapping[str, str]) -> None:
-        """DataError naming the first of `asked` (title: place) that no evaluation has, with the nearest that it has. where: the plan."""
+        """DataError naming the first of `asked` (title: place) that no evaluation has, with the nearest there is. where: the plan."""
         for title, path in asked.items():
             if path not in self.names:
                 near = difflib.get_close_matches(path, self.names, 1, 0.5) or [_same_end(path, self.names)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,9 @@ def write_card(asked: CardPlan, command: str, plan: Plan, places: Places, folder
         scores = scores_of(places.folder(name))
         told = {words: number_at(scores, path) for words, path in _METRICS.items()}
         data = scores.get("data", {})
-        metrics[f"{data.get('name')}, {data.get('split')}"] = {words: round(value, 4) for words, value in told.items() if value == value}
+        metrics[f"{data.get('name')}, {data.get('split')}"] = {
+            words: round(value, 4) for words, value in told.items() if not math.isnan(value)
+        }
     card = {
         "name": asked.name,
         "version": asked.version,

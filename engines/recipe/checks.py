@@ -1,4 +1,4 @@
-"""A recipe looked through before anything is done: every command, folder, split, subset and measure that could only fail hours later."""
+"""A recipe looked through before anything is done: commands, folders, splits, subsets and measures that would fail hours later."""
 
 from __future__ import annotations
 
@@ -45,19 +45,23 @@ class Side:
 
 @dataclass(frozen=True)
 class Looked:
-    """A step that was looked through. inputs: what it reads, in words for people; pictures: of each side that it reads."""
+    """A step that was looked through. inputs: what it reads, in words for people; pictures: of each side that it reads.
+
+    judged: pictures that a training scores after each epoch.
+    """
 
     step: Step
     request: Request | None
     inputs: tuple[str, ...]
     pictures: Mapping[str, int]
+    judged: Mapping[str, int]
 
 
 class Checks:
     """Everything that is known of a recipe before it begins. Raises DataError naming step and option."""
 
     def __init__(self, plan: Plan, where: Path, steps: Sequence[Step], places: Places, commands: Commands) -> None:
-        self._plan, self._where, self._steps, self._places, self._commands = plan, where, list(steps), places, commands
+        self._plan, self._where, self._steps, self.places, self._commands = plan, where, list(steps), places, commands
         self._names = {step.name: position for position, step in enumerate(steps)}
         self.division: Division | None = None
         self.sides: dict[Path, dict[str, Side]] = {}
@@ -81,7 +85,7 @@ class Checks:
         if not step.planned.run:
             return None
         try:
-            words = words_of(step, self._places.for_step(step, self._steps, self._plan))
+            words = words_of(step, self.places.for_step(step, self._steps, self._plan))
         except (KeyError, ValueError) as error:
             raise DataError(f"{self._where}: step {step.name}: {error}") from error
         count = len(step.command.split())
@@ -107,22 +111,21 @@ class Checks:
         """What the step `split` will make, without making it."""
         asked: Any = request
         shares = {"train": 1 - asked.val - asked.test, "val": asked.val} | ({"test": asked.test} if asked.test else {})
-        self.division = divide(
-            asked.root, shares, asked.seed, asked.pooled, LEUKEMIA_ATTRI, asked.subsets, asked.leave_out_shared
-        )
+        self.division = divide(asked.root, shares, asked.seed, asked.pooled, LEUKEMIA_ATTRI, asked.subsets, asked.leave_out_shared)
         for name in self._plan.subsets:
-            subset = self._places.subsets[name]
+            subset = self.places.subsets[name]
             sides: dict[str, Side] = {}
             for side, placed in self.division.sides.items():
                 sides[side] = _side(picture for one, picture in placed if one.split.root == subset.root)
             for one in self.division.kept:
                 if one.split.root == subset.root:
                     sides[one.split.name] = _side(one.pictures)
-            self.sides[self._places.divided(name)] = {side: held for side, held in sides.items() if held.pictures}
+            self.sides[self.places.divided(name)] = {side: held for side, held in sides.items() if held.pictures}
 
     def _look(self, step: Step, request: Request | None) -> Looked:
         inputs: list[str] = []
         pictures: Counter[str] = Counter()
+        judged: dict[str, int] = {}
         for field, option, _ in options_of(type(request)) if request is not None else ():
             values = getattr(request, field.name)
             for value in values if isinstance(values, tuple) else (values,):
@@ -141,7 +144,9 @@ class Checks:
                 inputs.append(self._shown(folder) + (f":{side}" if side else ""))
                 if side and folder in self.sides:
                     pictures[f"{self._shown(folder)}:{side}"] = self.sides[folder][side].pictures
-        return Looked(step, request, tuple(dict.fromkeys(inputs)) or step.needs, pictures)
+                    if step.trains and "val" in self.sides[folder]:
+                        judged[f"{self._shown(folder)}:val"] = self.sides[folder]["val"].pictures
+        return Looked(step, request, tuple(dict.fromkeys(inputs)) or step.needs, pictures, judged)
 
     def _data(self, step: Step, request: Any, name: str, text: str, option: str) -> tuple[Path, str]:
         """Folder and split of labelled pictures; the split is there, with labels where it must have them."""
@@ -177,16 +182,16 @@ class Checks:
     def _folder(self, step: Step, path: Path, option: str) -> Path:
         """A folder that is there, or that an earlier step makes."""
         path = path.absolute()
-        if not path.is_relative_to(self._places.out):
+        if not path.is_relative_to(self.places.out):
             if not path.exists():
                 raise DataError(f"{option} {path}: is not there")
             return path
-        made_by = path.relative_to(self._places.out).parts[0]
+        made_by = path.relative_to(self.places.out).parts[0]
         if made_by not in self._names:
             raise DataError(f"{option} {path}: no step of the plan makes it")
         if self._names[made_by] >= self._names[step.name]:
             raise DataError(f"{option} {path}: the step {made_by} makes it, which does not stand before {step.name}")
-        root = self._places.out / SPLIT / DIVIDED
+        root = self.places.out / SPLIT / DIVIDED
         if path.is_relative_to(root) and self.sides:
             subset = next((one for one in self.sides if path.is_relative_to(one)), None)
             if subset is None and path != root:
@@ -208,9 +213,9 @@ class Checks:
     def _shown(self, path: Path) -> str:
         """A place without what is the same for all."""
         for name, subset in self._plan.subsets.items():
-            if path == self._places.divided(name):
+            if path == self.places.divided(name):
                 return subset
-        return str(path.relative_to(self._places.out) if path.is_relative_to(self._places.out) else path)
+        return str(path.relative_to(self.places.out) if path.is_relative_to(self.places.out) else path)
 
 
 def _side(pictures: Iterator[Any] | Sequence[Any]) -> Side:

@@ -133,7 +133,9 @@ def scores_of(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((folder / SCORES).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder / SCORES}: cannot be read ({error}); remove the record of the step {folder.name} and start again") from error
+        raise DataError(
+            f"{folder / SCORES}: cannot be read ({error}); remove the record of the step {folder.name} and start again"
+        ) from error
     return content
 
 

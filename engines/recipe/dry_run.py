@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from engines.recipe.checks import Checks, Looked
 from engines.recipe.pace import Pace, measured_pace
-from engines.recipe.places import Places
 
 _MIB = 1 << 20
 
@@ -24,7 +22,8 @@ def dry_run(
         step = one.step
         state = "done before" if step.name in done else "" if step.name in wanted else "not asked for"
         takes = ", ".join(one.inputs)
-        yield f"{number:2}. {step.name}: {'attridet ' + step.command if step.planned.run else step.planned.do}{f' ({state})' if state else ''}"
+        what = f"attridet {step.command}" if step.planned.run else f"{step.planned.do}, by the recipe itself"
+        yield f"{number:2}. {step.name}: {what}{f' ({state})' if state else ''}"
         if takes:
             yield f"    takes: {takes}"
         pictures = ", ".join(f"{name} {count}" for name, count in one.pictures.items())
@@ -43,13 +42,13 @@ def dry_run(
             minutes_in_all += minutes or 0
             bytes_in_all += size
     for folder, sides in checks.sides.items():
-        each = "; ".join(f"{side} {held.pictures} pictures, {held.cells} cells, {held.blasts} blasts" for side, held in sides.items())
-        yield f"{folder.name}: {each}"
+        told = [f"{side} {held.pictures} pictures, {held.cells} cells, {held.blasts} blasts" for side, held in sides.items()]
+        yield f"{folder.name}: {'; '.join(told)}"
     if checks.division is not None:
         for side, patients in checks.division.patients.items():
             yield f"{side}: patients {', '.join(patients) or 'not named'}"
-        for patient, pictures in checks.division.shared.items():
-            yield f"left out: {pictures} pictures of patient {patient}, who is in a kept split of another subset"
+        for patient, count in checks.division.shared.items():
+            yield f"left out: {count} pictures of patient {patient}, who is in a kept split of another subset"
     yield f"in all about {minutes_in_all:.0f} min{'' if known else ' and what is not told above'}, {bytes_in_all / _MIB:.0f} MiB"
     yield pace.words
     if (free := _free(checks)) < bytes_in_all:
@@ -71,23 +70,29 @@ def cost(one: Looked, pace: Pace, processes: int = 1) -> tuple[float | None, int
     if asked is None:
         return 0.0, 200_000
     if command == "data split":
-        return None, 0  # pictures are linked
+        return None, 0  # pictures are linked where the disk is the same
     if command in ("train", "adapt"):
-        network = pace.network(asked.size, asked.imgsz)
+        network = pace.network(asked)
         if network is None:
             return None, 0
         epochs = sum(int(n) for n in asked.phases.split(",")) if getattr(asked, "phases", None) else asked.epochs
-        if command == "adapt":
-            learnt = sum(n for name, n in one.pictures.items() if name.endswith(":train"))
-            seconds = epochs * learnt * (network.train_s + network.look_s)
-        else:
-            judged = count if getattr(asked, "judge", False) else 0
-            seconds = epochs * (count * network.train_s + judged * network.look_s)
-        return seconds / 60 / processes, 2 * network.checkpoint_bytes
-    network = pace.network("", 640)
-    if network is None:
+        judged = 0 if command == "adapt" or not asked.judge else sum(one.judged.values())
+        # An adaptation looks at the target, and learns from a mixture of both besides the source.
+        looks = count if command == "adapt" else judged
+        return epochs * (count * network.train_s + looks * network.look_s) / 60 / processes, 2 * network.checkpoint_bytes
+    look_s, network = pace.look_s(asked), pace.network(None)
+    if look_s is None or network is None:
         return None, 0
-    looks = {"evaluate": count, "working-point": count, "export": 60, "gate": 2 * count, "quantize": 2 * asked.count + 6 * count if command == "quantize" else 0}
-    looks["bench"] = 5 * asked.count * asked.rounds if command == "bench" else 0
     size = network.bundle_bytes if command in ("export", "working-point", "quantize") else 0
-    return looks.get(command, 0) * network.look_s / 60, size
+    return _looks(command, asked, count) * look_s / 60, size
+
+
+def _looks(command: str, asked: Any, pictures: int) -> int:
+    """How many pictures a network looks at; of `quantize` at least, since blocks are tried until the gate passes."""
+    if command == "export":
+        return 60  # 20 by torch, twice by the graphs
+    if command == "quantize":
+        return 2 * int(asked.count) + 3 * pictures
+    if command == "bench":
+        return 5 * int(asked.count) * int(asked.rounds)
+    return {"evaluate": pictures, "working-point": pictures, "gate": 2 * pictures}.get(command, 0)

@@ -1,4 +1,4 @@
-"""The page of a recipe: verdict first, then the paper's tables with our rows beside the paper's, and how it came about. One HTML file."""
+"""The page of a recipe, one HTML file: verdict first, the paper's tables with our rows beside the paper's, how it came about."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def tables_of(plan: Plan, where: Path, steps: Sequence[Step], places: Places) ->
     """The plan's tables with what has been scored so far; what was not is empty."""
     page = PagePlan.read(plan.page, where)
     return [
-        Table(one.title, one.note, tuple(one.columns), tuple(itertools.chain(*(_rows(row, one, plan, steps, places) for row in one.rows))))
+        Table(
+            one.title, one.note, tuple(one.columns), tuple(itertools.chain(*(_rows(row, one, plan, steps, places) for row in one.rows)))
+        )
         for one in page.tables
     ]
 
@@ -83,7 +85,9 @@ def _rows(row: PlannedRow, table: PlannedTable, plan: Plan, steps: Sequence[Step
         name = row.name
         for key, value in own.items():
             name = name.replace("{" + key + "}", value)
-        scored = [_scores(places.folder(one.name)) for one in steps if one.planned.name == row.scores and own.items() <= one.means.items()]
+        scored = [
+            _scores(places.folder(one.name)) for one in steps if one.planned.name == row.scores and own.items() <= one.means.items()
+        ]
         there = [one for one in scored if one is not None]
         paper = row.paper.get(name, {}) if row.each else row.paper
         cells = []

@@ -53,7 +53,7 @@ class PagePlan(_Part):
     @property
     def measures(self) -> dict[str, str]:
         """Every place of a number that is asked for, with where on the page."""
-        found = {}
+        found: dict[str, str] = {}
         for table in self.tables:
             found |= {f"{table.title}: {column}": path for column, path in table.columns.items()}
             for row in table.rows:

@@ -24,6 +24,8 @@ PLANS = Path(__file__).parent / "plans"
 TINY = "tiny"
 SPLIT = "split"
 """Name of the step that divides the subsets: {SUBSET} stands for a folder that it makes."""
+NAME = ".name"
+"""{SUBSET.name} stands for the name of its folder in the download."""
 MACHINE = ("device", "threads")
 """What a command may say differently when a run goes on: it changes where it runs, not what it is."""
 _PLACE = re.compile(r"\{([\w.-]+)\}")
@@ -67,7 +69,7 @@ class Plan(_Part):
 
 @dataclass(frozen=True)
 class Step:
-    """A step as it is done. said: its command without the places of this machine; needs: names of earlier steps; means: its own names."""
+    """A step as it is done. said: its command without the places of this machine. needs: earlier steps. means: its own of `each`."""
 
     name: str
     planned: PlannedStep
@@ -171,6 +173,8 @@ def _step(
         key = found[1]
         if key in own or key == "seed":
             return own.get(key, seed)
+        if key.removesuffix(NAME) in plan.subsets and key.endswith(NAME):
+            return plan.subsets[key.removesuffix(NAME)]
         if key in values:
             return _PLACE.sub(put, values[key])
         if key in names:

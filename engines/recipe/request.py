@@ -23,7 +23,7 @@ class RecipeRequest(Request):
     dry_run: Annotated[bool, Option("Print each step, what it takes, and about how long; check everything and do nothing.")] = False
     tiny: Annotated[bool, Option("Smallest sizes, to see that it all works: minutes on two cores, and no figures to believe.")] = False
     at: Annotated[str, Option("Sizes that the plan holds under this name, such as tiny.", metavar="NAME")] = ""
-    given: Annotated[
+    values: Annotated[
         tuple[str, ...], Option("Value of the plan in place of its own; repeat for several.", name="--set", metavar="NAME=VALUE")
     ] = ()
     device: Annotated[str, Option("cpu or cuda.")] = "cpu"

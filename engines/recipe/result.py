@@ -33,7 +33,9 @@ class Result:
             said.append(f"page: {self.page}")
         if self.engine is not None:
             manifest = self.engine.manifest
-            said.append(f"engine: {self.engine.path}: {manifest.name} {manifest.version} {manifest.precision}, digest {self.engine.digest}")
+            said.append(
+                f"engine: {self.engine.path}: {manifest.name} {manifest.version} {manifest.precision}, digest {self.engine.digest}"
+            )
         return said
 
 

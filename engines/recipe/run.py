@@ -49,7 +49,7 @@ def run_recipe(request: RecipeRequest, commands: Commands, reporter: Reporter = 
     if request.tiny and request.at not in ("", TINY):
         raise DataError(f"--tiny and --at {request.at}: give one of them")
     at = TINY if request.tiny else request.at
-    values = values_of(plan, where, at, request.given)
+    values = values_of(plan, where, at, request.values)
     steps = steps_of(plan, where, values)
     if request.device != "cpu" and request.device.partition(":")[0] != "cuda":
         raise DataError(f"--device {request.device}: there are cpu and cuda")
@@ -98,7 +98,7 @@ def _wanted(steps: Sequence[Step], only: Sequence[str]) -> set[str]:
 def _command(request: RecipeRequest, where: Path, at: str) -> str:
     """What was typed, without the places of this machine."""
     named = request.plan if where.stem == request.plan else where.name
-    given = "".join(f" --set {text}" for text in request.given)
+    given = "".join(f" --set {text}" for text in request.values)
     return f"attridet recipe {named} --data DOWNLOAD --out RUN{f' --at {at}' if at else ''}{given}"
 
 
@@ -171,7 +171,7 @@ class _Recipe:
                 self.reporter.message(f"{title}: done by another process")
                 return
             self._clear(step)
-            self.reporter.message(f"{title}: {step.said and 'attridet ' + step.command or step.planned.do}")
+            self.reporter.message(f"{title}: {f'attridet {step.command}' if step.said else step.planned.do}")
             began, code = time.monotonic(), 0
             if step.planned.run:
                 code = self._run(step, title, lock)
