@@ -124,7 +124,7 @@ def find_subset(root: Path, name: str, there: Sequence[Subset] | None = None) ->
     found = [one for one in there if name.casefold() in (one.name.casefold(), PurePath(one.name).name.casefold())]
     if not found:
         near = difflib.get_close_matches(name, [PurePath(one.name).name for one in there], 1, 0.6)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = f" did you mean {near[0]}?" if near else ""
         raise DataError(f"{root}: no subset {name};{hint} subsets there: {', '.join(one.name for one in there)}")
     if len(found) > 1:
         raise DataError(f"{root}: subset {name} is there {len(found)} times ({', '.join(one.name for one in found)}); name one in full")

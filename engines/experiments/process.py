@@ -69,10 +69,15 @@ def run_attridet(
             process.terminate()
             process.wait()
             raise
-    if process.returncode not in accept:
+    if process.returncode not in accept or (process.returncode == 1 and _crashed(log)):
         last = last_line(log)
         raise RunFailedError(f"{log}: attridet {words[0]} ended with {process.returncode}{f': {last}' if last else ''}")
     return Ended(process.returncode, time.monotonic() - began)
+
+
+def _crashed(log: Path) -> bool:
+    """Whether it ended by an error that nobody foresaw: Python's exit code is then 1, which may also be a command's verdict."""
+    return "Traceback (most recent call last)" in log.read_text(encoding="utf-8", errors="replace")[-20_000:]
 
 
 def _ends_with_its_parent() -> Callable[[], object] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections import Counter
@@ -181,7 +182,7 @@ class Checks:
 
     def _folder(self, step: Step, path: Path, option: str) -> Path:
         """A folder that is there, or that an earlier step makes."""
-        path = path.absolute()
+        path = Path(os.path.normpath(path.absolute()))
         if not path.is_relative_to(self.places.out):
             if not path.exists():
                 raise DataError(f"{option} {path}: is not there")
