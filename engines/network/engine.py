@@ -14,10 +14,10 @@ from torch import Tensor
 from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Float32, Image
 from engines.errors import DataError, InferenceError, RuntimeUnavailableError
+from engines.families.attridet.cell_features import cell_features, feature_count
 from engines.files import sha256_of
 from engines.naming.tiles import TileGeometry, tile_runs
 from engines.network import AttriDet, Taps
-from engines.network.cell_features import cell_features, feature_count
 from engines.network.checkpoint import load_any
 from engines.preprocess import to_planes
 from engines.runtime.base import EngineInfo

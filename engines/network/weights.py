@@ -12,9 +12,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from engines.errors import BundleError
+from engines.families.attridet.attridet import AttriDet
+from engines.families.attridet.yolov5 import VARIANCES
 from engines.files import atomic_write
-from engines.network.attridet import AttriDet
-from engines.network.yolov5 import VARIANCES
 from engines.taxonomy import Taxonomy
 
 

@@ -13,10 +13,10 @@ import numpy as np
 from engines.data.augment import Sample
 from engines.data.leukemiaattri import LabelledImage
 from engines.errors import DataError
+from engines.families.attridet.yolov5 import STRIDES
+from engines.families.hyper import Hyper
 from engines.network import AttriDet, checkpoint, copy_fitting, unknown_to
-from engines.network.yolov5 import STRIDES
 from engines.taxonomy import Taxonomy
-from engines.training.hyper import Hyper
 
 MUST_AGREE = (
     *("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach", "batches", "adaptation", "labels"),

@@ -17,8 +17,8 @@ from engines.data.augment import Sample
 from engines.data.leukemiaattri import LabelledImage
 from engines.data.stain_shake import shake_cells, shake_stain
 from engines.detections import Int64
+from engines.families.hyper import Hyper
 from engines.training.draws import EpochDraw
-from engines.training.hyper import Hyper
 
 _TILES = (1, 2, 3, 4)
 _TILE_WEIGHTS = (0.25, 0.35, 0.25, 0.15)

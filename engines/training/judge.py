@@ -18,8 +18,8 @@ from engines.detections import Float32, Int64
 from engines.evaluation.attributes import mean_scores, pair_with_truth, score_attributes
 from engines.evaluation.average_precision import Judged
 from engines.evaluation.detection import yolo_ap
+from engines.families.attridet.yolov5 import STRIDES
 from engines.network import AttriDet
-from engines.network.yolov5 import STRIDES
 from engines.preprocess import Letterbox, letterbox, letterbox_geometry, to_planes
 
 WORKING_POINT = Thresholds()

@@ -23,17 +23,18 @@ from torch.utils.data import DataLoader
 from engines.data.augment import Sample
 from engines.detections import Float32
 from engines.errors import EnginesError
+from engines.families import parallel
+from engines.families.attridet.autoanchor import AnchorChoice, choose_anchors
+from engines.families.attridet.losses import DetectionLoss, attribute_loss
+from engines.families.hyper import FILM, Hyper
 from engines.network import AttriDet, Taps, checkpoint
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
-from engines.training import parallel, record
+from engines.training import record
 from engines.training.agreement import DataDigest, must_agree, must_fit, start_from
-from engines.training.autoanchor import AnchorChoice, choose_anchors
 from engines.training.class_weights import class_weights
 from engines.training.dataset import Batch, TrainingSet, collate
 from engines.training.draws import EpochDraw
 from engines.training.ema import ModelEma
-from engines.training.hyper import FILM, Hyper
-from engines.training.losses import DetectionLoss, attribute_loss
 from engines.training.optimiser import apply_step, build_optimiser
 from engines.training.schedule import Schedule
 from engines.training.sync_norm import synchronise

@@ -16,14 +16,14 @@ import torch
 
 from engines.errors import EnginesError
 from engines.evaluation.run import write_pages
+from engines.families import parallel
+from engines.families.hyper import SETS
 from engines.network.checkpoint import load_any
 from engines.network.engine import open_checkpoint
 from engines.progress import SILENT, Reporter
 from engines.taxonomy import Taxonomy, read_taxonomy
-from engines.training import parallel
 from engines.training.agreement import whole_strides
 from engines.training.forgetting import Forgetting, Standing, after_training, before_training
-from engines.training.hyper import SETS
 from engines.training.judge import FolderJudge
 from engines.training.loop import Judge, Progress, Run, Trainer
 from engines.training.pictures import read_pictures

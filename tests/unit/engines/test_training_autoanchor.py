@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from engines.data.augment import Sample
+from engines.families.attridet import autoanchor
+from engines.families.attridet.autoanchor import AnchorFit, Float64, anchor_fit, choose_anchors, fit_anchors, label_sizes_px
+from engines.families.attridet.yolov5 import ANCHORS_PX
 from engines.network import checkpoint
 from engines.network.weights import load_weights, save_weights
-from engines.network.yolov5 import ANCHORS_PX
-from engines.training import autoanchor
-from engines.training.autoanchor import AnchorFit, Float64, anchor_fit, choose_anchors, fit_anchors, label_sizes_px
 from engines.training.loop import Run, Trainer
 
 PUBLISHED = np.array(ANCHORS_PX, dtype=np.float64)

@@ -15,9 +15,9 @@ from discs import discs
 from engines.data.augment import Sample
 from engines.data.leukemiaattri import LabelledImage
 from engines.errors import DataError
+from engines.families.hyper import FILM, HIGH, LOW
 from engines.network import AttriDet, checkpoint
 from engines.training.agreement import DataDigest
-from engines.training.hyper import FILM, HIGH, LOW
 from engines.training.loop import Progress, Run, Trainer
 from engines.training.optimiser import parameter_groups
 from engines.training.request import TrainRequest
