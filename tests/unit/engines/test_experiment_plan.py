@@ -79,11 +79,11 @@ def test_what_was_not_run_is_not_called_reached(tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_a_small_plan_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
     small = "--imgsz 64 --epochs 1 --batch 2"
-    small_plan: dict[str, Any] = dict(
-        seeds=[3],
-        prepare={"film": "film {this} --train 4 --val 2 --size 160 --domain H_C2 --objective 40 --case mixed --workers 1"},
-        scores={"film": {"data": "{film}"}},
-        runs=[
+    small_plan: dict[str, Any] = {
+        "seeds": [3],
+        "prepare": {"film": "film {this} --train 4 --val 2 --size 160 --domain H_C2 --objective 40 --case mixed --workers 1"},
+        "scores": {"film": {"data": "{film}"}},
+        "runs": [
             {"name": "start", "command": f"train --data {{film}} --no-judge {small}"},
             {
                 "name": "next",
@@ -91,9 +91,9 @@ def test_a_small_plan_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
                 "score": ["film"],
             },
         ],
-        measures={"AP50": "detection.yolov5.map50"},
-        bars=[],
-    )
+        "measures": {"AP50": "detection.yolov5.map50"},
+        "bars": [],
+    }
     plan = written(tmp_path, **small_plan)
     out = tmp_path / "out"
     request = ExperimentRequest(plan=plan, data=tmp_path, out=out)
