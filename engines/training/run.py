@@ -67,7 +67,7 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
     kind = family(request.family)
     size = kind.sizes[0] if request.size is None else request.size
     if size not in kind.sizes:
-        raise DataError(f"--size {size}: {request.family} has {', '.join(kind.sizes)}")
+        raise DataError(f"--size {size}: there are {', '.join(kind.sizes)} of {request.family}")
     if request.learning_rate is None and kind.learning_rate is not None:
         hyper = hyper.at_rate(kind.learning_rate)
     torch.set_num_threads(request.threads)
