@@ -67,7 +67,7 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
     for folder, images in zip([*learning, *judging, *watch], [*train.values(), *val.values()], strict=True):
         report_left_out(folder, images, reporter)
     seen = [one for folder, images in zip(learning, train.values(), strict=True) for one in seen_in(folder, "train", images)]
-    both = overlap([*seen, *seen_before(request.initial)], [i.path.name for name in list(val)[: len(judging)] for i in val[name]])
+    both = overlap([*seen, *seen_before(request.initial, request.resume)], [i.path.name for name in list(val)[: len(judging)] for i in val[name]])
     if both:
         reporter.warning(both.words)
     # Windows are cut out of larger fields; without them no picture is ever seen larger than the input.

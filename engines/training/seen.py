@@ -10,6 +10,7 @@ from typing import Any
 from engines.data.census import in_order
 from engines.data.layout import find_splits, patient_of
 from engines.data.leukemiaattri import LabelledImage
+from engines.errors import EnginesError
 from engines.evaluation.trained_on import digest_of
 from engines.network.checkpoint import load_any
 from engines.provenance import LABELLED, UNLABELLED, DataSeen, data_of
@@ -41,9 +42,17 @@ def seen_in(folder: Path, split: str, images: Sequence[LabelledImage], labelled:
     return found
 
 
-def seen_before(initial: Path | None) -> tuple[DataSeen, ...]:
-    """What the weights that a run starts from were trained on; nothing for random ones. Raises EnginesError."""
-    return () if initial is None else data_of(load_any(initial)[1])
+def seen_before(initial: Path | None, may_be_gone: bool = False) -> tuple[DataSeen, ...]:
+    """What the weights that a run starts from were trained on; nothing for random ones.
+
+    may_be_gone: a resumed run needs them no more. Raises EnginesError where they cannot be read.
+    """
+    try:
+        return () if initial is None else data_of(load_any(initial)[1])
+    except EnginesError:
+        if may_be_gone:
+            return ()
+        raise
 
 
 def about(seen: Sequence[DataSeen], initial: Path | None, command: str) -> dict[str, Any]:
