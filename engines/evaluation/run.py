@@ -9,7 +9,6 @@ from pathlib import Path
 
 from engines.data.aspect import check_given, given_for
 from engines.data.leukemiaattri import LabelledImage
-from engines.decode import Thresholds
 from engines.errors import DataError
 from engines.evaluation.folder import evaluate_folder, evaluate_pictures
 from engines.evaluation.frame import WholeFrame
@@ -102,8 +101,12 @@ def _open(request: EvaluateRequest) -> NetworkEngine:
         return open_engine(request.model, request.runtime, request.threads, request.confidence, ungated=True)
     from engines.network.engine import open_checkpoint
 
-    thresholds = Thresholds() if request.confidence is None else Thresholds(confidence=request.confidence)
     side_px = 640 if request.side_px is None else request.side_px
     return open_checkpoint(
-        Path(request.model), side_px, bool(request.scale_up), thresholds, request.device or "cpu", threads=request.threads
+        Path(request.model),
+        side_px,
+        bool(request.scale_up),
+        device=request.device or "cpu",
+        threads=request.threads,
+        confidence=request.confidence,
     )

@@ -67,7 +67,8 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
     for folder, images in zip([*learning, *judging, *watch], [*train.values(), *val.values()], strict=True):
         report_left_out(folder, images, reporter)
     seen = [one for folder, images in zip(learning, train.values(), strict=True) for one in seen_in(folder, "train", images)]
-    both = overlap([*seen, *seen_before(request.initial, request.resume)], [i.path.name for name in list(val)[: len(judging)] for i in val[name]])
+    judged = [image.path.name for name in list(val)[: len(judging)] for image in val[name]]
+    both = overlap([*seen, *seen_before(request.initial, request.resume)], judged)
     if both:
         reporter.warning(both.words)
     # Windows are cut out of larger fields; without them no picture is ever seen larger than the input.
@@ -76,14 +77,14 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
     read = load_sets([*train.values(), *val.values()], longest_px, reporter.counter("reading pictures"))
     learnt, often = read[: len(train)], [times for _, times in folders]
     samples, draw = lay_out(learnt, often, list(train.values()) if hyper.balance_patients else None)
-    judged, looked_at = (
+    judged_on, looked_at = (
         ", ".join(f"{name} ({len(val[name])})" for name in some) for some in (list(val)[: len(judging)], list(val)[len(judging) :])
     )
     cells = round(sum(times * len(sample.boxes) for times, sample in zip(draw.expected(), samples, strict=True)))
     several = f" of {sum(map(len, learnt))}" if any(times % 1 for times in often) else ""
     reporter.message(
         f"{len(draw)}{several} pictures an epoch with {cells} cells; "
-        + (f"judged on {request.judge_split} of {judged}" if judged else "not judged")
+        + (f"judged on {request.judge_split} of {judged_on}" if judged_on else "not judged")
         + (f"; watched, before and after: {request.judge_split} of {looked_at}" if looked_at else "")
     )
     sets = dict(zip(val, read[len(train) :], strict=True))
