@@ -62,5 +62,5 @@ def result_of(steps: Sequence[Step], places: Places) -> Result:
         if fault := engine.manifest.gate_fault:
             cautions.append(f"The engine {fault}; an appliance refuses it.")
         elif words := engine.manifest.gate_caution:
-            cautions.append(words)
+            cautions.append(f"The gate passes the engine against its float reference, which is weak: it {words}.")
     return Result(engine, page, choice, tuple(cautions))
