@@ -22,6 +22,7 @@ from engines.files import sha256_of
 from engines.naming.tiles import TileGeometry, tile_runs
 from engines.network.checkpoint import load_any
 from engines.preprocess import to_planes
+from engines.provenance import data_of
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import NetworkEngine
 
@@ -155,7 +156,9 @@ def open_checkpoint(
     version = f"epoch {epoch}" if epoch is not None else "epoch not recorded"
     if thresholds is None:
         thresholds = Thresholds(Thresholds.confidence if confidence is None else confidence, model.iou)
-    return engine_of(model, name, version, side_px, scale_up, thresholds, sha256_of(path))
+    engine = engine_of(model, name, version, side_px, scale_up, thresholds, sha256_of(path))
+    engine.trained_on = data_of(record)
+    return engine
 
 
 def _features(model: Network, tiles: Tensor, geometry: TileGeometry) -> Tensor:

@@ -23,6 +23,7 @@ from engines.naming import NamingLayer
 from engines.naming.choice import layer_of
 from engines.naming.tiles import TileGeometry, cut_tiles
 from engines.preprocess import Letterbox, place
+from engines.provenance import DataSeen
 from engines.runtime.base import EngineInfo, Inference
 from engines.runtime.graphs import Graphs
 from engines.runtime.precision import FLOAT32, shown, tolerance_of
@@ -50,6 +51,7 @@ class NetworkEngine:
     intended_use: str = Card.model_fields["intended_use"].default
     pixel_aspect: float = 1.0
     must_not_be_used_for: tuple[str, ...] = NEVER_FOR
+    trained_on: tuple[DataSeen, ...] = ()
 
     def __init__(self, graphs: Graphs, info: EngineInfo, scale_up: bool, thresholds: Thresholds) -> None:
         self.info = info
@@ -222,6 +224,7 @@ class BundleEngine(NetworkEngine):
         self.intended_use = manifest.intended_use
         self.pixel_aspect = manifest.pixel_aspect
         self.must_not_be_used_for = manifest.must_not_be_used_for
+        self.trained_on = manifest.training.data
         self.precision = precision
         self._verify = verify
 
@@ -265,8 +268,8 @@ class BundleEngine(NetworkEngine):
         """Of a bundle without a golden picture: two pictures that differ are answered by numbers, and not alike. Raises BundleError."""
         answers = [self.propose(picture).rows.copy() for picture in _two_pictures(self.info.input_hw)]
         regions = np.tile(np.array([[32, 32, 160, 160]], np.float32), (self.graphs.regions, 1))
-        described = self.graphs.describe(regions)
-        if not all(np.isfinite(some).all() for some in (*answers, described)):
+        described = [self.graphs.describe(regions)] if self.describes else []
+        if not all(np.isfinite(some).all() for some in (*answers, *described)):
             fault = "answers a picture by what is no number"
         elif np.array_equal(*answers):
             fault = "answers two different pictures alike, as a network without weights does"
@@ -316,7 +319,9 @@ def golden_difference(
         other &= ~(margins[first] <= tolerance)
     if other.any():
         return "a cell has another type"
-    worst = np.maximum(np.abs(matched.scores - wanted.scores).max(), np.abs(matched.attributes - wanted.attributes).max())
+    said, stored = matched.attributes, wanted.attributes
+    off = np.where(np.isnan(said) & np.isnan(stored), 0, np.abs(said - stored))  # both unknown: alike
+    worst = np.maximum(np.abs(matched.scores - wanted.scores).max(), off.max(initial=0))
     return None if worst <= tolerance else f"a score or attribute differs by {worst:.3f}"
 
 

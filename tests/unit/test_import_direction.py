@@ -25,7 +25,7 @@ LAYERS = {
         "errors detections taxonomy spec files pictures picture_header preprocess decode pages intervals second_thread version "
         "yaml_lines red_cells appliance",
     ),
-    "engine": ("ground", "manifest graph_file bundle naming runtime"),
+    "engine": ("ground", "provenance manifest graph_file bundle naming runtime"),
     # the laboratory
     "calls": ("ground", "options progress lazy"),
     "data": ("ground calls", "data film plot_style"),
@@ -82,8 +82,7 @@ ONLY_IN = {
     "onnxruntime": ("engines.runtime", "engines.export", "engines.gate", "calibration.int8.qdq"),
     "onnx": (
         "engines.export",
-        "engines.families.graph_writer",
-        "engines.families.attridet.graphs",
+        "engines.families",
         "engines.build",
         "engines.build_check",
         "calibration.int8.qdq",
