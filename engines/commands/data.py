@@ -19,6 +19,7 @@ class CheckRequest(Request):
     taxonomy: Annotated[Path | None, TAXONOMY] = None
     json: Annotated[Path | None, Option("Also write counts and every fault here, for machines.")] = None
     every: Annotated[bool, Option("Print every fault and note, not only the first of each kind.", name="--all")] = False
+    nuclei: Annotated[bool, Option("Leave out whether boxes of white cells lie on stained nuclei.", off="--no-nuclei")] = True
     threads: Annotated[int, Option("Pictures that are read at once.", low=1)] = 2
 
 
@@ -64,7 +65,11 @@ def check(request: CheckRequest) -> int:
 
     with Terminal() as terminal:
         found = check_data(
-            request.root, read_taxonomy(request.taxonomy), progress=terminal.counter("reading pictures"), threads=request.threads
+            request.root,
+            read_taxonomy(request.taxonomy),
+            progress=terminal.counter("reading pictures"),
+            threads=request.threads,
+            nuclei=request.nuclei,
         )
     print_check(found, request.root, request.json, request.every)
     return 1 if found.faults else 0
