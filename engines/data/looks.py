@@ -41,7 +41,7 @@ GREY = 3.0
 _SWAPPED_FROM, _SWAPPED_BY = 3.0, 2.0
 """Mean distance from the median colours, in spreads: that far as it is, and half as far with red and blue exchanged."""
 
-_BLURRED, _BLURRED_SPREADS = 0.6, 6.5
+_BLURRED, _BLURRED_SPREADS = 0.65, 7.5
 """Fall of the logarithm of fine against coarse detail, and in spreads. Real fields fall by 0.9 at most, where they spread that far."""
 
 
