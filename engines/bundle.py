@@ -14,8 +14,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +85,21 @@ class Bundle:
     def detector_path(self) -> Path:
         return self.path / self.manifest.detector_graph
 
+    @property
+    def describes(self) -> bool:
+        """Whether its network tells attributes; else they are unknown, and the detector gives out rows alone."""
+        return bool(self.manifest.attribute_graphs)
+
     def attribute_graph(self, largest: bool = False) -> tuple[Path, int]:
-        """File of an attribute graph and the regions one run takes.
+        """File of an attribute graph and the regions one run takes. Raises BundleError for a bundle that tells no attributes.
 
         The smallest by default: on a CPU a run costs the same for each region, used or not. `largest`: for a GPU.
         """
+        if not self.describes:
+            raise BundleError(
+                f"{self.path}: is of the family {self.manifest.family}, which has no attribute graph; this takes bundles of attridet "
+                "only. Run it on onnx or openvino."
+            )
         graphs = sorted(self.manifest.attribute_graphs, key=lambda g: g.regions)
         graph = graphs[-1 if largest else 0]
         return self.path / graph.file, graph.regions
@@ -189,6 +201,13 @@ class Bundle:
             )
 
 
+def moment() -> str:
+    """Now, as a manifest has it; what SOURCE_DATE_EPOCH says (seconds since 1970) where what is made must be the same each time."""
+    told = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(told), timezone.utc) if told.isdigit() else datetime.now(timezone.utc)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def zoo_names() -> list[str]:
     """References of the bundles that ship with the package, e.g. ["zoo:attridet-n"]."""
     return sorted(f"zoo:{p.parent.name}" for p in ZOO.glob(f"*/{MANIFEST}"))
@@ -247,7 +266,7 @@ def golden_answer(found: Detections, margins: Float32 | None = None, taxonomy: T
         "boxes_px": found.boxes_px.astype(np.float64).round(3).tolist(),
         "scores": found.scores.astype(np.float64).round(5).tolist(),
         "classes": found.classes.tolist(),
-        "attributes": found.attributes.astype(np.float64).round(5).tolist(),
+        "attributes": [[None if np.isnan(value) else round(value, 5) for value in cell] for cell in found.attributes.tolist()],
     }
     if taxonomy is not None:
         answer["taxonomy"] = _names_of(taxonomy)
