@@ -103,7 +103,11 @@ def check(
     for subset in subsets:
         findings += look_findings({p: looks[p] for split in subset.splits for p in pictures[split.label] if p in looks}, cells)
         for archive in subset.packed:
-            findings.append(Fault(Kind.LABELS_PACKED, Place(archive), f"{subset.name} has no labels but this archive; unpack it there"))
+            words = f"{subset.name} has no labels but this archive, in which none can be read; unpack it there, or fetch it again"
+            findings.append(Fault(Kind.LABELS_PACKED, Place(archive), words))
+        if subset.archive is not None:
+            words = f"the labels of {subset.name} are read from this archive; --unpack writes them beside it"
+            findings.append(Fault(Kind.LABELS_IN_ARCHIVE, Place(subset.archive), words))
     aspects = tuple(pixel_aspect(subset, always_measure=True) for subset in subsets)
     findings += [fault for subset, one in zip(subsets, aspects, strict=True) for fault in aspect_findings(subset, one)]
     findings += _copies(splits, pictures, decoded)

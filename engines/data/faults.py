@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from engines.data.packed import shown
 from engines.errors import DataError
 from engines.files import printable
 
@@ -77,6 +78,7 @@ class Kind(Enum):
     PIXEL_ASPECT_DOUBT = "pixel-aspect-doubt", Level.FAULT, "pixel aspect in doubt"
     NO_LABELS = "no-labels", Level.FAULT, "no label was read"
     LABELS_PACKED = "labels-packed", Level.FAULT, "labels still packed"
+    LABELS_IN_ARCHIVE = "labels-in-archive", Level.NOTE, "labels read from their archive"
     SPLIT_UNLABELLED = "split-unlabelled", Level.NOTE, "split without any label"
     BOXES_MISPLACED = "boxes-off-nuclei", Level.NOTE, "boxes that do not lie on nuclei"
     FIELD_BOTH_SIDES = "field-both-sides", Level.NOTE, "perhaps one field on both sides: blurred, or taken twice"
@@ -109,7 +111,7 @@ class Place:
     column: int = 0
 
     def __str__(self) -> str:
-        return ":".join([printable(self.file), *(str(n) for n in (self.line, self.column) if n)])
+        return ":".join([printable(shown(self.file)), *(str(n) for n in (self.line, self.column) if n)])
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Fault:
         return {
             "kind": self.kind.slug,
             "level": self.kind.level.value,
-            "file": printable(self.place.file),
+            "file": printable(shown(self.place.file)),
             "line": self.place.line or None,
             "column": self.place.column or None,
             "message": printable(self.message),
