@@ -6,6 +6,7 @@ bottleneck), so that its published weights fit.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,18 @@ class Norm(nn.BatchNorm2d):
         if not self.frozen:
             return super().forward(x)
         return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+
+
+@torch.no_grad()
+def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
+    """One convolution, with bias, equal to `conv` (without) and then `norm` in evaluation mode; a copy of `conv` for an `Identity`."""
+    made = copy.deepcopy(conv)
+    if isinstance(norm, nn.BatchNorm2d):
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        made.weight = nn.Parameter(conv.weight * scale[:, None, None, None])
+        made.bias = nn.Parameter(norm.bias - norm.running_mean * scale)
+    return made.requires_grad_(False)
 
 
 class _Block(nn.Module):
@@ -145,6 +158,15 @@ class ResNet(nn.Module):
             x = layer(x)
             maps.append(x)
         return tuple(maps)
+
+    def fuse(self) -> None:
+        """Fold every normalisation into its convolution, for evaluation; a second call does nothing."""
+        for module in list(self.modules()):
+            pairs = [("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")]
+            for conv, norm in pairs:
+                if isinstance(getattr(module, norm, None), Norm):
+                    setattr(module, conv, folded(module.get_submodule(conv), module.get_submodule(norm)))  # type: ignore[arg-type]  # see _Block
+                    setattr(module, norm, nn.Identity())
 
     def freeze(self, frozen: bool = True) -> None:
         """Keep all normalisations, the stem and `layer1` as they are from now on; or let everything learn."""

@@ -95,7 +95,8 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
 
 def report_left_out(folder: Path, images: SplitData, reporter: Reporter) -> None:
     """Lines on what of a folder is not used or not plain 8-bit colour, and what was assumed of its labels, if anything."""
-    for words in (*((images.summary,) if images.left_out or images.regions or images.files or images.aspect else ()), *images.readings):
+    worth_a_line = images.left_out or images.regions or images.in_part[0] or images.files or images.aspect
+    for words in (*((images.summary,) if worth_a_line else ()), *images.readings):
         reporter.warning(f"{folder}: {words}")
 
 
