@@ -1,4 +1,4 @@
-"""Judges the network while it is trained: AP by YOLOv5's rule and the attributes' F1 on labelled pictures, straight from torch.
+"""Judges the network while it is trained: AP by YOLOv5 v7.0's rule and the attributes' F1 on labelled pictures, straight from torch.
 
 What a finished bundle is judged by is `engines.evaluation`; the measures are the same.
 """
