@@ -12,8 +12,6 @@ from torch import Tensor
 
 from engines.families.matching import Pairs, Wanted, to_centres
 
-BUDGET = 100
-"""Spoilt cells a picture, wanted and unwanted counted once: as many groups as fit, at least one."""
 CLASS_NOISE = 0.5
 """Half of this share is given a random class."""
 BOX_NOISE = 1.0
@@ -48,14 +46,17 @@ class Spoilt:
         return (group[:, None] != group[None]) & ~real[None]
 
 
-def spoil(wanted: Wanted, classes: int, generator: torch.Generator | None = None, box_noise: float = BOX_NOISE) -> Spoilt:
+def spoil(
+    wanted: Wanted, classes: int, generator: torch.Generator | None = None, budget: int = 100, box_noise: float = BOX_NOISE
+) -> Spoilt:
     """Queries of denoising for a batch; none (Q = 0) where no picture has a cell.
 
     classes: number of classes. generator: of the noise, on the CPU; the global one unless given. Corners of the wanted move by less
-    than half a side times `box_noise`, those of the unwanted by one to two halves.
+    than half a side times `box_noise`, those of the unwanted by one to two halves. budget: spoilt cells a picture, a wanted and an
+    unwanted one counted once: as many groups as fit the fullest picture, at least one.
     """
     device, batch, most = wanted.boxes.device, len(wanted.counts), max(wanted.counts, default=0)
-    groups = max(BUDGET // most, 1) if most else 0
+    groups = max(budget // most, 1) if most else 0
     n = len(wanted.classes)
     # Cells of all groups, wanted then unwanted in each: (groups, 2, n).
     shape = (groups, 2, n)

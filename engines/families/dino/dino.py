@@ -24,7 +24,8 @@ LEVELS = 4
 
 
 class Scale(NamedTuple):
-    """One size. queries: how many cells a picture can have at most. width, wide: of the layers. encoders, decoders: how many layers."""
+    """One size. queries: how many cells a picture can have at most. width, wide: of the layers. encoders, decoders: how many layers.
+    spoilt: cells a picture and training step that are spoilt to be found again, and as many to be refused."""
 
     queries: int
     width: int
@@ -33,6 +34,7 @@ class Scale(NamedTuple):
     points: int
     encoders: int
     decoders: int
+    spoilt: int = 100
 
 
 SCALES = {
@@ -65,6 +67,7 @@ class DINO(Network):
             assert convolution.bias is not None
             nn.init.zeros_(convolution.bias)
         self.input_proj = nn.ModuleList(nn.Sequential(convolution, nn.GroupNorm(32, width)) for convolution in convolutions)
+        self.spoilt = scale.spoilt
         self.label_enc = nn.Embedding(classes, width)
         """What a spoilt query of each class says of itself."""
         self.transformer = Transformer(
@@ -85,7 +88,7 @@ class DINO(Network):
     def losses(self, images: Tensor, truth: Sequence[Truth]) -> dict[str, Tensor]:
         """Parts "cls", "l1" and "giou" of the decoder's layers and the encoder's choice, and "denoise": all of the spoilt queries."""
         wanted = gather(truth, images)
-        spoilt = spoil(wanted, len(self.taxonomy.classes), self.noise)
+        spoilt = spoil(wanted, len(self.taxonomy.classes), self.noise, self.spoilt)
         contents = self.label_enc(spoilt.classes) * spoilt.there[..., None]
         maps = self.maps(images)
         real = min(self.transformer.queries, sum(level.shape[2] * level.shape[3] for level in maps))

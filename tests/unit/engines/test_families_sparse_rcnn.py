@@ -16,7 +16,7 @@ from engines.families.sparse_rcnn.head import Stage, moved, pool
 from engines.families.sparse_rcnn.sparse_rcnn import SCALES, SparseRCNN
 from engines.taxonomy import LEUKEMIA_ATTRI
 
-SMALL = SCALES["r18"]._replace(proposals=20)
+SMALL = SCALES["r18"]._replace(proposals=20, width=64, wide=128, heads=4, inner=16)
 
 
 @pytest.mark.shared
