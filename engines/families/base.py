@@ -21,6 +21,9 @@ from engines.families import parallel
 from engines.families.hyper import FILM, Hyper
 from engines.taxonomy import Taxonomy
 
+MULTIPLE = 32
+"""Sides of an input are multiples of this many px, whatever the family."""
+
 
 @dataclass(frozen=True, eq=False)
 class Truth:

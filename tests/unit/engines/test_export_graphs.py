@@ -17,8 +17,9 @@ from engines.decode import Thresholds
 from engines.errors import BundleError
 from engines.export.bundle import WEIGHTS, export_bundle
 from engines.export.verify import MAX_BOX_DIFFERENCE_PX, MAX_DIFFERENCE, verify_export
-from engines.manifest import Card, Training
+from engines.manifest import Card
 from engines.network.weights import load_weights, save_weights
+from engines.provenance import Training
 
 if TYPE_CHECKING:
     from engines.network import AttriDet
@@ -125,7 +126,7 @@ def test_weights_that_are_none_are_named(tmp_path: Path, model: AttriDet) -> Non
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(BundleError, match=r"other\.safetensors: not the weights of an AttriDet"):
+    with pytest.raises(BundleError, match=r"other\.safetensors: not the weights of a detector of ours"):
         load_weights(tmp_path / "other.safetensors")
 
 
