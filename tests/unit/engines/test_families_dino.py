@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from overfitting import ap50, four_pictures
+from overfitting import four_pictures, learn_by_heart
 from torch import Tensor
 from truths import truth_of
 
@@ -238,15 +238,9 @@ def test_it_is_a_family_by_name_in_two_sizes() -> None:
 
 
 def test_four_pictures_are_learnt_by_heart() -> None:
+    """From random weights, in about 15 s of one core."""
     torch.manual_seed(0)
     images, truth = four_pictures()
-    network = DINO("r18", scale=SMALL).train()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=60, pct_start=0.1)
-    for _ in range(60):
-        optimiser.zero_grad()
-        torch.stack(list(network.losses(images, truth).values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-        optimiser.step()
-        schedule.step()
-    assert ap50(network, images, truth) > 0.9
+    network = DINO("r18", scale=SMALL)
+    reached, _ = learn_by_heart(network, images, truth, most=200)
+    assert reached > 0.9

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from overfitting import four_pictures, learn_by_heart
 from torch import Tensor
 from truths import truth_of
 
@@ -101,3 +102,12 @@ def test_it_is_a_family_by_name_in_two_sizes() -> None:
     assert family("sparse_rcnn") is SparseRCNN
     assert SparseRCNN.sizes == ("r18", "r50")
     assert SparseRCNN.iou == 1, "a set suppresses nothing"
+
+
+def test_four_pictures_are_learnt_by_heart() -> None:
+    """From random weights, in about 20 s of one core."""
+    torch.manual_seed(0)
+    images, truth = four_pictures()
+    network = SparseRCNN("r18", scale=SMALL)
+    reached, _ = learn_by_heart(network, images, truth, most=200, rate=5e-4)
+    assert reached > 0.9
