@@ -78,6 +78,7 @@ ONLY_IN = {
         "engines.export",
         "engines.build",
         "engines.build_check",
+        "engines.gate.rounded",
         "calibration.int8.qdq",
         "calibration.int8.half",
         "calibration.int8.straight_through",
