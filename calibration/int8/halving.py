@@ -25,6 +25,7 @@ from engines.preprocess import prepare
 from engines.progress import SILENT, Reporter
 from engines.runtime.factory import open_engine
 from engines.runtime.graphs import IMAGE
+from engines.runtime.precision import HALF
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,7 @@ def _write(
         manifest.model_copy(
             update={
                 "schema_version": type(manifest).model_fields["schema_version"].default,
-                "precision": "fp16",
+                "precision": HALF,
                 "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
                 # What was measured of the float bundle does not hold for this one; what does is in the gate.
                 "metrics": {"of the float bundle": manifest.metrics},

@@ -82,7 +82,7 @@ class HalveRequest(JudgedRequest):
     out: Annotated[Path, Option("Engine folder to write.", argument=True)]
     runtime: Annotated[
         str,
-        Option("What judges: onnx rounds as a GPU does, openvino does not. On a board: attridet gate.", choices=("onnx", "openvino")),
+        Option("What judges: ONNX Runtime, rounding as a GPU does. On a board: attridet gate --runtime tensorrt.", choices=("onnx",)),
     ] = "onnx"
     float_blocks: Annotated[
         tuple[str, ...], Option("Keep this block in float32; repeat for several.", name="--float", metavar="BLOCK")

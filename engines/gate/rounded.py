@@ -19,12 +19,10 @@ from engines.runtime.engine import BundleEngine
 from engines.runtime.factory import open_engine
 from engines.runtime.graphs import check_names
 from engines.runtime.onnx import OnnxEngine, OnnxGraphs, open_session, version
+from engines.runtime.precision import HALF
 
 if TYPE_CHECKING:
     import onnx
-
-HALF = "fp16"
-"""How the precision ends of a bundle whose graphs hold FP16: "fp16", "int8-fp16"."""
 
 
 def open_judged(reference: str | Path, runtime: str, threads: int, plans: Path | None = None) -> BundleEngine:
