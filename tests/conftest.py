@@ -8,6 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.miniature import Miniature, build
+
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime's wheels would report each run of the tests to their maker
 
 # A busy machine is no fault of the code: examples may take their time; what must be fast has a test of its own.
@@ -41,3 +43,9 @@ def shared_data() -> Path:
 def parity() -> Path:
     """Folder of reference numbers (../shared/parity); the test is skipped where it is absent."""
     return _shared_folder("parity")
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> Miniature:
+    """LeukemiaAttri in small, in the published layout, of rendered film; read it, and copy a subset before writing into it."""
+    return build(tmp_path_factory.mktemp("download"))

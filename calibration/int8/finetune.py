@@ -20,8 +20,8 @@ from calibration.int8.straight_through import StraightThrough
 from engines.decode import Thresholds, candidates
 from engines.detections import Float32, Image
 from engines.errors import DataError
-from engines.network.attribute_head import ROI_SIZE, TAP_SCALES
-from engines.network.roi_align import roi_align
+from engines.families.attridet.attribute_head import ROI_SIZE, TAP_SCALES
+from engines.families.roi_align import roi_align
 from engines.preprocess import prepare
 from engines.runtime.graphs import IMAGE, P2, P3, ROWS
 from engines.runtime.onnx import open_session, session_options

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from engines.data.leukemiaattri import read_split
-from engines.training.dataset import Batch, collate, load
+from engines.families.base import Batch
+from engines.training.dataset import collate, load
 from engines.training.loop import Run, Trainer
 
 BATCHES, BATCH = 8, 16
@@ -50,8 +51,8 @@ def gradients(trainer: Trainer, batch: Batch, shared: list[torch.nn.Parameter]) 
     drawn = torch.get_rng_state()
     joint = flat(trainer.joint_loss(batch)[0], shared)
     torch.set_rng_state(drawn)
-    levels, _ = trainer.forward(trainer.model, batch.images)
-    detector = flat(trainer.detection_loss(levels, batch.targets)[0], shared)
+    levels, _ = trainer.learner.forward(trainer.model, batch.images)
+    detector = flat(trainer.learner.detection_loss(levels, batch.targets)[0], shared)
     return detector, joint - detector
 
 

@@ -17,13 +17,13 @@ from engines.adapt.trainer import Adaptation, AdaptTrainer
 from engines.data.aspect import check_given, given_for
 from engines.data.leukemiaattri import has_labels, read_split, read_unlabelled
 from engines.errors import DataError
+from engines.families.hyper import SETS
 from engines.network import checkpoint
 from engines.progress import SILENT, Reporter
 from engines.taxonomy import read_taxonomy
 from engines.training.agreement import DataDigest
 from engines.training.dataset import load_sets
 from engines.training.draws import lay_out
-from engines.training.hyper import SETS
 from engines.training.loop import Run
 from engines.training.pictures import report_left_out
 from engines.training.request import Phase, parse_folder, recalled

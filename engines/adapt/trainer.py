@@ -21,9 +21,10 @@ from engines.data.augment import Sample
 from engines.decode import Thresholds
 from engines.detections import Image
 from engines.errors import EnginesError
-from engines.network import AttriDet
+from engines.families.attridet.attridet import AttriDet, AttriDetLearner
+from engines.families.base import Batch
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
-from engines.training.dataset import Batch, Item, TrainingSet, collate
+from engines.training.dataset import Item, TrainingSet, collate
 from engines.training.draws import EpochDraw, Part
 from engines.training.loop import Run, Trainer
 
@@ -170,6 +171,12 @@ class AdaptTrainer(Trainer):
         return self._published.confidence if self.adaptation.confidence is None else self.adaptation.confidence
 
     @property
+    def _attridet(self) -> AttriDetLearner:
+        """Boxes that are mixed and believed are those of an AttriDet with variances."""
+        assert isinstance(self.learner, AttriDetLearner)
+        return self.learner
+
+    @property
     def _published(self) -> Thresholds:
         return confmix.THRESHOLDS if self.adaptation.method == "confmix" else daca.THRESHOLDS
 
@@ -186,8 +193,9 @@ class AdaptTrainer(Trainer):
         }
         if made is None:
             return total, {**parts, "target": torch.zeros(()), "gamma": torch.zeros(()), **taught}
-        levels, _ = self.forward(self.model, made.images)
-        loss, _ = self.detection_loss(levels, made.targets.to(self.device), made.ignored)
+        learner = self._attridet
+        levels, _ = learner.forward(learner.attridet, made.images)
+        loss, _ = learner.detection_loss(levels, made.targets.to(self.device), made.ignored)
         # The loss is a sum over pictures: where some gave nothing to learn from, the others do not count for more.
         part = made.gamma * self.adaptation.weight * loss
         return total + part, {**parts, "target": part.detach() / len(batch.images), "gamma": torch.tensor(made.gamma), **taught}
@@ -199,7 +207,7 @@ class AdaptTrainer(Trainer):
         model = self.model if adaptation.teacher == "student" else self.ema.model
         assert isinstance(model, AttriDet)
         with torch.no_grad():
-            levels, _ = self.forward(model, images)
+            levels, _ = self._attridet.forward(model, images)
         trust = delta(self.iteration / max(self.total_iterations, 1))
         size = images.shape[3], images.shape[2]
         found = pseudo_labels(model, levels, replace(self._published, confidence=lowest), trust)

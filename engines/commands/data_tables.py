@@ -44,6 +44,8 @@ def print_check(found: Checked, root: Path, json_file: Path | None, every: bool)
         console.print(_red_cells(one, len(found.aspects) > 1), highlight=False, soft_wrap=True)
     if found.total.ignored:
         console.print(f"{_many(found.total.ignored, 'region')} to ignore: nothing in them is learnt or scored")
+    if found.total.in_part:
+        console.print(f"{_many(found.total.in_part, 'picture')} labelled in part: the rest of them is neither cell nor background")
     _print_findings(console, "Faults", found.faults, "red", every, FIRST)
     _print_findings(console, "Notes", found.notes, "yellow", every, FIRST // 3)
     if json_file is not None:

@@ -1,4 +1,4 @@
-"""What `attridet evaluate` prints, within 80 columns: types, films, attributes by both rules, intervals."""
+"""What `attridet evaluate` prints, within 80 columns: types by three rules of AP, films, attributes by two, intervals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from engines.commands.terminal import table_of
 from engines.evaluation.attributes import mean_scores
-from engines.evaluation.detection import FREQUENT_CELLS, BothRules
+from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.films import largest_difference, most, number
 from engines.evaluation.intervals import IN_WORDS, Intervals
 from engines.evaluation.result import Evaluation
@@ -28,21 +28,24 @@ def tables(result: Evaluation) -> list[Table]:
 
 
 def _types(result: Evaluation) -> Table:
-    headings = ("cells", "COCO\nAP", "COCO\nAP50", "YOLOv5\nAP", "YOLOv5\nAP50", "P", "R")
+    rules = ("COCO", "YOLOv5\nv7.0", "Ultra-\nlytics\n8.4")
+    headings = ("cells", *(f"{rule}\n{ap}" for rule in rules for ap in ("AP", "AP50")), "P", "R")
     table = _table("\n".join((f"{result.label}: scored: {result.scored.summary}", *result.notes)), "type", headings)
-    coco, yolo = result.coco, result.yolo
+    yolo, types = result.yolo, result.types
     names = result.engine.taxonomy.classes
     for i, index in enumerate(yolo.classes):
-        numbers = (coco.ap5095[i], coco.ap50[i], yolo.ap5095[i], yolo.ap50[i], yolo.precision[i], yolo.recall[i])
-        table.add_row(names[index], str(yolo.truths[i]), *map(number, numbers))
+        numbers = [value for ap in types.each.values() for value in (ap.ap5095[i], ap.ap50[i])]
+        at_best = (number(share, ".2f") for share in (yolo.precision[i], yolo.recall[i]))
+        table.add_row(names[index], str(yolo.truths[i]), *map(number, numbers), *at_best)
     table.add_section()
-    point, overall = result.working_point, BothRules(yolo, coco)
-    table.add_row("mean", str(point.cells), *map(number, (*overall.means, yolo.precision.mean(), yolo.recall.mean())))
+    point = result.working_point
+    at_best = (number(shares.mean(), ".2f") for shares in (yolo.precision, yolo.recall))
+    table.add_row("mean", str(point.cells), *map(number, types.means), *at_best)
     table.add_row(f"mean, {FREQUENT_CELLS} cells or more", str(result.frequent_cells), *map(number, result.frequent.means), "", "")
     table.add_row("white / background", str(result.wbc_cells), *map(number, result.wbc.means), "", "")
     table.caption = (
-        f"AP: IoU .5 to .95; AP50: IoU .5. P and R: by YOLOv5's rule at confidence {yolo.best_confidence:.3f}, where mean F1 peaks. "
-        "White / background: all types as one, artefacts left out.\n"
+        f"AP: IoU .5 to .95; AP50: IoU .5. P and R: by YOLOv5 v7.0's rule at confidence {yolo.best_confidence:.3f}, where mean F1 "
+        "peaks. White / background: all types as one, artefacts left out.\n"
         f"At the working point (confidence {point.thresholds.confidence:g}{_from(result)}): {point.detections} detections, "
         f"{point.found} of {point.cells} cells found (recall {number(point.recall)}, precision {number(point.precision)}), "
         f"right type in {number(point.type_accuracy)} of these. "

@@ -42,7 +42,7 @@ def adapt(request: AdaptRequest) -> None:
 
 
 def evaluate(request: EvaluateRequest) -> None:
-    """Score a model on labelled pictures: AP by COCO's and YOLOv5's rule, films, attributes, and how sure all of it is."""
+    """Score a model on labelled pictures: AP by three rules, films, attributes, and how sure all of it is."""
     from engines.commands.evaluate_tables import tables
     from engines.commands.terminal import Terminal
     from engines.evaluation import evaluate as run

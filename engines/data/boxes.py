@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from engines.data.faults import Fault, Kind, Report
+from engines.data.labelled_regions import centred_in
 from engines.data.labels import UNSIZED, CellLabel, Picture
 from engines.decode import box_iou
 from engines.taxonomy import Taxonomy
@@ -45,6 +46,7 @@ def sound_boxes(picture: Picture, taxonomy: Taxonomy, report: Report, attributes
         if attributes and taxonomy.is_artefact(cell.code) and stated:
             words = f"class {taxonomy.artefact} with {', '.join(stated)}; attributes of an artefact are not applicable"
             report(Fault(Kind.ARTEFACT_ATTRIBUTES, cell.place, f"{picture.path.name}: {words}"))
+    _in_region(picture, cells, report)
     for n, m in _same_cell(cells):
         if not {m, n} & dropped:
             if _twice(cells[m], cells[n], picture, taxonomy, report) is Kind.BOX_TWO_CLASSES:
@@ -78,6 +80,18 @@ def _inside(cell: CellLabel, picture: Picture, report: Report) -> bool:
     elif over > NOISE_PX:
         report(Fault(Kind.BOX_OVERHANGS, cell.place, f"{where} leaves the picture by {over:.2f} px"))
     return True
+
+
+def _in_region(picture: Picture, cells: Sequence[CellLabel], report: Report) -> None:
+    """Says of a picture labelled in part which labels are centred outside that part; they are learnt all the same."""
+    if not len(picture.unlabelled_px) or not cells:
+        return
+    away = np.flatnonzero(centred_in(np.array([cell.xyxy_px for cell in cells], np.float64), picture.unlabelled_px))
+    if len(away):
+        first = cells[away[0]]
+        which = f"{len(away)} of {len(cells)} labels, {_words(first)} first"
+        words = f"{which}, lie outside the part that was labelled; widen labelled_region"
+        report(Fault(Kind.LABEL_OUTSIDE_REGION, first.place, f"{picture.path.name}: {words}"))
 
 
 def _same_cell(cells: Sequence[CellLabel]) -> list[tuple[int, int]]:

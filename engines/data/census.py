@@ -43,6 +43,11 @@ class Census:
     def cells(self) -> int:
         return sum(self.classes)
 
+    @property
+    def in_part(self) -> int:
+        """Pictures of which only a part was labelled."""
+        return sum(bool(len(picture.unlabelled_px)) for picture in self.pictures)
+
     def stated(self, key: str) -> int:
         """Cells for which the attribute `key` is stated."""
         return sum(n for code, n in self.attributes[key].items() if code >= 0)
@@ -59,6 +64,7 @@ class Census:
             "without_cells": self.empty,
             "cells": self.cells,
             "regions_to_ignore": self.ignored,
+            "labelled_in_part": self.in_part,
             "classes": dict(zip(taxonomy.classes, self.classes, strict=True)),
             "attributes": {
                 a.key: {word: self.attributes[a.key][code] for code, word in [*enumerate(a.values), *words.items()]}

@@ -11,8 +11,10 @@ from typing import Any
 
 from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.json_text import Entry, JsonText, walk
+from engines.data.labelled_regions import KEY as LABELLED_REGION
+from engines.data.labelled_regions import region_boxes
 from engines.data.labels import CellLabel, IgnoredRegion, Picture, PictureLabels, sound_box
-from engines.data.masks import segmentation_box
+from engines.data.masks import Box, segmentation_box
 from engines.data.vocabulary import attribute_codes, class_code, json_code, json_values, nearest_class
 from engines.taxonomy import Taxonomy
 
@@ -131,8 +133,21 @@ class _Reading:
             here = found.get(image.offset, ())
             together = (*(before.cells if before else ()), *(one for one in here if isinstance(one, CellLabel)))
             ignored = (*(before.ignored if before else ()), *(one for one in here if isinstance(one, IgnoredRegion)), *marked)
-            pictures[image.name] = PictureLabels(image.name, place, image.size_hw, together, rest, ignored)
+            labelled = self._labelled(image, rest, before)
+            pictures[image.name] = PictureLabels(image.name, place, image.size_hw, together, rest, ignored, labelled)
         return pictures
+
+    def _labelled(self, image: _Listed, rest: dict[str, Any], before: PictureLabels | None) -> tuple[Box, ...] | None:
+        """The part of an image that was labelled, taken out of `rest`; of one listed twice both parts, and all where either says so."""
+        stated = rest.pop(LABELLED_REGION, None)
+        try:
+            boxes = None if stated is None else region_boxes(stated)
+        except ValueError as error:
+            self.report(Kind.NOT_COCO, image.offset, f"{image.name}: {LABELLED_REGION}: {error}")
+            boxes = ()
+        if before is None or boxes is None:
+            return boxes
+        return None if before.labelled is None else (*before.labelled, *boxes)
 
     def _images(self, entries: list[Entry]) -> list[_Listed]:
         """The images; what is listed again in the same words, once a box for instance, is passed over and said once."""
@@ -300,6 +315,8 @@ def write_json(root: Path, split: str, pictures: Iterable[Picture], taxonomy: Ta
         if picture.labels is None:
             continue
         image = {"id": len(images) + 1, "file_name": picture.path.name, "width": picture.size_hw[1], "height": picture.size_hw[0]}
+        if (labelled := picture.labels.labelled) is not None:
+            image[LABELLED_REGION] = [list(box) for box in labelled]
         images.append(image | {k: v for k, v in picture.labels.extra.items() if k not in image})
         for cell in picture.cells:
             annotation = {

@@ -128,6 +128,8 @@ def losses(read: Sequence[SplitLabels], to: Format, taxonomy: Taxonomy) -> list[
         keys.update(f"'{k}' of the file" for k in one.extra)
     regions = sum(len(picture.ignored) for one in read for picture in one.pictures)
     found += [f"{regions} regions to ignore, which TXT cannot hold: what is in them will count as background"] if regions else []
+    in_part = sum(bool(len(picture.unlabelled_px)) for one in read for picture in one.pictures)
+    found += [f"what part of {in_part} pictures was labelled: the rest of them will count as background"] if in_part else []
     return found + [f"{key} ({n})" for key, n in sorted(keys.items())]
 
 

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engines.data.faults import Fault, Kind, Place, Report
+from engines.data.labelled_regions import outside
 
 TXT_ROUNDING_PX = 9
 """Decimals of a px to which boxes from TXT are rounded: shares times a width leave noise in the last digits of a double."""
@@ -60,7 +64,10 @@ class IgnoredRegion(_Boxed):
 
 @dataclass(frozen=True, eq=False)
 class PictureLabels:
-    """What one label file says of one picture; no cells: a field without cells. size_hw: None where the file does not say."""
+    """What one label file says of one picture; no cells: a field without cells. size_hw: None where the file does not say.
+
+    labelled: boxes (left, top, width, height in px) of the part that was looked at; None: all of the picture.
+    """
 
     name: str
     place: Place
@@ -68,6 +75,7 @@ class PictureLabels:
     cells: tuple[CellLabel, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
     ignored: tuple[IgnoredRegion, ...] = ()
+    labelled: tuple[tuple[float, float, float, float], ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +93,13 @@ class Picture:
     @property
     def ignored(self) -> tuple[IgnoredRegion, ...]:
         return self.labels.ignored if self.labels else ()
+
+    @property
+    def unlabelled_px(self) -> NDArray[np.float64]:
+        """What of a labelled picture nobody labelled, (M, 4) x1 y1 x2 y2 that do not overlap; nothing where all of it was."""
+        if self.labels is None or self.labels.labelled is None:
+            return np.zeros((0, 4))
+        return outside(self.labels.labelled, self.size_hw)
 
 
 def sound_box(numbers: tuple[float, ...], place: Place, who: str, report: Report) -> bool:

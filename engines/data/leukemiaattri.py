@@ -30,7 +30,7 @@ _EXAMPLES = 3
 _OF_FILES = {Kind.IMAGE_UNUSUAL, Kind.FILES_NOT_READ}
 _FLAWS = {Kind.SPLIT_UNLABELLED, Kind.NO_LAYOUT}
 """Notes that say nothing to those who asked for the split."""
-_READINGS = {Kind.CLASS_ORDER, Kind.OUTLINES, Kind.FILES_JOINED}
+_READINGS = {Kind.CLASS_ORDER, Kind.OUTLINES, Kind.PATCHES, Kind.FILES_JOINED}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,7 @@ class LabelledImage:
     size_hw: height and width in px. boxes_px: (N, 4) float32, x1 y1 x2 y2. classes: (N,) int64.
     attributes: (N, A) int64, one column for each attribute of the taxonomy, -1 where unknown or not applicable.
     ignored_px: (M, 4) float32, x1 y1 x2 y2 of regions in which nothing is learnt or scored (a clump, unreviewed ground).
+    unlabelled_px: (U, 4) float32, those of them that nobody labelled (`engines.data.labelled_regions`).
     pixel_aspect: of the file (`engines.data.aspect`).
     """
 
@@ -50,6 +51,7 @@ class LabelledImage:
     attributes: Int64
     ignored_px: Float32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     pixel_aspect: float = 1.0
+    unlabelled_px: Float32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
     def read(self) -> Image:
         """The picture as BGR of `size_hw`; DataError if it cannot be decoded."""
@@ -82,8 +84,15 @@ class SplitData(Sequence[LabelledImage]):
 
     @property
     def regions(self) -> int:
-        """Regions to ignore on all pictures."""
-        return sum(len(image.ignored_px) for image in self.images)
+        """Regions to ignore on all pictures, without ground that nobody labelled."""
+        return sum(len(image.ignored_px) - len(image.unlabelled_px) for image in self.images)
+
+    @property
+    def in_part(self) -> tuple[int, float]:
+        """Pictures of which a part was labelled, and what share of their ground that is; 0 and 1 without any."""
+        some = [image for image in self.images if len(image.unlabelled_px)]
+        left = sum(float(np.prod(image.unlabelled_px[:, 2:] - image.unlabelled_px[:, :2], 1).sum()) for image in some)
+        return len(some), 1 - left / sum(image.size_hw[0] * image.size_hw[1] for image in some) if some else 1.0
 
     @property
     def files(self) -> str:
@@ -107,6 +116,9 @@ class SplitData(Sequence[LabelledImage]):
         parts = [f"{number} {kind.plural if number > 1 else kind.title}" for kind, number in counts.items()]
         regions = f"; {self.regions} regions to ignore" if self.regions else ""
         left_out = f"; left out: {', '.join(parts)}" if parts else ""
+        number, share = self.in_part
+        if number:
+            regions += f"; {number} labelled in part ({100 * share:.0f} % of their ground), the rest is ignored"
         return used + left_out + regions + self.files + (f"; {self.aspect}" if self.aspect else "")
 
     @property
@@ -120,6 +132,7 @@ class SplitData(Sequence[LabelledImage]):
             "pictures": self.pictures,
             "used": len(self),
             "regions_to_ignore": self.regions,
+            "labelled_in_part": {"pictures": self.in_part[0], "share_of_ground": self.in_part[1]},
             "left_out": _by_kind(self.left_out),
             "passed": _by_kind(self.passed),
             "pixel_aspect": [one.to_dict() for one in self.aspects],
@@ -196,6 +209,7 @@ def has_labels(root: Path, split: str) -> bool:
 def _labelled(picture: Picture, taxonomy: Taxonomy, aspect: float) -> LabelledImage:
     cells = [cell for cell in picture.cells if not cell.doubtful]
     ignored = [region.xyxy_px for region in picture.ignored] + [cell.xyxy_px for cell in picture.cells if cell.doubtful]
+    unlabelled = [tuple(box) for box in picture.unlabelled_px.tolist()]
     attributes = np.asarray([cell.attributes for cell in cells], np.int64).reshape(-1, len(taxonomy.attributes))
     (height, width), size_hw = picture.size_hw, undone_hw(picture.size_hw, aspect)
     scale = np.array([size_hw[1] / width, size_hw[0] / height] * 2)
@@ -205,8 +219,9 @@ def _labelled(picture: Picture, taxonomy: Taxonomy, aspect: float) -> LabelledIm
         _boxes([cell.xyxy_px for cell in cells], scale),
         np.asarray([cell.code for cell in cells], np.int64),
         np.where(attributes < 0, UNKNOWN, attributes),
-        _boxes(ignored, scale),
+        _boxes([*ignored, *unlabelled], scale),
         aspect,
+        _boxes(unlabelled, scale),
     )
 
 

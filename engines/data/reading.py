@@ -16,6 +16,7 @@ from engines.data.faults import Fault, Kind, Place, Report
 from engines.data.labels import UNSIZED, Picture, PictureLabels
 from engines.data.layout import FLAT, IMAGE_SUFFIXES, Split
 from engines.data.origin import composed, source_name
+from engines.data.patch_columns import labelled_patches
 from engines.data.pictures import Decoded, picture_findings
 from engines.data.txt import outlines, read_cells, txt_rows
 from engines.errors import DataError
@@ -112,12 +113,14 @@ def _txt_pictures(
     rows = {file: txt_rows(file, report) for file in files}
     every = [row for file in files for row in rows[file]]
     outlined = outlines(every, numbers.taxonomy)
+    patches = labelled_patches(rows, {file: sizes[path] or UNSIZED for path, file in found.items()}, report)
     pictures = []
     for path in paths:
         size, file = sizes[path] or UNSIZED, found.get(path)
         labels = None
         if file is not None:
-            labels = PictureLabels(path.name, Place(file), size, read_cells(rows[file], size, numbers, outlined, report))
+            cells = read_cells(rows[file], size, numbers, outlined, report)
+            labels = PictureLabels(path.name, Place(file), size, cells, labelled=patches.get(file))
         pictures.append(Picture(path, size, labels))
     some = [row for row in every if len(row.values) in outlined]
     if some:

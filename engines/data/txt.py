@@ -13,7 +13,8 @@ from engines.data.vocabulary import attribute_codes, txt_codes
 from engines.taxonomy import UNKNOWN, Taxonomy, TxtLayout
 
 SPARSE_COLUMNS = 16
-"""Of the sparse data set that followed (SLA-Det): four more for the labelled patch."""
+"""Of the sparse data set that followed (SLA-Det): class and box, four columns of the labelled patch, seven attributes."""
+_PATCH = slice(5, 9)
 
 CONFIDENCE_COLUMNS = 6
 MIN_OUTLINE = 7
@@ -78,7 +79,9 @@ def read_cells(
 
 
 def _cell(row: Row, size_hw: tuple[int, int], numbers: ClassNumbers, outlined: Collection[int], report: Report) -> CellLabel | None:
-    place, values, taxonomy = row.place, row.values, numbers.taxonomy
+    place, values, taxonomy, columns = row.place, row.values, numbers.taxonomy, len(row.values)
+    if columns == SPARSE_COLUMNS:
+        values = (*values[: _PATCH.start], *values[_PATCH.stop :])
     if len(values) in outlined:
         xs, ys = values[1::2], values[2::2]
         left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
@@ -87,7 +90,7 @@ def _cell(row: Row, size_hw: tuple[int, int], numbers: ClassNumbers, outlined: C
     if layout is None:
         *others, widest = [str(n) for n in sorted(one.columns for one in taxonomy.txt_layouts)]
         expected = f"{', '.join(others)} or {widest}" if others else widest
-        report(Fault(Kind.MALFORMED_ROW, place, f"{len(values)} columns{_likely(values)}; expected {expected}"))
+        report(Fault(Kind.MALFORMED_ROW, place, f"{columns} columns{_likely(values)}; expected {expected}"))
         return None
     code = numbers.code(values[0], place, report)
     if code is None:
@@ -100,13 +103,11 @@ def _cell(row: Row, size_hw: tuple[int, int], numbers: ClassNumbers, outlined: C
         report(Fault(Kind.UNKNOWN_VALUE, place, message))
     height, width = size_hw
     x, y, wide, high = (round(v, TXT_ROUNDING_PX) for v in ((cx - w / 2) * width, (cy - h / 2) * height, w * width, h * height))
-    return CellLabel(place, code, (x, y, wide, high), tuple(found.codes), len(values))
+    return CellLabel(place, code, (x, y, wide, high), tuple(found.codes), columns)
 
 
 def _likely(values: Sequence[float]) -> str:
     """What a line with so many columns may be, for a message."""
-    if len(values) == SPARSE_COLUMNS:
-        return " (labels of the sparse data set, which this does not read)"
     if len(values) == CONFIDENCE_COLUMNS:
         return " (a network's answers with their confidence are no labels)"
     outline = len(values) >= MIN_OUTLINE and len(values) % 2 and max(values[5:]) > 1 and max(values[1:5]) > 1

@@ -1,4 +1,4 @@
-"""How good a detector is: both rules of average precision, attributes, and a bundle on a folder. No drawing.
+"""How good a detector is: three rules of average precision, attributes, and a bundle on a folder. No drawing.
 
 Public: `evaluate`, `EvaluateRequest`, `EvaluateResult` (docs/api.md); torch comes only for a file of weights.
 """

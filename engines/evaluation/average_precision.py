@@ -1,10 +1,10 @@
-"""Average precision by YOLOv5's rule and by COCO's, also of many weighted samples of the pictures at once, as a bootstrap needs.
+"""Average precision by three rules, also of many weighted samples of the pictures at once, as a bootstrap needs.
 
-Matching is done once; a weight is how often a picture was drawn: 1 gives the score itself, 2 what the picture shown twice would give.
-Tests hold COCO's rule to 1e-6 of faster-coco-eval and YOLOv5's to 1e-9 of its own program. What papers report of both is made of it
-in `engines.evaluation.detection`.
+COCO's, YOLOv5 v7.0's and Ultralytics' of today (8.4), which is neither of the two. Matching is done once; a weight is how often a
+picture was drawn: 1 gives the score itself, 2 what the picture shown twice would give. Tests hold each rule to 1e-9 of its own program
+(tests/records/average_precision). What papers report of them is made of it in `engines.evaluation.detection`.
 
-Regions to ignore, in both rules as COCO treats a crowd: a detection that is not right, and of whose area a share of at least the IoU
+Regions to ignore, in all rules as COCO treats a crowd: a detection that is not right, and of whose area a share of at least the IoU
 threshold lies in one region, is neither right nor wrong. One region takes any number of detections of any type.
 """
 
@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.decode import box_iou
 from engines.detections import Float32, Float64, Int64
 
 IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
@@ -26,6 +25,7 @@ IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 COCO_BOXES = 100
 """Detections of one class on one picture that COCO's rule looks at."""
 Bool = NDArray[np.bool_]
+_YOLO_THRESHOLDS = IOU_THRESHOLDS.astype(np.float32)
 _GRID: Float64 = np.linspace(0.0, 1.0, 101)
 
 
@@ -61,21 +61,54 @@ def ignored_share(boxes_px: Float32, ignored_px: Float32) -> Float64:
 
 
 def match_yolo(judged: Judged) -> Matches:
-    """YOLOv5's matching (spec 1.10); every detection counts.
+    """YOLOv5 v7.0's matching (spec 1.10); every detection counts.
 
-    Each detection takes the truth of its class that it overlaps most; of those that take the same truth, the first (highest score)
-    is right, at every threshold its IoU reaches.
+    Each detection takes the truth of its class that it overlaps most (of equal ones the last); of those that take the same truth, the
+    first (highest score) is right, at every threshold its IoU reaches.
     """
     right = np.zeros((len(judged.scores), len(IOU_THRESHOLDS)), bool)
     if right.size and judged.n_truths:
-        iou = box_iou(judged.boxes_px, judged.truth_boxes_px)
-        iou[judged.classes[:, None] != judged.truth_classes[None]] = -1
-        best, best_iou = iou.argmax(1), iou.max(1)
-        for column, threshold in enumerate(IOU_THRESHOLDS):
+        iou = _yolo_iou(judged)
+        best = iou.shape[1] - 1 - iou[:, ::-1].argmax(1)
+        best_iou = iou.max(1)
+        for column, threshold in enumerate(_YOLO_THRESHOLDS):
             reaching = np.flatnonzero(best_iou >= threshold)
             _, first = np.unique(best[reaching], return_index=True)
             right[reaching[first], column] = True
     return np.arange(len(right)), right, _ignored(judged, right)
+
+
+def match_ultralytics(judged: Judged) -> Matches:
+    """Ultralytics' matching of today; every detection counts.
+
+    By falling score each takes the truth of its class that it overlaps most of those still free (of equal ones the first).
+    """
+    right = np.zeros((len(judged.scores), len(IOU_THRESHOLDS)), bool)
+    if right.size and judged.n_truths:
+        iou = _yolo_iou(judged)
+        near = np.flatnonzero(iou.max(1) >= _YOLO_THRESHOLDS[0])  # the others are wrong at every threshold
+        for column, threshold in enumerate(_YOLO_THRESHOLDS):
+            left = iou[near].copy()
+            for place, row in zip(near, left, strict=True):
+                best = int(row.argmax())
+                if row[best] >= threshold:
+                    right[place, column] = True
+                    left[:, best] = -1
+    return np.arange(len(right)), right, _ignored(judged, right)
+
+
+def _yolo_iou(judged: Judged) -> Float32:
+    """IoU of each detection with each truth, (N, M), -1 of another class; in 32 bits with 1e-7 beside the union, as both programs do.
+
+    So boxes that reach a threshold just so, and equal overlaps, fall as theirs do.
+    """
+    boxes, truths = judged.boxes_px.astype(np.float32), judged.truth_boxes_px.astype(np.float32)
+    overlap = np.minimum(boxes[:, None, 2:], truths[None, :, 2:]) - np.maximum(boxes[:, None, :2], truths[None, :, :2])
+    intersection = overlap.clip(0).prod(2)
+    areas, truth_areas = ((some[:, 2:] - some[:, :2]).prod(1) for some in (boxes, truths))
+    iou: Float32 = intersection / (truth_areas[None] + areas[:, None] - intersection + np.float32(1e-7))
+    iou[judged.classes[:, None] != judged.truth_classes[None]] = -1
+    return iou
 
 
 def match_coco(judged: Judged, boxes: int = COCO_BOXES) -> Matches:
@@ -228,8 +261,11 @@ def _coco_area(curve: _Curve) -> Float64:
     return area
 
 
-def _yolo_area(curve: _Curve) -> Float64:
-    """Trapezoids over 101 recalls of the envelope, interpolated linearly between (0, 1) and (1, 0)."""
+def _yolo_area(curve: _Curve, to_zero: bool) -> Float64:
+    """Trapezoids over 101 recalls of the envelope, interpolated linearly from (0, 1) on.
+
+    to_zero: to (1, 0), in a straight line from the last recall; else it is 0 from the last recall on.
+    """
     n = len(curve.weight)
     recall, envelope = curve.recall, curve.envelope
     end_recall = recall[:, -1] if recall.shape[1] else np.zeros(n)
@@ -249,6 +285,8 @@ def _yolo_area(curve: _Curve) -> Float64:
     share = np.clip(ratio(_GRID[None] - x0, run), 0, 1)
     y = y0 + (y1 - y0) * share
     y[:, -1] = np.where(end_recall == 1, 0, y[:, -1])
+    if not to_zero:
+        y[beyond] = 0
     area: Float64 = ((y[:, 1:] + y[:, :-1]) / 2 * np.diff(_GRID)).sum(1)
     area[curve.found == 0] = 0
     return area
@@ -278,7 +316,10 @@ def _joined(dtype: type, parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate([np.zeros(0, dtype), *parts])
 
 
-YOLOV5 = Rule(match_yolo, _yolo_area)
+YOLOV5 = Rule(match_yolo, partial(_yolo_area, to_zero=True))
+"""YOLOv5's up to v7.0 and so of the papers that train by it, AttriDet's among them."""
+ULTRALYTICS = Rule(match_ultralytics, partial(_yolo_area, to_zero=False))
+"""What `yolo val` of Ultralytics 8.4 prints, of whichever network."""
 
 
 def coco(boxes: int = COCO_BOXES) -> Rule:

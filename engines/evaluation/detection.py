@@ -1,6 +1,6 @@
-"""What is reported of detections by two rules: YOLOv5's, which papers of its family quote, and COCO's, which the others quote.
+"""What is reported of detections by three rules: COCO's, YOLOv5 v7.0's, which papers of its family quote, and Ultralytics' of today.
 
-The two differ on identical boxes (spec 1.10), so a number without its rule says little; the house always reports both. The arithmetic
+They differ on identical boxes (spec 1.10), so a number without its rule says little; the house always reports all three. The arithmetic
 is in `engines.evaluation.average_precision`.
 """
 
@@ -13,10 +13,12 @@ import numpy as np
 
 from engines.decode import AP_THRESHOLDS, suppress
 from engines.detections import Float64, Int64
-from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Judged, Ranking, coco
+from engines.evaluation.average_precision import COCO_BOXES, ULTRALYTICS, YOLOV5, Judged, Ranking, coco
 from engines.taxonomy import Taxonomy
 
 _EPS = 1e-16
+RULE_NAMES = {"coco": "COCO", "yolov5": "YOLOv5 v7.0", "ultralytics": "Ultralytics 8.4"}
+"""By the keys of the JSON, whose rule it is; the version says which of that program's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ class Curves:
 
 @dataclass(frozen=True, eq=False)
 class YoloResult(AveragePrecision):
-    """By YOLOv5's rule, with precision, recall and F1 of each class at the one confidence where the mean F1 is highest.
+    """By YOLOv5 v7.0's rule, with precision, recall and F1 of each class at the one confidence where the mean F1 is highest.
 
     `curves` are at IoU .5.
     """
@@ -82,20 +84,31 @@ class YoloResult(AveragePrecision):
 
 
 @dataclass(frozen=True)
-class BothRules:
-    """AP of the same detections by both rules."""
+class ByRule:
+    """AP of the same detections by each rule."""
 
-    yolo: AveragePrecision
     coco: AveragePrecision
+    yolo: AveragePrecision
+    ultralytics: AveragePrecision
 
-    def of(self, classes: Sequence[int]) -> BothRules:
+    @classmethod
+    def score(cls, images: Sequence[Judged], coco_boxes: int = COCO_BOXES) -> ByRule:
+        """coco_boxes: detections of a class on a picture that COCO's rule looks at."""
+        return cls(coco_ap(images, coco_boxes), yolo_ap(images), ultralytics_ap(images))
+
+    def of(self, classes: Sequence[int]) -> ByRule:
         """The part of it that concerns `classes`."""
-        return BothRules(self.yolo.of(classes), self.coco.of(classes))
+        return ByRule(*(ap.of(classes) for ap in self.each.values()))
 
     @property
-    def means(self) -> tuple[float, float, float, float]:
-        """AP50-95 and AP50 by COCO's rule, then by YOLOv5's."""
-        return self.coco.map5095, self.coco.map50, self.yolo.map5095, self.yolo.map50
+    def each(self) -> dict[str, AveragePrecision]:
+        """By the keys of `RULE_NAMES`, in that order."""
+        return {"coco": self.coco, "yolov5": self.yolo, "ultralytics": self.ultralytics}
+
+    @property
+    def means(self) -> list[float]:
+        """AP50-95 and AP50 by each rule in turn."""
+        return [mean for ap in self.each.values() for mean in (ap.map5095, ap.map50)]
 
 
 FREQUENT_CELLS = 5
@@ -124,7 +137,7 @@ def white_cells(judged: Judged, taxonomy: Taxonomy) -> Judged:
 
 
 def yolo_ap(images: Sequence[Judged]) -> YoloResult:
-    """AP, precision, recall and F1 by YOLOv5's rule: envelope, linear interpolation at 101 recalls, trapezoid (spec 1.10).
+    """AP, precision, recall and F1 by YOLOv5 v7.0's rule: envelope, linear interpolation at 101 recalls, trapezoid (spec 1.10).
 
     Perfect detections give .995, not 1: the curve ends in (1, 0). What lies in a region to ignore at IoU .5 is in neither count.
     """
@@ -162,6 +175,12 @@ def yolo_ap(images: Sequence[Judged]) -> YoloResult:
 def coco_ap(images: Sequence[Judged], boxes: int = COCO_BOXES) -> AveragePrecision:
     """AP by COCO's rule: a step over 101 recalls, the best `boxes` detections of a class on a picture."""
     classes, ap = Ranking.of(images, coco(boxes)).average_precision()
+    return AveragePrecision(classes, ap[:, 0])
+
+
+def ultralytics_ap(images: Sequence[Judged]) -> AveragePrecision:
+    """AP by the rule of Ultralytics 8.4: matched by falling score; the curve ends at the last recall and does not run to (1, 0)."""
+    classes, ap = Ranking.of(images, ULTRALYTICS).average_precision()
     return AveragePrecision(classes, ap[:, 0])
 
 

@@ -14,7 +14,7 @@ from engines.data.look_alikes import field_units
 from engines.data.pictures import EXIF_TURN
 from engines.errors import DataError
 from engines.evaluation.attributes import confusion, published_scores, score_attributes, two_valued
-from engines.evaluation.detection import BothRules, coco_ap, frequent_types, white_cells, yolo_ap
+from engines.evaluation.detection import ByRule, coco_ap, frequent_types, ultralytics_ap, white_cells, yolo_ap
 from engines.evaluation.films import films_of, score_films
 from engines.evaluation.frame import WholeFrame
 from engines.evaluation.intervals import RESAMPLES, bootstrap
@@ -154,7 +154,8 @@ def score(
         split=split,
         yolo=yolo,
         coco=coco_ap(judged, boxes),
-        wbc=BothRules(yolo_ap(white), coco_ap(white, boxes)),
+        ultralytics=ultralytics_ap(judged),
+        wbc=ByRule.score(white, boxes),
         wbc_cells=sum(j.n_truths for j in white),
         working_point=WorkingPoint.of(engine.thresholds, types),
         box_limits=limits,

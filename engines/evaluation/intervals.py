@@ -15,7 +15,7 @@ import numpy as np
 
 from engines.detections import Float64, Int64
 from engines.evaluation.attributes import confusion
-from engines.evaluation.average_precision import COCO_BOXES, YOLOV5, Judged, Ranking, coco, ratio, sample_weights
+from engines.evaluation.average_precision import COCO_BOXES, ULTRALYTICS, YOLOV5, Judged, Ranking, coco, ratio, sample_weights
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.films import FilmScore
 from engines.evaluation.picture import PictureResult
@@ -31,16 +31,18 @@ FEW_UNITS = 10
 IN_WORDS = {
     "coco_map50": "mAP50, COCO's rule",
     "coco_map5095": "mAP50-95, COCO's rule",
-    "yolov5_map50": "mAP50, YOLOv5's rule",
-    "yolov5_map5095": "mAP50-95, YOLOv5's rule",
+    "yolov5_map50": "mAP50, YOLOv5 v7.0's rule",
+    "yolov5_map5095": "mAP50-95, YOLOv5 v7.0's rule",
+    "ultralytics_map50": "mAP50, Ultralytics 8.4's rule",
+    "ultralytics_map5095": "mAP50-95, Ultralytics 8.4's rule",
     "frequent_coco_map50": f"types with {FREQUENT_CELLS} cells or more: mAP50, COCO",
     "frequent_coco_map5095": f"types with {FREQUENT_CELLS} cells or more: mAP50-95, COCO",
-    "frequent_yolov5_map50": f"types with {FREQUENT_CELLS} cells or more: mAP50, YOLOv5",
-    "frequent_yolov5_map5095": f"types with {FREQUENT_CELLS} cells or more: mAP50-95, YOLOv5",
+    "frequent_yolov5_map50": f"types with {FREQUENT_CELLS} cells or more: mAP50, YOLOv5 v7.0",
+    "frequent_yolov5_map5095": f"types with {FREQUENT_CELLS} cells or more: mAP50-95, YOLOv5 v7.0",
     "wbc_coco_ap50": "white cell against background: AP50, COCO",
     "wbc_coco_ap5095": "white cell against background: AP50-95, COCO",
-    "wbc_yolov5_ap50": "white cell against background: AP50, YOLOv5",
-    "wbc_yolov5_ap5095": "white cell against background: AP50-95, YOLOv5",
+    "wbc_yolov5_ap50": "white cell against background: AP50, YOLOv5 v7.0",
+    "wbc_yolov5_ap5095": "white cell against background: AP50-95, YOLOv5 v7.0",
     "recall": "labelled cells found",
     "precision": "detections that are a labelled cell",
     "type_accuracy": "right type, of the cells found",
@@ -117,7 +119,7 @@ def bootstrap(
     seed: int = 0,
     coco_boxes: int = COCO_BOXES,
 ) -> Intervals:
-    """Intervals of mAP by both rules (all types, the `frequent` ones, white cells alone), working point, attributes and films.
+    """Intervals of mAP by each rule (by two also of `frequent` types and white cells alone), working point, attributes and films.
 
     white: each picture as `white_cells` makes it. units: for each picture the patient that it is of, or a name of its own. films: each
     unit's score as `score_films` gives them; None where units are pictures. frequent: codes of the frequent types on all pictures.
@@ -148,10 +150,12 @@ def _detection(
     judged: Sequence[Judged], white: Sequence[Judged], coco_boxes: int, unit_of: Int64, weights: Float64, frequent: Sequence[int]
 ) -> dict[str, Float64]:
     scores = {}
-    for name, rule in (("coco", coco(coco_boxes)), ("yolov5", YOLOV5)):
+    for name, rule in (("coco", coco(coco_boxes)), ("yolov5", YOLOV5), ("ultralytics", ULTRALYTICS)):
         classes, ap = Ranking.of(judged, rule).average_precision(unit_of, weights)
         ap = _types_fixed(ap)
         scores[f"{name}_map50"], scores[f"{name}_map5095"] = _means(ap)
+        if name == "ultralytics":
+            continue
         scores[f"frequent_{name}_map50"], scores[f"frequent_{name}_map5095"] = _means(ap[np.isin(classes, frequent)])
         _, ap = Ranking.of(white, rule).average_precision(unit_of, weights)
         scores[f"wbc_{name}_ap50"], scores[f"wbc_{name}_ap5095"] = _means(ap)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engines.data.pictures import image_size_hw
 from engines.evaluation.attributes import MIN_IOU, mean_scores
-from engines.evaluation.detection import FREQUENT_CELLS
+from engines.evaluation.detection import FREQUENT_CELLS, RULE_NAMES
 from engines.evaluation.examples import KEY, choose, css_key, example_pair, summary
 from engines.evaluation.films import FilmScore, largest_difference, most, number
 from engines.evaluation.intervals import IN_WORDS, LEVEL, Interval
@@ -71,6 +71,7 @@ def html(result: Evaluation, pictures: Mapping[str, Plot], created: datetime) ->
         figures=_figures(result),
         told_rows=told_rows(result.told),
         frequent_cells=FREQUENT_CELLS,
+        rules=RULE_NAMES,
         ap_thresholds=ap_thresholds(result.working_point.thresholds),
         min_iou=MIN_IOU,
         level_percent=round(100 * LEVEL),
@@ -97,7 +98,7 @@ def _figures(result: Evaluation) -> list[tuple[str, str, str, str]]:
 
     figures = [
         ("mAP50-95, COCO", number(result.coco.map5095), f"mAP50 {number(result.coco.map50)}", between("coco_map5095")),
-        ("mAP50-95, YOLOv5", number(result.yolo.map5095), f"mAP50 {number(result.yolo.map50)}", between("yolov5_map5095")),
+        ("mAP50-95, YOLOv5 v7.0", number(result.yolo.map5095), f"mAP50 {number(result.yolo.map50)}", between("yolov5_map5095")),
         ("White cell or background", number(result.wbc.coco.map50), "AP50, COCO", between("wbc_coco_ap50")),
         ("Cells found", number(point.recall), f"{point.found} of {point.cells}", between("recall")),
         ("Right type, of these", number(point.type_accuracy), f"{point.right_type} of {point.found}", between("type_accuracy")),

@@ -116,7 +116,7 @@ def judge_picture(
     shown, shown_px = shown.select(counts), shown_px[counts]
     assert shown.rows is not None
     scores = proposals.rows[shown.rows, 5:] * proposals.rows[shown.rows, 4:5]
-    stated = (picture.attributes >= 0).any(1)
+    stated = (picture.attributes >= 0).any(1) & engine.describes  # what tells no attributes has no score of them, not a bad one
     wanted = (partner >= 0) & stated
     probabilities = np.full((len(partner), taxonomy.n_logits), np.nan, np.float32)
     probabilities[wanted] = engine.describe(shown.boxes_px[partner[wanted]])
@@ -157,7 +157,7 @@ def _as_published(
     columns = two_valued(taxonomy)
     labels = picture.attributes[:, columns]
     whole = (labels >= 0).all(1)
-    if not len(boxes_px) or not whole.any():
+    if not len(boxes_px) or not whole.any() or not engine.describes:
         return labels[:0], labels[:0], True
     probabilities = engine.describe(boxes_px[published_pairs(frame_boxes_px, picture.boxes_px)[whole]])
     told = np.stack([probabilities[:, taxonomy.groups[i]].argmax(1) for i in columns], 1).astype(np.int64)

@@ -27,9 +27,9 @@ _PANELS = 12
 
 
 def precision_recall(names: Sequence[str], ap50: Float64, recall: Float64, envelope: Float64, label: str) -> Figure:
-    """Precision over recall at IoU .5. ap50 (C,) by YOLOv5's rule, recall (n,), envelope (C, n): precision's envelope there."""
+    """Precision over recall at IoU .5. ap50 (C,) by YOLOv5 v7.0's rule, recall (n,), envelope (C, n): precision's envelope there."""
     with style():
-        figure, axes = _curves(names, recall, envelope, ap50, ap50.mean() if len(ap50) else 0, "AP50, YOLOv5's rule")
+        figure, axes = _curves(names, recall, envelope, ap50, ap50.mean() if len(ap50) else 0, "AP50, YOLOv5 v7.0's rule")
         axes.set(xlabel="recall", ylabel="precision")
         headline(figure, "Precision and recall at IoU 0.5", label)
         return figure

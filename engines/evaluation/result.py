@@ -12,7 +12,7 @@ import numpy as np
 from engines.data.leukemiaattri import SplitData
 from engines.detections import Int64
 from engines.evaluation.attributes import MIN_IOU, AttributeScore, PublishedScore, mean_scores
-from engines.evaluation.detection import FREQUENT_CELLS, AveragePrecision, BothRules, YoloResult, frequent_types
+from engines.evaluation.detection import FREQUENT_CELLS, RULE_NAMES, AveragePrecision, ByRule, YoloResult, frequent_types
 from engines.evaluation.films import FilmScore
 from engines.evaluation.frame import WholeFrame
 from engines.evaluation.intervals import Intervals
@@ -40,12 +40,12 @@ class Evaluation:
     """Scores of one engine on one split; intended_use, must_not_be_used_for, pixel_aspect as its card has them.
 
     told: what each look tells of the cells, the detector alone first; the last is what the appliance shows. frame: what each
-    picture was laid into, None: nothing. confidence_from: where the working point's confidence comes from, in words. yolo, coco: AP
-    of each type. wbc: white cell against background, all types as one. films: a score each; patients_known: whether films are
-    patients, or all pictures one film. confusion: (C + 1, C + 1) int64 at the working point, rows labelled, columns told, the last
-    of each background. box_limits: which were reached. scored: the pictures, and what was left out of them. notes: what must be
-    read before the scores. attribute_confusions: by key, (V, V). intervals: None where none were asked for. median_ms: milliseconds
-    of each stage, medians over the pictures, on this machine.
+    picture was laid into, None: nothing. confidence_from: where the working point's confidence comes from, in words. yolo, coco,
+    ultralytics: AP of each type. wbc: white cell against background, all types as one. films: a score each; patients_known: whether
+    films are patients, or all pictures one film. confusion: (C + 1, C + 1) int64 at the working point, rows labelled, columns told,
+    the last of each background. box_limits: which were reached. scored: the pictures, and what was left out of them. notes: what
+    must be read before the scores. attribute_confusions: by key, (V, V). intervals: None where none were asked for. median_ms:
+    milliseconds of each stage, medians over the pictures, on this machine.
     """
 
     engine: EngineInfo
@@ -56,7 +56,8 @@ class Evaluation:
     split: str
     yolo: YoloResult
     coco: AveragePrecision
-    wbc: BothRules
+    ultralytics: AveragePrecision
+    wbc: ByRule
     wbc_cells: int
     working_point: WorkingPoint
     box_limits: BoxLimits
@@ -95,9 +96,14 @@ class Evaluation:
         return frequent_types(self.yolo, self.engine.taxonomy)
 
     @property
-    def frequent(self) -> BothRules:
+    def types(self) -> ByRule:
+        """AP of each type by each rule."""
+        return ByRule(self.coco, self.yolo, self.ultralytics)
+
+    @property
+    def frequent(self) -> ByRule:
         """AP of the frequent types alone."""
-        return BothRules(self.yolo, self.coco).of(self.frequent_types)
+        return self.types.of(self.frequent_types)
 
     @property
     def frequent_cells(self) -> int:
@@ -183,12 +189,13 @@ class Evaluation:
         return cleaned
 
     def _detection(self) -> dict[str, Any]:
-        names, yolo, coco = self.engine.taxonomy.classes, self.yolo, self.coco
+        names, yolo = self.engine.taxonomy.classes, self.yolo
         return {
             "thresholds": asdict(ap_thresholds(self.working_point.thresholds)),
             "box_limits": {**asdict(self.box_limits), "words": self.box_limits.words},
-            "yolov5": {"map50": yolo.map50, "map5095": yolo.map5095, "best_confidence": yolo.best_confidence},
-            "coco": {"map50": coco.map50, "map5095": coco.map5095},
+            "rules": {rule: f"{name}'s rule" for rule, name in RULE_NAMES.items()},
+            **_means(self.types, "map"),
+            "yolov5": {**_means(self.types, "map")["yolov5"], "best_confidence": yolo.best_confidence},
             "frequent": {
                 "rule": f"mean over the types of white cell with at least {FREQUENT_CELLS} labelled cells",
                 "types": [names[c] for c in self.frequent_types],
@@ -202,8 +209,7 @@ class Evaluation:
             "classes": {
                 names[c]: {
                     "cells": int(yolo.truths[i]),
-                    **{f"yolov5_{name}": getattr(yolo, name)[i] for name in ("ap50", "ap5095")},
-                    **{f"coco_{name}": getattr(coco, name)[i] for name in ("ap50", "ap5095")},
+                    **{f"{rule}_{n}": getattr(ap, n)[i] for rule, ap in self.types.each.items() for n in ("ap50", "ap5095")},
                     **{name: getattr(yolo, name)[i] for name in ("precision", "recall", "f1")},
                 }
                 for i, c in enumerate(yolo.classes)
@@ -260,9 +266,8 @@ class Evaluation:
         }
 
 
-def _means(rules: BothRules, name: str) -> dict[str, dict[str, float]]:
-    both = {"yolov5": rules.yolo, "coco": rules.coco}
-    return {rule: {f"{name}50": ap.map50, f"{name}5095": ap.map5095} for rule, ap in both.items()}
+def _means(rules: ByRule, name: str) -> dict[str, dict[str, float]]:
+    return {rule: {f"{name}50": ap.map50, f"{name}5095": ap.map5095} for rule, ap in rules.each.items()}
 
 
 def plain_value(value: Any) -> Any:

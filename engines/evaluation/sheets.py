@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engines.evaluation.detection import FREQUENT_CELLS
+from engines.evaluation.detection import FREQUENT_CELLS, RULE_NAMES
 from engines.evaluation.result import Evaluation
 from engines.files import make_folder, write_result
 from engines.pages import NOTICE
@@ -41,8 +41,8 @@ def write_sheets(result: Evaluation, folder: Path) -> list[Path]:
 
 
 def _types(plain: Plain) -> Iterator[Row]:
-    """Types, then three means; precision, recall and F1 are those of YOLOv5's rule at its one best confidence."""
-    scores, others = ("coco_ap5095", "coco_ap50", "yolov5_ap5095", "yolov5_ap50"), ("precision", "recall", "f1")
+    """Types, then three means; precision, recall and F1 are those of YOLOv5 v7.0's rule at its one best confidence."""
+    scores, others = [f"{rule}_{ap}" for rule in RULE_NAMES for ap in ("ap5095", "ap50")], ("precision", "recall", "f1")
     detection = plain["detection"]
     for name, one in detection["classes"].items():
         yield {"type": name, "cells": one["cells"], **{k: one[k] for k in scores}, **{f"yolov5_{k}": one[k] for k in others}}

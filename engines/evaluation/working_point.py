@@ -128,7 +128,7 @@ class BoxLimit:
 
 @dataclass(frozen=True)
 class BoxLimits:
-    """The three limits of boxes: what an engine shows, what YOLOv5's rule looks at, and COCO's, which counts each type by itself."""
+    """The three limits of boxes: what an engine shows, what the rules of YOLOv5 and Ultralytics look at, and COCO's by type."""
 
     working_point: BoxLimit
     yolov5: BoxLimit

@@ -14,7 +14,7 @@ from engines.export.request import SecondLookRequest
 from engines.export.run import check_images
 from engines.export.second_look import CELLS, NamingFiles, graph_of, named_golden, tiles_of, with_naming
 from engines.network import AttriDet
-from engines.network.checkpoint import load_any
+from engines.network.checkpoint import load_attridet
 from engines.progress import SILENT, Reporter
 from engines.runtime.onnx import OnnxEngine
 
@@ -65,7 +65,7 @@ def add_second_look(request: SecondLookRequest, reporter: Reporter = SILENT) -> 
 def _encoder(source: Bundle, request: SecondLookRequest) -> AttriDet:
     if request.weights is None and WEIGHTS not in source.manifest.files:
         raise BundleError(f"{source.path}: has no {WEIGHTS} to make a second look of. Name the weights of its encoder: --weights FILE")
-    return load_any(request.weights or source.path / WEIGHTS)[0]
+    return load_attridet(request.weights or source.path / WEIGHTS)[0]
 
 
 def _pictures(source: Bundle, request: SecondLookRequest) -> list[Image]:

@@ -13,11 +13,11 @@ from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, WEIGHTS, Bundle, write_b
 from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Image
 from engines.errors import BundleError
-from engines.export.graphs import attributes_graph, detector_graph
 from engines.export.second_look import CELLS, NamingFiles, graph_of, named_golden, tiles_of, with_naming
 from engines.export.verify import verify_export
+from engines.families.attridet.attridet import AttriDet
+from engines.families.attridet.graphs import attributes_graph, detector_graph
 from engines.manifest import AttributeGraph, Card, FileRecord, Input, Manifest, ThresholdsRecord
-from engines.network.attridet import AttriDet
 from engines.network.weights import save_weights
 from engines.runtime.engine import NetworkEngine
 from engines.runtime.margins import type_margins

@@ -8,10 +8,10 @@ import torch
 
 from engines.detections import Image
 from engines.errors import BundleError
-from engines.export.writer import GraphWriter, trunk
+from engines.families.attridet.attridet import AttriDet
+from engines.families.attridet.cell_features import POOLED, cell_features, feature_count, pooling_matrix
+from engines.families.attridet.trunk import TrunkWriter, trunk
 from engines.naming.tiles import TileGeometry, tile_runs
-from engines.network.attridet import AttriDet
-from engines.network.cell_features import POOLED, cell_features, feature_count, pooling_matrix
 from engines.runtime.graphs import FEATURES, TILES
 from engines.runtime.onnx import open_session, session_options
 
@@ -26,7 +26,7 @@ def cells_graph(model: AttriDet, tiles: int = TILES_A_RUN, side_px: int = 224, c
 
     Averages are products with constant matrices, so that nothing depends on a box and every shape is a number.
     """
-    graph, geometry = GraphWriter(), TileGeometry(side_px, cell_px)
+    graph, geometry = TrunkWriter(), TileGeometry(side_px, cell_px)
     outputs = trunk(graph, model, TILES, {})
     parts = []
     for pooled in POOLED:

@@ -23,7 +23,7 @@ from engines.export.second_look import NamingFiles
 from engines.film import require_drawable
 from engines.manifest import Card, DataSeen, Training
 from engines.network import without_variances
-from engines.network.checkpoint import load_any
+from engines.network.checkpoint import load_attridet
 from engines.pictures import PICTURE_SUFFIXES, list_folder
 from engines.progress import SILENT, Reporter
 
@@ -36,7 +36,7 @@ def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
     """Export as `attridet export` does; the bundle's manifest says how far its graphs are from torch. Raises EnginesError."""
     if request.side_px % 32:
         raise BundleError(f"--input {request.side_px}: the network's input must be a multiple of 32 px, e.g. 640")
-    model, state = load_any(request.checkpoint)
+    model, state = load_attridet(request.checkpoint)
     auto = str(request.golden) == AUTO
     if auto:
         require_drawable(model.taxonomy)  # found now rather than after the graphs
@@ -52,7 +52,7 @@ def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
         replace=request.replace,
         readme=_text(request.readme) if request.readme else None,
         golden=partial(clear_picture, progress=reporter.counter("searching a golden picture")) if auto else None,
-        encoder=load_any(request.second_look_weights)[0] if request.second_look_weights else None,
+        encoder=load_attridet(request.second_look_weights)[0] if request.second_look_weights else None,
         naming=NamingFiles(request.layer, request.open_cells),
     )
     golden = bundle.golden()

@@ -12,11 +12,11 @@ from engines.bundle import Bundle, golden_answer
 from engines.detections import Detections, Float32, Image
 from engines.errors import BundleError
 from engines.export.cells import TILES_A_RUN, cells_graph, verify_cells
+from engines.families.attridet.attridet import AttriDet
+from engines.families.attridet.cell_features import feature_count
 from engines.manifest import SecondLook
 from engines.naming.choice import layer_of
 from engines.naming.tiles import TileGeometry, cut_tiles
-from engines.network.attridet import AttriDet
-from engines.network.cell_features import feature_count
 from engines.runtime.engine import NetworkEngine
 from engines.runtime.onnx import OnnxEngine
 

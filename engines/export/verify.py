@@ -10,8 +10,8 @@ import torch
 from engines.decode import Thresholds, candidates, region_batches
 from engines.detections import Float32, Image
 from engines.errors import BundleError
+from engines.families.attridet.attridet import AttriDet
 from engines.manifest import ExportCheck
-from engines.network.attridet import AttriDet
 from engines.preprocess import prepare
 from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
 from engines.runtime.onnx import open_session, session_options

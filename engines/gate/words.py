@@ -93,8 +93,8 @@ def _unlimited_scores(told: Evaluation) -> list[tuple[str, float]]:
     point = told.working_point
     return [
         ("mAP50, COCO", told.coco.map50),
-        ("mAP50-95, YOLOv5", told.yolo.map5095),
-        ("mAP50, YOLOv5", told.yolo.map50),
+        ("mAP50-95, YOLOv5 v7.0", told.yolo.map5095),
+        ("mAP50, YOLOv5 v7.0", told.yolo.map50),
         (f"mAP50-95, COCO, types of {FREQUENT_CELLS}+ cells", told.frequent.coco.map5095),
         ("white cell or not: AP50-95, COCO", told.wbc.coco.map5095),
         ("cells found", point.recall),

@@ -9,8 +9,10 @@ import torch
 
 from engines.bundle import weights_of
 from engines.errors import DataError
+from engines.families import DEFAULT
+from engines.families.attridet.attridet import AttriDet
+from engines.families.base import Network
 from engines.files import atomic_write
-from engines.network import AttriDet
 from engines.network.weights import load_weights, restored
 
 FORMAT = 1
@@ -35,16 +37,24 @@ def read(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_network(path: Path) -> tuple[AttriDet, dict[str, Any]]:
+def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
     """The averaged network of a checkpoint, in eval mode, and the rest of its state."""
     state = read(path)
-    return restored(state["size"], state["taxonomy"], state["ema"]), state
+    return restored(state.get("family", DEFAULT), state["size"], state["taxonomy"], state["ema"]), state
 
 
-def load_any(path: Path) -> tuple[AttriDet, dict[str, Any]]:
+def load_any(path: Path) -> tuple[Network, dict[str, Any]]:
     """The network of a checkpoint (.pt, the averaged one) or of weights (.safetensors), in eval mode, and what the file says of it.
 
     path: the file, or a bundle that has weights, by its folder or as `zoo:NAME`.
     """
     path = weights_of(path)
     return load_weights(path) if path.suffix == ".safetensors" else load_network(path)
+
+
+def load_attridet(path: Path) -> tuple[AttriDet, dict[str, Any]]:
+    """As `load_any`, for what only AttriDet can: adaptation, the second look. Raises DataError naming the family of another one."""
+    network, record = load_any(path)
+    if not isinstance(network, AttriDet):
+        raise DataError(f"{path}: is of the family {network.family}; this needs an AttriDet")
+    return network, record

@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ from torch import Tensor
 from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Float32, Image
 from engines.errors import DataError, InferenceError, RuntimeUnavailableError
+from engines.families.attridet.attridet import AttriDet
+from engines.families.attridet.cell_features import cell_features, feature_count
+from engines.families.base import MULTIPLE, Network
 from engines.files import sha256_of
 from engines.naming.tiles import TileGeometry, tile_runs
-from engines.network import AttriDet, Taps
-from engines.network.cell_features import cell_features, feature_count
 from engines.network.checkpoint import load_any
 from engines.preprocess import to_planes
 from engines.runtime.base import EngineInfo
@@ -34,12 +36,11 @@ class TorchGraphs:
     The network is copied, so that one in training stays as it is, and fused on the device that it lies on.
     """
 
-    regions = REGION_CAPACITY
-
-    def __init__(self, model: AttriDet) -> None:
+    def __init__(self, model: Network) -> None:
         self._source = model
-        self._model: AttriDet | None = None
-        self._taps: Taps | None = None
+        self._model: Network | None = None
+        self._maps: Any = None
+        self.regions = REGION_CAPACITY if model.describes else 0
 
     def open(self) -> None:
         model = copy.deepcopy(self._source).eval()
@@ -53,33 +54,36 @@ class TorchGraphs:
         return self._run(self._describe, rois)
 
     def look(self, tiles: Image) -> Float32:
+        source = self._source
+        if not isinstance(source, AttriDet):
+            raise InferenceError(f"torch: the family {source.family} has no second look")
         if not len(tiles):
-            return np.zeros((0, feature_count(self._source)), np.float32)
+            return np.zeros((0, feature_count(source)), np.float32)
         geometry = TileGeometry(side_px=tiles.shape[1])
         runs = tile_runs(tiles, _TILES_A_RUN)
         return np.concatenate(
-            [self._run(lambda model, given: cell_features(model, given, geometry), planes[:count]) for planes, count in runs]
+            [self._run(lambda model, given: _features(model, given, geometry), planes[:count]) for planes, count in runs]
         )
 
     def close(self) -> None:
-        self._model = self._taps = None
+        self._model = self._maps = None
 
-    def _detect(self, model: AttriDet, image: Tensor) -> Tensor:
-        levels, self._taps = model.forward_train(image)
-        return model.decode(levels)[0]
+    def _detect(self, model: Network, image: Tensor) -> Tensor:
+        rows, self._maps = model.look(image)
+        return rows[0]
 
-    def _describe(self, model: AttriDet, rois: Tensor) -> Tensor:
+    def _describe(self, model: Network, rois: Tensor) -> Tensor:
         """Regions without any extent are padding: they cost nothing and their probabilities are 0."""
-        if self._taps is None:
+        if self._maps is None:
             raise InferenceError("torch: no picture was shown yet; detect comes before describe.")
         out = rois.new_zeros(len(rois), model.taxonomy.n_logits)
         real = (rois[:, 2:] > rois[:, :2]).all(1)
         if real.any():
             indexed = torch.nn.functional.pad(rois[real], (1, 0))
-            out[real] = model.attribute_probabilities(model.attribute_logits(self._taps, indexed))
+            out[real] = model.describe(self._maps, indexed)
         return out
 
-    def _run(self, step: Callable[[AttriDet, Tensor], Tensor], given: Float32) -> Float32:
+    def _run(self, step: Callable[[Network, Tensor], Tensor], given: Float32) -> Float32:
         if self._model is None:
             raise InferenceError("torch: the network is not open. Use the engine inside `with`.")
         device = next(self._model.parameters()).device
@@ -92,7 +96,7 @@ class TorchGraphs:
 
 
 def engine_of(
-    model: AttriDet,
+    model: Network,
     name: str,
     version: str,
     side_px: int = 640,
@@ -105,7 +109,7 @@ def engine_of(
     side_px: the input is a square of it, a multiple of 32. scale_up: small pictures are enlarged to fill it. thresholds: the working
     point. digest: identity of the weights; sha256 over the state dict unless given. Raises DataError for an impossible side.
     """
-    if side_px < 32 or side_px % 32:
+    if side_px < 32 or side_px % MULTIPLE:
         nearest = max(32, round(side_px / 32) * 32)
         raise DataError(f"--input {side_px}: the side of the network's input is a multiple of 32 px; the nearest is {nearest}")
     device = next(model.parameters()).device
@@ -150,7 +154,12 @@ def open_checkpoint(
     return engine_of(model, name, version, side_px, scale_up, thresholds, sha256_of(path))
 
 
-def _state_digest(model: AttriDet) -> str:
+def _features(model: Network, tiles: Tensor, geometry: TileGeometry) -> Tensor:
+    assert isinstance(model, AttriDet)
+    return cell_features(model, tiles, geometry)
+
+
+def _state_digest(model: Network) -> str:
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(name.encode())

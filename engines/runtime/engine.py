@@ -91,13 +91,18 @@ class NetworkEngine:
             raise InferenceError(f"the network answers nothing but what is no number ({kept.non_finite} rows)")
         suppressed = perf_counter()
         attributes = self.describe(kept.boxes_px)
-        unknown = int(np.count_nonzero(~np.isfinite(attributes).all(1)))
+        unknown = int(np.count_nonzero(~np.isfinite(attributes).all(1))) if self.describes else 0
         if unknown and unknown == len(kept):
             raise InferenceError(f"the attributes of all {unknown} cells are no numbers")
         timings_ms["nms"] = 1e3 * (suppressed - start)
         timings_ms["attributes"] = 1e3 * (perf_counter() - suppressed)
         found = detections(kept, proposals.letterbox, self._n_logits, attributes)
         return Inference(replace(found, non_finite=found.non_finite + unknown) if unknown else found, timings_ms)
+
+    @property
+    def describes(self) -> bool:
+        """Whether the network tells attributes."""
+        return bool(self.graphs.regions)
 
     def propose(self, image: Image, timings_ms: dict[str, float] | None = None, confidence: float = 0.0) -> Proposals:
         """The detector's half of `infer`, for an evaluation with thresholds of its own. Raises `InferenceError`.
@@ -120,8 +125,13 @@ class NetworkEngine:
         return Proposals(rows, letterbox)
 
     def describe(self, boxes_px: Float32) -> Float32:
-        """Attribute probabilities (N, logits) of boxes in *input* px on the picture proposed last; any N."""
-        out = np.empty((len(boxes_px), self._n_logits), np.float32)
+        """Attribute probabilities (N, logits) of boxes in *input* px on the picture proposed last; any N.
+
+        NaN, unknown, where the network tells no attributes.
+        """
+        out = np.full((len(boxes_px), self._n_logits), np.nan, np.float32)
+        if not self.describes:
+            return out
         done = 0
         for rois, count in region_batches(boxes_px, self.graphs.regions):
             out[done : done + count] = self.graphs.describe(rois)[:count]
@@ -152,11 +162,12 @@ class NetworkEngine:
     def _first_look(self) -> None:
         """The first run on an empty picture. Raises BundleError where the graphs do not belong to the taxonomy."""
         rows = self.propose(np.zeros((*self.info.input_hw, 3), np.uint8)).rows
-        described = self.graphs.describe(np.zeros((self.graphs.regions, 4), np.float32))
-        classes = len(self.info.taxonomy.classes)
+        classes, values = len(self.info.taxonomy.classes), self._n_logits
+        if self.describes:
+            values = self.graphs.describe(np.zeros((self.graphs.regions, 4), np.float32)).shape[-1]
         for told, has, wanted in (
             ("types", rows.shape[-1] - 5, classes),
-            ("attribute values", described.shape[-1], self._n_logits),
+            ("attribute values", values, self._n_logits),
         ):
             if has != wanted:
                 raise BundleError(

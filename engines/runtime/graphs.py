@@ -44,7 +44,7 @@ class Graphs(Protocol):
     """
 
     regions: int
-    """Regions that one `describe` takes."""
+    """Regions that one `describe` takes; 0 where the network tells no attributes, and `describe` is never asked."""
 
     def open(self) -> None:
         """Loads detector and attribute graph; after `close` it may be called again."""

@@ -1,7 +1,7 @@
 """RoiAlign in numpy, for runtimes whose own is slow: the numbers of the ONNX operator, averaged and not aligned.
 
 Bilinear interpolation is separable, and so is its rule at the border; a region's output is therefore A_y · crop · A_xᵀ with two small
-matrices that hold the averaged weights (as in `engines.network.roi_align`, there with gradients). He et al., Mask R-CNN, 2017.
+matrices that hold the averaged weights (as in `engines.families.roi_align`, there with gradients). He et al., Mask R-CNN, 2017.
 """
 
 from __future__ import annotations

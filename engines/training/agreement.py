@@ -13,13 +13,14 @@ import numpy as np
 from engines.data.augment import Sample
 from engines.data.leukemiaattri import LabelledImage
 from engines.errors import DataError
-from engines.network import AttriDet, checkpoint, copy_fitting, unknown_to
-from engines.network.yolov5 import STRIDES
+from engines.families.base import MULTIPLE, Network
+from engines.families.hyper import Hyper
+from engines.network import checkpoint
 from engines.taxonomy import Taxonomy
-from engines.training.hyper import Hyper
 
 MUST_AGREE = (
-    *("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach", "batches", "adaptation", "labels"),
+    *("family", "size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach"),
+    *("batches", "adaptation", "labels"),
 )
 """Without these being equal a resumed run would not make the next step of the run that it resumes."""
 
@@ -29,7 +30,7 @@ _DEFAULTS = Hyper("").to_dict()
 
 def whole_strides(px: int) -> int:
     """The smallest side that the network takes, a multiple of 32 px, that is at least `px` (600 becomes 608; spec 1.7)."""
-    return -(-px // STRIDES[-1]) * STRIDES[-1]
+    return -(-px // MULTIPLE) * MULTIPLE
 
 
 def must_fit(samples: Sequence[Sample], shown: int, taxonomy: Taxonomy, imgsz: int, batch: int, processes: int) -> None:
@@ -38,7 +39,7 @@ def must_fit(samples: Sequence[Sample], shown: int, taxonomy: Taxonomy, imgsz: i
     shown: how many of them an epoch shows.
     """
     if imgsz != whole_strides(imgsz):
-        raise DataError(f"--imgsz {imgsz}: the network takes multiples of {STRIDES[-1]} px; the next is {whole_strides(imgsz)}")
+        raise DataError(f"--imgsz {imgsz}: the network takes multiples of {MULTIPLE} px; the next is {whole_strides(imgsz)}")
     if batch % processes:
         raise DataError(f"--batch {batch} cannot be shared by {processes} processes; take a multiple of {processes}")
     if shown < batch:
@@ -117,14 +118,13 @@ def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) ->
     return ""
 
 
-def start_from(model: AttriDet, path: Path) -> tuple[list[str], list[str]]:
+def start_from(model: Network, path: Path) -> tuple[list[str], list[str]]:
     """Take the network of `path` (.pt or .safetensors) as the start; returns the names of what begins anew, and of what is left behind.
 
-    Raises DataError or BundleError naming the file, also if it is of another size.
+    Raises DataError or BundleError naming the file, also if it is of another size or family.
     """
     start = checkpoint.load_any(path)[0]
-    left = copy_fitting(model, start)
-    misfits = [name for name in left if not name.startswith(("model.24.", "attribute_head."))]
-    if misfits:
-        raise DataError(f"{path}: is of another size than {model.size} ({len(misfits)} parameters do not fit); name its --size")
-    return left, unknown_to(model.taxonomy, start.taxonomy)
+    try:
+        return model.take(start)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error

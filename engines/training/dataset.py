@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 
 import cv2
@@ -17,8 +17,9 @@ from engines.data.augment import Sample
 from engines.data.leukemiaattri import LabelledImage
 from engines.data.stain_shake import shake_cells, shake_stain
 from engines.detections import Int64
+from engines.families.base import Batch
+from engines.families.hyper import Hyper
 from engines.training.draws import EpochDraw
-from engines.training.hyper import Hyper
 
 _TILES = (1, 2, 3, 4)
 _TILE_WEIGHTS = (0.25, 0.35, 0.25, 0.15)
@@ -41,31 +42,6 @@ def load_sets(sets: Sequence[Sequence[LabelledImage]], longest_px: int, progress
     """`load` for several sets of pictures; progress is called with how many pictures of all sets are read, and how many there are."""
     total, numbers = sum(map(len, sets)), count(1)
     return [load(images, longest_px, lambda: progress(next(numbers), total)) for images in sets]
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """What one step learns from.
-
-    images: (B, 3, H, W) uint8 RGB. targets: (n, 6) float32, picture, class, cx, cy, w, h in 0..1. attributes: (n, A) int64, -1 unknown.
-    ignored: (m, 5) float32, picture, x1, y1, x2, y2 in 0..1 of regions to ignore.
-    """
-
-    images: Tensor
-    targets: Tensor
-    attributes: Tensor
-    ignored: Tensor
-
-    def pin_memory(self) -> Batch:
-        """The batch with its pictures where a GPU can fetch them by itself; the loader asks for it."""
-        return replace(self, images=self.images.pin_memory())
-
-    def rois(self) -> Tensor:
-        """(n, 5) float32: picture, x1, y1, x2, y2 in px of the network's input."""
-        height, width = self.images.shape[2:]
-        scale = torch.tensor([width, height], dtype=torch.float32)
-        centre, half = self.targets[:, 2:4] * scale, self.targets[:, 4:6] * scale / 2
-        return torch.cat([self.targets[:, :1], centre - half, centre + half], dim=1)
 
 
 Item = tuple[Tensor, Tensor, Tensor, Tensor]

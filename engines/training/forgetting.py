@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from engines.data.augment import Sample
+from engines.families.base import Network
 from engines.files import write_result
-from engines.network import AttriDet, checkpoint
+from engines.network import checkpoint
 from engines.progress import Reporter
-from engines.taxonomy import Taxonomy
 from engines.training.agreement import start_from
 from engines.training.judge import FolderJudge, judge_samples
 
@@ -61,12 +61,12 @@ class Forgetting:
         return f"{self.folder} ({self.after.cells} white cells, {self.after.blasts} blasts): {words or 'no white cell'}"
 
 
-def standings(model: AttriDet, judge: FolderJudge) -> dict[str, Standing]:
+def standings(model: Network, judge: FolderJudge) -> dict[str, Standing]:
     """How `model`, in evaluation mode, fares on each set of a judge."""
     return {name: _standing(model, samples, judge) for name, samples in judge.sets.items()}
 
 
-def _standing(model: AttriDet, samples: Sequence[Sample], judge: FolderJudge) -> Standing:
+def _standing(model: Network, samples: Sequence[Sample], judge: FolderJudge) -> Standing:
     taxonomy = model.taxonomy
     group = np.array([taxonomy.group_of(code) for code in range(len(taxonomy.classes))])
     labelled, told = [], []
@@ -83,13 +83,15 @@ def _standing(model: AttriDet, samples: Sequence[Sample], judge: FolderJudge) ->
     return Standing(int(white.sum()), int(blasts.sum()), recall, j)
 
 
-def before_training(folder: Path, initial: Path, size: str, taxonomy: Taxonomy, judge: FolderJudge, device: str) -> dict[str, Standing]:
-    """How the first weights fare, kept in `folder` so that a resumed run has it too. Raises EnginesError where they cannot be read."""
+def before_training(folder: Path, initial: Path, model: Network, judge: FolderJudge, device: str) -> dict[str, Standing]:
+    """How the first weights, put into `model`, fare, kept in `folder` so that a resumed run has it too.
+
+    Raises EnginesError where they cannot be read.
+    """
     file = folder / FILE
     if file.is_file():
         kept = json.loads(file.read_text(encoding="utf-8"))["before"]
         return {name: Standing(**one) for name, one in kept.items()}
-    model = AttriDet(size, taxonomy)
     start_from(model, initial)
     before = standings(model.to(device).eval(), judge)
     _write(file, {"before": before})

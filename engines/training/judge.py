@@ -1,4 +1,4 @@
-"""Judges the network while it is trained: AP by YOLOv5's rule and the attributes' F1 on labelled pictures, straight from torch.
+"""Judges the network while it is trained: AP by YOLOv5 v7.0's rule and the attributes' F1 on labelled pictures, straight from torch.
 
 What a finished bundle is judged by is `engines.evaluation`; the measures are the same.
 """
@@ -18,8 +18,7 @@ from engines.detections import Float32, Int64
 from engines.evaluation.attributes import mean_scores, pair_with_truth, score_attributes
 from engines.evaluation.average_precision import Judged
 from engines.evaluation.detection import yolo_ap
-from engines.network import AttriDet
-from engines.network.yolov5 import STRIDES
+from engines.families.base import MULTIPLE, Network
 from engines.preprocess import Letterbox, letterbox, letterbox_geometry, to_planes
 
 WORKING_POINT = Thresholds()
@@ -53,7 +52,7 @@ class FolderJudge:
     imgsz: int
     scale_up: bool = False
 
-    def __call__(self, model: AttriDet, epoch: int) -> dict[str, float]:
+    def __call__(self, model: Network, epoch: int) -> dict[str, float]:
         """Scores of the averaged network: NAME_map50, NAME_map, NAME_attr_f1 for each set, and fitness."""
         scores: dict[str, float] = {}
         fitness = []
@@ -68,7 +67,7 @@ class FolderJudge:
         return {**scores, "fitness": float(np.mean(fitness))}
 
 
-def judge_samples(model: AttriDet, samples: Sequence[Sample], imgsz: int, scale_up: bool) -> list[JudgedSample]:
+def judge_samples(model: Network, samples: Sequence[Sample], imgsz: int, scale_up: bool) -> list[JudgedSample]:
     """What `model`, in evaluation mode, says of each picture; those of one shape go through it together, without a square border."""
     seen: dict[int, JudgedSample] = {}
     batch = _BATCH[next(model.parameters()).device.type]
@@ -92,21 +91,27 @@ def _alike(sizes_hw: Sequence[tuple[int, int]], imgsz: int, scale_up: bool, batc
 
 
 def _on_canvas(geometry: Letterbox) -> Letterbox:
-    height, width = (-(-side // STRIDES[-1]) * STRIDES[-1] for side in geometry.resized_hw)
+    height, width = (-(-side // MULTIPLE) * MULTIPLE for side in geometry.resized_hw)
     missing_h, missing_w = height - geometry.resized_hw[0], width - geometry.resized_hw[1]
     pad_xy = (missing_w / 2, missing_h / 2)
     return replace(geometry, out_hw=(height, width), pad_xy=pad_xy, left=missing_w // 2, top=missing_h // 2)
 
 
+def judged_at(model: Network) -> tuple[Thresholds, Thresholds]:
+    """Thresholds for AP and for what a technician would see, with the family's own suppression."""
+    return replace(AP_THRESHOLDS, iou=max(AP_THRESHOLDS.iou, model.iou)), replace(WORKING_POINT, iou=model.iou)
+
+
 @torch.no_grad()
-def _judge_batch(model: AttriDet, samples: Sequence[Sample], geometries: Sequence[Letterbox]) -> list[JudgedSample]:
+def _judge_batch(model: Network, samples: Sequence[Sample], geometries: Sequence[Letterbox]) -> list[JudgedSample]:
     own = next(model.parameters())
     device, exact = own.device, own.dtype
     pixels = np.stack([to_planes(letterbox(sample.image, geometry)) for sample, geometry in zip(samples, geometries, strict=True)])
-    levels, taps = model.forward_train(torch.from_numpy(pixels).to(device, exact, memory_format=torch.channels_last))
+    rows_of, maps = model.look(torch.from_numpy(pixels).to(device, exact, memory_format=torch.channels_last))
+    every_at, shown_at = judged_at(model)
     seen, regions = [], []
-    for number, (rows, sample, geometry) in enumerate(zip(model.decode(levels).cpu().numpy(), samples, geometries, strict=True)):
-        every, shown = candidates(rows, AP_THRESHOLDS), candidates(rows, WORKING_POINT)
+    for number, (rows, sample, geometry) in enumerate(zip(rows_of.cpu().numpy(), samples, geometries, strict=True)):
+        every, shown = candidates(rows, every_at), candidates(rows, shown_at)
         truth = sample.boxes, sample.labels[:, 0], sample.ignored
         judged = Judged(geometry.to_frame(every.boxes_px), every.scores, every.classes, *truth)
         framed = Candidates(geometry.to_frame(shown.boxes_px), shown.scores, shown.classes)
@@ -117,7 +122,7 @@ def _judge_batch(model: AttriDet, samples: Sequence[Sample], geometries: Sequenc
         regions.append(np.concatenate([np.full((len(boxes), 1), number, np.float32), boxes], 1))
     rois = torch.from_numpy(np.concatenate(regions)).to(device, exact)
     if len(rois):
-        told = model.attribute_probabilities(model.attribute_logits(taps, rois)).cpu().numpy()
+        told = model.describe(maps, rois).cpu().numpy()
         for one, part in zip(seen, np.split(told, np.cumsum([len(r) for r in regions])[:-1]), strict=True):
             one.attributes[one.partner >= 0] = part
     return seen

@@ -23,24 +23,22 @@ from torch.utils.data import DataLoader
 from engines.data.augment import Sample
 from engines.detections import Float32
 from engines.errors import EnginesError
-from engines.network import AttriDet, Taps, checkpoint
+from engines.families import DEFAULT, family, parallel
+from engines.families.base import Batch, Course, Network
+from engines.families.hyper import FILM, Hyper
+from engines.network import checkpoint
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
-from engines.training import parallel, record
+from engines.training import record
 from engines.training.agreement import DataDigest, must_agree, must_fit, start_from
-from engines.training.autoanchor import AnchorChoice, choose_anchors
 from engines.training.class_weights import class_weights
-from engines.training.dataset import Batch, TrainingSet, collate
+from engines.training.dataset import TrainingSet, collate
 from engines.training.draws import EpochDraw
 from engines.training.ema import ModelEma
-from engines.training.hyper import FILM, Hyper
-from engines.training.losses import DetectionLoss, attribute_loss
 from engines.training.optimiser import apply_step, build_optimiser
 from engines.training.schedule import Schedule
 from engines.training.sync_norm import synchronise
 
 CLIP_NORM = 10.0
-BOX_JITTER = 0.05
-"""Share of a box's side by which the attribute head's boxes are shaken, so that it meets boxes as a detector draws them."""
 PATIENCE = 100
 """Epochs without a better fitness after which the published recipe stops."""
 
@@ -56,6 +54,7 @@ class Run:
     """One training run; everything that decides its result."""
 
     folder: Path
+    family: str = DEFAULT  # of detectors, see engines.families
     size: str = "n"
     imgsz: int = 320
     epochs: int = 30
@@ -89,7 +88,7 @@ class Progress:
     images_per_s: float
 
 
-Judge = Callable[[AttriDet, int], dict[str, float]]
+Judge = Callable[[Network, int], dict[str, float]]
 """Scores the averaged network after an epoch; must return "fitness", larger is better."""
 
 
@@ -113,11 +112,14 @@ class Trainer:
         self.noise = torch.Generator().manual_seed(self.draws)
         self.batches = len(self.data) // run.batch
         self.device = torch.device(run.device)
-        model = AttriDet(run.size, taxonomy, detach_features=run.detach, variances=run.variances)
+        model = family(run.family).begun(run.size, taxonomy, detach=run.detach, variances=run.variances)
         self.begun_anew, self.left_behind = ([], []) if run.initial is None else start_from(model, run.initial)
         """Names of parameters, classes and attributes that `run.initial` has not; and of those that it has and the taxonomy has not."""
-        self.anchors: AnchorChoice | None = self._fit_anchors(model, samples) if run.autoanchor else None
-        self.model: AttriDet = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch stub
+        weights = None if self.class_weights is None else torch.from_numpy(self.class_weights)
+        self.course = Course(run.hyper, run.imgsz, weights, self.noise, self.halved)
+        self.anchors: Any = model.fit_anchors(samples, self.course, run.seed) if run.autoanchor else None
+        """What was fitted to the labels before the first step; None where the run or the family fits nothing."""
+        self.model: Network = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch stub
         parallel.start_alike(self.model)
         self.ema = ModelEma(self.model, tau=run.hyper.tau(self.total_iterations))
         self.optimiser = build_optimiser(self.model, run.hyper, run.batch)
@@ -125,8 +127,7 @@ class Trainer:
             synchronise(self.model)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.amp and self.device.type == "cuda")
         self.schedule = Schedule(run.hyper, run.epochs, self.batches, run.batch, run.cosine)
-        weights = None if self.class_weights is None else torch.from_numpy(self.class_weights)
-        self.detection_loss = DetectionLoss(self.model, run.hyper, imgsz=run.imgsz, class_weights=weights)
+        self.learner = self.model.learner(self.course)
         self.record = record.Record(run.folder, run.pictures)
         self.epoch = 0
         self.iteration = 0
@@ -150,47 +151,15 @@ class Trainer:
     def finished(self) -> bool:
         return self.epoch >= self.run.epochs or self.stopped_early
 
-    def _fit_anchors(self, model: AttriDet, samples: Sequence[Sample]) -> AnchorChoice:
-        stride = model.detect.stride.view(-1, 1, 1)
-        given = (model.detect.anchors * stride).double().numpy()
-        choice = choose_anchors(samples, given, self.run.imgsz, self.run.seed, self.run.hyper.anchor_t)
-        if choice.adopted:
-            model.detect.anchors.copy_(torch.from_numpy(choice.anchors_px) / stride)
-        return choice
-
     def halved(self) -> torch.autocast:
         """Convolutions in half precision, if the run wants it: bfloat16 on a CPU, float16 on a GPU."""
         half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         return torch.autocast(self.device.type, half, enabled=self.run.amp)
 
-    def forward(self, model: AttriDet, images: Tensor) -> tuple[list[Tensor], Taps]:
-        """Raw levels and taps of `model` for uint8 pictures (B, 3, H, W), convolved in half precision, given in the network's own."""
-        exact = next(model.parameters()).dtype
-        pixels = images.to(self.device, non_blocking=True, memory_format=torch.channels_last).to(exact) / 255
-        with self.halved():
-            levels, taps = model.forward_train(pixels)
-        return [level.to(exact) for level in levels], Taps(taps.p2.to(exact), taps.p3.to(exact))
-
     def joint_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """L_det + lambda x L_attr of one batch, and its parts; of this process's slice, so that all processes' add up."""
-        levels, taps = self.forward(self.model, batch.images)
-        total, parts = self.detection_loss(levels, batch.targets.to(self.device), batch.ignored)
-        if self.run.hyper.attribute == 0:  # YOLOv5 alone: the attribute head neither learns nor costs time
-            return total, {**parts._asdict(), "attr": torch.zeros_like(parts.box)}
-        known = (batch.attributes >= 0).any(1)
-        rois = self._shaken(batch.rois()[known]).to(self.device)
-        with self.halved():  # regions are pooled in full precision all the same
-            logits = self.model.attribute_logits(taps, rois)
-        attr = attribute_loss(logits.to(taps.p2.dtype), batch.attributes[known], self.taxonomy.groups) * parallel.shares([len(rois)])[0]
-        return total + self.run.hyper.attribute * attr, {**parts._asdict(), "attr": attr.detach()}
-
-    def _shaken(self, rois: Tensor) -> Tensor:
-        sides = (rois[:, 3:5] - rois[:, 1:3]).repeat(1, 2)
-        rows = [n for (n,) in parallel.gathered([len(rois)])]
-        first = sum(rows[: self.processes.rank])
-        # Every process draws for all rows and takes its own, so that the number of processes changes nothing.
-        noise = torch.rand(sum(rows), 4, generator=self.noise)[first : first + len(rois)]
-        return torch.cat([rois[:, :1], rois[:, 1:] + (noise * 2 - 1) * BOX_JITTER * sides], dim=1)
+        """The loss of one batch, and its parts; of this process's slice, so that all processes' add up."""
+        total, parts = self.learner(batch)
+        return total, parts
 
     def fit(
         self,
@@ -290,7 +259,8 @@ class Trainer:
 
     def _settings(self) -> dict[str, Any]:
         run = self.run
-        names = ("size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "cosine", "detach", "amp", "autoanchor", "patience")
+        network = ("family", "size", "variances", "imgsz", "detach", "amp", "autoanchor")
+        names = (*network, "batch", "epochs", "phase", "seed", "cosine", "patience")
         labels = None if run.labels is None else asdict(run.labels)
         settings = {name: getattr(run, name) for name in names}
         return {**settings, "hyper": run.hyper.to_dict(), "batches": self.batches, "labels": labels}
@@ -325,7 +295,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
         self.ema.updates = int(state["ema_updates"])
-        self.detection_loss.anchors.copy_(self.model.detect.anchors)
+        self.learner = self.model.learner(self.course)
         self.optimiser.load_state_dict(state["optimiser"])
         if state.get("scaler") and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])

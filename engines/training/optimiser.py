@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engines.training.hyper import Hyper
+from engines.families.hyper import Hyper
 from engines.training.schedule import NOMINAL_BATCH, Step
 
 

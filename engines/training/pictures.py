@@ -10,12 +10,12 @@ from engines.data.aspect import check_given, given_for
 from engines.data.augment import Sample
 from engines.data.leukemiaattri import SplitData, has_labels, read_split
 from engines.errors import DataError
+from engines.families.hyper import Hyper
 from engines.progress import Reporter
 from engines.taxonomy import Taxonomy
 from engines.training.agreement import DataDigest, whole_strides
 from engines.training.dataset import load_sets
 from engines.training.draws import EpochDraw, lay_out
-from engines.training.hyper import Hyper
 from engines.training.judge import FolderJudge
 from engines.training.request import TrainRequest, parse_folder
 
@@ -95,7 +95,8 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
 
 def report_left_out(folder: Path, images: SplitData, reporter: Reporter) -> None:
     """Lines on what of a folder is not used or not plain 8-bit colour, and what was assumed of its labels, if anything."""
-    for words in (*((images.summary,) if images.left_out or images.regions or images.files or images.aspect else ()), *images.readings):
+    worth_a_line = images.left_out or images.regions or images.in_part[0] or images.files or images.aspect
+    for words in (*((images.summary,) if worth_a_line else ()), *images.readings):
         reporter.warning(f"{folder}: {words}")
 
 

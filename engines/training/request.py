@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_origin
 
 from engines.errors import DataError
+from engines.families import DEFAULT, FAMILIES
 from engines.files import make_folder, write_result
 from engines.options import PIXEL_ASPECT, TAXONOMY, Option, Request, option_name, options_of
 
@@ -126,7 +127,12 @@ class TrainRequest(RunRequest):
         ),
     ] = None
     seed: Annotated[int, Option("Of weights, pictures and noise.", LEARN, "N", low=0)] = 0
-    size: Annotated[str, Option("n, s, m, l or x.", NETWORK, "NAME", choices=SIZES)] = "n"
+    family: Annotated[
+        str, Option("Of detectors: " + ", ".join(FAMILIES) + " (docs/families.md).", NETWORK, "NAME", choices=tuple(FAMILIES))
+    ] = DEFAULT
+    size: Annotated[
+        str | None, Option("n, s, m, l or x; r18 or r50 of the other families; the smallest without it.", NETWORK, "NAME")
+    ] = None
     initial: Annotated[
         Path | None,
         Option("Weights to start from: .pt, .safetensors, zoo:NAME or a bundle that has weights; random without it.", NETWORK, "FILE"),

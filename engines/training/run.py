@@ -14,16 +14,17 @@ from pathlib import Path
 
 import torch
 
-from engines.errors import EnginesError
+from engines.errors import DataError, EnginesError
 from engines.evaluation.run import write_pages
+from engines.families import family, parallel
+from engines.families.base import Network
+from engines.families.hyper import SETS
 from engines.network.checkpoint import load_any
 from engines.network.engine import open_checkpoint
 from engines.progress import SILENT, Reporter
-from engines.taxonomy import Taxonomy, read_taxonomy
-from engines.training import parallel
+from engines.taxonomy import read_taxonomy
 from engines.training.agreement import whole_strides
 from engines.training.forgetting import Forgetting, Standing, after_training, before_training
-from engines.training.hyper import SETS
 from engines.training.judge import FolderJudge
 from engines.training.loop import Judge, Progress, Run, Trainer
 from engines.training.pictures import read_pictures
@@ -63,6 +64,12 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
         hyper = replace(hyper, class_weights=request.class_weights)
     if request.balance_patients is not None:
         hyper = replace(hyper, balance_patients=request.balance_patients)
+    kind = family(request.family)
+    size = kind.sizes[0] if request.size is None else request.size
+    if size not in kind.sizes:
+        raise DataError(f"--size {size}: there are {', '.join(kind.sizes)} of {request.family}")
+    if request.learning_rate is None and kind.learning_rate is not None:
+        hyper = hyper.at_rate(kind.learning_rate)
     torch.set_num_threads(request.threads)
     pages: tuple[Path, ...] = ()
     forgetting: list[Forgetting] = []
@@ -72,12 +79,13 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
         pictures = read_pictures(request, hyper, taxonomy, reporter)
         if first:
             request.keep()
-        before = _first_standings(request, taxonomy, pictures.watched, device, reporter) if first else {}
+        before = _first_standings(request, kind.begun(size, taxonomy), pictures.watched, device, reporter) if first else {}
         workers = 1 if device == "cpu" else min(8, max(1, (os.cpu_count() or 1) - 1))
         for phase in planned:
             run = Run(
                 folder=phase.folder,
-                size=request.size,
+                family=request.family,
+                size=size,
                 imgsz=whole_strides(request.imgsz),
                 epochs=phase.epochs,
                 batch=request.batch,
@@ -109,7 +117,7 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
 
 
 def _first_standings(
-    request: TrainRequest, taxonomy: Taxonomy, judge: FolderJudge | None, device: str, reporter: Reporter
+    request: TrainRequest, model: Network, judge: FolderJudge | None, device: str, reporter: Reporter
 ) -> dict[str, Standing]:
     """How the weights that the run starts from fare on each val; none for a run from random weights or without a judge."""
     if request.initial is None:
@@ -119,7 +127,7 @@ def _first_standings(
         learnt = [one["name"] if isinstance(one, Mapping) else str(one) for one in record.get("data", ())]
         if learnt and not request.resume:
             reporter.message(f"{request.initial} learnt from: {'; '.join(learnt)}. What of it is not shown again may be forgotten")
-        return before_training(request.out, request.initial, request.size, taxonomy, judge, device) if judge else {}
+        return before_training(request.out, request.initial, model, judge, device) if judge else {}
     except EnginesError as error:
         if not request.resume:
             raise

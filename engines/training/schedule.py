@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.training.hyper import Hyper
+from engines.families.hyper import Hyper
 
 NOMINAL_BATCH = 64
 

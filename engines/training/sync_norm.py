@@ -71,7 +71,8 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
 def synchronise(model: nn.Module) -> None:
     """Put a synchronised layer in the place of each batch normalisation, with the same parameters and buffers (not copies)."""
     for name, child in list(model.named_children()):
-        if not isinstance(child, nn.BatchNorm2d) or isinstance(child, SynchronisedBatchNorm2d):
+        kept = isinstance(child, SynchronisedBatchNorm2d) or getattr(child, "frozen", False)  # a frozen one has no batches to tell of
+        if kept or not isinstance(child, nn.BatchNorm2d):
             synchronise(child)
             continue
         layer = SynchronisedBatchNorm2d(child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from engines.data.augment import Sample
-from engines.training import parallel
-from engines.training.hyper import HIGH
+from engines.families import parallel
+from engines.families.hyper import HIGH
 from engines.training.loop import Run, Trainer
 
 

@@ -21,6 +21,23 @@ def a_class_of_the_list_that_is_none(root: Path) -> Where:
     return file, 1
 
 
+@plants(Kind.LABEL_OUTSIDE_REGION)
+def a_label_outside_the_part_that_was_labelled(root: Path) -> Where:
+    file = only_json(root, lambda d: d["images"][0].update(labelled_region=[[0, 0, 30, 24]]))
+    return file, line_of(file, '"id": 2, "image_id": 1')
+
+
+@plants(Kind.PATCHES)
+def labels_of_patches(root: Path) -> Where:
+    (root / "json_labels/train.json").unlink()
+    folder = root / "txt_labels/AttriDet/train"
+    (root / "classes.txt").write_text("\n".join(CLASSES))
+    for file in folder.glob("*.txt"):
+        words = [line.split() for line in file.read_text().splitlines()]
+        file.write_text("".join(" ".join([*line[:5], "0", "1", "0", "1", *line[5:]]) + "\n" for line in words))
+    return folder, 0
+
+
 @plants(Kind.CLASS_LIST)
 def two_lists_of_class_names_that_disagree(root: Path) -> Where:
     only_txt(root, [BLAST.txt()])

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from engines.families.attridet.layers import C3, CBS, SPPF, Bottleneck, Concat
+from engines.families.attridet.yolov5 import Detect
 from engines.network import YOLOv5
-from engines.network.layers import C3, CBS, SPPF, Bottleneck, Concat
-from engines.network.yolov5 import Detect
 
 ROOMS = ("models", "models.common", "models.yolo")
 NAMES: Mapping[type[nn.Module], str] = {

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from engines.families.attridet.yolov5 import VARIANTS
 from engines.network.foreign.archive import ForeignWeightsError, StoredTensor
 from engines.network.foreign.modules import Network
-from engines.network.yolov5 import VARIANTS
 
 DETECT = "model.24"
 _LAYERS = 25

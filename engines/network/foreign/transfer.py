@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from engines.data.vocabulary import class_code
-from engines.network.attridet import AttriDet
+from engines.families.attridet.attridet import AttriDet
+from engines.families.attridet.layers import BN_EPS
 from engines.network.foreign.archive import DTYPES, READERS, ForeignWeightsError, StoredTensor, TorchFile
 from engines.network.foreign.inert_pickle import Name
 from engines.network.foreign.layout import DETECT, FIRST, Layout, classes_of, detection_rows, layout_of, size_of, with_rows
 from engines.network.foreign.modules import Network, class_names, find_network, printable
-from engines.network.layers import BN_EPS
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 HEAD = "attribute_head."

@@ -18,9 +18,9 @@ from engines.adapt import confmix, daca
 from engines.adapt.pseudo import NOTHING, Found, delta, divide, targets
 from engines.adapt.quadrant import Quadrant
 from engines.adapt.recolour import recolour
+from engines.families.attridet.losses import DetectionLoss, gaussian_box
+from engines.families.hyper import LOW
 from engines.network import YOLOv5
-from engines.training.hyper import LOW
-from engines.training.losses import DetectionLoss, gaussian_box
 
 MIRRORED = {0: 2, 1: 3, 2: 0, 3: 1}
 

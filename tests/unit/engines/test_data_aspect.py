@@ -184,8 +184,8 @@ def test_check_tells_a_squeeze_that_nothing_states(squeezed_root: Path, round_ro
 
 
 def test_a_training_learns_from_round_cells_and_says_so(squeezed_root: Path) -> None:
+    from engines.families.hyper import SETS
     from engines.taxonomy import LEUKEMIA_ATTRI
-    from engines.training.hyper import SETS
     from engines.training.pictures import read_pictures
     from engines.training.request import TrainRequest
 

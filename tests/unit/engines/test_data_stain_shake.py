@@ -9,9 +9,9 @@ import pytest
 
 from engines.data.augment import Sample
 from engines.data.stain_shake import DYES, drawn_change, shake_cells, shake_stain
+from engines.families.hyper import FILM, SETS
 from engines.film import Film, Microscope
 from engines.training.dataset import TrainingSet
-from engines.training.hyper import FILM, SETS
 
 
 def of_density(*amounts: float) -> np.ndarray:

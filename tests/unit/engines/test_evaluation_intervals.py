@@ -64,6 +64,7 @@ def reported(result: Evaluation) -> dict[str, float]:
         scores |= {f"{rule}_map50": of.map50, f"{rule}_map5095": of.map5095}
         scores |= {f"frequent_{rule}_map50": often.map50, f"frequent_{rule}_map5095": often.map5095}
         scores |= {f"wbc_{rule}_ap50": white.map50, f"wbc_{rule}_ap5095": white.map5095}
+    scores |= {"ultralytics_map50": result.ultralytics.map50, "ultralytics_map5095": result.ultralytics.map5095}
     scores |= {f"attribute_{name}": mean[name] for name in ("accuracy", "balanced_accuracy", "f1")}
     if result.patients_known:
         right, judged = result.films_right

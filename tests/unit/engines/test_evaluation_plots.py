@@ -93,7 +93,7 @@ def test_each_curve_bears_its_ap(fields: tuple[Example, ...]) -> None:
     yolo = evaluation_of(fields).yolo
     assert yolo.classes.tolist() == [1, 3]
     words = texts(precision_recall(["Myeloblast", "Neutrophil"], yolo.ap50, yolo.curves.grid, yolo.curves.envelope, "label"))
-    assert f"Myeloblast  {yolo.ap50[0]:.3f}" in words and f"mean  {yolo.map50:.3f}" in words and "YOLOv5's rule" in words
+    assert f"Myeloblast  {yolo.ap50[0]:.3f}" in words and f"mean  {yolo.map50:.3f}" in words and "YOLOv5 v7.0's rule" in words
 
 
 def test_the_curves_are_those_of_the_rule(fields: tuple[Example, ...]) -> None:

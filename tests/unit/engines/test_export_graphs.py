@@ -125,7 +125,7 @@ def test_weights_that_are_none_are_named(tmp_path: Path, model: AttriDet) -> Non
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(BundleError, match=r"other\.safetensors: not the weights of an AttriDet"):
+    with pytest.raises(BundleError, match=r"other\.safetensors: not the weights of a detector of ours"):
         load_weights(tmp_path / "other.safetensors")
 
 

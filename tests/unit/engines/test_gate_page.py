@@ -97,7 +97,7 @@ def test_the_page_says_whose_numbers_these_are(page: Path, failed: GateResult) -
     assert text.count(failed.reference.evaluation.engine.digest) == 2  # of both engines, which bear the same here
     for said in (
         "COCO's rule",
-        "YOLOv5's rule",
+        "YOLOv5 v7.0's rule",
         "3 pictures",
         "9 labelled cells",
         "stand-in",

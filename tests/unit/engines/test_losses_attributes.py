@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engines.families.attridet.losses import asymmetric_loss, attribute_loss
 from engines.taxonomy import LEUKEMIA_ATTRI
-from engines.training.losses import asymmetric_loss, attribute_loss
 
 GROUPS = (3, 2, 2, 2, 2, 2, 2)
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engines.families.attridet.assign import assign_targets
+from engines.families.attridet.losses import DetectionLoss, ciou
+from engines.families.hyper import LOW, SETS
 from engines.network import YOLOv5
-from engines.training.assign import assign_targets
-from engines.training.hyper import LOW, SETS
-from engines.training.losses import DetectionLoss, ciou
 
 ANCHORS = YOLOv5("n", classes=1).detect.anchors
 

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from engines.families.attridet.losses import attribute_loss
 from engines.network import AttributeHead, AttriDet, Taps, YOLOv5
 from engines.taxonomy import LEUKEMIA_ATTRI, Attribute, Taxonomy
-from engines.training.losses import attribute_loss
 
 ROIS = torch.tensor([[0, 4.0, 6.0, 40.0, 50.0], [1, 10.0, 10.0, 30.0, 20.0], [1, -5.0, 0.0, 70.0, 64.0]])
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engines.network import roi_align
 
-MODULE = importlib.import_module("engines.network.roi_align")  # the package's own name is the function
+MODULE = importlib.import_module("engines.families.roi_align")  # the package's own name is the function
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engines.families.attridet.layers import fuse_conv_bn
+from engines.families.attridet.yolov5 import Detect, Prediction
 from engines.network import ANCHORS_PX, VARIANTS, AttriDet, YOLOv5
-from engines.network.layers import fuse_conv_bn
-from engines.network.yolov5 import Detect, Prediction
 
 PARAMETERS = {
     80: {"n": 1_872_157, "s": 7_235_389, "m": 21_190_557, "l": 46_563_709, "x": 86_749_405},

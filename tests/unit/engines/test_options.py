@@ -18,10 +18,10 @@ from engines.cli import app
 from engines.commands import bench, build, data, evidence, film, first_board, import_weights, int8, learn, learning, transfer
 from engines.commands.terminal import Terminal
 from engines.errors import DataError
-from engines.network.yolov5 import VARIANTS
+from engines.families.attridet.yolov5 import VARIANTS
+from engines.families.hyper import SETS
 from engines.options import Option, Request, option_name, options_of
 from engines.progress import Reporter
-from engines.training.hyper import SETS
 from engines.training.request import HYPERS, SIZES
 
 COMMANDS: dict[str, Callable[..., object]] = {

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 def levels_and_rows(classes: int, variances: bool) -> tuple[list[tuple[Float32, Level]], Float32]:
     """Logits of three levels as convolutions leave them, and the rows that the network makes of them."""
-    from engines.network.yolov5 import Detect
+    from engines.families.attridet.yolov5 import Detect
 
     torch.manual_seed(0)
     detect = Detect(classes, (8, 16, 24), variances=variances).eval()

@@ -21,11 +21,11 @@ from engines.decode import Thresholds
 from engines.detections import Detections, Float32, Image
 from engines.errors import BundleError, InferenceError, RuntimeUnavailableError
 from engines.export.cells import verify_cells
+from engines.families.attridet.cell_features import POOLED, cell_features, feature_count, pooling_matrix
+from engines.families.attridet.yolov5 import TAP_P3
 from engines.files import sha256_of
 from engines.naming.tiles import TileGeometry, cut_tiles
-from engines.network.cell_features import POOLED, cell_features, feature_count, pooling_matrix
 from engines.network.engine import engine_of
-from engines.network.yolov5 import TAP_P3
 from engines.runtime.factory import open_engine
 from engines.runtime.onnx import OnnxEngine
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from engines.data.augment import Sample
+from engines.families.attridet import autoanchor
+from engines.families.attridet.autoanchor import AnchorFit, Float64, anchor_fit, choose_anchors, fit_anchors, label_sizes_px
+from engines.families.attridet.yolov5 import ANCHORS_PX
 from engines.network import checkpoint
 from engines.network.weights import load_weights, save_weights
-from engines.network.yolov5 import ANCHORS_PX
-from engines.training import autoanchor
-from engines.training.autoanchor import AnchorFit, Float64, anchor_fit, choose_anchors, fit_anchors, label_sizes_px
 from engines.training.loop import Run, Trainer
 
 PUBLISHED = np.array(ANCHORS_PX, dtype=np.float64)
@@ -93,7 +93,7 @@ def test_anchors_that_were_fitted_are_in_the_checkpoint_and_in_the_export(tmp_pa
     save_weights(network, tmp_path / "weights.safetensors", {})
     for model in (trainer.model, trainer.ema.model, network, load_weights(tmp_path / "weights.safetensors")[0]):
         torch.testing.assert_close(model.detect.anchors * model.detect.stride.view(3, 1, 1), anchors_px)  # type: ignore[union-attr,operator]
-    torch.testing.assert_close(trainer.detection_loss.anchors, trainer.model.detect.anchors)
+    torch.testing.assert_close(trainer.learner.detection_loss.anchors, trainer.model.detect.anchors)
     # The next training starts with them, and keeps them, since nothing reaches more of the cells.
     second = Trainer(Run(tmp_path, imgsz=96, batch=4, workers=0, amp=False, autoanchor=True, initial=tmp_path / "last.pt"), samples)
     assert second.anchors is not None

@@ -15,9 +15,9 @@ from discs import discs
 from engines.data.augment import Sample
 from engines.data.leukemiaattri import LabelledImage
 from engines.errors import DataError
+from engines.families.hyper import FILM, HIGH, LOW
 from engines.network import AttriDet, checkpoint
 from engines.training.agreement import DataDigest
-from engines.training.hyper import FILM, HIGH, LOW
 from engines.training.loop import Progress, Run, Trainer
 from engines.training.optimiser import parameter_groups
 from engines.training.request import TrainRequest
@@ -93,9 +93,9 @@ def test_a_resumed_run_makes_the_identical_next_step_with_scaler_anchors_and_pat
     with pytest.raises(StoppedError):
         stopped.fit(stop_in(2), judge)  # type: ignore[arg-type]  # a report
     resumed = scaled(Trainer(replace(run, folder=tmp_path / "stopped", autoanchor=False), samples))
-    assert not torch.equal(resumed.detection_loss.anchors, stopped.detection_loss.anchors)
+    assert not torch.equal(resumed.learner.detection_loss.anchors, stopped.learner.detection_loss.anchors)
     resumed.resume(tmp_path / "stopped" / "last.pt")
-    assert torch.equal(resumed.detection_loss.anchors, stopped.detection_loss.anchors)
+    assert torch.equal(resumed.learner.detection_loss.anchors, stopped.learner.detection_loss.anchors)
     assert (resumed.epoch, resumed.iteration, resumed.total_iterations) == (1, 2, 6)
     resumed.fit(judge=judge)
     assert_same(whole, resumed)

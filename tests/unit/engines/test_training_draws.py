@@ -15,14 +15,14 @@ from discs import discs, write_discs
 from engines.adapt.request import AdaptRequest
 from engines.data.augment import Sample
 from engines.data.leukemiaattri import LabelledImage
+from engines.families.attridet.losses import DetectionLoss
+from engines.families.hyper import FILM, LOW, SETS
 from engines.network import checkpoint
 from engines.taxonomy import LEUKEMIA_ATTRI
 from engines.training.class_weights import class_weights
 from engines.training.dataset import TrainingSet
 from engines.training.draws import EpochDraw, Part, lay_out
-from engines.training.hyper import FILM, LOW, SETS
 from engines.training.loop import Run, Trainer
-from engines.training.losses import DetectionLoss
 from engines.training.request import recalled
 
 NONE, LYMPHOBLAST, NEUTROPHIL = (LEUKEMIA_ATTRI.classes.index(name) for name in ("None", "Lymphoblast", "Neutrophil"))

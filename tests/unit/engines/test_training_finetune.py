@@ -12,8 +12,8 @@ from discs import write_discs
 
 from engines.bundle import ZOO, weights_of
 from engines.errors import BundleError
+from engines.families.hyper import FILM, FINETUNE, HIGH
 from engines.network import checkpoint
-from engines.training.hyper import FILM, FINETUNE, HIGH
 from engines.training.schedule import Schedule
 
 SMALL = ("--imgsz", "64", "--batch", "4", "--threads", "1", "--workers", "0", "--no-pictures", "--no-judge")

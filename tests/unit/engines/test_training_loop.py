@@ -11,8 +11,8 @@ import torch
 from discs import discs
 
 from engines.errors import DataError
+from engines.families.hyper import FILM, LOW
 from engines.network import checkpoint
-from engines.training.hyper import FILM, LOW
 from engines.training.judge import FolderJudge
 from engines.training.loop import Progress, Run, Trainer
 from engines.training.optimiser import parameter_groups

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
+from engines.families import parallel
 from engines.network import checkpoint
-from engines.training import parallel
 from engines.training.sync_norm import SynchronisedBatchNorm2d, synchronise
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from engines.families.hyper import ADAPT, HIGH, LOW, Hyper
 from engines.training.ema import ModelEma
-from engines.training.hyper import ADAPT, HIGH, LOW, Hyper
 from engines.training.schedule import Schedule
 
 

@@ -11,8 +11,8 @@ import torch
 from discs import discs
 
 from engines.data.augment import Sample
+from engines.families.hyper import FILM, HIGH, LOW, MED, SETS, Hyper
 from engines.training.dataset import TrainingSet
-from engines.training.hyper import FILM, HIGH, LOW, MED, SETS, Hyper
 from engines.training.loop import Run, Trainer
 
 WARPED = replace(HIGH, name="warped", mixup=0.0, degrees=10.0, shear=4.0, perspective=5e-4, flipud=0.5)

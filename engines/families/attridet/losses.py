@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.network.yolov5 import YOLOv5
-from engines.training.assign import Assignment, assign_targets
-from engines.training.hyper import LOW, Hyper
-from engines.training.parallel import shares
+from engines.families.attridet.assign import Assignment, assign_targets
+from engines.families.attridet.yolov5 import YOLOv5
+from engines.families.hyper import LOW, Hyper
+from engines.families.parallel import shares
 
 
 class LossParts(NamedTuple):

@@ -12,10 +12,11 @@ import onnx
 import torch
 from torch import nn
 
-from engines.export.writer import GraphWriter, trunk
-from engines.network.attribute_head import ROI_SIZE, TAP_SCALES
-from engines.network.attridet import AttriDet
-from engines.network.yolov5 import SOURCES, STRIDES, TAP_P2, TAP_P3, Detect
+from engines.families.attridet.attribute_head import ROI_SIZE, TAP_SCALES
+from engines.families.attridet.attridet import AttriDet
+from engines.families.attridet.trunk import TrunkWriter, trunk
+from engines.families.attridet.yolov5 import SOURCES, STRIDES, TAP_P2, TAP_P3, Detect
+from engines.families.graph_writer import GraphWriter
 from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
 
 
@@ -25,7 +26,7 @@ def detector_graph(model: AttriDet, input_hw: tuple[int, int]) -> onnx.ModelProt
 
     Convolutions carry their folded normalisations; nodes after the three detection convolutions are called `decode.*`.
     """
-    graph = GraphWriter()
+    graph = TrunkWriter()
     outputs = trunk(graph, model, IMAGE, {TAP_P2: P2, TAP_P3: P3})
     _decode(graph, model.detect, [outputs[j] for j in SOURCES[len(outputs)]], input_hw, f"model.{len(outputs)}")
     (h, w), (c2, c3) = input_hw, model.tap_channels

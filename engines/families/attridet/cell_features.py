@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from engines.detections import Float32
+from engines.families.attridet.attridet import AttriDet
+from engines.families.attridet.yolov5 import DETECT_SOURCES, STRIDES, TAP_P2, TAP_P3
 from engines.naming.tiles import TileGeometry
-from engines.network.attridet import AttriDet
-from engines.network.yolov5 import DETECT_SOURCES, STRIDES, TAP_P2, TAP_P3
 
 
 class Pooled(NamedTuple):

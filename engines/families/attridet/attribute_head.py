@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.network.roi_align import roi_align
-from engines.network.yolov5 import Taps
+from engines.families.attridet.yolov5 import Taps
+from engines.families.roi_align import roi_align
 
 ROI_SIZE = (24, 30)
 """Height and width of a pooled region."""

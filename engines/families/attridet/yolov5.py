@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
-from engines.network.layers import C3, CBS, SPPF, Concat
+from engines.families.attridet.layers import C3, CBS, SPPF, Concat
 
 
 class Variant(NamedTuple):
@@ -260,7 +261,7 @@ class YOLOv5(nn.Module):
         """Decoded rows (B, N, 5+classes) of `Prediction` from raw levels. delta: share of the variances in the objectness."""
         return self.detect.decode(levels, delta)
 
-    def fuse(self) -> YOLOv5:
+    def fuse(self) -> Self:
         """Fold every batch normalisation into its convolution, in place; for inference only. Returns the model."""
         for module in self.modules():
             if isinstance(module, CBS):

@@ -1,0 +1,24 @@
+"""Detector families, one folder each, by name: `family("fcos")`. Importing this package loads no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from engines.errors import DataError
+
+if TYPE_CHECKING:
+    from engines.families.base import Network
+
+FAMILIES = {"attridet": "AttriDet", "fcos": "FCOS"}
+"""Name, which is that of the folder and of its module, and the class in it."""
+DEFAULT = "attridet"
+"""What a checkpoint is that names no family, being older than they."""
+
+
+def family(name: str) -> type[Network]:
+    """The class of a family's networks. Raises DataError naming those there are."""
+    if name not in FAMILIES:
+        raise DataError(f"--family {name}: there are {', '.join(FAMILIES)}")
+    found: type[Network] = getattr(import_module(f"engines.families.{name}.{name}"), FAMILIES[name])
+    return found
