@@ -29,7 +29,8 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "data plot": data.plot, "data split": data.split, "evaluate": learning.evaluate, "experiment": learning.experiment,
     "export": learning.export, "film": film.film, "first-board": first_board.first_board, "frames": int8.frames, "gate": int8.gate,
     "evidence": evidence.evidence, "learn": learn.learn, "second-look": learning.second_look, "working-point": evidence.working_point,
-    "half": int8.half, "import-weights": import_weights.import_weights, "quantize": int8.quantize, "train": learning.train, "transfer": transfer.transfer,
+    "half": int8.half, "import-weights": import_weights.import_weights, "quantize": int8.quantize,
+    "train": learning.train, "transfer": transfer.transfer,
 }  # fmt: skip
 
 
