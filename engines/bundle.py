@@ -14,8 +14,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +190,13 @@ class Bundle:
                 f"{file}: altered or incomplete (sha256 {found[:12]}…, {MANIFEST} says {record.sha256[:12]}…). "
                 "Copy the whole folder again, or export it again with `attridet export`."
             )
+
+
+def moment() -> str:
+    """Now, as a manifest has it; what SOURCE_DATE_EPOCH says (seconds since 1970) where what is made must be the same each time."""
+    told = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(told), timezone.utc) if told.isdigit() else datetime.now(timezone.utc)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def zoo_names() -> list[str]:

@@ -7,9 +7,11 @@ class FilmRequest(Request):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import Field, dataclass, field, fields
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from typing_extensions import Self
 
@@ -87,6 +89,62 @@ def options_of(request: type[Request]) -> Iterator[tuple[Field[Any], Option, Any
         if get_origin(hint) is Annotated:
             kind, option = get_args(hint)[:2]
             yield each, option, kind
+
+
+_R = TypeVar("_R", bound=Request)
+
+
+def request_from(kind: type[_R], words: Sequence[str]) -> _R:
+    """What a command line asks for: `words` after the command's name, as the program itself reads them (`engines.cli`).
+
+    Raises DataError naming the word that means nothing, with the nearest option, or the option that lacks its value or must be given.
+    """
+    named: dict[str, tuple[str, Any, bool]] = {}
+    arguments: list[tuple[str, Any]] = []
+    for each, option, hint in options_of(kind):
+        if option.argument:
+            arguments.append((each.name, hint))
+            continue
+        named[option_name(each.name, option)] = each.name, hint, True
+        if option.off:
+            named[option.off] = each.name, hint, False
+    given: dict[str, Any] = {}
+    left = list(words)
+    while left:
+        word, _, value = left.pop(0).partition("=")
+        if not word.startswith("--"):
+            if not arguments:
+                raise DataError(f"{word}: one word too many")
+            name, hint = arguments[0]
+            _take(given, name, hint, name.upper(), f"{word}={value}" if value else word)
+            if get_origin(hint) is not tuple:
+                arguments.pop(0)
+            continue
+        if word not in named:
+            near = difflib.get_close_matches(word, named, 1, 0.6)
+            raise DataError(f"{word}: no such option;{f' did you mean {near[0]}?' if near else ''} there are {', '.join(named)}")
+        name, hint, on = named[word]
+        if "bool" in str(hint):
+            given[name] = on
+        elif value or (left and not left[0].startswith("--")):
+            _take(given, name, hint, word, value or left.pop(0))
+        else:
+            raise DataError(f"{word}: needs a value")
+    lacking = [option_name(f.name, option) for f, option, _ in options_of(kind) if f.name not in given and f.default is MISSING]
+    if lacking:
+        raise DataError(f"{lacking[0]}: must be given")
+    return kind(**given)
+
+
+def _take(given: dict[str, Any], name: str, hint: Any, word: str, text: str) -> None:
+    """Put `text` into `given` as the type `hint` has it; one more of several for a tuple."""
+    inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
+    made = next(one for one in (Path, float, int, str) if one is inner or one in get_args(inner))
+    try:
+        value = made(text)
+    except ValueError as error:
+        raise DataError(f"{word} {text}: not {'a number' if made is float else 'a whole number'}") from error
+    given[name] = (*given.get(name, ()), value) if get_origin(hint) is tuple else value
 
 
 TAXONOMY = Option("Types and attributes: a YAML file (docs/taxonomy.md); LeukemiaAttri's without it.", metavar="FILE")

@@ -6,7 +6,6 @@ What the command `attridet quantize` asks for and says is in `engines.commands.q
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from calibration.int8.half import check_reach, in_half
 from calibration.int8.lessons import taught_on
 from calibration.int8.qdq import Method, Ranges, blocks_of, measure, quantise
 from calibration.int8.request import QuantizeRequest
-from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, write_bundle
+from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, moment, write_bundle
 from engines.decode import Thresholds, candidates, region_batches
 from engines.detections import Float32
 from engines.errors import BundleError
@@ -130,7 +129,7 @@ class Quantiser:
             update={
                 "schema_version": type(source).model_fields["schema_version"].default,
                 "precision": "int8-fp16" if half else "int8",
-                "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "created": moment(),
                 # What was measured of the float bundle does not hold for this one; what does is in the gate.
                 "metrics": {"of the float bundle": source.metrics},
                 "export_check": None,

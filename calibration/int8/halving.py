@@ -11,11 +11,12 @@ from pathlib import Path
 from calibration.int8.bundles import regions_of
 from calibration.int8.half import blocks_in_half, check_reach, in_half
 from calibration.int8.request import HalveRequest
-from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, resolve, write_bundle
+from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, moment, resolve, write_bundle
 from engines.data.aspect import check_given, given_for
 from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.detections import Float32
 from engines.errors import BundleError, DataError
+from engines.evaluation.trained_on import overlap
 from engines.files import sha256_of
 from engines.gate.measure import GateResult, check_pictures, compare_engines
 from engines.gate.request import folder_and_split
@@ -54,6 +55,9 @@ def halve(request: HalveRequest, reporter: Reporter = SILENT) -> HalveResult:
     check_given(request.pixel_aspect, [root])
     pictures, data = read_split(root, split, source.taxonomy, given_for(root, request.pixel_aspect)), root.resolve().name
     check_pictures(pictures, data, split)
+    seen = overlap(source.manifest.training.data, [picture.path.name for picture in pictures])
+    if seen:
+        reporter.warning(seen.words)
     reach = _reach(request, source, pictures, reporter)
     with tempfile.TemporaryDirectory() as scratch:
         unjudged = _write(Path(scratch) / "fp16", source, graphs, request.float_blocks, pictures)
@@ -145,7 +149,7 @@ def _write(
             update={
                 "schema_version": type(manifest).model_fields["schema_version"].default,
                 "precision": HALF,
-                "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "created": moment(),
                 # What was measured of the float bundle does not hold for this one; what does is in the gate.
                 "metrics": {"of the float bundle": manifest.metrics},
                 "export_check": None,

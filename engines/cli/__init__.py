@@ -22,6 +22,7 @@ from engines.commands.import_weights import import_weights
 from engines.commands.int8 import frames, gate, half, quantize
 from engines.commands.learn import learn
 from engines.commands.learning import adapt, evaluate, experiment, export, second_look, train
+from engines.commands.recipe import recipe
 from engines.commands.transfer import transfer
 from engines.errors import EnginesError
 from engines.files import print_any_name
@@ -60,6 +61,7 @@ for command in (
     import_weights,
     learn,
     quantize,
+    recipe,
     second_look,
     train,
     transfer,

@@ -33,6 +33,15 @@ class SplitRequest(Request):
     pooled: Annotated[
         tuple[str, ...], Option("Split to divide; repeat for several; default: all but test.", name="--from", metavar="SPLIT")
     ] = ()
+    subsets: Annotated[
+        tuple[str, ...],
+        Option(
+            "Only this subset, by its folder's name; repeat for several, which are divided together.", name="--subset", metavar="NAME"
+        ),
+    ] = ()
+    leave_out_shared: Annotated[
+        bool, Option("Leave out pictures of patients who are in a kept split (test) of any subset, where they are refused otherwise.")
+    ] = False
     images: Annotated[str, Option("link (hard links, no room taken) or copy.", choices=("link", "copy"))] = "link"
 
 
@@ -82,7 +91,8 @@ def split(request: SplitRequest) -> None:
     if val + test >= 1:
         raise DataError(f"--val {val:g} and --test {test:g} leave nothing for train; together they must be below 1")
     shares = {"train": 1 - val - test, "val": val} | ({"test": test} if test else {})
-    planned = plan(request.root, shares, request.seed, request.pooled, read_taxonomy(request.taxonomy))
+    taxonomy = read_taxonomy(request.taxonomy)
+    planned = plan(request.root, shares, request.seed, request.pooled, taxonomy, request.subsets, request.leave_out_shared)
     with Terminal() as terminal:
         brought = write_plan(planned, request.out, Bring(request.images), terminal.counter("writing pictures"))
         print_split(terminal, planned, request.out, *brought)

@@ -95,6 +95,10 @@ def warnings(planned: Plan) -> list[str]:
         for name, pictures in planned.sides.items()
         if name not in planned.shares
     ]
+    if planned.shared:
+        kept = ", ".join(sorted({one.split.name for one in planned.kept}))
+        whose = ", ".join(f"{patient} ({pictures} pictures)" for patient, pictures in planned.shared.items())
+        found.append(f"in {kept} of one subset or another, and so left out everywhere else: patient {whose}")
     found += [f"left out: {words}" for words in planned.left_out]
     return found
 

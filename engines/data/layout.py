@@ -5,12 +5,14 @@ No label is read here.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from engines.data.origin import source_name
+from engines.data.packed import label_folder
 from engines.errors import DataError
 from engines.files import printable
 from engines.pictures import PICTURE_SUFFIXES, is_hidden, not_read
@@ -95,7 +97,7 @@ class Subset:
     root: Path
     splits: tuple[Split, ...]
     packed: tuple[Path, ...] = ()
-    """Archives beside the pictures of a subset without labels, as published for one of them."""
+    """Archives beside the pictures of a subset without labels, and without any in the archives."""
 
 
 def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
@@ -114,6 +116,19 @@ def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
         layout = "Images/<split>/<picture> (labels: json_labels, txt_labels)"
         raise DataError(f"{root}: no data set; it or its folders must hold {layout}{not_read(root)}")
     return found
+
+
+def find_subset(root: Path, name: str, there: Sequence[Subset] | None = None) -> Subset:
+    """The subset of `there` (default: all below `root`) whose folder is called `name`, in any case; DataError names those there are."""
+    there = find_subsets(root) if there is None else there
+    found = [one for one in there if name.casefold() in (one.name.casefold(), PurePath(one.name).name.casefold())]
+    if not found:
+        near = difflib.get_close_matches(name, [PurePath(one.name).name for one in there], 1, 0.6)
+        hint = f" did you mean {near[0]}?" if near else ""
+        raise DataError(f"{root}: no subset {name};{hint} subsets there: {', '.join(one.name for one in there)}")
+    if len(found) > 1:
+        raise DataError(f"{root}: subset {name} is there {len(found)} times ({', '.join(one.name for one in found)}); name one in full")
+    return found[0]
 
 
 def find_splits(root: Path, name: str) -> list[Split]:
@@ -165,7 +180,10 @@ def _published(folder: Path, root: Path) -> Subset | None:
         return None
     images = {p.name: p for parent in parents for p in _folders(parent)}
     images = {_split_name(name, images): path for name, path in images.items()}
-    json_files, txt_folders = _label_files(folder, {name.casefold(): name for name in images})
+    spelled = {name.casefold(): name for name in images}
+    json_files, txt_folders = _label_files(folder, spelled)
+    if not json_files and not txt_folders:
+        json_files, txt_folders = _packed_labels(folder, spelled)
     names = sorted({*images, *json_files, *txt_folders})
     name = _name(folder, root)
     if not names:
@@ -173,6 +191,17 @@ def _published(folder: Path, root: Path) -> Subset | None:
     splits = tuple(Split(name, folder, n, images.get(n), json_files.get(n), txt_folders.get(n)) for n in names)
     packed = () if json_files or txt_folders else tuple(sorted(folder.glob("*.zip")))
     return Subset(name, folder, splits, packed)
+
+
+def _packed_labels(folder: Path, spelled: Mapping[str, str]) -> tuple[dict[str, Path], dict[str, Path]]:
+    """As `_label_files`, of the first archive beside the pictures that holds labels; it may hold them below one folder more."""
+    for archive in sorted(folder.glob("*.zip")):
+        inside = label_folder(archive)
+        for place in (inside, *_folders(inside)):
+            found = _label_files(place, spelled)
+            if any(found):
+                return found
+    return {}, {}
 
 
 def _flat(folder: Path, images: Path, name: str) -> Subset | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from engines.data.census import Census, count, in_order
 from engines.data.coco import write_json
 from engines.data.export import left_out, subset_root
 from engines.data.labels import Picture
-from engines.data.layout import UNLABELLED, find_subsets, patient_of
+from engines.data.layout import UNLABELLED, Subset, find_subset, find_subsets, patient_of
 from engines.data.leukemiaattri import admit
 from engines.data.look_alikes import field_units
 from engines.data.reading import SplitLabels
@@ -111,7 +111,8 @@ def _improve(chosen: NDArray[np.int64], parts: NDArray[np.float64], sides: int, 
 class Plan:
     """Who goes where. sides: name of the new split to its pictures, each with the split it comes from; kept: splits left as they are.
 
-    by: "patient", "picture", or "patient and picture" where only some names give a patient. patients: of each side.
+    by: "patient", "picture", or "patient and picture" where only some names give a patient. patients: of each side. shared: patients
+    who are in a kept split of any subset, and how many of their pictures are on no side therefore.
     """
 
     root: Path
@@ -124,6 +125,7 @@ class Plan:
     kept: tuple[SplitLabels, ...]
     patients: Mapping[str, tuple[str, ...]]
     left_out: tuple[str, ...]
+    shared: Mapping[str, int] = field(default_factory=dict)
 
     def census(self) -> list[Census]:
         """Counts of each side and of what is kept."""
@@ -141,16 +143,27 @@ class Plan:
             "kept": sorted({one.split.name for one in self.kept}),
             "patients": {side: list(names) for side, names in self.patients.items()},
             "pictures": {side: len(pictures) for side, pictures in self.sides.items()},
+            "left_out_for_patients_kept_elsewhere": dict(self.shared),
         }
 
 
-def plan(root: Path, shares: Mapping[str, float], seed: int, pooled: Sequence[str] = (), taxonomy: Taxonomy = LEUKEMIA_ATTRI) -> Plan:
+def plan(
+    root: Path,
+    shares: Mapping[str, float],
+    seed: int,
+    pooled: Sequence[str] = (),
+    taxonomy: Taxonomy = LEUKEMIA_ATTRI,
+    subsets: Sequence[str] = (),
+    leave_out_shared: bool = False,
+) -> Plan:
     """Divide the pictures of the splits `pooled` (default: all but `test`) into sides, each patient whole, over all subsets at once.
 
     Pictures whose names give no patient are divided one by one, copies of one field together. Those without labels follow their patient
-    into `<side>_unlabelled`, those without a patient into the first side's. Raises DataError.
+    into `<side>_unlabelled`, those without a patient into the first side's. subsets: only these, by the names of their folders.
+    leave_out_shared: pictures of a patient who is in a kept split of any of them come on no side, where otherwise that is refused; so
+    that what is learnt on one microscope is judged on strangers under another. Raises DataError.
     """
-    splits = [split for subset in find_subsets(root) for split in subset.splits if split.pictures()]
+    splits = [split for subset in _named_subsets(root, subsets) for split in subset.splits if split.pictures()]
     names = sorted({split.name for split in splits})
     unknown = sorted(set(pooled) - set(names))
     if unknown:
@@ -172,10 +185,19 @@ def plan(root: Path, shares: Mapping[str, float], seed: int, pooled: Sequence[st
             group[unit_of[picture.path]].append((one, picture))
     if not labelled:
         raise DataError(f"{root}: no label in {', '.join(pooled) or 'any split'}; there is nothing to balance")
+    shared: dict[str, int] = {}
+    if leave_out_shared:
+        held_back = {patient_of(picture.path.name) for one in kept for picture in one.pictures} & (labelled.keys() | unlabelled.keys())
+        for patient in sorted((p for p in held_back if p), key=in_order):
+            shared[patient] = len(labelled.pop(patient, ())) + len(unlabelled.pop(patient, ()))
+        if not labelled:
+            raise DataError(
+                f"{root}: every patient is in {', '.join(sorted({one.split.name for one in kept}))} too; none is left to learn from"
+            )
     _refuse_shared_patients(root, labelled.keys() | unlabelled.keys(), kept)
     units = sorted(labelled, key=in_order)
     try:
-        chosen = divide(np.stack([_counts(labelled[unit], taxonomy) for unit in units]), list(shares.values()), seed)
+        chosen = divide(np.stack([_counts(labelled[unit], taxonomy, leave_out_shared) for unit in units]), list(shares.values()), seed)
     except ValueError as error:
         who = f"patient {_patient(units[0])}" if len(units) == 1 and _patient(units[0]) else f"{len(units)} patients or pictures"
         raise DataError(f"{root}: {who} cannot be divided into {', '.join(shares)}; a patient stays whole") from error
@@ -192,18 +214,30 @@ def plan(root: Path, shares: Mapping[str, float], seed: int, pooled: Sequence[st
     patients = {side: tuple(sorted((p for p in found if p), key=in_order)) for side, found in named.items()}
     ways = {"patient" if _patient(unit) else "picture" for unit in (*units, *unlabelled)}
     by = " and ".join(sorted(ways))
-    return Plan(root, taxonomy, seed, dict(shares), by, pooled, sides, kept, patients, tuple(left_out(faults)))
+    return Plan(root, taxonomy, seed, dict(shares), by, pooled, sides, kept, patients, tuple(left_out(faults)), shared)
+
+
+def _named_subsets(root: Path, names: Sequence[str]) -> list[Subset]:
+    """The subsets below `root` whose folders bear one of `names`, in any case; all of them where none is named."""
+    there = find_subsets(root)
+    return [find_subset(root, name, there) for name in names] or there
 
 
 def _patient(unit: str) -> str | None:
     return None if unit.startswith("file:") else unit
 
 
-def _counts(pictures: Sequence[tuple[SplitLabels, Picture]], taxonomy: Taxonomy) -> NDArray[np.float64]:
-    """Cells of each class; pictures and cells in all, which count double so that the sides get their sizes too."""
+def _counts(pictures: Sequence[tuple[SplitLabels, Picture]], taxonomy: Taxonomy, groups: bool) -> NDArray[np.float64]:
+    """Cells of each class; pictures and cells in all, which count double so that the sides get their sizes too.
+
+    groups: blasts and other white cells count too, six times, so that no side lacks either if the patients allow it: a working point
+    cannot be chosen where one is missing.
+    """
     codes = np.array([cell.code for _, picture in pictures for cell in picture.cells], np.int64)
     counts = np.bincount(codes, minlength=len(taxonomy.classes))
-    return np.concatenate([counts, [len(pictures)] * 2, [len(codes)] * 2]).astype(np.float64)
+    told = [taxonomy.group_of(int(code)) for code in codes] if groups else []
+    both = [told.count("blasts"), told.count("others")] * (6 if groups else 0)
+    return np.concatenate([counts, [len(pictures)] * 2, [len(codes)] * 2, both]).astype(np.float64)
 
 
 def _refuse_shared_patients(root: Path, units: set[str], kept: Sequence[SplitLabels]) -> None:

@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
-import sys
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engines.bench.machine import processor
-from engines.errors import DataError, EnginesError
+from engines.errors import DataError
+from engines.experiments.measures import Measures
 from engines.experiments.plan import Plan, PlannedRun, read_plan, starts_from
+from engines.experiments.process import run_attridet
 from engines.experiments.request import ExperimentRequest
 from engines.experiments.table import markdown
 from engines.files import atomic_folder, make_folder, write_result
@@ -26,18 +25,12 @@ from engines.progress import SILENT, Reporter
 from engines.taxonomy import read_taxonomy
 
 
-class RunFailedError(EnginesError):
-    """A run of the plan ended with an error. Read its log, mend the cause, start the experiment again: what is done stays."""
-
-    exit_code = 1
-
-
 def run_experiment(request: ExperimentRequest, reporter: Reporter = SILENT) -> str:
     """Do what is not done yet of a plan, score it, and write the table, which is returned (Markdown). Raises EnginesError."""
     plan = read_plan(request.plan)
     if not request.data.is_dir():
         raise DataError(f"{request.data}: no such folder; give the one that holds the data sets")
-    read_taxonomy(request.taxonomy)
+    Measures(read_taxonomy(request.taxonomy)).check(request.plan, {**plan.measures, **plan.details})
     wanted = _with_starts(plan, request.only)
     make_folder(request.out)
     _Experiment(plan, request, request.out.absolute(), reporter).do(wanted)
@@ -131,19 +124,7 @@ class _Experiment:
                 self._attridet([*words, "--json", str(file), *shlex.split(score.options)], folder / f"score-{name}.log")
 
     def _attridet(self, words: list[str], log: Path, threads: bool = True) -> float:
-        began = time.monotonic()
         if self.request.taxonomy is not None:
             words = [*words, "--taxonomy", str(self.request.taxonomy.absolute())]
-        share = str(max(1, (os.cpu_count() or 1) // self.request.at_once))
-        with log.open("w", encoding="utf-8") as file:
-            ended = subprocess.run(
-                [sys.executable, "-m", "engines", *words, *(["--threads", share] if threads else [])],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": share},
-                check=False,
-            )
-        if ended.returncode:
-            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            raise RunFailedError(f"{log}: attridet {words[0]} ended with {ended.returncode}: {''.join(said)}")
-        return time.monotonic() - began
+        share = max(1, (os.cpu_count() or 1) // self.request.at_once)
+        return run_attridet([*words, *(["--threads", str(share)] if threads else [])], log, threads=share).seconds

@@ -5,16 +5,9 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
-from typing import Any
 
+from engines.experiments.measures import number_at
 from engines.experiments.plan import Bar, Plan, PlannedRun
-
-
-def number_at(content: Any, path: str) -> float:
-    """The number at "a.b.c" in JSON content; NaN where there is none."""
-    for key in path.split("."):
-        content = content.get(key) if isinstance(content, dict) else None
-    return float(content) if isinstance(content, int | float) else float("nan")
 
 
 def results(plan: Plan, out: Path) -> dict[tuple[str, str, str], dict[int, float]]:

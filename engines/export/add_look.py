@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 
-from engines.bundle import GOLDEN_ANSWER, WEIGHTS, Bundle, resolve, write_bundle
+from engines.bundle import GOLDEN_ANSWER, WEIGHTS, Bundle, moment, resolve, write_bundle
 from engines.detections import Image
 from engines.errors import BundleError
 from engines.export.request import SecondLookRequest
@@ -46,7 +45,7 @@ def add_second_look(request: SecondLookRequest, reporter: Reporter = SILENT) -> 
         update={
             "second_look": look,
             "version": request.version or source.manifest.version,
-            "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "created": moment(),
         }
     )
     with tempfile.TemporaryDirectory() as scratch:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
 
-from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, WEIGHTS, Bundle, write_bundle
+from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, WEIGHTS, Bundle, moment, write_bundle
 from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Image
 from engines.errors import BundleError
@@ -72,7 +71,7 @@ def export_bundle(
                 files[WEIGHTS] = Path(scratch) / WEIGHTS
             manifest = Manifest(
                 **card.model_dump(),
-                created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                created=moment(),
                 input=Input(hw=input_hw, scale_up=scale_up),
                 thresholds=ThresholdsRecord.model_validate(thresholds, from_attributes=True),
                 taxonomy=model.taxonomy.to_dict(),

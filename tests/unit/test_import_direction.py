@@ -33,13 +33,17 @@ LAYERS = {
     "network": ("ground engine data families", "network"),
     "judging": ("ground calls engine data families network", "evaluation gate"),
     "learning": ("ground calls engine data families network judging", "training adapt"),
-    "making": ("ground calls engine data families network", "export bench build build_check build_cubins build_plans experiments"),
+    "making": ("ground calls engine data families network", "export bench build build_check build_cubins build_plans"),
     "calibration": (
         "ground calls engine data families network judging",
         "calibration.transfer calibration.int8 calibration.site calibration.evidence",
     ),
     "board": ("ground calls engine data families network judging making", "first_board"),
-    "commands": ("ground calls engine data families network judging learning making calibration board", "commands cli __main__"),
+    "plans": ("ground calls engine data families network judging learning making", "experiments recipe"),
+    "commands": (
+        "ground calls engine data families network judging learning making calibration board plans",
+        "commands cli __main__",
+    ),
     # the daemon
     "profile": ("ground", "calibration.profile calibration.optics"),
     "device": ("ground engine profile", "device"),

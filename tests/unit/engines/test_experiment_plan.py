@@ -79,12 +79,11 @@ def test_what_was_not_run_is_not_called_reached(tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_a_small_plan_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
     small = "--imgsz 64 --epochs 1 --batch 2"
-    plan = written(
-        tmp_path,
-        seeds=[3],
-        prepare={"film": "film {this} --train 4 --val 2 --size 160 --domain H_C2 --objective 40 --case mixed --workers 1"},
-        scores={"film": {"data": "{film}"}},
-        runs=[
+    small_plan: dict[str, Any] = {
+        "seeds": [3],
+        "prepare": {"film": "film {this} --train 4 --val 2 --size 160 --domain H_C2 --objective 40 --case mixed --workers 1"},
+        "scores": {"film": {"data": "{film}"}},
+        "runs": [
             {"name": "start", "command": f"train --data {{film}} --no-judge {small}"},
             {
                 "name": "next",
@@ -92,11 +91,17 @@ def test_a_small_plan_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
                 "score": ["film"],
             },
         ],
-        measures={"AP50": "yolo.map50"},
-        bars=[],
-    )
+        "measures": {"AP50": "detection.yolov5.map50"},
+        "bars": [],
+    }
+    plan = written(tmp_path, **small_plan)
     out = tmp_path / "out"
     request = ExperimentRequest(plan=plan, data=tmp_path, out=out)
+    with pytest.raises(DataError, match=r"no number at 'detection\.yolo\.map50'. Did you mean detection\.yolov5\.map50"):
+        misspelt = written(tmp_path, seeds=[3], bars=[], measures={"AP50": "detection.yolo.map50"})
+        run_experiment(replace(request, plan=misspelt))
+    assert not out.exists(), "told before anything was made"
+    written(tmp_path, **small_plan)
     assert "next | film | " in run_experiment(request)
     files = {file: file.stat().st_mtime_ns for file in out.rglob("*.pt")}
     assert len(files) >= 2
