@@ -10,30 +10,26 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
 from engines.decode import Thresholds
 from engines.errors import BundleError
 from engines.files import steering_text
+from engines.provenance import SINCE_5, Record, Training
 from engines.taxonomy import Taxonomy
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The newest that is read; raised when a manifest changes so that an older reader would misread it.
 
 2: `quantization`, `gate` and `golden_tolerance`. 3: `second_look`, `working_point`, `precision_tolerances`; a manifest with nothing
-of its own in them is written without them and as 2, so that older programs read it. 4: `gate.subject`; without it as before.
+of its own in them is written without them and as 2, so that older programs read it. 4: `gate.subject`; without it as before. 5: roles,
+splits and patients of `training.data`; without them as before.
 """
 LARGEST_INPUT = 4096
 """px of a side of the network's input: beyond it one frame would take gigabytes."""
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _SINCE_3 = ("second_look", "working_point", "precision_tolerances")
-
-
-class Record(BaseModel):
-    """Base of what is stored: frozen; an unknown key is an error, and so is a value of another type."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Input(Record):
@@ -84,25 +80,6 @@ class SecondLook(Record):
     export_tiles: int = Field(gt=0)
     layer: str | None = None
     open_cells: str | None = None
-
-
-class DataSeen(Record):
-    """One source of pictures that the weights were trained on: its name, licence and number of pictures."""
-
-    name: str
-    licence: str
-    images: int = Field(ge=0)
-    note: str = ""
-
-
-class Training(Record):
-    """Where the weights come from. `command` is what was typed; `data` empty and `command` empty: not trained."""
-
-    data: tuple[DataSeen, ...] = Field(strict=False)
-    seed: int | None
-    command: str
-    epochs: int | None = None
-    note: str = ""
 
 
 NEVER_FOR = (
@@ -349,9 +326,13 @@ class Manifest(Card):
             fields["schema_version"] = 3
         if self.gate is not None:
             if self.gate.subject:
-                fields["schema_version"] = SCHEMA_VERSION
+                fields["schema_version"] = 4
             else:
                 del fields["gate"]["subject"]
+        if any(getattr(one, key) for one in self.training.data for key in SINCE_5):
+            fields["schema_version"] = SCHEMA_VERSION
+        else:
+            fields["training"]["data"] = [{k: v for k, v in one.items() if k not in SINCE_5} for one in fields["training"]["data"]]
         first = {key: fields.pop(key) for key in ("schema_version", "name", "version", "precision", "created", "licence")}
         return json.dumps({**first, **fields}, indent=2, ensure_ascii=False) + "\n"
 

@@ -15,6 +15,7 @@ from engines.bundle import Bundle, resolve
 from engines.data.aspect import check_given, given_for
 from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.errors import BundleError, DataError
+from engines.evaluation.trained_on import overlap
 from engines.files import sha256_of
 from engines.gate.measure import check_pictures
 from engines.gate.request import folder_and_split
@@ -47,6 +48,9 @@ def quantize(request: QuantizeRequest, reporter: Reporter = SILENT) -> QuantizeR
     aspect = given_for(root, request.pixel_aspect)
     pictures, data = read_split(root, split, source.taxonomy, aspect), root.resolve().name
     check_pictures(pictures, data, split)
+    seen = overlap(source.manifest.training.data, [picture.path.name for picture in pictures])
+    if seen:
+        reporter.warning(seen.words)
     frames = _frames(request, pictures, reporter)
     for note in frames.notes:
         reporter.warning(note)

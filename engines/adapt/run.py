@@ -15,7 +15,7 @@ import torch
 from engines.adapt.request import AdaptRequest
 from engines.adapt.trainer import Adaptation, AdaptTrainer
 from engines.data.aspect import check_given, given_for
-from engines.data.leukemiaattri import has_labels, read_split, read_unlabelled
+from engines.data.leukemiaattri import has_labels, packed_labels, read_split, read_unlabelled
 from engines.errors import DataError
 from engines.families.hyper import SETS
 from engines.network import checkpoint
@@ -53,7 +53,10 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
     sources = folders[: len(request.source)]
     for folder, _ in folders if request.oracle else sources:
         if not has_labels(folder, "train"):
-            raise DataError(f"{folder}: the split train bears no labels, and {'--oracle' if request.oracle else '--source'} needs them")
+            packed = f"; {words}" if (words := packed_labels(folder)) else ""
+            raise DataError(
+                f"{folder}: the split train bears no labels, and {'--oracle' if request.oracle else '--source'} needs them{packed}"
+            )
     taxonomy = read_taxonomy(request.taxonomy)
     start = last if last.exists() else request.initial
     if request.taxonomy is None and start is not None:

@@ -52,7 +52,7 @@ def _types(result: Evaluation) -> Table:
     )
     table.caption += " ".join(filter(None, (result.blasts.words, NOTICE)))
     if not result.attributes_stated:
-        table.caption += " The labels state no attribute."
+        table.caption += " No attribute is both labelled and told."
     return table
 
 

@@ -24,7 +24,17 @@ from engines.data.reading import SplitLabels, read_labels
 from engines.detections import Float32, Image, Int64
 from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy
 
-__all__ = ["IMAGE_SUFFIXES", "LabelledImage", "SplitData", "admit", "has_labels", "image_size_hw", "read_split", "read_unlabelled"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "LabelledImage",
+    "SplitData",
+    "admit",
+    "has_labels",
+    "image_size_hw",
+    "packed_labels",
+    "read_split",
+    "read_unlabelled",
+]
 
 _EXAMPLES = 3
 _OF_FILES = {Kind.IMAGE_UNUSUAL, Kind.FILES_NOT_READ}
@@ -204,6 +214,12 @@ def _aspects(root: Path, read: Sequence[SplitLabels], given: float | None) -> tu
 def has_labels(root: Path, split: str) -> bool:
     """Whether the split bears any label file at all."""
     return any(one.json is not None or one.txt is not None for one in find_splits(root, split))
+
+
+def packed_labels(root: Path) -> str:
+    """Where labels of a data set are still packed, with what to do, as part of a message; empty where none are."""
+    files = [file for subset in find_subsets(root) for file in subset.packed]
+    return f"its labels are still packed in {', '.join(map(str, files))}: unpack there" if files else ""
 
 
 def _labelled(picture: Picture, taxonomy: Taxonomy, aspect: float) -> LabelledImage:

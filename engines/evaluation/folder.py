@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.data.aspect import OPTION
-from engines.data.leukemiaattri import LabelledImage, SplitData, has_labels, read_split
+from engines.data.leukemiaattri import LabelledImage, SplitData, has_labels, packed_labels, read_split
 from engines.data.look_alikes import field_units
 from engines.data.pictures import EXIF_TURN
 from engines.errors import DataError
@@ -23,6 +23,7 @@ from engines.evaluation.looks import DETECTOR, IDENTIFY_FROM, SECOND_LOOK
 from engines.evaluation.picture import PictureResult, judge_picture
 from engines.evaluation.result import Evaluation, Published
 from engines.evaluation.told import Told
+from engines.evaluation.trained_on import overlap
 from engines.evaluation.working_point import BoxLimits, WorkingPoint, coco_boxes, type_confusion
 from engines.pictures import inspect_picture
 from engines.runtime.engine import NetworkEngine
@@ -52,7 +53,8 @@ def evaluate_folder(
     """
     pictures = read_split(root, split, engine.info.taxonomy, given_aspect)
     if not has_labels(root, split) or not sum(len(p.classes) for p in pictures):
-        raise DataError(f"{root}: the split {split!r} has no labelled cell to score against. Choose another split.")
+        where = packed_labels(root) or "choose another split"
+        raise DataError(f"{root}: the split {split!r} has no labelled cell to score against; {where}.")
     return evaluate_pictures(engine, pictures, root.resolve().name, split, progress, resamples, seed, identify_from, frame)
 
 
@@ -142,6 +144,7 @@ def score(
     if not patients_known and resamples:
         units = field_units([r.shown.path for r in results], by_patient=False)
     told = _told(engine, results, names, units, patients_known, resamples, seed, identify_from)
+    seen = overlap(engine.trained_on, [r.shown.path.name for r in results])
     if resamples:
         often = frequent_types(yolo, taxonomy)
         intervals = bootstrap(results, white, units, films if patients_known else None, often, taxonomy, resamples, seed, boxes)
@@ -160,7 +163,8 @@ def score(
         working_point=WorkingPoint.of(engine.thresholds, types),
         box_limits=limits,
         scored=pictures if isinstance(pictures, SplitData) else SplitData(tuple(pictures), len(results)),
-        notes=(limits.words,) if limits.words else (),
+        notes=tuple(filter(None, (seen.words, limits.words))),
+        trained_on=seen,
         confusion=types,
         attributes=score_attributes(labels, probabilities, taxonomy),
         attribute_confusions={

@@ -74,8 +74,9 @@ class PictureResult:
 
 
 def ap_thresholds(working: Thresholds) -> Thresholds:
-    """What average precision is measured with: `AP_THRESHOLDS`, and more boxes where the engine shows more."""
-    return replace(AP_THRESHOLDS, max_detections=max(AP_THRESHOLDS.max_detections, working.max_detections))
+    """What average precision is measured with: `AP_THRESHOLDS`, with more boxes, or more that overlap, where the engine shows more."""
+    most = max(AP_THRESHOLDS.max_detections, working.max_detections)
+    return replace(AP_THRESHOLDS, max_detections=most, iou=max(AP_THRESHOLDS.iou, working.iou))
 
 
 def unignored(boxes_px: Float32, partner: Int64, ignored_px: Float32) -> tuple[NDArray[np.bool_], Int64]:

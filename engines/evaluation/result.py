@@ -18,6 +18,7 @@ from engines.evaluation.frame import WholeFrame
 from engines.evaluation.intervals import Intervals
 from engines.evaluation.picture import Example, ap_thresholds
 from engines.evaluation.told import Told
+from engines.evaluation.trained_on import NONE, Overlap
 from engines.evaluation.working_point import Blasts, BoxLimits, WorkingPoint
 from engines.pages import NOTICE
 from engines.runtime.base import EngineInfo
@@ -45,7 +46,7 @@ class Evaluation:
     films are patients, or all pictures one film. confusion: (C + 1, C + 1) int64 at the working point, rows labelled, columns told,
     the last of each background. box_limits: which were reached. scored: the pictures, and what was left out of them. notes: what
     must be read before the scores. attribute_confusions: by key, (V, V). intervals: None where none were asked for. median_ms:
-    milliseconds of each stage, medians over the pictures, on this machine.
+    milliseconds of each stage, medians over the pictures, on this machine. trained_on: who is judged although trained on.
     """
 
     engine: EngineInfo
@@ -75,6 +76,7 @@ class Evaluation:
     median_ms: dict[str, float]
     frame: WholeFrame | None = None
     confidence_from: str = ""
+    trained_on: Overlap = NONE
 
     @property
     def images(self) -> int:
@@ -165,6 +167,7 @@ class Evaluation:
                     "scored": self.scored.summary,
                     **self.scored.to_dict(),
                 },
+                "trained_on": {"patients": self.trained_on.patients, "data": self.trained_on.where, "words": self.trained_on.words},
                 "detection": self._detection(),
                 "working_point": {
                     **asdict(point),

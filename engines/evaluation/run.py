@@ -9,7 +9,6 @@ from pathlib import Path
 
 from engines.data.aspect import check_given, given_for
 from engines.data.leukemiaattri import LabelledImage
-from engines.decode import Thresholds
 from engines.errors import DataError
 from engines.evaluation.folder import evaluate_folder, evaluate_pictures
 from engines.evaluation.frame import WholeFrame
@@ -51,6 +50,8 @@ def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateR
         draws = request.resamples, request.seed
         result = evaluate_folder(engine, request.data, request.split, progress, *draws, aspect, request.identify_threshold, frame)
         result = replace(result, confidence_from=_confidence_from(request))
+        if result.trained_on:
+            reporter.warning(result.trained_on.words)
     created, written = datetime.now(timezone.utc), []
     if request.json is not None:
         write_json(request.json, {"created": created.isoformat(timespec="seconds"), **result.to_dict()})
@@ -67,14 +68,18 @@ def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateR
 
 
 def write_pages(
-    engine: NetworkEngine, sets: Mapping[str, Sequence[LabelledImage]], folder: Path, reporter: Reporter = SILENT
+    engine: NetworkEngine,
+    sets: Mapping[str, Sequence[LabelledImage]],
+    folder: Path,
+    reporter: Reporter = SILENT,
+    split: str = "val",
 ) -> tuple[Path, ...]:
-    """Score an open engine on each val split, by the name of its data, and write a page of it into `folder`/NAME."""
+    """Score an open engine on each set of pictures, by the name of its data, and write a page of it into `folder`/NAME."""
     from engines.evaluation.page import write_page
 
     pages = []
     for name, images in sets.items():
-        result = evaluate_pictures(engine, images, name, "val", reporter.counter(f"judging {engine.info.name} on {name}"))
+        result = evaluate_pictures(engine, images, name, split, reporter.counter(f"judging {engine.info.name} on {name}"))
         pages.append(write_page(result, folder / name.replace("/", "-"), datetime.now(timezone.utc)))
         reporter.message(f"written: {pages[-1]}")
     return tuple(pages)
@@ -96,8 +101,12 @@ def _open(request: EvaluateRequest) -> NetworkEngine:
         return open_engine(request.model, request.runtime, request.threads, request.confidence, ungated=True)
     from engines.network.engine import open_checkpoint
 
-    thresholds = Thresholds() if request.confidence is None else Thresholds(confidence=request.confidence)
     side_px = 640 if request.side_px is None else request.side_px
     return open_checkpoint(
-        Path(request.model), side_px, bool(request.scale_up), thresholds, request.device or "cpu", threads=request.threads
+        Path(request.model),
+        side_px,
+        bool(request.scale_up),
+        device=request.device or "cpu",
+        threads=request.threads,
+        confidence=request.confidence,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,20 @@ from engines.export.golden import clear_picture
 from engines.export.request import ExportRequest
 from engines.export.second_look import NamingFiles
 from engines.film import require_drawable
-from engines.manifest import Card, DataSeen, Training
+from engines.manifest import Card
 from engines.network import without_variances
 from engines.network.checkpoint import load_attridet
 from engines.pictures import PICTURE_SUFFIXES, list_folder
 from engines.progress import SILENT, Reporter
+from engines.provenance import LABELLED, UNLABELLED, Training, data_of
 
 CHECK_IMAGES = 20
 AUTO = "auto"
 """The golden picture is searched, see `engines.export.golden`."""
+_NOTES = {
+    LABELLED: "labelled: its labels were learnt from",
+    UNLABELLED: "unlabelled: its pictures were shown, no label of them was learnt from",
+}
 
 
 def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
@@ -43,7 +48,7 @@ def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
     bundle = export_bundle(
         without_variances(model) if request.plain_scores else model,
         request.out,
-        read_card(request.card) if request.card else _card_of(request.out, state),
+        read_card(request.card) if request.card else card_of(request.out, state, request.checkpoint),
         (request.side_px, request.side_px),
         check_images(request.images, None if auto else request.golden, request.pixel_aspect, reporter),
         thresholds=Thresholds(request.confidence, request.iou, request.max_boxes),
@@ -96,12 +101,19 @@ def read_card(path: Path) -> Card:
         raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'card'}: {first['msg']}. Correct the card.") from error
 
 
-def _card_of(out: Path, state: dict[str, Any]) -> Card:
-    """A card that claims nothing, from what the checkpoint itself knows."""
-    sources = tuple(DataSeen(name=str(name), licence="not stated", images=0) for name in state.get("data", ()))
-    training = Training(data=sources, seed=state.get("seed"), command="", epochs=state.get("epoch"), note="written without a card")
+def card_of(out: Path, state: Mapping[str, Any], checkpoint: Path) -> Card:
+    """A card that claims nothing, from what the weights' file itself knows: data with counts and roles, seed, command, epochs."""
+    data = tuple(one if one.note else one.model_copy(update={"note": _NOTES.get(one.role, "")}) for one in data_of(state))
+    epochs = state.get("epoch", state.get("epochs"))
+    training = Training(
+        data=data,
+        seed=state.get("seed"),
+        command=str(state.get("command") or f"not kept; exported from {checkpoint.name}"),
+        epochs=epochs,
+        note="written without a card",
+    )
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in out.name.lower()).lstrip("._-") or "attridet"
-    return Card(name=name, version="0.0.0", licence="not stated", training=training)
+    return Card(name=name[:100], version="0.0.0", licence="not stated", training=training)
 
 
 def _text(path: Path) -> str:

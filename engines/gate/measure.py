@@ -119,13 +119,14 @@ class GateResult:
 
     @property
     def level(self) -> str:
-        """red: not passed; amber: passed against a reference that does not reach its floors; green: passed, and it reaches them."""
+        """red: not passed; amber: passed against a reference that is weak or was trained on those judged (`cautions`); green: else."""
         return "red" if not self.passed else "amber" if self.cautions else "green"
 
     @cached_property
     def cautions(self) -> tuple[str, ...]:
-        """Which floors the reference does not reach, in words; empty where it reaches all."""
-        return floor_faults(self.reference.scores, self.floors)
+        """Whom of the judged it was trained on, and which floors the reference does not reach, in words; empty where all is well."""
+        seen = self.reference.evaluation.trained_on.said
+        return (*((seen,) if seen else ()), *floor_faults(self.reference.scores, self.floors))
 
     @cached_property
     def faults(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from engines.bundle import Bundle, resolve
 from engines.data.aspect import check_given, given_for
 from engines.data.leukemiaattri import read_split
 from engines.errors import BundleError
+from engines.evaluation.trained_on import overlap
 from engines.gate.measure import GateResult, compare_engines
 from engines.gate.record import check_recordable, write_record
 from engines.gate.request import GateRequest, folder_and_split
@@ -51,6 +52,9 @@ def gate(request: GateRequest, reporter: Reporter = SILENT) -> GateVerdict:
         raise BundleError(f"{bundle.path}: is the reference itself, so there is nothing to compare. Name the bundle made from it.")
     check_given(request.pixel_aspect, [root])
     pictures = read_split(root, split, reference.info.taxonomy, given_for(root, request.pixel_aspect))
+    seen = overlap(reference.trained_on, [picture.path.name for picture in pictures])
+    if seen:
+        reporter.warning(seen.words)
     with reference, candidate:
         progress = reporter.counter(f"{candidate.info.label} against {reference.info.label} on {data}/{split}")
         result = compare_engines(reference, candidate, pictures, data, split, request.limits, progress, request.floors)

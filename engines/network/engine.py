@@ -22,6 +22,7 @@ from engines.files import sha256_of
 from engines.naming.tiles import TileGeometry, tile_runs
 from engines.network.checkpoint import load_any
 from engines.preprocess import to_planes
+from engines.provenance import data_of
 from engines.runtime.base import EngineInfo
 from engines.runtime.engine import NetworkEngine
 
@@ -130,12 +131,14 @@ def open_checkpoint(
     path: Path,
     side_px: int = 640,
     scale_up: bool = False,
-    thresholds: Thresholds = Thresholds(),  # noqa: B008  # frozen
+    thresholds: Thresholds | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    confidence: float | None = None,
 ) -> NetworkEngine:
     """An engine, not yet opened (use `with`), of what training wrote: a checkpoint (.pt, its averaged network) or .safetensors.
 
+    thresholds: the working point; for None what an export would give, with boxes suppressed as the family has it, or `confidence`.
     threads: torch's in this process; unchanged for None. The engine is called after folder and file, its version says the epoch, its
     digest is the file's sha256. Raises DataError or BundleError naming the file, RuntimeUnavailableError for a device not there.
     """
@@ -151,7 +154,11 @@ def open_checkpoint(
     name = f"{path.resolve().parent.name}/{path.name}"
     epoch = record.get("epoch", record.get("epochs"))
     version = f"epoch {epoch}" if epoch is not None else "epoch not recorded"
-    return engine_of(model, name, version, side_px, scale_up, thresholds, sha256_of(path))
+    if thresholds is None:
+        thresholds = Thresholds(Thresholds.confidence if confidence is None else confidence, model.iou)
+    engine = engine_of(model, name, version, side_px, scale_up, thresholds, sha256_of(path))
+    engine.trained_on = data_of(record)
+    return engine
 
 
 def _features(model: Network, tiles: Tensor, geometry: TileGeometry) -> Tensor:

@@ -27,7 +27,7 @@ from engines.bundle import Bundle, resolve
 from engines.detections import Image
 from engines.errors import BundleError, EnginesError, InferenceError, RuntimeUnavailableError
 from engines.files import make_folder, write_result
-from engines.manifest import Record
+from engines.provenance import Record
 from engines.runtime import factory
 from engines.runtime.engine import BundleEngine
 from engines.runtime.margins import Answer, disagreement

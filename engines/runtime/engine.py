@@ -23,6 +23,7 @@ from engines.naming import NamingLayer
 from engines.naming.choice import layer_of
 from engines.naming.tiles import TileGeometry, cut_tiles
 from engines.preprocess import Letterbox, place
+from engines.provenance import DataSeen
 from engines.runtime.base import EngineInfo, Inference
 from engines.runtime.graphs import Graphs
 from engines.runtime.precision import FLOAT32, shown, tolerance_of
@@ -50,6 +51,7 @@ class NetworkEngine:
     intended_use: str = Card.model_fields["intended_use"].default
     pixel_aspect: float = 1.0
     must_not_be_used_for: tuple[str, ...] = NEVER_FOR
+    trained_on: tuple[DataSeen, ...] = ()
 
     def __init__(self, graphs: Graphs, info: EngineInfo, scale_up: bool, thresholds: Thresholds) -> None:
         self.info = info
@@ -222,6 +224,7 @@ class BundleEngine(NetworkEngine):
         self.intended_use = manifest.intended_use
         self.pixel_aspect = manifest.pixel_aspect
         self.must_not_be_used_for = manifest.must_not_be_used_for
+        self.trained_on = manifest.training.data
         self.precision = precision
         self._verify = verify
 

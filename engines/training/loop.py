@@ -71,7 +71,8 @@ class Run:
     workers: int = 1
     device: str = "cpu"
     initial: Path | None = None  # checkpoint or weights whose network is the start, head included (not its optimiser)
-    data: tuple[str, ...] = field(default_factory=tuple)
+    data: tuple[str, ...] = field(default_factory=tuple)  # names of the folders
+    about: Mapping[str, Any] = field(default_factory=dict)  # what else checkpoints keep: seen, seen_before, command
     labels: DataDigest | None = None  # a run does not go on when they have changed
     pictures: bool = False  # draw results.png after an epoch, and write TensorBoard's events where it is installed
 
@@ -129,6 +130,7 @@ class Trainer:
         self.schedule = Schedule(run.hyper, run.epochs, self.batches, run.batch, run.cosine)
         self.learner = self.model.learner(self.course)
         self.record = record.Record(run.folder, run.pictures)
+        self.about = dict(run.about)
         self.epoch = 0
         self.iteration = 0
         """Number of the batch in work since the start of the run, from 0; right after a resume too."""
@@ -280,6 +282,7 @@ class Trainer:
             "best_epoch": self.best_epoch,
             "history": self.history,
             "data": list(self.run.data),
+            **self.about,
         }
 
     def save(self, path: Path) -> None:
@@ -303,6 +306,7 @@ class Trainer:
         self.best_epoch = int(state.get("best_epoch", self.epoch))
         self.history = list(state["history"]) if "history" in state else record.read(path.parent)
         self.iteration = self.epoch * self.batches
+        self.about |= {key: state[key] for key in ("seen_before", "command") if key in state}
         return note
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -180,9 +181,22 @@ class TrainRequest(RunRequest):
         bool | None, Option("Decay of the learning rate; without it cosine for film and finetune, else linear.", COURSE, off="--linear")
     ] = None
     patience: Annotated[int, Option("Stop after so many epochs without a better fitness on val; 0: never.", COURSE, "N", low=0)] = 100
-    judge: Annotated[
-        bool, Option("Score the split val of each folder after each epoch; done unless told not to.", JUDGING, off="--no-judge")
-    ] = True
+    judge: Annotated[bool, Option("Score val of each folder after each epoch; done unless told not to.", JUDGING, off="--no-judge")] = (
+        True
+    )
+    val: Annotated[
+        float,
+        Option(
+            "Share of train that judges, by patient, where a folder has no split val (as published); kept in val.json of --out.",
+            JUDGING,
+            "SHARE",
+            low=0.01,
+            high=0.5,
+        ),
+    ] = 0.15
+    judge_split: Annotated[str, Option("The split that judges; test is what a paper's figures are measured on.", JUDGING, "NAME")] = (
+        "val"
+    )
     judge_imgsz: Annotated[
         int | None,
         Option(
@@ -249,6 +263,21 @@ class TrainRequest(RunRequest):
 
 
 _Run = TypeVar("_Run", bound=RunRequest)
+
+
+def command_of(request: RunRequest, name: str) -> str:
+    """The command line that asks for this, as it would be typed: options that were given, in order."""
+    words = ["attridet", name]
+    for field, option, _ in options_of(type(request)):
+        value = getattr(request, field.name)
+        if field.name not in request.given or value is None:
+            continue
+        if isinstance(value, bool):
+            words += [option_name(field.name, option)] if value else [option.off] if option.off else []
+        else:
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [option_name(field.name, option), f"{one:g}" if isinstance(one, float) else str(one)]
+    return shlex.join(words)
 
 
 def parse_folder(text: str) -> tuple[Path, float]:

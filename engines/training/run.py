@@ -22,6 +22,7 @@ from engines.families.hyper import SETS
 from engines.network.checkpoint import load_any
 from engines.network.engine import open_checkpoint
 from engines.progress import SILENT, Reporter
+from engines.provenance import data_of
 from engines.taxonomy import read_taxonomy
 from engines.training.agreement import whole_strides
 from engines.training.forgetting import Forgetting, Standing, after_training, before_training
@@ -29,7 +30,8 @@ from engines.training.judge import FolderJudge
 from engines.training.loop import Judge, Progress, Run, Trainer
 from engines.training.pictures import read_pictures
 from engines.training.record import in_words
-from engines.training.request import Phase, TrainRequest, parse_folder, recalled
+from engines.training.request import Phase, TrainRequest, command_of, parse_folder, recalled
+from engines.training.seen import about
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class TrainResult:
 
 def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
     """Train an AttriDet as `attridet train` does, or go on with a run (`resume`). Raises EnginesError."""
-    asked, request = request.given, recalled(request)
+    command, asked, request = command_of(request, "train"), request.given, recalled(request)
     planned = request.planned(asked)
     taxonomy, hyper = read_taxonomy(request.taxonomy), SETS[request.hyper]
     if request.learning_rate is not None:
@@ -79,6 +81,8 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
         pictures = read_pictures(request, hyper, taxonomy, reporter)
         if first:
             request.keep()
+            if pictures.held:
+                pictures.held.write(request.out)
         before = _first_standings(request, kind.begun(size, taxonomy), pictures.watched, device, reporter) if first else {}
         workers = 1 if device == "cpu" else min(8, max(1, (os.cpu_count() or 1) - 1))
         for phase in planned:
@@ -101,6 +105,7 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
                 device=device,
                 initial=None if phase.begun else phase.initial,
                 data=tuple(parse_folder(text)[0].name for text in request.data),
+                about=about(pictures.seen, None if phase.begun else phase.initial, command),
                 labels=pictures.labels,
                 pictures=request.pictures,
             )
@@ -112,7 +117,7 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
             forgetting = after_training(request.out, before, pictures.watched, device, reporter)
         if first and request.pictures and (judge := pictures.judge):
             with open_checkpoint(request.out / "best.pt", judge.imgsz, judge.scale_up, device=device) as engine:
-                pages = write_pages(engine, pictures.val, request.out / "val", reporter)
+                pages = write_pages(engine, pictures.val, request.out / "val", reporter, request.judge_split)
     return TrainResult(request.out, tuple(trainer.history), trainer.best_epoch, trainer.stopped_early, pages, tuple(forgetting))
 
 
@@ -124,7 +129,7 @@ def _first_standings(
         return {}
     try:
         record = load_any(request.initial)[1]
-        learnt = [one["name"] if isinstance(one, Mapping) else str(one) for one in record.get("data", ())]
+        learnt = list(dict.fromkeys(one.name for one in data_of(record)))
         if learnt and not request.resume:
             reporter.message(f"{request.initial} learnt from: {'; '.join(learnt)}. What of it is not shown again may be forgotten")
         return before_training(request.out, request.initial, model, judge, device) if judge else {}

@@ -39,11 +39,12 @@ from engines.decode import Thresholds
 from engines.errors import DataError
 from engines.export.bundle import export_bundle
 from engines.film import write_dataset
-from engines.manifest import Card, Training
+from engines.manifest import Card
 from engines.network import AttriDet
 from engines.network.checkpoint import load_network
 from engines.network.weights import save_weights
 from engines.progress import Reporter
+from engines.provenance import Training
 from engines.taxonomy import LEUKEMIA_ATTRI, UNKNOWN, Taxonomy, TxtLayout, read_taxonomy
 from engines.taxonomy.model import SHIPPED
 from engines.training import TrainRequest, train

@@ -25,7 +25,7 @@ LAYERS = {
         "errors detections taxonomy spec files pictures picture_header preprocess decode pages intervals second_thread version "
         "yaml_lines red_cells appliance",
     ),
-    "engine": ("ground", "manifest graph_file bundle naming runtime"),
+    "engine": ("ground", "provenance manifest graph_file bundle naming runtime"),
     # the laboratory
     "calls": ("ground", "options progress lazy"),
     "data": ("ground calls", "data film plot_style"),

@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError
 
 from engines.bundle import Bundle
 from engines.errors import RuntimeUnavailableError
-from engines.manifest import FileRecord, Record
+from engines.manifest import FileRecord
+from engines.provenance import Record
 from engines.runtime.tensorrt.board import l4t_release
 from engines.runtime.tensorrt.driver import Device
 from engines.runtime.tensorrt.library import LIBRARIES, Library

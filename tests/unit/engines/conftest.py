@@ -91,7 +91,8 @@ def model() -> Iterator[AttriDet]:
 def bundle(model: AttriDet, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle of `model` at 320 px, with golden picture and weights."""
     from engines.export.bundle import export_bundle
-    from engines.manifest import Card, Training
+    from engines.manifest import Card
+    from engines.provenance import Training
 
     return export_bundle(
         model,

@@ -16,9 +16,10 @@ from engines.data.augment import Sample
 from engines.errors import DataError
 from engines.export.bundle import export_bundle
 from engines.families.hyper import FILM
-from engines.manifest import Card, Training
+from engines.manifest import Card
 from engines.network import AttriDet, checkpoint, copy_fitting, without_variances
 from engines.network.weights import load_weights, save_weights
+from engines.provenance import Training
 from engines.training import record
 from engines.training.loop import Progress, Run
 from engines.training.run import epoch_line

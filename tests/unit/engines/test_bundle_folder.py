@@ -13,7 +13,8 @@ import pytest
 from engines.bundle import GOLDEN_ANSWER, Bundle, golden_answer, resolve, write_bundle
 from engines.detections import Detections
 from engines.errors import BundleError
-from engines.manifest import AttributeGraph, FileRecord, Input, Manifest, ThresholdsRecord, Training
+from engines.manifest import AttributeGraph, FileRecord, Input, Manifest, ThresholdsRecord
+from engines.provenance import Training
 from engines.taxonomy import LEUKEMIA_ATTRI
 
 FILES = {"detector.onnx": b"detector", "attributes.onnx": b"64", "attributes-4.onnx": b"4"}
@@ -104,8 +105,8 @@ def test_an_altered_file_is_named(folder: Path) -> None:
 
 
 def test_a_newer_schema_asks_for_a_newer_program(folder: Path) -> None:
-    edit(folder, schema_version=5, something_new=True)
-    with pytest.raises(BundleError, match=r"schema 5, this program reads up to 4. Update"):
+    edit(folder, schema_version=6, something_new=True)
+    with pytest.raises(BundleError, match=r"schema 6, this program reads up to 5. Update"):
         Bundle.open(folder)
 
 

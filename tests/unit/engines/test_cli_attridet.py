@@ -65,7 +65,7 @@ def test_evaluate_prints_a_table_and_writes_every_number(
     assert set(scores["detection"]["classes"]) == {"Myeloblast"}
     printed = capsys.readouterr().out
     assert "Myeloblast" in printed and "COCO" in printed and bundle.digest[:8] in printed
-    assert "labels state no attribute" in re.sub(r"\s+", " ", printed)
+    assert "No attribute is both labelled and told" in re.sub(r"\s+", " ", printed)
 
 
 @pytest.mark.parametrize(

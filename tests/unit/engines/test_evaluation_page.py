@@ -99,7 +99,7 @@ def test_a_page_without_attributes_and_intervals(tmp_path: Path) -> None:
     with truthful_engine() as engine:
         made = evaluate_folder(engine, tmp_path / "film", "val", resamples=0)
     text = write_page(made, tmp_path / "page", CREATED).read_text(encoding="utf-8")
-    assert "The labels state no attribute." in text and "How sure these are" not in text and "not computed" in text
+    assert "No attribute is both labelled and told." in text and "How sure these are" not in text and "not computed" in text
     assert "all pictures are judged as one film" in text
 
 

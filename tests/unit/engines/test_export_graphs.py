@@ -17,8 +17,9 @@ from engines.decode import Thresholds
 from engines.errors import BundleError
 from engines.export.bundle import WEIGHTS, export_bundle
 from engines.export.verify import MAX_BOX_DIFFERENCE_PX, MAX_DIFFERENCE, verify_export
-from engines.manifest import Card, Training
+from engines.manifest import Card
 from engines.network.weights import load_weights, save_weights
+from engines.provenance import Training
 
 if TYPE_CHECKING:
     from engines.network import AttriDet

@@ -1,0 +1,125 @@
+"""Patients on both sides: a checkpoint and a bundle know whom they were trained on, and every command that judges says so first."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from commands import attridet
+
+from engines.bundle import Bundle
+from engines.evaluation.trained_on import digest_of, overlap
+from engines.manifest import SCHEMA_VERSION, parse_manifest
+from engines.network import checkpoint
+from engines.provenance import LABELLED, UNLABELLED, DataSeen, data_of
+from tests.support.miniature import Miniature
+
+SMALL = ("--imgsz", 64, "--batch", 4, "--threads", 1, "--workers", 0, "--no-pictures", "--epochs", 1)
+
+
+@pytest.fixture(scope="module")
+def trained(miniature: Miniature, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on H_100X_C2, whose train holds patient 6; its folder."""
+    out, threads = tmp_path_factory.mktemp("trained") / "a", torch.get_num_threads()
+    done = attridet("train", "--data", miniature.subset("H_100X_C2"), "--out", out, *SMALL)
+    torch.set_num_threads(threads)
+    assert done.code == 0, done.err
+    assert "no split val in H_100X_C2" in done.out
+    return out
+
+
+@pytest.fixture(scope="module")
+def bundle(miniature: Miniature, trained: Path) -> Path:
+    """A bundle of it, exported without a card; one epoch finds no cell, so the weights are the shipped ones."""
+    out, finds = trained.parent / "engine", trained.parent / "finds.pt"
+    checkpoint.save(finds, {**checkpoint.read(trained / "best.pt"), "ema": checkpoint.load_any(Path("zoo:attridet-n"))[0].state_dict()})
+    done = attridet("export", finds, out, "--images", miniature.subset("H_100X_C2") / "Images/test", "--input", 320)
+    assert done.code == 0, done.err
+    return out
+
+
+def test_a_checkpoint_knows_its_data(miniature: Miniature, trained: Path) -> None:
+    state = checkpoint.read(trained / "best.pt")
+    held = json.loads((trained / "val.json").read_text())
+    (seen,) = data_of(state)
+    names = {p.name for p in (miniature.subset("H_100X_C2") / "Images/train").iterdir()} - set(held["pictures"]["H_100X_C2"])
+    assert state["data"] == ["H_100X_C2"] and (seen.name, seen.split, seen.role) == ("H_100X_C2", "train", LABELLED)
+    assert seen.images == len(names) and seen.names_sha256 == digest_of(names) and seen.cells > len(names)
+    assert set(seen.patients) == {"1", "2", "3", "4", "6"} - set(held["patients"]) and "6" in seen.patients
+    assert state["command"].startswith("attridet train --out") and "--epochs 1" in state["command"]
+
+
+def test_evaluate_says_so_in_text_json_and_page_and_is_silent_on_a_clean_split(
+    miniature: Miniature, trained: Path, tmp_path: Path
+) -> None:
+    words = "The network was trained on 1 of 2 patients judged here (6, of H_100X_C2/train)"
+    given = ("--resamples", 0, "--input", 64, "--threads", 1)
+    files = ("--json", tmp_path / "l.json", "--page", tmp_path / "page")
+    leaky = attridet("evaluate", trained / "best.pt", "--data", miniature.subset("L_100X_C1"), "--split", "test", *files, *given)
+    assert leaky.code == 0 and leaky.out.startswith(f"Mind: {words}")
+    plain = json.loads((tmp_path / "l.json").read_text())
+    assert plain["trained_on"]["patients"] == ["6"] and plain["data"]["notes"][0].startswith(words)
+    assert words in (tmp_path / "page/index.html").read_text()
+    clean = attridet("evaluate", trained / "best.pt", "--data", miniature.subset("H_100X_C1"), "--split", "test", *given)
+    assert clean.code == 0 and "trained on" not in clean.out and "Mind" not in clean.out
+
+
+def test_export_without_a_card_says_what_the_weights_are(bundle: Path) -> None:
+    manifest = Bundle.open(bundle).manifest
+    (seen,) = manifest.training.data
+    assert manifest.name == "engine" and seen.images == 16 and seen.role == LABELLED and "6" in seen.patients
+    assert manifest.training.command.startswith("attridet train") and (manifest.training.seed, manifest.training.epochs) == (0, 1)
+
+
+def test_quantize_and_gate_say_so_and_keep_it(miniature: Miniature, bundle: Path, tmp_path: Path) -> None:
+    frames = miniature.subset("H_100X_C2") / "Images/train"
+    leaky, clean = (f"{miniature.subset(name)}:test" for name in ("L_100X_C1", "H_100X_C1"))
+    loose = [word for one in ("map-points", "f1-points", "youden-points", "shift-px") for word in (f"--{one}", 100)]
+    loose += ["--least-found", 0, "--least-sensitivity", 0, "--least-youden", 0, "--threads", 1, "--runtime", "onnx"]
+    made = attridet(
+        "quantize", bundle, tmp_path / "int8", "--frames", frames, "--data", leaky, "--page", tmp_path / "page", "--count", 4, *loose
+    )
+    assert made.code == 3 and made.out.startswith("Mind: The network was trained on 1 of 2 patients judged here (6"), made.err
+    gate = Bundle.open(tmp_path / "int8").manifest.gate
+    assert gate is not None and gate.caution.startswith("was trained on 1 of 2 patients judged here (6, of H_100X_C2/train)")
+    assert "was trained on 1 of 2 patients judged here" in (tmp_path / "page/index.html").read_text()
+    judged = attridet("gate", tmp_path / "int8", "--reference", bundle, "--data", leaky, *loose)
+    assert judged.code == 3 and judged.out.startswith("Mind: The network was trained on"), judged.err
+    judged = attridet("gate", tmp_path / "int8", "--reference", bundle, "--data", clean, *loose)
+    assert "trained on" not in judged.out and judged.code in (0, 3), judged.err
+    gate = Bundle.open(tmp_path / "int8").manifest.gate
+    assert gate is not None and "trained on" not in gate.caution
+
+
+def test_a_manifest_without_such_facts_is_written_as_before(bundle: Path) -> None:
+    text = (bundle / "manifest.json").read_text()
+    manifest = parse_manifest(text, "manifest.json")
+    assert manifest.to_json() == text and json.loads(text)["schema_version"] == SCHEMA_VERSION
+    bare = manifest.training.model_copy(update={"data": (DataSeen(name="film", licence="Apache-2.0", images=3),)})
+    plain = json.loads(manifest.model_copy(update={"training": bare}).to_json())
+    assert plain["training"]["data"] == [{"name": "film", "licence": "Apache-2.0", "images": 3, "note": ""}]
+    assert plain["schema_version"] < SCHEMA_VERSION
+
+
+def test_who_overlaps_in_words() -> None:
+    target = DataSeen(
+        name="L", licence="-", images=2, role=UNLABELLED, split="train", patients=("7",), names_sha256=digest_of(["a", "b"])
+    )
+    shown = overlap([target], ["7_1_1000_AML.png", "8_1_1000_ALL.png"])
+    assert shown.said == "was shown, without labels, 1 of 2 patients judged here (7, of L/train)"
+    assert overlap([target], ["b", "a"]).said == "was shown, without labels, these very pictures (L/train)"
+    assert not overlap([target], ["c"]) and not overlap([], ["7_1_1000_AML.png"])
+    assert data_of({"data": ["film", {"name": "pbc", "licence": "x", "images": 4}]})[1].images == 4
+
+
+def test_labels_that_are_still_packed_are_named(miniature: Miniature, trained: Path, tmp_path: Path) -> None:
+    packed = shutil.copytree(miniature.subset("L_100X_C2"), tmp_path / "L_100X_C2")
+    for words in (
+        ("train", "--data", packed, "--out", tmp_path / "run", *SMALL),
+        ("evaluate", trained / "best.pt", "--data", packed, "--split", "test"),
+    ):
+        told = attridet(*words)
+        assert (told.code == 2 and "labels.zip" in told.err) or told.code == 0
