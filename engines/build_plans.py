@@ -206,7 +206,7 @@ def _remove_older(folder: Path, record: PlanRecord) -> int:
     """
     named = set()
     for path, other in sidecars(folder):
-        same = other.family == record.family or other.bundle_digest == record.bundle_digest
+        same = other.lineage == record.lineage or other.bundle_digest == record.bundle_digest
         if same and other.key.library == record.key.library and other.digest != record.digest:
             path.unlink(missing_ok=True)
         else:

@@ -89,6 +89,7 @@ def _halved(request: HalveRequest, source: Bundle) -> dict[str, bytes]:
     manifest = source.manifest
     if manifest.precision != "fp32":
         raise BundleError(f"{source.path}: is {manifest.precision} already. Name the float bundle that it was made from.")
+    source.attribute_graph()  # of another family it is not known which of its layers FP16 may not touch, and it has none
     floats = {
         name: (source.path / name).read_bytes() for name in (manifest.detector_graph, *(g.file for g in manifest.attribute_graphs))
     }

@@ -121,7 +121,7 @@ class PlanRecord(Record):
     weakly_typed: dict[str, str] = Field(default_factory=dict)
 
     @property
-    def family(self) -> tuple[str, str]:
+    def lineage(self) -> tuple[str, str]:
         """Of which engine folder it is a version, whatever its graphs: float, FP16 and INT8 of one network bear the same name."""
         return self.bundle, self.precision
 
@@ -189,9 +189,9 @@ def read_plan(folder: Path, bundle: Bundle, key: PlanKey) -> Plan:
     if not path.is_file() and (weak := sidecar(folder, bundle.manifest.name, key.weakly)).is_file():
         key, path = key.weakly, weak
     if not path.is_file():
-        family = (bundle.manifest.name, bundle.manifest.precision)
-        name = " ".join(family).removesuffix(" fp32")
-        others = [record for _, record in sidecars(folder) if record.family == family]
+        lineage = (bundle.manifest.name, bundle.manifest.precision)
+        name = " ".join(lineage).removesuffix(" fp32")
+        others = [record for _, record in sidecars(folder) if record.lineage == lineage]
         near = max(others, key=lambda record: (record.key.library == key.library, record.built), default=None)
         reason = f"the one that is there was built for {key.differences(near.key)}" if near else "none was built there yet"
         raise RuntimeUnavailableError(f"{folder}: has no plan of {name} for this device: {reason}. {again}")
