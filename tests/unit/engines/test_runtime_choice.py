@@ -205,6 +205,7 @@ def says(found: Detections, expected: Detections, types: list[float] | None = No
         thresholds=Thresholds(confidence=0.25),
         info=SimpleNamespace(taxonomy=LEUKEMIA_ATTRI),
         naming=naming,
+        describes=True,
     )
     return disagreement(engine, np.zeros((8, 8, 3), np.uint8), answer, 2.0, 0.05)
 
