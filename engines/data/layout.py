@@ -97,7 +97,9 @@ class Subset:
     root: Path
     splits: tuple[Split, ...]
     packed: tuple[Path, ...] = ()
-    """Archives beside the pictures of a subset without labels, and without any in the archives."""
+    """Archives beside the pictures of a subset without labels that hold none or cannot be read."""
+    archive: Path | None = None
+    """The archive that its labels are read from, as published for one of the subsets."""
 
 
 def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
@@ -195,7 +197,7 @@ def _published(folder: Path, root: Path) -> Subset | None:
 
 
 def _packed_labels(folder: Path, spelled: Mapping[str, str]) -> tuple[Path | None, dict[str, Path], dict[str, Path]]:
-    """As `_label_files`, of the first archive beside the pictures that holds labels, and which; they may lie one folder further down."""
+    """As `_label_files`, of the first archive beside the pictures that holds labels, and which; they may lie a folder further down."""
     for archive in sorted(folder.glob("*.zip")):
         try:
             inside = label_folder(archive)
