@@ -166,6 +166,19 @@ class AdaptTrainer(Trainer):
             )
 
     @property
+    def taught_by_epoch(self) -> str:
+        """How many target pictures gave how many pseudo-labels, epoch by epoch, in words; empty for a run without any target."""
+        rows = [row for row in self.history if "target_pictures" in row]
+        if not rows:
+            return ""
+        shown = self.batches * self.run.batch
+        each = (
+            f"epoch {row['epoch']:.0f}: {row['pseudo_labels']:.0f} of {row['target_pictures']:.0f}, in {row['target_steps']:.0f} steps"
+            for row in rows
+        )
+        return f"pseudo-labels, and of how many of {shown} target pictures shown in {self.batches} steps: {'; '.join(each)}"
+
+    @property
     def confidence(self) -> float:
         """Score from which a box becomes a pseudo-label."""
         return self._published.confidence if self.adaptation.confidence is None else self.adaptation.confidence
@@ -189,6 +202,7 @@ class AdaptTrainer(Trainer):
         made = self._mixed(batch, believed) if self.adaptation.method == "confmix" else self._composed(batch, believed)
         taught = {
             "pseudo_labels": torch.tensor(float(sum(len(sure) for sure, _ in believed))),
+            "target_pictures": torch.tensor(float(sum(len(sure) > 0 for sure, _ in believed))),
             "target_steps": torch.tensor(float(made is not None)),
         }
         if made is None:

@@ -246,13 +246,7 @@ class TrainRequest(RunRequest):
         self.check_device()
         if {"epochs", "phases"} <= set(asked):
             raise DataError("--epochs and --phases: give one of them; --phases E1,E2 names the epochs of both phases")
-        parts = [str(self.epochs)] if self.phases is None else self.phases.split(",")
-        if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-            raise DataError(f"--phases {self.phases}: name the epochs of each phase, as in --phases 100,200")
-        planned: list[Phase] = []
-        for number, epochs in enumerate(map(int, parts), 1):
-            folder = self.out if number == len(parts) else self.out / f"phase-{number}"
-            planned.append(Phase(number, len(parts), epochs, folder, planned[-1].checkpoint if planned else self.initial))
+        planned = phases_of(self.epochs, self.phases, self.out, self.initial)
         begun = any(phase.begun for phase in planned) or any(self.out.glob(f"phase-*/{CHECKPOINT}"))
         if self.initial is not None and not begun and not weights_of(self.initial).is_file():
             raise DataError(f"--initial {self.initial}: no such file; it takes a .pt or .safetensors of a training run, or {_BUNDLES}")
@@ -260,6 +254,18 @@ class TrainRequest(RunRequest):
             raise DataError("--watch: a run from random weights has nothing to forget; name --initial, or leave it out")
         self.check_folder(begun)
         return planned[max((n for n, phase in enumerate(planned) if phase.begun), default=0) :]
+
+
+def phases_of(epochs: int, phases: str | None, out: Path, initial: Path | None) -> list[Phase]:
+    """All phases of a run: each begins with the last weights of the one before; `out` holds the last. DataError for other words."""
+    parts = [str(epochs)] if phases is None else phases.split(",")
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise DataError(f"--phases {phases}: name the epochs of each phase, as in --phases 100,200")
+    planned: list[Phase] = []
+    for number, count in enumerate(map(int, parts), 1):
+        folder = out if number == len(parts) else out / f"phase-{number}"
+        planned.append(Phase(number, len(parts), count, folder, planned[-1].checkpoint if planned else initial))
+    return planned
 
 
 _Run = TypeVar("_Run", bound=RunRequest)
