@@ -165,7 +165,7 @@ class TrainRequest(RunRequest):
         ),
     ] = None
     detach: Annotated[bool, Option("Keep the attribute loss from reaching the backbone.", NETWORK)] = False
-    epochs: Annotated[int, Option("Times through all pictures.", COURSE, "N", low=1)] = 30
+    epochs: Annotated[int, Option("Times through all pictures; more than before lengthen a finished run.", COURSE, "N", low=1)] = 30
     phases: Annotated[
         str | None,
         Option(
@@ -297,7 +297,8 @@ def parse_folder(text: str) -> tuple[Path, float]:
 def recalled(request: _Run) -> _Run:
     """The request that the run in `out` was begun with, with what may change and was given anew; itself unless a run is resumed.
 
-    Raises DataError naming the option that would make it another run, and the file if it cannot be read.
+    A finished run of one phase may be given more epochs. Raises DataError naming the option that would make it another run, and the
+    file if it cannot be read.
     """
     file = request.out / request.FILE
     if not request.resume or not file.exists():
@@ -314,13 +315,22 @@ def recalled(request: _Run) -> _Run:
     for name in request.given:
         option, kind = kinds[name]
         given, was = getattr(request, name), getattr(begun, name)
-        if name in request.MAY_CHANGE:
+        if name in request.MAY_CHANGE or (name == "epochs" and given > was and _done(begun)):
             changes[name] = given
         elif _full(name, given, kind) != _full(name, was, kind):
             raise DataError(
                 f"{option_name(name, option)}: {request.out} was begun with {was}, not {given}. Leave it out, or train in another --out"
             )
     return replace(begun, **changes)
+
+
+def _done(request: RunRequest) -> bool:
+    """Whether a run of one phase has made all its epochs, so that it may be lengthened."""
+    from engines.training.record import read
+
+    asked = vars(request)
+    rows = read(request.out) if asked.get("phases") is None else []
+    return bool(rows) and rows[-1]["epoch"] >= asked["epochs"]
 
 
 def _full(name: str, value: Any, kind: Any) -> Any:
