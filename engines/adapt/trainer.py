@@ -28,6 +28,7 @@ from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from engines.training.dataset import Item, TrainingSet, collate
 from engines.training.draws import EpochDraw, Part
 from engines.training.loop import Run, Trainer
+from engines.training.sync_norm import repeated
 
 Method = Literal["source-only", "confmix", "daca"]
 METHODS: tuple[Method, ...] = ("source-only", "confmix", "daca")
@@ -255,7 +256,8 @@ class AdaptTrainer(Trainer):
         if made is None:
             return total, {**parts, "target": torch.zeros(()), "gamma": torch.zeros(()), **taught}
         learner = self._attridet
-        levels, _ = learner.forward(learner.attridet, made.images)
+        with repeated(count if alike else 1):
+            levels, _ = learner.forward(learner.attridet, made.images)
         loss, _ = learner.detection_loss(levels, made.targets.to(self.device), made.ignored)
         # The loss is a sum over pictures: where some gave nothing to learn from, the others do not count for more.
         part = made.gamma * self.adaptation.weight * loss / (count if alike else 1)
