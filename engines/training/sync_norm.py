@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-
 _repeated: ContextVar[int] = ContextVar("repeated", default=1)
 
 
