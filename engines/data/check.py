@@ -15,6 +15,7 @@ from typing import Any
 from engines.data.aspect import PixelAspect, aspect_findings, pixel_aspect
 from engines.data.census import Census, count, in_order, together
 from engines.data.class_lists import ClassNumbers
+from engines.data.completeness import completeness_findings
 from engines.data.faults import Fault, Kind, Level, Place
 from engines.data.layout import FLAT, Split, Subset, film_name, find_subsets
 from engines.data.look_alikes import same_fields
@@ -112,6 +113,7 @@ def check(
     findings += [fault for subset, one in zip(subsets, aspects, strict=True) for fault in aspect_findings(subset, one)]
     findings += _copies(splits, pictures, decoded)
     findings += _patients(splits, pictures)
+    findings += list(completeness_findings(root, subsets, censuses, findings))
     if not any(census.labelled for census in censuses):
         findings.append(Fault(Kind.NO_LABELS, Place(root), f"not one label was read; {_unread_labels(root)}"))
     order = {kind: position for position, kind in enumerate(Kind)}

@@ -79,6 +79,8 @@ class Kind(Enum):
     NO_LABELS = "no-labels", Level.FAULT, "no label was read"
     LABELS_PACKED = "labels-packed", Level.FAULT, "labels still packed"
     LABELS_IN_ARCHIVE = "labels-in-archive", Level.NOTE, "labels read from their archive"
+    EMPTY_FOLDER = "empty-folder", Level.NOTE, "published subset without pictures"
+    INCOMPLETE = "incomplete", Level.NOTE, "subset that is not whole"
     SPLIT_UNLABELLED = "split-unlabelled", Level.NOTE, "split without any label"
     BOXES_MISPLACED = "boxes-off-nuclei", Level.NOTE, "boxes that do not lie on nuclei"
     FIELD_BOTH_SIDES = "field-both-sides", Level.NOTE, "perhaps one field on both sides: blurred, or taken twice"

@@ -144,3 +144,17 @@ def a_blast_without_attributes(root: Path) -> Where:
     bare = replace(BLAST, values=(4,) * 7)
     file = only_json(root, lambda d: d.update(coco(TRAIN | {"1_2_1000_ALL.png": [NEUTROPHIL, bare]})))
     return file, line_of(file, '"Myeloblast", "bbox": [4, 4, 20, 18], "area": 360, "iscrowd": 0, "cell_size": 4')
+
+
+@plants(Kind.EMPTY_FOLDER)
+def a_subset_that_is_an_empty_folder(root: Path) -> Where:
+    folder = root.parent / "L_10X_C1"
+    folder.mkdir()
+    return folder, 0
+
+
+@plants(Kind.INCOMPLETE)
+def a_part_of_the_download_that_was_left_out(root: Path) -> Where:
+    file = only_json(root, lambda d: d.update(coco(TRAIN | {f"1_{n}_1000_ALL.png": [BLAST] for n in range(10, 16)})))
+    assert file.is_file()
+    return root, 0

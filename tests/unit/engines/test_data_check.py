@@ -27,6 +27,7 @@ BESIDES: dict[str, set[Kind]] = {
     "labels_in_an_archive": {Kind.SPLIT_UNLABELLED, Kind.NO_LABELS},
     "a_copy_that_an_exporter_renamed": {Kind.PATIENT_UNKNOWN},
     "labels_of_another_program": {Kind.SPLIT_UNLABELLED},
+    "a_part_of_the_download_that_was_left_out": {Kind.IMAGE_MISSING},
     "squeezed_pictures": {Kind.BOXES_MISPLACED},
     "a_wrong_statement": {Kind.BOXES_MISPLACED},
 }
