@@ -19,7 +19,7 @@ from engines.commands.evidence import evidence, working_point
 from engines.commands.film import film
 from engines.commands.first_board import first_board
 from engines.commands.import_weights import import_weights
-from engines.commands.int8 import frames, gate, quantize
+from engines.commands.int8 import frames, gate, half, quantize
 from engines.commands.learn import learn
 from engines.commands.learning import adapt, evaluate, experiment, export, second_look, train
 from engines.commands.recipe import recipe
@@ -57,6 +57,7 @@ for command in (
     first_board,
     frames,
     gate,
+    half,
     import_weights,
     learn,
     quantize,

@@ -44,6 +44,20 @@ def rows(result: GateResult) -> list[Row]:
     return shown
 
 
+def floor_rows(result: GateResult) -> list[tuple[str, str, str, bool]]:
+    """What the reference itself must reach: words, its score, the floor, and whether it is reached; what was not tried is not."""
+    scores, floors = result.reference.scores, result.floors
+    asked = (
+        ("labelled cells found", scores.found, floors.found, "{:.1%}"),
+        ("blasts told as a blast", scores.sensitivity, floors.sensitivity, "{:.1%}"),
+        ("Youden's J of blasts", scores.youden, floors.youden, "{:.2f}"),
+    )
+    return [
+        (name, "not tried" if score is None else form.format(score), form.format(least), score is not None and score >= least)
+        for name, score, least, form in asked
+    ]
+
+
 def verdict(result: GateResult) -> str:
     """One or two sentences: passed or not, by what, and what the reference is worth."""
     if not result.passed:
