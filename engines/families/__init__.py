@@ -10,7 +10,7 @@ from engines.errors import DataError
 if TYPE_CHECKING:
     from engines.families.base import Network
 
-FAMILIES = {"attridet": "AttriDet", "fcos": "FCOS"}
+FAMILIES = {"attridet": "AttriDet", "cbm": "CBM", "fcos": "FCOS"}
 """Name, which is that of the folder and of its module, and the class in it."""
 DEFAULT = "attridet"
 """What a checkpoint is that names no family, being older than they."""
