@@ -85,11 +85,21 @@ class Bundle:
     def detector_path(self) -> Path:
         return self.path / self.manifest.detector_graph
 
+    @property
+    def describes(self) -> bool:
+        """Whether its network tells attributes; else they are unknown, and the detector gives out rows alone."""
+        return bool(self.manifest.attribute_graphs)
+
     def attribute_graph(self, largest: bool = False) -> tuple[Path, int]:
-        """File of an attribute graph and the regions one run takes.
+        """File of an attribute graph and the regions one run takes. Raises BundleError for a bundle that tells no attributes.
 
         The smallest by default: on a CPU a run costs the same for each region, used or not. `largest`: for a GPU.
         """
+        if not self.describes:
+            raise BundleError(
+                f"{self.path}: is of the family {self.manifest.family}, which has no attribute graph; this takes bundles of attridet "
+                "only. Run it on onnx or openvino."
+            )
         graphs = sorted(self.manifest.attribute_graphs, key=lambda g: g.regions)
         graph = graphs[-1 if largest else 0]
         return self.path / graph.file, graph.regions
@@ -256,7 +266,7 @@ def golden_answer(found: Detections, margins: Float32 | None = None, taxonomy: T
         "boxes_px": found.boxes_px.astype(np.float64).round(3).tolist(),
         "scores": found.scores.astype(np.float64).round(5).tolist(),
         "classes": found.classes.tolist(),
-        "attributes": found.attributes.astype(np.float64).round(5).tolist(),
+        "attributes": [[None if np.isnan(value) else round(value, 5) for value in cell] for cell in found.attributes.tolist()],
     }
     if taxonomy is not None:
         answer["taxonomy"] = _names_of(taxonomy)

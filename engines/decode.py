@@ -144,9 +144,10 @@ def inside_frame(boxes_px: Float32) -> Int64:
 def region_batches(boxes_px: Float32, capacity: int = REGION_CAPACITY) -> Iterator[tuple[Float32, int]]:
     """Boxes as regions for the attribute graph: (capacity, 4) float32 padded with zeros, and how many of them count.
 
-    A frame with more boxes than `capacity` gives several batches; none is dropped. No box gives no batch.
+    A frame with more boxes than `capacity` gives several batches; none is dropped. No box gives no batch, nor does capacity 0: a
+    network that tells no attributes.
     """
-    for start in range(0, len(boxes_px), capacity):
+    for start in range(0, len(boxes_px), capacity) if capacity else ():
         part = boxes_px[start : start + capacity]
         regions = np.zeros((capacity, 4), np.float32)
         regions[: len(part)] = part

@@ -19,13 +19,15 @@ from engines.files import steering_text
 from engines.provenance import SINCE_5, Record, Training
 from engines.taxonomy import Taxonomy
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """The newest that is read; raised when a manifest changes so that an older reader would misread it.
 
 2: `quantization`, `gate` and `golden_tolerance`. 3: `second_look`, `working_point`, `precision_tolerances`; a manifest with nothing
 of its own in them is written without them and as 2, so that older programs read it. 4: `gate.subject`; without it as before. 5: roles,
-splits and patients of `training.data`; without them as before.
+splits and patients of `training.data`; without them as before. 6: `family`, and no attribute graph; attridet is written as before.
 """
+ATTRIDET = "attridet"
+"""The family (`engines.families`) of a manifest that names none. Only it tells attributes by a graph; of others they are unknown."""
 LARGEST_INPUT = 4096
 """px of a side of the network's input: beyond it one frame would take gigabytes."""
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]+$"
@@ -109,13 +111,13 @@ class Card(Record):
 class ExportCheck(Record):
     """How far the graphs were from torch when they were written, as the largest differences on `images` pictures.
 
-    boxes_px: box coordinates in input px. scores: objectness and class probabilities. attributes: probabilities.
+    boxes_px: box coordinates in input px. scores: objectness and class probabilities. attributes: probabilities; None without any.
     """
 
     images: int
     boxes_px: float
     scores: float
-    attributes: float
+    attributes: float | None
 
 
 class CalibrationFrame(Record):
@@ -248,13 +250,14 @@ class Manifest(Card):
     """`manifest.json`: the card and everything technical. Its own sha256 is the identity of model, thresholds and taxonomy together."""
 
     schema_version: int = 2
+    family: str = Field(default=ATTRIDET, pattern="^[a-z][a-z0-9_]*$", max_length=40)
     precision: str = "fp32"
     created: str
     input: Input
     thresholds: ThresholdsRecord
     taxonomy: dict[str, Any]
     detector_graph: str = "detector.onnx"
-    attribute_graphs: tuple[AttributeGraph, ...] = Field(strict=False, min_length=1)
+    attribute_graphs: tuple[AttributeGraph, ...] = Field(strict=False)
     second_look: SecondLook | None = None
     export_check: ExportCheck | None = None
     quantization: Quantization | None = None
@@ -272,6 +275,8 @@ class Manifest(Card):
 
     @model_validator(mode="after")
     def _graphs_are_listed(self) -> Self:
+        if self.family == ATTRIDET and not self.attribute_graphs:
+            raise ValueError(f"a bundle of the family {ATTRIDET} has an attribute graph")
         for file in (self.detector_graph, *(g.file for g in self.attribute_graphs), *self.second_look_files):
             if file not in self.files:
                 raise ValueError(f"{file} is not among the files")
@@ -330,9 +335,13 @@ class Manifest(Card):
             else:
                 del fields["gate"]["subject"]
         if any(getattr(one, key) for one in self.training.data for key in SINCE_5):
-            fields["schema_version"] = SCHEMA_VERSION
+            fields["schema_version"] = 5
         else:
             fields["training"]["data"] = [{k: v for k, v in one.items() if k not in SINCE_5} for one in fields["training"]["data"]]
+        if self.family != ATTRIDET:
+            fields["schema_version"] = SCHEMA_VERSION
+        else:
+            del fields["family"]
         first = {key: fields.pop(key) for key in ("schema_version", "name", "version", "precision", "created", "licence")}
         return json.dumps({**first, **fields}, indent=2, ensure_ascii=False) + "\n"
 

@@ -130,6 +130,8 @@ def _current(shown: Shown | None, taxonomy: Taxonomy, scale: Scale, width: int, 
     phrases = attribute_phrases(shown.cell.attributes, taxonomy) if not before.artefact else ()
     for phrase in sorted(phrases, key=lambda p: p.rank):
         line(phrase.words, 19, DIM)
+    if not phrases and taxonomy.attributes and not before.artefact:
+        line(_("attributes not known"), 19, DIM)
     return text.finished(picture)
 
 

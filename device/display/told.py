@@ -141,4 +141,5 @@ def cell_words(told: Told, index: int, taxonomy: Taxonomy) -> tuple[str, ...]:
     style, score = told.styles[index], told.scores[index]
     name = _(style.name) if score is None else f"{_(style.name)} {score_words(score)}"
     phrases = phrases_of_cells(told.attributes[index : index + 1], taxonomy)[0]
-    return (name, *(phrase.words for phrase in sorted(phrases, key=lambda p: p.rank)))
+    unknown = (_("attributes not known"),) if taxonomy.attributes and not phrases and not style.artefact else ()
+    return (name, *(phrase.words for phrase in sorted(phrases, key=lambda p: p.rank)), *unknown)

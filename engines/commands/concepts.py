@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engines.evaluation.intervention import ConceptsRequest
+from engines.evaluation.concepts_request import ConceptsRequest
 
 if TYPE_CHECKING:
     from engines.evaluation.intervention import CellSeen

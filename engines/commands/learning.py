@@ -64,9 +64,10 @@ def export(request: ExportRequest) -> None:
         bundle = run(request, terminal)
         check = bundle.manifest.export_check
         assert check is not None
+        attributes = f"attributes {check.attributes:.1e}" if check.attributes is not None else "no attributes: they are unknown"
         terminal.message(
             f"{bundle.path}: {bundle.manifest.name} {bundle.manifest.version}, digest {bundle.digest[:8]}. Against torch on "
-            f"{check.images} pictures: boxes {check.boxes_px:.4f} px, scores {check.scores:.1e}, attributes {check.attributes:.1e}"
+            f"{check.images} pictures: boxes {check.boxes_px:.4f} px, scores {check.scores:.1e}, {attributes}"
         )
 
 

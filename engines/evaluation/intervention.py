@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
 import cv2
 
@@ -13,31 +11,15 @@ from engines.data.aspect import folder_aspect, undone
 from engines.decode import Thresholds
 from engines.detections import Image
 from engines.errors import DataError
+from engines.evaluation.concepts_request import ConceptsRequest
+from engines.families.cbm.concepts import parse_said
+from engines.families.cbm.explain import Reading, as_bottleneck, corrected, read_picture, values_told
 from engines.files import check_file, write_result
-from engines.options import Option, Request
+from engines.network.checkpoint import load_any
 from engines.pictures import read_image
-
-if TYPE_CHECKING:
-    from engines.families.cbm.explain import Reading
 
 _TOLD, _CHANGED = (160, 90, 0), (0, 90, 230)
 """Blue, and orange for what a correction changed; BGR."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConceptsRequest(Request):
-    """The options of `concepts`."""
-
-    model: Annotated[Path, Option("Checkpoint (.pt) or weights (.safetensors) of the family cbm.", argument=True)]
-    picture: Annotated[Path, Option("A picture.", argument=True)]
-    say: Annotated[
-        tuple[str, ...],
-        Option("What a person corrects, such as nucleolus=prominent; repeat for several.", metavar="ATTRIBUTE=VALUE"),
-    ] = ()
-    cell: Annotated[int | None, Option("Of which cell that is said, by its number in the table; of all without it.", low=1)] = None
-    confidence: Annotated[float, Option("Detections score more than this.", low=0.001, high=0.999)] = 0.25
-    side_px: Annotated[int, Option("Side of the network's input.", name="--input", metavar="PX", low=64)] = 640
-    out: Annotated[Path | None, Option("Draw the cells with their types and numbers into this PNG.", metavar="FILE")] = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +36,6 @@ class CellSeen:
 
 def see_concepts(request: ConceptsRequest) -> list[CellSeen]:
     """The cells of a picture by falling score, each as told and as corrected; draws them where that is asked. Raises EnginesError."""
-    from engines.families.cbm.concepts import parse_said
-    from engines.families.cbm.explain import as_bottleneck, corrected, read_picture, values_told
-    from engines.network.checkpoint import load_any
-
     check_file(request.out)
     said = parse_said(request.say)
     if request.cell is not None and not said:

@@ -1,4 +1,4 @@
-"""A trained AttriDet as a finished engine folder: graphs, proof, golden picture, manifest, all written at once."""
+"""A trained network as a finished engine folder: graphs, proof, golden picture, manifest, all written at once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Image
 from engines.errors import BundleError
 from engines.export.second_look import CELLS, NamingFiles, graph_of, named_golden, tiles_of, with_naming
-from engines.export.verify import verify_export
+from engines.export.verify import verify_export, verify_rows
+from engines.families import detector_graph
 from engines.families.attridet.attridet import AttriDet
-from engines.families.attridet.graphs import attributes_graph, detector_graph
+from engines.families.attridet.graphs import attributes_graph
+from engines.families.base import Network
 from engines.manifest import AttributeGraph, Card, FileRecord, Input, Manifest, ThresholdsRecord
 from engines.network.weights import save_weights
 from engines.runtime.engine import NetworkEngine
@@ -29,7 +31,7 @@ _ATTRIBUTES = {REGION_CAPACITY: "attributes.onnx", SMALL_CAPACITY: f"attributes-
 
 
 def export_bundle(
-    model: AttriDet,
+    model: Network,
     folder: Path,
     card: Card,
     input_hw: tuple[int, int],
@@ -49,21 +51,28 @@ def export_bundle(
     check_images: BGR pictures of the kind the engine will see; the graphs must agree with torch on all of them, and the first becomes
     the golden picture, unless `golden` makes another with the open engine. thresholds: the defaults of `Thresholds` unless given.
     keep_weights: `weights.safetensors` lies beside the graphs (not for a fused model). readme: the model card, `README.md`, unhashed.
-    encoder: of the second look, in evaluation mode, where it is not the model itself; naming: what ships with it. The model is used in
-    evaluation mode and left as it was.
+    encoder: of the second look, in evaluation mode, where it is not the model itself; naming: what ships with it. A network of another
+    family than attridet has a second look only by an encoder of its own. The model is used in evaluation mode and left as it was.
     Raises BundleError when the graphs disagree with torch or the folder cannot be written; nothing is left behind then.
     """
     if not check_images:
         raise BundleError(f"{folder.name}: an export needs pictures to be verified on. Name a folder of fields.")
+    if isinstance(model, AttriDet):
+        encoder = encoder or model
+    elif encoder is None and naming != NamingFiles():
+        raise BundleError(f"{folder.name}: the family {model.family} has no second look of its own. Name its encoder's weights.")
     thresholds = thresholds or Thresholds()
     was_training = model.training
     model.eval()
     try:
         detector = detector_graph(model, input_hw).SerializeToString()
-        attributes = {n: attributes_graph(model, input_hw, n).SerializeToString() for n in _ATTRIBUTES}
-        check = verify_export(
-            model, detector, [(g, n) for n, g in attributes.items()], check_images, input_hw=input_hw, scale_up=scale_up
-        )
+        attributes: dict[int, bytes] = {}
+        if isinstance(model, AttriDet):
+            attributes = {n: attributes_graph(model, input_hw, n).SerializeToString() for n in _ATTRIBUTES}
+            described = [(graph, n) for n, graph in attributes.items()]
+            check = verify_export(model, detector, described, check_images, input_hw=input_hw, scale_up=scale_up)
+        else:
+            check = verify_rows(model, detector, check_images, input_hw=input_hw, scale_up=scale_up)
         with tempfile.TemporaryDirectory() as scratch:
             files: dict[str, bytes | Path] = {DETECTOR: detector, **{_ATTRIBUTES[n]: g for n, g in attributes.items()}}
             if keep_weights:
@@ -71,6 +80,7 @@ def export_bundle(
                 files[WEIGHTS] = Path(scratch) / WEIGHTS
             manifest = Manifest(
                 **card.model_dump(),
+                family=model.family,
                 created=moment(),
                 input=Input(hw=input_hw, scale_up=scale_up),
                 thresholds=ThresholdsRecord.model_validate(thresholds, from_attributes=True),
@@ -85,12 +95,13 @@ def export_bundle(
                 picture = check_images[0] if golden is None else golden(engine)
                 answer, margins = engine.infer(picture).detections, type_margins(engine, picture)
                 tiles = tiles_of(engine, check_images)
-            look, graph = graph_of(encoder or model, tiles)
-            files[CELLS] = graph
-            draft = write_bundle(Path(scratch) / f"{card.name}-looking", manifest.model_copy(update={"second_look": look}), files)
-            look, beside = with_naming(draft, naming)
-            files |= beside
-            manifest = manifest.model_copy(update={"second_look": look})
+            if encoder is not None:
+                look, graph = graph_of(encoder, tiles)
+                files[CELLS] = graph
+                draft = write_bundle(Path(scratch) / f"{card.name}-looking", manifest.model_copy(update={"second_look": look}), files)
+                look, beside = with_naming(draft, naming)
+                files |= beside
+                manifest = manifest.model_copy(update={"second_look": look})
             done, png = cv2.imencode(".png", picture)
             if not done:
                 raise BundleError(f"{folder.name}: the golden picture cannot be written as PNG. Choose another.")

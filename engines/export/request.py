@@ -25,7 +25,10 @@ class ExportRequest(Request):
     readme: Annotated[Path | None, Option("Model card to lay beside it as README.md.")] = None
     side_px: Annotated[int, Option("Side of the network's input in px, a multiple of 32.", name="--input", low=32)] = 640
     confidence: Annotated[float, Option(low=0.001, high=0.999)] = 0.25
-    iou: Annotated[float, Option(low=0.01, high=0.99)] = 0.45
+    iou: Annotated[
+        float,
+        Option("Overlap above which the lesser of two boxes is dropped (default: the family's; fcos .6).", low=0.01, high=0.99),
+    ] = 0.45
     max_boxes: Annotated[int, Option("Boxes that the engine returns of one picture at most.", low=1)] = 300
     scale_up: Annotated[bool, Option("Enlarge pictures that are smaller than the input.", off="--no-scale-up")] = True
     keep_weights: Annotated[bool, Option("Lay the weights beside the graphs.")] = False

@@ -20,15 +20,18 @@ from engines.export.bundle import export_bundle
 from engines.export.golden import clear_picture
 from engines.export.request import ExportRequest
 from engines.export.second_look import NamingFiles
+from engines.families.base import Network
 from engines.film import require_drawable
 from engines.manifest import Card
-from engines.network import without_variances
-from engines.network.checkpoint import load_attridet
+from engines.network import AttriDet, without_variances
+from engines.network.checkpoint import load_any, load_attridet
 from engines.pictures import PICTURE_SUFFIXES, list_folder
 from engines.progress import SILENT, Reporter
 from engines.provenance import LABELLED, UNLABELLED, Training, data_of
 
 CHECK_IMAGES = 20
+_WITHOUT_ATTRIBUTES = "A second pair of eyes beside a technician: proposes white blood cells for review; it tells no attributes."
+"""The intended use of a network that describes no cell, where its card does not say another."""
 AUTO = "auto"
 """The golden picture is searched, see `engines.export.golden`."""
 _NOTES = {
@@ -41,17 +44,20 @@ def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
     """Export as `attridet export` does; the bundle's manifest says how far its graphs are from torch. Raises EnginesError."""
     if request.side_px % 32:
         raise BundleError(f"--input {request.side_px}: the network's input must be a multiple of 32 px, e.g. 640")
-    model, state = load_attridet(request.checkpoint)
+    model, state = load_any(request.checkpoint)
+    if request.plain_scores and not isinstance(model, AttriDet):
+        raise DataError(f"--plain-scores: {request.checkpoint} is of the family {model.family}, which has no variances; leave it out")
+    iou = request.iou if "iou" in request.given else min(model.iou, 0.99)
     auto = str(request.golden) == AUTO
     if auto:
         require_drawable(model.taxonomy)  # found now rather than after the graphs
     bundle = export_bundle(
-        without_variances(model) if request.plain_scores else model,
+        without_variances(model) if request.plain_scores and isinstance(model, AttriDet) else model,
         request.out,
-        read_card(request.card) if request.card else card_of(request.out, state, request.checkpoint),
+        _fitting(read_card(request.card) if request.card else card_of(request.out, state, request.checkpoint), model),
         (request.side_px, request.side_px),
         check_images(request.images, None if auto else request.golden, request.pixel_aspect, reporter),
-        thresholds=Thresholds(request.confidence, request.iou, request.max_boxes),
+        thresholds=Thresholds(request.confidence, iou, request.max_boxes),
         scale_up=request.scale_up,
         keep_weights=request.keep_weights,
         replace=request.replace,
@@ -99,6 +105,13 @@ def read_card(path: Path) -> Card:
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'card'}: {first['msg']}. Correct the card.") from error
+
+
+def _fitting(card: Card, model: Network) -> Card:
+    """The card without the promise of attributes where the network tells none."""
+    if model.describes or card.intended_use != Card.model_fields["intended_use"].default:
+        return card
+    return card.model_copy(update={"intended_use": _WITHOUT_ATTRIBUTES})
 
 
 def card_of(out: Path, state: Mapping[str, Any], checkpoint: Path) -> Card:

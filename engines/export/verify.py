@@ -11,6 +11,7 @@ from engines.decode import Thresholds, candidates, region_batches
 from engines.detections import Float32, Image
 from engines.errors import BundleError
 from engines.families.attridet.attridet import AttriDet
+from engines.families.base import Network
 from engines.manifest import ExportCheck
 from engines.preprocess import prepare
 from engines.runtime.graphs import IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS
@@ -62,17 +63,42 @@ def verify_export(
                 worst[2] = np.maximum(worst[2], np.abs(found - expected[done : done + used]).max())
                 done += used
         count += 1
+    return _checked(count, worst[0], worst[1], worst[2])
+
+
+@torch.no_grad()
+def verify_rows(
+    model: Network, detector: bytes, images: Iterable[Image], *, input_hw: tuple[int, int], scale_up: bool = True
+) -> ExportCheck:
+    """The same of a network that tells no attributes: every row of its detector."""
+    detect = open_session(detector, session_options(torch.get_num_threads()))
+    worst = np.zeros(2)  # boxes, scores
+    count = 0
+    for image in images:
+        prepared, _ = prepare(image, input_hw, scale_up)
+        expected = model.look(torch.from_numpy(prepared))[0][0].numpy()
+        rows = detect.run([ROWS], {IMAGE: prepared})[0][0]
+        worst = np.maximum(worst, (_box_difference_px(rows, expected), np.abs(rows - expected)[:, 4:].max()))
+        count += 1
+    return _checked(count, worst[0], worst[1])
+
+
+def _checked(count: int, boxes_px: float, scores: float, attributes: float | None = None) -> ExportCheck:
+    """The record of what was compared; written so that a NaN fails. Raises as `verify_export`."""
     if not count:
         raise ValueError("an export is verified on at least one picture")
-    check = ExportCheck(images=count, boxes_px=float(worst[0]), scores=float(worst[1]), attributes=float(worst[2]))
-    # Written so that a NaN fails.
-    if not (worst[0] <= MAX_BOX_DIFFERENCE_PX and worst[1:].max() <= MAX_DIFFERENCE):
+    said = "" if attributes is None else f" and attributes by {attributes:.5f}"
+    if not (boxes_px <= MAX_BOX_DIFFERENCE_PX and scores <= MAX_DIFFERENCE and (attributes is None or attributes <= MAX_DIFFERENCE)):
         raise BundleError(
-            f"the exported graphs differ from torch: boxes by {worst[0]:.4f} px (allowed {MAX_BOX_DIFFERENCE_PX}), "
-            f"scores by {worst[1]:.5f} and attributes by {worst[2]:.5f} (allowed {MAX_DIFFERENCE}). "
-            "The bundle was not written; do not use these weights."
+            f"the exported graphs differ from torch: boxes by {boxes_px:.4f} px (allowed {MAX_BOX_DIFFERENCE_PX}), "
+            f"scores by {scores:.5f}{said} (allowed {MAX_DIFFERENCE}). The bundle was not written; do not use these weights."
         )
-    return check
+    return ExportCheck(
+        images=count,
+        boxes_px=float(boxes_px),
+        scores=float(scores),
+        attributes=None if attributes is None else float(attributes),
+    )
 
 
 def _box_difference_px(rows: Float32, expected: Float32) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import Self
 
 SIZES = ("r18", "r50")
 _BLOCKS = {"r18": (2, 2, 2, 2), "r50": (3, 4, 6, 3)}
@@ -158,6 +159,12 @@ class ResNet(nn.Module):
             x = layer(x)
             maps.append(x)
         return tuple(maps)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; frozen where a state dict was copied in that says so."""
+        if mode and bool(self.frozen) != getattr(self.bn1, "frozen", False):
+            self.freeze(bool(self.frozen))
+        return super().train(mode)
 
     def fuse(self) -> None:
         """Fold every normalisation into its convolution, for evaluation; a second call does nothing."""

@@ -279,8 +279,8 @@ class BundleEngine(NetworkEngine):
         """Of a bundle without a golden picture: two pictures that differ are answered by numbers, and not alike. Raises BundleError."""
         answers = [self.propose(picture).rows.copy() for picture in _two_pictures(self.info.input_hw)]
         regions = np.tile(np.array([[32, 32, 160, 160]], np.float32), (self.graphs.regions, 1))
-        described = self.graphs.describe(regions)
-        if not all(np.isfinite(some).all() for some in (*answers, described)):
+        described = [self.graphs.describe(regions)] if self.describes else []
+        if not all(np.isfinite(some).all() for some in (*answers, *described)):
             fault = "answers a picture by what is no number"
         elif np.array_equal(*answers):
             fault = "answers two different pictures alike, as a network without weights does"
@@ -330,7 +330,9 @@ def golden_difference(
         other &= ~(margins[first] <= tolerance)
     if other.any():
         return "a cell has another type"
-    worst = np.maximum(np.abs(matched.scores - wanted.scores).max(), np.abs(matched.attributes - wanted.attributes).max())
+    said, stored = matched.attributes, wanted.attributes
+    off = np.where(np.isnan(said) & np.isnan(stored), 0, np.abs(said - stored))  # both unknown: alike
+    worst = np.maximum(np.abs(matched.scores - wanted.scores).max(), off.max(initial=0))
     return None if worst <= tolerance else f"a score or attribute differs by {worst:.3f}"
 
 

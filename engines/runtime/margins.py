@@ -25,8 +25,8 @@ class Margins:
     """How far the answer to one picture lies from any tie, by what was found on it, N boxes, those below the threshold too.
 
     boxes_px: (N, 4) in px of the picture. classes: (N,); -1 below the threshold. each: (N,) the least of: score against the threshold,
-    the type's score against the second type's, half the distance of each attribute's best value to its second. types: (N,) the second
-    of these alone.
+    the type's score against the second type's, half the distance of each attribute's best value to its second, where attributes are
+    told. types: (N,) the second of these alone.
     """
 
     boxes_px: Float32
@@ -47,9 +47,12 @@ def margins_of(engine: NetworkEngine, image: Image) -> Margins:
     seen = candidates(rows, replace(engine.thresholds, confidence=min(_FAINT, threshold)))
     told = seen.scores > threshold
     types = _type_margins(rows, seen)
-    attributes = attribute_margins(engine.describe(seen.boxes_px), engine.info.taxonomy)
     each = np.abs(seen.scores - threshold)
-    each[told] = np.minimum(each, np.minimum(types, attributes))[told]
+    if engine.describes:
+        types_and_attributes = np.minimum(types, attribute_margins(engine.describe(seen.boxes_px), engine.info.taxonomy))
+    else:  # what nobody tells cannot be told otherwise
+        types_and_attributes = types
+    each[told] = np.minimum(each, types_and_attributes)[told]
     boxes_px = proposals.letterbox.to_frame(seen.boxes_px)
     return Margins(boxes_px, np.where(told, seen.classes, -1), each, types)
 
@@ -144,6 +147,8 @@ def _differences(
         return
     if ((one.classes != other.classes) & ~(types[first] <= tolerance)).any():
         yield "a cell has another type"
+    if not engine.describes:
+        return
     start = 0
     for attribute in engine.info.taxonomy.attributes:
         values, theirs = (some.attributes[:, start : start + len(attribute.values)] for some in (one, other))

@@ -29,7 +29,8 @@ class OnnxGraphs:
     def __init__(self, bundle: Bundle, threads: int = 2) -> None:
         self._bundle = bundle
         self._threads = threads
-        self._attributes_path, self.regions = bundle.attribute_graph()
+        self.regions = bundle.attribute_graph()[1] if bundle.describes else 0
+        self._answers = (ROWS, P2, P3) if bundle.describes else (ROWS,)
         self._detector: Any = None
         self._describer: Any = None
         self._cells: Any = None
@@ -39,17 +40,18 @@ class OnnxGraphs:
     def open(self) -> None:
         """Loads detector and attributes. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
         options = session_options(self._threads)
-        self._detector = self._session(self._bundle.detector_path, options, (IMAGE,), (ROWS, P2, P3))
+        self._detector = self._session(self._bundle.detector_path, options, (IMAGE,), self._answers)
         check_input(self._bundle.detector_path, self._detector.get_inputs()[0].shape, self._bundle.manifest.input.hw)
-        self._describer = self._session(self._attributes_path, options, (P2, P3, ROIS), (PROBABILITIES,))
+        if self._bundle.describes:
+            self._describer = self._session(self._bundle.attribute_graph()[0], options, (P2, P3, ROIS), (PROBABILITIES,))
 
     def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
         shape = (3, *picture.shape[:2])
         if self._planes.shape != shape:
             self._planes = np.empty(shape, np.float32)
         planes = to_planes(picture, self._planes)[None]
-        all_rows, p2, p3 = self._run(self._detector, [ROWS, P2, P3], {IMAGE: planes})
-        self._maps = {P2: p2, P3: p3}
+        all_rows, *maps = self._run(self._detector, list(self._answers), {IMAGE: planes})
+        self._maps = dict(zip(self._answers[1:], maps, strict=True))
         rows: Float32 = all_rows[0]
         return rows
 

@@ -82,8 +82,7 @@ ONLY_IN = {
     "onnxruntime": ("engines.runtime", "engines.export", "engines.gate", "calibration.int8.qdq"),
     "onnx": (
         "engines.export",
-        "engines.families.graph_writer",
-        "engines.families.attridet.graphs",
+        "engines.families",
         "engines.build",
         "engines.build_check",
         "calibration.int8.qdq",

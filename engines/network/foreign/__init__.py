@@ -1,6 +1,18 @@
-"""Weights that others published (YOLOv5, AttriDet), read without running anything of theirs: `import_weights`."""
+"""Weights that others published, read without running anything of theirs: `import_weights` (YOLOv5, AttriDet), `import_resnet`."""
 
+from engines.network.foreign.account import Entry, LeftOut, Outcome, Transfer
 from engines.network.foreign.archive import ForeignWeightsError, TorchFile
-from engines.network.foreign.transfer import Entry, LeftOut, Outcome, Transfer, import_weights
+from engines.network.foreign.torchvision import import_resnet, is_resnet
+from engines.network.foreign.transfer import import_weights
 
-__all__ = ["Entry", "ForeignWeightsError", "LeftOut", "Outcome", "TorchFile", "Transfer", "import_weights"]
+__all__ = [
+    "Entry",
+    "ForeignWeightsError",
+    "LeftOut",
+    "Outcome",
+    "TorchFile",
+    "Transfer",
+    "import_resnet",
+    "import_weights",
+    "is_resnet",
+]

@@ -4,106 +4,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from engines.data.vocabulary import class_code
 from engines.families.attridet.attridet import AttriDet
 from engines.families.attridet.layers import BN_EPS
-from engines.network.foreign.archive import DTYPES, READERS, ForeignWeightsError, StoredTensor, TorchFile
+from engines.network.foreign.account import ABSENT, Assignment, Transfer, named_globals
+from engines.network.foreign.archive import ForeignWeightsError, TorchFile
 from engines.network.foreign.inert_pickle import Name
 from engines.network.foreign.layout import DETECT, FIRST, Layout, classes_of, detection_rows, layout_of, size_of, with_rows
-from engines.network.foreign.modules import Network, class_names, find_network, printable
+from engines.network.foreign.modules import Network, class_names, find_network
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 HEAD = "attribute_head."
 _ANCHORS = f"{DETECT}.anchors"
 _BACKBONE = tuple(f"model.{i}." for i in range(10))
-_ABSENT = "is not in the file"
-
-Conversion = Callable[[Tensor], Tensor]
-Outcome = Literal["taken", "part", "start"]
-OUTCOMES: tuple[Outcome, ...] = ("taken", "part", "start")
-
-_USUAL_ROOMS = ("models.", "utils.", "yolov5.", "ultralytics.nn.", "torch.nn.", "numpy.core.multiarray.", "numpy._core.multiarray.")
-_USUAL = frozenset(
-    (
-        *("argparse.Namespace", "pathlib.Path", "pathlib.PosixPath", "pathlib.WindowsPath", "datetime.datetime"),
-        *("numpy.dtype", "numpy.ndarray", "_codecs.encode", "collections.defaultdict"),
-        *("copyreg._reconstructor", "copy_reg._reconstructor"),
-        *("torch.device", "torch.dtype", "torch.float32", "torch.float16", "torch.int64"),
-        *("builtins.object", "builtins.slice", "builtins.dict", "builtins.list", "builtins.int", "builtins.frozenset"),
-        "__builtin__.object",
-    )
-)
-"""What checkpoints of YOLOv5 name besides networks: how they were trained, when, and by which options."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of our state dict: taken whole, in part, or left at its random start. source: their name of it, or ""."""
-
-    key: str
-    shape: tuple[int, ...]
-    outcome: Outcome
-    source: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """One entry of theirs that nothing of ours takes."""
-
-    key: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """What became of somebody else's weights.
-
-    layout, size, where: what the detector's file is, and which part of the checkpoint was read ("" for the file itself). classes: how
-    many it tells apart (None: its detection layer is another); class_names: their names there. classes_taken, classes_at_start: names
-    of ours; attributes_taken, attributes_at_start: keys of ours. entries: each of our state dict. left_out: the rest of theirs.
-    anchors_px: of P3, P4, P5, as now in the network. replaced: globals that the files name and nothing was made of, with counts;
-    unusual: those of them that a checkpoint has no need of. warnings: what a person should know before using the result.
-    """
-
-    layout: str
-    size: str
-    where: str
-    classes: int | None
-    class_names: tuple[str, ...]
-    classes_taken: tuple[str, ...]
-    classes_at_start: tuple[str, ...]
-    attributes_taken: tuple[str, ...]
-    attributes_at_start: tuple[str, ...]
-    entries: tuple[Entry, ...]
-    left_out: tuple[LeftOut, ...]
-    anchors_px: tuple[tuple[tuple[float, float], ...], ...]
-    replaced: dict[str, int]
-    unusual: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-    def count(self, outcome: Outcome) -> int:
-        """Entries of ours with this outcome."""
-        return sum(e.outcome == outcome for e in self.entries)
-
-    @property
-    def anchors_taken(self) -> bool:
-        """Whether the anchors are those of the file; else they are COCO's."""
-        return any(e.key == "model.24.anchors" and e.outcome == "taken" for e in self.entries)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain form for JSON."""
-        return {**asdict(self), "counts": {outcome: self.count(outcome) for outcome in OUTCOMES}}
 
 
 def import_weights(
@@ -121,7 +41,7 @@ def import_weights(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = AttriDet(size_of(network, layout, str(detector)), taxonomy)
-        assigned = _Assignment(model)
+        assigned = Assignment(model, positive={_ANCHORS})
         _take_detector(assigned, file, network, layout)
         names = file.names.copy()
         if attributes is not None:
@@ -132,65 +52,7 @@ def import_weights(
     return model.eval(), _account(assigned, layout, network, names, attributes is not None)
 
 
-@dataclass
-class _Assignment:
-    """Which tensor of the file becomes which entry of our network: decided by names and shapes alone, read from the file at the end."""
-
-    model: AttriDet
-    decided: dict[str, Entry] = field(default_factory=dict)
-    reading: dict[str, tuple[TorchFile, StoredTensor, Conversion | None]] = field(default_factory=dict)
-    left_out: list[LeftOut] = field(default_factory=list)
-    classes: Mapping[int, int] = field(default_factory=dict)
-    attributes: tuple[str, ...] = ()
-    warnings: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.own: dict[str, Tensor] = self.model.state_dict()
-
-    def offer(
-        self,
-        key: str,
-        source: str,
-        file: TorchFile,
-        network: Network,
-        needed: tuple[int, ...] | None = None,
-        as_ours: Conversion | None = None,
-        note: str = "",
-    ) -> None:
-        """Take their entry `source` for ours where it has the shape `needed` (ours unless given), a part of it where `note` says why.
-
-        as_ours: makes its numbers ours. Else our entry stays at its random start.
-        """
-        shape, tensor = tuple(self.own[key].shape), network.tensors.get(source)
-        if tensor is None:
-            self.decided[key] = Entry(key, shape, "start", "", _ABSENT)
-        elif tensor.shape == (shape if needed is None else needed):
-            self.decided[key] = Entry(key, shape, "part" if note else "taken", source, note)
-            self.reading[key] = (file, tensor, as_ours)
-        else:
-            theirs, ours = ("x".join(map(str, sides)) or "()" for sides in (tensor.shape, shape))
-            self.decided[key] = Entry(key, shape, "start", source, f"has the shape {theirs} there, needed is {ours}")
-
-    def leave_the_rest(self, network: Network) -> None:
-        used = {entry.source for entry in self.decided.values() if entry.outcome != "start"}
-        self.left_out += [LeftOut(printable(k), tensor.shape) for k, tensor in network.tensors.items() if k not in used]
-
-    @torch.no_grad()
-    def read(self) -> None:
-        """Copy the numbers into our network. Raises ForeignWeightsError where they are not finite, or an anchor is not positive."""
-        for key, (file, tensor, as_ours) in self.reading.items():
-            numbers = file.numbers(tensor)
-            if not torch.isfinite(numbers).all():
-                raise ForeignWeightsError(
-                    f"{file.path}: {self.decided[key].source} holds numbers that are not finite: a run that failed."
-                )
-            if key == _ANCHORS and not (numbers > 0).all():
-                raise ForeignWeightsError(f"{file.path}: its anchors are not all positive; the file is damaged.")
-            numbers = numbers.to(self.own[key].dtype)
-            self.own[key].copy_(numbers if as_ours is None else as_ours(numbers))
-
-
-def _take_detector(assigned: _Assignment, file: TorchFile, network: Network, layout: Layout) -> None:
+def _take_detector(assigned: Assignment[AttriDet], file: TorchFile, network: Network, layout: Layout) -> None:
     classes = classes_of(network.tensors)
     assigned.classes, how = _class_map(class_names(network), classes, assigned.model.taxonomy)
     note = "" if len(assigned.classes) == assigned.model.classes else how
@@ -252,7 +114,7 @@ def _differences(network: Network, layout: Layout, classes: int | None) -> list[
     return found
 
 
-def _take_attributes(assigned: _Assignment, file: TorchFile, network: Network) -> None:
+def _take_attributes(assigned: Assignment[AttriDet], file: TorchFile, network: Network) -> None:
     first = [name for name in network.tensors if name == "conv1.weight" or name.endswith(".conv1.weight")]
     if len(first) != 1 or f"{first[0].removesuffix('conv1.weight')}fc3.weight" not in network.tensors:
         raise ForeignWeightsError(
@@ -290,16 +152,10 @@ def _take_attributes(assigned: _Assignment, file: TorchFile, network: Network) -
     )
 
 
-def _account(assigned: _Assignment, layout: Layout, network: Network, names: Mapping[Name, int], with_attributes: bool) -> Transfer:
+def _account(assigned: Assignment[AttriDet], layout: Layout, network: Network, names: Counter[Name], with_attributes: bool) -> Transfer:
     taxonomy = assigned.model.taxonomy
-    missing = _ABSENT if with_attributes else "no attribute CNN was given"
-    counts = {str(name): count for name, count in names.items()}
-    replaced = {printable(name): counts[name] for name in sorted(counts) if name not in READERS and name not in DTYPES}
-    unusual = tuple(name for name in replaced if name not in _USUAL and not name.startswith(_USUAL_ROOMS))
-    warnings = assigned.warnings
-    if unusual:
-        shown = ", ".join(unusual[:6]) + (" and others" if len(unusual) > 6 else "")
-        warnings.insert(0, f"It names {shown}, which no detector needs. Nothing of it was run here; other programs may run it.")
+    missing = ABSENT if with_attributes else "no attribute CNN was given"
+    replaced, unusual, warned = named_globals(names)
     anchors = (assigned.own[_ANCHORS] * assigned.model.detect.stride.view(-1, 1, 1)).tolist()
     return Transfer(
         layout=layout.name,
@@ -311,10 +167,10 @@ def _account(assigned: _Assignment, layout: Layout, network: Network, names: Map
         classes_at_start=tuple(name for i, name in enumerate(taxonomy.classes) if i not in assigned.classes),
         attributes_taken=assigned.attributes,
         attributes_at_start=tuple(a.key for a in taxonomy.attributes if a.key not in assigned.attributes),
-        entries=tuple(assigned.decided.get(key, Entry(key, tuple(v.shape), "start", "", missing)) for key, v in assigned.own.items()),
+        entries=assigned.entries(missing),
         left_out=tuple(assigned.left_out),
         anchors_px=tuple(tuple((float(w), float(h)) for w, h in level) for level in anchors),
         replaced=replaced,
         unusual=unusual,
-        warnings=tuple(warnings),
+        warnings=(*warned, *assigned.warnings),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engines.bundle import Bundle
 from engines.detections import Float32
 from engines.runtime.graphs import IMAGE, P2, P3, ROIS
@@ -10,19 +12,20 @@ from engines.runtime.precision import FLOAT32
 
 
 class BareOpenvino:
-    """Both graphs as OpenVINO reads and compiles them, with the engine's options. regions: of one run of the attribute graph.
+    """The graphs as OpenVINO reads and compiles them, with the engine's options. regions: of one run of the attribute graph, 0 without.
 
     Its answers are not right for INT8 (see `engines.runtime.openvino.rewrite.with_unsigned_maps`) and are not looked at.
     """
 
     def __init__(self, bundle: Bundle, threads: int, precision: str = FLOAT32) -> None:
         self._tensor = import_openvino().Tensor
-        path, self.regions = bundle.attribute_graph()
-        self._detector, self._describer = (
-            core().compile_model(core().read_model(str(graph)), "CPU", options(threads, precision)).create_infer_request()
+        path, self.regions = bundle.attribute_graph() if bundle.describes else (None, 0)
+        requests: list[Any] = [
+            graph and core().compile_model(core().read_model(str(graph)), "CPU", options(threads, precision)).create_infer_request()
             for graph in (bundle.detector_path, path)
-        )
-        for name in (P2, P3):
+        ]
+        self._detector, self._describer = requests
+        for name in (P2, P3) if path else ():
             self._describer.set_tensor(name, self._detector.get_tensor(name))
 
     def detect(self, planes: Float32) -> None:

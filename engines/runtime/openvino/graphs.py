@@ -38,10 +38,9 @@ class OpenvinoGraphs:
     OpenVINO's own RoiAlign takes ten times as long as `engines.runtime.roi_align`, and longer than all the rest of the attribute graph.
     """
 
-    regions = _SIZES[-1]
-
     def __init__(self, bundle: Bundle, threads: int = 2, precision: str = FLOAT32) -> None:
         self._bundle = bundle
+        self.regions = _SIZES[-1] if bundle.describes else 0
         self._threads = threads
         self._precision = precision
         self._tensor: Any = None
@@ -60,7 +59,8 @@ class OpenvinoGraphs:
         check_precision(self._precision)
         self._tensor = openvino.Tensor
         self._open_detector(openvino, core())
-        self._open_describers(openvino, core())
+        if self._bundle.describes:
+            self._open_describers(openvino, core())
 
     def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
         if self._detector is None:
@@ -70,6 +70,9 @@ class OpenvinoGraphs:
             self._detector.infer(share_outputs=True)
         except RuntimeError as error:
             raise InferenceError(f"OpenVINO: {words(error)}") from error
+        if not self._levels:
+            rows: Float32 = self._outputs[ROWS][0]
+            return rows
         return decode([(self._outputs[name], level) for name, level in self._levels.items()], confidence)
 
     def describe(self, rois: Float32) -> Float32:
@@ -112,19 +115,21 @@ class OpenvinoGraphs:
 
     def _open_detector(self, openvino: Any, core: Any) -> None:
         path = self._bundle.detector_path
-        model = self._read(core, path, (IMAGE,), (ROWS, P2, P3))
+        maps = (P2, P3) if self._bundle.describes else ()
+        model = self._read(core, path, (IMAGE,), (ROWS, *maps))
         check_input(path, list(model.input(IMAGE).shape), self._bundle.manifest.input.hw)
         try:
             model = with_unsigned_maps(with_levels_for_input(openvino, model))
             steps = with_maps_as_computed(model)
-            model, self._levels = with_logits(openvino, model)
+            if maps:
+                model, self._levels = with_logits(openvino, model)
         except BundleError as error:
             raise BundleError(f"{path}: {error}. Export the bundle again.") from error
         detector = self._request(core, path, model)
-        for name in (P2, P3, *self._levels):
+        for name in (*maps, *(self._levels or (ROWS,))):
             self._outputs[name] = np.zeros_like(detector.get_tensor(name).data)
             detector.set_tensor(name, self._tensor(self._outputs[name], shared_memory=True))
-        self._maps = {name: FeatureMap(self._outputs[name], *steps[name]) for name in (P2, P3)}
+        self._maps = {name: FeatureMap(self._outputs[name], *steps[name]) for name in maps}
         self._detector = detector
 
     def _open_describers(self, openvino: Any, core: Any) -> None:

@@ -105,8 +105,8 @@ def test_an_altered_file_is_named(folder: Path) -> None:
 
 
 def test_a_newer_schema_asks_for_a_newer_program(folder: Path) -> None:
-    edit(folder, schema_version=6, something_new=True)
-    with pytest.raises(BundleError, match=r"schema 6, this program reads up to 5. Update"):
+    edit(folder, schema_version=7, something_new=True)
+    with pytest.raises(BundleError, match=r"schema 7, this program reads up to 6. Update"):
         Bundle.open(folder)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from overfitting import ap50, four_pictures
 from torch import Tensor
 
 from engines.decode import Thresholds, candidates
@@ -214,20 +213,3 @@ def test_every_parameter_learns_from_a_batch_with_an_empty_picture() -> None:
     assert all(torch.isfinite(part) and part.dim() == 0 for part in parts.values())
     torch.stack(list(parts.values())).sum().backward()
     assert all(p.grad is not None for p in network.parameters())
-
-
-def test_it_learns_four_rendered_pictures() -> None:
-    """About 12 s of one core: 30 steps of AdamW from random weights."""
-    torch.manual_seed(0)
-    images, truth = four_pictures()
-    network = FCOS("r18")
-    optimiser = torch.optim.AdamW(network.parameters(), 2e-3)
-    for step in range(30):
-        optimiser.param_groups[0]["lr"] = 2e-3 * min(1, (step + 1) / 10)
-        network.train()
-        loss = torch.stack(list(network.losses(images, truth).values())).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 10)
-        optimiser.step()
-    assert ap50(network, images, truth) > 0.9

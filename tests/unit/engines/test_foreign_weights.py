@@ -19,10 +19,11 @@ from torch.nn import functional
 
 from engines.network import VARIANTS, AttributeHead, AttriDet, Taps, YOLOv5
 from engines.network.foreign import ForeignWeightsError, TorchFile, Transfer, import_weights
+from engines.network.foreign.account import Assignment
 from engines.network.foreign.archive import Storage, StoredTensor
 from engines.network.foreign.layout import V6, classes_of, layout_of, size_of
 from engines.network.foreign.modules import Network, find_network
-from engines.network.foreign.transfer import _Assignment, _take_attributes
+from engines.network.foreign.transfer import _take_attributes
 from engines.taxonomy import LEUKEMIA_ATTRI
 
 
@@ -308,7 +309,7 @@ def test_the_published_cnn_tells_the_references_six_attributes(parity: Path, tmp
     save(tmp_path / "last_weights.pth", load_file(parity / "attridet/attribute_cnn_state.safetensors"))
     model = AttriDet("n")
     model.attribute_head = AttributeHead(480)
-    taking = _Assignment(model)
+    taking = Assignment(model)
     with TorchFile(tmp_path / "last_weights.pth") as file:
         _take_attributes(taking, file, find_network(file))
         taking.read()
