@@ -10,7 +10,7 @@ from rich.table import Table
 from engines.commands.terminal import Terminal, table_of
 from engines.gate.losses import Losses
 from engines.gate.measure import GateResult
-from engines.gate.words import rows, verdict
+from engines.gate.words import floor_rows, rows, verdict
 from engines.manifest import GateLimits
 from engines.pages import NOTICE
 
@@ -29,6 +29,9 @@ def gate_table(result: GateResult) -> Table:
     for row in rows(result):
         lost = row.lost if row.within is not False else f"[red]{row.lost}[/red]"
         shown.add_row(row.name, row.reference, row.candidate, lost, row.allowed)
+    shown.add_section()
+    for name, score, least, reached in floor_rows(result):
+        shown.add_row(f"reference: {name}", score if reached else f"[yellow]{score}[/yellow]", "", "", f">= {least}")
     agreement = result.agreement
     shown.caption = (
         f"Scores are points (0 to 100). At the working point {agreement.paired} boxes pair at IoU 0.5, of "

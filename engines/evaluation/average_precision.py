@@ -1,4 +1,4 @@
-"""Average precision by three rules, also of many weighted samples of the pictures at once, as a bootstrap needs.
+"""Average precision by three rules, also of many weighted samples of the pictures at once, as intervals need.
 
 COCO's, YOLOv5 v7.0's and Ultralytics' of today (8.4), which is neither of the two. Matching is done once; a weight is how often a
 picture was drawn: 1 gives the score itself, 2 what the picture shown twice would give. Tests hold each rule to 1e-9 of its own program
@@ -210,13 +210,6 @@ class Ranking:
                 ap[row, :, column] = self.rule.area(_Curve.of(self.right[counted, column], unit[counted], truths, weights))
             ap[row, truths == 0] = np.nan
         return classes, ap
-
-
-def sample_weights(n_units: int, resamples: int, seed: int) -> Float64:
-    """How often each unit was drawn, (R, U): U draws with replacement for each sample."""
-    drawn = np.random.default_rng(seed).integers(0, n_units, (resamples, n_units))
-    flat = drawn + n_units * np.arange(resamples)[:, None]
-    return np.bincount(flat.ravel(), minlength=resamples * n_units).reshape(resamples, n_units).astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)

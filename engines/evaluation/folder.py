@@ -18,7 +18,7 @@ from engines.evaluation.concepts import concept_score
 from engines.evaluation.detection import ByRule, coco_ap, frequent_types, ultralytics_ap, white_cells, yolo_ap
 from engines.evaluation.films import films_of, score_films
 from engines.evaluation.frame import WholeFrame
-from engines.evaluation.intervals import RESAMPLES, bootstrap
+from engines.evaluation.intervals import RESAMPLES, intervals_of
 from engines.evaluation.look_scores import score_look
 from engines.evaluation.looks import DETECTOR, IDENTIFY_FROM, SECOND_LOOK
 from engines.evaluation.picture import PictureResult, judge_picture
@@ -148,7 +148,7 @@ def score(
     seen = overlap(engine.trained_on, [r.shown.path.name for r in results])
     if resamples:
         often = frequent_types(yolo, taxonomy)
-        intervals = bootstrap(results, white, units, films if patients_known else None, often, taxonomy, resamples, seed, boxes)
+        intervals = intervals_of(results, white, units, films if patients_known else None, often, taxonomy, resamples, seed, boxes)
     return Evaluation(
         engine=engine.info,
         intended_use=engine.intended_use,

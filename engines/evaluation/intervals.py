@@ -1,8 +1,8 @@
-"""How sure the scores are: bootstrap intervals over patients, or over pictures where the names give no patients.
+"""How sure the scores are: intervals over patients, or over pictures where the names give no patients.
 
-Units are drawn with replacement, as many as there are, and every score is computed anew on each draw (percentile interval); shares have
-exact intervals with the units as clusters. Cells of one patient resemble each other, so pictures drawn one by one would make a score
-look surer than it is.
+Every score is computed anew on halves of the units (`engines.evaluation.halves`); shares have exact intervals with the units as
+clusters. Cells of one patient resemble each other, so pictures drawn one by one would make a score look surer than it is. How often the
+intervals hold the truth is counted on simulated patients (tests/support/simulated_patients.py).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy as np
 
 from engines.detections import Float64, Int64
 from engines.evaluation.attributes import confusion
-from engines.evaluation.average_precision import COCO_BOXES, ULTRALYTICS, YOLOV5, Judged, Ranking, coco, ratio, sample_weights
+from engines.evaluation.average_precision import COCO_BOXES, ULTRALYTICS, YOLOV5, Judged, Ranking, coco, ratio
 from engines.evaluation.detection import FREQUENT_CELLS
 from engines.evaluation.films import FilmScore
+from engines.evaluation.halves import half_interval, half_samples
 from engines.evaluation.picture import PictureResult
 from engines.evaluation.shares import clustered_interval
 from engines.intervals import exact_limits
@@ -57,16 +58,16 @@ IN_WORDS = {
 
 @dataclass(frozen=True)
 class Interval:
-    """One score: its `value` on all pictures and the `low` and `high` end of its interval. resamples: draws that give a number.
+    """One score: its `value` on all pictures and the `low` and `high` end of its interval. resamples: halves that give a number.
 
-    method: "bootstrap" (percentiles of the draws) or "exact" (of a share, `engines.evaluation.shares`; no draws).
+    method: "halves" (`engines.evaluation.halves`) or "exact" (of a share, `engines.evaluation.shares`; no halves).
     """
 
     value: float
     low: float
     high: float
     resamples: int
-    method: str = "bootstrap"
+    method: str = "halves"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class Intervals:
         """In words, how they were made."""
         return (
             f"{self.level:.0%} over {self.units} {self.unit}s as clusters: shares by the exact interval of Korn and Graubard, "
-            f"other scores by percentile bootstrap, {self.resamples} resamples, seed {self.seed}"
+            f"other scores from {self.resamples} halves of the {self.unit}s (Student's t, moved by what halves score otherwise), "
+            f"seed {self.seed}"
         )
 
     @property
@@ -102,13 +104,13 @@ def caution(unit: str, units: int) -> str:
         return "Only 1 patient: the intervals say nothing about other patients."
     if units < FEW_UNITS:
         return (
-            f"Only {units} patients: how patients differ is hardly known. The bootstrapped intervals (AP, attributes, AUC, films) are "
-            "too narrow; the exact ones of shares are as wide as so few patients make them."
+            f"Only {units} patients: how patients differ is hardly known, and the intervals are as wide as so few make them. "
+            "Types that none of them has are in no score."
         )
     return ""
 
 
-def bootstrap(
+def intervals_of(
     results: Sequence[PictureResult],
     white: Sequence[Judged],
     units: Sequence[str],
@@ -128,57 +130,51 @@ def bootstrap(
     names = [film.film for film in films] if films is not None else list(dict.fromkeys(units))
     place = {name: i for i, name in enumerate(names)}
     unit_of = np.array([place[name] for name in units], np.int64)
-    weights = np.concatenate((np.ones((1, len(names))), sample_weights(len(names), resamples, seed)))
-    scores: dict[str, Float64] = _detection([s.judged for s in results], white, coco_boxes, unit_of, weights, frequent)
-    scores |= _attributes(results, unit_of, weights, taxonomy)
+    halves = half_samples(len(names), resamples, seed)
+    each = detection([s.judged for s in results], white, coco_boxes, unit_of, halves, frequent)
+    each |= _attributes(results, unit_of, halves, taxonomy)
     if films is not None:
-        scores |= _films(films, weights)
-    each = {name: bootstrapped(values) for name, values in scores.items() if not np.isnan(values[0])}
+        each |= _films(films, halves)
+    each = {name: interval for name, interval in each.items() if not np.isnan(interval.value)}
     each |= _shares(results, unit_of, len(names)) | _films_right(films or ())
     return Intervals("picture" if films is None else "patient", len(names), resamples, seed, LEVEL, each)
 
 
-def bootstrapped(values: Float64) -> Interval:
-    """The percentile interval. values: the score on everything, then on each draw."""
-    drawn = values[1:][~np.isnan(values[1:])]
-    tail = 50 * (1 - LEVEL)
-    low, high = np.percentile(drawn, [tail, 100 - tail]) if len(drawn) else (np.nan, np.nan)
-    return Interval(float(values[0]), float(low), float(high), len(drawn))
+def on_halves(values: Float64, halves: Float64, holds: Int64 | None = None, top: float = 1.0) -> Interval:
+    """values: (1 + R,) the score on everything, then on each half, or (K, 1 + R) of the types whose mean it is; the rest as
+    `half_interval`."""
+    value, low, high, used = half_interval(np.atleast_2d(values), halves, LEVEL, holds, top)
+    return Interval(value, low, high, used)
 
 
-def _detection(
-    judged: Sequence[Judged], white: Sequence[Judged], coco_boxes: int, unit_of: Int64, weights: Float64, frequent: Sequence[int]
-) -> dict[str, Float64]:
-    scores = {}
+def and_everything(halves: Float64) -> Float64:
+    """The weights on which a score is computed: everything, then each half; (1 + R, U)."""
+    return np.concatenate((np.ones((1, halves.shape[1])), halves))
+
+
+def detection(
+    judged: Sequence[Judged], white: Sequence[Judged], coco_boxes: int, unit_of: Int64, halves: Float64, frequent: Sequence[int]
+) -> dict[str, Interval]:
+    """Intervals of AP by each rule. unit_of: (P,) the unit of each picture; halves: as `half_samples`; the rest as `intervals_of`."""
+    scores: dict[str, Interval] = {}
+    weights = and_everything(halves)
     for name, rule in (("coco", coco(coco_boxes)), ("yolov5", YOLOV5), ("ultralytics", ULTRALYTICS)):
-        classes, ap = Ranking.of(judged, rule).average_precision(unit_of, weights)
-        ap = _types_fixed(ap)
-        scores[f"{name}_map50"], scores[f"{name}_map5095"] = _means(ap)
-        if name == "ultralytics":
-            continue
-        scores[f"frequent_{name}_map50"], scores[f"frequent_{name}_map5095"] = _means(ap[np.isin(classes, frequent)])
-        _, ap = Ranking.of(white, rule).average_precision(unit_of, weights)
-        scores[f"wbc_{name}_ap50"], scores[f"wbc_{name}_ap5095"] = _means(ap)
+        ranking = Ranking.of(judged, rule)
+        classes, ap = ranking.average_precision(unit_of, weights)
+        truth_unit = unit_of[ranking.truth_picture]
+        holds = np.array([len(np.unique(truth_unit[ranking.truth_classes == c])) for c in classes], np.int64)
+        scores |= _means(f"{name}_map", ap, halves, holds)
+        if name != "ultralytics":
+            often = np.isin(classes, frequent)
+            scores |= _means(f"frequent_{name}_map", ap[often], halves, holds[often])
+            _, ap = Ranking.of(white, rule).average_precision(unit_of, weights)
+            scores |= _means(f"wbc_{name}_ap", ap, halves, None)
     return scores
 
 
-def _types_fixed(values: Float64) -> Float64:
-    """values (C, R, ...) with one for each type in each draw: a draw that lacks a type (NaN) takes that of another draw that holds it.
-
-    So every mean is one over the same types; a rare one does not drop out of it where its only patient was not drawn.
-    """
-    filled: Float64 = values.copy()
-    rng = np.random.default_rng(0)
-    for row in filled:
-        lacking = np.isnan(row.reshape(len(row), -1)[:, 0])
-        if lacking.any() and not lacking.all():
-            row[lacking] = row[rng.choice(np.flatnonzero(~lacking), int(lacking.sum()))]
-    return filled
-
-
-def _means(ap: Float64) -> tuple[Float64, Float64]:
-    """Mean over the classes of AP50 and of AP50-95, (R,) each; NaN without a class. ap: (C, R, 10)."""
-    return _mean(ap[:, :, 0], 0), _mean(ap.mean(2), 0)
+def _means(name: str, ap: Float64, halves: Float64, holds: Int64 | None) -> dict[str, Interval]:
+    """Of AP50 and of AP50-95, means over the classes. ap: (C, 1 + R, 10)."""
+    return {f"{name}50": on_halves(ap[:, :, 0], halves, holds), f"{name}5095": on_halves(ap.mean(2), halves, holds)}
 
 
 def _shares(results: Sequence[PictureResult], unit_of: Int64, units: int) -> dict[str, Interval]:
@@ -195,17 +191,18 @@ def _shares(results: Sequence[PictureResult], unit_of: Int64, units: int) -> dic
     }
 
 
-def _attributes(results: Sequence[PictureResult], unit_of: Int64, weights: Float64, taxonomy: Taxonomy) -> dict[str, Float64]:
+def _attributes(results: Sequence[PictureResult], unit_of: Int64, halves: Float64, taxonomy: Taxonomy) -> dict[str, Interval]:
     """Means over the attributes that the labels state of accuracy, balanced accuracy and F1."""
-    parts = []
+    parts, weights = [], and_everything(halves)
     for column, group in enumerate(taxonomy.groups):
         values = group.stop - group.start
         by_unit = np.zeros((weights.shape[1], values, values))
         for unit, s in zip(unit_of, results, strict=True):
             by_unit[unit] += confusion(s.labels[:, column], s.probabilities[:, group])
         parts.append(_attribute(np.tensordot(weights, by_unit, 1)))
-    stacked = _types_fixed(np.stack(parts).transpose(0, 2, 1)).transpose(0, 2, 1)
-    return {f"attribute_{name}": _mean(stacked[:, i], 0) for i, name in enumerate(("accuracy", "balanced_accuracy", "f1"))}
+    stacked = np.stack(parts)
+    names = ("accuracy", "balanced_accuracy", "f1")
+    return {f"attribute_{name}": on_halves(stacked[:, i], halves) for i, name in enumerate(names)}
 
 
 def _attribute(counts: Float64) -> Float64:
@@ -221,9 +218,10 @@ def _attribute(counts: Float64) -> Float64:
     return np.stack((accuracy, balanced, positive if counts.shape[1] == 2 else _mean(f1, 1)))
 
 
-def _films(films: Sequence[FilmScore], weights: Float64) -> dict[str, Float64]:
-    variation = np.array([film.total_variation for film in films])
-    return {"film_total_variation": _ratio(weights @ np.nan_to_num(variation), weights @ ~np.isnan(variation))}
+def _films(films: Sequence[FilmScore], halves: Float64) -> dict[str, Interval]:
+    variation, weights = np.array([film.total_variation for film in films]), and_everything(halves)
+    mean = _ratio(weights @ np.nan_to_num(variation), weights @ ~np.isnan(variation))
+    return {"film_total_variation": on_halves(mean, halves)}
 
 
 def _films_right(films: Sequence[FilmScore]) -> dict[str, Interval]:

@@ -11,10 +11,11 @@ import numpy as np
 
 from engines.detections import Float64
 from engines.evaluation.attributes import mean_scores, score_attributes
-from engines.evaluation.average_precision import ratio, sample_weights
+from engines.evaluation.average_precision import ratio
 from engines.evaluation.calibration import Reliability, area_under_curve
 from engines.evaluation.films import natural
-from engines.evaluation.intervals import LEVEL, Interval, bootstrapped, caution
+from engines.evaluation.halves import half_samples
+from engines.evaluation.intervals import LEVEL, Interval, and_everything, caution, on_halves
 from engines.evaluation.looks import Look
 from engines.evaluation.shares import clustered_interval, youden_interval
 from engines.evaluation.told import SHARES, Told, ToldCounts, ToldFilm
@@ -73,7 +74,7 @@ def score_look(
 def _intervals(
     told: Told, counts: Sequence[ToldCounts], unit: Any, cells: tuple[Float64, Any, Any], resamples: int, seed: int
 ) -> dict[str, Interval]:
-    """Exact ones of shares and J, bootstrapped ones of AUC and of blast per cent."""
+    """Exact ones of shares and J; of AUC, of what is invented and of blast per cent from halves."""
     units = int(unit.max()) + 1
 
     def summed(keys: Sequence[str]) -> Float64:
@@ -91,16 +92,17 @@ def _intervals(
             hit = found["sensitivity"]
             limits = youden_interval(hit.value, (hit.low, hit.high), false.value, (false.low, false.high))
             found["youden"] = Interval(told.youden, *limits, 0, "exact")
-    weights = np.concatenate((np.ones((1, units)), sample_weights(units, resamples, seed)))
+    halves = half_samples(units, resamples, seed)
+    weights = and_everything(halves)
     blast, is_blast, cell_unit = cells
-    found["auc"] = bootstrapped(area_under_curve(blast, is_blast, weights[:, cell_unit]))
+    found["auc"] = on_halves(area_under_curve(blast, is_blast, weights[:, cell_unit]), halves)
     invented = weights @ summed(SHARES["invented"][1])
-    found["invented"] = bootstrapped(ratio(invented, weights @ summed(("white",)), np.nan))
+    found["invented"] = on_halves(ratio(invented, weights @ summed(("white",)), np.nan), halves, top=math.inf)
     if told.patients_known:
         off = np.array([abs(labelled - said) for labelled, said in (film.blast_percent for film in told.films)])
-        drawn = np.concatenate((np.ones((1, len(off))), sample_weights(len(off), resamples, seed)))
-        known = ~np.isnan(off)
-        found["blast_percent_off"] = bootstrapped(ratio(drawn @ np.nan_to_num(off), drawn @ known, np.nan))
+        films = half_samples(len(off), resamples, seed)
+        drawn, known = and_everything(films), ~np.isnan(off)
+        found["blast_percent_off"] = on_halves(ratio(drawn @ np.nan_to_num(off), drawn @ known, np.nan), films, top=100.0)
     return {name: one for name, one in found.items() if not math.isnan(one.value)}
 
 

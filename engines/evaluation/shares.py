@@ -1,7 +1,7 @@
 """Exact intervals of shares and of Youden's J where cells come in clusters: the cells of one patient resemble each other.
 
 Korn and Graubard (1998): the exact interval of Clopper and Pearson (1934) with as many cells as the clusters are worth, which falls
-with the variance between them and with how few they are (a quantile of Student's t). Unlike a bootstrap it holds with two patients.
+with the variance between them and with how few they are (a quantile of Student's t). It holds with two patients too.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from engines.evaluation.pair_pictures import KEY, changes, confusions, crop
 from engines.evaluation.pairs import Disagreement, Kind, worst
 from engines.files import make_folder, printable, write_result
 from engines.gate.measure import GateResult
-from engines.gate.words import Row, kept, points, rows, sentence, verdict
+from engines.gate.words import Row, floor_rows, kept, points, rows, sentence, verdict
 from engines.pages import data_uri, page_template
 from engines.plot_style import jpeg, png
 
@@ -77,6 +77,7 @@ def html(
         kept_scores=kept(result),
         figures=_figures(result, scores[:4]),
         rows=scores,
+        floors=floor_rows(result),
         types=_types(result),
         attributes=_attributes(result),
         quantiles=_quantiles(result),

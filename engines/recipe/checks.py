@@ -106,7 +106,7 @@ class Checks:
             if step.planned.do == "page":
                 page = PagePlan.read(self._plan.page, self._where)
                 self._measures.check(self._where, page.measures)
-                page.check({one.planned.name for one in self._steps}, self._where)
+                page.check({one.planned.name for one in self._steps}, self._plan.lists, self._where)
 
     def _divide(self, request: Request) -> None:
         """What the step `split` will make, without making it."""

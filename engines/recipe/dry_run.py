@@ -20,7 +20,8 @@ def dry_run(
     minutes_in_all, bytes_in_all, known = 0.0, 0, True
     for number, one in enumerate(looked, 1):
         step = one.step
-        state = "done before" if step.name in done else "" if step.name in wanted else "not asked for"
+        asked = step.name in wanted or step.planned.do == "page"
+        state = "done before" if step.name in done else "" if asked else "not asked for"
         takes = ", ".join(one.inputs)
         what = f"attridet {step.command}" if step.planned.run else f"{step.planned.do}, by the recipe itself"
         yield f"{number:2}. {step.name}: {what}{f' ({state})' if state else ''}"
@@ -69,8 +70,8 @@ def cost(one: Looked, pace: Pace, processes: int = 1) -> tuple[float | None, int
     count, command = sum(one.pictures.values()), one.step.command
     if asked is None:
         return 0.0, 200_000
-    if command == "data split":
-        return None, 0  # pictures are linked where the disk is the same
+    if command.startswith("data "):
+        return None, 0  # not measured; pictures are linked where the disk is the same
     if command in ("train", "adapt"):
         network = pace.network(asked)
         if network is None:

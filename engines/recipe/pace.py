@@ -51,11 +51,13 @@ def measured_pace(requests: Sequence[Request], device: str, threads: int) -> Pac
         return Pace({}, f"No minutes: {error.name} is not installed (pip install 'leukoscope[train]').")
     except (RuntimeError, AssertionError) as error:  # torch without this device
         return Pace({}, f"No minutes: {str(error).splitlines()[0]}")
-    told = "; ".join(f"{name} {size} at {side} px {one.train_s:.3f} s a picture" for (name, size, side), one in networks.items())
+    told = "; ".join(
+        f"{name}{f' {size}' if size else ''} at {side} px {one.train_s:.3f} s a picture" for (name, size, side), one in networks.items()
+    )
     return Pace(networks, f"Measured now on {device}, {threads} threads, one training step each: {told}. A busy machine takes longer.")
 
 
 def _key(asked: Any) -> tuple[str, str, int] | None:
     if not hasattr(asked, "imgsz"):
         return None
-    return getattr(asked, "family", None) or "attridet", asked.size, asked.imgsz
+    return getattr(asked, "family", None) or "attridet", asked.size or "", asked.imgsz

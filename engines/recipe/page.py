@@ -19,7 +19,7 @@ from engines.files import make_folder, write_json, write_result
 from engines.pages import page_template
 from engines.recipe.choose import CHOICE, SCORES
 from engines.recipe.page_plan import PagePlan, PlannedRow, PlannedTable
-from engines.recipe.places import DIVIDED, Places
+from engines.recipe.places import BEGUN, DIVIDED, Places
 from engines.recipe.plan import SPLIT, Plan, Step
 from engines.recipe.result import result_of
 from engines.version import version
@@ -45,7 +45,9 @@ class Cell:
 
     @property
     def theirs(self) -> str:
-        return "" if self.paper is None else f"{self.paper:g}"
+        if self.paper is None:
+            return ""
+        return f"{self.paper:.1f}" if round(self.paper, 1) == self.paper else f"{self.paper:g}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def tables_of(plan: Plan, where: Path, steps: Sequence[Step], places: Places) ->
 def _rows(row: PlannedRow, table: PlannedTable, plan: Plan, steps: Sequence[Step], places: Places) -> list[Row]:
     found = []
     for chosen in itertools.product(*(plan.lists[name] for name in row.each)):
-        own = dict(zip(row.each, chosen, strict=True))
+        own = {**dict(zip(row.each, chosen, strict=True)), **row.where}
         name = row.name
         for key, value in own.items():
             name = name.replace("{" + key + "}", value)
@@ -92,7 +94,8 @@ def _rows(row: PlannedRow, table: PlannedTable, plan: Plan, steps: Sequence[Step
         paper = row.paper.get(name, {}) if row.each else row.paper
         cells = []
         for column, path in table.columns.items():
-            values = [100 * number_at(one, row.measures.get(column, path)) for one in there]
+            place = row.measures.get(column, path)
+            values = [100 * number_at(one, place) for one in there] if place else []
             theirs = paper.get(column)
             cells.append(Cell(tuple(v for v in values if not math.isnan(v)), None if theirs is None else float(theirs)))
         data = there[0]["data"] if there else {}
@@ -107,7 +110,7 @@ def write_page(plan: Plan, where: Path, steps: Sequence[Step], places: Places, c
     make_folder(folder)
     tables = tables_of(plan, where, steps, places)
     result = result_of(steps, places)
-    now = datetime.now(timezone.utc)
+    now, begun = datetime.now(timezone.utc), _json(places.out / BEGUN)
     html = page_template(Path(__file__).with_name(_TEMPLATE)).render(
         plan=plan,
         tables=tables,
@@ -117,6 +120,8 @@ def write_page(plan: Plan, where: Path, steps: Sequence[Step], places: Places, c
         split=_json(places.out / SPLIT / DIVIDED / "split.json"),
         steps=[(one, _json(places.record(one.name)), _pages(one, places, folder)) for one in steps if one is not step],
         command=command,
+        at=begun.get("at", ""),
+        changed={name: words for name, words in begun.get("values", {}).items() if words != plan.values[name]},
         seeds=plan.seeds,
         machine=f"{places.device}; {os.cpu_count()} cores, {processor()}",
         version=version(),

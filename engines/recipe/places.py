@@ -12,6 +12,8 @@ from engines.recipe.request import RecipeRequest
 
 RECORDS = "steps"
 """Folder of the records and logs of all steps."""
+BEGUN = "recipe.json"
+"""File of what the recipe in a folder was begun with."""
 DIVIDED = "data"
 """Folder, of the step that divides, that the subsets lie in."""
 

@@ -40,9 +40,8 @@ class _Part(BaseModel):
 class PlannedStep(_Part):
     """One step, or one for each of `each`.
 
-    run: words after `attridet`. do: instead of a command what the recipe does itself: card, choose or page, with `of`. accept: exit
+    run: words after `attridet`. do: instead of a command what the recipe does itself: card or choose, with `of`, or page. accept: exit
     codes with which it is done. each: names that take several values: a list of the plan's, or "seed"; the step is then NAME-VALUE.
-    slow: whether it trains, which takes the machine's GPUs and goes on where it was.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.bundle import Bundle
+from engines.bundle import MANIFEST, Bundle
 from engines.errors import EnginesError
 from engines.recipe.choose import CHOICE, ENGINE
 from engines.recipe.places import Places
@@ -53,7 +53,7 @@ def result_of(steps: Sequence[Step], places: Places) -> Result:
                 cautions.append(choice)
         if step.planned.do == "page":
             page = folder / "index.html"
-        if step.command == "quantize" and (folder / ENGINE).exists():
+        if step.command and (folder / ENGINE / MANIFEST).exists():
             try:
                 engine = Bundle.open(folder / ENGINE)
             except EnginesError as error:
@@ -62,5 +62,5 @@ def result_of(steps: Sequence[Step], places: Places) -> Result:
         if fault := engine.manifest.gate_fault:
             cautions.append(f"The engine {fault}; an appliance refuses it.")
         elif words := engine.manifest.gate_caution:
-            cautions.append(words)
+            cautions.append(f"The gate passes the engine against its float reference, which is weak: it {words}.")
     return Result(engine, page, choice, tuple(cautions))

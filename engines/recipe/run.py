@@ -27,15 +27,15 @@ from engines.recipe.card import CardPlan, write_card
 from engines.recipe.checks import Checks, Commands
 from engines.recipe.choose import Choice, choose
 from engines.recipe.dry_run import dry_run
-from engines.recipe.places import RECORDS, Places
+from engines.recipe.places import BEGUN, RECORDS, Places
 from engines.recipe.plan import TINY, Plan, Step, plan_file, read_plan, steps_of, values_of, words_of
 from engines.recipe.request import RecipeRequest
 from engines.recipe.result import result_of
 
-BEGUN = "recipe.json"
 DATE = "SOURCE_DATE_EPOCH"
 """Seconds since 1970 that stand for now in what is written, as reproducible builds have it: so that the same data, plan and program
 give the same engine folder to the byte, however often the recipe was broken off."""
+PAGE = "page"
 _CAUTION = 3
 
 
@@ -67,7 +67,7 @@ def run_recipe(request: RecipeRequest, commands: Commands, reporter: Reporter = 
         return 0
     recipe.begin(at, values)
     for number, step in enumerate(steps, 1):
-        if step.name in wanted:
+        if step.name in wanted or step.planned.do == PAGE:  # which shows what is done so far
             recipe.do(step, f"[{number}/{len(steps)}] {step.name}")
     if any(not recipe.done(step) for step in steps):
         reporter.message(f"{places.out}: {', '.join(step.name for step in steps if not recipe.done(step))} not done yet")
@@ -87,7 +87,8 @@ def _wanted(steps: Sequence[Step], only: Sequence[str]) -> set[str]:
     for pattern in only:
         found = fnmatch.filter(names, pattern)
         if not found:
-            raise DataError(f"--only {pattern}: the plan has {', '.join(names)}")
+            planned = dict.fromkeys(f"{step.planned.name}-*" if step.planned.each else step.name for step in steps)
+            raise DataError(f"--only {pattern}: the plan has {', '.join(planned)}")
         wanted.update(found)
     for step in reversed(steps):
         if step.name in wanted:
@@ -185,6 +186,8 @@ class _Recipe:
                 from engines.recipe.page import write_page
 
                 self.reporter.message(f"written: {write_page(self.plan, self.where, self.steps, self.places, self.command)}")
+            if step.planned.do == PAGE and not all(self.done(one) for one in self.steps if one.planned.do != PAGE):
+                return
             seconds = time.monotonic() - began
             record = {
                 "command": self._said(step),
