@@ -156,9 +156,11 @@ def fit(trainer: Trainer, phase: Phase, reporter: Reporter, to_resume: str, judg
         names = ", ".join(trainer.left_behind)
         reporter.warning(f"in there, but not in the taxonomy of this run, so left behind: {names}; to keep it, name --taxonomy")
     if not trainer.schedule.leaves_warmup:
+        steps, warmup = trainer.total_iterations, trainer.schedule.warmup_iterations
+        when = "it ends before it reaches its learning rate" if steps <= warmup else "most of it is below its learning rate"
         reporter.warning(
-            f"this run has {trainer.total_iterations} steps and its warm-up {trainer.schedule.warmup_iterations}: it ends before it "
-            "reaches its learning rate. Give it more --epochs or a smaller --batch, or --hyper finetune, whose warm-up is a tenth of it"
+            f"this run has {steps} steps and its warm-up {warmup}: {when}. Give it more --epochs or a smaller --batch, or "
+            "--hyper film, finetune or adapt, whose warm-up is a tenth of it"
         )
     if trainer.class_weights is not None:
         named = zip(trainer.taxonomy.classes, trainer.class_weights, strict=True)
