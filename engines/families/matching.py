@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engines.families import parallel
 from engines.families.base import Truth
 
 ALPHA, GAMMA = 0.25, 2.0
@@ -35,11 +36,23 @@ COST = Weights()
 """Of the matching, in Sparse R-CNN and in DINO."""
 
 
+class Everyone(NamedTuple):
+    """What all processes that train together have before them in this step; one that is alone has all.
+
+    cells: of all of them. before: of those of lower rank. most: of the fullest picture. share: this one's part of the pictures.
+    """
+
+    cells: int = 0
+    before: int = 0
+    most: int = 0
+    share: float = 1.0
+
+
 class Wanted(NamedTuple):
     """The cells of a batch one after another, n of them, and the regions to ignore.
 
     classes: (n,) int64. boxes: (n, 4) shares. image: (n,) int64, index in the batch. counts: cells of each picture; their sum is n.
-    ignored: (m, 4) shares; ignored_image: (m,) int64.
+    ignored: (m, 4) shares; ignored_image: (m,) int64. everyone: what there is beside them.
     """
 
     classes: Tensor
@@ -48,6 +61,7 @@ class Wanted(NamedTuple):
     counts: tuple[int, ...]
     ignored: Tensor
     ignored_image: Tensor
+    everyone: Everyone = Everyone()
 
 
 class Pairs(NamedTuple):
@@ -67,6 +81,9 @@ def gather(truth: Sequence[Truth], images: Tensor) -> Wanted:
     counts = tuple(len(one.classes) for one in truth)
     regions = tuple(len(one.ignored) for one in truth)
     index = torch.arange(len(truth))
+    every = parallel.gathered([sum(counts), max(counts, default=0), len(truth)])
+    rank = parallel.current().rank
+    cells, most, pictures = zip(*every, strict=True)
     return Wanted(
         torch.cat([one.classes for one in truth]).to(device),
         torch.cat([one.boxes_px for one in truth]).to(device, dtype).view(-1, 4) / size,
@@ -74,6 +91,7 @@ def gather(truth: Sequence[Truth], images: Tensor) -> Wanted:
         counts,
         torch.cat([one.ignored for one in truth]).to(device, dtype).view(-1, 4) / size,
         index.repeat_interleave(torch.tensor(regions)).to(device),
+        Everyone(sum(cells), sum(cells[:rank]), max(most), len(truth) / sum(pictures)),
     )
 
 
@@ -169,11 +187,13 @@ def set_loss(
 ) -> dict[str, Tensor]:
     """The weighed parts "cls", "l1" and "giou" of one layer's predictions, each a sum over the batch divided by its number of cells.
 
+    Where several processes train together, each one's loss times its share of the pictures adds up to that of the whole batch.
+
     logits: (B, N, C). boxes: (B, N, 4) shares. pairs: who answers for whom; all others should say that nothing is there, but those that
     lie in a region to ignore and answer for nobody: they bear no loss. centres: as in `matching_cost`. repeats: how often each cell is
     answered for (groups of denoising).
     """
-    cells = max(len(wanted.classes) * repeats, 1)
+    cells = max(wanted.everyone.cells * repeats, 1) * wanted.everyone.share
     target = torch.zeros_like(logits)
     target[pairs.image, pairs.query, wanted.classes[pairs.cell]] = 1
     counted = ~excused(boxes, wanted)

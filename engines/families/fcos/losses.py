@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engines.families import parallel
 from engines.families.base import Truth
 from engines.families.fcos.points import Points
 
@@ -19,12 +20,15 @@ def fcos_losses(points: Points, classes: Tensor, sides: Tensor, centres: Tensor,
 
     classes: logits (B, P, C). sides: (B, P, 4), left, top, right, bottom in strides, 0 or more. centres: logits (B, P).
     A point within a region to ignore that answers for no cell bears no loss. float32 at least, whatever the convolutions ran in.
+    Where several processes train together, each one's loss times its share of the pictures adds up to that of the whole batch.
     """
     exact = torch.float64 if classes.dtype == torch.float64 else torch.float32
     classes, sides, centres = classes.to(exact), sides.to(exact), centres.to(exact)
     matched = torch.stack([points.matched(one.boxes_px) for one in truth])
     cell = matched >= 0
-    cells = cell.sum().clamp(min=1)
+    # Not its own points: those of all processes, as many of them as its share of the pictures.
+    every = parallel.gathered([int(cell.sum()), len(truth)])
+    cells = max(1, sum(points for points, _ in every)) * len(truth) / sum(images for _, images in every)
     counted = cell | ~torch.stack([points.within(one.ignored) for one in truth])
     wanted_class = torch.zeros_like(classes)
     wanted_box = torch.zeros_like(sides)
