@@ -63,6 +63,7 @@ def begun(process: subprocess.Popen[str], step: str) -> list[str]:
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(900)  # half a minute of processor time, which a busy machine stretches
 def test_killed_at_every_step_it_does_none_twice_and_makes_the_same_engine(tmp_path: Path, miniature: Miniature) -> None:
     plan = tmp_path / "smallest.yaml"
     plan.write_text(yaml.safe_dump(PLAN, sort_keys=False), encoding="utf-8")
