@@ -12,16 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from engines.families import parallel
 from engines.families.base import Truth
+from engines.families.box_losses import ALPHA, GAMMA, focal_loss, giou
 
-ALPHA, GAMMA = 0.25, 2.0
-"""Of the focal loss (Lin et al. 2017): the weight of what is there against what is not, and how little the easy count."""
 EXCUSED = 0.5
 """Share of a prediction's own area in one region to ignore from which on it bears no loss; evaluation forgives by the same share."""
-_TINY = 1e-12
 
 
 class Weights(NamedTuple):
@@ -107,14 +104,6 @@ def to_corners(boxes: Tensor) -> Tensor:
     return torch.cat((centre - half, centre + half), -1)
 
 
-def giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised IoU (Rezatofighi et al. 2019) of boxes x1 y1 x2 y2 that broadcast against each other, (..., 4) -> (...)."""
-    shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
-    hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
-    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
-    return shared / union.clamp(min=_TINY) - (hull - union) / hull.clamp(min=_TINY)
-
-
 def matching_cost(logits: Tensor, boxes: Tensor, classes: Tensor, wanted: Tensor, weights: Weights, *, centres: bool) -> Tensor:
     """What it costs that a prediction answers for a cell, (N, n): focal cost of the class, L1 distance, generalised IoU.
 
@@ -162,14 +151,6 @@ def _assign(costs: Sequence[Tensor], n: int, wanted: Wanted) -> Pairs:
     return Pairs(*(torch.from_numpy(np.concatenate(part).astype(np.int64)).to(device) for part in (images, queries, cells)))
 
 
-def focal(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Focal loss of independent logits, each element's; wanted: 0 or 1, equal shape."""
-    p = logits.sigmoid()
-    loss = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    miss = wanted * (1 - p) + (1 - wanted) * p
-    return loss * miss**GAMMA * (wanted * ALPHA + (1 - wanted) * (1 - ALPHA))
-
-
 @torch.no_grad()
 def excused(boxes: Tensor, wanted: Wanted) -> Tensor:
     """Which predictions (B, N) lie by `EXCUSED` of their own area or more in one region to ignore; boxes: (B, N, 4) shares."""
@@ -199,7 +180,7 @@ def set_loss(
     counted = ~excused(boxes, wanted)
     counted[pairs.image, pairs.query] = True
     # Selecting before the arithmetic, not multiplying after it: a NaN under the mask then stays without effect.
-    cls = focal(logits[counted], target[counted]).sum() / cells
+    cls = focal_loss(logits[counted], target[counted]).sum() / cells
     mine, truth = boxes[pairs.image, pairs.query], wanted.boxes[pairs.cell]
     a, b = (to_centres(mine), to_centres(truth)) if centres else (mine, truth)
     l1 = (a - b).abs().sum() / cells

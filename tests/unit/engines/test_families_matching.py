@@ -12,14 +12,13 @@ from torch import Tensor
 from truths import truth_of
 
 from engines.families import parallel
+from engines.families.box_losses import focal_loss, giou
 from engines.families.matching import (
     COST,
     Pairs,
     Wanted,
     Weights,
-    focal,
     gather,
-    giou,
     match,
     matching_cost,
     set_loss,
@@ -107,7 +106,7 @@ def test_focal_loss_is_the_closed_form() -> None:
     logits, wanted = torch.tensor([1.5, -0.5]), torch.tensor([1.0, 0.0])
     p = logits.sigmoid()
     expected = torch.stack((-0.25 * (1 - p[0]) ** 2 * p[0].log(), -0.75 * p[1] ** 2 * (1 - p[1]).log()))
-    torch.testing.assert_close(focal(logits, wanted), expected)
+    torch.testing.assert_close(focal_loss(logits, wanted), expected)
 
 
 def test_truth_becomes_shares_of_the_picture() -> None:
