@@ -10,9 +10,8 @@ from torch.nn import functional
 
 from engines.families import parallel
 from engines.families.base import Truth
+from engines.families.box_losses import focal_loss, giou
 from engines.families.fcos.points import Points
-
-ALPHA, GAMMA = 0.25, 2.0
 
 
 def fcos_losses(points: Points, classes: Tensor, sides: Tensor, centres: Tensor, truth: Sequence[Truth]) -> dict[str, Tensor]:
@@ -49,20 +48,3 @@ def _least_and_most(sides: Tensor) -> tuple[Tensor, Tensor]:
     """The nearer and the farther of left and right, and of top and bottom: (n, 2) each."""
     pairs = sides.view(-1, 2, 2)  # left, top; right, bottom
     return pairs.amin(1), pairs.amax(1)
-
-
-def focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Focal loss of each element, alpha .25, gamma 2 (Lin et al. 2017). wanted: 0 or 1."""
-    loss = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    p = logits.sigmoid()
-    miss = wanted * (1 - p) + (1 - wanted) * p
-    return (wanted * ALPHA + (1 - wanted) * (1 - ALPHA)) * miss**GAMMA * loss
-
-
-def giou(a: Tensor, b: Tensor, eps: float = 1e-7) -> Tensor:
-    """Generalised IoU (n,) of boxes (n, 4) x1 y1 x2 y2, row by row (Rezatofighi et al. 2019): IoU - (hull - union) / hull."""
-    low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
-    inter = (high - low).clamp(min=0).prod(1)
-    union = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - inter
-    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(1)
-    return inter / (union + eps) - (hull - union) / (hull + eps)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from engines.decode import Thresholds, candidates
 from engines.families.base import Batch, Course, Truth
+from engines.families.box_losses import focal_loss, giou
 from engines.families.fcos.fcos import FCOS, Answers, rows_of
-from engines.families.fcos.losses import fcos_losses, focal_loss, giou
+from engines.families.fcos.losses import fcos_losses
 from engines.families.fcos.points import STRIDES, Points
 
 PARITY = Path(__file__).resolve().parents[4] / "shared/parity/other_detectors"
