@@ -73,6 +73,10 @@ for command in (
 def main() -> None:
     """Entry of the program. Exit codes: 0 done, 1 it failed, 2 what was asked for cannot be done, 130 after Ctrl-C."""
     print_any_name()
+    if "LEUKOSCOPE_ENDS_WITH_PARENT" in os.environ:
+        from engines.experiments.process import end_with_parent
+
+        end_with_parent()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -87,7 +87,8 @@ def _wanted(steps: Sequence[Step], only: Sequence[str]) -> set[str]:
     for pattern in only:
         found = fnmatch.filter(names, pattern)
         if not found:
-            raise DataError(f"--only {pattern}: the plan has {', '.join(names)}")
+            planned = dict.fromkeys(f"{step.planned.name}-*" if step.planned.each else step.name for step in steps)
+            raise DataError(f"--only {pattern}: the plan has {', '.join(planned)}")
         wanted.update(found)
     for step in reversed(steps):
         if step.name in wanted:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import planted_labels  # noqa: F401 - adds its plants
+import planted_looks  # noqa: F401 - adds its plants
 import planted_pictures  # noqa: F401 - adds its plants
 import pytest
 from labelled import BLAST, Cell, picture, write_subset, write_txt
@@ -26,6 +27,8 @@ BESIDES: dict[str, set[Kind]] = {
     "labels_in_an_archive": {Kind.SPLIT_UNLABELLED, Kind.NO_LABELS},
     "a_copy_that_an_exporter_renamed": {Kind.PATIENT_UNKNOWN},
     "labels_of_another_program": {Kind.SPLIT_UNLABELLED},
+    "squeezed_pictures": {Kind.BOXES_MISPLACED},
+    "a_wrong_statement": {Kind.BOXES_MISPLACED},
 }
 """Faults that a planted one brings with it."""
 
