@@ -38,7 +38,7 @@ QUICK: dict[str, tuple[tuple[str, str], ...]] = {
     "export": ((r"$", " --input 320"),),
     "bench": ((r"$", " --count 2 --rounds 1 --threads 1 --runtime onnx"),),
     "frames": ((r"$", " --fewest 4"),),
-    "quantize": ((r"$", " --threads 1 --runtime onnx --map-points 100 --f1-points 100 --youden-points 100"),),
+    "quantize": ((r"$", " --threads 1 --runtime onnx --map-points 100 --f1-points 100 --youden-points 100 --shift-px 100"),),
     "half": ((r"$", " --threads 1"),),
     "film": ((r"--train 400 --val 80", "--train 2 --val 1"),),
     "transfer": ((r"--from-split val", "--from-split train"),),
@@ -77,8 +77,9 @@ FOLDERS = {
 """What the folders' names in the lines are links to."""
 ENDS = {
     "data": {"FIGURE": "figure"},
+    "calibration": {"zoo:attridet-n": "ENGINE"},
     "bundles": {"WEIGHTS": "runs/a/best.pt", "OUT": "bundle", "BUNDLE": "ENGINE", "MODEL": "runs/a/best.pt"}
-    | {"NAME": "test", "CANDIDATE": "ENGINE-int8"},
+    | {"NAME": "test", "CANDIDATE": "ENGINE-int8", "images DIR": "images LOW/Images/test"},
 }
 """What a page's own placeholders stand for."""
 
@@ -129,6 +130,7 @@ def weights_that_find(run: Path) -> None:
         checkpoint.save(file, {**checkpoint.read(file), "ema": shipped, "model": shipped})
 
 
+@pytest.mark.timeout(900)  # about 40 s of one processor; many times that where others use it
 def test_every_line_of_the_pages_runs(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
     ran, failed = 0, []
