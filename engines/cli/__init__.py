@@ -15,6 +15,7 @@ from engines.cli.options import add_command
 from engines.commands import data
 from engines.commands.bench import bench
 from engines.commands.build import build
+from engines.commands.concepts import concepts
 from engines.commands.evidence import evidence, working_point
 from engines.commands.film import film
 from engines.commands.first_board import first_board
@@ -49,6 +50,7 @@ for command in (
     adapt,
     bench,
     build,
+    concepts,
     evaluate,
     evidence,
     experiment,

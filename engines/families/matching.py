@@ -12,15 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from engines.families import parallel
 from engines.families.base import Truth
+from engines.families.box_losses import ALPHA, GAMMA, focal_loss, giou
 
-ALPHA, GAMMA = 0.25, 2.0
-"""Of the focal loss (Lin et al. 2017): the weight of what is there against what is not, and how little the easy count."""
 EXCUSED = 0.5
 """Share of a prediction's own area in one region to ignore from which on it bears no loss; evaluation forgives by the same share."""
-_TINY = 1e-12
 
 
 class Weights(NamedTuple):
@@ -35,11 +33,23 @@ COST = Weights()
 """Of the matching, in Sparse R-CNN and in DINO."""
 
 
+class Everyone(NamedTuple):
+    """What all processes that train together have before them in this step; one that is alone has all.
+
+    cells: of all of them. before: of those of lower rank. most: of the fullest picture. share: this one's part of the pictures.
+    """
+
+    cells: int = 0
+    before: int = 0
+    most: int = 0
+    share: float = 1.0
+
+
 class Wanted(NamedTuple):
     """The cells of a batch one after another, n of them, and the regions to ignore.
 
     classes: (n,) int64. boxes: (n, 4) shares. image: (n,) int64, index in the batch. counts: cells of each picture; their sum is n.
-    ignored: (m, 4) shares; ignored_image: (m,) int64.
+    ignored: (m, 4) shares; ignored_image: (m,) int64. everyone: what there is beside them.
     """
 
     classes: Tensor
@@ -48,6 +58,7 @@ class Wanted(NamedTuple):
     counts: tuple[int, ...]
     ignored: Tensor
     ignored_image: Tensor
+    everyone: Everyone = Everyone()
 
 
 class Pairs(NamedTuple):
@@ -67,6 +78,9 @@ def gather(truth: Sequence[Truth], images: Tensor) -> Wanted:
     counts = tuple(len(one.classes) for one in truth)
     regions = tuple(len(one.ignored) for one in truth)
     index = torch.arange(len(truth))
+    every = parallel.gathered([sum(counts), max(counts, default=0), len(truth)])
+    rank = parallel.current().rank
+    cells, most, pictures = zip(*every, strict=True)
     return Wanted(
         torch.cat([one.classes for one in truth]).to(device),
         torch.cat([one.boxes_px for one in truth]).to(device, dtype).view(-1, 4) / size,
@@ -74,6 +88,7 @@ def gather(truth: Sequence[Truth], images: Tensor) -> Wanted:
         counts,
         torch.cat([one.ignored for one in truth]).to(device, dtype).view(-1, 4) / size,
         index.repeat_interleave(torch.tensor(regions)).to(device),
+        Everyone(sum(cells), sum(cells[:rank]), max(most), len(truth) / sum(pictures)),
     )
 
 
@@ -87,14 +102,6 @@ def to_corners(boxes: Tensor) -> Tensor:
     """Centre x, centre y, width, height -> x1 y1 x2 y2; (..., 4)."""
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
     return torch.cat((centre - half, centre + half), -1)
-
-
-def giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised IoU (Rezatofighi et al. 2019) of boxes x1 y1 x2 y2 that broadcast against each other, (..., 4) -> (...)."""
-    shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
-    hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
-    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
-    return shared / union.clamp(min=_TINY) - (hull - union) / hull.clamp(min=_TINY)
 
 
 def matching_cost(logits: Tensor, boxes: Tensor, classes: Tensor, wanted: Tensor, weights: Weights, *, centres: bool) -> Tensor:
@@ -144,14 +151,6 @@ def _assign(costs: Sequence[Tensor], n: int, wanted: Wanted) -> Pairs:
     return Pairs(*(torch.from_numpy(np.concatenate(part).astype(np.int64)).to(device) for part in (images, queries, cells)))
 
 
-def focal(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Focal loss of independent logits, each element's; wanted: 0 or 1, equal shape."""
-    p = logits.sigmoid()
-    loss = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    miss = wanted * (1 - p) + (1 - wanted) * p
-    return loss * miss**GAMMA * (wanted * ALPHA + (1 - wanted) * (1 - ALPHA))
-
-
 @torch.no_grad()
 def excused(boxes: Tensor, wanted: Wanted) -> Tensor:
     """Which predictions (B, N) lie by `EXCUSED` of their own area or more in one region to ignore; boxes: (B, N, 4) shares."""
@@ -169,17 +168,19 @@ def set_loss(
 ) -> dict[str, Tensor]:
     """The weighed parts "cls", "l1" and "giou" of one layer's predictions, each a sum over the batch divided by its number of cells.
 
+    Where several processes train together, each one's loss times its share of the pictures adds up to that of the whole batch.
+
     logits: (B, N, C). boxes: (B, N, 4) shares. pairs: who answers for whom; all others should say that nothing is there, but those that
     lie in a region to ignore and answer for nobody: they bear no loss. centres: as in `matching_cost`. repeats: how often each cell is
     answered for (groups of denoising).
     """
-    cells = max(len(wanted.classes) * repeats, 1)
+    cells = max(wanted.everyone.cells * repeats, 1) * wanted.everyone.share
     target = torch.zeros_like(logits)
     target[pairs.image, pairs.query, wanted.classes[pairs.cell]] = 1
     counted = ~excused(boxes, wanted)
     counted[pairs.image, pairs.query] = True
     # Selecting before the arithmetic, not multiplying after it: a NaN under the mask then stays without effect.
-    cls = focal(logits[counted], target[counted]).sum() / cells
+    cls = focal_loss(logits[counted], target[counted]).sum() / cells
     mine, truth = boxes[pairs.image, pairs.query], wanted.boxes[pairs.cell]
     a, b = (to_centres(mine), to_centres(truth)) if centres else (mine, truth)
     l1 = (a - b).abs().sum() / cells

@@ -19,7 +19,7 @@ from engines.network import checkpoint
 from engines.taxonomy import Taxonomy
 
 MUST_AGREE = (
-    *("family", "size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach"),
+    *("family", "size", "variances", "bottleneck", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach"),
     *("batches", "adaptation", "labels"),
 )
 """Without these being equal a resumed run would not make the next step of the run that it resumes."""

@@ -64,6 +64,7 @@ class Run:
     cosine: bool = True  # decay of the learning rate; False: linear
     amp: bool = True  # autocast of the convolutions: bfloat16 on CPUs, float16 with a gradient scaler on GPUs; losses stay float32
     detach: bool = False
+    bottleneck: str = "joint"  # how a concept bottleneck's types are taught; other families have none
     variances: bool = False  # the detection layer of ConfMix and DACA (spec 3.1)
     autoanchor: bool = False  # fit the anchors to the labels first, where too few labels match them (spec 1.4)
     patience: int = PATIENCE  # epochs without a better fitness before it stops; 0: never; counts only where a judge scores
@@ -113,7 +114,7 @@ class Trainer:
         self.noise = torch.Generator().manual_seed(self.draws)
         self.batches = len(self.data) // run.batch
         self.device = torch.device(run.device)
-        model = family(run.family).begun(run.size, taxonomy, detach=run.detach, variances=run.variances)
+        model = family(run.family).begun(run.size, taxonomy, detach=run.detach, variances=run.variances, bottleneck=run.bottleneck)
         self.begun_anew, self.left_behind = ([], []) if run.initial is None else start_from(model, run.initial)
         """Names of parameters, classes and attributes that `run.initial` has not; and of those that it has and the taxonomy has not."""
         weights = None if self.class_weights is None else torch.from_numpy(self.class_weights)
@@ -261,7 +262,7 @@ class Trainer:
 
     def _settings(self) -> dict[str, Any]:
         run = self.run
-        network = ("family", "size", "variances", "imgsz", "detach", "amp", "autoanchor")
+        network = ("family", "size", "variances", "bottleneck", "imgsz", "detach", "amp", "autoanchor")
         names = (*network, "batch", "epochs", "phase", "seed", "cosine", "patience")
         labels = None if run.labels is None else asdict(run.labels)
         settings = {name: getattr(run, name) for name in names}

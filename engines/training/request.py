@@ -20,6 +20,7 @@ CHECKPOINT = "last.pt"
 _TIMES = re.compile(r"\d+(\.\d+)?|\.\d+")
 _BUNDLES = "a bundle with weights (its folder, or zoo:attridet-n)"
 SIZES = ("n", "s", "m", "l", "x")
+BOTTLENECKS = ("joint", "sequential", "independent")
 HYPERS = ("low", "med", "high", "film", "finetune", "adapt")
 
 
@@ -132,12 +133,27 @@ class TrainRequest(RunRequest):
         str, Option("Of detectors: " + ", ".join(FAMILIES) + " (docs/families.md).", NETWORK, "NAME", choices=tuple(FAMILIES))
     ] = DEFAULT
     size: Annotated[
-        str | None, Option("n, s, m, l or x; r18 or r50 of the other families; the smallest without it.", NETWORK, "NAME")
+        str | None,
+        Option(
+            "n, s, m, l or x; other families: r18 or r50, cbm: binary or all (with Cell Size); the first without it.",
+            NETWORK,
+            "NAME",
+        ),
     ] = None
     initial: Annotated[
         Path | None,
         Option("Weights to start from: .pt, .safetensors, zoo:NAME or a bundle that has weights; random without it.", NETWORK, "FILE"),
     ] = None
+    bottleneck: Annotated[
+        str,
+        Option(
+            "How cbm learns types: joint, sequential (from the attributes told, without teaching them) or independent (from those "
+            "labelled).",
+            NETWORK,
+            "NAME",
+            choices=BOTTLENECKS,
+        ),
+    ] = "joint"
     autoanchor: Annotated[
         bool,
         Option(

@@ -53,19 +53,21 @@ def spoil(
 
     classes: number of classes. generator: of the noise, on the CPU; the global one unless given. Corners of the wanted move by less
     than half a side times `box_noise`, those of the unwanted by one to two halves. budget: spoilt cells a picture, a wanted and an
-    unwanted one counted once: as many groups as fit the fullest picture, at least one.
+    unwanted one counted once: as many groups as fit the fullest picture of all processes, at least one.
     """
-    device, batch, most = wanted.boxes.device, len(wanted.counts), max(wanted.counts, default=0)
+    device, batch, most = wanted.boxes.device, len(wanted.counts), wanted.everyone.most
     groups = max(budget // most, 1) if most else 0
     n = len(wanted.classes)
     # Cells of all groups, wanted then unwanted in each: (groups, 2, n).
     shape = (groups, 2, n)
     kind = wanted.classes.expand(shape)
-    drawn = _draw((*shape, 2), generator, device)
+    # Every process draws for the cells of all and takes its own, so that the number of processes changes nothing.
+    first, drawn_for = wanted.everyone.before, wanted.everyone.cells
+    noise = torch.rand((groups, 2, drawn_for, 10), generator=generator)[:, :, first : first + n].to(device)
+    drawn, far, sign = noise[..., :2], noise[..., 2:6], noise[..., 6:]
     kind = torch.where(drawn[..., 0] < CLASS_NOISE / 2, (drawn[..., 1] * classes).long().clamp(max=classes - 1), kind)
-    far = _draw((*shape, 4), generator, device)
     far[:, 1] += 1
-    far = torch.where(_draw((*shape, 4), generator, device) < 0.5, far, -far)
+    far = torch.where(sign < 0.5, far, -far)
     half = (wanted.boxes[:, 2:] - wanted.boxes[:, :2]).repeat(1, 2) / 2
     boxes = to_centres((wanted.boxes + far.to(half) * half * box_noise).clamp(0, 1))
     counts = torch.tensor(wanted.counts, device=device)
@@ -89,7 +91,3 @@ def spoil(
     made.boxes[image, place] = boxes.flatten(0, 2)
     made.there[image, place] = True
     return made
-
-
-def _draw(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
-    return torch.rand(shape, generator=generator).to(device)

@@ -10,7 +10,7 @@ from overfitting import four_pictures, learn_by_heart
 from torch import Tensor
 from truths import truth_of
 
-from engines.families import family
+from engines.families import family, parallel
 from engines.families.base import Course
 from engines.families.dino.attention import DeformableAttention, box_sines, logit, map_sines, sampled
 from engines.families.dino.denoising import Spoilt, spoil
@@ -139,6 +139,19 @@ def test_real_queries_never_see_the_answers_and_groups_not_each_other(spoilt: Sp
     for group in range(spoilt.groups):
         own[6 * group : 6 * group + 6, 6 * group : 6 * group + 6] = True
     assert torch.equal(~blocked[:n, :n], own)
+
+
+def test_processes_spoil_each_its_own_cells_as_one_would_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = [truth_of([[10, 10, 30, 30], [40, 20, 60, 50], [90, 8, 120, 30]], [1, 5, 9]), truth_of([[20, 20, 60, 50]], [2])]
+    whole = spoil(gather(truth, IMAGES), 14, torch.Generator().manual_seed(1))
+    monkeypatch.setattr(parallel, "gathered", lambda _: [[3, 3, 1], [1, 1, 1]])
+    for rank in (0, 1):
+        monkeypatch.setattr(parallel, "current", lambda rank=rank: parallel.Processes(rank, 2))
+        mine = spoil(gather([truth[rank]], IMAGES[:1]), 14, torch.Generator().manual_seed(1))
+        assert mine.groups == whole.groups
+        assert torch.equal(mine.classes[0], whole.classes[rank])
+        torch.testing.assert_close(mine.boxes[0], whole.boxes[rank])
+        assert torch.equal(mine.there[0], whole.there[rank])
 
 
 def test_without_a_cell_there_is_nothing_to_spoil() -> None:

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from truths import truth_of
 
+from engines.families import parallel
+from engines.families.box_losses import focal_loss, giou
 from engines.families.matching import (
     COST,
     Pairs,
     Wanted,
     Weights,
-    focal,
     gather,
-    giou,
     match,
     matching_cost,
     set_loss,
@@ -106,7 +106,7 @@ def test_focal_loss_is_the_closed_form() -> None:
     logits, wanted = torch.tensor([1.5, -0.5]), torch.tensor([1.0, 0.0])
     p = logits.sigmoid()
     expected = torch.stack((-0.25 * (1 - p[0]) ** 2 * p[0].log(), -0.75 * p[1] ** 2 * (1 - p[1]).log()))
-    torch.testing.assert_close(focal(logits, wanted), expected)
+    torch.testing.assert_close(focal_loss(logits, wanted), expected)
 
 
 def test_truth_becomes_shares_of_the_picture() -> None:
@@ -157,6 +157,26 @@ def test_a_batch_without_a_cell_teaches_that_nothing_is_there() -> None:
     total.backward()
     assert total > 0
     assert logits.grad is not None and (logits.grad > 0).all()
+
+
+@pytest.mark.parametrize("cells", [(3, 1), (2, 0)])
+def test_the_losses_of_processes_add_up_to_that_of_the_whole_batch(cells: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    size = torch.tensor([128, 64] * 2)
+    truth = [truth_of((random_boxes(n, n + 1) * size).tolist(), list(range(n))) for n in cells]
+    torch.manual_seed(0)
+    logits, boxes = torch.randn(2, 6, 4), torch.stack([random_boxes(6, seed) for seed in (5, 6)])
+
+    def loss(some: slice) -> Tensor:
+        wanted = gather(truth[some], IMAGES[some])
+        pairs = match(logits[some], boxes[some], wanted, COST, centres=True)
+        return torch.stack(list(set_loss(logits[some], boxes[some], wanted, pairs, COST, centres=True).values()))
+
+    whole, parts = loss(slice(0, 2)), []
+    monkeypatch.setattr(parallel, "gathered", lambda _: [[n, n, 1] for n in cells])
+    for rank in (0, 1):
+        monkeypatch.setattr(parallel, "current", lambda rank=rank: parallel.Processes(rank, 2))
+        parts.append(loss(slice(rank, rank + 1)) * 0.5)
+    torch.testing.assert_close(parts[0] + parts[1], whole)
 
 
 def _nothing_ignored() -> tuple[Tensor, Tensor]:
