@@ -149,10 +149,11 @@ def find_splits(root: Path, name: str) -> list[Split]:
 
 
 def judging_split(root: Path) -> str:
-    """The split that is meant where none is named: val, or test where there is no val, as published. Looks for nothing else."""
-    if not root.is_dir():
+    """The split that is meant where none is named: val, or test where there is no val, as published. Raises nothing."""
+    try:
+        there = {split.name for subset in find_subsets(root) for split in subset.splits if split.images is not None}
+    except DataError:
         return "val"
-    there = {split.name for subset in find_subsets(root) for split in subset.splits if split.images is not None}
     return "test" if "test" in there and "val" not in there else "val"
 
 

@@ -131,7 +131,7 @@ def test_the_start_gives_size_side_and_anchors_and_the_best_epoch_is_kept(miniat
     assert held and not held & learnt
     roles = {(one["name"].rpartition("/")[2], one["role"]) for one in adapted["seen"]}
     assert roles == {("H_100X_C1", "labelled"), ("L_100X_C1", "unlabelled")} and adapted["seen_before"] == state["seen"]
-    told = attridet("adapt", *words[:-6], "--out", tmp_path / "other", "--size", "s")
+    told = attridet("adapt", *words[:-10], "--out", tmp_path / "other", "--size", "s")
     assert told.code == 2 and "is of another size, n; leave --size out" in told.err
 
 
