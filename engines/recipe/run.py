@@ -69,8 +69,9 @@ def run_recipe(request: RecipeRequest, commands: Commands, reporter: Reporter = 
     for number, step in enumerate(steps, 1):
         if step.name in wanted or step.planned.do == PAGE:  # which shows what is done so far
             recipe.do(step, f"[{number}/{len(steps)}] {step.name}")
-    if any(not recipe.done(step) for step in steps):
-        reporter.message(f"{places.out}: {', '.join(step.name for step in steps if not recipe.done(step))} not done yet")
+    if left := [step.planned.name for step in steps if not recipe.done(step)]:
+        each = (f"{name} ({left.count(name)})" if left.count(name) > 1 else name for name in dict.fromkeys(left))
+        reporter.message(f"{places.out}: not done yet: {', '.join(each)}")
         return 0
     found = result_of(steps, places)
     for line in found.lines:

@@ -20,7 +20,7 @@ from engines.taxonomy import Taxonomy
 
 MUST_AGREE = (
     *("family", "size", "variances", "bottleneck", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach"),
-    *("batches", "adaptation", "labels"),
+    *("batches", "adaptation", "pseudo", "labels"),
 )
 """Without these being equal a resumed run would not make the next step of the run that it resumes."""
 

@@ -128,6 +128,14 @@ class TrainRequest(RunRequest):
             high=1,
         ),
     ] = None
+    pseudo: Annotated[
+        bool,
+        Option(
+            "Where only a part of a picture was labelled (labelled_region), let the averaged network label the rest from a quarter of "
+            "the run on; without it the rest is ignored.",
+            LEARN,
+        ),
+    ] = False
     seed: Annotated[int, Option("Of weights, pictures and noise.", LEARN, "N", low=0)] = 0
     family: Annotated[
         str, Option("Of detectors: " + ", ".join(FAMILIES) + " (docs/families.md).", NETWORK, "NAME", choices=tuple(FAMILIES))

@@ -100,7 +100,7 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
                 labels=pictures.labels,
                 pictures=request.pictures,
             )
-            trainer = Trainer(run, pictures.samples, taxonomy, pictures.draw)
+            trainer = Trainer(run, pictures.samples, taxonomy, pictures.draw, pictures.filling)
             fit(trainer, phase, reporter, f"attridet train --out {request.out} --resume", pictures.judge)
         curves = ", results.png" if request.pictures else ""
         reporter.message(f"written: {request.out}: last.pt, best.pt, results.csv{curves}")
