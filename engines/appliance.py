@@ -1,6 +1,6 @@
 """The engine that an appliance's configuration names, read without the daemon: what `attridet build --config` compiles.
 
-Only the section `engine` is read, and of it three keys; `device.settings` judges all of the file. A test holds that both read the same.
+Only the section `engine` is read, and of it four keys; `device.settings` judges all of the file. A test holds that both read the same.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from engines.yaml_lines import read_document
 
 PLANS = Path("/var/lib/leukoscope/plans")
 """Where plans lie unless engine.plans says otherwise."""
-DEFAULT_BUNDLE, DEFAULT_RUNTIME = "zoo:attridet-n", "auto"
+AUTO = "auto"
+DEFAULT_BUNDLE, DEFAULT_RUNTIME = "zoo:attridet-n", AUTO
 
 
 @dataclass(frozen=True)
 class NamedEngine:
-    """bundle: a folder, or zoo:NAME. runtime: as in the file, "auto" included. plans: folder of this device's plans."""
+    """bundle: a folder, or zoo:NAME. runtime, precision: as in the file, "auto" included. plans: folder of this device's plans."""
 
     bundle: str
     runtime: str
     plans: Path
+    precision: str = AUTO
 
 
 def named_engine(config: Path) -> NamedEngine:
-    """What engine.bundle, engine.runtime and engine.plans of a device.yaml say. Raises DataError, naming file, line and key."""
+    """What engine.bundle, .runtime, .plans and .precision of a device.yaml say. Raises DataError, naming file, line and key."""
     try:
         document = read_document(config.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -50,7 +52,8 @@ def named_engine(config: Path) -> NamedEngine:
     if not bundle.startswith("zoo:"):
         bundle = str(_from(config, bundle))
     plans = text("plans", None)
-    return NamedEngine(bundle, text("runtime", None) or DEFAULT_RUNTIME, PLANS if plans is None else _from(config, plans))
+    runtime, precision = text("runtime", None) or DEFAULT_RUNTIME, text("precision", None) or AUTO
+    return NamedEngine(bundle, runtime, PLANS if plans is None else _from(config, plans), precision)
 
 
 def _from(config: Path, path: str) -> Path:

@@ -16,10 +16,13 @@ from engines.build_check import ROI_ALIGN, behind_roi_align
 from engines.bundle import Bundle
 from engines.errors import BuildError, BundleError, DeviceLostError, InferenceError, RuntimeUnavailableError
 from engines.files import make_folder, write_result
+from engines.runtime.choice import made_from
+from engines.runtime.precision import HALF
 from engines.runtime.tensorrt.board import available_bytes, power_mode
 from engines.runtime.tensorrt.driver import Driver
 from engines.runtime.tensorrt.engine import TensorrtEngine
 from engines.runtime.tensorrt.library import Library, load
+from engines.runtime.tensorrt.memory import spoken_by
 from engines.runtime.tensorrt.plan import (
     KERNEL,
     PlanKey,
@@ -95,12 +98,13 @@ def build_plans(
         bundle=bundle.manifest.name,
         bundle_version=bundle.manifest.version,
         bundle_digest=bundle.digest,
+        precision=bundle.manifest.precision,
         key=key,
         digest=key.digest,
         files={role: file_of(bundle.manifest.name, key, role, content) for role, content in contents.items()},
         built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         seconds=round(perf_counter() - start, 1),
-        built_by=f"leukoscope {version()} on {platform.node()}",
+        built_by=f"leukoscope {version()} on {platform.node()}, CUDA by {spoken_by()}",
         gpu=device.name,
         power_mode=power_mode(),
         workspace_bytes=workspace,
@@ -114,6 +118,16 @@ def build_plans(
     # Until this line the old sidecar, if there is one, names the old files, which are all still there.
     write_result(path, record.to_json())
     return Outcome(record, path, built=True, removed=_remove_older(folder, record))
+
+
+def plans_wanted(bundle: Bundle, library: str = "tensorrt") -> list[Bundle]:
+    """The bundle, and those beside it that `auto` may take in its place on this GPU: in FP16, or judged on this very runtime."""
+
+    def may(other: Bundle) -> bool:
+        gate, precision = other.manifest.gate, other.manifest.precision
+        return gate is not None and (precision == HALF or gate.covers(library, precision))
+
+    return [bundle, *filter(may, made_from(bundle))]
 
 
 def check(bundle: Bundle, library: str = "tensorrt_rtx", phases: Callable[[str], Phases] | None = None) -> list[Checked]:
@@ -185,11 +199,15 @@ def _trial(folder: Path) -> Iterator[Path]:
 
 
 def _remove_older(folder: Path, record: PlanRecord) -> int:
-    """Removes the bundle's plans for another graph, version or GPU, and files that no sidecar names; how many plan files."""
+    """Removes the bundle's plans for another graph, version or GPU, and files that no sidecar names; how many plan files.
+
+    Those in another precision stay: `auto` compares them. A sidecar of before there were such says none, and counts as fp32; one of
+    these very files goes, whatever it says.
+    """
     named = set()
     for path, other in sidecars(folder):
-        same = (other.bundle, other.key.library) == (record.bundle, record.key.library)
-        if same and other.digest != record.digest:
+        same = other.lineage == record.lineage or other.bundle_digest == record.bundle_digest
+        if same and other.key.library == record.key.library and other.digest != record.digest:
             path.unlink(missing_ok=True)
         else:
             named |= {file.name for file in other.files.values()}

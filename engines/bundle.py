@@ -114,10 +114,11 @@ class Bundle:
     def check_graphs(self) -> None:
         """Raises BundleError for a graph that is not what the manifest says, or that would load a file that was not checked."""
         for name in dict.fromkeys((self.manifest.detector_graph, *(graph.file for graph in self.manifest.attribute_graphs))):
-            eight_bits = self._graph(name).operators & EIGHT_BITS
-            if self.manifest.precision == "fp32" and eight_bits:
+            graph = self._graph(name)
+            fewer = f"8 bits ({min(eight_bits)})" if (eight_bits := graph.operators & EIGHT_BITS) else "FP16" if graph.half else ""
+            if self.manifest.precision == "fp32" and fewer:
                 raise BundleError(
-                    f"{self.path / name}: computes in 8 bits ({min(eight_bits)}), but {MANIFEST} says fp32, which needs no gate. "
+                    f"{self.path / name}: computes in {fewer}, but {MANIFEST} says fp32, which needs no gate. "
                     "It was changed: do not use this bundle."
                 )
         if self.manifest.second_look is not None:

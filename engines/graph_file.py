@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, read without a runtime: its operators, and which other files it would load.
+"""What an ONNX file says of itself, read without a runtime: its operators, whether it holds FP16, and which files it would load.
 
 Only the few parts of onnx.proto that lead to these are walked (protobuf's wire format); weights are stepped over.
 """
@@ -37,14 +37,17 @@ _WITHIN = {
 }
 """Message: number of a field, and the message in it, as in onnx.proto."""
 _OPERATOR, _KEY, _VALUE = 4, 1, 2
+_NAME, _TYPE, _NUMBER, _FLOAT16 = 1, 2, 3, 10
+"""Of an attribute its name and number, of a tensor its type; and FP16's number among types."""
 
 
 @dataclass
 class GraphFile:
-    """operators: names of all in the file. external: other files that hold its weights, as it names them."""
+    """operators: names of all in the file. external: other files that hold its weights, as it names them. half: some of it is FP16."""
 
     operators: set[str] = field(default_factory=set)
     external: set[str] = field(default_factory=set)
+    half: bool = False
 
     @classmethod
     def read(cls, path: Path) -> GraphFile:
@@ -65,19 +68,26 @@ class GraphFile:
         if depth > _DEEPEST:
             raise ValueError("graphs within graphs without an end")
         inside, entry = _WITHIN.get(kind, {}), {}
+        name, to = b"", 0
         for number, value in _fields(data):
-            if number in inside:
+            if isinstance(value, int):
+                self.half |= kind == "tensor" and number == _TYPE and value == _FLOAT16
+                to = value if number == _NUMBER else to
+            elif number in inside:
                 self._walk(value, inside[number], depth + 1)
             elif kind == "node" and number == _OPERATOR:
                 self.operators.add(bytes(value).decode(errors="replace"))
+            elif kind == "attribute" and number == _NAME:
+                name = bytes(value)
             elif kind == "external":
                 entry[number] = bytes(value).decode(errors="replace")
         if entry.get(_KEY) == "location":
             self.external.add(entry.get(_VALUE, ""))
+        self.half |= kind == "attribute" and name == b"to" and to == _FLOAT16  # of a Cast
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Number and content of each field that holds bytes."""
+def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+    """Number and content of each field that holds bytes or a whole number."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -89,7 +99,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
             yield number, data[at : at + length]
             at += length
         elif wire == _VARINT:
-            _, at = _varint(data, at)
+            value, at = _varint(data, at)
+            yield number, value
         elif wire in (_FIXED64, _FIXED32):
             at += 8 if wire == _FIXED64 else 4
         else:

@@ -5,7 +5,7 @@ What the command `attridet quantize` asks for and says is in `engines.commands.q
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -153,14 +153,20 @@ class Quantiser:
             yield {IMAGE: prepare(frame.read(), takes.hw, takes.scale_up)[0]}
 
     def _regions(self, capacity: int) -> Iterator[dict[str, Float32]]:
-        """Feature maps and cells of each frame; a frame without a cell gives its middle, so that no set leaves the head unmeasured."""
-        session = open_session(self._detector, session_options(self._threads))
-        height, width = self.source.manifest.input.hw
-        middle = np.array([[0.4 * width, 0.4 * height, 0.6 * width, 0.6 * height]], np.float32)
-        for feed in self._pictures(len(self._frames)):
-            rows, p2, p3 = session.run([ROWS, P2, P3], feed)
-            boxes_px = candidates(rows[0], CELLS).boxes_px
-            if not len(boxes_px):
-                boxes_px = middle
-            for rois, _ in region_batches(boxes_px, capacity):
-                yield {P2: p2, P3: p3, ROIS: rois}
+        return regions_of(self._detector, self._pictures(len(self._frames)), self.source.manifest.input.hw, capacity, self._threads)
+
+
+def regions_of(
+    detector: bytes, feeds: Iterable[dict[str, Float32]], hw: tuple[int, int], capacity: int, threads: int
+) -> Iterator[dict[str, Float32]]:
+    """What the attribute graph is given of each picture (`feeds`: as the detector takes it): feature maps, and its cells as regions.
+
+    A picture without a cell gives its middle, so that no set leaves the head unmeasured.
+    """
+    session, (height, width) = open_session(detector, session_options(threads)), hw
+    middle = np.array([[0.4 * width, 0.4 * height, 0.6 * width, 0.6 * height]], np.float32)
+    for feed in feeds:
+        rows, p2, p3 = session.run([ROWS, P2, P3], feed)
+        boxes_px = candidates(rows[0], CELLS).boxes_px
+        for rois, _ in region_batches(boxes_px if len(boxes_px) else middle, capacity):
+            yield {P2: p2, P3: p3, ROIS: rois}

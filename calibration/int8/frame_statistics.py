@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from calibration.transfer.label_check import Mask, nuclear_stain
+from engines.data.nuclei import Mask, nuclear_stain
 from engines.preprocess import prepare
 
 Image = npt.NDArray[np.uint8]

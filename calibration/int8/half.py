@@ -68,6 +68,13 @@ def check_reach(graph: bytes, feeds: Iterable[Mapping[str, Float32]], float_bloc
     return largest
 
 
+def blocks_in_half(graph: bytes) -> tuple[str, ...]:
+    """Blocks of a serialised graph that would be FP16, in the order of computing: those that may be kept in float32."""
+    model = onnx.load_model_from_string(graph)
+    halved = _halved(model.graph, ())
+    return tuple(dict.fromkeys(block_of(node.name) for node in model.graph.node if node.name in halved))
+
+
 def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
 
@@ -89,7 +96,10 @@ def _halved(graph: onnx.GraphProto, float_blocks: Collection[str]) -> frozenset[
 
 def _beyond(node: onnx.NodeProto, what: str, why: str = f"FP16 ends at {LARGEST:.0f}") -> BundleError:
     block = block_of(node.name)
-    return BundleError(f"{node.op_type} {node.name}: {what}, and {why}. Its block {block} belongs in float32: quantise without --half.")
+    return BundleError(
+        f"{node.op_type} {node.name}: {what}, and {why}. Its block {block} belongs in float32: `attridet half --float {block}`, "
+        "or quantise without --half."
+    )
 
 
 def _in_16_bits(node: onnx.NodeProto, name: str, values: Float32) -> np.ndarray:

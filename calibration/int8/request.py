@@ -72,3 +72,20 @@ class QuantizeRequest(JudgedRequest):
     half: Annotated[bool, Option("FP16 for what is not INT8: for TensorRT.")] = False
     readme: Annotated[Path | None, Option("Model card to lay beside it as README.md.")] = None
     replace: Annotated[bool, Option("Replace an engine folder that is there.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalveRequest(JudgedRequest):
+    """The options of `halve`."""
+
+    bundle: Annotated[str, Option("The float engine: a folder or zoo:NAME.", argument=True)]
+    out: Annotated[Path, Option("Engine folder to write.", argument=True)]
+    runtime: Annotated[
+        str,
+        Option("What judges: ONNX Runtime, rounding as a GPU does. On a board: attridet gate --runtime tensorrt.", choices=("onnx",)),
+    ] = "onnx"
+    float_blocks: Annotated[
+        tuple[str, ...], Option("Keep this block in float32; repeat for several.", name="--float", metavar="BLOCK")
+    ] = ()
+    readme: Annotated[Path | None, Option("Model card to lay beside it as README.md.")] = None
+    replace: Annotated[bool, Option("Replace an engine folder that is there.")] = False

@@ -13,6 +13,7 @@ from engines.bundle import Bundle
 from engines.data.leukemiaattri import LabelledImage
 from engines.gate.losses import Losses
 from engines.gate.measure import GateResult, Measured, compare, measure
+from engines.gate.rounded import open_judged
 from engines.progress import Reporter
 from engines.runtime.engine import BundleEngine
 from engines.runtime.factory import open_engine
@@ -77,7 +78,7 @@ class BlockSearch:
         return costs
 
     def _open(self, bundle: Bundle) -> BundleEngine:
-        return open_engine(bundle.path, self._request.runtime, self._request.threads, verify=False, ungated=True)
+        return open_judged(bundle.path, self._request.runtime, self._request.threads)
 
 
 def _worst(result: GateResult, costs: dict[str, Losses]) -> str | None:

@@ -12,10 +12,10 @@ from calibration.transfer import registration as reg
 from calibration.transfer.carry import Carried, agreement, carry
 from calibration.transfer.features import detect
 from calibration.transfer.homography import Float64
-from calibration.transfer.label_check import LabelCheck, check_labels
 from calibration.transfer.registration import Expected, Registration
 from calibration.transfer.request import TransferRequest
 from calibration.transfer.sides import SidePicture
+from engines.data.nuclei import LabelCheck, check_labels
 from engines.pictures import read_image
 from engines.taxonomy import Taxonomy
 

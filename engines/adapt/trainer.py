@@ -21,12 +21,14 @@ from engines.data.augment import Sample
 from engines.decode import Thresholds
 from engines.detections import Image
 from engines.errors import EnginesError
+from engines.families import parallel
 from engines.families.attridet.attridet import AttriDet, AttriDetLearner
 from engines.families.base import Batch
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 from engines.training.dataset import Item, TrainingSet, collate
 from engines.training.draws import EpochDraw, Part
 from engines.training.loop import Run, Trainer
+from engines.training.sync_norm import repeated
 
 Method = Literal["source-only", "confmix", "daca"]
 METHODS: tuple[Method, ...] = ("source-only", "confmix", "daca")
@@ -87,7 +89,50 @@ class Made:
     images: Tensor
     targets: Tensor
     ignored: Tensor | None
-    gamma: float
+    sure: float
+    boxes: int
+
+    @property
+    def gamma(self) -> float:
+        """Weight of the loss: the share of boxes that are sure (`sure` of `boxes`)."""
+        return self.sure / max(self.boxes, 1)
+
+
+def shared(own: Made | None) -> tuple[Made | None, bool]:
+    """What this process learns from of what all processes made, and whether each learns from all of it; None where nobody made any.
+
+    Normalisation is over all processes, so that each must have a picture. Where one has none, all take all, and each counts for its
+    share. The weight is that of all pictures.
+    """
+    counts = parallel.gathered([0 if own is None else len(own.images), 0 if own is None else own.boxes])
+    if not any(n for n, _ in counts):
+        return None, False
+    if len(counts) == 1:
+        return own, False
+    if all(n for n, _ in counts):
+        assert own is not None
+        sure = sum(parallel.everyone(own.sure))
+        return replace(own, sure=sure, boxes=sum(boxes for _, boxes in counts)), False
+    some = [made for made in parallel.everyone(own) if made is not None]
+    firsts = np.cumsum([0, *(len(made.images) for made in some)])
+    return (
+        Made(
+            torch.cat([made.images for made in some]),
+            torch.cat([_numbered(made.targets, int(first)) for made, first in zip(some, firsts, strict=False)]),
+            None
+            if some[0].ignored is None
+            else torch.cat([_numbered(made.ignored, int(first)) for made, first in zip(some, firsts, strict=False)]),
+            sum(made.sure for made in some),
+            sum(made.boxes for made in some),
+        ),
+        True,
+    )
+
+
+def _numbered(rows: Tensor | None, first: int) -> Tensor:
+    """Rows whose first column is a picture's number, counted from another."""
+    assert rows is not None
+    return torch.cat([rows[:, :1] + first, rows[:, 1:]], 1)
 
 
 class PairedSet(Dataset[tuple[Item, Item]]):
@@ -155,7 +200,7 @@ class AdaptTrainer(Trainer):
     def conclude(self) -> None:
         """Raises NotTaughtError where the target hardly taught."""
         rows = [row for row in self.history if "target_steps" in row]
-        steps, taught = len(rows) * self.batches, int(sum(row["target_steps"] for row in rows))
+        steps, taught = len(rows) * self.batches, round(sum(row["target_steps"] for row in rows))
         if taught < LEAST_TAUGHT * steps:
             found = int(sum(row["pseudo_labels"] for row in rows))
             what = f"no box of {self.target_pictures} target pictures" if not found else f"only {found} boxes of the target pictures"
@@ -164,6 +209,19 @@ class AdaptTrainer(Trainer):
                 f"{what} passed {self.confidence:g}: this run learnt {alone}. Lower --confidence, or start from a network that "
                 f"finds cells on the target (attridet evaluate shows it); {self.run.folder}/last.pt is kept"
             )
+
+    @property
+    def taught_by_epoch(self) -> str:
+        """How many target pictures gave how many pseudo-labels, epoch by epoch, in words; empty for a run without any target."""
+        rows = [row for row in self.history if "target_pictures" in row]
+        if not rows:
+            return ""
+        shown = self.batches * self.run.batch
+        each = (
+            f"epoch {row['epoch']:.0f}: {row['pseudo_labels']:.0f} of {row['target_pictures']:.0f}, in {row['target_steps']:.0f} steps"
+            for row in rows
+        )
+        return f"pseudo-labels, and of how many of {shown} target pictures shown in {self.batches} steps: {'; '.join(each)}"
 
     @property
     def confidence(self) -> float:
@@ -185,20 +243,26 @@ class AdaptTrainer(Trainer):
         total, parts = super().joint_loss(batch)
         if not isinstance(batch, PairedBatch) or self.adaptation.method == "source-only":
             return total, parts
+        count = self.processes.count
         believed = self._believed(batch.target)
-        made = self._mixed(batch, believed) if self.adaptation.method == "confmix" else self._composed(batch, believed)
+        own = self._mixed(batch, believed) if self.adaptation.method == "confmix" else self._composed(batch, believed)
+        made, alike = shared(own)
+        # Sums over processes follow: what is one number of the step is divided among them.
         taught = {
             "pseudo_labels": torch.tensor(float(sum(len(sure) for sure, _ in believed))),
-            "target_steps": torch.tensor(float(made is not None)),
+            "target_steps": torch.tensor(float(made is not None) / count),
+            "target_pictures": torch.tensor(float(sum(len(sure) > 0 for sure, _ in believed))),
         }
         if made is None:
             return total, {**parts, "target": torch.zeros(()), "gamma": torch.zeros(()), **taught}
         learner = self._attridet
-        levels, _ = learner.forward(learner.attridet, made.images)
+        with repeated(count if alike else 1):
+            levels, _ = learner.forward(learner.attridet, made.images)
         loss, _ = learner.detection_loss(levels, made.targets.to(self.device), made.ignored)
         # The loss is a sum over pictures: where some gave nothing to learn from, the others do not count for more.
-        part = made.gamma * self.adaptation.weight * loss
-        return total + part, {**parts, "target": part.detach() / len(batch.images), "gamma": torch.tensor(made.gamma), **taught}
+        part = made.gamma * self.adaptation.weight * loss / (count if alike else 1)
+        told = {"target": part.detach() / (len(batch.images) * count), "gamma": torch.tensor(made.gamma / count)}
+        return total + part, {**parts, **told, **taught}
 
     def _believed(self, images: Tensor) -> list[tuple[Found, Found]]:
         """For each picture of a batch the teacher's pseudo-labels, and the boxes of which it is unsure (see `Adaptation.unsure`)."""
@@ -235,12 +299,12 @@ class AdaptTrainer(Trainer):
             sure, boxes = sure + gamma * len(mixed), boxes + len(mixed)
         if not images:
             return None
-        return Made(torch.stack(images), targets(found, hw), torch.from_numpy(np.concatenate(ignored)), sure / max(boxes, 1))
+        return Made(torch.stack(images), targets(found, hw), torch.from_numpy(np.concatenate(ignored)), sure, boxes)
 
     def _composed(self, batch: PairedBatch, target: Sequence[tuple[Found, Found]]) -> Made | None:
         """DACA's pictures, without a part of the source; None where the teacher found nothing in any target picture."""
         hw = (batch.images.shape[2], batch.images.shape[3])
-        rng = np.random.default_rng([self.run.seed, 7, self.iteration])
+        rng = np.random.default_rng([self.run.seed, 7, self.iteration, *([self.processes.rank] if self.processes.rank else [])])
         images, boxes = [], []
         for number, (one, unsure) in enumerate(target):
             corner = daca.surest(one, hw, unsure)
@@ -254,7 +318,7 @@ class AdaptTrainer(Trainer):
             if len(found):
                 images.append(torch.from_numpy(image.transpose(2, 0, 1).copy()))
                 boxes.append(found)
-        return Made(torch.stack(images), targets(boxes, hw), None, 1.0) if images else None
+        return Made(torch.stack(images), targets(boxes, hw), None, 1.0, 1) if images else None
 
 
 def truths(batch: Batch) -> list[Found]:

@@ -1,4 +1,4 @@
-"""Pictures a second of our training against others', in turns on one machine: `python -m engines.bench.training`.
+"""Processor time and pictures a second of our training against others', in turns on one machine: `python -m engines.bench.training`.
 
 Every program is run by its own command line and looked at from outside: an epoch ends when its row appears in results.csv.
 """
@@ -46,6 +46,7 @@ def lay_out(data: Path, count: int, batch: int, folder: Path) -> Pictures:
     if not count:
         raise DataError(f"{data}: fewer than {batch} pictures in Images/train with labels in txt_labels/AttriDet/train; name another")
     chosen = [labelled[i * len(labelled) // count] for i in range(count)]
+    cells = 0
     published, yolo = folder / "published" / data.resolve().name, folder / "yolo"
     for split, pictures in (("train", chosen), ("val", chosen[:1])):
         ours = published / "Images" / split, published / "txt_labels" / "AttriDet" / split
@@ -54,6 +55,7 @@ def lay_out(data: Path, count: int, batch: int, folder: Path) -> Pictures:
             place.mkdir(parents=True)
         for picture in pictures:
             text = (labels / f"{picture.stem}.txt").read_text(encoding="utf-8")
+            cells += sum(bool(line.strip()) for line in text.splitlines()) if split == "train" else 0
             boxes = "".join(" ".join(line.split()[:5]) + "\n" for line in text.splitlines() if line.strip())
             for (pixels, words), content in ((ours, text), (theirs, boxes)):
                 (pixels / picture.name).symlink_to(picture.resolve())
@@ -61,7 +63,7 @@ def lay_out(data: Path, count: int, batch: int, folder: Path) -> Pictures:
     names = "".join(f"  {i}: class{i}\n" for i in range(CLASSES))
     description = yolo / "data.yaml"
     description.write_text(f"path: {yolo}\ntrain: images/train\nval: images/val\nnames:\n{names}", encoding="utf-8")
-    return Pictures(published, description, count)
+    return Pictures(published, description, count, cells)
 
 
 def train_once(program: Program, settings: Settings, pictures: Pictures, folder: Path) -> tuple[float, float, str]:
@@ -151,6 +153,7 @@ def measure(
         torch=versions(Path(sys.executable), "torch")[0],
         data=data.resolve().name,
         pictures=laid.count,
+        cells=laid.cells / laid.count,
         epochs=settings.epochs - 2,
         settings=settings,
         rounds=rounds,
@@ -162,7 +165,7 @@ def main(
     *,
     data: Annotated[Path, Parameter(help="Folder in the published layout with TXT labels; its split train is used.")],
     peer_python: Annotated[Path, Parameter(help="Python of the environment in which the others' programs are installed.")],
-    peer: Annotated[list[str] | None, Parameter(help="Which: ultralytics, yolov5; repeat for both (default: ultralytics).")] = None,
+    peer: Annotated[list[str] | None, Parameter(help="Which: yolov5, ultralytics; repeat for both (default: both).")] = None,
     note: Annotated[
         list[str] | None, Parameter(help="A remark for the section, on what else is not the same; repeat for several.")
     ] = None,
@@ -176,7 +179,7 @@ def main(
     section: Annotated[str, Parameter(help="Name of the section, to keep several machines side by side.")] = SECTION,
 ) -> int:
     """Measure our training against others' on the same pictures, size, batch and threads of this machine."""
-    console, names = Console(), peer or ["ultralytics"]
+    console, names = Console(), peer or list(PEERS)
     # Not resolved: an environment's Python is a link to another one.
     python = peer_python.absolute()
     settings = Settings(imgsz, batch, threads, epochs + 2)

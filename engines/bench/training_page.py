@@ -17,7 +17,7 @@ from engines.bench.training_programs import CLASSES, Program, Settings
 
 @dataclass(frozen=True)
 class Row:
-    """One program's result. Spreads are over rounds; times: by key of a peer, ours over theirs in the same round."""
+    """One program's result. Spreads are over rounds; times: by key of a peer, its processor time over ours in the same round."""
 
     program: Program
     size: str
@@ -28,13 +28,17 @@ class Row:
 
 @dataclass(frozen=True)
 class TrainingMeasured:
-    """The whole result. load: of the machine before (1 minute). torch: ours. epochs: counted of each training. notes: remarks."""
+    """The whole result. load: of the machine before (1 minute). torch: ours. epochs: counted of each training. notes: remarks.
+
+    cells: labelled on a picture, mean; a mosaic is of four pictures and holds about so many as four share its area.
+    """
 
     machine: Machine
     load: float
     torch: str
     data: str
     pictures: int
+    cells: float
     epochs: int
     settings: Settings
     rounds: int
@@ -48,14 +52,14 @@ class TrainingMeasured:
 
 def rows_of(readings: Sequence[tuple[Program, str, Sequence[float], Sequence[float]]]) -> tuple[Row, ...]:
     """Rows from (program, its size in words, pictures a second, processor ms) with a number for each round."""
-    peers = {program.key: per_s for program, _, per_s, _ in readings if program.peer}
+    peers = {program.key: processor_ms for program, _, _, processor_ms in readings if program.peer}
 
-    def times(program: Program, per_s: Sequence[float]) -> dict[str, Spread]:
-        others = {} if program.peer else peers
-        return {key: Spread.of([own / other for own, other in zip(per_s, theirs, strict=True)]) for key, theirs in others.items()}
+    def times(program: Program, own: Sequence[float]) -> dict[str, Spread]:
+        others = {} if program.peer or not all(own) else peers  # a system that tells no processor time says 0
+        return {key: Spread.of([its / mine for its, mine in zip(theirs, own, strict=True)]) for key, theirs in others.items()}
 
     return tuple(
-        Row(program, size, Spread.of(per_s), Spread.of(processor_ms), times(program, per_s))
+        Row(program, size, Spread.of(per_s), Spread.of(processor_ms), times(program, processor_ms))
         for program, size, per_s, processor_ms in readings
     )
 
@@ -63,20 +67,23 @@ def rows_of(readings: Sequence[tuple[Program, str, Sequence[float], Sequence[flo
 def training_text(measured: TrainingMeasured, command: str) -> str:
     """The section in Markdown, ending in a newline. command: what reproduces it."""
     m, host = measured, measured.machine
-    heads, same = "".join(f" ÷ {peer.label} |" for peer in m.peers), m.settings
+    heads, same = "".join(f" {peer.label} ÷ it |" for peer in m.peers), m.settings
     lines = [
         *section_head("Training speed", command, host, m.load),
         f"- Software: Python {host.python}, torch {m.torch}; {'; '.join(peer.software for peer in m.peers)}. Others' programs run in "
         f"an environment of their own (`pip install {' '.join(peer.key for peer in m.peers)}`; PYTHON is its Python) and are no "
         "part of this project.",
-        f"- The same for all: {m.pictures} pictures of `{m.data}` held in memory, {same.imgsz} px, batches of {same.batch}, "
+        f"- The same for all: {m.pictures} pictures of `{m.data}` with {m.cells:.1f} labelled cells each, held in memory, "
+        f"{same.imgsz} px, batches of {same.batch}, "
         f"{count(same.threads, 'thread')}, size n with {CLASSES} classes from random weights, SGD with momentum, mosaic and the "
         "published augmentation (set low), EMA, a checkpoint after each epoch, no autoanchor, no plots.",
         f"- {count(m.rounds, 'round')}, in each every program once, in turned order; {count(m.epochs, 'epoch')} of a training "
-        "counted, after a first one. Median, smallest and largest; a quotient is of the same round.",
+        "counted, after a first one. Median, smallest and largest. Processor time is of all threads and processes together, and the "
+        "load of a machine changes it least: quotients are of it, in the same round (above 1: ours takes less).",
         "",
-        f"| training | arithmetic | processes for pictures | pictures/s | smallest to largest |{heads} processor ms a picture |",
-        f"|---|---|---:|---:|---:|{'---:|' * len(m.peers)}---:|",
+        f"| training | arithmetic | processes for pictures | processor ms a picture | smallest to largest |{heads} pictures/s | "
+        "smallest to largest |",
+        f"|---|---|---:|---:|---:|{'---:|' * len(m.peers)}---:|---:|",
         *(_line(row, m.peers) for row in m.rows),
         "",
         "What is not the same:",
@@ -88,10 +95,9 @@ def training_text(measured: TrainingMeasured, command: str) -> str:
 
 def _line(row: Row, peers: Sequence[Program]) -> str:
     times = (f"{row.times[p.key]:.2f}" if p.key in row.times else "" for p in peers)
-    program, speed = row.program, (f"**{row.per_s.median:.2f}**", row.per_s.range())
-    return (
-        f"| {' | '.join((program.label, program.arithmetic, str(program.workers), *speed, *times, f'{row.processor_ms.median:.1f}'))} |"
-    )
+    program, cost = row.program, (f"**{row.processor_ms.median:.1f}**", row.processor_ms.range(".1f"))
+    speed = f"{row.per_s.median:.2f}", row.per_s.range()
+    return f"| {' | '.join((program.label, program.arithmetic, str(program.workers), *cost, *times, *speed))} |"
 
 
 def _differences(measured: TrainingMeasured) -> list[str]:
@@ -114,21 +120,22 @@ def _differences(measured: TrainingMeasured) -> list[str]:
     )
     texts.append(
         "The row of AttriDet-n is what `attridet train` does by default: it trains the attribute head on each labelled cell besides, "
-        "which the others have not, and one process prepares pictures."
+        "which the others have not, and one process prepares pictures. What that costs grows with the cells: a field of LeukemiaAttri "
+        "holds several and a mosaic of four fields 10 to 40, where a set of single cells has one a picture."
     )
     return texts
 
 
 def print_training(measured: TrainingMeasured, console: Console) -> None:
     """The result in the terminal."""
-    title = f"pictures a second, {measured.data}, {measured.settings.imgsz} px"
+    title = f"processor ms a picture, {measured.data}, {measured.settings.imgsz} px"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("training", "arithmetic"):
         table.add_column(name, no_wrap=True)
-    for name in ("median", "from", "to", *(f"÷ {peer.label}" for peer in measured.peers), "processor ms"):
+    for name in ("median", "from", "to", *(f"{peer.label} ÷ it" for peer in measured.peers), "pictures/s"):
         table.add_column(name.replace(" ", "\n"), justify="right")
     for row in measured.rows:
         times = (f"{row.times[p.key].median:.2f}" if p.key in row.times else "" for p in measured.peers)
-        speeds = (f"{row.per_s.median:.2f}", f"{row.per_s.low:.1f}", f"{row.per_s.high:.1f}")
-        table.add_row(row.program.label, row.program.arithmetic, *speeds, *times, f"{row.processor_ms.median:.1f}")
+        cost = (f"{value:.1f}" for value in (row.processor_ms.median, row.processor_ms.low, row.processor_ms.high))
+        table.add_row(row.program.label, row.program.arithmetic, *cost, *times, f"{row.per_s.median:.2f}")
     console.print(table)

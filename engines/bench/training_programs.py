@@ -29,11 +29,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The same pictures in two layouts: `published` for ours, `yolo` (a data.yaml) for the others."""
+    """The same pictures in two layouts: `published` for ours, `yolo` (a data.yaml) for the others; and how many cells they bear."""
 
     published: Path
     yolo: Path
     count: int
+    cells: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def yolov5(python: Path) -> Program:
     return Program("yolov5", "YOLOv5 v7.0", "32 bits", 0, command, "run/results.csv", {"WANDB_MODE": "disabled"}, True, software)
 
 
-PEERS: Mapping[str, Callable[[Path], Program]] = {"ultralytics": ultralytics, "yolov5": yolov5}
+PEERS: Mapping[str, Callable[[Path], Program]] = {"yolov5": yolov5, "ultralytics": ultralytics}
+"""Others' programs: the like for like first, then the heavier one."""
 
 
 def versions(python: Path, *packages: str) -> list[str]:

@@ -15,11 +15,12 @@ from engines.cli.options import add_command
 from engines.commands import data
 from engines.commands.bench import bench
 from engines.commands.build import build
+from engines.commands.concepts import concepts
 from engines.commands.evidence import evidence, working_point
 from engines.commands.film import film
 from engines.commands.first_board import first_board
 from engines.commands.import_weights import import_weights
-from engines.commands.int8 import frames, gate, quantize
+from engines.commands.int8 import frames, gate, half, quantize
 from engines.commands.learn import learn
 from engines.commands.learning import adapt, evaluate, experiment, export, second_look, train
 from engines.commands.recipe import recipe
@@ -49,6 +50,7 @@ for command in (
     adapt,
     bench,
     build,
+    concepts,
     evaluate,
     evidence,
     experiment,
@@ -57,6 +59,7 @@ for command in (
     first_board,
     frames,
     gate,
+    half,
     import_weights,
     learn,
     quantize,
@@ -72,6 +75,10 @@ for command in (
 def main() -> None:
     """Entry of the program. Exit codes: 0 done, 1 it failed, 2 what was asked for cannot be done, 130 after Ctrl-C."""
     print_any_name()
+    if "LEUKOSCOPE_ENDS_WITH_PARENT" in os.environ:
+        from engines.experiments.process import end_with_parent
+
+        end_with_parent()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -19,9 +19,9 @@ def add_command(app: App, run: Callable[[Any], int | None]) -> None:
     """
     kind: type[Request] = get_type_hints(run)["request"]
 
-    def command(*values: Any, **given: Any) -> int:
+    def command(*_by_place: Any, **given: Any) -> int:  # names that no option bears: cyclopts would take that one for this
         arguments = [field.name for field, option, _ in options_of(kind) if option.argument]
-        return run(kind(**dict(zip(arguments, values)), **given)) or 0  # noqa: B905
+        return run(kind(**dict(zip(arguments, _by_place)), **given)) or 0  # noqa: B905
 
     panels: dict[str, Group] = {}
     parameters = []

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from engines.appliance import PLANS, named_engine
-from engines.errors import DataError
+from engines.appliance import AUTO, PLANS, named_engine
+from engines.errors import BuildError, BundleError, DataError
 from engines.options import Option, Request
 from engines.progress import ProgressLines
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from engines.build import Phases
+    from engines.build_plans import Outcome
+    from engines.bundle import Bundle
     from engines.commands.build_progress import ProgressFile
+    from engines.commands.terminal import Terminal
 
 RUNTIMES = ("auto", "tensorrt", "tensorrt_rtx")
 """TensorRT under its two names, or whichever of them is installed here."""
@@ -36,11 +38,15 @@ class BuildRequest(Request):
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is built, for what, and where to. library: "" where the configuration names a runtime without plans."""
+    """What is built, for what, and where to. library: "" where the configuration names a runtime without plans.
+
+    beside: also the bundles in FP16 and INT8 that `auto` may take in its place here.
+    """
 
     bundle: str
     library: str
     plans: Path
+    beside: bool = False
 
 
 def build(request: BuildRequest) -> None:
@@ -53,36 +59,62 @@ def build(request: BuildRequest) -> None:
 
 
 def _build(request: BuildRequest, told: ProgressFile) -> None:
-    from engines.build import MIB
-    from engines.build_plans import build_plans, check
+    from engines.build_plans import plans_wanted
     from engines.bundle import Bundle, resolve
-    from engines.commands.terminal import Terminal, progress_bar
+    from engines.commands.terminal import Terminal
 
     asked, terminal = _asked(request), Terminal()
     if not asked.library:
         terminal.message(told.done(f"nothing to build: engine.runtime of {request.config} runs without plans"))
         return
     bundle = Bundle.open(resolve(asked.bundle))
-    bundle.check_graphs()
-    told.begin(bundle)
-    with progress_bar() as bar:
-
-        def phases(graph: str) -> Phases:
-            return told.phases(graph, Bars(bar, graph))
-
-        if request.check:
-            results = check(bundle, asked.library, phases)
-        else:
-            outcome = build_plans(bundle, asked.plans, asked.library, request.force, phases)
+    wanted = plans_wanted(bundle, asked.library) if asked.beside else [bundle]
+    told.begin(wanted)
     if request.check:
-        for one in results:
-            weakly = f", weakly typed only ({one.weakly_typed})" if one.weakly_typed else ""
-            words = f"accepted{weakly}; a plan of {one.bytes / MIB:.1f} MiB in {one.seconds:.1f} s, thrown away"
-            if one.left_out:
-                words += f". {one.left_out} is left out: it asks for a GPU while it is parsed, and there is none here"
-            terminal.message(f"{one.file}: {words}")
+        for one in wanted:
+            _check(one, asked, told, terminal, named=len(wanted) > 1)
         told.done("checked")
         return
+    ready, *others = [_one_built(one, asked, request.force, told, terminal, must=one is bundle) for one in wanted]
+    assert ready is not None
+    record, weakly = ready.record, ", weakly typed" if ready.record.weakly_typed else ""
+    also = [other.record.precision for other in others if other is not None]
+    more = f", also in {' and '.join(also)}" if also else ""
+    told.done(f"the engine {record.bundle} {record.bundle_version} is ready for {record.gpu}{more}{weakly}")
+
+
+def _check(bundle: Bundle, asked: _Asked, told: ProgressFile, terminal: Terminal, named: bool) -> None:
+    """Parses and compiles one bundle's graphs. named: which bundle it is, is said too."""
+    from engines.build import MIB
+    from engines.build_plans import check
+    from engines.commands.terminal import progress_bar
+
+    bundle.check_graphs()
+    with progress_bar() as bar:
+        results = check(bundle, asked.library, lambda graph: told.phases(bundle, graph, Bars(bar, graph)))
+    for one in results:
+        weakly = f", weakly typed only ({one.weakly_typed})" if one.weakly_typed else ""
+        words = f"accepted{weakly}; a plan of {one.bytes / MIB:.1f} MiB in {one.seconds:.1f} s, thrown away"
+        if one.left_out:
+            words += f". {one.left_out} is left out: it asks for a GPU while it is parsed, and there is none here"
+        terminal.message(f"{bundle.manifest.precision + ' ' if named else ''}{one.file}: {words}")
+
+
+def _one_built(bundle: Bundle, asked: _Asked, force: bool, told: ProgressFile, terminal: Terminal, must: bool) -> Outcome | None:
+    """One bundle's plans, built and told of. One that need not be there is left out, with a warning, where it cannot be built."""
+    from engines.build import MIB
+    from engines.build_plans import build_plans
+    from engines.commands.terminal import progress_bar
+
+    try:
+        bundle.check_graphs()
+        with progress_bar() as bar:
+            outcome = build_plans(bundle, asked.plans, asked.library, force, lambda graph: told.phases(bundle, graph, Bars(bar, graph)))
+    except (BuildError, BundleError) as error:
+        if must:
+            raise
+        terminal.warning(f"{bundle.path}: stays without a plan, and `auto` leaves it out: {error}")
+        return None
     record = outcome.record
     if not outcome.built:
         words = f"nothing to do: the plan of {record.built} fits and answers the golden picture"
@@ -90,11 +122,11 @@ def _build(request: BuildRequest, told: ProgressFile) -> None:
         size = sum(file.bytes for file in record.files.values()) / MIB
         words = f"{size:.1f} MiB in {record.seconds:.0f} s, with at most {record.workspace_bytes // MIB} MiB to try tactics in; "
         words += f"it answers the golden picture{f'; {outcome.removed} files of older plans removed' if outcome.removed else ''}"
-    weakly = ", weakly typed" if record.weakly_typed else ""
-    told.done(f"the engine {record.bundle} {record.bundle_version} is ready for {record.gpu}{weakly}")
     for role, reason in record.weakly_typed.items():
         words += f"\n  {role}: weakly typed, because strongly typed it was refused: {reason}"
-    terminal.message(f"{outcome.path}: {record.bundle} {record.bundle_version} for {record.gpu}: {words}")
+    precision = "" if record.precision == "fp32" else f" {record.precision}"
+    terminal.message(f"{outcome.path}: {record.bundle} {record.bundle_version}{precision} for {record.gpu}: {words}")
+    return outcome
 
 
 def _asked(request: BuildRequest) -> _Asked:
@@ -106,7 +138,8 @@ def _asked(request: BuildRequest) -> _Asked:
     named = named_engine(request.config)
     plans = request.plans or named.plans
     if request.runtime != "auto" or named.runtime in RUNTIMES:
-        return _Asked(named.bundle, _library(request.runtime if request.runtime != "auto" else named.runtime), plans)
+        chooses = (request.runtime, named.runtime, named.precision) == (AUTO, AUTO, AUTO)
+        return _Asked(named.bundle, _library(request.runtime if request.runtime != AUTO else named.runtime), plans, beside=chooses)
     return _Asked(named.bundle, "", plans)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -23,17 +23,18 @@ class ProgressFile:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._graphs: list[str] = []
+        self._graphs: list[tuple[str, str]] = []
         self._percent: int | None = None
 
-    def begin(self, bundle: Bundle) -> None:
-        """A build of this bundle begins."""
-        self._graphs = [graph.name for graph in graphs_of(bundle).values()]
+    def begin(self, bundles: Sequence[Bundle]) -> None:
+        """A build of these begins, in this order."""
+        self._graphs = [(bundle.digest, graph.name) for bundle in bundles for graph in graphs_of(bundle).values()]
         self._put("running", "looking for the engine of this GPU", None)
 
-    def phases(self, graph: str, bars: Phases) -> Phases:
-        """Hears the progress of one graph, and passes it on."""
-        place = self._graphs.index(graph) if graph in self._graphs else 0
+    def phases(self, bundle: Bundle, graph: str, bars: Phases) -> Phases:
+        """Hears the progress of one graph of a bundle, and passes it on."""
+        asked = (bundle.digest, graph)
+        place = self._graphs.index(asked) if asked in self._graphs else 0
         return _Heard(self, bars, place, max(len(self._graphs), 1))
 
     def at(self, share: float) -> None:

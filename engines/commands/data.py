@@ -18,7 +18,11 @@ class CheckRequest(Request):
     root: Annotated[Path, ROOT]
     taxonomy: Annotated[Path | None, TAXONOMY] = None
     json: Annotated[Path | None, Option("Also write counts and every fault here, for machines.")] = None
-    every: Annotated[bool, Option("Print every fault and note, not only the first of each kind.", name="--all")] = False
+    csv: Annotated[Path | None, Option("Also write classes and attributes by subset here, as one sheet.")] = None
+    page: Annotated[Path | None, Option("Also write that sheet, faults and notes here, as a page (HTML).")] = None
+    every: Annotated[bool, Option("Print every count, fault and note, not what a screen of 60 lines holds.", name="--all")] = False
+    unpack: Annotated[bool, Option("First write the labels of archives (labels.zip) beside the pictures, as folders.")] = False
+    nuclei: Annotated[bool, Option("Leave out whether boxes of white cells lie on stained nuclei.", off="--no-nuclei")] = True
     threads: Annotated[int, Option("Pictures that are read at once.", low=1)] = 2
 
 
@@ -66,16 +70,26 @@ class PlotRequest(Request):
 
 def check(request: CheckRequest) -> int:
     """Count what is there and name every fault with file and line. Exit code 0: clean, 1: faults, 2: no data set."""
-    from engines.commands.data_tables import print_check
+    from engines.commands.data_check import print_check, write_check
     from engines.commands.terminal import Terminal
     from engines.data.check import check as check_data
+    from engines.data.layout import find_subsets
+    from engines.data.packed import unpack
     from engines.taxonomy import read_taxonomy
 
     with Terminal() as terminal:
+        for subset in find_subsets(request.root, flat=True) if request.unpack else ():
+            if subset.archive is not None:
+                terminal.message(f"{subset.archive}: {unpack(subset.archive)} label files written beside it")
         found = check_data(
-            request.root, read_taxonomy(request.taxonomy), progress=terminal.counter("reading pictures"), threads=request.threads
+            request.root,
+            read_taxonomy(request.taxonomy),
+            progress=terminal.counter("reading pictures"),
+            threads=request.threads,
+            nuclei=request.nuclei,
         )
-    print_check(found, request.root, request.json, request.every)
+    write_check(found, request.root, request.json, request.csv, request.page)
+    print_check(found, request.root, request.every)
     return 1 if found.faults else 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,35 +22,13 @@ from engines.data.faults import Fault
 from engines.data.layout import patient_of
 from engines.data.splits import Plan
 from engines.data.vocabulary import NOT_APPLICABLE
-from engines.files import write_result
 from engines.red_cells import FEWEST
 from engines.taxonomy import UNKNOWN, Taxonomy
 
 _wide = partial(table_of, padding=(0, 1, 0, 0))
-_table = partial(table_of, caption_justify="left", padding=0, collapse_padding=True, pad_edge=False)
+thin_table = partial(table_of, caption_justify="left", padding=0, collapse_padding=True, pad_edge=False)
 FIRST = 12
-"""Faults of one kind that are printed without --all; of notes a third."""
-
-
-def print_check(found: Checked, root: Path, json_file: Path | None, every: bool) -> None:
-    """Tables, faults, the JSON file that was asked for, and the verdict."""
-    console = Console()
-    for table in tables(found, console.width):
-        console.print(table)
-    for words in dict.fromkeys(_class_list(numbers) for _, numbers in found.numbers):
-        console.print(words, highlight=False, soft_wrap=True)
-    for one in found.aspects:
-        console.print(_red_cells(one, len(found.aspects) > 1), highlight=False, soft_wrap=True)
-    if found.total.ignored:
-        console.print(f"{_many(found.total.ignored, 'region')} to ignore: nothing in them is learnt or scored")
-    if found.total.in_part:
-        console.print(f"{_many(found.total.in_part, 'picture')} labelled in part: the rest of them is neither cell nor background")
-    _print_findings(console, "Faults", found.faults, "red", every, FIRST)
-    _print_findings(console, "Notes", found.notes, "yellow", every, FIRST // 3)
-    if json_file is not None:
-        write_result(json_file, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
-    verdict = f"[bold red]{_many(len(found.faults), 'fault')}[/]" if found.faults else "[bold green]no fault[/]"
-    console.print(f"{escape(str(root))}: {verdict}, {_many(len(found.notes), 'note')}", highlight=False)
+"""Faults of one kind that are printed without --all."""
 
 
 def print_split(terminal: Terminal, planned: Plan, out: Path, linked: int, copied: int) -> None:
@@ -154,7 +131,7 @@ def tables(found: Checked, width: int) -> list[Table]:
     ]
 
 
-def _red_cells(one: PixelAspect, named: bool) -> str:
+def red_cells(one: PixelAspect, named: bool) -> str:
     """Pixel aspect of a subset and what its red cells tell of the size of a pixel."""
     cells, whose = one.measured, f" of {escape(one.subset)}" if named else ""
     if cells is None or not cells.measured:
@@ -168,7 +145,7 @@ def _red_cells(one: PixelAspect, named: bool) -> str:
     return f"Pixel aspect{whose}: {told}{stated}{done}"
 
 
-def _class_list(numbers: ClassNumbers) -> str:
+def class_list(numbers: ClassNumbers) -> str:
     """What a list of class names beside TXT labels says."""
     files = " and ".join(escape(str(file)) for file in numbers.files)
     if numbers.in_order:
@@ -179,7 +156,7 @@ def _class_list(numbers: ClassNumbers) -> str:
 
 def _splits(columns: Sequence[Census]) -> Table:
     headings = ("images", "labelled", "empty", "cells", "classes", "stated", "patients")
-    table = _table("Splits", "", headings)
+    table = thin_table("Splits", "", headings)
     table.add_column("labels", no_wrap=True)
     for census in columns:
         if census.label == "all":
@@ -188,7 +165,7 @@ def _splits(columns: Sequence[Census]) -> Table:
         applies = sum(n for codes in census.attributes.values() for code, n in codes.items() if code != NOT_APPLICABLE)
         table.add_row(
             escape(census.label),
-            *map(_n, (census.images, census.labelled, census.empty, census.cells)),
+            *map(number, (census.images, census.labelled, census.empty, census.cells)),
             str(sum(n > 0 for n in census.classes)),
             f"{100 * stated / applies:.0f} %" if applies else "-",
             str(len(census.patients)) if census.patients else "?" if census.unnamed else "-",
@@ -203,8 +180,8 @@ Row = tuple[str, list[str], bool]
 
 
 def _class_rows(columns: Sequence[Census], taxonomy: Taxonomy) -> list[Row]:
-    rows: list[Row] = [(name, [_n(c.classes[code]) for c in columns], False) for code, name in enumerate(taxonomy.classes)]
-    return [*rows, ("cells", [_n(c.cells) for c in columns], True)]
+    rows: list[Row] = [(name, [number(c.classes[code]) for c in columns], False) for code, name in enumerate(taxonomy.classes)]
+    return [*rows, ("cells", [number(c.cells) for c in columns], True)]
 
 
 def _attribute_rows(columns: Sequence[Census], taxonomy: Taxonomy) -> list[Row]:
@@ -214,7 +191,7 @@ def _attribute_rows(columns: Sequence[Census], taxonomy: Taxonomy) -> list[Row]:
         for position, (code, word) in enumerate(words):
             counts = [c.attributes[attribute.key][code] for c in columns]
             if code >= 0 or any(counts):
-                rows.append((f"{attribute.name}: {word}" if not position else f"  {word}", [_n(n) for n in counts], not position))
+                rows.append((f"{attribute.name}: {word}" if not position else f"  {word}", [number(n) for n in counts], not position))
     return rows
 
 
@@ -227,7 +204,7 @@ def _by_column(title: str, rows: Sequence[Row], columns: Sequence[Census], width
     found = []
     for start in range(0, len(columns), room):
         some = slice(start, start + room)
-        table = _table(title if not start else f"{title} (continued)", "", [_heading(c.label) for c in columns[some]])
+        table = thin_table(title if not start else f"{title} (continued)", "", [_heading(c.label) for c in columns[some]])
         for name, words, line in rows:
             if line:
                 table.add_section()
@@ -244,7 +221,7 @@ def _heading(label: str) -> str:
 def _patients(censuses: Sequence[Census]) -> list[Table]:
     if not censuses:
         return []
-    table = _table("Patients (pictures of each)", "split", ())
+    table = thin_table("Patients (pictures of each)", "split", ())
     table.add_column("patients")
     table.add_column("pictures by diagnosis")
     for census in censuses:
@@ -254,22 +231,21 @@ def _patients(censuses: Sequence[Census]) -> list[Table]:
     return [table]
 
 
-def _print_findings(console: Console, title: str, findings: Sequence[Fault], colour: str, every: bool, first: int) -> None:
+def print_findings(console: Console, title: str, findings: Sequence[Fault], colour: str) -> None:
+    """All of them, by kind."""
     if not findings:
         return
     console.print(f"[bold {colour}]{title}[/]")
     for kind, group in groupby(findings, key=lambda fault: fault.kind):
         faults = list(group)
         console.print(f"  [bold]{kind.title}[/] ({kind.slug}): {len(faults)}")
-        for fault in faults if every else faults[:first]:
+        for fault in faults:
             console.print(f"    {escape(str(fault))}", soft_wrap=True, highlight=False)
-        if len(faults) > first and not every:
-            console.print(f"    ... and {len(faults) - first} more (--all prints them, --json writes them)")
 
 
-def _many(number: int, word: str) -> str:
+def many(number: int, word: str) -> str:
     return f"{number} {word}{'s' if number != 1 else ''}"
 
 
-def _n(number: int) -> str:
-    return str(number) if number else "[dim]0[/]"
+def number(value: int) -> str:
+    return str(value) if value else "[dim]0[/]"

@@ -51,6 +51,8 @@ def _types(result: Evaluation) -> Table:
         f"right type in {number(point.type_accuracy)} of these. "
     )
     table.caption += " ".join(filter(None, (result.blasts.words, NOTICE)))
+    if result.concepts is not None:
+        table.caption += f"\n{result.concepts.words}"
     if not result.attributes_stated:
         table.caption += " No attribute is both labelled and told."
     return table

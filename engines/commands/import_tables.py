@@ -15,7 +15,7 @@ from engines.taxonomy import Taxonomy
 if TYPE_CHECKING:
     from engines.network.foreign import Entry, Outcome, Transfer
 
-LICENCE = "The weights stay under their own licence (YOLOv5's is AGPL-3.0): look at it before you pass them on."
+_LICENCE = "The weights stay under their own licence ({own}): look at it before you pass them on."
 _MOST_NOTES = 3
 _OUTCOMES: tuple[Outcome, ...] = ("taken", "part", "start")
 
@@ -60,8 +60,32 @@ def _note(entry: Entry) -> str:
 
 def remarks(transfer: Transfer, taxonomy: Taxonomy) -> Iterator[str]:
     """What the table does not say, in rich's markup. taxonomy: the one that was asked for, with all attributes."""
-    classes = "another kind of detection layer" if transfer.classes is None else f"{transfer.classes} classes"
     where = f"its {transfer.where!r}" if transfer.where else "the file itself"
+    if transfer.anchors_px:
+        yield from _of_yolo(transfer, taxonomy, where)
+    else:
+        yield f"Read: {escape(where)}. Every type of ours starts at random."
+        yield "The backbone's normalisations, its first convolution and layer1 are frozen; the rest learns."
+    if transfer.left_out:
+        shown = ", ".join(item.key for item in transfer.left_out[:_MOST_NOTES])
+        more = f" and {len(transfer.left_out) - _MOST_NOTES} more (--json lists them)" if len(transfer.left_out) > _MOST_NOTES else ""
+        yield f"Theirs without a place in ours: {escape(shown)}{more}."
+    for warning in transfer.warnings:
+        yield f"[bold yellow]Note:[/] {escape(warning)}"
+    if transfer.classes_at_start or transfer.attributes_at_start:
+        yield "What starts at random tells nothing until it has been trained: attridet train --initial."
+    yield licence_of(transfer)
+
+
+def licence_of(transfer: Transfer) -> str:
+    """Whose the weights are, for people and for the file."""
+    return _LICENCE.format(
+        own="YOLOv5's is AGPL-3.0" if transfer.anchors_px else "torchvision is BSD-3-Clause, its weights know ImageNet or COCO"
+    )
+
+
+def _of_yolo(transfer: Transfer, taxonomy: Taxonomy, where: str) -> Iterator[str]:
+    classes = "another kind of detection layer" if transfer.classes is None else f"{transfer.classes} classes"
     yield f"Read: {escape(where)}, {classes}."
     if transfer.classes_taken and transfer.classes_at_start:
         yield f"Classes taken: {', '.join(transfer.classes_taken)}. At random: {', '.join(transfer.classes_at_start)}."
@@ -74,12 +98,3 @@ def remarks(transfer: Transfer, taxonomy: Taxonomy) -> Iterator[str]:
     levels = (" ".join(f"{w:g}x{h:g}" for w, h in level) for level in transfer.anchors_px)
     whose = "its own" if transfer.anchors_taken else "COCO's"
     yield f"Anchors, px ({whose}): {' | '.join(levels)}."
-    if transfer.left_out:
-        shown = ", ".join(item.key for item in transfer.left_out[:_MOST_NOTES])
-        more = f" and {len(transfer.left_out) - _MOST_NOTES} more (--json lists them)" if len(transfer.left_out) > _MOST_NOTES else ""
-        yield f"Theirs without a place in ours: {escape(shown)}{more}."
-    for warning in transfer.warnings:
-        yield f"[bold yellow]Note:[/] {escape(warning)}"
-    if transfer.classes_at_start or transfer.attributes_at_start:
-        yield "What starts at random tells nothing until it has been trained: attridet train --initial."
-    yield LICENCE

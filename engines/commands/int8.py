@@ -1,8 +1,8 @@
-"""`attridet frames`, `quantize` and `gate`."""
+"""`attridet frames`, `quantize`, `half` and `gate`."""
 
 from __future__ import annotations
 
-from calibration.int8 import FramesRequest, QuantizeRequest
+from calibration.int8 import FramesRequest, HalveRequest, QuantizeRequest
 from engines.gate import GateRequest
 
 
@@ -65,8 +65,32 @@ def quantize(request: QuantizeRequest) -> int:
     return EXIT_CODES[made.blocks.result.level]
 
 
+def half(request: HalveRequest) -> int:
+    """Turn a float engine into FP16 for a GPU: refused where FP16 does not reach, judged by the gate with FP16's roundings.
+
+    Exit code 1 where it is not passed, 3 where the float engine is weak.
+    """
+    from calibration.int8 import halve
+    from engines.commands.gate_tables import EXIT_CODES, gate_table, print_verdict
+    from engines.commands.terminal import Terminal
+
+    with Terminal() as terminal:
+        made = halve(request, terminal)
+        terminal.console.print(gate_table(made.result))
+        if made.page is not None:
+            terminal.message(f"written: {made.page}")
+        manifest = made.bundle.manifest
+        in_float = f", in float: {', '.join(request.float_blocks)}" if request.float_blocks else ""
+        terminal.message(
+            f"{made.bundle.path}: {manifest.name} {manifest.version} {manifest.precision}, digest {made.bundle.digest[:8]}; its layers "
+            f"reach {made.reach:.3g} on these pictures, and FP16 65504{in_float}"
+        )
+        print_verdict(made.result, terminal)
+    return EXIT_CODES[made.result.level]
+
+
 def gate(request: GateRequest) -> int:
-    """Compare an INT8 engine with its float reference: exit code 0 if it loses little enough, 1 if not, 3 if the reference is weak."""
+    """Compare an INT8 or FP16 engine with its float reference: exit code 0 if it loses little enough, 1 if not, 3 if that is weak."""
     from engines.commands.gate_tables import EXIT_CODES, gate_table, print_verdict
     from engines.commands.terminal import Terminal
     from engines.gate import gate as run

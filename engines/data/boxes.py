@@ -10,6 +10,7 @@ import numpy as np
 from engines.data.faults import Fault, Kind, Report
 from engines.data.labelled_regions import centred_in
 from engines.data.labels import UNSIZED, CellLabel, Picture
+from engines.data.vocabulary import NOT_APPLICABLE
 from engines.decode import box_iou
 from engines.taxonomy import Taxonomy
 
@@ -30,11 +31,44 @@ SMALLEST_PX = 2.0
 """A box with a side up to here is a slip of the hand, no cell; YOLOv5 learns from none that small either."""
 
 
+UNUSUAL_PX = 4.0
+"""A side below that is seen in no data set that we know; the smallest of 9,000 boxes has 7."""
+
+LONGEST_RATIO = 6.0
+"""Longer over shorter side; cells cut by the picture's edge may be longer, others of 9,000 boxes are up to 4.2."""
+
+FIELD_SHARE, ORDINARY_SHARE = 0.8, 0.4
+"""Of the picture's area: a box of the whole field where an ordinary box (the median) is no picture of a single cell."""
+
+HUGE_SHARE, HUGE_TIMES = 0.3, 12.0
+"""Of the picture's area, and of the median box's: far larger than any cell among the others; real ones are up to 5.4 times."""
+
+
+def unlikely_boxes(pictures: Sequence[Picture], report: Report) -> None:
+    """Report boxes of a split that can hardly be one cell: a whole field, a few px, a long strip."""
+    sized = [(cell, picture) for picture in pictures if picture.size_hw != UNSIZED for cell in picture.cells]
+    shares = [cell.xywh_px[2] * cell.xywh_px[3] / (picture.size_hw[0] * picture.size_hw[1]) for cell, picture in sized]
+    median = float(np.median(shares)) if shares else 0.0
+    for (cell, picture), share in zip(sized, shares, strict=True):
+        (_, _, wide, high), (height, width) = cell.xywh_px, picture.size_hw
+        x0, y0, x1, y1 = cell.xyxy_px
+        where = f"{picture.path.name}: {_words(cell)}"
+        at_edge = min(x0, y0, width - x1, height - y1) <= OVERHANG_PX
+        if (share >= FIELD_SHARE and median < ORDINARY_SHARE) or (share >= HUGE_SHARE and share > HUGE_TIMES * median):
+            words = f"{where} takes {100 * min(share, 1):.0f} % of the picture (an ordinary box {100 * median:.1f} %): no cell"
+            report(Fault(Kind.BOX_FIELD, cell.place, words))
+        elif min(wide, high) < UNUSUAL_PX:
+            report(Fault(Kind.BOX_SMALL, cell.place, f"{where} is hardly a cell (a side of less than {UNUSUAL_PX:g} px)"))
+        elif max(wide, high) > LONGEST_RATIO * min(wide, high) and not at_edge:
+            words = f"{where} is {max(wide, high) / min(wide, high):.1f} times as long as wide, and not cut by the edge: hardly a cell"
+            report(Fault(Kind.BOX_LONG, cell.place, words))
+
+
 def sound_boxes(picture: Picture, taxonomy: Taxonomy, report: Report, attributes: bool = True) -> Picture:
     """The picture without the boxes that are left out; what is wrong with any is reported. Sizes in px of the picture as decoded.
 
     Of a box that stands there twice the first is kept; two of different classes are both marked as doubtful.
-    attributes: whether those of artefacts are judged.
+    attributes: whether it is judged that they apply to cells and not to artefacts.
     """
     cells = picture.cells if picture.size_hw != UNSIZED else ()
     dropped: set[int] = set()
@@ -46,6 +80,9 @@ def sound_boxes(picture: Picture, taxonomy: Taxonomy, report: Report, attributes
         if attributes and taxonomy.is_artefact(cell.code) and stated:
             words = f"class {taxonomy.artefact} with {', '.join(stated)}; attributes of an artefact are not applicable"
             report(Fault(Kind.ARTEFACT_ATTRIBUTES, cell.place, f"{picture.path.name}: {words}"))
+        elif attributes and not taxonomy.is_artefact(cell.code) and cell.attributes and set(cell.attributes) == {NOT_APPLICABLE}:
+            words = f"a {taxonomy.classes[cell.code]} of which every attribute is said not to apply; is it {taxonomy.artefact}?"
+            report(Fault(Kind.CELL_NOT_APPLICABLE, cell.place, f"{picture.path.name}: {_words(cell)} is {words}"))
     _in_region(picture, cells, report)
     for n, m in _same_cell(cells):
         if not {m, n} & dropped:
@@ -130,7 +167,7 @@ def disagreements(first: Picture, second: Picture, taxonomy: Taxonomy, report: R
     not state (attributes in 5 columns, Cell Size in 11) is no disagreement. meant: the JSON's code for codes of the TXT, where its
     numbers are of another order.
     """
-    if (first.labels is None and second.labels is None) or second.size_hw == UNSIZED:
+    if (first.labels is None and second.labels is None) or UNSIZED in (first.size_hw, second.size_hw):
         return
     name = first.path.name
     if first.labels is not None and second.labels is None and first.cells:

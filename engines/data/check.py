@@ -15,9 +15,11 @@ from typing import Any
 from engines.data.aspect import PixelAspect, aspect_findings, pixel_aspect
 from engines.data.census import Census, count, in_order, together
 from engines.data.class_lists import ClassNumbers
+from engines.data.completeness import completeness_findings
 from engines.data.faults import Fault, Kind, Level, Place
 from engines.data.layout import FLAT, Split, Subset, film_name, find_subsets
-from engines.data.look_alikes import look_alikes
+from engines.data.look_alikes import same_fields
+from engines.data.looks import look_findings, nuclei_findings
 from engines.data.origin import source_name
 from engines.data.pictures import Decoded, decode
 from engines.data.reading import read_labels
@@ -71,10 +73,13 @@ class Checked:
         }
 
 
-def check(root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | None = None, threads: int = 2) -> Checked:
+def check(
+    root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | None = None, threads: int = 2, nuclei: bool = True
+) -> Checked:
     """Read every picture and label of the data set at `root` and tell what is wrong.
 
-    `progress` is called with (pictures read, pictures in all). Raises DataError only where `root` is no data set.
+    nuclei: whether it is asked that boxes of white cells lie on stained nuclei. `progress` is called with (pictures read, pictures in
+    all). Raises DataError only where `root` is no data set.
     """
     subsets = find_subsets(root, flat=True)
     splits = [split for subset in subsets for split in subset.splits]
@@ -89,17 +94,26 @@ def check(root: Path, taxonomy: Taxonomy = LEUKEMIA_ATTRI, progress: Progress | 
     findings: list[Fault] = []
     censuses = []
     numbers: list[tuple[str, ClassNumbers]] = []
+    looks = {path: one.look for path, one in decoded.items() if one.look is not None}
     for split in splits:
         read = read_labels(split, taxonomy, findings.append, decoded, both=True)
+        findings += nuclei_findings(read.pictures, looks, taxonomy) if nuclei else ()
         censuses.append(count(split.label, read.pictures, taxonomy, read.sources))
         numbers += [(split.label, read.numbers)] if read.numbers and read.numbers.files else []
+    cells = {picture.path: len(picture.cells) for census in censuses for picture in census.pictures}
     for subset in subsets:
+        findings += look_findings({p: looks[p] for split in subset.splits for p in pictures[split.label] if p in looks}, cells)
         for archive in subset.packed:
-            findings.append(Fault(Kind.LABELS_PACKED, Place(archive), f"{subset.name} has no labels but this archive; unpack it there"))
+            words = f"{subset.name} has no labels but this archive, in which none can be read; unpack it there, or fetch it again"
+            findings.append(Fault(Kind.LABELS_PACKED, Place(archive), words))
+        if subset.archive is not None:
+            words = f"the labels of {subset.name} are read from this archive; --unpack writes them beside it"
+            findings.append(Fault(Kind.LABELS_IN_ARCHIVE, Place(subset.archive), words))
     aspects = tuple(pixel_aspect(subset, always_measure=True) for subset in subsets)
     findings += [fault for subset, one in zip(subsets, aspects, strict=True) for fault in aspect_findings(subset, one)]
     findings += _copies(splits, pictures, decoded)
     findings += _patients(splits, pictures)
+    findings += list(completeness_findings(root, subsets, censuses, findings))
     if not any(census.labelled for census in censuses):
         findings.append(Fault(Kind.NO_LABELS, Place(root), f"not one label was read; {_unread_labels(root)}"))
     order = {kind: position for position, kind in enumerate(Kind)}
@@ -130,8 +144,8 @@ def _copies(splits: Iterable[Split], pictures: dict[str, list[Path]], decoded: d
         named = first.setdefault(PurePath(source).stem.casefold(), position)
         if {source} != {path.name, placed[named][0].name}:
             copies[named, position] = f"by its name ({source})"
-    for pair in look_alikes([small for path, _ in placed if (small := decoded[path].small) is not None]):
-        copies.setdefault(pair, "by its looks")
+    for one, other, sharp in same_fields([small for path, _ in placed if (small := decoded[path].small) is not None]):
+        copies.setdefault((one, other), "by its looks" if sharp else "")
     for position, before in same.items():
         (earlier, where), (path, split) = placed[before], placed[position]
         sides = f", which is on another side ({where.label})" if where.side != split.side else ""
@@ -139,8 +153,12 @@ def _copies(splits: Iterable[Split], pictures: dict[str, list[Path]], decoded: d
     for (one, other), how in sorted(copies.items()):
         (earlier, where), (path, split) = placed[one], placed[other]
         if where.side != split.side and other not in same:
-            words = f"a copy of {earlier} {how}, which is on another side ({where.label}); keep copies together"
-            yield Fault(Kind.COPY_BOTH_SIDES, Place(path), words)
+            also = f", which is on another side ({where.label}); keep {'copies' if how else 'them'} together"
+            if how:
+                yield Fault(Kind.COPY_BOTH_SIDES, Place(path), f"a copy of {earlier} {how}{also}")
+            else:
+                words = f"but for its fine detail like {earlier}{also} if they show one field"
+                yield Fault(Kind.FIELD_BOTH_SIDES, Place(path), words)
 
 
 def _patients(splits: Sequence[Split], pictures: dict[str, list[Path]]) -> Iterable[Fault]:

@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from engines.data.packed import shown
 from engines.errors import DataError
 from engines.files import printable
 
@@ -67,10 +68,23 @@ class Kind(Enum):
     SOURCES_DISAGREE = "json-txt-disagree", Level.FAULT, "JSON and TXT disagree"
     PATIENT_BOTH_SIDES = "patient-both-sides", Level.FAULT, "patient on both sides"
     COPY_BOTH_SIDES = "copy-both-sides", Level.FAULT, "copies of one field on both sides"
+    IMAGE_BLANK = "image-blank", Level.FAULT, "picture that shows nothing"
+    IMAGE_GREY = "image-grey", Level.FAULT, "grey picture among coloured ones"
+    IMAGE_SWAPPED = "image-red-blue", Level.FAULT, "red and blue exchanged"
+    BOX_FIELD = "box-whole-field", Level.FAULT, "box of a whole field"
+    BOX_SMALL = "box-small", Level.FAULT, "box of a few px"
+    BOX_LONG = "box-long", Level.FAULT, "box too long for a cell"
+    CELL_NOT_APPLICABLE = "cell-not-applicable", Level.FAULT, "cell to which no attribute applies"
     PIXEL_ASPECT_DOUBT = "pixel-aspect-doubt", Level.FAULT, "pixel aspect in doubt"
     NO_LABELS = "no-labels", Level.FAULT, "no label was read"
     LABELS_PACKED = "labels-packed", Level.FAULT, "labels still packed"
+    LABELS_IN_ARCHIVE = "labels-in-archive", Level.NOTE, "labels read from their archive"
+    EMPTY_FOLDER = "empty-folder", Level.NOTE, "published subset without pictures"
+    INCOMPLETE = "incomplete", Level.NOTE, "subset that is not whole"
     SPLIT_UNLABELLED = "split-unlabelled", Level.NOTE, "split without any label"
+    BOXES_MISPLACED = "boxes-off-nuclei", Level.NOTE, "boxes that do not lie on nuclei"
+    FIELD_BOTH_SIDES = "field-both-sides", Level.NOTE, "perhaps one field on both sides: blurred, or taken twice"
+    IMAGE_BLURRED = "image-blurred", Level.NOTE, "picture far less sharp than the others"
     BOX_OVERHANGS = "box-overhangs", Level.NOTE, "box overhangs the edge by rounding"
     PIXEL_ASPECT = "pixel-aspect", Level.NOTE, "squeezed pictures, stated nowhere: commands undo what is measured"
     CLASS_ORDER = "class-order", Level.NOTE, "TXT labels without a list of class names"
@@ -99,7 +113,7 @@ class Place:
     column: int = 0
 
     def __str__(self) -> str:
-        return ":".join([printable(self.file), *(str(n) for n in (self.line, self.column) if n)])
+        return ":".join([printable(shown(self.file)), *(str(n) for n in (self.line, self.column) if n)])
 
 
 @dataclass(frozen=True)
@@ -118,7 +132,7 @@ class Fault:
         return {
             "kind": self.kind.slug,
             "level": self.kind.level.value,
-            "file": printable(self.place.file),
+            "file": printable(shown(self.place.file)),
             "line": self.place.line or None,
             "column": self.place.column or None,
             "message": printable(self.message),

@@ -97,7 +97,9 @@ class Subset:
     root: Path
     splits: tuple[Split, ...]
     packed: tuple[Path, ...] = ()
-    """Archives beside the pictures of a subset without labels, and without any in the archives."""
+    """Archives beside the pictures of a subset without labels that hold none or cannot be read."""
+    archive: Path | None = None
+    """The archive that its labels are read from, as published for one of the subsets."""
 
 
 def find_subsets(root: Path, *, flat: bool = False) -> list[Subset]:
@@ -146,6 +148,15 @@ def find_splits(root: Path, name: str) -> list[Split]:
     return found
 
 
+def judging_split(root: Path) -> str:
+    """The split that is meant where none is named: val, or test where there is no val, as published. Raises nothing."""
+    try:
+        there = {split.name for subset in find_subsets(root) for split in subset.splits if split.images is not None}
+    except DataError:
+        return "val"
+    return "test" if "test" in there and "val" not in there else "val"
+
+
 def visible_files(folder: Path) -> list[Path]:
     """Files of a folder, sorted by name, without the hidden ones, such as macOS's `._x` and `.DS_Store`."""
     return sorted(p for p in folder.iterdir() if not is_hidden(p) and p.is_file())
@@ -182,26 +193,30 @@ def _published(folder: Path, root: Path) -> Subset | None:
     images = {_split_name(name, images): path for name, path in images.items()}
     spelled = {name.casefold(): name for name in images}
     json_files, txt_folders = _label_files(folder, spelled)
+    archive = None
     if not json_files and not txt_folders:
-        json_files, txt_folders = _packed_labels(folder, spelled)
+        archive, json_files, txt_folders = _packed_labels(folder, spelled)
     names = sorted({*images, *json_files, *txt_folders})
     name = _name(folder, root)
     if not names:
         return _flat(folder, parents[0], name)
     splits = tuple(Split(name, folder, n, images.get(n), json_files.get(n), txt_folders.get(n)) for n in names)
     packed = () if json_files or txt_folders else tuple(sorted(folder.glob("*.zip")))
-    return Subset(name, folder, splits, packed)
+    return Subset(name, folder, splits, packed, archive)
 
 
-def _packed_labels(folder: Path, spelled: Mapping[str, str]) -> tuple[dict[str, Path], dict[str, Path]]:
-    """As `_label_files`, of the first archive beside the pictures that holds labels; it may hold them below one folder more."""
+def _packed_labels(folder: Path, spelled: Mapping[str, str]) -> tuple[Path | None, dict[str, Path], dict[str, Path]]:
+    """As `_label_files`, of the first archive beside the pictures that holds labels, and which; they may lie a folder further down."""
     for archive in sorted(folder.glob("*.zip")):
-        inside = label_folder(archive)
+        try:
+            inside = label_folder(archive)
+        except DataError:
+            continue  # those who need labels name it
         for place in (inside, *_folders(inside)):
             found = _label_files(place, spelled)
             if any(found):
-                return found
-    return {}, {}
+                return archive, *found
+    return None, {}, {}
 
 
 def _flat(folder: Path, images: Path, name: str) -> Subset | None:

@@ -219,7 +219,7 @@ def has_labels(root: Path, split: str) -> bool:
 def packed_labels(root: Path) -> str:
     """Where labels of a data set are still packed, with what to do, as part of a message; empty where none are."""
     files = [file for subset in find_subsets(root) for file in subset.packed]
-    return f"its labels are still packed in {', '.join(map(str, files))}: unpack there" if files else ""
+    return f"its labels are still packed in {', '.join(map(str, files))}, which cannot be read: unpack there" if files else ""
 
 
 def _labelled(picture: Picture, taxonomy: Taxonomy, aspect: float) -> LabelledImage:

@@ -23,6 +23,33 @@ def label_folder(archive: Path) -> Path:
     return _unpacked(archive, stat.st_mtime_ns, stat.st_size)
 
 
+_OPENED: dict[Path, Path] = {}
+"""Archives by the folder that stands for them."""
+
+
+def shown(file: Path) -> Path:
+    """How a label file is named to people: one that was read from an archive as if the archive were a folder."""
+    for folder, archive in _OPENED.items():
+        if file.is_relative_to(folder):
+            return archive / file.relative_to(folder)
+    return file
+
+
+def unpack(archive: Path) -> int:
+    """Write the labels of an archive beside it, where they are read from then on; returns how many files. Nothing is overwritten."""
+    folder = label_folder(archive)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    for file in files:
+        target = archive.parent / file.relative_to(folder)
+        if target.exists():
+            raise DataError(f"{target}: is there already; {archive} was not unpacked over it")
+    for file in files:
+        target = archive.parent / file.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return len(files)
+
+
 @cache
 def _unpacked(archive: Path, _changed_ns: int, _size: int) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=f"{archive.stem}-"))
@@ -39,6 +66,7 @@ def _unpacked(archive: Path, _changed_ns: int, _size: int) -> Path:
                     shutil.copyfileobj(content, file)
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
         raise DataError(f"{archive}: cannot be unpacked ({error}); fetch it again, or unpack its labels there") from error
+    _OPENED[folder] = archive
     return folder
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from engines.data.faults import Fault, Kind, Place
 from engines.data.layout import Split
 from engines.data.look_alikes import Thumbnail, thumbnail
+from engines.data.looks import Look, look_at
 from engines.picture_header import PictureError, PictureHeader
 from engines.pictures import decode_picture, folder_bits, inspect_picture, list_folder, read_bytes, statement
 
@@ -22,6 +23,7 @@ class Decoded:
     """What reading a picture whole gave. header: None where it could not be read. fault: empty where it is sound.
 
     kind: of the fault, as `PictureError` has it ("damaged", "pages", "HEIC", …). small: as `look_alikes` compares it, of a sound one.
+    look: of a sound one, where it was asked for.
     """
 
     header: PictureHeader | None
@@ -29,6 +31,7 @@ class Decoded:
     fault: str = ""
     kind: str = ""
     small: Thumbnail | None = None
+    look: Look | None = None
 
     @property
     def size_hw(self) -> tuple[int, int] | None:
@@ -50,7 +53,7 @@ def look(path: Path) -> Decoded:
 
 
 def decode(path: Path) -> Decoded:
-    """Read a picture whole: whether it is sound, what its header says, a digest of its bytes, a small copy of its pixels."""
+    """Read a picture whole: whether it is sound, what its header says, a digest of its bytes, a small copy of its pixels, its look."""
     digest = b""
     try:
         data = read_bytes(path)
@@ -58,7 +61,7 @@ def decode(path: Path) -> Decoded:
         picture = decode_picture(data, path)
     except PictureError as error:
         return Decoded(error.header, digest, error.reason, error.kind)
-    return Decoded(picture.header, digest, small=thumbnail(picture.image))
+    return Decoded(picture.header, digest, small=thumbnail(picture.image), look=look_at(picture.image))
 
 
 def picture_findings(split: Split, decoded: Mapping[Path, Decoded]) -> Iterable[Fault]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
-from engines.data.boxes import disagreements, sound_boxes
+from engines.data.boxes import disagreements, sound_boxes, unlikely_boxes
 from engines.data.class_lists import ClassNumbers, class_numbers, is_class_list
 from engines.data.coco import CocoLabels, read_coco
 from engines.data.conventions import box_convention, class_order, renumbered
@@ -61,6 +61,7 @@ def read_labels(split: Split, taxonomy: Taxonomy, report: Report, decoded: Mappi
         numbers = class_numbers(split.txt, split.top or split.root, taxonomy, report)
         by_txt = _txt_pictures(split, paths, numbers, report, sizes)
     convention = {id(p): not box_convention(p, p is by_json, report) for p in (by_json, by_txt) if p is not None}
+    meant: Mapping[int, int] = {}
     if by_json is not None and by_txt is not None and all(convention.values()):
         meant = renumbered(by_json, by_txt, taxonomy, report)
         for first, second in zip(by_json, by_txt, strict=True):
@@ -70,11 +71,15 @@ def read_labels(split: Split, taxonomy: Taxonomy, report: Report, decoded: Mappi
         columns = sorted({cell.columns for picture in by_txt for cell in picture.cells})
         sources += [f"TXT {n}" for n in columns] or ["TXT"]
     # Attributes tell of another order of numbers where no JSON does.
-    other_order = by_json is None and by_txt is not None and class_order(by_txt, taxonomy, report)
-    by_json, by_txt = (
-        [sound_boxes(p, taxonomy, report, not other_order) for p in some] if some and convention[id(some)] else some
-        for some in (by_json, by_txt)
-    )
+    other_order = bool(meant) or (by_json is None and by_txt is not None and class_order(by_txt, taxonomy, report))
+    judged = []
+    for some in (by_json, by_txt):
+        sound = some
+        if some and convention[id(some)]:
+            sound = [sound_boxes(p, taxonomy, report, some is by_json or not other_order) for p in some]
+            unlikely_boxes(sound, report)
+        judged.append(sound)
+    by_json, by_txt = judged
     first_choice = by_json if by_json is not None else by_txt
     pictures = [Picture(path, sizes[path] or UNSIZED, None) for path in paths] if first_choice is None else first_choice
     if split.json is None or coco:
@@ -110,7 +115,8 @@ def _txt_pictures(
     """Pictures with the labels of their TXT files."""
     files = {file: file.stem for file in split.label_files() if not is_class_list(file)}
     found = match_names(paths, files, report, suffixes=False)
-    rows = {file: txt_rows(file, report) for file in files}
+    read = {file: txt_rows(file, report) for file in files}
+    rows = {file: written or [] for file, written in read.items()}
     every = [row for file in files for row in rows[file]]
     outlined = outlines(every, numbers.taxonomy)
     patches = labelled_patches(rows, {file: sizes[path] or UNSIZED for path, file in found.items()}, report)

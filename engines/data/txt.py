@@ -29,16 +29,16 @@ class Row:
     values: tuple[float, ...]
 
 
-def txt_rows(file: Path, report: Report) -> list[Row]:
-    """The lines of one file that hold numbers; what does not goes to `report`."""
+def txt_rows(file: Path, report: Report) -> list[Row] | None:
+    """The lines of one file that hold numbers; what does not goes to `report`. None where the file cannot be read."""
     try:
         lines = file.read_bytes().decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         report(Fault(Kind.MALFORMED_ROW, Place(file), f"not UTF-8 at byte {error.start}; write the file again as UTF-8"))
-        return []
+        return None
     except OSError as error:
         report(Fault(Kind.MALFORMED_ROW, Place(file), f"cannot be read: {error.strerror}"))
-        return []
+        return None
     rows = []
     for number, line in enumerate(lines, start=1):
         place = Place(file, number)

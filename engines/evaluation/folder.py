@@ -14,6 +14,7 @@ from engines.data.look_alikes import field_units
 from engines.data.pictures import EXIF_TURN
 from engines.errors import DataError
 from engines.evaluation.attributes import confusion, published_scores, score_attributes, two_valued
+from engines.evaluation.concepts import concept_score
 from engines.evaluation.detection import ByRule, coco_ap, frequent_types, ultralytics_ap, white_cells, yolo_ap
 from engines.evaluation.films import films_of, score_films
 from engines.evaluation.frame import WholeFrame
@@ -173,6 +174,7 @@ def score(
         },
         published=Published(rows, dict(zip(keys, scores, strict=True)) if rows else {}),
         told=told,
+        concepts=concept_score(engine, results),
         films=tuple(films),
         patients_known=patients_known,
         intervals=intervals,

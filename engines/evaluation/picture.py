@@ -122,7 +122,7 @@ def judge_picture(
     probabilities = np.full((len(partner), taxonomy.n_logits), np.nan, np.float32)
     probabilities[wanted] = engine.describe(shown.boxes_px[partner[wanted]])
     labels, told, sound = _as_published(engine, picture, every.boxes_px, every_px)
-    sound &= bool(np.isfinite(proposals.rows).all() and np.isfinite(probabilities[wanted]).all())
+    sound &= bool(np.isfinite(proposals.rows).all() and engine.sound(probabilities[wanted]).all())
     truth = picture.boxes_px, picture.classes, picture.ignored_px
     unasked = np.full((len(shown), taxonomy.n_logits), np.nan, np.float32)
     of_detector = unasked.copy()
@@ -162,4 +162,4 @@ def _as_published(
         return labels[:0], labels[:0], True
     probabilities = engine.describe(boxes_px[published_pairs(frame_boxes_px, picture.boxes_px)[whole]])
     told = np.stack([probabilities[:, taxonomy.groups[i]].argmax(1) for i in columns], 1).astype(np.int64)
-    return labels[whole], told, bool(np.isfinite(probabilities).all())
+    return labels[whole], told, bool(engine.sound(probabilities).all())

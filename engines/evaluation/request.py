@@ -15,7 +15,9 @@ class EvaluateRequest(Request):
 
     model: Annotated[str, Option("Engine folder, zoo:NAME, or a file of weights (.pt, .safetensors).", argument=True)]
     data: Annotated[Path, Option("Folder in the published layout: Images/SPLIT, json_labels or txt_labels.")]
-    split: Annotated[str, Option("Which split of the folder.")] = "val"
+    split: Annotated[str | None, Option("Which split of the folder. [default: val, or test where there is no val, as published]")] = (
+        None
+    )
     taxonomy: Annotated[Path | None, TAXONOMY] = None
     pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     json: Annotated[Path | None, Option("Also write every number here.")] = None

@@ -12,6 +12,7 @@ import numpy as np
 from engines.data.leukemiaattri import SplitData
 from engines.detections import Int64
 from engines.evaluation.attributes import MIN_IOU, AttributeScore, PublishedScore, mean_scores
+from engines.evaluation.concepts import ConceptScore
 from engines.evaluation.detection import FREQUENT_CELLS, RULE_NAMES, AveragePrecision, ByRule, YoloResult, frequent_types
 from engines.evaluation.films import FilmScore
 from engines.evaluation.frame import WholeFrame
@@ -46,7 +47,8 @@ class Evaluation:
     films are patients, or all pictures one film. confusion: (C + 1, C + 1) int64 at the working point, rows labelled, columns told,
     the last of each background. box_limits: which were reached. scored: the pictures, and what was left out of them. notes: what
     must be read before the scores. attribute_confusions: by key, (V, V). intervals: None where none were asked for. median_ms:
-    milliseconds of each stage, medians over the pictures, on this machine. trained_on: who is judged although trained on.
+    milliseconds of each stage, medians over the pictures, on this machine. trained_on: who is judged although trained on. concepts:
+    of a network that makes types of attributes alone.
     """
 
     engine: EngineInfo
@@ -77,6 +79,7 @@ class Evaluation:
     frame: WholeFrame | None = None
     confidence_from: str = ""
     trained_on: Overlap = NONE
+    concepts: ConceptScore | None = None
 
     @property
     def images(self) -> int:
@@ -183,6 +186,7 @@ class Evaluation:
                     },
                 },
                 "attributes": self._attributes(),
+                "concepts": None if self.concepts is None else self.concepts.to_dict(),
                 "told": [look.to_dict() for look in self.told],
                 "films": self._films(),
                 "intervals": None if intervals is None else {"rule": intervals.rule, "caution": intervals.caution, **asdict(intervals)},

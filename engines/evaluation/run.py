@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from engines.data.aspect import check_given, given_for
+from engines.data.layout import judging_split
 from engines.data.leukemiaattri import LabelledImage
 from engines.errors import DataError
 from engines.evaluation.folder import evaluate_folder, evaluate_pictures
@@ -38,17 +39,18 @@ def evaluate(request: EvaluateRequest, reporter: Reporter = SILENT) -> EvaluateR
     check_folder(request.csv)
     check_folder(request.page)
     frame = None if request.frame is None else WholeFrame.parse(request.frame)
+    split = request.split or judging_split(request.data)
     engine = _open(request)
     if request.max_boxes is not None:
         engine.thresholds = replace(engine.thresholds, max_detections=request.max_boxes)
     with engine:
         if request.taxonomy is not None and read_taxonomy(request.taxonomy).meaning != engine.info.taxonomy.meaning:
             raise DataError(f"--taxonomy {request.taxonomy}: {request.model} was trained with other types or attributes; leave it out")
-        progress = reporter.counter(f"{engine.info.label} on {request.data.name}/{request.split}")
+        progress = reporter.counter(f"{engine.info.label} on {request.data.name}/{split}")
         check_given(request.pixel_aspect, [request.data])
         aspect = given_for(request.data, request.pixel_aspect)
         draws = request.resamples, request.seed
-        result = evaluate_folder(engine, request.data, request.split, progress, *draws, aspect, request.identify_threshold, frame)
+        result = evaluate_folder(engine, request.data, split, progress, *draws, aspect, request.identify_threshold, frame)
         result = replace(result, confidence_from=_confidence_from(request))
         if result.trained_on:
             reporter.warning(result.trained_on.words)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.bundle import GOLDEN_ANSWER, Bundle, golden_answer, resolve, write_bundle
+from engines.data.layout import judging_split
 from engines.data.leukemiaattri import read_split
 from engines.decode import candidates
 from engines.detections import Float32, Float64, Image, Int64
@@ -91,7 +92,8 @@ def choose_naming(results: Sequence[PictureResult], costs: Costs, right: float, 
 def choose_working_point(request: WorkingPointRequest, reporter: Reporter = SILENT) -> Bundle:
     """The bundle at the working point chosen, as `attridet working-point` writes it. Raises EnginesError."""
     root, _, split = request.data.rpartition(":")
-    folder, name = (Path(root), split) if root and not Path(request.data).is_dir() else (Path(request.data), "val")
+    whole = Path(request.data)
+    folder, name = (Path(root), split) if root and not whole.is_dir() else (whole, judging_split(whole))
     source = Bundle.open(resolve(request.bundle))
     if source.manifest.precision != "fp32":
         raise BundleError(f"{source.path}: is {source.manifest.precision}. Choose on the float bundle, then quantise it.")

@@ -16,6 +16,8 @@ from engines.errors import EnginesError
 
 _PAUSE_S = 0.2
 _PR_SET_PDEATHSIG = 1
+WITH_PARENT = "LEUKOSCOPE_ENDS_WITH_PARENT"
+"""In the environment of a process of `attridet` that is to end when its parent does: also of those that torchrun starts."""
 
 
 class RunFailedError(EnginesError):
@@ -59,9 +61,9 @@ def run_attridet(
             stdout=file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", **(environment or {})},
+            env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", WITH_PARENT: "1", **(environment or {})},
             pass_fds=tuple(hold),
-            preexec_fn=_ends_with_its_parent(),  # noqa: PLW1509  # one system call, no lock is taken
+            preexec_fn=_at_once(),  # noqa: PLW1509  # one system call, no lock is taken
         )
         try:
             _wait(process, log, said)
@@ -80,11 +82,17 @@ def _crashed(log: Path) -> bool:
     return "Traceback (most recent call last)" in log.read_text(encoding="utf-8", errors="replace")[-20_000:]
 
 
-def _ends_with_its_parent() -> Callable[[], object] | None:
-    """What a child does first so that Linux ends it when the thread that started it is gone, even by SIGKILL; None elsewhere.
+def end_with_parent() -> None:
+    """From now on Linux ends this process when the thread that started it is gone, even by SIGKILL. Elsewhere it does nothing.
 
     A training that outlived its plan would go on writing into a folder that the plan, started again, writes into as well.
     """
+    if call := _at_once():
+        call()
+
+
+def _at_once() -> Callable[[], object] | None:
+    """`end_with_parent` as one system call, for a child before it runs anything; None where there is none."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None).prctl

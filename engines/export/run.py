@@ -66,6 +66,13 @@ def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
         encoder=load_attridet(request.second_look_weights)[0] if request.second_look_weights else None,
         naming=NamingFiles(request.layer, request.open_cells),
     )
+    if "confidence" not in request.given:
+        halved = isinstance(model, AttriDet) and model.detect.variances and not request.plain_scores
+        why = " An adapted network's scores are multiplied by its box certainty: at it, far fewer cells may be shown." if halved else ""
+        reporter.warning(
+            f"the working point is the default, confidence {request.confidence:g}, chosen on no labelled split.{why} Choose it: "
+            f"attridet working-point {request.out} NEW --data DIR:SPLIT, which writes it and the split's name into the manifest"
+        )
     golden = bundle.golden()
     if golden is None or not len(golden[1]):
         reporter.warning("nothing is found on the golden picture, so it proves little; name another with --golden")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from engines.data.augment import Sample
+from engines.detections import Int64
 from engines.errors import DataError
 from engines.families import parallel
 from engines.families.hyper import FILM, Hyper
@@ -118,8 +119,24 @@ class Network(nn.Module):
     """Whether it tells attributes."""
     learning_rate: ClassVar[float | None] = None
     """In place of the hyper-parameter set's, where a family needs another."""
+    needs_start: ClassVar[bool] = False
+    """Whether it cannot be begun without `--initial`, which brings a part of it."""
     size: str
     taxonomy: Taxonomy
+
+    @property
+    def untold(self) -> tuple[int, ...]:
+        """Places of attribute probabilities that it never tells and gives as NaN."""
+        return ()
+
+    @property
+    def concept_columns(self) -> tuple[int, ...]:
+        """Attributes of which alone its types are made, by their places in the taxonomy; none where types are seen directly."""
+        return ()
+
+    def types_given(self, attributes: Int64) -> Int64:
+        """Types (K,) of cells whose attributes (K, A) a person states, -1 unknown. Of a network with `concept_columns`."""
+        raise NotImplementedError(f"{self.family} does not make types of attributes")
 
     def losses(self, images: Tensor, truth: Sequence[Truth]) -> dict[str, Tensor]:
         """Parts of the loss of a batch, weighed: their sum is descended. Means over the batch, each with its gradient.

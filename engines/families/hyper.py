@@ -84,6 +84,7 @@ FILM = Hyper(
     weight_decay=0.02,
     momentum=0.9,
     warmup_epochs=1.0,
+    warmup_share=0.1,
     warmup_bias_lr=2e-3,
     scale=0.5,
     patchwork=0.8,

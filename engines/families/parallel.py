@@ -121,6 +121,15 @@ def from_first(value: T) -> T:
     return box[0]
 
 
+def everyone(value: T) -> list[T]:
+    """The values of all processes, by rank; plain values and tensors on the CPU."""
+    if current().count == 1:
+        return [value]
+    values: list[T] = [value] * current().count
+    distributed.all_gather_object(values, value)
+    return values
+
+
 @torch.no_grad()
 def start_alike(model: nn.Module) -> None:
     """Give every process the first one's parameters and buffers."""

@@ -122,7 +122,7 @@ def _label(bundle: Bundle) -> str:
 
 
 def _plans(request: FirstBoardRequest, bundle: Bundle) -> Path:
-    """A folder each: a plan takes the place of those of the same name."""
+    """A folder each, so that what is measured of one does not depend on what lies beside it."""
     return request.out / "plans" / _label(bundle)
 
 
@@ -201,9 +201,11 @@ def _checked(bundle: str) -> list[dict[str, Any]]:
 
 def _built(bundle: str, plans: str, runtime: str) -> dict[str, Any]:
     from engines.build_plans import build_plans
+    from engines.runtime.tensorrt.memory import spoken_by
 
     record = build_plans(Bundle.open(bundle), Path(plans), runtime, force=True).record
-    return record.model_copy(update={"built_by": f"leukoscope {version()}"}).model_dump(mode="json")  # no name of a host
+    built_by = f"leukoscope {version()}, CUDA by {spoken_by()}"  # no name of a host
+    return record.model_copy(update={"built_by": built_by}).model_dump(mode="json")
 
 
 def _no_plan() -> tuple[str, dict[str, Any]]:

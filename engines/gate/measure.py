@@ -28,6 +28,7 @@ from engines.evaluation.working_point import Blasts
 from engines.gate.losses import Losses, floor_faults
 from engines.manifest import GateFloors, GateLimits, GateRecord, ReferenceScores
 from engines.runtime.engine import BundleEngine, NetworkEngine
+from engines.runtime.precision import HALF
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,8 +256,11 @@ def check_comparable(reference: NetworkEngine, candidate: NetworkEngine) -> None
     mine, other = reference.info, candidate.info
     if mine.precision != "fp32":
         raise BundleError(f"{mine.label}: is {mine.precision}, and a reference is fp32. Name the bundle that the other was made from.")
-    if other.precision.startswith("int8") and _graph_of(reference) == _graph_of(candidate):
-        raise BundleError(f"{other.label}: says {other.precision}, but its detector is the reference's own. Quantise it first.")
+    # As it is stored: a float bundle that is computed in fewer bits has its own graph, and may be compared.
+    stored = candidate.bundle.manifest.precision if isinstance(candidate, BundleEngine) else other.precision
+    if stored != "fp32" and _graph_of(reference) == _graph_of(candidate):
+        first = "Make it first: attridet half" if stored == HALF else "Quantise it first"
+        raise BundleError(f"{other.label}: says {stored}, but its detector is the reference's own. {first}.")
     for what, theirs, its in (
         ("taxonomy", mine.taxonomy.meaning, other.taxonomy.meaning),
         ("input, height and width in px", mine.input_hw, other.input_hw),

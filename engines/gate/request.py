@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from engines.bundle import Bundle
     from engines.manifest import GateFloors, GateLimits
 
-SPLIT = "val"
-"""The split that is meant where none is named."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedRequest(Request):
     """Options of what ends with the gate: the pictures that judge, what may be lost, and a page."""
 
-    data: Annotated[str, Option("Labelled pictures that state attributes; SPLIT: val unless named.", metavar="DIR[:SPLIT]")]
+    data: Annotated[
+        str,
+        Option("Labelled pictures that state attributes; SPLIT: val unless named, test where there is no val.", metavar="DIR[:SPLIT]"),
+    ]
     pixel_aspect: Annotated[tuple[str, ...], PIXEL_ASPECT] = ()
     runtime: Annotated[str, Option("What runs the engine that is judged: auto, onnx, openvino. The float reference runs on onnx.")] = (
         "auto"
@@ -72,6 +72,8 @@ class GateRequest(JudgedRequest):
 
 
 def folder_and_split(text: str) -> tuple[Path, str]:
-    """Folder and split from "DIR" or "DIR:SPLIT"."""
+    """Folder and split from "DIR" or "DIR:SPLIT"; where none is named val, or test where there is no val."""
+    from engines.data.layout import judging_split  # reads pictures' kinds, which --help does not need
+
     folder, _, split = text.rpartition(":")
-    return (Path(folder), split) if folder and split and not Path(text).is_dir() else (Path(text), SPLIT)
+    return (Path(folder), split) if folder and split and not Path(text).is_dir() else (Path(text), judging_split(Path(text)))

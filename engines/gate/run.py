@@ -14,6 +14,7 @@ from engines.evaluation.trained_on import overlap
 from engines.gate.measure import GateResult, compare_engines
 from engines.gate.record import check_recordable, write_record
 from engines.gate.request import GateRequest, folder_and_split
+from engines.gate.rounded import open_judged
 from engines.progress import SILENT, Reporter
 from engines.runtime.factory import open_engine
 
@@ -46,7 +47,7 @@ def gate(request: GateRequest, reporter: Reporter = SILENT) -> GateVerdict:
     data = root.resolve().name
     # The candidate's answer to its golden picture is part of the verdict, so that it is no reason to stop on opening.
     reference = open_engine(request.reference, "onnx", request.threads)
-    candidate = open_engine(request.candidate, request.runtime, request.threads, verify=False, ungated=True, plans=request.plans)
+    candidate = open_judged(request.candidate, request.runtime, request.threads, request.plans)
     if candidate.bundle.digest == reference.bundle.digest:
         raise BundleError(f"{bundle.path}: is the reference itself, so there is nothing to compare. Name the bundle made from it.")
     check_given(request.pixel_aspect, [root])

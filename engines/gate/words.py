@@ -48,14 +48,18 @@ def floor_rows(result: GateResult) -> list[tuple[str, str, str, bool]]:
     """What the reference itself must reach: words, its score, the floor, and whether it is reached; what was not tried is not."""
     scores, floors = result.reference.scores, result.floors
     asked = (
-        ("labelled cells found", scores.found, floors.found, "{:.1%}"),
-        ("blasts told as a blast", scores.sensitivity, floors.sensitivity, "{:.1%}"),
-        ("Youden's J of blasts", scores.youden, floors.youden, "{:.2f}"),
+        ("labelled cells found", scores.found, floors.found, _percent),
+        ("blasts told as a blast", scores.sensitivity, floors.sensitivity, _percent),
+        ("Youden's J of blasts", scores.youden, floors.youden, "{:.2f}".format),
     )
     return [
-        (name, "not tried" if score is None else form.format(score), form.format(least), score is not None and score >= least)
-        for name, score, least, form in asked
+        (name, "not tried" if score is None else words(score), words(least), score is not None and score >= least)
+        for name, score, least, words in asked
     ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def verdict(result: GateResult) -> str:

@@ -124,7 +124,11 @@ def engine_of(
         taxonomy=model.taxonomy,
         score_threshold=thresholds.confidence,
     )
-    return NetworkEngine(TorchGraphs(model), info, scale_up, thresholds)
+    engine = NetworkEngine(TorchGraphs(model), info, scale_up, thresholds)
+    engine.untold = model.untold
+    if model.concept_columns:
+        engine.concept_columns, engine.types_given = model.concept_columns, model.types_given
+    return engine
 
 
 def open_checkpoint(

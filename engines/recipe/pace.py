@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engines.errors import DataError
 from engines.options import Request
 
 if TYPE_CHECKING:
@@ -46,7 +47,12 @@ def measured_pace(requests: Sequence[Request], device: str, threads: int) -> Pac
     try:
         from engines.training.pace import network_pace
 
-        networks = {key: network_pace(key[1], key[2], device, threads, key[0]) for key in keys}
+        networks, not_told = {}, []
+        for key in keys:
+            try:
+                networks[key] = network_pace(key[1], key[2], device, threads, key[0])
+            except DataError:  # a family that is built on a trained network cannot be measured before there is one
+                not_told.append(key[0])
     except ModuleNotFoundError as error:
         return Pace({}, f"No minutes: {error.name} is not installed (pip install 'leukoscope[train]').")
     except (RuntimeError, AssertionError) as error:  # torch without this device
@@ -54,6 +60,7 @@ def measured_pace(requests: Sequence[Request], device: str, threads: int) -> Pac
     told = "; ".join(
         f"{name}{f' {size}' if size else ''} at {side} px {one.train_s:.3f} s a picture" for (name, size, side), one in networks.items()
     )
+    told += f"; not measured: {', '.join(not_told)}" if not_told else ""
     return Pace(networks, f"Measured now on {device}, {threads} threads, one training step each: {told}. A busy machine takes longer.")
 
 

@@ -69,8 +69,9 @@ def run_recipe(request: RecipeRequest, commands: Commands, reporter: Reporter = 
     for number, step in enumerate(steps, 1):
         if step.name in wanted or step.planned.do == PAGE:  # which shows what is done so far
             recipe.do(step, f"[{number}/{len(steps)}] {step.name}")
-    if any(not recipe.done(step) for step in steps):
-        reporter.message(f"{places.out}: {', '.join(step.name for step in steps if not recipe.done(step))} not done yet")
+    if left := [step.planned.name for step in steps if not recipe.done(step)]:
+        each = (f"{name} ({left.count(name)})" if left.count(name) > 1 else name for name in dict.fromkeys(left))
+        reporter.message(f"{places.out}: not done yet: {', '.join(each)}")
         return 0
     found = result_of(steps, places)
     for line in found.lines:
@@ -87,7 +88,8 @@ def _wanted(steps: Sequence[Step], only: Sequence[str]) -> set[str]:
     for pattern in only:
         found = fnmatch.filter(names, pattern)
         if not found:
-            raise DataError(f"--only {pattern}: the plan has {', '.join(names)}")
+            planned = dict.fromkeys(f"{step.planned.name}-*" if step.planned.each else step.name for step in steps)
+            raise DataError(f"--only {pattern}: the plan has {', '.join(planned)}")
         wanted.update(found)
     for step in reversed(steps):
         if step.name in wanted:

@@ -3,10 +3,10 @@
     engine = open_chosen("zoo:attridet-n", kept=Path("/var/lib/leukoscope/engine-choice.json"))      (use `with`)
     choice = choose("zoo:attridet-n")          choice.chosen, choice.trials: what was tried, what each took, what was refused and why
 
-Tried are the bundle itself and those in 8 bits beside it that were made from it and passed their gate; each on every runtime that is
-installed, in every precision that the processor has. What passes: the golden picture is answered as stored; a bundle in 8 bits passed
-its gate on that runtime; and what is computed in fewer bits than float32 says of the golden picture, turned and mirrored (eight
-pictures), what float32 says here, near ties apart.
+Tried are the bundle itself and those beside it that were made from it and passed their gate; each on every runtime that is installed,
+in every precision that the processor has, those in FP16 on a GPU alone. What passes: the golden picture is answered as stored; a bundle
+in 8 bits passed its gate on that runtime; and what is computed in fewer bits than float32, a bundle in FP16 too, says of the golden
+picture, turned and mirrored (eight pictures), what float32 says here, near ties apart.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ from engines.provenance import Record
 from engines.runtime import factory
 from engines.runtime.engine import BundleEngine
 from engines.runtime.margins import Answer, disagreement
-from engines.runtime.precision import AUTO, FLOAT32, PRECISIONS, check_word, processor, shown, tolerance_of
+from engines.runtime.precision import AUTO, FLOAT16, FLOAT32, HALF, PRECISIONS, check_word, processor, shown, tolerance_of
 from engines.version import version
 
 ROUNDS = 7
 _FRAME_HW = (1080, 1920)
 _GAIN = 0.95
 """Fewer bits than float32 are taken only where a frame takes less than this share of the time."""
+_OF_A_GPU = ("tensorrt", "tensorrt_rtx")
 _NEAR = 1.5
 """What took less than so many times the quickest's time is measured again."""
 
@@ -192,7 +193,7 @@ def _known(key: ChoiceKey, trials: list[Trial], kept: Path | None) -> Choice | N
 def _bundles(reference: str | Path, runtime: str, precision: str) -> list[Bundle]:
     """The bundle, and those beside it that may be taken in its place."""
     bundle = Bundle.open(resolve(reference))
-    return [bundle, *(_made_from(bundle) if (runtime, precision) == (AUTO, AUTO) else [])]
+    return [bundle, *(made_from(bundle) if (runtime, precision) == (AUTO, AUTO) else [])]
 
 
 def read_choice(path: Path) -> Choice | None:
@@ -203,8 +204,8 @@ def read_choice(path: Path) -> Choice | None:
         return None
 
 
-def _made_from(bundle: Bundle) -> list[Bundle]:
-    """Bundles beside this float one that were quantised from it and passed their gate; one that is damaged is none."""
+def made_from(bundle: Bundle) -> list[Bundle]:
+    """Bundles in INT8 or FP16 beside this float one that were made from it and passed their gate; one that is damaged is none."""
     found = []
     for manifest in sorted(bundle.path.resolve().parent.glob("*/manifest.json")):
         if manifest.parent == bundle.path.resolve():
@@ -260,7 +261,7 @@ def _trials(bundles: list[Bundle], runtime: str, precision: str, plans: Path | N
 
     runtimes: dict[str, tuple[str, ...]] = {}
     if _names(plans):
-        runtimes |= dict.fromkeys(("tensorrt", "tensorrt_rtx"), (FLOAT32,))
+        runtimes |= dict.fromkeys(_OF_A_GPU, (FLOAT32,))
     installed = _versions()
     runtimes["onnx"] = (FLOAT32,)
     if installed["openvino"]:
@@ -273,6 +274,8 @@ def _trials(bundles: list[Bundle], runtime: str, precision: str, plans: Path | N
         Trial(bundle=str(bundle.path), runtime=name, precision=word, told=shown(bundle.manifest.precision, word))
         for bundle in bundles
         for name, words in wanted.items()
+        # A processor has nothing of FP16 in the graphs; there the bundle that it was made from is tried, in every precision.
+        if len(bundles) == 1 or bundle.manifest.precision != HALF or name in _OF_A_GPU
         for word in words
     ]
     return sorted(found, key=lambda trial: PRECISIONS.index(trial.precision))
@@ -287,6 +290,7 @@ def _measured(
     reverse order, and the better counts, so that a machine that was busy for a while does not decide.
     """
     known: dict[str, list[Answer]] = {}
+    floats = next((trial.bundle for trial in trials if trial.told == "fp32"), "")
 
     def tried(trial: Trial, again: bool) -> Trial:
         try:
@@ -294,7 +298,8 @@ def _measured(
             if fault := _gate_fault(engine.bundle, trial):
                 return trial.model_copy(update={"fault": fault})
             with engine:
-                if trial.precision != FLOAT32 and not again and (fault := _difference(engine, threads, known)):
+                fewer = trial.precision != FLOAT32 or trial.told == HALF
+                if fewer and not again and (fault := _difference(engine, threads, known, floats)):
                     return trial.model_copy(update={"fault": fault})
                 spent_ms = _frame_ms(engine, turn)
         except (BundleError, RuntimeUnavailableError, InferenceError) as error:
@@ -335,9 +340,12 @@ def _quickest(passed: list[Trial]) -> Trial:
 
 
 def _gate_fault(bundle: Bundle, trial: Trial) -> str:
-    """Why the gate's verdict does not hold for this runtime, empty where it does; a float bundle was proved when it was exported."""
+    """Why the gate's verdict does not hold for this runtime, empty where it does; a float bundle was proved when it was exported.
+
+    One in FP16 was judged with FP16's roundings on a processor. How a GPU adds besides is asked of it here, by `_difference`.
+    """
     gate = bundle.manifest.gate
-    if bundle.manifest.precision == "fp32" or gate is None:
+    if bundle.manifest.precision == "fp32" or gate is None or (bundle.manifest.precision == HALF and trial.runtime in _OF_A_GPU):
         return ""
     name = {"onnx": "onnxruntime"}.get(trial.runtime, trial.runtime)
     if gate.covers(name, bundle.manifest.precision):
@@ -345,17 +353,22 @@ def _gate_fault(bundle: Bundle, trial: Trial) -> str:
     return f"its gate was passed on {gate.runtime.partition(' ')[0].lower()}, not on {name}"
 
 
-def _difference(engine: BundleEngine, threads: int, known: dict[str, list[Answer]]) -> str:
-    """How fewer bits answer otherwise than float32 on the same files here, empty where they do not. known: float32's, by digest."""
-    golden, digest = engine.bundle.golden(), engine.bundle.digest
+def _difference(engine: BundleEngine, threads: int, known: dict[str, list[Answer]], floats: str) -> str:
+    """How fewer bits answer otherwise than float32 here, empty where they do not. known: float32's answers, by folder.
+
+    Float32 is that of the same files; for a bundle in FP16 of `floats`, the float bundle that it was made from, if that is tried too.
+    """
+    golden, stored = engine.bundle.golden(), engine.bundle.manifest.precision
     if golden is None:
         return "the bundle has no golden picture to compare on"
-    pictures, allowed = _turned(golden[0]), tolerance_of(engine.bundle.manifest, engine.precision)
-    if digest not in known:
-        name = "onnx" if engine.bundle.manifest.precision == "fp32" else "openvino"
-        with factory.open_engine(engine.bundle.path, name, threads, ungated=True) as reference:
-            known[digest] = [Answer.of(reference, picture) for picture in pictures]
-    for picture, expected in zip(pictures, known[digest], strict=True):
+    computed = FLOAT16 if stored == HALF else engine.precision
+    pictures, allowed = _turned(golden[0]), tolerance_of(engine.bundle.manifest, computed)
+    folder = floats if stored == HALF and floats else str(engine.bundle.path)
+    if folder not in known:
+        name = "onnx" if stored in ("fp32", HALF) else "openvino"
+        with factory.open_engine(folder, name, threads, ungated=True) as reference:
+            known[folder] = [Answer.of(reference, picture) for picture in pictures]
+    for picture, expected in zip(pictures, known[folder], strict=True):
         if fault := disagreement(engine, picture, expected, allowed.corner_px, allowed.probability):
             return f"it answers otherwise than float32: {fault}"
     return ""

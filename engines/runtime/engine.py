@@ -5,6 +5,7 @@ The same for every runtime, so that a number differs between two of them only by
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 from types import TracebackType
@@ -48,6 +49,12 @@ class NetworkEngine:
     it. thresholds: what `infer` keeps.
     """
 
+    untold: tuple[int, ...] = ()
+    """Places of attribute probabilities that the network never tells; NaN there is no fault."""
+    concept_columns: tuple[int, ...] = ()
+    """Attributes of which alone it makes types (a concept bottleneck), by their places in the taxonomy."""
+    types_given: Callable[[Int64], Int64] | None = None
+    """The types (K,) that it makes of attributes (K, A) that are stated to it."""
     intended_use: str = Card.model_fields["intended_use"].default
     pixel_aspect: float = 1.0
     must_not_be_used_for: tuple[str, ...] = NEVER_FOR
@@ -93,13 +100,17 @@ class NetworkEngine:
             raise InferenceError(f"the network answers nothing but what is no number ({kept.non_finite} rows)")
         suppressed = perf_counter()
         attributes = self.describe(kept.boxes_px)
-        unknown = int(np.count_nonzero(~np.isfinite(attributes).all(1))) if self.describes else 0
+        unknown = int(np.count_nonzero(~self.sound(attributes))) if self.describes else 0
         if unknown and unknown == len(kept):
             raise InferenceError(f"the attributes of all {unknown} cells are no numbers")
         timings_ms["nms"] = 1e3 * (suppressed - start)
         timings_ms["attributes"] = 1e3 * (perf_counter() - suppressed)
         found = detections(kept, proposals.letterbox, self._n_logits, attributes)
         return Inference(replace(found, non_finite=found.non_finite + unknown) if unknown else found, timings_ms)
+
+    def sound(self, attributes: Float32) -> NDArray[np.bool_]:
+        """Which of some answers (N, logits) are numbers, but for what the network never tells."""
+        return np.asarray(np.isfinite(np.delete(attributes, self.untold, 1)).all(1))
 
     @property
     def describes(self) -> bool:

@@ -61,6 +61,11 @@ def open_engine(
     computed = precisions.FLOAT32 if precision == precisions.AUTO else precision
     name = runtime_for(bundle, runtime, computed)
     if name == "openvino":
+        if bundle.manifest.precision.endswith(precisions.HALF):
+            raise RuntimeUnavailableError(
+                f"{reference}: its graphs hold FP16, which is for a GPU. For OpenVINO take the bundle that it was made from, which "
+                "it computes in 16 bits where the processor can (engine.precision)."
+            )
         from engines.runtime.openvino.graphs import OpenvinoEngine
 
         return _named(OpenvinoEngine(bundle, threads, score_threshold, verify, computed), chosen)

@@ -17,7 +17,9 @@ AUTO = "auto"
 """The quickest that passes on this device where the choice is kept (see `engines.runtime.choice`); otherwise float32."""
 FLOAT32, BFLOAT16, FLOAT16 = "float32", "bfloat16", "float16"
 PRECISIONS = (FLOAT32, BFLOAT16, FLOAT16)
-_SHORT = {FLOAT32: "fp32", BFLOAT16: "bf16", FLOAT16: "fp16"}
+HALF = "fp16"
+"""The precision of a bundle whose graphs hold FP16, for a GPU; one in INT8 with FP16 for the rest ends so."""
+_SHORT = {FLOAT32: "fp32", BFLOAT16: "bf16", FLOAT16: HALF}
 _NEEDS = {
     BFLOAT16: "AMX or AVX-512 with bfloat16 (flags amx_bf16, avx512_bf16), or an ARM with bf16",
     FLOAT16: "AVX-512 or AMX with float16 (flags avx512_fp16, amx_fp16), or an ARM with fphp and asimdhp",

@@ -19,8 +19,8 @@ from engines.network import checkpoint
 from engines.taxonomy import Taxonomy
 
 MUST_AGREE = (
-    *("family", "size", "variances", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach"),
-    *("batches", "adaptation", "labels"),
+    *("family", "size", "variances", "bottleneck", "imgsz", "batch", "epochs", "phase", "seed", "hyper", "cosine", "detach"),
+    *("batches", "adaptation", "pseudo", "labels"),
 )
 """Without these being equal a resumed run would not make the next step of the run that it resumes."""
 
@@ -84,12 +84,22 @@ def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) ->
         raise DataError(
             f"{path}: was trained with another taxonomy. Resume with its own, or start anew with this checkpoint as --initial"
         )
+    notes = []
     for name in MUST_AGREE:
         if there.get(name) is None or here.get(name) is None:
             continue
         was, now = there[name], here[name]
         if name == "hyper":
             was = {**_DEFAULTS, **was}
+            if was["warmup_share"] != now["warmup_share"] and {**was, "warmup_share": now["warmup_share"]} == now:
+                was = now
+                notes.append(f"{path}: is of an earlier version whose warm-up was longer; it goes on with this version's")
+        if name == "epochs" and was < now:
+            notes.append(
+                f"{path}: was trained for {was} epochs and goes on to {now}: the learning rate follows the schedule of {now} from now, "
+                "which is another run than one begun with them"
+            )
+            was = now
         if was == now:
             continue
         if name == "labels":
@@ -114,8 +124,10 @@ def must_agree(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) ->
             "Resume with the settings that it has, or start anew in another folder with it as --initial"
         )
     if here.get("labels") and not there.get("labels"):
-        return f"{path}: is of an earlier version that kept no digest of the labels; whether they have changed since cannot be told"
-    return ""
+        notes.append(
+            f"{path}: is of an earlier version that kept no digest of the labels; whether they have changed since cannot be told"
+        )
+    return "; ".join(notes)
 
 
 def start_from(model: Network, path: Path) -> tuple[list[str], list[str]]:

@@ -35,6 +35,7 @@ from engines.training.dataset import TrainingSet, collate
 from engines.training.draws import EpochDraw
 from engines.training.ema import ModelEma
 from engines.training.optimiser import apply_step, build_optimiser
+from engines.training.pseudo import NO_ROWS, Filling, Rows
 from engines.training.schedule import Schedule
 from engines.training.sync_norm import synchronise
 
@@ -64,6 +65,7 @@ class Run:
     cosine: bool = True  # decay of the learning rate; False: linear
     amp: bool = True  # autocast of the convolutions: bfloat16 on CPUs, float16 with a gradient scaler on GPUs; losses stay float32
     detach: bool = False
+    bottleneck: str = "joint"  # how a concept bottleneck's types are taught; other families have none
     variances: bool = False  # the detection layer of ConfMix and DACA (spec 3.1)
     autoanchor: bool = False  # fit the anchors to the labels first, where too few labels match them (spec 1.4)
     patience: int = PATIENCE  # epochs without a better fitness before it stops; 0: never; counts only where a judge scores
@@ -99,8 +101,17 @@ class Trainer:
     Raises DataError where run, pictures and processes cannot fit together.
     """
 
-    def __init__(self, run: Run, samples: Sequence[Sample], taxonomy: Taxonomy = LEUKEMIA_ATTRI, draw: EpochDraw | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        samples: Sequence[Sample],
+        taxonomy: Taxonomy = LEUKEMIA_ATTRI,
+        draw: EpochDraw | None = None,
+        filling: Filling | None = None,
+    ) -> None:
         torch.manual_seed(run.seed)
+        self.filling, self.pseudo = filling, NO_ROWS
+        """What labels ground that nobody labelled, and the pseudo-labels that it gave last."""
         self.run, self.taxonomy = run, taxonomy
         self.processes = parallel.current()
         must_fit(samples, len(samples) if draw is None else len(draw), taxonomy, run.imgsz, run.batch, self.processes.count)
@@ -113,7 +124,7 @@ class Trainer:
         self.noise = torch.Generator().manual_seed(self.draws)
         self.batches = len(self.data) // run.batch
         self.device = torch.device(run.device)
-        model = family(run.family).begun(run.size, taxonomy, detach=run.detach, variances=run.variances)
+        model = family(run.family).begun(run.size, taxonomy, detach=run.detach, variances=run.variances, bottleneck=run.bottleneck)
         self.begun_anew, self.left_behind = ([], []) if run.initial is None else start_from(model, run.initial)
         """Names of parameters, classes and attributes that `run.initial` has not; and of those that it has and the taxonomy has not."""
         weights = None if self.class_weights is None else torch.from_numpy(self.class_weights)
@@ -221,6 +232,8 @@ class Trainer:
         # Draws of dropout and box noise depend on the epoch alone, so that a resumed run makes the identical next step.
         torch.manual_seed(self.draws * 100_003 + self.epoch + 1_000_000_007 * self.processes.rank)
         self.noise.manual_seed(self.draws * 100_003 + self.epoch)
+        if self.filling is not None and self.filling.due(self.epoch, run.epochs):
+            self._fill(parallel.from_first(self.filling.find(self.ema.model) if self.processes.first else NO_ROWS))  # type: ignore[arg-type]  # EMA keeps the type
         self.data.set_epoch(self.epoch)
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
@@ -247,7 +260,12 @@ class Trainer:
             means = {name: value / (1 if name in record.COUNTS else number + 1) for name, value in sums.items()}
             speed = (number + 1) * run.batch / max(time.monotonic() - started, 1e-9)
             report(Progress(self.epoch + 1, run.epochs, number + 1, self.batches, means, speed))
-        return means
+        return means if self.filling is None else {**means, "pseudo_labels": float(len(self.pseudo))}
+
+    def _fill(self, rows: Rows) -> None:
+        """Learn from these pseudo-labels too from now on."""
+        assert self.filling is not None
+        self.pseudo, self.data.samples = rows, self.filling.filled(rows)
 
     def _step(self) -> None:
         """One step of the optimiser with the gradients of all processes; the scaler leaves it out where float16 overflowed."""
@@ -261,11 +279,11 @@ class Trainer:
 
     def _settings(self) -> dict[str, Any]:
         run = self.run
-        network = ("family", "size", "variances", "imgsz", "detach", "amp", "autoanchor")
+        network = ("family", "size", "variances", "bottleneck", "imgsz", "detach", "amp", "autoanchor")
         names = (*network, "batch", "epochs", "phase", "seed", "cosine", "patience")
         labels = None if run.labels is None else asdict(run.labels)
         settings = {name: getattr(run, name) for name in names}
-        return {**settings, "hyper": run.hyper.to_dict(), "batches": self.batches, "labels": labels}
+        return {**settings, "hyper": run.hyper.to_dict(), "batches": self.batches, "labels": labels, "pseudo": self.filling is not None}
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -275,6 +293,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "ema": self.ema.model.state_dict(),
             "ema_updates": self.ema.updates,
+            "pseudo_labels": torch.from_numpy(self.pseudo),
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "epoch": self.epoch,
@@ -302,6 +321,8 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         if state.get("scaler") and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
+        if self.filling is not None:
+            self._fill(state["pseudo_labels"].numpy())
         self.epoch, self.best = int(state["epoch"]), float(state["best"])
         self.best_epoch = int(state.get("best_epoch", self.epoch))
         self.history = list(state["history"]) if "history" in state else record.read(path.parent)

@@ -20,6 +20,7 @@ from engines.training.dataset import load_sets
 from engines.training.draws import EpochDraw, lay_out
 from engines.training.held_out import VAL, HeldOut, hold_out, lacks, names_of, parted, read_held_out
 from engines.training.judge import FolderJudge
+from engines.training.pseudo import Filling
 from engines.training.request import TrainRequest, parse_folder
 from engines.training.seen import seen_before, seen_in
 
@@ -33,7 +34,7 @@ class Pictures:
 
     draw: which of the samples an epoch shows. labels: of what is trained on. watched: those val splits and the ones that are only
     looked at before and after the training. held: what of train judges instead, where a folder has no val. seen: what a checkpoint says
-    of the data.
+    of the data. filling: what labels ground of train that nobody labelled, where that is asked.
     """
 
     samples: list[Sample]
@@ -44,6 +45,7 @@ class Pictures:
     watched: FolderJudge | None
     held: HeldOut | None
     seen: tuple[DataSeen, ...]
+    filling: Filling | None = None
 
 
 def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, reporter: Reporter) -> Pictures:
@@ -77,6 +79,9 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
     read = load_sets([*train.values(), *val.values()], longest_px, reporter.counter("reading pictures"))
     learnt, often = read[: len(train)], [times for _, times in folders]
     samples, draw = lay_out(learnt, often, list(train.values()) if hyper.balance_patients else None)
+    filling = (
+        Filling.of(samples, learnt, list(train.values()), 2 * imgsz if windows else imgsz, not windows) if request.pseudo else None
+    )
     judged_on, looked_at = (
         ", ".join(f"{name} ({len(val[name])})" for name in some) for some in (list(val)[: len(judging)], list(val)[len(judging) :])
     )
@@ -107,6 +112,7 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
         watched,
         held,
         tuple(seen),
+        filling,
     )
 
 

@@ -76,8 +76,8 @@ def read(folder: Path) -> list[dict[str, float]]:
 
 
 _SCORES = {"_map50": "AP at IoU 0.5", "_map": "AP at IoU 0.5 to 0.95", "_attr_f1": "F1 of the attributes"}
-COUNTS = ("pseudo_labels", "target_steps")
-"""Of an adaptation's epoch: boxes of the target that were learnt from as labels, and batches in which the target taught at all."""
+COUNTS = ("pseudo_labels", "target_steps", "target_pictures")
+"""Of an adaptation's epoch: boxes of the target taken for labels, batches in which the target taught, pictures that gave labels."""
 _RUN = ("epoch", "fitness", "seconds", *COUNTS)
 LOSSES, ATTRIBUTE_LOSS = "Losses", "Loss of the attributes"
 

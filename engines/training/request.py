@@ -20,6 +20,7 @@ CHECKPOINT = "last.pt"
 _TIMES = re.compile(r"\d+(\.\d+)?|\.\d+")
 _BUNDLES = "a bundle with weights (its folder, or zoo:attridet-n)"
 SIZES = ("n", "s", "m", "l", "x")
+BOTTLENECKS = ("joint", "sequential", "independent")
 HYPERS = ("low", "med", "high", "film", "finetune", "adapt")
 
 
@@ -127,17 +128,40 @@ class TrainRequest(RunRequest):
             high=1,
         ),
     ] = None
+    pseudo: Annotated[
+        bool,
+        Option(
+            "Where only a part of a picture was labelled (labelled_region), let the averaged network label the rest from a quarter of "
+            "the run on; without it the rest is ignored.",
+            LEARN,
+        ),
+    ] = False
     seed: Annotated[int, Option("Of weights, pictures and noise.", LEARN, "N", low=0)] = 0
     family: Annotated[
         str, Option("Of detectors: " + ", ".join(FAMILIES) + " (docs/families.md).", NETWORK, "NAME", choices=tuple(FAMILIES))
     ] = DEFAULT
     size: Annotated[
-        str | None, Option("n, s, m, l or x; r18 or r50 of the other families; the smallest without it.", NETWORK, "NAME")
+        str | None,
+        Option(
+            "n, s, m, l or x; other families: r18 or r50, cbm: binary or all (with Cell Size); the first without it.",
+            NETWORK,
+            "NAME",
+        ),
     ] = None
     initial: Annotated[
         Path | None,
         Option("Weights to start from: .pt, .safetensors, zoo:NAME or a bundle that has weights; random without it.", NETWORK, "FILE"),
     ] = None
+    bottleneck: Annotated[
+        str,
+        Option(
+            "How cbm learns types: joint, sequential (from the attributes told, without teaching them) or independent (from those "
+            "labelled).",
+            NETWORK,
+            "NAME",
+            choices=BOTTLENECKS,
+        ),
+    ] = "joint"
     autoanchor: Annotated[
         bool,
         Option(
@@ -165,7 +189,7 @@ class TrainRequest(RunRequest):
         ),
     ] = None
     detach: Annotated[bool, Option("Keep the attribute loss from reaching the backbone.", NETWORK)] = False
-    epochs: Annotated[int, Option("Times through all pictures.", COURSE, "N", low=1)] = 30
+    epochs: Annotated[int, Option("Times through all pictures; more than before lengthen a finished run.", COURSE, "N", low=1)] = 30
     phases: Annotated[
         str | None,
         Option(
@@ -246,13 +270,7 @@ class TrainRequest(RunRequest):
         self.check_device()
         if {"epochs", "phases"} <= set(asked):
             raise DataError("--epochs and --phases: give one of them; --phases E1,E2 names the epochs of both phases")
-        parts = [str(self.epochs)] if self.phases is None else self.phases.split(",")
-        if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-            raise DataError(f"--phases {self.phases}: name the epochs of each phase, as in --phases 100,200")
-        planned: list[Phase] = []
-        for number, epochs in enumerate(map(int, parts), 1):
-            folder = self.out if number == len(parts) else self.out / f"phase-{number}"
-            planned.append(Phase(number, len(parts), epochs, folder, planned[-1].checkpoint if planned else self.initial))
+        planned = phases_of(self.epochs, self.phases, self.out, self.initial)
         begun = any(phase.begun for phase in planned) or any(self.out.glob(f"phase-*/{CHECKPOINT}"))
         if self.initial is not None and not begun and not weights_of(self.initial).is_file():
             raise DataError(f"--initial {self.initial}: no such file; it takes a .pt or .safetensors of a training run, or {_BUNDLES}")
@@ -260,6 +278,18 @@ class TrainRequest(RunRequest):
             raise DataError("--watch: a run from random weights has nothing to forget; name --initial, or leave it out")
         self.check_folder(begun)
         return planned[max((n for n, phase in enumerate(planned) if phase.begun), default=0) :]
+
+
+def phases_of(epochs: int, phases: str | None, out: Path, initial: Path | None) -> list[Phase]:
+    """All phases of a run: each begins with the last weights of the one before; `out` holds the last. DataError for other words."""
+    parts = [str(epochs)] if phases is None else phases.split(",")
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise DataError(f"--phases {phases}: name the epochs of each phase, as in --phases 100,200")
+    planned: list[Phase] = []
+    for number, count in enumerate(map(int, parts), 1):
+        folder = out if number == len(parts) else out / f"phase-{number}"
+        planned.append(Phase(number, len(parts), count, folder, planned[-1].checkpoint if planned else initial))
+    return planned
 
 
 _Run = TypeVar("_Run", bound=RunRequest)
@@ -291,7 +321,8 @@ def parse_folder(text: str) -> tuple[Path, float]:
 def recalled(request: _Run) -> _Run:
     """The request that the run in `out` was begun with, with what may change and was given anew; itself unless a run is resumed.
 
-    Raises DataError naming the option that would make it another run, and the file if it cannot be read.
+    A finished run of one phase may be given more epochs. Raises DataError naming the option that would make it another run, and the
+    file if it cannot be read.
     """
     file = request.out / request.FILE
     if not request.resume or not file.exists():
@@ -308,13 +339,22 @@ def recalled(request: _Run) -> _Run:
     for name in request.given:
         option, kind = kinds[name]
         given, was = getattr(request, name), getattr(begun, name)
-        if name in request.MAY_CHANGE:
+        if name in request.MAY_CHANGE or (name == "epochs" and given > was and _done(begun)):
             changes[name] = given
         elif _full(name, given, kind) != _full(name, was, kind):
             raise DataError(
                 f"{option_name(name, option)}: {request.out} was begun with {was}, not {given}. Leave it out, or train in another --out"
             )
     return replace(begun, **changes)
+
+
+def _done(request: RunRequest) -> bool:
+    """Whether a run of one phase has made all its epochs, so that it may be lengthened."""
+    from engines.training.record import read
+
+    asked = vars(request)
+    rows = read(request.out) if asked.get("phases") is None else []
+    return bool(rows) and rows[-1]["epoch"] >= asked["epochs"]
 
 
 def _full(name: str, value: Any, kind: Any) -> Any:

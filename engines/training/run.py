@@ -18,7 +18,7 @@ from engines.errors import DataError, EnginesError
 from engines.evaluation.run import write_pages
 from engines.families import family, parallel
 from engines.families.base import Network
-from engines.families.hyper import SETS
+from engines.families.hyper import SETS, Hyper
 from engines.network.checkpoint import load_any
 from engines.network.engine import open_checkpoint
 from engines.progress import SILENT, Reporter
@@ -55,23 +55,13 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
     """Train an AttriDet as `attridet train` does, or go on with a run (`resume`). Raises EnginesError."""
     command, asked, request = command_of(request, "train"), request.given, recalled(request)
     planned = request.planned(asked)
-    taxonomy, hyper = read_taxonomy(request.taxonomy), SETS[request.hyper]
-    if request.learning_rate is not None:
-        hyper = hyper.at_rate(request.learning_rate)
-    if request.attribute_weight is not None:
-        hyper = replace(hyper, attribute=request.attribute_weight)
-    if request.stain_shake is not None:
-        hyper = replace(hyper, stain=request.stain_shake, stain_cells=request.stain_shake)
-    if request.class_weights is not None:
-        hyper = replace(hyper, class_weights=request.class_weights)
-    if request.balance_patients is not None:
-        hyper = replace(hyper, balance_patients=request.balance_patients)
     kind = family(request.family)
     size = kind.sizes[0] if request.size is None else request.size
     if size not in kind.sizes:
         raise DataError(f"--size {size}: there are {', '.join(kind.sizes)} of {request.family}")
-    if request.learning_rate is None and kind.learning_rate is not None:
-        hyper = hyper.at_rate(kind.learning_rate)
+    if kind.needs_start and planned[0].initial is None and not planned[0].begun:
+        raise DataError(f"--family {request.family}: tells types of the cells that a trained detector finds; name it with --initial")
+    taxonomy, hyper = read_taxonomy(request.taxonomy), hyper_of(request)
     torch.set_num_threads(request.threads)
     pages: tuple[Path, ...] = ()
     forgetting: list[Forgetting] = []
@@ -98,18 +88,19 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
                 cosine=hyper.name in ("film", "finetune") if request.cosine is None else request.cosine,
                 amp=request.amp,
                 detach=request.detach,
+                bottleneck=request.bottleneck,
                 autoanchor=request.autoanchor and phase.number == 1 and not phase.begun,
                 patience=request.patience,
                 phase=phase.number,
                 workers=workers if request.workers is None else request.workers,
                 device=device,
-                initial=None if phase.begun else phase.initial,
+                initial=phase.initial if not phase.begun else phase.checkpoint if kind.needs_start else None,
                 data=tuple(parse_folder(text)[0].name for text in request.data),
                 about=about(pictures.seen, None if phase.begun else phase.initial, command),
                 labels=pictures.labels,
                 pictures=request.pictures,
             )
-            trainer = Trainer(run, pictures.samples, taxonomy, pictures.draw)
+            trainer = Trainer(run, pictures.samples, taxonomy, pictures.draw, pictures.filling)
             fit(trainer, phase, reporter, f"attridet train --out {request.out} --resume", pictures.judge)
         curves = ", results.png" if request.pictures else ""
         reporter.message(f"written: {request.out}: last.pt, best.pt, results.csv{curves}")
@@ -121,6 +112,22 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
     return TrainResult(request.out, tuple(trainer.history), trainer.best_epoch, trainer.stopped_early, pages, tuple(forgetting))
 
 
+def hyper_of(request: TrainRequest) -> Hyper:
+    """The set that was asked for, with what was asked for instead of its own, or what the family needs instead."""
+    hyper, rate = SETS[request.hyper], request.learning_rate or family(request.family).learning_rate
+    if rate is not None:
+        hyper = hyper.at_rate(rate)
+    if request.attribute_weight is not None:
+        hyper = replace(hyper, attribute=request.attribute_weight)
+    if request.stain_shake is not None:
+        hyper = replace(hyper, stain=request.stain_shake, stain_cells=request.stain_shake)
+    if request.class_weights is not None:
+        hyper = replace(hyper, class_weights=request.class_weights)
+    if request.balance_patients is not None:
+        hyper = replace(hyper, balance_patients=request.balance_patients)
+    return hyper
+
+
 def _first_standings(
     request: TrainRequest, model: Network, judge: FolderJudge | None, device: str, reporter: Reporter
 ) -> dict[str, Standing]:
@@ -128,7 +135,9 @@ def _first_standings(
     if request.initial is None:
         return {}
     try:
-        record = load_any(request.initial)[1]
+        start, record = load_any(request.initial)
+        if start.family != model.family:  # it brings a part of this one, which has learnt nothing itself yet
+            return {}
         learnt = list(dict.fromkeys(one.name for one in data_of(record)))
         if learnt and not request.resume:
             reporter.message(f"{request.initial} learnt from: {'; '.join(learnt)}. What of it is not shown again may be forgotten")
@@ -156,9 +165,11 @@ def fit(trainer: Trainer, phase: Phase, reporter: Reporter, to_resume: str, judg
         names = ", ".join(trainer.left_behind)
         reporter.warning(f"in there, but not in the taxonomy of this run, so left behind: {names}; to keep it, name --taxonomy")
     if not trainer.schedule.leaves_warmup:
+        steps, warmup = trainer.total_iterations, trainer.schedule.warmup_iterations
+        when = "it ends before it reaches its learning rate" if steps <= warmup else "most of it is below its learning rate"
         reporter.warning(
-            f"this run has {trainer.total_iterations} steps and its warm-up {trainer.schedule.warmup_iterations}: it ends before it "
-            "reaches its learning rate. Give it more --epochs or a smaller --batch, or --hyper finetune, whose warm-up is a tenth of it"
+            f"this run has {steps} steps and its warm-up {warmup}: {when}. Give it more --epochs or a smaller --batch, or "
+            "--hyper film, finetune or adapt, whose warm-up is a tenth of it"
         )
     if trainer.class_weights is not None:
         named = zip(trainer.taxonomy.classes, trainer.class_weights, strict=True)

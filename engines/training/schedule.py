@@ -41,8 +41,8 @@ class Schedule:
 
     @property
     def leaves_warmup(self) -> bool:
-        """Whether the run lasts longer than its warm-up, so that it ever reaches its learning rate."""
-        return self.epochs * self.batches > self.warmup_iterations
+        """Whether the run lasts at least twice as long as its warm-up, so that half of it has its learning rate."""
+        return self.epochs * self.batches >= 2 * self.warmup_iterations
 
     def factor(self, epoch: int) -> float:
         """Share of lr0 in `epoch`."""

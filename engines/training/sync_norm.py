@@ -6,11 +6,26 @@ network and every checkpoint keep the plain layers, whose state has the same nam
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
+
+_repeated: ContextVar[int] = ContextVar("repeated", default=1)
+
+
+@contextmanager
+def repeated(times: int) -> Iterator[None]:
+    """While so many processes are given the same pictures: they count once in the running variance."""
+    token = _repeated.set(times)
+    try:
+        yield
+    finally:
+        _repeated.reset(token)
 
 
 def _exact(x: Tensor) -> Tensor:
@@ -64,7 +79,8 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
             self.num_batches_tracked.add_(1)
             factor = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean, factor)
-            self.running_var.lerp_(variance * (total / (total - 1)).to(variance.dtype), factor)
+            rows = total / _repeated.get()
+            self.running_var.lerp_(variance * (rows / (rows - 1)).to(variance.dtype), factor)
         return y  # type: ignore[no-any-return]  # torch stub
 
 

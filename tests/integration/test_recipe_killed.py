@@ -35,16 +35,11 @@ PLAN: dict[str, Any] = {
             "name": "export",
             "run": "export {train}/last.pt {out}/engine --images {target}/Images/val --card {card}/card.yaml --input 64",
         },
-        {"name": "score", "run": "evaluate {export}/engine --data {target} --split test --json {out}/scores.json --resamples 0"},
         {"name": "page", "do": "page"},
     ],
     "page": {
         "tables": [
-            {
-                "title": "Table",
-                "columns": {"mAP50": "detection.yolov5.map50"},
-                "rows": [{"name": "ours", "scores": "score", "paper": {"mAP50": 25.5}}, {"name": "CBM", "paper": {"mAP50": 27.6}}],
-            }
+            {"title": "Table", "columns": {"mAP50": "detection.yolov5.map50"}, "rows": [{"name": "CBM", "paper": {"mAP50": 27.6}}]}
         ]
     },
 }
@@ -56,18 +51,19 @@ def command(plan: Path, download: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "engines", *words]
 
 
-def begun(process: subprocess.Popen[str]) -> list[str]:
-    """Lines up to the first of a step that begins now; all that there are where none does."""
+def begun(process: subprocess.Popen[str], step: str) -> list[str]:
+    """Lines up to the first of a step; all that there are where it does not begin."""
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
         lines.append(line.strip())
-        if re.match(r"\[\d+/\d+\] \S+: (attridet|card|page|choose)", line):
+        if re.match(rf"\[\d+/\d+\] {step}: (attridet|card|page)", line):
             break
     return lines
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(900)  # half a minute of processor time, which a busy machine stretches
 def test_killed_at_every_step_it_does_none_twice_and_makes_the_same_engine(tmp_path: Path, miniature: Miniature) -> None:
     plan = tmp_path / "smallest.yaml"
     plan.write_text(yaml.safe_dump(PLAN, sort_keys=False), encoding="utf-8")
@@ -79,26 +75,15 @@ def test_killed_at_every_step_it_does_none_twice_and_makes_the_same_engine(tmp_p
 
     killed = tmp_path / "killed"
     ended: dict[str, str] = {}
-    for step in STEPS:
+    for step in STEPS:  # what is killed at its first line is done by the next start, which is killed at the next step
         with subprocess.Popen(command(plan, miniature.root, killed), stdout=subprocess.PIPE, text=True, env=environment) as process:
-            lines = begun(process)
-            assert lines[-1].split("] ")[1].startswith(f"{step}: "), lines
+            lines = begun(process, step)
             process.send_signal(signal.SIGKILL)
+        assert re.search(rf"\] {step}: ", lines[-1]), lines
         records = {file.stem: file.read_text() for file in (killed / "steps").glob("*.json")}
         assert records.items() >= ended.items(), "a step that was done is not done again"
         assert step not in records
-        if step != STEPS[-1]:  # on to the next step, which is killed in its turn
-            on = subprocess.run(
-                [*command(plan, miniature.root, killed), "--only", step],
-                capture_output=True,
-                text=True,
-                env=environment,
-                timeout=120,
-                check=False,
-            )
-            assert on.returncode == 0, on.stdout + on.stderr
-            ended = {file.stem: file.read_text() for file in (killed / "steps").glob("*.json")}
-            assert step in ended
+        ended = records
     last = subprocess.run(
         command(plan, miniature.root, killed), capture_output=True, text=True, env=environment, timeout=120, check=False
     )
@@ -121,5 +106,4 @@ def test_killed_at_every_step_it_does_none_twice_and_makes_the_same_engine(tmp_p
     page = (tmp_path / "whole/page/index.html").read_text(encoding="utf-8")
     assert "<h1>In the smallest</h1>" in page and ">27.6<" in page
     table = json.loads((tmp_path / "whole/page/tables.json").read_text())["tables"][0]
-    assert table["rows"][1] == {"name": "CBM", "scored": "", "ours": [[]], "paper": [27.6]}, "what was not run is empty"
-    assert len(table["rows"][0]["ours"][0]) == 1
+    assert table["rows"] == [{"name": "CBM", "scored": "", "ours": [[]], "paper": [27.6]}], "what was not run is empty"

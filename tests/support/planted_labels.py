@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,16 @@ def one_name_in_two_folders(root: Path) -> Where:
     file = only_json(root, folders)
     (root / "Images/train/1_2_1000_ALL.png").unlink()
     return file, line_of(file, "slide1")
+
+
+@plants(Kind.LABELS_IN_ARCHIVE)
+def labels_in_an_archive_that_is_read(root: Path) -> Where:
+    with zipfile.ZipFile(root / "labels.zip", "w") as archive:
+        for folder in ("json_labels", "txt_labels"):
+            for file in sorted((root / folder).rglob("*.*")):
+                archive.write(file, file.relative_to(root))
+            shutil.rmtree(root / folder)
+    return root / "labels.zip", 0
 
 
 @plants(Kind.NO_LABELS)

@@ -2,7 +2,7 @@
 
 A patient has a mix of types of his own (one kind of leukaemia rules it) and films that stain better or worse, and so a detector that
 finds, places and names his cells better or worse than others'. The score of endless such patients is known, so one can count how often
-an interval holds it. The long form, of which docs/bundles.md has the figures (5 minutes of one core):
+an interval holds it. The long form, of which docs/bundles.md has the figures (a minute of one quiet core):
 
     python tests/support/simulated_patients.py --patients 13 --simulations 200
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -132,6 +133,29 @@ def test_the_first_path_that_differs_is_named(tmp_path: Path) -> None:
     (b / "etc/version").unlink()
     os.utime(b / "etc", (0, 0))
     assert compare.first_difference(a, b) == "/etc/version: only in the first"
+
+
+@pytest.mark.parametrize(
+    ("before", "chosen", "tries"),
+    [
+        ("A B 1 0 1 0", "A", "1 0"),
+        ("A B 1 2 1 0", "A", "3 0"),
+        ("A B 1 3 1 0", "B", "3 1"),
+        ("B A 1 0 0 0", "A", "1 0"),  # the first in order is not good
+        ("B A 1 3 0 0", "A", "1 0"),  # all tries of the good one are spent: it gets them anew, not the one an update began to write
+        ("B A 1 3 1 3", "B", "0 1"),  # both are good and spent: the first in order
+        ("B A 0 0 0 0", "B", "0 1"),  # none is good: the first in order, rather than a box that stands still
+    ],
+)
+def test_which_slot_the_boot_loader_takes(before: str, chosen: str, tries: str) -> None:
+    """Its script's choosing part, run by a shell: but for how a variable is set the two languages agree there."""
+    script = Path(disk.__file__).with_name("grub.cfg").read_text(encoding="utf-8")
+    part = script[script.index("# A slot has three tries") : script.index("save_env ")]
+    first, second, *state = before.split()
+    given = f'ORDER="{first} {second}"; A_OK={state[0]}; A_TRY={state[1]}; B_OK={state[2]}; B_TRY={state[3]}\n'
+    shell = given + re.sub(r"\bset (?=[\w$]+)", "", part) + 'echo "$chosen $A_TRY $B_TRY"\n'
+    told = subprocess.run(["sh", "-eu", "-c", shell], capture_output=True, text=True, check=True).stdout.strip()
+    assert told == f"{chosen} {tries}"
 
 
 def test_the_boot_loaders_script_and_the_updater_speak_of_the_same_disk() -> None:

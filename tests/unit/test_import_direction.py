@@ -85,6 +85,7 @@ ONLY_IN = {
         "engines.families",
         "engines.build",
         "engines.build_check",
+        "engines.gate.rounded",
         "calibration.int8.qdq",
         "calibration.int8.half",
         "calibration.int8.straight_through",

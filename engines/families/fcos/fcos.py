@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
 
-from engines.families.base import Network, Truth
+from engines.families.base import Course, Learner, Network, Truth
+from engines.families.fcos.learner import FcosLearner
 from engines.families.fcos.losses import fcos_losses
 from engines.families.fcos.points import Points
 from engines.families.resnet import FeaturePyramid, ResNet
@@ -97,6 +98,9 @@ class FCOS(Network):
         answers, points = self(images)
         with torch.autocast(images.device.type, enabled=False):
             return fcos_losses(points, answers.classes, answers.sides, answers.centres, truth)
+
+    def learner(self, course: Course) -> Learner:
+        return FcosLearner(self, course)
 
     def look(self, images: Tensor) -> tuple[Tensor, Any]:
         answers, points = self(images)

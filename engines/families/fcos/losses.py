@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engines.families import parallel
 from engines.families.base import Truth
+from engines.families.box_losses import focal_loss, giou
 from engines.families.fcos.points import Points
-
-ALPHA, GAMMA = 0.25, 2.0
 
 
 def fcos_losses(points: Points, classes: Tensor, sides: Tensor, centres: Tensor, truth: Sequence[Truth]) -> dict[str, Tensor]:
@@ -19,12 +19,15 @@ def fcos_losses(points: Points, classes: Tensor, sides: Tensor, centres: Tensor,
 
     classes: logits (B, P, C). sides: (B, P, 4), left, top, right, bottom in strides, 0 or more. centres: logits (B, P).
     A point within a region to ignore that answers for no cell bears no loss. float32 at least, whatever the convolutions ran in.
+    Where several processes train together, each one's loss times its share of the pictures adds up to that of the whole batch.
     """
     exact = torch.float64 if classes.dtype == torch.float64 else torch.float32
     classes, sides, centres = classes.to(exact), sides.to(exact), centres.to(exact)
     matched = torch.stack([points.matched(one.boxes_px) for one in truth])
     cell = matched >= 0
-    cells = cell.sum().clamp(min=1)
+    # Not its own points: those of all processes, as many of them as its share of the pictures.
+    every = parallel.gathered([int(cell.sum()), len(truth)])
+    cells = max(1, sum(points for points, _ in every)) * len(truth) / sum(images for _, images in every)
     counted = cell | ~torch.stack([points.within(one.ignored) for one in truth])
     wanted_class = torch.zeros_like(classes)
     wanted_box = torch.zeros_like(sides)
@@ -45,20 +48,3 @@ def _least_and_most(sides: Tensor) -> tuple[Tensor, Tensor]:
     """The nearer and the farther of left and right, and of top and bottom: (n, 2) each."""
     pairs = sides.view(-1, 2, 2)  # left, top; right, bottom
     return pairs.amin(1), pairs.amax(1)
-
-
-def focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Focal loss of each element, alpha .25, gamma 2 (Lin et al. 2017). wanted: 0 or 1."""
-    loss = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    p = logits.sigmoid()
-    miss = wanted * (1 - p) + (1 - wanted) * p
-    return (wanted * ALPHA + (1 - wanted) * (1 - ALPHA)) * miss**GAMMA * loss
-
-
-def giou(a: Tensor, b: Tensor, eps: float = 1e-7) -> Tensor:
-    """Generalised IoU (n,) of boxes (n, 4) x1 y1 x2 y2, row by row (Rezatofighi et al. 2019): IoU - (hull - union) / hull."""
-    low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
-    inter = (high - low).clamp(min=0).prod(1)
-    union = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - inter
-    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(1)
-    return inter / (union + eps) - (hull - union) / (hull + eps)

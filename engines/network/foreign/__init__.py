@@ -2,7 +2,7 @@
 
 from engines.network.foreign.account import Entry, LeftOut, Outcome, Transfer
 from engines.network.foreign.archive import ForeignWeightsError, TorchFile
-from engines.network.foreign.torchvision import import_resnet, is_resnet
+from engines.network.foreign.torchvision import import_resnet
 from engines.network.foreign.transfer import import_weights
 
 __all__ = [
@@ -14,5 +14,4 @@ __all__ = [
     "Transfer",
     "import_resnet",
     "import_weights",
-    "is_resnet",
 ]

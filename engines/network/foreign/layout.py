@@ -79,6 +79,8 @@ def layout_of(network: Network, file: str) -> Layout:
                     "Give the checkpoint that it was exported from."
                 )
             return layout
+    if any(key.endswith("layer1.0.conv1.weight") for key in network.tensors):
+        raise ForeignWeightsError(f"{file}: a ResNet, not a YOLOv5. Name the detectors' family that begins with it: --family fcos")
     keys = ", ".join(list(network.tensors)[:3])
     raise ForeignWeightsError(f"{file}: not a YOLOv5 (its first entries are {keys[:120]!r}). Give a checkpoint of YOLOv5 v5.0 to v7.0.")
 

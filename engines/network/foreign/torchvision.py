@@ -62,6 +62,7 @@ def import_resnet(
         assigned.read()
         backbone.freeze()
     whole = any(e.key.startswith(HEAD) and e.outcome == "taken" for e in assigned.decided.values())
+    missing = "no type that it tells is ours" if whole else "no backbone has it: it learns from a random start"
     replaced, unusual, warnings = named_globals(file.names)
     return detector.eval(), Transfer(
         layout=f"torchvision's {'FCOS' if whole else 'ResNet'}",
@@ -73,7 +74,7 @@ def import_resnet(
         classes_at_start=taxonomy.classes,
         attributes_taken=(),
         attributes_at_start=(),
-        entries=tuple(e for e in assigned.entries("is not torchvision's") if not e.key.endswith(_COUNTER)),
+        entries=tuple(e for e in assigned.entries(missing) if not e.key.endswith((_COUNTER, ".frozen"))),
         left_out=tuple(assigned.left_out),
         anchors_px=(),
         replaced=replaced,
@@ -117,10 +118,3 @@ def _size(tensors: Mapping[str, StoredTensor], prefix: str, path: Path) -> str:
             f"{path}: a ResNet with {'-'.join(map(str, blocks))} blocks, which none of ours is. Give resnet18 or resnet50."
         )
     return _KINDS[last, blocks]
-
-
-def is_resnet(path: Path) -> bool:
-    """Whether the file is one that `import_resnet` reads. Raises ForeignWeightsError for one that is missing or damaged."""
-    with TorchFile(path) as file:
-        tensors = find_network(file).tensors
-    return any(f"{prefix}layer1.0.conv1.weight" in tensors for prefix in ("", _BODY))

@@ -25,7 +25,7 @@ from engines.runtime.graphs import FEATURES, IMAGE, P2, P3, PROBABILITIES, ROIS,
 from engines.runtime.tensorrt.driver import Driver, DriverError, Replay
 from engines.runtime.tensorrt.letterbox import BLOCK, GEOMETRY, SPAN, grid, tables
 from engines.runtime.tensorrt.library import Library, Words, load
-from engines.runtime.tensorrt.memory import Buffer, Gpu
+from engines.runtime.tensorrt.memory import Buffer, Gpu, spoken_by
 from engines.runtime.tensorrt.plan import ATTRIBUTES, CELLS, DETECTOR, KERNEL, key_of, read_plan
 
 FRAME_BYTES = 3 * 2592 * 1944
@@ -109,7 +109,8 @@ class TensorrtGraphs:
         self._plans = plans
         self._deadline_s = deadline_ms / 1e3
         self.regions = bundle.attribute_graph(largest=True)[1]
-        self.runtime = f"{self._library.title} on {self._device.name} ({self._device.arch})"
+        cuda = spoken_by()
+        self.runtime = f"{self._library.title} on {self._device.name} ({self._device.arch}){', ' * bool(cuda)}{cuda}"
         self._made = ExitStack()
         self._open = False
         self._kernel: Any = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack, suppress
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -41,6 +42,18 @@ def bindings() -> tuple[str, Any]:
         "compiler, or pip install 'leukoscope[gpu]', which builds pycuda where CUDA's headers, g++ and python3-dev are; or use the "
         "runtime onnx or openvino."
     )
+
+
+def spoken_by() -> str:
+    """Name and version of the package that speaks to CUDA here, for the provenance; "" where none imports, which opening tells."""
+    try:
+        package, _ = bindings()
+    except RuntimeUnavailableError:
+        return ""
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return package
 
 
 class _Memory:

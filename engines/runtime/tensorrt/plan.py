@@ -97,15 +97,17 @@ class PlanFile(FileRecord):
 class PlanRecord(Record):
     """The sidecar. bundle: the name of the engine folder; its version and digest as of the build. built: UTC. seconds: building took.
 
-    built_by: program and machine. gpu: its name. power_mode: of a Jetson. golden: the golden picture was answered before this was kept.
-    weakly_typed: by role, why TensorRT refused the graph strongly typed; written only where there is one, so that an older program, to
-    which a box went back, reads all others.
+    precision: of that folder; written only where it is not fp32, so that an older program, to which a box went back, reads the others.
+    built_by: program, machine, and the package that spoke to CUDA. gpu: its name. power_mode: of a Jetson. golden: the golden picture
+    was answered before this was kept.
+    weakly_typed: by role, why TensorRT refused the graph strongly typed; written only where there is one, for the same reason.
     """
 
     schema_version: int = SCHEMA_VERSION
     bundle: str
     bundle_version: str
     bundle_digest: str
+    precision: str = "fp32"
     key: PlanKey
     digest: str
     files: dict[str, PlanFile]
@@ -118,9 +120,15 @@ class PlanRecord(Record):
     golden: bool
     weakly_typed: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def lineage(self) -> tuple[str, str]:
+        """Of which engine folder it is a version, whatever its graphs: float, FP16 and INT8 of one network bear the same name."""
+        return self.bundle, self.precision
+
     def to_json(self) -> bytes:
         """The sidecar's content."""
-        fields = self.model_dump(mode="json", exclude=set() if self.weakly_typed else {"weakly_typed"})
+        left_out = {name for name, usual in (("precision", "fp32"), ("weakly_typed", {})) if getattr(self, name) == usual}
+        fields = self.model_dump(mode="json", exclude=left_out)
         return (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode()
 
 
@@ -181,10 +189,12 @@ def read_plan(folder: Path, bundle: Bundle, key: PlanKey) -> Plan:
     if not path.is_file() and (weak := sidecar(folder, bundle.manifest.name, key.weakly)).is_file():
         key, path = key.weakly, weak
     if not path.is_file():
-        others = [record for _, record in sidecars(folder) if record.bundle == bundle.manifest.name]
+        lineage = (bundle.manifest.name, bundle.manifest.precision)
+        name = " ".join(lineage).removesuffix(" fp32")
+        others = [record for _, record in sidecars(folder) if record.lineage == lineage]
         near = max(others, key=lambda record: (record.key.library == key.library, record.built), default=None)
         reason = f"the one that is there was built for {key.differences(near.key)}" if near else "none was built there yet"
-        raise RuntimeUnavailableError(f"{folder}: has no plan of {bundle.manifest.name} for this device: {reason}. {again}")
+        raise RuntimeUnavailableError(f"{folder}: has no plan of {name} for this device: {reason}. {again}")
     try:
         record = PlanRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:

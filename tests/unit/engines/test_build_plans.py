@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
+import standin_plans
 import yaml
 from commands import Called, attridet
 from recording_cuda import Machine
@@ -18,11 +20,11 @@ from engines import build_plans as build_plans_module
 from engines.appliance import named_engine
 from engines.build import MIB, workspace_bytes
 from engines.build_plans import build_plans
-from engines.bundle import Bundle, write_bundle
+from engines.bundle import ZOO, Bundle, write_bundle
 from engines.commands.build import Bars
 from engines.commands.terminal import progress_bar
 from engines.detections import Image
-from engines.errors import BuildError, BundleError
+from engines.errors import BuildError, BundleError, RuntimeUnavailableError
 from engines.runtime.tensorrt.engine import TensorrtEngine
 from engines.runtime.tensorrt.plan import read_plan, sidecars
 
@@ -44,7 +46,8 @@ def test_what_is_built_is_what_the_engine_opens(machine: Machine, bundle: Bundle
     assert outcome.built and outcome.path.is_file()
     assert read_plan(tmp_path / "plans", bundle, key(bundle)).record == record
     assert (record.gpu, record.bundle_digest, record.golden) == ("Stand-in", bundle.digest, True)
-    assert record.built_by.startswith("leukoscope ") and record.built.endswith("+00:00")
+    assert record.built_by.startswith("leukoscope ") and record.built_by.endswith(", CUDA by pycuda")
+    assert record.built.endswith("+00:00")
     with TensorrtEngine(bundle, tmp_path / "plans", verify=True) as engine:
         assert len(engine.infer(frame).detections) > 0
     assert sorted(Path(name).suffix for name in names(tmp_path / "plans")) == [".cache", ".cubin", ".json", *[".plan"] * 3]
@@ -141,6 +144,43 @@ def test_another_bundles_plans_are_left_alone(machine: Machine, bundle: Bundle, 
     assert len(names(tmp_path / "plans")) == 11
 
 
+def test_float_fp16_and_int8_of_one_network_share_a_folder(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They bear one name, and `auto` compares them; an older version goes for one in the same precision only."""
+    every = [Bundle.open(ZOO / name) for name in ("attridet-n", "attridet-n-fp16", "attridet-n-int8")]
+    assert {bundle.manifest.name for bundle in every} == {"attridet-n"}
+    built = [build_plans(bundle, tmp_path) for bundle in every]
+    assert [outcome.removed for outcome in built] == [0, 0, 0]
+    for bundle, outcome in zip(every, built, strict=True):
+        assert read_plan(tmp_path, bundle, key(bundle)).record == outcome.record
+        assert outcome.record.precision == bundle.manifest.precision
+        assert ("precision" in json.loads(outcome.path.read_text())) == (bundle.manifest.precision != "fp32")
+    stand_in(monkeypatch, version="10.17.0")
+    assert build_plans(every[1], tmp_path).removed == 4
+    left = sorted((record.precision, record.key.version) for _, record in sidecars(tmp_path))
+    assert left == [("fp16", "10.17.0"), ("fp32", "10.16.2"), ("int8", "10.16.2")]
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"no plan of attridet-n int8 for this device: the one .* TensorRT 10\.16\.2, here"
+    ):
+        read_plan(tmp_path, every[2], key(every[2], version="10.17.0"))
+
+
+def test_a_sidecar_of_before_counts_as_float_unless_it_is_of_these_very_files(machine: Machine, tmp_path: Path) -> None:
+    half, whole = Bundle.open(ZOO / "attridet-n-fp16"), Bundle.open(ZOO / "attridet-n")
+
+    def older(fields: dict[str, Any]) -> None:
+        fields["key"].flags.update(old="yes")
+        fields["digest"] = fields["key"].digest
+
+    for bundle in (half, whole):
+        standin_plans.write_plans(tmp_path, bundle, older)
+    assert {record.precision for _, record in sidecars(tmp_path)} == {"fp32"}
+    build_plans(half, tmp_path)
+    assert sorted((record.bundle_digest == half.digest, record.precision) for _, record in sidecars(tmp_path)) == [
+        (False, "fp32"),
+        (True, "fp16"),
+    ]
+
+
 def test_ctrl_c_ends_the_build_at_its_next_step(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
     class Impatient:
         def start(self, name: str, parent: str | None, steps: int) -> None:
@@ -232,6 +272,41 @@ def test_the_configuration_says_what_is_built_and_where_to(machine: Machine, bun
     assert told["words"] == "the engine attridet-test 0.0.1 is ready for Stand-in"
 
 
+def test_where_auto_chooses_the_plans_of_fp16_are_built_too(machine: Machine, tmp_path: Path) -> None:
+    """`auto` on a GPU can take only what has a plan; INT8 has none, as its gate was passed on another runtime."""
+    config, told = config_file(tmp_path, plans="plans"), tmp_path / "engine.json"
+    done = run("--config", str(config), "--progress", str(told))
+    assert done.code == 0 and "attridet-n 2.0.0 for Stand-in: " in done.out and "attridet-n 2.0.0 fp16 for Stand-in: " in done.out
+    assert {record.precision for _, record in sidecars(tmp_path / "plans")} == {"fp32", "fp16"}
+    words = json.loads(told.read_text())
+    assert words["words"] == "the engine attridet-n 2.0.0 is ready for Stand-in, also in fp16" and words["state"] == "done"
+    assert run("--config", str(config)).out.count("nothing to do: the plan of") == 2
+
+    checked = run("--config", str(config), "--check")
+    assert checked.code == 0 and "fp32 detector.onnx: accepted" in checked.out and "fp16 cells.onnx: accepted" in checked.out
+
+    named = config_file(tmp_path / "named", plans="plans", precision="float32")
+    assert run("--config", str(named)).code == 0
+    assert {record.precision for _, record in sidecars(tmp_path / "named/plans")} == {"fp32"}
+
+
+def test_without_a_plan_in_fp16_the_float_one_is_ready_all_the_same(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = build_plans_module.build_plans
+
+    def some(bundle: Bundle, *words: Any) -> Any:
+        if bundle.manifest.precision == "fp16":
+            raise BuildError("the compiler knows no way.")
+        return real(bundle, *words)
+
+    monkeypatch.setattr(build_plans_module, "build_plans", some)
+    told = tmp_path / "engine.json"
+    done = run("--config", str(config_file(tmp_path, plans="plans")), "--progress", str(told))
+    assert done.code == 0 and "attridet-n-fp16: stays without a plan, and `auto` leaves it out: the compiler knows no way." in done.out
+    assert json.loads(told.read_text())["words"] == "the engine attridet-n 2.0.0 is ready for Stand-in"
+
+
 def test_a_failed_build_is_told_where_the_screen_looks(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
     machine.builds = False
     config = config_file(tmp_path, bundle=str(bundle.path), plans="plans")
@@ -277,7 +352,7 @@ def test_a_configuration_that_cannot_be_read_is_named_with_its_line(tmp_path: Pa
         {},
         {"bundle": "zoo:attridet-n-int8", "runtime": "tensorrt", "plans": "/var/lib/leukoscope/other"},
         {"bundle": "mine", "plans": "plans", "runtime": "onnx"},
-        {"plans": None},
+        {"plans": None, "precision": "float32"},
     ],
 )
 def test_the_daemon_reads_the_same(tmp_path: Path, engine: dict[str, str | None]) -> None:
@@ -286,3 +361,4 @@ def test_the_daemon_reads_the_same(tmp_path: Path, engine: dict[str, str | None]
     section = parse_config(text, "device.yaml", tmp_path).engine
     named = named_engine(tmp_path / "device.yaml")
     assert (named.bundle, named.runtime, named.plans) == (section.bundle, section.runtime, section.plans)
+    assert named.precision == section.precision

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from engines.bundle import GOLDEN_ANSWER, Bundle, golden_answer, resolve
 from engines.errors import BundleError, EnginesError
@@ -153,6 +153,17 @@ def test_8_bits_that_call_themselves_float_need_no_gate_and_are_refused(tmp_path
     edit(folder, lambda m: m.update(precision="fp32", gate=None, quantization=None))
     refused(folder, "computes in 8 bits", "says fp32")
     assert GraphFile.read(folder / "detector.onnx").operators & EIGHT_BITS
+
+
+def test_fp16_that_calls_itself_float_is_refused_too(tmp_path: Path) -> None:
+    folder = copy_of("zoo:attridet-n-fp16", tmp_path / "fp16")
+    edit(folder, lambda m: m.update(precision="fp32", gate=None, quantization=None))
+    refused(folder, "detector.onnx: computes in FP16", "says fp32")
+    assert not GraphFile.read(folder / "cells.onnx").half  # float32 in every bundle
+    detector = onnx.load(folder / "detector.onnx")
+    for weight in detector.graph.initializer:  # without its weights the casts alone tell
+        weight.data_type, weight.raw_data = TensorProto.FLOAT, b""
+    assert GraphFile.of(detector.SerializeToString()).half
 
 
 def test_a_gate_is_passed_by_what_was_judged_and_by_nothing_else(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -29,11 +31,11 @@ def data(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 class Data:
-    """Runs `attridet data …`; `out` and `err` hold what the last run printed."""
+    """Runs `attridet data …`; `out` and `err` hold what the last run printed, `said` the first on one line."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.monkeypatch, self.capsys = monkeypatch, capsys
-        self.out = self.err = ""
+        self.out = self.err = self.said = ""
         monkeypatch.setenv("COLUMNS", "100")
 
     def __call__(self, *words: object) -> int:
@@ -44,12 +46,13 @@ class Data:
         except SystemExit as stop:
             code = int(stop.code or 0)
         self.out, self.err = self.capsys.readouterr()
+        self.said = " ".join(self.out.split())
         return code
 
 
 def test_check_of_clean_data(data: Data, root: Path, tmp_path: Path) -> None:
-    assert data("check", root, "--json", tmp_path / "found.json") == 0
-    assert "no fault, 0 notes" in data.out
+    assert data("check", root, "--json", tmp_path / "found.json", "--all") == 0
+    assert data.out.startswith("no fault, 0 notes in 4 pictures, 4 cells")
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["clean"] and found["faults"] == [] and found["total"]["cells"] == 4
     assert found["splits"][0]["name"] == "H_100X_C1/train"
@@ -69,13 +72,13 @@ def test_check_tells_pixel_aspect_and_the_size_of_a_pixel(data: Data, tmp_path: 
     (told,) = json.loads((tmp_path / "found.json").read_text())["pixel_aspect"]
     value, cells = told["undone"], told["red_cells"]["cells"]
     assert value == pytest.approx(0.7, abs=0.05) and told["origin"] == "measured"
-    assert f"Pixel aspect: {value:.2f} (" in data.out and f"by {cells} red cells of 4 pictures" in data.out
-    assert "um a px, an estimate; stated nowhere; commands undo" in data.out and f"state it: 'pixel_aspect: {value:g}'" in data.out
+    assert f"Pixel aspect: {value:.2f} (" in data.said and f"by {cells} red cells of 4 pictures" in data.said
+    assert "um a px, an estimate; stated nowhere; commands undo" in data.said and f"state it: 'pixel_aspect: {value:g}'" in data.said
     (root / "pictures.yaml").write_text(f"pixel_aspect: {value}")
     assert data("check", root) == 0
-    assert f"pictures.yaml: {value:g}; commands undo {value:g}" in data.out.replace("\n", "") and "no fault, 0 notes" in data.out
+    assert f"pictures.yaml: {value:g}; commands undo {value:g}" in data.said and data.said.startswith("no fault, 0 notes")
     assert data("check", write_subset(tmp_path / "noise", {"train": FIELDS})) == 0
-    assert "Pixel aspect: not measured (0 red cells stand alone; 30 are needed); stated nowhere" in data.out
+    assert "Pixel aspect: not measured (0 red cells stand alone; 30 are needed); stated nowhere" in data.said
 
 
 def test_check_of_faulty_data_names_them_and_ends_with_1(data: Data, root: Path, tmp_path: Path) -> None:
@@ -83,14 +86,39 @@ def test_check_of_faulty_data_names_them_and_ends_with_1(data: Data, root: Path,
     file = write_json(root, "train", coco(FIELDS | {"2_1_1000_AML.png": cells}))
     assert data("check", root, "--json", tmp_path / "found.json") == 1
     assert "box outside the picture (box-outside): 15" in data.out
-    assert "... and 3 more (--all prints them" in data.out
-    assert "by 6.00 px" in data.out
+    assert data.out.startswith("30 faults, 0 notes") and "--all prints everything" in data.out
+    assert "by 6.00 px" in data.said and 0 < data.said.count("leaves the picture") < 15 and len(data.out.splitlines()) <= 60
     faults = json.loads((tmp_path / "found.json").read_text())["faults"]
     assert {f["kind"] for f in faults} == {"box-outside", "json-txt-disagree"} and all(
         f["file"] == str(file) and f["line"] for f in faults
     )
     assert data("check", root, "--all") == 1
-    assert "and 3 more" not in data.out and data.out.count("leaves the picture") == 15
+    assert data.out.count("leaves the picture") == 15
+
+
+def test_check_writes_one_sheet_of_classes_by_subset(data: Data, root: Path, tmp_path: Path) -> None:
+    write_subset(root.parent / "L_40X_C1", {"train": {"1_1_7_400_ALL.png": [BLAST, BLAST]}})
+    (root.parent / "L_10X_C1").mkdir()
+    assert data("check", root.parent, "--csv", tmp_path / "sheet.csv", "--page", tmp_path / "page.html") == 1
+    head, *rows = (line.split(",") for line in (tmp_path / "sheet.csv").read_text().splitlines())
+    assert head == ["", "H_100X_C1/train", "H_100X_C1/val", "L_40X_C1/train", "all"]
+    assert ["Myeloblast", "1", "0", "1", "2"] in rows and ["Cell Size: large", "1", "0", "1", "2"] in rows
+    page = (tmp_path / "page.html").read_text()
+    assert " in 5 pictures, " in page and "L_10X_C1: empty folder" in page
+    assert "<td>Myeloblast</td>" in page and "label that stands there twice" in page
+
+
+def test_check_unpacks_labels_beside_their_archive(data: Data, root: Path) -> None:
+    with zipfile.ZipFile(root / "labels.zip", "w") as archive:
+        for file in sorted(file for name in ("json_labels", "txt_labels") for file in (root / name).rglob("*.*")):
+            archive.write(file, file.relative_to(root))
+    for name in ("json_labels", "txt_labels"):
+        shutil.rmtree(root / name)
+    assert data("check", root) == 0
+    assert "labels-in-archive" in data.out and not (root / "json_labels").exists()
+    assert data("check", root, "--unpack") == 0
+    assert "6 label files written beside it" in data.out and "labels-in-archive" not in data.out
+    assert (root / "json_labels/train.json").is_file()
 
 
 @pytest.mark.parametrize(

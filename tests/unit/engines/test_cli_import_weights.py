@@ -12,8 +12,11 @@ import torch
 from published import save, save_checkpoint
 
 from engines.cli import main
+from engines.families import FAMILIES, family
+from engines.families.fcos.fcos import FCOS
 from engines.network import AttributeHead, AttriDet, YOLOv5, copy_fitting
 from engines.network.checkpoint import load_any
+from engines.network.foreign import import_resnet
 from engines.network.weights import load_weights
 from engines.taxonomy import LEUKEMIA_ATTRI
 
@@ -124,3 +127,93 @@ def test_mistakes_are_one_line_and_write_nothing(
     said = capsys.readouterr().err
     assert said.startswith("attridet: ") and words in said and len(said.strip().splitlines()) == 1
     assert not Path("x.safetensors").exists()
+
+
+def torchvisions(path: Path, size: str, prefix: str = "", new: bool = True) -> Path:
+    """A file as torchvision writes it: a classifier, or with a prefix its FCOS; new: names of the pyramid since 0.13."""
+    torch.manual_seed(2)
+    network = FCOS(size)
+    state = {}
+    for key, value in network.state_dict().items():
+        part, _, name = key.partition(".")
+        if part == "backbone" and name != "frozen":
+            state[prefix + name] = torch.randn_like(value) if value.is_floating_point() else value
+        elif prefix and part == "pyramid":
+            state["backbone.fpn." + (name if new else name.replace(".0.", ".", 1) if "blocks.p" not in name else name)] = value + 1
+        elif prefix and part == "head":
+            state[key] = torch.zeros(91, *value.shape[1:]) if "cls_logits" in key else value + 1
+    torch.save(state if prefix else {**state, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, path)
+    return path
+
+
+def test_a_resnet_of_torchvision_is_the_start_of_a_detector_and_frozen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    source, out = torchvisions(tmp_path / "resnet18.pth", "r18"), tmp_path / "start.safetensors"
+    assert attridet(monkeypatch, "import-weights", source, "--family", "fcos", "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert "torchvision's ResNet, size r18" in printed and "BSD-3-Clause" in printed and "Anchors" not in printed
+    network = load_weights(out)[0]
+    assert isinstance(network, FCOS) and network.size == "r18"
+    theirs = torch.load(source)
+    for key, value in network.backbone.state_dict().items():
+        assert key == "frozen" or torch.equal(value, theirs[key]), key
+    network.train()
+    assert not network.backbone.bn1.weight.requires_grad and network.backbone.get_submodule("layer2.0.conv1").weight.requires_grad
+    begun = FCOS("r18")
+    begun.take(network)
+    begun.train()
+    assert torch.equal(begun.backbone.conv1.weight, theirs["conv1.weight"]) and not begun.backbone.conv1.weight.requires_grad
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if family(name).sizes == ("r18", "r50")])
+def test_every_family_with_a_resnet_begins_with_it(name: str, tmp_path: Path) -> None:
+    source = torchvisions(tmp_path / "resnet18.pth", "r18")
+    network, transfer = import_resnet(source, name)
+    weight = torch.load(source)["layer4.1.conv2.weight"]
+    assert (network.family, transfer.layout) == (name, "torchvision's ResNet")
+    assert any(torch.equal(value, weight) for key, value in network.state_dict().items() if key.endswith("layer4.1.conv2.weight"))
+    begun = family(name).begun("r18", LEUKEMIA_ATTRI)
+    begun.take(network)
+    begun.train()
+    frozen = [key for key, value in begun.named_parameters() if not value.requires_grad]
+    assert any(key.endswith("layer4.0.bn1.weight") for key in frozen) and not any("layer4.0.conv1" in key for key in frozen)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_torchvisions_fcos_is_taken_but_for_its_types(new: bool, tmp_path: Path) -> None:
+    source = torchvisions(tmp_path / "fcos.pth", "r18", "backbone.body.", new)
+    network, transfer = import_resnet(source, "fcos")
+    theirs = torch.load(source)
+    assert transfer.layout == "torchvision's FCOS"
+    assert {e.key for e in transfer.entries if e.outcome == "start"} == {
+        f"head.classification_head.cls_logits.{name}" for name in ("weight", "bias")
+    }
+    state = network.state_dict()
+    assert torch.equal(state["head.regression_head.bbox_reg.weight"], theirs["head.regression_head.bbox_reg.weight"])
+    name = "backbone.fpn.layer_blocks.2.0.bias" if new else "backbone.fpn.layer_blocks.2.bias"
+    assert torch.equal(state["pyramid.layer_blocks.2.0.bias"], theirs[name])
+    assert torch.equal(state["backbone.layer3.0.conv1.weight"], theirs["backbone.body.layer3.0.conv1.weight"])
+
+
+def test_what_is_no_resnet_of_ours_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], coco: Path, tmp_path: Path
+) -> None:
+    resnet, out = torchvisions(tmp_path / "resnet18.pth", "r18"), tmp_path / "o.safetensors"
+    state = torch.load(resnet)
+    torch.save({**state, "layer3.2.conv1.weight": torch.zeros(1)}, tmp_path / "more.pth")
+    torch.save({k: v for k, v in state.items() if k != "layer4.1.bn2.bias"}, tmp_path / "less.pth")
+    torch.save({**state, "bn1.weight": torch.full((64,), torch.nan)}, tmp_path / "nan.pth")
+    for arguments, words in (
+        ((resnet, "--out", out), "a ResNet, not a YOLOv5. Name the detectors' family"),
+        ((coco, "--family", "fcos", "--out", out), "not a ResNet of torchvision"),
+        ((tmp_path / "more.pth", "--family", "fcos", "--out", out), "2-2-3-2 blocks"),
+        ((tmp_path / "less.pth", "--family", "fcos", "--out", out), "backbone.layer4.1.bn2.bias"),
+        ((tmp_path / "nan.pth", "--family", "fcos", "--out", out), "not finite"),
+        ((resnet, coco, "--family", "fcos", "--out", out), "fcos tells no attributes"),
+        ((resnet, "--family", "resnet", "--out", out), "there are attridet, "),
+    ):
+        assert attridet(monkeypatch, "import-weights", *arguments) == 2, arguments
+        said = capsys.readouterr().err
+        assert words in said and len(said.strip().splitlines()) == 1, said
+    assert not out.exists()

@@ -14,8 +14,9 @@ from discs import write_discs
 from engines.adapt import AdaptRequest, adapt
 from engines.adapt.trainer import AdaptTrainer
 from engines.network import AttriDet
-from engines.network.checkpoint import read
+from engines.network.checkpoint import read, save
 from engines.network.weights import save_weights
+from tests.support.miniature import Miniature
 
 SMALL = ("--imgsz", 64, "--batch", 4, "--threads", 1, "--method", "source-only")
 
@@ -95,3 +96,47 @@ def test_wrong_words_are_one_line_and_exit_code_2(
     called = attridet("adapt", *words)
     assert called.code == 2 and called.err.startswith("attridet: ") and message in called.err, called
     assert not list(tmp_path.iterdir())
+
+
+def test_published_is_the_whole_recipe_and_what_is_said_takes_the_place_of_its_part(tmp_path: Path) -> None:
+    asked = AdaptRequest(out=tmp_path, published=True).settled()
+    assert (asked.hyper, asked.imgsz, asked.batch, asked.phases, asked.confidence) == ("low", 600, 1, "20,50", 0.25)
+    assert (asked.teacher, asked.source_boxes, asked.recolour, asked.weight) == ("student", "pseudo", 0.0, 1.0)
+    asked = AdaptRequest(out=tmp_path, published=True, method="daca", imgsz=96, epochs=4, recolour=0.7).settled()
+    assert (asked.confidence, asked.imgsz, asked.epochs, asked.phases, asked.recolour) == (0.1, 96, 4, None, 0.7)
+    first, second = AdaptRequest(out=tmp_path, published=True, source=("a",), target=("b",)).settled().planned()
+    assert (first.folder, first.epochs, second.epochs, second.initial) == (tmp_path / "phase-1", 20, 50, tmp_path / "phase-1/last.pt")
+
+
+def test_the_start_gives_size_side_and_anchors_and_the_best_epoch_is_kept(miniature: Miniature, tmp_path: Path) -> None:
+    """On the published layout, where no folder has a val: patients of the source that the start has not learnt from judge."""
+    source, target, run = miniature.subset("H_100X_C1"), miniature.subset("L_100X_C1"), tmp_path / "run"
+    small = ("--batch", 4, "--epochs", 1, "--threads", 1, "--workers", 0, "--no-pictures")
+    assert attridet("train", "--data", source, "--out", run, "--imgsz", 96, *small).code == 0
+    state = read(run / "last.pt")
+    learnt = {patient for one in state["seen"] for patient in one["patients"]}
+    anchors = state["ema"]["model.24.anchors"] * 0.9
+    save(run / "last.pt", {**state, "ema": {**state["ema"], "model.24.anchors": anchors}})
+
+    out = tmp_path / "adapted"
+    words = ("--source", source, "--target", target, "--initial", run / "last.pt", "--out", out, *small[:-1])
+    done = attridet("adapt", *words)
+    assert done.code == 1 and "judged on val of H_100X_C1" in done.out, done  # one epoch's network believes nothing of the target
+    assert "pseudo-labels, and of how many of 8 target pictures shown in 2 steps: epoch 1: 0 of 0, in 0 steps" in done.out
+    adapted, kept = read(out / "last.pt"), json.loads((out / "adapt.json").read_text())
+    assert (kept["size"], kept["imgsz"]) == ("n", 96)
+    torch.testing.assert_close(adapted["ema"]["model.24.anchors"], anchors)
+    assert (out / "best.pt").exists() and (out / "results.png").exists() and "H_100X_C1_map50" in adapted["history"][0]
+    held = set(json.loads((out / "val.json").read_text())["patients"])
+    assert held and not held & learnt
+    roles = {(one["name"].rpartition("/")[2], one["role"]) for one in adapted["seen"]}
+    assert roles == {("H_100X_C1", "labelled"), ("L_100X_C1", "unlabelled")} and adapted["seen_before"] == state["seen"]
+    told = attridet("adapt", *words[:-10], "--out", tmp_path / "other", "--size", "s")
+    assert told.code == 2 and "is of another size, n; leave --size out" in told.err
+
+
+def test_a_target_with_a_labelled_val_judges(folder: Path, start: Path, tmp_path: Path) -> None:
+    target = write_discs(tmp_path / "target", val=3)
+    words = ("--source", folder, "--target", target, "--initial", start, "--out", tmp_path / "out", "--epochs", 1, *SMALL)
+    done = attridet("adapt", *words, "--workers", 0)
+    assert done.code == 0 and "judged on val of target (3)" in done.out, done

@@ -61,6 +61,7 @@ def test_a_perfect_engine_scores_perfectly(bundle: Bundle, folder: Path) -> None
         "regions_to_ignore": 0,
         "left_out": {},
         "passed": {},
+        "labelled_in_part": {"pictures": 0, "share_of_ground": 1.0},
         "pixel_aspect": plain["data"]["pixel_aspect"],
     }
     assert [(one["undone"], one["origin"]) for one in plain["data"]["pixel_aspect"]] == [(1, "taken as 1")]

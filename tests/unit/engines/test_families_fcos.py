@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from engines.decode import Thresholds, candidates
-from engines.families.base import Truth
+from engines.families.base import Batch, Course, Truth
+from engines.families.box_losses import focal_loss, giou
 from engines.families.fcos.fcos import FCOS, Answers, rows_of
-from engines.families.fcos.losses import fcos_losses, focal_loss, giou
+from engines.families.fcos.losses import fcos_losses
 from engines.families.fcos.points import STRIDES, Points
 
 PARITY = Path(__file__).resolve().parents[4] / "shared/parity/other_detectors"
@@ -144,6 +145,33 @@ def test_regions_to_ignore_teach_no_background_but_cells_in_them_are_taught() ->
     taught = classes.grad[0].abs().sum(1) > 0
     inside = (points.xy >= 64).all(1)
     assert torch.equal(taught, ~inside | (points.matched(box) >= 0))
+
+
+def test_the_shares_of_two_processes_add_up_to_the_loss_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    points, answers = Points.of(GRIDS, HW), (torch.randn(3, 1706, 14), torch.rand(3, 1706, 4) * 3, torch.randn(3, 1706))
+    boxes = [one_box(100, 90, 150, 150), torch.tensor([[20.0, 30, 60, 70], [200, 20, 300, 120]]), torch.zeros(0, 4)]
+    truth = [truth_of(b, torch.arange(len(b))) for b in boxes]
+    whole = fcos_losses(points, *answers, truth)
+    counts = [[int((points.matched(b) >= 0).sum()) for b in some] for some in (boxes[:1], boxes[1:])]
+    told = [[sum(some), len(some)] for some in counts]
+    monkeypatch.setattr("engines.families.parallel.gathered", lambda mine: told)
+    first, second = (fcos_losses(points, *(some[part] for some in answers), truth[part]) for part in (slice(0, 1), slice(1, 3)))
+    for name, expected in whole.items():
+        assert (first[name] / 3 + second[name] * 2 / 3).item() == pytest.approx(expected.item(), rel=1e-5), name
+
+
+def test_in_half_precision_the_losses_are_nearly_the_same_and_in_float32() -> None:
+    torch.manual_seed(0)
+    network = FCOS("r18").train()
+    images = (torch.rand(2, 3, 64, 64) * 255).to(torch.uint8)
+    targets = torch.tensor([[0.0, 2, 0.4, 0.4, 0.5, 0.5]])
+    batch = Batch(images, targets, torch.full((1, 7), -1), torch.zeros(0, 5))
+    plain = network.learner(Course())(batch)[1]
+    halved = network.learner(Course(halved=lambda: torch.autocast("cpu", torch.bfloat16)))(batch)[1]
+    for name, value in plain.items():
+        assert halved[name].dtype == torch.float32
+        assert halved[name].item() == pytest.approx(value.item(), rel=0.02), name
 
 
 def test_a_box_ends_at_the_pictures_edge_and_its_score_is_a_root() -> None:

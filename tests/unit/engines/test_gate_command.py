@@ -167,7 +167,7 @@ def test_without_a_driver_or_a_plan_the_gate_says_so_in_one_line(
     standin_plans.machine(monkeypatch)
     assert gated(monkeypatch, *asked) == 2
     said = capsys.readouterr().err
-    assert "has no plan of attridet-test for this device" in said and "Run: attridet build" in said
+    assert "has no plan of attridet-test int8 for this device" in said and "Run: attridet build" in said
     assert Bundle.open(candidate.path).digest == candidate.digest
 
 

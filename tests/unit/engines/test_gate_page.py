@@ -124,8 +124,8 @@ def test_a_weak_reference_is_amber_and_said_so(root: Path, tmp_path: Path) -> No
     assert '<div class="verdict amber"> <b>Passes against its reference, which is below its floors</b>' in text
     assert "<li>The reference tells no blast as a blast (at least 50 % asked).</li>" in text and "<b>Passed</b>" not in text
     for row in (
-        'Labelled cells found</td><td class="n">66.7%</td><td class="n">50.0%',
-        'Blasts told as a blast</td><td class="n">0.0%',
+        'Labelled cells found</td><td class="n">66.7 %</td><td class="n">50.0 %',
+        'Blasts told as a blast</td><td class="n">0.0 %',
     ):
         assert row in text
     assert text.count(">not reached<") == 2 and text.count(">reached<") == 1

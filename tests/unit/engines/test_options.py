@@ -15,7 +15,21 @@ from calibration.int8.request import QuantizeRequest
 from engines.adapt.request import METHODS as WAYS_TO_ADAPT
 from engines.adapt.trainer import METHODS as KNOWN_WAYS
 from engines.cli import app
-from engines.commands import bench, build, data, evidence, film, first_board, import_weights, int8, learn, learning, transfer
+from engines.commands import (
+    bench,
+    build,
+    concepts,
+    data,
+    evidence,
+    film,
+    first_board,
+    import_weights,
+    int8,
+    learn,
+    learning,
+    recipe,
+    transfer,
+)
 from engines.commands.terminal import Terminal
 from engines.errors import DataError
 from engines.families.attridet.yolov5 import VARIANTS
@@ -25,11 +39,13 @@ from engines.progress import Reporter
 from engines.training.request import HYPERS, SIZES
 
 COMMANDS: dict[str, Callable[..., object]] = {
-    "adapt": learning.adapt, "bench": bench.bench, "build": build.build, "data check": data.check, "data export": data.export,
+    "adapt": learning.adapt, "bench": bench.bench, "build": build.build, "concepts": concepts.concepts,
+    "data check": data.check, "data export": data.export,
     "data plot": data.plot, "data split": data.split, "evaluate": learning.evaluate, "experiment": learning.experiment,
     "export": learning.export, "film": film.film, "first-board": first_board.first_board, "frames": int8.frames, "gate": int8.gate,
     "evidence": evidence.evidence, "learn": learn.learn, "second-look": learning.second_look, "working-point": evidence.working_point,
-    "import-weights": import_weights.import_weights, "quantize": int8.quantize, "train": learning.train, "transfer": transfer.transfer,
+    "half": int8.half, "import-weights": import_weights.import_weights, "quantize": int8.quantize,
+    "recipe": recipe.recipe, "train": learning.train, "transfer": transfer.transfer,
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import standin_plans
 
 from engines.bundle import Bundle, resolve
 from engines.decode import Thresholds
@@ -90,12 +91,75 @@ def test_what_leaves_nothing_to_choose_is_opened_as_it_is(bundle: Bundle, tmp_pa
         open_chosen(tmp_path / "nothing")
 
 
-def test_bundles_in_8_bits_that_were_made_from_it_are_tried_beside_it() -> None:
+def test_bundles_that_were_made_from_it_are_tried_beside_it_fp16_on_a_gpu_alone() -> None:
     shipped = Bundle.open(resolve("zoo:attridet-n"))
-    found = choices._made_from(shipped)
-    assert [bundle.manifest.precision for bundle in found] == ["int8"]
-    assert found[0].manifest.quantization is not None and found[0].manifest.quantization.source == shipped.digest
-    assert not choices._made_from(found[0])
+    found = choices.made_from(shipped)
+    assert [bundle.manifest.precision for bundle in found] == ["fp16", "int8"]
+    assert all(one.manifest.quantization is not None and one.manifest.quantization.source == shipped.digest for one in found)
+    assert not any(choices.made_from(one) for one in found)
+    on_processor = choices._trials([shipped, *found], "auto", "auto", None)
+    assert {trial.told for trial in on_processor} >= {"fp32", "int8"} and not any(trial.told == "fp16" for trial in on_processor)
+    assert [trial.runtime for trial in choices._trials([found[0]], "onnx", "auto", None)] == ["onnx"]  # whoever names it gets it
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A GPU with plans of the shipped bundles in float and FP16, on which a frame in FP16 takes half as long."""
+    standin_plans.machine(monkeypatch)
+    for name in ("zoo:attridet-n", "zoo:attridet-n-fp16"):
+        standin_plans.write_plans(tmp_path / "plans", Bundle.open(resolve(name)))
+    spent = {("tensorrt", "fp32"): 9.0, ("tensorrt", "fp16"): 4.5}
+
+    def frame_ms(engine: Any, _: object) -> float:
+        return spent.get((engine.info.runtime.split()[0].lower(), engine.info.precision), 50.0)
+
+    monkeypatch.setattr(choices, "_frame_ms", frame_ms)
+    monkeypatch.setattr(choices, "_versions", lambda: {"onnx": "1", "openvino": ""})
+    monkeypatch.setattr(choices, "_turned", lambda picture: [picture])  # of eight positions one: each takes its time
+    return tmp_path / "plans"
+
+
+def test_on_a_gpu_fp16_is_taken_where_it_is_quicker_and_says_what_float32_says(
+    plans: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, str]] = []
+    real = choices.disagreement
+
+    def heard(engine: Any, picture: Any, answer: Any, corner_px: float, probability: float) -> str | None:
+        asked.append((engine.info.precision, f"{corner_px} {probability}"))
+        return real(engine, picture, answer, corner_px, probability)
+
+    monkeypatch.setattr(choices, "disagreement", heard)
+    made = choose("zoo:attridet-n", threads=1, plans=plans, kept=tmp_path / "choice.json")
+    assert (made.chosen.words, made.chosen.frame_ms) == ("tensorrt fp16", 4.5)
+    faults = {trial.words: trial.fault for trial in made.trials}
+    assert faults["tensorrt fp32"] == "" and faults["onnx fp32"] == "" and "onnx fp16" not in faults
+    assert faults["tensorrt int8"] == "its gate was passed on openvino, not on tensorrt"
+    assert asked == [("fp16", "1.0 0.02")]  # not float, and not again where it is measured a second time
+    with open_chosen("zoo:attridet-n", threads=1, plans=plans, kept=tmp_path / "choice.json") as engine:
+        assert engine.info.precision == "fp16" and engine.info.runtime.startswith("TensorRT")
+
+    monkeypatch.setattr(choices, "disagreement", lambda engine, *_: f"a box lies 9.0 px elsewhere in {engine.info.precision}")
+    made = choose("zoo:attridet-n", threads=1, plans=plans)
+    assert made.chosen.words == "tensorrt fp32"
+    fault = next(trial.fault for trial in made.trials if trial.words == "tensorrt fp16")
+    assert fault == "it answers otherwise than float32: a box lies 9.0 px elsewhere in fp16"
+
+
+def test_fp16_is_held_against_the_float_bundle_where_that_is_there(plans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    real = choices.factory.open_engine
+
+    def heard(reference: Any, runtime: str, *words: Any, **more: Any) -> Any:
+        opened.append(f"{Path(resolve(reference)).name} {runtime}")
+        return real(reference, runtime, *words, **more)
+
+    monkeypatch.setattr(choices.factory, "open_engine", heard)
+    half, known = Bundle.open(resolve("zoo:attridet-n-fp16")), dict[str, Any]()
+    with real(half.path, "tensorrt", plans=plans) as engine:
+        assert choices._difference(engine, 1, known, str(resolve("zoo:attridet-n"))) == ""
+        assert choices._difference(engine, 1, dict[str, Any](), "") == ""  # alone: its own files on the processor
+    assert opened == ["attridet-n onnx", "attridet-n-fp16 onnx"]
 
 
 def test_a_verdict_belongs_to_its_runtime() -> None:
@@ -141,6 +205,7 @@ def says(found: Detections, expected: Detections, types: list[float] | None = No
         thresholds=Thresholds(confidence=0.25),
         info=SimpleNamespace(taxonomy=LEUKEMIA_ATTRI),
         naming=naming,
+        describes=True,
     )
     return disagreement(engine, np.zeros((8, 8, 3), np.uint8), answer, 2.0, 0.05)
 

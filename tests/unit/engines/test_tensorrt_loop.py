@@ -55,7 +55,7 @@ def test_it_says_what_onnx_runtime_says(machine: Machine, bundle: Bundle, plans:
     assert as_the_daemon_has_it is on_gpu
     smaller = np.ascontiguousarray(frame[:200, :300])
     with on_gpu, OnnxEngine(bundle, threads=1) as reference:
-        assert on_gpu.info.runtime == "TensorRT 10.16.2 on Stand-in (sm_87)"
+        assert on_gpu.info.runtime == "TensorRT 10.16.2 on Stand-in (sm_87), pycuda"
         for picture in (frame, frame[::-1], smaller, frame, frame):
             found, expected = on_gpu.infer(picture), reference.infer(picture).detections
             assert len(expected) > 4

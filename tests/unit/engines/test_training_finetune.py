@@ -12,7 +12,7 @@ from discs import write_discs
 
 from engines.bundle import ZOO, weights_of
 from engines.errors import BundleError
-from engines.families.hyper import FILM, FINETUNE, HIGH
+from engines.families.hyper import ADAPT, FILM, FINETUNE, HIGH, LOW
 from engines.network import checkpoint
 from engines.training.schedule import Schedule
 
@@ -95,11 +95,22 @@ def test_the_gentle_warm_up_is_a_tenth_of_the_run_at_most(batches: int, epochs: 
 
 
 def test_a_run_that_ends_in_its_warm_up_says_so(folder: Path, tmp_path: Path) -> None:
-    assert not Schedule(FILM, 30, 2, 16).leaves_warmup and Schedule(FILM, 51, 2, 16).leaves_warmup
-    _, said, _ = train("--data", folder, "--out", tmp_path / "film", *SMALL, "--epochs", "1")
+    assert not Schedule(LOW, 30, 2, 16).leaves_warmup and Schedule(LOW, 100, 2, 16).leaves_warmup
+    assert all(Schedule(hyper, 30, 2, 16).warmup_iterations <= 6 for hyper in (FILM, ADAPT))
+    _, said, _ = train("--data", folder, "--out", tmp_path / "low", *SMALL, "--epochs", "1", "--hyper", "low")
     assert "Mind: this run has 2 steps and its warm-up 100: it ends before it reaches its learning rate. Give it more --epochs" in said
     _, said, _ = train("--data", folder, "--out", tmp_path / "gentle", *SMALL, "--epochs", "2", "--hyper", "finetune")
     assert "warm-up" not in said
+
+
+def test_a_finished_run_is_lengthened_and_says_so(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert train("--data", folder, "--out", out, *SMALL, "--epochs", "1")[0] == 0
+    code, said, _ = train("--out", out, "--resume", "--epochs", "3")
+    assert code == 0 and "was trained for 1 epochs and goes on to 3: the learning rate follows the schedule of 3" in said
+    assert "goes on after epoch 1 of 3" in said and (out / "results.csv").read_text().count("\n") == 4
+    code, _, error = train("--out", out, "--resume", "--epochs", "2")
+    assert code == 2 and f"--epochs: {out} was begun with 3, not 2" in error
 
 
 def test_another_learning_rate_keeps_the_biases_in_proportion() -> None:

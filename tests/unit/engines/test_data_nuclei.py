@@ -10,9 +10,9 @@ import pytest
 
 from calibration.transfer.features import detect
 from calibration.transfer.homography import for_box_edges, project_boxes
-from calibration.transfer.label_check import check_labels, nuclear_stain
 from calibration.transfer.registration import Expected, register
 from engines.data.leukemiaattri import read_split
+from engines.data.nuclei import check_labels, nuclear_stain
 from engines.film import Film, Microscope
 
 CELLS_4_29 = ((77, 0, 118, 68), (41, 444, 88, 530), (249, 582, 288, 640))

@@ -1,0 +1,1 @@
+"""DINO, the denoising DETR: one of the detectors that the paper compares with."""

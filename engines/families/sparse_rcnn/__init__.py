@@ -1,0 +1,1 @@
+"""Sparse R-CNN: one of the detectors that the paper compares with."""
