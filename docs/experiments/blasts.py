@@ -38,7 +38,7 @@ def main() -> None:
     console = Console()
     images = list(read_split(given.data, given.split))
     for path in given.networks:
-        model = checkpoint.load_any(path)[0]
+        model = checkpoint.load_attridet(path)[0]
         likeliest, scores, blast = cells(without_variances(model).eval() if model.detect.variances else model, images)
         if blast.all() or not blast.any():
             parser.error(f"{given.data}, {given.split}: of the cells that {path} finds none is a blast, or none another; give both")
