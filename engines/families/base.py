@@ -117,6 +117,8 @@ class Network(nn.Module):
     """Overlap above which the lesser of two shown boxes is suppressed; AP is measured with .6 at least. 1: nothing is suppressed."""
     describes: ClassVar[bool] = False
     """Whether it tells attributes."""
+    weighs_classes: ClassVar[bool] = False
+    """Whether its losses heed `Course.class_weights`."""
     learning_rate: ClassVar[float | None] = None
     """In place of the hyper-parameter set's, where a family needs another."""
     needs_start: ClassVar[bool] = False

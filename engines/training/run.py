@@ -171,7 +171,9 @@ def fit(trainer: Trainer, phase: Phase, reporter: Reporter, to_resume: str, judg
             f"this run has {steps} steps and its warm-up {warmup}: {when}. Give it more --epochs or a smaller --batch, or "
             "--hyper film, finetune or adapt, whose warm-up is a tenth of it"
         )
-    if trainer.class_weights is not None:
+    if trainer.class_weights is not None and not trainer.model.weighs_classes:
+        reporter.warning(f"types are not weighed: the losses of {trainer.model.family} do not know --class-weights")
+    elif trainer.class_weights is not None:
         named = zip(trainer.taxonomy.classes, trainer.class_weights, strict=True)
         reporter.message("a cell counts in the class loss: " + ", ".join(f"{name} {weight:.2f}" for name, weight in named))
     if trainer.anchors is not None:

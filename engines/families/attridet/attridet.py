@@ -36,6 +36,7 @@ class AttriDet(YOLOv5, Network):
     family: ClassVar[str] = "attridet"
     sizes: ClassVar[tuple[str, ...]] = tuple(VARIANTS)
     describes: ClassVar[bool] = True
+    weighs_classes: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from engines.families import FAMILIES, family
 from engines.network import checkpoint
 from engines.network.engine import open_checkpoint
 from engines.network.weights import load_weights, save_weights
+from engines.progress import Reporter
 from engines.taxonomy import LEUKEMIA_ATTRI
 from engines.training import TrainRequest, train
 from engines.training.judge import FolderJudge, judge_samples
@@ -100,3 +101,26 @@ def test_what_fcos_tells_of_a_folder_has_no_attributes_and_no_zero_in_their_plac
         assert not engine.describes and engine.thresholds.iou == family("fcos").iou
         found = engine.infer(discs(1, 64)[0].image).detections
     assert np.isnan(found.attributes).all() and found.non_finite == 0
+
+
+def test_weights_of_types_that_a_family_does_not_know_are_said_not_to_count(tmp_path: Path) -> None:
+    class Heard(Reporter):
+        words: list[str] = []  # noqa: RUF012  # one test
+
+        def warning(self, text: str) -> None:
+            self.words.append(text)
+
+    folder = str(write_discs(tmp_path / "data"))
+    request = TrainRequest(
+        data=(folder,),
+        out=tmp_path / "run",
+        family="fcos",
+        class_weights=True,
+        imgsz=64,
+        batch=4,
+        epochs=1,
+        judge=False,
+        pictures=False,
+    )
+    train(request, Heard())
+    assert any("types are not weighed: the losses of fcos" in text for text in Heard.words)
