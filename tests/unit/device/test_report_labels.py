@@ -56,7 +56,8 @@ def test_the_laboratory_reads_what_was_reviewed(tmp_path: Path) -> None:
     assert (written.slides, written.fields, written.cells) == (1, 2, 6)
     assert written.cells_without_type == 2  # "blasts", whose kind nobody said, and one that was not classed
     report = check(tmp_path / "out")
-    assert [fault for fault in report.findings if fault.kind.level.value == "fault"] == [], report.findings
+    faults = [fault for fault in report.findings if fault.kind.level.value == "fault"]
+    assert {fault.kind.slug for fault in faults} <= {"image-blank"}, report.findings  # the fields of this test are flat drawings
     data = read_split(tmp_path / "out", "train")
     names = sorted(LEUKEMIA_ATTRI.classes[code] for image in data for code in image.classes)
     assert names == ["Eosinophil", "Lymphocyte", "Lymphocyte", "Monoblast", "None", "Promonocyte"]

@@ -68,16 +68,16 @@ def test_check_of_clean_data(data: Data, root: Path, tmp_path: Path) -> None:
 def test_check_tells_pixel_aspect_and_the_size_of_a_pixel(data: Data, tmp_path: Path) -> None:
     root = write_subset(tmp_path / "squeezed", {"train": TRAIN, "val": VAL})
     squeezed_pictures(root)
-    assert data("check", root, "--json", tmp_path / "found.json") == 0
+    assert data("check", root, "--all", "--json", tmp_path / "found.json") == 0
     (told,) = json.loads((tmp_path / "found.json").read_text())["pixel_aspect"]
     value, cells = told["undone"], told["red_cells"]["cells"]
     assert value == pytest.approx(0.7, abs=0.05) and told["origin"] == "measured"
     assert f"Pixel aspect: {value:.2f} (" in data.said and f"by {cells} red cells of 4 pictures" in data.said
     assert "um a px, an estimate; stated nowhere; commands undo" in data.said and f"state it: 'pixel_aspect: {value:g}'" in data.said
     (root / "pictures.yaml").write_text(f"pixel_aspect: {value}")
-    assert data("check", root) == 0
+    assert data("check", root, "--all") == 0
     assert f"pictures.yaml: {value:g}; commands undo {value:g}" in data.said and data.said.startswith("no fault, 0 notes")
-    assert data("check", write_subset(tmp_path / "noise", {"train": FIELDS})) == 0
+    assert data("check", write_subset(tmp_path / "noise", {"train": FIELDS}), "--all") == 0
     assert "Pixel aspect: not measured (0 red cells stand alone; 30 are needed); stated nowhere" in data.said
 
 
