@@ -223,5 +223,7 @@ class FeaturePyramid(nn.Module):
         made = [block(x) for block, x in zip(self.layer_blocks, inner, strict=True)]
         if self.extra_blocks is not None:
             made.append(self.extra_blocks["p6"](made[-1]))
-            made.append(self.extra_blocks["p7"](functional.relu(made[-1])))
+            # In bfloat16 oneDNN leaves the gradient of weights that a map of 1 px never meets unwritten (torch 2.13, CPU).
+            with torch.autocast(made[-1].device.type, enabled=False):
+                made.append(self.extra_blocks["p7"](functional.relu(made[-1]).to(next(self.parameters()).dtype)))
         return tuple(made)

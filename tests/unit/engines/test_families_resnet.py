@@ -92,3 +92,17 @@ def test_a_coarse_map_is_added_to_the_finer_ones_by_its_nearest_cell() -> None:
     assert torch.equal(p4, coarse)
     assert torch.equal(p3[0, 0, 0], torch.tensor([100.0, 101.0, -198.0, -197.0]))
     assert (p6.item(), p7.item()) == (100.0, 100.0)
+
+
+def test_the_smallest_map_leaves_no_gradient_unwritten_in_half_precision() -> None:
+    pyramid = FeaturePyramid((8, 8, 8), 128)
+    for _ in range(6):
+        used = [torch.full((128 * 128 * 9,), float("nan"), dtype=torch.bfloat16) for _ in range(4)]
+        del used  # what is not written shows as NaN
+        pyramid.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            maps = pyramid([torch.randn(4, 8, side, side) for side in (8, 4, 2)])
+        assert [some.shape[-1] for some in maps] == [8, 4, 2, 1, 1]
+        torch.stack([some.float().sum() for some in maps]).sum().backward()
+        for name, weight in pyramid.named_parameters():
+            assert weight.grad is not None and torch.isfinite(weight.grad).all(), name
