@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from engines.errors import DataError
+from engines.yaml_model import read_model
 
 
 class _Part(BaseModel):
@@ -71,15 +71,7 @@ class Plan(_Part):
 
 def read_plan(path: Path) -> Plan:
     """The plan in a YAML file; DataError naming the file and the key that is wrong."""
-    try:
-        plan = Plan.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not YAML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(f"{path}: {'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
+    plan = read_model(Plan, path)
     if fault := _fault(plan):
         raise DataError(f"{path}: {fault}")
     return plan

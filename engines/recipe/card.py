@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from engines.errors import DataError
 from engines.experiments.measures import number_at
@@ -17,6 +17,7 @@ from engines.files import make_folder, write_result
 from engines.recipe.choose import scores_of
 from engines.recipe.places import DIVIDED, Places
 from engines.recipe.plan import SPLIT, Plan
+from engines.yaml_model import model_of
 
 CARD = "card.yaml"
 _METRICS = {
@@ -39,11 +40,7 @@ class CardPlan(BaseModel):
 
     @classmethod
     def read(cls, content: Mapping[str, Any], where: Path, step: str) -> CardPlan:
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise DataError(f"{where}: step {step}: of.{'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
+        return model_of(cls, content, f"{where}: step {step}: of.")
 
 
 def write_card(asked: CardPlan, command: str, plan: Plan, places: Places, folder: Path) -> Path:

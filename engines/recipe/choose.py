@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from engines.errors import DataError
 from engines.experiments.measures import number_at
 from engines.files import make_folder, write_json
+from engines.yaml_model import model_of
 
 CHOICE, ENGINE = "choice.json", "engine"
 SCORES = "scores.json"
@@ -43,11 +44,7 @@ class Choice(BaseModel):
 
     @classmethod
     def read(cls, content: Mapping[str, Any], where: Path, step: str) -> Choice:
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise DataError(f"{where}: step {step}: of.{'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
+        return model_of(cls, content, f"{where}: step {step}: of.")
 
     @property
     def measures(self) -> dict[str, str]:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from engines.errors import DataError
+from engines.yaml_model import model_of
 
 
 class _Part(BaseModel):
@@ -45,11 +46,7 @@ class PagePlan(_Part):
 
     @classmethod
     def read(cls, content: Mapping[str, Any], where: Path) -> PagePlan:
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise DataError(f"{where}: page.{'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
+        return model_of(cls, content, f"{where}: page.")
 
     @property
     def measures(self) -> dict[str, str]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from engines.errors import DataError
+from engines.yaml_model import read_model
 
 PLANS = Path(__file__).parent / "plans"
 """Where the plans that ship with the package lie."""
@@ -103,15 +103,7 @@ def plan_file(name: str) -> Path:
 
 def read_plan(path: Path) -> Plan:
     """The plan in a YAML file; DataError naming the file and the key that is wrong."""
-    try:
-        return Plan.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not YAML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(f"{path}: {'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
+    return read_model(Plan, path)
 
 
 def values_of(plan: Plan, where: Path, at: str, given: tuple[str, ...]) -> dict[str, str]:

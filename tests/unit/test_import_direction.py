@@ -27,7 +27,7 @@ LAYERS = {
     ),
     "engine": ("ground", "provenance manifest graph_file bundle naming runtime"),
     # the laboratory
-    "calls": ("ground", "options progress lazy"),
+    "calls": ("ground", "options progress lazy yaml_model"),
     "data": ("ground calls", "data film plot_style"),
     "families": ("ground engine data", "families"),
     "network": ("ground engine data families", "network"),
