@@ -14,11 +14,11 @@ from calibration.int8.frames import Frame
 from calibration.int8.half import check_reach, in_half
 from calibration.int8.lessons import taught_on
 from calibration.int8.qdq import Method, Ranges, blocks_of, measure, quantise
-from calibration.int8.request import QuantizeRequest
+from calibration.int8.request import HalveRequest, QuantizeRequest
 from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, moment, write_bundle
 from engines.decode import Thresholds, candidates, region_batches
 from engines.detections import Float32
-from engines.errors import BundleError
+from engines.errors import BundleError, DataError
 from engines.manifest import CalibrationFrame, GateRecord, GoldenTolerance, Quantization
 from engines.preprocess import prepare
 from engines.progress import Reporter
@@ -34,6 +34,20 @@ GOLDEN_TOLERANCE = GoldenTolerance(corner_px=2.0, probability=0.1)
 def blocks_of_bundle(bundle: Bundle) -> tuple[str, ...]:
     """Blocks that may be put into INT8: the detector's, then the attribute head's."""
     return blocks_of(bundle.detector_path.read_bytes()) + blocks_of(bundle.attribute_graph()[0].read_bytes())
+
+
+def check_places(request: QuantizeRequest | HalveRequest, source: Bundle, blocks: Collection[str]) -> None:
+    """What can be refused before the work: blocks that there are not, and places that cannot be. Raises BundleError, DataError."""
+    for block in request.float_blocks:
+        if block not in blocks:
+            raise DataError(f"--float {block}: no such block; there are {', '.join(blocks)}")
+    if request.out.exists() and not request.replace:
+        raise BundleError(f"{request.out}: exists already. Choose another folder, or say --replace.")
+    if request.out.resolve() == source.path.resolve():
+        raise BundleError(f"{request.out}: is the float bundle itself. Choose another folder.")
+    if request.readme is not None and not request.readme.is_file():
+        raise DataError(f"{request.readme}: no such file to lay beside the bundle as README.md")
+    request.check_page(source)
 
 
 class Quantiser:

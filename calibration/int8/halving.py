@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from calibration.int8.bundles import regions_of
+from calibration.int8.bundles import check_places, regions_of
 from calibration.int8.half import blocks_in_half, check_reach, in_half
 from calibration.int8.request import HalveRequest
 from engines.bundle import GOLDEN_ANSWER, GOLDEN_IMAGE, Bundle, moment, resolve, write_bundle
 from engines.data.aspect import check_given, given_for
 from engines.data.leukemiaattri import LabelledImage, read_split
 from engines.detections import Float32
-from engines.errors import BundleError, DataError
+from engines.errors import BundleError
 from engines.evaluation.trained_on import overlap
 from engines.files import sha256_of
 from engines.gate.measure import GateResult, check_pictures, compare_engines
@@ -94,16 +94,7 @@ def _halved(request: HalveRequest, source: Bundle) -> dict[str, bytes]:
         name: (source.path / name).read_bytes() for name in (manifest.detector_graph, *(g.file for g in manifest.attribute_graphs))
     }
     blocks = dict.fromkeys(block for graph in floats.values() for block in blocks_in_half(graph))
-    for block in request.float_blocks:
-        if block not in blocks:
-            raise DataError(f"--float {block}: no such block; there are {', '.join(blocks)}")
-    if request.out.exists() and not request.replace:
-        raise BundleError(f"{request.out}: exists already. Choose another folder, or say --replace.")
-    if request.out.resolve() == source.path.resolve():
-        raise BundleError(f"{request.out}: is the float bundle itself. Choose another folder.")
-    if request.readme is not None and not request.readme.is_file():
-        raise DataError(f"{request.readme}: no such file to lay beside the bundle as README.md")
-    request.check_page(source)
+    check_places(request, source, blocks)
     return {name: in_half(graph, request.float_blocks) for name, graph in floats.items()}
 
 

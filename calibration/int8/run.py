@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from calibration.int8.bundles import Quantiser, blocks_of_bundle
+from calibration.int8.bundles import Quantiser, blocks_of_bundle, check_places
 from calibration.int8.frames import FrameSet, aspects_of, choose, pictures_in, read_set
 from calibration.int8.request import QuantizeRequest
 from calibration.int8.search import BlockChoice, BlockSearch
 from engines.bundle import Bundle, resolve
 from engines.data.aspect import check_given, given_for
 from engines.data.leukemiaattri import LabelledImage, read_split
-from engines.errors import BundleError, DataError
+from engines.errors import DataError
 from engines.evaluation.trained_on import overlap
 from engines.files import sha256_of
 from engines.gate.measure import check_pictures
@@ -97,16 +97,6 @@ def _frames(request: QuantizeRequest, pictures: Sequence[LabelledImage], reporte
 
 def _check(request: QuantizeRequest, source: Bundle) -> None:
     """Refuses before the work what can be."""
-    blocks = blocks_of_bundle(source)
-    for block in request.float_blocks:
-        if block not in blocks:
-            raise DataError(f"--float {block}: no such block; there are {', '.join(blocks)}")
-    if request.out.exists() and not request.replace:
-        raise BundleError(f"{request.out}: exists already. Choose another folder, or say --replace.")
-    if request.out.resolve() == source.path.resolve():
-        raise BundleError(f"{request.out}: is the float bundle itself. Choose another folder.")
+    check_places(request, source, blocks_of_bundle(source))
     if request.tune_data and not request.finetune:
         raise DataError("--tune-data is what --finetune STEPS learns on: say how many steps, e.g. --finetune 300")
-    if request.readme is not None and not request.readme.is_file():
-        raise DataError(f"{request.readme}: no such file to lay beside the bundle as README.md")
-    request.check_page(source)
