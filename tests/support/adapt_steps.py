@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from discs import trained_in_double
 
 from engines.adapt.trainer import Adaptation, AdaptTrainer, Made, Method
 from engines.data.augment import Sample
@@ -49,10 +50,7 @@ def steps(folder: Path, weights: Path, method: Method = "confmix", confidence: f
     run = Run(folder, imgsz=96, epochs=1, batch=2, workers=0, amp=False, hyper=calm, initial=weights)
     trainer = Watched(run, Adaptation(method, confidence=confidence, unsure=0.1, recolour=0.0), fields(8, 1, 215), fields(8, 2, 60))
     trainer.made = []
-    trainer.model.attribute_head.dropout.p = 0.0  # type: ignore[union-attr]  # of an AttriDet
-    trainer.model.double()
-    trainer.ema.model.double()
-    trainer.fit()
+    trained_in_double(trainer)
     return trainer
 
 

@@ -58,11 +58,16 @@ def steps_of_eight(folder: Path) -> Trainer:
     """
     hyper = replace(HIGH, warmup_epochs=0.0, mixup=0.5)
     trainer = Trainer(Run(folder, imgsz=64, epochs=1, batch=8, workers=0, amp=False, hyper=hyper), discs(24, unlabelled=5))
-    trainer.model.attribute_head.dropout.p = 0.0
+    trained_in_double(trainer)
+    return trainer
+
+
+def trained_in_double(trainer: Trainer) -> None:
+    """To the end, in double precision and without dropout in the attribute head."""
+    trainer.model.attribute_head.dropout.p = 0.0  # type: ignore[union-attr]  # of an AttriDet
     trainer.model.double()
     trainer.ema.model.double()
     trainer.fit()
-    return trainer
 
 
 if __name__ == "__main__":

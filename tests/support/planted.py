@@ -32,6 +32,12 @@ def annotation(data: dict[str, Any], number: int, **changes: Any) -> None:
     data["annotations"][number - 1].update(changes)
 
 
+def boxed(root: Path, box: list[float]) -> Where:
+    """The first annotation of train with another box: x, y, width, height in px."""
+    file = only_json(root, lambda d: annotation(d, 1, bbox=box))
+    return file, line_of(file, str(box))
+
+
 def only_txt(root: Path, lines: list[str]) -> Path:
     """1_1_1000_ALL of train with other lines, and no JSON that would disagree."""
     shutil.rmtree(root / "json_labels")
@@ -271,8 +277,7 @@ def two_pictures_of_one_stem(root: Path) -> Where:
 
 @plants(Kind.BOX_OUTSIDE)
 def a_box_over_the_edge(root: Path) -> Where:
-    file = only_json(root, lambda d: annotation(d, 1, bbox=[50, 10, 16, 10]))
-    return file, line_of(file, "[50, 10, 16, 10]")
+    return boxed(root, [50, 10, 16, 10])
 
 
 @plants(Kind.BOX_OUTSIDE)
@@ -282,26 +287,22 @@ def a_box_over_the_edge_in_txt(root: Path) -> Where:
 
 @plants(Kind.BOX_OVERHANGS)
 def a_box_over_the_edge_by_rounding(root: Path) -> Where:
-    file = only_json(root, lambda d: annotation(d, 1, bbox=[-0.3, 10, 16, 10]))
-    return file, line_of(file, "-0.3")
+    return boxed(root, [-0.3, 10, 16, 10])
 
 
 @plants(Kind.BOX_EMPTY)
 def a_box_without_width(root: Path) -> Where:
-    file = only_json(root, lambda d: annotation(d, 1, bbox=[5, 10, 0, 10]))
-    return file, line_of(file, "[5, 10, 0, 10]")
+    return boxed(root, [5, 10, 0, 10])
 
 
 @plants(Kind.BOX_TINY)
 def a_box_of_one_pixel(root: Path) -> Where:
-    file = only_json(root, lambda d: annotation(d, 1, bbox=[5, 10, 1, 1]))
-    return file, line_of(file, "[5, 10, 1, 1]")
+    return boxed(root, [5, 10, 1, 1])
 
 
 @plants(Kind.BOX_AWAY)
 def a_box_mostly_outside(root: Path) -> Where:
-    file = only_json(root, lambda d: annotation(d, 1, bbox=[60, 10, 16, 10]))
-    return file, line_of(file, "[60, 10, 16, 10]")
+    return boxed(root, [60, 10, 16, 10])
 
 
 @plants(Kind.BOX_TWO_CLASSES)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from labelled import BLAST, NEUTROPHIL, Cell, coco, line_of, write_json
 from numpy.typing import NDArray
-from planted import TRAIN, Where, annotation, only_json, plants
+from planted import TRAIN, Where, boxed, only_json, plants
 
 from engines.data.faults import Kind
 
@@ -123,20 +123,17 @@ def boxes_of_another_picture(root: Path) -> Where:
 
 @plants(Kind.BOX_FIELD)
 def a_box_of_the_whole_field(root: Path) -> Where:
-    file = only_json(root, lambda d: annotation(d, 1, bbox=[1, 0, 62, 48]))
-    return file, line_of(file, "[1, 0, 62, 48]")
+    return boxed(root, [1, 0, 62, 48])
 
 
 @plants(Kind.BOX_SMALL)
 def a_box_of_three_pixels(root: Path) -> Where:
-    file = only_json(root, lambda d: annotation(d, 1, bbox=[5, 10, 3, 9]))
-    return file, line_of(file, "[5, 10, 3, 9]")
+    return boxed(root, [5, 10, 3, 9])
 
 
 @plants(Kind.BOX_LONG)
 def a_box_seven_times_as_long_as_wide(root: Path) -> Where:
-    file = only_json(root, lambda d: annotation(d, 1, bbox=[5, 10, 35, 5]))
-    return file, line_of(file, "[5, 10, 35, 5]")
+    return boxed(root, [5, 10, 35, 5])
 
 
 @plants(Kind.CELL_NOT_APPLICABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,30 @@ if TYPE_CHECKING:
     from engines.network import AttriDet
 
 INPUT_HW = (320, 320)
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """torch with one thread: on a busy machine several wait for each other far longer than they work, and sums repeat."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    with single_threaded():
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_thread_a_module() -> Iterator[None]:
+    """For modules whose fixtures train."""
+    with single_threaded():
+        yield
 
 
 def draw_field(seed: int, hw: tuple[int, int] = (240, 320)) -> Image:

@@ -24,13 +24,7 @@ from engines.training import record
 from engines.training.loop import Progress, Run
 from engines.training.run import epoch_line
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def fields(count: int, seed: int, ground: int) -> list[Sample]:

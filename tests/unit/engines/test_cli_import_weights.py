@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,7 @@ from engines.network.foreign import import_resnet
 from engines.network.weights import load_weights
 from engines.taxonomy import LEUKEMIA_ATTRI
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def attridet(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:

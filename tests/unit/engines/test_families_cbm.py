@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +29,8 @@ from engines.families.cbm.explain import corrected, read_picture, values_told
 from engines.network.checkpoint import load_any
 from engines.taxonomy import LEUKEMIA_ATTRI as T
 from tests.support.miniature import Miniature
+
+pytestmark = pytest.mark.usefixtures("one_thread_a_module")
 
 ATTRIBUTES = torch.tensor([[1, 0, 1, -1, 0, 1, 0], [-1] * 7, [2, 1, 1, 1, -1, 0, 1]])
 
@@ -130,15 +131,6 @@ def test_the_ceiling_of_real_leukaemia(shared_data: Path) -> None:
         assert table.ceiling.best == pytest.approx(best, abs=5e-4)
         assert table.ceiling.commonest == pytest.approx(0.273, abs=5e-4)
         assert table.right(*pairs[1]) == pytest.approx(carried, abs=5e-4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks learn in one thread: on a busy machine several wait for each other far longer than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,10 @@ from engines.network import YOLOv5
 from engines.network.foreign import ForeignWeightsError, TorchFile, import_weights, inert_pickle
 from engines.network.foreign.inert_pickle import Inert, MalformedError, Name, read_pickle
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEW_SECONDS = 20.0
 """Processor time that no file may take: the real ones need one, what grows without end would need ages."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Calls:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,7 @@ from engines.network.foreign.modules import Network, find_network
 from engines.network.foreign.transfer import _take_attributes
 from engines.taxonomy import LEUKEMIA_ATTRI
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def trained(size: str = "n", classes: int = 80, seed: int = 3) -> YOLOv5:

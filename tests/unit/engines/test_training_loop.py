@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +17,7 @@ from engines.training.loop import Progress, Run, Trainer
 from engines.training.optimiser import parameter_groups
 from engines.training.request import parse_folder
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def short_run(folder: Path, epochs: int = 2, **changes: object) -> Run:
