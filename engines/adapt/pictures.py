@@ -30,7 +30,7 @@ class AdaptPictures:
     """What is learnt from with labels (`samples`) and without (`unlabelled`), and which of both an epoch shows.
 
     names: of the folders. labels: digest of all. judge: None where nothing is judged. held: what of train judges, where no folder has a
-    labelled val. seen: what a checkpoint says of the data.
+    labelled val. seen: what a checkpoint says of the data. before: what the start was trained on.
     """
 
     names: tuple[str, ...]
@@ -42,6 +42,7 @@ class AdaptPictures:
     judge: FolderJudge | None
     held: HeldOut | None
     seen: tuple[DataSeen, ...]
+    before: tuple[DataSeen, ...]
 
 
 def read_adapt_pictures(request: AdaptRequest, imgsz: int, hyper: Hyper, taxonomy: Taxonomy, reporter: Reporter) -> AdaptPictures:
@@ -66,12 +67,13 @@ def read_adapt_pictures(request: AdaptRequest, imgsz: int, hyper: Hyper, taxonom
     names = names_of(folders)
     val = _labelled_val(request, folders[of_source:], taxonomy) or _labelled_val(request, folders[:of_source], taxonomy)
     held = read_held_out(request.out) if request.resume else None
+    before = seen_before(request.initial, request.resume)
     if held is None and request.judge and not val:
         if request.judge_split != VAL:
             raise DataError(
                 f"--judge-split {request.judge_split}: no folder has such a split with labelled cells; --no-judge judges nothing"
             )
-        known = {patient for one in seen_before(request.initial, request.resume) for patient in one.patients}
+        known = {patient for one in before for patient in one.patients}
         labelled = dict(zip(names[:first], train[:first], strict=True))
         held = hold_out(labelled, list(labelled), request.val, request.seed, known.__contains__)
     if held is not None:
@@ -90,7 +92,7 @@ def read_adapt_pictures(request: AdaptRequest, imgsz: int, hyper: Hyper, taxonom
         for number, (folder, one) in enumerate(zip(folders[:looked_at], train, strict=False))
         for entry in seen_in(folder, "train", one, labelled=number < first)
     )
-    both = overlap([*seen, *seen_before(request.initial, request.resume)], [image.path.name for one in val.values() for image in one])
+    both = overlap([*seen, *before], [image.path.name for one in val.values() for image in one])
     if both:
         reporter.warning(both.words)
     windows = hyper.cuts_windows
@@ -112,6 +114,7 @@ def read_adapt_pictures(request: AdaptRequest, imgsz: int, hyper: Hyper, taxonom
         FolderJudge(sets, imgsz * (2 if windows else 1), scale_up=not windows) if sets else None,
         held,
         seen,
+        before,
     )
 
 

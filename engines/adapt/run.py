@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from engines.progress import SILENT, Reporter
 from engines.taxonomy import read_taxonomy
 from engines.training.agreement import whole_strides
 from engines.training.loop import Run
-from engines.training.request import CHECKPOINT, command_of, recalled
+from engines.training.request import CHECKPOINT, command_of, recalled, workers_on
 from engines.training.run import fit
 from engines.training.seen import about
 
@@ -73,7 +72,6 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
             request.keep()
             if pictures.held:
                 pictures.held.write(request.out)
-        workers = 1 if device == "cpu" else min(8, max(1, (os.cpu_count() or 1) - 1))
         for phase in planned:
             run = Run(
                 folder=phase.folder,
@@ -86,11 +84,11 @@ def adapt(request: AdaptRequest, reporter: Reporter = SILENT) -> AdaptResult:
                 cosine=hyper.name not in ("low", "med", "high"),
                 patience=0,
                 phase=phase.number,
-                workers=workers if request.workers is None else request.workers,
+                workers=workers_on(device, request.workers),
                 device=device,
                 initial=None if phase.begun else phase.initial,
                 data=pictures.names,
-                about=about(pictures.seen, None if phase.begun else phase.initial, command),
+                about=about(pictures.seen, pictures.before, phase, command),
                 labels=pictures.labels,
                 pictures=request.pictures,
             )

@@ -34,7 +34,7 @@ class Pictures:
 
     draw: which of the samples an epoch shows. labels: of what is trained on. watched: those val splits and the ones that are only
     looked at before and after the training. held: what of train judges instead, where a folder has no val. seen: what a checkpoint says
-    of the data. filling: what labels ground of train that nobody labelled, where that is asked.
+    of the data. before: what the start was trained on. filling: what labels ground of train that nobody labelled, where that is asked.
     """
 
     samples: list[Sample]
@@ -45,6 +45,7 @@ class Pictures:
     watched: FolderJudge | None
     held: HeldOut | None
     seen: tuple[DataSeen, ...]
+    before: tuple[DataSeen, ...]
     filling: Filling | None = None
 
 
@@ -70,7 +71,8 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
         report_left_out(folder, images, reporter)
     seen = [one for folder, images in zip(learning, train.values(), strict=True) for one in seen_in(folder, "train", images)]
     judged = [image.path.name for name in list(val)[: len(judging)] for image in val[name]]
-    both = overlap([*seen, *seen_before(request.initial, request.resume)], judged)
+    before = seen_before(request.initial, request.resume)
+    both = overlap([*seen, *before], judged)
     if both:
         reporter.warning(both.words)
     # Windows are cut out of larger fields; without them no picture is ever seen larger than the input.
@@ -112,6 +114,7 @@ def read_pictures(request: TrainRequest, hyper: Hyper, taxonomy: Taxonomy, repor
         watched,
         held,
         tuple(seen),
+        before,
         filling,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Collection, Sequence
@@ -290,6 +291,13 @@ def phases_of(epochs: int, phases: str | None, out: Path, initial: Path | None) 
         folder = out if number == len(parts) else out / f"phase-{number}"
         planned.append(Phase(number, len(parts), count, folder, planned[-1].checkpoint if planned else initial))
     return planned
+
+
+def workers_on(device: str, asked: int | None) -> int:
+    """Processes that prepare pictures: as asked for, else 1, on a GPU up to 8."""
+    if asked is not None:
+        return asked
+    return 1 if device == "cpu" else min(8, max(1, (os.cpu_count() or 1) - 1))
 
 
 _Run = TypeVar("_Run", bound=RunRequest)

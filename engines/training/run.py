@@ -7,7 +7,6 @@ full epoch reached is kept, and `resume=True` goes on from there.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from engines.training.judge import FolderJudge
 from engines.training.loop import Judge, Progress, Run, Trainer
 from engines.training.pictures import read_pictures
 from engines.training.record import in_words
-from engines.training.request import Phase, TrainRequest, command_of, parse_folder, recalled
+from engines.training.request import Phase, TrainRequest, command_of, parse_folder, recalled, workers_on
 from engines.training.seen import about
 
 
@@ -74,7 +73,6 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
             if pictures.held:
                 pictures.held.write(request.out)
         before = _first_standings(request, kind.begun(size, taxonomy), pictures.watched, device, reporter) if first else {}
-        workers = 1 if device == "cpu" else min(8, max(1, (os.cpu_count() or 1) - 1))
         for phase in planned:
             run = Run(
                 folder=phase.folder,
@@ -92,11 +90,11 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
                 autoanchor=request.autoanchor and phase.number == 1 and not phase.begun,
                 patience=request.patience,
                 phase=phase.number,
-                workers=workers if request.workers is None else request.workers,
+                workers=workers_on(device, request.workers),
                 device=device,
                 initial=phase.initial if not phase.begun else phase.checkpoint if kind.needs_start else None,
                 data=tuple(parse_folder(text)[0].name for text in request.data),
-                about=about(pictures.seen, None if phase.begun else phase.initial, command),
+                about=about(pictures.seen, pictures.before, phase, command),
                 labels=pictures.labels,
                 pictures=request.pictures,
             )

@@ -14,6 +14,7 @@ from engines.errors import EnginesError
 from engines.evaluation.trained_on import digest_of
 from engines.network.checkpoint import load_any
 from engines.provenance import LABELLED, UNLABELLED, DataSeen, data_of
+from engines.training.request import Phase
 
 NOT_STATED = "not stated"
 
@@ -55,9 +56,12 @@ def seen_before(initial: Path | None, may_be_gone: bool = False) -> tuple[DataSe
         raise
 
 
-def about(seen: Sequence[DataSeen], initial: Path | None, command: str) -> dict[str, Any]:
-    """What a checkpoint says of where its weights come from, in plain values."""
-    before = seen_before(initial)
+def about(seen: Sequence[DataSeen], before: Sequence[DataSeen], phase: Phase, command: str) -> dict[str, Any]:
+    """What a checkpoint of a phase says of where its weights come from, plainly. before: of what the first phase starts from."""
+    if phase.begun:
+        before = ()  # its checkpoint knows
+    elif phase.number > 1:
+        before = seen_before(phase.initial)
     return {
         "seen": [one.model_dump(mode="json") for one in seen],
         "seen_before": [one.model_dump(mode="json") for one in before],
