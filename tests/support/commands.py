@@ -8,7 +8,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import NamedTuple
 from unittest.mock import patch
 
-from engines.cli import run
+from rich.console import Console
+
+from engines.cli import app, run
 
 
 class Called(NamedTuple):
@@ -23,5 +25,6 @@ def attridet(*words: object, columns: int = 160) -> Called:
     """One call in this process, for a terminal of so many columns."""
     out, err = io.StringIO(), io.StringIO()
     with patch.dict(os.environ, COLUMNS=str(columns)), redirect_stdout(out), redirect_stderr(err):
+        app.console = Console()  # the program's own keeps the width of the first call
         code = run([str(word) for word in words])
     return Called(code, " ".join(out.getvalue().split()), " ".join(err.getvalue().split()))
