@@ -180,16 +180,16 @@ class Network(nn.Module):
 
         Raises DataError where nothing fits.
         """
-        given, left = other.state_dict(), []
         if other.family != self.family:
             raise DataError(f"is of the family {other.family}, not {self.family}; name its --family, or other weights")
+        if other.size != self.size:
+            raise DataError(f"is of another size ({other.size}) than {self.size}; name its --size")
+        given, left = other.state_dict(), []
         for name, value in self.state_dict().items():
             if name in given and given[name].shape == value.shape:
                 value.copy_(given[name])
             else:
                 left.append(name)
-        if other.size != self.size:
-            raise DataError(f"is of another size ({other.size}) than {self.size}; name its --size")
         return left, []
 
     @classmethod
