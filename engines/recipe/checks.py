@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from engines.data.splits import plan as divide
 from engines.errors import DataError, EnginesError
 from engines.experiments.measures import Measures
 from engines.options import Request, option_name, options_of, request_from
+from engines.recipe.card import CardPlan
 from engines.recipe.choose import Choice
 from engines.recipe.page_plan import PagePlan
 from engines.recipe.places import DIVIDED, Places
@@ -103,6 +103,8 @@ class Checks:
         for step in self._steps:
             if step.planned.do == "choose":
                 self._measures.check(self._where, Choice.read(step.planned.of, self._where, step.name).measures)
+            if step.planned.do == "card":
+                CardPlan.read(step.planned.of, self._where, step.name)
             if step.planned.do == "page":
                 page = PagePlan.read(self._plan.page, self._where)
                 self._measures.check(self._where, page.measures)
@@ -223,9 +225,3 @@ def _side(pictures: Iterator[Any] | Sequence[Any]) -> Side:
     listed = list(pictures)
     told = [LEUKEMIA_ATTRI.group_of(cell.code) for picture in listed for cell in picture.cells]
     return Side(len(listed), len(told), told.count("blasts"), told.count("others"))
-
-
-def first_words(said: str, width: int = 70) -> str:
-    """A command cut to a line."""
-    text = shlex.join(shlex.split(said))
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -119,6 +119,15 @@ def test_a_list_may_name_subsets(tmp_path: Path) -> None:
         ),
         ({"steps": with_step(2, run="evaluate {out}/../later/last.pt --data {target} --split test")}, "no step of the plan makes it"),
         ({"steps": with_step(0, run=MINIMAL["steps"][0]["run"].replace("{target.name}", "L_100X_C9"))}, "did you mean L_100X_C"),
+        (
+            {
+                "steps": [
+                    *MINIMAL["steps"],
+                    {"name": "card", "do": "card", "of": {"name": "a", "licence": "b", "data_licence": "c", "run": []}},
+                ]
+            },
+            "step card: of.runs: Field required",
+        ),
         ({"subsets": {"source": "H_100X_C2", "target": "L_1OOX_C2"}}, "subsets.target: .*no subset L_1OOX_C2; did you mean L_1"),
     ],
 )
