@@ -144,7 +144,7 @@ def look_findings(looks: Mapping[Path, Look], labelled: Mapping[Path, int]) -> I
         return
     chroma = float(np.median([one.chroma for one in sound.values()]))
     coloured = {path: one for path, one in sound.items() if one.chroma >= min(GREY, chroma / 4)}
-    for path in sound.keys() - coloured.keys():
+    for path in (path for path in sound if path not in coloured):
         yield Fault(Kind.IMAGE_GREY, Place(path), "a picture without colour among coloured ones; types are told by their stain")
     yield from _swapped(coloured)
     yield from _blurred(sound)
