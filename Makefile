@@ -150,7 +150,7 @@ system-packages: ## the Debian packages that some tests need (installs them as r
 	else echo "Not root; tests that need one of these are skipped:$$missing"; exit 0; fi; \
 	echo "Installing Debian packages:$$missing"; \
 	{ $$sudo apt-get update -qq && known=$$(for package in $$missing; do \
-	    if LC_ALL=C apt-cache policy $$package | grep -q 'Candidate: [0-9]'; then echo $$package; \
+	    if LC_ALL=C apt-cache policy $$package | grep 'Candidate: [0-9]' >/dev/null; then echo $$package; \
 	    else echo "$$package: not to be had on this system; tests that need it are skipped" >&2; fi; done) && \
 	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$known >/dev/null; } \
 	  || echo "They could not be installed; tests that need them are skipped."
