@@ -47,7 +47,7 @@ class ContinuedSimulator(TruthfulSimulator):
     """A simulated stage that stands where it stood when the power went."""
 
     def go_to(self, frame: int) -> None:
-        """The next frame is this one, at the path's end its last; of a rest its first: the person looks again before the stage goes on."""
+        """The next frame is this one, at the path's end its last; of a rest its first: the person looks again before going on."""
         path = self.path
         frame = min(frame, path.frames - 1)  # a kill between the last frame and the end of the slide
         while frame > 0 and path.at(frame).field is not None and path.at(frame - 1).field == path.at(frame).field:
