@@ -59,7 +59,7 @@ class _Kept:
             self._charts = Charts(pieces, taxonomy, size) if pieces else None
             self._of = slide.fields, slide.foreign, taxonomy
         charts = self._charts
-        return None if charts is None or (len(charts.pieces) > 1 and not slide.lost_rests) else charts
+        return None if slide.separate_pictures else charts
 
 
 _charts_of = _Kept()

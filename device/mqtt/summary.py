@@ -37,7 +37,6 @@ from device.slide.description import describe
 from device.slide.doubt import sensitivity
 from device.slide.model import ReviewState, Slide, SlideState
 from device.slide.tally import percent, reviewed, tally
-from device.slide.verdict import possible_doubles
 from engines.taxonomy import Attribute, Taxonomy
 from engines.version import version
 
@@ -161,7 +160,7 @@ def build_summary(
         ),
         charts=slide.charts,
         lost_rests=slide.lost_rests,
-        possible_doubles=possible_doubles(slide),
+        possible_doubles=slide.possible_doubles,
         specimen=one_line(slide.specimen) if disclosure.specimen else "",
         stream="",
         sequence=0,  # the record gives the number

@@ -17,7 +17,7 @@ from device.slide.doubt import FOREIGN
 from device.slide.model import Slide
 from device.slide.picture_state import PictureState, count_of
 from device.slide.tally import differences
-from device.slide.verdict import is_blast, name_of, pre_class, said, unjoined_charts
+from device.slide.verdict import is_blast, name_of, pre_class, said
 
 USUAL_TARGET = 200
 _MANY_RED = 5.0  # nucleated red cells to each 100 white cells from which an analyser's count of white cells is off
@@ -84,9 +84,11 @@ def lookers(case: Case) -> str:
 
 
 def charts(case: Case) -> tuple[Chart, ...]:
-    """The map: the main piece of film first. Empty for records that did not know where their fields lie."""
+    """The map: the main piece of film first. Empty for stored pictures, and for records that did not know their fields' places."""
     slide, taxonomy = case.slide, case.taxonomy
-    apart, made = unjoined_charts(case.counted), []
+    if slide.separate_pictures:
+        return ()
+    apart, made = case.counted.unjoined_charts, []
     for number in sorted({field.place.chart for field in slide.fields if field.place is not None}):
         fields = [field for field in slide.fields if field.place is not None and field.place.chart == number]
         corners = [(f.place.x_px, f.place.y_px, *f.size_px) for f in fields if f.place is not None]

@@ -21,7 +21,7 @@ from device.review.replay import Replay, replay
 from device.slide.model import Cell, ReviewState, Slide, SlideState
 from device.slide.session import RefusedError
 from device.slide.tally import Difference, ReviewedDifferential, differences, reviewed
-from device.slide.verdict import as_verdict, is_blast, numbered, pre_class, said, unjoined_charts, with_verdict
+from device.slide.verdict import as_verdict, is_blast, numbered, pre_class, said, with_verdict
 from engines.taxonomy import Taxonomy
 
 FEWEST_CELLS = 100
@@ -171,7 +171,7 @@ class Review:
     @property
     def charts_open(self) -> tuple[int, ...]:
         """Charts that were never joined with the main one and that nobody has acknowledged."""
-        return tuple(chart for chart in unjoined_charts(self.counted) if chart not in self._after.charts)
+        return tuple(chart for chart in self.counted.unjoined_charts if chart not in self._after.charts)
 
     @cached_property
     def breaks(self) -> list[str]:
@@ -258,7 +258,7 @@ class Review:
     def acknowledge(self, chart: int) -> list[Entry]:
         """Accept a chart that was never joined: cells on it may have been counted twice."""
         self._must_be_open()
-        if chart not in unjoined_charts(self.counted):
+        if chart not in self.counted.unjoined_charts:
             raise RefusedError(_("there is no unjoined piece of film {n} on this slide").format(n=chart))
         return [] if chart in self._after.charts else self._entries([self._entry(Act.ACKNOWLEDGED, said=str(chart))])
 

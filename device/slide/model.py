@@ -170,16 +170,27 @@ class Slide:
         return len({field.place.chart for field in self.fields if field.place is not None})
 
     @property
-    def possible_doubles(self) -> int:
-        """So many cells at most were counted twice: those on all pieces of film but the one with the most cells, where the place was
-        lost between them. 0 where it never was, or the pieces were joined."""
+    def separate_pictures(self) -> bool:
+        """Its fields are stored pictures, between which no stage was followed: on charts of their own, and no place was ever lost."""
+        return self.charts > 1 and not self.lost_rests
+
+    @property
+    def unjoined_charts(self) -> tuple[int, ...]:
+        """Pieces of film, but for the one with the most cells, to which the way was lost and never found again, by their numbers."""
         if not self.lost_rests:
-            return 0
+            return ()
         cells = Counter[int]()
         for field in self.fields:
             if field.place is not None:
                 cells[field.place.chart] += len(field.cells)
-        return cells.total() - max(cells.values(), default=0)
+        main = min(cells, key=lambda chart: (-cells[chart], chart), default=0)
+        return tuple(sorted(set(cells) - {main}))
+
+    @property
+    def possible_doubles(self) -> int:
+        """So many cells at most were counted twice: those on unjoined charts."""
+        unjoined = self.unjoined_charts
+        return sum(len(field.cells) for field in self.fields if field.place is not None and field.place.chart in unjoined)
 
     @property
     def is_open(self) -> bool:

@@ -93,21 +93,3 @@ def numbered(slide: Slide) -> Slide:
             next_id += not cell.cell_id
         fields.append(replace(field, cells=tuple(cells)))
     return replace(slide, fields=tuple(fields))
-
-
-def unjoined_charts(slide: Slide) -> tuple[int, ...]:
-    """Charts of the film that were never joined with its main one, the one with most cells, in the order of their numbers."""
-    cells: dict[int, int] = {}
-    for field in slide.fields:
-        if field.place is not None:
-            cells[field.place.chart] = cells.get(field.place.chart, 0) + len(field.cells)
-    if not cells:
-        return ()
-    main = min(cells, key=lambda chart: (-cells[chart], chart))
-    return tuple(sorted(set(cells) - {main}))
-
-
-def possible_doubles(slide: Slide) -> int:
-    """Cells that may have been counted twice at most: all that lie on charts which were never joined with the main one."""
-    unjoined = unjoined_charts(slide)
-    return sum(len(field.cells) for field in slide.fields if field.place is not None and field.place.chart in unjoined)

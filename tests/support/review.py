@@ -28,7 +28,8 @@ def cell(
 
 
 def slide(*fields: tuple[str, ...], charts: tuple[int, ...] = (), number_cells: bool = True) -> Slide:
-    """A finished slide: for each field the words of its cells. charts: of each field, 1 where none is given."""
+    """A finished slide: for each field the words of its cells. charts: of each field, 1 where none is given; the way to
+    each but the first was lost."""
     made, cell_id = [], 0
     for index, words in enumerate(fields, 1):
         cells = []
@@ -41,7 +42,7 @@ def slide(*fields: tuple[str, ...], charts: tuple[int, ...] = (), number_cells: 
         when = BEGUN + timedelta(seconds=2 * index)
         made.append(Field(index, when, "a", (1920, 1080), 100.0, tuple(cells), place=Place(chart, 0.0, 2000.0 * index)))
     end = BEGUN + timedelta(minutes=5)
-    return Slide("20261123-181512-4f9a2c", BEGUN, SlideState.REVIEW, end, fields=tuple(made))
+    return Slide("20261123-181512-4f9a2c", BEGUN, SlideState.REVIEW, end, fields=tuple(made), lost_rests=max(0, len(set(charts)) - 1))
 
 
 def ordinary(*more: str, lymphocytes: int = 100) -> Slide:

@@ -114,7 +114,7 @@ def painted(told: Sequence[str], charts: int = 1, per_field: int = 12) -> tuple[
         picture = f"{SLIDE_ID}/field-{index:06d}.jpg"
         fields.append(Field(index, WHEN + timedelta(seconds=9 * index), "camera", size, 30.0, made, place=place, picture=picture))
         pictures[index] = image
-    return slide_of(fields), pictures
+    return replace(slide_of(fields), lost_rests=charts - 1), pictures
 
 
 def rendered(cells: int, seed: int = 5, case: str = "AML", objective: int = 40) -> tuple[Slide, dict[int, Image]]:

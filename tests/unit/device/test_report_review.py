@@ -134,7 +134,7 @@ def test_the_journal_is_told_step_by_step_and_a_step_of_many_cells_is_one_row() 
 def test_charts_that_were_never_joined_are_drawn_apart_and_said_on_the_first_page() -> None:
     many, few = ("Lymphocyte",) * 60, ("Myeloblast", "", "None")
     made = slide_of(many, many, few, charts=(1, 1, 2))
-    desk = Desk(StoredSlide(replace(made, lost_rests=1), provenance(MODEL), None))
+    desk = Desk(StoredSlide(made, provenance(MODEL), None))
     desk.open_all()
     desk.name_the_unidentified("others")
     desk.act(desk.review.acknowledge(2))

@@ -109,6 +109,14 @@ def test_a_chart_that_was_never_joined_must_be_acknowledged() -> None:
     signed(before.after(before.acknowledge(7)))
 
 
+def test_stored_pictures_are_no_pieces_of_film_that_the_way_was_lost_between() -> None:
+    made = replace(slide(("Lymphocyte",) * 100, ("Monocyte",) * 3, charts=(4, 7)), lost_rests=0)
+    assert (made.charts, made.separate_pictures, made.unjoined_charts, made.possible_doubles) == (2, True, (), 0)
+    before = review(made)
+    assert before.charts_open == () and before.blockers() == ()
+    signed(before)
+
+
 def test_few_cells_need_a_reason() -> None:
     before = review(ordinary(lymphocytes=99))
     with pytest.raises(RefusedError, match="only 99 white cells; give a reason"):
