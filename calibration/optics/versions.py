@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
-import json
-import os
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +14,7 @@ from calibration.optics.correction import Correction
 from calibration.optics.micrometer import Scale
 from calibration.profile import CalibrationProfile, ObjectiveOptics, ObjectiveScale, ProfileError, load_profile
 from engines.detections import Float32
-from engines.files import atomic_write
+from engines.history import History, now, standing, who
 
 HISTORY = "history.json"
 _FULL = 65535.0
@@ -49,14 +44,8 @@ class Versions:
     def read(cls, folder: Path, reference: str) -> Versions:
         """Raises ProfileError where base or history cannot be read: another scale than the one measured must not size cells."""
         base = load_profile(reference)
-        path = folder / base.name / HISTORY
-        try:
-            told: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["changes"]
-            return cls(folder / base.name, reference, base, tuple(Change(**change) for change in told))
-        except FileNotFoundError:
-            return cls(folder / base.name, reference, base, ())
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ProfileError(f"{path}: the history of calibrations cannot be read ({error}); remove it and calibrate anew") from error
+        there = folder / base.name
+        return cls(there, reference, base, _history(there).read("remove it and calibrate anew"))
 
     @property
     def in_use(self) -> str:
@@ -81,8 +70,8 @@ class Versions:
         """A new version with this white balance and flat-field, in use from now on; what was done, in words."""
         scale = self._scale(objective)
         flat = f"flat-{self._next}-{objective}x.png"
-        optics = ObjectiveOptics(white_balance=blank.white_balance, glass_bgr=blank.glass_bgr, flat_field=flat, measured_at=_now())
-        _write(self.folder / flat, _png(blank.flat))
+        optics = ObjectiveOptics(white_balance=blank.white_balance, glass_bgr=blank.glass_bgr, flat_field=flat, measured_at=now())
+        _history(self.folder).keep(self.folder / flat, _png(blank.flat))
         what = f"white balance and flat-field at {objective}x from {blank.frames} frames"
         return self._measured(objective, scale.model_copy(update={"optics": optics}), what)
 
@@ -94,7 +83,7 @@ class Versions:
             um_per_px=round(scale.um_per_px, 6),
             width_px=scale.width_px,
             measured=True,
-            note=f"stage micrometer, {scale.directions}, {_now()}",
+            note=f"stage micrometer, {scale.directions}, {now()}",
             optics=optics,
         )
         return self._measured(objective, made, f"scale at {objective}x: {scale.um_per_px:.4f} um a px of {scale.width_px}")
@@ -110,12 +99,7 @@ class Versions:
 
     def back(self) -> tuple[Versions, str]:
         """Put the version before the one in use back. Raises ProfileError where there is none."""
-        stack = [""]
-        for change in self.changes:
-            if change.did == "back":
-                stack.pop()
-            else:
-                stack.append(change.file)
+        stack = ["", *(change.file for change in standing(self.changes))]
         if len(stack) < 2:
             raise ProfileError(f"{self.base.name}: the base is in use, there is nothing to take back")
         return self._changed("back", f"{_label(stack[-1])} is taken back, {_label(stack[-2])} is in use", stack[-2])
@@ -140,23 +124,22 @@ class Versions:
         return scale
 
     def _measured(self, objective: int, scale: ObjectiveScale, what: str) -> tuple[Versions, str]:
-        number, now = self._next, self.profile
-        made = now.model_copy(
+        number, before = self._next, self.profile
+        made = before.model_copy(
             update={
                 "schema_version": 2,
                 "version": f"{self.base.version}-m{number}",
-                "objectives": {**now.objectives, objective: scale},
+                "objectives": {**before.objectives, objective: scale},
             }
         )
         file = f"profile-{number}.yaml"
         text = yaml.safe_dump(made.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
-        _write(self.folder / file, f"# {what}. Measured on this appliance; kept beside its flat-fields.\n{text}")
+        _history(self.folder).keep(self.folder / file, f"# {what}. Measured on this appliance; kept beside its flat-fields.\n{text}")
         return self._changed("measured", what, file)
 
     def _changed(self, did: str, what: str, file: str) -> tuple[Versions, str]:
-        changes = (*self.changes, Change(_now(), did, _who(), what, file))
-        text = json.dumps({"version": 1, "changes": [asdict(change) for change in changes]}, indent=1) + "\n"
-        _write(self.folder / HISTORY, text)
+        changes = (*self.changes, Change(now(), did, who(), what, file))
+        _history(self.folder).write(changes)
         return Versions(self.folder, self.reference, self.base, changes), what
 
 
@@ -177,21 +160,5 @@ def _label(file: str) -> str:
     return f"version {file.removeprefix('profile-').removesuffix('.yaml')}" if file else "the base profile"
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _who() -> str:
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return str(os.getuid())
-
-
-def _write(path: Path, content: bytes | str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, content)
-    except OSError as error:
-        advice = "run it as the appliance's user (sudo -u leukoscope), or free space"
-        raise ProfileError(f"{path}: cannot be written ({error.strerror}); {advice}") from error
+def _history(folder: Path) -> History[Change]:
+    return History(folder / HISTORY, "changes", Change, ProfileError)

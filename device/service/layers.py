@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import json
-import os
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from device.errors import ConfigError, StoreError
 from device.settings.config import Config
 from engines.bundle import Bundle, resolve
-from engines.files import atomic_write
+from engines.history import History, now, standing, who
 from engines.naming import NamingInfo
 from engines.naming.choice import layer_of
 
@@ -53,33 +48,17 @@ class Layers:
     def read(cls, config: Config) -> Layers:
         """Raises StoreError where the history cannot be read: another layer than the one that a person chose must not name cells."""
         folder = config.device.state_dir / FOLDER
-        path = folder / HISTORY
-        try:
-            told: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["events"]
-            return cls(folder, tuple(Event(**event) for event in told))
-        except FileNotFoundError:
-            return cls(folder, ())
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{path}: the history of layers cannot be read ({error}); remove it and activate the layer anew"
-            ) from error
+        return cls(folder, _history(folder).read("remove it and activate the layer anew"))
 
     @property
     def in_use(self) -> tuple[Event, ...]:
         """The layers that were activated and not taken back, the one in use last."""
-        stack: list[Event] = []
-        for event in self.events:
-            if event.did == "use":
-                stack.append(event)
-            elif stack:
-                stack.pop()
-        return tuple(stack)
+        return standing(self.events)
 
     def with_event(self, event: Event) -> Layers:
         """The history with one event more, on the disk too. Raises StoreError."""
         changed = Layers(self.folder, (*self.events, event))
-        text = json.dumps({"version": 1, "events": [asdict(each) for each in changed.events]}, indent=1) + "\n"
-        _write(self.folder / HISTORY, text)
+        _history(self.folder).write(changed.events)
         return changed
 
 
@@ -109,7 +88,7 @@ def use(config: Config, file: Path) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
-    _write(layers.folder / copy, content)
+    _history(layers.folder).keep(layers.folder / copy, content)
     layers.with_event(_event("use", layer.info, copy))
     return f"{layer.info.label} is activated, in place of {_label(before)}; {_AT_NEXT_START}"
 
@@ -148,25 +127,12 @@ def _not_by_configuration(config: Config) -> None:
 
 
 def _event(did: str, info: NamingInfo, file: str) -> Event:
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Event(now, did, _who(), info.name, info.version, info.digest, info.site, file)
-
-
-def _who() -> str:
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return str(os.getuid())
+    return Event(now(), did, who(), info.name, info.version, info.digest, info.site, file)
 
 
 def _label(stack: tuple[Event, ...]) -> str:
     return stack[-1].info.label if stack else "the bundle's own layer"
 
 
-def _write(path: Path, content: bytes | str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, content)
-    except OSError as error:
-        advice = "run it as the appliance's user (sudo -u leukoscope), or free space"
-        raise StoreError(f"{path}: cannot be written ({error.strerror}); {advice}") from error
+def _history(folder: Path) -> History[Event]:
+    return History(folder / HISTORY, "events", Event, StoreError)

@@ -22,7 +22,7 @@ LAYERS = {
     # what the daemon needs
     "ground": (
         "",
-        "errors detections taxonomy spec files pictures picture_header preprocess decode pages intervals second_thread version "
+        "errors detections taxonomy spec files history pictures picture_header preprocess decode pages intervals second_thread version "
         "yaml_lines red_cells appliance",
     ),
     "engine": ("ground", "provenance manifest graph_file bundle naming runtime"),

@@ -92,7 +92,7 @@ def test_the_configuration_goes_before_and_closes_the_command(bundle: Bundle, tm
 def test_a_damaged_history_stops_rather_than_names_by_another_layer(config: Config, bundle: Bundle, tmp_path: Path) -> None:
     use(config, written(bundle, tmp_path, "good"))
     (tmp_path / "state/layers/history.json").write_text('{"events": [')
-    with pytest.raises(StoreError, match=r"history\.json: the history of layers cannot be read"):
+    with pytest.raises(StoreError, match=r"history\.json: the history cannot be read"):
         chosen_layer(config)
 
 
