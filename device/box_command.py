@@ -146,11 +146,10 @@ def update(
         folder: Where the steps are told.
     """
     from device.box import progress
-    from device.box.boot import alive
+    from device.box.restart import slide_in_hand
     from device.box.update import UpdateError, take_request
     from device.box.update import update as install
     from device.errors import LeukoscopeError
-    from device.service.control import ControlError, ask_status
     from device.settings.config_file import load_config
 
     def tell(words: str, percent: int | None) -> None:
@@ -159,13 +158,7 @@ def update(
     try:
         asked = take_request(request)
         settings = load_config(config)
-        try:
-            busy = ask_status(settings.control_path).get("slide") is not None
-        except ControlError:
-            if alive(folder):  # it runs, and may count
-                raise
-            busy = False
-        if busy:
+        if slide_in_hand(settings.control_path, folder):
             raise UpdateError("A slide is open; close it first, then ask for the update again.")
         version = install(asked, settings.update_offer_path, tell)
     except (LeukoscopeError, OSError) as error:

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from device.box import requests
+from device.box.boot import alive
 from device.box.progress import FAILED, FOLDER, RUNNING, tell
 from device.box.units import reboot
 from device.errors import LeukoscopeError
 from device.language import N_
-from device.service.control import ask_status
+from device.service.control import ControlError, ask_status
 
 REQUEST = requests.FOLDER / "restart.json"
 RESTARTS = N_("The box restarts.")
@@ -30,7 +31,7 @@ def restart(control: Path, request: Path = REQUEST, folder: Path = FOLDER, by: C
     except OSError as error:
         return _refused(f"{request} cannot be taken away ({error.strerror}), so the box is not restarted.", folder)
     try:
-        if ask_status(control).get("slide") is not None:
+        if slide_in_hand(control, folder):
             return _refused(SLIDE_OPEN, folder)
     except LeukoscopeError as error:
         return _refused(f"The box is not restarted, nobody knows whether a slide is open: {error}", folder)
@@ -40,6 +41,19 @@ def restart(control: Path, request: Path = REQUEST, folder: Path = FOLDER, by: C
     except (OSError, subprocess.SubprocessError) as error:
         return _refused(f"The box cannot be restarted ({error}); switch it off and on.", folder)
     return True, RESTARTS
+
+
+def slide_in_hand(control: Path, folder: Path = FOLDER) -> bool:
+    """Whether the daemon has a slide open. Raises ControlError: it runs and does not answer.
+
+    A daemon that does not run counts nothing; the slide that it left open is taken up again at the next start.
+    """
+    try:
+        return ask_status(control).get("slide") is not None
+    except ControlError:
+        if alive(folder):
+            raise
+        return False
 
 
 def _refused(words: str, folder: Path) -> tuple[bool, str]:

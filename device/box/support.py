@@ -41,7 +41,7 @@ from engines.version import version
 
 LARGEST = 20_000_000
 """Bytes of an archive at most."""
-_LONGEST_TEXT = 8_000_000
+_LONGEST_TEXT, _SHORT_TEXT = 8_000_000, 10_000
 _JOURNAL = ("journalctl", "--no-pager", "-o", "short-iso")
 _GONE = "[left out]"
 _PERSONAL = {"slides": ("specimen", "operator", "reviewer"), "review": ("who",), "deletions": ("who",)}
@@ -98,27 +98,24 @@ def make(config: Config, folder: Path, tell: Callable[[str], None] = lambda word
         parts.files = {name: text for name, text in parts.files.items() if name not in told}
         parts.notes.append(f"{', '.join(told)}: left out, because the record cannot be read for the words to replace ({error})")
     scrubbed = {name: scrub(_cut(name, text, parts.notes), words) for name, text in parts.files.items()}
-    notes = tuple(scrub(note, words) for note in parts.notes)
+    notes = [scrub(note, words) for note in parts.notes]
     name = f"leukoscope-support-{config.device.id}-{moment:%Y%m%d-%H%M%S}"
     manifest = {
         "schema": "leukoscope.support/1",
         "made_at": moment.isoformat(timespec="seconds"),
         "made_by": version(),
         "device": config.device.id,
-        "files": {each: len(text.encode()) for each, text in sorted(scrubbed.items())},
         "notes": notes,
         "left_out": _LEFT_OUT,
         "words_replaced": len(words),
     }
-    content = _packed(name, scrubbed | {"manifest.json": json.dumps(manifest, indent=2) + "\n"}, int(moment.timestamp()))
-    if len(content) > LARGEST:
-        raise SupportError(f"the archive would have {len(content):,} bytes, more than {LARGEST:,}; send the journal by itself")
+    content = _fitting(name, scrubbed, manifest, notes, int(moment.timestamp()))
     path = folder / f"{name}.tar.gz"
     try:
         atomic_write(path, content)
     except OSError as error:
         raise SupportError(f"{path}: {error.strerror}; name another folder, or take another stick") from error
-    return Bundle(path, len(content), (*sorted(scrubbed), "manifest.json"), notes)
+    return Bundle(path, len(content), (*sorted(scrubbed), "manifest.json"), tuple(notes))
 
 
 def make_on_stick(config: Config, tell: Callable[[str], None] = lambda words: None, wanted: str = "") -> Bundle:
@@ -268,6 +265,20 @@ def _cut(name: str, text: str, notes: list[str]) -> str:
         return text
     notes.append(f"{name}: the first {len(text) - _LONGEST_TEXT:,} characters were cut off")
     return text[-_LONGEST_TEXT:]
+
+
+def _fitting(name: str, files: dict[str, str], manifest: dict[str, object], notes: list[str], moment: int) -> bytes:
+    """The archive of `LARGEST` bytes at most: of the longest text the older half is left out, and noted, until it fits."""
+    while True:
+        sizes = {each: len(text.encode()) for each, text in sorted(files.items())}
+        told = json.dumps({**manifest, "files": sizes, "notes": notes}, indent=2) + "\n"
+        content = _packed(name, files | {"manifest.json": told}, moment)
+        longest = max(files, key=lambda each: len(files[each]))
+        if len(content) <= LARGEST or len(files[longest]) < _SHORT_TEXT:
+            return content
+        cut = -(-len(files[longest]) // 2)
+        notes.append(f"{longest}: its first {cut:,} characters were left out, so that the archive has {LARGEST:,} bytes at most")
+        files[longest] = files[longest][cut:]
 
 
 def _packed(name: str, files: dict[str, str], moment: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import io
 import json
 import shutil
@@ -128,6 +129,21 @@ def test_a_long_journal_keeps_its_end(config: Config, tmp_path: Path, monkeypatc
     journal = next(content for name, content in everything(done.path).items() if name.endswith("journal.txt"))
     assert len(journal) == 8_000_000 and journal.endswith(b"the end")
     assert any("journal.txt: the first 1,000,007 characters were cut off" in note for note in done.notes)
+
+
+def test_an_archive_too_large_leaves_the_oldest_lines_out(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(support, "LARGEST", 100_000)
+    lines = "".join(f"{number} {hashlib.sha256(str(number).encode()).hexdigest()}\n" for number in range(20_000))
+    monkeypatch.setattr(support, "_output", lambda *command: lines if command[0] == "journalctl" else None)
+    done = make(config, tmp_path, now=NOW)
+    assert 40_000 < done.path_size == done.path.stat().st_size <= 100_000
+    members = {name.partition("/")[2]: content for name, content in everything(done.path).items()}
+    assert members["journal.txt"].endswith(lines[-500:].encode()) and members["doctor.txt"]
+    told = json.loads(members["manifest.json"])
+    assert told["files"]["journal.txt"] == len(members["journal.txt"]) < len(lines)
+    assert any("journal.txt: its first" in note for note in told["notes"]) and told["notes"] == list(done.notes)
 
 
 def test_short_initials_are_taken_out_alone(config: Config) -> None:

@@ -152,7 +152,7 @@ def test_too_large_broken_pulled_and_changed_under_way(box: SimpleNamespace) -> 
 
 @needs_rauc
 def test_never_while_a_slide_is_open(box: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("device.service.control.ask_status", lambda path: {"slide": {"slide_id": "x"}})
+    monkeypatch.setattr("device.box.restart.ask_status", lambda path: {"slide": {"slide_id": "x"}})
     assert box.ask("1.7.0-keys-amd64.raucb")[1].words == "A slide is open; close it first, then ask for the update again."
 
 
