@@ -74,7 +74,7 @@ class FocusMeter:
         typical = median([EXPECTED, *self._peaks])
         believed = self._turned or not self._can_turn or self._peak >= TYPICAL_SHARE * typical
         sharp = believed and value >= SHARP_SHARE * self._peak
-        self._was_sharp = self._was_sharp or sharp
+        self._was_sharp = self._was_sharp or (sharp and resting)  # what passes by says nothing of what this film can show
         scale = max(self._peak, typical)
         return Focus(_level(value / scale), self._words(value, sharp, scale), _level(self._peak / scale), sharp)
 

@@ -96,7 +96,7 @@ def test_a_rest_that_begins_blurred_is_not_its_own_measure() -> None:
     meter = FocusMeter()
     assert not rest(meter, 0.35)[0].sharp
     for _ in range(10):
-        rest(meter, 1.0)
+        rest(meter, 1.0, 1.0)
     assert not rest(meter, 0.65, 0.65)[-1].sharp  # enough for a first field, not beside ten others
     meter.reset()
     assert rest(meter, 0.65)[0].sharp
@@ -106,7 +106,7 @@ def test_a_soft_field_counts_once_the_focus_was_turned_through_it() -> None:
     """Few cells, or a camera of few pixels: what the hand has found to be the best is the best, whatever other fields reach."""
     meter = FocusMeter()
     for _ in range(10):
-        rest(meter, 1.0)
+        rest(meter, 1.0, 1.0)
     seen = rest(meter, 0.3, 0.45, 0.55, 0.49, 0.4, 0.35, 0.5, 0.54)
     assert [focus.sharp for focus in seen] == [False] * 6 + [True] * 2
 
@@ -188,3 +188,14 @@ def test_real_fields_in_focus_are_called_sharp_and_blurred_ones_not(shared_data:
     soft = {"BloodImage_00055.jpg", "BloodImage_00066.jpg", "BloodImage_00072.jpg"}
     assert {name for name, text in told.items() if text != "sharp"} <= soft
     assert "out of focus" not in told.values()
+
+
+def test_frames_that_pass_by_do_not_lower_what_the_film_can_show() -> None:
+    """Fields in focus reach 2.0, frames of the ways between them 1.2: a rest that has just begun at 1.3 is not at its best."""
+    meter = FocusMeter()
+    for _ in range(5):
+        assert rest(meter, 1.9, 2.0, 2.0)[-1].sharp
+        for step in range(6):
+            meter.observe(1.2, step * 0.1, resting=step == 0)
+    assert not rest(meter, 1.3, 1.3)[-1].sharp
+    assert rest(meter, 1.3, 1.9)[-1].sharp
