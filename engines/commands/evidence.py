@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from calibration.evidence import EvidenceRequest
 from engines.evaluation.working_point_request import WorkingPointRequest
+
+if TYPE_CHECKING:
+    from engines.bundle import Bundle
 
 
 def evidence(request: EvidenceRequest) -> None:
@@ -30,16 +35,18 @@ def working_point(request: WorkingPointRequest) -> None:
     from engines.evaluation.working_point_choice import choose_working_point
 
     with Terminal() as terminal:
-        made = choose_working_point(request, terminal)
-        chosen = made.manifest.working_point
-        assert chosen is not None
-        naming = "" if chosen.naming is None else f", naming layer: {', '.join(f'{k} {v:g}' for k, v in chosen.naming.items())}"
-        terminal.message(
-            f"{made.path}: confidence {chosen.confidence:g}{naming}, chosen on {chosen.data}/{chosen.split} ({chosen.images} "
-            "pictures; a blast "
-            f"not told costs {chosen.blast_cost:g}, another cell lost {chosen.cell_cost:g}): {chosen.blasts_told} of "
-            f"{chosen.blasts} blasts told, "
-            f"{chosen.others_told_blast} of {chosen.others} others told as a blast, {chosen.invented} cells told on nothing. "
-            "These same pictures "
-            f"chose it: judge it on others. Digest {made.digest[:8]}"
-        )
+        terminal.message(chosen_words(choose_working_point(request, terminal)))
+
+
+def chosen_words(made: Bundle) -> str:
+    """The working point of a bundle, where it was chosen and what is told there; empty where none was chosen."""
+    chosen = made.manifest.working_point
+    if chosen is None:
+        return ""
+    naming = "" if chosen.naming is None else f", naming layer: {', '.join(f'{k} {v:g}' for k, v in chosen.naming.items())}"
+    return (
+        f"{made.path}: confidence {chosen.confidence:g}{naming}, chosen on {chosen.data}/{chosen.split} ({chosen.images} "
+        f"pictures; a blast not told costs {chosen.blast_cost:g}, another cell lost {chosen.cell_cost:g}): "
+        f"{chosen.blasts_told} of {chosen.blasts} blasts told, {chosen.others_told_blast} of {chosen.others} others told as a "
+        f"blast, {chosen.invented} cells told on nothing. These same pictures chose it: judge it on others. Digest {made.digest[:8]}"
+    )

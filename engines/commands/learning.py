@@ -56,7 +56,11 @@ def evaluate(request: EvaluateRequest) -> None:
 
 
 def export(request: ExportRequest) -> None:
-    """Turn weights into an engine folder: ONNX graphs, verified against torch, with manifest and golden picture."""
+    """Turn weights into an engine folder: ONNX graphs, verified against torch, with manifest and golden picture.
+
+    attridet export runs/a/best.pt ENGINE --images DIR/Images/test --data LABELLED --split val
+    """
+    from engines.commands.evidence import chosen_words
     from engines.commands.terminal import Terminal
     from engines.export import export as run
 
@@ -69,6 +73,8 @@ def export(request: ExportRequest) -> None:
             f"{bundle.path}: {bundle.manifest.name} {bundle.manifest.version}, digest {bundle.digest[:8]}. Against torch on "
             f"{check.images} pictures: boxes {check.boxes_px:.4f} px, scores {check.scores:.1e}, {attributes}"
         )
+        if words := chosen_words(bundle):
+            terminal.message(words)
 
 
 def second_look(request: SecondLookRequest) -> None:

@@ -5,15 +5,16 @@ A missed blast costs most. What is chosen, where and by which costs stands in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from engines.bundle import GOLDEN_ANSWER, Bundle, golden_answer, resolve, write_bundle
 from engines.data.layout import judging_split
-from engines.data.leukemiaattri import read_split
+from engines.data.leukemiaattri import SplitData, read_split
 from engines.decode import candidates
 from engines.detections import Float32, Float64, Image, Int64
 from engines.errors import BundleError, DataError
@@ -23,12 +24,14 @@ from engines.evaluation.frame import WholeFrame
 from engines.evaluation.looks import DETECTOR, SECOND_LOOK, Look
 from engines.evaluation.picture import PictureResult, judge_picture
 from engines.evaluation.told import ToldCounts
-from engines.evaluation.working_point_request import WorkingPointRequest
+from engines.evaluation.trained_on import Overlap, overlap
+from engines.evaluation.working_point_request import Weighing, WorkingPointRequest
 from engines.manifest import ChosenPoint, ThresholdsRecord
 from engines.naming import NamingLayer
 from engines.naming.calibrate import chosen_thresholds
 from engines.naming.layer import NamingThresholds, told
 from engines.progress import SILENT, Reporter
+from engines.provenance import DataSeen
 from engines.runtime.engine import BundleEngine
 from engines.runtime.onnx import OnnxEngine
 from engines.taxonomy import Taxonomy
@@ -89,11 +92,39 @@ def choose_naming(results: Sequence[PictureResult], costs: Costs, right: float, 
     return chosen_thresholds(every, labels, weights, taxonomy, costs.blast, costs.cell, right)
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled pictures to choose on. seen: which of their patients the network was trained on."""
+
+    folder: Path
+    split: str
+    pictures: SplitData
+    seen: Overlap
+
+
+def read_labelled(folder: Path, split: str | None, taxonomy: Taxonomy, data: Sequence[DataSeen], reporter: Reporter) -> Labelled:
+    """The pictures of a split (None: val, or test without one), which must hold blasts and other white cells. Raises DataError.
+
+    data: what the network was trained on; a patient on both sides is told at once.
+    """
+    name = split or judging_split(folder)
+    pictures = read_split(folder, name, taxonomy)
+    kinds = np.concatenate([picture.classes for picture in pictures]) if len(pictures) else np.zeros(0, np.int64)
+    blasts = sum(taxonomy.group_of(int(kind)) == "blasts" for kind in kinds)
+    others = sum(taxonomy.group_of(int(kind)) == "others" for kind in kinds)
+    if not blasts or not others:
+        missing = "blast" if not blasts else "white cell that is no blast"
+        raise DataError(f"{folder}: no {missing} is labelled in split {name!r}, so nothing can be weighed. Name another set.")
+    seen = overlap(data, [picture.path.name for picture in pictures])
+    if seen:
+        reporter.warning(seen.words)
+    return Labelled(folder, name, pictures, seen)
+
+
 def choose_working_point(request: WorkingPointRequest, reporter: Reporter = SILENT) -> Bundle:
     """The bundle at the working point chosen, as `attridet working-point` writes it. Raises EnginesError."""
     root, _, split = request.data.rpartition(":")
-    whole = Path(request.data)
-    folder, name = (Path(root), split) if root and not whole.is_dir() else (whole, judging_split(whole))
+    folder, name = (Path(root), split) if root and not Path(request.data).is_dir() else (Path(request.data), None)
     source = Bundle.open(resolve(request.bundle))
     if source.manifest.precision != "fp32":
         raise BundleError(f"{source.path}: is {source.manifest.precision}. Choose on the float bundle, then quantise it.")
@@ -101,29 +132,31 @@ def choose_working_point(request: WorkingPointRequest, reporter: Reporter = SILE
         raise BundleError(f"{request.out}: exists already. Choose another folder, or say --replace.")
     if request.out.resolve() == source.path.resolve():
         raise BundleError(f"{request.out}: is the bundle itself. Name another folder.")
-    frame = None if request.frame is None else WholeFrame.parse(request.frame)
-    pictures = read_split(folder, name, source.taxonomy)
-    kinds = np.concatenate([picture.classes for picture in pictures]) if len(pictures) else np.zeros(0, np.int64)
-    blasts = sum(source.taxonomy.group_of(int(kind)) == "blasts" for kind in kinds)
-    others = sum(source.taxonomy.group_of(int(kind)) == "others" for kind in kinds)
-    if not blasts or not others:
-        missing = "blast" if not blasts else "white cell that is no blast"
-        raise DataError(f"{folder}: no {missing} is labelled in split {name!r}, so nothing can be weighed. Name another set.")
-    costs = Costs(request.blast_cost, request.cell_cost)
-    engine = OnnxEngine(source, request.threads)
+    labelled = read_labelled(folder, name, source.taxonomy, source.manifest.training.data, reporter)
+    return at_chosen_point(source, request.out, labelled, request, request.replace, reporter)
+
+
+def at_chosen_point(
+    source: Bundle, out: Path, labelled: Labelled, weighing: Weighing, replacing: bool = False, reporter: Reporter = SILENT
+) -> Bundle:
+    """A copy of a float bundle at the working point of least cost on these pictures. Raises EnginesError."""
+    frame = None if weighing.frame is None else WholeFrame.parse(weighing.frame)
+    costs = Costs(weighing.blast_cost, weighing.cell_cost)
+    engine = OnnxEngine(source, weighing.threads)
     engine.thresholds = replace(engine.thresholds, confidence=LOWEST)
+    data = labelled.folder.resolve().name
     with engine:
-        progress = reporter.counter(f"{engine.info.label} on {folder.resolve().name}/{name}")
-        results = [judge_picture(engine, picture, frame=frame) for picture in counted(pictures, progress)]
+        progress = reporter.counter(f"{engine.info.label} on {data}/{labelled.split}")
+        results = [judge_picture(engine, picture, frame=frame) for picture in counted(labelled.pictures, progress)]
     layer, naming = engine.naming, None
     if layer is not None:
-        naming = choose_naming(results, costs, request.right, source.taxonomy)
+        naming = choose_naming(results, costs, weighing.right, source.taxonomy)
         layer = replace(layer, thresholds=naming)
     look = DETECTOR if layer is None else SECOND_LOOK
     confidence, counts = choose_confidence(results, look, costs, source.taxonomy, naming)
     chosen = ChosenPoint(
-        data=folder.resolve().name,
-        split=name,
+        data=data,
+        split=labelled.split,
         images=len(results),
         blasts=counts.blasts,
         others=counts.others,
@@ -135,7 +168,10 @@ def choose_working_point(request: WorkingPointRequest, reporter: Reporter = SILE
         others_told_blast=counts.others_told_blast,
         invented=counts.invented,
     )
-    return _write(request, source, chosen, layer)
+    on_card = {"confidence": confidence, "chosen on": f"{data}/{labelled.split}"}
+    if labelled.seen:
+        on_card["caution"] = labelled.seen.words
+    return _write(source, out, chosen, on_card, layer, replacing)
 
 
 def _above(result: PictureResult, look: str, confidence: float, taxonomy: Taxonomy, thresholds: NamingThresholds | None) -> Look:
@@ -150,11 +186,14 @@ def _above(result: PictureResult, look: str, confidence: float, taxonomy: Taxono
     return replace(one, names=names, partner=partner, attributes=one.attributes[keep])
 
 
-def _write(request: WorkingPointRequest, source: Bundle, chosen: ChosenPoint, layer: NamingLayer | None) -> Bundle:
+def _write(
+    source: Bundle, out: Path, chosen: ChosenPoint, on_card: Mapping[str, Any], layer: NamingLayer | None, replacing: bool
+) -> Bundle:
     manifest = source.manifest
     files: dict[str, bytes | Path] = {name: source.path / name for name in manifest.files}
     thresholds = ThresholdsRecord(**{**manifest.thresholds.model_dump(), "confidence": chosen.confidence})
-    manifest = manifest.model_copy(update={"thresholds": thresholds, "working_point": chosen})
+    metrics = {**manifest.metrics, "working point": dict(on_card)}
+    manifest = manifest.model_copy(update={"thresholds": thresholds, "working_point": chosen, "metrics": metrics})
     look = manifest.second_look
     if layer is not None and look is not None and look.layer is not None:
         files[look.layer] = replace(layer, card={**layer.card, "working_point": chosen.model_dump()}).to_bytes()
@@ -162,12 +201,12 @@ def _write(request: WorkingPointRequest, source: Bundle, chosen: ChosenPoint, la
     loose = {"README.md": readme.read_bytes()} if readme.is_file() else None
     golden = source.golden()
     if golden is None:
-        return write_bundle(request.out, manifest, files, request.replace, loose)
+        return write_bundle(out, manifest, files, replacing, loose)
     # The golden picture is answered at the working point, so its answer is another now.
     del files[GOLDEN_ANSWER]
-    draft = write_bundle(request.out, manifest, files, request.replace, loose)
+    draft = write_bundle(out, manifest, files, replacing, loose)
     files[GOLDEN_ANSWER] = _golden(draft, golden[0], source.golden_margins() is not None)
-    return write_bundle(request.out, manifest, {**files, **_kept(draft, files)}, True, loose)
+    return write_bundle(out, manifest, {**files, **_kept(draft, files)}, True, loose)
 
 
 def _kept(draft: Bundle, files: dict[str, bytes | Path]) -> dict[str, bytes | Path]:

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from engines.evaluation.working_point_request import Weighing
 from engines.options import PIXEL_ASPECT, Option, Request
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportRequest(Request):
-    """The options of `export`. side_px: of the network's square input. The taxonomy is that of the weights."""
+class ExportRequest(Weighing):
+    """The options of `export`. side_px: of the network's square input. The taxonomy is that of the weights.
+
+    What `Weighing` asks holds for the working point that is chosen on `data`; without `data` nothing is chosen.
+    """
 
     checkpoint: Annotated[Path, Option("Weights: .pt or .safetensors of a training run.", argument=True)]
     out: Annotated[Path, Option("Engine folder to write.", argument=True)]
@@ -24,7 +28,14 @@ class ExportRequest(Request):
     card: Annotated[Path | None, Option("YAML: name, version, licence, training (data, seed, command), metrics.")] = None
     readme: Annotated[Path | None, Option("Model card to lay beside it as README.md.")] = None
     side_px: Annotated[int, Option("Side of the network's input in px, a multiple of 32.", name="--input", low=32)] = 640
-    confidence: Annotated[float, Option(low=0.001, high=0.999)] = 0.25
+    data: Annotated[
+        Path | None,
+        Option(
+            "Labelled pictures on which the working point is chosen, as attridet working-point does.", "Working point", metavar="DIR"
+        ),
+    ] = None
+    split: Annotated[str | None, Option("Split of --data (default: val, or test without one).", "Working point")] = None
+    confidence: Annotated[float, Option("Confidence, where none is chosen on --data.", low=0.001, high=0.999)] = 0.25
     iou: Annotated[
         float,
         Option("Overlap above which the lesser of two boxes is dropped (default: the family's; fcos .6).", low=0.01, high=0.99),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from engines.data.aspect import check_given, folder_aspect, given_for, read_undo
 from engines.decode import Thresholds
 from engines.detections import Image
 from engines.errors import BundleError, DataError
+from engines.evaluation.working_point_choice import at_chosen_point, read_labelled
+from engines.evaluation.working_point_request import Weighing
 from engines.export.bundle import export_bundle
 from engines.export.golden import clear_picture
 from engines.export.request import ExportRequest
@@ -44,16 +48,55 @@ def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
     """Export as `attridet export` does; the bundle's manifest says how far its graphs are from torch. Raises EnginesError."""
     if request.side_px % 32:
         raise BundleError(f"--input {request.side_px}: the network's input must be a multiple of 32 px, e.g. 640")
+    _check_choice(request)
     model, state = load_any(request.checkpoint)
     if request.plain_scores and not isinstance(model, AttriDet):
         raise DataError(f"--plain-scores: {request.checkpoint} is of the family {model.family}, which has no variances; leave it out")
     iou = request.iou if "iou" in request.given else min(model.iou, 0.99)
-    auto = str(request.golden) == AUTO
-    if auto:
+    if str(request.golden) == AUTO:
         require_drawable(model.taxonomy)  # found now rather than after the graphs
-    bundle = export_bundle(
+    # What is learnt now rather than after the graphs: pictures on which nothing can be weighed, and a patient on both sides.
+    chosen_on = read_labelled(request.data, request.split, model.taxonomy, data_of(state), reporter) if request.data else None
+    if chosen_on is None:
+        bundle = _written(request, request.out, model, state, iou, reporter)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            draft = _written(request, Path(scratch) / "draft", model, state, iou, reporter)
+            bundle = at_chosen_point(draft, request.out, chosen_on, request, request.replace, reporter)
+    if chosen_on is None and "confidence" not in request.given:
+        halved = isinstance(model, AttriDet) and model.detect.variances and not request.plain_scores
+        why = " An adapted network's scores are multiplied by its box certainty: at it, far fewer cells may be shown." if halved else ""
+        reporter.warning(
+            f"the working point is the default, confidence {request.confidence:g}, chosen on no labelled split.{why} Choose it: "
+            "name labelled pictures by --data DIR, which writes it and the split's name into the manifest "
+            f"(of this folder: attridet working-point {request.out} NEW --data DIR:SPLIT)"
+        )
+    golden = bundle.golden()
+    if golden is None or not len(golden[1]):
+        reporter.warning("nothing is found on the golden picture, so it proves little; name another with --golden")
+    return bundle
+
+
+def _check_choice(request: ExportRequest) -> None:
+    """Raises BundleError for options that contradict each other or say nothing."""
+    if request.data is None:
+        if idle := [name for name in ("split", *(one.name for one in fields(Weighing) if one.init)) if name in request.given]:
+            raise BundleError(
+                f"--{idle[0].replace('_', '-')}: is of the working point that --data chooses; name --data DIR, or leave it out"
+            )
+        return
+    if "confidence" in request.given:
+        raise BundleError(f"--confidence {request.confidence:g}: --data {request.data} chooses it. Leave one of them out.")
+    if request.out.exists() and not request.replace:
+        raise BundleError(f"{request.out}: exists already. Choose another folder, or say --replace.")
+
+
+def _written(request: ExportRequest, out: Path, model: Network, state: Mapping[str, Any], iou: float, reporter: Reporter) -> Bundle:
+    """The folder `out` at the confidence of the request."""
+    auto = str(request.golden) == AUTO
+    return export_bundle(
         without_variances(model) if request.plain_scores and isinstance(model, AttriDet) else model,
-        request.out,
+        out,
         _fitting(read_card(request.card) if request.card else card_of(request.out, state, request.checkpoint), model),
         (request.side_px, request.side_px),
         check_images(request.images, None if auto else request.golden, request.pixel_aspect, reporter),
@@ -66,17 +109,6 @@ def export(request: ExportRequest, reporter: Reporter = SILENT) -> Bundle:
         encoder=load_attridet(request.second_look_weights)[0] if request.second_look_weights else None,
         naming=NamingFiles(request.layer, request.open_cells),
     )
-    if "confidence" not in request.given:
-        halved = isinstance(model, AttriDet) and model.detect.variances and not request.plain_scores
-        why = " An adapted network's scores are multiplied by its box certainty: at it, far fewer cells may be shown." if halved else ""
-        reporter.warning(
-            f"the working point is the default, confidence {request.confidence:g}, chosen on no labelled split.{why} Choose it: "
-            f"attridet working-point {request.out} NEW --data DIR:SPLIT, which writes it and the split's name into the manifest"
-        )
-    golden = bundle.golden()
-    if golden is None or not len(golden[1]):
-        reporter.warning("nothing is found on the golden picture, so it proves little; name another with --golden")
-    return bundle
 
 
 def check_images(folder: Path, golden: Path | None, pixel_aspect: Sequence[str] = (), reporter: Reporter = SILENT) -> list[Image]:

@@ -174,7 +174,7 @@ class Checks:
                 raise DataError(f"{option} {self._shown(folder)}: no split {side!r}; splits there: {there}")
             if labelled and not sides[side].cells:
                 raise DataError(f"{option} {self._shown(folder)}:{side} bears no labelled cell")
-        if command == "working-point" and not (sides[split].blasts and sides[split].others):
+        if command in ("working-point", "export") and not (sides[split].blasts and sides[split].others):
             lacks = "blast" if not sides[split].blasts else "white cell that is no blast"
             raise DataError(
                 f"{option} {self._shown(folder)}:{split} has no {lacks}, so no working point can be weighed there; give the split "

@@ -91,7 +91,7 @@ def cost(one: Looked, pace: Pace, processes: int = 1) -> tuple[float | None, int
 def _looks(command: str, asked: Any, pictures: int) -> int:
     """How many pictures a network looks at; of `quantize` at least, since blocks are tried until the gate passes."""
     if command == "export":
-        return 60  # 20 by torch, twice by the graphs
+        return 60 + (pictures if asked.data else 0)  # 20 by torch, twice by the graphs; those on which the working point is chosen
     if command == "quantize":
         return 2 * int(asked.count) + 3 * pictures
     if command == "bench":

@@ -33,7 +33,7 @@ LAYERS = {
     "network": ("ground engine data families", "network"),
     "judging": ("ground calls engine data families network", "evaluation gate"),
     "learning": ("ground calls engine data families network judging", "training adapt"),
-    "making": ("ground calls engine data families network", "export bench build build_check build_cubins build_plans"),
+    "making": ("ground calls engine data families network judging", "export bench build build_check build_cubins build_plans"),
     "calibration": (
         "ground calls engine data families network judging",
         "calibration.transfer calibration.int8 calibration.site calibration.evidence",

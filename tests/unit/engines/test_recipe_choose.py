@@ -42,7 +42,7 @@ def test_the_shipped_plan_asks_for_more_map_and_no_loss_of_cells_and_blasts(afte
     assert ("no success, and source only ships" in verdict.words) is not better
 
 
-@pytest.mark.parametrize(("map50", "ships"), [(0.3, "adapted-point"), (0.2, "source-only-point")])
+@pytest.mark.parametrize(("map50", "ships"), [(0.3, "adapted-export"), (0.2, "source-only-export")])
 def test_what_ships_is_linked_and_said(tmp_path: Path, map50: float, ships: str) -> None:
     for step, content in ((CHOICE.before.scores, BEFORE), (CHOICE.after.scores, scores(map50, 0.6, 0.3))):
         (tmp_path / step).mkdir()
@@ -53,7 +53,7 @@ def test_what_ships_is_linked_and_said(tmp_path: Path, map50: float, ships: str)
         choose(CHOICE, tmp_path, tmp_path / "choose")
     assert (tmp_path / "choose/engine").resolve() == tmp_path / ships / "engine"
     told = json.loads((tmp_path / "choose/choice.json").read_text())
-    assert told["better"] is (ships == "adapted-point") and len(told["compared"]) == 3
+    assert told["better"] is (ships == "adapted-export") and len(told["compared"]) == 3
 
 
 def test_a_choice_without_a_measure_to_rise_is_refused() -> None:

@@ -94,6 +94,48 @@ def test_quantize_and_gate_say_so_and_keep_it(miniature: Miniature, bundle: Path
     assert gate is not None and "trained on" not in gate.caution
 
 
+@pytest.mark.parametrize(("subset", "said"), [("L_100X_C1", True), ("H_100X_C1", False)])
+def test_an_export_that_chooses_its_working_point_is_the_two_commands_to_the_byte_and_says_so_first(
+    miniature: Miniature, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subset: str, said: bool
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1764547200")
+    data, pictures = miniature.subset(subset), ("--images", miniature.subset("H_100X_C2") / "Images/test", "--input", 320)
+    finds, costs = bundle.parent / "finds.pt", ("--blast-cost", 3, "--threads", 1)
+    one = attridet("export", finds, tmp_path / "one/engine", *pictures, "--data", data, "--split", "test", *costs)
+    assert one.code == 0 and f"chosen on {subset}/test" in one.out and "working point is the default" not in one.out, one.err
+    assert one.out.startswith("Mind: The network was trained on 1 of 2 patients judged here (6") is said
+    plain = attridet("export", finds, tmp_path / "plain/engine", *pictures)
+    assert plain.code == 0 and "name labelled pictures by --data" in plain.out
+    two = attridet("working-point", tmp_path / "plain/engine", tmp_path / "two/engine", "--data", f"{data}:test", *costs)
+    assert two.code == 0 and two.out.startswith("Mind: The network was trained on") is said, two.err
+    made, other = (Bundle.open(tmp_path / way / "engine") for way in ("one", "two"))
+    assert made.digest == other.digest
+    chosen, card = made.manifest.working_point, made.manifest.metrics["working point"]
+    assert chosen is not None and (chosen.data, chosen.split, chosen.blast_cost) == (subset, "test", 3)
+    assert made.manifest.thresholds.confidence == chosen.confidence == card["confidence"] != 0.25
+    assert card["chosen on"] == f"{subset}/test" and ("trained on 1 of 2 patients" in card.get("caution", "")) is said
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--split", "test"), "--split: is of the working point that --data chooses"),
+        (("--blast-cost", 3), "--blast-cost: is of the working point"),
+        (("--data", "H_100X_C1", "--confidence", 0.3), "--confidence 0.3: --data"),
+        (("--data", "H_100X_C1", "--split", "tset"), "tset"),
+        (("--data", "nowhere"), "nowhere"),
+    ],
+)
+def test_a_choice_that_cannot_be_made_is_told_before_the_graphs(
+    miniature: Miniature, bundle: Path, tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    given = [miniature.subset(word) if word == "H_100X_C1" else word for word in words]
+    images = miniature.subset("H_100X_C2") / "Images/test"
+    called = attridet("export", bundle.parent / "finds.pt", tmp_path / "engine", "--images", images, *given)
+    assert called.code == 2 and told in called.err and len(called.err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_manifest_without_such_facts_is_written_as_before(bundle: Path) -> None:
     text = (bundle / "manifest.json").read_text()
     manifest = parse_manifest(text, "manifest.json")
