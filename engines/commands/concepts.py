@@ -18,7 +18,7 @@ def concepts(request: ConceptsRequest) -> None:
     from rich.markup import escape
 
     from engines.commands.terminal import Terminal, table_of
-    from engines.evaluation.intervention import see_concepts
+    from engines.evaluation.intervention import NOTICE, see_concepts
 
     with Terminal() as terminal:
         cells = see_concepts(request)
@@ -32,6 +32,7 @@ def concepts(request: ConceptsRequest) -> None:
         changed = sum(cell.before != cell.after for cell in cells)
         if request.say:
             terminal.message(f"{', '.join(request.say)}: {changed} of {len(cells)} cells have another type now")
+        terminal.message(" ".join(NOTICE))
         if request.out is not None:
             terminal.message(f"written: {request.out}")
 

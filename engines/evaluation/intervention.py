@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 
 from engines.data.aspect import folder_aspect, undone
 from engines.decode import Thresholds
@@ -20,6 +21,13 @@ from engines.pictures import read_image
 
 _TOLD, _CHANGED = (160, 90, 0), (0, 90, 230)
 """Blue, and orange for what a correction changed; BGR."""
+_READABLE = 0.4
+"""Size of the font below which the notice takes two lines."""
+NOTICE = (
+    "UNREVIEWED - for review, not a diagnosis.",
+    "Names that a network proposes: a blast is final only once a person has named it.",
+)
+"""What stands below each picture and is said beside each table; lines of ASCII, which is all that the font has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +68,10 @@ def see_concepts(request: ConceptsRequest) -> list[CellSeen]:
 
 
 def draw(picture: Image, cells: Sequence[CellSeen]) -> Image:
-    """The BGR picture with a box, number and type for each cell; those whose type a correction changed in another colour."""
+    """The BGR picture with a box, number and type for each cell, and `NOTICE` in a strip below, which hides no cell.
+
+    Cells whose type a correction changed have another colour.
+    """
     drawn: Image = picture.copy()
     scale = max(0.4, min(picture.shape[:2]) / 1400)
     for cell in cells:
@@ -73,4 +84,18 @@ def draw(picture: Image, cells: Sequence[CellSeen]) -> Image:
         x, y = min(x1, max(0, picture.shape[1] - width)), y1 - 3 if y1 > height + 6 else y2 + height + 4
         cv2.rectangle(drawn, (x, y - height - 2), (x + width, y + base - 1), (255, 255, 255), -1)
         cv2.putText(drawn, words, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
-    return drawn
+    return np.concatenate([drawn, _strip(drawn.shape[1])])
+
+
+def _strip(width: int) -> Image:
+    """`NOTICE` on dark ground, as wide as the picture, as large as it fits: its lines stand beside or below each other."""
+    face, lines = cv2.FONT_HERSHEY_SIMPLEX, [" ".join(NOTICE)]
+    if width < cv2.getTextSize(lines[0], face, _READABLE, 1)[0][0] + 16:
+        lines = list(NOTICE)
+    longest = max(cv2.getTextSize(line, face, 1.0, 1)[0][0] for line in lines)
+    scale = min(0.98 * (width - 16) / longest, 1.0)  # strokes reach a little beyond what the size tells
+    height = round(34 * scale) + 2
+    strip: Image = np.full((height * len(lines) + 4, width, 3), 40, np.uint8)
+    for number, line in enumerate(lines):
+        cv2.putText(strip, line, (8, height * number + round(26 * scale) + 2), face, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return strip

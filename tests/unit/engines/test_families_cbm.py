@@ -19,13 +19,14 @@ from overfitting import ap50, four_pictures
 from engines.data.leukemiaattri import read_split
 from engines.decode import candidates
 from engines.errors import DataError
+from engines.evaluation.intervention import CellSeen, draw
 from engines.families.attridet.attridet import AttriDet
 from engines.families.base import Batch, Course, Truth
 from engines.families.cbm.cbm import BOTTLENECKS, CBM, LOOKED_AT
 from engines.families.cbm.ceiling import BestTypes, ceiling
 from engines.families.cbm.ciconv import MOST, CIConv
 from engines.families.cbm.concepts import Concepts, parse_said
-from engines.families.cbm.explain import corrected, read_picture, values_told
+from engines.families.cbm.explain import Reading, corrected, read_picture, values_told
 from engines.network.checkpoint import load_any
 from engines.taxonomy import LEUKEMIA_ATTRI as T
 from tests.support.miniature import Miniature
@@ -256,6 +257,20 @@ def test_a_state_dict_brings_the_detector_and_a_picture_without_a_cell_teaches_n
         CBM("binary", replace(T, classes=T.classes[:-1], types=())).take(detector)
 
 
+@pytest.mark.parametrize("width", [160, 320, 720, 1600])
+@pytest.mark.parametrize("cells", [0, 1])
+def test_each_picture_says_that_it_is_for_review(width: int, cells: int) -> None:
+    """Also one without a cell; the words fit into any width, and hide nothing of the field."""
+    picture = np.full((120, width, 3), 200, np.uint8)
+    box = np.array([40, 40, 90, 90], np.float32)
+    reading = Reading(box, 0.9, np.zeros(6, np.float32), np.eye(14, dtype=np.float32)[1], {})
+    drawn = draw(picture, [CellSeen(1, reading, reading, "Myeloblast", "Myeloblast", {})] * cells)
+    strip, field = drawn[120:], drawn[:120]
+    assert len(strip) >= 10 and (field == picture).all() is np.bool_(not cells)
+    columns = np.flatnonzero((strip > 120).all(2).any(0))
+    assert columns[0] >= 4 and columns[-1] < width - 4 and columns[-1] - columns[0] > min(width - 40, 700)
+
+
 def run(*words: str | Path) -> str:
     command = [sys.executable, "-m", "engines", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
@@ -288,7 +303,9 @@ def test_it_is_trained_resumed_judged_and_corrected_by_commands(miniature: Minia
     asked = ("concepts", out / "last.pt", test[0].path, "--input", "320", "--confidence", "0.1")
     told = run(*asked, "--cell", "1", "--say", "nucleolus=prominent", "--out", drawn)
     assert "nucleolus prominent (said)" in " ".join(told.split())
-    assert cv2.imread(str(drawn)).shape == test[0].read().shape  # type: ignore[union-attr]  # read
+    picture, field = cv2.imread(str(drawn)), test[0].read()
+    assert picture.shape[0] > field.shape[0] and picture.shape[1:] == field.shape[1:]  # type: ignore[union-attr]  # read
+    assert "UNREVIEWED - for review, not a diagnosis." in " ".join(told.split())
     wrong = [sys.executable, "-m", "engines", *map(str, asked), "--say", "nucleolus=blue"]
     refused = subprocess.run(wrong, capture_output=True, text=True, check=False)
     assert (refused.returncode, "inconspicuous, prominent" in refused.stderr) == (2, True)
