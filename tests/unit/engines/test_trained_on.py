@@ -136,6 +136,35 @@ def test_a_choice_that_cannot_be_made_is_told_before_the_graphs(
     assert not list(tmp_path.iterdir())
 
 
+WORDS = "The network was trained on 1 of 2 patients judged here (6, of H_100X_C2/train): the scores flatter it."
+
+
+@pytest.mark.parametrize(("others", "said"), [("L_100X_C1", True), ("H_100X_C1", False)])
+def test_train_says_so_of_its_own_pictures(miniature: Miniature, tmp_path: Path, others: str, said: bool) -> None:
+    """Patient 6 is learnt from in H_100X_C2, and in the split of L_100X_C1 that judges each epoch."""
+    data = ("--data", miniature.subset("H_100X_C2"), "--data", miniature.subset(others))
+    done = attridet("train", *data, "--judge-split", "test", "--out", tmp_path / "run", *SMALL)
+    assert done.code == 0, done.err
+    assert (f"Mind: {WORDS}" in done.out) is said and ("trained on" in done.out) is said
+
+
+def test_train_says_so_of_those_from_whom_its_first_weights_learnt(miniature: Miniature, trained: Path, tmp_path: Path) -> None:
+    data = ("--data", miniature.subset("L_100X_C1"), "--judge-split", "test", "--initial", trained / "best.pt")
+    done = attridet("train", *data, "--out", tmp_path / "run", *SMALL)
+    assert done.code == 0 and f"Mind: {WORDS}" in done.out, done.err
+
+
+@pytest.mark.parametrize("target", ["L_100X_C1", "H_100X_C1"])
+def test_adapt_says_so_of_its_source_and_of_its_first_weights(miniature: Miniature, trained: Path, tmp_path: Path, target: str) -> None:
+    """Both learnt from patient 6, whom the target's test has in L_100X_C1 alone."""
+    data = ("--source", miniature.subset("H_100X_C2"), "--target", miniature.subset(target), "--judge-split", "test")
+    given = ("--initial", trained / "best.pt", "--method", "source-only", "--imgsz", 64, "--batch", 4, "--threads", 1, "--epochs", 1)
+    done = attridet("adapt", *data, *given, "--workers", 0, "--out", tmp_path / "run")
+    assert done.code in (0, 1), done.err
+    said = target == "L_100X_C1"
+    assert (f"Mind: {WORDS}" in done.out) is said and ("trained on" in done.out) is said
+
+
 def test_a_manifest_without_such_facts_is_written_as_before(bundle: Path) -> None:
     text = (bundle / "manifest.json").read_text()
     manifest = parse_manifest(text, "manifest.json")
