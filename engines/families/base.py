@@ -121,6 +121,10 @@ class Network(nn.Module):
     """Whether its losses heed `Course.class_weights`."""
     learning_rate: ClassVar[float | None] = None
     """In place of the hyper-parameter set's, where a family needs another."""
+    backbone_rate: ClassVar[float | None] = None
+    """Of `Hyper`, where its published training holds a trained backbone back; from random weights it learns like the rest."""
+    clip_norm: ClassVar[float | None] = None
+    """Of `Hyper`, where its published training shortens gradients more than the sets do."""
     needs_start: ClassVar[bool] = False
     """Whether it cannot be begun without `--initial`, which brings a part of it."""
     size: str

@@ -46,6 +46,8 @@ class Hyper:
     mixup: float = 0.0
     blur: float = 0.0  # probability of a defocus blur
     optimiser: str = "sgd"  # "sgd" as published (Nesterov, batches accumulated to 64) or "adamw" (each batch steps)
+    backbone_rate: float = 1.0  # the backbone's learning rate is this share of the others'
+    clip_norm: float = 10.0  # the gradient of a step, of all parameters together, is no longer than this
     ema_tau: float = 2000.0
     ema_share: float = 0.0  # above 0: tau is this share of the run's steps, in place of ema_tau
     attribute: float = 1.0  # lambda of L = L_det + lambda x L_attr

@@ -39,7 +39,6 @@ from engines.training.pseudo import NO_ROWS, Filling, Rows
 from engines.training.schedule import Schedule
 from engines.training.sync_norm import synchronise
 
-CLIP_NORM = 10.0
 PATIENCE = 100
 """Epochs without a better fitness after which the published recipe stops."""
 
@@ -271,7 +270,7 @@ class Trainer:
         """One step of the optimiser with the gradients of all processes; the scaler leaves it out where float16 overflowed."""
         parallel.add_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimiser)
-        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.run.hyper.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)

@@ -201,6 +201,20 @@ class TrainRequest(RunRequest):
         ),
     ] = None
     learning_rate: Annotated[float | None, Option("In place of the set's (film 2e-3, finetune 3e-4).", COURSE, "X", low=1e-9)] = None
+    backbone_rate: Annotated[
+        float | None,
+        Option(
+            "Learning rate of the backbone as a share of the others'; without it 1, or as published .1 for dino with --initial.",
+            COURSE,
+            "X",
+            low=0,
+            high=1,
+        ),
+    ] = None
+    clip_norm: Annotated[
+        float | None,
+        Option("Longest gradient of a step; without it 10, or as published 1 for sparse_rcnn and .1 for dino.", COURSE, "X", low=1e-6),
+    ] = None
     batch: Annotated[int, Option("Pictures in a step, over all processes together.", COURSE, "N", low=1)] = 16
     cosine: Annotated[
         bool | None, Option("Decay of the learning rate; without it cosine for film and finetune, else linear.", COURSE, off="--linear")

@@ -112,9 +112,15 @@ def train(request: TrainRequest, reporter: Reporter = SILENT) -> TrainResult:
 
 def hyper_of(request: TrainRequest) -> Hyper:
     """The set that was asked for, with what was asked for instead of its own, or what the family needs instead."""
-    hyper, rate = SETS[request.hyper], request.learning_rate or family(request.family).learning_rate
-    if rate is not None:
+    hyper, kind = SETS[request.hyper], family(request.family)
+    if (rate := request.learning_rate or kind.learning_rate) is not None:
         hyper = hyper.at_rate(rate)
+    if (clip := kind.clip_norm if request.clip_norm is None else request.clip_norm) is not None:
+        hyper = replace(hyper, clip_norm=clip)
+    # Held back only where it has learnt something before: the published backbones began with ImageNet's weights.
+    trained = None if request.initial is None else kind.backbone_rate
+    if (share := trained if request.backbone_rate is None else request.backbone_rate) is not None:
+        hyper = replace(hyper, backbone_rate=share)
     if request.attribute_weight is not None:
         hyper = replace(hyper, attribute=request.attribute_weight)
     if request.stain_shake is not None:

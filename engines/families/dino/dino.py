@@ -54,6 +54,8 @@ class DINO(Network):
     sizes: ClassVar[tuple[str, ...]] = tuple(SCALES)
     iou: ClassVar[float] = 1.0
     learning_rate: ClassVar[float | None] = 2e-4
+    backbone_rate: ClassVar[float | None] = 0.1
+    clip_norm: ClassVar[float | None] = 0.1
 
     def __init__(self, size: str, taxonomy: Taxonomy = LEUKEMIA_ATTRI, scale: Scale | None = None) -> None:
         super().__init__()

@@ -56,6 +56,7 @@ class SparseRCNN(Network):
     sizes: ClassVar[tuple[str, ...]] = tuple(SCALES)
     iou: ClassVar[float] = 1.0
     learning_rate: ClassVar[float | None] = 2e-4
+    clip_norm: ClassVar[float | None] = 1.0
 
     def __init__(self, size: str, taxonomy: Taxonomy = LEUKEMIA_ATTRI, scale: Scale | None = None) -> None:
         super().__init__()
