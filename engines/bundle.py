@@ -27,7 +27,7 @@ from engines.detections import CellNames, Detections, Float32, Image
 from engines.errors import BundleError, DataError
 from engines.files import atomic_folder, printable, sha256_of
 from engines.graph_file import EIGHT_BITS, GraphFile
-from engines.manifest import FileRecord, Manifest, SecondLook, parse_manifest
+from engines.manifest import ATTRIDET, FileRecord, Manifest, SecondLook, parse_manifest
 from engines.picture_header import PictureError
 from engines.pictures import read_image
 from engines.taxonomy import Taxonomy
@@ -90,16 +90,25 @@ class Bundle:
         """Whether its network tells attributes; else they are unknown, and the detector gives out rows alone."""
         return bool(self.manifest.attribute_graphs)
 
+    @property
+    def rereads(self) -> bool:
+        """Whether what tells attributes looks at the picture itself and not at the detector's maps."""
+        return self.describes and self.manifest.family != ATTRIDET
+
     def attribute_graph(self, largest: bool = False) -> tuple[Path, int]:
-        """File of an attribute graph and the regions one run takes. Raises BundleError for a bundle that tells no attributes.
+        """File of the graph that tells attributes of an AttriDet's maps, and the regions one run takes. Raises BundleError for others.
 
         The smallest by default: on a CPU a run costs the same for each region, used or not. `largest`: for a GPU.
         """
-        if not self.describes:
+        if not self.describes or self.rereads:
             raise BundleError(
-                f"{self.path}: is of the family {self.manifest.family}, which has no attribute graph; this takes bundles of attridet "
-                "only. Run it on onnx or openvino."
+                f"{self.path}: is of the family {self.manifest.family}, which has no attribute graph of that kind; this takes "
+                "bundles of attridet only. Run it on onnx or openvino."
             )
+        return self.describing_graph(largest)
+
+    def describing_graph(self, largest: bool = False) -> tuple[Path, int]:
+        """As `attribute_graph`, of any family that describes."""
         graphs = sorted(self.manifest.attribute_graphs, key=lambda g: g.regions)
         graph = graphs[-1 if largest else 0]
         return self.path / graph.file, graph.regions

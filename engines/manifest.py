@@ -19,12 +19,13 @@ from engines.files import steering_text
 from engines.provenance import SINCE_5, Record, Training
 from engines.taxonomy import Taxonomy
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """The newest that is read; raised when a manifest changes so that an older reader would misread it.
 
 2: `quantization`, `gate` and `golden_tolerance`. 3: `second_look`, `working_point`, `precision_tolerances`; a manifest with nothing
 of its own in them is written without them and as 2, so that older programs read it. 4: `gate.subject`; without it as before. 5: roles,
 splits and patients of `training.data`; without them as before. 6: `family`, and no attribute graph; attridet is written as before.
+7: `untold`; without it as before.
 """
 ATTRIDET = "attridet"
 """The family (`engines.families`) of a manifest that names none. Only it tells attributes by a graph; of others they are unknown."""
@@ -247,7 +248,10 @@ _DECIDES = {"precision", "input", "thresholds", "taxonomy", "detector_graph", "a
 
 
 class Manifest(Card):
-    """`manifest.json`: the card and everything technical. Its own sha256 is the identity of model, thresholds and taxonomy together."""
+    """`manifest.json`: the card and everything technical. Its own sha256 is the identity of model, thresholds and taxonomy together.
+
+    untold: keys of attributes that its network never tells although it tells others: unknown, never zero.
+    """
 
     schema_version: int = 2
     family: str = Field(default=ATTRIDET, pattern="^[a-z][a-z0-9_]*$", max_length=40)
@@ -258,6 +262,7 @@ class Manifest(Card):
     taxonomy: dict[str, Any]
     detector_graph: str = "detector.onnx"
     attribute_graphs: tuple[AttributeGraph, ...] = Field(strict=False)
+    untold: tuple[str, ...] = Field(default=(), strict=False)
     second_look: SecondLook | None = None
     export_check: ExportCheck | None = None
     quantization: Quantization | None = None
@@ -280,7 +285,16 @@ class Manifest(Card):
         for file in (self.detector_graph, *(g.file for g in self.attribute_graphs), *self.second_look_files):
             if file not in self.files:
                 raise ValueError(f"{file} is not among the files")
+        if strange := set(self.untold) - {one.key for one in self.classes_and_attributes.attributes}:
+            raise ValueError(f"untold: {', '.join(sorted(strange))} is no attribute of the taxonomy")
         return self
+
+    @property
+    def untold_places(self) -> tuple[int, ...]:
+        """Places among the attribute probabilities that the network never tells."""
+        taxonomy = self.classes_and_attributes
+        groups = zip(taxonomy.attributes, taxonomy.groups, strict=True)
+        return tuple(place for one, group in groups if one.key in self.untold for place in range(group.start, group.stop))
 
     @property
     def second_look_files(self) -> tuple[str, ...]:
@@ -339,9 +353,13 @@ class Manifest(Card):
         else:
             fields["training"]["data"] = [{k: v for k, v in one.items() if k not in SINCE_5} for one in fields["training"]["data"]]
         if self.family != ATTRIDET:
-            fields["schema_version"] = SCHEMA_VERSION
+            fields["schema_version"] = 6
         else:
             del fields["family"]
+        if self.untold:
+            fields["schema_version"] = 7
+        else:
+            del fields["untold"]
         first = {key: fields.pop(key) for key in ("schema_version", "name", "version", "precision", "created", "licence")}
         return json.dumps({**first, **fields}, indent=2, ensure_ascii=False) + "\n"
 

@@ -13,10 +13,9 @@ from engines.decode import REGION_CAPACITY, Thresholds
 from engines.detections import Image
 from engines.errors import BundleError
 from engines.export.second_look import CELLS, NamingFiles, graph_of, named_golden, tiles_of, with_naming
-from engines.export.verify import verify_export, verify_rows
-from engines.families import detector_graph
+from engines.export.verify import verify_export, verify_rereading, verify_rows
+from engines.families import attributes_graph, detector_graph
 from engines.families.attridet.attridet import AttriDet
-from engines.families.attridet.graphs import attributes_graph
 from engines.families.base import Network
 from engines.manifest import AttributeGraph, Card, FileRecord, Input, Manifest, ThresholdsRecord
 from engines.network.weights import save_weights
@@ -71,6 +70,10 @@ def export_bundle(
             attributes = {n: attributes_graph(model, input_hw, n).SerializeToString() for n in _ATTRIBUTES}
             described = [(graph, n) for n, graph in attributes.items()]
             check = verify_export(model, detector, described, check_images, input_hw=input_hw, scale_up=scale_up)
+        elif model.describes:  # no GPU runs it, so there is no graph for many regions
+            attributes = {SMALL_CAPACITY: attributes_graph(model, input_hw, SMALL_CAPACITY).SerializeToString()}
+            described = [(graph, n) for n, graph in attributes.items()]
+            check = verify_rereading(model, detector, described, check_images, input_hw=input_hw, scale_up=scale_up)
         else:
             check = verify_rows(model, detector, check_images, input_hw=input_hw, scale_up=scale_up)
         with tempfile.TemporaryDirectory() as scratch:
@@ -86,6 +89,7 @@ def export_bundle(
                 thresholds=ThresholdsRecord.model_validate(thresholds, from_attributes=True),
                 taxonomy=model.taxonomy.to_dict(),
                 attribute_graphs=tuple(AttributeGraph(file=_ATTRIBUTES[n], regions=n) for n in attributes),
+                untold=_untold(model),
                 files={name: FileRecord(bytes=0, sha256="0" * 64) for name in files},
                 export_check=check,
             )
@@ -110,3 +114,9 @@ def export_bundle(
             return write_bundle(folder, manifest, files, replace, {"README.md": readme.encode()} if readme is not None else None)
     finally:
         model.train(was_training)
+
+
+def _untold(model: Network) -> tuple[str, ...]:
+    """Keys of the attributes that a network that tells others never tells."""
+    taxonomy = model.taxonomy
+    return tuple(one.key for one, group in zip(taxonomy.attributes, taxonomy.groups, strict=True) if group.start in model.untold)

@@ -21,6 +21,7 @@ MAX_BOX_DIFFERENCE_PX = 0.05
 MAX_DIFFERENCE = 1e-3
 """Of objectness, class and attribute probabilities."""
 _BOXES_A_PICTURE = 16
+_FAINT = 0.01
 
 
 @torch.no_grad()
@@ -81,6 +82,51 @@ def verify_rows(
         worst = np.maximum(worst, (_box_difference_px(rows, expected), np.abs(rows - expected)[:, 4:].max()))
         count += 1
     return _checked(count, worst[0], worst[1])
+
+
+@torch.no_grad()
+def verify_rereading(
+    model: Network,
+    detector: bytes,
+    attributes: Iterable[tuple[bytes, int]],
+    images: Iterable[Image],
+    *,
+    input_hw: tuple[int, int],
+    scale_up: bool = True,
+) -> ExportCheck:
+    """The same of a network whose rows are boxes after suppression, and whose attributes are told from the picture itself.
+
+    Every row that scores more than `_FAINT` must have its equal, of the same type: below, one box more or fewer may just be looked at.
+    """
+    options = session_options(torch.get_num_threads())
+    detect = open_session(detector, options)
+    describe = [(open_session(graph, options), n) for graph, n in attributes]
+    told = np.delete(np.arange(model.taxonomy.n_logits), model.untold)
+    worst = np.zeros(3)  # boxes, scores, attributes
+    count = 0
+    for image in images:
+        prepared, _ = prepare(image, input_hw, scale_up)
+        expected, seen = model.look(torch.from_numpy(prepared))
+        wanted = expected[0].numpy()
+        rows = detect.run([ROWS], {IMAGE: prepared})[0][0]
+        for every, others in ((wanted, rows), (rows, wanted)):
+            some = every[every[:, 4] > _FAINT]
+            if len(some):
+                corners = [np.concatenate((x[:, :2] - x[:, 2:4] / 2, x[:, :2] + x[:, 2:4] / 2), 1) for x in (some, others)]
+                apart_px = np.abs(corners[0][:, None] - corners[1][None]).max(2) if len(others) else np.full((len(some), 1), np.inf)
+                nearest = apart_px.argmin(1)
+                worst[0] = np.maximum(worst[0], apart_px.min(1).max())
+                worst[1] = np.maximum(worst[1], np.abs(some[:, 4:] - others[nearest, 4:]).max() if len(others) else np.inf)
+        boxes_px = candidates(wanted, Thresholds(_FAINT, 0.99, _BOXES_A_PICTURE)).boxes_px
+        probabilities = model.describe(seen, torch.from_numpy(np.pad(boxes_px, ((0, 0), (1, 0))))).numpy()
+        for session, regions in describe:
+            done = 0
+            for batch, used in region_batches(boxes_px, regions):
+                found = session.run([PROBABILITIES], {IMAGE: prepared, ROIS: batch})[0][:used]
+                worst[2] = np.maximum(worst[2], np.abs(found - probabilities[done : done + used])[:, told].max())
+                done += used
+        count += 1
+    return _checked(count, worst[0], worst[1], worst[2])
 
 
 def _checked(count: int, boxes_px: float, scores: float, attributes: float | None = None) -> ExportCheck:

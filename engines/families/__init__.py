@@ -18,8 +18,9 @@ DEFAULT = "attridet"
 """What a checkpoint is that names no family, being older than they."""
 
 
-EXPORTED = ("attridet", "fcos")
-"""Those that have a form in ONNX, in the module `graphs` of their folder: `detector_graph(network, input_hw)`."""
+EXPORTED = ("attridet", "cbm", "fcos")
+"""Those that have a form in ONNX, in the module `graphs` of their folder: `detector_graph(network, input_hw)`, and where they tell
+attributes `attributes_graph(network, input_hw, regions)`."""
 
 
 def family(name: str) -> type[Network]:
@@ -33,6 +34,12 @@ def family(name: str) -> type[Network]:
 def detector_graph(network: Network, input_hw: tuple[int, int]) -> onnx.ModelProto:
     """`detector.onnx` of a network, see `engines.runtime.graphs`. Raises DataError for a family that has no form in ONNX."""
     if network.family not in EXPORTED:
-        raise DataError(f"the family {network.family} cannot be exported yet, only trained and judged; {' and '.join(EXPORTED)} can")
+        raise DataError(f"the family {network.family} cannot be exported yet, only trained and judged; {', '.join(EXPORTED)} can")
     graph: onnx.ModelProto = import_module(f"engines.families.{network.family}.graphs").detector_graph(network, input_hw)
+    return graph
+
+
+def attributes_graph(network: Network, input_hw: tuple[int, int], regions: int) -> onnx.ModelProto:
+    """`attributes.onnx` of a network that describes, for a fixed number of regions, see `engines.runtime.graphs`."""
+    graph: onnx.ModelProto = import_module(f"engines.families.{network.family}.graphs").attributes_graph(network, input_hw, regions)
     return graph

@@ -15,6 +15,7 @@ IMAGE, ROWS, P2, P3, ROIS, PROBABILITIES = "image", "rows", "p2", "p3", "rois", 
 detector.onnx: `image` (1, 3, H, W) float32 RGB 0 to 1 -> `rows` (1, N, 5 + classes) float32: centre x, centre y, width, height in input
 px, objectness, class probabilities; `p2` (1, C1, H/4, W/4) and `p3` (1, C4, H/8, W/8), the early maps.
 attributes*.onnx: `p2`, `p3`, `rois` (n, 4) float32 x1 y1 x2 y2 in input px -> `probabilities` (n, logits), each attribute sums to 1.
+Of another family than attridet: no `p2` and `p3`; where it tells attributes, their graph takes `image` in place of these.
 """
 TILES, FEATURES = "tiles", "features"
 """cells.onnx, the second look: `tiles` (n, 3, side, side) float32 RGB 0 to 1, a cell in the middle of each -> `features` (n, F)."""

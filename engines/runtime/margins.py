@@ -84,11 +84,16 @@ def _type_margins(rows: Float32, found: Candidates) -> Float32:
 
 
 def attribute_margins(probabilities: Float32, taxonomy: Taxonomy) -> Float32:
-    """The least `attribute_lead` of each box over all attributes, (N,)."""
+    """The least `attribute_lead` of each box over all attributes that are told, (N,)."""
     ends = np.cumsum([len(attribute.values) for attribute in taxonomy.attributes])[:-1]
-    leads = [attribute_lead(values) for values in np.split(probabilities, ends, axis=1)]
+    leads = [attribute_lead(values) for values in np.split(probabilities, ends, axis=1) if not _untold(values)]
     least: Float32 = np.min(leads, axis=0)
     return least
+
+
+def _untold(probabilities: Float32) -> bool:
+    """Whether an attribute is told of no box, as of one that is no concept of a bottleneck; it cannot be told otherwise."""
+    return bool(np.isnan(probabilities).all())
 
 
 def attribute_lead(probabilities: Float32) -> Float32:
@@ -153,6 +158,8 @@ def _differences(
     for attribute in engine.info.taxonomy.attributes:
         values, theirs = (some.attributes[:, start : start + len(attribute.values)] for some in (one, other))
         start += len(attribute.values)
+        if _untold(values) and _untold(theirs):
+            continue
         clear = ~(attribute_lead(values) <= tolerance)
         if ((values.argmax(1) != theirs.argmax(1)) & clear).any() or not np.isfinite(theirs).all():
             yield f"a cell's {attribute.name} is told otherwise"

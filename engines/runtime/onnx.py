@@ -29,13 +29,18 @@ class OnnxGraphs:
     def __init__(self, bundle: Bundle, threads: int = 2) -> None:
         self._bundle = bundle
         self._threads = threads
-        self.regions = bundle.attribute_graph()[1] if bundle.describes else 0
-        self._answers = (ROWS, P2, P3) if bundle.describes else (ROWS,)
+        self.regions = bundle.describing_graph()[1] if bundle.describes else 0
+        self._answers = (ROWS, P2, P3) if bundle.describes and not bundle.rereads else (ROWS,)
         self._detector: Any = None
         self._describer: Any = None
         self._cells: Any = None
         self._maps: dict[str, Float32] = {}
         self._planes = np.empty(0, np.float32)
+
+    @property
+    def _told_from(self) -> tuple[str, ...]:
+        """What attributes are told from, besides the regions."""
+        return (IMAGE,) if self._bundle.rereads else (P2, P3)
 
     def open(self) -> None:
         """Loads detector and attributes. Raises RuntimeUnavailableError (not installed) or BundleError (a graph it cannot read)."""
@@ -43,7 +48,7 @@ class OnnxGraphs:
         self._detector = self._session(self._bundle.detector_path, options, (IMAGE,), self._answers)
         check_input(self._bundle.detector_path, self._detector.get_inputs()[0].shape, self._bundle.manifest.input.hw)
         if self._bundle.describes:
-            self._describer = self._session(self._bundle.attribute_graph()[0], options, (P2, P3, ROIS), (PROBABILITIES,))
+            self._describer = self._session(self._bundle.describing_graph()[0], options, (*self._told_from, ROIS), (PROBABILITIES,))
 
     def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
         shape = (3, *picture.shape[:2])
@@ -51,7 +56,7 @@ class OnnxGraphs:
             self._planes = np.empty(shape, np.float32)
         planes = to_planes(picture, self._planes)[None]
         all_rows, *maps = self._run(self._detector, list(self._answers), {IMAGE: planes})
-        self._maps = dict(zip(self._answers[1:], maps, strict=True))
+        self._maps = {IMAGE: planes} if self._bundle.rereads else dict(zip(self._answers[1:], maps, strict=True))
         rows: Float32 = all_rows[0]
         return rows
 

@@ -28,7 +28,7 @@ def detector_graph(model: AttriDet, input_hw: tuple[int, int]) -> onnx.ModelProt
     """
     graph = TrunkWriter()
     outputs = trunk(graph, model, IMAGE, {TAP_P2: P2, TAP_P3: P3})
-    _decode(graph, model.detect, [outputs[j] for j in SOURCES[len(outputs)]], input_hw, f"model.{len(outputs)}")
+    decode(graph, model.detect, [outputs[j] for j in SOURCES[len(outputs)]], input_hw, f"model.{len(outputs)}")
     (h, w), (c2, c3) = input_hw, model.tap_channels
     rows = sum(3 * (h // s) * (w // s) for s in STRIDES)
     return graph.model(
@@ -82,8 +82,8 @@ def attributes_graph(model: AttriDet, input_hw: tuple[int, int], regions: int) -
     )
 
 
-def _decode(graph: GraphWriter, detect: Detect, maps: list[str], input_hw: tuple[int, int], name: str) -> None:
-    """The detection convolutions, and logits to rows in input px (spec 1.3)."""
+def decode(graph: GraphWriter, detect: Detect, maps: list[str], input_hw: tuple[int, int], name: str, rows: str = ROWS) -> None:
+    """The detection convolutions, and logits to rows in input px (spec 1.3). rows: what their output is called."""
     end = 5 + detect.classes
     cuts = {
         n: graph.weight(f"decode.at{n}", np.array([n], np.int64))
@@ -125,4 +125,4 @@ def _decode(graph: GraphWriter, detect: Detect, maps: list[str], input_hw: tuple
         y = graph.add("Concat", parts, f"{at}.concat", axis=3)
         flat = graph.weight(f"{at}.flat", np.array([1, 3 * ny * nx, end], np.int64))
         levels.append(graph.add("Reshape", [y, flat], f"{at}.rows"))
-    graph.add("Concat", levels, "decode.concat", [ROWS], axis=1)
+    graph.add("Concat", levels, "decode.concat", [rows], axis=1)

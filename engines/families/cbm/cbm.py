@@ -38,7 +38,7 @@ LOOKED_AT = Thresholds(confidence=0.001, iou=0.6, max_detections=100, agnostic=T
 BOTTLENECKS = ("joint", "sequential", "independent")
 """joint: types are learnt through the concepts that are told, and teach these. sequential: they learn from the concepts that are told
 and teach them nothing. independent: they learn from the concepts that the labels state."""
-_SPREAD = 8.0
+SPREAD = 8.0
 """Concepts, 0 to 1, reach the linear layer as -4 to 4, so that it need not grow large weights first."""
 _CROPS = 256
 """Crops that go through the network together."""
@@ -101,7 +101,7 @@ class CBM(Network):
 
     def types(self, values: Tensor) -> Tensor:
         """Logits (K, classes) of the types of cells with such concepts (K, width, 0 to 1): told by the network, or said by a person."""
-        logits: Tensor = self.kind((values - 0.5) * _SPREAD)
+        logits: Tensor = self.kind((values - 0.5) * SPREAD)
         return logits
 
     def told(self, images: Tensor, rois: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ INVARIANTS: tuple[Invariant, ...] = ("W", "E")
 """W: edges divided by the light that falls on them, whatever its strength. E: edges as they are."""
 COLOUR = ((0.06, 0.63, 0.27), (0.3, 0.04, -0.35), (0.34, -0.6, 0.17))
 """Energy and its first and second derivative by wavelength, from linear red, green, blue."""
-_EPS = 1e-5
+EPS = 1e-5
 _REACH = 3.0
 """Half-width of a filter in standard deviations."""
 MOST = 2.5
@@ -43,7 +43,7 @@ class CIConv(nn.Module):
         self.register_buffer("colour", torch.tensor(COLOUR), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        filters = self._filters()
+        filters = self.filters()
         energies = torch.einsum("ij,bjhw->bihw", self.colour.to(images.dtype), images)
         batch, _, height, width = energies.shape
         answers = functional.conv2d(
@@ -51,10 +51,10 @@ class CIConv(nn.Module):
         ).view(batch, 3, 3, height, width)
         smooth, edges = answers[:, :1, 0], answers[:, :, 1:].flatten(1, 2)
         if self.invariant == "W":
-            edges = edges / (smooth + _EPS)
-        return functional.instance_norm(torch.log(edges.square().sum(1, keepdim=True) + _EPS))
+            edges = edges / (smooth + EPS)
+        return functional.instance_norm(torch.log(edges.square().sum(1, keepdim=True) + EPS))
 
-    def _filters(self) -> Tensor:
+    def filters(self) -> Tensor:
         """(3, 1, S, S): the Gaussian and its derivatives across and down, each with absolute sum 1; differentiable in the scale."""
         deviation = 2.0 ** self.scale.clamp(-MOST, MOST)
         half = math.ceil(_REACH * float(deviation.detach()) + 0.5)

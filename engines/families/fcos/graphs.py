@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from engines.families.fcos.fcos import FCOS, Tower
 from engines.families.fcos.points import STRIDES, Points
-from engines.families.graph_writer import GraphWriter
-from engines.families.resnet import BasicBlock, Bottleneck, FeaturePyramid, ResNet, folded
+from engines.families.resnet import FeaturePyramid
+from engines.families.resnet_graphs import ResNetWriter
 from engines.runtime.graphs import IMAGE, ROWS
 
 _LAST = {"classification_head": ("cls_logits",), "regression_head": ("bbox_reg", "bbox_ctrness")}
@@ -53,8 +53,8 @@ def detector_graph(model: FCOS, input_hw: tuple[int, int]) -> onnx.ModelProto:
     return graph.model("fcos-detector", {IMAGE: (1, 3, height, width)}, {ROWS: (1, rows, 5 + len(model.taxonomy.classes))})
 
 
-class FcosWriter(GraphWriter):
-    """A writer that knows the ResNet's blocks, the pyramid and towers whose weights all levels share."""
+class FcosWriter(ResNetWriter):
+    """A writer that knows the pyramid and towers whose weights all levels share."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,36 +80,6 @@ class FcosWriter(GraphWriter):
             strides=list(conv.stride),
             pads=[pad_h, pad_w, pad_h, pad_w],
         )
-
-    def backbone(self, x: str, net: ResNet, name: str) -> list[str]:
-        """C2 to C5."""
-        x = self.add("Sub", [x, self.weight(f"{name}.mean", net.mean)], f"{name}.centred")
-        x = self.add("Div", [x, self.weight(f"{name}.std", net.std)], f"{name}.normalised")
-        x = self._normed(x, net.conv1, net.bn1, f"{name}.conv1")
-        x = self.add("Relu", [x], f"{name}.relu")
-        x = self.add("MaxPool", [x], f"{name}.maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
-        maps = []
-        for number, layer in enumerate(net.layers, 1):
-            assert isinstance(layer, nn.Sequential)
-            for i, block in enumerate(layer):
-                assert isinstance(block, BasicBlock | Bottleneck)
-                x = self._block(x, block, f"{name}.layer{number}.{i}")
-            maps.append(x)
-        return maps
-
-    def _block(self, x: str, block: BasicBlock | Bottleneck, name: str) -> str:
-        around, last = x, 2 if isinstance(block, BasicBlock) else 3
-        if isinstance(block.downsample, nn.Sequential):
-            around = self._normed(x, block.downsample[0], block.downsample[1], f"{name}.downsample.0")
-        for i in range(1, last + 1):
-            x = self._normed(x, block.get_submodule(f"conv{i}"), block.get_submodule(f"bn{i}"), f"{name}.conv{i}")
-            if i < last:
-                x = self.add("Relu", [x], f"{name}.relu{i}")
-        return self.add("Relu", [self.add("Add", [x, around], f"{name}.add")], f"{name}.relu{last}")
-
-    def _normed(self, x: str, conv: nn.Module, norm: nn.Module, name: str) -> str:
-        assert isinstance(conv, nn.Conv2d)
-        return self.conv(x, folded(conv, norm), name)
 
     def pyramid(self, maps: list[str], net: FeaturePyramid, name: str) -> list[str]:
         """P3 to P7 of C3 to C5."""

@@ -19,13 +19,13 @@ class BareOpenvino:
 
     def __init__(self, bundle: Bundle, threads: int, precision: str = FLOAT32) -> None:
         self._tensor = import_openvino().Tensor
-        path, self.regions = bundle.attribute_graph() if bundle.describes else (None, 0)
+        path, self.regions = bundle.describing_graph() if bundle.describes else (None, 0)
         requests: list[Any] = [
             graph and core().compile_model(core().read_model(str(graph)), "CPU", options(threads, precision)).create_infer_request()
             for graph in (bundle.detector_path, path)
         ]
         self._detector, self._describer = requests
-        for name in (P2, P3) if path else ():
+        for name in (IMAGE,) if bundle.rereads else (P2, P3) if path else ():
             self._describer.set_tensor(name, self._detector.get_tensor(name))
 
     def detect(self, planes: Float32) -> None:

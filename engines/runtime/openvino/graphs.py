@@ -11,6 +11,7 @@ from engines.bundle import Bundle
 from engines.detections import Float32, Image
 from engines.errors import BundleError, InferenceError
 from engines.naming.tiles import tile_runs
+from engines.preprocess import to_planes
 from engines.runtime.engine import BundleEngine
 from engines.runtime.graphs import FEATURES, IMAGE, P2, P3, PROBABILITIES, ROIS, ROWS, TILES, check_input, check_names
 from engines.runtime.logits import Level, decode
@@ -40,13 +41,15 @@ class OpenvinoGraphs:
 
     def __init__(self, bundle: Bundle, threads: int = 2, precision: str = FLOAT32) -> None:
         self._bundle = bundle
-        self.regions = _SIZES[-1] if bundle.describes else 0
+        self.regions = bundle.describing_graph()[1] if bundle.rereads else _SIZES[-1] if bundle.describes else 0
         self._threads = threads
         self._precision = precision
         self._tensor: Any = None
         self._detector: Any = None
         self._cells: Any = None
         self._describers: dict[int, Any] = {}
+        self._rereader: Any = None
+        self._planes = np.empty(0, np.float32)
         self._outputs: dict[str, Any] = {}
         self._levels: dict[str, Level] = {}
         self._maps: dict[str, FeatureMap] = {}
@@ -59,7 +62,10 @@ class OpenvinoGraphs:
         check_precision(self._precision)
         self._tensor = openvino.Tensor
         self._open_detector(openvino, core())
-        if self._bundle.describes:
+        if self._bundle.rereads:
+            path, _ = self._bundle.describing_graph()
+            self._rereader = self._request(core(), path, self._read(core(), path, (IMAGE, ROIS), (PROBABILITIES,)))
+        elif self._bundle.describes:
             self._open_describers(openvino, core())
 
     def detect(self, picture: Image, confidence: float = 0.0) -> Float32:
@@ -71,11 +77,15 @@ class OpenvinoGraphs:
         except RuntimeError as error:
             raise InferenceError(f"OpenVINO: {words(error)}") from error
         if not self._levels:
+            if self._rereader is not None:
+                self._planes = to_planes(picture)[None]
             rows: Float32 = self._outputs[ROWS][0]
             return rows
         return decode([(self._outputs[name], level) for name, level in self._levels.items()], confidence)
 
     def describe(self, rois: Float32) -> Float32:
+        if self._rereader is not None:
+            return self._reread(rois)
         if not self._describers:
             raise InferenceError(_NOT_OPEN)
         if rois.shape != (self.regions, 4) or not np.isfinite(rois).all():
@@ -90,6 +100,17 @@ class OpenvinoGraphs:
         except RuntimeError as error:
             raise InferenceError(f"OpenVINO: {words(error)}") from error
         return self._probabilities
+
+    def _reread(self, rois: Float32) -> Float32:
+        """Attributes of boxes as their network reads them from the picture seen last."""
+        try:
+            for name, array in ((IMAGE, self._planes), (ROIS, rois)):
+                self._rereader.set_tensor(name, self._tensor(array, shared_memory=True))
+            self._rereader.infer(share_outputs=True)
+        except RuntimeError as error:
+            raise InferenceError(f"OpenVINO: {words(error)}") from error
+        told: Float32 = self._rereader.get_tensor(PROBABILITIES).data.copy()
+        return told
 
     def look(self, tiles: Image) -> Float32:
         if self._detector is None:
@@ -110,12 +131,12 @@ class OpenvinoGraphs:
         return features
 
     def close(self) -> None:
-        self._tensor = self._detector = self._cells = None
+        self._tensor = self._detector = self._cells = self._rereader = None
         self._describers, self._outputs, self._levels, self._maps, self._pools = {}, {}, {}, {}, ()
 
     def _open_detector(self, openvino: Any, core: Any) -> None:
         path = self._bundle.detector_path
-        maps = (P2, P3) if self._bundle.describes else ()
+        maps = (P2, P3) if self._bundle.describes and not self._bundle.rereads else ()
         model = self._read(core, path, (IMAGE,), (ROWS, *maps))
         check_input(path, list(model.input(IMAGE).shape), self._bundle.manifest.input.hw)
         try:
