@@ -131,9 +131,7 @@ def test_a_long_journal_keeps_its_end(config: Config, tmp_path: Path, monkeypatc
     assert any("journal.txt: the first 1,000,007 characters were cut off" in note for note in done.notes)
 
 
-def test_an_archive_too_large_leaves_the_oldest_lines_out(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_archive_too_large_leaves_the_oldest_lines_out(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(support, "LARGEST", 100_000)
     lines = "".join(f"{number} {hashlib.sha256(str(number).encode()).hexdigest()}\n" for number in range(20_000))
     monkeypatch.setattr(support, "_output", lambda *command: lines if command[0] == "journalctl" else None)
