@@ -17,7 +17,9 @@ from engines.runtime.onnx import open_session, session_options
 
 TILES_A_RUN = 9
 MAX_FEATURE_DIFFERENCE = 1e-4
-"""Of a feature, between the graph and torch; over cells a trained network's features spread by some tenths."""
+"""Of a feature, between the graph and torch; over cells a trained network's features spread by some tenths, and none reaches 10."""
+ROUNDING = 1e-5
+"""Of the largest feature, where it is beyond 10, as untrained networks have it: what 32 bits round away grows with what flows."""
 
 
 @torch.no_grad()
@@ -44,20 +46,23 @@ def cells_graph(model: AttriDet, tiles: int = TILES_A_RUN, side_px: int = 224, c
 def verify_cells(model: AttriDet, graph: bytes, tiles: Image, geometry: TileGeometry) -> float:
     """The largest difference of a feature between torch and `cells.onnx` on tiles (N, side, side, 3) uint8 BGR.
 
-    The model is in evaluation mode. Raises BundleError when it is more than 1e-4, and ValueError where there is no tile.
+    The model is in evaluation mode. Raises BundleError when it is more than 1e-4 (or 1e-5 of the largest feature, where that is
+    beyond 10), and ValueError where there is no tile.
     """
     if not len(tiles):
         raise ValueError("the second look's graph is verified on at least one tile")
     session = open_session(graph, session_options(torch.get_num_threads()))
     run = session.get_inputs()[0].shape[0]
-    worst = 0.0
+    worst, largest = 0.0, 0.0
     for planes, count in tile_runs(tiles, run):
         found = session.run([FEATURES], {TILES: planes})[0][:count]
         expected = cell_features(model, torch.from_numpy(planes[:count]), geometry).numpy()
         worst = float(np.maximum(worst, np.abs(found - expected).max()))  # unlike max, it does not lose a NaN
-    if not worst <= MAX_FEATURE_DIFFERENCE:
+        largest = max(largest, float(np.abs(expected).max()))
+    allowed = max(MAX_FEATURE_DIFFERENCE, ROUNDING * largest)
+    if not worst <= allowed:
         raise BundleError(
-            f"the second look's graph differs from torch by {worst:.5f} in a feature (allowed {MAX_FEATURE_DIFFERENCE}). "
+            f"the second look's graph differs from torch by {worst:.5f} in a feature (allowed {allowed:.5f}). "
             "The bundle was not written; do not use these weights."
         )
     return worst
