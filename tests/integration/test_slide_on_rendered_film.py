@@ -60,5 +60,5 @@ def test_every_cell_of_the_visited_fields_is_counted_exactly_once() -> None:
     assert sum(len(t) for t in truth) >= 6
     assert Counter(c.class_index for c in slide.cells) == Counter(int(k) for t in truth for k in t.classes)
     assert sum(e.new for e in events) == 6
-    assert sum(e.image is not None for e in events) == 6, "all that is written else is a cell at the border that the shaking shows whole"
+    assert sum(e.image is not None for e in events) == 6, "else only cells that the shaking shows whole are written"
     assert all(f.focus > 0.95 * peak for f, peak in zip(slide.fields, best, strict=True))
