@@ -39,7 +39,7 @@ KEYRING ?= build/keys/keyring.pem
 # What the tests of window, broker and unit need from a Debian or Ubuntu system. Without it they are skipped, each with its reason.
 SYSTEM_PACKAGES := xvfb xauth xdotool mosquitto postgresql systemd libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
   libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libdbus-1-3 libfontconfig1 libfribidi0 \
-  chromium fonts-noto-core
+  chromium fonts-noto-core nginx-light
 
 # What making and booting package and image needs besides, from Debian 12.
 BOX_PACKAGES := mmdebstrap dpkg-dev fakeroot squashfs-tools mtools dosfstools fdisk e2fsprogs rauc openssl grub-efi-amd64-bin grub-common qemu-system-x86 qemu-utils ovmf cage seatd

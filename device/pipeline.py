@@ -93,14 +93,12 @@ class Pipeline:
         self._desk = Desk(clock.monotonic_s, config.slide, config.display.keys, engine.info.taxonomy, record.slides_of, review, stays)
         self._desk.service = ServiceRoom(config, engine.info, clock) if stays else None
         self._orders = Orders(session, record, config.slide, clock, find, stays)
-        self._guide = guide
         self._frame: Frame | None = None
         self._detections: Detections | None = None
         self._observation = Observation(resting=False, field_counted=False, blank=False)
-        self._gauge = EngineGauge()
-        self._display_works = True
+        self._guide, self._gauge = guide, EngineGauge()
+        self._display_works, self._skipped_shown = True, 0
         self.stopped = ""  # why the loop shall end; empty while it goes on
-        self._skipped_shown = 0
         say, put_aside = self._say_put_aside, partial(record.put_aside, "picture")
         self.guard = RoundGuard(clock, say, put_aside, config.camera.stored)
 
@@ -180,7 +178,7 @@ class Pipeline:
         slide, event = self._session.slide, observation.event
         if slide is None or event is None:
             return
-        self._record.counted(slide, event, self._frame.image if self._frame is not None and event.is_of(self._frame) else None)
+        self._record.counted(slide, event)
         if event.field is not None:
             self._say(partial(messages.counted_field, event.field, again=not event.new), messages.level_of(event.field))
         if event.apart:
@@ -202,6 +200,7 @@ class Pipeline:
             self._skipped_shown = many
             self._say(lambda: _("Skipped, cannot be read: {names}").format(names=skipped_words(status.skipped)), "warn")
         if ended and self._config.slide.finish_at_end and not self._desk.reviewing and not self.stopped:
+            self._keep(self._session.settle(self._second_look))
             if self._session.is_open:
                 self.obey(self._orders.end_of_source())
             self.stopped = "the source has ended"
@@ -210,6 +209,7 @@ class Pipeline:
 
     def obey(self, wish: Wish) -> tuple[bool, str]:
         """Do what was asked, if the slide's state allows it; whether it was done, and one line that says so, in English."""
+        self._keep(self._session.settle(self._second_look))  # a field that waits for its focus is counted before anything changes
         try:
             answers = wish.command is Command.ANSWER
             words = self._answered(wish) if answers else self._orders.obeyed(wish, self._camera.skipped, self._width_px)

@@ -6,18 +6,19 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from device.camera.base import Frame
 from device.slide.census import Census, Known, Sight, film_box, sight_of
 from device.slide.ground import Ground
 from device.slide.keyframes import Keyframe
 from device.slide.model import Cell, Field, Slide
 from device.slide.registration import Merge
+from engines.detections import Image
 
 
 @dataclass(frozen=True, eq=False)
 class FieldsChanged:
     """What a frame changed on the slide. field: that of the present rest, if it is counted, or counted again; new: counted first;
-    apart: on ground of which nothing joins it to what was counted before.
+    apart: on ground of which nothing joins it to what was counted before; image: of `field` (H, W, 3), by this frame or one shortly
+    before it; None where cells were only added to what an earlier one shows.
 
     others: fields of earlier rests that lost a cell to this one, or got one back. merged: charts that were joined, before all else,
     with effect on the places of all their fields. keyframes: those that were added or changed. `field` alone bears crops of its cells;
@@ -30,10 +31,7 @@ class FieldsChanged:
     others: tuple[Field, ...] = ()
     merged: tuple[Merge, ...] = ()
     keyframes: tuple[Keyframe, ...] = ()
-
-    def is_of(self, frame: Frame) -> bool:
-        """Whether this frame is the one that `field` shows; not where it only added cells to what an earlier one shows."""
-        return self.field is not None and self.field.captured_at == frame.captured_at
+    image: Image | None = None
 
     @property
     def fields(self) -> tuple[Field, ...]:

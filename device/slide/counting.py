@@ -16,7 +16,7 @@ from device.slide.keyframes import Keyframe
 from device.slide.model import Field, Place, Slide, SlideState
 from device.slide.motion import FieldPicture, Motion, RestDetector
 from device.slide.registration import Fix, Merge, Registration
-from device.slide.rests import SAME_PLACE_SHARE, STILL_RISING, Rest, RestCounter, SecondLook, View, apart, moved, same_field
+from device.slide.rests import SAME_PLACE_SHARE, STILL_RISING, Rest, RestCounter, SecondLook, Taken, View, apart, moved, same_field
 from engines.detections import Detections
 from engines.taxonomy import Taxonomy
 
@@ -63,6 +63,7 @@ class Counting:
         self._registration = Registration()
         self._rests = RestCounter(taxonomy, identify_threshold, config.moved_share, crops, jpeg_quality)
         self._rest: Rest | None = None  # the present one, while the place is known
+        self._looked_s = 0.0  # when the frame before was taken
         self._here: Place | None = None
         self._charts = set[int]()  # with fields
         self._alone: int | None = None  # the chart that the present rest began, counted as lost
@@ -124,33 +125,36 @@ class Counting:
         motion = self._detector.observe(frame.image)
         slide = self._note_blank(slide, motion, frame.source)
         if slide is None or (not slide.is_open and self._left):  # nothing to be followed
-            self._sharpness_before = sharpness
+            self._sharpness_before, self._looked_s = sharpness, frame.captured_s
             return slide, Observation(motion.resting, False, motion.blank, held=held if motion.resting else "")
         fix, state = self._locate(slide, motion)
-        before = self._rests.last_index
         if self._moving > _AT_ONCE or (self._moving and motion.resting):
             self._alone = None
         self._moving = 0 if motion.resting else self._moving + 1
         slide, others = self._merge(slide, fix.merged)
         seen = motion.resting and not motion.blank and fix.place is not None and state != OLD_GROUND
         free = self._is_free(fix.place, motion, frame.size_px)
-        self._rest = (self._rest or Rest()) if seen else None
-        changed: Field | None = None
+        rest = self._rest or Rest()
+        self._rest = rest if seen else None
+        next_s = 2 * frame.captured_s - self._looked_s  # a frame takes as long as the one before did
+        taken = Taken(slide)
         if seen and free and not held and slide.state is SlideState.COUNTING and fix.place is not None:
             view = View.of(frame, found, fix.place, sharpness, self._rests.census)
             rising = sharpness > STILL_RISING * self._sharpness_before
-            slide, changed, more = self._rests.take(slide, view, self._rest or Rest(), rising, second_look)
-            others = {**others, **more}
-        self._sharpness_before = sharpness
-        event = self._event(slide, changed, others, fix.merged) if slide.is_open else None
-        if changed is not None:
-            apart_now = self._note_chart(slide, changed)
-            self._alone = changed.place.chart if apart_now and changed.place is not None else self._alone
-            slide = replace(slide, lost_rests=slide.lost_rests + apart_now)
-            event = replace(event or FieldsChanged(None), field=changed, new=changed.index > before, apart=apart_now)
+            taken = self._rests.take(slide, view, rest, rising, next_s, second_look)
+        elif slide.state is SlideState.COUNTING and (not seen or rest.is_due(next_s)):
+            taken = self._rests.settle(slide, rest, second_look)
+        slide, event = self._told(taken, others, fix.merged)
+        self._sharpness_before, self._looked_s = sharpness, frame.captured_s
         counted = seen and free and slide.is_open and fix.place is not None and self._rests.is_counted(slide, fix.place, frame.size_px)
         sight = self._in_sight(slide, fix.place, frame) if counted and fix.place is not None else None
         return slide, Observation(motion.resting, counted, motion.blank, event, sight, fix.place, state, held if motion.resting else "")
+
+    def settle(self, slide: Slide, second_look: SecondLook) -> tuple[Slide, FieldsChanged | None]:
+        """Count at once what waits for its focus to settle, because nothing more may come."""
+        if self._rest is None or slide.state is not SlideState.COUNTING:
+            return slide, None
+        return self._told(self._rests.settle(slide, self._rest, second_look), {}, ())
 
     def undo(self, slide: Slide) -> tuple[Slide, Undone]:
         """`slide` (which has fields) without the rest that was counted last; what other rests saw of its cells counts now.
@@ -208,6 +212,8 @@ class Counting:
             slide, more = merged_fields(slide, merge, self._rests.census, self._rests.ground)
             changed.update(more)
             self._charts.discard(merge.old_chart)
+            if self._rest is not None and self._rest.waiting is not None:
+                self._rest.waiting = self._rest.waiting.moved(merge)
             if self._undone is not None and self._undone.chart == merge.old_chart:
                 self._undone = merge.moved(self._undone)
             if self._alone in (merge.old_chart, merge.into_chart):  # only a search that was not done yet made it look lost
@@ -223,12 +229,18 @@ class Counting:
 
     # ---- what is told
 
-    def _event(self, slide: Slide, changed: Field | None, others: dict[int, Field], merged: tuple[Merge, ...]) -> FieldsChanged | None:
-        keyframes = self._registration.changed_keyframes() if not self._waiting else ()
-        if not (others or merged or keyframes):
-            return None
-        rest = tuple(field for index, field in others.items() if changed is None or index != changed.index)
-        return FieldsChanged(None, others=rest, merged=merged, keyframes=keyframes)
+    def _told(self, taken: Taken, others: dict[int, Field], merged: tuple[Merge, ...]) -> tuple[Slide, FieldsChanged | None]:
+        """The slide after what was counted, and what that changed beside the `others`; None for nothing."""
+        slide, changed, others = taken.slide, taken.changed, {**others, **taken.others}
+        keyframes = self._registration.changed_keyframes() if slide.is_open and not self._waiting else ()
+        if changed is None:
+            told = FieldsChanged(None, others=tuple(others.values()), merged=merged, keyframes=keyframes)
+            return slide, told if slide.is_open and (others or merged or keyframes) else None
+        others.pop(changed.index, None)
+        apart_now = self._note_chart(slide, changed)
+        self._alone = changed.place.chart if apart_now and changed.place is not None else self._alone
+        told = FieldsChanged(changed, taken.new, apart_now, tuple(others.values()), merged, keyframes, taken.image)
+        return replace(slide, lost_rests=slide.lost_rests + apart_now), told
 
     def _in_sight(self, slide: Slide, place: Place, frame: Frame) -> Field | None:
         """All counted cells in view, in px of this frame; the same as before while slide and place are, so that nothing trembles."""

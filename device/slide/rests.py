@@ -1,7 +1,8 @@
 """What a resting frame brings to a slide: new ground, cells that nobody knew, better sights of known ones.
 
-A field is one rest that brought something. It is written again when a clearly sharper frame of the same rest comes, or one that shows
-more; a rest that brings nothing leaves no trace.
+A field is one rest that brought something. While its focus is being turned and gets better it waits to be counted, for a second at
+most, so that it is looked at, measured and written once. It is written again when a clearly sharper frame of the same rest comes all
+the same, or one that shows more; a rest that brings nothing leaves no trace.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from device.slide.census import CLEARLY_SHARPER, Boxes, Census, Sight, alike, co
 from device.slide.changes import put_back, refreshed, sightings_elsewhere, without_crops
 from device.slide.ground import Ground
 from device.slide.model import Cell, Field, Place, Slide
-from engines.detections import Detections
+from device.slide.registration import Merge
+from engines.detections import Detections, Image
 from engines.taxonomy import Taxonomy
 
 STILL_RISING = 1.05
 """While each frame is sharper than the one before by this factor the focus is being turned: wait for its best."""
+SETTLES_S = 1.0
+"""A field whose focus still gets better is counted so long after its first frame that may be, at the latest."""
 MOST_LOOKS = 8
 """A field is written again at most so often during a rest, so that a restless focus cannot keep the record busy for ever."""
 SAME_PLACE_SHARE = 0.02
@@ -35,14 +39,6 @@ SAME_PLACE_SHARE = 0.02
 _Value = TypeVar("_Value")
 SecondLook = Callable[[Frame, Detections], tuple[Detections, str]]
 """A frame and its cells → the same cells in the same order, named, and why they could not be ("" where they were)."""
-
-
-@dataclass(eq=False)
-class Rest:
-    """The present rest. newcomers: boxes on the film that the last frame had on counted ground and nobody knew."""
-
-    looks: int = 0
-    newcomers: list[list[float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +63,45 @@ class View:
 
     def sight(self, at: int) -> Sight:
         return Sight(self.whole[at], self.sharpness, float(self.found.scores[at]))
+
+
+@dataclass(frozen=True, eq=False)
+class Waiting:
+    """The sharpest frame of a field that is not counted yet. new: what it shows that nobody knows; since_s: when the waiting began."""
+
+    view: View
+    new: list[int]
+    since_s: float
+
+    def moved(self, merge: Merge) -> Waiting:
+        """The same after two charts became one."""
+        view = self.view
+        return self if view.place.chart != merge.old_chart else replace(self, view=replace(view, place=merge.moved(view.place)))
+
+
+@dataclass(eq=False)
+class Rest:
+    """The present rest. newcomers: boxes on the film of the last frame that nobody knew; waiting: for the focus to settle."""
+
+    looks: int = 0
+    newcomers: list[list[float]] = field(default_factory=list)
+    waiting: Waiting | None = None
+
+    def is_due(self, next_s: float) -> bool:
+        """Whether what waits cannot wait for a frame that comes at this monotonic time."""
+        return self.waiting is not None and next_s > self.waiting.since_s + SETTLES_S
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """What a frame brought: the slide now. changed: the field that was counted (new) or counted again, None for nothing; others: more
+    fields that changed, by index; image: of the field (H, W, 3), None where only cells were added to it."""
+
+    slide: Slide
+    changed: Field | None = None
+    others: dict[int, Field] = field(default_factory=dict)
+    new: bool = False
+    image: Image | None = None
 
 
 class RestCounter:
@@ -112,25 +147,39 @@ class RestCounter:
         slide, others = put_back(slide, refreshed(slide, touched, self.census))
         return self.judged(slide), undone, others
 
-    def take(
-        self, slide: Slide, view: View, rest: Rest, rising: bool, second_look: SecondLook
-    ) -> tuple[Slide, Field | None, dict[int, Field]]:
-        """Count what the frame brings: the slide, the field that was counted or counted again, and other fields that changed.
+    def take(self, slide: Slide, view: View, rest: Rest, rising: bool, next_s: float, second_look: SecondLook) -> Taken:
+        """Count what the frame brings, or let it wait.
 
-        rising: the focus is being turned and gets better, so that the best is waited for.
+        rising: the focus is being turned and gets better. next_s: when the next frame is to be expected.
         """
-        here = same_field(slide, view.place)
         new = self._newcomers(view, rest)
+        if same_field(slide, view.place) is None:
+            waiting = rest.waiting
+            if waiting is None or view.sharpness > waiting.view.sharpness:
+                rest.waiting = Waiting(view, new, view.frame.captured_s if waiting is None else waiting.since_s)
+            return Taken(slide) if rising and not rest.is_due(next_s) else self.settle(slide, rest, second_look, rising)
+        return self._count(slide, view, new, rest, rising, second_look)
+
+    def settle(self, slide: Slide, rest: Rest, second_look: SecondLook, rising: bool = False) -> Taken:
+        """Count what waits for a better frame, by the best that there was; as `take`."""
+        if (waiting := rest.waiting) is None:
+            return Taken(slide)
+        rest.waiting, seen = None, waiting.view
+        view = View.of(seen.frame, seen.found, seen.place, seen.sharpness, self.census)
+        return self._count(slide, view, [at for at in waiting.new if not view.ids[at]], rest, rising, second_look)
+
+    def _count(self, slide: Slide, view: View, new: list[int], rest: Rest, rising: bool, second_look: SecondLook) -> Taken:
+        here = same_field(slide, view.place)
         better = [
             at for at in view.fit if view.ids[at] and view.sight(at).better_than(self.census.cells[view.ids[at]].sight) and not rising
         ]
         if here is None:
             if not (new or better or self._is_new_ground(view.place, view.frame.size_px)):
-                return slide, None, {}
+                return Taken(slide)
             unsure = {at for at in view.fit if not view.ids[at]} - set(new)
             return self._add_field(slide, view, [at for at in view.fit if at not in unsure], second_look)
         if rest.looks >= MOST_LOOKS:
-            return slide, None, {}
+            return Taken(slide)
         if not rising and view.sharpness > CLEARLY_SHARPER * here.focus:
             rest.looks += 1
             return self._replace_field(slide, here, view, second_look)
@@ -138,11 +187,11 @@ class RestCounter:
         if new or better:
             rest.looks += 1
             return self._extend_field(slide, here, view, [*new, *better], second_look)
-        return slide, None, {}
+        return Taken(slide)
 
     def _newcomers(self, view: View, rest: Rest) -> list[int]:
         """Cells that nobody knows. On ground that was counted before one must be found by two frames of the rest."""
-        new, waiting = [], []
+        new, unknown = [], []
         for at in view.fit:
             if view.ids[at]:
                 continue
@@ -151,25 +200,20 @@ class RestCounter:
                 alike(box, before) is not None for before in rest.newcomers
             ):
                 new.append(at)
-            else:
-                waiting.append(box)
-        rest.newcomers = waiting
+            unknown.append(box)
+        rest.newcomers = unknown
         return new
 
-    def _add_field(
-        self, slide: Slide, view: View, chosen: list[int], second_look: SecondLook
-    ) -> tuple[Slide, Field | None, dict[int, Field]]:
+    def _add_field(self, slide: Slide, view: View, chosen: list[int], second_look: SecondLook) -> Taken:
         self.last_index += 1
         cells, touched, fault = self._sightings(view, chosen, self.last_index, second_look)
         counted = self._new_field(view, self.last_index, cells, fault)
         self.ground.add(view.place, view.frame.size_px)
         slide = replace(slide, fields=(*slide.fields, without_crops(counted)))
         slide, others = put_back(slide, refreshed(slide, touched, self.census))
-        return self.judged(slide), counted, others
+        return Taken(self.judged(slide), counted, others, new=True, image=view.frame.image)
 
-    def _replace_field(
-        self, slide: Slide, here: Field, view: View, second_look: SecondLook
-    ) -> tuple[Slide, Field | None, dict[int, Field]]:
+    def _replace_field(self, slide: Slide, here: Field, view: View, second_look: SecondLook) -> Taken:
         """A clearly sharper frame takes the field's place. What it no longer shows is gone, but for cells at the border, which come and
         go with the bench's vibration."""
         found = {view.ids[at] for at in view.fit}
@@ -184,11 +228,9 @@ class RestCounter:
         self.ground.add(view.place, view.frame.size_px)
         slide, _ = put_back(slide, [without_crops(counted)])
         slide, others = put_back(slide, refreshed(slide, touched - {here.index}, self.census))
-        return self.judged(slide), counted, others
+        return Taken(self.judged(slide), counted, others, image=view.frame.image)
 
-    def _extend_field(
-        self, slide: Slide, here: Field, view: View, chosen: list[int], second_look: SecondLook
-    ) -> tuple[Slide, Field | None, dict[int, Field]]:
+    def _extend_field(self, slide: Slide, here: Field, view: View, chosen: list[int], second_look: SecondLook) -> Taken:
         """Cells that came into sight while the stage crept, or that only a later frame shows, join the field of the rest."""
         cells, touched, fault = self._sightings(view, chosen, here.index, second_look)
         cells = [moved(cell, view.place, here.place, here.size_px) for cell in cells]
@@ -203,7 +245,7 @@ class RestCounter:
         counted = self._sorted(made, [*old, *cells])
         slide, _ = put_back(slide, [without_crops(counted)])
         slide, others = put_back(slide, refreshed(slide, touched - {here.index}, self.census))
-        return self.judged(slide), counted, others
+        return Taken(self.judged(slide), counted, others)
 
     def _sightings(self, view: View, chosen: list[int], index: int, second_look: SecondLook) -> tuple[list[Cell], set[int], str]:
         """The chosen cells as sightings by the field `index`; indices of other fields that lost a cell to it; why naming failed."""

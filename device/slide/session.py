@@ -133,13 +133,21 @@ class SlideSession:
     ) -> Observation:
         """Take in a processed frame with what was detected on it; counts the field when it has come to rest and is new.
 
-        second_look: asked only for a field that is counted, or counted again. held: why nothing of this frame may be counted, in
-        words; what lies under the objective stays uncounted, and is counted by a later frame.
+        second_look: asked only for a field that is counted, or counted again, with the sharpest frame since it came to rest. held: why
+        nothing of this frame may be counted, in words; what lies under the objective is counted by a later frame.
         """
         self._slide, seen = self._counting.observe(self._slide, frame, detections, sharpness, second_look, held)
         if seen.event is not None and self._slide is not None:
             self._slide = self._watch.timed(self._slide)
         return seen
+
+    def settle(self, second_look: SecondLook) -> Observation:
+        """Count at once the field that waits for its focus to settle; to be called before a command changes the slide."""
+        event = None
+        if self._slide is not None:
+            self._slide, event = self._counting.settle(self._slide, second_look)
+            self._slide = self._watch.timed(self._slide) if event is not None else self._slide
+        return Observation(resting=False, field_counted=False, blank=False, event=event)
 
     def start(self, specimen: str = "", operator: str = "") -> Slide:
         """Open a new slide; what lies under the objective is its first field once it rests, but not while it is the film of the slide

@@ -37,7 +37,6 @@ from device.store.quality import CHECK, REFERENCE, judge, passed_on
 from device.store.quarantine import Kind
 from device.store.reviewing import KeptReview
 from device.store.spare import bring_back, folders, in_words, is_memory, keep
-from engines.detections import Image
 
 log = logging.getLogger(__name__)
 
@@ -111,14 +110,13 @@ class SlideRecord:
         self.pictures.forget()
         self.prune_pictures()
 
-    def counted(self, slide: Slide, event: FieldsChanged, image: Image | None = None) -> None:
-        """A field was counted, or a better sight of cells took the place of an earlier one: all that changed is one transaction.
-
-        image: the frame of `event.field`, kept as its picture before the row that names it.
+    def counted(self, slide: Slide, event: FieldsChanged) -> None:
+        """A field was counted, or a better sight of cells took the place of an earlier one: all that changed is one transaction. The
+        field's picture is kept before the row that names it.
         """
         self._check_clock(slide)
-        if event.field is not None and image is not None and self._config.record.pictures:
-            self.pictures.keep(slide.slide_id, event.field.index, image)
+        if event.field is not None and event.image is not None and self._config.record.pictures:
+            self.pictures.keep(slide.slide_id, event.field.index, event.image)
         fields = tuple(self._with_picture(slide, field) for field in event.fields)
         what = ", ".join(str(field.index) for field in fields) or "map"
         merged, keyframes, blast = event.merged, event.keyframes, self._first_blast(slide, event)

@@ -127,13 +127,15 @@ class FrameRecorder:
         """Keep this frame of an open slide if it is due."""
         now = self._clock.monotonic_s()
         event = observation.event
-        field = event.field.index if event is not None and event.new and event.field is not None else None
+        due = _PendingFrame(frame.image, slide_id, None, frame.captured_at, sharpness)
+        if event is not None and event.new and event.field is not None and event.image is not None:
+            due = _PendingFrame(event.image, slide_id, event.field.index, event.field.captured_at, event.field.focus)
         at_rest = observation.resting and not observation.blank and now >= self._due_s
-        if (field is None and not at_rest) or self.status.complete:
+        if (due.field is None and not at_rest) or self.status.complete:
             return
         self._due_s = now + self._section.every_s
         try:
-            self._waiting.put_nowait(_PendingFrame(frame.image, slide_id, field, frame.captured_at, sharpness))
+            self._waiting.put_nowait(due)
         except Full:
             self._not_queued += 1
 

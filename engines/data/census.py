@@ -18,8 +18,9 @@ class Census:
     """Counts of one split or of several together.
 
     labelled: pictures that a label file mentions; empty: those of them without a cell. ignored: regions to ignore. classes: cells by
-    label code, all codes. attributes: by attribute key, cells by code, UNKNOWN and NOT_APPLICABLE included. patients: pictures by
-    patient; unnamed: pictures whose names give none. diagnoses: pictures by diagnosis. sources: "JSON", "TXT 12" and so on.
+    label code, all codes. attributes: by attribute key, cells by code, UNKNOWN and NOT_APPLICABLE included; by_type: the same by
+    (label code, code). patients: pictures by patient; unnamed: pictures whose names give none; fields: places on patients' films,
+    which several subsets may show. diagnoses: pictures by diagnosis. sources: "JSON", "TXT 12" and so on.
     """
 
     label: str
@@ -30,8 +31,10 @@ class Census:
     ignored: int
     classes: tuple[int, ...]
     attributes: dict[str, Counter[int]]
+    by_type: dict[str, Counter[tuple[int, int]]]
     patients: Counter[str]
     unnamed: int
+    fields: int
     diagnoses: Counter[str]
     sources: tuple[str, ...]
 
@@ -72,6 +75,7 @@ class Census:
             },
             "patients": {name: self.patients[name] for name in sorted(self.patients, key=in_order)},
             "images_without_patient": self.unnamed,
+            "physical_fields": self.fields,
             "diagnoses": dict(sorted(self.diagnoses.items())),
         }
 
@@ -92,8 +96,10 @@ def count(label: str, pictures: Iterable[Picture], taxonomy: Taxonomy, sources: 
         ignored=sum(len(picture.ignored) for picture in pictures),
         classes=tuple(classes[code] for code in range(len(taxonomy.classes))),
         attributes={a.key: Counter(cell.attributes[n] for cell in cells) for n, a in enumerate(taxonomy.attributes)},
+        by_type={a.key: Counter((cell.code, cell.attributes[n]) for cell in cells) for n, a in enumerate(taxonomy.attributes)},
         patients=Counter(name.patient for name in names if name),
         unnamed=names.count(None),
+        fields=len({(name.patient, name.field) for name in names if name}),
         diagnoses=Counter(name.diagnosis for name in names if name),
         sources=tuple(sources),
     )

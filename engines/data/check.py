@@ -23,6 +23,7 @@ from engines.data.looks import look_findings, nuclei_findings
 from engines.data.origin import source_name
 from engines.data.pictures import Decoded, decode
 from engines.data.reading import read_labels
+from engines.data.sisters import sister_findings
 from engines.taxonomy import LEUKEMIA_ATTRI, Taxonomy
 
 _LABEL_SUFFIXES = {".txt", ".json", ".xml", ".csv"}
@@ -113,6 +114,7 @@ def check(
     findings += [fault for subset, one in zip(subsets, aspects, strict=True) for fault in aspect_findings(subset, one)]
     findings += _copies(splits, pictures, decoded)
     findings += _patients(splits, pictures)
+    findings += list(sister_findings(censuses, taxonomy))
     findings += list(completeness_findings(root, subsets, censuses, findings))
     if not any(census.labelled for census in censuses):
         findings.append(Fault(Kind.NO_LABELS, Place(root), f"not one label was read; {_unread_labels(root)}"))

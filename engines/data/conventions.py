@@ -34,6 +34,9 @@ _MANY, _SOME = 0.25, 0.08
 
 _MOST = 0.5
 
+_AT_LEAST = 5
+"""Cells of one number that are of another class, before that is the number's meaning and not a slip of the hand."""
+
 
 def box_convention(pictures: Sequence[Picture], by_json: bool, report: Report) -> bool:
     """Whether the boxes of a split are of another convention than the format's (JSON: left, top, width, height in px), reported once.
@@ -109,9 +112,10 @@ def _bare(cell: CellLabel) -> bool:
 
 
 def renumbered(first: Sequence[Picture], second: Sequence[Picture], taxonomy: Taxonomy, report: Report) -> dict[int, int]:
-    """The JSON's code of each code of TXT where the numbers of TXT are another order, reported once; empty where they are the same.
+    """The JSON's code of each code of TXT that stands for another class there, reported once with how often; empty where none does.
 
-    first, second: a split by JSON and by TXT.
+    A number is moved where nearly all of its cells, and not fewer than five, have one other class by the JSON; or where most cells of a
+    split are so, by two numbers or more. first, second: a split by JSON and by TXT.
     """
     pairs: Counter[tuple[int, int]] = Counter()
     for one, other in zip(first, second, strict=True):
@@ -119,13 +123,21 @@ def renumbered(first: Sequence[Picture], second: Sequence[Picture], taxonomy: Ta
             left, right = (np.array([cell.xyxy_px for cell in some.cells]) for some in (one, other))
             for i, j in np.argwhere(np.abs(left[:, None] - right).max(-1) <= same_within(one)):
                 pairs[other.cells[j].code, one.cells[i].code] += 1
-    meant = {code: max((n, to) for (this, to), n in pairs.items() if this == code) for code, _ in pairs}
-    agree = sum(n for n, _ in meant.values())
+    every: Counter[int] = Counter()
+    for (code, _), n in pairs.items():
+        every[code] += n
+    meant = {code: max((n, to) for (this, to), n in pairs.items() if this == code) for code in every}
     moved = {code: to for code, (_, to) in meant.items() if code != to}
-    if len(moved) < 2 or agree < _FEW * pairs.total() or sum(meant[code][0] for code in moved) < _MOST * agree:
+    agree, by_moved = sum(n for n, _ in meant.values()), sum(meant[code][0] for code in moved)
+    if len(moved) < 2 or agree < _FEW * pairs.total() or by_moved < _MOST * agree:
+        moved = {code: to for code, to in moved.items() if meant[code][0] >= max(_AT_LEAST, _FEW * every[code])}
+    if not moved:
         return {}
     place = next(cell.place for picture in second for cell in picture.cells if cell.code in moved)
-    changed = ", ".join(f"{code} is {taxonomy.classes[to]}" for code, to in sorted(moved.items()))
-    words = f"the class numbers of TXT are of another order than the JSON's names: {changed}; write them anew"
-    report(Fault(Kind.CLASS_NUMBERS, place, words))
-    return {code: to for code, (_, to) in meant.items()}
+    table = ", ".join(
+        f"TXT {code} = JSON {taxonomy.classes[to]} in {meant[code][0]} of {every[code]}" for code, to in sorted(moved.items())
+    )
+    report(
+        Fault(Kind.CLASS_NUMBERS, place, f"class numbers of the TXT are other classes by the JSON's names: {table}; write them anew")
+    )
+    return moved

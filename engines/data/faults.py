@@ -66,6 +66,7 @@ class Kind(Enum):
     ANNOTATION_ID_TWICE = "annotation-id-twice", Level.FAULT, "annotation id given twice"
     ARTEFACT_ATTRIBUTES = "artefact-attributes", Level.FAULT, "artefact with attributes"
     SOURCES_DISAGREE = "json-txt-disagree", Level.FAULT, "JSON and TXT disagree"
+    SISTERS_DISAGREE = "sister-subset-classes", Level.FAULT, "class that a sister subset calls another"
     PATIENT_BOTH_SIDES = "patient-both-sides", Level.FAULT, "patient on both sides"
     COPY_BOTH_SIDES = "copy-both-sides", Level.FAULT, "copies of one field on both sides"
     IMAGE_BLANK = "image-blank", Level.FAULT, "picture that shows nothing"

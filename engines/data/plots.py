@@ -1,4 +1,7 @@
-"""A picture of what a data set holds: cells of each class, each attribute's values, after the paper's Fig. 2. It only draws."""
+"""A picture of what a data set holds: cells of each class, each attribute's values, of all cells and by type, after the paper's Fig. 2.
+
+It only draws.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from engines.data.census import Census, together
 from engines.data.layout import FLAT
 from engines.data.vocabulary import NOT_APPLICABLE
 from engines.errors import DataError
-from engines.taxonomy import UNKNOWN, Taxonomy
+from engines.taxonomy import UNKNOWN, Attribute, Taxonomy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +23,8 @@ INK, FAINT, RULE = "#22252b", "#6a707b", "#dfe2e7"
 SPLIT_COLOURS = ("#2f5d8c", "#e08a3c", "#5a9a78", "#9a6fb0", "#b5545c", "#7a7a7a")
 VALUE_COLOURS = {2: ("#9cc3d5", "#2f6f8f"), 3: ("#b9d6e2", "#6ba6c0", "#2a6384")}
 NOT_STATED = "#eceef1"
+FEW = 10
+"""Below so many cells a share says little, so their number stands in the bar."""
 HEADING = 0.8
 """Inches above the panels."""
 
@@ -27,8 +32,8 @@ HEADING = 0.8
 def draw(name: str, splits: Sequence[Census], taxonomy: Taxonomy, out: Path) -> Path:
     """Write a picture (PNG, or SVG or PDF by suffix) of the counts of some splits; returns its path.
 
-    Left, cells of each class by split; right, each attribute's values as shares of the cells it applies to; below, where there are
-    several subsets, the cells of each. Raises DataError where there is no cell to draw or the file cannot be written.
+    Left, cells of each class by split; right, each attribute's values as shares of the cells it applies to; below the same by type, and
+    where there are several subsets, the cells of each. Raises DataError where there is no cell to draw or the file cannot be written.
     """
     total = together(name, splits, taxonomy)
     if not total.cells:
@@ -42,19 +47,27 @@ def draw(name: str, splits: Sequence[Census], taxonomy: Taxonomy, out: Path) -> 
     subsets = list(dict.fromkeys(subset_name(c) for c in splits))
     below = 0.9 + 0.3 * len(subsets) if len(subsets) > 1 else 0.0
     upper = 0.4 + 0.42 * max(len(taxonomy.classes), 2 * len(taxonomy.attributes))
-    height = HEADING + upper + below
+    types = [code for code in by_frequency(total, taxonomy) if total.classes[code] and not taxonomy.is_artefact(code)]
+    middle = 1.3 + 0.3 * len(types) if types and taxonomy.attributes else 0.0
+    height = HEADING + upper + middle + below
     figure = Figure(figsize=(13.5, height), dpi=130, facecolor="white")
     FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained", rect=(0.005, 0.005, 0.985, 0.99 - HEADING / height), wspace=0.04, hspace=0.04)
-    rows = [upper, below] if below else [1.0]
+    rows = [part for part in (upper, middle, below) if part]
     grid = figure.add_gridspec(len(rows), 2, height_ratios=rows, width_ratios=[1.0, 1.05])
-    _classes(figure.add_subplot(grid[0, 0]), by_side, taxonomy)
+    _classes(figure.add_subplot(grid[0, 0]), by_side, total, taxonomy)
     _attributes(figure.add_subplot(grid[0, 1]), total, taxonomy)
+    if middle:
+        panels = grid[1, :].subgridspec(1, len(taxonomy.attributes), wspace=0.03)
+        for at, attribute in enumerate(taxonomy.attributes):
+            _by_type(figure.add_subplot(panels[0, at]), total, taxonomy, attribute, types, at == 0)
     if below:
-        _subsets(figure.add_subplot(grid[1, :]), splits, subsets, list(by_side))
+        _subsets(figure.add_subplot(grid[-1, :]), splits, subsets, list(by_side))
     patients = f"{len(total.patients)} patients" if total.patients else "patients not named"
     patients += f" ({_n(total.unnamed)} pictures name none)" if total.patients and total.unnamed else ""
-    parts = f"{_n(total.images)} pictures, {_n(total.cells)} cells, {patients}"
+    places = f" of {_n(total.fields)} physical fields" if len(subsets) > 1 and total.fields else ""
+    once = ", each counted once a subset" if places and total.fields < total.images - total.unnamed else ""
+    parts = f"{_n(total.images)} pictures{places}, {_n(total.cells)} cells{once}, {patients}"
     bare = total.images - total.labelled + total.empty
     parts += f"; {_n(bare)} pictures without labels or cells" if bare else ""
     figure.text(0.012, 1 - 0.28 / height, name, ha="left", va="center", fontsize=16, fontweight="bold", color=INK)
@@ -77,10 +90,10 @@ def subset_name(census: Census) -> str:
     return census.label.rpartition("/")[0] or census.label
 
 
-def _classes(axes: Axes, by_side: dict[str, Census], taxonomy: Taxonomy) -> None:
+def _classes(axes: Axes, by_side: dict[str, Census], total: Census, taxonomy: Taxonomy) -> None:
     """Horizontal bars, most frequent class on top, artefacts last, stacked by split."""
     sums = [sum(c.classes[code] for c in by_side.values()) for code in range(len(taxonomy.classes))]
-    order = sorted(range(len(sums)), key=lambda code: (taxonomy.is_artefact(code), -sums[code], code))
+    order = by_frequency(total, taxonomy)
     names = [taxonomy.classes[code] for code in order]
     left = [0] * len(order)
     for (side, census), colour in zip(by_side.items(), cycle(SPLIT_COLOURS), strict=False):
@@ -136,6 +149,43 @@ def _attributes(axes: Axes, total: Census, taxonomy: Taxonomy) -> None:
         f"; left out: {spans} not applicable" if never[-1] else ""
     )
     axes.set_xlabel(words, loc="left", fontsize=9, color=FAINT)
+
+
+def by_frequency(total: Census, taxonomy: Taxonomy) -> list[int]:
+    """Class codes, the most frequent first, artefacts last."""
+    return sorted(range(len(taxonomy.classes)), key=lambda code: (taxonomy.is_artefact(code), -total.classes[code], code))
+
+
+def _by_type(axes: Axes, total: Census, taxonomy: Taxonomy, attribute: Attribute, types: Sequence[int], named: bool) -> None:
+    """One attribute, a bar a type: shares of the cells of this type for which it is stated; their number where none or few are."""
+    counts, colours = total.by_type[attribute.key], VALUE_COLOURS.get(len(attribute.values), VALUE_COLOURS[3])
+    names = [taxonomy.classes[code] for code in types]
+    stated = [sum(counts[code, value] for value in range(len(attribute.values))) for code in types]
+    left = [0.0] * len(types)
+    for value, (word, colour) in enumerate(zip(attribute.values, cycle(colours), strict=False)):
+        shares = [counts[code, value] / n if n else 0.0 for code, n in zip(types, stated, strict=True)]
+        _stack(axes, names, shares, left, colour, 0.72, word)
+        left = [a + b for a, b in zip(left, shares, strict=True)]
+    for row, n in enumerate(stated):
+        if n < FEW:
+            words, ink = (f"of {n}", INK) if n else ("not stated", FAINT)
+            plate = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.2}
+            axes.text(0.5, row, words, ha="center", va="center", fontsize=7.5, color=ink, bbox=plate)
+    _plain(axes, "")
+    axes.set_title(attribute.name.replace(" ", "\n", 1), loc="left", fontsize=9.5, fontweight="bold", color=INK, pad=20)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(attribute.values), frameon=False, fontsize=7.5, labelcolor=INK,
+        handlelength=0.9, handletextpad=0.4, columnspacing=0.7, borderaxespad=0.2,
+    )  # fmt: skip
+    axes.set_xlim(0, 1)
+    axes.set_ylim(len(types) - 0.5, -0.5)
+    axes.set_xticks([0, 0.5, 1], ["0", "50", "100 %"], fontsize=8)
+    if named:
+        axes.set_xlabel("by type: of its cells for which it is stated", loc="left", fontsize=9, color=FAINT)
+    else:
+        axes.set_yticks([])
+    for label, code in zip(axes.get_yticklabels(), types, strict=False):
+        label.set_fontweight("bold" if taxonomy.is_blast(code) else "normal")
 
 
 def _segment_words(axes: Axes, row: int, left: float, share: float, word: str, n: int, colour: str) -> bool:

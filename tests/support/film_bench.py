@@ -50,7 +50,8 @@ class StillClock:
 
 @dataclass(eq=False)
 class FilmBench:
-    """cells: boxes (x1, y1, x2, y2) on the film; a perfect engine finds those of which half or more is in the window."""
+    """cells: boxes (x1, y1, x2, y2) on the film; a perfect engine finds those of which half or more is in the window. step_s: seconds
+    from frame to frame."""
 
     cells: list[tuple[int, int, int, int]]
     crops: bool = False
@@ -60,6 +61,8 @@ class FilmBench:
     clock: StillClock = field(default_factory=StillClock)
     looked: int = 0
     number: int = 0
+    step_s: float = 0.1
+    at_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.session = self.new_session()
@@ -107,12 +110,19 @@ class FilmBench:
 
     def take(self, image: Image, found: Detections, focus: float, held: str) -> None:
         self.number += 1
-        frame = Frame(image, self.number, self.number / 10, self.clock.now(), "bench")
+        self.at_s += self.step_s
+        frame = Frame(image, self.number, self.at_s, self.clock.now(), "bench")
+        self.note(self.session.observe(frame, found, focus, self.look, held))
 
-        def look(_: Frame, cells: Detections) -> tuple[Detections, str]:
-            self.looked += 1
-            return cells, ""
+    def settle(self) -> None:
+        """What the pipeline does before a command."""
+        self.note(self.session.settle(self.look))
 
-        self.seen = self.session.observe(frame, found, focus, look, held)
-        if self.seen.event is not None:
-            self.events.append(self.seen.event)
+    def look(self, _: Frame, cells: Detections) -> tuple[Detections, str]:
+        self.looked += 1
+        return cells, ""
+
+    def note(self, seen: Observation) -> None:
+        self.seen = seen
+        if seen.event is not None:
+            self.events.append(seen.event)

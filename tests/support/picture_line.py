@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from device.camera.base import CameraState, CameraStatus, Frame, SkippedPicture
@@ -43,6 +44,12 @@ class Pictures:
         self._frames = [Frame(picture(n), i, CLOCK.monotonic_s(), CLOCK.now(), f"{n}.png") for i, n in enumerate(shown)]
         self.skipped: tuple[SkippedPicture, ...] = ()
         self.name = "pictures"
+
+    def blurred(self, blurs: Sequence[float]) -> None:
+        """Shows the next of them out of focus, by blurs in px."""
+        for at, blur in enumerate(blurs):
+            image = np.asarray(cv2.GaussianBlur(self._frames[at].image, (0, 0), blur), np.uint8)
+            self._frames[at] = replace(self._frames[at], image=image)
 
     @property
     def status(self) -> CameraStatus:

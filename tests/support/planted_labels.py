@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labelled import ARTEFACT, BLAST, CLASSES, NEUTROPHIL, Cell, coco, line_of, write_json, write_subset, write_txt
+from labelled import ARTEFACT, BLAST, CLASSES, NEUTROPHIL, Cell, coco, line_of, picture, write_json, write_subset, write_txt
 from planted import TRAIN, VAL, Where, annotation, only_json, only_txt, plants
 
 from engines.data.faults import Kind
@@ -158,3 +158,15 @@ def an_image_listed_once_a_box(root: Path) -> Where:
 def a_copy_that_an_exporter_renamed(root: Path) -> Where:
     write_subset(root, {"train": {**TRAIN, "field_7.png": []}, "val": {**VAL, "field_7_png.rf.0f3ae152aa.png": []}})
     return root / "Images/val/field_7_png.rf.0f3ae152aa.png", 0
+
+
+@plants(Kind.SISTERS_DISAGREE)
+def a_class_that_a_sister_subset_calls_another(root: Path) -> Where:
+    """The same four fields under two cameras; the second was written with another number for neutrophils."""
+    for name, code in (("L_100X_C1", 3), ("L_100X_C2", 7)):
+        cells = [Cell(code, (x, 10, 12, 12)) for x in (4, 40)]
+        fields = {f"21_{number}_1000_ALL.png": cells for number in range(1, 5)}
+        write_subset(root.parent / name, {"train": fields}, txt=0)
+        for field in fields:
+            picture(root.parent / name / "Images/train" / field, seed=code)
+    return root.parent / "L_100X_C2/json_labels/train.json", 0

@@ -61,7 +61,7 @@ class Room:
         opened = replace(of, state=SlideState.COUNTING, finished_at=None, fields=())
         self.record.started(opened, 1920)
         for field in of.fields:
-            self.record.counted(opened, FieldsChanged(field, new=True), image)
+            self.record.counted(opened, FieldsChanged(field, new=True, image=image))
         self.record.closed(of, 1920)
 
     def summaries(self, slide_id: str = SLIDE_ID) -> list[SlideSummary]:

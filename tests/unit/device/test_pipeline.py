@@ -13,10 +13,12 @@ import pytest
 
 from calibration.profile import load_profile
 from device.camera.base import SkippedPicture
+from device.camera.quality import sharpness
 from device.display.base import NullDisplay, ScreenView
 from device.errors import DisplayError, StoreError
 from device.mqtt.payloads import read_summary
 from device.mqtt.publisher import BrokerStatus
+from device.pipeline import Pipeline
 from device.settings.config import Config, DeviceSection, FramesSection, ReplayCamera
 from device.slide.commands import Command, Wish
 from device.slide.model import Cell, Field, Slide, SlideState
@@ -67,6 +69,27 @@ def test_only_a_field_that_is_counted_is_looked_at_twice(tmp_path: Path) -> None
     slide = run_out(pipeline_of(tmp_path, Pictures([1, 1, 1, 1, 2, 2, 2, 2]), engine))
     assert [cell.class_index for cell in slide.cells] == [1, 1]
     assert engine.named == [pytest.approx(load_profile("zzcat-5mp").um_per_px(100, 320))] * 2
+
+
+def test_a_field_whose_focus_still_turns_is_looked_at_once_and_before_any_command(tmp_path: Path) -> None:
+    def focusing(folder: str) -> tuple[Pipeline, OneNeutrophil]:
+        blurs = (5.0, 4.0, 3.2, 2.5, 1.9)
+        engine, source = OneNeutrophil(), Pictures([1] * len(blurs))
+        source.blurred(blurs)
+        return pipeline_of(tmp_path / folder, source, engine), engine
+
+    pipeline, engine = focusing("ends")
+    slide = run_out(pipeline)
+    assert pipeline.close() and slide.state is SlideState.REVIEW and len(engine.named) == 1
+    with Store.read(tmp_path / "ends" / "record.sqlite") as store:
+        (field,) = store.slide(slide.slide_id).slide.fields
+        kept = read_field_picture(store.path, field.picture)
+    assert kept is not None and sharpness(kept) == pytest.approx(field.focus, rel=0.05), "the picture is of the frame that counts"
+    pipeline, engine = focusing("asked")
+    for _ in range(3):
+        pipeline.round()
+    assert pipeline.slide is not None and not pipeline.slide.fields and not engine.named
+    assert pipeline.obey(Wish(Command.PAUSE))[0] and len(pipeline.slide.fields) == len(engine.named) == 1
 
 
 def test_a_field_whose_second_look_fails_is_counted_and_says_so(tmp_path: Path) -> None:

@@ -51,7 +51,9 @@ class HandClock:
 
 
 def counted(index: int) -> Observation:
-    return replace(REST, event=FieldsChanged(Field(index, NOW, "a patient's name.png", (64, 48), 0.9, ()), new=True))
+    """A field, by a frame a little before the one that is offered with it."""
+    field = Field(index, NOW, "a patient's name.png", (64, 48), 0.9, ())
+    return replace(REST, event=FieldsChanged(field, new=True, image=frame(index).image))
 
 
 def frame(seed: int) -> Frame:
@@ -90,9 +92,9 @@ def test_each_counted_field_and_at_a_pace_the_resting_stage(tmp_path: Path) -> N
             kept.offer(frame(seed), SLIDE, observation, 0.5 + seed)
             clock.sleep(seconds)
     assert [(line["name"], line["field"], line["sharpness"]) for line in lines(tmp_path)] == [
-        (f"{SLIDE}_00001_counted.png", 1, 1.5),
+        (f"{SLIDE}_00001_counted.png", 1, 0.9),
         (f"{SLIDE}_00002_rest.png", None, 3.5),
-        (f"{SLIDE}_00003_counted.png", 2, 5.5),
+        (f"{SLIDE}_00003_counted.png", 2, 0.9),
         (f"{SLIDE}_00004_rest.png", None, 8.5),
     ]
     assert (kept.status.kept, kept.status.passed_over, kept.status.reason) == (4, 0, "")
@@ -102,7 +104,7 @@ def test_frames_are_kept_to_the_last_bit_and_say_nothing_of_a_patient(tmp_path: 
     with recorder(tmp_path / "new" / "frames") as kept:
         kept.offer(frame(3), SLIDE, counted(7), 0.9)
     (path,) = pictures_in(tmp_path / "new" / "frames")
-    assert np.array_equal(cv2.imread(str(path)), frame(3).image)
+    assert np.array_equal(cv2.imread(str(path)), frame(7).image)
     (line,) = lines(path.parent)
     assert line["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (line["slide_id"], line["camera"], line["simulated"], line["width_px"]) == (SLIDE, "pictures", False, 64)

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from film_bench import SIZE, TAXONOMY, FilmBench
+from film_bench import SIZE, TAXONOMY, FilmBench, plane
 
 from device.slide import registration
 from device.slide.film_map import film_map
@@ -50,6 +50,65 @@ def test_a_rest_that_brings_nothing_asks_for_no_second_look_and_leaves_no_field(
     bench.slide_to((130, 110), HERE)
     seen = bench.show((130, 110), 20)
     assert bench.looked == looked and seen.field_counted and len(bench.slide.fields) == 1
+
+
+FINDING_FOCUS = (0.3, 0.45, 0.65, 0.9, 1.1, 1.12, 1.11)
+
+
+def turned(bench: FilmBench, *sharpness: float) -> list[tuple[float, int, float]]:
+    """The focus is turned on a resting stage: when a field was written (s), its index and its focus."""
+    written = []
+    for focus in sharpness:
+        seen = bench.show(HERE, 1, focus)
+        if seen.event is not None and seen.event.field is not None:
+            written.append((round(bench.at_s, 2), seen.event.field.index, seen.event.field.focus))
+    return written
+
+
+def test_a_field_is_counted_once_when_its_focus_has_settled(bench: FilmBench) -> None:
+    assert turned(bench, *FINDING_FOCUS) == [(0.6, 1, 1.12)]
+    assert bench.looked == 1 and counted(bench) == [1, 2, 3]
+
+
+def test_it_is_counted_by_the_sharpest_frame_though_the_hand_turned_past_it(bench: FilmBench) -> None:
+    turned(bench, 0.3, 0.4, 0.9)
+    bench.show(HERE, 1, 0.7, held="not counted: out of focus")
+    assert bench.slide.fields == ()
+    assert turned(bench, 0.9, 1.0, 0.99) == [(0.7, 1, 1.0)] and bench.looked == 1
+    shown = next(event.image for event in bench.events if event.field is not None)
+    assert shown is not None and np.array_equal(shown, plane()[HERE[1] : HERE[1] + SIZE[1], HERE[0] : HERE[0] + SIZE[0]])
+
+
+def test_no_field_waits_longer_than_a_second(bench: FilmBench) -> None:
+    rising = [0.1 * 1.06**step for step in range(14)]
+    (first,) = turned(bench, *rising)
+    assert first[:2] == (1.2, 1), "a second after the first resting frame, which is the second one"
+    bench.session.undo()
+    slow = FilmBench(CELLS)
+    slow.step_s = 0.7
+    slow.session.start()
+    assert turned(slow, 0.3, 0.4, 0.5)[0] == (2.1, 1, 0.5), "of two frames a second and less it waits for one"
+    slower = FilmBench(CELLS)
+    slower.step_s = 1.2
+    slower.session.start()
+    assert turned(slower, 0.3, 0.4)[0] == (2.4, 1, 0.4), "and for none that comes after the second"
+
+
+def test_a_field_that_is_left_while_its_focus_still_turns_is_counted_by_its_best_frame(bench: FilmBench) -> None:
+    bench.cells = [CELLS[0], CELLS[1]]
+    assert turned(bench, 0.3, 0.45, 0.65) == []
+    bench.slide_to(THERE, HERE)
+    (event,) = [event for event in bench.events if event.field is not None]
+    assert event.field is not None and event.new and (event.field.focus, bench.looked) == (0.65, 1)
+    assert counted(bench) == [1, 2]
+
+
+def test_a_field_that_waits_is_counted_before_a_command(bench: FilmBench) -> None:
+    turned(bench, 0.3, 0.45, 0.65)
+    bench.settle()
+    assert counted(bench) == [1, 2, 3] and bench.session.finish().fields[0].focus == 0.65
+    bench.settle()
+    assert bench.looked == 1, "it is not counted again"
 
 
 def test_the_cell_is_changed_in_both_fields_when_a_whole_sight_takes_over(bench: FilmBench) -> None:

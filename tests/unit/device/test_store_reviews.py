@@ -234,8 +234,8 @@ def test_each_field_has_its_picture_named_in_its_row(room: Room) -> None:
 def test_a_field_written_again_for_another_one_keeps_its_picture(room: Room) -> None:
     of = ordinary("Myeloblast")
     room.record.started(replace(of, state=SlideState.COUNTING, fields=()), 1920)
-    room.record.counted(of, FieldsChanged(of.fields[0], new=True), IMAGE)
-    room.record.counted(of, FieldsChanged(of.fields[1], new=True, others=(of.fields[0],)), IMAGE)
+    room.record.counted(of, FieldsChanged(of.fields[0], new=True, image=IMAGE))
+    room.record.counted(of, FieldsChanged(of.fields[1], new=True, others=(of.fields[0],), image=IMAGE))
     assert all(field.picture for field in room.store.slide(SLIDE_ID).slide.fields)
 
 
@@ -327,8 +327,8 @@ def test_a_slide_of_an_old_record_is_reviewed_and_signed_too(old: Path, tmp_path
 def test_a_field_keeps_its_picture_over_a_restart(room: Room) -> None:
     of = ordinary("Myeloblast")
     room.record.started(replace(of, state=SlideState.COUNTING, fields=()), 1920)
-    room.record.counted(of, FieldsChanged(of.fields[0], new=True), IMAGE)
+    room.record.counted(of, FieldsChanged(of.fields[0], new=True, image=IMAGE))
     room.record.pictures.forget()  # as another process knows nothing
     resumed = room.store.slide(SLIDE_ID).slide
-    room.record.counted(of, FieldsChanged(of.fields[1], new=True, others=(resumed.fields[0],)), IMAGE)
+    room.record.counted(of, FieldsChanged(of.fields[1], new=True, others=(resumed.fields[0],), image=IMAGE))
     assert all(field.picture for field in room.store.slide(SLIDE_ID).slide.fields)

@@ -354,7 +354,21 @@ def test_numbers_of_another_order_are_one_diagnosis(tmp_path: Path) -> None:
     moved = {name: [Cell((c.code + 3) % 14, c.box, c.values) for c in cells] for name, cells in FIELDS.items()}
     write_txt(root, "val", moved)
     (fault,) = check(root).faults
-    assert fault.kind is Kind.CLASS_NUMBERS and "4 is Myeloblast, 5 is Lymphoblast, 6 is Neutrophil" in fault.message
+    assert fault.kind is Kind.CLASS_NUMBERS
+    assert "TXT 4 = JSON Myeloblast in 1 of 1, TXT 5 = JSON Lymphoblast in 1 of 1, TXT 6 = JSON Neutrophil in 1 of 1" in fault.message
+
+
+def test_one_number_of_another_class_is_one_line_with_its_count_and_a_slip_of_the_hand_is_its_own(tmp_path: Path) -> None:
+    cells = [Cell(3, (x, y, 8, 8)) for x in (2, 14, 26) for y in (4, 20, 34)]
+    root = write_subset(tmp_path, {"val": {"1_1_1000_ALL.png": [*cells, Cell(1, (40, 4, 9, 9))]}}, txt=0)
+    moved = [Cell(11, cell.box) for cell in cells]
+    write_txt(root, "val", {"1_1_1000_ALL.png": [*moved, Cell(1, (40, 4, 9, 9))]})
+    (fault,) = check(root).faults
+    assert (
+        fault.kind is Kind.CLASS_NUMBERS and "by the JSON's names: TXT 11 = JSON Neutrophil in 9 of 9; write them anew" in fault.message
+    )
+    write_txt(root, "val", {"1_1_1000_ALL.png": [*cells[:-2], *moved[-2:], Cell(1, (40, 4, 9, 9))]})
+    assert [fault.kind for fault in check(root).faults] == [Kind.SOURCES_DISAGREE] * 2
 
 
 def test_a_check_that_saw_no_label_is_not_clean(tmp_path: Path) -> None:

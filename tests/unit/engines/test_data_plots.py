@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from labelled import ARTEFACT, BLAST, NEUTROPHIL, write_subset
 
-from engines.data.census import Census, count
+from engines.data.census import Census, count, together
 from engines.data.layout import find_subsets
 from engines.data.leukemiaattri import admit
-from engines.data.plots import SPLIT_COLOURS, draw
+from engines.data.plots import SPLIT_COLOURS, VALUE_COLOURS, draw
 from engines.errors import DataError
 from engines.taxonomy import LEUKEMIA_ATTRI
 
@@ -45,6 +45,24 @@ def test_other_kinds_of_files_and_several_subsets(tmp_path: Path, suffix: str) -
         write_subset(tmp_path / "all" / name, {"train": FIELDS})
     out = draw("all", counted(tmp_path / "all"), LEUKEMIA_ATTRI, tmp_path / f"figure{suffix}")
     assert out.read_bytes()[:5] == {".svg": b"<?xml", ".pdf": b"%PDF-"}[suffix]
+
+
+def test_values_are_counted_by_type_and_fields_that_several_subsets_show_once(tmp_path: Path) -> None:
+    for name in ("H_100X_C1", "L_100X_C2"):
+        write_subset(tmp_path / "all" / name, {"train": FIELDS})
+    total = together("all", counted(tmp_path / "all"), LEUKEMIA_ATTRI)
+    assert (total.images, total.fields, total.cells) == (4, 2, 8)
+    sizes = total.by_type["cell_size"]
+    for code in range(len(LEUKEMIA_ATTRI.classes)):
+        assert sum(n for (kind, _), n in sizes.items() if kind == code) == total.classes[code]
+    for value, n in total.attributes["cell_size"].items():
+        assert sum(count for (_, one), count in sizes.items() if one == value) == n
+    alone, both = (
+        cv2.imread(str(draw("x", counted(tmp_path / "all")[:number], LEUKEMIA_ATTRI, tmp_path / f"{number}.png"))) for number in (1, 2)
+    )
+    assert alone is not None and both is not None and both.shape[0] > alone.shape[0]
+    # Each attribute's colours are drawn over all cells and once more by type: a bar for each of two types.
+    assert pixels_of(alone, VALUE_COLOURS[2][0]) > 0 and pixels_of(alone, VALUE_COLOURS[2][1]) > 0
 
 
 def test_nothing_to_draw_and_nowhere_to_write(tmp_path: Path) -> None:
