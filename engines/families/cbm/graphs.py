@@ -36,8 +36,7 @@ def detector_graph(model: CBM, input_hw: tuple[int, int]) -> onnx.ModelProto:
     types = graph.types(graph.concepts(picture, graph.corners(boxes), LOOKED_AT.max_detections, input_hw, model), model)
     named = graph.add("Concat", [boxes, types], "named", axis=1)
     graph.add("Unsqueeze", [named, graph.whole("named.axis", [0])], ROWS, [ROWS])
-    shape = {ROWS: (1, LOOKED_AT.max_detections, 5 + classes)}
-    return graph.model("cbm-detector", {IMAGE: (1, 3, *input_hw)}, shape)
+    return graph.model("cbm-detector", {IMAGE: (1, 3, *input_hw)}, {ROWS: (1, LOOKED_AT.max_detections, 5 + classes)})
 
 
 @torch.no_grad()
