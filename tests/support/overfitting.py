@@ -63,7 +63,6 @@ def ap50(network: Network, images: torch.Tensor, truth: Sequence[Truth]) -> floa
 def learn_by_heart(network: Network, images: torch.Tensor, truth: Sequence[Truth], most: int, rate: float = 1e-3) -> tuple[float, int]:
     """AP50 once it is above .9, or after `most` steps, and how many they were; all pictures in every step of AdamW.
 
-    Gradients are as long as the family's training has them.
     On one core: several would wait for each other where the machine is busy.
     """
     import torch
@@ -77,7 +76,7 @@ def learn_by_heart(network: Network, images: torch.Tensor, truth: Sequence[Truth
             network.train()
             optimiser.zero_grad()
             torch.stack(list(network.losses(images, truth).values())).sum().backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), network.clip_norm or 10.0)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
             optimiser.step()
             if step % 20 == 0 and (reached := ap50(network, images, truth)) > 0.9:
                 return reached, step
