@@ -91,6 +91,13 @@ class Bundle:
         return bool(self.manifest.attribute_graphs)
 
     @property
+    def untold_places(self) -> tuple[int, ...]:
+        """Places among the attribute probabilities that the network never tells."""
+        taxonomy = self.taxonomy
+        groups = zip(taxonomy.attributes, taxonomy.groups, strict=True)
+        return tuple(place for one, group in groups if one.key in self.manifest.untold for place in range(group.start, group.stop))
+
+    @property
     def rereads(self) -> bool:
         """Whether what tells attributes looks at the picture itself and not at the detector's maps."""
         return self.describes and self.manifest.family != ATTRIDET

@@ -28,7 +28,7 @@ splits and patients of `training.data`; without them as before. 6: `family`, and
 7: `untold`; without it as before.
 """
 ATTRIDET = "attridet"
-"""The family (`engines.families`) of a manifest that names none. Only it tells attributes by a graph; of others they are unknown."""
+"""The family (`engines.families`) of a manifest that names none. Only it tells attributes from its detector's maps."""
 LARGEST_INPUT = 4096
 """px of a side of the network's input: beyond it one frame would take gigabytes."""
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]+$"
@@ -288,13 +288,6 @@ class Manifest(Card):
         if strange := set(self.untold) - {one.key for one in self.classes_and_attributes.attributes}:
             raise ValueError(f"untold: {', '.join(sorted(strange))} is no attribute of the taxonomy")
         return self
-
-    @property
-    def untold_places(self) -> tuple[int, ...]:
-        """Places among the attribute probabilities that the network never tells."""
-        taxonomy = self.classes_and_attributes
-        groups = zip(taxonomy.attributes, taxonomy.groups, strict=True)
-        return tuple(place for one, group in groups if one.key in self.untold for place in range(group.start, group.stop))
 
     @property
     def second_look_files(self) -> tuple[str, ...]:

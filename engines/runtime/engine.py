@@ -236,7 +236,7 @@ class BundleEngine(NetworkEngine):
         self.pixel_aspect = manifest.pixel_aspect
         self.must_not_be_used_for = manifest.must_not_be_used_for
         self.trained_on = manifest.training.data
-        self.untold = manifest.untold_places
+        self.untold = bundle.untold_places
         self.precision = precision
         self._verify = verify
 

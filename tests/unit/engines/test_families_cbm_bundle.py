@@ -79,7 +79,7 @@ def test_the_manifest_names_what_is_never_told(bundle: Bundle) -> None:
     manifest, check = bundle.manifest, bundle.manifest.export_check
     text = (bundle.path / "manifest.json").read_text()
     assert (json.loads(text)["schema_version"], manifest.family, manifest.untold) == (7, "cbm", ("cell_size",))
-    assert parse_manifest(text, "m") == manifest and manifest.untold_places == (0, 1, 2)
+    assert parse_manifest(text, "m") == manifest and bundle.untold_places == (0, 1, 2)
     assert check is not None and check.attributes is not None
     assert (check.boxes_px < 1e-3, check.scores < 1e-4, check.attributes < 1e-4, check.images) == (True, True, True, 4)
     assert bundle.describes and bundle.rereads
