@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
@@ -50,6 +51,13 @@ def write_result(path: Path, content: bytes | str) -> None:
         atomic_write(path, content)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error
+
+
+def write_step(path: Path, step: str, state: str, words: str, percent: float | None) -> None:
+    """How one step of a box's boot stands, as its screen reads it (docs/box.md); percent: 0 to 100. Raises OSError."""
+    share = None if percent is None else max(0, min(100, int(percent)))
+    at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    atomic_write(path, json.dumps({"step": step, "state": state, "percent": share, "words": words, "at": at}) + "\n")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

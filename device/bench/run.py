@@ -33,7 +33,7 @@ from device.settings.config import ReplayCamera, SimulatorCamera
 from engines.bench.machine import Machine, in_own_process
 from engines.bench.section import put_section, shown_command, shown_engine
 from engines.bench.spread import Spread
-from engines.runtime.choice import choose
+from engines.runtime.choice import Asked, choose
 from engines.runtime.factory import AUTO, open_engine
 
 LEAST_REPEATS, ENOUGH_S = 3, 75.0
@@ -103,7 +103,7 @@ def _chosen(settings: Settings, console: Console) -> tuple[str, str, str]:
         def report(task: str, done: int, total: int) -> None:
             status.update(f"Engine: {task} ({done + 1} of {total})")
 
-        found = choose(settings.engine, settings.runtime, settings.precision, settings.threads, ungated=True, report=report)
+        found = choose(Asked(settings.engine, settings.runtime, settings.precision, settings.threads, ungated=True), report)
     return found.chosen.bundle, found.chosen.runtime, found.chosen.precision
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from engines.files import atomic_write
+from engines.files import write_step
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +49,10 @@ def tell(step: str, state: str, words: str, percent: float | None = None, folder
     """
     if step not in STEPS or state not in STATES:
         raise ValueError(f"step {step!r} in state {state!r}: known are {', '.join(STEPS)}; {', '.join(STATES)}")
-    told = {
-        "step": step,
-        "state": state,
-        "percent": None if percent is None else max(0, min(100, int(percent))),
-        "words": one_sentence(words),
-        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
     if not folder.is_dir():
         return False
     try:
-        atomic_write(folder / f"{step}.json", json.dumps(told) + "\n")
+        write_step(folder / f"{step}.json", step, state, one_sentence(words), percent)
     except OSError as error:
         log.warning("%s/%s.json: how far the boot is cannot be written (%s); it goes on", folder, step, error.strerror)
         return False

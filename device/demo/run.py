@@ -46,7 +46,7 @@ from device.slide.tally import tally
 from device.slide.verdict import BLASTS
 from device.store import Store
 from device.supervisor.watch import watch
-from engines.runtime.choice import choose
+from engines.runtime.choice import Asked, choose
 
 Hand = Literal["fields", "whole", "ordinary", "overlap", "returns", "restless"]
 MARKER = ".leukoscope-demo"
@@ -132,7 +132,7 @@ def run_demo(
 def _engine(console: Console) -> tuple[EngineSection, str]:
     """The shipped network by what runs it quickest here, of all that is installed and passes."""
     with console.status("Choosing what runs the engine quickest here") as status:
-        choice = choose("zoo:attridet-n", report=lambda task, done, total: status.update(f"Engine: {task} ({done + 1} of {total})"))
+        choice = choose(Asked("zoo:attridet-n"), lambda task, done, total: status.update(f"Engine: {task} ({done + 1} of {total})"))
     taken = choice.chosen
     section = EngineSection(bundle=taken.bundle, runtime=taken.runtime, precision=taken.precision)  # type: ignore[arg-type]
     return section, choice.words

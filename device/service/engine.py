@@ -6,7 +6,7 @@ import logging
 
 from device.service.layers import chosen_layer
 from device.settings.config import Config
-from engines.runtime.choice import open_chosen
+from engines.runtime.choice import Asked, open_chosen
 from engines.runtime.engine import BundleEngine
 from engines.runtime.guarded import GuardedEngine, Limits
 from engines.runtime.worker import Opener
@@ -31,21 +31,15 @@ def open_configured(config: Config) -> BundleEngine:
 
     Raises BundleError, RuntimeUnavailableError.
     """
-    section = config.engine
 
     def report(task: str, done: int, total: int) -> None:
         if done == 0 or not task.startswith("measuring"):
             log.info("choosing what runs the engine quickest here: %s (%d of %d)", task, done + 1, total)
 
-    return open_chosen(
-        section.bundle,
-        section.runtime,
-        section.precision,
-        section.threads,
-        section.score_threshold,
-        ungated=section.ungated,
-        plans=section.plans,
-        layer=chosen_layer(config),
-        kept=config.engine_choice_path,
-        report=report,
-    )
+    return open_chosen(asked(config), config.engine.score_threshold, chosen_layer(config), report)
+
+
+def asked(config: Config) -> Asked:
+    """The engine that the configuration asks for."""
+    section, kept = config.engine, config.engine_choice_path
+    return Asked(section.bundle, section.runtime, section.precision, section.threads, section.ungated, section.plans, kept)

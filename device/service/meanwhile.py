@@ -17,11 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 from typing_extensions import Self
 
 from device.language import _
+from device.service.engine import asked
 from device.service.layers import chosen_layer
 from device.settings.config import Config
 from engines.bundle import Bundle, resolve
@@ -30,7 +32,7 @@ from engines.errors import DeviceLostError, EnginesError
 from engines.runtime import choice
 from engines.runtime.base import Engine, EngineInfo, Inference
 from engines.runtime.engine import BundleEngine
-from engines.runtime.factory import open_engine, runtime_for
+from engines.runtime.factory import runtime_for
 from engines.runtime.precision import AUTO, FLOAT32
 from engines.runtime.worker import in_words
 
@@ -135,30 +137,12 @@ class Meanwhile:
 
     def _known(self) -> Way | None:
         """What was measured here before, if nothing that it depends on has changed."""
-        section = self._config.engine
-        found = choice.known_choice(
-            section.bundle,
-            section.runtime,
-            section.precision,
-            section.threads,
-            ungated=section.ungated,
-            plans=section.plans,
-            kept=self._config.engine_choice_path,
-        )
+        found = choice.known_choice(asked(self._config))
         return None if found is None else Way(found.chosen.bundle, found.chosen.runtime, found.chosen.precision)
 
     def _engine(self, way: Way) -> BundleEngine:
-        section = self._config.engine
-        return open_engine(
-            way.bundle,
-            way.runtime,
-            section.threads,
-            section.score_threshold,
-            ungated=section.ungated,
-            plans=section.plans,
-            precision=way.precision,
-            layer=chosen_layer(self._config),
-        )
+        wanted = replace(asked(self._config), **way._asdict())
+        return choice.open_asked(wanted, self._config.engine.score_threshold, chosen_layer(self._config))
 
     # ---- something better
 
@@ -212,24 +196,13 @@ class Meanwhile:
         self._ready = True
 
     def _measured(self) -> Way:
-        section = self._config.engine
 
         def report(task: str, done: int, total: int) -> None:
             if self._stopping:
                 raise _EndsError
             log.info("choosing what runs the engine quickest here: %s (%d of %d)", task, done + 1, total)
 
-        chosen = choice.choose(
-            section.bundle,
-            section.runtime,
-            section.precision,
-            section.threads,
-            ungated=section.ungated,
-            plans=section.plans,
-            kept=self._config.engine_choice_path,
-            report=report,
-            turn=self._turn,
-        ).chosen
+        chosen = choice.choose(asked(self._config), report, self._turn).chosen
         return Way(chosen.bundle, chosen.runtime, chosen.precision)
 
     # ---- in words

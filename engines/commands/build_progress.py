@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 from engines.build import Phases
 from engines.bundle import Bundle
 from engines.errors import EnginesError
-from engines.files import atomic_write
+from engines.files import write_step
 from engines.runtime.tensorrt.plan import graphs_of
 
 STEP = "engine"
@@ -62,13 +60,9 @@ class ProgressFile:
             raise
 
     def _put(self, state: str, words: str, percent: int | None) -> None:
-        if self._path is None:
-            return
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        told = {"step": STEP, "state": state, "percent": percent, "words": words, "at": now}
-        with suppress(OSError):
-            atomic_write(self._path, json.dumps(told) + "\n")
-            self._path.chmod(0o644)
+        if self._path is not None:
+            with suppress(OSError):
+                write_step(self._path, STEP, state, words, percent)
 
 
 @dataclass

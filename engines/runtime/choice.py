@@ -1,7 +1,7 @@
 """What runs a network quickest on this very device, of all that answers rightly there: measured once, and kept with its key.
 
-    engine = open_chosen("zoo:attridet-n", kept=Path("/var/lib/leukoscope/engine-choice.json"))      (use `with`)
-    choice = choose("zoo:attridet-n")          choice.chosen, choice.trials: what was tried, what each took, what was refused and why
+    engine = open_chosen(Asked("zoo:attridet-n", kept=Path("/var/lib/leukoscope/engine-choice.json")))      (use `with`)
+    choice = choose(Asked("zoo:attridet-n"))   choice.chosen, choice.trials: what was tried, what each took, what was refused and why
 
 Tried are the bundle itself and those beside it that were made from it and passed their gate; each on every runtime that is installed,
 in every precision that the processor has, those in FP16 on a GPU alone. What passes: the golden picture is answered as stored; a bundle
@@ -15,6 +15,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
@@ -44,6 +45,20 @@ _NEAR = 1.5
 
 Report = Callable[[str, int, int], None]
 """Called with what is done now, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The engine that is asked for; what is `AUTO` of it is chosen. kept: file of an earlier choice, taken where its key is the same,
+    written where it is not; the others as `open_engine` has them."""
+
+    bundle: str | Path
+    runtime: str = AUTO
+    precision: str = AUTO
+    threads: int = 2
+    ungated: bool = False
+    plans: Path | None = None
+    kept: Path | None = None
 
 
 class ChoiceKey(Record):
@@ -99,87 +114,70 @@ class Choice(Record):
 
 
 def open_chosen(
-    reference: str | Path,
-    runtime: str = AUTO,
-    precision: str = AUTO,
-    threads: int = 2,
-    score_threshold: float | None = None,
-    *,
-    ungated: bool = False,
-    plans: Path | None = None,
-    layer: Path | None = None,
-    kept: Path | None = None,
-    report: Report = lambda *_: None,
+    asked: Asked, score_threshold: float | None = None, layer: Path | None = None, report: Report = lambda *_: None
 ) -> BundleEngine:
     """An engine, not yet opened (use `with`): as `open_engine`, but what is "auto" is chosen by `choose`. Raises as that does."""
-    if AUTO in (runtime, precision):
-        chosen = choose(reference, runtime, precision, threads, ungated=ungated, plans=plans, kept=kept, report=report).chosen
-        reference, runtime, precision = chosen.bundle, chosen.runtime, chosen.precision
+    if AUTO in (asked.runtime, asked.precision):
+        chosen = choose(asked, report).chosen
+        asked = replace(asked, bundle=chosen.bundle, runtime=chosen.runtime, precision=chosen.precision)
+    return open_asked(asked, score_threshold, layer)
+
+
+def open_asked(asked: Asked, score_threshold: float | None = None, layer: Path | None = None) -> BundleEngine:
+    """`open_engine` for what is asked."""
     return factory.open_engine(
-        reference, runtime, threads, score_threshold, ungated=ungated, plans=plans, precision=precision, layer=layer
+        asked.bundle,
+        asked.runtime,
+        asked.threads,
+        score_threshold,
+        ungated=asked.ungated,
+        plans=asked.plans,
+        precision=asked.precision,
+        layer=layer,
     )
 
 
 def choose(
-    reference: str | Path,
-    runtime: str = AUTO,
-    precision: str = AUTO,
-    threads: int = 2,
-    *,
-    ungated: bool = False,
-    plans: Path | None = None,
-    kept: Path | None = None,
+    asked: Asked,
     report: Report = lambda *_: None,
     turn: AbstractContextManager[object] = nullcontext(),  # noqa: B008  (keeps nothing)
 ) -> Choice:
-    """The quickest that passes here. kept: file of an earlier choice, taken where its key is the same, written where it is not.
+    """The quickest that passes here.
 
     Takes seconds where it is measured. turn: entered around each frame, so that another engine of this process does not run at the
     same time. Raises BundleError or RuntimeUnavailableError, in one line, where nothing passes.
     """
-    key, possible = _asked(reference, runtime, precision, threads, ungated, plans)
-    if (before := _known(key, possible, kept)) is not None:
+    key, possible = _possible(asked)
+    if (before := _known(key, possible, asked.kept)) is not None:
         return before
-    trials = _measured(possible, threads, ungated, plans, report, turn)
+    trials = _measured(possible, asked, report, turn)
     passed = [trial for trial in trials if trial.frame_ms is not None]
     if not passed:
         faults = dict.fromkeys(trial.fault for trial in trials)
         words = trials[0].fault if len(faults) == 1 else "; ".join(f"{trial.words}: {trial.fault}" for trial in trials)
-        raise BundleError(words if len(faults) == 1 else f"{reference}: nothing that runs it passes on this device ({words}).")
+        raise BundleError(words if len(faults) == 1 else f"{asked.bundle}: nothing that runs it passes on this device ({words}).")
     choice = Choice(
         key=key, chosen=_quickest(passed), trials=tuple(trials), measured=datetime.now(timezone.utc).isoformat("T", "seconds")
     )
-    if kept is not None:
+    if asked.kept is not None:
         try:
-            make_folder(kept.parent)
-            write_result(kept, choice.model_dump_json(indent=1) + "\n")
+            make_folder(asked.kept.parent)
+            write_result(asked.kept, choice.model_dump_json(indent=1) + "\n")
         except EnginesError:
             report("the choice cannot be kept and is measured again at the next start", 1, 1)
     return choice
 
 
-def known_choice(
-    reference: str | Path,
-    runtime: str = AUTO,
-    precision: str = AUTO,
-    threads: int = 2,
-    *,
-    ungated: bool = False,
-    plans: Path | None = None,
-    kept: Path | None = None,
-) -> Choice | None:
+def known_choice(asked: Asked) -> Choice | None:
     """What `choose` answers without measuring: the choice that was kept with the same key, or the only one there is; else None."""
-    return _known(*_asked(reference, runtime, precision, threads, ungated, plans), kept)
+    return _known(*_possible(asked), asked.kept)
 
 
-def _asked(
-    reference: str | Path, runtime: str, precision: str, threads: int, ungated: bool, plans: Path | None
-) -> tuple[ChoiceKey, list[Trial]]:
+def _possible(asked: Asked) -> tuple[ChoiceKey, list[Trial]]:
     """What the choice depends on, and what there is to choose from. Opens the bundles, which reads all of their bytes."""
-    check_word(precision)
-    bundles = _bundles(reference, runtime, precision)
-    key = _key(str(reference), runtime, precision, bundles, threads, ungated, plans)
-    return key, _trials(bundles, runtime, precision, plans)
+    check_word(asked.precision)
+    bundles = _bundles(asked)
+    return _key(asked, bundles), _trials(asked, bundles)
 
 
 def _known(key: ChoiceKey, trials: list[Trial], kept: Path | None) -> Choice | None:
@@ -190,10 +188,10 @@ def _known(key: ChoiceKey, trials: list[Trial], kept: Path | None) -> Choice | N
     return None
 
 
-def _bundles(reference: str | Path, runtime: str, precision: str) -> list[Bundle]:
+def _bundles(asked: Asked) -> list[Bundle]:
     """The bundle, and those beside it that may be taken in its place."""
-    bundle = Bundle.open(resolve(reference))
-    return [bundle, *(made_from(bundle) if (runtime, precision) == (AUTO, AUTO) else [])]
+    bundle = Bundle.open(resolve(asked.bundle))
+    return [bundle, *(made_from(bundle) if (asked.runtime, asked.precision) == (AUTO, AUTO) else [])]
 
 
 def read_choice(path: Path) -> Choice | None:
@@ -220,19 +218,19 @@ def made_from(bundle: Bundle) -> list[Bundle]:
     return found
 
 
-def _key(asked: str, runtime: str, precision: str, bundles: list[Bundle], threads: int, ungated: bool, plans: Path | None) -> ChoiceKey:
+def _key(asked: Asked, bundles: list[Bundle]) -> ChoiceKey:
     model, flags = processor()
     software = {"leukoscope": version(), **{name: found for name, found in _versions().items() if found}}
     return ChoiceKey(
         bundles={str(bundle.path.resolve()): bundle.digest for bundle in bundles},
-        asked=(asked, runtime, precision),
+        asked=(str(asked.bundle), asked.runtime, asked.precision),
         software=software,
         processor=model,
         flags=hashlib.sha256(" ".join(sorted(flags.split())).encode()).hexdigest(),
         cores=os.cpu_count() or 1,
-        threads=threads,
-        ungated=ungated,
-        plans=hashlib.sha256("\n".join(names).encode()).hexdigest() if (names := _names(plans)) else "",
+        threads=asked.threads,
+        ungated=asked.ungated,
+        plans=hashlib.sha256("\n".join(names).encode()).hexdigest() if (names := _names(asked.plans)) else "",
     )
 
 
@@ -255,12 +253,13 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _trials(bundles: list[Bundle], runtime: str, precision: str, plans: Path | None) -> list[Trial]:
+def _trials(asked: Asked, bundles: list[Bundle]) -> list[Trial]:
     """What is to be tried: float32 first, so that it is kept where nothing is clearly quicker."""
     from engines.runtime.openvino.library import precisions
 
+    runtime, precision = asked.runtime, asked.precision
     runtimes: dict[str, tuple[str, ...]] = {}
-    if _names(plans):
+    if _names(asked.plans):
         runtimes |= dict.fromkeys(_OF_A_GPU, (FLOAT32,))
     installed = _versions()
     runtimes["onnx"] = (FLOAT32,)
@@ -281,9 +280,7 @@ def _trials(bundles: list[Bundle], runtime: str, precision: str, plans: Path | N
     return sorted(found, key=lambda trial: PRECISIONS.index(trial.precision))
 
 
-def _measured(
-    trials: list[Trial], threads: int, ungated: bool, plans: Path | None, report: Report, turn: AbstractContextManager[object]
-) -> list[Trial]:
+def _measured(trials: list[Trial], asked: Asked, report: Report, turn: AbstractContextManager[object]) -> list[Trial]:
     """Each trial with its fault, or with the time that a frame takes.
 
     One engine is open at a time, since a small board has no memory for all. Those near the quickest are measured a second time in
@@ -294,12 +291,12 @@ def _measured(
 
     def tried(trial: Trial, again: bool) -> Trial:
         try:
-            engine = factory.open_engine(trial.bundle, trial.runtime, threads, ungated=ungated, plans=plans, precision=trial.precision)
+            engine = open_asked(replace(asked, bundle=trial.bundle, runtime=trial.runtime, precision=trial.precision))
             if fault := _gate_fault(engine.bundle, trial):
                 return trial.model_copy(update={"fault": fault})
             with engine:
                 fewer = trial.precision != FLOAT32 or trial.told == HALF
-                if fewer and not again and (fault := _difference(engine, threads, known, floats)):
+                if fewer and not again and (fault := _difference(engine, asked.threads, known, floats)):
                     return trial.model_copy(update={"fault": fault})
                 spent_ms = _frame_ms(engine, turn)
         except (BundleError, RuntimeUnavailableError, InferenceError) as error:

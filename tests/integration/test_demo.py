@@ -32,7 +32,7 @@ def measured_once() -> Iterator[None]:
     """What runs the engine quickest is measured by the first demo and the same for the others, on the same machine."""
     first = cache(choose)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("device.demo.run.choose", lambda bundle, report=None: first(bundle))
+        patch.setattr("device.demo.run.choose", lambda asked, report=None: first(asked))
         yield
 
 

@@ -17,7 +17,7 @@ from engines.decode import Thresholds
 from engines.detections import Detections, Float32
 from engines.errors import BundleError, RuntimeUnavailableError
 from engines.runtime import choice as choices
-from engines.runtime.choice import Choice, Trial, choose, open_chosen, read_choice
+from engines.runtime.choice import Asked, Choice, Trial, choose, open_chosen, read_choice
 from engines.runtime.margins import Answer, disagreement
 from engines.taxonomy import LEUKEMIA_ATTRI
 
@@ -46,7 +46,7 @@ def test_it_is_measured_once_and_kept_with_its_key(bundle: Bundle, tmp_path: Pat
     monkeypatch.setattr(choices, "ROUNDS", 2)
     monkeypatch.setattr("engines.runtime.openvino.library.precisions", lambda: ("float32",))
     kept, first = tmp_path / "state" / "engine-choice.json", Told()
-    made = choose(bundle.path, threads=1, kept=kept, report=first)
+    made = choose(Asked(bundle.path, threads=1, kept=kept), first)
     assert [trial.words for trial in made.trials] == ["onnx fp32", "openvino fp32"]
     assert all(trial.frame_ms and not trial.fault for trial in made.trials)
     assert made.chosen.frame_ms == min(trial.frame_ms or 0 for trial in made.trials)
@@ -54,8 +54,8 @@ def test_it_is_measured_once_and_kept_with_its_key(bundle: Bundle, tmp_path: Pat
     assert made.chosen.words in made.words and "chosen by measuring" in made.words
 
     again = Told()
-    assert choose(bundle.path, threads=1, kept=kept, report=again) == made == read_choice(kept) and not again.tasks
-    with open_chosen(bundle.path, threads=1, kept=kept, report=again) as engine:
+    assert choose(Asked(bundle.path, threads=1, kept=kept), again) == made == read_choice(kept) and not again.tasks
+    with open_chosen(Asked(bundle.path, threads=1, kept=kept), report=again) as engine:
         assert engine.info.runtime.startswith({"onnx": "onnxruntime", "openvino": "openvino"}[made.chosen.runtime])
         assert engine.info.digest == bundle.digest and not again.tasks
 
@@ -73,22 +73,22 @@ def test_it_is_measured_once_and_kept_with_its_key(bundle: Bundle, tmp_path: Pat
         monkeypatch.setattr(
             choices, "_measured", lambda trials, *_, told=told: [told("measured", 0, 1) or made.trials[0] for _ in trials]
         )
-        assert choose(bundle.path, threads=1, kept=kept, report=told).key == made.key and told.tasks
+        assert choose(Asked(bundle.path, threads=1, kept=kept), told).key == made.key and told.tasks
     kept.write_text('{"key": ')
     assert read_choice(kept) is None
 
 
 def test_what_leaves_nothing_to_choose_is_opened_as_it_is(bundle: Bundle, tmp_path: Path) -> None:
     kept = tmp_path / "engine-choice.json"
-    with open_chosen(bundle.path, "onnx", kept=kept) as engine:
+    with open_chosen(Asked(bundle.path, "onnx", kept=kept)) as engine:
         assert engine.info.precision == "fp32" and engine.info.runtime.startswith("onnxruntime")
     assert not kept.exists()
     with pytest.raises(RuntimeUnavailableError, match="no runtime 'onxx'"):
-        open_chosen(bundle.path, "onxx")
+        open_chosen(Asked(bundle.path, "onxx"))
     with pytest.raises(RuntimeUnavailableError, match="no precision 'bfloat61'"):
-        open_chosen(bundle.path, "auto", "bfloat61")
+        open_chosen(Asked(bundle.path, "auto", "bfloat61"))
     with pytest.raises(BundleError, match="no such engine folder"):
-        open_chosen(tmp_path / "nothing")
+        open_chosen(Asked(tmp_path / "nothing"))
 
 
 def test_bundles_that_were_made_from_it_are_tried_beside_it_fp16_on_a_gpu_alone() -> None:
@@ -97,9 +97,11 @@ def test_bundles_that_were_made_from_it_are_tried_beside_it_fp16_on_a_gpu_alone(
     assert [bundle.manifest.precision for bundle in found] == ["fp16", "int8"]
     assert all(one.manifest.quantization is not None and one.manifest.quantization.source == shipped.digest for one in found)
     assert not any(choices.made_from(one) for one in found)
-    on_processor = choices._trials([shipped, *found], "auto", "auto", None)
+    on_processor = choices._trials(Asked(shipped.path), [shipped, *found])
     assert {trial.told for trial in on_processor} >= {"fp32", "int8"} and not any(trial.told == "fp16" for trial in on_processor)
-    assert [trial.runtime for trial in choices._trials([found[0]], "onnx", "auto", None)] == ["onnx"]  # whoever names it gets it
+    assert [trial.runtime for trial in choices._trials(Asked(found[0].path, "onnx"), [found[0]])] == [
+        "onnx"
+    ]  # whoever names it gets it
 
 
 @pytest.fixture
@@ -130,17 +132,17 @@ def test_on_a_gpu_fp16_is_taken_where_it_is_quicker_and_says_what_float32_says(
         return real(engine, picture, answer, corner_px, probability)
 
     monkeypatch.setattr(choices, "disagreement", heard)
-    made = choose("zoo:attridet-n", threads=1, plans=plans, kept=tmp_path / "choice.json")
+    made = choose(Asked("zoo:attridet-n", threads=1, plans=plans, kept=tmp_path / "choice.json"))
     assert (made.chosen.words, made.chosen.frame_ms) == ("tensorrt fp16", 4.5)
     faults = {trial.words: trial.fault for trial in made.trials}
     assert faults["tensorrt fp32"] == "" and faults["onnx fp32"] == "" and "onnx fp16" not in faults
     assert faults["tensorrt int8"] == "its gate was passed on openvino, not on tensorrt"
     assert asked == [("fp16", "1.0 0.02")]  # not float, and not again where it is measured a second time
-    with open_chosen("zoo:attridet-n", threads=1, plans=plans, kept=tmp_path / "choice.json") as engine:
+    with open_chosen(Asked("zoo:attridet-n", threads=1, plans=plans, kept=tmp_path / "choice.json")) as engine:
         assert engine.info.precision == "fp16" and engine.info.runtime.startswith("TensorRT")
 
     monkeypatch.setattr(choices, "disagreement", lambda engine, *_: f"a box lies 9.0 px elsewhere in {engine.info.precision}")
-    made = choose("zoo:attridet-n", threads=1, plans=plans)
+    made = choose(Asked("zoo:attridet-n", threads=1, plans=plans))
     assert made.chosen.words == "tensorrt fp32"
     fault = next(trial.fault for trial in made.trials if trial.words == "tensorrt fp16")
     assert fault == "it answers otherwise than float32: a box lies 9.0 px elsewhere in fp16"
@@ -187,7 +189,7 @@ def test_where_nothing_passes_each_reason_is_told(bundle: Bundle, monkeypatch: p
     monkeypatch.setattr(choices, "_trials", lambda *_: both)
     monkeypatch.setattr(choices, "_measured", lambda trials, *_: trials)
     with pytest.raises(BundleError, match=r"onnx fp32: broken; openvino fp32: not installed"):
-        choose(bundle.path)
+        choose(Asked(bundle.path))
 
 
 def cells(classes: list[int], scores: list[float], attributes: Float32 | None = None) -> Detections:
@@ -236,7 +238,7 @@ def test_an_attribute_counts_where_it_was_told_clearly() -> None:
 
 
 def test_a_choice_is_read_back_as_it_was_written(tmp_path: Path, bundle: Bundle) -> None:
-    made = choose(bundle.path, "onnx")
+    made = choose(Asked(bundle.path, "onnx"))
     path = tmp_path / "choice.json"
     path.write_text(made.model_dump_json())
     assert read_choice(path) == made and isinstance(made, Choice)
