@@ -22,8 +22,18 @@ SOURCES = Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/doc/*")
 _KEPT = "/usr/share/doc/*/copyright"
 
-# The initial RAM disk must find a squashfs on whatever disk a box has.
+# The initial RAM disk must find a squashfs on whatever disk a box has. Of a root without an init Debian's script takes a shell as the
+# init, at whose prompt a box would stand still, open to everybody: it restarts instead, and in the end the other slot is booted.
 _HOOK = """set -eu
+cat >"$1/etc/initramfs-tools/scripts/init-bottom/leukoscope" <<'END'
+#!/bin/sh
+[ "${1:-}" != prereqs ] || exit 0
+run-init -n "$rootmnt" "$init" && exit 0
+echo "Leukoscope: this slot has no $init"
+sleep 10
+reboot -f
+END
+chmod 755 "$1/etc/initramfs-tools/scripts/init-bottom/leukoscope"
 printf 'squashfs\\nloop\\nvirtio_pci\\nvirtio_blk\\n' >>"$1/etc/initramfs-tools/modules"
 sed -i 's/^COMPRESS=.*/COMPRESS=zstd/' "$1/etc/initramfs-tools/initramfs.conf"
 chroot "$1" update-initramfs -u -k all

@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from systemd.image.disk import DATA, make_data
 from systemd.image.root import data_tree
-from tests.support.vm import BROKER, Machine
+from tests.support.vm import BROKER, WORDS, Machine
 
 CONFIG = f"""
 camera: {{kind: simulator, width_px: 640, height_px: 480, fps: 2.0, loop: true}}
@@ -24,6 +24,12 @@ slide: {{auto_start: true, ask_specimen: false, finish_at_end: false}}
 display: {{kind: screen}}
 broker: {{host: {BROKER[0]}, port: {BROKER[1]}}}
 """
+
+
+NO_SCREEN = f"{WORDS} systemd.mask=leukoscope-kiosk.path systemd.mask=leukoscope-kiosk.service"
+"""For campaigns of many starts, beside `display: {kind: none}`: an emulated processor spends half of a start on drawing."""
+PROGRESS = "/run/leukoscope-boot"
+"""Where the steps of a boot are told (`device.box.progress`)."""
 
 
 class Heard:
@@ -55,15 +61,31 @@ class Heard:
         self._client.disconnect()
 
 
-def provisioned(image: Path, room: Path, broker: int) -> Machine:
-    """The box, switched off, its settings on the data partition."""
+def provisioned(image: Path, room: Path, broker: int, config: str = CONFIG, words: str = WORDS) -> Machine:
+    """The box, switched off, its settings on the data partition. words: for its kernel."""
     room.mkdir(parents=True, exist_ok=True)
-    config = room / "device.yaml"
-    config.write_text(CONFIG, encoding="utf-8")
-    make_data(data_tree(room / "data", config), room / "data.img", DATA, 1767225600)
-    machine = Machine(image, room / "vm", broker=broker)
+    settings = room / "device.yaml"
+    settings.write_text(config, encoding="utf-8")
+    make_data(data_tree(room / "data", settings), room / "data.img", DATA, 1767225600)
+    machine = Machine(image, room / "vm", broker=broker, words=words)
     machine.put("data", room / "data.img")
     return machine
+
+
+def boots(box: Machine, slots: str, tries: str = "123", seconds: float = 900) -> str:
+    """Which of these slots is booted after `start()` or a reset, in one of these tries, once a shell answers. Raises VmError."""
+    slot, attempt = box.wait_for("slot ([AB]), try ([0-9])", 300).groups()
+    assert slot in slots and attempt in tries, f"slot {slot}, try {attempt}; not one of {slots} in one of its tries {tries}"
+    box.wait_shell(seconds)
+    box.patience(["leukoscope.service"])
+    return str(slot)
+
+
+def comes_up(box: Machine, slots: str, tries: str = "123", seconds: float = 900) -> str:
+    """The same, once frames are looked at."""
+    slot = boots(box, slots, tries, seconds)
+    box.until(f'grep -q \'"state": "done"\' {PROGRESS}/ready.json', seconds, pause=3)
+    return slot
 
 
 _RECORD = """
