@@ -13,7 +13,7 @@ import pytest
 from engines.bundle import GOLDEN_ANSWER, Bundle, golden_answer, resolve, write_bundle
 from engines.detections import Detections
 from engines.errors import BundleError
-from engines.manifest import AttributeGraph, FileRecord, Input, Manifest, ThresholdsRecord
+from engines.manifest import SCHEMA_VERSION, AttributeGraph, FileRecord, Input, Manifest, ThresholdsRecord
 from engines.provenance import Training
 from engines.taxonomy import LEUKEMIA_ATTRI
 
@@ -105,8 +105,8 @@ def test_an_altered_file_is_named(folder: Path) -> None:
 
 
 def test_a_newer_schema_asks_for_a_newer_program(folder: Path) -> None:
-    edit(folder, schema_version=7, something_new=True)
-    with pytest.raises(BundleError, match=r"schema 7, this program reads up to 6. Update"):
+    edit(folder, schema_version=SCHEMA_VERSION + 1, something_new=True)
+    with pytest.raises(BundleError, match=rf"schema {SCHEMA_VERSION + 1}, this program reads up to {SCHEMA_VERSION}. Update"):
         Bundle.open(folder)
 
 
