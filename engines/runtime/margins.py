@@ -84,10 +84,10 @@ def _type_margins(rows: Float32, found: Candidates) -> Float32:
 
 
 def attribute_margins(probabilities: Float32, taxonomy: Taxonomy) -> Float32:
-    """The least `attribute_lead` of each box over all attributes that are told, (N,)."""
+    """The least `attribute_lead` of each box over all attributes that are told, (N,); infinite where none is told."""
     ends = np.cumsum([len(attribute.values) for attribute in taxonomy.attributes])[:-1]
     leads = [attribute_lead(values) for values in np.split(probabilities, ends, axis=1) if not _untold(values)]
-    least: Float32 = np.min(leads, axis=0)
+    least: Float32 = np.min([np.full(len(probabilities), np.inf, np.float32), *leads], axis=0)
     return least
 
 

@@ -15,14 +15,30 @@ from engines.errors import BundleError
 from engines.export.golden import clear_picture
 from engines.film import Film, Microscope
 from engines.runtime.factory import open_engine
-from engines.runtime.margins import attribute_lead, margins_of, type_margins
+from engines.runtime.margins import attribute_lead, attribute_margins, margins_of, type_margins
 from engines.runtime.onnx import OnnxEngine
+from engines.taxonomy import LEUKEMIA_ATTRI
 
 
 def test_the_lead_of_an_attribute_is_its_distance_from_a_tie() -> None:
     probabilities = np.array([[0.9, 0.1], [0.5, 0.5], [0.4, 0.6]], np.float32)
     np.testing.assert_allclose(attribute_lead(probabilities), [0.4, 0, 0.1], atol=1e-6)
     np.testing.assert_allclose(attribute_lead(np.array([[0.5, 0.3, 0.2]], np.float32)), [0.1], atol=1e-6)
+
+
+def test_the_least_lead_of_no_box_is_empty_and_of_what_is_never_told_infinite() -> None:
+    taxonomy = LEUKEMIA_ATTRI
+    none = attribute_margins(np.zeros((0, sum(len(a.values) for a in taxonomy.attributes)), np.float32), taxonomy)
+    assert none.shape == (0,)
+    untold = attribute_margins(np.full((2, sum(len(a.values) for a in taxonomy.attributes)), np.nan, np.float32), taxonomy)
+    assert np.isinf(untold).all() and untold.shape == (2,)
+
+
+def test_a_picture_without_anything_has_no_margins(bundle: Bundle) -> None:
+    with OnnxEngine(bundle, 1) as engine:
+        engine.thresholds = replace(engine.thresholds, confidence=0.999)
+        seen = margins_of(engine, np.full((640, 640, 3), 255, np.uint8))
+    assert seen.least == 0.0 and not (seen.classes >= 0).any()
 
 
 def test_margins_are_those_of_what_the_engine_tells(bundle: Bundle, frame: Image) -> None:
