@@ -178,20 +178,25 @@ static int copy(int kind, void *to, const void *from, size_t n, Stream *stream) 
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t n, Stream *stream) { return copy(UP, (void *)to, from, n, stream); }
 int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t n, Stream *stream) { return copy(DOWN, to, (void *)from, n, stream); }
 int cuModuleLoadData(void **module, const void *image) { int code = refused("cuModuleLoadData", 1); *module = (void *)1; return code ? code : memcmp(image, "\177ELF", 4) ? NO_IMAGE : OK; }
+int cuModuleLoadDataEx(void **module, const void *image, unsigned n, int *options, void **values) { (void)n; (void)options; (void)values; return cuModuleLoadData(module, image); }
+int cuModuleUnload(void *module) { (void)module; return refused("cuModuleUnload", 1); }
 int cuModuleGetFunction(void **function, void *module, const char *name) {
     static Function wide = {0}, half = {1};
     (void)module;
     *function = strcmp(name, "letterbox_f16") ? &wide : &half;
     return strcmp(name, "letterbox_f16") && strcmp(name, "letterbox_f32") ? NOT_FOUND : OK;
 }
+int cuFuncSetBlockShape(Function *function, int x, int y, int z) { (void)function; (void)x; (void)y; (void)z; return OK; } // pycuda's, before each launch
 int cuLaunchKernel(Function *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, Stream *stream, void **params, void **extra) {
     int code = refused("cuLaunchKernel", 0);
-    (void)shared; (void)extra;
+    (void)shared;
     if (code) return code;
-    if (!params || bx * by * bz > 1024 || !gx || !gy || !gz) return broken(INVALID, "a launch without arguments, or of a size that no GPU takes");
+    // pycuda hands its arguments in one packed piece: {1, address, 2, &bytes, 0} (CU_LAUNCH_PARAM_BUFFER_POINTER and _SIZE).
+    void **packed = !params && extra && extra[0] == (void *)1 && extra[2] == (void *)2 && *(size_t *)extra[3] == 5 * sizeof(void *) ? extra[1] : NULL;
+    if ((!params && !packed) || bx * by * bz > 1024 || !gx || !gy || !gz) return broken(INVALID, "a launch without arguments, or of a size that no GPU takes");
     Work work = {.kind = LAUNCH, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .half = function->half};
     for (int i = 0; i < 5; i++) {
-        work.args[i] = *(void **)params[i];
+        work.args[i] = packed ? packed[i] : *(void **)params[i];
         if (!inside(work.args[i], 1, 0)) return broken(INVALID, "argument %d of the kernel is no address of the GPU", i);
     }
     return enqueue(stream, &work);

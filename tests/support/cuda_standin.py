@@ -1,0 +1,67 @@
+"""A process over our stand-in of the NVIDIA driver (`libcuda_standin.c`): built, put first in the loader's way, its report read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from engines.runtime.tensorrt.plan import KERNEL_SOURCE
+
+ROOT = Path(__file__).resolve().parents[2]
+SUPPORT = ROOT / "tests" / "support"
+GPU_TESTS = (
+    *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/gpu/test_tensorrt_on_gpu.py"),
+    *("-k", "memory_goes or graph_of or (bytes_of_preprocess and (hw0 or hw3 or hw5 or hw6))"),
+)
+"""Ten tests made for a GPU that ask nothing of TensorRT, for `run`."""
+OPENED = """
+import numpy as np
+from engines.runtime.tensorrt.driver import Driver, DriverError
+from engines.runtime.tensorrt.memory import Gpu
+
+driver = Driver()
+with Gpu(driver) as gpu:
+    memory, pinned = gpu.buffer(4096), gpu.pinned((4096,), np.uint8)
+    pinned.array[:] = 1
+    try:
+        {breaks}
+        gpu.mark()
+        while not gpu.done():
+            pass
+    except (gpu.errors, DriverError) as error:
+        print("refused:", error)
+"""
+"""A program over `Gpu` that copies, marks and waits; `breaks`: what it does in between."""
+_STRICT = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+
+
+def build_library(folder: Path) -> Path:
+    """libcuda.so.1 in this folder, and libcuda.so for who links against it."""
+    library = folder / "libcuda.so.1"
+    subprocess.run(["gcc", *_STRICT, "-Wl,-soname,libcuda.so.1", SUPPORT / "libcuda_standin.c", "-o", library, "-ldl"], check=True)
+    (folder / "libcuda.so").symlink_to(library.name)
+    return library
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """Of a process that takes libcuda.so.1 from this folder, in which `build_library` put it; the kernel is built for the processor."""
+    kernel = folder / "letterbox.so"
+    host = ["-ffp-contract=off", "-I", KERNEL_SOURCE.parent, SUPPORT / "letterbox_host.cpp"]
+    subprocess.run(["g++", *_STRICT, *host, "-o", kernel], check=True)
+    return os.environ | {
+        "LD_LIBRARY_PATH": str(folder),
+        "LIBCUDA_STANDIN_KERNEL": str(kernel),
+        "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def run(environment: dict[str, str], report: Path, *words: str | Path) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """A Python process over the stand-in, and the lines of broken rules."""
+    told = subprocess.run(
+        [sys.executable, *words],
+        capture_output=True, text=True, check=False, cwd=ROOT, env=environment | {"LIBCUDA_STANDIN_REPORT": str(report)},
+    )  # fmt: skip
+    return told, report.read_text().splitlines() if report.exists() else []
