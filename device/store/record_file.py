@@ -36,6 +36,7 @@ class RecordFile:
         self._presence: Presence | None = None
         self._former: list[sqlite3.Connection] = []  # to files that lost their name; closed last, for SQLite removes a log by its name
         self._look_again_s, self._missing = float("-inf"), ""
+        self._happened: list[tuple[str, str]] = []  # to the file, name and words: what is not on the list of what was put aside yet
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -175,9 +176,16 @@ class RecordFile:
         if aside is not None:
             words += f"; the file that had taken its place is kept as {aside}"
         log.error("%s: %s", self.path, words)
-        with suppress(sqlite3.Error), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            quarantine.put(self._db, "write", f"record {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S}", words)
+        self._happened.append((f"record {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S}", words))
+        with suppress(sqlite3.Error):  # where another program holds the record, the next transaction lists it
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._list_what_happened()
+            self._happened.clear()
+
+    def _list_what_happened(self) -> None:
+        for name, words in self._happened:
+            quarantine.put(self._db, "write", name, words)
 
     @contextmanager
     def _touching(self, doing: str) -> Iterator[None]:
@@ -194,7 +202,9 @@ class RecordFile:
     def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
         with self._touching(doing), self._db:  # which commits, or rolls back
             self._db.execute("BEGIN IMMEDIATE")
+            self._list_what_happened()
             yield self._db
+        self._happened.clear()
 
 
 def take_lock(path: Path) -> int:

@@ -45,10 +45,10 @@ def daemon(config: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
+def until(holds: Callable[[], bool], what: str | Callable[[], str]) -> None:
     end = time.monotonic() + PATIENCE_S
     while not holds():
-        assert time.monotonic() < end, f"never came: {what}"
+        assert time.monotonic() < end, f"never came: {what if isinstance(what, str) else what()}"
         time.sleep(0.2)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from device.errors import StoreError
-from device.store import Store, presence, verifying
+from device.store import Store, presence, schema, verifying
 from tests.support.kept import MODEL, keep
 from tests.support.provenance import provenance
 from tests.support.review import ordinary
@@ -123,3 +123,28 @@ def test_a_disk_that_does_not_answer_is_no_deletion(store: Store, monkeypatch: p
         assert store.watch() == ""
     assert store.path.stat().st_ino == inode
     assert store.quarantined() == 0
+
+
+def test_what_happened_is_listed_also_where_another_program_holds_the_new_file_just_then(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, held = schema.connect, list[sqlite3.Connection]()
+
+    def held_by_another(path: Path) -> sqlite3.Connection:
+        made = connect(path)
+        made.execute("PRAGMA busy_timeout = 0")
+        held.append(sqlite3.connect(path, isolation_level=None))
+        held[0].execute("BEGIN IMMEDIATE")
+        return made
+
+    move(store.path)
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "connect", held_by_another)
+        assert store.watch() == ""
+    assert store.quarantined() == 0
+    held[0].execute("ROLLBACK")
+    held[0].close()
+    for index in (4, 5):
+        store.put_fields(ID, (field(index),), OPEN)
+    (row,) = store.quarantine()
+    assert "deleted or moved" in row.why
