@@ -176,7 +176,7 @@ class RecordFile:
         if aside is not None:
             words += f"; the file that had taken its place is kept as {aside}"
         log.error("%s: %s", self.path, words)
-        self._happened.append((f"record {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S}", words))
+        self._happened.append((f"record {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S.%f}", words))  # a name of its own each time
         with suppress(sqlite3.Error):  # where another program holds the record, the next transaction lists it
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")

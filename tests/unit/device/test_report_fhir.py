@@ -90,7 +90,8 @@ def test_a_type_bears_its_share_counts_interval_and_count_before() -> None:
     assert components(observation(found, "equivalents"))["cells-counted"] == 1
     assert components(observation(found, "blasts_proper"))["cells-counted"] == 2
     assert "nearest term" in observation(found, "Abnormal promyelocyte")["code"]["text"]
-    assert "coding" not in observation(found, "Myeloblast")["code"]  # no code was verified: words alone
+    assert observation(found, "Myeloblast")["code"]["coding"][0]["code"] == "747-6"
+    assert "coding" not in observation(found, "equivalents")["code"]  # no term means them: words alone
 
 
 def test_what_nobody_could_see_has_a_reason_and_no_number() -> None:

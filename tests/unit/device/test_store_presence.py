@@ -148,3 +148,10 @@ def test_what_happened_is_listed_also_where_another_program_holds_the_new_file_j
         store.put_fields(ID, (field(index),), OPEN)
     (row,) = store.quarantine()
     assert "deleted or moved" in row.why
+
+
+def test_twice_in_one_second_is_listed_twice(store: Store) -> None:
+    for _ in range(2):
+        delete(store.path)
+        assert store.watch() == ""
+    assert store.quarantined() == 2
