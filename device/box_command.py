@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from device.box import requests
+from device.language import N_, Sentence
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def provision(folder: Path | None = None, /, *, config: ConfigOption = DEFAULT_C
     from device.box import progress
     from device.box.provisioning import Places, provision
 
-    progress.tell("provision", progress.RUNNING, "Looking for settings.")
+    progress.tell("provision", progress.RUNNING, N_("Looking for settings."))
     done = provision(Places(config=config), folder)
     progress.tell("provision", progress.FAILED if done.failed else progress.DONE, done.words)
     (sys.stderr if done.failed else sys.stdout).write(f"{done.words}\n")
@@ -159,14 +160,15 @@ def update(
         asked = take_request(request)
         settings = load_config(config)
         if slide_in_hand(settings.control_path, folder):
-            raise UpdateError("A slide is open; close it first, then ask for the update again.")
+            raise UpdateError(N_("A slide is open; close it first, then ask for the update again."))
         version = install(asked, settings.update_offer_path, tell)
     except (LeukoscopeError, OSError) as error:
-        words = str(error) if isinstance(error, LeukoscopeError) else f"The update failed ({error}); restart the box and ask again."
+        failed = Sentence(N_("The update failed ({why}); restart the box and ask again."), why=error)
+        words = error.args[0] if isinstance(error, LeukoscopeError) else failed
         progress.tell("update", progress.FAILED, words, folder=folder)
         sys.stderr.write(f"{words}\n")
         return 2
-    words = f"Version {version} is installed; restart the box to use it."
+    words = Sentence(N_("Version {version} is installed; restart the box to use it."), version=version)
     progress.tell("update", progress.DONE, words, folder=folder)
     sys.stdout.write(f"{words}\n")
     return 0
@@ -189,13 +191,14 @@ def support_bundle_request(*, request: Path = requests.FOLDER / "support-bundle.
         said = requests.take(request)
     wanted = str(said.get("stick") or "") if isinstance(said, dict) else ""
     try:
-        progress.tell("support-bundle", progress.RUNNING, "Collecting what helps to find a fault.")
+        progress.tell("support-bundle", progress.RUNNING, N_("Collecting what helps to find a fault."))
         done = make_on_stick(load_config(config), lambda words: None, wanted)
     except LeukoscopeError as error:
-        progress.tell("support-bundle", progress.FAILED, str(error))
+        progress.tell("support-bundle", progress.FAILED, error.args[0])
         sys.stderr.write(f"{error}\n")
         return 1
-    words = f"{done.path.name} lies on the stick {done.path.parent.name}; nothing of a patient is in it."
+    words = N_("{file} lies on the stick {stick}; nothing of a patient is in it.")
+    words = Sentence(words, file=done.path.name, stick=done.path.parent.name)
     progress.tell("support-bundle", progress.DONE, words)
     sys.stdout.write(f"{words}\n")
     return 0
@@ -234,7 +237,8 @@ def mark_good(*, folder: Path = BOOT_FOLDER, config: ConfigOption = DEFAULT_CONF
     try:
         slots = read_slots()
         if (left := slots.other) is not None and left.good is False and left.version and version_newer(left.version, version):
-            words = f"Version {left.version} did not come up and was left; this box goes on with {version}."
+            words = N_("Version {left} did not come up and was left; this box goes on with {version}.")
+            words = Sentence(words, left=left.version, version=version)
             progress.tell("update", progress.FAILED, words, folder=folder)
             say(words)
         verdict = good.judge(version, slots, looking, known=good.was_good(version), deadline_s=deadline_s, hold_s=hold_s, say=say)

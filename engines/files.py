@@ -53,11 +53,17 @@ def write_result(path: Path, content: bytes | str) -> None:
         raise DataError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error
 
 
-def write_step(path: Path, step: str, state: str, words: str, percent: float | None) -> None:
-    """How one step of a box's boot stands, as its screen reads it (docs/box.md); percent: 0 to 100. Raises OSError."""
+def write_step(
+    path: Path, step: str, state: str, words: str, percent: float | None, template: str = "", values: Mapping[str, str] | None = None
+) -> None:
+    """How one step of a box's boot stands, as its screen reads it (docs/box.md); percent: 0 to 100. Raises OSError.
+
+    template, values: what the words were made of, where they can be said in another language.
+    """
     share = None if percent is None else max(0, min(100, int(percent)))
     at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    atomic_write(path, json.dumps({"step": step, "state": state, "percent": share, "words": words, "at": at}) + "\n")
+    made_of = {"template": template, "values": dict(values or {})} if template else {}
+    atomic_write(path, json.dumps({"step": step, "state": state, "percent": share, "words": words, "at": at, **made_of}) + "\n")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -78,7 +78,7 @@ def _row(name: str, step: Step | None) -> Row:
     state = WAITING if step is None else step.state
     percent = None if step is None or state == DONE else step.percent
     words = _(_STATES[state]) if percent is None or state != RUNNING else _apart(f"{number(percent)} %")
-    said = "" if step is None else _(step.words)
+    said = "" if step is None else step.spoken
     return Row(_(_NAMES[name]), words, _LEVELS[state], said, None if percent is None else percent / 100)
 
 

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+from device.language import Sentence, _, say
 from engines.files import write_step
 
 log = logging.getLogger(__name__)
@@ -28,18 +31,32 @@ BOOT = ("provision", "engine", "camera", "ready")
 STEPS = (*BOOT, "update", "support-bundle", "restart")
 
 _LONGEST = 600  # characters of a sentence
+_ISOLATES = "\u2066\u2069"  # around what is read from left to right in a line of Arabic letters
 _LARGEST = 16_384  # bytes of a file; a larger one is none of ours
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step as it was told last. words: one English sentence; percent: 0 to 100 or None; at: UTC, None where it cannot be read."""
+    """One step as it was told last. words: one English sentence; percent: 0 to 100 or None; at: UTC, None where it cannot be read.
+
+    template, values: what the words were made of (`device.language.Sentence`); empty where they were told as they are.
+    """
 
     step: str
     state: str
     words: str
     percent: int | None = None
     at: datetime | None = None
+    template: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def spoken(self) -> str:
+        """The words in the language in use; in English where it has none for them."""
+        if self.template and _(self.template) != self.template:
+            with suppress(KeyError, IndexError, ValueError):  # told by a version with other words
+                return one_sentence(say(self.template, self.values))
+        return _(self.words)
 
 
 def tell(step: str, state: str, words: str, percent: float | None = None, folder: Path = FOLDER) -> bool:
@@ -52,7 +69,8 @@ def tell(step: str, state: str, words: str, percent: float | None = None, folder
     if not folder.is_dir():
         return False
     try:
-        write_step(folder / f"{step}.json", step, state, one_sentence(words), percent)
+        template, values = (words.template, words.values) if isinstance(words, Sentence) else ("", None)
+        write_step(folder / f"{step}.json", step, state, one_sentence(words), percent, template, values)
     except OSError as error:
         log.warning("%s/%s.json: how far the boot is cannot be written (%s); it goes on", folder, step, error.strerror)
         return False
@@ -78,12 +96,16 @@ def read_step(step: str, folder: Path = FOLDER) -> Step | None:
     percent = said.get("percent")
     if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
         percent = None
-    return Step(step, said["state"], one_sentence(said["words"]), None if percent is None else int(percent), _time(said.get("at")))
+    template, values = said.get("template", ""), said.get("values", {})
+    if not isinstance(template, str) or not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        template, values = "", {}
+    share = None if percent is None else int(percent)
+    return Step(step, said["state"], one_sentence(said["words"]), share, _time(said.get("at")), template, values)
 
 
 def one_sentence(words: str) -> str:
     """In one line, without what steers a terminal, and not longer than a screen can show."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in words).split())
+    line = " ".join("".join(char if char.isprintable() or char in _ISOLATES else " " for char in words).split())
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 

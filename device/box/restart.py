@@ -14,7 +14,7 @@ from device.box.boot import alive
 from device.box.progress import FAILED, FOLDER, RUNNING, tell
 from device.box.units import reboot
 from device.errors import LeukoscopeError
-from device.language import N_
+from device.language import N_, Sentence
 from device.service.control import ControlError, ask_status
 
 REQUEST = requests.FOLDER / "restart.json"
@@ -29,17 +29,19 @@ def restart(control: Path, request: Path = REQUEST, folder: Path = FOLDER, by: C
     except FileNotFoundError:
         return False, f"{request}: nobody asked for a restart"
     except OSError as error:
-        return _refused(f"{request} cannot be taken away ({error.strerror}), so the box is not restarted.", folder)
+        words = N_("{file} cannot be taken away ({why}), so the box is not restarted.")
+        return _refused(Sentence(words, file=request, why=error.strerror), folder)
     try:
         if slide_in_hand(control, folder):
             return _refused(SLIDE_OPEN, folder)
     except LeukoscopeError as error:
-        return _refused(f"The box is not restarted, nobody knows whether a slide is open: {error}", folder)
+        words = N_("The box is not restarted, nobody knows whether a slide is open: {why}")
+        return _refused(Sentence(words, why=error), folder)
     tell("restart", RUNNING, RESTARTS, folder=folder)
     try:
         by()
     except (OSError, subprocess.SubprocessError) as error:
-        return _refused(f"The box cannot be restarted ({error}); switch it off and on.", folder)
+        return _refused(Sentence(N_("The box cannot be restarted ({why}); switch it off and on."), why=error), folder)
     return True, RESTARTS
 
 

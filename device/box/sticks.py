@@ -22,6 +22,7 @@ from typing import Any
 
 from device.box.progress import FOLDER
 from device.errors import LeukoscopeError
+from device.language import N_, Sentence
 from engines.files import atomic_write
 
 SETUP = "leukoscope-setup.yaml"
@@ -34,6 +35,9 @@ _COLUMNS = "NAME,TYPE,RM,HOTPLUG,TRAN,FSTYPE,LABEL,UUID,SIZE,RO,MOUNTPOINTS"
 _OF_THE_BOX = ("/", "/efi", "/boot", "/boot/efi", "/data", "/usr", "/var")
 _LIMIT_S = 30  # for lsblk, mount and umount; a stick that answers later is broken
 _MOST_BUNDLES = 50
+
+
+_PROTECTED = N_("stick {name}: it is write-protected; push its switch or take another one")
 
 
 class StickError(LeukoscopeError):
@@ -96,7 +100,7 @@ def mounted(stick: Stick, write: bool = False) -> Iterator[Path]:
     Raises StickError: not mountable, write-protected, or pulled before everything was on it.
     """
     if write and stick.read_only:
-        raise StickError(f"stick {stick.name}: it is write-protected; push its switch or take another one")
+        raise StickError(Sentence(_PROTECTED, name=stick.name))
     options = ["rw" if write else "ro", "nosuid", "nodev", "noexec"]
     if stick.file_system in ("ext3", "ext4") and not write:
         options.append("noload")  # else a mount "read-only" writes what its journal holds
@@ -106,7 +110,7 @@ def mounted(stick: Stick, write: bool = False) -> Iterator[Path]:
         _call("mount", "-t", kind, "-o", ",".join(options), "--", stick.device, str(folder), stick=stick)
         try:
             if write and os.statvfs(folder).f_flag & os.ST_RDONLY:
-                raise StickError(f"stick {stick.name}: it is write-protected; push its switch or take another one")
+                raise StickError(Sentence(_PROTECTED, name=stick.name))
             yield folder
             if write:
                 _call("sync", "--file-system", str(folder), stick=stick)

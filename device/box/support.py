@@ -31,6 +31,7 @@ from device.box.progress import FOLDER as BOOT
 from device.box.provisioning import Places
 from device.box.sticks import mounted, stick_of, sticks
 from device.errors import LeukoscopeError
+from device.language import N_
 from device.service.doctor import examine
 from device.settings.config import Config
 from device.settings.config_file import describe
@@ -123,9 +124,9 @@ def make_on_stick(config: Config, tell: Callable[[str], None] = lambda words: No
     there = [each for each in sticks() if not each.read_only]
     stick = stick_of(wanted, there) if wanted else next(iter(there), None)
     if stick is None and wanted:
-        raise SupportError("the stick that was chosen is not there any more, or is write-protected; plug it in and ask again")
+        raise SupportError(N_("The stick that was chosen is not there any more, or is write-protected; plug it in and ask again."))
     if stick is None:
-        raise SupportError("no stick that can be written is plugged in; plug one in and ask again")
+        raise SupportError(N_("No stick that can be written is plugged in; plug one in and ask again."))
     with tempfile.TemporaryDirectory(prefix="leukoscope-support-") as scratch:
         made = make(config, Path(scratch), tell)
         with mounted(stick, write=True) as folder:

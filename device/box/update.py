@@ -27,6 +27,7 @@ from device.box.requests import FOLDER, take
 from device.box.slots import Slot, SlotError, Slots, call_rauc, last_line, read_slots, version_newer
 from device.box.sticks import BUNDLES, StickError, mounted, stick_of, sticks
 from device.errors import LeukoscopeError
+from device.language import N_, Sentence
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +68,14 @@ def take_request(path: Path = REQUEST) -> Asked:
     try:
         said = take(path)
     except FileNotFoundError:
-        raise UpdateError("Nobody asked for an update.") from None
+        raise UpdateError(N_("Nobody asked for an update.")) from None
     if isinstance(said, dict) and all(isinstance(value, str) for value in said.values()):
         if set(said) == {"url"} and said["url"]:
             return Asked(url=said["url"])
         bundle = said.get("bundle", "")
         if set(said) == {"bundle", "stick"} and bundle.lower().endswith(BUNDLES) and "/" not in bundle and bundle.isprintable():
             return Asked(bundle, said["stick"])
-    raise UpdateError("The request for an update cannot be read; ask again on the screen.")
+    raise UpdateError(N_("The request for an update cannot be read; ask again on the screen."))
 
 
 def update(asked: Asked, offer: Path, tell: Tell, downloads: Path = DOWNLOADS) -> str:
@@ -82,7 +83,7 @@ def update(asked: Asked, offer: Path, tell: Tell, downloads: Path = DOWNLOADS) -
     slots = read_slots()
     other = target(slots)
     room = size_of(other.device)
-    tell("Looking at the update.", None)
+    tell(N_("Looking at the update."), None)
     with _bundle(asked, offer, room, tell, downloads) as path:
         found = read_bundle(path)
         if why := refusal(found, slots, room):
@@ -93,16 +94,15 @@ def update(asked: Asked, offer: Path, tell: Tell, downloads: Path = DOWNLOADS) -
         # A stick can give one file when it is looked at, and another when it is installed.
         with suppress(SlotError):
             call_rauc("status", "mark-bad", "other")
-        raise UpdateError(
-            f"What was installed is not the version {found.version} that was checked; it will not be booted: take another stick."
-        )
+        words = N_("What was installed is not the version {version} that was checked; it will not be booted: take another stick.")
+        raise UpdateError(Sentence(words, version=found.version))
     return found.version
 
 
 def target(slots: Slots) -> Slot:
     """The slot that would be written. Raises UpdateError where the box does not run from one of two."""
     if slots.booted is None or slots.other is None or not slots.booted.version:
-        raise UpdateError("This box does not run from one of its two slots, so it cannot be updated here: flash it anew.")
+        raise UpdateError(N_("This box does not run from one of its two slots, so it cannot be updated here: flash it anew."))
     return slots.other
 
 
@@ -114,24 +114,26 @@ def refusal(bundle: Bundle, slots: Slots, room: int) -> str:
     reasons = (
         (
             bundle.compatible != slots.compatible,
-            f"The update is for another kind of box ({bundle.compatible}), and this one is {slots.compatible}; take the one for it.",
+            N_("The update is for another kind of box ({kind}), and this one is {this}; take the one for it."),
         ),
-        (new == have, f"Version {have} is what this box runs already."),
+        (new == have, N_("Version {have} is what this box runs already.")),
         (
             not version_newer(new, have),
-            f"The update has version {new}, older than {have} that runs here; it is not installed.",
+            N_("The update has version {new}, older than {have} that runs here; it is not installed."),
         ),
         (
             bool(other.version) and version_newer(other.version, new),
-            f"The update has version {new}, older than {other.version} in the other slot; older ones are not installed.",
+            N_("The update has version {new}, older than {other} in the other slot; older ones are not installed."),
         ),
-        (other.version == new and bool(other.good), f"Version {new} is installed already; restart the box to use it."),
+        (other.version == new and bool(other.good), N_("Version {new} is installed already; restart the box to use it.")),
         (
             bundle.size > room,
-            f"The update has {bundle.size >> 20} MiB, and a slot of this box holds {room >> 20}; the box must be flashed anew.",
+            N_("The update has {size} MiB, and a slot of this box holds {room}; the box must be flashed anew."),
         ),
     )
-    return next((words for holds, words in reasons if holds), "")
+    values = {"kind": bundle.compatible, "this": slots.compatible, "new": new, "have": have, "other": other.version}
+    sizes = {"size": bundle.size >> 20, "room": room >> 20}
+    return next((Sentence(words, **values, **sizes) for holds, words in reasons if holds), "")
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -140,19 +142,19 @@ def read_bundle(path: Path) -> Bundle:
         said = json.loads(call_rauc("info", "--output-format=json", str(path)))
         images = [(name, image) for entry in said["images"] for name, image in entry.items()]
         if [name for name, _ in images] != ["rootfs"] or images[0][1].get("hooks") or said.get("hooks"):
-            raise UpdateError(
-                f"{path.name}: holds something else than one root, so it is none of Leukoscope's; make it by `make bundle`."
-            )
+            words = N_("{file}: holds something else than one root, so it is none of Leukoscope's; make it by `make bundle`.")
+            raise UpdateError(Sentence(words, file=path.name))
         return Bundle(str(said["compatible"]), str(said["version"]), int(images[0][1]["size"]))
     except SlotError as error:
         log.warning("%s: %s", path.name, error)
         if "signature" in (why := str(error).lower()) or "cms" in why or "certificate" in why:
-            raise UpdateError(
-                f"{path.name}: is not signed by those who may update this box, or was changed; it is not installed."
-            ) from error
-        raise UpdateError(f"{path.name}: cannot be read as an update; copy it to the stick again, or take another stick.") from error
+            words = N_("{file}: is not signed by those who may update this box, or was changed; it is not installed.")
+            raise UpdateError(Sentence(words, file=path.name)) from error
+        words = N_("{file}: cannot be read as an update; copy it to the stick again, or take another stick.")
+        raise UpdateError(Sentence(words, file=path.name)) from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UpdateError(f"{path.name}: says nothing of itself that this version understands; make it by `make bundle`.") from error
+        words = N_("{file}: says nothing of itself that this version understands; make it by `make bundle`.")
+        raise UpdateError(Sentence(words, file=path.name)) from error
 
 
 def size_of(device: str) -> int:
@@ -161,7 +163,8 @@ def size_of(device: str) -> int:
         with Path(device).open("rb") as file:
             return file.seek(0, os.SEEK_END)
     except OSError as error:
-        raise UpdateError(f"The slot {device} cannot be read ({error.strerror}); restart the box and try again.") from error
+        words = N_("The slot {device} cannot be read ({why}); restart the box and try again.")
+        raise UpdateError(Sentence(words, device=device, why=error.strerror)) from error
 
 
 @contextmanager
@@ -173,11 +176,12 @@ def _bundle(asked: Asked, offer: Path, room: int, tell: Tell, downloads: Path) -
         return
     stick = stick_of(asked.stick, sticks())
     if stick is None:
-        raise UpdateError("The stick with the update was pulled; plug it in again and ask once more.")
+        raise UpdateError(N_("The stick with the update was pulled; plug it in again and ask once more."))
     with mounted(stick) as folder:
         path = folder / asked.bundle
         if path.is_symlink() or not path.is_file():
-            raise UpdateError(f"{asked.bundle} is not on the stick any more; plug the right one in and ask once more.")
+            words = N_("{file} is not on the stick any more; plug the right one in and ask once more.")
+            raise UpdateError(Sentence(words, file=asked.bundle))
         yield path
 
 
@@ -188,7 +192,7 @@ def offered(url: str, offer: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         said = None
     if said != url or not url.startswith("https://"):
-        raise UpdateError("This address was not offered to the box, or is not https; have it offered again over the broker.")
+        raise UpdateError(N_("This address was not offered to the box, or is not https; have it offered again over the broker."))
     return url
 
 
@@ -211,26 +215,25 @@ def _downloaded(url: str, most: int, tell: Tell, downloads: Path) -> Iterator[Pa
             with urllib.request.build_opener(_HttpsOnly()).open(url, timeout=_ADDRESS_S) as source, path.open("wb") as file:
                 length = int(source.headers.get("Content-Length") or 0)
                 if max(length, 1) > min(most, shutil.disk_usage(folder).free - _SPARE):
-                    raise UpdateError(
-                        f"The update has {length >> 20} MiB, for which this box has no room; use a stick, or a larger disk."
-                    )
+                    words = N_("The update has {size} MiB, for which this box has no room; use a stick, or a larger disk.")
+                    raise UpdateError(Sentence(words, size=length >> 20))
                 done = 0
                 while block := source.read(_BLOCK):
                     done += len(block)
                     if done > most or shutil.disk_usage(folder).free < _SPARE:
-                        raise UpdateError("The update is larger than this box has room for; use a stick, or a larger disk.")
+                        raise UpdateError(N_("The update is larger than this box has room for; use a stick, or a larger disk."))
                     file.write(block)
-                    tell("The update is being fetched.", done * 100 // length if length else None)
+                    tell(N_("The update is being fetched."), done * 100 // length if length else None)
                 if length and done != length:
-                    raise UpdateError("The update broke off while it was fetched; ask again, or use a stick.")
+                    raise UpdateError(N_("The update broke off while it was fetched; ask again, or use a stick."))
         except (OSError, ValueError) as error:
             log.warning("the offered update cannot be fetched: %s", type(error).__name__)
-            raise UpdateError("The offered update cannot be fetched; look at the network, or use a stick.") from error
+            raise UpdateError(N_("The offered update cannot be fetched; look at the network, or use a stick.")) from error
         yield path
 
 
 def _install(path: Path, asked: Asked, found: Bundle, tell: Tell) -> None:
-    words = f"Version {found.version} is being installed; the box counts on with its own."
+    words = Sentence(N_("Version {version} is being installed; the box counts on with its own."), version=found.version)
     tell(words, 0)
     said: list[str] = []
     command = ("rauc", "install", str(path))
@@ -246,8 +249,11 @@ def _install(path: Path, asked: Asked, found: Bundle, tell: Tell) -> None:
         gone = bool(asked.stick) and stick_of(asked.stick, sticks()) is None
     except StickError:
         gone = False
-    keeps = "this box goes on with the version that it runs"
     if gone:
-        raise UpdateError(f"The stick was pulled while the update was installed; {keeps}: plug it in and ask once more.")
+        raise UpdateError(
+            N_("The stick was pulled while the update was installed; this box goes on with the version that it runs: ask once more.")
+        )
     log.error("rauc install: %s", last_line("".join(said)))
-    raise UpdateError(f"The update is damaged or could not be written, so {keeps}: copy it to the stick again, or take another stick.")
+    raise UpdateError(
+        N_("The update is damaged or could not be written, so this box goes on with the version that it runs: take another stick.")
+    )

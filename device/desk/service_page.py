@@ -136,7 +136,7 @@ def _rows(standing: Standing) -> list[ServiceRow]:
         *_sticks(standing),
     ]
     if standing.provision is not None:
-        rows[3] = ServiceRow(_("Set-up"), _(standing.provision.words), _LEVELS[standing.provision.state])
+        rows[3] = ServiceRow(_("Set-up"), standing.provision.spoken, _LEVELS[standing.provision.state])
     far = [each for each in standing.offers if dict(each.request).get("url")]
     rows += [ServiceRow(_("Offered"), f"{_apart(each.name)} ({each.where})") for each in far]
     tasks = (_("Update"), standing.update), (_("Support bundle"), standing.support), (_("Restart"), standing.restart)
@@ -172,7 +172,7 @@ def _task(name: str, task: Task) -> ServiceRow | None:
     if (step := task.step) is None:
         return None
     share = None if step.percent is None or step.state != RUNNING else step.percent / 100
-    words = _(step.words) if _(step.words) != step.words else _apart(step.words)
+    words = step.spoken if step.spoken != step.words else _apart(step.words)
     words = words if share is None else f"{_apart(f'{number(step.percent or 0)} %')}   {words}"
     return ServiceRow(name, words, _LEVELS[step.state], share)
 

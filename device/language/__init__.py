@@ -8,11 +8,15 @@ The catalogues are made by Babel: `make messages`; see docs/languages.md.
 from __future__ import annotations
 
 import gettext
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 LANGUAGES = {"en": "English", "fr": "français", "ur": "اردو", "sw": "Kiswahili"}
 """What the screen speaks, each in its own name."""
@@ -63,6 +67,31 @@ def ngettext(one: str, many: str, count: int) -> str:
 def N_(words: str) -> str:  # noqa: N802  (gettext's usual name)
     """Marks `words` for the catalogue and gives them back as they are."""
     return words
+
+
+class Sentence(str):
+    """An English sentence that remembers what it was made of, so that who reads it later can say it in the language in use.
+
+        Sentence(N_("Version {version} is installed; restart the box to use it."), version="1.2")
+
+    It is that string wherever a string is wanted; what is joined to another or cut is English alone.
+    """
+
+    template: str
+    values: dict[str, str]
+
+    def __new__(cls, template: str, **values: object) -> Self:
+        """template: marked by `N_`, with the names of the values in braces."""
+        shown = {name: str(value) for name, value in values.items()}
+        made = super().__new__(cls, template.format(**shown))
+        made.template, made.values = template, shown
+        return made
+
+
+def say(template: str, values: Mapping[str, str]) -> str:
+    """A `Sentence` in the language in use; in a line of Arabic letters its values are read from left to right."""
+    apart = in_use() in RIGHT_TO_LEFT
+    return _(template).format(**{name: f"\u2066{value}\u2069" if apart else value for name, value in values.items()})
 
 
 def number(value: float, digits: int = 0) -> str:

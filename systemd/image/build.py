@@ -82,8 +82,9 @@ def _check(wanted: Wanted) -> None:
     if min(wanted.slot, wanted.data) < 64 * MIB or (wanted.slot | wanted.data) % MIB:
         raise ImageError("a slot and the data partition have whole MiB, 64 at least")
     foreign = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine()) != wanted.arch
-    if foreign and not Path(f"/proc/sys/fs/binfmt_misc/qemu-{'aarch64' if wanted.arch == 'arm64' else 'x86_64'}").exists():
-        raise ImageError(f"programs for {wanted.arch} do not run here; apt install qemu-user-static binfmt-support")
+    emulator = Path(f"/proc/sys/fs/binfmt_misc/qemu-{'aarch64' if wanted.arch == 'arm64' else 'x86_64'}")
+    if foreign and (not emulator.exists() or shutil.which("arch-test") is None):  # which mmdebstrap asks
+        raise ImageError(f"programs for {wanted.arch} do not run here; apt install qemu-user-static binfmt-support arch-test")
 
 
 def commit_time(folder: Path) -> int:

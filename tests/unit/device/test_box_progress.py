@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from device.box.progress import BOOT, DONE, FAILED, RUNNING, STATES, STEPS, WAITING, Step, read, read_step, tell
+from device.language import N_, Sentence, speaking
 from tests.support.box_commands import leukoscope
 
 
@@ -27,6 +28,37 @@ def test_steps_come_back_as_told_and_in_the_order_of_a_boot(tmp_path: Path) -> N
     assert found[0].at is not None and abs(datetime.now(timezone.utc) - found[0].at) < timedelta(minutes=1)
     assert (tmp_path / "engine.json").stat().st_mode & 0o777 == 0o644  # the kiosk is another user
     assert sorted(path.name for path in tmp_path.iterdir()) == ["engine.json", "provision.json", "ready.json", "update.json"]
+
+
+INSTALLED = Sentence(N_("Version {version} is installed; restart the box to use it."), version="2.1~rc1")
+
+
+@pytest.mark.parametrize(
+    ("language", "spoken"),
+    [
+        ("en", "Version 2.1~rc1 is installed; restart the box to use it."),
+        ("fr", "La version 2.1~rc1 est installée ; redémarrez l’appareil pour l’utiliser."),  # noqa: RUF001
+        ("ur", "ورژن \u20662.1~rc1\u2069 نصب ہو گیا؛ استعمال کے لیے آلہ دوبارہ شروع کریں۔"),  # noqa: RUF001
+    ],
+)
+def test_a_sentence_with_values_is_spoken_in_the_language_of_the_screen(tmp_path: Path, language: str, spoken: str) -> None:
+    """Root tells it in English; the kiosk and the service page read it in another process, in their own language."""
+    assert tell("update", DONE, INSTALLED, folder=tmp_path)
+    step = read_step("update", tmp_path)
+    assert step is not None and step.words == INSTALLED == "Version 2.1~rc1 is installed; restart the box to use it."
+    with speaking(language):
+        assert step.spoken == spoken
+
+
+@pytest.mark.parametrize("made_of", [{"values": {}}, {"values": 7}, {"values": {"version": 2}}, {"template": "{x.y}"}, {"template": 3}])
+def test_what_a_sentence_was_made_of_is_left_aside_where_it_does_not_fit(tmp_path: Path, made_of: dict[str, object]) -> None:
+    tell("update", DONE, INSTALLED, folder=tmp_path)
+    file = tmp_path / "update.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | made_of))
+    step = read_step("update", tmp_path)
+    assert step is not None
+    with speaking("fr"):
+        assert step.spoken == INSTALLED
 
 
 @pytest.mark.parametrize(

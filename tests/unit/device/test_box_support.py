@@ -198,5 +198,5 @@ def test_it_goes_to_the_stick_that_was_chosen(config: Config, tmp_path: Path, mo
     monkeypatch.setattr(support, "mounted", lies)
     make_on_stick(config, wanted="BB-2")
     assert [each.parent.name for each in tmp_path.glob("*/leukoscope-support-*.tar.gz")] == ["TWO"]
-    with pytest.raises(SupportError, match="the stick that was chosen is not there any more"):
+    with pytest.raises(SupportError, match="The stick that was chosen is not there any more"):
         make_on_stick(config, wanted="CC-3")
