@@ -100,6 +100,7 @@ print(json.dumps({"sound": sound, "slides": rows.fetchall(), "waiting": waiting}
 
 def record_of(box: Machine) -> dict[str, Any]:
     """What the record holds: sound ("ok"), slides as (id, state, fields, highest index), messages that wait."""
+    box.until("test -f /var/lib/leukoscope/record.sqlite", 600)  # the shell answers before the data partition is there
     box.ask(f"cat > /run/record.py <<'EOF'\n{_RECORD}\nEOF")
     answer = box.ask("/opt/leukoscope/current/bin/python /run/record.py", 300)
     assert answer.code == 0, answer.text
