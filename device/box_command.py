@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from device.box import requests
-from device.language import N_, Sentence
+from device.language import N_, Sentence, words_of
 from device.options import DEFAULT_CONFIG, ConfigOption, Count
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def update(
         version = install(asked, settings.update_offer_path, tell)
     except (LeukoscopeError, OSError) as error:
         failed = Sentence(N_("The update failed ({why}); restart the box and ask again."), why=error)
-        words = error.args[0] if isinstance(error, LeukoscopeError) else failed
+        words = words_of(error) if isinstance(error, LeukoscopeError) else failed
         progress.tell("update", progress.FAILED, words, folder=folder)
         sys.stderr.write(f"{words}\n")
         return 2
@@ -194,7 +194,7 @@ def support_bundle_request(*, request: Path = requests.FOLDER / "support-bundle.
         progress.tell("support-bundle", progress.RUNNING, N_("Collecting what helps to find a fault."))
         done = make_on_stick(load_config(config), lambda words: None, wanted)
     except LeukoscopeError as error:
-        progress.tell("support-bundle", progress.FAILED, error.args[0])
+        progress.tell("support-bundle", progress.FAILED, words_of(error))
         sys.stderr.write(f"{error}\n")
         return 1
     words = N_("{file} lies on the stick {stick}; nothing of a patient is in it.")

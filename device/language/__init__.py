@@ -88,6 +88,11 @@ class Sentence(str):
         return made
 
 
+def words_of(error: Exception) -> str:
+    """What an error says, as the `Sentence` that it was raised with where it was one."""
+    return error.args[0] if error.args and isinstance(error.args[0], Sentence) else str(error)
+
+
 def say(template: str, values: Mapping[str, str]) -> str:
     """A `Sentence` in the language in use; in a line of Arabic letters its values are read from left to right."""
     apart = in_use() in RIGHT_TO_LEFT

@@ -177,15 +177,8 @@ class RecordFile:
             words += f"; the file that had taken its place is kept as {aside}"
         log.error("%s: %s", self.path, words)
         self._happened.append((f"record {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S.%f}", words))  # a name of its own each time
-        with suppress(sqlite3.Error):  # where another program holds the record, the next transaction lists it
-            with self._db:
-                self._db.execute("BEGIN IMMEDIATE")
-                self._list_what_happened()
-            self._happened.clear()
-
-    def _list_what_happened(self) -> None:
-        for name, words in self._happened:
-            quarantine.put(self._db, "write", name, words)
+        with suppress(StoreError), self._transaction("list what happened to it"):  # where another program holds it, the next one does
+            pass
 
     @contextmanager
     def _touching(self, doing: str) -> Iterator[None]:
@@ -202,7 +195,8 @@ class RecordFile:
     def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
         with self._touching(doing), self._db:  # which commits, or rolls back
             self._db.execute("BEGIN IMMEDIATE")
-            self._list_what_happened()
+            for name, words in self._happened:
+                quarantine.put(self._db, "write", name, words)
             yield self._db
         self._happened.clear()
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cuda_standin import GPU_TESTS, OPENED, build_library, environment_of, run
+from cuda_standin import COPIES, build_library, environment_of, gpu_tests_break_no_rule, rule_is_found, run
 
 _HEADERS = ("nvidia-cuda-runtime", "nvidia-cuda-crt", "nvidia-cuda-profiler-api")
 
@@ -48,22 +48,9 @@ def test_it_is_pycuda_that_is_taken(environment: dict[str, str], tmp_path: Path)
 
 
 def test_kernel_memory_and_graph_break_no_rule_of_cuda(environment: dict[str, str], tmp_path: Path) -> None:
-    told, broken = run(environment, tmp_path / "report", *GPU_TESTS)
-    assert told.returncode == 0 and "10 passed" in told.stdout and "skipped" not in told.stdout, told.stdout + told.stderr
-    assert broken == []
+    gpu_tests_break_no_rule(environment, tmp_path / "report")
 
 
-@pytest.mark.parametrize(
-    ("breaks", "line"),
-    [
-        ("gpu.up(memory, pinned.array)", None),  # breaks nothing
-        ("gpu.up(memory, pinned.array); pinned.array[7] = 2", "pinned memory changed before it was read"),
-        ("gpu.up(memory, np.zeros(4096, np.uint8))", "pageable memory in an asynchronous copy"),
-        ("gpu.up(memory, gpu.pinned((8192,), np.uint8).array)", "a copy out of bounds of the GPU's memory"),
-    ],
-)
+@pytest.mark.parametrize(("breaks", "line"), COPIES)
 def test_a_broken_rule_is_found(environment: dict[str, str], tmp_path: Path, breaks: str, line: str | None) -> None:
-    """That pycuda's calls do reach the stand-in: each of these is found, with its words."""
-    told, broken = run(environment, tmp_path / "report", "-c", OPENED.format(breaks=breaks))
-    assert broken[:1] == ([] if line is None else [line]), told.stdout + told.stderr
-    assert ("refused: " in told.stdout) == (line is not None), told.stdout + told.stderr
+    rule_is_found(environment, tmp_path / "report", breaks, line)

@@ -34,15 +34,21 @@ with Gpu(driver) as gpu:
         print("refused:", error)
 """
 """A program over `Gpu` that copies, marks and waits; `breaks`: what it does in between."""
+COPIES: tuple[tuple[str, str | None], ...] = (
+    ("gpu.up(memory, pinned.array)", None),  # breaks nothing
+    ("gpu.up(memory, pinned.array); pinned.array[7] = 2", "pinned memory changed before it was read"),
+    ("gpu.up(memory, np.zeros(4096, np.uint8))", "pageable memory in an asynchronous copy"),
+    ("gpu.up(memory, gpu.pinned((8192,), np.uint8).array)", "a copy out of bounds of the GPU's memory"),
+)
+"""What `OPENED` may break in copying, and the line that the stand-in then writes."""
 _STRICT = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
 
 
-def build_library(folder: Path) -> Path:
+def build_library(folder: Path) -> None:
     """libcuda.so.1 in this folder, and libcuda.so for who links against it."""
     library = folder / "libcuda.so.1"
     subprocess.run(["gcc", *_STRICT, "-Wl,-soname,libcuda.so.1", SUPPORT / "libcuda_standin.c", "-o", library, "-ldl"], check=True)
     (folder / "libcuda.so").symlink_to(library.name)
-    return library
 
 
 def environment_of(folder: Path) -> dict[str, str]:
@@ -65,3 +71,20 @@ def run(environment: dict[str, str], report: Path, *words: str | Path) -> tuple[
         capture_output=True, text=True, check=False, cwd=ROOT, env=environment | {"LIBCUDA_STANDIN_REPORT": str(report)},
     )  # fmt: skip
     return told, report.read_text().splitlines() if report.exists() else []
+
+
+def gpu_tests_break_no_rule(environment: dict[str, str], report: Path) -> None:
+    """Tests made for a GPU: sizes that are shrunk by a whole ratio, by any other, enlarged; both types; memory; a captured graph."""
+    told, broken = run(environment, report, *GPU_TESTS)
+    assert told.returncode == 0 and "10 passed" in told.stdout and "skipped" not in told.stdout, told.stdout + told.stderr
+    assert broken == []
+
+
+def rule_is_found(environment: dict[str, str], report: Path, breaks: str, line: str | None) -> None:
+    """What `OPENED` breaks is written down first, and refused; nothing is where it breaks nothing (line None)."""
+    told, broken = run(environment, report, "-c", OPENED.format(breaks=breaks))
+    if line is None:
+        assert broken == [] and told.returncode == 0 and "refused" not in told.stdout, told.stderr
+    else:
+        assert broken[:1] == [line]
+        assert "refused: " in told.stdout or "retained" in line, told.stdout + told.stderr

@@ -27,10 +27,10 @@ def test_the_lead_of_an_attribute_is_its_distance_from_a_tie() -> None:
 
 
 def test_the_least_lead_of_no_box_is_empty_and_of_what_is_never_told_infinite() -> None:
-    taxonomy = LEUKEMIA_ATTRI
-    none = attribute_margins(np.zeros((0, sum(len(a.values) for a in taxonomy.attributes)), np.float32), taxonomy)
+    taxonomy, width = LEUKEMIA_ATTRI, sum(len(a.values) for a in LEUKEMIA_ATTRI.attributes)
+    none = attribute_margins(np.zeros((0, width), np.float32), taxonomy)
     assert none.shape == (0,)
-    untold = attribute_margins(np.full((2, sum(len(a.values) for a in taxonomy.attributes)), np.nan, np.float32), taxonomy)
+    untold = attribute_margins(np.full((2, width), np.nan, np.float32), taxonomy)
     assert np.isinf(untold).all() and untold.shape == (2,)
 
 
